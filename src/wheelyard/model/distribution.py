@@ -49,7 +49,9 @@ _WHEEL = re.compile(
     rf"-(?P<tags>{_PART}-{_PART}-{_PART})\.whl",
     re.ASCII,
 )
-_SDIST = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+)\.(?:tar\.gz|zip)", re.ASCII)
+_SDIST = re.compile(
+    r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+)\.(?:tar\.gz|zip)", re.ASCII
+)
 _DIGITS = re.compile(rf"[0-9]{{{DIGIT_RUN_LIMIT + 1}}}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS = (".whl", ".gz", ".zip", ".egg", ".tar")

@@ -1,0 +1,172 @@
+"""
+Sets wheelyard up from a fresh clone, then runs it or tests it.
+
+    python3 dev.py serve [options of `wheelyard serve`]
+    python3 dev.py test [options of pytest]
+
+It needs Python 3.11 or newer and nothing else. All that is installed goes into `.venv` beside this
+file, from the locks in `requirements/`, each file checked against its hash. A stamp remembers which
+lock is installed, so a second start takes no time.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  # old Pythons get this sentence, not a traceback
+    sys.exit("dev.py: Python 3.11 or newer is needed; this is " + sys.version.split()[0])
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SYSTEM_PROGRAMS = ("curl", "strace")
+"""Programs that some tests run; apt's packages have the same names. Without one, its tests skip."""
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / "bin"
+LOCKS = {"serve": ("run", "build"), "test": ("dev",)}
+"""The locks that each command installs. `dev` holds all that the other two hold."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command that was asked for."""
+    # No `match` here: an old Python could not even read the file to tell what is wrong.
+    if arguments[:1] == ["serve"]:
+        return serve(arguments[1:])
+    if arguments[:1] == ["test"]:
+        return test(arguments[1:])
+    print("usage: python3 dev.py serve [OPTION...] | test [OPTION...]", file=sys.stderr)
+    return 2
+
+
+def serve(arguments: list[str]) -> int:
+    """Become `wheelyard serve`: signals and the exit status are then its own."""
+    prepare("serve")
+    command = str(BIN / "wheelyard")
+    os.execv(command, [command, "serve", *arguments])  # noqa: S606  # no shell is wanted
+
+
+def test(arguments: list[str]) -> int:
+    """Run the static checks, then the tests, whose summary is the last line printed."""
+    prepare("test")
+    install_system_programs()
+    os.chdir(ROOT)
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    nox = [str(BIN / "nox"), "--no-venv", "--sessions", "style", "types", "map"]
+    checks = subprocess.run(nox, env=environment, check=False).returncode
+    if checks:
+        say("the static checks failed, see above; now the tests")
+    pytest = [str(BIN / "python"), "-m", "pytest", *arguments]
+    return subprocess.run(pytest, env=environment, check=False).returncode or checks
+
+
+def prepare(command: str) -> None:
+    """See to it that `.venv` holds what a command needs, and wheelyard itself in place."""
+    with one_at_a_time():
+        make_environment()
+        if any(read(stamp(name)) == digest(name) for name in {command, "test"}):
+            return
+        files = [f"requirements/{lock}.txt" for lock in LOCKS[command]]
+        say(f"installing {' and '.join(files)} into .venv, once")
+        pip("--require-hashes", *(f"--requirement={ROOT / file}" for file in files))
+        pip("--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+        stamp(command).write_text(digest(command))
+
+
+def make_environment() -> None:
+    """Make `.venv` if it is missing, half made, moved, or another Python's."""
+    whose = f"{ROOT}\n{sys.base_prefix}\n{sys.version_info[:2]}\n"
+    if read(VENV / "made.stamp") == whose and (BIN / "python").exists():
+        return
+    for module in ("venv", "ensurepip"):
+        if importlib.util.find_spec(module) is None:
+            fail(f"this Python has no {module}; install python3-venv (apt install python3-venv)")
+    say("making .venv")
+    done = subprocess.run(
+        [sys.executable, "-m", "venv", "--clear", str(VENV)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        fail("could not make .venv: " + " ".join((done.stderr + done.stdout).split()))
+    (VENV / "made.stamp").write_text(whose)
+
+
+def pip(*arguments: str) -> None:
+    """Install with the environment's own pip, which obeys the user's indexes and proxies."""
+    done = subprocess.run(
+        [str(BIN / "python"), "-Im", "pip", "install", "-qq", *arguments],
+        # A `user = true` among the user's own settings would make pip refuse.
+        env=os.environ | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        stdout=sys.stderr,
+        check=False,
+    )
+    if done.returncode:
+        fail("pip could not install what is needed, see above")
+
+
+def install_system_programs() -> None:
+    """Install what tests use beyond Python, where we may; where we may not, those tests skip."""
+    missing = [name for name in SYSTEM_PROGRAMS if shutil.which(name) is None]
+    if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    say("installing " + ", ".join(missing))
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
+        try:
+            subprocess.run(
+                ["apt-get", "--quiet", *command],
+                env=environment,
+                check=False,
+                capture_output=True,
+                timeout=300,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let two calls in the same clone install one after the other."""
+    folder = ROOT / ".cache"
+    folder.mkdir(exist_ok=True)
+    with (folder / "dev.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def stamp(command: str) -> Path:
+    """Say where it is kept what is installed for a command."""
+    return VENV / f"{command}.stamp"
+
+
+def digest(command: str) -> str:
+    """Name what is to be installed for a command: the contents of its locks and of the project."""
+    files = [*(f"requirements/{lock}.txt" for lock in LOCKS[command]), "pyproject.toml"]
+    return hashlib.sha256(b"\0".join((ROOT / file).read_bytes() for file in files)).hexdigest()
+
+
+def read(path: Path) -> str:
+    """Read a stamp; none is an empty one."""
+    return path.read_text() if path.exists() else ""
+
+
+def say(message: str) -> None:
+    """Tell the person what is going on; standard output belongs to what is run."""
+    print(f"dev.py: {message}", file=sys.stderr, flush=True)
+
+
+def fail(message: str) -> None:
+    """End with one line that says why."""
+    sys.exit(f"dev.py: {message}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

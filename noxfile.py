@@ -1,0 +1,125 @@
+"""
+What CI runs, one session a question; a developer runs the same.
+
+`nox` alone asks them all. Each session installs a lock from `requirements/` into an environment of
+its own; `nox --no-venv`, which is how `dev.py test` calls it, uses the environment it runs in.
+"""
+
+import nox
+
+nox.needs_version = ">=2026.4"
+nox.options.sessions = ["style", "types", "map", "tests"]
+nox.options.error_on_missing_interpreters = False  # a developer may have but one Python
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+COOLDOWN = "1 week"
+"""A release younger than this stays out of the locks: the bad ones are withdrawn by then."""
+
+CLIENTS = sorted(
+    group.removeprefix("client-")
+    for group in PROJECT["dependency-groups"]
+    if group.startswith("client-")
+)
+
+
+def install(session: nox.Session, lock: str = "dev") -> None:
+    """Install what a lock names, every file checked against its hash."""
+    if session.venv_backend != "none":
+        session.install("--require-hashes", "-r", f"requirements/{lock}.txt")
+
+
+def install_project(session: nox.Session) -> None:
+    """Install the development lock, and wheelyard itself in place."""
+    install(session)
+    if session.venv_backend != "none":
+        session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+
+
+@nox.session
+def style(session: nox.Session) -> None:
+    """Is the code formatted, and does it keep the rules?"""
+    install(session)
+    session.run("ruff", "format", "--check", *session.posargs)
+    session.run("ruff", "check", *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Do the types hold?"""
+    install(session)
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(name="map")
+def map_(session: nox.Session) -> None:
+    """Do imports point downwards?"""
+    install_project(session)
+    session.run("lint-imports", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Do the tests pass, on each Python there is? Real clients are asked once, by `clients`."""
+    install_project(session)
+    session.run("pytest", "-m", "not clients and not downloads", *session.posargs)
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """Do today's clients publish, install, lock and download?"""
+    install_project(session)
+    session.run("pytest", "-m", "clients", *session.posargs)
+
+
+@nox.session
+def downloads(session: nox.Session) -> None:
+    """Do archives that real projects have published pass through unharmed?"""
+    install_project(session)
+    session.run("pytest", "-m", "downloads", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Compile the locks again; `-- --upgrade` takes the newest of everything."""
+    if session.venv_backend != "none":
+        session.install("uv")
+    compile_lock(session, "run", "pyproject.toml")
+    compile_lock(
+        session, "dev", "pyproject.toml", "--group", "dev", "--constraint", "requirements/run.txt"
+    )
+    compile_lock(session, "build", "--group", "build", "--constraint", "requirements/dev.txt")
+    for client in CLIENTS:
+        compile_lock(session, f"clients/{client}", "--group", f"client-{client}")
+
+
+def compile_lock(session: nox.Session, name: str, *inputs: str) -> None:
+    """
+    Write one lock, for every Python and system that we support.
+
+    No setting of this machine gets in (`--no-config`, and the environment's indexes are emptied),
+    and no host name comes out: which index serves the files is for those who install them.
+    """
+    session.run(
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-config",
+        "--universal",
+        "--python-version=3.11",
+        "--generate-hashes",
+        f"--exclude-newer={COOLDOWN}",
+        "--no-annotate",
+        "--no-header",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        f"--output-file=requirements/{name}.txt",
+        *inputs,
+        *session.posargs,
+        env=dict.fromkeys(("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_FIND_LINKS")),
+    )
+
+
+if __name__ == "__main__":
+    nox.main()

@@ -1,0 +1,46 @@
+"""How much of an archive is read before it is refused."""
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveLimits:
+    """
+    Bounds that hold while reading, so a small file can never cost much; sizes are in bytes.
+
+    An archive may inflate to `free_inflated` whatever its own size, and beyond that to
+    `inflated_ratio` times its own size, but never beyond the absolute bound of its format.
+    """
+
+    entries: int = 100_000
+    central_directory: int = 32 * MIB
+    member_name: int = 1024
+    depth: int = 64
+    """Components of a member's name."""
+    metadata: int = 4 * MIB
+    """METADATA and PKG-INFO."""
+    wheel_file: int = 64 * KIB
+    """The file WHEEL of a wheel."""
+    entry_points: int = 1 * MIB
+    record: int = 32 * MIB
+    record_lines: int = 200_000
+    tar_extension: int = 64 * KIB
+    """One long name or PAX header."""
+    tar_extensions: int = 32 * MIB
+    """
+    All long names and PAX headers of an archive; none is kept.
+
+    Build tools write one of about 30 bytes for every member, and 200 for a long path.
+    """
+    free_inflated: int = 64 * MIB
+    inflated_ratio: int = 50
+    zip_inflated: int = 16 * GIB
+    tar_inflated: int = 8 * GIB
+
+    def inflatable(self, file_size: int, absolute: int) -> int:
+        """Return the bytes that a file of `file_size` bytes may inflate to, at most `absolute`."""
+        return min(absolute, max(self.free_inflated, self.inflated_ratio * file_size))

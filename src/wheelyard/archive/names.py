@@ -1,0 +1,98 @@
+"""Which names a member of an archive may have."""
+
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+
+from wheelyard.archive.faults import archive_bomb, unsafe_archive
+from wheelyard.archive.limits import ArchiveLimits
+from wheelyard.errors import Invalid
+from wheelyard.model.distribution import Distribution, parse_name, parse_version
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:")
+_PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
+_DEVICE = re.compile(r"(?:^|/)(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:/|$)", re.IGNORECASE)
+
+
+def check_portable_name(name: str, limits: ArchiveLimits) -> None:
+    """
+    Accept the name of a wheel's member: relative, and a possible path on every platform.
+
+    Raises:
+        Invalid: It is none (code `unsafe_archive`).
+    """
+    check_relative_name(name, limits)
+    path = name.removesuffix("/")
+    if "\\" in path or ":" in path or not _PORTABLE.fullmatch(path) or _DEVICE.search(path):
+        raise unsafe_archive("a member has a name that not every platform can have", name)
+
+
+def check_relative_name(name: str, limits: ArchiveLimits) -> None:
+    """
+    Accept the name of an sdist's member: within the place that the archive is unpacked to.
+
+    Raises:
+        Invalid: It is absolute, leads outside, has control characters, or is longer or deeper
+            than the limits (code `unsafe_archive`).
+    """
+    path = name.replace("\\", "/")
+    if _CONTROL.search(path):
+        raise unsafe_archive("a member's name has a control character", name)
+    if _ABSOLUTE.match(path) or ".." in path.split("/"):
+        raise unsafe_archive("a member's name leads outside the archive", name)
+    if len(name.encode(errors="replace")) > limits.member_name:
+        raise unsafe_archive(f"a member's name is longer than {limits.member_name} bytes", name)
+    if path.count("/") >= limits.depth:
+        raise unsafe_archive(f"a member lies deeper than {limits.depth} folders", name)
+
+
+def check_tree(names: Iterable[str]) -> None:
+    """
+    Accept names of members among which none lies below another.
+
+    Args:
+        names: Of everything that is not a folder.
+
+    Raises:
+        Invalid: A file is a folder as well (code `unsafe_archive`).
+    """
+    # NUL, which no name has, sorts before every character: what lies below a name follows it.
+    keys = sorted(name.replace("/", "\0") for name in names)
+    for upper, lower in pairwise(keys):
+        if lower.startswith(upper + "\0"):
+            raise unsafe_archive("a file lies below another file", lower.replace("\0", "/"))
+
+
+def same_when_folded(names: Iterable[str]) -> str | None:
+    """Return a name that another one equals but for upper and lower case, or None."""
+    seen: set[str] = set()
+    for name in names:
+        folded = name.casefold()
+        if folded in seen:
+            return name
+        seen.add(folded)
+    return None
+
+
+def is_named_for(folder: str, distribution: Distribution) -> bool:
+    """Return whether `folder` is `name-version` of the distribution, in whatever spelling."""
+    name, _, version = folder.rpartition("-")
+    try:
+        return (parse_name(name), parse_version(version)) == (
+            distribution.project,
+            distribution.version,
+        )
+    except Invalid:
+        return False
+
+
+def check_count(count: int, limits: ArchiveLimits) -> None:
+    """
+    Accept a number of members.
+
+    Raises:
+        Invalid: There are more than the limit (code `archive_bomb`).
+    """
+    if count > limits.entries:
+        raise archive_bomb(f"it has more than {limits.entries} members")

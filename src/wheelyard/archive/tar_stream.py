@@ -1,0 +1,152 @@
+"""
+The inflated bytes of a `.tar.gz`, read once from the front.
+
+The gzip data is read to its very end: readers of tar stop at the end marker, and never notice
+that the rest is cut off, damaged, or another archive. Follows RFC 1952.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator
+
+from wheelyard.archive.deadline import Deadline
+from wheelyard.archive.faults import archive_bomb, invalid_archive
+from wheelyard.archive.inflate import GZIP, PIECE, Inflater
+from wheelyard.archive.limits import ArchiveLimits
+
+_GZIP_SIGNATURE = b"\x1f\x8b"
+
+
+class TarStream:
+    """
+    A gzip file that holds one tar archive.
+
+    Args:
+        descriptor: Of the file, open for reading.
+        limits: Of what it may inflate to.
+        deadline: Asked for every piece.
+    """
+
+    __slots__ = ("_buffer", "_deadline", "_descriptor", "_left", "_next", "_source", "position")
+
+    def __init__(self, descriptor: int, limits: ArchiveLimits, deadline: Deadline) -> None:
+        self._descriptor = descriptor
+        self._deadline = deadline
+        self._left = limits.inflatable(os.fstat(descriptor).st_size, limits.tar_inflated)
+        self._source = self._inflated()
+        self._buffer = b""
+        self._next = 0
+        self.position = 0
+        """Bytes that have been taken or skipped."""
+
+    def take(self, size: int) -> bytes:
+        """
+        Return the next `size` bytes, fewer only at the end.
+
+        Raises:
+            Invalid: The gzip data is damaged (code `invalid_archive`) or over the limits
+                (`archive_bomb`).
+        """
+        found = self._buffer[self._next : self._next + size]
+        self._next += len(found)
+        self.position += len(found)
+        if len(found) == size:
+            return found
+        parts = [found]
+        missing = size - len(found)
+        while missing and self._refill():
+            parts.append(self._buffer[:missing])
+            self._next = len(parts[-1])
+            self.position += self._next
+            missing -= self._next
+        return b"".join(parts)
+
+    def skip(self, size: int) -> bool:
+        """
+        Pass over `size` bytes, and return whether there were as many.
+
+        Raises:
+            Invalid: As for `take`.
+        """
+        self.position += size
+        self._next += size
+        while self._next > len(self._buffer):
+            beyond = self._next - len(self._buffer)
+            if not self._refill():
+                return False
+            self._next = beyond
+        return True
+
+    def ends_in_zeros(self) -> bool:
+        """
+        Read to the end, and return whether only zeros were left.
+
+        Raises:
+            Invalid: As for `take`.
+        """
+        rest = self._buffer[self._next :]
+        zeros = not rest.strip(b"\0")
+        while zeros and self._refill():
+            zeros = not self._buffer.strip(b"\0")
+        return zeros
+
+    def _refill(self) -> bool:
+        self._buffer = next(self._source, b"")
+        self._next = 0
+        return bool(self._buffer)
+
+    def _inflated(self) -> Iterator[bytes]:
+        """Yield the data of the first gzip member; what follows may only be padding."""
+        at = 0
+        for piece, at in self._member(0):
+            if piece:
+                yield piece
+        while at >= 0:
+            at = self._next_member(at)
+            for piece, at in self._member(at) if at >= 0 else ():
+                if piece.strip(b"\0"):
+                    raise invalid_archive("it has a second gzip member with other files")
+
+    def _next_member(self, at: int) -> int:
+        """Return where, after zeros, the next gzip member begins; -1 at the end of the file."""
+        while piece := os.pread(self._descriptor, PIECE, at):
+            self._deadline.check()
+            rest = piece.lstrip(b"\0")
+            at += len(piece) - len(rest)
+            if rest.startswith(_GZIP_SIGNATURE):
+                return at
+            if rest:
+                raise invalid_archive("bytes follow its gzip data")
+        return -1
+
+    def _member(self, begin: int) -> Iterator[tuple[bytes, int]]:
+        """Yield pieces of the gzip member at `begin`, each with how far the file has been read."""
+        inflater = Inflater(GZIP)
+        reader = _Reader(self._descriptor, begin)
+        try:
+            for piece in inflater.pieces(reader):
+                self._deadline.check()
+                self._left -= len(piece)
+                if self._left < 0:
+                    raise archive_bomb("it inflates to more than the limit for its size")
+                yield piece, reader.at
+        except zlib.error as error:
+            raise invalid_archive("it is not gzip data, or is damaged") from error
+        if not inflater.ended:
+            raise invalid_archive("its gzip data is cut off")
+        yield b"", reader.at - len(inflater.leftover)
+
+
+class _Reader:
+    """The pieces of a file from an offset on, and how far it has been read."""
+
+    __slots__ = ("_descriptor", "at")
+
+    def __init__(self, descriptor: int, at: int) -> None:
+        self._descriptor = descriptor
+        self.at = at
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := os.pread(self._descriptor, PIECE, self.at):
+            self.at += len(piece)
+            yield piece

@@ -1,0 +1,1 @@
+"""What the index knows, as documents in a store: projects, their journals, names, credentials."""

@@ -1,0 +1,150 @@
+"""
+The commit protocol: how a project's document and its journal move from one revision to the next.
+
+The document of revision n carries commit n whole, and its compare-and-swap is the commit point.
+The journal gets commit n right after; if the writer died in between, whoever commits n+1 sees to
+it first. So the journal is dense, ordered, hash-chained, and folds to the document byte for byte.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.batches import Batches
+from wheelyard.catalog.cache import WeighedCache
+from wheelyard.catalog.codec import Codec, digest
+from wheelyard.catalog.documents import Documents
+from wheelyard.catalog.races import Retries
+from wheelyard.errors import Conflict, IndexFault, Unavailable
+from wheelyard.model.ambient import Ambient
+from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
+from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
+
+JOURNALED_LIMIT: Final = 10_000
+"""Projects whose last journalled commit is remembered, which saves a create that changes nothing."""
+
+Intent = Callable[[Project], tuple[AnyEvent, ...]]
+"""
+What somebody wants of a project: the events that bring it about, none where it is so already.
+
+Raises an IndexFault to refuse. Pure, because a lost race asks again about a newer project.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What came of an intent."""
+
+    project: Project
+    """After the commit."""
+    events: tuple[AnyEvent, ...]
+    """The intent's own; empty if it was so already."""
+
+
+class Commits:
+    """The one writer of project documents and journals."""
+
+    def __init__(
+        self, store: Store, documents: Documents[Project], ambient: Ambient, retries: Retries
+    ) -> None:
+        self._store = store
+        self._documents = documents
+        self._ambient = ambient
+        self._retries = retries
+        self._codec = Codec(Commit)
+        self._journaled: WeighedCache[NormalizedName, int] = WeighedCache(JOURNALED_LIMIT)
+        self._batches = Batches[NormalizedName, Intent, Committed](self._handle)
+
+    def submit(self, name: NormalizedName, intent: Intent) -> Committed:
+        """
+        Carry out `intent`, in one commit with whatever else is wanted of the project right now.
+
+        Raises:
+            IndexFault: The intent refused.
+            Unavailable: The store does not answer, or the outcome could not be found out.
+        """
+        return self._batches.submit(name, intent)
+
+    def _handle(
+        self, name: NormalizedName, intents: Sequence[Intent]
+    ) -> list[Committed | IndexFault]:
+        key = keys.project(name)
+        for attempt in self._retries.attempts():
+            read = self._documents.current if attempt == 0 else self._documents.reload
+            before = read(key)
+            project = before.value or Project(name=name)
+            self._ensure_journaled(project)
+            outcomes, events = _decide(project, intents)
+            if not events:
+                return outcomes
+            after = fold(project, self._next(project, events))
+            if not self._swap(before.version, after):
+                continue
+            self._ensure_journaled(after)
+            return [
+                outcome if isinstance(outcome, IndexFault) else Committed(after, outcome.events)
+                for outcome in outcomes
+            ]
+        raise self._retries.exhausted(f"the project {name}")
+
+    def _next(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
+        previous = digest(self._codec.encode(project.commit)) if project.commit else ""
+        number = project.revision + 1
+        return Commit(number=number, id=self._ambient.new_id(), previous=previous, events=events)
+
+    def _swap(self, expect: ObjectVersion, after: Project) -> bool:
+        """Write the document; return whether this very commit is now part of the project."""
+        key = keys.project(after.name)
+        body = self._documents.codec.encode(after)
+        try:
+            version = self._store.put(key, body, expect)
+        except Conflict:
+            return False
+        except Unavailable:
+            return self._landed(after)
+        self._documents.learn(key, after, version, len(body))
+        return True
+
+    def _landed(self, wanted: Project) -> bool:
+        """Return whether a write whose reply was lost has happened: its commit's id tells."""
+        mine = wanted.commit
+        found = self._documents.reload(keys.project(wanted.name)).value
+        if mine is None or found is None or found.revision < mine.number:
+            return False
+        if found.revision == mine.number:
+            return found.commit == mine
+        # whoever came after has journalled the commit of that number first
+        entry = self._store.get(keys.commit(wanted.name, mine.number))
+        return isinstance(entry, Stored) and entry.body == self._codec.encode(mine)
+
+    def _ensure_journaled(self, project: Project) -> None:
+        commit = project.commit
+        if commit is None or self._journaled.get(project.name) == commit.number:
+            return
+        key = keys.commit(project.name, commit.number)
+        with suppress(Conflict):  # whoever was first has written the same bytes
+            self._store.put(key, self._codec.encode(commit), ABSENT)
+        self._journaled.put(project.name, commit.number, 1)
+
+
+def _decide(
+    project: Project, intents: Sequence[Intent]
+) -> tuple[list[Committed | IndexFault], tuple[AnyEvent, ...]]:
+    """Return what becomes of each intent, each seeing the events of those before it."""
+    outcomes: list[Committed | IndexFault] = []
+    events: tuple[AnyEvent, ...] = ()
+    for intent in intents:
+        try:
+            wanted = intent(project)
+        except IndexFault as refusal:
+            outcomes.append(refusal)
+            continue
+        for event in wanted:
+            project = apply(project, event)
+        events += wanted
+        outcomes.append(Committed(project, wanted))
+    return outcomes, events

@@ -1,0 +1,71 @@
+"""Token records in a store: created once, changed only to revoke them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.documents import Documents, Snapshot
+from wheelyard.catalog.races import Retries
+from wheelyard.errors import Conflict, NotFound, quoted
+from wheelyard.model.token import TokenRecord
+from wheelyard.storage.base import ABSENT, Store, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The API tokens of an index, as records."""
+
+    store: Store
+    documents: Documents[TokenRecord]
+    retries: Retries
+
+    def fresh(self, token_id: str) -> Snapshot[TokenRecord] | None:
+        """Return the record if that needs no waiting, else None."""
+        return self.documents.fresh(keys.token(token_id))
+
+    def current(self, token_id: str) -> Snapshot[TokenRecord]:
+        """Return the record, waiting for the store only if need be."""
+        return self.documents.current(keys.token(token_id))
+
+    def create(self, record: TokenRecord) -> None:
+        """
+        Store a new record.
+
+        Raises:
+            Conflict: There is a token with that id.
+        """
+        self.store.put(keys.token(record.id), self.documents.codec.encode(record), ABSENT)
+
+    def replace(self, record: TokenRecord, snapshot: Snapshot[TokenRecord]) -> bool:
+        """Store a changed record; return False if someone else changed it since `snapshot`."""
+        key = keys.token(record.id)
+        body = self.documents.codec.encode(record)
+        try:
+            version = self.store.put(key, body, snapshot.version)
+        except Conflict:
+            return False
+        self.documents.learn(key, record, version, len(body))
+        return True
+
+    def latest(self, token_id: str) -> Snapshot[TokenRecord]:
+        """
+        Return the record as the store has it now.
+
+        Raises:
+            NotFound: There is no such token.
+        """
+        snapshot = self.documents.reload(keys.token(token_id))
+        if snapshot.value is None:
+            raise NotFound(
+                f"There is no token with the id {quoted(token_id)}. "
+                "See 'wheelyard token list' for those there are.",
+                short="No such token.",
+            )
+        return snapshot
+
+    def all(self) -> Iterator[TokenRecord]:
+        """Yield every record, in the order of ids."""
+        for entry in self.store.list(keys.TOKENS):
+            found = self.store.get(entry.key)
+            if isinstance(found, Stored):
+                yield self.documents.codec.decode(entry.key, found.body)

@@ -1,0 +1,139 @@
+"""
+Documents of one kind, remembered as long as they may be believed.
+
+`fresh` answers without waiting, or says that it cannot; `load` may wait for the store, and all who
+wait for one document share one conditional read. On a store that is near (a folder, memory) every
+answer is checked by one cheap look at the object's version; on one that is far, a document is
+believed for `freshness` seconds.
+"""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Final, Generic, TypeVar
+
+from wheelyard.catalog.cache import WeighedCache
+from wheelyard.catalog.codec import Codec
+from wheelyard.model.ambient import Ambient
+from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
+
+T = TypeVar("T")
+
+WEIGHT_FACTOR: Final = 4
+"""Bytes of memory that a decoded byte of JSON costs, about."""
+WEIGHT_BASE: Final = 512
+"""Bytes of memory that a snapshot costs by itself, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[T]):
+    """A document as it was read; `value` is None where there was none."""
+
+    value: T | None
+    version: ObjectVersion
+    checked_at: float
+    """On the monotonic clock."""
+    size: int
+    """Stored bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belief:
+    """How long a document is believed, and how much memory documents may take."""
+
+    near: bool
+    """Whether a look at an object's version costs next to nothing."""
+    freshness: float
+    """Seconds that a document is believed where the store is far."""
+    capacity: int
+    """Bytes of memory for the documents of one kind."""
+
+
+class Documents(Generic[T]):
+    """The documents of one kind in a store."""
+
+    def __init__(self, store: Store, codec: Codec[T], ambient: Ambient, belief: Belief) -> None:
+        self.codec = codec
+        self._store = store
+        self._ambient = ambient
+        self._belief = belief
+        self._cache: WeighedCache[Key, Snapshot[T]] = WeighedCache(belief.capacity)
+        self._flights: dict[Key, Future[Snapshot[T]]] = {}
+        self._lock = Lock()
+
+    def fresh(self, key: Key) -> Snapshot[T] | None:
+        """Return the document if that needs no waiting, else None."""
+        held = self._cache.get(key)
+        if held is None:
+            return None
+        if self._belief.near:
+            current = self._store.get(key, held.version or None)
+            unchanged = current is None if held.version == ABSENT else type(current) is NotModified
+            return held if unchanged else None
+        age = self._ambient.monotonic() - held.checked_at
+        return held if age < self._belief.freshness else None
+
+    def remembered(self, key: Key) -> Snapshot[T] | None:
+        """Return the document as it was last seen, however long ago."""
+        return self._cache.get(key)
+
+    def load(self, key: Key) -> Snapshot[T]:
+        """
+        Return the document, read again if it may have changed.
+
+        Raises:
+            Unavailable: The store does not answer, or the document is damaged.
+        """
+        with self._lock:
+            flight = self._flights.get(key)
+            leads = flight is None
+            if flight is None:
+                flight = self._flights[key] = Future()
+        if not leads:
+            return flight.result()
+        try:
+            snapshot = self._refresh(key)
+        except BaseException as error:
+            flight.set_exception(error)
+            raise
+        else:
+            flight.set_result(snapshot)
+            return snapshot
+        finally:
+            with self._lock:
+                del self._flights[key]
+
+    def current(self, key: Key) -> Snapshot[T]:
+        """Return the document, waiting for the store only if need be."""
+        return self.fresh(key) or self.load(key)
+
+    def reload(self, key: Key) -> Snapshot[T]:
+        """Return the document as the store has it now, whatever is remembered."""
+        self._cache.forget(key)
+        return self._refresh(key)
+
+    def learn(self, key: Key, value: T, version: ObjectVersion, size: int) -> None:
+        """Remember a document that this process has just written; `size` is in stored bytes."""
+        self._remember(key, Snapshot(value, version, self._ambient.monotonic(), size))
+
+    def _refresh(self, key: Key) -> Snapshot[T]:
+        before = self._cache.get(key)
+        asked_at = self._ambient.monotonic()
+        found = self._store.get(key, (before.version or None) if before else None)
+        if found is None:
+            snapshot = Snapshot[T](None, ABSENT, asked_at, 0)
+        elif isinstance(found, Stored):
+            value = self.codec.decode(key, found.body)
+            snapshot = Snapshot(value, found.version, asked_at, len(found.body))
+        elif before is not None:
+            snapshot = replace(before, checked_at=asked_at)
+        else:  # pragma: no cover - a store never says "not modified" unasked
+            raise AssertionError(key)
+        learnt = self._cache.get(key)
+        if learnt is not before and learnt is not None:
+            return learnt  # written by this process while the answer was under way
+        self._remember(key, snapshot)
+        return snapshot
+
+    def _remember(self, key: Key, snapshot: Snapshot[T]) -> None:
+        self._cache.put(key, snapshot, WEIGHT_BASE + WEIGHT_FACTOR * snapshot.size)

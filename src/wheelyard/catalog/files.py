@@ -1,0 +1,88 @@
+"""The bytes of distributions and of their core metadata: written once, under their digest."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.races import Retries
+from wheelyard.errors import Conflict, NotFound
+from wheelyard.model.project import File
+from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
+
+ORPHAN_AGE: Final = timedelta(days=1)
+"""How old unlisted bytes must be before `wheelyard check --sweep` removes them."""
+RENEWAL_AGE: Final = ORPHAN_AGE / 2
+"""From what age an upload that finds its own bytes renews them, so that no sweep takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The distributions of an index."""
+
+    store: Store
+    retries: Retries
+
+    def keep(self, name: NormalizedName, file: File, body: Path, core_metadata: bytes) -> None:
+        """
+        Store a distribution and its core metadata durably; bytes that are there already stay.
+
+        Raises:
+            Unavailable: The store does not answer, or is full.
+        """
+        self._create(keys.distribution(name, file.sha256, file.filename), body)
+        self._create(keys.core_metadata(name, file.sha256, file.filename), core_metadata)
+
+    def remove(self, name: NormalizedName, file: File) -> None:
+        """Remove a distribution and its core metadata; what is gone already is done."""
+        self.store.delete(keys.distribution(name, file.sha256, file.filename), None)
+        self.store.delete(keys.core_metadata(name, file.sha256, file.filename), None)
+
+    def core_metadata(self, name: NormalizedName, file: File) -> bytes:
+        """
+        Return a distribution's core metadata, byte for byte.
+
+        Raises:
+            NotFound: The store has lost it.
+        """
+        key = keys.core_metadata(name, file.sha256, file.filename)
+        found = self.store.get(key)
+        if not isinstance(found, Stored):
+            raise NotFound(f"The store holds nothing at {key}.")
+        return found.body
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Return a stream of part of a distribution; raises NotFound before the first chunk."""
+        return self.store.read(key, start, stop)
+
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
+        """Return a URL that storage itself answers for `lifetime`, or None where it has none."""
+        return self.store.sign(key, "GET", lifetime)
+
+    def _create(self, key: Key, body: Path | bytes) -> None:
+        expect = ABSENT
+        for _ in self.retries.attempts():
+            try:
+                self.store.put(key, body, expect)
+            except Conflict:
+                there = self._entry(key)
+                if there is None:
+                    expect = ABSENT
+                elif self._is_recent(there):
+                    return
+                else:
+                    expect = there.version
+            else:
+                return
+        raise self.retries.exhausted(str(key))
+
+    def _entry(self, key: Key) -> Entry | None:
+        return next((entry for entry in self.store.list(key) if entry.key == key), None)
+
+    def _is_recent(self, entry: Entry) -> bool:
+        age = self.retries.ambient.now().timestamp() - entry.modified
+        return age < RENEWAL_AGE.total_seconds()

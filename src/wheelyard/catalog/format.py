@@ -1,0 +1,44 @@
+"""`wheelyard.json`: the format of a store, so that an older version never writes into a newer."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.codec import Codec
+from wheelyard.errors import Conflict, Invalid
+from wheelyard.storage.base import ABSENT, Store, Stored
+
+FORMAT: Final = 1
+
+
+class StoreFormat(Struct, frozen=True):
+    """The stored form of this store."""
+
+    format: int
+
+
+def ensure_format(store: Store) -> bool:
+    """
+    See to it that the store has a format that we read; return whether the store is a new one.
+
+    Raises:
+        Invalid: A newer version of wheelyard has written it (code `newer_store`).
+        Unavailable: The store does not answer.
+    """
+    codec = Codec(StoreFormat)
+    found = store.get(keys.FORMAT)
+    if not isinstance(found, Stored):
+        try:
+            store.put(keys.FORMAT, codec.encode(StoreFormat(FORMAT)), ABSENT)
+        except Conflict:
+            return ensure_format(store)
+        return True
+    written = codec.decode(keys.FORMAT, found.body).format
+    if written > FORMAT:
+        raise Invalid(
+            f"This store has format {written}, and this version of wheelyard knows {FORMAT}. "
+            "Upgrade wheelyard.",
+            code="newer_store",
+        )
+    return False

@@ -1,0 +1,54 @@
+"""
+Where every object lives: the only module that joins strings into keys.
+
+    wheelyard.json                                       format of this store, written once
+    files/<project>/<sha256>/<filename>                  a distribution, never rewritten
+    files/<project>/<sha256>/<filename>.metadata         its core metadata, byte for byte
+    journal/<project>/<number>.json                      commit `number`, never rewritten
+    projects/<project>.json                              the project's document: commits, folded
+    projects.json                                        every project name there ever was
+    credentials/tokens/<id>.json                         an API token, as a digest
+
+A key that holds a digest or a number is written once. The others are changed by compare-and-swap.
+"""
+
+from packaging.utils import NormalizedName
+
+from wheelyard.storage.base import Key
+
+FORMAT = Key("wheelyard.json")
+NAMES = Key("projects.json")
+FILES = "files/"
+PROJECTS = "projects/"
+JOURNAL = "journal/"
+TOKENS = "credentials/tokens/"
+
+
+def project(name: NormalizedName) -> Key:
+    """Return the key of a project's document."""
+    return Key(f"{PROJECTS}{name}.json")
+
+
+def commit(name: NormalizedName, number: int) -> Key:
+    """Return the key of a project's commit `number`."""
+    return Key(f"{JOURNAL}{name}/{number:010}.json")
+
+
+def journal(name: NormalizedName) -> str:
+    """Return the prefix of a project's commits."""
+    return f"{JOURNAL}{name}/"
+
+
+def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
+    """Return the key of a distribution's bytes; the digest in it makes the object immutable."""
+    return Key(f"{FILES}{name}/{sha256}/{filename}")
+
+
+def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
+    """Return the key of a distribution's core metadata; `sha256` is the distribution's."""
+    return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
+
+
+def token(token_id: str) -> Key:
+    """Return the key of an API token's record."""
+    return Key(f"{TOKENS}{token_id}.json")

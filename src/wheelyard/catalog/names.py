@@ -1,0 +1,76 @@
+"""The list of all project names there ever were: one document, only ever added to."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.batches import Batches
+from wheelyard.catalog.documents import Documents, Snapshot
+from wheelyard.catalog.races import Retries
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.storage.base import Store
+
+ALL: Final = "all"
+"""There is one list, so every addition is in one group."""
+
+
+class NameList(Struct, frozen=True, dict=True):
+    """Every project name, sorted."""
+
+    names: tuple[NormalizedName, ...] = ()
+
+    @cached_property
+    def known(self) -> frozenset[NormalizedName]:
+        """The same names, to look one up."""
+        return frozenset(self.names)
+
+
+class Names:
+    """The name list of a store."""
+
+    def __init__(self, store: Store, documents: Documents[NameList], retries: Retries) -> None:
+        self._store = store
+        self._documents = documents
+        self._retries = retries
+        self._additions = Batches[str, NormalizedName, bool](self._add)
+
+    def fresh(self) -> Snapshot[NameList] | None:
+        """Return the list if that needs no waiting, else None."""
+        return self._documents.fresh(keys.NAMES)
+
+    def current(self) -> Snapshot[NameList]:
+        """Return the list, waiting for the store only if need be."""
+        return self._documents.current(keys.NAMES)
+
+    def ensure(self, name: NormalizedName) -> None:
+        """
+        See to it that `name` is in the list.
+
+        Raises:
+            Unavailable: The store does not answer, or too many others are writing.
+        """
+        held = self._documents.remembered(keys.NAMES)
+        if held is None or held.value is None or name not in held.value.known:
+            self._additions.submit(ALL, name)
+
+    def _add(self, _: str, wanted: Sequence[NormalizedName]) -> list[bool]:
+        for attempt in self._retries.attempts():
+            read = self._documents.current if attempt == 0 else self._documents.reload
+            snapshot = read(keys.NAMES)
+            before = snapshot.value or NameList()
+            missing = set(wanted) - before.known
+            if not missing:
+                return [True for _ in wanted]
+            after = NameList(tuple(sorted(before.known | missing)))
+            body = self._documents.codec.encode(after)
+            try:
+                version = self._store.put(keys.NAMES, body, snapshot.version)
+            except (Conflict, Unavailable):
+                continue  # read again: what did happen after all is found done
+            self._documents.learn(keys.NAMES, after, version, len(body))
+            return [True for _ in wanted]
+        raise self._retries.exhausted("the list of projects")

@@ -1,0 +1,106 @@
+"""
+Projects, by normalised name.
+
+A reader goes from the name list to the document to the bytes, so it never sees a link to what is
+not there, wherever a writer died.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.codec import Codec
+from wheelyard.catalog.commits import Commits, Committed, Intent
+from wheelyard.catalog.documents import Documents, Snapshot
+from wheelyard.catalog.names import NameList, Names
+from wheelyard.errors import NotFound, quoted
+from wheelyard.model.project import Commit, Project
+from wheelyard.storage.base import ABSENT, Store, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Projects:
+    """The projects of an index."""
+
+    store: Store
+    documents: Documents[Project]
+    names: Names
+    commits: Commits
+
+    def fresh(self, name: NormalizedName) -> Snapshot[Project] | None:
+        """Return the project's document if that needs no waiting, else None."""
+        snapshot = self.documents.fresh(keys.project(name))
+        if snapshot is not None and snapshot.value is not None:
+            return snapshot
+        names = self.names.fresh()
+        return _nothing(names) if names is not None and not _lists(names, name) else None
+
+    def load(self, name: NormalizedName) -> Snapshot[Project]:
+        """
+        Return the project's document, waiting for the store if need be.
+
+        Raises:
+            Unavailable: The store does not answer, or the document is damaged.
+        """
+        names = self.names.current()
+        if not _lists(names, name):
+            return _nothing(names)
+        return self.documents.current(keys.project(name))
+
+    def get(self, name: NormalizedName) -> Project:
+        """
+        Return a project.
+
+        Raises:
+            NotFound: No file was ever uploaded under `name`.
+        """
+        snapshot = self.fresh(name) or self.load(name)
+        if snapshot.value is None:
+            raise unknown_project(name)
+        return snapshot.value
+
+    def latest(self, name: NormalizedName) -> Project:
+        """Return a project for a writer: its document, listed or not, or an empty project."""
+        return self.documents.current(keys.project(name)).value or Project(name=name)
+
+    def change(self, name: NormalizedName, intent: Intent) -> Committed:
+        """
+        Carry out `intent` on the project, durably, and see to it that its name is listed.
+
+        Raises:
+            IndexFault: The intent refused, or the store did not answer.
+        """
+        committed = self.commits.submit(name, intent)
+        if committed.project.revision:
+            self.names.ensure(name)
+        return committed
+
+    def journal(self, name: NormalizedName) -> Iterator[Commit]:
+        """Yield the project's commits, oldest first, the last one from the document itself."""
+        project = self.get(name)
+        codec = Codec(Commit)
+        for number in range(1, project.revision):
+            key = keys.commit(name, number)
+            entry = self.store.get(key)
+            if isinstance(entry, Stored):
+                yield codec.decode(key, entry.body)
+        if project.commit is not None:
+            yield project.commit
+
+
+def unknown_project(name: str) -> NotFound:
+    """Return the fault for a project that is not there."""
+    return NotFound(
+        f"There is no project named {quoted(name)} here. Check the spelling, or upload it first.",
+        short="No such project.",
+    )
+
+
+def _lists(names: Snapshot[NameList], name: NormalizedName) -> bool:
+    return names.value is not None and name in names.value.known
+
+
+def _nothing(names: Snapshot[NameList]) -> Snapshot[Project]:
+    return Snapshot(None, ABSENT, names.checked_at, 0)

@@ -1,0 +1,37 @@
+"""Lost races: how often, and after what pause, a compare-and-swap is tried again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wheelyard.errors import Unavailable
+from wheelyard.model.ambient import Ambient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """A number of attempts with growing, jittered pauses between them."""
+
+    ambient: Ambient
+    limit: int = 12
+    first_pause: float = 0.01
+    """Seconds; doubled each time."""
+    longest_pause: float = 2.0
+    """Seconds."""
+
+    def attempts(self) -> Iterator[int]:
+        """Yield 0, 1, 2 and so on, pausing before each but the first."""
+        pause = self.first_pause
+        for attempt in range(self.limit):
+            if attempt:
+                # full jitter: writers that lost together must not come back together
+                self.ambient.pause(self.ambient.random.uniform(0, pause))
+                pause = min(2 * pause, self.longest_pause)
+            yield attempt
+
+    def exhausted(self, what: str) -> Unavailable:
+        """Return the fault that says that every attempt was lost."""
+        return Unavailable(
+            f"Too many writers are changing {what} at once. Try again in a moment.",
+            code="overloaded",
+            short="Too many writers at once.",
+        )

@@ -1,0 +1,155 @@
+"""
+Who may do what: actions, scopes, callers, and the one function that decides.
+
+Patterns are a normalised name, or a prefix with one trailing `*`; nothing else, so that a person
+can tell whether two of them overlap. Rights only ever add up.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import NewType
+
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Forbidden, Invalid, quoted
+from wheelyard.model.distribution import parse_name
+
+Pattern = NewType("Pattern", str)
+"""A normalised project name, or a normalised prefix and `*`."""
+
+EVERY_PROJECT = Pattern("*")
+
+_PREFIX = re.compile(r"[a-z0-9-]*")
+
+
+class Action(IntFlag):
+    """What can be done to a project; each one implies those before it."""
+
+    READ = 1
+    UPLOAD = 2
+    MANAGE = 4
+    ADMIN = 8
+
+    @property
+    def word(self) -> str:
+        """As it is written in a command or a setting."""
+        return (self.name or "").lower()
+
+    @property
+    def verb(self) -> str:
+        """As a sentence says it, before a project's name."""
+        return "upload to" if self is Action.UPLOAD else self.word
+
+    @property
+    def with_implied(self) -> "Action":
+        """This action and every one that it implies."""
+        return Action((1 << self.bit_length()) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Actions on the projects that match any of the patterns."""
+
+    actions: Action
+    projects: tuple[Pattern, ...]
+
+    def permits(self, action: Action, project: NormalizedName) -> bool:
+        """Return whether `action` on `project` is inside."""
+        return bool(self.actions & action) and any(_matches(p, project) for p in self.projects)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sent a request, and what they may do."""
+
+    principal: str
+    """`anonymous`, `token:ID`, `local:NAME`."""
+    scopes: tuple[Scope, ...]
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether no credential was given."""
+        return self.principal == ANONYMOUS
+
+    def may(self, action: Action, project: NormalizedName) -> bool:
+        """Return whether this caller may do `action` to `project`, existing or not."""
+        return any(scope.permits(action, project) for scope in self.scopes)
+
+    def require(self, action: Action, project: NormalizedName) -> None:
+        """
+        Return if this caller may do `action` to `project`, existing or not.
+
+        Raises:
+            Forbidden: They may not.
+        """
+        if not self.may(action, project):
+            raise Forbidden(
+                f"This token may not {action.verb} {quoted(project)}. Use one that may: "
+                f"'wheelyard token create NAME --can {action.word} --project {project}'.",
+                short=f"This token may not {action.verb} {quoted(project)}.",
+            )
+
+    def may_anywhere(self, action: Action) -> bool:
+        """Return whether there could be any project that this caller may do `action` to."""
+        return any(scope.actions & action for scope in self.scopes)
+
+    def may_everywhere(self, action: Action) -> bool:
+        """Return whether this caller may do `action` to every project."""
+        return any(
+            scope.actions & action and EVERY_PROJECT in scope.projects for scope in self.scopes
+        )
+
+
+ANONYMOUS = "anonymous"
+ANYONE_READS = Scope(Action.READ, (EVERY_PROJECT,))
+
+
+def parse_pattern(text: str) -> Pattern:
+    """
+    Return a project pattern, normalised.
+
+    Raises:
+        Invalid: It is neither a project name nor a prefix with one trailing `*`.
+    """
+    if not text.endswith("*"):
+        return Pattern(parse_name(text))
+    prefix = re.sub(r"[-_.]+", "-", text[:-1]).lower()
+    if _PREFIX.fullmatch(prefix):
+        return Pattern(f"{prefix}*")
+    raise Invalid(
+        f"{quoted(text)} is not a project pattern. Write a name (acme-core), or the beginning of "
+        "names and one star (acme-*).",
+        code="invalid_field",
+    )
+
+
+def parse_actions(words: Iterable[str]) -> Action:
+    """
+    Return the actions that `words` name, with what they imply.
+
+    Raises:
+        Invalid: One is not read, upload, manage or admin.
+    """
+    actions = Action(0)
+    for word in words:
+        named = Action.__members__.get(word.strip().upper())
+        if named is None:
+            raise Invalid(
+                f"{quoted(word)} is not an action. Use read, upload, manage or admin.",
+                code="invalid_field",
+            )
+        actions |= named.with_implied
+    return actions
+
+
+def matches_any(patterns: Iterable[Pattern], project: NormalizedName) -> bool:
+    """Return whether `project` matches one of `patterns`."""
+    return any(_matches(pattern, project) for pattern in patterns)
+
+
+def _matches(pattern: Pattern, project: NormalizedName) -> bool:
+    if pattern.endswith("*"):
+        return project.startswith(pattern[:-1])
+    return str(project) == pattern

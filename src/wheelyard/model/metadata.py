@@ -1,0 +1,396 @@
+"""
+Core metadata: the METADATA of a wheel, the PKG-INFO of an sdist.
+
+The headers are split here and not by `email`, which loses what it cannot read (a repeated
+`Requires-Python` disappears), takes a lone carriage return for a new header, and recurses into
+nested messages. Every function is linear in the length of the bytes. Follows the core metadata
+specifications up to 2.6; fields that a later minor version may add are ignored.
+"""
+
+import re
+from dataclasses import dataclass
+
+from packaging.licenses import canonicalize_license_expression
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import InvalidName, canonicalize_name
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.distribution import parse_name, parse_version
+
+HEADER_LIMIT = 64 * 1024
+"""Characters of one header; `Description` and `License` hold whole documents and are exempt."""
+HEADER_COUNT_LIMIT = 10_000
+REQUIRES_PYTHON_LIMIT = 1024
+"""Characters of `Requires-Python`: clients parse it for each file of a page."""
+EXPRESSION_LIMIT = 8 * 1024
+"""Characters of `License-Expression`; the longest known one has a few hundred."""
+PROJECT_URL_LIMIT = 64
+"""Project URLs that are kept, the first ones."""
+
+NEWEST_VERSION = (2, 6)
+"""The highest `Metadata-Version` whose fields are all known here."""
+LICENSE_VERSION = (2, 4)
+"""The `Metadata-Version` that specified `License-Expression` and `License-File`."""
+OLDEST_EXPRESSION = (2, 2)
+"""
+The lowest `Metadata-Version` that may have `License-Expression`.
+
+Many wheels of 2024 have it under 2.3 already, and clients read it there.
+"""
+
+_SPLIT = re.compile(r"\n(?![ \t])")
+_HEADER = re.compile(r"([!-9;-~]+):(.*)", re.ASCII | re.DOTALL)
+_FOLD = re.compile(r"\n[ \t]+")
+_INDENT = re.compile(r"\n(?: {7}\||[ \t]{1,8})")
+_METADATA_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+_DOCUMENTS = frozenset({"description", "license"})
+_CONTENT_TYPES = frozenset({"text/plain", "text/x-rst", "text/markdown"})
+_CONTENT_TYPES_TEXT = "text/plain, text/x-rst or text/markdown"
+_VARIANTS = frozenset({"gfm", "commonmark"})
+_PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
+_NEVER_DYNAMIC = frozenset({"metadata-version", "name", "version"})
+_PLACEHOLDER = "UNKNOWN"
+"""What old build tools wrote for a field that was not given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreMetadata:
+    """
+    What a distribution says of itself, checked but not reworded.
+
+    Values are as written, unfolded, except that extras are normalised and a licence expression
+    has its canonical spelling. Nothing in them is safe to put into a page without escaping.
+    """
+
+    metadata_version: str
+    name: str
+    version: str
+    summary: str | None
+    description: str | None
+    description_content_type: str | None
+    keywords: str | None
+    home_page: str | None
+    download_url: str | None
+    author: str | None
+    author_email: str | None
+    maintainer: str | None
+    maintainer_email: str | None
+    license: str | None
+    license_expression: str | None
+    license_files: tuple[str, ...]
+    classifiers: tuple[str, ...]
+    requires_dist: tuple[str, ...]
+    requires_python: str | None
+    requires_external: tuple[str, ...]
+    project_urls: tuple[tuple[str, str], ...]
+    """Pairs of label and URL; a label may be empty, and appears once."""
+    provides_extra: tuple[str, ...]
+    platforms: tuple[str, ...]
+    supported_platforms: tuple[str, ...]
+    dynamic: tuple[str, ...]
+    """Names of fields, in lower case."""
+    import_names: tuple[str, ...]
+    import_namespaces: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """The headers of a METADATA, PKG-INFO or WHEEL file, and what follows them."""
+
+    fields: dict[str, tuple[str, ...]]
+    """From the name in lower case to its values, in order, still folded."""
+    body: str
+
+    def every(self, name: str) -> tuple[str, ...]:
+        """Return all values of a field on one line each, without empty ones and placeholders."""
+        values = (_unfolded(name, value) for value in self.fields.get(name, ()))
+        return tuple(value for value in values if value and value != _PLACEHOLDER)
+
+    def first(self, name: str) -> str | None:
+        """Return the first value of a field that is only shown, or None."""
+        return next(iter(self.every(name)), None)
+
+    def only(self, name: str) -> str | None:
+        """
+        Return the value of a field that decides something, or None.
+
+        Raises:
+            Invalid: The field is given twice, so clients differ in which one they take (code
+                `invalid_metadata`).
+        """
+        if len(self.fields.get(name, ())) > 1:
+            raise _refused(f"the field {name.title()} is given more than once")
+        return self.first(name)
+
+    def document(self, name: str) -> str | None:
+        """Return a value of several lines with the indentation of its header taken off."""
+        value = next(iter(self.fields.get(name, ())), "")
+        text = _INDENT.sub("\n", value).strip()
+        return text if text and text != _PLACEHOLDER else None
+
+
+def parse_metadata(raw: bytes) -> CoreMetadata:
+    """
+    Return the core metadata in the bytes of a METADATA or PKG-INFO file.
+
+    The caller bounds the length of `raw`.
+
+    Raises:
+        Invalid: The bytes break the core metadata specifications where a client would be misled
+            (codes `invalid_metadata`, `invalid_name`, `invalid_version`).
+    """
+    headers = parse_headers(raw)
+    version = _metadata_version(headers)
+    name, release = headers.only("name"), headers.only("version")
+    if name is None or release is None:
+        raise _refused(f"the field {'Version' if name else 'Name'} is missing")
+    parse_name(name)
+    parse_version(release)
+    _refuse_mail(headers)
+    return CoreMetadata(
+        metadata_version=f"{version[0]}.{version[1]}",
+        name=name,
+        version=release,
+        summary=headers.first("summary"),
+        description=_description(headers),
+        description_content_type=_description_content_type(headers),
+        keywords=headers.first("keywords"),
+        home_page=headers.first("home-page"),
+        download_url=headers.first("download-url"),
+        author=headers.first("author"),
+        author_email=headers.first("author-email"),
+        maintainer=headers.first("maintainer"),
+        maintainer_email=headers.first("maintainer-email"),
+        license=headers.document("license"),
+        license_expression=_license_expression(headers, version),
+        license_files=_license_files(headers, version),
+        classifiers=headers.every("classifier"),
+        requires_dist=_requires_dist(headers),
+        requires_python=_requires_python(headers),
+        requires_external=headers.every("requires-external"),
+        project_urls=_project_urls(headers),
+        provides_extra=_provides_extra(headers, version),
+        platforms=headers.every("platform"),
+        supported_platforms=headers.every("supported-platform"),
+        dynamic=_dynamic(headers),
+        import_names=headers.every("import-name"),
+        import_namespaces=headers.every("import-namespace"),
+    )
+
+
+def metadata_warnings(core: CoreMetadata) -> tuple[str, ...]:
+    """Return one sentence for each thing in `core` that is allowed but not good."""
+    found = []
+    major, _, minor = core.metadata_version.partition(".")
+    if (int(major), int(minor)) > NEWEST_VERSION:
+        found.append(f"Metadata-Version {core.metadata_version} is newer than this index knows.")
+    if core.license and core.license_expression:
+        found.append("License is obsolete beside License-Expression; remove it.")
+    if core.license_expression and (int(major), int(minor)) < LICENSE_VERSION:
+        found.append(f"License-Expression is newer than Metadata-Version {core.metadata_version}.")
+    found.extend(
+        f"Provides-Extra {quoted(extra)} is not a valid name of an extra."
+        for extra in core.provides_extra
+        if not _is_normal(extra)
+    )
+    found.extend(
+        f"Requires-Dist {quoted(text)} names a URL, which most indexes refuse."
+        for text in core.requires_dist
+        if "@" in text.partition(";")[0]
+    )
+    return tuple(found)
+
+
+def parse_headers(raw: bytes) -> Headers:
+    """
+    Split the bytes of a METADATA, PKG-INFO or WHEEL file into headers and a body.
+
+    Raises:
+        Invalid: They are not UTF-8 text, or a line is no header, or there are more or longer
+            headers than the limits (code `invalid_metadata`).
+    """
+    head, body = _decoded(raw)
+    fields: dict[str, list[str]] = {}
+    lines = _SPLIT.split(head)
+    if len(lines) > HEADER_COUNT_LIMIT:
+        raise _refused(f"there are more than {HEADER_COUNT_LIMIT} headers")
+    for line in lines:
+        match = _HEADER.fullmatch(line)
+        if match is None:
+            raise _refused("a line is not a header", line)
+        name, value = match[1].lower(), match[2]
+        if len(value) > HEADER_LIMIT and name not in _DOCUMENTS:
+            raise _refused(f"a header is longer than {HEADER_LIMIT} characters", match[1])
+        fields.setdefault(name, []).append(value)
+    return Headers({name: tuple(values) for name, values in fields.items()}, body)
+
+
+def _decoded(raw: bytes) -> tuple[str, str]:
+    try:
+        text = raw.replace(b"\r\n", b"\n").decode()
+    except UnicodeDecodeError as error:
+        raise _refused("it is not UTF-8 text") from error
+    if text.startswith("\ufeff"):
+        raise _refused("it begins with a byte order mark")
+    if "\0" in text:
+        raise _refused("it contains a NUL character")
+    head, _, body = text.partition("\n\n")
+    if "\r" in head:
+        raise _refused("a header contains a carriage return, where some clients begin a new one")
+    return head.rstrip("\n"), body
+
+
+def _unfolded(name: str, value: str) -> str:
+    text = _FOLD.sub(" ", value).strip()
+    if _CONTROL.search(text):
+        raise _refused(f"the field {name.title()} contains a control character", text)
+    return text
+
+
+def _refuse_mail(headers: Headers) -> None:
+    # Clients read these files with `email`, which obeys both headers: it would look for messages
+    # within the description, or decode it.
+    content_type = headers.only("content-type") or "text/plain"
+    encoding = headers.only("content-transfer-encoding") or "8bit"
+    if not content_type.lower().startswith("text/"):
+        raise _refused("Content-Type is not text", content_type)
+    if encoding.lower() not in _PLAIN_ENCODINGS:
+        raise _refused("Content-Transfer-Encoding hides the description", encoding)
+
+
+def _metadata_version(headers: Headers) -> tuple[int, int]:
+    text = headers.only("metadata-version")
+    if text is None:
+        raise _refused("the field Metadata-Version is missing")
+    match = _METADATA_VERSION.fullmatch(text)
+    if match is None or int(match[1]) not in {1, NEWEST_VERSION[0]}:
+        raise _refused("Metadata-Version is neither 1.x nor 2.x", text)
+    return int(match[1]), int(match[2])
+
+
+def _description(headers: Headers) -> str | None:
+    if len(headers.fields.get("description", ())) > 1:
+        raise _refused("the field Description is given more than once")
+    body = headers.body if headers.body.strip() else None
+    header = headers.document("description")
+    if body and header:
+        raise _refused("the description is given twice, as a header and after the headers")
+    return body or header
+
+
+def _description_content_type(headers: Headers) -> str | None:
+    value = headers.only("description-content-type")
+    if value is None:
+        return None
+    kind, *parts = (part.strip() for part in value.split(";"))
+    options = {}
+    for part in parts:
+        key, _, option = part.partition("=")
+        options[key.strip().lower()] = option.strip().strip('"').lower()
+    if kind.lower() not in _CONTENT_TYPES:
+        raise _refused(f"Description-Content-Type is not {_CONTENT_TYPES_TEXT}", value)
+    if options.get("charset", "utf-8") not in {"utf-8", "utf8"}:
+        raise _refused("the charset of Description-Content-Type is not UTF-8", value)
+    if kind.lower() == "text/markdown" and options.get("variant", "gfm") not in _VARIANTS:
+        raise _refused("the variant of Description-Content-Type is not GFM or CommonMark", value)
+    return value
+
+
+def _license_expression(headers: Headers, version: tuple[int, int]) -> str | None:
+    value = headers.only("license-expression")
+    if value is None:
+        return None
+    if version < OLDEST_EXPRESSION:
+        raise _refused("License-Expression needs Metadata-Version 2.4 or newer", value)
+    try:
+        if len(value) <= EXPRESSION_LIMIT:
+            return canonicalize_license_expression(value)
+    except (ValueError, RecursionError, MemoryError):
+        pass
+    raise _refused("License-Expression is not an SPDX expression", value)
+
+
+def _license_files(headers: Headers, version: tuple[int, int]) -> tuple[str, ...]:
+    paths = headers.every("license-file")
+    if version < LICENSE_VERSION:
+        # Older build tools wrote the field before it was specified; nothing follows it.
+        return tuple(path for path in paths if _is_plain_path(path))
+    for path in paths:
+        if not _is_plain_path(path):
+            raise _refused("License-File is not a plain relative path", path)
+    return paths
+
+
+def _is_plain_path(path: str) -> bool:
+    odd = "*" in path or "\\" in path or path.startswith("/") or _DRIVE.match(path)
+    return not odd and ".." not in path.split("/")
+
+
+def _requires_dist(headers: Headers) -> tuple[str, ...]:
+    values = headers.every("requires-dist")
+    for value in values:
+        try:
+            Requirement(value)
+        except (ValueError, RecursionError) as error:
+            raise _refused("Requires-Dist is not a requirement by PEP 508", value) from error
+    return values
+
+
+def _requires_python(headers: Headers) -> str | None:
+    value = headers.only("requires-python")
+    try:
+        if value is None or (len(value) <= REQUIRES_PYTHON_LIMIT and len(SpecifierSet(value)) > 0):
+            return value
+    except ValueError:
+        pass
+    raise _refused("Requires-Python is not a version specifier by PEP 440", value)
+
+
+def _project_urls(headers: Headers) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for value in headers.every("project-url"):
+        label, comma, url = (part.strip() for part in value.partition(","))
+        if not comma:
+            label, url = "", label
+        found.setdefault(label, url)
+    return tuple(found.items())[:PROJECT_URL_LIMIT]
+
+
+def _provides_extra(headers: Headers, version: tuple[int, int]) -> tuple[str, ...]:
+    extras: dict[str, None] = {}
+    for value in headers.every("provides-extra"):
+        try:
+            extras[canonicalize_name(value, validate=True)] = None
+        except InvalidName as error:
+            if version >= (2, 3):
+                raise _refused("Provides-Extra is not a valid name", value) from error
+            extras[value] = None
+    return tuple(extras)
+
+
+def _is_normal(extra: str) -> bool:
+    try:
+        return canonicalize_name(extra, validate=True) == extra
+    except InvalidName:
+        return False
+
+
+def _dynamic(headers: Headers) -> tuple[str, ...]:
+    values = tuple(value.lower() for value in headers.every("dynamic"))
+    for value in values:
+        if value in _NEVER_DYNAMIC:
+            raise _refused("Dynamic names a field that must be fixed", value)
+    return values
+
+
+def _refused(reason: str, value: str | None = None) -> Invalid:
+    shown = "" if value is None else f", here {quoted(value)}"
+    return Invalid(
+        f"The core metadata is refused: {reason}{shown}. Correct it and build the file again.",
+        code="invalid_metadata",
+        short=f"Invalid distribution file: {reason}.",
+    )

@@ -1,0 +1,159 @@
+"""Yank, unyank, delete, and set the status of what is there already."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.catalog.files import Files
+from wheelyard.catalog.projects import Projects, unknown_project
+from wheelyard.errors import NotFound, quoted
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.ambient import Ambient
+from wheelyard.model.project import (
+    AnyEvent,
+    Deleted,
+    File,
+    Project,
+    Status,
+    StatusSet,
+    Unyanked,
+    Yanked,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The files of one release, or one of them."""
+
+    version: Version
+    filename: str | None = None
+
+    def of(self, project: Project) -> tuple[File, ...]:
+        """
+        Return the selected files.
+
+        Raises:
+            NotFound: There are none.
+        """
+        if not project.revision:
+            raise unknown_project(project.name)
+        found = tuple(
+            file
+            for file in project.files
+            if Version(file.version) == self.version
+            and (self.filename is None or file.filename == self.filename)
+        )
+        if not found:
+            what = f"version {self.version}"
+            if self.filename is not None:
+                what = f"file {quoted(self.filename)} of {what}"
+            raise NotFound(
+                f"{project.name} has no {what}. See 'wheelyard list {project.name}' for what it "
+                "has.",
+                short=f"{quoted(project.name)} has no such version or file.",
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """What can be done to a published file or project."""
+
+    projects: Projects
+    files: Files
+    ambient: Ambient
+
+    def yank(
+        self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
+    ) -> Project:
+        """
+        Mark files as not to be chosen any more; those who pin them still get them (PEP 592).
+
+        Raises:
+            IndexFault: No right, nothing selected, or the store did not answer.
+        """
+
+        def event(files: tuple[File, ...]) -> AnyEvent | None:
+            names = tuple(file.filename for file in files if file.yanked != reason)
+            at, by = self.ambient.now(), caller.principal
+            return Yanked(at=at, by=by, filenames=names, reason=reason) if names else None
+
+        return self._change(caller, name, selection, event)[0]
+
+    def unyank(self, caller: Caller, name: NormalizedName, selection: Selection) -> Project:
+        """
+        Take the mark back.
+
+        Raises:
+            IndexFault: As `yank`.
+        """
+
+        def event(files: tuple[File, ...]) -> AnyEvent | None:
+            names = tuple(file.filename for file in files if file.yanked is not None)
+            at, by = self.ambient.now(), caller.principal
+            return Unyanked(at=at, by=by, filenames=names) if names else None
+
+        return self._change(caller, name, selection, event)[0]
+
+    def delete(
+        self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
+    ) -> Project:
+        """
+        Remove files for good: first from the document, then their bytes; no filename comes back.
+
+        Raises:
+            IndexFault: As `yank`.
+        """
+
+        def event(files: tuple[File, ...]) -> AnyEvent | None:
+            names = tuple(file.filename for file in files)
+            at, by = self.ambient.now(), caller.principal
+            return Deleted(at=at, by=by, filenames=names, reason=reason)
+
+        project, removed = self._change(caller, name, selection, event)
+        for file in removed:
+            self.files.remove(name, file)
+        return project
+
+    def set_status(
+        self, caller: Caller, name: NormalizedName, status: Status, reason: str
+    ) -> Project:
+        """
+        Set the project's status (PEP 792).
+
+        Raises:
+            IndexFault: As `yank`.
+        """
+        caller.require(Action.MANAGE, name)
+
+        def intent(project: Project) -> tuple[AnyEvent, ...]:
+            if not project.revision:
+                raise unknown_project(name)
+            if (project.status, project.reason) == (status, reason):
+                return ()
+            at, by = self.ambient.now(), caller.principal
+            return (StatusSet(at=at, by=by, status=status, reason=reason),)
+
+        return self.projects.change(name, intent).project
+
+    def _change(
+        self,
+        caller: Caller,
+        name: NormalizedName,
+        selection: Selection,
+        event: Callable[[tuple[File, ...]], AnyEvent | None],
+    ) -> tuple[Project, tuple[File, ...]]:
+        """Return the project after the event, and the files that it was about."""
+        caller.require(Action.MANAGE, name)
+        selected: tuple[File, ...] = ()
+
+        def intent(project: Project) -> tuple[AnyEvent, ...]:
+            nonlocal selected
+            selected = selection.of(project)
+            wanted = event(selected)
+            return () if wanted is None else (wanted,)
+
+        project = self.projects.change(name, intent).project
+        return project, selected

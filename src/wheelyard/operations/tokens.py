@@ -1,0 +1,143 @@
+"""API tokens: made, listed, revoked, and recognised."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from wheelyard.catalog.credentials import Credentials
+from wheelyard.catalog.documents import Snapshot
+from wheelyard.errors import Conflict, Invalid, Unauthenticated, quoted
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
+from wheelyard.model.ambient import Ambient
+from wheelyard.model.token import Token, TokenRecord, new_token
+
+DEFAULT_LIFETIME: Final = timedelta(days=90)
+DEFAULT_ACTIONS: Final = Action.READ | Action.UPLOAD
+NAME_LIMIT: Final = 100
+"""Characters of a token's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """What a new token is to be."""
+
+    name: str
+    actions: Action = DEFAULT_ACTIONS
+    projects: tuple[Pattern, ...] = (EVERY_PROJECT,)
+    lifetime: timedelta = DEFAULT_LIFETIME
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The API tokens of an index."""
+
+    credentials: Credentials
+    ambient: Ambient
+    public_scopes: tuple[Scope, ...]
+    """What everybody may do, with or without a token."""
+    max_lifetime: timedelta
+
+    def create(self, request: TokenRequest, by: str) -> tuple[Token, TokenRecord]:
+        """
+        Make a token; its text is returned once and stored nowhere.
+
+        Raises:
+            Invalid: The name is empty or too long, or the lifetime is over the limit.
+        """
+        self._check(request)
+        now = self.ambient.now()
+        while True:
+            token = new_token(self.ambient.random)
+            record = TokenRecord(
+                id=token.id,
+                sha256=token.digest,
+                name=request.name,
+                actions=int(request.actions),
+                projects=request.projects,
+                created_at=now,
+                created_by=by,
+                expires_at=now + request.lifetime,
+            )
+            try:
+                self.credentials.create(record)
+            except Conflict:
+                continue  # the id is taken: one in 62 to the tenth
+            return token, record
+
+    def all(self) -> list[TokenRecord]:
+        """Return every record, revoked and expired ones included, oldest first."""
+        return sorted(self.credentials.all(), key=lambda record: (record.created_at, record.id))
+
+    def revoke(self, token_id: str, by: str) -> TokenRecord:
+        """
+        Revoke a token; one that is revoked already stays as it is.
+
+        Raises:
+            NotFound: There is no such token.
+            Unavailable: The store does not answer.
+        """
+        for _ in self.credentials.retries.attempts():
+            snapshot = self.credentials.latest(token_id)
+            record = snapshot.value
+            assert record is not None  # noqa: S101 - `latest` raises for none
+            if record.revoked_at is not None:
+                return record
+            revoked = replace(record, revoked_at=self.ambient.now(), revoked_by=by)
+            if self.credentials.replace(revoked, snapshot):
+                return revoked
+        raise self.credentials.retries.exhausted(f"the token {token_id}")
+
+    def fresh_caller(self, token: Token) -> Caller | None:
+        """
+        Return who presents `token` if that needs no waiting, else None.
+
+        Raises:
+            Unauthenticated: The token is unknown, revoked or expired.
+        """
+        snapshot = self.credentials.fresh(token.id)
+        return None if snapshot is None else self._caller(token, snapshot)
+
+    def caller(self, token: Token) -> Caller:
+        """
+        Return who presents `token`, waiting for the store if need be.
+
+        Raises:
+            Unauthenticated: The token is unknown, revoked or expired.
+            Unavailable: The store does not answer.
+        """
+        return self._caller(token, self.credentials.current(token.id))
+
+    def _caller(self, token: Token, snapshot: Snapshot[TokenRecord]) -> Caller:
+        record = snapshot.value
+        if (
+            record is None
+            or not record.is_of(token)
+            or record.state(self.ambient.now()) != "active"
+        ):
+            raise bad_credential()
+        return Caller(f"token:{record.id}", (record.scope, *self.public_scopes))
+
+    def _check(self, request: TokenRequest) -> None:
+        if not request.name.strip() or len(request.name) > NAME_LIMIT:
+            raise Invalid(
+                f"{quoted(request.name)} is no name for a token. Use 1 to {NAME_LIMIT} characters "
+                "that say where the token lives.",
+                code="invalid_field",
+            )
+        if not timedelta(0) < request.lifetime <= self.max_lifetime:
+            raise Invalid(
+                f"A token may live for at most {self.max_lifetime.days} days. "
+                "Choose a shorter time, or raise [tokens] max_days.",
+                code="invalid_field",
+            )
+
+
+def bad_credential() -> Unauthenticated:
+    """Return the one fault for every credential that does not hold; it never says why."""
+    return Unauthenticated(
+        "Missing or invalid token. Send a token of this index as the password, with any user "
+        "name; 'wheelyard token create NAME' makes one.",
+        short="Missing or invalid token.",
+    )

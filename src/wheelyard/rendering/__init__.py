@@ -1,0 +1,1 @@
+"""Documents to bytes: the same for a live page and for an exported one. Pure functions."""

@@ -1,0 +1,115 @@
+"""
+The JSON API of `/pypi/<name>/json`, in the shape that PyPI gives it.
+
+What is not known is null, empty or -1, never made up. Read by Renovate, Dependabot, Poetry and PDM.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from msgspec.json import Encoder
+from packaging.utils import NormalizedName
+
+from wheelyard.model.distribution import Wheel, parse_filename
+from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.project import File
+from wheelyard.rendering.releases import Release
+from wheelyard.rendering.simple import file_url, timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyPage:
+    """What a page is made of."""
+
+    name: NormalizedName
+    release: Release
+    """The release that the page describes."""
+    core: CoreMetadata
+    """Of that release."""
+    files_url: str
+    """Where the files are: absolute, or from the root of the host."""
+
+
+def project_json(page: LegacyPage, releases: Iterable[Release]) -> bytes:
+    """Return a project's page: the described release and all the files there are."""
+    return _encode(
+        page,
+        releases={
+            release.version: [_file(page, file) for file in release.files] for release in releases
+        },
+    )
+
+
+def release_json(page: LegacyPage) -> bytes:
+    """Return one release's page."""
+    return _encode(page)
+
+
+def _encode(page: LegacyPage, **releases: object) -> bytes:
+    return Encoder().encode(
+        {
+            "info": _info(page),
+            "last_serial": 0,
+            **releases,
+            "urls": [_file(page, file) for file in page.release.files],
+            "vulnerabilities": [],
+        }
+    )
+
+
+def _info(page: LegacyPage) -> dict[str, object]:
+    core, release = page.core, page.release
+    return {
+        "author": core.author or "",
+        "author_email": core.author_email or "",
+        "bugtrack_url": None,
+        "classifiers": core.classifiers,
+        "description": core.description or "",
+        "description_content_type": core.description_content_type,
+        "docs_url": None,
+        "download_url": core.download_url or "",
+        "downloads": {"last_day": -1, "last_month": -1, "last_week": -1},
+        "dynamic": core.dynamic or None,
+        "home_page": core.home_page or "",
+        "keywords": core.keywords or "",
+        "license": core.license or "",
+        "license_expression": core.license_expression,
+        "license_files": core.license_files or None,
+        "maintainer": core.maintainer or "",
+        "maintainer_email": core.maintainer_email or "",
+        "name": core.name,
+        "package_url": "",
+        "platform": ", ".join(core.platforms),
+        "project_url": "",
+        "project_urls": dict(core.project_urls) or None,
+        "provides_extra": core.provides_extra or None,
+        "release_url": "",
+        "requires_dist": core.requires_dist or None,
+        "requires_python": release.speaker.requires_python,
+        "summary": core.summary or "",
+        "version": release.version,
+        "yanked": release.is_yanked,
+        "yanked_reason": (release.yanked_reason or None) if release.is_yanked else None,
+    }
+
+
+def _file(page: LegacyPage, file: File) -> dict[str, object]:
+    parsed = parse_filename(file.filename, zip_sdists=True)
+    is_wheel = isinstance(parsed, Wheel)
+    return {
+        "comment_text": "",
+        "core-metadata": {"sha256": file.core_metadata} if is_wheel else False,
+        "digests": {"sha256": file.sha256},
+        "downloads": -1,
+        "filename": file.filename,
+        "has_sig": False,
+        "packagetype": "bdist_wheel" if is_wheel else "sdist",
+        "python_version": file.filename.split("-")[-3] if is_wheel else "source",
+        "requires_python": file.requires_python,
+        "size": file.size,
+        "upload_time": timestamp(file.uploaded_at)[:19],
+        "upload_time_iso_8601": timestamp(file.uploaded_at),
+        "url": f"{page.files_url}/{file_url(page.name, file)}",
+        "yanked": file.yanked is not None,
+        "yanked_reason": file.yanked or None,
+    }

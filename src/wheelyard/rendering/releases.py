@@ -1,0 +1,51 @@
+"""A project's releases in the order that people expect, and the one that speaks for it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+from wheelyard.model.project import File, Project
+from wheelyard.rendering.simple import served_files
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version and its files: wheels first, then by filename."""
+
+    version: str
+    files: tuple[File, ...]
+
+    @property
+    def is_yanked(self) -> bool:
+        """Whether every file is yanked."""
+        return all(file.yanked is not None for file in self.files)
+
+    @property
+    def yanked_reason(self) -> str:
+        """The first reason given, or an empty string."""
+        return next((file.yanked for file in self.files if file.yanked), "")
+
+    @property
+    def speaker(self) -> File:
+        """The file whose core metadata describes the release: a wheel if there is one."""
+        return self.files[0]
+
+
+def releases_of(project: Project) -> tuple[Release, ...]:
+    """Return the project's releases, newest first."""
+    groups: dict[Version, list[File]] = {}
+    for file in served_files(project):
+        groups.setdefault(Version(file.version), []).append(file)
+    return tuple(
+        Release(str(version), tuple(sorted(files, key=lambda f: (not f.is_wheel, f.filename))))
+        for version, files in sorted(groups.items(), reverse=True)
+    )
+
+
+def latest(releases: Iterable[Release]) -> Release | None:
+    """Return the newest final release that is not yanked, else the newest not yanked, else any."""
+    ordered = list(releases)
+    kept = [release for release in ordered if not release.is_yanked]
+    final = [release for release in kept if not Version(release.version).is_prerelease]
+    return next(iter(final or kept or ordered), None)

@@ -1,0 +1,122 @@
+"""
+The Simple API's two pages, each as JSON and as HTML.
+
+Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 792). Links are relative to the
+page and lead to the object's key, so that a page is the same bytes live, exported, under a path
+prefix and behind any host name.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from html import escape
+from typing import Final
+from urllib.parse import quote
+
+from msgspec.json import Encoder
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.model.project import File, Project, Status
+
+API_VERSION: Final = "1.4"
+FILES_FROM_DETAIL: Final = "../../files"
+"""Where the files are, seen from a project's page."""
+
+_META: Final = {"api-version": API_VERSION}
+_HEAD: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="pypi:repository-version" content="1.4">
+"""
+
+
+def list_json(names: Sequence[NormalizedName]) -> bytes:
+    """Return the project list as JSON."""
+    return Encoder().encode({"meta": _META, "projects": [{"name": name} for name in names]})
+
+
+def list_html(names: Sequence[NormalizedName]) -> bytes:
+    """Return the project list as HTML."""
+    links = "".join(f'<a href="{name}/">{name}</a>\n' for name in names)
+    page = f"{_HEAD}<title>Simple index</title>\n</head>\n<body>\n{links}</body>\n</html>\n"
+    return page.encode()
+
+
+def detail_json(project: Project) -> bytes:
+    """Return a project's page as JSON."""
+    page: dict[str, object] = {"meta": _META, "name": project.name}
+    if project.status is not Status.ACTIVE:
+        reason = {"reason": project.reason} if project.reason else {}
+        page["project-status"] = {"status": project.status.value, **reason}
+    files = served_files(project)
+    page["versions"] = versions(files)
+    page["files"] = [_file_json(project.name, file) for file in files]
+    return Encoder().encode(page)
+
+
+def detail_html(project: Project) -> bytes:
+    """Return a project's page as HTML."""
+    status = ""
+    if project.status is not Status.ACTIVE:
+        status = f'<meta name="pypi:project-status" content="{project.status.value}">\n'
+        if project.reason:
+            reason = escape(project.reason)
+            status += f'<meta name="pypi:project-status-reason" content="{reason}">\n'
+    links = "".join(_file_html(project.name, file) for file in served_files(project))
+    page = (
+        f"{_HEAD}{status}<title>Links for {project.name}</title>\n</head>\n"
+        f"<body>\n{links}</body>\n</html>\n"
+    )
+    return page.encode()
+
+
+def served_files(project: Project) -> tuple[File, ...]:
+    """Return the files that may be listed and served: none of a quarantined project."""
+    return project.files if project.status.serves_files else ()
+
+
+def versions(files: Iterable[File]) -> list[str]:
+    """Return the versions of `files`, each once, oldest first."""
+    return sorted({file.version for file in files}, key=Version)
+
+
+def file_url(name: NormalizedName, file: File) -> str:
+    """Return where a file is, below the folder of all files, percent-encoded."""
+    return f"{name}/{file.sha256}/{quote(file.filename, safe='')}"
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment as `upload-time` has it: UTC, microseconds, `Z`."""
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _file_json(name: NormalizedName, file: File) -> dict[str, object]:
+    page: dict[str, object] = {
+        "filename": file.filename,
+        "url": f"{FILES_FROM_DETAIL}/{file_url(name, file)}",
+        "hashes": {"sha256": file.sha256},
+    }
+    if file.requires_python:
+        page["requires-python"] = file.requires_python
+    metadata = {"sha256": file.core_metadata} if file.is_wheel else False
+    page["core-metadata"] = metadata
+    page["dist-info-metadata"] = metadata
+    page["yanked"] = False if file.yanked is None else file.yanked or True
+    page["size"] = file.size
+    page["upload-time"] = timestamp(file.uploaded_at)
+    return page
+
+
+def _file_html(name: NormalizedName, file: File) -> str:
+    href = f"{FILES_FROM_DETAIL}/{file_url(name, file)}#sha256={file.sha256}"
+    attributes = f'href="{href}"'
+    if file.requires_python:
+        attributes += f' data-requires-python="{escape(file.requires_python)}"'
+    if file.is_wheel:
+        digest = f"sha256={file.core_metadata}"
+        attributes += f' data-core-metadata="{digest}" data-dist-info-metadata="{digest}"'
+    if file.yanked is not None:
+        attributes += f' data-yanked="{escape(file.yanked)}"'
+    attributes += f' data-size="{file.size}" data-upload-time="{timestamp(file.uploaded_at)}"'
+    return f"<a {attributes}>{file.filename}</a>\n"

@@ -1,0 +1,218 @@
+"""
+Settings: the only reader of the environment and of `wheelyard.toml`.
+
+What a command line says beats the environment, which beats the file, which beats the defaults.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct, ValidationError, convert
+from msgspec.structs import fields, replace
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.access import Pattern, parse_pattern
+from wheelyard.model.distribution import RESERVED_NAMES, parse_name
+
+DEFAULT_FILE: Final = Path("wheelyard.toml")
+DEFAULT_STORE: Final = "./wheelyard-data"
+ENVIRONMENT_PREFIX: Final = "WHEELYARD_"
+MIB: Final = 1024**2
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+Natural = Annotated[int, Meta(ge=0)]
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where and how the server listens, and what it calls itself."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    workers: Positive = 1
+    """Processes."""
+    roots: tuple[str, ...] = ()
+    """More index roots: `acme` makes `/acme/` and `/acme/<name>/` answer as `/simple/` does."""
+    path_prefix: str = ""
+    """What a proxy puts before every path, such as `/packages`."""
+    public_url: str = ""
+    """How people reach the index, with the path prefix: `https://packages.example.com`."""
+
+
+class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where everything is kept."""
+
+    location: str = DEFAULT_STORE
+    """A folder, or `memory:` for one that ends with the process."""
+
+
+class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may read."""
+
+    private: bool = False
+    """Whether reading needs a token."""
+    private_names: tuple[str, ...] = ()
+    """Patterns of names that answer 403, and not 404, to whoever may not read them."""
+
+
+class TokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of API tokens."""
+
+    max_days: Positive = 365
+
+
+class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be uploaded."""
+
+    max_file_size: Positive = 1024
+    """MiB."""
+    zip_sdists: bool = False
+    """Whether `.zip` sdists are taken, which PEP 625 has retired."""
+
+
+class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How pages are kept and cached."""
+
+    page_cache: Positive = 16
+    """MiB of memory for rendered pages, in each worker process."""
+    public_max_age: Natural = 0
+    """Seconds that a shared cache may keep a page which anyone may read."""
+    concurrent_uploads: Positive = 64
+    """Uploads under way at a time, in each worker process; others wait."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that an operator can decide."""
+
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    access: AccessSettings = AccessSettings()
+    tokens: TokenSettings = TokenSettings()
+    uploads: UploadSettings = UploadSettings()
+    http: HttpSettings = HttpSettings()
+
+    @property
+    def index_url(self) -> str:
+        """The URL that people give to their installer."""
+        return f"{self.base_url}/simple/"
+
+    @property
+    def base_url(self) -> str:
+        """The URL of the server itself, without a slash at the end."""
+        if self.server.public_url:
+            return self.server.public_url.rstrip("/")
+        host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
+        return f"http://{host}:{self.server.port}{self.server.path_prefix}"
+
+    @property
+    def token_lifetime_limit(self) -> timedelta:
+        """How long a token may live at most."""
+        return timedelta(days=self.tokens.max_days)
+
+    @property
+    def private_patterns(self) -> tuple[Pattern, ...]:
+        """`[access] private_names`, parsed."""
+        return tuple(parse_pattern(each) for each in self.access.private_names)
+
+
+_Values = dict[str, dict[str, Any]]
+
+_VARIABLES: Final = {
+    "STORE": ("store", "location"),
+    "HOST": ("server", "host"),
+    "PORT": ("server", "port"),
+    "WORKERS": ("server", "workers"),
+    "PUBLIC_URL": ("server", "public_url"),
+    "PATH_PREFIX": ("server", "path_prefix"),
+    "PRIVATE": ("access", "private"),
+}
+"""`WHEELYARD_<key>` and the setting that it is."""
+
+
+def read_settings(
+    *, file: Path | None, overrides: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]
+) -> Settings:
+    """
+    Return the settings in force.
+
+    Args:
+        file: What `--config` names; None takes `$WHEELYARD_CONFIG`, else `./wheelyard.toml`.
+        overrides: By section and key, from the command line; None stands for "not given".
+        environ: The environment.
+
+    Raises:
+        Invalid: The file is missing or no TOML, a key is unknown, or a value makes no sense.
+    """
+    values = _from_file(file, environ)
+    for key, (section, name) in _VARIABLES.items():
+        if (text := environ.get(ENVIRONMENT_PREFIX + key)) is not None:
+            values.setdefault(section, {})[name] = text
+    if "PORT" in environ and ENVIRONMENT_PREFIX + "PORT" not in environ:
+        values.setdefault("server", {})["port"] = environ["PORT"]
+    for section, given in overrides.items():
+        chosen = {name: value for name, value in given.items() if value is not None}
+        values.setdefault(section, {}).update(chosen)
+    try:
+        settings = convert(values, Settings, strict=False)
+    except ValidationError as error:
+        raise _bad_setting(str(error)) from error
+    return _checked(settings)
+
+
+def process_environment() -> Mapping[str, str]:
+    """Return the environment of this process."""
+    return os.environ
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return the `WHEELYARD_*` variables that are no settings, which are typing errors mostly."""
+    known = {ENVIRONMENT_PREFIX + key for key in (*_VARIABLES, "CONFIG")}
+    return sorted(key for key in environ if key.startswith(ENVIRONMENT_PREFIX) and key not in known)
+
+
+def _from_file(file: Path | None, environ: Mapping[str, str]) -> _Values:
+    named = file or _named(environ.get(f"{ENVIRONMENT_PREFIX}CONFIG"))
+    path = named or DEFAULT_FILE
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if named is None:
+            return {}
+        raise Invalid(
+            f"There is no file {path}. Give --config one that is there.", code="bad_setting"
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Invalid(f"{path} cannot be read: {error}.", code="bad_setting") from error
+
+
+def _named(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _checked(settings: Settings) -> Settings:
+    server = settings.server
+    for root in server.roots:
+        if parse_name(root) != root or root in RESERVED_NAMES:
+            raise _bad_setting(f"{quoted(root)} cannot be a root of the index")
+    prefix = server.path_prefix.strip("/")
+    if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
+        raise _bad_setting(f"{quoted(server.path_prefix)} is no path prefix")
+    if server.public_url and not server.public_url.startswith(("https://", "http://")):
+        raise _bad_setting("[server] public_url must begin with https:// or http://")
+    if not settings.store.location:
+        raise _bad_setting("the store has no location")
+    for pattern in settings.access.private_names:
+        parse_pattern(pattern)
+    return replace(settings, server=replace(server, path_prefix=f"/{prefix}" if prefix else ""))
+
+
+def _bad_setting(why: str) -> Invalid:
+    known = ", ".join(f"[{each.name}]" for each in fields(Settings))
+    return Invalid(
+        f"A setting is wrong: {why}. The sections are {known}; see docs/settings.md.",
+        code="bad_setting",
+    )

@@ -1,0 +1,120 @@
+"""
+The storage contract: six verbs over named objects.
+
+An object is a key, bytes, and an opaque version that changes with every write. Reads see the
+latest finished write, listings included. What `tests/storage/conformance.py` asserts is the
+contract; this page is its summary.
+
+`put` and `delete` either happened durably, or raise `Conflict` (another version was there, nothing
+changed), or raise `Unavailable` (the outcome is unknown: read, then decide).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, NewType, Protocol
+
+Key = NewType("Key", str)
+"""A slash-separated path, 1 to 1024 bytes of UTF-8, made only by `wheelyard.catalog.keys`."""
+
+ObjectVersion = NewType("ObjectVersion", str)
+"""An opaque mark of one write of one key; compare with ==, never parse."""
+
+ABSENT: Final = ObjectVersion("")
+"""The version of a key that holds nothing."""
+
+CHUNK: Final = 256 * 1024
+"""Bytes that `read` yields at a time, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A small object, whole, and the version it was read at."""
+
+    body: bytes
+    version: ObjectVersion
+
+
+class NotModified:
+    """The answer of `get` where the object still has the version that the caller knows."""
+
+    __slots__ = ()
+
+
+NOT_MODIFIED: Final = NotModified()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a listing."""
+
+    key: Key
+    size: int
+    """Bytes."""
+    version: ObjectVersion
+    modified: float
+    """When it was written: seconds since the epoch, by the store's own clock."""
+
+
+class Store(Protocol):
+    """
+    A place that keeps objects under keys; safe to share between threads and processes.
+
+    Every verb may raise Unavailable; nothing else escapes but what is listed.
+    """
+
+    def get(
+        self, key: Key, unless_version: ObjectVersion | None = None
+    ) -> Stored | NotModified | None:
+        """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
+        ...
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """
+        Return a stream of bytes `start` up to but not including `stop`.
+
+        Raises:
+            NotFound: The key holds nothing; raised by the call, before the first chunk.
+        """
+        ...
+
+    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+        """
+        Store `body` whole and return its version; a reader never sees part of it.
+
+        Args:
+            key: Where.
+            body: What; a path is a whole file on disk, which stays the caller's.
+            expect: Write only over this version; ABSENT writes only a new key; None always.
+
+        Raises:
+            Conflict: The key holds another version than `expect`.
+        """
+        ...
+
+    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+        """
+        Remove the object; with `expect` None, a key that holds nothing is already done.
+
+        Raises:
+            Conflict: The key holds another version than `expect`.
+        """
+        ...
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
+        ...
+
+    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+        """
+        Return a URL that storage itself answers for `lifetime`, or None where it has none.
+
+        A local store answers with a `file:` URL, which a server hands to the kernel.
+        """
+        ...
+
+
+def conflict(key: Key) -> str:
+    """Return the message of a Conflict at `key`."""
+    return f"{key} was changed by someone else in the meantime. Read it again and retry."

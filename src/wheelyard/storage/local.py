@@ -1,0 +1,274 @@
+"""
+A store in a folder of one machine, safe between threads and processes.
+
+An object is a file at its key below the root. A write goes to `.spool/` first, is synced, and then
+takes its name in one step: `link` where the key must be new, `rename` under a lock otherwise; the
+folder is synced before the call returns. Nothing is ever changed in place.
+
+The version of an object is its modification time in nanoseconds, its inode and its size. Under the
+lock, a write that would not be younger than what it replaces is dated one nanosecond later, so a
+version never repeats and one `stat` tells whether an object changed.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from fcntl import LOCK_EX, flock
+from hashlib import blake2b
+from pathlib import Path
+from tempfile import mkstemp
+
+from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.storage.base import (
+    ABSENT,
+    CHUNK,
+    NOT_MODIFIED,
+    Entry,
+    Key,
+    NotModified,
+    ObjectVersion,
+    Stored,
+    conflict,
+)
+from wheelyard.storage.faults import storage_faults
+
+SPOOL = ".spool"
+LOCKS = ".locks"
+FOLDER_MODE = 0o750
+FILE_MODE = 0o640
+ATTEMPTS = 8
+"""How often a write meets a folder that was just removed before it gives up."""
+
+
+class LocalStore:
+    """
+    Objects as files below `root`, which is created if need be.
+
+    Raises:
+        Unavailable: The folder cannot be created or written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.path.abspath(root)  # noqa: PTH100 - a str, joined on the hot path
+        self.spool = Path(self._root, SPOOL)
+        with storage_faults(f"the folder {root}"):
+            for folder in (self.spool, Path(self._root, LOCKS)):
+                folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+
+    def get(
+        self, key: Key, unless_version: ObjectVersion | None = None
+    ) -> Stored | NotModified | None:
+        """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
+        path = self._path(key)
+        try:
+            if unless_version and _version(os.stat(path)) == unless_version:  # noqa: PTH116 - hot
+                return NOT_MODIFIED
+            with open(path, "rb") as file:  # noqa: PTH123 - hot
+                return Stored(file.read(), _version(os.fstat(file.fileno())))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(key, error) from error
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Return a stream of part of an object."""
+        try:
+            descriptor = os.open(self._path(key), os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(f"The store holds nothing at {key}.") from error
+        except OSError as error:
+            raise _unreadable(key, error) from error
+        return _chunks(key, descriptor, start, stop)
+
+    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+        """Store `body` whole and return its version."""
+        target = Path(self._path(key))
+        with storage_faults(str(key)):
+            if expect == ABSENT and isinstance(body, Path) and body.parent == self.spool:
+                _sync(body)
+                version = self._create(key, body, target)
+            else:
+                with self._staged(body) as staged:
+                    if expect == ABSENT:
+                        version = self._create(key, staged, target)
+                    else:
+                        version = self._replace(key, staged, target, expect)
+            _sync(target.parent)
+            return version
+
+    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+        """Remove the object, and the folders that it leaves empty."""
+        target = Path(self._path(key))
+        with storage_faults(str(key)):
+            with self._locked(key):
+                if expect is not None and _version_at(target) != expect:
+                    raise Conflict(conflict(key))
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    target.unlink()
+            with suppress(OSError):
+                _sync(target.parent)
+                while str(target.parent) != self._root:
+                    target = target.parent
+                    target.rmdir()
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield the entries below `prefix` and greater than `after`, in order."""
+        yield from self._walk("", prefix, after)
+
+    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+        """Return the object's `file:` URL, which lives as long as the file."""
+        del lifetime
+        return Path(self._path(key)).as_uri() if method == "GET" else None
+
+    def _path(self, key: Key) -> str:
+        if key.startswith((".", "/")) or "/." in key or "//" in key or "\0" in key:
+            raise ValueError(f"no key of wheelyard's: {key!r}")
+        return f"{self._root}/{key}"
+
+    @contextmanager
+    def _staged(self, body: bytes | Path) -> Iterator[Path]:
+        """Yield a synced copy of `body` in the spool, and remove what is left of it."""
+        descriptor, name = mkstemp(prefix="put-", dir=self.spool)
+        staged = Path(name)
+        try:
+            try:
+                os.fchmod(descriptor, FILE_MODE)
+                _write(descriptor, body)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            yield staged
+        finally:
+            staged.unlink(missing_ok=True)
+
+    def _create(self, key: Key, staged: Path, target: Path) -> ObjectVersion:
+        for _ in range(ATTEMPTS):
+            self._make_folder(target.parent)
+            try:
+                target.hardlink_to(staged)
+            except FileExistsError as error:
+                raise Conflict(conflict(key)) from error
+            except FileNotFoundError:
+                continue  # a delete took the empty folder away
+            return _version(staged.stat())
+        raise Unavailable(f"The folder of {key} keeps vanishing. Try again.")
+
+    def _replace(
+        self, key: Key, staged: Path, target: Path, expect: ObjectVersion | None
+    ) -> ObjectVersion:
+        self._make_folder(target.parent)
+        with self._locked(key):
+            try:
+                before = target.stat()
+            except FileNotFoundError:
+                before = None
+            if expect is not None and (before is None or _version(before) != expect):
+                raise Conflict(conflict(key))
+            now = staged.stat()
+            if before is not None and now.st_mtime_ns <= before.st_mtime_ns:
+                os.utime(staged, ns=(now.st_atime_ns, before.st_mtime_ns + 1))
+            version = _version(staged.stat())
+            staged.replace(target)
+            return version
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        if str(folder) != self._root:
+            self._make_folder(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir(FOLDER_MODE)
+        _sync(folder.parent)
+
+    @contextmanager
+    def _locked(self, key: Key) -> Iterator[None]:
+        shard = blake2b(key.encode(), digest_size=1).hexdigest()
+        descriptor = os.open(f"{self._root}/{LOCKS}/{shard}", os.O_RDWR | os.O_CREAT, FILE_MODE)
+        try:
+            flock(descriptor, LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[Entry]:
+        for name, is_folder in _names(f"{self._root}/{folder}"):
+            path = f"{folder}{name}"
+            if is_folder:
+                # a folder is worth opening if some key in it could match the prefix and the start
+                if path.startswith(prefix[: len(path)]) and path >= after[: len(path)]:
+                    yield from self._walk(path, prefix, after)
+            elif path.startswith(prefix) and path > after:
+                with suppress(FileNotFoundError):
+                    found = os.stat(f"{self._root}/{path}")  # noqa: PTH116 - a str at hand
+                    yield Entry(Key(path), found.st_size, _version(found), found.st_mtime)
+
+
+def _names(folder: str) -> list[tuple[str, bool]]:
+    """Return the names in a folder in the order of the keys below it; a folder's ends in '/'."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [
+                (f"{each.name}/", True)
+                if each.is_dir(follow_symlinks=False)
+                else (each.name, False)
+                for each in entries
+                if not each.name.startswith(".")
+            ]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _unreadable(Key(folder), error) from error
+    return sorted(found)
+
+
+def _version(found: os.stat_result) -> ObjectVersion:
+    return ObjectVersion(f"{found.st_mtime_ns}.{found.st_ino}.{found.st_size}")
+
+
+def _version_at(path: Path) -> ObjectVersion:
+    try:
+        return _version(path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return ABSENT
+
+
+def _chunks(key: Key, descriptor: int, start: int, stop: int | None) -> Iterator[bytes]:
+    try:
+        while stop is None or start < stop:
+            wanted = CHUNK if stop is None else min(CHUNK, stop - start)
+            chunk = os.pread(descriptor, wanted, start)
+            if not chunk:
+                return
+            yield chunk
+            start += len(chunk)
+    except OSError as error:
+        raise _unreadable(key, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, body: bytes | Path) -> None:
+    if isinstance(body, Path):
+        with body.open("rb", buffering=0) as source:
+            while chunk := source.read(CHUNK):
+                _write(descriptor, chunk)
+        return
+    view = memoryview(body)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(key: Key, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"The store could not read {key}: {error.strerror}. Look at the disk and its permissions.",
+        short="Storage is not available.",
+    )

@@ -1,0 +1,94 @@
+"""A store in memory: the shortest statement of the contract, and a world for tests."""
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from threading import Lock
+
+from wheelyard.errors import Conflict, NotFound
+from wheelyard.storage.base import (
+    ABSENT,
+    CHUNK,
+    NOT_MODIFIED,
+    Entry,
+    Key,
+    NotModified,
+    ObjectVersion,
+    Stored,
+    conflict,
+)
+
+
+class MemoryStore:
+    """
+    Objects in a dictionary, gone when the process ends.
+
+    Args:
+        clock: Seconds since the epoch, for the age of an entry.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._objects: dict[Key, tuple[Stored, float]] = {}
+        self._keys: list[Key] = []
+        self._writes = 0
+
+    def get(
+        self, key: Key, unless_version: ObjectVersion | None = None
+    ) -> Stored | NotModified | None:
+        """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
+        held = self._objects.get(key)
+        if held is None:
+            return None
+        return NOT_MODIFIED if held[0].version == unless_version else held[0]
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Return a stream of part of an object."""
+        held = self._objects.get(key)
+        if held is None:
+            raise NotFound(f"The store holds nothing at {key}.")
+        body = held[0].body[start:stop]
+        return (body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
+
+    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+        """Store `body` whole and return its version."""
+        content = body.read_bytes() if isinstance(body, Path) else bytes(body)
+        with self._lock:
+            self._check(key, expect)
+            if key not in self._objects:
+                insort(self._keys, key)
+            self._writes += 1
+            version = ObjectVersion(str(self._writes))
+            self._objects[key] = (Stored(content, version), self._clock())
+            return version
+
+    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+        """Remove the object."""
+        with self._lock:
+            self._check(key, expect)
+            if self._objects.pop(key, None) is not None:
+                del self._keys[bisect_left(self._keys, key)]
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield the entries below `prefix` and greater than `after`, in order."""
+        with self._lock:
+            found = [
+                Entry(key, len(stored.body), stored.version, modified)
+                for key in self._keys[bisect_left(self._keys, prefix) :]
+                if key.startswith(prefix) and key > after
+                for stored, modified in [self._objects[key]]
+            ]
+        return iter(found)
+
+    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+        """Return None: nothing but this process can read its memory."""
+        del key, method, lifetime
+        return None
+
+    def _check(self, key: Key, expect: ObjectVersion | None) -> None:
+        held = self._objects.get(key)
+        current = held[0].version if held else ABSENT
+        if expect is not None and current != expect:
+            raise Conflict(conflict(key))

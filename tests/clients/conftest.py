@@ -1,0 +1,65 @@
+"""Fixtures for tests with real clients."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.harness import Desk
+from tests.clients.projects import Builder, Built, build_project
+from tests.clients.servers import Server, running_server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder: `-m clients` selects them, `-m 'not clients'` the others."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.clients)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A clean place to run programs at."""
+    desk = Desk(tmp_path / "desk", tmp_path / "home")
+    desk.folder.mkdir()
+    desk.home.mkdir()
+    return desk
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Builder:
+    """Build a project, or hand out what was built for the same arguments before."""
+    shelf: dict[tuple[object, ...], Built] = {}
+
+    def build(backend: str, name: str, version: str = "1.0", *dependencies: str) -> Built:
+        wanted = (backend, name, version, dependencies)
+        if wanted not in shelf:
+            folder = tmp_path_factory.mktemp("project")
+            shelf[wanted] = build_project(folder, backend, name, version, dependencies)
+        return shelf[wanted]
+
+    return build
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server that anyone may read, on an empty store."""
+    with running_server(tmp_path / "open") as server:
+        yield server
+
+
+@pytest.fixture
+def private_server(tmp_path: Path) -> Iterator[Server]:
+    """A server that wants the token for reading too, on an empty store."""
+    with running_server(tmp_path / "private", "--private") as server:
+        yield server
+
+
+@pytest.fixture(params=["open", "private"])
+def index(request: pytest.FixtureRequest) -> Server:
+    """Both kinds of server, one after the other: the test runs twice."""
+    name = "private_server" if request.param == "private" else "server"
+    server = request.getfixturevalue(name)
+    assert isinstance(server, Server)
+    return server

@@ -1,0 +1,136 @@
+"""
+The clients as people have them, and a clean desk to run them at.
+
+Each client lives in an environment of its own, made once for each lock under `.cache/clients` in
+the clone. A client that cannot be installed here (no network, say) skips the tests that need it.
+"""
+
+import fcntl
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import pytest
+from uv import find_uv_bin
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CACHE = REPOSITORY / ".cache" / "clients"
+TIMEOUT = 180
+"""Seconds that one run of a client may take."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """
+    A place to run programs at, where nothing of this machine's owner is to be seen.
+
+    Args:
+        folder: The working directory.
+        home: The home directory: empty, so no settings, no credentials, no caches.
+    """
+
+    folder: Path
+    home: Path
+
+    def at(self, folder: Path) -> Self:
+        """Take the same desk to another working directory."""
+        return replace(self, folder=folder)
+
+    def run(self, *command: str | Path, **environment: str) -> str:
+        """Run a program that has to succeed; returns what it printed."""
+        done = self.attempt(*command, **environment)
+        printed = done.stdout + done.stderr
+        assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{printed}"
+        return printed
+
+    def attempt(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a program that may fail."""
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment() | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=TIMEOUT,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Everything that a program run here finds in its environment."""
+        return {
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "NO_COLOR": "1",
+            # A proxy, a mirror or a token of this machine is not to be found here; nor a Python
+            # other than the one that runs the tests.
+            "PATH": os.pathsep.join((str(Path(sys.base_prefix) / "bin"), os.defpath)),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_INPUT": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+        }
+
+    def python(self, name: str = "venv") -> Path:
+        """Make a new virtual environment with nothing in it; returns its Python."""
+        place = self.folder / name
+        self.run(find_uv_bin(), "venv", "--quiet", "--python", sys.executable, place)
+        return place / "bin" / "python"
+
+
+def program(client: str, name: str = "") -> Path:
+    """
+    Find a client's executable, in an environment that is made when it is first asked for.
+
+    Args:
+        client: A file of `requirements/clients`.
+        name: The executable, if it is not called like the client.
+    """
+    return _environment(client) / "bin" / (name or client)
+
+
+def system_program(name: str) -> str:
+    """Find a program of the system, or skip the test."""
+    return shutil.which(name) or pytest.skip(f"{name} is not installed")
+
+
+@functools.cache
+def _environment(client: str) -> Path:
+    lock = REPOSITORY / "requirements" / "clients" / f"{client}.txt"
+    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    folder = CACHE / f"{client}-{digest}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{client}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            _install(lock, folder)
+            (folder / "ready").touch()
+    return folder
+
+
+def _install(lock: Path, folder: Path) -> None:
+    """Fill an environment by uv, which is quick, or by pip, which knows this machine's mirrors."""
+    uv = [find_uv_bin(), "--no-config", "--quiet"]
+    python = str(folder / "bin" / "python")
+    locked = ["install", "--require-hashes", "--requirement", str(lock)]
+    made = [*uv, "venv", "--clear", "--python", sys.executable, str(folder)]
+    problem = _call(*made) or (
+        _call(*uv, "pip", *locked, "--python", python)
+        and _call(sys.executable, "-m", "pip", "--quiet", "--python", python, *locked)
+    )
+    if problem:
+        pytest.skip(f"{lock.stem} cannot be installed here: {problem}")
+
+
+def _call(*command: str) -> str:
+    """Run a command; returns the last line of what it had to say if it failed, else nothing."""
+    done = subprocess.run(command, cwd=CACHE, capture_output=True, check=False, text=True)
+    if done.returncode == 0:
+        return ""
+    return (done.stdout + done.stderr).strip().rpartition("\n")[2] or f"{command[0]} failed"

@@ -1,0 +1,154 @@
+"""Small real projects, built on the spot by each backend that people use."""
+
+import hashlib
+import os
+import subprocess
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.clients.harness import Desk, program
+
+BUILD_SYSTEMS = {
+    "flit-core": ("flit_core.buildapi", '[tool.flit.module]\nname = "{module}"\n'),
+    "hatchling": (
+        "hatchling.build",
+        '[tool.hatch.build.targets.wheel]\npackages = ["src/{module}"]\n',
+    ),
+    "pdm-backend": ("pdm.backend", '[tool.pdm.build]\nincludes = ["src/{module}"]\n'),
+    "poetry-core": (
+        "poetry.core.masonry.api",
+        '[tool.poetry]\npackages = [{{include = "{module}", from = "src"}}]\n',
+    ),
+    "setuptools": ("setuptools.build_meta", '[tool.setuptools.package-data]\n"*" = ["*.txt"]\n'),
+    "uv_build": ("uv_build", '[tool.uv.build-backend]\nmodule-name = "{module}"\n'),
+}
+"""By distribution name: what a build frontend calls, and where the backend is told of the code."""
+
+BACKENDS = sorted(BUILD_SYSTEMS)
+
+PYPROJECT = """\
+[build-system]
+requires = ["{backend}"]
+build-backend = "{entry}"
+
+[project]
+name = "{name}"
+version = "{version}"
+description = "A small project that says who it is."
+readme = "README.md"
+requires-python = ">=3.9"
+dependencies = {dependencies}
+keywords = ["small", "real"]
+classifiers = ["Programming Language :: Python :: 3"]
+
+[project.urls]
+Homepage = "https://example.com/{module}"
+
+[project.scripts]
+{module} = "{module}:main"
+
+"""
+
+MODULE = '''\
+"""A small project that says who it is."""
+
+
+def main():
+    """Say it."""
+    print("{name} {version}")
+'''
+
+
+@dataclass(frozen=True)
+class Built:
+    """
+    A project and what its backend made of it.
+
+    Args:
+        folder: The source tree; what was built is in its `dist`.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    wheel: Path
+    sdist: Path
+
+    @property
+    def module(self) -> str:
+        """What is imported, and also the name of the console script."""
+        return module_of(self.name)
+
+    @property
+    def requirement(self) -> str:
+        """This very version, as a requirement."""
+        return f"{self.name}=={self.version}"
+
+    def assert_installed(self, python: Path) -> None:
+        """Every file of the wheel is in that environment byte for byte, and the program runs."""
+        (site,) = python.parent.parent.glob("lib/python*/site-packages")
+        with zipfile.ZipFile(self.wheel) as wheel:
+            packed = {name: wheel.read(name) for name in wheel.namelist() if name[-1] != "/"}
+        record = next(name for name in packed if name.endswith(".dist-info/RECORD"))
+        del packed[record]  # installers write their own
+
+        assert {name: (site / name).read_bytes() for name in packed} == packed
+        said = subprocess.run([python.parent / self.module], capture_output=True, check=True)
+        assert said.stdout.decode().split() == [self.name, self.version]
+
+
+Builder = Callable[..., Built]
+"""What the fixture `build` is: `build(backend, name, version, *dependencies)`."""
+
+
+def module_of(name: str) -> str:
+    """Say what a project of that name has to be imported as."""
+    return name.lower().replace("-", "_").replace(".", "_")
+
+
+def build_project(
+    folder: Path, backend: str, name: str, version: str, dependencies: Sequence[str] = ()
+) -> Built:
+    """Write a project into a new folder, and build its sdist, and from that its wheel."""
+    write_project(folder, backend, name, version, dependencies)
+    python = program("build", "python")
+    with TemporaryDirectory() as home:
+        Desk(folder, Path(home)).run(
+            *(python, "-m", "build", "--no-isolation"),
+            PATH=os.pathsep.join((str(python.parent), os.defpath)),  # uv_build calls a program
+        )
+    (wheel,) = folder.glob("dist/*.whl")
+    (sdist,) = folder.glob("dist/*.tar.gz")
+    return Built(folder, name, version, wheel, sdist)
+
+
+def write_project(
+    folder: Path, backend: str, name: str, version: str, dependencies: Sequence[str] = ()
+) -> None:
+    """Write the source tree of a project into a new folder."""
+    module = module_of(name)
+    entry, settings = BUILD_SYSTEMS[backend]
+    package = folder / "src" / module
+    package.mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(
+        PYPROJECT.format(
+            backend=backend,
+            entry=entry,
+            name=name,
+            version=version,
+            module=module,
+            dependencies=list(dependencies),
+        )
+        + settings.format(module=module)
+    )
+    (folder / "README.md").write_text(f"# {name}\n\nKlein, aber echt: größer muß es nicht sein.\n")
+    (package / "__init__.py").write_text(MODULE.format(name=name, version=version))
+    (package / "data.txt").write_text("".join(f"line {number}\n" for number in range(5000)))
+
+
+def sha256(path: Path) -> str:
+    """Digest a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,103 @@
+"""`wheelyard serve`, started as an operator starts it."""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.clients.harness import REPOSITORY, Desk
+
+TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
+PATIENCE = 20
+"""Seconds until a server that has not answered is given up; a loaded machine may need some."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """
+    A running server, and the token that it printed when it first started.
+
+    Args:
+        address: Host and port.
+        private: Whether reading, too, needs the token.
+    """
+
+    address: str
+    token: str
+    store: Path
+    private: bool
+
+    @property
+    def url(self) -> str:
+        """The root, without credentials."""
+        return f"http://{self.address}"
+
+    @property
+    def trusted_url(self) -> str:
+        """The root, with the token as the password of any user."""
+        return f"http://__token__:{self.token}@{self.address}"
+
+    @property
+    def index_url(self) -> str:
+        """The index as a reader's client is told of it: with the token only if it needs one."""
+        return f"{self.trusted_url if self.private else self.url}/simple/"
+
+    @property
+    def upload_url(self) -> str:
+        """Where clients publish."""
+        return f"{self.url}/legacy/"
+
+
+@contextmanager
+def running_server(folder: Path, *options: str) -> Iterator[Server]:
+    """Start a server on a new store in a folder, wait until it answers, and end it afterwards."""
+    desk = Desk(folder / "desk", folder / "home")
+    for place in (desk.folder, desk.home):
+        place.mkdir(parents=True)
+    address = f"127.0.0.1:{free_port()}"
+    store, log = folder / "store", folder / "server.log"
+    command = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1]]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--store", str(store), *options],
+            cwd=desk.folder,
+            env=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until_healthy(process, address, log)
+        token = TOKEN.search(log.read_text())
+        assert token, f"no token was printed:\n{log.read_text()}"
+        yield Server(address, token[0], store, "--private" in options)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    """Return once `/health` answers 200; a server that ends or stays silent fails the test."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://{address}/health", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.02)
+    raise AssertionError(f"the server did not come up:\n{log.read_text()}")
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

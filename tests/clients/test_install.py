@@ -1,0 +1,356 @@
+"""Installing, locking and downloading with the tool that one already uses."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from tests.clients.harness import Desk, program
+from tests.clients.projects import Builder, Built, sha256
+from tests.clients.reading import download, page, publish
+from tests.clients.servers import Server
+
+PROJECT = """\
+[project]
+name = "consumer"
+version = "0"
+requires-python = ">=3.11"
+dependencies = ["yard-tool"]
+
+"""
+"""A project that wants one of ours; what follows tells a client where to find it."""
+
+
+@pytest.fixture
+def tool(index: Server, build: Builder) -> Built:
+    """A published project that depends on another published one."""
+    base = build("flit-core", "yard-base", "2.0")
+    tool = build("hatchling", "yard-tool", "1.5", "yard-base>=2")
+    older = build("hatchling", "yard-tool", "1.4", "yard-base>=2")
+    publish(index, base, older, tool)
+    return tool
+
+
+@pytest.fixture
+def base(build: Builder) -> Built:
+    """The project that it depends on."""
+    return build("flit-core", "yard-base", "2.0")
+
+
+def test_pip_install(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+    """`pip install` takes the newest version and what it depends on."""
+    python = desk.python()
+
+    pip_install(desk, python, "--index-url", index.index_url, "yard-tool")
+
+    tool.assert_installed(python)
+    base.assert_installed(python)
+
+
+@pytest.mark.parametrize("root", ["/simple", "/pypi/simple/", "/pypi/", "/"])
+def test_pip_index_roots(index: Server, desk: Desk, tool: Built, root: str) -> None:
+    """Whichever of the old addresses a `pip.conf` has, it works."""
+    python = desk.python()
+    url = index.index_url.removesuffix("/simple/") + root
+
+    pip_install(desk, python, "--index-url", url, "yard-tool")
+
+    tool.assert_installed(python)
+
+
+def test_pip_token_alone(private_server: Server, desk: Desk, build: Builder) -> None:
+    """A token alone before the `@` is enough: no user, no password."""
+    project = build("flit-core", "yard-base", "2.0")
+    publish(private_server, project)
+    python = desk.python()
+    url = f"http://{private_server.token}@{private_server.address}/simple/"
+
+    pip_install(desk, python, "--index-url", url, "yard-base")
+
+    project.assert_installed(python)
+
+
+def test_pip_without_token(private_server: Server, desk: Desk, build: Builder) -> None:
+    """A closed index shows a stranger nothing."""
+    publish(private_server, build("flit-core", "yard-base", "2.0"))
+
+    done = desk.attempt(
+        *(program("pip"), "download", "--no-cache-dir"),
+        *("--index-url", f"{private_server.url}/simple/", "yard-base"),
+    )
+
+    assert done.returncode == 1
+    assert list(desk.folder.iterdir()) == []
+
+
+def test_pip_netrc(private_server: Server, desk: Desk, build: Builder) -> None:
+    """The token may lie in `~/.netrc`, so that no URL has to carry it."""
+    project = build("flit-core", "yard-base", "2.0")
+    publish(private_server, project)
+    netrc = desk.home / ".netrc"
+    netrc.write_text(f"machine 127.0.0.1 login __token__ password {private_server.token}\n")
+    netrc.chmod(0o600)
+    python = desk.python()
+
+    pip_install(desk, python, "--index-url", f"{private_server.url}/simple/", "yard-base")
+
+    project.assert_installed(python)
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_pip_download(index: Server, desk: Desk, tool: Built, kind: str) -> None:
+    """`pip download` fetches the very bytes that were published."""
+    file = tool.wheel if kind == "wheel" else tool.sdist
+    option = "--only-binary" if kind == "wheel" else "--no-binary"
+
+    desk.run(
+        *(program("pip"), "download", "--no-cache-dir", "--no-deps", "--no-build-isolation"),
+        *("--index-url", index.index_url, option, ":all:", "yard-tool"),
+        PATH=f"{program('build', 'python').parent}:{desk.environment()['PATH']}",
+        PYTHONPATH=str(site_packages(program("build", "python"))),
+    )
+
+    assert {each.name: sha256(each) for each in desk.folder.iterdir()} == {file.name: sha256(file)}
+
+
+def test_pip_index_versions(index: Server, desk: Desk, tool: Built) -> None:
+    """`pip index versions` lists what there is, newest first."""
+    printed = desk.run(
+        *(program("pip"), "index", "versions", "--index-url", index.index_url, tool.name)
+    )
+
+    assert "Available versions: 1.5, 1.4" in printed
+
+
+def test_pip_require_hashes(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+    """A requirements file with hashes installs, and with a wrong hash it does not."""
+    good = "".join(
+        f"{each.requirement} --hash=sha256:{sha256(each.wheel)}\n" for each in (tool, base)
+    )
+    (desk.folder / "good.txt").write_text(good)
+    (desk.folder / "bad.txt").write_text(re.sub("[0-9a-f]{64}", "0" * 64, good))
+    python = desk.python()
+    command = (*pip_command(python), "--index-url", index.index_url, "--require-hashes", "-r")
+
+    refused = desk.attempt(*command, "bad.txt")
+    desk.run(*command, "good.txt")
+
+    assert refused.returncode == 1
+    tool.assert_installed(python)
+    base.assert_installed(python)
+
+
+def test_conda_pip_section(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+    """The `pip:` section of an `environment.yml`, as conda hands it to pip."""
+    url = index.index_url.replace(index.token, "${WHEELYARD_TOKEN}")
+    lines = (f"--index-url {url}", "yard-tool>=1")
+    name = "condaenv.x1y2z3.requirements.txt"
+    (desk.folder / name).write_text("\n".join(lines))
+    python = desk.python()
+
+    desk.run(
+        *(*pip_command(python), "-U", "-r", name, "--exists-action=b"),
+        WHEELYARD_TOKEN=index.token,
+    )
+
+    tool.assert_installed(python)
+    base.assert_installed(python)
+
+
+def test_uv_pip_install(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+    """`uv pip install` takes the newest version and what it depends on."""
+    python = desk.python()
+
+    uv_pip(desk, "install", "--python", python, "--default-index", index.index_url, "yard-tool")
+
+    tool.assert_installed(python)
+    base.assert_installed(python)
+
+
+def test_uv_pip_compile(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+    """`uv pip compile` locks with the hashes of what was published, and `sync` installs that."""
+    (desk.folder / "requirements.in").write_text("yard-tool\n")
+    where = ("--default-index", index.index_url)
+    python = desk.python()
+
+    uv_pip(desk, "compile", "--generate-hashes", *where, "requirements.in", "-o", "lock.txt")
+    uv_pip(desk, "sync", "--require-hashes", "--python", python, *where, "lock.txt")
+
+    hashes = set(re.findall("sha256:([0-9a-f]{64})", (desk.folder / "lock.txt").read_text()))
+    assert hashes == digests(tool, base)
+    tool.assert_installed(python)
+    base.assert_installed(python)
+
+
+def test_uv_exclude_newer(index: Server, desk: Desk, tool: Built) -> None:
+    """`uv --exclude-newer` goes by the time of upload: nothing is from before today."""
+    python = desk.python()
+    command = (
+        *(program("uv"), "pip", "install", "--python", python, "--no-deps"),
+        *("--default-index", index.index_url, "yard-tool"),
+    )
+
+    refused = desk.attempt(*command, "--exclude-newer", "2020-01-01T00:00:00Z")
+    desk.run(*command, "--exclude-newer", "2099-01-01T00:00:00Z")
+
+    assert refused.returncode == 1
+    assert "published at" in refused.stderr  # so it knows the time, and that is the reason
+    tool.assert_installed(python)
+
+
+def test_uv_lock(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+    """`uv lock` records URL, size and digest of each file; `uv sync` installs from the lock."""
+    source = f'[[tool.uv.index]]\nname = "yard"\nurl = "{index.url}/simple/"\ndefault = true\n'
+    (desk.folder / "pyproject.toml").write_text(PROJECT + source)
+    login = (
+        {"UV_INDEX_YARD_USERNAME": "__token__", "UV_INDEX_YARD_PASSWORD": index.token}
+        if index.private
+        else {}
+    )
+
+    desk.run(program("uv"), "lock", **login)
+    desk.run(program("uv"), "sync", "--locked", "--no-install-project", **login)
+
+    lock = tomllib.loads((desk.folder / "uv.lock").read_text())
+    packages = {each["name"]: each for each in lock["package"]}
+    assert packages["yard-tool"]["wheels"][0]["hash"] == f"sha256:{sha256(tool.wheel)}"
+    assert packages["yard-tool"]["wheels"][0]["size"] == tool.wheel.stat().st_size
+    assert packages["yard-tool"]["sdist"]["hash"] == f"sha256:{sha256(tool.sdist)}"
+    tool.assert_installed(desk.folder / ".venv" / "bin" / "python")
+    base.assert_installed(desk.folder / ".venv" / "bin" / "python")
+
+
+def test_poetry(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+    """`poetry lock` records the digests, `poetry sync` installs from the lock."""
+    (desk.folder / "pyproject.toml").write_text(
+        PROJECT
+        + "[tool.poetry]\npackage-mode = false\n\n"
+        + f'[[tool.poetry.source]]\nname = "yard"\nurl = "{index.url}/simple/"\n'
+    )
+    settings = {"POETRY_VIRTUALENVS_IN_PROJECT": "true"}
+    if index.private:
+        settings["POETRY_HTTP_BASIC_YARD_USERNAME"] = "__token__"
+        settings["POETRY_HTTP_BASIC_YARD_PASSWORD"] = index.token
+
+    desk.run(program("poetry"), "lock", "--no-interaction", **settings)
+    desk.run(program("poetry"), "sync", "--no-interaction", **settings)
+
+    lock = tomllib.loads((desk.folder / "poetry.lock").read_text())
+    assert locked_digests(lock) == digests(tool, base)
+    tool.assert_installed(desk.folder / ".venv" / "bin" / "python")
+    base.assert_installed(desk.folder / ".venv" / "bin" / "python")
+
+
+def test_pdm(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+    """`pdm lock` records the digests, `pdm sync` installs from the lock."""
+    (desk.folder / "pyproject.toml").write_text(
+        PROJECT + f'[[tool.pdm.source]]\nname = "pypi"\nurl = "{index.index_url}"\n'
+    )
+    desk.python(".venv")
+    settings = {"PDM_CHECK_UPDATE": "false"}
+
+    desk.run(program("pdm"), "lock", **settings)
+    desk.run(program("pdm"), "sync", "--no-self", **settings)
+
+    lock = tomllib.loads((desk.folder / "pdm.lock").read_text())
+    assert locked_digests(lock) == digests(tool, base)
+    tool.assert_installed(desk.folder / ".venv" / "bin" / "python")
+    base.assert_installed(desk.folder / ".venv" / "bin" / "python")
+
+
+def test_pipenv(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+    """`pipenv lock` records the digests, `pipenv sync` installs from the lock."""
+    url = index.index_url.replace(index.token, "${WHEELYARD_TOKEN}")
+    (desk.folder / "Pipfile").write_text(
+        f'[[source]]\nname = "yard"\nurl = "{url}"\nverify_ssl = false\n\n'
+        '[packages]\nyard-tool = "*"\n'
+    )
+    settings = {
+        "PIPENV_IGNORE_VIRTUALENVS": "1",
+        "PIPENV_NOSPIN": "1",
+        "PIPENV_VENV_IN_PROJECT": "1",
+        "WHEELYARD_TOKEN": index.token,
+    }
+
+    desk.run(program("pipenv"), "lock", **settings)
+    desk.run(program("pipenv"), "sync", **settings)
+
+    lock = json.loads((desk.folder / "Pipfile.lock").read_text())
+    hashes = {each for package in lock["default"].values() for each in package["hashes"]}
+    assert hashes == {f"sha256:{digest}" for digest in digests(tool, base)}
+    tool.assert_installed(desk.folder / ".venv" / "bin" / "python")
+    base.assert_installed(desk.folder / ".venv" / "bin" / "python")
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_hatch_environment(
+    index: Server, desk: Desk, tool: Built, base: Built, installer: str
+) -> None:
+    """A hatch environment, filled from the index that the environment variables name."""
+    (desk.folder / "pyproject.toml").write_text(
+        PROJECT
+        + "[tool.hatch.envs.default]\nskip-install = true\n"
+        + f'installer = "{installer}"\ndependencies = ["yard-tool"]\n'
+    )
+    settings = {
+        "PIP_INDEX_URL": index.index_url,
+        "UV_DEFAULT_INDEX": index.index_url,
+        "HATCH_UV": find_uv_bin(),
+    }
+
+    desk.run(program("hatch"), "env", "create", **settings)
+
+    found = desk.run(program("hatch"), "env", "find", **settings)
+    python = Path(found.strip()) / "bin" / "python"
+    tool.assert_installed(python)
+    base.assert_installed(python)
+
+
+def test_metadata_file(index: Server, desk: Desk, tool: Built) -> None:
+    """The `.metadata` beside a wheel is the METADATA inside it."""
+    (wheel,) = (file for file in page(index, tool.name) if file.filename == tool.wheel.name)
+
+    metadata = download(f"{wheel.url}.metadata", desk.folder / "METADATA")
+
+    python = desk.python()
+    pip_install(desk, python, "--no-deps", "--index-url", index.index_url, "yard-tool")
+    (installed,) = site_packages(python).glob("yard_tool-1.5.dist-info/METADATA")
+    assert metadata.read_bytes() == installed.read_bytes()
+
+
+def pip_command(python: Path) -> list[str | Path]:
+    """`pip install` of today's pip, into that environment."""
+    return [program("pip"), "--python", python, "install", "--no-cache-dir"]
+
+
+def pip_install(desk: Desk, python: Path, *arguments: str | Path) -> str:
+    """Install with today's pip into that environment."""
+    return desk.run(*pip_command(python), *arguments)
+
+
+def uv_pip(desk: Desk, *arguments: str | Path) -> str:
+    """Run `uv pip`."""
+    return desk.run(program("uv"), "pip", *arguments)
+
+
+def site_packages(python: Path) -> Path:
+    """The folder where an environment keeps its packages."""
+    (site,) = python.parent.parent.glob("lib/python*/site-packages")
+    return site
+
+
+def digests(*projects: Built) -> set[str]:
+    """The digests of all that projects published."""
+    return {sha256(file) for each in projects for file in (each.wheel, each.sdist)}
+
+
+def locked_digests(lock: dict[str, list[dict[str, list[dict[str, str]]]]]) -> set[str]:
+    """All digests of a lock file of Poetry or PDM."""
+    return {
+        file["hash"].removeprefix("sha256:")
+        for package in lock["package"]
+        for file in package["files"]
+    }

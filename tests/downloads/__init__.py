@@ -1,0 +1,1 @@
+"""Real archives from the public registry, sent through a running server."""

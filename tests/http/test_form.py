@@ -1,0 +1,519 @@
+"""Upload forms, whole and hostile; the U numbers are those of the project's list of attacks."""
+
+import tracemalloc
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b, md5, sha256
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from time import process_time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wheelyard.errors import IndexFault, Invalid, TooLarge
+from wheelyard.http.claims import Form, RetiredAction, check_digests, check_identity
+from wheelyard.http.form import FormLimits, FormReader
+from wheelyard.http.multipart import EPILOGUE_LIMIT, boundary_of
+from wheelyard.model.distribution import parse_filename
+
+BOUNDARY = b"frontier"
+FILENAME = "demo-1.0-py3-none-any.whl"
+DATA = b"PK\x03\x04\r\n--front" + bytes(range(256))
+SHA256 = sha256(DATA).hexdigest()
+BLAKE2 = blake2b(DATA, digest_size=32).hexdigest()
+MD5 = md5(DATA, usedforsecurity=False).hexdigest()
+FIELDS = {
+    ":action": "file_upload",
+    "protocol_version": "1",
+    "metadata_version": "2.4",
+    "name": "demo",
+    "version": "1.0",
+    "filetype": "bdist_wheel",
+    "pyversion": "py3",
+    "description": "One\n\nTwo\r\n",
+    "sha256_digest": SHA256,
+}
+
+Part = bytes
+
+
+def part(disposition: str | bytes, data: bytes = DATA, *headers: str) -> Part:
+    """Return one part, its boundary line before it."""
+    if isinstance(disposition, str):
+        disposition = disposition.encode()
+    more = "".join(f"{header}\r\n" for header in headers).encode()
+    head = b"Content-Disposition: form-data; " + disposition + b"\r\n" + more
+    return b"--" + BOUNDARY + b"\r\n" + head + b"\r\n" + data + b"\r\n"
+
+
+def text(name: str, value: str | bytes = "x") -> Part:
+    """Return a field."""
+    return part(f'name="{name}"', value if isinstance(value, bytes) else value.encode())
+
+
+def file(name: str = "content", filename: str = FILENAME, data: bytes = DATA) -> Part:
+    """Return a file."""
+    return part(f'name="{name}"; filename="{filename}"', data)
+
+
+def form(*parts: Part, end: bytes = b"\r\n") -> bytes:
+    """Return a body."""
+    return b"".join(parts) + b"--" + BOUNDARY + b"--" + end
+
+
+def fields(**changes: str | None) -> list[Part]:
+    """Return the fields of the good form, some of them changed or, with None, left out."""
+    changed: Mapping[str, str | None] = FIELDS | changes
+    return [text(name, value) for name, value in changed.items() if value is not None]
+
+
+def chunks_of(body: bytes, size: int) -> Iterable[bytes]:
+    """Yield `body` in pieces of `size` bytes."""
+    return (body[at : at + size] for at in range(0, len(body), size))
+
+
+def read(
+    body: bytes | Iterable[bytes], limits: FormLimits | None = None, sink: BytesIO | None = None
+) -> Form | RetiredAction:
+    """Read a body, in one piece unless it comes in pieces."""
+    sink = sink or BytesIO()
+    reader = FormReader(BOUNDARY, limits=limits or FormLimits(), open_file=lambda _: sink)
+    for chunk in [body] if isinstance(body, bytes) else body:
+        reader.feed(chunk)
+    return reader.finish()
+
+
+def upload(body: bytes | Iterable[bytes], limits: FormLimits | None = None) -> Form:
+    """Read a body that is an upload."""
+    result = read(body, limits)
+    assert isinstance(result, Form)
+    return result
+
+
+def code_of(body: bytes | Iterable[bytes], limits: FormLimits | None = None) -> str:
+    """Return the code with which a body is refused."""
+    with pytest.raises(Invalid) as caught:
+        read(body, limits)
+    return caught.value.code
+
+
+GOOD = form(*fields(), file())
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 1 << 20])
+def test_whole(size: int) -> None:
+    """A good form gives its file and its claims, however it was cut into chunks."""
+    sink = BytesIO()
+
+    result = read(chunks_of(GOOD, size), sink=sink)
+
+    assert isinstance(result, Form)
+    assert sink.getvalue() == DATA
+    assert result.file.filename == FILENAME
+    assert (result.file.size, result.file.sha256) == (len(DATA), SHA256)
+    assert (result.name, result.version) == ("demo", "1.0")
+    assert result.digests == {"sha256": SHA256}
+
+
+ACCEPTED = {
+    "U01 nothing but a file, as curl sends it": form(file("package")),
+    "U07 filetype empty": form(*fields(filetype=""), file()),
+    "U11 pyversion nonsense": form(*fields(pyversion="3.11"), file()),
+    "U15 upper-case digest": form(*fields(sha256_digest=SHA256.upper()), file()),
+    "U25 unknown field": form(*fields(), text("foo", "bar"), file()),
+    "U26 signature": form(*fields(), file(), file("gpg_signature", f"{FILENAME}.asc", b"sig")),
+    "U26 signature first": form(file("gpg_signature", f"{FILENAME}.asc", b"sig"), file()),
+    "U26 signature that calls itself a wheel": form(file("gpg_signature"), file()),
+    "U27 attestations behind the file": form(file(), text("attestations", "[]")),
+    "U28 many fields": form(*[text("classifiers")] * 1500, file()),
+    "U34 licence text": form(text("license", "one\ntwo\x0cthree"), file()),
+    "U35 newlines in the description": form(text("description", "a\r\n\tb\x85\u202e"), file()),
+    "U36 UNKNOWN": form(*fields(name="UNKNOWN", filetype="UNKNOWN"), file()),
+    "U47 a second line end": form(file(), end=b"\r\n\r\n"),
+    "U53 transfer encoding that changes nothing": form(
+        part(f'name="content"; filename="{FILENAME}"', DATA, "Content-Transfer-Encoding: Binary")
+    ),
+    "U54 one filename in two spellings": form(
+        part(f"name=content; filename={FILENAME}; filename*=utf-8'en'{FILENAME}")
+    ),
+    "U55 a Windows path": form(file(filename=f"C:\\dist\\{FILENAME}")),
+    "U55 a Windows path, escaped": form(file(filename=f"C:\\\\dist\\\\{FILENAME}")),
+    "U56 a path": form(file(filename=f"../../{FILENAME}")),
+    "U69 content type": form(
+        part(f'name="content"; filename="{FILENAME}"', DATA, "Content-Type: image/png")
+    ),
+    "extended filename alone": form(part(f"name=content; filename*=UTF-8''%64{FILENAME[1:]}")),
+    "headers in any case, with blanks": form(
+        part(f'name="content"; FileName="{FILENAME}" ;', DATA).replace(
+            b"Content-Disposition: form-data", b"content-disposition:Form-Data "
+        )
+    ),
+    "blanks behind a boundary": form(
+        text("a"), file().replace(BOUNDARY + b"\r\n", BOUNDARY + b" \t\r\n", 1)
+    ),
+    "fields behind the file": form(file(), *fields()),
+}
+
+
+@pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_accepted(body: bytes) -> None:
+    """What real clients send is taken."""
+    assert upload(body).file.filename == FILENAME
+    assert upload(chunks_of(body, 3)).file.sha256 == SHA256
+
+
+TWO_NAMES = part(f"name=content; filename={FILENAME}; filename*=UTF-8''b-1-py3-none-any.whl")
+REFUSED = {
+    "U02 list_classifiers": ("invalid_action", form(text(":action", "list_classifiers"), file())),
+    "U03": ("invalid_field", form(text("protocol_version", "2"), file())),
+    "U07": ("invalid_field", form(text("filetype", "bdist_egg"), file())),
+    "U08": ("invalid_filename", form(text("filetype", "sdist"), file())),
+    "U09": ("invalid_filename", form(*fields(), file(filename="demo-1.0.tar.gz"))),
+    "U16 short": ("invalid_field", form(text("sha256_digest", "0" * 63), file())),
+    "U16 no hex": ("invalid_field", form(text("blake2_256_digest", "g" * 64), file())),
+    "U16 no ASCII": ("invalid_field", form(text("md5_digest", "\u0661" * 32), file())),
+    "U18": ("missing_field", form(*fields())),
+    "U18 nothing at all": ("missing_field", form()),
+    "U19": ("invalid_field", form(text("content"))),
+    "U20": ("invalid_filename", form(file(filename=""))),
+    "U20 only a folder": ("invalid_filename", form(file(filename="dist/"))),
+    "U21": ("invalid_archive", form(file(data=b""))),
+    "U22 same name": ("duplicate_field", form(file(), file())),
+    "U22 other field": ("duplicate_field", form(file("a"), file("b", "demo-1.0.tar.gz"))),
+    "U23 name": ("duplicate_field", form(text("name", "a"), text("name", "a"), file())),
+    "U23 version": ("duplicate_field", form(text("version", ""), text("version", "1"), file())),
+    "U23 digest": ("duplicate_field", form(*fields(), text("sha256_digest", SHA256), file())),
+    "U24": ("invalid_field", form(file("name"))),
+    "U27 no JSON": ("invalid_field", form(file(), text("attestations", "[}"))),
+    "U27 long": ("invalid_field", form(file(), text("attestations", "[" + " " * (1 << 20) + "]"))),
+    "U27 deep": ("invalid_field", form(file(), text("attestations", "[" * 100_000))),
+    "U31": ("bad_encoding", form(text("author", b"\xff\xfe"), file())),
+    "U31 cut character": ("bad_encoding", form(text("author", b"\xc3"), file())),
+    "U32": ("bad_encoding", form(part(b'name="content"; filename="\xff.whl"'))),
+    "U32 extended": ("bad_encoding", form(part(b"name=content; filename*=UTF-8''%ff.whl"))),
+    "U34": ("invalid_field", form(text("author", "a\0b"), file())),
+    "U35 CR": ("invalid_field", form(text("name", "a\rb"), file())),
+    "U35 LF": ("invalid_field", form(text("version", "1\n"), file())),
+    "U35 ESC": ("invalid_field", form(text("summary", "\x1b[31m"), file())),
+    "U35 U+202E": ("invalid_field", form(text("summary", "\u202ea"), file())),
+    "U35 U+0085": ("invalid_field", form(text("name", "a\x85"), file())),
+    "U41": ("bad_multipart", GOOD.replace(BOUNDARY, b"frontiex")),
+    "U43": ("incomplete_body", b"".join([*fields(), file()])),
+    "U43 empty body": ("incomplete_body", b""),
+    "U47 epilogue": ("bad_multipart", form(file(), end=b"\r\nmore")),
+    "U47 endless epilogue": ("bad_multipart", form(file(), end=b"\r\n" * EPILOGUE_LIMIT)),
+    "U48": ("bad_multipart", GOOD + GOOD),
+    "U49 text": ("bad_multipart", b"hello\r\n" + GOOD),
+    "U49 line end": ("bad_multipart", b"\r\n" + GOOD),
+    "U50": ("bad_multipart", GOOD.replace(b"\r\n", b"\n")),
+    "U50 in headers": (
+        "bad_multipart",
+        form(file(), file("x").replace(b"filename", b"\nfilename")),
+    ),
+    "U51 no disposition": (
+        "bad_multipart",
+        form(file(), text("a").replace(b"Content-Disposition", b"Content-Type")),
+    ),
+    "U51 no name": ("bad_multipart", form(file(), part('filename="x"'))),
+    "U51 empty name": ("bad_multipart", form(file(), text(""))),
+    "U51 attachment": ("bad_multipart", form(file().replace(b"form-data", b"attachment"))),
+    "U52 long": ("bad_multipart", form(part("name=a", b"", "X: " + "x" * (1 << 20)), file())),
+    "U52 long name": ("bad_multipart", form(text("n" * (1 << 20)), file())),
+    "U52 many": ("bad_multipart", form(part("name=a", b"", *map("X{}: y".format, range(9999))))),
+    "U53": (
+        "bad_multipart",
+        form(part(f'name="content"; filename="{FILENAME}"', b"", "Content-Transfer-Encoding: x")),
+    ),
+    "U54": ("bad_multipart", form(TWO_NAMES)),
+    "U54 charset": ("bad_multipart", form(part("name=content; filename*=latin-1''a.whl"))),
+    "a parameter twice": ("bad_multipart", form(part("name=a; name=b"), file())),
+    "a header twice": ("bad_multipart", form(part("name=a", b"", "A: 1", "a: 2"), file())),
+    "an open quote": ("bad_multipart", form(part('name="content; filename=a.whl'))),
+    "only an egg": ("invalid_filename", form(file("package", "demo-1.0-py3.11.egg"))),
+    "only a signature": ("missing_field", form(file("x", f"{FILENAME}.asc"))),
+    "a name beyond all names": ("invalid_field", form(text("name", "a" * 1025), file())),
+}
+
+
+@pytest.mark.parametrize(("code", "body"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused(code: str, body: bytes) -> None:
+    """A form that is wrong is refused as the client's mistake, and says which."""
+    assert code_of(body) == code
+
+
+@pytest.mark.parametrize("row", [row for row, (_, body) in REFUSED.items() if len(body) < 1 << 16])
+def test_refused_in_pieces(row: str) -> None:
+    """How a body is cut into chunks decides nothing."""
+    code, body = REFUSED[row]
+
+    assert code_of(chunks_of(body, 1)) == code
+
+
+def test_truncated() -> None:
+    """U44: a form that was cut anywhere is none."""
+    for at in range(len(GOOD)):
+        assert code_of(GOOD[:at]) == "incomplete_body"
+
+
+def test_boundary_at_every_seam() -> None:
+    """A boundary is found wherever two chunks meet."""
+    for at in range(len(GOOD)):
+        assert upload([GOOD[:at], GOOD[at:]]).file.sha256 == SHA256
+
+
+@pytest.mark.parametrize("action", ["submit", "verify", "doc_upload"])
+def test_retired_action(action: str) -> None:
+    """U02: what old clients did besides uploading is told apart from nonsense."""
+    assert read(form(text(":action", action), text("name", "demo"))) == RetiredAction(action)
+
+
+@pytest.mark.parametrize("name", ["name", "version"])
+@pytest.mark.parametrize("value", ["", " ", "UNKNOWN", None])
+def test_absent(name: str, value: str | None) -> None:
+    """U04, U05: a field that is missing, or says nothing, is no claim."""
+    result = upload(form(*fields(**{name: value}), file()))
+
+    assert getattr(result, name) is None
+
+
+LIMITS = FormLimits(file=300, parts=4, field=50, fields=400, header=120)
+
+
+@pytest.mark.parametrize(
+    ("code", "good", "bad"),
+    [
+        ("too_large", [text("a")] * 3, [text("a")] * 4),
+        ("too_large", [text("a", "x" * 50)], [text("a", "x" * 51)]),
+        ("too_large", [text("a", "x" * 50)] * 3, [part("name=a", b"x" * 50, "A: " + "x" * 70)] * 3),
+        ("too_large", [file("x", "x.asc", b"x" * 50)], [file("x", "x.asc", b"x" * 51)]),
+        (
+            "bad_multipart",
+            [part("name=abc", b"", "A: " + "x" * 81)],
+            [part("name=abc", b"", "A: " + "x" * 82)],
+        ),
+    ],
+    ids=["parts", "field", "fields", "ignored file", "header"],
+)
+def test_limits(code: str, good: list[Part], bad: list[Part]) -> None:
+    """U28, U29, U30, U52: what reaches a limit passes, and what passes it does not."""
+    assert upload(form(*good, file()), LIMITS).file.size == len(DATA)
+    assert code_of(form(*bad, file()), LIMITS) == code
+
+
+def test_file_limit() -> None:
+    """U58: a file is refused with the first byte over the limit, and goes no further."""
+    sink = BytesIO()
+    reader = FormReader(BOUNDARY, limits=LIMITS, open_file=lambda _: sink)
+    reader.feed(file(data=bytes(300))[:-2])
+
+    with pytest.raises(TooLarge) as caught:
+        reader.feed(b"xx")
+
+    assert caught.value.short == "File too large, the limit is 300 bytes."
+    assert sink.getvalue() == bytes(300)
+    assert upload(form(file(data=bytes(300))), LIMITS).file.size == 300
+
+
+def test_refused_before_the_first_byte() -> None:
+    """Whoever opens the sink sees the filename first, and may refuse it."""
+    seen = []
+
+    def refuse(filename: str) -> BytesIO:
+        seen.append(filename)
+        raise Invalid("No.", code="invalid_filename")
+
+    reader = FormReader(BOUNDARY, limits=FormLimits(), open_file=refuse)
+    head, _, _ = file(filename="a\u0130.whl").partition(DATA)
+    with pytest.raises(Invalid):
+        reader.feed(head)
+
+    assert seen == ["a\u0130.whl"]
+
+
+def test_slow_sink() -> None:
+    """A sink may take less than it is given."""
+
+    class Sip(BytesIO):
+        def write(self, data: memoryview, /) -> int:  # type: ignore[override]
+            return super().write(data[:5])
+
+    sink = Sip()
+    read(GOOD, sink=sink)
+
+    assert sink.getvalue() == DATA
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DATA + b"\r\n--" + BOUNDARY + b"x",
+        b"--" + BOUNDARY + b"--\r\n",
+        (b"\r\n--" + BOUNDARY + b"x") * 30_000,
+    ],
+    ids=["once", "where headers end", "often"],
+)
+@pytest.mark.parametrize("size", [10, 1 << 18])
+def test_boundary_inside(data: bytes, size: int) -> None:
+    """A line that begins like a boundary, and is none, is refused: readers disagree about it."""
+    assert code_of(chunks_of(form(file(data=data)), size)) == "bad_multipart"
+
+
+@pytest.mark.parametrize("filler", [b"\r", b"\r\n", b"\r\n--", b"\r\n--" + BOUNDARY[:-1], b"-"])
+def test_speed(filler: bytes) -> None:
+    """No content of a file makes it slow to read."""
+    data = filler * ((16 << 20) // len(filler))
+    body = form(file(data=data))
+
+    started = process_time()
+    upload(chunks_of(body, 1 << 18))
+
+    assert process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("digests", "code"),
+    [
+        ({"sha256_digest": SHA256, "md5_digest": MD5, "blake2_256_digest": BLAKE2.upper()}, None),
+        ({"sha256_digest": "", "md5_digest": "UNKNOWN"}, None),
+        ({"sha256_digest": "0" * 64}, "digest_mismatch"),
+        ({"md5_digest": "0" * 32}, "digest_mismatch"),
+        ({"blake2_256_digest": "0" * 64}, "digest_mismatch"),
+    ],
+    ids=["right", "U12 none", "U13", "U14", "U17"],
+)
+def test_digests(tmp_path: Path, digests: dict[str, str], code: str | None) -> None:
+    """Every digest that was sent is compared, wherever in the form it stands."""
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    sent = [text(name, value) for name, value in digests.items()]
+
+    for body in (form(*sent, file()), form(file(), *sent)):
+        if code is None:
+            check_digests(upload(body), path)
+            continue
+        with pytest.raises(Invalid) as caught:
+            check_digests(upload(body), path)
+        assert caught.value.code == code
+        assert caught.value.short.endswith("digest sent does not match the uploaded file.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, None),
+        ({"name": "DEMO", "version": "1.0.0"}, None),
+        ({"name": "", "version": None}, None),
+        ({"name": "other"}, "name_mismatch"),
+        ({"name": "a b"}, "invalid_name"),
+        ({"version": "1.1"}, "version_mismatch"),
+        ({"version": "one"}, "invalid_version"),
+    ],
+)
+def test_identity(changes: dict[str, str | None], code: str | None) -> None:
+    """U67: a name and a version that were sent are those of the file."""
+    result = upload(form(*fields(**changes), file()))
+    distribution = parse_filename(result.file.filename)
+
+    if code is None:
+        check_identity(result, distribution)
+        return
+    with pytest.raises(Invalid) as caught:
+        check_identity(result, distribution)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "application/json",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "multipart/mixed; boundary=b",
+        b"text/plain\xff",
+    ],
+)
+def test_no_form(content_type: str | bytes | None) -> None:
+    """U37, U38, U39: another media type is no form at all."""
+    assert boundary_of(content_type) is None
+
+
+@pytest.mark.parametrize(
+    ("content_type", "boundary"),
+    [
+        ("multipart/form-data; boundary=abc", b"abc"),
+        (b'Multipart/Form-Data;charset=latin-1; BOUNDARY="a b/c=d"', b"a b/c=d"),
+        ("multipart/form-data; boundary====12==", b"===12=="),
+        ("multipart/form-data; boundary=" + "b" * 70, b"b" * 70),
+    ],
+)
+def test_boundary(content_type: str | bytes, boundary: bytes) -> None:
+    """A boundary comes bare or quoted, among other parameters."""
+    assert boundary_of(content_type) == boundary
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "",
+        "; boundary=",
+        '; boundary=""',
+        "; boundary=" + "b" * 71,
+        "; boundary=b; boundary=c",
+        '; boundary="a "',
+        '; boundary="\r\n"',
+        "; boundary=\u00e9",
+        "; boundary=a b",
+        "; x",
+    ],
+)
+def test_bad_boundary(parameters: str) -> None:
+    """U40, U42: a form without a boundary of the right kind is refused."""
+    with pytest.raises(Invalid) as caught:
+        boundary_of("multipart/form-data" + parameters)
+
+    assert caught.value.code == "bad_multipart"
+
+
+@given(cuts=st.lists(st.integers(0, len(GOOD))))
+def test_chunking(cuts: list[int]) -> None:
+    """One body is one form, wherever it was cut."""
+    marks = [0, *sorted(cuts), len(GOOD)]
+    pieces = [GOOD[start:stop] for start, stop in pairwise(marks)]
+
+    assert upload(pieces) == upload(GOOD)
+
+
+@given(
+    at=st.integers(0, len(GOOD)),
+    removed=st.integers(0, 40),
+    put=st.binary(max_size=8) | st.sampled_from([b"\r\n", b"--" + BOUNDARY, b'"', b";", b"\r"]),
+    size=st.sampled_from([1, 5, 1 << 20]),
+)
+def test_mutation(at: int, removed: int, put: bytes, size: int) -> None:
+    """A damaged body is refused on purpose, or is a form; whichever, in any chunks."""
+    body = GOOD[:at] + put + GOOD[at + removed :]
+
+    def outcome(pieces: Iterable[bytes]) -> object:
+        try:
+            return read(pieces)
+        except IndexFault:
+            return "refused"
+
+    assert outcome(chunks_of(body, size)) == outcome([body])
+
+
+def test_memory() -> None:
+    """A field of megabytes that nobody keeps is not kept."""
+    tracemalloc.start()
+    reader = FormReader(BOUNDARY, limits=FormLimits(), open_file=lambda _: BytesIO())
+    reader.feed(text("description", "")[:-2])
+    for _ in range(3 << 6):
+        reader.feed(b"A" * (1 << 14))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1 << 19
