@@ -10,14 +10,6 @@ from tests.clients.projects import Builder, Built, build_project
 from tests.clients.servers import Server, running_server
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder: `-m clients` selects them, `-m 'not clients'` the others."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.clients)
-
-
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     """A clean place to run programs at."""

@@ -95,6 +95,12 @@ def program(client: str, name: str = "") -> Path:
     return _environment(client) / "bin" / (name or client)
 
 
+def wheelyard(desk: Desk, *arguments: str | Path) -> str:
+    """Run the product's own command line, as it is in this clone."""
+    source = str(REPOSITORY / "src")
+    return desk.run(sys.executable, "-m", "wheelyard", *arguments, PYTHONPATH=source)
+
+
 def system_program(name: str) -> str:
     """Find a program of the system, or skip the test."""
     return shutil.which(name) or pytest.skip(f"{name} is not installed")

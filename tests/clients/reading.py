@@ -1,10 +1,12 @@
 """Looking at an index with no client at all, and getting a project back from it."""
 
 import base64
+import hashlib
 import json
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.error import HTTPError
 from uuid import uuid4
@@ -27,10 +29,20 @@ class Listed:
     sha256: str
 
 
+class Refused(Exception):
+    """An answer that is not 200."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
+
+
 def assert_published(server: Server, desk: Desk, project: Built) -> None:
-    """Wheel and sdist are listed with their digests, and the wheel installs as it was built."""
-    files = {file.name: sha256(file) for file in (project.wheel, project.sdist)}
-    assert listed(server, project.name) == files
+    """Wheel and sdist come back as they were sent, and the wheel installs as it was built."""
+    sent = {file.name: sha256(file) for file in (project.wheel, project.sdist)}
+    files = page(server, project.name)
+    assert {file.filename: file.sha256 for file in files} == sent
+    assert {file.filename: hashlib.sha256(fetch(file.url)).hexdigest() for file in files} == sent
 
     python = desk.python("published")
     desk.run(
@@ -50,9 +62,10 @@ def page(server: Server, name: str) -> list[Listed]:
     url = f"{server.trusted_url}/simple/{name}/"
     try:
         document = json.loads(fetch(url, accept=JSON))
-    except HTTPError as error:
-        assert error.code == 404  # noqa: PT017  # anything else is a failure of the test
-        return []
+    except Refused as refused:
+        if refused.status == HTTPStatus.NOT_FOUND:
+            return []
+        raise
     return [
         Listed(file["filename"], urllib.parse.urljoin(url, file["url"]), file["hashes"]["sha256"])
         for file in document["files"]
@@ -68,15 +81,12 @@ def fetch(url: str, body: bytes | None = None, kind: str = "", *, accept: str = 
         headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     request = urllib.request.Request(plain, body, headers)  # noqa: S310  # our own server
-    with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
-        content: bytes = answer.read()
-        return content
-
-
-def download(url: str, target: Path) -> Path:
-    """Fetch a URL into a file."""
-    target.write_bytes(fetch(url))
-    return target
+    try:
+        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
+            content: bytes = answer.read()
+            return content
+    except HTTPError as error:
+        raise Refused(error.code, error.read().decode()) from None
 
 
 def publish(server: Server, *projects: Built) -> None:

@@ -5,17 +5,18 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.clients.harness import REPOSITORY, Desk
 
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
-PATIENCE = 20
+PATIENCE = 20.0
 """Seconds until a server that has not answered is given up; a loaded machine may need some."""
 
 
@@ -62,37 +63,46 @@ def running_server(folder: Path, *options: str) -> Iterator[Server]:
     for place in (desk.folder, desk.home):
         place.mkdir(parents=True)
     address = f"127.0.0.1:{free_port()}"
-    store, log = folder / "store", folder / "server.log"
+    store, printed, log = folder / "store", folder / "printed.txt", folder / "log.txt"
     command = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1]]
-    with log.open("w") as output:
+    with printed.open("w") as output, log.open("w") as errors:
         process = subprocess.Popen(
             [*command, "--store", str(store), *options],
             cwd=desk.folder,
             env=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
         )
     try:
-        wait_until_healthy(process, address, log)
-        token = TOKEN.search(log.read_text())
-        assert token, f"no token was printed:\n{log.read_text()}"
+        end = time.monotonic() + PATIENCE
+        while not (is_healthy(address) and (token := TOKEN.search(printed.read_text()))):
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"the server did not come up:\n{printed.read_text()}{log.read_text()}")
+            time.sleep(0.02)
         yield Server(address, token[0], store, "--private" in options)
     finally:
-        process.terminate()
+        stop(process)
+        sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
+
+
+def is_healthy(address: str) -> bool:
+    """Whether `/health` answers 200."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/health", timeout=5):
+            return True
+    except OSError:  # not listening yet, or not answering 200
+        return False
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server as a service manager does; one that does not obey is killed, and a failure."""
+    process.terminate()
+    try:
         process.wait(PATIENCE)
-
-
-def wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    """Return once `/health` answers 200; a server that ends or stays silent fails the test."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://{address}/health", timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.02)
-    raise AssertionError(f"the server did not come up:\n{log.read_text()}")
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
 
 
 def free_port() -> int:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from tests.clients.harness import Desk, program
+from tests.clients.harness import Desk, program, wheelyard
 from tests.clients.projects import Builder, Built, sha256
-from tests.clients.reading import download, page, publish
+from tests.clients.reading import fetch, page, publish
 from tests.clients.servers import Server
+
+pytestmark = pytest.mark.clients
 
 PROJECT = """\
 [project]
@@ -309,16 +311,33 @@ def test_hatch_environment(
     base.assert_installed(python)
 
 
+def test_pip_yanked(server: Server, desk: Desk, build: Builder) -> None:
+    """A yanked version is passed over, unless it is asked for by name: then pip says why."""
+    older = build("flit-core", "yard-yanked", "1.0")
+    yanked = build("flit-core", "yard-yanked", "1.1")
+    publish(server, older, yanked)
+    wheelyard(desk, "yank", "yard-yanked", "1.1", "--reason", "eats data", "--store", server.store)
+    where = ("--index-url", server.index_url)
+    careless, resolute = desk.python("careless"), desk.python("resolute")
+
+    pip_install(desk, careless, *where, "yard-yanked")
+    printed = pip_install(desk, resolute, *where, "yard-yanked==1.1")
+
+    older.assert_installed(careless)
+    yanked.assert_installed(resolute)
+    assert "eats data" in printed
+
+
 def test_metadata_file(index: Server, desk: Desk, tool: Built) -> None:
     """The `.metadata` beside a wheel is the METADATA inside it."""
     (wheel,) = (file for file in page(index, tool.name) if file.filename == tool.wheel.name)
 
-    metadata = download(f"{wheel.url}.metadata", desk.folder / "METADATA")
+    metadata = fetch(f"{wheel.url}.metadata")
 
     python = desk.python()
     pip_install(desk, python, "--no-deps", "--index-url", index.index_url, "yard-tool")
     (installed,) = site_packages(python).glob("yard_tool-1.5.dist-info/METADATA")
-    assert metadata.read_bytes() == installed.read_bytes()
+    assert metadata == installed.read_bytes()
 
 
 def pip_command(python: Path) -> list[str | Path]:

@@ -1,16 +1,17 @@
 """Publishing with the tool that one already uses, and getting the same files back."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY, Desk, program, system_program
+from tests.clients.harness import Desk, program, system_program, wheelyard
 from tests.clients.projects import BACKENDS, Builder, Built, sha256, write_project
 from tests.clients.reading import assert_published, fetch, listed
 from tests.clients.servers import Server
+
+pytestmark = pytest.mark.clients
 
 DISTUTILS_BOUNDARY = b"--------------GHSKFJDLGDS7543FJKLFHRE75642756743254"
 
@@ -64,7 +65,7 @@ def test_uv_publish(index: Server, desk: Desk, build: Builder) -> None:
     """`uv publish` with a token."""
     project = build("uv_build", "yard-uv")
 
-    desk.at(project.folder).run(
+    desk.run(
         program("uv"),
         "publish",
         *("--publish-url", index.upload_url, "--token", index.token),
@@ -90,7 +91,7 @@ def test_poetry_publish(index: Server, desk: Desk, build: Builder) -> None:
     """`poetry publish` from the project's folder."""
     project = build("poetry-core", "yard-poetry")
 
-    desk.run(
+    desk.at(project.folder).run(
         program("poetry"),
         *("publish", "--no-interaction", "--repository", "yard"),
         POETRY_REPOSITORIES_YARD_URL=index.upload_url,
@@ -196,11 +197,7 @@ def test_upload_without_a_server(desk: Desk, build: Builder, server: Server) -> 
     """`wheelyard upload FILE...` puts files into a store, and a server on it shows them at once."""
     project = build("flit-core", "yard-direct")
 
-    desk.run(
-        *(sys.executable, "-m", "wheelyard", "upload", "--store", server.store),
-        *(project.wheel, project.sdist),
-        PYTHONPATH=str(REPOSITORY / "src"),
-    )
+    wheelyard(desk, "upload", "--store", server.store, project.wheel, project.sdist)
 
     assert_published(server, desk, project)
 

@@ -14,7 +14,7 @@ from wheelyard.archive.faults import archive_bomb, invalid_archive
 from wheelyard.archive.inflate import GZIP, PIECE, Inflater
 from wheelyard.archive.limits import ArchiveLimits
 
-_GZIP_SIGNATURE = b"\x1f\x8b"
+_GZIP_FIRST_BYTE = b"\x1f"
 
 
 class TarStream:
@@ -27,12 +27,22 @@ class TarStream:
         deadline: Asked for every piece.
     """
 
-    __slots__ = ("_buffer", "_deadline", "_descriptor", "_left", "_next", "_source", "position")
+    __slots__ = (
+        "_at",
+        "_buffer",
+        "_deadline",
+        "_descriptor",
+        "_left",
+        "_next",
+        "_source",
+        "position",
+    )
 
     def __init__(self, descriptor: int, limits: ArchiveLimits, deadline: Deadline) -> None:
         self._descriptor = descriptor
         self._deadline = deadline
         self._left = limits.inflatable(os.fstat(descriptor).st_size, limits.tar_inflated)
+        self._at = 0
         self._source = self._inflated()
         self._buffer = b""
         self._next = 0
@@ -97,56 +107,41 @@ class TarStream:
 
     def _inflated(self) -> Iterator[bytes]:
         """Yield the data of the first gzip member; what follows may only be padding."""
-        at = 0
-        for piece, at in self._member(0):
-            if piece:
-                yield piece
-        while at >= 0:
-            at = self._next_member(at)
-            for piece, at in self._member(at) if at >= 0 else ():
+        yield from filter(None, self._member())
+        while self._find_member():
+            for piece in self._member():
                 if piece.strip(b"\0"):
                     raise invalid_archive("it has a second gzip member with other files")
 
-    def _next_member(self, at: int) -> int:
-        """Return where, after zeros, the next gzip member begins; -1 at the end of the file."""
-        while piece := os.pread(self._descriptor, PIECE, at):
+    def _find_member(self) -> bool:
+        """Pass over zeros, and return whether another gzip member begins there."""
+        for piece in self._compressed():
             self._deadline.check()
             rest = piece.lstrip(b"\0")
-            at += len(piece) - len(rest)
-            if rest.startswith(_GZIP_SIGNATURE):
-                return at
             if rest:
-                raise invalid_archive("bytes follow its gzip data")
-        return -1
+                self._at -= len(rest)
+                if not rest.startswith(_GZIP_FIRST_BYTE):
+                    raise invalid_archive("bytes follow its gzip data")
+                return True
+        return False
 
-    def _member(self, begin: int) -> Iterator[tuple[bytes, int]]:
-        """Yield pieces of the gzip member at `begin`, each with how far the file has been read."""
+    def _member(self) -> Iterator[bytes]:
+        """Yield the pieces of the gzip member that begins here."""
         inflater = Inflater(GZIP)
-        reader = _Reader(self._descriptor, begin)
         try:
-            for piece in inflater.pieces(reader):
+            for piece in inflater.pieces(self._compressed()):
                 self._deadline.check()
                 self._left -= len(piece)
                 if self._left < 0:
                     raise archive_bomb("it inflates to more than the limit for its size")
-                yield piece, reader.at
+                yield piece
         except zlib.error as error:
             raise invalid_archive("it is not gzip data, or is damaged") from error
         if not inflater.ended:
             raise invalid_archive("its gzip data is cut off")
-        yield b"", reader.at - len(inflater.leftover)
+        self._at -= len(inflater.leftover)
 
-
-class _Reader:
-    """The pieces of a file from an offset on, and how far it has been read."""
-
-    __slots__ = ("_descriptor", "at")
-
-    def __init__(self, descriptor: int, at: int) -> None:
-        self._descriptor = descriptor
-        self.at = at
-
-    def __iter__(self) -> Iterator[bytes]:
-        while piece := os.pread(self._descriptor, PIECE, self.at):
-            self.at += len(piece)
+    def _compressed(self) -> Iterator[bytes]:
+        while piece := os.pread(self._descriptor, PIECE, self._at):
+            self._at += len(piece)
             yield piece

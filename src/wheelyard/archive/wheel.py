@@ -17,7 +17,8 @@ from wheelyard.archive.zip_members import read_member
 from wheelyard.archive.zip_structure import ZipFile, read_structure
 from wheelyard.errors import quoted
 from wheelyard.model.distribution import TAG_LIMIT, Wheel
-from wheelyard.model.metadata import CoreMetadata, parse_headers, parse_metadata
+from wheelyard.model.headers import parse_headers
+from wheelyard.model.metadata import CoreMetadata, parse_metadata
 
 _DIST_INFO = ".dist-info"
 _WHEEL_VERSION = re.compile(r"(?P<major>[0-9]{1,4})(?:\.[0-9]{1,4})+")

@@ -25,7 +25,7 @@ from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
-"""Projects whose last journalled commit is remembered, which saves a create that changes nothing."""
+"""Projects whose last journalled commit is remembered: that saves a create that changes nothing."""
 
 Intent = Callable[[Project], tuple[AnyEvent, ...]]
 """

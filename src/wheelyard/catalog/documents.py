@@ -120,8 +120,9 @@ class Documents(Generic[T]):
         before = self._cache.get(key)
         asked_at = self._ambient.monotonic()
         found = self._store.get(key, (before.version or None) if before else None)
+        snapshot: Snapshot[T]
         if found is None:
-            snapshot = Snapshot[T](None, ABSENT, asked_at, 0)
+            snapshot = Snapshot(None, ABSENT, asked_at, 0)
         elif isinstance(found, Stored):
             value = self.codec.decode(key, found.body)
             snapshot = Snapshot(value, found.version, asked_at, len(found.body))

@@ -211,9 +211,9 @@ class ProjectCheck:
 
     def _complete(self, commits: list[Commit], project: Project) -> None:
         """Add what was committed meanwhile; the last commit may be in the document alone."""
-        for number in range(commits[-1].number + 1 if commits else 1, project.revision):
-            if (commit := self._commit(keys.commit(self.name, number))) is not None:
-                commits.append(commit)
+        numbers = range(commits[-1].number + 1 if commits else 1, project.revision)
+        found = (self._commit(keys.commit(self.name, number)) for number in numbers)
+        commits.extend(commit for commit in found if commit is not None)
         last = project.commit
         if last is not None and (not commits or commits[-1].number < last.number):
             commits.append(last)

@@ -70,6 +70,11 @@ class Tokens:
         """Return every record, revoked and expired ones included, oldest first."""
         return sorted(self.credentials.all(), key=lambda record: (record.created_at, record.id))
 
+    def any_active(self) -> bool:
+        """Return whether there is a token that still opens anything."""
+        now = self.ambient.now()
+        return any(record.state(now) == "active" for record in self.credentials.all())
+
     def revoke(self, token_id: str, by: str) -> TokenRecord:
         """
         Revoke a token; one that is revoked already stays as it is.

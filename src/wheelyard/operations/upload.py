@@ -6,10 +6,11 @@ and last the commit. What depends on the project is asked twice: once early, so 
 upload leaves nothing behind, and once inside the commit, where races are decided.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from packaging.utils import canonicalize_version
 
@@ -29,6 +30,7 @@ from wheelyard.model.distribution import (
     parse_version,
 )
 from wheelyard.model.project import AnyEvent, File, Project, Uploaded
+from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.spool import Spool
 
 COPY_CHUNK: Final = 1024 * 1024
@@ -128,25 +130,25 @@ class Uploads:
 
         return self.projects.change(name, listing).project.by_filename[arrival.filename]
 
-    def accept_path(self, path: Path, caller: Caller) -> File:
+    def accept_path(self, path: Path, caller: Caller, progress: Callable[[int], None]) -> File:
         """
         Accept a file of this machine, which is copied and stays as it is.
 
+        Args:
+            path: Where it is; the last part is the distribution's filename.
+            caller: Who publishes it.
+            progress: Told how many bytes were read just now.
+
         Raises:
+            Invalid: It cannot be read.
             IndexFault: As `accept`.
         """
         self.admit(path.name, caller)
         spooled, sink = self.spool.create()
         try:
-            digest, size = sha256(), 0
-            with sink, path.open("rb") as source:
-                while chunk := source.read(COPY_CHUNK):
-                    digest.update(chunk)
-                    sink.write(chunk)
-                    size += len(chunk)
-            arrival = Arrival(
-                filename=path.name, path=spooled, size=size, sha256=digest.hexdigest()
-            )
+            with sink:
+                digest, size = _copy(path, sink, progress)
+            arrival = Arrival(filename=path.name, path=spooled, size=size, sha256=digest)
             return self.accept(arrival, caller)
         finally:
             spooled.unlink(missing_ok=True)
@@ -168,6 +170,27 @@ class Uploads:
             requires_python=contents.core.requires_python,
         )
         return file, contents.metadata
+
+
+def _copy(path: Path, sink: BinaryIO, progress: Callable[[int], None]) -> tuple[str, int]:
+    """Copy a file into the spool; return the SHA-256 and the size of what was copied."""
+    digest, size = sha256(), 0
+    try:
+        source = path.open("rb", buffering=0)
+    except OSError as error:
+        raise Invalid(
+            f"{path} cannot be read: {error.strerror}. Name a wheel or an sdist that is there.",
+            code="invalid_filename",
+        ) from error
+    with source, storage_faults("the upload"):
+        while chunk := source.read(COPY_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            progress(len(chunk))
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[sink.write(rest) :]
+    return digest.hexdigest(), size
 
 
 def file_too_large(limit: int) -> TooLarge:

@@ -1,7 +1,9 @@
 """The pages for people: the list of projects, one project, and a refusal."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from packaging.utils import NormalizedName
@@ -48,6 +50,10 @@ class PageTemplates:
         self._environment.filters["size"] = readable_size
         self._environment.filters["file_url"] = _file_url
         self._environment.filters["web"] = _web_address
+        style = self._environment.get_template("style.css").render()
+        digest = b64encode(sha256(style.encode()).digest()).decode()
+        self.style_digest = f"sha256-{digest}"
+        """Of the style sheet inside each page, as a content security policy names it."""
 
     def project_list(self, names: Sequence[NormalizedName]) -> bytes:
         """Return the page at `/`."""

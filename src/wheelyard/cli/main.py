@@ -1,0 +1,76 @@
+"""
+The `wheelyard` command: finds the subcommand, runs it, and turns a fault into one line.
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage.
+"""
+
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
+
+from wheelyard.errors import IndexFault
+
+COMMANDS: Final = {
+    "serve": "run the index",
+    "upload": "publish files straight into a store, no server needed",
+    "list": "list the projects, or the files of one",
+    "yank": "mark a release, or one file, as not to be chosen any more",
+    "unyank": "take that mark back",
+    "delete": "remove a release, or one file, for good",
+    "status": "set a project's status",
+    "token": "create, list and revoke API tokens",
+    "check": "verify every byte and link, and mend what can be mended",
+}
+"""Each is a module of this room, imported only when it runs."""
+
+
+class Commands(click.Group):
+    """The subcommands, found by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands' names."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"wheelyard.cli.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)  # noqa: S101 - what each of our modules has
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="wheelyard", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Run a private Python package index that lives in your own bucket or folder."""
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    try:
+        status = cli.main(prog_name="wheelyard", standalone_mode=False)
+    except IndexFault as fault:
+        click.echo(f"wheelyard: {fault.message}", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("wheelyard: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has seen enough
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)

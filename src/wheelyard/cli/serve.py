@@ -1,0 +1,100 @@
+"""`wheelyard serve`: say where the index is and how to use it, then run it."""
+
+from ipaddress import ip_address
+from pathlib import Path
+
+import click
+
+from wheelyard.cli.common import settings_from, store_options
+from wheelyard.http.server import check_port, run_server
+from wheelyard.index import MEMORY, Index, open_index
+from wheelyard.model.access import EVERY_PROJECT, Action
+from wheelyard.operations.tokens import TokenRequest
+from wheelyard.settings import Settings
+
+FIRST_TOKEN_NAME = "first token, made by serve"  # noqa: S105 - a name, not a token
+CREATE_LINE = "wheelyard token create NAME --can read,upload"
+
+
+@click.command("serve")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: $PORT, else 8080]")
+@click.option("--workers", type=int, help="Processes.  [default: 1]")
+@click.option("--private", is_flag=True, default=None, help="Reading needs a token, too.")
+@store_options
+def command(
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    private: bool | None,  # noqa: FBT001 - click passes it by name
+    store: str | None,
+    config: Path | None,
+) -> None:
+    """Run the index."""
+    overrides: dict[str, dict[str, object]] = {
+        "server": {"host": host, "port": port, "workers": workers},
+        "access": {"private": private},
+    }
+    settings = settings_from(store, config, overrides)
+    check_port(settings.server)
+    index = open_index(settings)
+    _introduce(index)
+    run_server(settings, index)
+
+
+def _introduce(index: Index) -> None:
+    """Print where the index is, its first token if it has none, and lines to paste."""
+    settings = index.settings
+    click.echo(f"wheelyard serves {settings.store.location} at {settings.index_url}")
+    _warn(settings)
+    token = _first_token(index)
+    if token is not None:
+        click.echo(f"\nYour first token, shown this once: {token}")
+        click.echo(f"It may read, upload and manage for 90 days. More: {CREATE_LINE}")
+    elif not index.tokens.any_active():
+        click.echo(f"\nThere is no token yet. Make one: {CREATE_LINE}")
+    click.echo(_usage(settings, token or "TOKEN"))
+
+
+def _first_token(index: Index) -> str | None:
+    settings = index.settings
+    makes_one = _is_loopback(settings.server.host) and settings.store.location != MEMORY
+    if not makes_one or index.tokens.all():
+        return None
+    request = TokenRequest(
+        name=FIRST_TOKEN_NAME,
+        actions=Action.MANAGE.with_implied,
+        projects=(EVERY_PROJECT,),
+    )
+    return index.tokens.create(request, by="serve")[0].text
+
+
+def _warn(settings: Settings) -> None:
+    if not _is_loopback(settings.server.host) and not settings.access.private:
+        click.echo(
+            "wheelyard: warning: anyone who can reach this address may read every package; "
+            "close reading with --private",
+            err=True,
+        )
+
+
+def _usage(settings: Settings, token: str) -> str:
+    index, upload = settings.index_url, f"{settings.base_url}/legacy/"
+    scheme, _, rest = index.partition("://")
+    read = f"{scheme}://__token__:{token}@{rest}" if settings.access.private else index
+    return f"""
+Install   pip install --index-url {read} NAME
+          uv pip install --index-url {read} NAME
+          poetry source add --priority=primary wheelyard {index}
+Publish   twine upload --repository-url {upload} -u __token__ -p {token} dist/*
+          uv publish --publish-url {upload} --token {token} dist/*
+          poetry config repositories.wheelyard {upload}
+          poetry publish -r wheelyard -u __token__ -p {token}
+"""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

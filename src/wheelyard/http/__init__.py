@@ -1,0 +1,1 @@
+"""The ASGI application: the only room that knows HTTP and asyncio. Requests in, replies out."""

@@ -1,0 +1,265 @@
+"""
+The ASGI application: from a request to a route, a caller, a handler and a reply.
+
+A page that is in memory takes the short way: path, credential, page, variant, send. It waits for
+no thread, no template and no router; one look at the object's version is all that it costs.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.cache import WeighedCache
+from wheelyard.errors import IndexFault
+from wheelyard.http.api import answer_api
+from wheelyard.http.auth import Authenticator
+from wheelyard.http.desk import Desk
+from wheelyard.http.errors import internal_error, nothing_here, refusal, refuse, wrong_method
+from wheelyard.http.exchange import (
+    Header,
+    Receive,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    redirect,
+    send_reply,
+)
+from wheelyard.http.files import file_by_key, file_by_name
+from wheelyard.http.fixed import answer_fixed, is_xml_rpc, xml_rpc_fault
+from wheelyard.http.heads import Head, head_of
+from wheelyard.http.incoming import ClientGone, Incoming, SlowClient, drain
+from wheelyard.http.legacy import legacy_json
+from wheelyard.http.negotiation import Encoding, Form, encoding_for, form_for
+from wheelyard.http.pagestore import PageStore
+from wheelyard.http.paths import parse_path, path_of
+from wheelyard.http.routes import (
+    AddSlash,
+    Api,
+    FileByKey,
+    FileByName,
+    Fixed,
+    LegacyJson,
+    Nothing,
+    ProjectDetail,
+    ProjectList,
+    ProjectPage,
+    Route,
+    Upload,
+    route_of,
+)
+from wheelyard.http.simple import detail_subject, form_of, project_detail, project_list
+from wheelyard.http.upload import Uploader
+from wheelyard.index import Index
+from wheelyard.model.access import Action
+from wheelyard.model.distribution import parse_name
+from wheelyard.settings import MIB, HttpSettings
+
+if TYPE_CHECKING:
+    from wheelyard.http.pages import People
+
+_HANDLERS: Final[dict[type[Any], Callable[[Request, Any, Desk], Awaitable[Reply]]]] = {
+    ProjectDetail: project_detail,
+    FileByKey: file_by_key,
+    FileByName: file_by_name,
+    LegacyJson: legacy_json,
+    Api: answer_api,
+}
+
+READER_THREADS: Final = 8
+HOT_PATHS: Final = 16_384
+"""Paths whose project is remembered."""
+HOT_ACCEPTS: Final = 512
+"""Pairs of Accept and Accept-Encoding whose answer is remembered."""
+
+logger = logging.getLogger("wheelyard")
+
+
+def create_app(index: Index) -> "App":
+    """Return the ASGI application that serves `index`, for any ASGI server."""
+    return App(index)
+
+
+class App:
+    """The application; one for each process."""
+
+    def __init__(self, index: Index) -> None:
+        settings = index.settings
+        self._index = index
+        self._auth = Authenticator.of(index)
+        self._roots = frozenset(settings.server.roots)
+        self._desk = Desk(
+            index=index,
+            pages=PageStore(settings.http.page_cache * MIB),
+            readers=ThreadPoolExecutor(READER_THREADS, "read"),
+            writers=ThreadPoolExecutor(settings.http.concurrent_uploads, "write"),
+            cache_control=page_cache_control(settings.http, is_public=bool(index.public_scopes)),
+        )
+        self._uploader = Uploader.of(self._desk)
+        self._hot_paths: WeighedCache[bytes, NormalizedName] = WeighedCache(HOT_PATHS)
+        self._hot_accepts: WeighedCache[tuple[bytes, bytes], tuple[Form, Encoding]] = WeighedCache(
+            HOT_ACCEPTS
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's event, as ASGI 3 has it."""
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        self._desk.writers.shutdown()
+        self._desk.readers.shutdown(cancel_futures=True)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        at_once = self._at_once(scope)
+        if at_once is not None:
+            await send_reply(at_once, "GET", send, self._desk.readers)
+            return
+        incoming = Incoming(receive, scope)
+        try:
+            answer = await self._answer(scope, incoming)
+        except ClientGone:
+            return
+        except (SlowClient, TimeoutError):
+            answer = refuse(408, "request_timeout", "The body stalled. Send it again.", "Stalled.")
+        except Exception:
+            logger.exception("a request failed: %s %a", scope["method"], scope["raw_path"][:256])
+            answer = internal_error()
+        await send_reply(answer, scope["method"], send, self._desk.readers)
+        if not incoming.has_ended:
+            await drain(incoming, self._uploader.body_limit)
+
+    def _at_once(self, scope: Scope) -> Reply | None:
+        """Return the page that was asked for if that needs no waiting and no thought, else None."""
+        name = self._hot_paths.get(scope["raw_path"])
+        if name is None or scope["method"] != "GET" or scope["query_string"]:
+            return None
+        head = head_of(scope["headers"])
+        if head is None:
+            return None
+        try:
+            caller = self._auth.fresh(head.authorization)
+            snapshot = self._index.projects.fresh(name)
+        except IndexFault:
+            return None
+        if caller is None or snapshot is None or not caller.may(Action.READ, name):
+            return None
+        form, encoding = self._negotiated(head)
+        page = self._desk.pages.get(detail_subject(name, form), snapshot.version)
+        return None if page is None else page.reply(form, encoding, head.if_none_match)
+
+    def _negotiated(self, head: Head) -> tuple[Form, Encoding]:
+        asked = (head.accept or b"", head.accept_encoding or b"")
+        known = self._hot_accepts.get(asked)
+        if known is None:
+            form = form_for(asked[0].decode("latin-1")) or Form.HTML
+            known = (form, encoding_for(asked[1].decode("latin-1")))
+            self._hot_accepts.put(asked, known, 1)
+        return known
+
+    async def _answer(self, scope: Scope, incoming: Incoming) -> Reply:
+        """Return the reply to a request that takes the long way."""
+        route: Route = Nothing()
+        try:
+            refused = incoming.refused()
+            if refused is not None:
+                return refused
+            prefix = self._index.settings.server.path_prefix
+            path = parse_path(scope["raw_path"], prefix)
+            method = scope["method"]
+            route = route_of(path, method, self._roots)
+            if route.allowed and method not in route.allowed.split(", "):
+                return wrong_method(route.allowed)
+            request = Request(
+                method=method,
+                segments=path.segments,
+                ends_with_slash=path.ends_with_slash,
+                query=scope["query_string"],
+                headers=incoming.headers,
+                caller=self._auth.anonymous,
+                receive=incoming,
+            )
+            if isinstance(route, Fixed):
+                return await answer_fixed(route, self._desk)
+            request = await self._identified(request)
+            answer = await self._dispatch(request, route)
+        except IndexFault as fault:
+            shown = isinstance(route, ProjectPage) and _is_browser(incoming)
+            return self._people.refusal(fault) if shown else refusal(fault)
+        if answer.status == HTTPStatus.OK and isinstance(route, ProjectDetail):
+            self._remember(scope["raw_path"], route.name)
+        return answer
+
+    async def _identified(self, request: Request) -> Request:
+        """Return the request with its caller, who is asked for before anything else is."""
+        header = request.headers.get(b"authorization")
+        caller = self._auth.fresh(header)
+        if caller is None:
+            caller = await self._desk.read(lambda: self._auth.caller(header))
+        return replace(request, caller=caller)
+
+    async def _dispatch(self, request: Request, route: Route) -> Reply:
+        match route:
+            case ProjectList():
+                return await self._list(request, route)
+            case ProjectPage():
+                return await self._people.project(request, route)
+            case Upload():
+                is_call = is_xml_rpc(request)
+                return xml_rpc_fault() if is_call else await self._uploader.answer(request, route)
+            case AddSlash() | Nothing():
+                return self._elsewhere(request, route)
+            case _:
+                return await _HANDLERS[type(route)](request, route, self._desk)
+
+    async def _list(self, request: Request, route: ProjectList) -> Reply:
+        """Answer an index root; `/` itself is a page for people unless a program asks."""
+        if route.is_home and form_of(request) in (None, Form.HTML):
+            return await self._people.home(request)
+        return await project_list(request, self._desk)
+
+    def _elsewhere(self, request: Request, route: Route) -> Reply:
+        self._desk.require_reading(request.caller)
+        if isinstance(route, AddSlash):
+            prefix = self._index.settings.server.path_prefix
+            return redirect(301, path_of(prefix, request.segments, request.query))
+        return nothing_here()
+
+    def _remember(self, raw_path: bytes, asked: str) -> None:
+        """Let the next request for this path take the short way."""
+        name = parse_name(asked)
+        if raw_path.endswith(f"/{name}/".encode()):
+            self._hot_paths.put(raw_path, name, 1)
+
+    @cached_property
+    def _people(self) -> "People":
+        # templates take longer to import than the first page of the Simple API may take
+        from wheelyard.http.pages import People  # noqa: PLC0415
+
+        return People.of(self._desk)
+
+
+def page_cache_control(settings: HttpSettings, *, is_public: bool) -> Header:
+    """Return how long a page may be kept; without a CDN it is asked for anew each time."""
+    if is_public and settings.public_max_age:
+        value = f"public, max-age={settings.public_max_age}"
+    else:
+        value = "public, no-cache" if is_public else "private, no-cache"
+    return (b"cache-control", value.encode())
+
+
+def _is_browser(incoming: Incoming) -> bool:
+    return b"text/html" in incoming.headers.get(b"accept", b"")

@@ -1,0 +1,109 @@
+"""
+What every handler shares: the index, the threads, the pages, and who may read what.
+
+A handler asks here for a project or a caller; what is remembered comes back at once, and what is
+not is fetched in a thread.
+"""
+
+from asyncio import get_running_loop
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.documents import Snapshot
+from wheelyard.catalog.names import NameList
+from wheelyard.errors import Forbidden, IndexFault, NotFound
+from wheelyard.http.exchange import Header
+from wheelyard.http.pagestore import PageStore
+from wheelyard.index import Index
+from wheelyard.model.access import Action, Caller, matches_any
+from wheelyard.model.project import Project
+from wheelyard.operations.tokens import bad_credential
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """The parts of the running server, wired."""
+
+    index: Index
+    pages: PageStore
+    readers: Executor
+    """Threads for reading and rendering."""
+    writers: Executor
+    """Threads for uploads and changes; as many as may be under way."""
+    cache_control: Header
+    """For pages."""
+
+    @property
+    def file_cache_control(self) -> Header:
+        """For files, whose bytes never change."""
+        scope = b"public" if self.index.public_scopes else b"private"
+        return (b"cache-control", scope + b", max-age=31536000, immutable")
+
+    async def project(self, name: NormalizedName) -> Snapshot[Project]:
+        """Return a project's document."""
+        fresh = self.index.projects.fresh(name)
+        if fresh is not None:
+            return fresh
+        return await self.read(lambda: self.index.projects.load(name))
+
+    async def names(self) -> Snapshot[NameList]:
+        """Return the name list."""
+        fresh = self.index.projects.names.fresh()
+        return fresh if fresh is not None else await self.read(self.index.projects.names.current)
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """Do blocking work in a thread for reading."""
+        return await get_running_loop().run_in_executor(self.readers, work)
+
+    async def write(self, work: Callable[[], T]) -> T:
+        """Do blocking work in a thread for changes."""
+        return await get_running_loop().run_in_executor(self.writers, work)
+
+    def require_read(self, caller: Caller, name: NormalizedName) -> None:
+        """
+        Return if `caller` may read `name`; decided by patterns only, never by what exists.
+
+        Raises:
+            Unauthenticated: Nobody in particular asks.
+            Forbidden: The name matches `[access] private_names`.
+            NotFound: Any other name.
+        """
+        if not caller.may(Action.READ, name):
+            raise self._refused(caller, name)
+
+    def require_reading(self, caller: Caller) -> None:
+        """
+        Return if there could be a project that `caller` may read.
+
+        Raises:
+            Unauthenticated: There could be none, and nobody in particular asks.
+            Forbidden: There could be none for this caller.
+        """
+        if caller.may_anywhere(Action.READ):
+            return
+        if caller.is_anonymous:
+            raise bad_credential()
+        raise Forbidden("This token may not read anything here. Use one that may read.")
+
+    def _refused(self, caller: Caller, name: NormalizedName) -> IndexFault:
+        if caller.is_anonymous:
+            return bad_credential()
+        if matches_any(self.index.private_patterns, name):
+            message = f"This token may not read {name!r}."
+            return Forbidden(f"{message} Use one that may.", short=message)
+        return unreadable(name)
+
+
+def unreadable(name: str) -> NotFound:
+    """Return the one fault for what is not there and for what this caller may not read."""
+    return NotFound(
+        f"There is no project {name[:60]!a} here, or this token may not read it. "
+        "Check the spelling and the token.",
+        short="No such project.",
+    )

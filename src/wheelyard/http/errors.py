@@ -1,0 +1,86 @@
+"""
+Faults as replies: the one table from families to statuses, and the one shape of a refusal.
+
+    {"message": "for people", "code": "400 for uv", "title": "Bad Request", "error": "for programs"}
+
+The type is exactly `application/json`: uv shows `code` only then.
+"""
+
+from http import HTTPStatus
+from typing import Final
+
+from msgspec.json import encode
+
+from wheelyard.errors import (
+    Conflict,
+    Forbidden,
+    IndexFault,
+    Invalid,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from wheelyard.http.exchange import JSON, NO_STORE, Header, Reply, reply
+from wheelyard.storage.faults import STORAGE_FULL
+
+STATUS: Final[dict[type[IndexFault], int]] = {
+    Invalid: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    Unavailable: 503,
+}
+STATUS_OF_CODE: Final = {STORAGE_FULL: 507}
+"""Where a code has a status of its own."""
+
+CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
+RETRY_AFTER: Final[Header] = (b"retry-after", b"5")
+
+
+def refusal(fault: IndexFault) -> Reply:
+    """Return the reply for something that wheelyard refused on purpose."""
+    status = STATUS_OF_CODE.get(fault.code, STATUS[type(fault)])
+    return refuse(status, fault.code, fault.message, fault.short)
+
+
+def refuse(status: int, code: str, message: str, short: str, *headers: Header) -> Reply:
+    """Return a refusal that is a fact of the transport and of no family."""
+    title = HTTPStatus(status).phrase
+    body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
+    return reply(status, JSON, encode(body), *_headers_of(status), *headers)
+
+
+def nothing_here() -> Reply:
+    """Return the reply for a path that leads nowhere."""
+    message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
+    return refuse(404, "not_found", message, "Not found.")
+
+
+def not_readable() -> Reply:
+    """Return the reply for what is not there, or not for this caller: the same for both."""
+    message = "There is nothing of this name here. Check the spelling, or upload it first."
+    return refuse(404, "not_found", message, "Not found.")
+
+
+def wrong_method(allowed: str) -> Reply:
+    """Return the reply for a path that is there, but not for this method."""
+    message = f"This path does not take that method. Use {allowed}."
+    header = (b"allow", allowed.encode())
+    return refuse(405, "method_not_allowed", message, "Method not allowed.", header)
+
+
+def internal_error() -> Reply:
+    """Return the reply for a defect of ours; the log has the rest."""
+    message = "The index made a mistake of its own. Try again, and tell its operator."
+    return refuse(500, "internal_error", message, "Internal error.")
+
+
+def _headers_of(status: int) -> tuple[Header, ...]:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return (CHALLENGE, NO_STORE)
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+        return (RETRY_AFTER, NO_STORE)
+    return (NO_STORE,)

@@ -1,0 +1,91 @@
+"""One request and its reply, as values; and the way of a reply to the client."""
+
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wheelyard.model.access import Caller
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
+NO_STORE: Final[Header] = (b"cache-control", b"no-store")
+JSON: Final = b"application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a client asks, with everything about it that was decided already."""
+
+    method: str
+    segments: tuple[str, ...]
+    """Of the path: decoded, and without empty ones."""
+    ends_with_slash: bool
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    """By lower-case name; of repeated ones the last."""
+    caller: Caller
+    receive: Receive
+
+
+@dataclass(frozen=True, slots=True)
+class FileOnDisk:
+    """A body that the server hands to the kernel, whole."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A body that is read in a thread, chunk by chunk."""
+
+    chunks: Iterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the client gets; `headers` include the length of the body."""
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes | FileOnDisk | Stream = b""
+
+
+def reply(status: int, content_type: bytes, body: bytes, *headers: Header) -> Reply:
+    """Return a reply with `body`, its length and its type."""
+    length = (b"content-length", b"%d" % len(body))
+    every = ((b"content-type", content_type), length, NOSNIFF, *headers)
+    return Reply(status, every, body)
+
+
+def redirect(status: int, location: str) -> Reply:
+    """Return a redirect to a path of this host, or to a signed URL."""
+    target = location.encode("ascii")
+    headers = ((b"location", target), (b"content-length", b"0"), NO_STORE, NOSNIFF)
+    return Reply(status, headers)
+
+
+async def send_reply(answer: Reply, method: str, send: Send, readers: Executor) -> None:
+    """Send `answer`; to HEAD, all of it but the body."""
+    start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+    await send(start)
+    body = b"" if method == "HEAD" else answer.body
+    if isinstance(body, bytes):
+        await send({"type": "http.response.body", "body": body})
+    elif isinstance(body, FileOnDisk):
+        await send({"type": "http.response.pathsend", "path": body.path})
+    else:
+        await _send_stream(body.chunks, send, readers)
+
+
+async def _send_stream(chunks: Iterator[bytes], send: Send, readers: Executor) -> None:
+    loop = get_running_loop()
+    while chunk := await loop.run_in_executor(readers, next, chunks, b""):
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,71 @@
+"""The small routes that are open to everybody and know next to nothing."""
+
+from typing import Final
+
+from msgspec.json import encode
+
+from wheelyard.errors import IndexFault
+from wheelyard.http.desk import Desk
+from wheelyard.http.errors import refuse
+from wheelyard.http.exchange import JSON, NO_STORE, Reply, Request, reply
+from wheelyard.http.routes import Fixed
+
+TEXT: Final = b"text/plain; charset=utf-8"
+XML: Final = b"text/xml; charset=utf-8"
+PROBLEM: Final = b"application/problem+json"
+
+UPLOAD_URL: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
+
+    twine upload --repository-url <this URL> dist/*
+"""
+
+XML_RPC_FAULT: Final = b"""<?xml version="1.0"?>
+<methodResponse><fault><value><struct>
+<member><name>faultCode</name><value><int>-32500</int></value></member>
+<member><name>faultString</name><value><string>search is not supported</string></value></member>
+</struct></value></fault></methodResponse>
+"""
+
+
+async def answer_fixed(route: Fixed, desk: Desk) -> Reply:
+    """Answer a fixed route by its name."""
+    match route.name:
+        case "health":
+            return reply(200, TEXT, b"Ok", NO_STORE)
+        case "ready":
+            return await _ready(desk)
+        case "upload-url":
+            return reply(200, TEXT, UPLOAD_URL, NO_STORE)
+        case "publishing-off":
+            return _publishing_off()
+        case "discovery-off":
+            body = encode({"title": "Not Found", "status": 404})
+            return reply(404, PROBLEM, body, NO_STORE)
+        case _:
+            return xml_rpc_fault()
+
+
+async def _ready(desk: Desk) -> Reply:
+    try:
+        await desk.names()
+    except IndexFault:
+        message = "The store does not answer."
+        return refuse(503, "storage_unavailable", message, "Not ready.")
+    return reply(200, TEXT, b"Ok", NO_STORE)
+
+
+def _publishing_off() -> Reply:
+    """Return what says that trusted publishing is off, in the shape that its clients read."""
+    errors = [{"code": "not-enabled", "description": "Trusted publishing is not enabled here."}]
+    body = {"message": "Trusted publishing is not enabled here.", "errors": errors}
+    return reply(404, JSON, encode(body), NO_STORE)
+
+
+def is_xml_rpc(request: Request) -> bool:
+    """Return whether a POST is a call of PyPI's old XML-RPC interface."""
+    return request.headers.get(b"content-type", b"").lower().startswith(b"text/xml")
+
+
+def xml_rpc_fault() -> Reply:
+    """Return the fault that `pip search` understands."""
+    return reply(200, XML, XML_RPC_FAULT, NO_STORE)

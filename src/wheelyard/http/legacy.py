@@ -1,0 +1,58 @@
+"""PyPI's JSON: `/pypi/<name>/json` and `/pypi/<name>/<version>/json`."""
+
+from collections.abc import Callable
+
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import IndexFault, NotFound
+from wheelyard.http.desk import Desk, unreadable
+from wheelyard.http.exchange import Reply, Request
+from wheelyard.http.negotiation import Form
+from wheelyard.http.routes import LegacyJson
+from wheelyard.http.simple import answer, page_of
+from wheelyard.model.distribution import parse_name, parse_version
+from wheelyard.model.metadata import parse_metadata
+from wheelyard.model.project import Project
+from wheelyard.rendering.legacy import LegacyPage, project_json, release_json
+from wheelyard.rendering.releases import Release, latest, releases_of
+
+
+async def legacy_json(request: Request, route: LegacyJson, desk: Desk) -> Reply:
+    """Answer with a project, or with one of its releases; the name may have any spelling."""
+    try:
+        name = parse_name(route.name)
+        version = None if route.version is None else parse_version(route.version)
+    except IndexFault as error:
+        raise NotFound(error.message, short="No such project or version.") from error
+    desk.require_read(request.caller, name)
+    snapshot = await desk.project(name)
+    if snapshot.value is None:
+        raise unreadable(name)
+    render = _renderer(snapshot.value, None if version is None else str(version), desk)
+    subject = ("legacy", name, version)
+    page = await page_of(desk, subject, snapshot.version, render)
+    return answer(request, page, Form.PLAIN_JSON)
+
+
+def _renderer(project: Project, version: str | None, desk: Desk) -> Callable[[], bytes]:
+    def render() -> bytes:
+        releases = releases_of(project)
+        if version is None:
+            page = _page(project.name, latest(releases), desk)
+            return project_json(page, releases)
+        chosen = next((each for each in releases if each.version == version), None)
+        return release_json(_page(project.name, chosen, desk))
+
+    return render
+
+
+def _page(name: NormalizedName, release: Release | None, desk: Desk) -> LegacyPage:
+    if release is None:
+        raise NotFound(
+            f"{name} has no such release. See /simple/{name}/ for those it has.",
+            short="No such release.",
+        )
+    settings = desk.index.settings
+    base = settings.server.public_url.rstrip("/") or settings.server.path_prefix
+    core = parse_metadata(desk.index.files.core_metadata(name, release.speaker))
+    return LegacyPage(name, release, core, f"{base}/files")

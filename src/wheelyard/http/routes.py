@@ -1,0 +1,239 @@
+"""
+What a path leads to: every route of the index, as a value.
+
+The index answers under `/simple/`, `/pypi/simple/`, `/pypi/`, `/` and the configured roots; Hatch
+adds `+simple/` to whatever upload URL it has. A file is at its object's key, which a page links to
+relatively, so every root also has its own `files/`. `/<name>/` is the root alias where nothing
+fixed stands; only `simple`, `pypi` and `legacy` cannot be projects.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from wheelyard.http.paths import Path
+
+READ: Final = "GET, HEAD"
+READ_OR_UPLOAD: Final = "GET, HEAD, POST"
+POST: Final = "POST"
+
+KEY_LENGTH: Final = 3
+"""Segments of a file's key below `files/`: project, digest, filename."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectList:
+    """The list of projects, at an index root."""
+
+    allowed: str = READ
+    is_home: bool = False
+    """Whether people get a page for people here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectDetail:
+    """A project's page; the name is as asked, not parsed yet."""
+
+    name: str
+    root: tuple[str, ...]
+    """The segments before the name."""
+    allowed: str = READ
+    is_root_alias: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileByKey:
+    """A file, by its object's key."""
+
+    project: str
+    sha256: str
+    filename: str
+    allowed: str = READ
+
+
+@dataclass(frozen=True, slots=True)
+class FileByName:
+    """A file by its name alone, as older systems link to theirs."""
+
+    filename: str
+    project: str | None = None
+    """As asked, where the path says it."""
+    allowed: str = READ
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyJson:
+    """PyPI's JSON about a project, or about one release."""
+
+    name: str
+    version: str | None = None
+    allowed: str = READ
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPage:
+    """The page for people about a project."""
+
+    name: str
+    allowed: str = READ
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A route of the documented API."""
+
+    segments: tuple[str, ...]
+    allowed: str = READ_OR_UPLOAD
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A place that takes uploads and shows nothing of its own."""
+
+    root: str = ""
+    """The configured root that it is, if it is one."""
+    allowed: str = POST
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A small route that is open to everybody."""
+
+    name: str
+    allowed: str = field(default=READ)
+
+
+@dataclass(frozen=True, slots=True)
+class AddSlash:
+    """The path of a page without its slash."""
+
+    allowed: str = READ
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A path that leads nowhere."""
+
+    allowed: str = ""
+
+
+Route = (
+    ProjectList
+    | ProjectDetail
+    | FileByKey
+    | FileByName
+    | LegacyJson
+    | ProjectPage
+    | Api
+    | Upload
+    | Fixed
+    | AddSlash
+    | Nothing
+)
+
+_FIXED: Final = {
+    ("health",): Fixed("health"),
+    ("ready",): Fixed("ready"),
+    ("_", "oidc", "audience"): Fixed("publishing-off"),
+    ("_", "oidc", "mint-token"): Fixed("publishing-off", POST),
+    ("_", "oidc", "github", "mint-token"): Fixed("publishing-off", POST),
+    ("_", "oidc", "burn-token"): Fixed("publishing-off", POST),
+    (".well-known", "pytp"): Fixed("discovery-off"),
+}
+_UPLOAD_PATHS: Final = frozenset({(), ("legacy",), ("simple",), ("pypi",)})
+_OLD_FILE_ROOTS: Final = frozenset({"packages", "raw"})
+_HATCH_ROOT: Final = "+simple"
+
+
+def route_of(path: Path, method: str, roots: frozenset[str]) -> Route:
+    """Return what `path` leads to; `roots` are the configured ones."""
+    return _upload_route(path, roots) if method == "POST" else _read_route(path, roots)
+
+
+def _upload_route(path: Path, roots: frozenset[str]) -> Route:
+    """Return where a POST leads: besides the fixed routes, any single segment takes uploads."""
+    segments = path.segments
+    fixed = _fixed(path)
+    if fixed is not None:
+        return fixed
+    if segments[:2] == ("api", "v1") and len(segments) > len(("api", "v1")):
+        return Api(segments[2:])
+    if segments == ("RPC2",):
+        return Fixed("xml-rpc", POST)
+    if segments in _UPLOAD_PATHS:
+        return Upload()
+    if len(segments) == 1:
+        return Upload(segments[0] if segments[0] in roots else "")
+    # what can be read but not written is 405, not 404
+    return _read_route(path, roots)
+
+
+def _read_route(path: Path, roots: frozenset[str]) -> Route:
+    segments = path.segments
+    fixed = _fixed(path)
+    if fixed is not None:
+        return fixed
+    if segments == ("legacy",):
+        return Fixed("upload-url", READ_OR_UPLOAD)
+    if segments[:2] == ("api", "v1") and len(segments) > len(("api", "v1")):
+        return Api(segments[2:])
+    for find in (_legacy_json, _file):
+        found = find(segments)
+        if found is not None:
+            return found if isinstance(found, LegacyJson) or not path.ends_with_slash else Nothing()
+    if segments[:1] == ("project",) and len(segments) == len(("project", "name")):
+        return ProjectPage(segments[1]) if path.ends_with_slash else AddSlash()
+    return _index_route(path, roots)
+
+
+def _fixed(path: Path) -> Fixed | None:
+    """Return the fixed route at exactly this path."""
+    return None if path.ends_with_slash else _FIXED.get(path.segments)
+
+
+def _legacy_json(segments: tuple[str, ...]) -> LegacyJson | None:
+    match segments:
+        case ("pypi", name, "json") if name != "simple":
+            return LegacyJson(name)
+        case ("pypi", name, version, "json") if name != "simple":
+            return LegacyJson(name, version)
+        case _:
+            return None
+
+
+def _file(segments: tuple[str, ...]) -> FileByKey | FileByName | None:
+    match segments:
+        case ("files", project, sha256, filename) | (_, "files", project, sha256, filename):
+            return FileByKey(project, sha256, filename)
+        case ("files", project, filename):
+            return FileByName(filename, project)
+        case (root, *_, filename) if root in _OLD_FILE_ROOTS and len(segments) > 1:
+            return FileByName(filename)
+        case _:
+            return None
+
+
+def _index_route(path: Path, roots: frozenset[str]) -> Route:
+    root, rest = _split_root(path.segments, roots)
+    allowed = READ_OR_UPLOAD if path.segments in _UPLOAD_PATHS or len(path.segments) == 1 else READ
+    if not rest:
+        if not root:
+            return ProjectList(allowed, is_home=True)
+        return ProjectList(allowed) if path.ends_with_slash else AddSlash(allowed)
+    if len(rest) > 1:
+        return Nothing()
+    if not path.ends_with_slash:
+        return AddSlash(allowed)
+    return ProjectDetail(rest[0], root, allowed, is_root_alias=not root)
+
+
+def _split_root(
+    segments: tuple[str, ...], roots: frozenset[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the segments of the index root, and those behind it."""
+    match segments:
+        case (first, second, *_) if second == _HATCH_ROOT or (first, second) == ("pypi", "simple"):
+            return segments[:2], segments[2:]
+        case (first, *_) if first in {"simple", "pypi", _HATCH_ROOT} or first in roots:
+            return segments[:1], segments[1:]
+        case _:
+            return (), segments

@@ -1,0 +1,125 @@
+"""The Simple API: the list of projects, and the page of one."""
+
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import IndexFault, NotFound
+from wheelyard.http.desk import Desk, unreadable
+from wheelyard.http.errors import refuse
+from wheelyard.http.exchange import Header, Reply, Request, redirect
+from wheelyard.http.negotiation import Form, encoding_for, form_by_name, form_for
+from wheelyard.http.pagestore import Page, make_page
+from wheelyard.http.paths import path_of
+from wheelyard.http.routes import ProjectDetail
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.distribution import parse_name
+from wheelyard.model.project import Project
+from wheelyard.rendering import simple
+from wheelyard.storage.base import ObjectVersion
+
+VARY: Header = (b"vary", b"Accept, Accept-Encoding")
+POLICY: Header = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+
+def form_of(request: Request) -> Form | None:
+    """Return the form that a request asks for, None where none suits."""
+    if b"format=" in request.query:
+        asked = parse_qs(request.query.decode("latin-1")).get("format", [""])
+        return form_by_name(asked[0])
+    accept = request.headers.get(b"accept")
+    return form_for(accept.decode("latin-1") if accept is not None else None)
+
+
+async def project_list(request: Request, desk: Desk) -> Reply:
+    """Answer `GET /simple/` with the projects that the caller may read."""
+    form = form_of(request)
+    if form is None:
+        return not_acceptable()
+    caller = request.caller
+    desk.require_reading(caller)
+    snapshot = await desk.names()
+    # callers with the same rights see the same list
+    sees_all = caller.may_everywhere(Action.READ)
+    subject = ("list", form.value.is_json, None if sees_all else caller.scopes)
+
+    def render() -> bytes:
+        names = snapshot.value.names if snapshot.value else ()
+        visible = names if sees_all else readable(names, caller)
+        return simple.list_json(visible) if form.value.is_json else simple.list_html(visible)
+
+    page = await page_of(desk, subject, snapshot.version, render)
+    return answer(request, page, form)
+
+
+async def project_detail(request: Request, route: ProjectDetail, desk: Desk) -> Reply:
+    """Answer `GET /simple/<name>/`; another spelling of the name is sent to the normalised one."""
+    try:
+        name = parse_name(route.name)
+    except IndexFault as error:
+        raise NotFound(error.message, short="No such project.") from error
+    desk.require_read(request.caller, name)
+    prefix = desk.index.settings.server.path_prefix
+    if route.is_root_alias and prefix:
+        # the page's relative links would leave the prefix from here
+        return redirect(301, f"../simple/{name}/")
+    if name != route.name:
+        return redirect(301, path_of(prefix, (*route.root, name), request.query))
+    form = form_of(request)
+    if form is None:
+        return not_acceptable()
+    snapshot = await desk.project(name)
+    project = snapshot.value
+    if project is None:
+        raise unreadable(name)
+    page = await page_of(
+        desk, detail_subject(name, form), snapshot.version, lambda: render_detail(project, form)
+    )
+    return answer(request, page, form)
+
+
+def detail_subject(name: NormalizedName, form: Form) -> tuple[str, bool]:
+    """Return what a project's page is kept under."""
+    return (name, form.value.is_json)
+
+
+def render_detail(project: Project, form: Form) -> bytes:
+    """Return a project's page in a form."""
+    return simple.detail_json(project) if form.value.is_json else simple.detail_html(project)
+
+
+async def page_of(
+    desk: Desk, subject: tuple[object, ...], version: ObjectVersion, render: Callable[[], bytes]
+) -> Page:
+    """Return the page about `subject`, rendered in a thread if it is not at hand."""
+    page = desk.pages.get(subject, version)
+    if page is None:
+        headers = (VARY, POLICY, desk.cache_control)
+        page = await desk.read(lambda: make_page(version, render(), headers))
+        desk.pages.put(subject, page)
+    return page
+
+
+def answer(request: Request, page: Page, form: Form) -> Reply:
+    """Return `page` as the client can take it, or "not modified"."""
+    accepted = request.headers.get(b"accept-encoding")
+    encoding = encoding_for(accepted.decode("latin-1") if accepted is not None else None)
+    return page.reply(form, encoding, request.headers.get(b"if-none-match"))
+
+
+def readable(names: tuple[NormalizedName, ...], caller: Caller) -> tuple[NormalizedName, ...]:
+    """Return the names that `caller` may read."""
+    return tuple(name for name in names if caller.may(Action.READ, name))
+
+
+def not_acceptable() -> Reply:
+    """Return the reply for a client that takes no form that we have."""
+    return refuse(
+        406,
+        "not_acceptable",
+        "This page comes as application/vnd.pypi.simple.v1+json, "
+        "application/vnd.pypi.simple.v1+html or text/html. Ask for one of them.",
+        "Not acceptable.",
+        VARY,
+    )

@@ -1,0 +1,213 @@
+"""
+Uploads: one form, streamed to disk in a thread, checked, and handed to the upload operation.
+
+The order of refusals is the contract's: everything that needs no body comes before the body, and
+the rights on the project come as soon as the file's name is known.
+"""
+
+from asyncio import Semaphore, timeout
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from msgspec.json import encode
+
+from wheelyard.errors import IndexFault, Unavailable
+from wheelyard.http.claims import Form, RetiredAction, check_digests
+from wheelyard.http.desk import Desk
+from wheelyard.http.errors import refusal, refuse
+from wheelyard.http.exchange import JSON, NO_STORE, Receive, Reply, Request, reply
+from wheelyard.http.form import FormLimits, FormReader
+from wheelyard.http.incoming import WHOLE_LIMIT, ClientGone, next_piece
+from wheelyard.http.multipart import boundary_of
+from wheelyard.http.routes import Upload
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.project import File
+from wheelyard.operations.tokens import bad_credential
+from wheelyard.operations.upload import Arrival, file_too_large
+from wheelyard.storage.faults import storage_faults
+
+BATCH: Final = 256 * 1024
+"""Bytes that are gathered before a thread looks at them."""
+WAIT_LIMIT: Final = 30.0
+"""Seconds that an upload waits, unread, for others to end."""
+TEXT: Final = b"text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Uploader:
+    """The upload handler, and how many uploads may be under way at a time."""
+
+    desk: Desk
+    slots: Semaphore
+
+    @classmethod
+    def of(cls, desk: Desk) -> "Uploader":
+        """Return the upload handler of the index behind `desk`."""
+        return cls(desk, Semaphore(desk.index.settings.http.concurrent_uploads))
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes of the longest body that could be an upload."""
+        return self.desk.index.uploads.rules.max_size + FormLimits().fields
+
+    async def answer(self, request: Request, route: Upload) -> Reply:
+        """Answer a POST with a file in it."""
+        refused = self._refused_unread(request)
+        if refused is not None:
+            return refused
+        try:
+            boundary = boundary_of(request.headers.get(b"content-type"))
+            if boundary is None:
+                return _not_a_form()
+            async with self._slot(), timeout(WHOLE_LIMIT):
+                result = await self._receive(request, boundary)
+        except IndexFault as fault:
+            return refusal(fault)
+        if isinstance(result, RetiredAction):
+            message = "Registration is not needed, upload the files."
+            return refuse(410, "invalid_action", message, message)
+        return _accepted(request, route, result)
+
+    def _refused_unread(self, request: Request) -> Reply | None:
+        """Return the refusal of a request whose body need not be looked at, or None."""
+        caller, rules = request.caller, self.desk.index.uploads.rules
+        if caller.is_anonymous:
+            return refusal(bad_credential())
+        length = request.headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self.body_limit:
+            return refusal(file_too_large(rules.max_size))
+        if not caller.may_anywhere(Action.UPLOAD):
+            message = "This token may not upload. Use one that may: 'wheelyard token create NAME'."
+            return refuse(403, "forbidden", message, "This token may not upload.")
+        if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            message = "The body is compressed. Send the form as it is."
+            return refuse(415, "unsupported_media_type", message, "Send no encoding.")
+        return None
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        try:
+            async with timeout(WAIT_LIMIT):
+                await self.slots.acquire()
+        except TimeoutError as error:
+            raise Unavailable(
+                "Too many uploads are under way. Try again in a moment.",
+                code="overloaded",
+                short="Too many uploads.",
+            ) from error
+        try:
+            yield
+        finally:
+            self.slots.release()
+
+    async def _receive(self, request: Request, boundary: bytes) -> File | RetiredAction:
+        arriving = Arriving(self.desk, request.caller, boundary)
+        try:
+            async for batch, is_last in _batches(request.receive):
+                result = await self.desk.write(partial(arriving.take, batch, is_last))
+                if result is not None:
+                    return result
+        finally:
+            arriving.clean_up()
+        raise ClientGone
+
+
+class Arriving:
+    """One upload on its way in; used by one thread at a time."""
+
+    def __init__(self, desk: Desk, caller: Caller, boundary: bytes) -> None:
+        self._desk = desk
+        self._caller = caller
+        self._spooled: Path | None = None
+        self._sink: BinaryIO | None = None
+        rules = desk.index.uploads.rules
+        suffixes = (".whl", ".tar.gz", ".zip") if rules.zip_sdists else (".whl", ".tar.gz")
+        self._form = FormReader(
+            boundary,
+            limits=FormLimits(file=rules.max_size),
+            open_file=self._open,
+            suffixes=suffixes,
+        )
+
+    def take(self, batch: bytes, is_last: bool) -> File | RetiredAction | None:  # noqa: FBT001
+        """
+        Take the next bytes; with the last of them, accept the file and return it.
+
+        Raises:
+            IndexFault: Something about the form or the file is wrong.
+        """
+        with storage_faults("the upload"):
+            self._form.feed(batch)
+        if not is_last:
+            return None
+        form = self._form.finish()
+        return form if isinstance(form, RetiredAction) else self._accept(form)
+
+    def clean_up(self) -> None:
+        """Remove the scratch file."""
+        if self._sink is not None:
+            self._sink.close()
+        if self._spooled is not None:
+            self._spooled.unlink(missing_ok=True)
+
+    def _open(self, filename: str) -> BinaryIO:
+        self._desk.index.uploads.admit(filename, self._caller)
+        self._spooled, self._sink = self._desk.index.spool.create()
+        return self._sink
+
+    def _accept(self, form: Form) -> File:
+        assert self._spooled is not None  # noqa: S101 - a form has a file, and a file was opened
+        with storage_faults("the upload"):
+            check_digests(form, self._spooled)
+        arrival = Arrival(
+            filename=form.file.filename,
+            path=self._spooled,
+            size=form.file.size,
+            sha256=form.file.sha256,
+            claimed_name=form.name or "",
+            claimed_version=form.version or "",
+        )
+        return self._desk.index.uploads.accept(arrival, self._caller)
+
+
+async def _batches(receive: Receive) -> AsyncIterator[tuple[bytes, bool]]:
+    """
+    Yield the body in large pieces, each with whether it is the last.
+
+    Raises:
+        ClientGone: The client hung up.
+        SlowClient: Nothing came for too long.
+    """
+    pieces, size, more = list[bytes](), 0, True
+    while more:
+        piece, more = await next_piece(receive)
+        pieces.append(piece)
+        size += len(piece)
+        if size >= BATCH or not more:
+            yield b"".join(pieces), not more
+            pieces, size = [], 0
+
+
+def _accepted(request: Request, route: Upload, file: File) -> Reply:
+    agent = request.headers.get(b"user-agent", b"")
+    if route.root and agent.startswith(b"curl/"):
+        lines = f"~~> Processing package upload\n{file.filename} ... ok\n"
+        return reply(200, TEXT, lines.encode(), NO_STORE)
+    body = {
+        "message": "OK",
+        "code": "200 OK",
+        "title": "OK",
+        "filename": file.filename,
+        "sha256": file.sha256,
+    }
+    return reply(200, JSON, encode(body), NO_STORE)
+
+
+def _not_a_form() -> Reply:
+    message = "An upload is a form with a file in it. Send multipart/form-data."
+    short = "Send multipart/form-data."
+    return refuse(415, "unsupported_media_type", message, short)

@@ -1,0 +1,327 @@
+"""
+Archives built field by field, so that each field can lie.
+
+The standard library's writers repair what is wrong; these write it.
+"""
+
+import base64
+import gzip
+import hashlib
+import struct
+import time
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wheelyard.archive.deadline import Deadline
+from wheelyard.archive.limits import ArchiveLimits
+from wheelyard.archive.reader import Contents, inspect
+from wheelyard.model.distribution import parse_filename
+
+STORED = 0
+DEFLATED = 8
+DEFAULT_LIMITS = ArchiveLimits()
+
+Value = int | bytes
+Fields = Mapping[str, Value]
+
+_LOCAL_FIELDS = "signature version flags method time date crc compressed size name_size extra_size"
+_LOCAL = struct.Struct("<4s5H3L2H")
+_CENTRAL_FIELDS = (
+    "signature maker version flags method time date crc compressed size "
+    "name_size extra_size comment_size disk internal attributes offset"
+)
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_END_FIELDS = "signature disk start entries_here entries size offset comment_size"
+_END = struct.Struct("<4s4H2LH")
+_END64_FIELDS = "signature rest maker version disk start entries_here entries size offset"
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR_FIELDS = "signature disk offset disks"
+_LOCATOR = struct.Struct("<4sLQL")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    One member of a ZIP file.
+
+    `local` and `central` replace fields of the two headers by name; `name`, `extra` and `comment`
+    are fields as well.
+    """
+
+    name: bytes
+    data: bytes = b""
+    method: int = STORED
+    local: Fields = field(default_factory=dict)
+    central: Fields = field(default_factory=dict)
+    listed: bool = True
+    """Whether the central directory has it."""
+    present: bool = True
+    """Whether its own header and data are there."""
+    tail: bytes = b""
+    """Bytes between its data and the next member."""
+    packed: bytes | None = None
+    """What to write for `data`, if not that."""
+
+    def compressed(self) -> bytes:
+        """Return the data as it stands in the file."""
+        if self.packed is not None:
+            return self.packed
+        return deflated(self.data) if self.method == DEFLATED else self.data
+
+
+def deflated(data: bytes) -> bytes:
+    """Return a raw deflate stream."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(data) + packer.flush()
+
+
+def both(**fields: Value) -> dict[str, Fields]:
+    """Return the arguments that change both headers of an entry alike."""
+    return {"local": fields, "central": fields}
+
+
+def zip_bytes(
+    entries: Iterable[Entry],
+    *,
+    before: bytes = b"",
+    between: bytes = b"",
+    comment: bytes = b"",
+    end: Fields | None = None,
+    wide: Mapping[str, Fields] | None = None,
+) -> bytes:
+    """
+    Return a ZIP file.
+
+    Args:
+        entries: Its members.
+        before: Bytes in front of everything.
+        between: Bytes after the central directory.
+        comment: Of the archive.
+        end: Fields of the end record to replace.
+        wide: Writes the 64-bit records, with fields of `end64` and `locator` to replace; a value
+            of `drop` that is `{"it": 1}` under either name leaves that record out.
+    """
+    out = bytearray(before)
+    central = b""
+    count = 0
+    for entry in entries:
+        offset = len(out)
+        if entry.present:
+            out += _local(entry) + entry.compressed() + entry.tail
+        if entry.listed:
+            central += _central(entry, offset)
+            count += 1
+    start = len(out)
+    out += central + between
+    totals: Fields = {
+        "entries_here": count,
+        "entries": count,
+        "size": len(central),
+        "offset": start,
+    }
+    if wide is not None:
+        out += _wide(wide, totals, len(out))
+    final = {"signature": b"PK\5\6", **totals, "comment_size": len(comment), **(end or {})}
+    return bytes(out) + _packed(_END, _END_FIELDS, final) + comment
+
+
+def _local(entry: Entry) -> bytes:
+    return _header(_LOCAL, _LOCAL_FIELDS, {**_shared(entry), "signature": b"PK\3\4", **entry.local})
+
+
+def _central(entry: Entry, offset: int) -> bytes:
+    own: Fields = {
+        "signature": b"PK\1\2",
+        "maker": 3 << 8 | 20,
+        "attributes": 0o100644 << 16,
+        "offset": offset,
+    }
+    return _header(_CENTRAL, _CENTRAL_FIELDS, {**_shared(entry), **own, **entry.central})
+
+
+def _shared(entry: Entry) -> dict[str, Value]:
+    return {
+        "version": 20,
+        "method": entry.method,
+        "date": 33,
+        "crc": zlib.crc32(entry.data),
+        "compressed": len(entry.compressed()),
+        "size": len(entry.data),
+        "name": entry.name,
+        "extra": b"",
+        "comment": b"",
+    }
+
+
+def _header(layout: struct.Struct, names: str, fields: dict[str, Value]) -> bytes:
+    texts = {key: fields[key] for key in ("name", "extra", "comment")}
+    sizes = {f"{key}_size": len(text) for key, text in texts.items() if isinstance(text, bytes)}
+    tail = b"".join(text for text in texts.values() if isinstance(text, bytes))
+    if layout is _LOCAL:
+        tail = tail.removesuffix(texts["comment"] if isinstance(texts["comment"], bytes) else b"")
+    return _packed(layout, names, {**sizes, **fields}) + tail
+
+
+def _wide(wide: Mapping[str, Fields], totals: Fields, at: int) -> bytes:
+    end64 = {"signature": b"PK\6\6", "rest": 44, "maker": 45, "version": 45, **totals}
+    locator = {"signature": b"PK\6\7", "offset": at, "disks": 1}
+    out = b""
+    if "no_end64" not in wide:
+        out += _packed(_END64, _END64_FIELDS, {**end64, **wide.get("end64", {})})
+    if "no_locator" not in wide:
+        out += _packed(_LOCATOR, _LOCATOR_FIELDS, {**locator, **wide.get("locator", {})})
+    return out
+
+
+def _packed(layout: struct.Struct, names: str, fields: Fields) -> bytes:
+    return layout.pack(*(fields.get(name, 0) for name in names.split()))
+
+
+METADATA = b"Metadata-Version: 2.4\nName: demo\nVersion: 1.0\n"
+WHEEL = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+INFO = b"demo-1.0.dist-info"
+WHEEL_NAME = "demo-1.0-py3-none-any.whl"
+
+
+def record_line(entry: Entry, algorithm: str = "sha256") -> bytes:
+    """Return the line of RECORD for an entry."""
+    digest = base64.urlsafe_b64encode(hashlib.new(algorithm, entry.data).digest()).rstrip(b"=")
+    return b"%s,%s=%s,%d\n" % (entry.name, algorithm.encode(), digest, len(entry.data))
+
+
+def wheel_entries(
+    *extra: Entry,
+    info: bytes = INFO,
+    metadata: bytes | Entry | None = METADATA,
+    wheel: bytes | None = WHEEL,
+    record: bytes | None = None,
+    with_record: bool = True,
+) -> list[Entry]:
+    """
+    Return the members of a wheel of the project demo, version 1.0.
+
+    Args:
+        extra: Members besides those of the `.dist-info` folder.
+        info: The name of that folder.
+        metadata: Its METADATA; None for no such file.
+        wheel: Its WHEEL; None for no such file.
+        record: The bytes of RECORD, if not the right ones.
+        with_record: Whether there is a RECORD.
+    """
+    entries = [Entry(b"demo/__init__.py", b"x = 1\n", DEFLATED), *extra]
+    if isinstance(metadata, bytes):
+        metadata = Entry(info + b"/METADATA", metadata, DEFLATED)
+    if metadata is not None:
+        entries.append(metadata)
+    if wheel is not None:
+        entries.append(Entry(info + b"/WHEEL", wheel, DEFLATED))
+    if with_record:
+        listed = (record_line(entry) for entry in entries if not entry.name.endswith(b"/"))
+        lines = b"".join(listed) + info + b"/RECORD,,\n"
+        entries.append(Entry(info + b"/RECORD", lines if record is None else record, DEFLATED))
+    return entries
+
+
+def wheel_bytes(
+    *extra: Entry,
+    metadata: bytes | None = METADATA,
+    wheel: bytes | None = WHEEL,
+    record: bytes | None = None,
+    info: bytes = INFO,
+) -> bytes:
+    """Return a wheel of the project demo, version 1.0, with `extra` members."""
+    parts = wheel_entries(*extra, metadata=metadata, wheel=wheel, record=record, info=info)
+    return zip_bytes(parts)
+
+
+SDIST_NAME = "demo-1.0.tar.gz"
+PKG_INFO = METADATA
+END_OF_TAR = bytes(1024)
+
+
+def tar_block(name: bytes, size: int = 0, kind: bytes = b"0", **fields: bytes) -> bytes:
+    """
+    Return one tar header with a right checksum.
+
+    Args:
+        name: Cut at 100 bytes.
+        size: Of the data that follows.
+        kind: The type flag.
+        fields: `size`, `target`, `magic`, `prefix`, `mode`, `uid`, `owner` or `checksum`, as bytes.
+    """
+    values = {
+        "mode": b"0000644\0",
+        "uid": b"0001750\0",
+        "size_field": b"%011o\0" % size,
+        "target": b"",
+        "magic": b"ustar\x0000",
+        "owner": b"",
+        "prefix": b"",
+        **fields,
+    }
+    block = struct.pack(
+        "100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x",
+        name,
+        values["mode"],
+        values["uid"],
+        b"0001750\0",
+        values["size_field"],
+        b"00000000000\0",
+        b" " * 8,
+        kind,
+        values["target"],
+        values["magic"],
+        values["owner"],
+        b"",
+        b"",
+        b"",
+        values["prefix"],
+    )
+    checksum = values.get("checksum", b"%06o\0 " % sum(block))
+    return block[:148] + checksum + block[156:]
+
+
+def tar_file(name: bytes, data: bytes = b"", kind: bytes = b"0", **fields: bytes) -> bytes:
+    """Return a tar header and the data behind it, padded."""
+    return tar_block(name, len(data), kind, **fields) + data + bytes(-len(data) % 512)
+
+
+def pax(records: Mapping[bytes, bytes], kind: bytes = b"x") -> bytes:
+    """Return a PAX header for the next member, or a global one."""
+    lines = b""
+    for key, value in records.items():
+        body = b" " + key + b"=" + value + b"\n"
+        length = len(body) + 1
+        while length != len(body) + len(b"%d" % length):
+            length += 1
+        lines += b"%d" % length + body
+    return tar_file(b"PaxHeader", lines, kind)
+
+
+def sdist_tar(
+    *members: bytes, pkg_info: bytes | None = PKG_INFO, top: bytes = b"demo-1.0"
+) -> bytes:
+    """Return an uncompressed sdist of demo 1.0 with further members, without its end."""
+    own = tar_file(top + b"/", kind=b"5")
+    if pkg_info is not None:
+        own += tar_file(top + b"/PKG-INFO", pkg_info)
+    return own + b"".join(members)
+
+
+def sdist_bytes(
+    *members: bytes, pkg_info: bytes | None = PKG_INFO, top: bytes = b"demo-1.0"
+) -> bytes:
+    """Return an sdist of demo 1.0 with further members."""
+    return gzip.compress(sdist_tar(*members, pkg_info=pkg_info, top=top) + END_OF_TAR)
+
+
+def inspect_bytes(
+    folder: Path, filename: str, data: bytes, limits: ArchiveLimits = DEFAULT_LIMITS
+) -> Contents:
+    """Return what the index finds in a file of these bytes, under this name."""
+    path = folder / "spooled"
+    path.write_bytes(data)
+    distribution = parse_filename(filename, zip_sdists=True)
+    return inspect(path, distribution, limits=limits, deadline=Deadline(time.monotonic, 60))
