@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from wheelyard.errors import IndexFault, NotFound
 from wheelyard.http.desk import Desk, unreadable
@@ -28,19 +29,19 @@ async def legacy_json(request: Request, route: LegacyJson, desk: Desk) -> Reply:
     snapshot = await desk.project(name)
     if snapshot.value is None:
         raise unreadable(name)
-    render = _renderer(snapshot.value, None if version is None else str(version), desk)
+    render = _renderer(snapshot.value, version, desk)
     subject = ("legacy", name, version)
     page = await page_of(desk, subject, snapshot.version, render)
     return answer(request, page, Form.PLAIN_JSON)
 
 
-def _renderer(project: Project, version: str | None, desk: Desk) -> Callable[[], bytes]:
+def _renderer(project: Project, version: Version | None, desk: Desk) -> Callable[[], bytes]:
     def render() -> bytes:
         releases = releases_of(project)
         if version is None:
             page = _page(project.name, latest(releases), desk)
             return project_json(page, releases)
-        chosen = next((each for each in releases if each.version == version), None)
+        chosen = next((each for each in releases if Version(each.version) == version), None)
         return release_json(_page(project.name, chosen, desk))
 
     return render

@@ -29,7 +29,7 @@ def span_of(header: str, size: int) -> Span | Unsatisfiable | None:
         length = min(int(suffix), size)
         return Span(size - length, size) if length else Unsatisfiable()
     start = int(first)
-    stop = int(last) + 1 if last else size
-    if stop <= start:
+    if last and int(last) < start:
         return None  # a range that ends before it begins is no range at all
-    return Span(start, min(stop, size)) if start < size else Unsatisfiable()
+    stop = min(int(last) + 1, size) if last else size
+    return Span(start, stop) if start < size else Unsatisfiable()
