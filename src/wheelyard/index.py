@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
-from tempfile import gettempdir
+from tempfile import mkdtemp
 from typing import Final, TypeVar
 
 from wheelyard.catalog.codec import Codec
@@ -77,7 +77,8 @@ def open_index(settings: Settings) -> Index:
     location = settings.store.location
     ambient = real_ambient()
     if location == MEMORY:
-        return index_over(MemoryStore(time.time), Spool(Path(gettempdir())), settings, ambient)
+        spool = Spool(Path(mkdtemp(prefix="wheelyard-")))
+        return index_over(MemoryStore(time.time), spool, settings, ambient)
     if "://" in location:
         raise Invalid(
             f"The store {location} is of a kind that this version cannot open. Give --store a "

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.limits import ArchiveLimits
@@ -25,6 +26,7 @@ DEFAULT_LIMITS = ArchiveLimits()
 
 Value = int | bytes
 Fields = Mapping[str, Value]
+UNCHANGED: Fields = MappingProxyType({})
 
 _LOCAL_FIELDS = "signature version flags method time date crc compressed size name_size extra_size"
 _LOCAL = struct.Struct("<4s5H3L2H")
@@ -46,8 +48,8 @@ class Entry:
     """
     One member of a ZIP file.
 
-    `local` and `central` replace fields of the two headers by name; `name`, `extra` and `comment`
-    are fields as well.
+    `local`, `central` and `both` replace fields of its headers by name; `name`, `extra` and
+    `comment` are fields as well.
     """
 
     name: bytes
@@ -55,6 +57,7 @@ class Entry:
     method: int = STORED
     local: Fields = field(default_factory=dict)
     central: Fields = field(default_factory=dict)
+    both: Fields = field(default_factory=dict)
     listed: bool = True
     """Whether the central directory has it."""
     present: bool = True
@@ -77,9 +80,9 @@ def deflated(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
-def both(**fields: Value) -> dict[str, Fields]:
-    """Return the arguments that change both headers of an entry alike."""
-    return {"local": fields, "central": fields}
+def fields(**values: Value) -> Fields:
+    """Return header fields to replace, by name."""
+    return values
 
 
 def zip_bytes(
@@ -100,8 +103,8 @@ def zip_bytes(
         between: Bytes after the central directory.
         comment: Of the archive.
         end: Fields of the end record to replace.
-        wide: Writes the 64-bit records, with fields of `end64` and `locator` to replace; a value
-            of `drop` that is `{"it": 1}` under either name leaves that record out.
+        wide: Writes the 64-bit records, with fields of `end64` and `locator` to replace;
+            `no_end64` and `no_locator` leave one of them out.
     """
     out = bytearray(before)
     central = b""
@@ -152,6 +155,7 @@ def _shared(entry: Entry) -> dict[str, Value]:
         "name": entry.name,
         "extra": b"",
         "comment": b"",
+        **entry.both,
     }
 
 

@@ -82,8 +82,10 @@ def running_server(folder: Path, *options: str) -> Iterator[Server]:
             time.sleep(0.02)
         yield Server(address, token[0], store, "--private" in options)
     finally:
-        stop(process)
-        sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
+        try:
+            stop(process)
+        finally:
+            sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
 
 
 def is_healthy(address: str) -> bool:
@@ -96,13 +98,14 @@ def is_healthy(address: str) -> bool:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server as a service manager does; one that does not obey is killed, and a failure."""
+    """End a server as a service manager does: it has to obey, and in good order."""
     process.terminate()
     try:
-        process.wait(PATIENCE)
+        status = process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
+    assert status == 0, f"the server ended with {status}"
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 """Publishing with the tool that one already uses, and getting the same files back."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -175,6 +176,26 @@ def test_distutils_form(index: Server, desk: Desk, build: Builder, path: str) ->
         )
 
     assert_published(index, desk, project)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="distutils ended with Python 3.11")
+@pytest.mark.parametrize("path", ["/", "/legacy"])
+def test_distutils(index: Server, desk: Desk, path: str) -> None:
+    """`setup.py sdist upload`, by distutils itself."""
+    (desk.home / ".pypirc").write_text(
+        "[distutils]\nindex-servers = yard\n\n"
+        f"[yard]\nrepository = {index.url}{path}\nusername = __token__\npassword = {index.token}\n"
+    )
+    (desk.folder / "veteran.py").touch()
+    (desk.folder / "setup.py").write_text(
+        "from distutils.core import setup\n\n"
+        "setup(name='yard-veteran', version='1.0', py_modules=['veteran'])\n"
+    )
+
+    desk.run(desk.python(), "setup.py", "--quiet", "sdist", "upload", "--repository", "yard")
+
+    sdist = desk.folder / "dist" / "yard-veteran-1.0.tar.gz"
+    assert listed(index, "yard-veteran") == {sdist.name: sha256(sdist)}
 
 
 def test_answer(index: Server, build: Builder) -> None:

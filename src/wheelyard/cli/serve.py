@@ -11,6 +11,7 @@ from wheelyard.index import MEMORY, Index, open_index
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings import Settings
+from wheelyard.storage.mounts import remote_file_system
 
 FIRST_TOKEN_NAME = "first token, made by serve"  # noqa: S105 - a name, not a token
 CREATE_LINE = "wheelyard token create NAME --can read,upload"
@@ -74,6 +75,13 @@ def _warn(settings: Settings) -> None:
         click.echo(
             "wheelyard: warning: anyone who can reach this address may read every package; "
             "close reading with --private",
+            err=True,
+        )
+    kind = remote_file_system(Path(settings.store.location))
+    if kind is not None:
+        click.echo(
+            f"wheelyard: warning: {settings.store.location} lies on {kind}, where locks and links "
+            "may not hold; keep the store on a local disk",
             err=True,
         )
 
