@@ -169,8 +169,14 @@ def _header(layout: struct.Struct, names: str, fields: dict[str, Value]) -> byte
 
 
 def _wide(wide: Mapping[str, Fields], totals: Fields, at: int) -> bytes:
-    end64 = {"signature": b"PK\6\6", "rest": 44, "maker": 45, "version": 45, **totals}
-    locator = {"signature": b"PK\6\7", "offset": at, "disks": 1}
+    end64: dict[str, Value] = {
+        "signature": b"PK\6\6",
+        "rest": 44,
+        "maker": 45,
+        "version": 45,
+        **totals,
+    }
+    locator: dict[str, Value] = {"signature": b"PK\6\7", "offset": at, "disks": 1}
     out = b""
     if "no_end64" not in wide:
         out += _packed(_END64, _END64_FIELDS, {**end64, **wide.get("end64", {})})

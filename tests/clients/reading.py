@@ -96,7 +96,7 @@ def publish(server: Server, *projects: Built) -> None:
             post(server, file)
 
 
-def post(server: Server, file: Path) -> None:
+def post(server: Server, file: Path) -> bytes:
     """Send one file in the smallest form there is: the file, and nothing else."""
     boundary = uuid4().hex
     head = (
@@ -104,4 +104,4 @@ def post(server: Server, file: Path) -> None:
         f'Content-Disposition: form-data; name="content"; filename="{file.name}"\r\n\r\n'
     )
     body = head.encode() + file.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-    fetch(f"{server.trusted_url}/legacy/", body, f"multipart/form-data; boundary={boundary}")
+    return fetch(f"{server.trusted_url}/legacy/", body, f"multipart/form-data; boundary={boundary}")

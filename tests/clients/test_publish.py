@@ -9,7 +9,7 @@ import pytest
 
 from tests.clients.harness import Desk, program, system_program, wheelyard
 from tests.clients.projects import BACKENDS, Builder, Built, sha256, write_project
-from tests.clients.reading import assert_published, fetch, listed
+from tests.clients.reading import assert_published, fetch, listed, post
 from tests.clients.servers import Server
 
 pytestmark = pytest.mark.clients
@@ -202,13 +202,7 @@ def test_answer(index: Server, build: Builder) -> None:
     """A program that publishes is told in JSON what was stored."""
     project = build("setuptools", "yard-answer")
 
-    answer = json.loads(
-        fetch(
-            f"{index.trusted_url}/legacy/",
-            distutils_form(project, project.wheel),
-            f"multipart/form-data; boundary={DISTUTILS_BOUNDARY.decode()}",
-        )
-    )
+    answer = json.loads(post(index, project.wheel))
 
     assert answer["filename"] == project.wheel.name
     assert answer["sha256"] == sha256(project.wheel)

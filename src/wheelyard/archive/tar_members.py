@@ -117,14 +117,14 @@ def _next_header(stream: TarStream) -> _Header | None:
         raise invalid_archive("it is not a tar archive, or was cut off")
     fields = _HEADER.unpack(block)
     name, _, _, _, size, _, checksum, kind, target, magic = fields[:10]
-    prefix = fields[15].rstrip(b"\0")
+    prefix = fields[15].partition(b"\0")[0]
     name = name.partition(b"\0")[0]
     if not _is_checksum(block, checksum):
         raise invalid_archive("the header of a member is damaged", name)
     if prefix and kind not in _EXTENSIONS:
         if magic != _USTAR:
             raise invalid_archive("a member's header has fields of no standard", name)
-        name = prefix.partition(b"\0")[0] + b"/" + name
+        name = prefix + b"/" + name
     return _Header(name, kind, _number(size, name), target.partition(b"\0")[0])
 
 

@@ -1,0 +1,226 @@
+"""Core metadata: what is accepted, and what is refused; ids as in the attack list."""
+
+import pytest
+
+from wheelyard.errors import Invalid
+from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_metadata
+
+HEAD = "Metadata-Version: 2.4\nName: demo\nVersion: 1.0\n"
+
+
+def parsed(rest: str, version: str = "2.4") -> CoreMetadata:
+    """Return metadata with further headers, a Metadata-Version of `version`."""
+    return parse_metadata((HEAD.replace("2.4", version, 1) + rest).encode())
+
+
+REFUSED: dict[str, str | bytes] = {
+    "M01-no-version": "Name: demo\nVersion: 1.0\n",
+    "M01-nothing": "",
+    "M03-major": HEAD.replace("2.4", "3.0"),
+    "M03-zero": HEAD.replace("2.4", "0.9"),
+    "M03-word": HEAD.replace("2.4", "banana"),
+    "M04-two-names": HEAD + "Name: evil\n",
+    "M04-two-versions": HEAD + "Version: 2\n",
+    "M04-no-name": "Metadata-Version: 2.4\nVersion: 1.0\n",
+    "M04-no-version": "Metadata-Version: 2.4\nName: demo\n",
+    "M05-two-requires-python": HEAD + "Requires-Python: >=3.12\nRequires-Python: >=2\n",
+    "M07-latin-1": HEAD.encode() + b"Author: \xe9\n",
+    "M07-latin-1-body": HEAD.encode() + b"\n\xe9\n",
+    "M08-bom": "\ufeff" + HEAD,
+    "M10-lone-cr": HEAD + "Summary: a\rName: evil\n",
+    "M11-next-line": HEAD + "Summary: a\u0085b\n",
+    "M11-line-separator": HEAD + "Summary: a\u2028b\n",
+    "M11-form-feed": HEAD + "Summary: a\fb\n",
+    "M12-nul": HEAD + "Summary: a\0b\n",
+    "M12-nul-in-body": HEAD + "\na\0b\n",
+    "M13-nested": HEAD + "Content-Type: message/rfc822\n\n" * 5000,
+    "M14-multipart": HEAD + "Content-Type: multipart/mixed\n\nx",
+    "M14-encoded": HEAD + "Content-Transfer-Encoding: base64\n\neA==",
+    "M15-two-descriptions": HEAD + "Description: a\n\nb\n",
+    "M15-two-headers": HEAD + "Description: a\nDescription: b\n",
+    "M16-html": HEAD + "Description-Content-Type: text/html\n",
+    "M16-other": HEAD + "Description-Content-Type: application/x\n",
+    "M17-charset": HEAD + "Description-Content-Type: text/plain; charset=latin-1\n",
+    "M17-variant": HEAD + "Description-Content-Type: text/markdown; variant=Foo\n",
+    "M19-unknown": HEAD + "License-Expression: Foo-Bar\n",
+    "M19-old-version": HEAD.replace("2.4", "2.1") + "License-Expression: MIT\n",
+    "M19-nested": HEAD + "License-Expression: " + "(" * 5000 + "\n",
+    "M19-long": HEAD + "License-Expression: " + "MIT AND " * 2000 + "MIT\n",
+    "M21-parent": HEAD + "License-File: ../x\n",
+    "M21-absolute": HEAD + "License-File: /etc/passwd\n",
+    "M21-drive": HEAD + "License-File: C:\\x\n",
+    "M21-backslash": HEAD + "License-File: a\\x\n",
+    "M21-pattern": HEAD + "License-File: a*b\n",
+    "M23-classifiers": HEAD + "Classifier: a\n" * 100_000,
+    "M23-requirements": HEAD + "Requires-Dist: a\n" * 100_000,
+    "M23-long-requirements": HEAD + f"Requires-Dist: a>={'0' * 60_000}\n" * 9,
+    "M25-extra": HEAD.replace("2.4", "2.3") + "Provides-Extra: -x-\n",
+    "M26-bracket": HEAD + "Requires-Dist: foo (>=1\n",
+    "M28-nested": HEAD + f"Requires-Dist: a; {'(' * 2000}os_name == 'x'{')' * 2000}\n",
+    "M29-word": HEAD + "Requires-Python: python3\n",
+    "M29-commas": HEAD + "Requires-Python: ,\n",
+    "M30-long": HEAD + "Requires-Python: " + ",".join([">=3"] * 20_000) + "\n",
+    "M30-over-1-KiB": HEAD + "Requires-Python: >=3" + " " * 1024 + ",<4\n",
+    "M30-script": HEAD + "Requires-Python: <script>\n",
+    "M32-long-line": HEAD + "Summary: " + "a" * 10_000_000 + "\n",
+    "M33-folded": HEAD + "Summary: a" + "\n a" * 500_000 + "\n",
+    "M36-addresses": HEAD + "Author-email: " + ", ".join(["a <b@c.de>"] * 10_000) + "\n",
+    "M37-name": HEAD + "Dynamic: name\n",
+    "M37-version": HEAD + "Dynamic: Version\n",
+    "not-a-header": HEAD + "hello\n",
+    "unix-from": "From someone\n" + HEAD,
+    "folded-first": " folded\n" + HEAD,
+}
+
+
+@pytest.mark.parametrize("raw", [pytest.param(raw, id=key) for key, raw in REFUSED.items()])
+def test_refuses(raw: str | bytes) -> None:
+    """Metadata that clients would be misled by is refused with a sentence in ASCII."""
+    with pytest.raises(Invalid) as caught:
+        parse_metadata(raw if isinstance(raw, bytes) else raw.encode())
+    assert caught.value.code == "invalid_metadata"
+    assert caught.value.message.isascii()
+    assert len(caught.value.message) < 300
+    assert caught.value.short.startswith("Invalid distribution file: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "code"),
+    [
+        pytest.param("\u212aube", "1.0", "invalid_name", id="M06-kelvin"),
+        pytest.param("../x", "1.0", "invalid_name", id="M06-path"),
+        pytest.param("demo", "9" * 5000, "invalid_version", id="M31-digits"),
+        pytest.param("demo", "one", "invalid_version", id="M31-word"),
+    ],
+)
+def test_refuses_names_and_versions(name: str, version: str, code: str) -> None:
+    """Name and Version are held to the same grammar as everywhere else."""
+    with pytest.raises(Invalid) as caught:
+        parse_metadata(f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n".encode())
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("rest", "field", "value"),
+    [
+        pytest.param("Author: a\r\n b\r\n", "author", "a b", id="M09-crlf-and-folded"),
+        pytest.param("Content-Type: text/plain\n\nx", "description", "x", id="M14-text"),
+        pytest.param("\n \n", "description", None, id="M15-blank-body"),
+        pytest.param("\na\rb\n", "description", "a\rb\n", id="M10-cr-in-body"),
+        pytest.param(
+            "Description: a\n        b\n       |  c\n \n",
+            "description",
+            "a\nb\n  c",
+            id="M15-header",
+        ),
+        pytest.param("Description-Content-Type: \n", "description_content_type", None, id="M16"),
+        pytest.param(
+            "Description-Content-Type: text/markdown; charset=utf-8; variant=GFM\n",
+            "description_content_type",
+            "text/markdown; charset=utf-8; variant=GFM",
+            id="M17",
+        ),
+        pytest.param(
+            "License-Expression: mit or apache-2.0\n",
+            "license_expression",
+            "MIT OR Apache-2.0",
+            id="M20",
+        ),
+        pytest.param("License: a\n        b\n", "license", "a\nb", id="licence-text"),
+        pytest.param("License: " + "a" * 99_999, "license", "a" * 99_999, id="long-licence"),
+        pytest.param(
+            "Classifier: Private :: Do Not Upload\nClassifier: Odd\n",
+            "classifiers",
+            ("Private :: Do Not Upload", "Odd"),
+            id="M22",
+        ),
+        pytest.param(
+            'Provides-Extra: Foo_Bar\nRequires-Dist: x; extra == "foo-bar"\n',
+            "provides_extra",
+            ("foo-bar",),
+            id="M24",
+        ),
+        pytest.param("Requires-Python: >=3.9, <4\n", "requires_python", ">=3.9, <4", id="M29"),
+        pytest.param(
+            "Requires-Python: >=3" + " " * 1017 + ",<4\n",
+            "requires_python",
+            ">=3" + " " * 1017 + ",<4",
+            id="M30-1-KiB-less-1",
+        ),
+        pytest.param("Summary: " + "a" * 513, "summary", "a" * 513, id="M32"),
+        pytest.param("Summary: UNKNOWN\n", "summary", None, id="placeholder"),
+        pytest.param("Summary: a\nSummary: b\n", "summary", "a", id="shown-field-twice"),
+        pytest.param(
+            f"Project-URL: https://x\nProject-URL: {'l' * 33}, javascript:x\n",
+            "project_urls",
+            (("", "https://x"), ("l" * 33, "javascript:x")),
+            id="M34",
+        ),
+        pytest.param(
+            "Project-URL: a, https://x\nProject-URL: a, https://y\n",
+            "project_urls",
+            (("a", "https://x"),),
+            id="M35",
+        ),
+        pytest.param(
+            'Author-email: "a" <x@y>, evil\n', "author_email", '"a" <x@y>, evil', id="M36"
+        ),
+        pytest.param("Dynamic: License-File\n", "dynamic", ("license-file",), id="M37"),
+        pytest.param("X-Foo: 1\n", "summary", None, id="M38"),
+        pytest.param(
+            "Import-Name: a.b; private\n", "import_names", ("a.b; private",), id="M40-name"
+        ),
+        pytest.param("Import-Namespace: a\n", "import_namespaces", ("a",), id="M40-namespace"),
+    ],
+)
+def test_accepts(rest: str, field: str, value: object) -> None:
+    """Whatever is harmless is accepted, and shown as it was meant."""
+    core = parsed(rest)
+    assert getattr(core, field) == value
+    assert metadata_warnings(core) == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "rest", "warning"),
+    [
+        pytest.param("2.99", "", "newer", id="M02"),
+        pytest.param("2.4", "License: x\nLicense-Expression: MIT\n", "obsolete", id="M18"),
+        pytest.param("2.3", "License-Expression: MIT\n", "newer than Metadata-Version", id="M19"),
+        pytest.param("2.2", "Provides-Extra: -x-\n", "not a valid name", id="M25"),
+        *(
+            pytest.param("2.4", f"Requires-Dist: foo @ {url}\n", "names a URL", id=f"M27-{number}")
+            for number, url in enumerate(
+                ("file:///etc/passwd", "git+https://x/y", "https://user:pw@h/x")
+            )
+        ),
+    ],
+)
+def test_warns(version: str, rest: str, warning: str) -> None:
+    """What is allowed but not good comes back as a warning."""
+    warnings = metadata_warnings(parsed(rest, version))
+    assert len(warnings) == 1
+    assert warning in warnings[0]
+
+
+def test_older_licence_files_are_not_followed() -> None:
+    """M21: paths that older build tools wrote under License-File are dropped, not refused."""
+    core = parsed("License-File: ../x\nLicense-File: LICENSE\n", "2.1")
+    assert core.license_files == ("LICENSE",)
+
+
+def test_project_urls_are_bounded() -> None:
+    """Only the first 64 project URLs are kept."""
+    core = parsed("".join(f"Project-URL: {number}, https://x\n" for number in range(65)))
+    assert len(core.project_urls) == 64
+    assert core.project_urls[-1] == ("63", "https://x")
+
+
+@pytest.mark.parametrize("count", [pytest.param(n, id=f"M23-{n}") for n in (9_996, 9_997, 9_998)])
+def test_header_limit(count: int) -> None:
+    """M23: ten thousand headers are accepted, one more is refused."""
+    rest = "Classifier: a\n" * count
+    if count + 3 <= 10_000:
+        assert len(parsed(rest).classifiers) == count
+    else:
+        with pytest.raises(Invalid):
+            parsed(rest)
