@@ -144,6 +144,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("S18-folder-with-data", lambda: sdist_bytes(tar_file(b"demo-1.0/d/", b"x", b"5")), ""),
     ("S19-checksum", lambda: sdist_bytes(tar_block(b"demo-1.0/x", checksum=b"000000\0 ")), ""),
     ("S19-no-checksum", lambda: sdist_bytes(tar_block(b"demo-1.0/x", checksum=b"xxxxxxxx")), ""),
+    ("S19-mode", lambda: sdist_bytes(tar_block(b"demo-1.0/x", mode=b"rw-r--r-")), ""),
     (
         "S19-prefix-of-no-standard",
         lambda: sdist_bytes(tar_block(b"x", magic=b"ustar  \0", prefix=b"demo-1.0")),

@@ -20,7 +20,10 @@ from wheelyard.archive.tar_stream import TarStream
 _BLOCK = 512
 _HEADER = struct.Struct("<100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")
 _CHECKSUM = slice(148, 156)
-_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
+_OCTAL = re.compile(rb" *([0-7]*) *(?:\0[ \0]*)?")
+_IGNORED_NUMBERS = (1, 2, 3, 5, 13, 14)
+"""The places of mode, owner, group, time and device numbers among the fields."""
+_IGNORED_NUMBER = re.compile(rb" *-?[0-7]* *(?:\0.*)?|[\x80\xff].*", re.DOTALL)
 _USTAR = b"ustar\0"
 _HIGH_BIT = 0x80
 
@@ -121,6 +124,9 @@ def _next_header(stream: TarStream) -> _Header | None:
     name = name.partition(b"\0")[0]
     if not _is_checksum(block, checksum):
         raise invalid_archive("the header of a member is damaged", name)
+    # Their values mean nothing here, but some readers stop in silence at one that is no number.
+    if not all(_IGNORED_NUMBER.fullmatch(fields[place]) for place in _IGNORED_NUMBERS):
+        raise invalid_archive("a field of a member's header is not a number", name)
     if prefix and kind not in _EXTENSIONS:
         if magic != _USTAR:
             raise invalid_archive("a member's header has fields of no standard", name)
@@ -129,7 +135,7 @@ def _next_header(stream: TarStream) -> _Header | None:
 
 
 def _is_checksum(block: bytes, field: bytes) -> bool:
-    match = _OCTAL.match(field)
+    match = _OCTAL.fullmatch(field)
     expected = int(match[1] or b"0", 8) if match else 0
     blanked = sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ")
     # Some old writers summed signed characters.

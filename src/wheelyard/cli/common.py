@@ -2,18 +2,24 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid
 from wheelyard.index import Index, open_index
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.distribution import parse_name, parse_version
+from wheelyard.model.project import Project
+from wheelyard.operations.lifecycle import Lifecycle, Selection
 from wheelyard.settings import Settings, process_environment, read_settings, unknown_variables
 
 F = TypeVar("F", bound=Callable[..., object])
+ReleaseVerb = Callable[[Caller, NormalizedName, Selection, str], Project]
 
 
 def store_options(command: F) -> F:
@@ -29,6 +35,40 @@ def store_options(command: F) -> F:
         help="Where everything is kept.  [default: $WHEELYARD_STORE, else ./wheelyard-data]",
     )
     return with_store(with_config(command))
+
+
+def release_arguments(command: F) -> F:
+    """Add PROJECT, VERSION, `--file` and `--reason` to a command, and what finds a store."""
+    decorate = (
+        click.argument("project"),
+        click.argument("version"),
+        click.option("--file", "filename", metavar="NAME", help="Only this file of the release."),
+        click.option("--reason", default="", help="Why; it is kept in the journal."),
+        store_options,
+    )
+    for each in reversed(decorate):
+        command = each(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseArguments:
+    """What `release_arguments` adds to a command, as typed."""
+
+    project: str
+    version: str
+    filename: str | None
+    reason: str
+    store: str | None
+    config: Path | None
+
+    def change(self, verb: Callable[[Lifecycle], ReleaseVerb], done: str) -> None:
+        """Do to the release what `verb` picks, and say so."""
+        index = existing_index(self.store, self.config)
+        name, version = parse_name(self.project), parse_version(self.version)
+        selection = Selection(version, self.filename)
+        verb(index.lifecycle)(local_caller(), name, selection, self.reason)
+        click.echo(f"{name} {version}: {done}")
 
 
 def settings_from(

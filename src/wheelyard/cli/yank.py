@@ -1,30 +1,14 @@
 """`wheelyard yank`: mark a release as not to be chosen any more."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from wheelyard.cli.common import existing_index, local_caller, store_options
-from wheelyard.model.distribution import parse_name, parse_version
-from wheelyard.operations.lifecycle import Selection
+from wheelyard.cli.common import ReleaseArguments, release_arguments
 
 
 @click.command("yank")
-@click.argument("project")
-@click.argument("version")
-@click.option("--file", "filename", metavar="NAME", help="Only this file of the release.")
-@click.option("--reason", default="", help="Shown to whoever asks for it.")
-@store_options
-def command(
-    project: str,
-    version: str,
-    filename: str | None,
-    reason: str,
-    store: str | None,
-    config: Path | None,
-) -> None:
+@release_arguments
+def command(**arguments: Any) -> None:  # noqa: ANN401 - click's; typed in the next line
     """Mark VERSION of PROJECT, or one file of it, as not to be chosen any more."""
-    index = existing_index(store, config)
-    name, selection = parse_name(project), Selection(parse_version(version), filename)
-    index.lifecycle.yank(local_caller(), name, selection, reason)
-    click.echo(f"{name} {version}: yanked")
+    ReleaseArguments(**arguments).change(lambda lifecycle: lifecycle.yank, "yanked")

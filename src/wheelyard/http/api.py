@@ -119,22 +119,22 @@ async def _change(request: Request, asked: str, verb: str, desk: Desk) -> Reply:
     return _json(_described(await desk.write(lambda: _CHANGES[verb](change))))
 
 
-def _yank(change: Change) -> Project:
+def _release_change(change: Change, verb: Callable[..., Project]) -> Project:
     wanted = _decoded(change.body, ReleaseChange)
-    lifecycle, caller = change.desk.index.lifecycle, change.request.caller
-    return lifecycle.yank(caller, change.name, _selection(wanted), wanted.reason)
+    selection = Selection(parse_version(wanted.version), wanted.file)
+    return verb(change.request.caller, change.name, selection, wanted.reason)
+
+
+def _yank(change: Change) -> Project:
+    return _release_change(change, change.desk.index.lifecycle.yank)
 
 
 def _unyank(change: Change) -> Project:
-    wanted = _decoded(change.body, ReleaseChange)
-    lifecycle, caller = change.desk.index.lifecycle, change.request.caller
-    return lifecycle.unyank(caller, change.name, _selection(wanted))
+    return _release_change(change, change.desk.index.lifecycle.unyank)
 
 
 def _delete(change: Change) -> Project:
-    wanted = _decoded(change.body, ReleaseChange)
-    lifecycle, caller = change.desk.index.lifecycle, change.request.caller
-    return lifecycle.delete(caller, change.name, _selection(wanted), wanted.reason)
+    return _release_change(change, change.desk.index.lifecycle.delete)
 
 
 def _status(change: Change) -> Project:
@@ -149,10 +149,6 @@ _CHANGES: Final[dict[str, Callable[[Change], Project]]] = {
     "delete": _delete,
     "status": _status,
 }
-
-
-def _selection(wanted: ReleaseChange) -> Selection:
-    return Selection(parse_version(wanted.version), wanted.file)
 
 
 def _decoded(body: bytes, kind: type[T]) -> T:

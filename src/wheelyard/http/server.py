@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
@@ -71,18 +71,7 @@ def run_server(settings: Settings, index: Index) -> None:
 async def _serve_here(server: ServerSettings, app: App) -> None:
     from granian.server.embed import Server  # noqa: PLC0415 - the other mode does not need it
 
-    embedded = Server(
-        app,
-        address=server.host,
-        port=server.port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.auto,
-        websockets=False,
-        backlog=BACKLOG,
-        http1_settings=_http1(),
-        http2_settings=_http2(),
-        log_enabled=False,
-    )
+    embedded = Server(app, **_listening(server))
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -98,21 +87,12 @@ async def _serve_here(server: ServerSettings, app: App) -> None:
 def _serve_in_workers(settings: Settings) -> None:
     from granian.server import Server  # noqa: PLC0415 - imports multiprocessing
 
-    server = settings.server
     workers = Server(
         "wheelyard",
-        address=server.host,
-        port=server.port,
-        interface=Interfaces.ASGI,
-        workers=server.workers,
-        http=HTTPModes.auto,
-        websockets=False,
-        backlog=BACKLOG,
-        http1_settings=_http1(),
-        http2_settings=_http2(),
-        log_enabled=False,
+        workers=settings.server.workers,
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_LIMIT,
+        **_listening(settings.server),
     )
     workers.serve(target_loader=partial(load_worker, settings), wrap_loader=False)
 
@@ -130,9 +110,18 @@ def configure_logging() -> None:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
-def _http1() -> HTTP1Settings:
-    return HTTP1Settings(header_read_timeout=HEADER_READ_MS)
-
-
-def _http2() -> HTTP2Settings:
-    return HTTP2Settings(max_concurrent_streams=STREAMS, max_headers_size=HEADER_LIST)
+def _listening(server: ServerSettings) -> dict[str, Any]:
+    """Return what both kinds of server are told."""
+    return {
+        "address": server.host,
+        "port": server.port,
+        "interface": Interfaces.ASGI,
+        "http": HTTPModes.auto,
+        "websockets": False,
+        "backlog": BACKLOG,
+        "http1_settings": HTTP1Settings(header_read_timeout=HEADER_READ_MS),
+        "http2_settings": HTTP2Settings(
+            max_concurrent_streams=STREAMS, max_headers_size=HEADER_LIST
+        ),
+        "log_enabled": False,
+    }

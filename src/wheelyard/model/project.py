@@ -82,10 +82,11 @@ class Yanked(Event, frozen=True, kw_only=True, omit_defaults=True, tag="yanked")
     reason: str = ""
 
 
-class Unyanked(Event, frozen=True, kw_only=True, tag="unyanked"):
+class Unyanked(Event, frozen=True, kw_only=True, omit_defaults=True, tag="unyanked"):
     """The mark was taken back."""
 
     filenames: tuple[str, ...]
+    reason: str = ""
 
 
 class Deleted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="deleted"):

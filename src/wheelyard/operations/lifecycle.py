@@ -82,9 +82,11 @@ class Lifecycle:
 
         return self._change(caller, name, selection, event)[0]
 
-    def unyank(self, caller: Caller, name: NormalizedName, selection: Selection) -> Project:
+    def unyank(
+        self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
+    ) -> Project:
         """
-        Take the mark back.
+        Take the mark back; the journal keeps the reason.
 
         Raises:
             IndexFault: As `yank`.
@@ -93,7 +95,7 @@ class Lifecycle:
         def event(files: tuple[File, ...]) -> AnyEvent | None:
             names = tuple(file.filename for file in files if file.yanked is not None)
             at, by = self.ambient.now(), caller.principal
-            return Unyanked(at=at, by=by, filenames=names) if names else None
+            return Unyanked(at=at, by=by, filenames=names, reason=reason) if names else None
 
         return self._change(caller, name, selection, event)[0]
 

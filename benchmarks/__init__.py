@@ -1,0 +1,1 @@
+"""Figures of wheelyard beside pypiserver's, taken in the same run; see README.md here."""

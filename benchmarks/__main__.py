@@ -1,0 +1,46 @@
+"""
+Take the figures and print them.
+
+    python -m benchmarks [NAME ...]
+
+Without a name, all of them.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import growth, memory, pages, start, uploads
+from benchmarks.report import Figure, show
+from benchmarks.servers import machine
+
+FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
+    "start": start.measure,
+    "pages": pages.measure,
+    "uploads": uploads.measure,
+    "memory": memory.measure,
+    "growth": growth.measure,
+}
+
+
+def main() -> None:
+    """Take the figures that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="*", help=", ".join(FIGURES))
+    asked: list[str] = parser.parse_args().name or list(FIGURES)
+    if unknown := set(asked) - set(FIGURES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
+    print(machine())
+    for name in asked:
+        begun = time.perf_counter()
+        with TemporaryDirectory(prefix="benchmarks-") as folder:
+            figures = FIGURES[name](Path(folder))
+        show(f"{name}: {FIGURES[name].__doc__}", figures)
+        print(f"took {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""
+Load: as many page requests a second as a server answers, and how long one takes.
+
+`wrk` makes the load where it is installed, because it takes next to nothing from the server's
+share of the machine; elsewhere a plain client on asyncio does.
+"""
+
+import asyncio
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from itertools import islice
+
+from benchmarks.servers import Server
+from benchmarks.stores import BOUNDARY, Wheel
+
+PIP = {
+    "Accept": "application/vnd.pypi.simple.v1+json, "
+    "application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01",
+    "Accept-Encoding": "gzip, deflate",
+}
+"""What pip asks for."""
+BROWSER = {"Accept": "text/html", "Accept-Encoding": "identity"}
+"""What an old installer asks for."""
+
+
+def page_rate(
+    server: Server, path: str, headers: dict[str, str], *, connections: int, seconds: float
+) -> float:
+    """Return how many requests a second are answered, over connections that are kept open."""
+    if wrk := shutil.which("wrk"):
+        lines = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+        url = f"http://127.0.0.1:{server.port}{path}"
+        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", *lines, url]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        rate = re.search(r"Requests/sec:\s+([0-9.]+)", said)
+        if rate is None or "Non-2xx" in said:
+            raise RuntimeError(said)
+        return float(rate[1])
+    return asyncio.run(_flood(server.port, path, headers, connections, seconds))
+
+
+def latencies(server: Server, path: str, headers: dict[str, str], count: int) -> list[float]:
+    """Return how many milliseconds each of so many requests took, one after the other."""
+    connection = HTTPConnection("127.0.0.1", server.port)
+    taken = list[float]()
+    for _ in range(count):
+        begun = time.perf_counter()
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        taken.append((time.perf_counter() - begun) * 1000)
+        if answer.status != 200:
+            raise RuntimeError(f"{path} was answered with {answer.status}")
+    connection.close()
+    return taken
+
+
+def upload_rate(server: Server, wheels: Iterable[Wheel], *, clients: int) -> float:
+    """Return how many uploads a second are answered, each client sending one after the other."""
+    forms = [wheel.form() for wheel in wheels]
+    shares = [list(islice(forms, start, None, clients)) for start in range(clients)]
+    with ThreadPoolExecutor(clients) as pool:
+        begun = time.perf_counter()
+        for _ in pool.map(lambda share: upload_all(server, share), shares):
+            pass
+        return len(forms) / (time.perf_counter() - begun)
+
+
+def upload_all(server: Server, forms: Iterable[bytes]) -> list[float]:
+    """Upload one form after the other; return how many milliseconds each took."""
+    connection, taken = HTTPConnection("127.0.0.1", server.port), list[float]()
+    headers = upload_headers(server)
+    for form in forms:
+        begun = time.perf_counter()
+        connection.request("POST", server.upload_path, form, headers)
+        answer = connection.getresponse()
+        said = answer.read()
+        taken.append((time.perf_counter() - begun) * 1000)
+        if answer.status != 200:
+            raise RuntimeError(f"an upload was answered with {answer.status}: {said[:300]!r}")
+    connection.close()
+    return taken
+
+
+def upload_headers(server: Server) -> dict[str, str]:
+    """Return the headers of an upload."""
+    return {
+        "Authorization": server.authorization,
+        "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
+        "User-Agent": "twine/6.2.0",
+    }
+
+
+async def _flood(
+    port: int, path: str, headers: dict[str, str], connections: int, seconds: float
+) -> float:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode()
+    begun = time.perf_counter()
+    counts = await asyncio.gather(
+        *(_repeat(port, request, begun + seconds) for _ in range(connections))
+    )
+    return sum(counts) / (time.perf_counter() - begun)
+
+
+async def _repeat(port: int, request: bytes, end: float) -> int:
+    count, closed = 0, True
+    while time.perf_counter() < end:
+        if closed:  # HTTP/1.0 wants a new connection for each request
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: ([0-9]+)", head)
+        if length is None or b" 200 " not in head[:16]:
+            raise RuntimeError(head)
+        await reader.readexactly(int(length[1]))
+        count += 1
+        closed = head.startswith(b"HTTP/1.0")
+        if closed:
+            writer.close()
+    writer.close()
+    return count

@@ -1,0 +1,102 @@
+"""Resident memory, from /proc: at rest, with every page asked for, and under a large upload."""
+
+import re
+from collections.abc import Iterator
+from hashlib import file_digest
+from http.client import HTTPConnection
+from pathlib import Path
+
+from benchmarks.load import BROWSER, PIP, latencies, upload_headers
+from benchmarks.report import Figure
+from benchmarks.servers import Server, pypiserver, wheelyard
+from benchmarks.stores import Wheel, collection, fill_pypiserver, fill_wheelyard
+
+LARGE_MIB = 700
+PIECE = 256 * 1024
+
+
+def measure(folder: Path) -> list[Figure]:
+    """Weigh a server with 4,000 files, then with a wheel of 700 MiB on its way in."""
+    plan = collection(200, 20)
+    fill_wheelyard(folder / "ours", plan)
+    fill_pypiserver(folder / "theirs", plan)
+    wheel = Wheel("heavy", "1.0")
+    file = folder / wheel.filename
+    with file.open("wb") as target:
+        wheel.write(target, blocks=LARGE_MIB)
+    with wheelyard(folder / "ours") as ours, pypiserver(folder / "theirs") as theirs:
+        servers = (ours, theirs)
+        idle = [_resident(server) for server in servers]
+        for server in servers:
+            _ask_all(server, plan)
+        asked, shares = [_resident(each) for each in servers], [_shared(each) for each in servers]
+        peaks = [_peak_of_upload(server, wheel, file) for server in servers]
+    return [
+        _figure("at rest, 4,000 files, nothing asked", idle, ""),
+        _figure("all pages of 4,000 files asked", asked, "< 80 MB"),
+        _figure("the same, its fair share (PSS)", shares, ""),
+        _figure(
+            "a 700 MiB wheel going up, above what it was before",
+            [peak - before for peak, before in zip(peaks, asked, strict=True)],
+            "tens of MB",
+        ),
+    ]
+
+
+def _figure(name: str, values: list[float], target: str) -> Figure:
+    ours, theirs = values
+    return Figure(
+        name=f"memory, {name}", unit="MB", ours=[ours], theirs=[max(theirs, 0.1)], target=target
+    )
+
+
+def _ask_all(server: Server, plan: dict[str, int]) -> None:
+    for headers in (PIP, BROWSER):
+        latencies(server, "/simple/", headers, 1)
+        for project in plan:
+            latencies(server, f"/simple/{project}/", headers, 1)
+
+
+def _peak_of_upload(server: Server, wheel: Wheel, file: Path) -> float:
+    for pid in _family(server.pid):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak starts from here again
+    with file.open("rb") as body:
+        head, tail = wheel.form_around(file_digest(body, "sha256").hexdigest())
+    length = len(head) + file.stat().st_size + len(tail)
+    connection = HTTPConnection("127.0.0.1", server.port)
+    headers = upload_headers(server) | {"Content-Length": str(length)}
+    connection.request("POST", server.upload_path, _pieces(head, file, tail), headers)
+    answer = connection.getresponse()
+    said = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"the large upload was answered with {answer.status}: {said[:300]!r}")
+    return sum(_field(pid, "status", "VmHWM") for pid in _family(server.pid))
+
+
+def _pieces(head: bytes, file: Path, tail: bytes) -> Iterator[bytes]:
+    yield head
+    with file.open("rb") as body:
+        while piece := body.read(PIECE):
+            yield piece
+    yield tail
+
+
+def _resident(server: Server) -> float:
+    return sum(_field(pid, "status", "VmRSS") for pid in _family(server.pid))
+
+
+def _shared(server: Server) -> float:
+    return sum(_field(pid, "smaps_rollup", "Pss") for pid in _family(server.pid))
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in _family(int(child)))]
+
+
+def _field(pid: int, file: str, name: str) -> float:
+    """Return a figure in kB that the kernel gives, as MB."""
+    text = Path(f"/proc/{pid}/{file}").read_text()
+    found = re.search(rf"^{name}:\s+([0-9]+) kB$", text, re.MULTILINE)
+    return int(found[1]) * 1024 / 1_000_000 if found else 0.0

@@ -1,0 +1,62 @@
+"""A measured figure, ours beside pypiserver's, and the table of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """
+    One row of a table: what was measured, once in each round, in turn.
+
+    Args:
+        name: What it is.
+        unit: Printed behind each number.
+        ours: One value a round.
+        theirs: One value a round; none if there is nothing to compare with.
+        versus: Who they are.
+        target: What is to be reached, in words.
+    """
+
+    name: str
+    unit: str
+    ours: Sequence[float]
+    theirs: Sequence[float] = ()
+    versus: str = "pypiserver"
+    target: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours by theirs, the median over the rounds."""
+        if not self.theirs:
+            return None
+        return median(mine / other for mine, other in zip(self.ours, self.theirs, strict=True))
+
+
+def show(title: str, figures: Sequence[Figure]) -> None:
+    """Print a table of figures: medians, and the smallest and the largest behind them."""
+    table = Table("figure", "wheelyard", "other", "ratio", "target", title=title, min_width=100)
+    for figure in figures:
+        ratio = figure.ratio
+        table.add_row(
+            figure.name,
+            _spread(figure.ours, figure.unit),
+            f"{_spread(figure.theirs, figure.unit)} {figure.versus}" if figure.theirs else "",
+            "" if ratio is None else f"{ratio:.3g}x",
+            figure.target,
+        )
+    Console(width=150, highlight=False).print(table)
+
+
+def _spread(values: Sequence[float], unit: str) -> str:
+    middle, low, high = median(values), min(values), max(values)
+    spread = f" ({_short(low)}..{_short(high)})" if len(values) > 1 else ""
+    return f"{_short(middle)}{spread} {unit}"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

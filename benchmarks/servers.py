@@ -1,0 +1,136 @@
+"""The servers to compare, each run as its users run it."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.clients.harness import REPOSITORY, program
+from tests.clients.servers import TOKEN, free_port
+
+PATIENCE = 60.0
+"""Seconds until a server that has not answered is given up."""
+CLOCK_STEP = 0.001
+"""Seconds between two looks whether a server answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running server."""
+
+    port: int
+    pid: int
+    authorization: str
+    """The header that lets a client upload."""
+    upload_path: str
+    started_in: float
+    """Seconds from the start of the process to the whole of its first answer."""
+
+
+Kind = Callable[[Path, str], "contextmanager[Server]"]
+
+
+@contextmanager
+def wheelyard(folder: Path, page: str = "/simple/") -> Iterator[Server]:
+    """Run `wheelyard serve` on a store until the block ends."""
+    port, printed = free_port(), folder.parent / f"{folder.name}.printed"
+    command = [sys.executable, "-m", "wheelyard", "serve"]
+    begun = time.perf_counter()
+    with _running([*command, "--port", str(port), "--store", str(folder)], printed) as process:
+        _first_answer(process, port, page)
+        took = time.perf_counter() - begun
+        token = TOKEN.search(printed.read_text())
+        yield Server(
+            port=port,
+            pid=process.pid,
+            authorization=_basic("__token__", token[0] if token else ""),
+            upload_path="/legacy/",
+            started_in=took,
+        )
+
+
+@contextmanager
+def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
+    """Run `pypi-server run` on a folder until the block ends: its own defaults, no passwords."""
+    folder.mkdir(exist_ok=True)
+    port, printed = free_port(), folder.parent / f"{folder.name}.printed"
+    command = [str(program("pypiserver", "pypi-server")), "run", "-i", "127.0.0.1"]
+    options = ["-p", str(port), "-a", ".", "-P", ".", str(folder)]
+    begun = time.perf_counter()
+    with _running([*command, *options], printed) as process:
+        _first_answer(process, port, page)
+        yield Server(
+            port=port,
+            pid=process.pid,
+            authorization=_basic("anyone", "anything"),
+            upload_path="/",
+            started_in=time.perf_counter() - begun,
+        )
+
+
+def settle() -> None:
+    """Let the disk finish what was written before, so that nobody pays for somebody else."""
+    os.sync()
+
+
+def machine() -> str:
+    """Return what kind of machine this is."""
+    load = shutil.which("wrk")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    model = re.search(r"model name\s*: (.*)", _text(Path("/proc/cpuinfo")))
+    return (
+        f"{os.cpu_count()} processors ({model[1] if model else 'unknown'}), {memory:.0f} GiB, "
+        f"{sys.platform}, Python {sys.version.split()[0]}, load by {'wrk' if load else 'asyncio'}"
+    )
+
+
+@contextmanager
+def _running(command: list[str], printed: Path) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {
+        "HOME": str(printed.parent),
+        "LANG": "C.UTF-8",
+        "PATH": os.defpath,
+        "PYTHONPATH": str(REPOSITORY / "src"),
+    }
+    with printed.open("wb") as output, printed.with_suffix(".log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=log
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def _first_answer(process: subprocess.Popen[bytes], port: int, page: str) -> None:
+    request = f"GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    end = time.perf_counter() + PATIENCE
+    while process.poll() is None and time.perf_counter() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+                connection.sendall(request)
+                answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        except ConnectionError:
+            time.sleep(CLOCK_STEP)
+            continue
+        if b" 200 " not in answer[:16]:
+            raise RuntimeError(f"{page} was answered with {answer[:200]!r}")
+        return
+    raise RuntimeError(f"the server did not come up: {process.args!r}")
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

@@ -1,0 +1,179 @@
+"""Collections to measure with: wheels made in memory, and filled stores."""
+
+import io
+import zipfile
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+from packaging.utils import NormalizedName, canonicalize_name
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.codec import Codec
+from wheelyard.catalog.format import ensure_format
+from wheelyard.catalog.names import NameList
+from wheelyard.model.project import Commit, File, Project, Uploaded
+from wheelyard.storage.base import Key
+from wheelyard.storage.local import LocalStore
+
+NOON = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+BLOCK = sha256(b"benchmark").digest() * 32_768
+"""A MiB."""
+BOUNDARY = "5c4f3d2e1b0a49788796a5b4c3d2e1f0"
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel of a release of a project."""
+
+    project: str
+    version: str
+
+    @property
+    def filename(self) -> str:
+        """Its filename."""
+        return f"{self.project.replace('-', '_')}-{self.version}-py3-none-any.whl"
+
+    @cached_property
+    def body(self) -> bytes:
+        """Its bytes, some two kilobytes of them."""
+        buffer = io.BytesIO()
+        self.write(buffer, blocks=0)
+        return buffer.getvalue()
+
+    @property
+    def metadata(self) -> bytes:
+        """Its core metadata."""
+        return (
+            f"Metadata-Version: 2.1\nName: {self.project}\nVersion: {self.version}\n"
+            "Summary: Something to measure with\nRequires-Python: >=3.9\n\nNothing more.\n"
+        ).encode()
+
+    def write(self, target: BinaryIO, *, blocks: int) -> None:
+        """Write the wheel, with a data file of so many MiB in it if any."""
+        stem = self.project.replace("-", "_")
+        info = f"{stem}-{self.version}.dist-info"
+        members = {
+            f"{stem}/__init__.py": b'"""A package."""\n' * 40,
+            f"{info}/METADATA": self.metadata,
+            f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: benchmarks\n"
+            b"Root-Is-Purelib: true\nTag: py3-none-any\n",
+        }
+        lines = list[str]()
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            if blocks:
+                lines.append(_write_blocks(archive, f"{stem}/data.bin", blocks))
+            for name, content in members.items():
+                archive.writestr(name, content)
+                lines.append(_record(name, sha256(content).digest(), len(content)))
+            record = "".join([*lines, f"{info}/RECORD,,\n"])
+            archive.writestr(f"{info}/RECORD", record)
+
+    def form(self) -> bytes:
+        """Return the body of the request that uploads it, as twine words it."""
+        head, tail = self.form_around(sha256(self.body).hexdigest())
+        return head + self.body + tail
+
+    def form_around(self, digest: str) -> tuple[bytes, bytes]:
+        """Return what stands before and behind the file in the form that uploads it."""
+        fields = {
+            ":action": "file_upload",
+            "protocol_version": "1",
+            "metadata_version": "2.1",
+            "name": self.project,
+            "version": self.version,
+            "filetype": "bdist_wheel",
+            "pyversion": "py3",
+            "summary": "Something to measure with",
+            "requires_python": ">=3.9",
+            "sha256_digest": digest,
+        }
+        parts = "".join(
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in fields.items()
+        )
+        file = (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="content"; '
+            f'filename="{self.filename}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        )
+        return (parts + file).encode(), f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def wheels(project: str, count: int) -> Iterator[Wheel]:
+    """Yield a wheel of each of so many releases."""
+    return (Wheel(project, f"1.{minor}") for minor in range(count))
+
+
+def collection(projects: int, files: int) -> dict[str, int]:
+    """Return a plan: so many projects, of so many files each."""
+    return {f"project-{number:05}": files for number in range(projects)}
+
+
+def fill_wheelyard(folder: Path, plan: Mapping[str, int]) -> None:
+    """
+    Write the documents of a collection, as if it had been uploaded, each project in one commit.
+
+    Only the documents are made: pages need nothing else.
+    """
+    ensure_format(LocalStore(folder))
+    codec, listing = Codec(Project), list[NormalizedName]()
+    for project, count in plan.items():
+        name = canonicalize_name(project)
+        listing.append(name)
+        _write(folder, keys.project(name), codec.encode(_document(name, count)))
+    names = Codec(NameList).encode(NameList(tuple(sorted(listing))))
+    _write(folder, keys.NAMES, names)
+
+
+def fill_pypiserver(folder: Path, plan: Mapping[str, int]) -> None:
+    """Write the wheels of a collection."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for project, count in plan.items():
+        for wheel in wheels(project, count):
+            (folder / wheel.filename).write_bytes(wheel.body)
+
+
+def _document(name: NormalizedName, count: int) -> Project:
+    files = [_file(wheel) for wheel in wheels(name, count)]
+    files.sort(key=lambda file: file.filename)
+    events = tuple(Uploaded(at=NOON, by="local:benchmark", file=file) for file in files)
+    commit = Commit(number=1, id="0" * 32, previous="", events=events[-1:])
+    return Project(name=name, revision=1, files=tuple(files), commit=commit)
+
+
+def _file(wheel: Wheel) -> File:
+    return File(
+        filename=wheel.filename,
+        version=wheel.version,
+        sha256=sha256(wheel.filename.encode()).hexdigest(),
+        size=2048,
+        uploaded_at=NOON,
+        uploaded_by="local:benchmark",
+        core_metadata=sha256(wheel.metadata).hexdigest(),
+        requires_python=">=3.9",
+    )
+
+
+def _write(folder: Path, key: Key, body: bytes) -> None:
+    path = folder / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(body)
+
+
+def _write_blocks(archive: zipfile.ZipFile, name: str, blocks: int) -> str:
+    digest = sha256()
+    info = zipfile.ZipInfo(name)  # stored, not compressed
+    with archive.open(info, "w", force_zip64=True) as member:
+        for _ in range(blocks):
+            member.write(BLOCK)
+            digest.update(BLOCK)
+    return _record(name, digest.digest(), blocks * len(BLOCK))
+
+
+def _record(name: str, digest: bytes, size: int) -> str:
+    return f"{name},sha256={urlsafe_b64encode(digest).rstrip(b'=').decode()},{size}\n"

@@ -1,0 +1,1 @@
+"""The commit protocol, explored step by step, with everything that can fail."""

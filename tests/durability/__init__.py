@@ -1,0 +1,1 @@
+"""Real processes, killed at any moment: what was answered stays."""

@@ -1,0 +1,145 @@
+"""A server to ask over HTTP, with its store, its log and its tokens within reach."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
+from wheelyard.index import Index, open_index
+from wheelyard.model.access import Action, parse_actions, parse_pattern
+from wheelyard.operations.tokens import TokenRequest
+from wheelyard.settings import Settings, StoreSettings
+
+KEPT = ("files", "journal", "projects", "projects.json")
+"""What an upload adds to a store."""
+TOKEN_TEXT = re.compile(r"wyd_[0-9A-Za-z]{20}")
+
+Answer = httpx2.Response
+
+
+@dataclass(frozen=True)
+class Site:
+    """
+    A running server.
+
+    Args:
+        address: Host and port.
+        token: The first one: it may do everything but administer.
+        folder: Where its store, its log and its settings are.
+        client: Sends no credentials and follows no redirects.
+    """
+
+    address: str
+    token: str
+    folder: Path
+    client: httpx2.Client
+
+    @property
+    def url(self) -> str:
+        """The root, without a slash at its end."""
+        return f"http://{self.address}"
+
+    @property
+    def store(self) -> Path:
+        """The folder that everything is kept in."""
+        return self.folder / "store"
+
+    @property
+    def log(self) -> str:
+        """Everything that the server has said on standard error."""
+        return (self.folder / "log.txt").read_text()
+
+    @property
+    def index(self) -> Index:
+        """The same store, opened beside the server, as the command line opens it."""
+        return open_index(Settings(store=StoreSettings(location=str(self.store))))
+
+    def get(self, path: str, token: str = "", **headers: str) -> Answer:
+        """Ask for a path, as an anonymous or with a token."""
+        return self.ask("GET", path, token, **headers)
+
+    def ask(self, method: str, path: str, token: str = "", **headers: str) -> Answer:
+        """Send a request without a body; an underscore in a header's name stands for a dash."""
+        auth = ("__token__", token) if token else None
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.request(method, path, headers=named, auth=auth)
+
+    def change(self, name: str, verb: str, **body: str) -> Answer:
+        """Do something to a project, by the API."""
+        auth = ("__token__", self.token)
+        answer = self.client.post(f"/api/v1/projects/{name}/{verb}", json=body, auth=auth)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    def make_token(
+        self, *projects: str, can: str = "read,upload", lifetime: timedelta = timedelta(days=1)
+    ) -> str:
+        """Make another token."""
+        patterns = tuple(parse_pattern(each) for each in projects or ("*",))
+        actions: Action = parse_actions(can.split(","))
+        request = TokenRequest("test", actions, patterns, lifetime)
+        return self.index.tokens.create(request, by="local:test")[0].text
+
+    def kept(self) -> dict[str, int]:
+        """Every object that uploads have made, with its size, and every scratch file."""
+        places = [self.store / name for name in KEPT]
+        spool = self.index.spool.folder
+        paths = [path for place in (*places, spool) for path in (place, *place.rglob("*"))]
+        files = [path for path in paths if path.is_file()]
+        return {str(path.relative_to(self.store)): path.stat().st_size for path in files}
+
+
+@contextmanager
+def running_site(folder: Path, *options: str, config: str = "", prefix: str = "") -> Iterator[Site]:
+    """Start a server on a new store, and see at the end that its log tells no secret or trace."""
+    desk = Desk(folder / "desk", folder / "home")
+    for place in (desk.folder, desk.home):
+        place.mkdir(parents=True)
+    (folder / "wheelyard.toml").write_text(config)
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1]]
+    places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
+    with (folder / "printed.txt").open("w") as output, (folder / "log.txt").open("w") as errors:
+        process = subprocess.Popen(
+            [*command, *places, *options],
+            cwd=desk.folder,
+            env=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+        )
+    with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
+        try:
+            _wait(process, client, f"{prefix}/health")
+            token = TOKEN.search((folder / "printed.txt").read_text())
+            assert token, "no first token was printed"
+            site = Site(address, token[0], folder, client)
+            yield site
+        finally:
+            stop(process)
+            sys.stderr.write((folder / "log.txt").read_text())
+    assert "Traceback" not in site.log
+    assert not TOKEN_TEXT.search(site.log)
+
+
+def _wait(process: subprocess.Popen[bytes], client: httpx2.Client, path: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if client.get(path).status_code == 200:
+                return
+        except httpx2.TransportError:  # not listening yet
+            pass
+        if process.poll() is not None or time.monotonic() > end:
+            pytest.fail("the server did not come up")
+        time.sleep(0.02)

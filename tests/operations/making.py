@@ -1,0 +1,90 @@
+"""Small distributions that are valid in every respect, made in memory."""
+
+import base64
+import gzip
+import hashlib
+import io
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from wheelyard.operations.upload import Arrival
+
+
+@dataclass(frozen=True)
+class Made:
+    """A distribution: its filename and its bytes."""
+
+    filename: str
+    body: bytes
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the bytes."""
+        return hashlib.sha256(self.body).hexdigest()
+
+    def arrival(self, folder: Path, *, name: str = "", version: str = "") -> Arrival:
+        """Spool the bytes in a folder, and return them as they arrive there with these claims."""
+        path = folder / f"spooled-{self.sha256}"
+        path.write_bytes(self.body)
+        return Arrival(
+            filename=self.filename,
+            path=path,
+            size=len(self.body),
+            sha256=self.sha256,
+            claimed_name=name,
+            claimed_version=version,
+        )
+
+    def write(self, folder: Path) -> Path:
+        """Write the file under its own name."""
+        path = folder / self.filename
+        path.write_bytes(self.body)
+        return path
+
+
+def make_wheel(
+    name: str = "demo", version: str = "1.0", *, content: bytes = b"", tag: str = "py3-none-any"
+) -> Made:
+    """Return a wheel; other `content`, other bytes."""
+    info = f"{name}-{version}.dist-info"
+    members = {
+        f"{name.lower()}.py": content,
+        f"{info}/METADATA": _metadata(name, version),
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nTag: {tag}\n".encode(),
+    }
+    lines = [f"{path},{_record_hash(body)},{len(body)}\n" for path, body in members.items()]
+    record = f"{info}/RECORD"
+    members[record] = "".join([*lines, f"{record},,\n"]).encode()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for path, body in members.items():
+            archive.writestr(zipfile.ZipInfo(path), body)
+    return Made(f"{name}-{version}-{tag}.whl", out.getvalue())
+
+
+def make_sdist(name: str = "demo", version: str = "1.0", *, content: bytes = b"") -> Made:
+    """Return an sdist; other `content`, other bytes."""
+    top = f"{name}-{version}"
+    members = {
+        "PKG-INFO": _metadata(name, version),
+        "pyproject.toml": b"[build-system]\nrequires = []\n",
+        f"{name}.py": content,
+    }
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for path, body in members.items():
+            member = tarfile.TarInfo(f"{top}/{path}")
+            member.size = len(body)
+            archive.addfile(member, io.BytesIO(body))
+    return Made(f"{top}.tar.gz", gzip.compress(out.getvalue(), mtime=0))
+
+
+def _metadata(name: str, version: str) -> bytes:
+    return f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n".encode()
+
+
+def _record_hash(body: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=")
+    return f"sha256={digest.decode()}"
