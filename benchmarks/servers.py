@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +35,6 @@ class Server:
     """Seconds from the start of the process to the whole of its first answer."""
 
 
-Kind = Callable[[Path, str], "contextmanager[Server]"]
-
-
 @contextmanager
 def wheelyard(folder: Path, page: str = "/simple/") -> Iterator[Server]:
     """Run `wheelyard serve` on a store until the block ends."""
@@ -60,7 +57,7 @@ def wheelyard(folder: Path, page: str = "/simple/") -> Iterator[Server]:
 @contextmanager
 def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
     """Run `pypi-server run` on a folder until the block ends: its own defaults, no passwords."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     port, printed = free_port(), folder.parent / f"{folder.name}.printed"
     command = [str(program("pypiserver", "pypi-server")), "run", "-i", "127.0.0.1"]
     options = ["-p", str(port), "-a", ".", "-P", ".", str(folder)]
@@ -100,6 +97,7 @@ def _running(command: list[str], printed: Path) -> Iterator[subprocess.Popen[byt
         "PATH": os.defpath,
         "PYTHONPATH": str(REPOSITORY / "src"),
     }
+    printed.parent.mkdir(parents=True, exist_ok=True)
     with printed.open("wb") as output, printed.with_suffix(".log").open("wb") as log:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=log

@@ -28,16 +28,14 @@ def measure(folder: Path) -> list[Figure]:
 def _started(
     folder: Path, plan: dict[str, int], rounds: int, name: str, target: str
 ) -> Figure:
-    ours, theirs = list[float](), list[float]()
-    fill_wheelyard(folder / "ours", plan)
-    fill_pypiserver(folder / "theirs", plan)
+    if plan:
+        fill_wheelyard(folder / "ours", plan)
+        fill_pypiserver(folder / "theirs", plan)
     page = f"/simple/{next(iter(plan))}/" if plan else "/simple/"
-    for each in range(rounds + 1):  # the first round warms the disk and is not counted
-        with wheelyard(folder / "ours", page) as server:
-            ours.append(server.started_in)
-        with pypiserver(folder / "theirs", page) as server:
-            theirs.append(server.started_in)
-        if not each:
-            ours.clear()
-            theirs.clear()
-    return Figure(name=f"start, {name}", unit="s", ours=ours, theirs=theirs, target=target)
+    taken = list[tuple[float, float]]()
+    for each in range(rounds + 1):
+        store = folder / ("ours" if plan else f"ours-{each}")
+        with wheelyard(store, page) as ours, pypiserver(folder / "theirs", page) as theirs:
+            taken.append((ours.started_in, theirs.started_in))
+    mine, other = zip(*taken[1:], strict=True)  # the first round warms the disk
+    return Figure(name=f"start, {name}", unit="s", ours=mine, theirs=other, target=target)

@@ -90,6 +90,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
         "",
     ),
     ("S07-second-cut", lambda: GOOD + gzip.compress(bytes(999))[:-1], ""),
+    ("S07-many", lambda: GOOD + gzip.compress(b"") * 17, "archive_bomb"),
     ("S08-behind-the-end", lambda: gzip.compress(TAR + tar_file(b"demo-1.0/x")), ""),
     (
         "S08-behind-one-block",
@@ -240,6 +241,17 @@ def test_refuses(tmp_path: Path, build: Callable[[], bytes], code: str) -> None:
         inspect_bytes(tmp_path, SDIST_NAME, build())
     assert caught.value.code == code
     assert caught.value.message.isascii()
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [pytest.param(suffix, id=f"S20{suffix}") for suffix in (".tar.bz2", ".tar.xz", ".tgz", ".tar")],
+)
+def test_refuses_other_compressions(tmp_path: Path, suffix: str) -> None:
+    """S20: an sdist in another compression is refused by its name."""
+    with pytest.raises(Invalid) as caught:
+        inspect_bytes(tmp_path, "demo-1.0" + suffix, GOOD)
+    assert caught.value.code == "invalid_filename"
 
 
 def gzip_header(flags: int, body: bytes) -> bytes:

@@ -172,6 +172,11 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("W47-absent", lambda: wheel_bytes(wheel=b"Tag: py3-none-any\n"), "invalid_metadata"),
     ("W47-no-number", lambda: wheel_bytes(wheel=b"Wheel-Version: one\n"), "invalid_metadata"),
     ("W49-no-RECORD", lambda: zip_bytes(wheel_entries(with_record=False)), "missing_metadata"),
+    (
+        "M39-description-of-20-MB",
+        lambda: wheel_bytes(metadata=METADATA + b"\n" + b"A" * 20_000_000),
+        "archive_bomb",
+    ),
     ("W56-size-lies", lambda: changed(both=fields(size=3)), ""),
     (
         "W56-inflates-to-more",

@@ -45,7 +45,8 @@ def parse_record(raw: bytes, path: str, limits: ArchiveLimits) -> Record:
     if b"\0" in raw:
         raise record_mismatch("RECORD contains a NUL character", path)
     try:
-        return _collected(csv.reader(io.StringIO(raw.decode(), newline="")), path)
+        lines = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", newline="")
+        return _collected(csv.reader(lines), path)
     except (UnicodeDecodeError, csv.Error) as error:
         raise record_mismatch("RECORD is not a table in UTF-8") from error
 

@@ -15,6 +15,8 @@ from wheelyard.archive.inflate import GZIP, PIECE, Inflater
 from wheelyard.archive.limits import ArchiveLimits
 
 _GZIP_FIRST_BYTE = b"\x1f"
+_PADDING_MEMBERS = 16
+"""Gzip members of nothing but zeros that may follow the first."""
 
 
 class TarStream:
@@ -108,7 +110,11 @@ class TarStream:
     def _inflated(self) -> Iterator[bytes]:
         """Yield the data of the first gzip member; what follows may only be padding."""
         yield from filter(None, self._member())
+        members = 0
         while self._find_member():
+            members += 1
+            if members > _PADDING_MEMBERS:
+                raise archive_bomb("it has too many gzip members")
             for piece in self._member():
                 if piece.strip(b"\0"):
                     raise invalid_archive("it has a second gzip member with other files")

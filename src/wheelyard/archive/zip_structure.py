@@ -42,13 +42,17 @@ class Member:
     """One member of a ZIP file; sizes and offsets in bytes."""
 
     name: str
-    raw_name: bytes
     flags: int
     method: int
     crc: int
     compressed: int
     size: int
     header_offset: int
+
+    @property
+    def raw_name(self) -> bytes:
+        """The bytes of the name in the file."""
+        return self.name.encode()
 
     @property
     def is_folder(self) -> bool:
@@ -151,9 +155,7 @@ def _central_member(block: bytes, at: int) -> tuple[Member, int]:
     _check_flags(flags, method, name)
     sizes = check_extra(extra, raw_name, Sizes(size, compressed, offset), disk)
     _check_kind(name, attributes >> 16, sizes)
-    member = Member(
-        name, raw_name, flags, method, crc, sizes.compressed, sizes.inflated, sizes.offset
-    )
+    member = Member(name, flags, method, crc, sizes.compressed, sizes.inflated, sizes.offset)
     return member, stop
 
 
@@ -187,19 +189,20 @@ def _check_kind(name: str, mode: int, sizes: Sizes) -> None:
 def _check_local(descriptor: int, member: Member) -> int:
     """Return where the data of a member begins, once its own header has been compared."""
     at = member.header_offset
-    header = os.pread(descriptor, _LOCAL.size + len(member.raw_name), at)
+    raw_name = member.raw_name
+    header = os.pread(descriptor, _LOCAL.size + len(raw_name), at)
     if len(header) < _LOCAL.size or not header.startswith(_LOCAL_SIGNATURE):
         raise invalid_archive("a member is missing", member.name)
     _, _, flags, method, _, _, crc, compressed, size, name_size, extra_size = _LOCAL.unpack_from(
         header
     )
-    if name_size != len(member.raw_name) or header[_LOCAL.size :] != member.raw_name:
+    if name_size != len(raw_name) or header[_LOCAL.size :] != raw_name:
         raise invalid_archive("a member has two names", member.name)
     data_at: int = at + _LOCAL.size + name_size + extra_size
     extra = os.pread(descriptor, extra_size, data_at - extra_size) if extra_size else b""
     if len(extra) != extra_size:
         raise invalid_archive("a member is cut off", member.name)
-    sizes = check_extra(extra, member.raw_name, Sizes(size, compressed, at), 0)
+    sizes = check_extra(extra, raw_name, Sizes(size, compressed, at), 0)
     found = (flags, method, crc, sizes.compressed, sizes.inflated)
     if found != (member.flags, member.method, member.crc, member.compressed, member.size):
         raise invalid_archive("a member's header differs from the directory", member.name)

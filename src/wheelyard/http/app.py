@@ -103,8 +103,8 @@ class App:
         )
         self._uploader = Uploader.of(self._desk)
         self._hot_paths: WeighedCache[bytes, NormalizedName] = WeighedCache(HOT_PATHS)
-        self._hot_accepts: WeighedCache[tuple[bytes, bytes], tuple[Form, Encoding]] = WeighedCache(
-            HOT_ACCEPTS
+        self._hot_accepts: WeighedCache[tuple[bytes, bytes], tuple[Form | None, Encoding]] = (
+            WeighedCache(HOT_ACCEPTS)
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -158,14 +158,16 @@ class App:
         if caller is None or snapshot is None or not caller.may(Action.READ, name):
             return None
         form, encoding = self._negotiated(head)
+        if form is None:
+            return None
         page = self._desk.pages.get(detail_subject(name, form), snapshot.version)
         return None if page is None else page.reply(form, encoding, head.if_none_match)
 
-    def _negotiated(self, head: Head) -> tuple[Form, Encoding]:
+    def _negotiated(self, head: Head) -> tuple[Form | None, Encoding]:
         asked = (head.accept or b"", head.accept_encoding or b"")
         known = self._hot_accepts.get(asked)
         if known is None:
-            form = form_for(asked[0].decode("latin-1")) or Form.HTML
+            form = form_for(asked[0].decode("latin-1"))
             known = (form, encoding_for(asked[1].decode("latin-1")))
             self._hot_accepts.put(asked, known, 1)
         return known
@@ -195,6 +197,9 @@ class App:
             if isinstance(route, Fixed):
                 return await answer_fixed(route, self._desk)
             request = await self._identified(request)
+            if not isinstance(route, Upload):
+                # before a name is looked at: a stranger learns nothing, not even what is a name
+                self._desk.require_reading(request.caller)
             answer = await self._dispatch(request, route)
         except IndexFault as fault:
             shown = isinstance(route, ProjectPage) and _is_browser(incoming)
@@ -232,7 +237,6 @@ class App:
         return await project_list(request, self._desk)
 
     def _elsewhere(self, request: Request, route: Route) -> Reply:
-        self._desk.require_reading(request.caller)
         if isinstance(route, AddSlash):
             prefix = self._index.settings.server.path_prefix
             return redirect(301, path_of(prefix, request.segments, request.query))

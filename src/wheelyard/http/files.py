@@ -126,7 +126,7 @@ def _partial(request: Request, desk: Desk, digest: str, size: int, body: Body) -
         message = f"The file has {size} bytes, and the range begins behind them."
         total = (b"content-range", b"bytes */%d" % size)
         return refuse(416, "range_not_satisfiable", message, "Range not satisfiable.", total)
-    if request.method == "HEAD" and span is None:
+    if request.method == "HEAD":
         return Reply(200, (BINARY, _length(size), *common))
     found = body(span)
     if isinstance(found, str):
@@ -139,7 +139,9 @@ def _partial(request: Request, desk: Desk, digest: str, size: int, body: Body) -
 
 def _span(request: Request, etag: bytes, size: int) -> Span | Unsatisfiable | None:
     header = request.headers.get(b"range")
-    if header is None or request.headers.get(b"if-range", etag) != etag:
+    if header is None or request.method == "HEAD":  # RFC 9110: ranges are of GET alone
+        return None
+    if request.headers.get(b"if-range", etag) != etag:
         return None
     return span_of(header.decode("latin-1"), size)
 

@@ -19,6 +19,7 @@ from wheelyard.errors import Invalid, quoted
 
 BOUNDARY_LIMIT = 70
 """Characters of a boundary, as RFC 2046 has it."""
+LINE_END = b"\r\n"
 EPILOGUE_LIMIT = 1024
 """Bytes of line ends and blanks that may follow the last boundary."""
 
@@ -93,6 +94,7 @@ class MultipartReader:
         self._delimiters = 0
         self._boundaries = 0
         self._matched = 0
+        self._first: bytes | None = b""
         self._tail = b"\r\n"  # as if a line had ended before the body: a delimiter begins with that
         self._ended = False
         self._epilogue = b""
@@ -111,6 +113,7 @@ class MultipartReader:
         if self._ended:
             self._add_epilogue(chunk)
             return
+        chunk = self._without_line_end(chunk)
         self._check_start(chunk)
         seam = len(self._delimiter) - 1
         self._delimiters += chunk.count(self._delimiter)
@@ -148,6 +151,14 @@ class MultipartReader:
         except MultipartParseError as error:
             raise bad_multipart("a boundary or a header is damaged") from error
         return self._ended
+
+    def _without_line_end(self, chunk: bytes) -> bytes:
+        """Return `chunk` without the one line end that distutils puts before its form."""
+        if self._first is None:
+            return chunk
+        first = self._first + chunk
+        self._first = first if len(first) < len(LINE_END) else None
+        return b"" if self._first is not None else first.removeprefix(LINE_END)
 
     def _check_start(self, chunk: bytes) -> None:
         wanted = self._delimiter[2:][self._matched : self._matched + len(chunk)]

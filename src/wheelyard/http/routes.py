@@ -202,7 +202,11 @@ def _legacy_json(segments: tuple[str, ...]) -> LegacyJson | None:
 
 def _file(segments: tuple[str, ...]) -> FileByKey | FileByName | None:
     match segments:
-        case ("files", project, sha256, filename) | (_, "files", project, sha256, filename):
+        case (
+            ("files", project, sha256, filename)
+            | (_, "files", project, sha256, filename)
+            | ("pypi", "simple", "files", project, sha256, filename)
+        ):
             return FileByKey(project, sha256, filename)
         case ("files", project, filename):
             return FileByName(filename, project)

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from functools import partial
 from typing import Any, Final
 
@@ -62,7 +63,10 @@ def run_server(settings: Settings, index: Index) -> None:
     configure_logging()
     if settings.server.workers == 1:
         asyncio.run(_serve_here(settings.server, create_app(index)))
-        return
+        logging.shutdown()
+        sys.stdout.flush()
+        # the server's own threads may still be ending, and must not meet a finished interpreter
+        os._exit(0)
     if settings.store.location == MEMORY:
         raise Invalid("A store in memory cannot be shared. Use one worker.", code="bad_setting")
     _serve_in_workers(settings)

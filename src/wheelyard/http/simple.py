@@ -26,8 +26,9 @@ POLICY: Header = (b"content-security-policy", b"default-src 'none'; frame-ancest
 def form_of(request: Request) -> Form | None:
     """Return the form that a request asks for, None where none suits."""
     if b"format=" in request.query:
-        asked = parse_qs(request.query.decode("latin-1")).get("format", [""])
-        return form_by_name(asked[0])
+        query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
+        if "format" in query:
+            return form_by_name(query["format"][0])
     accept = request.headers.get(b"accept")
     return form_for(accept.decode("latin-1") if accept is not None else None)
 
@@ -63,7 +64,7 @@ async def project_detail(request: Request, route: ProjectDetail, desk: Desk) -> 
     prefix = desk.index.settings.server.path_prefix
     if route.is_root_alias and prefix:
         # the page's relative links would leave the prefix from here
-        return redirect(301, f"../simple/{name}/")
+        return redirect(301, path_of("..", ("simple", name), request.query))
     if name != route.name:
         return redirect(301, path_of(prefix, (*route.root, name), request.query))
     form = form_of(request)

@@ -17,6 +17,7 @@ from datetime import timedelta
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
 from pathlib import Path
+from secrets import randbelow
 from tempfile import mkstemp
 
 from wheelyard.errors import Conflict, NotFound, Unavailable
@@ -37,8 +38,10 @@ SPOOL = ".spool"
 LOCKS = ".locks"
 FOLDER_MODE = 0o750
 FILE_MODE = 0o640
-ATTEMPTS = 8
+ATTEMPTS = 64
 """How often a write meets a folder that was just removed before it gives up."""
+SCATTER_NS = 1_000_000
+"""Nanoseconds over which the times of writes in one tick of the clock are spread."""
 
 
 class LocalStore:
@@ -53,8 +56,9 @@ class LocalStore:
         self._root = os.path.abspath(root)  # noqa: PTH100 - a str, joined on the hot path
         self.spool = Path(self._root, SPOOL)
         with storage_faults(f"the folder {root}"):
-            for folder in (self.spool, Path(self._root, LOCKS)):
-                folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+            Path(self._root).parent.mkdir(parents=True, exist_ok=True)
+            for folder in (Path(self._root), self.spool, Path(self._root, LOCKS)):
+                _new_folder(folder)
 
     def get(
         self, key: Key, unless_version: ObjectVersion | None = None
@@ -87,14 +91,12 @@ class LocalStore:
         with storage_faults(str(key)):
             if expect == ABSENT and isinstance(body, Path) and body.parent == self.spool:
                 _sync(body)
-                version = self._create(key, body, target)
+                version = self._place(key, body, target, expect)
             else:
                 with self._staged(body) as staged:
-                    if expect == ABSENT:
-                        version = self._create(key, staged, target)
-                    else:
-                        version = self._replace(key, staged, target, expect)
-            _sync(target.parent)
+                    version = self._place(key, staged, target, expect)
+            with suppress(FileNotFoundError):  # deleted since, and its folder too
+                _sync(target.parent)
             return version
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
@@ -114,7 +116,8 @@ class LocalStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Yield the entries below `prefix` and greater than `after`, in order."""
-        yield from self._walk("", prefix, after)
+        if "/." not in f"/{prefix}" and "//" not in f"/{prefix}":  # of such, there are no keys
+            yield from self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
 
     def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
         """Return the object's `file:` URL, which lives as long as the file."""
@@ -135,6 +138,7 @@ class LocalStore:
             try:
                 os.fchmod(descriptor, FILE_MODE)
                 _write(descriptor, body)
+                _scatter(descriptor)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -142,22 +146,21 @@ class LocalStore:
         finally:
             staged.unlink(missing_ok=True)
 
-    def _create(self, key: Key, staged: Path, target: Path) -> ObjectVersion:
+    def _place(
+        self, key: Key, staged: Path, target: Path, expect: ObjectVersion | None
+    ) -> ObjectVersion:
+        """Give a staged file its name, in a folder that a delete may take away at any moment."""
         for _ in range(ATTEMPTS):
-            self._make_folder(target.parent)
-            try:
-                target.hardlink_to(staged)
-            except FileExistsError as error:
-                raise Conflict(conflict(key)) from error
-            except FileNotFoundError:
-                continue  # a delete took the empty folder away
-            return _version(staged.stat())
+            with suppress(FileNotFoundError):
+                self._make_folder(target.parent)
+                if expect == ABSENT:
+                    return _create(key, staged, target)
+                return self._replace(key, staged, target, expect)
         raise Unavailable(f"The folder of {key} keeps vanishing. Try again.")
 
     def _replace(
         self, key: Key, staged: Path, target: Path, expect: ObjectVersion | None
     ) -> ObjectVersion:
-        self._make_folder(target.parent)
         with self._locked(key):
             try:
                 before = target.stat()
@@ -177,14 +180,13 @@ class LocalStore:
             return
         if str(folder) != self._root:
             self._make_folder(folder.parent)
-        with suppress(FileExistsError):
-            folder.mkdir(FOLDER_MODE)
+        _new_folder(folder)
         _sync(folder.parent)
 
     @contextmanager
     def _locked(self, key: Key) -> Iterator[None]:
         shard = blake2b(key.encode(), digest_size=1).hexdigest()
-        descriptor = os.open(f"{self._root}/{LOCKS}/{shard}", os.O_RDWR | os.O_CREAT, FILE_MODE)
+        descriptor = _open_lock(f"{self._root}/{LOCKS}/{shard}")
         try:
             flock(descriptor, LOCK_EX)
             yield
@@ -204,6 +206,22 @@ class LocalStore:
                     yield Entry(Key(path), found.st_size, _version(found), found.st_mtime)
 
 
+def _new_folder(folder: Path) -> None:
+    """Make a folder unless it is there; its mode is ours, whatever the umask."""
+    with suppress(FileExistsError):
+        folder.mkdir(FOLDER_MODE)
+        folder.chmod(FOLDER_MODE)
+
+
+def _open_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        os.fchmod(descriptor, FILE_MODE)
+        return descriptor
+
+
 def _names(folder: str) -> list[tuple[str, bool]]:
     """Return the names in a folder in the order of the keys below it; a folder's ends in '/'."""
     try:
@@ -220,6 +238,14 @@ def _names(folder: str) -> list[tuple[str, bool]]:
     except OSError as error:
         raise _unreadable(Key(folder), error) from error
     return sorted(found)
+
+
+def _create(key: Key, staged: Path, target: Path) -> ObjectVersion:
+    try:
+        target.hardlink_to(staged)
+    except FileExistsError as error:
+        raise Conflict(conflict(key)) from error
+    return _version(staged.stat())
 
 
 def _version(found: os.stat_result) -> ObjectVersion:
@@ -257,6 +283,17 @@ def _write(descriptor: int, body: bytes | Path) -> None:
     view = memoryview(body)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _scatter(descriptor: int) -> None:
+    """
+    Move the modification time by up to a millisecond, at random.
+
+    The kernel's clock ticks slowly and inodes come back: an object that is deleted and made again
+    within a tick would otherwise have its old version.
+    """
+    found = os.fstat(descriptor)
+    os.utime(descriptor, ns=(found.st_atime_ns, found.st_mtime_ns + randbelow(SCATTER_NS)))
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,67 @@
+"""
+The examples of the README and of `docs/`, run as they stand.
+
+Each page gets a server of its own, with `acme-core` 1.0 published, and a folder that holds the
+project's `dist/`. A block of ```console is run line by line; the documented address stands for the
+server's, and `$TOKEN` for its token.
+"""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clients.harness import REPOSITORY, Desk, program, system_program, wheelyard
+from tests.clients.projects import Builder
+from tests.clients.servers import Server
+
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+DOCUMENTED = "127.0.0.1:8080"
+CLIENTS = ("twine", "uv", "poetry", "pdm", "hatch")
+
+pytestmark = pytest.mark.clients
+
+
+def commands(page: Path) -> list[str]:
+    """Return the lines of a page that a reader is meant to type."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem
+)
+def test_examples(page: Path, server: Server, build: Builder, desk: Desk) -> None:
+    """Every example of the page does what the page says, when it is typed as it stands."""
+    system_program("curl")
+    built = build("setuptools", "acme-core")
+    wheelyard(desk, "upload", "--store", server.store, built.wheel, built.sdist)
+    project = desk.at(desk.folder / "acme-core")
+    shutil.copytree(built.folder, project.folder)
+    (project.folder / "requirements.in").write_text("acme-core\n")
+    environment = {
+        "PATH": os.pathsep.join((*_programs(desk), desk.environment()["PATH"])),
+        "PYTHONPATH": str(REPOSITORY / "src"),
+        "TOKEN": server.token,
+        "VIRTUAL_ENV": str(desk.python().parent.parent),
+        "WHEELYARD_STORE": str(server.store),
+    }
+    stand_ins = {DOCUMENTED: server.address, "./wheelyard-data": str(server.store)}
+    for line in commands(page):
+        typed = re.sub("|".join(map(re.escape, stand_ins)), lambda m: stand_ins[m[0]], line)
+        project.run("/bin/sh", "-c", typed, **environment)
+
+
+def _programs(desk: Desk) -> list[str]:
+    """Return the folders of every client's program, and of our own."""
+    folder = desk.folder / "bin"
+    folder.mkdir()
+    pip = f'{program("pip")} --python "$VIRTUAL_ENV/bin/python"'
+    for name, command in (("wheelyard", f"{sys.executable} -m wheelyard"), ("pip", pip)):
+        (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (folder / name).chmod(0o755)
+    return [str(folder), *(str(program(client).parent) for client in CLIENTS)]

@@ -1,0 +1,176 @@
+"""Which form of a page each client gets, as the clients of today really ask."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.http.raw import ask
+from tests.http.servers import Site
+
+V1_JSON = "application/vnd.pypi.simple.v1+json"
+V1_HTML = "application/vnd.pypi.simple.v1+html"
+HTML = "text/html; charset=utf-8"
+PLAIN = "application/json"
+PAGES = ("/simple/", "/simple/demo/")
+
+PIP = f"{V1_JSON}, {V1_HTML}; q=0.1, text/html; q=0.01"
+CLIENTS = {
+    "pip": (PIP, V1_JSON),
+    "uv": (f"{V1_JSON}, {V1_HTML};q=0.2, text/html;q=0.01", V1_JSON),
+    "poetry": (f"{V1_JSON}, */*;q=0.1", V1_JSON),
+    "poetry-for-pypi": (V1_JSON, V1_JSON),
+    "pipenv-pylock": (f"{V1_JSON}, {V1_HTML};q=0.2, text/html;q=0.1", V1_JSON),
+    "pipenv-hashes": ("*/*", HTML),
+    "hatch": ("*/*", HTML),
+    "browser": ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", HTML),
+    "dependabot-html": ("text/html", HTML),
+    "dependabot-json": ("application/json", PLAIN),
+    "uv-upload": ("application/json;q=0.9, text/plain;q=0.8, text/html;q=0.7", PLAIN),
+}
+RULES = {
+    "latest-json": ("application/vnd.pypi.simple.latest+json", V1_JSON),
+    "latest-html": ("application/vnd.pypi.simple.latest+html", V1_HTML),
+    "v1-html": (V1_HTML, V1_HTML),
+    "application-any": ("application/*", V1_JSON),
+    "text-any": ("text/*", HTML),
+    "tie-prefers-json": (f"text/html, {V1_HTML}, {V1_JSON}", V1_JSON),
+    "tie-prefers-v1-html": (f"text/html, {V1_HTML}", V1_HTML),
+    "exact-beats-range": (f"application/*, {V1_JSON};q=0.1", V1_HTML),
+    "zero-excludes": (f"{V1_JSON};q=0, text/html;q=0.1", HTML),
+    "case-and-blanks": ("  TEXT/HTML ; Q=1 ", HTML),
+    "malformed-are-skipped": (f"/, ;;, a/b/c, {V1_JSON};q=banana, text/html;q=0.1", HTML),
+    "empty": ("", HTML),
+    "too-long-counts-as-anything": (f"{V1_JSON}, " + "x/y, " * 1000, HTML),
+    "unknown-and-known": ("application/vnd.pypi.simple.v2+json, text/html;q=0.1", HTML),
+    "v2-only": ("application/vnd.pypi.simple.v2+json", None),
+    "image": ("image/png", None),
+    "nothing-at-all": ("*/*;q=0", None),
+    "html-forbidden": ("text/html;q=0, */*", None),
+}
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(("accept", "kind"), CLIENTS.values(), ids=CLIENTS)
+def test_client_gets_what_it_reads(stocked: Site, path: str, accept: str, kind: str) -> None:
+    """Each client gets the form that it can read, asked again and again."""
+    for _ in range(3):  # the page comes from the renderer first, and then from memory
+        answer = ask(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
+        assert (answer.status, answer.header("content-type")) == (200, kind)
+        assert answer.header("vary") == "Accept, Accept-Encoding"
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(("accept", "kind"), RULES.values(), ids=RULES)
+def test_rules_of_negotiation(stocked: Site, path: str, accept: str, kind: str | None) -> None:
+    """What suits best is sent, and 406 where nothing does (H31, H32)."""
+    for _ in range(3):
+        answer = ask(stocked, f"GET {path} HTTP/1.1", f"Accept: {accept}")
+        assert answer.header("vary") == "Accept, Accept-Encoding"
+        if kind is None:
+            assert answer.status == 406
+            assert answer.header("content-type") == "application/json"
+        else:
+            assert (answer.status, answer.header("content-type")) == (200, kind)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_accept_header_gets_html(stocked: Site, path: str) -> None:
+    """A client that names no form at all gets HTML."""
+    assert ask(stocked, f"GET {path} HTTP/1.1").header("content-type") == HTML
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        ("format=application/vnd.pypi.simple.v1%2Bjson", V1_JSON),
+        ("format=application/vnd.pypi.simple.v1+json", V1_JSON),
+        ("format=application/vnd.pypi.simple.latest%2Bjson", V1_JSON),
+        ("format=application%2Fvnd.pypi.simple.v1%2Bhtml", V1_HTML),
+        ("format=application/vnd.pypi.simple.latest+html", V1_HTML),
+        ("x=1&format=text/html", HTML),
+        ("format=json", None),
+        ("format=", None),
+        ("format=application/vnd.pypi.simple.v2+json", None),
+        ("noformat=1", V1_JSON),
+        ("page=-1", V1_JSON),
+    ],
+)
+def test_format_in_the_query(stocked: Site, query: str, kind: str | None) -> None:
+    """`?format=` decides whatever Accept says, and an unknown format is 406."""
+    for path in PAGES:
+        answer = ask(stocked, f"GET {path}?{query} HTTP/1.1", f"Accept: {V1_JSON}")
+        assert answer.status == (406 if kind is None else 200)
+        if kind is not None:
+            assert answer.header("content-type") == kind
+
+
+def test_home_is_for_people_and_programs(stocked: Site) -> None:
+    """`/` is the page for people, and the list of projects for an installer."""
+    assert ask(stocked, "GET / HTTP/1.1", f"Accept: {PIP}").header("content-type") == V1_JSON
+    for accept in ("text/html", "*/*"):
+        page = ask(stocked, "GET / HTTP/1.1", f"Accept: {accept}")
+        assert page.header("content-type") == HTML
+        assert b"<h1>" in page.body
+
+
+TYPES = (
+    V1_JSON,
+    "application/vnd.pypi.simple.latest+json",
+    V1_HTML,
+    "application/vnd.pypi.simple.latest+html",
+    "text/html",
+    PLAIN,
+    "application/*",
+    "text/*",
+    "*/*",
+    "image/png",
+    "text/plain",
+    "nonsense",
+)
+QUALITIES = ("", ";q=1", "; q=0.5", ";q=0.3", ";q=0.001", ";q=0", ";q=1.000", ";q=2", ";q=x")
+ELEMENTS = st.tuples(st.sampled_from(TYPES), st.sampled_from(QUALITIES))
+ORDER = (V1_JSON, PLAIN, V1_HTML, HTML)
+RANGES_OF = {
+    V1_JSON: ([V1_JSON, TYPES[1]], ["application/*"]),
+    PLAIN: ([PLAIN], []),
+    V1_HTML: ([V1_HTML, TYPES[3]], ["application/*"]),
+    HTML: (["text/html"], ["text/*"], ["*/*"]),
+}
+"""For each form the ranges that cover it, the most specific first."""
+
+
+def expected(elements: list[tuple[str, str]]) -> str | None:
+    """Work out by the letter of the contract what has to be sent."""
+    valid = [(kind, quality_of(text)) for kind, text in elements if kind != "nonsense"]
+    best: tuple[float, str | None] = (0.0, None)
+    for form in ORDER:
+        for ranges in RANGES_OF[form]:
+            found = [q for kind, q in valid if kind in ranges and q is not None]
+            if found:
+                best = max(best, (max(found), form), key=lambda each: each[0])
+                break
+    return best[1]
+
+
+def quality_of(parameter: str) -> float | None:
+    """Read a quality; None where it is malformed."""
+    if not parameter:
+        return 1.0
+    match = re.fullmatch(r"; ?q=(0(\.[0-9]{1,3})?|1(\.0{1,3})?)", parameter)
+    return float(match[1]) if match else None
+
+
+@settings(max_examples=300, deadline=None)
+@given(elements=st.lists(ELEMENTS, min_size=1, max_size=6))
+def test_any_accept_header(stocked: Site, elements: list[tuple[str, str]]) -> None:
+    """Whatever combination is asked for, the answer is the one that the contract works out."""
+    accept = ", ".join(kind + quality for kind, quality in elements)
+    wanted = expected(elements)
+
+    answer = stocked.get("/simple/demo/", Accept=accept)
+
+    assert answer.status_code == (200 if wanted else 406)
+    if wanted:
+        assert answer.headers["Content-Type"] == wanted

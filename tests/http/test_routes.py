@@ -1,0 +1,294 @@
+"""Every path that the index answers, what it leads to, and what leads nowhere."""
+
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.http.packages import Package, publish, wheel
+from tests.http.raw import ask
+from tests.http.servers import Site
+
+JSON = "application/vnd.pypi.simple.v1+json"
+ROOTS = ("/simple/", "/pypi/simple/", "/pypi/", "/", "/acme/")
+EVERY_ROOT = (
+    *ROOTS,
+    *(f"{root}+simple/" for root in ("/", "/simple/", "/pypi/", "/legacy/", "/acme/")),
+    *(f"{root}%2Bsimple/" for root in ("/", "/simple/", "/pypi/", "/legacy/", "/acme/")),
+)
+DEMO = wheel("demo", "1.0", "Requires-Python: >=3.9", "Summary: A demo of <b>it</b>")
+
+
+@pytest.mark.parametrize("root", EVERY_ROOT)
+def test_root_lists_projects(stocked: Site, root: str) -> None:
+    """Every index root answers with the same list of projects."""
+    answer = stocked.get(root, Accept=JSON)
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == JSON
+    assert answer.content == stocked.get("/simple/", Accept=JSON).content
+    assert [each["name"] for each in answer.json()["projects"]] == ["demo", "epoch", "local"]
+
+
+@pytest.mark.parametrize("kind", [JSON, "text/html"], ids=["json", "html"])
+@pytest.mark.parametrize("root", EVERY_ROOT)
+def test_links_of_a_page_lead_to_files(stocked: Site, root: str, kind: str) -> None:
+    """From whichever root a page comes, its relative links lead to the files."""
+    address = f"{stocked.url}{root}demo/"
+    answer = stocked.get(f"{root}demo/", Accept=kind)
+    assert answer.content == stocked.get("/simple/demo/", Accept=kind).content
+
+    files = stocked.get(f"{root}demo/", Accept=JSON).json()["files"]
+    assert len(files) == 3
+    for file in files:
+        assert file["url"] in answer.text
+        fetched = stocked.get(urljoin(address, file["url"]))
+        assert fetched.status_code == 200
+        assert len(fetched.content) == file["size"]
+
+
+@pytest.mark.parametrize("root", ["/simple/", "/pypi/simple/", "/pypi/", "/acme/", "/legacy/"])
+def test_root_has_its_own_files(stocked: Site, root: str) -> None:
+    """The folder `files/` is below every index root too."""
+    path = f"{root}files/demo/{DEMO.sha256}/{DEMO.filename}"
+
+    assert stocked.get(path).content == DEMO.data
+    assert stocked.get(f"{path}.metadata").content == DEMO.metadata
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/demo/{sha256}/{filename}",
+        "/files/demo/{filename}",
+        "/files/Demo/{filename}",
+        "/packages/{filename}",
+        "/packages/py3/{filename}",
+        "/packages/demo/1.0/{filename}",
+        "/packages/ab/cd/ef01/{filename}",
+        "/raw/{filename}",
+    ],
+)
+def test_file_has_several_addresses(stocked: Site, path: str) -> None:
+    """A file is answered in place, alike, at its own address and at those of older systems."""
+    path = path.format(sha256=DEMO.sha256, filename=DEMO.filename)
+    answer = stocked.get(path)
+
+    assert answer.status_code == 200
+    assert answer.content == DEMO.data
+    assert answer.headers["ETag"] == f'"{DEMO.sha256}"'
+    assert stocked.get(f"{path}.metadata").content == DEMO.metadata
+
+
+@pytest.mark.parametrize(
+    ("asked", "leads_to"),
+    [
+        ("/simple", "/simple/"),
+        ("/pypi", "/pypi/"),
+        ("/acme", "/acme/"),
+        ("/pypi/simple", "/pypi/simple/"),
+        ("/+simple", "/%2Bsimple/"),
+        ("/simple/demo", "/simple/demo/"),
+        ("/simple/demo?x=1&y=a+b", "/simple/demo/?x=1&y=a+b"),
+        ("/simple/Demo/", "/simple/demo/"),
+        ("/simple/DEMO/?x=%2F", "/simple/demo/?x=%2F"),
+        ("/pypi/simple/De_-.mo/", "/pypi/simple/de-mo/"),
+        ("/legacy/%2Bsimple/Demo/", "/legacy/%2Bsimple/demo/"),
+        ("/acme/Demo/?q", "/acme/demo/?q"),
+        ("/demo", "/demo/"),
+        ("/Demo/", "/demo/"),
+        ("/project/demo", "/project/demo/"),
+        ("/project/Demo/", "/project/demo/"),
+        ("//simple//demo", "/simple/demo/"),
+        ("//evil.example/simple", None),
+        ("//evil.example", "/evil.example/"),
+        ("///evil.example/%2e%2e", None),
+        ("/%2F%2Fevil.example", None),
+        ("/%5Cevil.example", None),
+    ],
+)
+def test_redirect(stocked: Site, asked: str, leads_to: str | None) -> None:
+    """A page is sent to its normal address, as a path of this very host, with its query."""
+    answer = ask(stocked, f"GET {asked} HTTP/1.1")
+
+    if leads_to is None:
+        assert answer.status in {400, 404}
+        return
+    assert answer.status == 301
+    assert answer.header("location") == leads_to
+    assert not answer.header("location").startswith("//")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/simple/",
+        "/simple/demo/",
+        "/simple/nothing/",
+        "/simple/Demo/",
+        "/project/demo/",
+        "/pypi/demo/json",
+        f"/files/demo/{DEMO.sha256}/{DEMO.filename}",
+        f"/files/demo/{DEMO.sha256}/{DEMO.filename}.metadata",
+        f"/packages/{DEMO.filename}",
+        "/legacy/",
+        "/health",
+        "/ready",
+        "/api/v1/projects",
+        "/api/v1/projects/demo",
+        "/nowhere/at/all",
+    ],
+)
+def test_head_is_get_without_its_body(stocked: Site, path: str) -> None:
+    """HEAD gets the very headers that GET gets, and no body (H20)."""
+    got = ask(stocked, f"GET {path} HTTP/1.1", "Connection: close")
+    head = ask(stocked, f"HEAD {path} HTTP/1.1", "Connection: close")
+
+    assert head.status == got.status
+    assert _undated(head.headers) == _undated(got.headers)
+    assert head.body == b""
+    assert len(got.body) == int(got.header("content-length"))
+
+
+def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    return sorted(each for each in headers if each[0] != "date")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/simple/demo/", "GET, HEAD"),
+        ("POST", "/simple/demo/", "GET, HEAD"),
+        ("DELETE", "/simple/", "GET, HEAD, POST"),
+        ("PATCH", "/legacy/", "GET, HEAD, POST"),
+        ("PUT", "/", "GET, HEAD, POST"),
+        ("DELETE", f"/files/demo/{DEMO.sha256}/{DEMO.filename}", "GET, HEAD"),
+        ("POST", f"/packages/x/{DEMO.filename}", "GET, HEAD"),
+        ("POST", "/pypi/demo/json", "GET, HEAD"),
+        ("POST", "/health", "GET, HEAD"),
+        ("DELETE", "/project/demo/", "GET, HEAD"),
+        ("GET", "/_/oidc/mint-token", "POST"),
+        ("OPTIONS", "/simple/", "GET, HEAD, POST"),
+        ("BREW", "/simple/demo/", "GET, HEAD"),
+        ("TRACE", "/simple/demo/", "GET, HEAD"),
+        ("get", "/simple/demo/", "GET, HEAD"),
+        ("PUT", "/api/v1/projects/demo", "GET, HEAD, POST"),
+    ],
+)
+def test_wrong_method(stocked: Site, method: str, path: str, allowed: str) -> None:
+    """A path that is there refuses other methods, and says which it takes (H17, H19, H22)."""
+    answer = ask(stocked, f"{method} {path} HTTP/1.1")
+
+    assert answer.status == 405
+    assert answer.header("allow") == allowed
+    assert answer.header("content-type") == "application/json"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/simple/nothing/",
+        "/nothing/",
+        "/simple/demo/demo/",
+        "/pypi/nothing/json",
+        "/pypi/demo/9.9/json",
+        "/files/demo/nothing-1.0.tar.gz",
+        f"/files/demo/{'0' * 64}/{DEMO.filename}",
+        f"/files/demo/{DEMO.sha256}/{DEMO.filename}/",
+        f"/files/demo/{DEMO.sha256}/{DEMO.filename}.asc",
+        f"/files/demo/{DEMO.sha256}/{DEMO.filename}.provenance",
+        f"/files/epoch/{DEMO.sha256}/{DEMO.filename}",
+        f"/files/epoch/{DEMO.filename}",
+        "/files/demo/demo-1.0.tar.gz.metadata",
+        "/files/",
+        "/packages/",
+        "/raw/nothing.txt",
+        "/raw/-.whl",
+        "/project/nothing/",
+        "/api/v1",
+        "/api/v1/nothing",
+        "/a/b/c/d",
+        "/simple/..-x/",
+        "/simple/x.-/",
+    ],
+)
+def test_nothing_is_here(stocked: Site, private: Site, path: str) -> None:
+    """What is not there is 404 to readers, and 401 to whoever may not read anything."""
+    answer = stocked.get(path, Accept="*/*")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/json")
+    assert answer.json().keys() == {"message", "code", "title", "error"}
+    assert answer.json()["error"] == "not_found"
+    assert private.get(path).status_code == 401
+    assert private.get(path, private.token).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/simple/",
+        "/simple/demo/",
+        "/simple/Demo/",
+        "/simple/demo",
+        "/demo/",
+        "/acme/",
+        "/project/demo/",
+        "/pypi/demo/json",
+        "/files/demo/demo-1.0-py3-none-any.whl",
+        "/packages/demo-1.0-py3-none-any.whl",
+        "/api/v1/projects",
+        "/api/v1/projects/demo",
+        "/api/v1/projects/demo/journal",
+    ],
+)
+def test_private_index_shows_nothing_to_strangers(private: Site, path: str) -> None:
+    """On a private index nothing can be read without a token, whether it exists or not."""
+    refused = private.get(path)
+    assert refused.status_code == 401
+    assert refused.json()["error"] == "unauthenticated"
+    assert private.get(path, private.token).status_code in {200, 301, 404}
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/legacy/", "/legacy"])
+def test_open_to_everybody(private: Site, path: str) -> None:
+    """Whether the server lives, and what an upload URL is, may be asked by anybody."""
+    answer = private.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize("path", ["/_/oidc/mint-token", "/_/oidc/github/mint-token"])
+def test_trusted_publishing_is_off(stocked: Site, path: str) -> None:
+    """Clients that try trusted publishing are told that it is off, in the form that they read."""
+    for answer in (stocked.ask("POST", path), stocked.get("/_/oidc/audience")):
+        assert answer.status_code == 404
+        assert answer.json()["errors"][0].keys() == {"code", "description"}
+
+
+@pytest.mark.parametrize("path", ["/pypi", "/RPC2"])
+def test_pip_search_is_told_that_there_is_none(stocked: Site, path: str) -> None:
+    """An XML-RPC call, as `pip search` makes one, gets an XML-RPC fault."""
+    answer = stocked.client.post(path, content=b"<x/>", headers={"Content-Type": "text/xml"})
+    assert answer.status_code == 200
+    assert "<int>-32500</int>" in answer.text
+
+
+def test_every_answer_forbids_guessing_its_type(stocked: Site) -> None:
+    """Every answer, of whatever status, carries `X-Content-Type-Options: nosniff`."""
+    paths = ["/", "/simple/", "/simple", "/nothing/", "/health", "/%zz", "/pypi/demo/json"]
+    paths += [f"/packages/{DEMO.filename}", f"/packages/{DEMO.filename}.metadata"]
+    for path in paths:
+        assert ask(stocked, f"GET {path} HTTP/1.1").header("x-content-type-options") == "nosniff"
+
+
+def test_project_named_like_a_route(site: Site) -> None:
+    """A project may be called health, files, packages, raw, project or acme."""
+    names = ["health", "files", "packages", "raw", "project", "acme", "api", "json"]
+    packages: list[Package] = [wheel(name) for name in names]
+    publish(site, *packages)
+
+    for name, package in zip(names, packages, strict=True):
+        (file,) = site.get(f"/simple/{name}/", Accept=JSON).json()["files"]
+        assert site.get(f"/simple/{name}/{file['url']}").content == package.data
+        assert site.get(f"/packages/{package.filename}").content == package.data

@@ -1,0 +1,145 @@
+"""What reaches the disk in which order, and what happens when it takes nothing more."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from wheelyard.errors import Unavailable
+from wheelyard.storage.base import ABSENT, Key, Stored
+from wheelyard.storage.local import LocalStore
+from wheelyard.storage.spool import Spool
+
+BEFORE, AFTER = Key("a/before"), Key("a/after")
+
+WRITER = """
+import sys
+from pathlib import Path
+from wheelyard.storage.base import ABSENT, Key
+from wheelyard.storage.local import LocalStore
+
+store = LocalStore(Path(sys.argv[1]))
+version = store.put(Key("new/created"), b"1", ABSENT)
+store.put(Key("new/created"), b"2", version)
+"""
+
+CALL = re.compile(r'^[0-9]+ +(?P<verb>fsync|link|rename)[a-z0-9]*\((?P<rest>.*)\) += 0$')
+QUOTED = re.compile(r'<([^>]*)>|"([^"]*)"')
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_order_of_syncs(tmp_path: Path) -> None:
+    """Bytes are synced before they take their name, and the folder after that."""
+    root, log = tmp_path / "store", tmp_path / "log"
+    LocalStore(root)
+    trace = "trace=fsync,link,linkat,rename,renameat,renameat2"
+    command = ["strace", "-f", "-y", "-o", str(log), "-e", trace, sys.executable, "-c", WRITER]
+    done = subprocess.run([*command, str(root)], check=False, capture_output=True, text=True)
+    if "ptrace" in done.stderr:
+        pytest.skip("tracing is forbidden here")
+    assert done.returncode == 0, done.stderr
+
+    calls = _calls(log.read_text(), root)
+
+    assert calls == [
+        "fsync spool",
+        "fsync .",
+        "link new/created",
+        "fsync new",
+        "fsync spool",
+        "rename new/created",
+        "fsync new",
+    ]
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """On a full disk a write is refused as such, leaves nothing, and reading goes on."""
+    with _small_disk(tmp_path) as root:
+        store = LocalStore(root)
+        store.put(BEFORE, b"there", ABSENT)
+        with pytest.raises(Unavailable) as caught:
+            store.put(AFTER, bytes(1024**2), ABSENT)
+
+        assert caught.value.code == "storage_full"
+        assert list(store.spool.iterdir()) == []
+        assert [entry.key for entry in store.list("")] == [BEFORE]
+        found = store.get(BEFORE)
+        assert isinstance(found, Stored)
+        assert found.body == b"there"
+        store.put(AFTER, b"small", ABSENT)
+
+
+def test_no_inodes(tmp_path: Path) -> None:
+    """A disk that has bytes left but no file to put them in is full, too."""
+    with _small_disk(tmp_path) as root:
+        store = LocalStore(root)
+        store.put(BEFORE, b"there", ABSENT)
+        for number in range(100):
+            try:
+                (root / f".filler-{number}").touch()
+            except OSError:
+                break
+        with pytest.raises(Unavailable) as written:
+            store.put(AFTER, b"", ABSENT)
+        with pytest.raises(Unavailable) as spooled:
+            Spool(store.spool).create()
+
+        assert {written.value.code, spooled.value.code} == {"storage_full"}
+        assert store.get(AFTER) is None
+        assert isinstance(store.get(BEFORE), Stored)
+
+
+def test_read_only_disk(tmp_path: Path) -> None:
+    """A disk that turns read-only refuses writes and answers every read."""
+    with _small_disk(tmp_path) as root:
+        store = LocalStore(root)
+        version = store.put(BEFORE, b"there", ABSENT)
+        _remount(root, "ro")
+        for write in (
+            lambda: store.put(AFTER, b"", ABSENT),
+            lambda: store.put(BEFORE, b"other", version),
+            lambda: store.delete(BEFORE, None),
+        ):
+            with pytest.raises(Unavailable) as caught:
+                write()
+            assert caught.value.code == "storage_unavailable"
+
+        assert store.get(BEFORE) == Stored(b"there", version)
+        assert b"".join(store.read(BEFORE)) == b"there"
+        assert [entry.key for entry in store.list("")] == [BEFORE]
+        _remount(root, "rw")
+        store.put(AFTER, b"", ABSENT)
+
+
+def _calls(log: str, root: Path) -> list[str]:
+    """Return what a trace has of our store: the verb, and the last path that it names."""
+    found = [match for line in log.splitlines() if (match := CALL.match(line))]
+    paths = [(each["verb"], "".join(QUOTED.findall(each["rest"])[-1])) for each in found]
+    ours = [(verb, path.removeprefix(f"{root}").strip("/")) for verb, path in paths if str(root) in path]
+    return [f"{verb} {'spool' if path.startswith('.spool/') else path or '.'}" for verb, path in ours]
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a file system of 64 KiB and a few files, if this process may."""
+    root = folder / "disk"
+    root.mkdir()
+    if os.getuid() or not sys.platform.startswith("linux"):
+        pytest.skip("needs root on Linux, to mount a small disk")
+    options = ["-t", "tmpfs", "-o", "size=64k,nr_inodes=16", "tmpfs"]
+    if subprocess.run(["mount", *options, root], check=False, capture_output=True).returncode:
+        pytest.skip("mounting is forbidden here")
+    try:
+        yield root
+    finally:
+        subprocess.run(["umount", "--lazy", root], check=True)
+
+
+def _remount(root: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", root], check=True)

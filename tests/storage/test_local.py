@@ -1,0 +1,117 @@
+"""LocalStore is a Store, and a few things more that only a folder can be."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.storage.conformance import StoreConformance
+from wheelyard.errors import Conflict
+from wheelyard.storage.base import ABSENT, Key, Store, Stored
+from wheelyard.storage.local import LocalStore
+from wheelyard.storage.spool import Spool
+
+COUNTER = Key("counter.json")
+PROCESSES = 4
+INCREMENTS = 50
+
+
+class TestLocalStore(StoreConformance):
+    """The folder backend."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Store:
+        """Return an empty store."""
+        return LocalStore(tmp_path / "store")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_modes(tmp_path: Path, umask: int) -> None:
+    """Files are 0640 and folders 0750, whatever the umask of the process."""
+    before = os.umask(umask)
+    try:
+        store = LocalStore(tmp_path / "store")
+        spooled, sink = Spool(store.spool).create()
+        sink.close()
+        store.put(Key("files/by/path"), spooled, ABSENT)
+        store.put(Key("files/by/bytes"), b"", ABSENT)
+        store.put(Key("files/by/bytes"), b"again", None)
+        spooled.unlink()
+    finally:
+        os.umask(before)
+
+    found = [(path.is_dir(), path.stat().st_mode & 0o777) for path in tmp_path.rglob("*")]
+    assert {mode for is_folder, mode in found if is_folder} == {0o750}
+    assert {mode for is_folder, mode in found if not is_folder} == {0o640}
+
+
+def test_no_process_loses_an_increment(tmp_path: Path) -> None:
+    """Processes that count one object up by compare-and-swap lose no step."""
+    store = LocalStore(tmp_path)
+    store.put(COUNTER, b"0", ABSENT)
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_count, args=(tmp_path,)) for _ in range(PROCESSES)]
+
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
+    found = store.get(COUNTER)
+    assert isinstance(found, Stored)
+    assert int(found.body) == PROCESSES * INCREMENTS
+
+
+def test_nothing_is_left_in_the_spool(tmp_path: Path) -> None:
+    """A write leaves no scratch file behind, whether it wins or loses."""
+    store = LocalStore(tmp_path)
+    store.put(COUNTER, b"0", ABSENT)
+    with pytest.raises(Conflict):
+        store.put(COUNTER, b"1", ABSENT)
+    store.delete(COUNTER, None)
+
+    assert list(store.spool.iterdir()) == []
+
+
+def test_what_is_not_ours_is_not_listed(tmp_path: Path) -> None:
+    """Hidden files and folders, the store's own among them, are no objects."""
+    store = LocalStore(tmp_path)
+    store.put(Key("a/1"), b"", ABSENT)
+    (tmp_path / "a" / ".DS_Store").write_bytes(b"")
+    (tmp_path / ".hidden").write_bytes(b"")
+    (tmp_path.parent / "secret").write_bytes(b"")
+
+    assert [entry.key for entry in store.list("")] == ["a/1"]
+    for prefix in (".", ".spool/", "a/.", "../", "a/../", "/"):
+        assert list(store.list(prefix)) == []
+
+
+@pytest.mark.parametrize("key", ["../outside", ".spool/x", "a/../b", "a//b", "/etc/passwd", "a\0b"])
+def test_no_key_leaves_the_folder(tmp_path: Path, key: str) -> None:
+    """A key that would name something outside the objects is refused by every verb."""
+    store = LocalStore(tmp_path / "store")
+
+    for call in (
+        lambda: store.get(Key(key)),
+        lambda: store.read(Key(key)),
+        lambda: store.put(Key(key), b"", None),
+        lambda: store.delete(Key(key), None),
+    ):
+        with pytest.raises(ValueError, match="no key"):
+            call()
+    assert {path.name for path in tmp_path.rglob("*")} == {"store", ".spool", ".locks"}
+
+
+def _count(root: Path) -> None:
+    store = LocalStore(root)
+    for _ in range(INCREMENTS):
+        while True:
+            found = store.get(COUNTER)
+            assert isinstance(found, Stored)
+            try:
+                store.put(COUNTER, b"%d" % (int(found.body) + 1), found.version)
+            except Conflict:
+                continue
+            break

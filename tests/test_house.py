@@ -1,0 +1,113 @@
+"""The promises of CONTRIBUTING.md about the code itself."""
+
+import ast
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+from msgspec.structs import fields
+
+from wheelyard.cli.main import COMMANDS
+from wheelyard.http.api import ReleaseChange, StatusChange
+from wheelyard.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "src" / "wheelyard").rglob("*.py"))
+DOCS = ROOT / "docs"
+
+
+def test_modules_are_short() -> None:
+    """Half the modules have at most 150 lines, and none has more than 400."""
+    sizes = {path.name: len(path.read_text().splitlines()) for path in SOURCES}
+
+    assert statistics.median(sizes.values()) <= 150
+    assert {name for name, size in sizes.items() if size > 400} == set()
+
+
+def test_functions_are_short() -> None:
+    """Nine functions in ten have at most 30 lines, and none has more than 60."""
+    sizes = {
+        f"{path.name}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    assert statistics.quantiles(sizes.values(), n=10)[-1] <= 30
+    assert {name for name, size in sizes.items() if size > 60} == set()
+
+
+def test_every_module_says_what_it_is() -> None:
+    """Each module begins with a docstring."""
+    missing = [path.name for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))]
+
+    assert missing == []
+
+
+def test_every_setting_is_documented() -> None:
+    """docs/settings.md lists the settings that there are, and no others."""
+    table = (DOCS / "settings.md").read_text()
+    listed = set(re.findall(r"^\| `\[(\w+)\] (\w+)`", table, re.MULTILINE))
+    defaults = {each.name: each.default for each in fields(Settings)}
+
+    assert listed == {
+        (section, each.name) for section, value in defaults.items() for each in fields(value)
+    }
+
+
+def test_every_refusal_is_documented() -> None:
+    """docs/errors.md lists every code that a refusal gives, and none that nothing gives."""
+    listed = set(re.findall(r"^\| `(\w+)` \|", (DOCS / "errors.md").read_text(), re.MULTILINE))
+    trees = [ast.parse(path.read_text()) for path in SOURCES]
+    written = {text for tree in trees for node in ast.walk(tree) for text in _texts(node)}
+
+    assert {code for tree in trees for code in _codes(tree)} <= listed
+    assert listed <= written
+
+
+def test_every_command_is_documented() -> None:
+    """The README, or a page that it leads to, shows each command."""
+    pages = [ROOT / "README.md", *DOCS.glob("*.md")]
+    text = "\n".join(page.read_text() for page in pages)
+
+    assert [name for name in COMMANDS if f"wheelyard {name}" not in text] == []
+
+
+def test_the_api_is_described() -> None:
+    """docs/openapi.json has the bodies that the API takes, field by field."""
+    schemas = json.loads((DOCS / "openapi.json").read_text())["components"]["schemas"]
+
+    for kind in (ReleaseChange, StatusChange):
+        described = schemas[kind.__name__]
+        required = {each.name for each in fields(kind) if each.required}
+        assert set(described["properties"]) == {each.name for each in fields(kind)}
+        assert set(described["required"]) == required
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link of a page leads to a file that is there."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def _codes(tree: ast.AST) -> set[str]:
+    """Return every code that is given by its name, or as the second word of a refusal."""
+    found = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "code":
+            found |= _texts(node.value)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "refuse":
+            found |= _texts(node.args[1])
+    return found
+
+
+def _texts(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return {node.value}
+    return set()
