@@ -1,0 +1,237 @@
+"""Files and their core metadata: whole, in part, unchanged, and no longer there."""
+
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.http.packages import Package, post, publish, sdist, wheel
+from tests.http.raw import Reply, ask, wire
+from tests.http.servers import Site
+
+V1_JSON = "application/vnd.pypi.simple.v1+json"
+DEMO = wheel("ranges", filler=bytes(range(256)) * 40)
+SIZE = len(DEMO.data)
+PATH = f"/files/ranges/{DEMO.sha256}/{DEMO.filename}"
+
+
+@pytest.fixture(scope="module")
+def shelf(site: Site) -> Site:
+    """The server with a wheel of some ten thousand bytes, and an sdist."""
+    publish(site, DEMO, sdist("ranges"))
+    return site
+
+
+def fetch(site: Site, *headers: str, path: str = PATH) -> Reply:
+    """Ask for the file with nothing but these headers."""
+    return ask(site, f"GET {path} HTTP/1.1", *headers)
+
+
+def test_whole_file(shelf: Site) -> None:
+    """A file comes as it was sent, may be kept for ever, and is nothing that a browser runs."""
+    answer = fetch(shelf, "Accept-Encoding: gzip, deflate, zstd", "Accept: text/html")
+
+    assert (answer.status, answer.body) == (200, DEMO.data)
+    assert answer.header("etag") == f'"{hashlib.sha256(answer.body).hexdigest()}"'
+    assert answer.header("cache-control") == "public, max-age=31536000, immutable"
+    assert answer.header("content-type") == "application/octet-stream"
+    assert answer.header("accept-ranges") == "bytes"
+    assert answer.header("content-security-policy").startswith("sandbox")
+    assert "content-encoding" not in dict(answer.headers)
+
+
+def test_private_file_is_kept_by_its_reader_only(private: Site) -> None:
+    """A file that needs a token is not for shared caches."""
+    answer = private.get("/packages/demo-1.0-py3-none-any.whl", private.token)
+    assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+
+
+def test_core_metadata_is_that_of_the_wheel(shelf: Site) -> None:
+    """`.metadata` is the wheel's METADATA byte for byte, with the digest that the page names."""
+    (file,) = (
+        file
+        for file in shelf.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
+        if file["filename"] == DEMO.filename
+    )
+    answer = fetch(shelf, "Accept-Encoding: identity", path=f"{PATH}.metadata")
+
+    assert answer.body == DEMO.metadata
+    assert file["core-metadata"] == {"sha256": hashlib.sha256(answer.body).hexdigest()}
+    assert answer.header("etag") == f'"{file["core-metadata"]["sha256"]}"'
+    assert answer.header("cache-control") == "public, max-age=31536000, immutable"
+
+
+def test_sdist_has_no_core_metadata(shelf: Site) -> None:
+    """An sdist's metadata may change when it is built, so none is served or promised."""
+    files = shelf.get("/simple/ranges/", Accept=V1_JSON).json()["files"]
+    (file,) = (file for file in files if file["filename"] == "ranges-1.0.tar.gz")
+
+    assert file["core-metadata"] is file["dist-info-metadata"] is False
+    path = file["url"].removeprefix("../..")
+    assert shelf.get(path).status_code == 200
+    assert shelf.get(f"{path}.metadata").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [
+        ("bytes=0-0", 0, 0),
+        ("bytes=5-", 5, SIZE - 1),
+        ("bytes=10-19", 10, 19),
+        ("bytes=-1", SIZE - 1, SIZE - 1),
+        ("bytes=-10000000", 0, SIZE - 1),
+        (f"bytes={SIZE - 1}-{SIZE - 1}", SIZE - 1, SIZE - 1),
+        ("bytes=100-99999999999", 100, SIZE - 1),
+        (f"bytes=0-{SIZE}", 0, SIZE - 1),
+    ],
+)
+def test_range(shelf: Site, asked: str, first: int, last: int) -> None:
+    """One range is sent exactly, and the answer says which it is (H35)."""
+    answer = fetch(shelf, f"Range: {asked}")
+
+    assert answer.status == 206
+    assert answer.header("content-range") == f"bytes {first}-{last}/{SIZE}"
+    assert answer.body == DEMO.data[first : last + 1]
+    assert answer.header("etag") == f'"{DEMO.sha256}"'
+
+
+@pytest.mark.parametrize("asked", [f"bytes={SIZE}-", "bytes=999999999-", "bytes=-0"])
+def test_range_behind_the_end(shelf: Site, asked: str) -> None:
+    """A range that begins behind the end is refused with the size that there is (H36)."""
+    answer = fetch(shelf, f"Range: {asked}")
+
+    assert answer.status == 416
+    assert answer.header("content-range") == f"bytes */{SIZE}"
+    assert b"range_not_satisfiable" in answer.body
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "bytes=0-0,2-3",
+        "bytes=0-,0-,0-",
+        "bytes=" + ",".join(f"{n}-{n}" for n in range(3000)),
+        "bytes=5-2",
+        "bytes=abc",
+        "bytes=",
+        "bytes=-",
+        "bytes 0-1",
+        "items=0-1",
+        "bytes=٣-",
+        "bytes=+1-2",
+        f"bytes={'9' * 5000}-",
+    ],
+    ids=lambda asked: asked[:20],
+)
+def test_range_that_is_none(shelf: Site, asked: str) -> None:
+    """Several ranges, other units and nonsense get the whole file (H36, H37)."""
+    with wire(shelf) as line:
+        line.send(f"GET {PATH} HTTP/1.1\r\nHost: x\r\nRange: {asked}\r\n\r\n".encode())
+        answer = line.reply()
+    assert answer is not None
+    assert (answer.status, answer.body) == (200, DEMO.data)
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        (f'"{DEMO.sha256}"', 206),
+        (f'W/"{DEMO.sha256}"', 200),
+        ('"something-else"', 200),
+        ("Fri, 20 Nov 2026 00:00:00 GMT", 200),
+        ("garbage", 200),
+    ],
+)
+def test_if_range(shelf: Site, condition: str, status: int) -> None:
+    """A download is resumed only if the file is still the same, else it starts anew (H38)."""
+    answer = fetch(shelf, "Range: bytes=100-", f"If-Range: {condition}")
+    assert answer.status == status
+    assert answer.body == DEMO.data[100 if status == 206 else 0 :]
+
+
+@pytest.mark.parametrize("suffix", ["", ".metadata"])
+@pytest.mark.parametrize("known", ["{}", "W/{}", "*", '"x", {}'])
+def test_not_modified(shelf: Site, suffix: str, known: str) -> None:
+    """Who has the file is told so, even when asking for a range."""
+    file = fetch(shelf, path=PATH + suffix)
+    condition = f"If-None-Match: {known.format(file.header('etag'))}"
+    for extra in ((), ("Range: bytes=0-3",)):
+        answer = fetch(shelf, condition, *extra, path=PATH + suffix)
+        assert (answer.status, answer.body) == (304, b"")
+        assert answer.header("etag") == file.header("etag")
+        assert answer.header("cache-control") == file.header("cache-control")
+
+
+def test_range_is_of_get_alone(shelf: Site) -> None:
+    """HEAD tells the whole length, whatever range is named."""
+    answer = ask(shelf, f"HEAD {PATH} HTTP/1.1", "Range: bytes=0-3")
+    assert (answer.status, answer.header("content-length")) == (200, str(SIZE))
+
+
+def test_range_of_core_metadata(shelf: Site) -> None:
+    """Core metadata comes in ranges as well."""
+    answer = fetch(shelf, "Range: bytes=0-8", path=f"{PATH}.metadata")
+    assert (answer.status, answer.body) == (206, DEMO.metadata[:9])
+
+
+def test_client_that_hangs_up(shelf: Site) -> None:
+    """Clients that hang up in the middle of a download bother nobody (H42)."""
+    big = wheel("bigger", filler=bytes(4 << 20))
+    publish(shelf, big)
+    for _ in range(20):
+        with wire(shelf) as line:
+            line.ask(f"GET /packages/{big.filename} HTTP/1.1")
+    assert shelf.get(f"/packages/{big.filename}").content == big.data
+
+
+def spellings(package: Package, name: str) -> Iterator[str]:
+    """Every path that a file could be asked for by."""
+    filename, sha256 = package.filename, package.sha256
+    for suffix in ("", ".metadata"):
+        yield f"/files/{name}/{sha256}/{filename}{suffix}"
+        yield f"/files/{name}/{filename}{suffix}"
+        yield f"//files//{name}/{sha256}/{filename}{suffix}"
+        yield f"/files/{name}/{sha256}/{filename.replace('-', '%2D')}{suffix}"
+        for root in ("simple", "pypi", "pypi/simple", "acme", "legacy"):
+            yield f"/{root}/files/{name}/{sha256}/{filename}{suffix}"
+        for old in ("packages", f"packages/{name}/1.0", "packages/source", "raw"):
+            yield f"/{old}/{filename}{suffix}"
+
+
+@pytest.mark.parametrize("fate", ["deleted", "quarantined"])
+def test_withdrawn_file_has_no_address(site: Site, fate: str) -> None:
+    """A deleted file, or one of a quarantined project, is served under no address at all."""
+    package = wheel(fate)
+    publish(site, package)
+    paths = list(spellings(package, fate))
+    before = {path: site.get(path).status_code for path in paths}
+    assert set(before.values()) == {200}
+
+    if fate == "deleted":
+        site.change(fate, "delete", version="1.0")
+    else:
+        site.change(fate, "status", status="quarantined")
+
+    etag = f'"{package.sha256}"'
+    for path in paths:
+        for conditional in ({}, {"If-None-Match": etag}, {"Range": "bytes=0-3"}):
+            assert site.client.get(path, headers=conditional).status_code == 404, path
+        assert site.ask("HEAD", path).status_code == 404
+
+
+def test_yanked_file_is_still_there(site: Site) -> None:
+    """Whoever has pinned a yanked file still gets it (PEP 592)."""
+    package = wheel("yanked")
+    publish(site, package)
+    site.change("yanked", "yank", version="1.0", reason="broken")
+    assert site.get(f"/packages/{package.filename}").content == package.data
+
+
+def test_file_comes_back_from_quarantine(site: Site) -> None:
+    """Once a project is active again, so are its files."""
+    package = wheel("cured")
+    publish(site, package)
+    site.change("cured", "status", status="quarantined")
+    assert post(site, wheel("cured", "1.1")).status_code == 403
+    site.change("cured", "status", status="active")
+    assert site.get(f"/packages/{package.filename}").content == package.data
