@@ -23,30 +23,41 @@ def measure(folder: Path) -> list[Figure]:
 def _stores(folder: Path) -> list[Figure]:
     fill_wheelyard(folder / "many", collection(50_000, 1))
     fill_wheelyard(folder / "few", collection(10, 1))
-    cold, warm, known, new = ([[], []] for _ in range(4))  # type: tuple[list[list[float]], ...]
-    for each in range(ROUNDS):
-        for which, name in enumerate(("many", "few")):
-            with wheelyard(folder / name, "/health") as server:
-                cold[which].extend(latencies(server, PAGE, PIP, 1))
-                warm[which].append(median(latencies(server, PAGE, PIP, WARM)))
-                if each == 0:
-                    forms = [Wheel(PAGE[8:-1], f"2.{number}").form() for number in range(UPLOADS)]
-                    known[which].append(median(upload_all(server, forms)))
-                    forms = [Wheel(f"new-{number}", "1").form() for number in range(UPLOADS)]
-                    new[which].append(median(upload_all(server, forms)))
-    versus = "with 10 projects"
-    names = ("page, first asked", "page, asked again", "upload, known project", "upload, new one")
+    # uploads come first: a store's first start is the one that prints a token
+    with wheelyard(folder / "many", "/health") as many, wheelyard(folder / "few", "/health") as few:
+        uploads = [(_uploads(many, each), _uploads(few, each)) for each in range(ROUNDS)]
+    rounds = [(_asks(folder / "many"), _asks(folder / "few")) for _ in range(ROUNDS)]
     return [
         Figure(
             name=f"{name}, 50,000 projects",
             unit="ms",
-            ours=values[0],
-            theirs=values[1],
-            versus=versus,
+            ours=[many[which] for many, _ in values],
+            theirs=[few[which] for _, few in values],
+            versus="with 10 projects",
             target="1x",
         )
-        for name, values in zip(names, (cold, warm, known, new), strict=True)
+        for name, values, which in (
+            ("page, first asked", rounds, 0),
+            ("page, asked again", rounds, 1),
+            ("upload to a known project", uploads, 0),
+            ("upload to a new project", uploads, 1),
+        )
     ]
+
+
+def _asks(store: Path) -> tuple[float, float]:
+    """Return how long a page takes at first, and then."""
+    with wheelyard(store, "/health") as server:
+        first = latencies(server, PAGE, PIP, 1)[0]
+        return first, median(latencies(server, PAGE, PIP, WARM))
+
+
+def _uploads(server: Server, each: int) -> tuple[float, float]:
+    """Return how long an upload to a known project takes, and one to a new project."""
+    upload_all(server, [Wheel("known", f"{each}.0").form()])
+    known = [Wheel("known", f"{each}.{number}").form() for number in range(1, UPLOADS + 1)]
+    new = [Wheel(f"new-{each}-{number}", "1.0").form() for number in range(UPLOADS)]
+    return median(upload_all(server, known)), median(upload_all(server, new))
 
 
 def _large_pages(folder: Path) -> list[Figure]:

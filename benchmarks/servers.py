@@ -104,6 +104,9 @@ def _running(command: list[str], printed: Path) -> Iterator[subprocess.Popen[byt
         )
         try:
             yield process
+        except BaseException:
+            sys.stderr.write(_text(printed.with_suffix(".log"))[-4000:])
+            raise
         finally:
             process.terminate()
             process.wait(PATIENCE)

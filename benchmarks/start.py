@@ -25,9 +25,7 @@ def measure(folder: Path) -> list[Figure]:
     ]
 
 
-def _started(
-    folder: Path, plan: dict[str, int], rounds: int, name: str, target: str
-) -> Figure:
+def _started(folder: Path, plan: dict[str, int], rounds: int, name: str, target: str) -> Figure:
     if plan:
         fill_wheelyard(folder / "ours", plan)
         fill_pypiserver(folder / "theirs", plan)

@@ -32,9 +32,7 @@ def measure(folder: Path) -> list[Figure]:
         return [*figures, _rate(ours, theirs, name, _single(LARGE, 2000), 1, ">= 1x")]
 
 
-def _rate(
-    ours: Server, theirs: Server, name: str, plan: Plan, clients: int, target: str
-) -> Figure:
+def _rate(ours: Server, theirs: Server, name: str, plan: Plan, clients: int, target: str) -> Figure:
     mine, other = list[float](), list[float]()
     for server in (ours, theirs):
         upload_all(server, [plan(ROUNDS)[0].form()])  # the first one is not counted

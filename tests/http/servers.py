@@ -87,7 +87,7 @@ class Site:
         """Make another token."""
         patterns = tuple(parse_pattern(each) for each in projects or ("*",))
         actions: Action = parse_actions(can.split(","))
-        request = TokenRequest("test", actions, patterns, lifetime)
+        request = TokenRequest(name="test", actions=actions, projects=patterns, lifetime=lifetime)
         return self.index.tokens.create(request, by="local:test")[0].text
 
     def kept(self) -> dict[str, int]:

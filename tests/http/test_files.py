@@ -190,7 +190,7 @@ def spellings(package: Package, name: str) -> Iterator[str]:
     for suffix in ("", ".metadata"):
         yield f"/files/{name}/{sha256}/{filename}{suffix}"
         yield f"/files/{name}/{filename}{suffix}"
-        yield f"//files//{name}/{sha256}/{filename}{suffix}"
+        yield f"/files//{name}/{sha256}/{filename}{suffix}"
         yield f"/files/{name}/{sha256}/{filename.replace('-', '%2D')}{suffix}"
         for root in ("simple", "pypi", "pypi/simple", "acme", "legacy"):
             yield f"/{root}/files/{name}/{sha256}/{filename}{suffix}"

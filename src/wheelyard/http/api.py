@@ -154,7 +154,7 @@ _CHANGES: Final[dict[str, Callable[[Change], Project]]] = {
 def _decoded(body: bytes, kind: type[T]) -> T:
     try:
         return decode(body, type=kind)
-    except (DecodeError, RecursionError) as error:
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(
             f"The body is not what this route takes: {quoted(error)}. See docs/api.md.",
             code="invalid_field",

@@ -131,8 +131,9 @@ class App:
         incoming = Incoming(receive, scope)
         try:
             answer = await self._answer(scope, incoming)
-        except ClientGone:
-            return
+        except ClientGone:  # perhaps it is still there, and has only sent a broken chunk
+            message = "The body ended before all of it had come. Send it again."
+            answer = refuse(400, "incomplete_body", message, "The body is incomplete.")
         except (SlowClient, TimeoutError):
             answer = refuse(408, "request_timeout", "The body stalled. Send it again.", "Stalled.")
         except Exception:

@@ -27,7 +27,7 @@ _ONCE: Final = frozenset({b"authorization", b"host", b"content-length", b"conten
 
 
 class ClientGone(Exception):
-    """The client went away in the middle of its body; nobody is left to answer."""
+    """The body broke off: the client went away, or broke its own framing."""
 
 
 class SlowClient(Exception):
@@ -76,7 +76,7 @@ async def next_piece(incoming: Receive) -> tuple[bytes, bool]:
     Return the next piece of the body, and whether more will come.
 
     Raises:
-        ClientGone: The client hung up.
+        ClientGone: The body broke off.
         SlowClient: Nothing came for IDLE_LIMIT seconds.
     """
     try:

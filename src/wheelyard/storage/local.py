@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
+from io import FileIO
 from pathlib import Path
 from secrets import randbelow
 from tempfile import mkstemp
@@ -78,12 +79,12 @@ class LocalStore:
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream of part of an object."""
         try:
-            descriptor = os.open(self._path(key), os.O_RDONLY)
+            file = open(self._path(key), "rb", buffering=0)  # noqa: SIM115, PTH123 - the stream's
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(f"The store holds nothing at {key}.") from error
         except OSError as error:
             raise _unreadable(key, error) from error
-        return _chunks(key, descriptor, start, stop)
+        return _chunks(key, file, start, stop)
 
     def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
         """Store `body` whole and return its version."""
@@ -259,11 +260,11 @@ def _version_at(path: Path) -> ObjectVersion:
         return ABSENT
 
 
-def _chunks(key: Key, descriptor: int, start: int, stop: int | None) -> Iterator[bytes]:
+def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[bytes]:
     try:
         while stop is None or start < stop:
             wanted = CHUNK if stop is None else min(CHUNK, stop - start)
-            chunk = os.pread(descriptor, wanted, start)
+            chunk = os.pread(file.fileno(), wanted, start)
             if not chunk:
                 return
             yield chunk
@@ -271,7 +272,7 @@ def _chunks(key: Key, descriptor: int, start: int, stop: int | None) -> Iterator
     except OSError as error:
         raise _unreadable(key, error) from error
     finally:
-        os.close(descriptor)
+        file.close()
 
 
 def _write(descriptor: int, body: bytes | Path) -> None:

@@ -1,0 +1,261 @@
+"""
+Plays a scenario in every order, with every fault anywhere, and checks the promises on the way.
+
+Two schedules that lead to the same state (the same objects, and each writer told the same so far)
+have the same future, so a state is played on from once. That leaves nothing out, and the number of
+schedules that it stands for is counted over the graph of states.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from tests.catalog.promises import Wish, broken_promises, document, is_named
+from tests.catalog.stage import Fate, GatedStore, Stage
+from tests.operations.making import Made
+from tests.operations.world import ALICE, Clock, ambient_at, objects
+from wheelyard.errors import IndexFault
+from wheelyard.index import Index, index_over
+from wheelyard.model.distribution import parse_filename
+from wheelyard.operations.check import CheckOptions
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.upload import Arrival
+from wheelyard.settings import Settings
+from wheelyard.storage.base import Store
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+
+Step = tuple[str, Fate]
+Schedule = tuple[Step, ...]
+Opener = Callable[[Store, int], Index]
+
+REPLAYS = 20
+"""How often a schedule that went another way is tried again."""
+
+
+class Diverged(Exception):
+    """A schedule went another way than before: threads of one process met in another order."""
+
+
+class BrokenPromise(AssertionError):
+    """The schedule, the answers so far, and what they lead to."""
+
+
+@dataclass
+class Scenario:
+    """
+    Who wants what, and what is there before.
+
+    Args:
+        folder: Where the distributions lie.
+        wishes: By writer.
+        before: Uploaded before anyone enters.
+        together: Whether all writers live in one process, and share its commits.
+        opener: Makes an index over a store; tests of the explorer put a broken one here.
+    """
+
+    folder: Path
+    wishes: Mapping[str, Wish]
+    before: tuple[Made, ...] = ()
+    together: bool = False
+    opener: Opener | None = None
+    arrivals: dict[Made, Arrival] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for made in (*self.before, *(wish.made for wish in self.wishes.values())):
+            self.arrivals[made] = made.arrival(self.folder)
+
+    def opened(self, store: Store, seed: int) -> Index:
+        """Return an index over a store."""
+        if self.opener is not None:
+            return self.opener(store, seed)
+        return index_over(store, Spool(self.folder), Settings(), ambient_at(Clock(), seed))
+
+    @contextmanager
+    def stage(self) -> Iterator[Stage]:
+        """Yield a stage where every writer waits for its first call."""
+        store = MemoryStore(Clock().seconds)
+        for made in self.before:
+            self.opened(store, 99).uploads.accept(self.arrivals[made], ALICE)
+        stage = Stage(store, sociable=self.together)
+        gated = GatedStore(stage)
+        shared = self.opened(gated, 0)
+        try:
+            for number, (name, wish) in enumerate(self.wishes.items(), 1):
+                index = shared if self.together else self.opened(gated, number)
+                process = "all" if self.together else name
+                stage.add(name, process, lambda i=index, w=wish: self.fulfil(i, w))
+            yield stage
+        finally:
+            stage.close()
+
+    def fulfil(self, index: Index, wish: Wish) -> None:
+        """Do what a writer wants."""
+        if wish.delete:
+            distribution = parse_filename(wish.made.filename)
+            selection = Selection(distribution.version, wish.made.filename)
+            index.lifecycle.delete(ALICE, distribution.project, selection, "")
+        else:
+            index.uploads.accept(self.arrivals[wish.made], ALICE)
+
+
+@dataclass
+class Explored:
+    """How far an exploration went."""
+
+    states: int = 0
+    ends: int = 0
+    diverged: int = 0
+    schedules: int = 0
+    answers: set[tuple[str, ...]] = field(default_factory=set)
+    """What the writers were told, together."""
+
+
+@dataclass
+class Explorer:
+    """One exploration of a scenario with up to so many faults."""
+
+    scenario: Scenario
+    faults: int
+    result: Explored = field(default_factory=Explored)
+    _graph: dict[object, list[object]] = field(default_factory=dict)
+    _healed: set[object] = field(default_factory=set)
+
+    def explore(self) -> Explored:
+        """
+        Play every schedule.
+
+        Raises:
+            BrokenPromise: One breaks a promise.
+        """
+        stack: list[tuple[Schedule, object]] = [((), None)]
+        while stack:
+            schedule, parent = stack.pop()
+            for _ in range(REPLAYS):
+                try:
+                    stack += self._play(schedule, parent)
+                except Diverged:
+                    continue
+                break
+            else:
+                self.result.diverged += 1
+        self.result.states = len(self._graph)
+        self.result.schedules = self._count()
+        return self.result
+
+    def sample(self, seed: int, schedules: int) -> Explored:
+        """
+        Play so many schedules at random.
+
+        Raises:
+            BrokenPromise: One breaks a promise.
+        """
+        random = Random(seed)
+        for _ in range(schedules):
+            with self.scenario.stage() as stage:
+                schedule: Schedule = ()
+                while steps := self._steps(stage, schedule):
+                    smooth = [step for step in steps if step[1] is Fate.DONE]
+                    step = random.choice(steps if random.random() < 0.1 else smooth)  # noqa: PLR2004
+                    stage.let(*step)
+                    schedule += (step,)
+                    self._check(stage, schedule)
+                self._end(stage, schedule)
+            self.result.schedules += 1
+        return self.result
+
+    def _play(self, schedule: Schedule, parent: object) -> list[tuple[Schedule, object]]:
+        """Play a schedule and go on smoothly to the end; return the turns that were not taken."""
+        turns: list[tuple[Schedule, object]] = []
+        with self.scenario.stage() as stage:
+            for name, fate in schedule:
+                if name not in stage.waiting():
+                    raise Diverged
+                stage.let(name, fate)
+            while True:
+                state = (stage.state(), _used(schedule))
+                if parent is not None:
+                    self._graph[parent].append(state)
+                if state in self._graph:
+                    return turns
+                self._graph[state] = []
+                self._check(stage, schedule)
+                steps = self._steps(stage, schedule)
+                if not steps:
+                    self._end(stage, schedule)
+                    return turns
+                turns += [((*schedule, step), state) for step in steps[1:]]
+                stage.let(*steps[0])
+                schedule, parent = (*schedule, steps[0]), state
+
+    def _steps(self, stage: Stage, schedule: Schedule) -> list[Step]:
+        may_fail = _used(schedule) < self.faults
+        return [
+            (name, fate)
+            for name, call in stage.waiting().items()
+            for fate in call.fates
+            if may_fail or fate is Fate.DONE
+        ]
+
+    def _check(self, stage: Stage, schedule: Schedule) -> None:
+        for why in broken_promises(stage.store, self.scenario.wishes, stage.answers()):
+            surprises = [each.surprise for each in stage.actors.values() if each.surprise]
+            raise BrokenPromise(_told(why, schedule, stage)) from next(iter(surprises), None)
+
+    def _end(self, stage: Stage, schedule: Schedule) -> None:
+        """See to it that doing it all again puts everything right."""
+        self.result.ends += 1
+        self.result.answers.add(tuple(stage.answers()[name] for name in self.scenario.wishes))
+        state = frozenset(objects(stage.store))
+        if state not in self._healed:
+            self._healed.add(state)
+            for why in self._unhealed(stage.store):
+                raise BrokenPromise(_told(why, schedule, stage))
+
+    def _unhealed(self, store: Store) -> Iterator[str]:
+        index = self.scenario.opened(store, 77)
+        for name, wish in self.scenario.wishes.items():
+            try:
+                self.scenario.fulfil(index, wish)
+            except IndexFault as fault:
+                if fault.code not in {"file_exists", "not_found"}:
+                    yield f"{name} tried again and met {fault.code}: {fault.message}"
+        project = document(store)
+        for name, wish in self.scenario.wishes.items():
+            filename = wish.made.filename
+            if filename not in project.by_filename and filename not in project.gone:
+                yield f"{name} tried again, and {filename} is neither listed nor deleted"
+        if not project.files:
+            return  # everybody was refused, so nobody has mended the name list
+        if not is_named(store):
+            yield "the project is not in the list, after everything was tried again"
+        findings = index.check.run(CheckOptions(), lambda _, __: None)
+        yield from findings.problems
+        yield from findings.mended
+
+    def _count(self) -> int:
+        """Return the number of ways through the graph."""
+        ways: dict[object, int] = {}
+        # a state is entered before the states that follow it, or followed by one known already
+        stack = [next(iter(self._graph))]
+        while stack:
+            state = stack[-1]
+            after = self._graph[state]
+            todo = [each for each in after if each not in ways]
+            if todo:
+                stack += todo
+                continue
+            ways[state] = sum(ways[each] for each in after) if after else 1
+            stack.pop()
+        return ways[next(iter(self._graph))]
+
+
+def _used(schedule: Schedule) -> int:
+    return sum(fate is not Fate.DONE for _, fate in schedule)
+
+
+def _told(why: str, schedule: Schedule, stage: Stage) -> str:
+    steps = "\n".join(f"  {name}: {fate}" for name, fate in schedule)
+    return f"{why}\nafter\n{steps}\nanswers {stage.answers()}\nwaiting {stage.waiting()}"

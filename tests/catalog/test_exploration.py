@@ -1,0 +1,143 @@
+"""The commit protocol, played in every order with a fault anywhere, on the product's own code."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.catalog.explorer import BrokenPromise, Explorer, Scenario
+from tests.catalog.promises import Wish
+from tests.operations.making import make_wheel
+from tests.operations.world import Clock, ambient_at
+from wheelyard.catalog.cache import WeighedCache
+from wheelyard.index import Index, index_over
+from wheelyard.settings import Settings
+from wheelyard.storage.base import Store
+from wheelyard.storage.spool import Spool
+
+ONE = make_wheel(content=b"1")
+OTHER_BYTES = make_wheel(content=b"2")
+TWO = make_wheel(version="2.0")
+THREE = make_wheel(version="3.0")
+
+SCENARIOS: dict[str, Callable[[Path, bool], Scenario]] = {
+    "same filename, other bytes": lambda folder, together: Scenario(
+        folder, {"A": Wish(ONE), "B": Wish(OTHER_BYTES)}, together=together
+    ),
+    "same filename, same bytes": lambda folder, together: Scenario(
+        folder, {"A": Wish(ONE), "B": Wish(ONE)}, together=together
+    ),
+    "first uploads of a project": lambda folder, together: Scenario(
+        folder, {"A": Wish(ONE), "B": Wish(TWO)}, together=together
+    ),
+    "upload beside a delete": lambda folder, together: Scenario(
+        folder, {"A": Wish(TWO), "D": Wish(ONE, delete=True)}, (ONE,), together=together
+    ),
+    "upload and delete of one file": lambda folder, together: Scenario(
+        folder, {"A": Wish(ONE), "D": Wish(ONE, delete=True)}, together=together
+    ),
+    "upload again and delete": lambda folder, together: Scenario(
+        folder, {"A": Wish(ONE), "D": Wish(ONE, delete=True)}, (ONE,), together=together
+    ),
+}
+"""Two writers: who wants what, in two processes or in one."""
+
+
+@pytest.mark.slow
+def test_one_writer_and_three_faults(tmp_path: Path) -> None:
+    """An upload that fails up to three times, anywhere, breaks nothing and can be repeated."""
+    result = Explorer(Scenario(tmp_path, {"A": Wish(ONE)}), faults=3).explore()
+
+    assert {("ok",), ("crashed",), ("Unavailable storage_unavailable",)} == result.answers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "faults", "fewest"),
+    [
+        ("same filename, other bytes", 1, 100_000),
+        ("same filename, same bytes", 0, 30_000),
+        ("first uploads of a project", 1, 1_000_000),
+        ("upload beside a delete", 1, 400_000),
+        ("upload and delete of one file", 1, 5_000),
+        ("upload again and delete", 1, 4_000),
+    ],
+)
+def test_two_processes(tmp_path: Path, name: str, faults: int, fewest: int) -> None:
+    """Every order of two processes' store calls keeps every promise, with a fault anywhere."""
+    result = Explorer(SCENARIOS[name](tmp_path, False), faults).explore()  # noqa: FBT003
+
+    assert result.schedules >= fewest
+    assert result.diverged == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "faults"),
+    [
+        ("same filename, other bytes", 0),
+        ("same filename, same bytes", 0),
+        ("first uploads of a project", 0),
+        ("upload beside a delete", 1),
+        ("upload and delete of one file", 1),
+        ("upload again and delete", 1),
+    ],
+)
+def test_two_threads(tmp_path: Path, name: str, faults: int) -> None:
+    """Two uploads that share one process, and so its commits, keep every promise as well."""
+    result = Explorer(SCENARIOS[name](tmp_path, True), faults).explore()  # noqa: FBT003
+
+    assert result.schedules > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [False, True])
+def test_four_writers(tmp_path: Path, together: bool) -> None:  # noqa: FBT001
+    """Four writers with three faults keep every promise, in schedules drawn at random."""
+    wishes = {
+        "A": Wish(ONE),
+        "B": Wish(OTHER_BYTES),
+        "C": Wish(THREE),
+        "D": Wish(TWO, delete=True),
+        "E": Wish(TWO),
+    }
+    scenario = Scenario(tmp_path, wishes, (TWO,), together=together)
+
+    result = Explorer(scenario, faults=3).sample(seed=1, schedules=300)
+
+    assert len(result.answers) > 10
+
+
+def test_the_explorer_sees_a_missing_journal_entry(tmp_path: Path) -> None:
+    """A writer that commits without journalling the commit before it is found out."""
+    scenario = SCENARIOS["first uploads of a project"](tmp_path, False)  # noqa: FBT003
+    scenario.opener = _forgetful
+
+    with pytest.raises(BrokenPromise, match="journal entry 1 of 2 is missing"):
+        Explorer(scenario, faults=1).explore()
+
+
+class _Remembered(WeighedCache[NormalizedName, int]):
+    """Believes that every commit is in the journal, once one of this process is."""
+
+    def get(self, key: NormalizedName) -> int | None:
+        """Return the number that the caller hopes for."""
+        return _Any(super().get(key) or 0)
+
+
+class _Any(int):
+    """A number that equals every other."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def _forgetful(store: Store, seed: int) -> Index:
+    """Return an index whose commits write no journal of their own accord."""
+    index = index_over(store, Spool(Path()), Settings(), ambient_at(Clock(), seed))
+    index.projects.commits._journaled = _Remembered(1)  # noqa: SLF001 - broken on purpose
+    return index

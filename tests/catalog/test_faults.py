@@ -1,0 +1,156 @@
+"""Each store call of each operation, failing once in each way, and what is said and left then."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.catalog.faulty import Crash, Fault, FaultyStore, Kind
+from tests.catalog.promises import DEMO, Wish, broken_promises, document
+from tests.operations.making import make_wheel
+from tests.operations.world import ALICE, World, ambient_at
+from wheelyard.errors import Conflict, IndexFault, NotFound, Unavailable
+from wheelyard.index import Index, index_over
+from wheelyard.model.distribution import parse_version
+from wheelyard.model.project import Status
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings import Settings
+from wheelyard.storage.spool import Spool
+
+ONE, TWO = make_wheel(), make_wheel(version="2.0")
+FIRST = Selection(parse_version("1.0"))
+ALWAYS = 1_000
+
+Operation = Callable[[World, Index], object]
+
+OPERATIONS: dict[str, Operation] = {
+    "upload": lambda world, index: index.uploads.accept(TWO.arrival(world.folder), ALICE),
+    "yank": lambda _, index: index.lifecycle.yank(ALICE, DEMO, FIRST, "bad"),
+    "unyank": lambda _, index: index.lifecycle.unyank(ALICE, DEMO, FIRST),
+    "delete": lambda _, index: index.lifecycle.delete(ALICE, DEMO, FIRST, ""),
+    "status": lambda _, index: index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, ""),
+}
+
+
+def faulty_index(world: World, *faults: Fault) -> tuple[Index, FaultyStore]:
+    """Return an index whose store has faults, once it is open."""
+    store = FaultyStore(world.store)
+    index = index_over(store, Spool(world.folder), Settings(), ambient_at(world.clock, 5))
+    store.calls.clear()
+    store.faults = faults
+    return index, store
+
+
+@pytest.mark.parametrize("before", ["nothing", "a file"])
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("operation", list(OPERATIONS))
+def test_every_call_fails_once(tmp_path: Path, operation: str, kind: Kind, before: str) -> None:
+    """Whichever call fails in whichever way, nothing is damaged, and a second try succeeds."""
+    nth, calls = 0, 1
+    while nth < calls:
+        nth += 1
+        world = World(tmp_path)
+        if before == "a file" or operation != "upload":
+            world.upload(ONE)
+        if operation == "unyank":
+            world.index.lifecycle.yank(ALICE, DEMO, FIRST, "")
+        index, store = faulty_index(world, Fault(kind, nth=nth))
+        answer = "ok"
+        try:
+            OPERATIONS[operation](world, index)
+        except (IndexFault, Crash) as error:
+            answer = type(error).__name__
+        calls = max(calls, len(store.calls))
+
+        wishes = {"A": Wish(TWO if operation == "upload" else ONE, operation == "delete")}
+        answers = {"A": answer if operation in {"upload", "delete"} else "-"}
+        assert list(broken_promises(world.store, wishes, answers)) == []
+        with suppress(NotFound):  # what is deleted cannot be deleted again
+            OPERATIONS[operation](world, world.opened(seed=6))
+        assert world.check().problems == []
+        assert _is_done(operation, world)
+    assert calls > 2
+
+
+@pytest.mark.parametrize("key", ["projects/demo.json", "projects.json"])
+def test_lost_races_are_tried_again(tmp_path: Path, key: str) -> None:
+    """A document that others change all the time is written in the end."""
+    world = World(tmp_path)
+    index, store = faulty_index(world, Fault(Kind.LOST_RACE, "put", key, times=10))
+
+    OPERATIONS["upload"](world, index)
+
+    assert store.calls.count(("put", key)) == 11
+    assert world.check().problems == []
+
+
+def test_races_that_never_end(tmp_path: Path) -> None:
+    """A document that can never be written is given up, and the upload may be tried again."""
+    world = World(tmp_path)
+    index, store = faulty_index(world, Fault(Kind.LOST_RACE, "put", "projects/*", times=ALWAYS))
+
+    with pytest.raises(Unavailable) as caught:
+        OPERATIONS["upload"](world, index)
+
+    assert caught.value.code == "overloaded"
+    assert store.calls.count(("put", "projects/demo.json")) == 12
+    assert document(world.store).revision == 0
+
+
+def test_a_lost_reply_is_no_lost_race(tmp_path: Path) -> None:
+    """A commit whose reply was lost is found by its id, and committed once only."""
+    world = World(tmp_path)
+    world.upload(ONE)
+    index, _ = faulty_index(world, Fault(Kind.DONE, "put", "projects/demo.json"))
+
+    OPERATIONS["delete"](world, index)
+
+    assert document(world.store).revision == 2
+    assert document(world.store).gone == (ONE.filename,)
+
+
+def test_a_bodiless_conflict_of_bytes(tmp_path: Path) -> None:
+    """Bytes that are created, and whose reply says otherwise, are found there and kept."""
+    world = World(tmp_path)
+    index, _ = faulty_index(world, Fault(Kind.LOST_RACE, "put", "files/*"))
+
+    OPERATIONS["upload"](world, index)
+
+    assert world.check().problems == []
+
+
+def test_an_unreadable_store(tmp_path: Path) -> None:
+    """While the store does not answer, an operation says so and never that something is missing."""
+    world = World(tmp_path)
+    world.upload(ONE)
+    index, _ = faulty_index(world, Fault(Kind.NOT_DONE, times=ALWAYS))
+
+    for operation in OPERATIONS.values():
+        with pytest.raises(Unavailable):
+            operation(world, index)
+    with pytest.raises(Unavailable):
+        index.projects.get(DEMO)
+
+
+def test_a_conflict_keeps_its_meaning(tmp_path: Path) -> None:
+    """A lost race under way to a refusal ends in the refusal."""
+    world = World(tmp_path)
+    world.upload(make_wheel(version="2.0", content=b"other"))
+    index, _ = faulty_index(world)
+
+    with pytest.raises(Conflict) as caught:
+        OPERATIONS["upload"](world, index)
+
+    assert caught.value.code == "file_exists"
+
+
+def _is_done(operation: str, world: World) -> bool:
+    project = document(world.store)
+    if operation == "upload":
+        return TWO.filename in project.by_filename
+    if operation == "delete":
+        return ONE.filename in project.gone
+    if operation == "status":
+        return project.status is Status.ARCHIVED
+    return project.by_filename[ONE.filename].yanked == ("bad" if operation == "yank" else None)

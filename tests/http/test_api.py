@@ -1,0 +1,208 @@
+"""`/api/v1/`: what can be read of projects, and what can be done to them."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.http.packages import publish, sdist, wheel
+from tests.http.servers import Answer, Site
+
+API = "/api/v1/projects"
+
+
+def change(site: Site, path: str, token: str | None = None, **body: object) -> Answer:
+    """Post a change, with the first token unless another or none is given."""
+    token = site.token if token is None else token
+    auth = ("__token__", token) if token else None
+    return site.client.post(f"{API}/{path}", json=body, auth=auth)
+
+
+def test_list_of_projects(stocked: Site) -> None:
+    """The list has the names that may be read."""
+    answer = stocked.get(API)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.json() == {"projects": [{"name": name} for name in ("demo", "epoch", "local")]}
+
+
+def test_project(stocked: Site) -> None:
+    """A project has its status, its files with who brought them, and what was deleted."""
+    page = stocked.get(f"{API}/demo").json()
+
+    assert page.keys() == {"name", "revision", "project-status", "files", "deleted"}
+    assert (page["name"], page["revision"], page["deleted"]) == ("demo", 3, [])
+    assert page["project-status"] == {"status": "active"}
+    simple = stocked.get("/simple/demo/", Accept="application/json").json()["files"]
+    assert [file["sha256"] for file in page["files"]] == [f["hashes"]["sha256"] for f in simple]
+    assert page["files"][0].keys() == {
+        *("filename", "version", "sha256", "size", "upload-time", "uploaded-by"),
+        *("requires-python", "yanked"),
+    }
+    assert page["files"][0]["uploaded-by"] == f"token:{stocked.token[4:14]}"
+
+
+@pytest.mark.parametrize("path", [f"{API}/Demo", f"{API}/DEMO/", f"{API}/demo/"])
+def test_any_spelling(stocked: Site, path: str) -> None:
+    """A name may be spelled in any way, with a slash at the end or without."""
+    assert stocked.get(path).json()["name"] == "demo"
+
+
+def test_whole_life(site: Site) -> None:
+    """Everything that is done to a project is in its journal: what, by whom, when, in order."""
+    publish(site, wheel("life", "1.0"), sdist("life", "1.0"), wheel("life", "1.1"))
+    steps = [
+        ("yank", {"version": "1.0", "reason": "broken"}),
+        ("unyank", {"version": "1.0", "file": "life-1.0.tar.gz"}),
+        ("status", {"status": "deprecated", "reason": "old"}),
+        ("delete", {"version": "1.0", "file": "life-1.0.tar.gz", "reason": "unused"}),
+    ]
+    pages = [change(site, f"life/{verb}", **body).json() for verb, body in steps]
+
+    assert [page["revision"] for page in pages] == [4, 5, 6, 7]
+    assert [file["yanked"] for file in pages[0]["files"]] == ["broken", "broken", False]
+    assert [file["yanked"] for file in pages[1]["files"]] == ["broken", False, False]
+    assert pages[2]["project-status"] == {"status": "deprecated", "reason": "old"}
+    assert pages[3]["deleted"] == ["life-1.0.tar.gz"]
+    assert len(pages[3]["files"]) == 2
+    check_journal(site, site.get(f"{API}/life/journal").json())
+
+
+def check_journal(site: Site, journal: dict[str, Any]) -> None:
+    """Look at the journal of that life."""
+    commits = journal["commits"]
+    assert journal["name"] == "life"
+    assert [commit["number"] for commit in commits] == list(range(1, 8))
+    assert [commit["previous"] == "" for commit in commits] == [True] + [False] * 6
+    assert len({commit["id"] for commit in commits}) == 7
+    events = [event for commit in commits for event in commit["events"]]
+    assert [event["what"] for event in events] == [
+        *("uploaded", "uploaded", "uploaded", "yanked", "unyanked", "status", "deleted"),
+    ]
+    assert {event["by"] for event in events} == {f"token:{site.token[4:14]}"}
+    moments = [datetime.fromisoformat(event["at"]) for event in events]
+    assert moments == sorted(moments)
+    assert abs((moments[-1] - site.index.ambient.now()).total_seconds()) < 60
+    assert events[3]["reason"] == "broken"
+    assert sorted(events[3]["filenames"]) == ["life-1.0-py3-none-any.whl", "life-1.0.tar.gz"]
+    assert events[6]["filenames"] == ["life-1.0.tar.gz"]
+
+
+def test_doing_it_again_changes_nothing(site: Site) -> None:
+    """The same change a second time succeeds and is not in the journal twice."""
+    publish(site, wheel("calm"))
+    for verb, body in (
+        ("yank", {"version": "1.0", "reason": "x"}),
+        ("status", {"status": "archived"}),
+        ("unyank", {"version": "1.0"}),
+    ):
+        revisions = [change(site, f"calm/{verb}", **body).json()["revision"] for _ in range(2)]
+        assert revisions[0] == revisions[1]
+    assert len(site.get(f"{API}/calm/journal").json()["commits"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "status", "error"),
+    [
+        ("yank", b"", 400, "invalid_field"),
+        ("yank", b"nonsense", 400, "invalid_field"),
+        ("yank", b"[]", 400, "invalid_field"),
+        ("yank", b"{}", 400, "invalid_field"),
+        ("yank", b'{"version": 1}', 400, "invalid_field"),
+        ("yank", b'{"version": "latest"}', 400, "invalid_version"),
+        ("yank", b'{"version": "1.0", "unknown": 1}', 400, "invalid_field"),
+        ("yank", b'{"version": "1.0", "reason": "two\\nlines"}', 400, "invalid_field"),
+        ("yank", b'{"version": "1.0", "reason": "' + b"x" * 2000 + b'"}', 400, "invalid_field"),
+        ("yank", b'{"version": "1.0", "reason": "\xff"}', 400, "invalid_field"),
+        ("yank", b'{"version": "1.0", "reason": "\\ud800"}', 400, "invalid_field"),
+        ("yank", b'{"version": "1.0", "file": "\\udcff"}', 400, "invalid_field"),
+        ("yank", b'{"version": "1.0", "\xff": 1}', 400, "invalid_field"),
+        ("yank", b'\xef\xbb\xbf{"version": "1.0"}', 400, "invalid_field"),
+        ("yank", b"[" * 60_000, 400, "invalid_field"),
+        ("yank", b" " * 70_000, 413, "too_large"),
+        ("yank", b'{"version": "9.9"}', 404, "not_found"),
+        ("yank", b'{"version": "1.0", "file": "../../x"}', 404, "not_found"),
+        ("unyank", b'{"version": "9.9"}', 404, "not_found"),
+        ("delete", b'{"version": "9.9"}', 404, "not_found"),
+        ("delete", b'{"version": null}', 400, "invalid_field"),
+        ("status", b'{"status": "happy"}', 400, "invalid_field"),
+        ("status", b'{"status": 1}', 400, "invalid_field"),
+        ("status", b'{"version": "1.0"}', 400, "invalid_field"),
+    ],
+)
+def test_wrong_body(stocked: Site, verb: str, body: bytes, status: int, error: str) -> None:
+    """A change that makes no sense is refused, and nothing is changed."""
+    before = stocked.get(f"{API}/demo").json()
+    answer = stocked.client.post(
+        f"{API}/demo/{verb}",
+        content=body,
+        headers={"Content-Type": "application/json"},
+        auth=("__token__", stocked.token),
+    )
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert stocked.get(f"{API}/demo").json() == before
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_only_json_is_taken(stocked: Site, kind: str) -> None:
+    """A change has to say that it is JSON: a form in a web page cannot."""
+    answer = stocked.client.post(
+        f"{API}/demo/yank",
+        content=b'{"version": "1.0"}',
+        headers={"Content-Type": kind},
+        auth=("__token__", stocked.token),
+    )
+    assert (answer.status_code, answer.json()["error"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("verb", ["yank", "unyank", "delete", "status"])
+def test_rights(private: Site, verb: str) -> None:
+    """Changes are for tokens that may manage this very project, whether it exists or not."""
+    body = {"status": "archived"} if verb == "status" else {"version": "1.0"}
+    tokens = {
+        "": 401,
+        "wyd_wrong": 401,
+        private.make_token(can="read"): 403,
+        private.make_token(can="read,upload"): 403,
+        private.make_token("acme-*", can="manage"): 403,
+    }
+    before = private.get(f"{API}/demo", private.token).json()
+    for token, status in tokens.items():
+        for name in ("demo", "nothing"):
+            assert change(private, f"{name}/{verb}", token, **body).status_code == status
+    assert private.get(f"{API}/demo", private.token).json() == before
+    mine = private.make_token("acme-*", can="manage")
+    assert change(private, "acme-nothing/yank", mine, version="1.0").status_code == 404
+
+
+def test_open_reading_is_not_open_changing(stocked: Site) -> None:
+    """Where everybody may read, nobody changes anything without a token."""
+    for verb in ("yank", "unyank", "delete", "status"):
+        assert change(stocked, f"demo/{verb}", "", version="1.0").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", f"{API}/demo/yank", 405),
+        ("POST", API, 405),
+        ("POST", f"{API}/demo", 405),
+        ("POST", f"{API}/demo/journal", 405),
+        ("DELETE", f"{API}/demo", 405),
+        ("GET", f"{API}/demo/nothing", 404),
+        ("POST", f"{API}/demo/nothing", 404),
+        ("GET", f"{API}/nothing", 404),
+        ("GET", f"{API}/nothing/journal", 404),
+        ("GET", f"{API}/-", 404),
+        ("GET", "/api/v1/tokens", 404),
+        ("GET", "/api/v1/", 404),
+        ("GET", "/api/v2/projects", 404),
+    ],
+)
+def test_routes(stocked: Site, method: str, path: str, status: int) -> None:
+    """What is not there is 404, and what is there for another method 405."""
+    answer = stocked.ask(method, path, stocked.token)
+    assert answer.status_code == status
+    assert ("allow" in answer.headers) == (status == 405)
+    assert answer.json().keys() == {"message", "code", "title", "error"}

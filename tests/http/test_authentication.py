@@ -1,0 +1,209 @@
+"""Who somebody is, and what that opens: every place for a token, and every bad one."""
+
+import time
+from base64 import b64encode
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from tests.http.packages import post, wheel
+from tests.http.raw import ask, basic
+from tests.http.servers import Site
+from wheelyard.model.token import new_token
+
+V1_JSON = "application/vnd.pypi.simple.v1+json"
+CHALLENGE = 'Basic realm="wheelyard", charset="UTF-8"'
+WELL_FORMED = new_token(Random(0)).text
+"""In every respect like a token, but of no index."""
+PLACES = {
+    "password": "Basic {:__token__:TOKEN}",
+    "password-of-anybody": "Basic {:ann@example.com:TOKEN}",
+    "password-of-nobody": "Basic {::TOKEN}",
+    "password-of-somebody-foreign": "Basic {:größe:TOKEN}",
+    "user-with-empty-password": "Basic {:TOKEN:}",
+    "user-with-nopass": "Basic {:TOKEN:NOPASS}",
+    "bearer": "Bearer TOKEN",
+    "lower-case-basic": "basic {:u:TOKEN}",
+    "lower-case-bearer": "bearer TOKEN",
+}
+BAD = {
+    "unknown-token": f"Bearer {WELL_FORMED}",
+    "unknown-token-as-password": f"Basic {{:u:{WELL_FORMED}}}",
+    "password": "Basic {:ann:secret}",
+    "empty-password": "Basic {:ann:}",
+    "both-empty": "Basic {::}",
+    "no-colon": "Basic {:TOKEN}",
+    "not-base64": "Basic ????",
+    "nothing": "Basic",
+    "not-utf8": "Basic //79",
+    "control-character": "Basic {:u\n:TOKEN}",
+    "cut-token": "Bearer CUT",
+    "token-with-more": "Bearer TOKENx",
+    "token-in-other-case": "Bearer SWAPPED",
+    "unknown-scheme": "Digest username=ann",
+    "bare-token": "TOKEN",
+    "empty": "",
+}
+PATHS = ("/", "/simple/", "/simple/demo/", "/simple/nothing/", "/project/demo/", "/pypi/demo/json")
+FILES = ("/packages/demo-1.0-py3-none-any.whl", "/packages/demo-1.0-py3-none-any.whl.metadata")
+EVERY_PATH = (*PATHS, *FILES, "/api/v1/projects", "/api/v1/projects/demo", "/nowhere/at/all")
+
+
+def header(template: str, token: str) -> str:
+    """Fill a token into a header, and encode the part between braces."""
+    text = template.replace("SWAPPED", token.swapcase()).replace("CUT", token[:-1])
+    start, opened, rest = text.replace("TOKEN", token).partition("{:")
+    if opened:
+        return f"{start}{b64encode(rest.removesuffix('}').encode()).decode()}"
+    return start
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_place_for_a_token(private: Site, place: str) -> None:
+    """A token is good as either half of a Basic pair, and as a Bearer."""
+    line = f"Authorization: {header(PLACES[place], private.token)}"
+    for path in (*PATHS[:3], *FILES):
+        assert ask(private, f"GET {path} HTTP/1.1", line).status == 200
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_credential(stocked: Site, private: Site, case: str) -> None:
+    """A bad credential is 401 everywhere, also where nobody needs one, with one challenge."""
+    for site in (stocked, private):
+        line = f"Authorization: {header(BAD[case], site.token)}"
+        for path in EVERY_PATH:
+            answer = ask(site, f"GET {path} HTTP/1.1", line)
+            assert answer.status == 401, path
+            assert answer.header("www-authenticate") == CHALLENGE
+        upload = ask(site, "POST /legacy/ HTTP/1.1", line, body=b"x")
+        assert (upload.status, upload.header("content-type")) == (401, "application/json")
+
+
+@pytest.mark.parametrize("value", ["Bearer \xff\xfe", "Bearer " + "x" * 17_000])
+def test_unreadable_credential(stocked: Site, value: str) -> None:
+    """A header that is too long or not printable is refused as a bad request."""
+    assert ask(stocked, "GET /simple/demo/ HTTP/1.1", f"Authorization: {value}").status in {
+        400,
+        401,
+    }
+
+
+def test_two_credentials(private: Site) -> None:
+    """Two Authorization headers are refused, even if one of them is good (H02)."""
+    good = basic("u", private.token)
+    assert ask(private, "GET /simple/ HTTP/1.1", good, good).status == 400
+
+
+def test_token_in_the_query_opens_nothing(private: Site) -> None:
+    """A token in an address is not looked at: addresses end up in logs."""
+    assert private.get(f"/simple/?token={private.token}").status_code == 401
+
+
+def test_missing_and_bad_credentials_look_alike(private: Site) -> None:
+    """A refusal does not say whether a token exists, was revoked, or never was."""
+    revoked = private.make_token()
+    private.index.tokens.revoke(revoked[4:14], by="local:test")
+    bodies = {
+        private.get("/simple/", token).content
+        for token in ("", WELL_FORMED, "nonsense", revoked, revoked[:-1])
+    }
+    assert len(bodies) == 1
+
+
+def test_revoked_token(private: Site) -> None:
+    """A token opens nothing any more once it is revoked, though it was used just before."""
+    token = private.make_token()
+    assert private.get("/simple/demo/", token).status_code == 200
+    private.index.tokens.revoke(token[4:14], by="local:test")
+
+    for path in EVERY_PATH:
+        assert private.get(path, token).status_code == 401
+    assert post(private, wheel("late"), token=token).status_code == 401
+
+
+def test_expired_token(private: Site) -> None:
+    """A token opens nothing any more once its time is over."""
+    token = private.make_token(lifetime=timedelta(seconds=1))
+    assert private.get("/simple/demo/", token).status_code == 200
+    time.sleep(1.05)
+    for path in EVERY_PATH:
+        assert private.get(path, token).status_code == 401
+
+
+def test_limited_token_sees_its_projects_only(private: Site) -> None:
+    """A token for some names gets a list of these, and 404 for others, whether they exist."""
+    token = private.make_token("acme-*")
+
+    for root in ("/simple/", "/pypi/simple/", "/+simple/"):
+        listed = private.get(root, token, Accept=V1_JSON).json()["projects"]
+        assert listed == [{"name": "acme-core"}]
+    assert private.get("/api/v1/projects", token).json() == {"projects": [{"name": "acme-core"}]}
+    assert private.get("/simple/acme-core/", token).status_code == 200
+    bodies = set()
+    for name in ("demo", "nope"):
+        for path in (f"/simple/{name}/", f"/pypi/{name}/json", f"/project/{name}/"):
+            answer = private.get(path, token)
+            assert answer.status_code == 404
+            bodies.add(answer.text.replace(name, "NAME"))
+        for path in (f"/packages/{name}-1.0-py3-none-any.whl", f"/api/v1/projects/{name}/journal"):
+            assert private.get(path, token).status_code == 404
+    assert len(bodies) == 1
+
+
+@pytest.mark.parametrize("name", ["secret-plan", "secret-nothing"])
+def test_private_names_are_forbidden(private: Site, name: str) -> None:
+    """A name of `private_names` is 403, by its pattern alone, and 401 to strangers."""
+    token = private.make_token("acme-*")
+    part = name.replace("-", "_")
+    for path in (
+        f"/simple/{name}/",
+        f"/pypi/{name}/json",
+        f"/project/{name}/",
+        f"/files/{name}/{part}-1.0-py3-none-any.whl",
+        f"/packages/{part}-1.0-py3-none-any.whl",
+        f"/api/v1/projects/{name}",
+    ):
+        answer = private.get(path, token)
+        assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
+        assert private.get(path).status_code == 401
+
+
+def test_reading_token_may_not_upload(private: Site) -> None:
+    """A token that only reads is refused an upload, before anything of it is read."""
+    token = private.make_token(can="read")
+    answer = post(private, wheel("unwanted"), token=token)
+    assert (answer.status_code, answer.json()["code"]) == (403, "403 This token may not upload.")
+
+
+def test_limited_token_uploads_to_its_projects_only(private: Site) -> None:
+    """A token for some names publishes these, and is refused others with the name alone."""
+    token = private.make_token("acme-*", "exact")
+    assert post(private, wheel("acme-new"), token=token).status_code == 200
+    assert post(private, wheel("exact"), token=token).status_code == 200
+    answers = {
+        name: post(private, wheel(name, "5.0"), token=token)
+        for name in ("demo", "nope", "exact-not", "acme")
+    }
+    assert {answer.status_code for answer in answers.values()} == {403}
+    assert len({answer.text.replace(name, "NAME") for name, answer in answers.items()}) == 1
+
+
+def test_anonymous_may_not_upload(stocked: Site) -> None:
+    """Where everybody may read, publishing still needs a token."""
+    answer = post(stocked, wheel("anonymous"), token="")
+    assert answer.status_code == 401
+    assert answer.headers.get_list("WWW-Authenticate") == [CHALLENGE]
+    assert answer.json()["code"] == "401 Missing or invalid token."
+
+
+def test_token_is_nowhere_in_the_store(private: Site) -> None:
+    """What is stored of a token is its digest, and the log has nothing of it at all."""
+    token = private.make_token()
+    private.get("/simple/", token)
+    private.get("/simple/", f"{token}x")
+    private.get(f"/{token}/{token}/?{token}", token)
+    for path in private.store.rglob("*"):
+        if path.is_file():
+            assert token[14:].encode() not in path.read_bytes()
+    assert token not in private.log

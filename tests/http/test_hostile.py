@@ -1,0 +1,192 @@
+"""Requests that no honest client sends: never a 5xx, never a trace in the log (the H rows)."""
+
+import pytest
+
+from tests.http.raw import ask, exchange, wire
+from tests.http.servers import Site
+
+REFUSED = {400, 404, None}
+"""None: the server hung up."""
+DEMO = "/simple/demo/"
+
+
+def get(path: str, *headers: str) -> bytes:
+    """Write a request with a Host header, as it is."""
+    return "\r\n".join((f"GET {path} HTTP/1.1", "Host: x", *headers, "", "")).encode("latin-1")
+
+
+BROKEN = {
+    "H01-no-host": b"GET /simple/ HTTP/1.1\r\n\r\n",
+    "H01-empty-host": b"GET /simple/ HTTP/1.1\r\nHost:\r\n\r\n",
+    "H02-two-hosts": b"GET /simple/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "H05-http-0.9": b"GET /simple/\r\n\r\n",
+    "H05-tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(50) + b"\r\n\r\n",
+    "H05-noise": bytes(range(128, 256)) + b"\r\n\r\n",
+    "H08-two-lengths": get("/simple/", "Content-Length: 1", "Content-Length: 2") + b"ab",
+    "H08-negative": get("/simple/", "Content-Length: -1"),
+    "H08-plus": get("/simple/", "Content-Length: +4") + b"abcd",
+    "H08-hex": get("/simple/", "Content-Length: 0x4") + b"abcd",
+    "H09-transfer-encoding": get("/simple/", "Transfer-Encoding: xchunked"),
+    "H10-blank-before-colon": get("/simple/", "Accept : */*"),
+    "H10-fold": get("/simple/", "X-A: 1", " 2"),
+    "H10-nul": get("/simple/", "X-A: \0"),
+    "H10-bare-cr": get("/simple/", "X-A: a\rb: c"),
+    "H24-nul": get("/simple/%00/"),
+    "H24-line-break": get("/simple/%0d%0aX-A:%201/"),
+    "H24-no-utf8": get("/simple/%ff/"),
+    "H24-overlong": get("/simple/%c0%ae%c0%ae/"),
+    "H24-surrogate": get("/simple/%ed%a0%80/"),
+    "H24-bad-escape": get("/simple/%zz/"),
+    "H24-lone-percent": get("/simple/%"),
+    "H24-half-escape": get("/simple/%4"),
+    "H25-high-byte": get("/simple/\xff/"),
+    "H25-nul": get("/simple/\0/"),
+    "H23-dots": get("/simple/../../etc/passwd"),
+    "H23-encoded-slash": get("/files/..%2f..%2fetc/passwd"),
+    "H23-encoded-dots": get("/files/%2e%2e/%2e%2e/etc/passwd"),
+    "H23-twice-encoded": get("/files/%252e%252e%252fetc%252fpasswd/x"),
+    "H23-backslash": get("/files/..\\..\\etc\\passwd"),
+    "H23-to-the-store": get("/files/demo/../../credentials/tokens/x.json"),
+    "H23-key-of-the-store": get("/files/demo/" + "0" * 64 + "/..%2f..%2f..%2fprojects.json"),
+    "H26-other-host": get("//evil.example/simple/"),
+    "H30-kelvin-sign": get("/simple/%E2%84%AAube/"),
+    "H30-dotless-i": get("/simple/dem%C4%B1/"),
+    "H51-long-name": get(f"/simple/{'a' * 3000}/"),
+    "empty-request-line": b" \r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_request(stocked: Site, case: str) -> None:
+    """A request that means nothing, or something that is not there, is refused."""
+    assert exchange(stocked, BROKEN[case]) in REFUSED
+    assert stocked.get("/health").status_code == 200
+
+
+ODD = {
+    "H03-host": (get(DEMO).replace(b"Host: x", b"Host: evil.example"), {200}),
+    "H03-absolute": (get("http://evil.example/simple/demo/"), {200, 400, 404}),
+    "H04-http-1.0": (b"GET /simple/demo/ HTTP/1.0\r\n\r\n", {200}),
+    "H11-high-bytes": (get(DEMO, "Accept: \xff\xfe", "X-A: \x80"), {200, 400, 406}),
+    "H12-bare-line-feeds": (get(DEMO).replace(b"\r\n", b"\n"), {200, 400}),
+    "H13-leading-line-ends": (b"\r\n\r\n" + get(DEMO), {200, 400}),
+    "H14-90-headers": (get(DEMO, *(f"X-{n}: 1" for n in range(90))), {200}),
+    "H14-300-headers": (get("/simple/", *(f"X-{n}: 1" for n in range(300))), {431, 400, None}),
+    "H15-long-header": (get("/simple/", f"X-A: {'x' * 200_000}"), {431, 400, None}),
+    "H16-long-path": (get("/" + "a" * 5000), {414}),
+    "H16-longer-path": (get("/" + "a" * 70_000), {414, 400, None}),
+    "H18-connect": (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", {400, 405, None}),
+    "H19-asterisk": (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", {301, 400, 404}),
+    "H19-options": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", {204, 404, 405}),
+    "H21-get-with-body": (get(DEMO, "Content-Length: 3") + b"abc", {200}),
+    "H28-two-slashes": (get("/simple//demo/"), {200}),
+    "H29-encoded-letter": (get("/simple/%64emo/"), {200}),
+    "H31-many": (get(DEMO, "Accept: " + ",".join(["text/html;q=0.1"] * 1000)), {200}),
+    "H31-bad-quality": (get(DEMO, "Accept: text/html;q=banana"), {200, 406}),
+    "H31-nothing": (get(DEMO, "Accept: */*;q=0"), {200, 406}),
+    "H31-empty": (get(DEMO, "Accept:"), {200}),
+    "H40-garbage": (get(DEMO, "If-Modified-Since: garbage"), {200}),
+    "H40-year": (get(DEMO, "If-Modified-Since: Fri, 31 Dec 99999 00:00:00 GMT"), {200}),
+    "H49-cookie": (get(DEMO, "Cookie: " + "a=b; " * 3200), {200}),
+    "H50-page": (get(f"{DEMO}?page=-1"), {200}),
+    "H50-float": (get(f"{DEMO}?page=9e99&page=2"), {200}),
+    "H50-nul": (get(f"{DEMO}?q=%00"), {200, 400}),
+    "H50-bad-escape": (get(f"{DEMO}?q=%zz"), {200, 400}),
+    "H50-long": (get(f"{DEMO}?q={'x' * 100_000}"), {414, 400, None}),
+    "H50-format-of-bytes": (get(f"{DEMO}?format=%ff%00"), {406}),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_request(stocked: Site, case: str) -> None:
+    """A request that is merely odd is answered for what it means."""
+    data, expected = ODD[case]
+    assert stocked.get(DEMO).status_code == 200  # in memory from here on
+    for _ in range(2):
+        assert exchange(stocked, data) in expected
+
+
+def test_host_header_is_believed_nowhere(stocked: Site) -> None:
+    """Whatever host a client claims to ask, no page holds it (H03, H48)."""
+    forged = ("X-Forwarded-Host: evil.example", "X-Forwarded-Proto: gopher", "Forwarded: host=evil")
+    for path in ("/", "/simple/", DEMO, "/project/demo/", "/pypi/demo/json", "/simple/Demo/"):
+        with wire(stocked) as line:
+            head = "\r\n".join((f"GET {path} HTTP/1.1", "Host: evil.example", *forged, "", ""))
+            line.send(head.encode())
+            answer = line.reply()
+        assert answer is not None
+        assert b"evil" not in answer.body
+        assert not any("evil" in value for _, value in answer.headers)
+
+
+def test_http_1_0_is_closed_after_its_answer(stocked: Site) -> None:
+    """A client of HTTP/1.0 gets one answer, and the connection ends (H04)."""
+    with wire(stocked) as line:
+        line.send(b"GET /simple/demo/ HTTP/1.0\r\n\r\n")
+        answer = line.reply()
+        assert answer is not None
+        assert answer.status == 200
+        assert line.is_closed()
+
+
+def test_length_and_chunks_at_once(stocked: Site) -> None:
+    """A body with a length and with chunks is refused, or ends the connection (H07)."""
+    with wire(stocked) as line:
+        headers = ("Content-Length: 4", "Transfer-Encoding: chunked")
+        line.ask("POST /legacy/ HTTP/1.1", *headers)
+        line.send(b"0\r\n\r\nGET /simple/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        first = line.reply()
+        assert first is None or 400 <= first.status < 500
+        assert line.is_closed()
+
+
+def test_pipelined_requests(stocked: Site) -> None:
+    """Three requests sent at once get three answers, in order (H41)."""
+    paths = ("/health", "/simple/nothing/", "/simple/demo/", "/packages/demo-1.0.tar.gz", "/ready")
+    with wire(stocked) as line:
+        line.send(b"".join(get(path) for path in paths))
+        answers = [line.reply() for _ in paths]
+    statuses = [answer.status for answer in answers if answer is not None]
+    assert statuses == [200, 404, 200, 200, 200]
+    assert [len(answer.body) > 2 for answer in answers if answer] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_websocket(stocked: Site) -> None:
+    """An upgrade to a WebSocket is not taken (H47)."""
+    upgrade = (
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    )
+    for path in ("/simple/", DEMO, "/"):
+        answer = ask(stocked, f"GET {path} HTTP/1.1", *upgrade)
+        assert answer.status in {200, 400, 403, 404, 426}
+
+
+@pytest.mark.parametrize("path", ["/simple/<script>/", "/project/<script>alert(1)</script>/"])
+def test_markup_in_a_path_is_not_repeated(stocked: Site, path: str) -> None:
+    """Markup in a path does not come back as markup (P19)."""
+    answer = stocked.get(path.replace("<", "%3C").replace(">", "%3E"), Accept="text/html")
+    assert answer.status_code == 404
+    if "html" in answer.headers["Content-Type"]:
+        assert "<script>" not in answer.text
+
+
+def test_names_that_are_not_there_cost_little(stocked: Site) -> None:
+    """Hundreds of names that nobody has published are refused, and leave nothing behind (H52)."""
+    kept = stocked.kept()
+    for number in range(300):
+        assert stocked.get(f"/simple/random-{number}/").status_code == 404
+    assert stocked.kept() == kept
+
+
+def test_log_is_quiet(stocked: Site) -> None:
+    """Nothing that a client does wrong is worth a line in the log."""
+    assert stocked.log == ""

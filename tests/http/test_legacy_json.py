@@ -1,0 +1,132 @@
+"""PyPI's JSON about a project and about one release."""
+
+import pytest
+
+from tests.http.packages import publish, sdist, wheel
+from tests.http.servers import Site
+
+INFO = {
+    *("author", "author_email", "bugtrack_url", "classifiers", "description"),
+    *("description_content_type", "docs_url", "download_url", "downloads", "dynamic"),
+    *("home_page", "keywords", "license", "license_expression", "license_files", "maintainer"),
+    *("maintainer_email", "name", "package_url", "platform", "project_url", "project_urls"),
+    *("provides_extra", "release_url", "requires_dist", "requires_python", "summary", "version"),
+    *("yanked", "yanked_reason"),
+}
+FILE = {
+    *("comment_text", "core-metadata", "digests", "downloads", "filename", "has_sig"),
+    *("packagetype", "python_version", "requires_python", "size", "upload_time"),
+    *("upload_time_iso_8601", "url", "yanked", "yanked_reason"),
+}
+LINES = (
+    "Summary: Has everything",
+    "Author-email: Ann <ann@example.com>",
+    "Requires-Python: >=3.9",
+    "Requires-Dist: other>=1; extra == 'fast'",
+    "Provides-Extra: fast",
+    "Classifier: Programming Language :: Python :: 3",
+    "Project-URL: Homepage, https://example.com/",
+    "License-Expression: MIT",
+)
+
+
+@pytest.fixture(scope="module")
+def shelf(site: Site) -> Site:
+    """The server with three releases of one project: the middle one final and not yanked."""
+    publish(site, wheel("whole", "1.0", *LINES), sdist("whole", "1.0", *LINES))
+    publish(site, wheel("whole", "1.1"), wheel("whole", "2.0rc1"))
+    site.change("whole", "yank", version="1.1", reason="broken")
+    return site
+
+
+def test_project(shelf: Site) -> None:
+    """The project form has the whole shape, and describes the newest good final release."""
+    answer = shelf.get("/pypi/whole/json")
+    page = answer.json()
+
+    assert answer.headers["Content-Type"] == "application/json"
+    assert page.keys() == {"info", "last_serial", "releases", "urls", "vulnerabilities"}
+    assert page["info"].keys() == INFO
+    assert (page["last_serial"], page["vulnerabilities"]) == (0, [])
+    assert set(page["releases"]) == {"1.0", "1.1", "2.0rc1"}
+    assert page["urls"] == page["releases"]["1.0"]
+    info = page["info"]
+    assert (info["name"], info["version"], info["summary"]) == ("whole", "1.0", "Has everything")
+    assert info["requires_dist"] == ["other>=1; extra == 'fast'"]
+    assert info["project_urls"] == {"Homepage": "https://example.com/"}
+    assert (info["requires_python"], info["yanked"], info["yanked_reason"]) == (
+        ">=3.9",
+        False,
+        None,
+    )
+    assert info["downloads"] == {"last_day": -1, "last_week": -1, "last_month": -1}
+
+
+def test_file(shelf: Site) -> None:
+    """A file has the whole shape, and its facts are those of the Simple API."""
+    simple = shelf.get("/simple/whole/", Accept="application/json").json()["files"]
+    by_name = {file["filename"]: file for file in simple}
+    releases = shelf.get("/pypi/whole/json").json()["releases"]
+
+    for file in (file for files in releases.values() for file in files):
+        same = by_name[file["filename"]]
+        assert file.keys() == FILE
+        assert file["digests"] == same["hashes"]
+        assert file["size"] == same["size"]
+        assert file["core-metadata"] == same["core-metadata"]
+        assert file["upload_time_iso_8601"] == same["upload-time"]
+        assert file["upload_time"] == same["upload-time"][:19]
+        assert file["requires_python"] == same.get("requires-python")
+        assert file["yanked"] == bool(same["yanked"])
+        assert file["yanked_reason"] == (same["yanked"] or None)
+        assert len(shelf.get(file["url"]).content) == file["size"]
+    kinds = [(file["packagetype"], file["python_version"]) for file in releases["1.0"]]
+    assert kinds == [("bdist_wheel", "py3"), ("sdist", "source")]
+
+
+def test_release(shelf: Site) -> None:
+    """The release form is about one release, and may be about a yanked one."""
+    page = shelf.get("/pypi/whole/1.1/json").json()
+    assert page.keys() == {"info", "last_serial", "urls", "vulnerabilities"}
+    assert page["info"].keys() == INFO
+    assert page["info"]["yanked"] is True
+    assert page["info"]["yanked_reason"] == "broken"
+    assert [file["filename"] for file in page["urls"]] == ["whole-1.1-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/pypi/whole/json/", "/pypi/Whole/json", "/pypi/WHOLE/1.0/json", "/pypi/whole/1/json/"),
+        *("/pypi/whole/1.0.0/json", "/pypi/whole/v1.0/json", "/pypi/whole/2.0-rc.1/json"),
+    ],
+)
+def test_spellings(shelf: Site, path: str) -> None:
+    """Name and version may have any spelling, with or without a slash at the end."""
+    answer = shelf.get(path)
+    assert answer.status_code == 200
+    assert answer.json()["info"]["name"] == "whole"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/pypi/nothing/json", "/pypi/whole/3.0/json", "/pypi/whole/latest/json"),
+        *("/pypi/-/json", "/pypi/whole/1.0%0a/json", "/pypi/whole/%20/json"),
+    ],
+)
+def test_nothing(shelf: Site, path: str) -> None:
+    """An unknown project or release, or what is none, is refused as JSON."""
+    answer = shelf.get(path)
+    assert answer.status_code in {400, 404}
+    assert answer.json().keys() == {"message", "code", "title", "error"}
+
+
+def test_nothing_left(site: Site) -> None:
+    """A project without files has no release to describe."""
+    publish(site, wheel("emptied"))
+    site.change("emptied", "delete", version="1.0")
+    assert site.get("/pypi/emptied/json").status_code == 404
+    publish(site, wheel("locked"))
+    site.change("locked", "status", status="quarantined")
+    assert site.get("/pypi/locked/json").status_code == 404

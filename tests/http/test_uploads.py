@@ -1,0 +1,327 @@
+"""What each upload is answered, and that a refused one leaves nothing behind."""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterator
+
+import pytest
+
+from tests.http.packages import Package, form, post, publish, sdist, wheel
+from tests.http.servers import Answer, Site, running_site
+
+V1_JSON = "application/vnd.pypi.simple.v1+json"
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    409: "Conflict",
+    410: "Gone",
+    413: "Request Entity Too Large",
+    415: "Unsupported Media Type",
+}
+SKIPPED = ("already exist", "updating asset", "cannot be updated", "already been taken")
+"""What Poetry and PDM take, in a 400, for "is there already"."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that takes files of at most 1 MiB, with projects in every state."""
+    config = '[server]\nroots = ["acme"]\n[uploads]\nmax_file_size = 1\n'
+    with running_site(tmp_path_factory.mktemp("uploads"), config=config) as site:
+        publish(site, wheel("taken"), wheel("removed"), wheel("shelved"), wheel("suspect"))
+        site.change("removed", "delete", version="1.0")
+        site.change("shelved", "status", status="archived")
+        site.change("suspect", "status", status="quarantined")
+        yield site
+
+
+def assert_refused(answer: Answer, status: int, error: str, code: str = "") -> None:
+    """The answer is a refusal in exactly the shape that clients read."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/json"
+    body = answer.json()
+    assert body.keys() == {"message", "code", "title", "error"}
+    assert body["error"] == error
+    assert body["title"] in {TITLES[status], "Content Too Large"}
+    assert body["code"].startswith(f"{status} ")
+    assert not code or body["code"] == f"{status} {code}"
+    assert body["message"].isascii()
+    assert len(body["message"]) <= 1024
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+    if status == 400:
+        assert not any(words in answer.text.lower() for words in SKIPPED)
+
+
+@pytest.mark.parametrize("package", [wheel("fresh"), sdist("fresh")], ids=["wheel", "sdist"])
+def test_new_file(site: Site, package: Package) -> None:
+    """A good file is taken, named with its digest, and listed by the time of the answer."""
+    answer = post(site, package, sha256_digest=package.sha256)
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json() == {
+        "message": "OK",
+        "code": "200 OK",
+        "title": "OK",
+        "filename": package.filename,
+        "sha256": package.sha256,
+    }
+    files = site.get("/simple/fresh/", Accept=V1_JSON).json()["files"]
+    assert package.filename in [file["filename"] for file in files]
+
+
+def test_same_bytes_again(site: Site) -> None:
+    """The same file again is a success that changes nothing, not even the time of upload (U70)."""
+    publish(site, wheel("again"))
+    page, kept = site.get("/simple/again/", Accept=V1_JSON).text, site.kept()
+
+    answer = post(site, wheel("again"))
+
+    assert (answer.status_code, answer.json()["code"]) == (200, "200 OK")
+    assert site.get("/simple/again/", Accept=V1_JSON).text == page
+    assert site.kept() == kept
+
+
+EXISTS = (
+    "File already exists ('taken-1.0-py3-none-any.whl', with different content). Use a new version."
+)
+OTHER = wheel("taken", "1.0", "Summary: Other bytes")
+BIG = wheel("big", filler=bytes(1 << 20))
+BROKEN = Package("broken-1.0-py3-none-any.whl", b"this is no archive", b"")
+CUT = Package("cut-1.0-py3-none-any.whl", wheel("cut").data[:-30], b"")
+GOOD = wheel("good")
+REFUSALS: dict[str, tuple[Package, dict[str, str], int, str, str]] = {
+    "other-bytes": (
+        OTHER,
+        {},
+        409,
+        "file_exists",
+        EXISTS,
+    ),
+    "deleted-name": (
+        wheel("removed"),
+        {},
+        400,
+        "file_exists",
+        "This filename was used by a file that has been deleted. Use a new version.",
+    ),
+    "deleted-name-other-bytes": (
+        wheel("removed", "1.0", "Summary: Other bytes"),
+        {},
+        400,
+        "file_exists",
+        "This filename was used by a file that has been deleted. Use a new version.",
+    ),
+    "respelled": (
+        wheel("taken", "1.0.0"),
+        {},
+        400,
+        "file_exists",
+        "Clashes with 'taken-1.0-py3-none-any.whl', which differs only in spelling.",
+    ),
+    "sha256": (
+        GOOD,
+        {"sha256_digest": "0" * 64},
+        400,
+        "digest_mismatch",
+        "The sha256 digest sent does not match the uploaded file.",
+    ),
+    "md5": (GOOD, {"md5_digest": "0" * 32}, 400, "digest_mismatch", ""),
+    "blake2": (GOOD, {"blake2_256_digest": "0" * 64}, 400, "digest_mismatch", ""),
+    "right-and-wrong-digest": (
+        GOOD,
+        {"sha256_digest": GOOD.sha256, "md5_digest": "0" * 32},
+        400,
+        "digest_mismatch",
+        "",
+    ),
+    "no-digest-at-all": (GOOD, {"sha256_digest": "xyz"}, 400, "invalid_field", ""),
+    "not-an-archive": (BROKEN, {}, 400, "invalid_archive", ""),
+    "cut-archive": (CUT, {}, 400, "invalid_archive", ""),
+    "empty": (Package("good-1.0.tar.gz", b"", b""), {}, 400, "invalid_archive", ""),
+    "metadata-of-another": (
+        Package("good-1.0-py3-none-any.whl", wheel("other").data, b""),
+        {},
+        400,
+        "",
+        "",
+    ),
+    "name": (GOOD, {"name": "other"}, 400, "name_mismatch", ""),
+    "version": (GOOD, {"version": "2.0"}, 400, "version_mismatch", ""),
+    "no-name": (GOOD, {"name": "-"}, 400, "invalid_name", ""),
+    "no-version": (GOOD, {"version": "latest"}, 400, "invalid_version", ""),
+    "protocol": (GOOD, {"protocol_version": "2"}, 400, "invalid_field", ""),
+    "filetype": (GOOD, {"filetype": "bdist_egg"}, 400, "invalid_field", ""),
+    "filetype-of-another": (GOOD, {"filetype": "sdist"}, 400, "invalid_filename", ""),
+    "action": (GOOD, {":action": "list_classifiers"}, 400, "invalid_action", ""),
+    "retired-action": (
+        GOOD,
+        {":action": "submit"},
+        410,
+        "invalid_action",
+        "Registration is not needed, upload the files.",
+    ),
+    "extension": (
+        Package("good-1.0.egg", b"x", b""),
+        {},
+        400,
+        "invalid_filename",
+        "Only .whl and .tar.gz are accepted.",
+    ),
+    "zip-sdist": (Package("good-1.0.zip", b"x", b""), {}, 400, "invalid_filename", ""),
+    "filename": (Package("good-1.0-py3-any.whl", b"x", b""), {}, 400, "invalid_filename", ""),
+    "filename-version": (Package("good-dev.tar.gz", b"x", b""), {}, 400, "invalid_version", ""),
+    "reserved-name": (wheel("simple"), {}, 400, "invalid_name", ""),
+    "archived": (wheel("shelved", "2.0"), {}, 403, "forbidden", "Project 'shelved' is archived."),
+    "quarantined": (
+        wheel("suspect", "2.0"),
+        {},
+        403,
+        "forbidden",
+        "Project 'suspect' is quarantined.",
+    ),
+    "too-large": (BIG, {}, 413, "too_large", "File too large, the limit is 1 MiB."),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusal(site: Site, case: str) -> None:
+    """A wrong upload gets its status and its sentence, and nothing of it stays."""
+    package, fields, status, error, code = REFUSALS[case]
+    kept = site.kept()
+
+    answer = post(site, package, **fields)
+
+    assert_refused(answer, status, error or answer.json()["error"], code)
+    assert site.kept() == kept
+    assert site.get("/simple/good/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status", "error"),
+    [
+        ("", b"x", 415, "unsupported_media_type"),
+        ("application/json", b"{}", 415, "unsupported_media_type"),
+        ("application/octet-stream", b"x", 415, "unsupported_media_type"),
+        ("application/x-www-form-urlencoded", b"a=b", 415, "unsupported_media_type"),
+        ("multipart/mixed; boundary=frontier", form(GOOD), 415, "unsupported_media_type"),
+        ("multipart/form-data", form(GOOD), 400, "bad_multipart"),
+        ("multipart/form-data; boundary=", form(GOOD), 400, "bad_multipart"),
+        ("multipart/form-data; boundary=other", form(GOOD), 400, "bad_multipart"),
+        (f"multipart/form-data; boundary={'x' * 71}", form(GOOD), 400, "bad_multipart"),
+        ("multipart/form-data; boundary=frontier", b"--frontier--\r\n", 400, "missing_field"),
+        ("multipart/form-data; boundary=frontier", form(GOOD)[:-14], 400, "incomplete_body"),
+        ("multipart/form-data; boundary=frontier", b"", 400, "incomplete_body"),
+    ],
+)
+def test_body_that_is_no_form(site: Site, kind: str, body: bytes, status: int, error: str) -> None:
+    """What is not a whole form with a file is refused (U37 to U41)."""
+    kept = site.kept()
+    headers = {"Content-Type": kind} if kind else {}
+    auth = ("__token__", site.token)
+    answer = site.client.post("/legacy/", content=body, headers=headers, auth=auth)
+
+    code = "Send multipart/form-data." if status == 415 else ""
+    assert_refused(answer, status, error, code)
+    assert site.kept() == kept
+
+
+def test_form_cut_anywhere(site: Site) -> None:
+    """Wherever a body is cut, with a length that fits, it is refused and not listed (U44)."""
+    kept, body = site.kept(), form(GOOD)
+    auth = ("__token__", site.token)
+    kind = {"Content-Type": "multipart/form-data; boundary=frontier"}
+    for length in [*range(0, len(body) - 1, 11), *range(len(body) - 40, len(body) - 1)]:
+        answer = site.client.post("/legacy/", content=body[:length], headers=kind, auth=auth)
+        assert answer.status_code == 400, length
+    assert site.kept() == kept
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "identity, gzip"])
+def test_compressed_body(site: Site, encoding: str) -> None:
+    """A compressed body is refused and never inflated (U64)."""
+    auth = ("__token__", site.token)
+    headers = {"Content-Type": "multipart/form-data; boundary=f", "Content-Encoding": encoding}
+    answer = site.client.post("/legacy/", content=b"x" * 100, headers=headers, auth=auth)
+    assert_refused(answer, 415, "unsupported_media_type")
+
+
+PLACES = (
+    *("/legacy/", "/legacy", "/", "/simple", "/simple/", "/pypi", "/pypi/", "/acme/", "/acme"),
+    *("/some-user/", "//legacy//", "/?x=1"),
+)
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_places_to_upload_to(site: Site, path: str) -> None:
+    """Every upload address takes files in place, with no redirect (U71)."""
+    package = wheel("placed", str(PLACES.index(path)))
+    answer = site.client.post(
+        f"{site.url}{path}",
+        files={"content": (package.filename, package.data)},
+        auth=("__token__", site.token),
+    )
+    assert answer.status_code == 200
+    assert answer.json()["filename"] == package.filename
+
+
+@pytest.mark.parametrize("password", ["", "NOPASS"])
+def test_gemfury_push(site: Site, password: str) -> None:
+    """`curl -F package=@FILE https://TOKEN@host/USER/` publishes, as it does at Gemfury."""
+    package = sdist("pushed", "1." + str(len(password)))
+    answer = site.client.post(
+        "/acme/",
+        files={"package": (f"dist/{package.filename}", package.data)},
+        headers={
+            "Authorization": f"Basic {b64encode(f'{site.token}:{password}'.encode()).decode()}",
+            "User-Agent": "curl/8.14.1",
+        },
+    )
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert package.filename in answer.text
+    digest = site.get(f"/raw/{package.filename}").content
+    assert hashlib.sha256(digest).hexdigest() == package.sha256
+
+
+def test_everything_that_clients_send(site: Site) -> None:
+    """A form with all the fields of twine, and some that nobody knows, is taken (U25, U26)."""
+    package = wheel("complete", "1.0", "Requires-Python: >=3.9")
+    fields: dict[str, str | list[str]] = {
+        ":action": "file_upload",
+        "protocol_version": "1",
+        "metadata_version": "2.4",
+        "name": "Complete",
+        "version": "1.0.0",
+        "filetype": "bdist_wheel",
+        "pyversion": "py3",
+        "sha256_digest": package.sha256.upper(),
+        "blake2_256_digest": hashlib.blake2b(package.data, digest_size=32).hexdigest(),
+        "md5_digest": hashlib.md5(package.data, usedforsecurity=False).hexdigest(),
+        "requires_python": "",
+        "license": "UNKNOWN",
+        "classifiers": [f"Topic :: {number}" for number in range(1500)],
+        "description": "Grüße\n" * 20_000,
+        "something": "new",
+    }
+    answer = site.client.post(
+        "/legacy/",
+        data=fields,
+        files={
+            "gpg_signature": ("complete.whl.asc", b"signature"),
+            "content": (package.filename, package.data, "image/png"),
+        },
+        auth=("__token__", site.token),
+    )
+    assert answer.status_code == 200, answer.text
+    (file,) = site.get("/simple/complete/", Accept=V1_JSON).json()["files"]
+    assert file["requires-python"] == ">=3.9"
+
+
+def test_upload_address_explains_itself(site: Site) -> None:
+    """People who open an upload address in a browser are told what it is for (U72)."""
+    for path in ("/legacy/", "/legacy"):
+        answer = site.get(path)
+        assert answer.status_code == 200
+        assert "twine upload" in answer.text

@@ -1,0 +1,160 @@
+"""Patterns, actions, and the one function that decides who may do what."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Forbidden, Invalid
+from wheelyard.model.access import (
+    ANONYMOUS,
+    ANYONE_READS,
+    EVERY_PROJECT,
+    Action,
+    Caller,
+    Pattern,
+    Scope,
+    matches_any,
+    parse_actions,
+    parse_pattern,
+)
+
+NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).map(NormalizedName)
+DEMO = NormalizedName("demo")
+
+
+def caller(*scopes: Scope) -> Caller:
+    """Make a caller with these scopes."""
+    return Caller("token:0000000000", scopes)
+
+
+def scope(words: str, *patterns: str) -> Scope:
+    """Make a scope as a command names it."""
+    return Scope(parse_actions(words.split(",")), tuple(parse_pattern(each) for each in patterns))
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("acme-core", "acme-core"),
+        ("Acme_Core", "acme-core"),
+        ("acme-*", "acme-*"),
+        ("Acme._*", "acme-*"),
+        ("acme*", "acme*"),
+        ("*", "*"),
+    ],
+)
+def test_pattern(text: str, pattern: str) -> None:
+    """A pattern is a name or a beginning of names, normalised."""
+    assert parse_pattern(text) == pattern
+
+
+@pytest.mark.parametrize(
+    "text", ["", "**", "a*b", "*a", "a-", "a?", "[a]", "é*", "a *", "a\n", "-"]
+)
+def test_no_pattern(text: str) -> None:
+    """Anything else is refused: two patterns can always be compared by a person."""
+    with pytest.raises(Invalid):
+        parse_pattern(text)
+
+
+@given(NAMES, st.integers(0, 20))
+def test_prefix_matches(name: NormalizedName, length: int) -> None:
+    """Every beginning of a name with a star behind it matches that name."""
+    assert matches_any([Pattern(f"{name[:length]}*")], name)
+    assert matches_any([EVERY_PROJECT], name)
+    assert matches_any([Pattern(name)], name)
+    assert not matches_any([Pattern(f"{name}x*"), Pattern(f"x{name}")], name)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("acme-*", "acme-core", True),
+        ("acme-*", "acme", False),
+        ("acme-*", "acmecore", False),
+        ("acme*", "acme", True),
+        ("acme", "acme-core", False),
+        ("acme", "Acme", False),
+    ],
+)
+def test_what_matches(pattern: str, name: str, *, matches: bool) -> None:
+    """A pattern without a star is that name alone, and names come normalised."""
+    assert matches_any([Pattern(pattern)], NormalizedName(name)) is matches
+
+
+@pytest.mark.parametrize(
+    ("words", "implied"),
+    [
+        ("read", "read"),
+        ("upload", "read,upload"),
+        ("manage", "read,upload,manage"),
+        ("admin", "read,upload,manage,admin"),
+        ("read, Upload", "read,upload"),
+    ],
+)
+def test_actions_imply_lesser_ones(words: str, implied: str) -> None:
+    """Who may do more may do less as well."""
+    assert parse_actions(words.split(",")) == parse_actions(implied.split(","))
+    named = [action.word for action in Action if action & parse_actions(words.split(","))]
+    assert ",".join(named) == implied
+
+
+@pytest.mark.parametrize("word", ["", "write", "READ UPLOAD", "*", "with_implied"])
+def test_no_action(word: str) -> None:
+    """A word that is no action is refused, not ignored."""
+    with pytest.raises(Invalid):
+        parse_actions([word])
+
+
+def test_rights_add_up() -> None:
+    """What one scope permits no other takes away, and nothing permits more than was given."""
+    both = caller(scope("read", "*"), scope("upload", "acme-*"))
+    assert both.may(Action.READ, DEMO)
+    assert both.may(Action.UPLOAD, NormalizedName("acme-core"))
+    assert not both.may(Action.UPLOAD, DEMO)
+    assert not both.may(Action.MANAGE, NormalizedName("acme-core"))
+
+
+@given(NAMES)
+def test_no_scope_permits_nothing(name: NormalizedName) -> None:
+    """A caller without scopes may do nothing."""
+    nobody = caller()
+    for action in Action:
+        assert not nobody.may(action, name)
+        assert not nobody.may_anywhere(action)
+        assert not nobody.may_everywhere(action)
+        with pytest.raises(Forbidden):
+            nobody.require(action, name)
+
+
+@given(NAMES, st.sampled_from(Action), st.sampled_from(["read", "upload", "manage", "admin"]))
+def test_everywhere_means_everywhere(name: NormalizedName, action: Action, word: str) -> None:
+    """Who may do something everywhere may do it to any name, and so anywhere."""
+    someone = caller(scope(word, "*"))
+    assert someone.may(action, name) == someone.may_everywhere(action)
+    assert someone.may(action, name) == someone.may_anywhere(action)
+
+
+def test_limited_caller_is_not_everywhere() -> None:
+    """A caller with patterns may do something somewhere, but not everywhere."""
+    someone = caller(scope("upload", "acme-*", "demo"))
+    assert someone.may_anywhere(Action.UPLOAD)
+    assert not someone.may_everywhere(Action.READ)
+
+
+def test_refusal_names_the_project_and_nothing_else() -> None:
+    """The sentence depends on the name that was asked for, never on what exists."""
+    with pytest.raises(Forbidden) as caught:
+        caller().require(Action.UPLOAD, DEMO)
+    assert caught.value.short == "This token may not upload to 'demo'."
+    assert "--can upload --project demo" in caught.value.message
+
+
+def test_anonymous() -> None:
+    """Anybody reads everything where reading is open, and does nothing else."""
+    anybody = Caller(ANONYMOUS, (ANYONE_READS,))
+    assert anybody.is_anonymous
+    assert not caller().is_anonymous
+    assert anybody.may(Action.READ, DEMO)
+    assert not anybody.may_anywhere(Action.UPLOAD)

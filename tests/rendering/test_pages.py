@@ -1,0 +1,89 @@
+"""Releases in order, the one that speaks for its project, and figures as people read them."""
+
+import pytest
+from hypothesis import given
+
+from tests.rendering.examples import PROJECTS, file, project
+from wheelyard.model.project import Project
+from wheelyard.rendering.pages import PageTemplates, ProjectPage, readable_size
+from wheelyard.rendering.releases import latest, releases_of
+
+TEMPLATES = PageTemplates("http://index.example/simple/")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (5 * 1024**2, "5.0 MiB"),
+        (3 * 1024**3, "3.0 GiB"),
+        (5000 * 1024**3, "5000.0 GiB"),
+    ],
+)
+def test_size(size: int, text: str) -> None:
+    """Sizes are shown in the largest unit that fits."""
+    assert readable_size(size) == text
+
+
+def test_releases_are_newest_first_and_wheels_come_first() -> None:
+    """Releases are in the order of versions, and a wheel is before its sdist."""
+    found = releases_of(project(file("1.9", is_wheel=False), file("1.10"), file("1.9")))
+    assert [release.version for release in found] == ["1.10", "1.9"]
+    assert [each.is_wheel for each in found[1].files] == [True, False]
+    assert found[1].speaker.is_wheel
+
+
+@pytest.mark.parametrize(
+    ("versions", "yanked", "speaks"),
+    [
+        (["1.0", "2.0rc1"], [], "1.0"),
+        (["1.0", "1.1"], ["1.1"], "1.0"),
+        (["1.0", "2.0rc1"], ["1.0"], "2.0rc1"),
+        (["1.0", "1.1"], ["1.0", "1.1"], "1.1"),
+        (["1!0.1", "9.0"], [], "1!0.1"),
+        ([], [], None),
+    ],
+)
+def test_which_release_speaks(versions: list[str], yanked: list[str], speaks: str | None) -> None:
+    """The newest final release speaks; then the newest that is not yanked; then any."""
+    files = [file(version, yanked="" if version in yanked else None) for version in versions]
+    found = latest(releases_of(project(*files)))
+    assert (found and found.version) == speaks
+
+
+def test_release_is_yanked_when_every_file_is() -> None:
+    """One file that is not yanked keeps its release alive."""
+    half = releases_of(project(file(yanked="x"), file(is_wheel=False)))[0]
+    whole = releases_of(project(file(yanked=""), file(is_wheel=False, yanked="late")))[0]
+    assert not half.is_yanked
+    assert (whole.is_yanked, whole.yanked_reason) == (True, "late")
+
+
+@given(PROJECTS)
+def test_any_project_has_a_page(project: Project) -> None:
+    """Whatever a project holds, its page can be made, and repeats no markup."""
+    releases = releases_of(project)
+    page = ProjectPage(project=project, releases=releases, described=latest(releases), core=None)
+    text = TEMPLATES.project(page).decode()
+    assert "<h1>demo" in text
+    assert text.count("<script") == 0
+
+
+def test_hostile_text_is_escaped() -> None:
+    """Markup in a reason is shown, not obeyed, and a lone surrogate does no harm."""
+    hostile = project(file(yanked='<img src=x onerror="1">\ud800'), reason="")
+    releases = releases_of(hostile)
+    page = ProjectPage(project=hostile, releases=releases, described=releases[0], core=None)
+    text = TEMPLATES.project(page).decode()
+    assert "<img" not in text
+    assert "&lt;img src=x onerror=&#34;1&#34;&gt;?" in text
+
+
+def test_refusal_is_a_page() -> None:
+    """A refusal is shown with its title and its message, escaped."""
+    text = TEMPLATES.refusal("Not Found", "There is no '<b>'.").decode()
+    assert "<h1>Not Found</h1>" in text
+    assert "&lt;b&gt;" in text
