@@ -9,6 +9,7 @@ schedules that it stands for is counted over the graph of states.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -86,7 +87,7 @@ class Scenario:
             for number, (name, wish) in enumerate(self.wishes.items(), 1):
                 index = shared if self.together else self.opened(gated, number)
                 process = "all" if self.together else name
-                stage.add(name, process, lambda i=index, w=wish: self.fulfil(i, w))
+                stage.add(name, process, partial(self.fulfil, index, wish))
             yield stage
         finally:
             stage.close()
@@ -158,7 +159,7 @@ class Explorer:
                 schedule: Schedule = ()
                 while steps := self._steps(stage, schedule):
                     smooth = [step for step in steps if step[1] is Fate.DONE]
-                    step = random.choice(steps if random.random() < 0.1 else smooth)  # noqa: PLR2004
+                    step = random.choice(steps if random.random() < 0.1 else smooth)
                     stage.let(*step)
                     schedule += (step,)
                     self._check(stage, schedule)

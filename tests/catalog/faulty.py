@@ -1,14 +1,12 @@
 """A store that fails where it is told to: faults are data."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
-
-from collections.abc import Callable
 
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, conflict
@@ -31,7 +29,7 @@ class Kind(StrEnum):
     """The writer stops for ever, after it happened."""
 
 
-class Crash(BaseException):  # noqa: N818 - no error: the end of a process
+class Crash(BaseException):
     """The writer's process has died."""
 
 

@@ -10,7 +10,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec, digest
 from wheelyard.catalog.names import NameList
 from wheelyard.model.project import Commit, Project, fold
-from wheelyard.storage.base import Store, Stored
+from wheelyard.storage.base import Key, Store, Stored
 
 DEMO = NormalizedName("demo")
 
@@ -43,7 +43,9 @@ def document(store: Store) -> Project:
     """Return the project's document, or an empty project."""
     key = keys.project(DEMO)
     found = store.get(key)
-    return Codec(Project).decode(key, found.body) if isinstance(found, Stored) else Project(name=DEMO)
+    if not isinstance(found, Stored):
+        return Project(name=DEMO)
+    return Codec(Project).decode(key, found.body)
 
 
 def _broken_journal(store: Store, project: Project) -> Iterator[str]:
@@ -72,23 +74,28 @@ def _broken_answers(
 ) -> Iterator[str]:
     accepted: dict[str, set[str]] = {}
     for writer, answer in answers.items():
-        made = wishes[writer].made
-        listed = project.by_filename.get(made.filename)
+        wish = wishes[writer]
         if answer == "surprised":
             yield f"{writer} met an error that nobody foresaw"
-        if answer != "ok":
-            continue
-        if wishes[writer].delete:
-            if listed is not None:
-                yield f"{writer} was told that {made.filename} is deleted, and it is listed"
-            continue
-        accepted.setdefault(made.filename, set()).add(made.sha256)
-        if made.filename not in project.gone and (listed is None or listed.sha256 != made.sha256):
-            yield f"{writer} was told 200 and {made.filename} is not listed"
-        if not is_named(store):
-            yield f"{writer} was told 200 and the project is not in the list"
+        if answer == "ok":
+            yield from _broken_answer(store, project, wish)
+        if answer == "ok" and not wish.delete:
+            accepted.setdefault(wish.made.filename, set()).add(wish.made.sha256)
     if any(len(contents) > 1 for contents in accepted.values()):
         yield "two contents of one filename were both accepted"
+
+
+def _broken_answer(store: Store, project: Project, wish: Wish) -> Iterator[str]:
+    filename, sha256 = wish.made.filename, wish.made.sha256
+    listed = project.by_filename.get(filename)
+    if wish.delete:
+        if listed is not None:
+            yield f"it was said that {filename} is deleted, and it is listed"
+        return
+    if filename not in project.gone and (listed is None or listed.sha256 != sha256):
+        yield f"an upload was answered and {filename} is not listed"
+    if not is_named(store):
+        yield "an upload was answered and the project is not in the list"
 
 
 def is_named(store: Store) -> bool:
@@ -97,6 +104,6 @@ def is_named(store: Store) -> bool:
     return body is not None and DEMO in Codec(NameList).decode(keys.NAMES, body).known
 
 
-def _body(store: Store, key: keys.Key) -> bytes | None:
+def _body(store: Store, key: Key) -> bytes | None:
     found = store.get(key)
     return found.body if isinstance(found, Stored) else None

@@ -44,7 +44,7 @@ class Fate(StrEnum):
     CRASH = "crash"
 
 
-class Crash(BaseException):  # noqa: N818 - nothing that any code could handle
+class Crash(BaseException):
     """The process of this writer has died."""
 
 
@@ -211,15 +211,18 @@ class Stage:
 
     def _meet(self, actor: Actor, call: Call, fate: Fate, act: Callable[[], T]) -> T:
         try:
-            reply = None if fate is Fate.LOST_NOT_DONE else self._done(call, act)
+            if fate is Fate.LOST_NOT_DONE:
+                raise Unavailable("The call was lost.")
+            reply = self._done(call, act)
+            if fate is Fate.LOST_DONE:
+                raise Unavailable("The reply was lost.")
         except IndexFault as fault:
-            reply = fault
-        if fate is not Fate.DONE:
-            reply = Unavailable("The reply was lost.")
+            # whether a lost call would have been refused, its writer never knows
+            told = fault if fate is Fate.DONE else Unavailable("The reply was lost.")
+            actor.history.append((call, self._told(call, told)))
+            raise told from None
         actor.history.append((call, self._told(call, reply)))
-        if isinstance(reply, IndexFault):
-            raise reply
-        return reply  # type: ignore[return-value] - only a fate that loses has no reply
+        return reply
 
     def _done(self, call: Call, act: Callable[[], T]) -> T:
         reply = act()

@@ -7,7 +7,8 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.catalog.explorer import BrokenPromise, Explorer, Scenario
-from tests.catalog.promises import Wish
+from tests.catalog.promises import Wish, document
+from tests.catalog.stage import Fate
 from tests.operations.making import make_wheel
 from tests.operations.world import Clock, ambient_at
 from wheelyard.catalog.cache import WeighedCache
@@ -107,6 +108,23 @@ def test_four_writers(tmp_path: Path, together: bool) -> None:  # noqa: FBT001
     result = Explorer(scenario, faults=3).sample(seed=1, schedules=300)
 
     assert len(result.answers) > 10
+
+
+def test_an_upload_and_its_deletion_in_one_commit(tmp_path: Path) -> None:
+    """An upload whose file is deleted by the very same commit succeeds, and is not listed."""
+    wishes = {"L": Wish(TWO), "A": Wish(ONE), "D": Wish(ONE, delete=True)}
+    with Scenario(tmp_path, wishes, (ONE,), together=True).stage() as stage:
+        for writer in "LLLLAAAD":  # A and D wait together while L commits
+            stage.let(writer, Fate.DONE)
+        assert list(stage.waiting()) == ["L"]
+        while stage.waiting():
+            stage.let(next(iter(stage.waiting())), Fate.DONE)
+
+        assert set(stage.answers().values()) == {"ok"}
+        project = document(stage.store)
+        assert (project.revision, project.gone) == (3, (ONE.filename,))
+        assert project.commit is not None
+        assert len(project.commit.events) == 1
 
 
 def test_the_explorer_sees_a_missing_journal_entry(tmp_path: Path) -> None:

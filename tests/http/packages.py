@@ -74,7 +74,8 @@ def post(
 ) -> Answer:
     """Upload a package; `token` is the site's first one if it is not given, and none if empty."""
     token = site.token if token is None else token
-    return site.client.post(
+    return site.client.request(
+        "POST",
         path,
         data=fields,
         files={"content": (package.filename, package.data)},

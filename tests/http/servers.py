@@ -36,12 +36,14 @@ class Site:
         address: Host and port.
         token: The first one: it may do everything but administer.
         folder: Where its store, its log and its settings are.
+        pid: Of its process.
         client: Sends no credentials and follows no redirects.
     """
 
     address: str
     token: str
     folder: Path
+    pid: int
     client: httpx2.Client
 
     @property
@@ -123,7 +125,7 @@ def running_site(folder: Path, *options: str, config: str = "", prefix: str = ""
             _wait(process, client, f"{prefix}/health")
             token = TOKEN.search((folder / "printed.txt").read_text())
             assert token, "no first token was printed"
-            site = Site(address, token[0], folder, client)
+            site = Site(address, token[0], folder, process.pid, client)
             yield site
         finally:
             stop(process)

@@ -15,7 +15,7 @@ def change(site: Site, path: str, token: str | None = None, **body: object) -> A
     """Post a change, with the first token unless another or none is given."""
     token = site.token if token is None else token
     auth = ("__token__", token) if token else None
-    return site.client.post(f"{API}/{path}", json=body, auth=auth)
+    return site.client.request("POST", f"{API}/{path}", json=body, auth=auth)
 
 
 def test_list_of_projects(stocked: Site) -> None:

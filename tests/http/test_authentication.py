@@ -134,11 +134,17 @@ def test_expired_token(private: Site) -> None:
 def test_limited_token_sees_its_projects_only(private: Site) -> None:
     """A token for some names gets a list of these, and 404 for others, whether they exist."""
     token = private.make_token("acme-*")
+    mine, others = [{"name": "acme-core"}], private.make_token("demo")
 
     for root in ("/simple/", "/pypi/simple/", "/+simple/"):
-        listed = private.get(root, token, Accept=V1_JSON).json()["projects"]
-        assert listed == [{"name": "acme-core"}]
-    assert private.get("/api/v1/projects", token).json() == {"projects": [{"name": "acme-core"}]}
+        lists = [
+            private.get(root, each, Accept=V1_JSON).json()["projects"]
+            for each in (token, private.token, others, token)
+        ]
+        assert lists[0] == lists[3] == mine
+        assert lists[2] == [{"name": "demo"}]
+        assert {"name": "secret-plan"} in lists[1]
+    assert private.get("/api/v1/projects", token).json() == {"projects": mine}
     assert private.get("/simple/acme-core/", token).status_code == 200
     bodies = set()
     for name in ("demo", "nope"):

@@ -2,13 +2,14 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 import zstandard
 
 from tests.http.packages import publish, wheel
 from tests.http.raw import Reply, ask
-from tests.http.servers import Site
+from tests.http.servers import Site, running_site
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 KINDS = (V1_JSON, "application/vnd.pypi.simple.v1+html", "text/html", "application/json")
@@ -123,6 +124,8 @@ def test_etag_of_another_coding_will_do(stocked: Site) -> None:
 
     assert fetch(stocked, "/simple/demo/", f"If-None-Match: {packed}").status == 304
     assert fetch(stocked, "/simple/demo/", f"If-None-Match: {json_etag}").status == 200
+    as_v1 = ("Accept: application/vnd.pypi.simple.v1+html", f"If-None-Match: {packed}")
+    assert fetch(stocked, "/simple/demo/", *as_v1).status == 200
 
 
 @pytest.mark.parametrize(
@@ -140,6 +143,20 @@ def test_credential_is_checked_before_the_etag(private: Site) -> None:
     etag = private.get("/simple/demo/", private.token).headers["ETag"]
     assert private.get("/simple/demo/", If_None_Match=etag).status_code == 401
     assert private.get("/simple/demo/", private.token, If_None_Match=etag).status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("options", "cached"),
+    [((), "public, max-age=60"), (("--private",), "private, no-cache")],
+    ids=["open", "private"],
+)
+def test_setting_for_shared_caches(tmp_path: Path, options: tuple[str, ...], cached: str) -> None:
+    """`public_max_age` lets a CDN keep pages that anybody may read, and no others."""
+    config = "[http]\npublic_max_age = 60\n"
+    with running_site(tmp_path / "cached", *options, config=config) as site:
+        publish(site, wheel("demo"))
+        for path in ("/simple/", "/simple/demo/", "/"):
+            assert site.get(path, site.token).headers["Cache-Control"] == cached
 
 
 def test_page_is_new_after_each_change(site: Site) -> None:

@@ -164,8 +164,9 @@ def test_not_modified(shelf: Site, suffix: str, known: str) -> None:
 
 def test_range_is_of_get_alone(shelf: Site) -> None:
     """HEAD tells the whole length, whatever range is named."""
-    answer = ask(shelf, f"HEAD {PATH} HTTP/1.1", "Range: bytes=0-3")
-    assert (answer.status, answer.header("content-length")) == (200, str(SIZE))
+    for asked in ("bytes=0-3", "bytes=999999-"):
+        answer = ask(shelf, f"HEAD {PATH} HTTP/1.1", f"Range: {asked}")
+        assert (answer.status, answer.header("content-length")) == (200, str(SIZE))
 
 
 def test_range_of_core_metadata(shelf: Site) -> None:
@@ -225,6 +226,20 @@ def test_yanked_file_is_still_there(site: Site) -> None:
     publish(site, package)
     site.change("yanked", "yank", version="1.0", reason="broken")
     assert site.get(f"/packages/{package.filename}").content == package.data
+
+
+def test_lost_bytes_are_no_missing_package(site: Site) -> None:
+    """Where the store has lost a listed file, clients are told to wait, not to look elsewhere."""
+    publish(site, wheel("lost"))
+    for kept in site.store.glob("files/lost/*/*"):
+        kept.unlink()
+    addresses = [f"/packages/lost-1.0-py3-none-any.whl{suffix}" for suffix in ("", ".metadata")]
+    for path in (*addresses, "/pypi/lost/json", "/project/lost/"):
+        for headers in ({}, {"Range": "bytes=0-3"}):
+            answer = site.client.get(path, headers=headers)
+            assert answer.status_code == 503, path
+            assert int(answer.headers["Retry-After"]) > 0
+            assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_file_comes_back_from_quarantine(site: Site) -> None:

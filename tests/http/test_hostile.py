@@ -1,5 +1,7 @@
 """Requests that no honest client sends: never a 5xx, never a trace in the log (the H rows)."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.http.raw import ask, exchange, wire
@@ -41,6 +43,10 @@ BROKEN = {
     "H24-half-escape": get("/simple/%4"),
     "H25-high-byte": get("/simple/\xff/"),
     "H25-nul": get("/simple/\0/"),
+    "H23-only-dots": get("/.."),
+    "H23-dots-without-slash": get("/simple/.."),
+    "H23-one-dot": get("/simple/%2e/"),
+    "H23-slash-in-a-name": get("/simple/de%2fmo"),
     "H23-dots": get("/simple/../../etc/passwd"),
     "H23-encoded-slash": get("/files/..%2f..%2fetc/passwd"),
     "H23-encoded-dots": get("/files/%2e%2e/%2e%2e/etc/passwd"),
@@ -63,7 +69,7 @@ def test_broken_request(stocked: Site, case: str) -> None:
     assert stocked.get("/health").status_code == 200
 
 
-ODD = {
+ODD: dict[str, tuple[bytes, set[int | None]]] = {
     "H03-host": (get(DEMO).replace(b"Host: x", b"Host: evil.example"), {200}),
     "H03-absolute": (get("http://evil.example/simple/demo/"), {200, 400, 404}),
     "H04-http-1.0": (b"GET /simple/demo/ HTTP/1.0\r\n\r\n", {200}),
@@ -177,6 +183,22 @@ def test_markup_in_a_path_is_not_repeated(stocked: Site, path: str) -> None:
     assert answer.status_code == 404
     if "html" in answer.headers["Content-Type"]:
         assert "<script>" not in answer.text
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc here")
+def test_long_headers_are_not_kept(stocked: Site) -> None:
+    """Hundreds of requests with huge headers leave the server no larger than before."""
+    stocked.get(DEMO)
+    before = memory(stocked)
+    for number in range(200):
+        exchange(stocked, get(DEMO, f"Accept: {number}{'x' * 200_000}"))
+    assert memory(stocked) - before < 20_000
+
+
+def memory(site: Site) -> int:
+    """Return the KiB of memory that a server holds."""
+    status = Path(f"/proc/{site.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
 
 
 def test_names_that_are_not_there_cost_little(stocked: Site) -> None:

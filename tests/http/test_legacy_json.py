@@ -122,6 +122,15 @@ def test_nothing(shelf: Site, path: str) -> None:
     assert answer.json().keys() == {"message", "code", "title", "error"}
 
 
+def test_yank_without_a_reason(site: Site) -> None:
+    """A yank without a reason has none, in the release and in its files."""
+    publish(site, wheel("unsaid"))
+    site.change("unsaid", "yank", version="1.0")
+    page = site.get("/pypi/unsaid/json").json()
+    assert (page["info"]["yanked"], page["info"]["yanked_reason"]) == (True, None)
+    assert (page["urls"][0]["yanked"], page["urls"][0]["yanked_reason"]) == (True, None)
+
+
 def test_nothing_left(site: Site) -> None:
     """A project without files has no release to describe."""
     publish(site, wheel("emptied"))

@@ -289,6 +289,8 @@ def test_project_named_like_a_route(site: Site) -> None:
     publish(site, *packages)
 
     for name, package in zip(names, packages, strict=True):
+        for root in ("/pypi/simple/", "/pypi/", "/+simple/"):
+            assert site.get(f"{root}{name}/", Accept=JSON).json()["name"] == name
         (file,) = site.get(f"/simple/{name}/", Accept=JSON).json()["files"]
         assert site.get(f"/simple/{name}/{file['url']}").content == package.data
         assert site.get(f"/packages/{package.filename}").content == package.data

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from wheelyard.operations.upload import Arrival
 
@@ -26,8 +27,9 @@ class Made:
 
     def arrival(self, folder: Path, *, name: str = "", version: str = "") -> Arrival:
         """Spool the bytes in a folder, and return them as they arrive there with these claims."""
-        path = folder / f"spooled-{self.sha256}"
-        path.write_bytes(self.body)
+        with NamedTemporaryFile(prefix="spooled-", dir=folder, delete=False) as file:
+            file.write(self.body)
+        path = Path(file.name)
         return Arrival(
             filename=self.filename,
             path=path,

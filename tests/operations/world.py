@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
+from tests.operations.making import Made
 from wheelyard.errors import IndexFault
 from wheelyard.index import Index, index_over
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
@@ -16,8 +17,6 @@ from wheelyard.settings import Settings
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-
-from tests.operations.making import Made
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EVERYTHING = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,))
@@ -64,9 +63,7 @@ class World:
 
     def opened(self, seed: int) -> Index:
         """Return an index over the same store, as another process has it."""
-        return index_over(
-            self.store, Spool(self.folder), Settings(), ambient_at(self.clock, seed)
-        )
+        return index_over(self.store, Spool(self.folder), Settings(), ambient_at(self.clock, seed))
 
     def upload(self, made: Made, caller: Caller = ALICE) -> File:
         """Upload a distribution."""

@@ -19,7 +19,9 @@ from wheelyard.rendering.simple import (
     versions,
 )
 
-NAMES = st.lists(st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True), unique=True)
+NAMES = st.lists(
+    st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,8})?", fullmatch=True), max_size=9, unique=True
+)
 
 
 class Anchors(HTMLParser):

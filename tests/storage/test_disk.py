@@ -29,7 +29,7 @@ version = store.put(Key("new/created"), b"1", ABSENT)
 store.put(Key("new/created"), b"2", version)
 """
 
-CALL = re.compile(r'^[0-9]+ +(?P<verb>fsync|link|rename)[a-z0-9]*\((?P<rest>.*)\) += 0$')
+CALL = re.compile(r"^[0-9]+ +(?P<verb>fsync|link|rename)[a-z0-9]*\((?P<rest>.*)\) += 0$")
 QUOTED = re.compile(r'<([^>]*)>|"([^"]*)"')
 
 
@@ -121,8 +121,12 @@ def _calls(log: str, root: Path) -> list[str]:
     """Return what a trace has of our store: the verb, and the last path that it names."""
     found = [match for line in log.splitlines() if (match := CALL.match(line))]
     paths = [(each["verb"], "".join(QUOTED.findall(each["rest"])[-1])) for each in found]
-    ours = [(verb, path.removeprefix(f"{root}").strip("/")) for verb, path in paths if str(root) in path]
-    return [f"{verb} {'spool' if path.startswith('.spool/') else path or '.'}" for verb, path in ours]
+    ours = [
+        (verb, path.removeprefix(str(root)).strip("/")) for verb, path in paths if str(root) in path
+    ]
+    return [
+        f"{verb} {'spool' if path.startswith('.spool/') else path or '.'}" for verb, path in ours
+    ]
 
 
 @contextmanager

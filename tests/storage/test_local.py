@@ -64,6 +64,21 @@ def test_no_process_loses_an_increment(tmp_path: Path) -> None:
     assert int(found.body) == PROCESSES * INCREMENTS
 
 
+def test_time_never_goes_back(tmp_path: Path) -> None:
+    """Each write of an object is younger than the one before, whatever the clock does."""
+    store = LocalStore(tmp_path)
+    store.put(COUNTER, b"0", ABSENT)
+    tomorrow = (tmp_path / COUNTER).stat().st_mtime_ns + 24 * 3600 * 10**9
+    os.utime(tmp_path / COUNTER, ns=(tomorrow, tomorrow))
+
+    times = []
+    for _ in range(20):
+        store.put(COUNTER, b"0", None)
+        times.append((tmp_path / COUNTER).stat().st_mtime_ns)
+
+    assert times == sorted({tomorrow, *times})[1:]
+
+
 def test_nothing_is_left_in_the_spool(tmp_path: Path) -> None:
     """A write leaves no scratch file behind, whether it wins or loses."""
     store = LocalStore(tmp_path)

@@ -76,6 +76,8 @@ class Commits:
         for attempt in self._retries.attempts():
             read = self._documents.current if attempt == 0 else self._documents.reload
             before = read(key)
+            if before.value is None and self._is_journaled(name):
+                continue
             project = before.value or Project(name=name)
             self._ensure_journaled(project)
             outcomes, events = _decide(project, intents)
@@ -90,6 +92,24 @@ class Commits:
                 for outcome in outcomes
             ]
         raise self._retries.exhausted(f"the project {name}")
+
+    def _is_journaled(self, name: NormalizedName) -> bool:
+        """
+        Return whether a project that had no document has one now.
+
+        Raises:
+            Unavailable: It has a journal and no document: to begin anew would break the journal.
+        """
+        if self._store.get(keys.commit(name, 1)) is None:
+            return False
+        if self._documents.reload(keys.project(name)).value is not None:
+            return True  # somebody has just begun it
+        raise Unavailable(
+            f"The document of {name} is missing, though it has a journal. Run 'wheelyard check "
+            "--rebuild' to fold it again.",
+            code="damaged_document",
+            short="A document of the index is missing.",
+        )
 
     def _next(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
         previous = digest(self._codec.encode(project.commit)) if project.commit else ""

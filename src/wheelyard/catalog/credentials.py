@@ -7,7 +7,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Documents, Snapshot
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, NotFound, quoted
-from wheelyard.model.token import TokenRecord
+from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.storage.base import ABSENT, Store, Stored
 
 
@@ -54,8 +54,9 @@ class Credentials:
         Raises:
             NotFound: There is no such token.
         """
-        snapshot = self.documents.reload(keys.token(token_id))
-        if snapshot.value is None:
+        known = is_token_id(token_id)
+        snapshot = self.documents.reload(keys.token(token_id)) if known else None
+        if snapshot is None or snapshot.value is None:
             raise NotFound(
                 f"There is no token with the id {quoted(token_id)}. "
                 "See 'wheelyard token list' for those there are.",

@@ -77,6 +77,8 @@ HOT_PATHS: Final = 16_384
 """Paths whose project is remembered."""
 HOT_ACCEPTS: Final = 512
 """Pairs of Accept and Accept-Encoding whose answer is remembered."""
+HOT_ACCEPT_LIMIT: Final = 1024
+"""Bytes of such a pair; longer ones are no client's, and would only take memory."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -170,7 +172,8 @@ class App:
         if known is None:
             form = form_for(asked[0].decode("latin-1"))
             known = (form, encoding_for(asked[1].decode("latin-1")))
-            self._hot_accepts.put(asked, known, 1)
+            if len(asked[0]) + len(asked[1]) <= HOT_ACCEPT_LIMIT:
+                self._hot_accepts.put(asked, known, 1)
         return known
 
     async def _answer(self, scope: Scope, incoming: Incoming) -> Reply:

@@ -19,8 +19,8 @@ from wheelyard.operations.tokens import bad_credential
 
 HEADER_LIMIT: Final = 16_384
 """Bytes of an Authorization header."""
-REMEMBERED: Final = 4096
-"""Headers whose token is remembered, to spare the decoding."""
+REMEMBERED: Final = 512 * 1024
+"""Bytes of the headers whose token is remembered, to spare the decoding."""
 
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -65,7 +65,7 @@ class Authenticator:
         token = self.remembered.get(header)
         if token is None:
             token = token_in(header)
-            self.remembered.put(header, token, 1)
+            self.remembered.put(header, token, len(header))
         return token
 
 

@@ -15,12 +15,12 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.names import NameList
-from wheelyard.errors import Forbidden, IndexFault, NotFound
+from wheelyard.errors import Forbidden, IndexFault, NotFound, Unavailable
 from wheelyard.http.exchange import Header
 from wheelyard.http.pagestore import PageStore
 from wheelyard.index import Index
 from wheelyard.model.access import Action, Caller, matches_any
-from wheelyard.model.project import Project
+from wheelyard.model.project import File, Project
 from wheelyard.operations.tokens import bad_credential
 
 T = TypeVar("T")
@@ -65,6 +65,18 @@ class Desk:
         """Do blocking work in a thread for changes."""
         return await get_running_loop().run_in_executor(self.writers, work)
 
+    def core_metadata(self, name: NormalizedName, file: File) -> bytes:
+        """
+        Return the core metadata of a listed file, waiting for the store.
+
+        Raises:
+            Unavailable: The store has lost it, or does not answer.
+        """
+        try:
+            return self.index.files.core_metadata(name, file)
+        except NotFound as error:
+            raise lost(file) from error
+
     def require_read(self, caller: Caller, name: NormalizedName) -> None:
         """
         Return if `caller` may read `name`; decided by patterns only, never by what exists.
@@ -98,6 +110,15 @@ class Desk:
             message = f"This token may not read {name!r}."
             return Forbidden(f"{message} Use one that may.", short=message)
         return unreadable(name)
+
+
+def lost(file: File) -> Unavailable:
+    """Return the fault for a listed file whose bytes are not there."""
+    # not 404: installers take that for "not here" and go elsewhere
+    return Unavailable(
+        f"The store has lost {file.filename}. Run 'wheelyard check' and restore it from a backup.",
+        short="The file is missing from storage.",
+    )
 
 
 def unreadable(name: str) -> NotFound:

@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.errors import IndexFault, NotFound, Unavailable
-from wheelyard.http.desk import Desk
+from wheelyard.http.desk import Desk, lost
 from wheelyard.http.errors import not_readable, refuse
 from wheelyard.http.exchange import (
     NOSNIFF,
@@ -94,7 +94,7 @@ async def _answer(
     if metadata and not file.is_wheel:
         return not_readable()
     if metadata:
-        content = await desk.read(lambda: _core_metadata(name, file, desk))
+        content = await desk.read(lambda: desk.core_metadata(name, file))
         return _partial(
             request,
             desk,
@@ -105,13 +105,6 @@ async def _answer(
     return _partial(
         request, desk, file.sha256, file.size, lambda span: _content(name, file, span, desk)
     )
-
-
-def _core_metadata(name: NormalizedName, file: File, desk: Desk) -> bytes:
-    try:
-        return desk.index.files.core_metadata(name, file)
-    except NotFound as error:
-        raise _lost(file) from error
 
 
 def _partial(request: Request, desk: Desk, digest: str, size: int, body: Body) -> Reply:
@@ -159,7 +152,7 @@ def _content(
         start, stop = (span.start, span.stop) if span else (0, file.size)
         return Stream(_exactly(desk.index.files.read(key, start, stop), stop - start))
     except NotFound as error:
-        raise _lost(file) from error
+        raise lost(file) from error
 
 
 def _on_disk(url: str, file: File) -> FileOnDisk:
@@ -169,7 +162,7 @@ def _on_disk(url: str, file: File) -> FileOnDisk:
     except OSError:
         size = -1
     if size != file.size:
-        raise _lost(file)
+        raise lost(file)
     return FileOnDisk(path)
 
 
@@ -180,14 +173,6 @@ def _exactly(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
         yield chunk
     if size:
         raise Unavailable("The store has fewer bytes of this file than it was given.")
-
-
-def _lost(file: File) -> Unavailable:
-    # not 404: installers take that for "not here" and go elsewhere
-    return Unavailable(
-        f"The store has lost {file.filename}. Run 'wheelyard check' and restore it from a backup.",
-        short="The file is missing from storage.",
-    )
 
 
 def _length(size: int) -> Header:

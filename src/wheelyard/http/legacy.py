@@ -55,5 +55,5 @@ def _page(name: NormalizedName, release: Release | None, desk: Desk) -> LegacyPa
         )
     settings = desk.index.settings
     base = settings.server.public_url.rstrip("/") or settings.server.path_prefix
-    core = parse_metadata(desk.index.files.core_metadata(name, release.speaker))
+    core = parse_metadata(desk.core_metadata(name, release.speaker))
     return LegacyPage(name, release, core, f"{base}/files")

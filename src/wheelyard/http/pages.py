@@ -89,8 +89,7 @@ class People:
         described = latest(releases)
         core = None
         if described is not None:
-            raw = self.desk.index.files.core_metadata(project.name, described.speaker)
-            core = parse_metadata(raw)
+            core = parse_metadata(self.desk.core_metadata(project.name, described.speaker))
         return self.templates.project(
             pages.ProjectPage(project=project, releases=releases, described=described, core=core)
         )

@@ -16,6 +16,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec, digest
 from wheelyard.catalog.files import ORPHAN_AGE
+from wheelyard.catalog.names import NameList
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, IndexFault, NotFound
 from wheelyard.model.ambient import Ambient
@@ -72,7 +73,9 @@ class Check:
         findings = Findings()
         listed: set[Key] = set()
         gone: set[tuple[NormalizedName, str]] = set()
-        for name in self._names_of_documents_and_journals():
+        names = self._names_of_documents_and_journals()
+        self._ensure_readable_names(names, findings)
+        for name in names:
             findings.projects += 1
             project = ProjectCheck(self.store, name, findings, progress).run(options.rebuild)
             if project is None:
@@ -91,6 +94,19 @@ class Check:
         }
         names |= {entry.key.split("/")[1] for entry in self.store.list(keys.JOURNAL)}
         return sorted(NormalizedName(name) for name in names)
+
+    def _ensure_readable_names(self, names: list[NormalizedName], findings: Findings) -> None:
+        """Write the name list again if it is damaged: it follows from all the others."""
+        found = self.store.get(keys.NAMES)
+        if not isinstance(found, Stored):
+            return
+        codec = Codec(NameList)
+        try:
+            codec.decode(keys.NAMES, found.body)
+        except IndexFault:
+            with suppress(Conflict):  # somebody else has just done it
+                self.store.put(keys.NAMES, codec.encode(NameList(tuple(names))), found.version)
+            findings.mended.append("the list of projects was damaged, and is written again")
 
     def _ensure_named(self, project: Project, findings: Findings) -> None:
         known = self.projects.names.current().value
@@ -121,13 +137,10 @@ class Check:
                 findings.swept += 1
             else:
                 orphans += 1
-        scratch = 0
-        for path in self.spool.leftovers(self.ambient.now().timestamp()):
-            if options.sweep and path.stat().st_mtime < cutoff:
-                path.unlink(missing_ok=True)
-                findings.swept += 1
-            else:
-                scratch += 1
+        for path in self.spool.leftovers(cutoff) if options.sweep else ():
+            path.unlink(missing_ok=True)
+            findings.swept += 1
+        scratch = sum(1 for _ in self.spool.leftovers(self.ambient.now().timestamp()))
         if orphans:
             findings.notes.append(
                 f"{orphans} objects under {keys.FILES} belong to no listed file: leftovers of "
@@ -203,11 +216,13 @@ class ProjectCheck:
         found = self.store.get(key)
         if not isinstance(found, Stored):
             return None
-        try:
-            return Codec(Commit).decode(key, found.body)
-        except IndexFault:
-            self._problem(f"the journal entry {key} is damaged")
-            return None
+        codec = Codec(Commit)
+        with suppress(IndexFault):
+            commit = codec.decode(key, found.body)
+            if codec.encode(commit) == found.body:
+                return commit
+        self._problem(f"the journal entry {key} is damaged")
+        return None
 
     def _complete(self, commits: list[Commit], project: Project) -> None:
         """Add what was committed meanwhile; the last commit may be in the document alone."""

@@ -128,7 +128,8 @@ class Uploads:
                 return ()
             return (Uploaded(at=file.uploaded_at, by=caller.principal, file=file),)
 
-        return self.projects.change(name, listing).project.by_filename[arrival.filename]
+        after = self.projects.change(name, listing).project
+        return after.by_filename.get(arrival.filename, file)  # the same commit may delete it again
 
     def accept_path(self, path: Path, caller: Caller, progress: Callable[[int], None]) -> File:
         """

@@ -34,6 +34,7 @@ from wheelyard.storage.base import (
     conflict,
 )
 from wheelyard.storage.faults import storage_faults
+from wheelyard.storage.spool import PREFIX
 
 SPOOL = ".spool"
 LOCKS = ".locks"
@@ -133,7 +134,7 @@ class LocalStore:
     @contextmanager
     def _staged(self, body: bytes | Path) -> Iterator[Path]:
         """Yield a synced copy of `body` in the spool, and remove what is left of it."""
-        descriptor, name = mkstemp(prefix="put-", dir=self.spool)
+        descriptor, name = mkstemp(prefix=PREFIX, dir=self.spool)
         staged = Path(name)
         try:
             try:

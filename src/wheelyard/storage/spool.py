@@ -39,7 +39,7 @@ class Spool:
 
     def leftovers(self, older_than: float) -> Iterator[Path]:
         """Yield scratch files last written before `older_than`, seconds since the epoch."""
-        for path in sorted(self.folder.iterdir()):
+        for path in sorted(self.folder.glob(f"{PREFIX}*")):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < older_than:
                     yield path

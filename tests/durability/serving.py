@@ -1,0 +1,119 @@
+"""A server in a process group of its own, and clients that need nothing but a socket."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from tests.clients.servers import free_port
+from tests.operations.making import Made
+
+PATIENCE = 30.0
+"""Seconds until a server that does not answer is given up."""
+SOURCE = Path(__file__).parents[2] / "src"
+BOUNDARY = "a-boundary-that-no-archive-has"
+TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
+
+
+def environment() -> dict[str, str]:
+    """Return the environment for a process of ours."""
+    return {"PATH": os.defpath, "PYTHONPATH": str(SOURCE), "HOME": os.sep}
+
+
+def wheelyard(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    command = [sys.executable, "-m", "wheelyard", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment())
+
+
+@dataclass
+class Running:
+    """A server that answers."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """Kill the whole process group, at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def start(store: Path, log: Path, *options: str) -> Running:
+    """Start a server, and wait until it answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "wheelyard", "serve", "--port", str(port)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*command, "--store", str(store), *options],
+            stdout=output,
+            stderr=output,
+            env=environment(),
+            start_new_session=True,
+        )
+    running = Running(port, process)
+    end = time.monotonic() + PATIENCE
+    while get(port, "/health")[0] != 200:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.01)
+    return running
+
+
+@contextmanager
+def server(store: Path, log: Path, *options: str) -> Iterator[Running]:
+    """Run a server, and kill it afterwards."""
+    running = start(store, log, *options)
+    try:
+        yield running
+    finally:
+        running.kill()
+
+
+def first_token(log: Path) -> str:
+    """Return the token that a server printed when it first started."""
+    found = TOKEN.search(log.read_text())
+    assert found is not None
+    return found[0]
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    """Return status and body, or 0 where nobody answers."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, HTTPException):
+        return 0, b""
+    finally:
+        connection.close()
+
+
+def post(port: int, token: str, made: Made) -> int:
+    """Upload a distribution, and return the status, or 0 where nobody answers."""
+    disposition = f'form-data; name="content"; filename="{made.filename}"'
+    head = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n\r\n".encode()
+    body = head + made.body + f"\r\n--{BOUNDARY}--\r\n".encode()
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
+    }
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("POST", "/legacy/", body, headers)
+        response = connection.getresponse()
+        response.read()
+    except (OSError, HTTPException):
+        return 0
+    else:
+        return response.status
+    finally:
+        connection.close()

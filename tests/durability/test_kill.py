@@ -1,0 +1,98 @@
+"""A server is killed in the middle of uploads, again and again: what it answered stays."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from random import Random
+from threading import Event
+from time import sleep
+
+import pytest
+
+from tests.durability.serving import first_token, get, post, server, start, wheelyard
+from tests.operations.making import Made, make_wheel
+from wheelyard.index import open_index
+from wheelyard.settings import Settings, StoreSettings
+
+KILLS = 100
+CLIENTS = 4
+LONGEST_LIFE = 0.15
+"""Seconds that a server lives once it answers, at most."""
+
+
+@pytest.mark.slow
+def test_what_was_answered_stays(tmp_path: Path) -> None:
+    """After each of a hundred kills, every answered upload is listed and served whole."""
+    store, log, random = tmp_path / "store", tmp_path / "log", Random(1)
+    numbers = count(1)
+    answered: dict[str, str] = {}
+    for _ in range(KILLS):
+        running = start(store, log)
+        token, stop = first_token(log), Event()
+
+        def publish(port: int = running.port, token: str = token, stop: Event = stop) -> list[Made]:
+            done: list[Made] = []
+            while not stop.is_set():
+                number = next(numbers)
+                made = make_wheel(f"demo{number % 3}", f"{number}.0", content=bytes(1000))
+                status = post(port, token, made)
+                assert status in {0, 200}
+                if status != 200:
+                    break
+                done.append(made)
+            return done
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            clients = [pool.submit(publish) for _ in range(CLIENTS)]
+            sleep(random.uniform(0, LONGEST_LIFE))
+            _verify_some(running.port, answered, random)
+            running.kill()
+            stop.set()
+            for client in clients:
+                answered |= {made.filename: made.sha256 for made in client.result()}
+        _verify_listed(store, answered)
+
+    assert len(answered) > KILLS
+    with server(store, log) as last:
+        _verify_some(last.port, answered, random, len(answered))
+    _verify_store(store)
+
+
+def _verify_listed(store: Path, answered: dict[str, str]) -> None:
+    index = open_index(Settings(store=StoreSettings(location=str(store))))
+    names = index.projects.names.current().value
+    listed = {
+        file.filename: file.sha256
+        for name in (names.names if names else ())
+        for file in index.projects.get(name).files
+    }
+    assert answered.items() <= listed.items()
+
+
+def _verify_some(port: int, answered: dict[str, str], random: Random, how_many: int = 3) -> None:
+    """Read pages and files as a client does."""
+    for filename in random.sample(sorted(answered), min(how_many, len(answered))):
+        project = filename.partition("-")[0]
+        status, page = get(port, f"/simple/{project}/")
+        assert status == 200
+        listed = {each["filename"]: each for each in json.loads(page)["files"]}
+        assert listed[filename]["hashes"]["sha256"] == answered[filename]
+        path = f"/files/{project}/{answered[filename]}/{filename}"
+        status, body = get(port, path)
+        assert (status, hashlib.sha256(body).hexdigest()) == (200, answered[filename])
+
+
+def _verify_store(store: Path) -> None:
+    """Expect a clean check, and no file that is not what its key says."""
+    done = wheelyard("check", "--store", str(store))
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    again = wheelyard("check", "--store", str(store), "--rebuild", "--json")
+    findings = json.loads(again.stdout)
+    assert again.returncode == 0
+    assert (findings["problems"], findings["mended"]) == ([], [])
+    for path in store.joinpath("files").rglob("*.whl"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.parent.name
+    for path in store.rglob("*.json"):
+        json.loads(path.read_bytes())

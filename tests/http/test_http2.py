@@ -1,0 +1,49 @@
+"""The same index over HTTP/2 on the clear port, as a proxy may speak it (H06)."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from tests.clients.harness import system_program
+from tests.http.packages import sdist, wheel
+from tests.http.servers import Site
+
+V1_JSON = "application/vnd.pypi.simple.v1+json"
+
+
+def curl(*arguments: str) -> str:
+    """Run curl over HTTP/2; returns the body and, on a line of its own, the status."""
+    command = [system_program("curl"), "--silent", "--http2-prior-knowledge", "--noproxy", "*"]
+    form = ["--write-out", "\\n%{http_version} %{response_code}"]
+    done = subprocess.run([*command, *form, *arguments], capture_output=True, check=True, text=True)
+    return done.stdout
+
+
+def test_pages_and_files(stocked: Site) -> None:
+    """A page and a file come over HTTP/2 as they do over HTTP/1.1."""
+    page, _, status = curl("-H", f"Accept: {V1_JSON}", f"{stocked.url}/simple/demo/").rpartition(
+        "\n"
+    )
+    assert status == "2 200"
+    assert json.loads(page) == stocked.get("/simple/demo/", Accept=V1_JSON).json()
+    assert curl(f"{stocked.url}/simple/nothing/").endswith("\n2 404")
+    path = "packages/demo-1.0.tar.gz.metadata"
+    assert curl("-X", "PUT", f"{stocked.url}/{path}").endswith("\n2 405")
+
+
+def test_uploads(stocked: Site, tmp_path: Path) -> None:
+    """Uploads are taken and refused, small and large ones, and the refusal can be read."""
+    package, large = sdist("second"), wheel("large", filler=bytes(3 << 20))
+    for each in (package, large):
+        (tmp_path / each.filename).write_bytes(each.data)
+
+    def push(user: str, name: str) -> str:
+        address = f"http://{user}@{stocked.address}/acme/"
+        return curl("-F", f"package=@{tmp_path / name}", address)
+
+    assert push(stocked.token, package.filename).endswith("\n2 200")
+    assert push(stocked.token, large.filename).endswith("\n2 200")
+    refused = push("somebody", large.filename)
+    assert refused.endswith("\n2 401")
+    assert json.loads(refused.rpartition("\n")[0])["error"] == "unauthenticated"
+    assert stocked.get(f"/raw/{large.filename}").content == large.data

@@ -1,0 +1,296 @@
+"""What a check finds, what it mends, and what it leaves alone."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.operations.making import make_sdist, make_wheel
+from tests.operations.world import ALICE, World
+from wheelyard.catalog import keys
+from wheelyard.catalog.names import NameList
+from wheelyard.errors import Unavailable
+from wheelyard.model.distribution import parse_version
+from wheelyard.model.project import Status
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.storage.base import Key
+
+DEMO = NormalizedName("demo")
+WHEEL, SDIST, LOST = make_wheel(), make_sdist(), make_wheel(version="9.0")
+WHEEL_KEY = keys.distribution(DEMO, WHEEL.sha256, WHEEL.filename)
+METADATA_KEY = keys.core_metadata(DEMO, WHEEL.sha256, WHEEL.filename)
+DOCUMENT = keys.project(DEMO)
+LAST = 5
+LAST_ENTRY = keys.commit(DEMO, LAST)
+
+
+@pytest.fixture
+def full(world: World) -> World:
+    """A store with a history: two files, one deleted, one yanked, a status."""
+    for made in (WHEEL, SDIST):
+        world.upload(made)
+        world.clock.advance(minutes=1)
+    life = world.index.lifecycle
+    life.yank(ALICE, DEMO, Selection(parse_version("1.0"), WHEEL.filename), "why")
+    life.delete(ALICE, DEMO, Selection(parse_version("1.0"), SDIST.filename), "")
+    life.set_status(ALICE, DEMO, Status.DEPRECATED, "old")
+    return world
+
+
+def flip(world: World, key: Key, at: int = -3) -> None:
+    """Change one bit of an object."""
+    body = bytearray(world.bytes_at(key))
+    body[at] ^= 1
+    world.store.put(key, bytes(body), None)
+
+
+def remove(world: World, key: Key) -> None:
+    """Lose an object."""
+    world.store.delete(key, None)
+
+
+def edit(world: World, key: Key, old: bytes, new: bytes) -> None:
+    """Change an object in a way that can still be read."""
+    body = world.bytes_at(key)
+    assert old in body
+    world.store.put(key, body.replace(old, new, 1), None)
+
+
+Damage = Callable[[World], None]
+
+DAMAGES: dict[str, Damage] = {
+    "bytes lost": lambda world: remove(world, WHEEL_KEY),
+    "bytes flipped": lambda world: flip(world, WHEEL_KEY),
+    "bytes cut": lambda world: edit(world, WHEEL_KEY, world.bytes_at(WHEEL_KEY), b""),
+    "metadata lost": lambda world: remove(world, METADATA_KEY),
+    "metadata flipped": lambda world: flip(world, METADATA_KEY),
+    "document lost": lambda world: remove(world, DOCUMENT),
+    "document unreadable": lambda world: edit(world, DOCUMENT, b"{", b"["),
+    "document changed": lambda world: edit(world, DOCUMENT, b"why", b"who"),
+    "document of another": lambda world: edit(world, DOCUMENT, b'"demo"', b'"dema"'),
+    "document behind": lambda world: edit(world, DOCUMENT, b'"revision":5', b'"revision":4'),
+    "document with a blank": lambda world: edit(world, DOCUMENT, b"\n", b" \n"),
+    "journal entry lost": lambda world: remove(world, keys.commit(DEMO, 2)),
+    "first journal entry lost": lambda world: remove(world, keys.commit(DEMO, 1)),
+    "journal entry unreadable": lambda world: edit(world, keys.commit(DEMO, 2), b"{", b"["),
+    "journal entry changed": lambda world: edit(world, keys.commit(DEMO, 3), b"why", b"who"),
+    "last journal entry changed": lambda world: edit(world, LAST_ENTRY, b"old", b"odd"),
+    "journal entry with a blank": lambda world: edit(world, keys.commit(DEMO, 2), b"\n", b" \n"),
+    "journal ahead": lambda world: put(world, keys.commit(DEMO, 6), world.bytes_at(LAST_ENTRY)),
+}
+
+
+def put(world: World, key: Key, body: bytes) -> None:
+    """Plant an object."""
+    world.store.put(key, body, None)
+
+
+def test_a_store_with_a_history_is_clean(full: World) -> None:
+    """A check of a healthy store finds nothing, counts what it read, and changes nothing."""
+    before = full.snapshot()
+
+    findings = full.check()
+
+    assert (findings.problems, findings.notes, findings.mended) == ([], [], [])
+    assert (findings.projects, findings.files) == (1, 1)
+    assert findings.size == len(WHEEL.body) + len(full.bytes_at(METADATA_KEY))
+    assert full.snapshot() == before
+
+
+def test_an_empty_store_is_clean(world: World) -> None:
+    """A store where nothing was ever uploaded has no problems."""
+    assert world.check().problems == []
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_damage_is_found(full: World, damage: str) -> None:
+    """Each kind of damage is a problem, and a check does not make it worse."""
+    DAMAGES[damage](full)
+    before = full.snapshot()
+
+    findings = full.check()
+
+    assert findings.problems
+    assert all("demo" in problem for problem in findings.problems)
+    assert full.snapshot() == before
+
+
+@pytest.mark.parametrize("damage", [each for each in DAMAGES if each.startswith("document")])
+def test_rebuild(full: World, damage: str) -> None:
+    """A document that is lost or damaged is folded again from its journal, byte for byte."""
+    healthy = full.snapshot()
+    DAMAGES[damage](full)
+
+    findings = full.check(rebuild=True)
+
+    assert full.snapshot() == healthy
+    assert (findings.rebuilt, len(findings.mended)) == (1, 1)
+    assert full.check().problems == []
+
+
+def test_rebuild_of_what_is_whole(full: World) -> None:
+    """Folding every journal again reproduces every byte, and writes nothing."""
+    for name in ("other", "third"):
+        full.upload(make_wheel(name))
+    before = {entry.key: entry.version for entry in full.store.list("")}
+
+    findings = full.check(rebuild=True)
+
+    assert (findings.rebuilt, findings.problems, findings.mended) == (3, [], [])
+    assert {entry.key: entry.version for entry in full.store.list("")} == before
+
+
+@pytest.mark.parametrize("lost", ["entry", "list", "damaged"])
+def test_the_name_list_is_mended(full: World, lost: str) -> None:
+    """A name that is missing in the list, or the whole list, is put back."""
+    full.upload(make_wheel("other"))
+    healthy = full.bytes_at(keys.NAMES)
+    if lost == "entry":
+        edit(full, keys.NAMES, b'"demo",', b"")
+    elif lost == "list":
+        remove(full, keys.NAMES)
+    else:
+        edit(full, keys.NAMES, b"{", b"[")
+
+    findings = full.check()
+
+    assert findings.problems == []
+    assert findings.mended
+    assert full.bytes_at(keys.NAMES) == healthy
+    assert full.check().mended == []
+
+
+def test_a_name_without_a_project(full: World) -> None:
+    """A listed name whose document and journal are lost is a problem."""
+    codec = full.index.projects.names._documents.codec  # noqa: SLF001
+    names = NameList((DEMO, NormalizedName("vanished")))
+    full.store.put(keys.NAMES, codec.encode(names), None)
+
+    (problem,) = full.check().problems
+
+    assert "vanished" in problem
+
+
+def test_the_last_journal_entry_is_mended(full: World) -> None:
+    """The last journal entry, which a crash may leave out, is written from the document."""
+    healthy = full.snapshot()
+    remove(full, keys.commit(DEMO, LAST))
+
+    findings = full.check()
+
+    assert findings.problems == []
+    assert len(findings.mended) == 1
+    assert full.snapshot() == healthy
+
+
+def orphan(world: World) -> None:
+    """Leave the bytes of an upload that died before its commit."""
+    index = world.opened(7)
+    scratch = World(world.folder)
+    file = scratch.upload(LOST)
+    index.files.keep(DEMO, file, LOST.arrival(world.folder).path, b"metadata")
+
+
+def test_orphans_are_noted(full: World) -> None:
+    """Bytes of an upload that died are a note and no problem, and nothing removes them unasked."""
+    orphan(full)
+    full.clock.advance(days=30)
+    before = full.snapshot()
+
+    findings = full.check()
+
+    assert findings.problems == []
+    assert len(findings.notes) == 1
+    assert full.snapshot() == before
+
+
+def test_sweep(full: World) -> None:
+    """A sweep removes orphans that are older than a day, and not a single listed file."""
+    healthy = full.snapshot()
+    orphan(full)
+    full.clock.advance(hours=23)
+    assert full.check(sweep=True).swept == 0
+
+    full.clock.advance(hours=2)
+
+    assert full.check(sweep=True).swept == 2
+    assert full.snapshot() == healthy
+    assert full.check(sweep=True).swept == 0
+
+
+def test_sweep_of_deleted_files(full: World) -> None:
+    """Bytes of a deleted file, left by a delete that died, are removed at once."""
+    healthy = full.snapshot()
+    put(full, keys.distribution(DEMO, SDIST.sha256, SDIST.filename), SDIST.body)
+
+    assert full.check(sweep=True).swept == 1
+    assert full.snapshot() == healthy
+
+
+def test_sweep_of_scratch_files(full: World) -> None:
+    """Scratch files that a killed process left are removed after a day, younger ones are noted."""
+    path, sink = full.index.spool.create()
+    sink.close()
+    foreign = full.folder / "somebody-elses"
+    foreign.touch()
+    full.clock.now += timedelta(days=36_500)  # later than the clock of the file system
+    assert any("scratch" in note for note in full.check().notes)
+
+    assert full.check(sweep=True).swept == 1
+    assert not path.exists()
+    assert foreign.exists()
+
+
+def test_an_upload_renews_old_orphans(full: World) -> None:
+    """An upload that finds its bytes there, and old, renews them: no sweep takes them."""
+    orphan(full)
+    key = keys.distribution(DEMO, LOST.sha256, LOST.filename)
+    (before,) = [entry for entry in full.store.list(key) if entry.key == key]
+    full.clock.advance(days=2)
+    full.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
+
+    full.upload(LOST)
+
+    (after,) = [entry for entry in full.store.list(key) if entry.key == key]
+    assert after.version != before.version
+    assert full.check(sweep=True).swept == 0
+    assert full.bytes_at(key) == LOST.body
+
+
+def test_an_upload_leaves_young_bytes_alone(full: World) -> None:
+    """Bytes that are there already and young are not written again."""
+    orphan(full)
+    key = keys.distribution(DEMO, LOST.sha256, LOST.filename)
+    (before,) = [entry for entry in full.store.list(key) if entry.key == key]
+    full.clock.advance(hours=1)
+
+    full.upload(LOST)
+
+    (after,) = [entry for entry in full.store.list(key) if entry.key == key]
+    assert after == before
+
+
+def test_a_damaged_document_is_no_empty_project(full: World) -> None:
+    """Nothing is ever committed over a document that cannot be read."""
+    DAMAGES["document unreadable"](full)
+    before = full.bytes_at(DOCUMENT)
+
+    with pytest.raises(Unavailable) as caught:
+        full.opened(8).uploads.accept(LOST.arrival(full.folder), ALICE)
+
+    assert caught.value.code == "damaged_document"
+    assert full.bytes_at(DOCUMENT) == before
+
+
+def test_a_lost_document_takes_no_uploads(full: World) -> None:
+    """A project whose document is lost is not begun anew beside its journal."""
+    remove(full, DOCUMENT)
+    with pytest.raises(Unavailable):
+        full.opened(8).uploads.accept(LOST.arrival(full.folder), ALICE)
+
+    assert full.store.get(DOCUMENT) is None
+    full.check(rebuild=True)
+    full.opened(8).uploads.accept(LOST.arrival(full.folder), ALICE)
+    assert full.check().problems == []
+    assert full.store.get(keys.commit(DEMO, LAST + 1)) is not None

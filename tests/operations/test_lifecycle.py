@@ -1,0 +1,141 @@
+"""Yank, unyank, delete and status, and what the journal tells of them."""
+
+from collections.abc import Callable
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.operations.making import make_sdist, make_wheel
+from tests.operations.world import ALICE, World
+from wheelyard.errors import Forbidden, NotFound
+from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.distribution import parse_version
+from wheelyard.model.project import Project, Status
+from wheelyard.operations.lifecycle import Lifecycle, Selection
+
+DEMO = NormalizedName("demo")
+WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
+FIRST = Selection(parse_version("1.0"))
+
+CHANGES: dict[str, Callable[[Lifecycle, Caller], Project]] = {
+    "yank": lambda life, who: life.yank(who, DEMO, FIRST, "broken"),
+    "unyank": lambda life, who: life.unyank(who, DEMO, FIRST, ""),
+    "delete": lambda life, who: life.delete(who, DEMO, FIRST, ""),
+    "status": lambda life, who: life.set_status(who, DEMO, Status.ARCHIVED, "done"),
+}
+
+
+@pytest.fixture
+def life(world: World) -> Lifecycle:
+    """Two files of one release, and one of another."""
+    for made in (WHEEL, SDIST, TWO):
+        world.upload(made)
+    return world.index.lifecycle
+
+
+def yanked(project: Project) -> dict[str, str | None]:
+    """Return the marks by filename."""
+    return {file.filename: file.yanked for file in project.files}
+
+
+def test_yank_and_unyank(life: Lifecycle) -> None:
+    """A release is yanked with a reason, and the mark can be taken back."""
+    marked = life.yank(ALICE, DEMO, FIRST, "broken")
+    expected = {WHEEL.filename: "broken", SDIST.filename: "broken", TWO.filename: None}
+    assert yanked(marked) == expected
+
+    cleared = life.unyank(ALICE, DEMO, FIRST, "")
+
+    assert set(yanked(cleared).values()) == {None}
+
+
+def test_one_file_of_a_release(life: Lifecycle) -> None:
+    """One file of a release can be yanked alone, also without a reason."""
+    selection = Selection(parse_version("1"), SDIST.filename)
+
+    assert yanked(life.yank(ALICE, DEMO, selection, ""))[SDIST.filename] == ""
+    assert yanked(life.projects.get(DEMO))[WHEEL.filename] is None
+
+
+@pytest.mark.parametrize("change", ["yank", "unyank", "status"])
+def test_a_change_again_changes_nothing(life: Lifecycle, change: str) -> None:
+    """What is so already is a success without a new commit."""
+    first = CHANGES[change](life, ALICE)
+
+    assert CHANGES[change](life, ALICE) == first
+
+
+def test_delete(world: World, life: Lifecycle) -> None:
+    """What is deleted is unlisted, and its bytes and metadata are gone from the store."""
+    after = life.delete(ALICE, DEMO, FIRST, "leaked")
+
+    assert [file.filename for file in after.files] == [TWO.filename]
+    assert after.gone == tuple(sorted((WHEEL.filename, SDIST.filename)))
+    left = world.snapshot("files/")
+    assert sorted(key.split("/")[-1] for key in left) == [TWO.filename, f"{TWO.filename}.metadata"]
+    assert world.check().notes == []
+
+
+def test_delete_of_everything(world: World, life: Lifecycle) -> None:
+    """A project whose files are all deleted stays, empty."""
+    life.delete(ALICE, DEMO, FIRST, "")
+    life.delete(ALICE, DEMO, Selection(parse_version("2.0")), "")
+
+    assert world.opened(3).projects.get(DEMO).files == ()
+    assert world.check().problems == []
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(parse_version("3.0")),
+        Selection(parse_version("2.0"), WHEEL.filename),
+        Selection(parse_version("1.0"), "demo-1.0.zip"),
+    ],
+)
+def test_nothing_is_selected(life: Lifecycle, selection: Selection) -> None:
+    """A version or a file that is not there is NotFound, and nothing is committed."""
+    before = life.projects.get(DEMO)
+    for change in (life.yank, life.unyank, life.delete):
+        with pytest.raises(NotFound):
+            change(ALICE, DEMO, selection, "")
+
+    assert life.projects.get(DEMO) == before
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_an_unknown_project(world: World, change: str) -> None:
+    """A project that never was is NotFound, and does not come into being."""
+    with pytest.raises(NotFound):
+        CHANGES[change](world.index.lifecycle, ALICE)
+
+    assert list(world.snapshot()) == ["wheelyard.json"]
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_rights(life: Lifecycle, change: str) -> None:
+    """Changes need the right to manage; the right to upload is not enough."""
+    before = life.projects.get(DEMO)
+    uploader = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
+    for scopes in ((), (ANYONE_READS,), (uploader,)):
+        with pytest.raises(Forbidden):
+            CHANGES[change](life, Caller("token:bob", scopes))
+
+    assert life.projects.get(DEMO) == before
+
+
+def test_the_journal_tells_who_did_what_when(world: World, life: Lifecycle) -> None:
+    """Every change is in the journal with its author, its time and its reason, in order."""
+    manager = Caller("token:carol", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
+    expected = [("local:alice", world.clock.now, "Uploaded")] * 3
+    kinds = ("Yanked", "Unyanked", "StatusSet", "Deleted")
+    for change, kind in zip(("yank", "unyank", "status", "delete"), kinds, strict=True):
+        world.clock.advance(hours=1)
+        CHANGES[change](life, manager)
+        expected.append(("token:carol", world.clock.now, kind))
+
+    commits = list(world.opened(3).projects.journal(DEMO))
+    told = [(e.by, e.at, type(e).__name__) for commit in commits for e in commit.events]
+
+    assert told == expected
+    assert [commit.number for commit in commits] == list(range(1, 8))

@@ -1,0 +1,140 @@
+"""An index driven at random, beside a dictionary that says what it must be."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from packaging.utils import NormalizedName
+
+from tests.catalog.promises import Wish, broken_promises
+from tests.operations.making import Made, make_sdist, make_wheel
+from tests.operations.world import ALICE, World, code_of
+from wheelyard.errors import IndexFault
+from wheelyard.model.distribution import parse_version
+from wheelyard.model.project import Status
+from wheelyard.operations.lifecycle import Selection
+
+DEMO = NormalizedName("demo")
+VERSIONS = st.sampled_from(["1.0", "2.0", "3.0"])
+KINDS = st.sampled_from([make_wheel, make_sdist])
+CONTENTS = st.sampled_from([b"", b"other"])
+REASONS = st.sampled_from(["", "broken"])
+
+
+class IndexMachine(RuleBasedStateMachine):
+    """What is listed, what is gone, and the status, after every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.world = World(Path(self.folder.name))
+        self.listed: dict[str, tuple[str, str, str | None]] = {}
+        """By filename: version, digest and mark."""
+        self.gone: set[str] = set()
+        self.status = Status.ACTIVE
+        self.begun = False
+
+    @rule(kind=KINDS, version=VERSIONS, content=CONTENTS)
+    def upload(self, kind: Callable[..., Made], version: str, content: bytes) -> None:
+        """Upload something, new or not."""
+        made = kind("demo", version, content=content)
+        held = self.listed.get(made.filename)
+        if not self.status.takes_uploads:
+            expected = "Forbidden forbidden"
+        elif held is not None:
+            expected = "ok" if held[1] == made.sha256 else "Conflict file_exists"
+        else:
+            expected = "Invalid file_exists" if made.filename in self.gone else "ok"
+
+        assert self._answer(lambda: self.world.upload(made)) == expected
+        if expected == "ok":
+            self.listed.setdefault(made.filename, (version, made.sha256, None))
+            self.begun = True
+
+    @rule(version=VERSIONS, reason=REASONS)
+    def yank(self, version: str, reason: str) -> None:
+        """Yank a release."""
+        life = self.world.index.lifecycle
+        self._change(version, lambda s: life.yank(ALICE, DEMO, s, reason))
+        self._mark(version, reason)
+
+    @rule(version=VERSIONS)
+    def unyank(self, version: str) -> None:
+        """Take the mark of a release back."""
+        life = self.world.index.lifecycle
+        self._change(version, lambda s: life.unyank(ALICE, DEMO, s, ""))
+        self._mark(version, None)
+
+    @rule(version=VERSIONS)
+    def delete(self, version: str) -> None:
+        """Delete a release."""
+        life = self.world.index.lifecycle
+        self._change(version, lambda s: life.delete(ALICE, DEMO, s, ""))
+        for filename in self._of(version):
+            del self.listed[filename]
+            self.gone.add(filename)
+
+    @precondition(lambda self: self.begun)
+    @rule(status=st.sampled_from(list(Status)), reason=REASONS)
+    def set_status(self, status: Status, reason: str) -> None:
+        """Set the status."""
+        self.world.index.lifecycle.set_status(ALICE, DEMO, status, reason)
+        self.status = status
+
+    @rule()
+    def other_process(self) -> None:
+        """Go on in a process that remembers nothing."""
+        self.world.index = self.world.opened(seed=len(self.gone) + 10)
+
+    @rule(hours=st.integers(1, 40), rebuild=st.booleans(), sweep=st.booleans())
+    def check(self, hours: int, rebuild: bool, sweep: bool) -> None:  # noqa: FBT001
+        """Let time pass, and check."""
+        self.world.clock.advance(hours=hours)
+        before = self.world.snapshot()
+
+        findings = self.world.check(rebuild=rebuild, sweep=sweep)
+
+        assert (findings.problems, findings.mended) == ([], [])
+        assert {*before} - {*self.world.snapshot()} == set() or sweep
+
+    @invariant()
+    def it_is_what_the_dictionary_says(self) -> None:
+        """Files, marks, deleted filenames and status are as expected, and no promise is broken."""
+        project = self.world.index.projects.latest(DEMO)
+
+        found = {f.filename: (f.version, f.sha256, f.yanked) for f in project.files}
+        assert found == self.listed
+        assert set(project.gone) == self.gone
+        assert project.status is self.status
+        nothing: dict[str, Wish] = {}
+        assert list(broken_promises(self.world.store, nothing, {})) == []
+
+    def teardown(self) -> None:
+        """Remove the scratch folder."""
+        self.folder.cleanup()
+
+    def _of(self, version: str) -> list[str]:
+        return [filename for filename, held in self.listed.items() if held[0] == version]
+
+    def _mark(self, version: str, mark: str | None) -> None:
+        for filename in self._of(version):
+            self.listed[filename] = (*self.listed[filename][:2], mark)
+
+    def _change(self, version: str, change: Callable[[Selection], object]) -> None:
+        selection = Selection(parse_version(version))
+        expected = "ok" if self._of(version) else "NotFound not_found"
+        assert self._answer(lambda: change(selection)) == expected
+
+    def _answer(self, call: Callable[[], object]) -> str:
+        try:
+            call()
+        except IndexFault as fault:
+            return " ".join(code_of(fault))
+        return "ok"
+
+
+IndexMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestIndex = IndexMachine.TestCase

@@ -1,0 +1,131 @@
+"""API tokens: made, recognised, expired, revoked."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.operations.world import World
+from wheelyard.errors import Invalid, NotFound, Unauthenticated
+from wheelyard.index import open_index
+from wheelyard.model.access import Action, parse_pattern
+from wheelyard.model.distribution import parse_name
+from wheelyard.model.token import Token, parse_token
+from wheelyard.operations.tokens import TokenRequest
+from wheelyard.settings import Settings, StoreSettings
+
+
+def test_a_token_opens_what_it_was_made_for(world: World) -> None:
+    """A token's bearer may do what was asked for, on the projects that were asked for."""
+    patterns = (parse_pattern("acme-*"),)
+    request = TokenRequest(name="ci", actions=Action.UPLOAD.with_implied, projects=patterns)
+    token, record = world.index.tokens.create(request, by="local:alice")
+
+    caller = world.opened(3).tokens.caller(token)
+
+    assert caller.principal == f"token:{record.id}"
+    assert caller.may(Action.UPLOAD, parse_name("acme-core"))
+    assert not caller.may(Action.UPLOAD, parse_name("demo"))
+    assert not caller.may(Action.MANAGE, parse_name("acme-core"))
+    assert (record.created_by, record.created_at) == ("local:alice", world.clock.now)
+    assert parse_token(token.text) == token
+
+
+def test_the_store_never_has_a_token(world: World) -> None:
+    """Nothing in the store contains a token or its secret: only its digest."""
+    token, _ = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    everything = b"".join(key.encode() + body for key, body in world.snapshot().items())
+
+    secret = token.text.removeprefix("wyd_")[10:]
+    assert token.text.encode() not in everything
+    assert secret.encode() not in everything
+    assert token.digest.encode() in everything
+
+
+def test_expiry(world: World) -> None:
+    """A token opens until the moment it expires, and not from then on."""
+    request = TokenRequest(name="ci", lifetime=timedelta(days=1))
+    token, record = world.index.tokens.create(request, by="local:alice")
+    world.clock.now = record.expires_at - timedelta(microseconds=1)
+    world.index.tokens.caller(token)
+
+    world.clock.now = record.expires_at
+
+    assert record.state(world.clock.now) == "expired"
+    assert not world.index.tokens.any_active()
+    with pytest.raises(Unauthenticated):
+        world.index.tokens.caller(token)
+
+
+def test_revocation(world: World) -> None:
+    """A revoked token opens nothing, in any process, and revoking it again changes nothing."""
+    token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    other = world.opened(3)
+    other.tokens.caller(token)
+
+    revoked = world.index.tokens.revoke(record.id, by="local:bob")
+
+    for index in (world.index, other):
+        with pytest.raises(Unauthenticated):
+            index.tokens.caller(token)
+    assert (revoked.revoked_by, revoked.revoked_at) == ("local:bob", world.clock.now)
+    world.clock.advance(days=1)
+    assert other.tokens.revoke(record.id, by="local:eve") == revoked
+
+
+@pytest.mark.parametrize("token_id", ["", "0123456789", ".", "../../wheelyard", "a/b", "x" * 5000])
+def test_revocation_of_what_is_no_token(world: World, token_id: str) -> None:
+    """Whatever is given as an id, a token that is not there is NotFound."""
+    with pytest.raises(NotFound):
+        world.index.tokens.revoke(token_id, by="local:alice")
+
+
+@pytest.mark.parametrize("token_id", ["", ".", "../../wheelyard", "a/b", "a//b", "x" * 300])
+def test_an_id_never_leaves_its_folder(tmp_path: Path, token_id: str) -> None:
+    """On a local store, too, whatever is given as an id is NotFound and nothing else."""
+    index = open_index(Settings(store=StoreSettings(location=str(tmp_path))))
+
+    with pytest.raises(NotFound):
+        index.tokens.revoke(token_id, by="local:alice")
+
+
+def test_a_token_with_a_wrong_secret(world: World) -> None:
+    """The id of a token alone opens nothing."""
+    token, _ = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    other, _ = world.index.tokens.create(TokenRequest(name="other"), by="local:alice")
+
+    forged = Token(token.text[:14] + other.text[14:])
+
+    with pytest.raises(Unauthenticated):
+        world.index.tokens.caller(forged)
+
+
+def test_list(world: World) -> None:
+    """The list has every token, revoked and expired ones too, oldest first."""
+    names = ["first", "second", "third"]
+    for name in names:
+        world.index.tokens.create(TokenRequest(name=name), by="local:alice")
+        world.clock.advance(seconds=1)
+    world.index.tokens.revoke(world.index.tokens.all()[-1].id, by="local:alice")
+
+    assert [each.name for each in world.opened(3).tokens.all()] == names
+    assert world.index.tokens.any_active()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        TokenRequest(name=""),
+        TokenRequest(name="  "),
+        TokenRequest(name="x" * 101),
+        TokenRequest(name="ci", lifetime=timedelta(0)),
+        TokenRequest(name="ci", lifetime=timedelta(days=-1)),
+        TokenRequest(name="ci", lifetime=timedelta(days=366)),
+    ],
+)
+def test_limits(world: World, request_: TokenRequest) -> None:
+    """A token has a name of bounded length, and a life of at most a year."""
+    with pytest.raises(Invalid):
+        world.index.tokens.create(request_, by="local:alice")
+
+    assert world.index.tokens.all() == []

@@ -1,0 +1,269 @@
+"""What becomes of an upload."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.operations.making import Made, make_sdist, make_wheel
+from tests.operations.world import ALICE, World, code_of
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid
+from wheelyard.model.access import Action, Caller, Scope, parse_pattern
+from wheelyard.model.distribution import parse_version
+from wheelyard.model.project import Status
+from wheelyard.operations.lifecycle import Selection
+
+DEMO = NormalizedName("demo")
+
+
+def caller(action: Action, *patterns: str) -> Caller:
+    """Return somebody with these rights."""
+    scope = Scope(action.with_implied, tuple(parse_pattern(each) for each in patterns))
+    return Caller("token:bob", (scope,))
+
+
+@pytest.mark.parametrize("made", [make_wheel(), make_sdist()], ids=["wheel", "sdist"])
+def test_an_upload_is_listed_and_kept(world: World, made: Made) -> None:
+    """What was accepted is listed with its facts, and its bytes and its metadata are kept."""
+    file = world.upload(made)
+
+    project = world.index.projects.get(DEMO)
+    assert project.files == (file,)
+    assert (file.filename, file.sha256, file.size) == (made.filename, made.sha256, len(made.body))
+    assert (file.version, file.uploaded_by) == ("1.0", "local:alice")
+    assert file.uploaded_at == world.clock.now
+    assert world.bytes_at(keys.distribution(DEMO, made.sha256, made.filename)) == made.body
+    assert world.index.files.core_metadata(DEMO, file).startswith(b"Metadata-Version")
+    assert world.opened(3).projects.get(DEMO) == project
+
+
+def test_the_same_bytes_again(world: World) -> None:
+    """A second upload of the same bytes succeeds, changes nothing and keeps the upload time."""
+    first = world.upload(make_wheel())
+    before = world.snapshot()
+    world.clock.advance(days=3)
+
+    again = world.upload(make_wheel(), caller(Action.UPLOAD, "demo"))
+
+    assert again == first
+    assert world.snapshot() == before
+
+
+def test_other_bytes(world: World) -> None:
+    """A filename never changes content."""
+    world.upload(make_wheel())
+    before = world.snapshot()
+
+    with pytest.raises(Conflict) as caught:
+        world.upload(make_wheel(content=b"other"))
+
+    assert code_of(caught.value) == ("Conflict", "file_exists")
+    assert world.snapshot() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"other"])
+def test_a_deleted_filename_never_comes_back(world: World, content: bytes) -> None:
+    """The filename of a deleted file is refused, with the same bytes and with others."""
+    world.upload(make_wheel())
+    world.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("1.0")), "")
+    before = world.snapshot()
+
+    with pytest.raises(Invalid) as caught:
+        world.upload(make_wheel(content=content))
+
+    assert caught.value.code == "file_exists"
+    assert world.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("listed", "respelled"),
+    [
+        (make_wheel("foo_bar"), make_wheel("Foo_Bar")),
+        (make_wheel("foo_bar"), make_wheel("foo_bar", "1.0.0")),
+        (make_wheel("foo_bar", "1.0.0"), make_wheel("foo_bar", "1")),
+        (make_sdist("foo_bar"), make_sdist("foo_bar", "1.0.0")),
+        (make_wheel(tag="py2.py3-none-any"), make_wheel(tag="py3.py2-none-any")),
+    ],
+    ids=["name", "zeros", "fewer zeros", "sdist", "tags"],
+)
+@pytest.mark.parametrize("deleted", [False, True])
+def test_another_spelling_of_a_filename(
+    world: World,
+    listed: Made,
+    respelled: Made,
+    deleted: bool,  # noqa: FBT001
+) -> None:
+    """A file that differs from a listed or a deleted one only in spelling is refused."""
+    file = world.upload(listed)
+    if deleted:
+        (name,) = world.index.projects.names.current().value.names  # type: ignore[union-attr]
+        selection = Selection(parse_version(file.version))
+        world.index.lifecycle.delete(ALICE, name, selection, "")
+    before = world.snapshot()
+
+    with pytest.raises(Invalid) as caught:
+        world.upload(respelled)
+
+    assert caught.value.code == "file_exists"
+    assert world.snapshot() == before
+
+
+def test_neighbours_of_one_release(world: World) -> None:
+    """A release has an sdist and wheels of several tags, whoever spelled the version how."""
+    distributions = [
+        make_sdist(),
+        make_wheel(),
+        make_wheel(tag="py3-none-linux_x86_64"),
+        make_wheel(tag="cp312-cp312-linux_x86_64"),
+        make_wheel(version="1.0.0", tag="cp313-cp313-linux_x86_64"),
+    ]
+    for made in distributions:
+        world.upload(made)
+
+    listed = world.index.projects.get(DEMO).files
+    assert [file.filename for file in listed] == sorted(made.filename for made in distributions)
+
+
+@pytest.mark.parametrize("name", ["simple", "pypi", "legacy", "Legacy"])
+def test_reserved_names(world: World, name: str) -> None:
+    """No project can have the name of a route."""
+    with pytest.raises(Invalid) as caught:
+        world.upload(make_wheel(name))
+
+    assert caught.value.code == "invalid_name"
+
+
+@pytest.mark.parametrize(
+    ("status", "taken"),
+    [
+        (Status.ACTIVE, True),
+        (Status.DEPRECATED, True),
+        (Status.ARCHIVED, False),
+        (Status.QUARANTINED, False),
+    ],
+)
+def test_status(world: World, status: Status, taken: bool) -> None:  # noqa: FBT001
+    """An archived or quarantined project takes no files; an active or deprecated one does."""
+    world.upload(make_wheel())
+    world.index.lifecycle.set_status(ALICE, DEMO, status, "")
+    before = world.snapshot()
+
+    refused = False
+    try:
+        world.upload(make_wheel(version="2.0"))
+    except Forbidden:
+        refused = True
+
+    assert refused is not taken
+    assert (world.snapshot() == before) is refused
+
+
+@pytest.mark.parametrize(
+    ("claims", "code"),
+    [
+        ({"name": "other"}, "name_mismatch"),
+        ({"version": "2.0"}, "version_mismatch"),
+        ({"name": "not a name!"}, "invalid_name"),
+        ({"version": "not a version"}, "invalid_version"),
+    ],
+)
+def test_a_form_that_says_something_else(world: World, claims: dict[str, str], code: str) -> None:
+    """A form that speaks of another project or version than the file is refused."""
+    before = world.snapshot()
+
+    with pytest.raises(Invalid) as caught:
+        world.index.uploads.accept(make_wheel().arrival(world.folder, **claims), ALICE)
+
+    assert caught.value.code == code
+    assert world.snapshot() == before
+
+
+def test_a_form_that_says_the_same_otherwise(world: World) -> None:
+    """A form may spell the name and the version in its own way."""
+    arrival = make_wheel("foo_bar").arrival(world.folder, name="Foo.Bar", version="1.0.0")
+
+    file = world.index.uploads.accept(arrival, ALICE)
+
+    assert file.filename == "foo_bar-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("who", "may"),
+    [
+        (caller(Action.UPLOAD, "demo"), True),
+        (caller(Action.UPLOAD, "de*"), True),
+        (caller(Action.MANAGE, "*"), True),
+        (caller(Action.READ, "*"), False),
+        (caller(Action.UPLOAD, "demo-2", "dem"), False),
+        (Caller("anonymous", ()), False),
+    ],
+)
+def test_rights(world: World, who: Caller, may: bool) -> None:  # noqa: FBT001
+    """Uploading needs the right to upload to that very project."""
+    refused = False
+    try:
+        world.upload(make_wheel(), who)
+    except Forbidden:
+        refused = True
+
+    assert refused is not may
+    assert (world.snapshot("files/") == {}) is refused
+
+
+@pytest.mark.parametrize("body", [b"", b"PK\x03\x04", make_sdist().body, make_wheel("other").body])
+def test_an_archive_that_is_none(world: World, body: bytes) -> None:
+    """A file that is not the archive of its name is refused, and nothing is stored."""
+    before = world.snapshot()
+
+    with pytest.raises(Invalid):
+        world.upload(Made("demo-1.0-py3-none-any.whl", body))
+
+    assert world.snapshot() == before
+
+
+def test_uploads_at_once_share_commits(world: World) -> None:
+    """Uploads to one project that meet are all listed, by one commit or by several."""
+    made = [make_wheel(version=f"{number}.0") for number in range(16)]
+    barrier = Barrier(len(made))
+
+    def upload(each: Made) -> None:
+        barrier.wait(30)
+        world.upload(each)
+
+    with ThreadPoolExecutor(len(made)) as pool:
+        list(pool.map(upload, made))
+
+    project = world.index.projects.get(DEMO)
+    assert {file.filename for file in project.files} == {each.filename for each in made}
+    events = [event for commit in world.index.projects.journal(DEMO) for event in commit.events]
+    assert len(events) == 16
+    assert project.revision <= 16
+    assert world.check().problems == []
+
+
+def test_the_same_file_twenty_times_at_once(world: World) -> None:
+    """Many who upload the same bytes at once all succeed, and there is one file."""
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(lambda _: world.upload(make_wheel()), range(20)))
+
+    assert len(set(found)) == 1
+    assert len(world.index.projects.get(DEMO).files) == 1
+
+
+def test_other_bytes_twenty_times_at_once(world: World) -> None:
+    """Of many who upload other bytes under one filename, exactly one succeeds."""
+
+    def upload(number: int) -> str | None:
+        made = make_wheel(content=b"%d" % number)
+        try:
+            return world.upload(made).sha256
+        except IndexFault as fault:
+            assert code_of(fault) == ("Conflict", "file_exists")  # noqa: PT017
+            return None
+
+    with ThreadPoolExecutor(20) as pool:
+        accepted = [each for each in pool.map(upload, range(20)) if each is not None]
+
+    assert accepted == [file.sha256 for file in world.index.projects.get(DEMO).files]
