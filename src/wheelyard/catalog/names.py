@@ -65,7 +65,8 @@ class Names:
             missing = set(wanted) - before.known
             if not missing:
                 return [True for _ in wanted]
-            after = NameList(tuple(sorted(before.known | missing)))
+            # nearly sorted as it is, which `sorted` makes use of
+            after = NameList(tuple(sorted([*before.names, *missing])))
             body = self._documents.codec.encode(after)
             try:
                 version = self._store.put(keys.NAMES, body, snapshot.version)

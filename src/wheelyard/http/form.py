@@ -13,7 +13,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Protocol
 
-from wheelyard.errors import Invalid, TooLarge, quoted
+from wheelyard.errors import Invalid, quoted
 from wheelyard.http.claims import (
     ACTION,
     CLAIM_FIELDS,
@@ -27,6 +27,7 @@ from wheelyard.http.claims import (
 )
 from wheelyard.http.multipart import MultipartReader, PartHead, bad_encoding
 from wheelyard.model.distribution import Sha256
+from wheelyard.operations.upload import file_too_large
 
 FILE_FIELD = "content"
 CLAIM_LIMIT = 1024
@@ -230,11 +231,7 @@ class _FilePart:
     def write(self, data: memoryview) -> None:
         self._size += len(data)
         if self._size > self._limit:
-            limit = _readable(self._limit)
-            raise TooLarge(
-                f"File too large, the limit is {limit}. Ask whoever runs the index for more.",
-                short=f"File too large, the limit is {limit}.",
-            )
+            raise file_too_large(self._limit)
         self._sha256.update(data)
         while data:
             data = data[self._sink.write(data) :]

@@ -15,6 +15,9 @@ from wheelyard.errors import Invalid, NotFound
 PATH_LIMIT: Final = 4096
 """Bytes of a raw path."""
 
+PROBES: Final = frozenset({("health",), ("ready",)})
+"""What asks for these asks the process itself, so no proxy puts the prefix before them."""
+
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -40,6 +43,8 @@ def parse_path(raw: bytes, prefix: str) -> Path:
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
     segments = tuple(_decoded(part) for part in raw.split(b"/") if part)
     ahead = tuple(part for part in prefix.split("/") if part)
+    if segments in PROBES and not raw.endswith(b"/"):
+        return Path(segments, ends_with_slash=False)
     if segments[: len(ahead)] != ahead:
         raise NotFound(f"This index is below {prefix}/.", short="Not found.")
     return Path(segments[len(ahead) :], raw.endswith(b"/"))

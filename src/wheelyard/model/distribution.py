@@ -53,6 +53,7 @@ _SDIST = re.compile(
     r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+)\.(?:tar\.gz|zip)", re.ASCII
 )
 _DIGITS = re.compile(rf"[0-9]{{{DIGIT_RUN_LIMIT + 1}}}")
+_TRAILING_ZEROS = re.compile(r"\A((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*?)(?:\.0)+(?=\Z|[abr+]|\.[pd])")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS = (".whl", ".gz", ".zip", ".egg", ".tar")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f/\\%:]")
@@ -134,6 +135,16 @@ def parse_version(text: str) -> Version:
         code="invalid_version",
         short="Not a valid version.",
     )
+
+
+def without_zeros(version: str) -> str:
+    """
+    Return a normalised version without the zeros at the end of its release: 1 for 1.0.0.
+
+    The same as `packaging.utils.canonicalize_version`, without parsing: it is asked of every
+    release of a project when a file is added.
+    """
+    return _TRAILING_ZEROS.sub(r"\1", version)
 
 
 def parse_sha256(text: str) -> Sha256:

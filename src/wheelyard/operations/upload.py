@@ -28,6 +28,7 @@ from wheelyard.model.distribution import (
     parse_filename,
     parse_name,
     parse_version,
+    without_zeros,
 )
 from wheelyard.model.project import AnyEvent, File, Project, Uploaded
 from wheelyard.storage.faults import storage_faults
@@ -35,6 +36,7 @@ from wheelyard.storage.spool import Spool
 
 COPY_CHUNK: Final = 1024 * 1024
 """Bytes that are copied into the spool at a time."""
+MIB: Final = 1024**2
 GIB: Final = 1024**3
 SECONDS_PER_GIB: Final = 60.0
 SECONDS_BASE: Final = 10.0
@@ -196,11 +198,11 @@ def _copy(path: Path, sink: BinaryIO, progress: Callable[[int], None]) -> tuple[
 
 def file_too_large(limit: int) -> TooLarge:
     """Return the fault for a file of more than `limit` bytes."""
-    mib = limit // 1024**2
+    readable = f"{limit} bytes" if limit % MIB else f"{limit // MIB} MiB"
     return TooLarge(
-        f"File too large, the limit is {mib} MiB. Ask for a higher [uploads] max_file_size, or "
+        f"File too large, the limit is {readable}. Ask for a higher [uploads] max_file_size, or "
         "ship the data outside the package.",
-        short=f"File too large, the limit is {mib} MiB.",
+        short=f"File too large, the limit is {readable}.",
     )
 
 
@@ -270,7 +272,7 @@ def _refuse_gone(project: Project, distribution: Distribution) -> None:
 def _refuse_respelled(project: Project, distribution: Distribution) -> None:
     release = canonicalize_version(distribution.version)
     versions = {file.version for file in project.files}
-    same = {version for version in versions if canonicalize_version(version) == release}
+    same = {version for version in versions if without_zeros(version) == release}
     for file in project.files:
         if file.version in same:
             other = parse_filename(file.filename, zip_sdists=True)
