@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 from typing import BinaryIO
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -120,7 +121,7 @@ def fill_wheelyard(folder: Path, plan: Mapping[str, int]) -> None:
 
     Only the documents are made: pages need nothing else.
     """
-    ensure_format(LocalStore(folder))
+    ensure_format(LocalStore(folder, Random()))
     codec, listing = Codec(Project), list[NormalizedName]()
     for project, count in plan.items():
         name = canonicalize_name(project)

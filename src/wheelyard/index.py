@@ -85,7 +85,7 @@ def open_index(settings: Settings) -> Index:
             "folder.",
             code="bad_setting",
         )
-    store = LocalStore(Path(location))
+    store = LocalStore(Path(location), ambient.random)
     return index_over(store, Spool(store.spool), settings, ambient)
 
 

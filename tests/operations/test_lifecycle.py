@@ -76,6 +76,13 @@ def test_delete(world: World, life: Lifecycle) -> None:
     assert world.check().notes == []
 
 
+def test_delete_again(life: Lifecycle) -> None:
+    """A delete that is tried again, because its answer was lost, succeeds and changes nothing."""
+    after = life.delete(ALICE, DEMO, FIRST, "leaked")
+
+    assert life.delete(ALICE, DEMO, FIRST, "") == after
+
+
 def test_delete_of_everything(world: World, life: Lifecycle) -> None:
     """A project whose files are all deleted stays, empty."""
     life.delete(ALICE, DEMO, FIRST, "")

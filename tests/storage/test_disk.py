@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -21,10 +22,11 @@ BEFORE, AFTER = Key("a/before"), Key("a/after")
 WRITER = """
 import sys
 from pathlib import Path
+from random import Random
 from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.local import LocalStore
 
-store = LocalStore(Path(sys.argv[1]))
+store = LocalStore(Path(sys.argv[1]), Random())
 version = store.put(Key("new/created"), b"1", ABSENT)
 store.put(Key("new/created"), b"2", version)
 """
@@ -37,7 +39,7 @@ QUOTED = re.compile(r'<([^>]*)>|"([^"]*)"')
 def test_order_of_syncs(tmp_path: Path) -> None:
     """Bytes are synced before they take their name, and the folder after that."""
     root, log = tmp_path / "store", tmp_path / "log"
-    LocalStore(root)
+    LocalStore(root, Random())
     trace = "trace=fsync,link,linkat,rename,renameat,renameat2"
     command = ["strace", "-f", "-y", "-o", str(log), "-e", trace, sys.executable, "-c", WRITER]
     done = subprocess.run([*command, str(root)], check=False, capture_output=True, text=True)
@@ -61,7 +63,7 @@ def test_order_of_syncs(tmp_path: Path) -> None:
 def test_full_disk(tmp_path: Path) -> None:
     """On a full disk a write is refused as such, leaves nothing, and reading goes on."""
     with _small_disk(tmp_path) as root:
-        store = LocalStore(root)
+        store = LocalStore(root, Random())
         store.put(BEFORE, b"there", ABSENT)
         with pytest.raises(Unavailable) as caught:
             store.put(AFTER, bytes(1024**2), ABSENT)
@@ -78,7 +80,7 @@ def test_full_disk(tmp_path: Path) -> None:
 def test_no_inodes(tmp_path: Path) -> None:
     """A disk that has bytes left but no file to put them in is full, too."""
     with _small_disk(tmp_path) as root:
-        store = LocalStore(root)
+        store = LocalStore(root, Random())
         store.put(BEFORE, b"there", ABSENT)
         for number in range(100):
             try:
@@ -98,7 +100,7 @@ def test_no_inodes(tmp_path: Path) -> None:
 def test_read_only_disk(tmp_path: Path) -> None:
     """A disk that turns read-only refuses writes and answers every read."""
     with _small_disk(tmp_path) as root:
-        store = LocalStore(root)
+        store = LocalStore(root, Random())
         version = store.put(BEFORE, b"there", ABSENT)
         _remount(root, "ro")
         for write in (

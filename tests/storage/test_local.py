@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -23,7 +24,7 @@ class TestLocalStore(StoreConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
         """Return an empty store."""
-        return LocalStore(tmp_path / "store")
+        return LocalStore(tmp_path / "store", Random())
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
@@ -31,7 +32,7 @@ def test_modes(tmp_path: Path, umask: int) -> None:
     """Files are 0640 and folders 0750, whatever the umask of the process."""
     before = os.umask(umask)
     try:
-        store = LocalStore(tmp_path / "store")
+        store = LocalStore(tmp_path / "store", Random())
         spooled, sink = Spool(store.spool).create()
         sink.close()
         store.put(Key("files/by/path"), spooled, ABSENT)
@@ -48,7 +49,7 @@ def test_modes(tmp_path: Path, umask: int) -> None:
 
 def test_no_process_loses_an_increment(tmp_path: Path) -> None:
     """Processes that count one object up by compare-and-swap lose no step."""
-    store = LocalStore(tmp_path)
+    store = LocalStore(tmp_path, Random())
     store.put(COUNTER, b"0", ABSENT)
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_count, args=(tmp_path,)) for _ in range(PROCESSES)]
@@ -66,7 +67,7 @@ def test_no_process_loses_an_increment(tmp_path: Path) -> None:
 
 def test_time_never_goes_back(tmp_path: Path) -> None:
     """Each write of an object is younger than the one before, whatever the clock does."""
-    store = LocalStore(tmp_path)
+    store = LocalStore(tmp_path, Random())
     store.put(COUNTER, b"0", ABSENT)
     tomorrow = (tmp_path / COUNTER).stat().st_mtime_ns + 24 * 3600 * 10**9
     os.utime(tmp_path / COUNTER, ns=(tomorrow, tomorrow))
@@ -81,7 +82,7 @@ def test_time_never_goes_back(tmp_path: Path) -> None:
 
 def test_nothing_is_left_in_the_spool(tmp_path: Path) -> None:
     """A write leaves no scratch file behind, whether it wins or loses."""
-    store = LocalStore(tmp_path)
+    store = LocalStore(tmp_path, Random())
     store.put(COUNTER, b"0", ABSENT)
     with pytest.raises(Conflict):
         store.put(COUNTER, b"1", ABSENT)
@@ -92,7 +93,7 @@ def test_nothing_is_left_in_the_spool(tmp_path: Path) -> None:
 
 def test_what_is_not_ours_is_not_listed(tmp_path: Path) -> None:
     """Hidden files and folders, the store's own among them, are no objects."""
-    store = LocalStore(tmp_path)
+    store = LocalStore(tmp_path, Random())
     store.put(Key("a/1"), b"", ABSENT)
     (tmp_path / "a" / ".DS_Store").write_bytes(b"")
     (tmp_path / ".hidden").write_bytes(b"")
@@ -106,7 +107,7 @@ def test_what_is_not_ours_is_not_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["../outside", ".spool/x", "a/../b", "a//b", "/etc/passwd", "a\0b"])
 def test_no_key_leaves_the_folder(tmp_path: Path, key: str) -> None:
     """A key that would name something outside the objects is refused by every verb."""
-    store = LocalStore(tmp_path / "store")
+    store = LocalStore(tmp_path / "store", Random())
 
     for call in (
         lambda: store.get(Key(key)),
@@ -120,7 +121,7 @@ def test_no_key_leaves_the_folder(tmp_path: Path, key: str) -> None:
 
 
 def _count(root: Path) -> None:
-    store = LocalStore(root)
+    store = LocalStore(root, Random())
     for _ in range(INCREMENTS):
         while True:
             found = store.get(COUNTER)

@@ -13,6 +13,7 @@ from wheelyard.catalog.documents import Documents, Snapshot
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import Store
+from wheelyard.storage.faults import STORAGE_FULL
 
 ALL: Final = "all"
 """There is one list, so every addition is in one group."""
@@ -70,7 +71,11 @@ class Names:
             body = self._documents.codec.encode(after)
             try:
                 version = self._store.put(keys.NAMES, body, snapshot.version)
-            except (Conflict, Unavailable):
+            except Conflict:
+                continue
+            except Unavailable as fault:
+                if fault.code == STORAGE_FULL:
+                    raise
                 continue  # read again: what did happen after all is found done
             self._documents.learn(keys.NAMES, after, version, len(body))
             return [True for _ in wanted]

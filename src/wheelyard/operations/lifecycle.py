@@ -1,7 +1,7 @@
 """Yank, unyank, delete, and set the status of what is there already."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -11,6 +11,7 @@ from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.ambient import Ambient
+from wheelyard.model.distribution import parse_filename
 from wheelyard.model.project import (
     AnyEvent,
     Deleted,
@@ -29,6 +30,8 @@ class Selection:
 
     version: Version
     filename: str | None = None
+    may_be_gone: bool = False
+    """Whether files that were deleted already are as good: a delete may be tried again."""
 
     def of(self, project: Project) -> tuple[File, ...]:
         """
@@ -45,7 +48,7 @@ class Selection:
             if Version(file.version) == self.version
             and (self.filename is None or file.filename == self.filename)
         )
-        if not found:
+        if not found and not (self.may_be_gone and self._is_gone(project)):
             what = f"version {self.version}"
             if self.filename is not None:
                 what = f"file {quoted(self.filename)} of {what}"
@@ -55,6 +58,12 @@ class Selection:
                 short=f"{quoted(project.name)} has no such version or file.",
             )
         return found
+
+    def _is_gone(self, project: Project) -> bool:
+        gone = (parse_filename(each, zip_sdists=True) for each in project.gone)
+        return any(
+            each.version == self.version and self.filename in (None, each.filename) for each in gone
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +121,10 @@ class Lifecycle:
         def event(files: tuple[File, ...]) -> AnyEvent | None:
             names = tuple(file.filename for file in files)
             at, by = self.ambient.now(), caller.principal
-            return Deleted(at=at, by=by, filenames=names, reason=reason)
+            return Deleted(at=at, by=by, filenames=names, reason=reason) if names else None
 
-        project, removed = self._change(caller, name, selection, event)
+        wanted = replace(selection, may_be_gone=True)
+        project, removed = self._change(caller, name, wanted, event)
         for file in removed:
             self.files.remove(name, file)
         return project

@@ -18,7 +18,7 @@ from fcntl import LOCK_EX, flock
 from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
-from secrets import randbelow
+from random import Random
 from tempfile import mkstemp
 
 from wheelyard.errors import Conflict, NotFound, Unavailable
@@ -50,11 +50,16 @@ class LocalStore:
     """
     Objects as files below `root`, which is created if need be.
 
+    Args:
+        root: The folder.
+        random: Tells apart what is written within one tick of the clock.
+
     Raises:
         Unavailable: The folder cannot be created or written.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, random: Random) -> None:
+        self._random = random
         self._root = os.path.abspath(root)  # noqa: PTH100 - a str, joined on the hot path
         self.spool = Path(self._root, SPOOL)
         with storage_faults(f"the folder {root}"):
@@ -140,13 +145,24 @@ class LocalStore:
             try:
                 os.fchmod(descriptor, FILE_MODE)
                 _write(descriptor, body)
-                _scatter(descriptor)
+                self._scatter(descriptor)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             yield staged
         finally:
             staged.unlink(missing_ok=True)
+
+    def _scatter(self, descriptor: int) -> None:
+        """
+        Move the modification time by up to a millisecond.
+
+        The kernel's clock ticks slowly and inodes come back: an object that is deleted and made
+        again within a tick would otherwise have its old version.
+        """
+        found = os.fstat(descriptor)
+        later = found.st_mtime_ns + self._random.randrange(SCATTER_NS)
+        os.utime(descriptor, ns=(found.st_atime_ns, later))
 
     def _place(
         self, key: Key, staged: Path, target: Path, expect: ObjectVersion | None
@@ -285,17 +301,6 @@ def _write(descriptor: int, body: bytes | Path) -> None:
     view = memoryview(body)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _scatter(descriptor: int) -> None:
-    """
-    Move the modification time by up to a millisecond, at random.
-
-    The kernel's clock ticks slowly and inodes come back: an object that is deleted and made again
-    within a tick would otherwise have its old version.
-    """
-    found = os.fstat(descriptor)
-    os.utime(descriptor, ns=(found.st_atime_ns, found.st_mtime_ns + randbelow(SCATTER_NS)))
 
 
 def _sync(path: Path) -> None:
