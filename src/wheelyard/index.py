@@ -13,6 +13,7 @@ from random import SystemRandom
 from tempfile import mkdtemp
 from typing import Final, TypeVar
 
+from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec
 from wheelyard.catalog.commits import Commits
 from wheelyard.catalog.credentials import Credentials
@@ -66,12 +67,17 @@ class Index:
     private_patterns: tuple[Pattern, ...]
 
 
-def open_index(settings: Settings) -> Index:
+def open_index(settings: Settings, *, create: bool = True) -> Index:
     """
-    Return the index that the settings describe; its folder is created if need be.
+    Return the index that the settings describe.
+
+    Args:
+        settings: Where it is, and what its operator decided.
+        create: Make a store where there is none.
 
     Raises:
-        Invalid: The location is none that this version knows, or has a newer format.
+        Invalid: The location is none that this version knows, has a newer format, or there is no
+            store and none was to be made.
         Unavailable: The store does not answer.
     """
     location = settings.store.location
@@ -85,8 +91,19 @@ def open_index(settings: Settings) -> Index:
             "folder.",
             code="bad_setting",
         )
+    if not create and not is_store(location):
+        raise Invalid(
+            f"There is no store at {location}. Name one with --store, or make one with "
+            "'wheelyard serve' or 'wheelyard upload'.",
+            code="bad_setting",
+        )
     store = LocalStore(Path(location), ambient.random)
     return index_over(store, Spool(store.spool), settings, ambient)
+
+
+def is_store(location: str) -> bool:
+    """Return whether there is a store in a folder already."""
+    return Path(location, keys.FORMAT).is_file()
 
 
 def index_over(store: Store, spool: Spool, settings: Settings, ambient: Ambient) -> Index:

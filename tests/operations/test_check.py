@@ -294,3 +294,82 @@ def test_a_lost_document_takes_no_uploads(full: World) -> None:
     full.opened(8).uploads.accept(LOST.arrival(full.folder), ALICE)
     assert full.check().problems == []
     assert full.store.get(keys.commit(DEMO, LAST + 1)) is not None
+
+
+def test_a_sweep_spares_what_may_be_listed(full: World) -> None:
+    """While a project's document is missing, no sweep touches its bytes, however old."""
+    key = keys.project(DEMO)
+    document = full.bytes_at(key)
+    before = full.snapshot(keys.FILES)
+    full.store.delete(key, None)
+    full.clock.advance(days=3)
+
+    assert full.check(sweep=True).problems != []
+    assert full.snapshot(keys.FILES) == before
+    assert full.check(rebuild=True, sweep=True).problems == []
+    assert full.bytes_at(key) == document
+
+
+def test_a_sweep_of_a_store_without_projects(full: World) -> None:
+    """Where all documents and journals are lost, the bytes are kept: they may be all there is."""
+    before = full.snapshot(keys.FILES)
+    for prefix in (keys.PROJECTS, keys.JOURNAL, keys.NAMES):
+        for entry in full.store.list(prefix):
+            full.store.delete(entry.key, None)
+    full.clock.advance(days=3)
+
+    full.check(sweep=True)
+
+    assert full.snapshot(keys.FILES) == before
+
+
+def test_what_is_not_ours(full: World) -> None:
+    """Files that an editor or a person left in the store are noted, and are no damage."""
+    strays = ["files/junk", "files/a/b.tmp", "projects/demo.json.bak", "projects/Demo.json"]
+    strays += ["journal/demo/0000000001.json~", "journal/x"]
+    for stray in strays:
+        full.store.put(Key(stray), b"?", None)
+
+    findings = full.check(rebuild=True, sweep=True)
+
+    assert findings.problems == []
+    assert {note.split(" ")[0] for note in findings.notes} >= set(strays)
+
+
+def test_a_damaged_last_journal_entry(full: World) -> None:
+    """The last journal entry is written again from the document, if a power cut emptied it."""
+    revision = full.index.projects.latest(DEMO).revision
+    key = keys.commit(DEMO, revision)
+    entry = full.bytes_at(key)
+    full.store.put(key, b"", None)
+
+    assert full.check().problems == []
+    assert full.bytes_at(key) == entry
+
+
+def test_a_damaged_token(full: World) -> None:
+    """A token's record that cannot be read is a problem that says what to do."""
+    full.store.put(keys.token("0123456789"), b"?", None)
+
+    (problem,) = full.check().problems
+
+    assert "remove it" in problem
+
+
+@pytest.mark.parametrize("what", [keys.distribution, keys.core_metadata])
+def test_the_same_file_again_brings_lost_bytes_back(
+    full: World, what: Callable[[NormalizedName, str, str], Key]
+) -> None:
+    """Uploading a listed file again restores what the store has lost of it."""
+    made = make_wheel(version="7.0")
+    file = full.upload(made)
+    key = what(DEMO, file.sha256, file.filename)
+    for damage in (None, b"changed"):
+        if damage is None:
+            full.store.delete(key, None)
+        else:
+            full.store.put(key, damage, None)
+        assert full.check().problems != []
+
+        assert full.upload(made) == file
+        assert full.check().problems == []

@@ -184,7 +184,7 @@ def test_a_form_that_says_the_same_otherwise(world: World) -> None:
     """A form may spell the name and the version in its own way."""
     arrival = make_wheel("foo_bar").arrival(world.folder, name="Foo.Bar", version="1.0.0")
 
-    file = world.index.uploads.accept(arrival, ALICE)
+    file = world.index.uploads.accept(arrival, ALICE).file
 
     assert file.filename == "foo_bar-1.0-py3-none-any.whl"
 

@@ -12,7 +12,8 @@ from wheelyard.index import Index, index_over
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import File
-from wheelyard.operations.check import CheckOptions, Findings
+from wheelyard.operations.check import CheckOptions
+from wheelyard.operations.findings import Findings
 from wheelyard.settings import Settings
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.memory import MemoryStore
@@ -67,7 +68,7 @@ class World:
 
     def upload(self, made: Made, caller: Caller = ALICE) -> File:
         """Upload a distribution."""
-        return self.index.uploads.accept(made.arrival(self.folder), caller)
+        return self.index.uploads.accept(made.arrival(self.folder), caller).file
 
     def check(self, *, rebuild: bool = False, sweep: bool = False) -> Findings:
         """Check the store, by a process that has seen nothing yet."""

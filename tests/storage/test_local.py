@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from tests.storage.conformance import StoreConformance
-from wheelyard.errors import Conflict
+from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.spool import Spool
@@ -131,3 +131,43 @@ def _count(root: Path) -> None:
             except Conflict:
                 continue
             break
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    """A store whose disk was taken away does not look like an empty one."""
+    root = tmp_path / "store"
+    store = LocalStore(root, Random())
+    store.put(Key("a/1"), b"1", ABSENT)
+    root.rename(tmp_path / "elsewhere")
+
+    for call in (
+        lambda: store.get(Key("a/1")),
+        lambda: store.read(Key("a/1")),
+        lambda: list(store.list("")),
+        lambda: store.put(Key("a/2"), b"2", ABSENT),
+    ):
+        with pytest.raises(Unavailable):
+            call()
+    root.mkdir()  # the empty mount point
+    with pytest.raises(Unavailable):
+        store.put(Key("a/2"), b"2", ABSENT)
+    assert list(root.iterdir()) == []
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    """A link that somebody puts into the store leads neither readers nor writers out of it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    store = LocalStore(tmp_path / "store", Random())
+    store.put(Key("a/1"), b"1", ABSENT)
+    (tmp_path / "store" / "a" / "link").symlink_to(outside / "secret")
+    (tmp_path / "store" / "planted").symlink_to(outside)
+
+    with pytest.raises(Unavailable):
+        store.get(Key("a/link"))
+    with pytest.raises(Unavailable):
+        store.read(Key("a/link"))
+    with pytest.raises(Unavailable):
+        store.put(Key("planted/2"), b"2", ABSENT)
+    assert [path.name for path in outside.iterdir()] == ["secret"]

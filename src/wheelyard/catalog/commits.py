@@ -23,7 +23,6 @@ from wheelyard.errors import Conflict, IndexFault, Unavailable
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
-from wheelyard.storage.faults import STORAGE_FULL
 
 JOURNALED_LIMIT: Final = 10_000
 """Projects whose last journalled commit is remembered: that saves a create that changes nothing."""
@@ -125,10 +124,10 @@ class Commits:
             version = self._store.put(key, body, expect)
         except Conflict:
             return False
-        except Unavailable as fault:
-            if fault.code == STORAGE_FULL:
-                raise  # a full disk has written nothing, and will not for a while
-            return self._landed(after)
+        except Unavailable:
+            if not self._landed(after):
+                raise
+            return True
         self._documents.learn(key, after, version, len(body))
         return True
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,22 @@ class Files:
         self._create(keys.distribution(name, file.sha256, file.filename), body)
         self._create(keys.core_metadata(name, file.sha256, file.filename), core_metadata)
 
+    def is_intact(self, name: NormalizedName, file: File) -> bool:
+        """Return whether the store still has the very bytes of a listed file, and its metadata."""
+        body = keys.distribution(name, file.sha256, file.filename)
+        metadata = keys.core_metadata(name, file.sha256, file.filename)
+        return self._digest(body) == file.sha256 and self._digest(metadata) == file.core_metadata
+
+    def restore(self, name: NormalizedName, file: File, body: Path, core_metadata: bytes) -> None:
+        """
+        Store the bytes of a listed file again, whatever has become of them.
+
+        Raises:
+            Unavailable: The store does not answer, or is full.
+        """
+        self.store.put(keys.distribution(name, file.sha256, file.filename), body, None)
+        self.store.put(keys.core_metadata(name, file.sha256, file.filename), core_metadata, None)
+
     def remove(self, name: NormalizedName, file: File) -> None:
         """Remove a distribution and its core metadata; what is gone already is done."""
         self.store.delete(keys.distribution(name, file.sha256, file.filename), None)
@@ -62,6 +79,15 @@ class Files:
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL that storage itself answers for `lifetime`, or None where it has none."""
         return self.store.sign(key, "GET", lifetime)
+
+    def _digest(self, key: Key) -> str | None:
+        digest = sha256()
+        try:
+            for chunk in self.store.read(key):
+                digest.update(chunk)
+        except NotFound:
+            return None
+        return digest.hexdigest()
 
     def _create(self, key: Key, body: Path | bytes) -> None:
         expect = ABSENT

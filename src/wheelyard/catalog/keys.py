@@ -12,6 +12,9 @@ Where every object lives: the only module that joins strings into keys.
 A key that holds a digest or a number is written once. The others are changed by compare-and-swap.
 """
 
+import re
+from dataclasses import dataclass
+
 from packaging.utils import NormalizedName
 
 from wheelyard.storage.base import Key
@@ -22,6 +25,9 @@ FILES = "files/"
 PROJECTS = "projects/"
 JOURNAL = "journal/"
 TOKENS = "credentials/tokens/"
+
+_FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
+_ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
 
 
 def project(name: NormalizedName) -> Key:
@@ -52,3 +58,24 @@ def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
 def token(token_id: str) -> Key:
     """Return the key of an API token's record."""
     return Key(f"{TOKENS}{token_id}.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The file that an object under `files/` belongs to, as its key says."""
+
+    project: str
+    sha256: str
+    filename: str
+
+
+def owner_of(key: Key) -> Owner | None:
+    """Return the file that an object under `files/` belongs to, None for what we did not write."""
+    match = _FILE.fullmatch(key)
+    return Owner(*match.groups()) if match else None
+
+
+def number_of(key: Key) -> int | None:
+    """Return the number of a journal entry, None for what we did not write."""
+    match = _ENTRY.fullmatch(key)
+    return int(match[1]) if match else None

@@ -13,7 +13,6 @@ from wheelyard.catalog.documents import Documents, Snapshot
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import Store
-from wheelyard.storage.faults import STORAGE_FULL
 
 ALL: Final = "all"
 """There is one list, so every addition is in one group."""
@@ -73,10 +72,11 @@ class Names:
                 version = self._store.put(keys.NAMES, body, snapshot.version)
             except Conflict:
                 continue
-            except Unavailable as fault:
-                if fault.code == STORAGE_FULL:
+            except Unavailable:
+                found = self._documents.reload(keys.NAMES).value
+                if found is None or not found.known.issuperset(wanted):
                     raise
-                continue  # read again: what did happen after all is found done
+                return [True for _ in wanted]
             self._documents.learn(keys.NAMES, after, version, len(body))
             return [True for _ in wanted]
         raise self._retries.exhausted("the list of projects")

@@ -9,7 +9,8 @@ from msgspec import to_builtins
 from msgspec.json import encode
 
 from wheelyard.cli.common import existing_index, is_terminal, store_options
-from wheelyard.operations.check import CheckOptions, Findings, Progress
+from wheelyard.operations.check import CheckOptions
+from wheelyard.operations.findings import Findings, Progress
 
 
 @click.command("check")

@@ -21,7 +21,7 @@ def command(files: tuple[Path, ...], store: str | None, config: Path | None) -> 
     with _progress(files) as advance:
         for path in files:
             try:
-                file = index.uploads.accept_path(path, caller, advance)
+                file = index.uploads.accept_path(path, caller, advance).file
             except IndexFault as fault:
                 refused += 1
                 click.echo(f"wheelyard: {path.name}: {fault.message}", err=True)

@@ -171,7 +171,7 @@ class Arriving:
             claimed_name=form.name or "",
             claimed_version=form.version or "",
         )
-        return self._desk.index.uploads.accept(arrival, self._caller)
+        return self._desk.index.uploads.accept(arrival, self._caller).file
 
 
 async def _batches(receive: Receive) -> AsyncIterator[tuple[bytes, bool]]:

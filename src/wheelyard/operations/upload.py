@@ -7,7 +7,7 @@ upload leaves nothing behind, and once inside the commit, where races are decide
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_version
 
 from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.archive.reader import inspect
+from wheelyard.archive.reader import Contents, inspect
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, Forbidden, Invalid, TooLarge, quoted
@@ -71,6 +71,15 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A file that is listed now, and what could be better about it."""
+
+    file: File
+    warnings: tuple[str, ...] = ()
+    """Sentences for whoever built it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Uploads:
     """The upload operation, wired."""
 
@@ -102,7 +111,7 @@ class Uploads:
             _refuse_closed(snapshot.value)
         return distribution
 
-    def accept(self, arrival: Arrival, caller: Caller) -> File:
+    def accept(self, arrival: Arrival, caller: Caller) -> Accepted:
         """
         Check, store and list one file; the same bytes again are a success that changes nothing.
 
@@ -118,12 +127,9 @@ class Uploads:
         if arrival.size > self.rules.max_size:
             raise file_too_large(self.rules.max_size)
         _check_claims(arrival, distribution)
-        before = self.projects.latest(name)
-        if _listed(before, distribution, arrival.sha256) is None:
-            file, metadata = self._read(arrival, distribution, caller)
-            self.files.keep(name, file, arrival.path, metadata)
-        else:
-            file = before.by_filename[arrival.filename]
+        held = _listed(self.projects.latest(name), distribution, arrival.sha256)
+        accepted = self._keep(arrival, distribution, caller, held)
+        file = accepted.file
 
         def listing(project: Project) -> tuple[AnyEvent, ...]:
             if _listed(project, distribution, arrival.sha256):
@@ -131,9 +137,25 @@ class Uploads:
             return (Uploaded(at=file.uploaded_at, by=caller.principal, file=file),)
 
         after = self.projects.change(name, listing).project
-        return after.by_filename.get(arrival.filename, file)  # the same commit may delete it again
+        # the same commit may delete it again
+        return replace(accepted, file=after.by_filename.get(file.filename, file))
 
-    def accept_path(self, path: Path, caller: Caller, progress: Callable[[int], None]) -> File:
+    def _keep(
+        self, arrival: Arrival, distribution: Distribution, caller: Caller, held: File | None
+    ) -> Accepted:
+        """Store the bytes; those of a file that is listed already only if they were lost."""
+        name = distribution.project
+        if held is not None and self.files.is_intact(name, held):
+            return Accepted(held)
+        contents = self._read(arrival, distribution)
+        if held is not None:
+            self.files.restore(name, held, arrival.path, contents.metadata)
+            return Accepted(held, contents.warnings)
+        file = self._file(arrival, contents, caller)
+        self.files.keep(name, file, arrival.path, contents.metadata)
+        return Accepted(file, contents.warnings)
+
+    def accept_path(self, path: Path, caller: Caller, progress: Callable[[int], None]) -> Accepted:
         """
         Accept a file of this machine, which is copied and stays as it is.
 
@@ -156,13 +178,13 @@ class Uploads:
         finally:
             spooled.unlink(missing_ok=True)
 
-    def _read(
-        self, arrival: Arrival, distribution: Distribution, caller: Caller
-    ) -> tuple[File, bytes]:
+    def _read(self, arrival: Arrival, distribution: Distribution) -> Contents:
         seconds = SECONDS_BASE + SECONDS_PER_GIB * arrival.size / GIB
         deadline = Deadline(self.ambient.monotonic, seconds)
-        contents = inspect(arrival.path, distribution, limits=self.rules.archive, deadline=deadline)
-        file = File(
+        return inspect(arrival.path, distribution, limits=self.rules.archive, deadline=deadline)
+
+    def _file(self, arrival: Arrival, contents: Contents, caller: Caller) -> File:
+        return File(
             filename=arrival.filename,
             version=str(parse_version(contents.core.version)),
             sha256=arrival.sha256,
@@ -172,7 +194,6 @@ class Uploads:
             core_metadata=sha256(contents.metadata).hexdigest(),
             requires_python=contents.core.requires_python,
         )
-        return file, contents.metadata
 
 
 def _copy(path: Path, sink: BinaryIO, progress: Callable[[int], None]) -> tuple[str, int]:

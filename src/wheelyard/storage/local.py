@@ -60,12 +60,18 @@ class LocalStore:
 
     def __init__(self, root: Path, random: Random) -> None:
         self._random = random
-        self._root = os.path.abspath(root)  # noqa: PTH100 - a str, joined on the hot path
+        self._root = os.path.realpath(root)  # a str, joined on the hot path
         self.spool = Path(self._root, SPOOL)
-        with storage_faults(f"the folder {root}"):
+        try:
             Path(self._root).parent.mkdir(parents=True, exist_ok=True)
             for folder in (Path(self._root), self.spool, Path(self._root, LOCKS)):
                 _new_folder(folder)
+        except OSError as error:
+            raise Unavailable(
+                f"{root} cannot be a store: {error.strerror}. Choose another folder with --store, "
+                "or make this one writable.",
+                short="Storage is not available.",
+            ) from error
 
     def get(
         self, key: Key, unless_version: ObjectVersion | None = None
@@ -75,9 +81,10 @@ class LocalStore:
         try:
             if unless_version and _version(os.stat(path)) == unless_version:  # noqa: PTH116 - hot
                 return NOT_MODIFIED
-            with open(path, "rb") as file:  # noqa: PTH123 - hot
+            with open(path, "rb", opener=_no_link) as file:
                 return Stored(file.read(), _version(os.fstat(file.fileno())))
         except (FileNotFoundError, NotADirectoryError):
+            self._check_root()
             return None
         except OSError as error:
             raise _unreadable(key, error) from error
@@ -85,8 +92,10 @@ class LocalStore:
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream of part of an object."""
         try:
-            file = open(self._path(key), "rb", buffering=0)  # noqa: SIM115, PTH123 - the stream's
+            path = self._path(key)
+            file = open(path, "rb", buffering=0, opener=_no_link)  # noqa: SIM115 - the stream's
         except (FileNotFoundError, NotADirectoryError) as error:
+            self._check_root()
             raise NotFound(f"The store holds nothing at {key}.") from error
         except OSError as error:
             raise _unreadable(key, error) from error
@@ -123,6 +132,7 @@ class LocalStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Yield the entries below `prefix` and greater than `after`, in order."""
+        self._check_root()
         if "/." not in f"/{prefix}" and "//" not in f"/{prefix}":  # of such, there are no keys
             yield from self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
 
@@ -130,6 +140,20 @@ class LocalStore:
         """Return the object's `file:` URL, which lives as long as the file."""
         del lifetime
         return Path(self._path(key)).as_uri() if method == "GET" else None
+
+    def _check_root(self) -> None:
+        """
+        Return if the store is where it was: a disk that was taken away must not look empty.
+
+        Raises:
+            Unavailable: It is not.
+        """
+        if not self.spool.is_dir():
+            raise Unavailable(
+                f"The folder {self._root} is no store any more. Mount its disk again, or restart "
+                "with the right --store.",
+                short="Storage is not available.",
+            )
 
     def _path(self, key: Key) -> str:
         if key.startswith((".", "/")) or "/." in key or "//" in key or "\0" in key:
@@ -195,7 +219,13 @@ class LocalStore:
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
+            if os.path.realpath(folder) != str(folder):
+                raise Unavailable(
+                    f"{folder} is a link, and the store follows none. Put the folder itself there.",
+                    short="Storage is not available.",
+                )
             return
+        self._check_root()
         if str(folder) != self._root:
             self._make_folder(folder.parent)
         _new_folder(folder)
@@ -222,6 +252,11 @@ class LocalStore:
                 with suppress(FileNotFoundError):
                     found = os.stat(f"{self._root}/{path}")  # noqa: PTH116 - a str at hand
                     yield Entry(Key(path), found.st_size, _version(found), found.st_mtime)
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file, but not through a link that somebody has put in its place."""
+    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def _new_folder(folder: Path) -> None:

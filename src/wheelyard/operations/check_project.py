@@ -1,0 +1,185 @@
+"""The check of one project: its journal, its document, and the bytes of its files."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.codec import Codec, digest
+from wheelyard.errors import Conflict, IndexFault, NotFound
+from wheelyard.model.project import Commit, File, Project, fold
+from wheelyard.operations.findings import Findings, Progress
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedProject:
+    """What is left of a project after its check."""
+
+    name: NormalizedName
+    project: Project | None
+    """Its document, read or folded again; None if neither could be had."""
+    is_sound: bool
+    """Whether document and journal agree; if not, nobody knows which bytes belong to it."""
+
+    def listed_keys(self) -> Iterator[Key]:
+        """Yield the keys of all bytes that it lists."""
+        for file in self.project.files if self.project else ():
+            yield keys.distribution(self.name, file.sha256, file.filename)
+            yield keys.core_metadata(self.name, file.sha256, file.filename)
+
+
+@dataclass(slots=True)
+class ProjectCheck:
+    """
+    The check of one project.
+
+    Args:
+        store: Where it is.
+        name: Which it is.
+        findings: Added to.
+        progress: Told of every file.
+    """
+
+    store: Store
+    name: NormalizedName
+    findings: Findings
+    progress: Progress
+    is_sound: bool = True
+    damaged: dict[int, ObjectVersion] = field(default_factory=dict)
+    """Journal entries that cannot be read, by their number."""
+
+    def run(self, *, rebuild: bool) -> CheckedProject:
+        """Check everything; with `rebuild`, write the document again from the journal."""
+        commits = self._journal()
+        # read after the journal, the document is never behind it, whoever commits meanwhile
+        found = self.store.get(keys.project(self.name))
+        stored = found if isinstance(found, Stored) else None
+        project = self._document(stored)
+        if project is not None:
+            self._complete(commits, project)
+        folded = self._fold(commits)
+        if rebuild and folded is not None:
+            project = self._rebuild(folded, stored)
+        else:
+            self._compare(project, folded, stored)
+        for file in project.files if project else ():
+            self._check_file(file)
+        return CheckedProject(self.name, project, self.is_sound)
+
+    def _problem(self, what: str) -> None:
+        self.findings.problems.append(f"{self.name}: {what}")
+
+    def _unsound(self, what: str) -> None:
+        self.is_sound = False
+        self._problem(what)
+
+    def _document(self, stored: Stored | None) -> Project | None:
+        if stored is None:
+            return None
+        try:
+            project = Codec(Project).decode(keys.project(self.name), stored.body)
+        except IndexFault:
+            return None
+        return project if project.name == self.name else None
+
+    def _journal(self) -> dict[int, Commit]:
+        """Return the commits that the journal has, by their number."""
+        commits = dict[int, Commit]()
+        for entry in self.store.list(keys.journal(self.name)):
+            number = keys.number_of(entry.key)
+            if number is None:
+                self.findings.notes.append(f"{entry.key} is no object of wheelyard's")
+                continue
+            commit = self._commit(number)
+            if commit is not None:
+                commits[number] = commit
+        return commits
+
+    def _commit(self, number: int) -> Commit | None:
+        key, codec = keys.commit(self.name, number), Codec(Commit)
+        found = self.store.get(key)
+        if not isinstance(found, Stored):
+            return None
+        with suppress(IndexFault):
+            commit = codec.decode(key, found.body)
+            if commit.number == number and codec.encode(commit) == found.body:
+                return commit
+        self.damaged[number] = found.version
+        return None
+
+    def _complete(self, commits: dict[int, Commit], project: Project) -> None:
+        """Add what was committed meanwhile; the last commit may be whole in the document alone."""
+        first_missing = max(commits, default=0) + 1
+        for number in range(first_missing, project.revision):
+            if number not in self.damaged and (commit := self._commit(number)) is not None:
+                commits[number] = commit
+        last = project.commit
+        if last is None or last.number in commits:
+            return
+        commits[last.number] = last
+        expect = self.damaged.pop(last.number, ABSENT)
+        with suppress(Conflict):  # written by its committer just now
+            body = Codec(Commit).encode(last)
+            self.store.put(keys.commit(self.name, last.number), body, expect)
+            self.findings.mended.append(f"{self.name}: journal entry {last.number} written")
+
+    def _fold(self, commits: dict[int, Commit]) -> Project | None:
+        """Return the fold of the whole journal, or None where there is none or it is broken."""
+        folded, previous = Project(name=self.name), ""
+        for number in range(1, max([*commits, *self.damaged], default=0) + 1):
+            commit = commits.get(number)
+            if commit is None or commit.previous != previous:
+                what = "damaged" if commit or number in self.damaged else "missing"
+                key = keys.commit(self.name, number)
+                self._unsound(f"its journal is broken: {key} is {what}; restore it from a backup")
+                return None
+            folded = fold(folded, commit)
+            previous = digest(Codec(Commit).encode(commit))
+        return folded if commits else None
+
+    def _compare(
+        self, project: Project | None, folded: Project | None, stored: Stored | None
+    ) -> None:
+        if project is None or stored is None:
+            advice = "fold it again with --rebuild" if folded else "restore it from a backup"
+            self._unsound(f"its document is missing or damaged; {advice}")
+        elif folded is not None and Codec(Project).encode(folded) != stored.body:
+            self._unsound("its document is not what its journal says; fold it again with --rebuild")
+
+    def _rebuild(self, folded: Project, stored: Stored | None) -> Project:
+        body = Codec(Project).encode(folded)
+        self.findings.rebuilt += 1
+        if stored is None or stored.body != body:
+            expect = stored.version if stored else ABSENT
+            with suppress(Conflict):  # somebody commits just now: their document is the newer one
+                self.store.put(keys.project(self.name), body, expect)
+            self.findings.mended.append(f"{self.name}: document written again from its journal")
+        return folded
+
+    def _check_file(self, file: File) -> None:
+        self.findings.files += 1
+        self.progress(file.filename, 0)
+        body_key = keys.distribution(self.name, file.sha256, file.filename)
+        self._check_object(body_key, file.sha256, file.filename)
+        metadata_key = keys.core_metadata(self.name, file.sha256, file.filename)
+        self._check_object(metadata_key, file.core_metadata, file.filename)
+
+    def _check_object(self, key: Key, expected: str, filename: str) -> None:
+        digest_ = sha256()
+        advice = f"upload {filename} again, or restore {key} from a backup"
+        try:
+            for chunk in self.store.read(key):
+                digest_.update(chunk)
+                self.findings.size += len(chunk)
+                self.progress(filename, len(chunk))
+        except NotFound:
+            self._problem(f"{key} is missing; {advice}")
+        except IndexFault as fault:
+            self._problem(f"{key} cannot be read ({fault.short}); {advice}")
+        else:
+            if digest_.hexdigest() != expected:
+                self._problem(f"{key} has not the bytes that were uploaded; {advice}")
