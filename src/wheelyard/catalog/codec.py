@@ -39,8 +39,8 @@ class Codec(Generic[T]):
             return self._decoder.decode(body)
         except DecodeError as error:
             raise Unavailable(
-                f"The document {key} is damaged: {error}. Run 'wheelyard check' to see what else "
-                "is, and 'wheelyard check --rebuild' to fold it again from its journal.",
+                f"The document {key} is damaged: {error}. Run 'wheelyard check', which says what "
+                "can be done about it.",
                 code="damaged_document",
                 short="A document of the index is damaged.",
             ) from error

@@ -1,12 +1,13 @@
 """Token records in a store: created once, changed only to revoke them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Documents, Snapshot
 from wheelyard.catalog.races import Retries
-from wheelyard.errors import Conflict, NotFound, quoted
+from wheelyard.errors import Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.storage.base import ABSENT, Store, Stored
 
@@ -65,8 +66,9 @@ class Credentials:
         return snapshot
 
     def all(self) -> Iterator[TokenRecord]:
-        """Yield every record, in the order of ids."""
+        """Yield every record, in the order of ids; a damaged one opens nothing, and is left out."""
         for entry in self.store.list(keys.TOKENS):
             found = self.store.get(entry.key)
-            if isinstance(found, Stored):
-                yield self.documents.codec.decode(entry.key, found.body)
+            with suppress(Unavailable):
+                if isinstance(found, Stored):
+                    yield self.documents.codec.decode(entry.key, found.body)

@@ -84,6 +84,9 @@ class Documents(Generic[T]):
         Raises:
             Unavailable: The store does not answer, or the document is damaged.
         """
+        if self._belief.near:
+            # a read that began before this call may miss what was written before it
+            return self._refresh(key)
         with self._lock:
             flight = self._flights.get(key)
             leads = flight is None
@@ -131,7 +134,7 @@ class Documents(Generic[T]):
         else:  # pragma: no cover - a store never says "not modified" unasked
             raise AssertionError(key)
         learnt = self._cache.get(key)
-        if learnt is not before and learnt is not None:
+        if learnt is not before and learnt is not None and not self._belief.near:
             return learnt  # written by this process while the answer was under way
         self._remember(key, snapshot)
         return snapshot

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec
-from wheelyard.errors import Conflict, Invalid
+from wheelyard.errors import Conflict, Invalid, Unavailable
 from wheelyard.storage.base import ABSENT, Store, Stored
 
 FORMAT: Final = 1
@@ -34,7 +34,13 @@ def ensure_format(store: Store) -> bool:
         except Conflict:
             return ensure_format(store)
         return True
-    written = codec.decode(keys.FORMAT, found.body).format
+    try:
+        written = codec.decode(keys.FORMAT, found.body).format
+    except Unavailable as fault:
+        raise Invalid(
+            f'{keys.FORMAT} of this store is damaged. Restore it from a backup: {{"format":1}}.',
+            code=fault.code,
+        ) from fault
     if written > FORMAT:
         raise Invalid(
             f"This store has format {written}, and this version of wheelyard knows {FORMAT}. "

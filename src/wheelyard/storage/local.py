@@ -219,17 +219,23 @@ class LocalStore:
 
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
-            if os.path.realpath(folder) != str(folder):
-                raise Unavailable(
-                    f"{folder} is a link, and the store follows none. Put the folder itself there.",
-                    short="Storage is not available.",
-                )
+            self._refuse_links(folder)
             return
         self._check_root()
         if str(folder) != self._root:
             self._make_folder(folder.parent)
         _new_folder(folder)
         _sync(folder.parent)
+
+    def _refuse_links(self, folder: Path) -> None:
+        place = str(folder)
+        while place != self._root:
+            if os.path.islink(place):  # noqa: PTH114 - a str at hand
+                raise Unavailable(
+                    f"{place} is a link, and the store follows none. Put the folder itself there.",
+                    short="Storage is not available.",
+                )
+            place = place[: place.rindex("/")]
 
     @contextmanager
     def _locked(self, key: Key) -> Iterator[None]:
