@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from wheelyard.errors import Invalid
-from wheelyard.settings import Settings, read_settings, unknown_variables
+from wheelyard.settings import (
+    FIXED_PATHS,
+    ServerSettings,
+    Settings,
+    read_settings,
+    unknown_variables,
+)
 
 
 def settings_of(text: str, folder: Path) -> Settings:
@@ -55,6 +61,14 @@ def test_port_of_the_platform() -> None:
         '[server]\nroots = ["simple"]',
         '[server]\npath_prefix = "/a/../b"',
         '[server]\npublic_url = "packages.example.com"',
+        '[server]\npublic_url = "https://"',
+        '[server]\npublic_url = "https://example.com/?a"',
+        '[server]\npublic_url = "https://a\\nb"',
+        '[server]\nhost = ""',
+        '[server]\n"a\\nb" = 1',
+        '[store]\nlocation = "a\\u0000b"',
+        "server = 5",
+        "port = 80",
         '[store]\nlocation = ""',
         '[access]\nprivate_names = ["a*b"]',
         "[server\nport = 1",
@@ -66,6 +80,72 @@ def test_nonsense(tmp_path: Path, text: str) -> None:
         settings_of(text, tmp_path)
 
     assert "\n" not in caught.value.message
+    assert "$" not in caught.value.message
+    assert "`" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[server]\nport = 70000", "[server] port: expected a number up to 65535."),
+        ("[server]\nworkers = 0", "[server] workers: expected a number from 1."),
+        ("[server]\nworkers = 65", "[server] workers: expected a number up to 64."),
+        ('[server]\nport = "many"', "[server] port: expected a number."),
+        ("[server]\nhost = 5", "[server] host: expected text."),
+        ('[server]\nroots = "acme"', "[server] roots: expected a list."),
+        ("[server]\nroots = [1]", "[server] roots: expected text."),
+        ('[access]\nprivate = "maybe"', "[access] private: expected true or false."),
+        ("[server]\nprot = 1", "[server] has no setting 'prot'."),
+        ("[servers]\nport = 1", "there is no section 'servers'."),
+        ("port = 80", "'port' stands in no section."),
+    ],
+)
+def test_words(tmp_path: Path, text: str, words: str) -> None:
+    """A wrong setting is said in the words of the file: its section, its name, what is expected."""
+    with pytest.raises(Invalid) as caught:
+        settings_of(text, tmp_path)
+
+    assert caught.value.message.startswith(f"A setting is wrong: {words}")
+
+
+def test_empty_variables() -> None:
+    """A variable that is there and empty is as good as none."""
+    names = ("PORT", "HOST", "WORKERS", "STORE", "PRIVATE", "PUBLIC_URL", "PATH_PREFIX", "CONFIG")
+    environ = {"PORT": "", **{f"WHEELYARD_{name}": "" for name in names}}
+
+    assert read_settings(file=None, overrides={}, environ=environ) == Settings()
+    environ["PORT"] = "3333"
+    assert read_settings(file=None, overrides={}, environ=environ).server.port == 3333
+
+
+@pytest.mark.parametrize("root", sorted(FIXED_PATHS))
+def test_roots_that_are_paths_already(tmp_path: Path, root: str) -> None:
+    """No root can be called like something that the index has already."""
+    with pytest.raises(Invalid, match=f"'{root}' is a path of the index"):
+        settings_of(f'[server]\nroots = ["{root}"]', tmp_path)
+
+
+@pytest.mark.parametrize("path", ["", "/", "/team", "/steam2", "/team2/more"])
+def test_public_url_without_the_prefix(tmp_path: Path, path: str) -> None:
+    """A public URL that does not end with the path prefix would be a wrong one to print."""
+    text = f'[server]\npath_prefix = "/team2"\npublic_url = "https://example.com{path}"'
+    with pytest.raises(Invalid, match="expected it to end with the path_prefix, '/team2'"):
+        settings_of(text, tmp_path)
+
+
+def test_public_url_with_more_than_the_prefix(tmp_path: Path) -> None:
+    """A proxy may put more before the path than it passes on."""
+    text = '[server]\npath_prefix = "team"\npublic_url = "https://example.com/a/team/"'
+
+    assert settings_of(text, tmp_path).base_url == "https://example.com/a/team"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - what is being tested
+def test_urls_for_every_address(host: str) -> None:
+    """A server on every address of the machine prints one of them in its URLs."""
+    settings = Settings(server=ServerSettings(host=host))
+
+    assert settings.index_url == "http://127.0.0.1:8080/simple/"
 
 
 def test_a_named_file_is_there(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.access import ANYONE_READS, Pattern, Scope
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import Project
+from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
 from wheelyard.operations.check import Check
 from wheelyard.operations.lifecycle import Lifecycle
@@ -93,7 +94,7 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
         )
     if not create and not is_store(location):
         raise Invalid(
-            f"There is no store at {location}. Name one with --store, or make one with "
+            f"There is no store at {escaped(location)}. Name one with --store, or make one with "
             "'wheelyard serve' or 'wheelyard upload'.",
             code="bad_setting",
         )

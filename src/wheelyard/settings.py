@@ -5,9 +5,11 @@ What a command line says beats the environment, which beats the file, which beat
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,7 +18,8 @@ from msgspec.structs import fields, replace
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import Pattern, parse_pattern
-from wheelyard.model.distribution import RESERVED_NAMES, parse_name
+from wheelyard.model.distribution import parse_name
+from wheelyard.model.text import escaped
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 DEFAULT_STORE: Final = "./wheelyard-data"
@@ -24,6 +27,7 @@ ENVIRONMENT_PREFIX: Final = "WHEELYARD_"
 MIB: Final = 1024**2
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
+Workers = Annotated[int, Meta(ge=1, le=64)]
 Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
 
@@ -33,7 +37,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    workers: Positive = 1
+    workers: Workers = 1
     """Processes."""
     roots: tuple[str, ...] = ()
     """More index roots: `acme` makes `/acme/` and `/acme/<name>/` answer as `/simple/` does."""
@@ -105,7 +109,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The URL of the server itself, without a slash at the end."""
         if self.server.public_url:
             return self.server.public_url.rstrip("/")
-        host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
+        host = "127.0.0.1" if _is_unspecified(self.server.host) else self.server.host
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.server.port}{self.server.path_prefix}"
 
     @property
@@ -119,7 +124,29 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple(parse_pattern(each) for each in self.access.private_names)
 
 
+FIXED_PATHS: Final = frozenset(
+    {"simple", "pypi", "legacy", "files", "project", "api", "raw", "packages"}
+    | {"health", "ready", "metrics"}
+)
+"""First segments of paths that mean something already, so no root can be called like them."""
+
 _Values = dict[str, dict[str, Any]]
+
+_KINDS: Final = {
+    "array": "a list",
+    "bool": "true or false",
+    "int": "a number",
+    "object": "a table",
+    "str": "text",
+}
+_RANGES: Final = {"<=": "up to", ">=": "from"}
+_EXPECTED: Final = re.compile(
+    r"Expected `(\w+)`(?: ([<>]=) (\d+))?.* - at `\$\.(\w+)(?:\.(\w+).*)?`"
+)
+_UNKNOWN: Final = re.compile(
+    r"Object contains unknown field `(.*?)`(?: - at `\$\.(\w+)`)?", re.DOTALL
+)
+_PUBLIC_URL: Final = re.compile(r"https?://[^\x00-\x20\x7f/?#]+(/[^\x00-\x20\x7f?#]*)?")
 
 _VARIABLES: Final = {
     "STORE": ("store", "location"),
@@ -149,9 +176,10 @@ def read_settings(
     """
     values = _from_file(file, environ)
     for key, (section, name) in _VARIABLES.items():
-        if (text := environ.get(ENVIRONMENT_PREFIX + key)) is not None:
+        # an empty variable is how a shell or a compose file says "not set"
+        if text := environ.get(ENVIRONMENT_PREFIX + key):
             values.setdefault(section, {})[name] = text
-    if "PORT" in environ and ENVIRONMENT_PREFIX + "PORT" not in environ:
+    if environ.get("PORT") and not environ.get(ENVIRONMENT_PREFIX + "PORT"):
         values.setdefault("server", {})["port"] = environ["PORT"]
     for section, given in overrides.items():
         chosen = {name: value for name, value in given.items() if value is not None}
@@ -159,7 +187,7 @@ def read_settings(
     try:
         settings = convert(values, Settings, strict=False)
     except ValidationError as error:
-        raise _bad_setting(str(error)) from error
+        raise _bad_setting(_in_words(str(error))) from error
     return _checked(settings)
 
 
@@ -178,15 +206,24 @@ def _from_file(file: Path | None, environ: Mapping[str, str]) -> _Values:
     named = file or _named(environ.get(f"{ENVIRONMENT_PREFIX}CONFIG"))
     path = named or DEFAULT_FILE
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         if named is None:
             return {}
         raise Invalid(
-            f"There is no file {path}. Give --config one that is there.", code="bad_setting"
+            f"There is no file {escaped(str(path))}. Give --config one that is there.",
+            code="bad_setting",
         ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Invalid(f"{path} cannot be read: {error}.", code="bad_setting") from error
+        why = getattr(error, "strerror", None) or error
+        raise Invalid(
+            f"{escaped(str(path))} cannot be read: {why}. See docs/settings.md for its form.",
+            code="bad_setting",
+        ) from error
+    for section, value in values.items():
+        if not isinstance(value, dict):
+            raise _bad_setting(f"{quoted(section)} stands in no section")
+    return values
 
 
 def _named(text: str | None) -> Path | None:
@@ -194,20 +231,67 @@ def _named(text: str | None) -> Path | None:
 
 
 def _checked(settings: Settings) -> Settings:
-    server = settings.server
+    server, location = settings.server, settings.store.location
     for root in server.roots:
-        if parse_name(root) != root or root in RESERVED_NAMES:
-            raise _bad_setting(f"{quoted(root)} cannot be a root of the index")
+        _check_root(root)
     prefix = server.path_prefix.strip("/")
     if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
         raise _bad_setting(f"{quoted(server.path_prefix)} is no path prefix")
-    if server.public_url and not server.public_url.startswith(("https://", "http://")):
-        raise _bad_setting("[server] public_url must begin with https:// or http://")
-    if not settings.store.location:
-        raise _bad_setting("the store has no location")
+    _check_public_url(server.public_url, f"/{prefix}" if prefix else "")
+    if not server.host:
+        raise _bad_setting("[server] host: expected an address to listen on")
+    if not location or "\0" in location:
+        raise _bad_setting("[store] location: expected a folder, or memory:")
     for pattern in settings.access.private_names:
         parse_pattern(pattern)
     return replace(settings, server=replace(server, path_prefix=f"/{prefix}" if prefix else ""))
+
+
+def _check_root(root: str) -> None:
+    if root in FIXED_PATHS:
+        raise _bad_setting(f"[server] roots: {quoted(root)} is a path of the index already")
+    if parse_name(root) != root:
+        raise _bad_setting(f"[server] roots: {quoted(root)} is not written as {parse_name(root)}")
+
+
+def _check_public_url(url: str, prefix: str) -> None:
+    if not url:
+        return
+    if not _PUBLIC_URL.fullmatch(url):
+        raise _bad_setting(
+            "[server] public_url: expected a URL that begins with https:// or http://, such as "
+            "https://packages.example.com"
+        )
+    path = url.split("://", 1)[1].partition("/")[2].rstrip("/")
+    if not f"/{path}".endswith(prefix):
+        raise _bad_setting(
+            f"[server] public_url: expected it to end with the path_prefix, {quoted(prefix)}"
+        )
+
+
+def _is_unspecified(host: str) -> bool:
+    """Return whether `host` stands for every address of this machine, which no URL can name."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _in_words(problem: str) -> str:
+    """Return what msgspec says of a value, in the words of whoever wrote the value."""
+    if found := _UNKNOWN.fullmatch(problem):
+        name, section = found.groups()
+        return (
+            f"[{section}] has no setting {quoted(name)}"
+            if section
+            else f"there is no section {quoted(name)}"
+        )
+    if found := _EXPECTED.fullmatch(problem):
+        kind, relation, bound, section, name = found.groups()
+        place = f"[{section}] {name}" if name else f"[{section}]"
+        limit = f" {_RANGES[relation]} {bound}" if relation else ""
+        return f"{place}: expected {_KINDS.get(kind, kind)}{limit}"
+    return quoted(problem)
 
 
 def _bad_setting(why: str) -> Invalid:

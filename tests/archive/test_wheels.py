@@ -479,6 +479,23 @@ def test_accepts_records(tmp_path: Path, record: bytes) -> None:
         pytest.param(b"[console_scripts]\na b = demo:x", "invalid_metadata", id="W66-blank"),
         pytest.param(b"[console_scripts]\n= demo:x", "invalid_metadata", id="W66-no-name"),
         pytest.param(b"[a]\nx = 1\nx = 2", "invalid_metadata", id="W66-name-twice"),
+        *(
+            pytest.param(
+                b"[console_scripts]\nfoo = " + value, "invalid_metadata", id=f"W66-{value!r}"
+            )
+            for value in (
+                b"demo:x; import os",
+                b"demo:x()",
+                b"demo:x\n  import os",
+                b"demo:x\n  y = demo:z",
+                b"demo; import os:x",
+                b"demo:x [a] + 1",
+                b"demo.:x",
+                b"1demo:x",
+                b"demo",
+                b"",
+            )
+        ),
         pytest.param(b"x = demo:x", "invalid_metadata", id="W66-no-group"),
         pytest.param(b"[a]\nhello", "invalid_metadata", id="W66-not-ini"),
         pytest.param(b"[a\nx = 1", "invalid_metadata", id="W66-open-group"),
@@ -499,10 +516,21 @@ def test_accepts_entry_points(tmp_path: Path) -> None:
     """Comments, blank lines, continued values and free names of other groups are fine."""
     text = (
         b"# what\n; else\n\n[console_scripts]\na.b-c_1 = demo:x [extra]\n"
+        b"d = demo._sub.mod : Class.main\n  [one, two-3]\ne=demo:x\n"
+        b"[gui_scripts]\n  f = demo:x\n  g = demo:y\n"
         b"[pytest11]\nany thing/at all = demo\n  :more\n"
     )
     data = wheel_bytes(Entry(INFO + b"/entry_points.txt", text))
     assert inspect_bytes(tmp_path, WHEEL_NAME, data).warnings == ()
+
+
+def test_package_may_be_named_for_a_device() -> None:
+    """A project that is named for a device of Windows may have its package, and only that (F34)."""
+    for name in ("con/__init__.py", "CON/a.py", "con/"):
+        check_portable_name(name, ArchiveLimits(), "con")
+    for name in ("con", "con/nul", "nul/a.py", "con/con/a.py"):
+        with pytest.raises(Invalid):
+            check_portable_name(name, ArchiveLimits(), "con")
 
 
 def padded(size: int) -> bytes:

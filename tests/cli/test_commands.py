@@ -1,8 +1,10 @@
 """What each command prints, and with which status it ends."""
 
 import json
+import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,15 @@ import pytest
 from tests.cli.conftest import Typed
 from tests.clients.harness import Desk
 from tests.operations.making import make_wheel
+from wheelyard.index import open_index
+from wheelyard.model.distribution import parse_name
+from wheelyard.model.project import Status, StatusSet, Yanked
+from wheelyard.settings import Settings, StoreSettings
 
 WHEEL = "acme_core-1.0-py3-none-any.whl"
+ODD = os.fsdecode(b"\xff")
+"""What a shell passes on where somebody typed no text."""
+MADE = "wheelyard: made a new store at "
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}\n")
 
 
@@ -89,21 +98,122 @@ def test_token_revoked(wheelyard: Typed) -> None:
     assert [each["state"] for each in listed["tokens"]] == ["revoked"]
 
 
+def test_token_revoked_by_itself(wheelyard: Typed) -> None:
+    """A token can be given whole to be revoked, and is not shown again."""
+    token = wheelyard("token", "create", "ci").stdout.strip()
+
+    done = wheelyard("token", "revoke", token)
+
+    assert done.stdout == f"{token[4:14]}: revoked\n"
+    assert wheelyard("token", "list").stdout.endswith("\trevoked\n")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda token: token[:-1], lambda token: token[14:]], ids=["cut", "secret"]
+)
+def test_no_secret_is_repeated(wheelyard: Typed, change: Callable[[str], str]) -> None:
+    """What was meant as a token and is none is refused without being repeated."""
+    wrong = change(wheelyard("token", "create", "ci").stdout.strip())
+
+    done = wheelyard("token", "revoke", wrong)
+
+    assert done.returncode == 1
+    assert wrong not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_tokens_show_when_they_end(wheelyard: Typed) -> None:
+    """The list says to the minute when a token ends, and in which time zone."""
+    wheelyard("token", "create", "ci", "--expires", "1h")
+
+    assert re.search(r"\t\d{4}-\d\d-\d\d \d\d:\d\d UTC\t", wheelyard("token", "list").stdout)
+
+
+def test_a_new_store_is_announced(wheelyard: Typed) -> None:
+    """The command that makes a store says so, once, and not on standard output."""
+    first, second = wheelyard("token", "create", "a"), wheelyard("token", "create", "b")
+
+    assert first.stderr.startswith(f"{MADE}./wheelyard-data\n")
+    assert MADE not in second.stderr + first.stdout
+
+
+def test_a_folder_is_no_store(desk: Desk, wheelyard: Typed) -> None:
+    """Looking into a folder that is no store says so, and leaves nothing in it."""
+    folder = desk.folder / "empty"
+    folder.mkdir()
+    for typed in (["list"], ["check"], ["token", "list"], ["delete", "demo", "1.0"]):
+        done = wheelyard(*typed, "--store", folder)
+        assert (done.returncode, "There is no store at" in done.stderr) == (1, True)
+
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("typed", [["--reason", ODD], ["--file", ODD], ["--reason", "a\nb"]])
+@pytest.mark.parametrize("command", ["yank", "unyank", "delete"])
+def test_odd_text(published: Path, wheelyard: Typed, command: str, typed: list[str]) -> None:
+    """A reason or a filename that is no line of text is refused in a line."""
+    del published
+    done = wheelyard(command, "acme-core", "1.0", *typed)
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert wheelyard("list", "acme-core").stdout.count("\t") == 3
+
+
+def test_odd_text_of_a_status(published: Path, wheelyard: Typed) -> None:
+    """The reason of a status is one line of text, too."""
+    del published
+    done = wheelyard("status", "acme-core", "archived", "--reason", "\u202egnp.exe")
+
+    assert done.returncode == 1
+    assert wheelyard("list", "acme-core").stderr == ""
+
+
+def test_odd_text_that_is_there(published: Path, desk: Desk, wheelyard: Typed) -> None:
+    """Control characters that an older version stored never reach the terminal."""
+    del published
+    settings = Settings(store=StoreSettings(location=str(desk.folder / "wheelyard-data")))
+    index, name = open_index(settings), parse_name("acme-core")
+    at, by = index.ambient.now(), "local:\x1b[1m"
+    yanked = Yanked(at=at, by=by, filenames=(WHEEL,), reason="\x1b[2J \u202e")
+    status = StatusSet(at=at, by=by, status=Status.ARCHIVED, reason="\x9b1m\n")
+    index.projects.change(name, lambda _: (yanked, status))
+
+    done = wheelyard("list", "acme-core")
+
+    assert done.stdout.endswith("\tyanked: \\x1b[2J \\u202e\n")
+    assert done.stderr == "wheelyard: acme-core is archived: \\x9b1m\\n\n"
+
+
+def test_an_odd_login_name(wheelyard: Typed) -> None:
+    """Whatever the environment calls the person, what they do can be written down."""
+    assert wheelyard("token", "create", "ci", LOGNAME=ODD + "\x1b").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
         (["list"], 1, "There is no store at"),
         (["list", "--store", "gs://bucket"], 1, "cannot open"),
+        (["token", "list", "--store", "."], 1, "There is no store at ."),
+        (["check", "--store", "."], 1, "There is no store at ."),
         (["token", "create", "x", "--expires", "400d"], 1, "at most 365 days"),
+        (["token", "create", "x", "--expires", "0d"], 1, "has to live for some time"),
         (["token", "create", "x", "--expires", "soon"], 1, "12h, 90d or 8w"),
-        (["token", "create", "x", "--can", "fly"], 1, "read, upload, manage or admin"),
+        (["token", "create", "x", "--can", "fly"], 1, "read, upload or manage"),
+        (["token", "create", "x", "--can", "admin"], 1, "not an action"),
+        (["token", "create", ODD], 1, "The name of a token has the character"),
+        (["upload", "nowhere"], 1, "There is no file nowhere."),
+        (["upload", "."], 1, "it is a folder"),
         (["token", "create", "x", "--project", "a*b"], 1, "not a project"),
         (["token", "create"], 2, "Missing argument"),
         (["status", "x", "sleepy"], 2, "sleepy"),
         (["fly"], 2, "No such command"),
         (["serve", "--port", "port"], 2, "not a valid integer"),
         (["serve", "--host", "nowhere.invalid"], 1, "Cannot listen on nowhere.invalid"),
-        (["serve", "--workers", "0"], 1, "A setting is wrong"),
+        (["serve", "--host", "a" * 100], 1, "it is no address"),
+        (["serve", "--workers", "0"], 1, "[server] workers: expected a number from 1."),
+        (["serve", "--workers", "65"], 1, "[server] workers: expected a number up to 64."),
         (["serve", "--store", "memory:", "--workers", "2", "--port", "0"], 1, "cannot be shared"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -115,7 +225,8 @@ def test_refusals(wheelyard: Typed, arguments: list[str], status: int, words: st
     assert done.returncode == status
     assert words in done.stderr
     assert "Traceback" not in done.stderr
-    assert status == 2 or len(done.stderr.splitlines()) == 1
+    said = [line for line in done.stderr.splitlines() if not line.startswith(MADE)]
+    assert status == 2 or len(said) == 1
 
 
 def test_a_port_in_use(wheelyard: Typed) -> None:

@@ -144,7 +144,63 @@ def test_wrong_body(stocked: Site, verb: str, body: bytes, status: int, error: s
     assert stocked.get(f"{API}/demo").json() == before
 
 
-@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    ("verb", "body", "short"),
+    [
+        ("yank", "nonsense", "the body is not JSON."),
+        ("yank", "[]", "the body is no JSON object."),
+        ("yank", "{}", "version is missing."),
+        ("yank", '{"version": 1}', "version must be a string."),
+        ("yank", '{"version": "1.0", "x": 1}', "unknown field 'x'."),
+        ("yank", '{"version": "1.0", "file": 1}', "file must be a string."),
+        ("status", '{"reason": "x"}', "status is missing."),
+        (
+            "status",
+            '{"status": "happy"}',
+            "status must be one of active, archived, quarantined, deprecated.",
+        ),
+    ],
+)
+def test_wrong_body_is_explained(stocked: Site, verb: str, body: str, short: str) -> None:
+    """What is wrong with a change is said in the words of the API."""
+    answer = stocked.client.post(
+        f"{API}/demo/{verb}",
+        content=body,
+        headers={"Content-Type": "application/json; charset=utf-8"},
+        auth=("__token__", stocked.token),
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, f"400 {short}")
+    assert answer.json()["message"].startswith(f"{short} Send ") or "Correct" in answer.text
+
+
+def test_answers_show_nothing_in_a_browser(stocked: Site) -> None:
+    """Neither an answer of the API nor a refusal may load or frame anything."""
+    for path in (API, f"{API}/demo", f"{API}/demo/journal", "/simple/nothing/", "/a/b/c"):
+        policy = stocked.get(path).headers["Content-Security-Policy"]
+        assert policy == "default-src 'none'; frame-ancestors 'none'"
+
+
+@pytest.mark.parametrize(
+    "after", ["", "-1", "+1", "1.0", "x", "%D9%A1", "1_0", "9" * 5000, "1&after=2"]
+)
+def test_wrong_place_in_a_journal(stocked: Site, after: str) -> None:
+    """A journal is read on behind the number of a commit, and behind nothing else."""
+    answer = stocked.get(f"{API}/demo/journal?after={after[:3000]}")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")
+
+
+def test_rest_of_a_journal(stocked: Site) -> None:
+    """What follows a commit is asked for by its number, and may be nothing."""
+    commits = stocked.get(f"{API}/demo/journal").json()["commits"]
+    for after in range(len(commits) + 2):
+        page = stocked.get(f"{API}/demo/journal?after={after}").json()
+        assert page == {"name": "demo", "commits": commits[after:]}
+    assert stocked.get(f"{API}/demo/journal?x=1").json()["commits"] == commits
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonfoo"]
+)
 def test_only_json_is_taken(stocked: Site, kind: str) -> None:
     """A change has to say that it is JSON: a form in a web page cannot."""
     answer = stocked.client.post(

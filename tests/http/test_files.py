@@ -1,7 +1,11 @@
 """Files and their core metadata: whole, in part, unchanged, and no longer there."""
 
 import hashlib
+import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -240,6 +244,70 @@ def test_lost_bytes_are_no_missing_package(site: Site) -> None:
             assert answer.status_code == 503, path
             assert int(answer.headers["Retry-After"]) > 0
             assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("suffix", ["", ".metadata"])
+def test_changed_bytes_are_not_served(site: Site, suffix: str) -> None:
+    """A file that was cut short, or metadata with other bytes, is lost: no part of it is sent."""
+    package = wheel(f"changed{suffix[1:]}", filler=bytes(5000))
+    publish(site, package)
+    (kept,) = site.store.glob(f"files/{package.filename.split('-')[0]}/*/*.whl{suffix}")
+    kept.write_bytes(kept.read_bytes()[:-100] if not suffix else package.metadata[:-1] + b"!")
+    for headers in ({}, {"Range": "bytes=0-3"}, {"Range": f"bytes={len(package.data) - 50}-"}):
+        if suffix and len(headers.get("Range", "")) > 10:
+            continue
+        answer = site.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
+
+
+def test_delete_in_the_middle_of_a_look(site: Site) -> None:
+    """A file that is deleted while somebody asks for it is not there, rather than lost."""
+    package = wheel("hasty")
+    publish(site, package)
+    assert site.get("/simple/hasty/").status_code == 200
+    (kept,) = site.store.glob("files/hasty/*/*.metadata")
+    kept.unlink()
+    os.mkfifo(kept)  # whoever reads it waits for a writer
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(site.get, f"/packages/{package.filename}.metadata")
+        with kept.open("wb"):
+            site.change("hasty", "delete", version="1.0")
+        answer = asked.result()
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="there is no /proc here")
+def test_nothing_is_read_for_a_client_that_is_gone(site: Site) -> None:
+    """A download in part ends on this side, too, soon after the client has hung up (H42)."""
+    big = wheel("resumed", filler=bytes(48 << 20))
+    publish(site, big)
+    before = bytes_read(site)
+    with wire(site) as line:
+        line.ask(f"GET /packages/{big.filename} HTTP/1.1", "Range: bytes=5-")
+        line.connection.recv(1000)
+    time.sleep(0.5)
+    assert bytes_read(site) - before < 24 << 20
+
+
+def test_part_that_breaks_off_does_not_look_complete(site: Site) -> None:
+    """Where a file gets shorter while it is sent, the connection ends and no answer does."""
+    big = wheel("shrinking", filler=bytes(48 << 20))
+    publish(site, big)
+    (kept,) = site.store.glob("files/shrinking/*/*.whl")
+    with wire(site) as line:
+        line.ask(f"GET /packages/{big.filename} HTTP/1.1", "Range: bytes=5-")
+        time.sleep(0.2)  # the server has sent what the network takes, and waits
+        os.truncate(kept, 1 << 20)
+        answer = line.reply()
+        assert answer is not None
+        assert 0 < len(answer.body) < len(big.data) - 5
+        assert line.is_closed()
+    assert "a download broke off" in site.log
+
+
+def bytes_read(site: Site) -> int:
+    """Return how many bytes the server has read from anywhere."""
+    return int(Path(f"/proc/{site.pid}/io").read_text().partition("rchar:")[2].split()[0])
 
 
 def test_file_comes_back_from_quarantine(site: Site) -> None:

@@ -47,3 +47,16 @@ def test_uploads(stocked: Site, tmp_path: Path) -> None:
     assert refused.endswith("\n2 401")
     assert json.loads(refused.rpartition("\n")[0])["error"] == "unauthenticated"
     assert stocked.get(f"/raw/{large.filename}").content == large.data
+
+
+def test_part_of_a_file(stocked: Site, tmp_path: Path) -> None:
+    """A part of a file comes whole, however long it takes, and a body may lack a length."""
+    large = wheel("partly", filler=bytes(range(256)) * (1 << 14))
+    (tmp_path / large.filename).write_bytes(large.data)
+    address = f"http://{stocked.token}@{stocked.address}/legacy/"
+    form = f"content=@{tmp_path / large.filename}"
+    assert curl("-H", "Content-Length:", "-F", form, address).endswith("\n2 200")
+    got = tmp_path / "part"
+    slowly = ("--limit-rate", "3M", "--range", "7-", "--output", str(got))
+    assert curl(*slowly, f"{stocked.url}/packages/{large.filename}").endswith("\n2 206")
+    assert got.read_bytes() == large.data[7:]

@@ -19,7 +19,7 @@ PAYLOADS = [
     "\"'><img src=x onerror=alert(1)>",
     "</title><svg onload=alert(1)>",
     "{{ 7 * 7 }} {% raw %}",
-    "<b>bold</b> & \u202e reversed",
+    "<b>bold</b> & \u00ad hyphenated",
 ]
 
 

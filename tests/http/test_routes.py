@@ -258,6 +258,15 @@ def test_open_to_everybody(private: Site, path: str) -> None:
     assert answer.headers["Content-Type"].startswith("text/plain")
 
 
+@pytest.mark.parametrize("path", ["/favicon.ico", "/robots.txt"])
+def test_there_is_no_icon(private: Site, path: str) -> None:
+    """Browsers and crawlers are told once a day that there is nothing for them."""
+    answer = private.get(path)
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+    assert answer.headers.get_list("Cache-Control") == ["public, max-age=86400"]
+    assert private.ask("POST", path).status_code == 405
+
+
 @pytest.mark.parametrize("path", ["/_/oidc/mint-token", "/_/oidc/github/mint-token"])
 def test_trusted_publishing_is_off(stocked: Site, path: str) -> None:
     """Clients that try trusted publishing are told that it is off, in the form that they read."""

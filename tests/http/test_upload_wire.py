@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -134,6 +135,49 @@ def test_body_longer_than_announced(site: Site) -> None:
         assert answered(line).status == 200
         assert answered(line).status == 400
         assert line.is_closed()
+
+
+@pytest.mark.parametrize("headers", [(), ("Content-Length: 0",), ("Content-Length: 0", KIND)])
+def test_no_body(site: Site, line: Wire, headers: tuple[str, ...]) -> None:
+    """An upload of nothing at all is told that there is nothing (H21)."""
+    line.ask(POST, credentials(site), *headers)
+    reply = answered(line)
+    assert (reply.status, b"The request has no body." in reply.body) == (400, True)
+    assert b"incomplete_body" in reply.body
+
+
+def test_length_with_leading_zeros(site: Site, line: Wire) -> None:
+    """A length of thousands of digits is refused, whatever number it is (H08)."""
+    line.ask(POST, credentials(site), KIND, f"Content-Length: {'0' * 5000}4")
+    line.send(b"abcd")
+    reply = line.reply()
+    assert reply is None or reply.status == 400
+
+
+def test_scratch_file_that_stays(site: Site) -> None:
+    """A scratch file that cannot be removed changes nothing about the answer."""
+    body = form(wheel("stays", filler=bytes(400_000)))
+    with wire(site) as line:
+        line.ask(POST, credentials(site), KIND, f"Content-Length: {len(body)}")
+        line.send(body[:-10])
+        scratch = scratch_file(site)
+        scratch.unlink()
+        scratch.mkdir()
+        line.send(b"x" * 10)  # so the form has no end
+        reply = answered(line)
+    scratch.rmdir()
+    assert (reply.status, b"incomplete_body" in reply.body) == (400, True)
+    assert "a scratch file stays" in site.log
+
+
+def scratch_file(site: Site) -> Path:
+    """Return the only scratch file, once there is one."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        for path in site.index.spool.folder.glob("upload-*"):
+            return path
+        time.sleep(0.01)
+    raise AssertionError("there is no scratch file")
 
 
 @pytest.mark.parametrize("case", UNWANTED)

@@ -6,8 +6,8 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.operations.making import make_sdist, make_wheel
-from tests.operations.world import ALICE, World
-from wheelyard.errors import Forbidden, NotFound
+from tests.operations.world import ALICE, World, history
+from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Project, Status
@@ -119,6 +119,35 @@ def test_an_unknown_project(world: World, change: str) -> None:
     assert list(world.snapshot()) == ["wheelyard.json"]
 
 
+REASONS: dict[str, Callable[[Lifecycle, str], Project]] = {
+    "yank": lambda life, why: life.yank(ALICE, DEMO, FIRST, why),
+    "unyank": lambda life, why: life.unyank(ALICE, DEMO, FIRST, why),
+    "delete": lambda life, why: life.delete(ALICE, DEMO, FIRST, why),
+    "status": lambda life, why: life.set_status(ALICE, DEMO, Status.ARCHIVED, why),
+}
+ODD = "\x00\n\r\x1b\x7f\x80\x85\x9b\u2028\u2029\u202a\u202e\u2066\u2069\ud800\udfff"
+
+
+@pytest.mark.parametrize("change", list(REASONS))
+def test_a_reason_is_one_line_of_text(life: Lifecycle, change: str) -> None:
+    """A reason has no control characters, no line breaks, nothing that turns it, and an end."""
+    before = life.projects.get(DEMO)
+    for reason in (*(f"a{each}b" for each in ODD), "x" * 1025):
+        with pytest.raises(Invalid) as caught:
+            REASONS[change](life, reason)
+        assert caught.value.code == "invalid_field"
+        assert caught.value.message.isascii()
+        assert caught.value.message.isprintable()
+
+    assert life.projects.get(DEMO) == before
+
+
+@pytest.mark.parametrize("reason", ["x" * 1024, "l\u00f6scht \u6570\u636e \U0001f600 'x' \\"])
+def test_a_reason_in_any_script(life: Lifecycle, reason: str) -> None:
+    """Whatever can be read in one line is a reason, and is kept as it was written."""
+    assert yanked(life.yank(ALICE, DEMO, FIRST, reason))[WHEEL.filename] == reason
+
+
 @pytest.mark.parametrize("change", list(CHANGES))
 def test_rights(life: Lifecycle, change: str) -> None:
     """Changes need the right to manage; the right to upload is not enough."""
@@ -141,7 +170,7 @@ def test_the_journal_tells_who_did_what_when(world: World, life: Lifecycle) -> N
         CHANGES[change](life, manager)
         expected.append(("token:carol", world.clock.now, kind))
 
-    commits = list(world.opened(3).projects.journal(DEMO))
+    commits = history(world.opened(3), DEMO)
     told = [(e.by, e.at, type(e).__name__) for commit in commits for e in commit.events]
 
     assert told == expected

@@ -89,6 +89,32 @@ def test_an_id_never_leaves_its_folder(tmp_path: Path, token_id: str) -> None:
         index.tokens.revoke(token_id, by="local:alice")
 
 
+def test_revocation_by_the_token_itself(world: World) -> None:
+    """Whoever has a whole token at hand need not look for its id."""
+    token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+
+    assert world.index.tokens.revoke(token.text, by="local:bob").id == record.id
+
+    assert world.index.tokens.all()[0].revoked_by == "local:bob"
+
+
+def test_a_wrong_token_is_not_repeated(world: World) -> None:
+    """A refusal never repeats what may be a secret."""
+    token, _ = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    for wrong in (token.text[:-1], token.text[4:], token.text[14:], f" {token.text}"):
+        with pytest.raises(NotFound) as caught:
+            world.index.tokens.revoke(wrong, by="local:bob")
+        assert token.text[14:46] not in caught.value.message + caught.value.short
+
+
+@pytest.mark.parametrize("days", [0, -1])
+def test_no_life_at_all(world: World, days: int) -> None:
+    """A token that would be dead at birth is refused, and not for living too long."""
+    request = TokenRequest(name="ci", lifetime=timedelta(days=days))
+    with pytest.raises(Invalid, match="has to live for some time"):
+        world.index.tokens.create(request, by="local:alice")
+
+
 def test_a_token_with_a_wrong_secret(world: World) -> None:
     """The id of a token alone opens nothing."""
     token, _ = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
@@ -118,13 +144,16 @@ def test_list(world: World) -> None:
         TokenRequest(name=""),
         TokenRequest(name="  "),
         TokenRequest(name="x" * 101),
+        TokenRequest(name="a\nb"),
+        TokenRequest(name="a\udcff"),
+        TokenRequest(name="\u202eb"),
         TokenRequest(name="ci", lifetime=timedelta(0)),
         TokenRequest(name="ci", lifetime=timedelta(days=-1)),
         TokenRequest(name="ci", lifetime=timedelta(days=366)),
     ],
 )
 def test_limits(world: World, request_: TokenRequest) -> None:
-    """A token has a name of bounded length, and a life of at most a year."""
+    """A token has a name of one short line, and a life of more than nothing and at most a year."""
     with pytest.raises(Invalid):
         world.index.tokens.create(request_, by="local:alice")
 

@@ -7,7 +7,7 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.operations.making import Made, make_sdist, make_wheel
-from tests.operations.world import ALICE, World, code_of
+from tests.operations.world import ALICE, World, code_of, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
@@ -237,7 +237,7 @@ def test_uploads_at_once_share_commits(world: World) -> None:
 
     project = world.index.projects.get(DEMO)
     assert {file.filename for file in project.files} == {each.filename for each in made}
-    events = [event for commit in world.index.projects.journal(DEMO) for event in commit.events]
+    events = [event for commit in history(world.index, DEMO) for event in commit.events]
     assert len(events) == 16
     assert project.revision <= 16
     assert world.check().problems == []

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
+from packaging.utils import NormalizedName
+
 from tests.operations.making import Made
 from wheelyard.errors import IndexFault
 from wheelyard.index import Index, index_over
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.ambient import Ambient
-from wheelyard.model.project import File
+from wheelyard.model.project import Commit, File
 from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.findings import Findings
 from wheelyard.settings import Settings
@@ -95,3 +97,9 @@ def objects(store: Store, prefix: str = "") -> Iterator[tuple[str, bytes]]:
 def code_of(fault: IndexFault) -> tuple[str, str]:
     """Return the family and the code of a refusal."""
     return type(fault).__name__, fault.code
+
+
+def history(index: Index, name: NormalizedName) -> list[Commit]:
+    """Return every commit of a project."""
+    project = index.projects.get(name)
+    return list(index.projects.journal(project, 0, project.revision))

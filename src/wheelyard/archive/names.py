@@ -13,17 +13,27 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:")
 _PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
 _DEVICE = re.compile(r"(?:^|/)(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:/|$)", re.IGNORECASE)
+"""Devices of Windows; with an extension they are files by now, and modules are called that."""
 
 
-def check_portable_name(name: str, limits: ArchiveLimits) -> None:
+def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> None:
     """
     Accept the name of a wheel's member: relative, and a possible path on every platform.
+
+    Args:
+        name: In the archive.
+        limits: Of its length and depth.
+        project: The normalised name of the wheel's own project, whose top-level folder may be
+            named for a device of Windows, as the project is.
 
     Raises:
         Invalid: It is none (code `unsafe_archive`).
     """
     check_relative_name(name, limits)
     path = name.removesuffix("/")
+    top, slash, rest = name.partition("/")
+    if slash and top.lower() == project:
+        path = f"_/{rest}".removesuffix("/")
     if "\\" in path or ":" in path or not _PORTABLE.fullmatch(path) or _DEVICE.search(path):
         raise unsafe_archive("a member has a name that not every platform can have", name)
 

@@ -6,6 +6,7 @@ Follows the binary distribution format, and PEP 639 for the place of licence fil
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.entry_points import check_entry_points
@@ -57,7 +58,8 @@ def read_wheel(
     Raises:
         Invalid: The file is not a wheel that every client installs in the same way.
     """
-    archive = read_structure(descriptor, check_portable_name, limits, deadline)
+    rule = partial(check_portable_name, project=wheel.project)
+    archive = read_structure(descriptor, rule, limits, deadline)
     opened = _OpenWheel(archive, _dist_info(archive, wheel), limits, deadline)
     warnings = [*_check_wheel_file(opened, wheel), *_check_case(archive)]
     raw = opened.read("METADATA", limits.metadata)

@@ -77,16 +77,22 @@ class Projects:
             self.names.ensure(name)
         return committed
 
-    def journal(self, name: NormalizedName) -> Iterator[Commit]:
-        """Yield the project's commits, oldest first, the last one from the document itself."""
-        project = self.get(name)
+    def journal(self, project: Project, after: int, last: int) -> Iterator[Commit]:
+        """
+        Yield the commits behind number `after`, up to number `last`, oldest first.
+
+        The last one comes from the document itself: the journal may not have it yet.
+
+        Raises:
+            Unavailable: The store does not answer, or a commit is damaged.
+        """
         codec = Codec(Commit)
-        for number in range(1, project.revision):
-            key = keys.commit(name, number)
+        for number in range(after + 1, min(last, project.revision - 1) + 1):
+            key = keys.commit(project.name, number)
             entry = self.store.get(key)
             if isinstance(entry, Stored):
                 yield codec.decode(key, entry.body)
-        if project.commit is not None:
+        if project.commit is not None and after < project.revision <= last:
             yield project.commit
 
 

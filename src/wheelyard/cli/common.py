@@ -5,18 +5,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import Invalid
-from wheelyard.index import Index, open_index
+from wheelyard.index import MEMORY, Index, is_store, open_index
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.model.project import Project
+from wheelyard.model.text import escaped
 from wheelyard.operations.lifecycle import Lifecycle, Selection
 from wheelyard.settings import Settings, process_environment, read_settings, unknown_variables
+
+LOGIN_LIMIT: Final = 100
+"""Characters of a login name in a journal."""
 
 F = TypeVar("F", bound=Callable[..., object])
 ReleaseVerb = Callable[[Caller, NormalizedName, Selection, str], Project]
@@ -84,7 +87,7 @@ def settings_from(
     """
     environ = process_environment()
     for name in unknown_variables(environ):
-        click.echo(f"wheelyard: warning: {name} is no setting and is ignored", err=True)
+        click.echo(f"wheelyard: warning: {escaped(name)} is no setting and is ignored", err=True)
     given = {"store": {"location": store}, **(overrides or {})}
     return read_settings(file=config, overrides=given, environ=environ)
 
@@ -97,14 +100,17 @@ def existing_index(store: str | None, config: Path | None) -> Index:
         Invalid: There is no store at that place.
     """
     settings = settings_from(store, config)
+    return open_index(settings, create=False)
+
+
+def open_or_make_index(settings: Settings) -> Index:
+    """Return the index of a store, which is made if it is not there; say so if it is made."""
     location = settings.store.location
-    if "://" not in location and not Path(location).is_dir():
-        raise Invalid(
-            f"There is no store at {location}. Name one with --store, or make one with "
-            "'wheelyard serve' or 'wheelyard upload'.",
-            code="bad_setting",
-        )
-    return open_index(settings)
+    is_new = location != MEMORY and not is_store(location)
+    index = open_index(settings)
+    if is_new:
+        click.echo(f"wheelyard: made a new store at {escaped(location)}", err=True)
+    return index
 
 
 def local_caller() -> Caller:
@@ -115,7 +121,7 @@ def local_caller() -> Caller:
 
 def _login_name() -> str:
     try:
-        return getuser()
+        return escaped(getuser())[:LOGIN_LIMIT]  # the environment may say anything
     except (KeyError, OSError):
         return "unknown"  # a container may run as a user that nobody has named
 

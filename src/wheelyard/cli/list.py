@@ -9,6 +9,7 @@ from wheelyard.cli.common import existing_index, store_options
 from wheelyard.index import Index
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.project import File, Project
+from wheelyard.model.text import escaped
 
 
 @click.command("list")
@@ -44,7 +45,7 @@ def _list_files(project: Project, *, as_json: bool) -> None:
         click.echo(encode(project))
         return
     if project.status.value != "active":
-        reason = f": {project.reason}" if project.reason else ""
+        reason = f": {escaped(project.reason)}" if project.reason else ""
         click.echo(f"wheelyard: {project.name} is {project.status.value}{reason}", err=True)
     for file in project.files:
         click.echo(_line(file))
@@ -52,5 +53,6 @@ def _list_files(project: Project, *, as_json: bool) -> None:
 
 def _line(file: File) -> str:
     when = file.uploaded_at.strftime("%Y-%m-%d %H:%M")
-    yanked = "" if file.yanked is None else f"\tyanked: {file.yanked}".rstrip(": ")
-    return f"{file.filename}\t{file.size}\t{when}\t{file.uploaded_by}{yanked}"
+    reason = f": {escaped(file.yanked)}" if file.yanked else ""
+    yanked = "" if file.yanked is None else f"\tyanked{reason}"
+    return f"{file.filename}\t{file.size}\t{when}\t{escaped(file.uploaded_by)}{yanked}"

@@ -10,7 +10,12 @@ from typing import Final
 
 import click
 
+from wheelyard.cli.output import take_over_output
 from wheelyard.errors import IndexFault
+from wheelyard.model.text import escaped
+
+INTERRUPTED: Final = 130
+"""What a shell says of a program that was ended by Ctrl-C."""
 
 COMMANDS: Final = {
     "serve": "run the index",
@@ -59,18 +64,29 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line of this process."""
+    take_over_output()
+    sys.exit(_status())
+
+
+def _status() -> int:
+    """Run the command, and return the status that this process ends with."""
     try:
         status = cli.main(prog_name="wheelyard", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except IndexFault as fault:
-        click.echo(f"wheelyard: {fault.message}", err=True)
-        sys.exit(1)
+        return _failed(fault.message)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("wheelyard: interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has seen enough
-        sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
+        return _failed("interrupted", INTERRUPTED)
+    except OSError as error:
+        what = "The output" if error.filename is None else escaped(str(error.filename))
+        return _failed(f"{what} cannot be used: {error.strerror or error}.")
+    return status if isinstance(status, int) else 0
+
+
+def _failed(why: str, status: int = 1) -> int:
+    click.echo(f"wheelyard: {why}", err=True)
+    return status

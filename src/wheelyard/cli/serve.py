@@ -2,19 +2,24 @@
 
 from ipaddress import ip_address
 from pathlib import Path
+from shlex import quote
 
 import click
+from msgspec.structs import replace
 
-from wheelyard.cli.common import settings_from, store_options
-from wheelyard.http.server import check_port, run_server
-from wheelyard.index import MEMORY, Index, open_index
+from wheelyard.cli.common import open_or_make_index, settings_from, store_options
+from wheelyard.cli.output import showing
+from wheelyard.errors import Unavailable
+from wheelyard.http.server import check_port, check_workers, run_server
+from wheelyard.index import MEMORY, Index
 from wheelyard.model.access import EVERY_PROJECT, Action
+from wheelyard.model.text import escaped
+from wheelyard.model.token import Token, TokenRecord
 from wheelyard.operations.tokens import TokenRequest
-from wheelyard.settings import Settings
+from wheelyard.settings import DEFAULT_STORE, Settings
 from wheelyard.storage.mounts import remote_file_system
 
 FIRST_TOKEN_NAME = "first token, made by serve"  # noqa: S105 - a name, not a token
-CREATE_LINE = "wheelyard token create NAME --can read,upload"
 
 
 @click.command("serve")
@@ -37,8 +42,10 @@ def command(
         "access": {"private": private},
     }
     settings = settings_from(store, config, overrides)
-    check_port(settings.server)
-    index = open_index(settings)
+    check_workers(settings)
+    server = replace(settings.server, port=check_port(settings.server))
+    settings = replace(settings, server=server)
+    index = open_or_make_index(settings)
     _introduce(index)
     run_server(settings, index)
 
@@ -46,28 +53,45 @@ def command(
 def _introduce(index: Index) -> None:
     """Print where the index is, its first token if it has none, and lines to paste."""
     settings = index.settings
-    click.echo(f"wheelyard serves {settings.store.location} at {settings.index_url}")
+    click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
     _warn(settings)
-    token = _first_token(index)
-    if token is not None:
-        click.echo(f"\nYour first token, shown this once: {token}")
-        click.echo(f"It may read, upload and manage for 90 days. More: {CREATE_LINE}")
+    made = _first_token(index)
+    if made is not None:
+        _show(*made, settings)
     elif not index.tokens.any_active():
-        click.echo(f"\nThere is no token yet. Make one: {CREATE_LINE}")
-    click.echo(_usage(settings, token or "TOKEN"))
+        click.echo(f"\nThere is no token yet. {_making(settings)}")
+    click.echo(_usage(settings, made[0].text if made else "TOKEN"))
 
 
-def _first_token(index: Index) -> str | None:
-    settings = index.settings
-    makes_one = _is_loopback(settings.server.host) and settings.store.location != MEMORY
-    if not makes_one or index.tokens.all():
+def _show(token: Token, record: TokenRecord, settings: Settings) -> None:
+    with showing(record):
+        click.echo(f"\nYour first token, shown this once: {token.text}")
+    more = "" if settings.store.location == MEMORY else f" {_making(settings)}"
+    click.echo(f"It may read, upload and manage for 90 days.{more}")
+
+
+def _making(settings: Settings) -> str:
+    """Return how a token is made; no other process can make one in a store in memory."""
+    location = settings.store.location
+    if location == MEMORY:
+        return "A server on 127.0.0.1 makes one for its store in memory."
+    place = "" if location == DEFAULT_STORE else f" --store {quote(escaped(location))}"
+    return f"Make one: wheelyard token create NAME --can read,upload{place}"
+
+
+def _first_token(index: Index) -> tuple[Token, TokenRecord] | None:
+    if not _is_loopback(index.settings.server.host) or index.tokens.all():
         return None
     request = TokenRequest(
         name=FIRST_TOKEN_NAME,
         actions=Action.MANAGE.with_implied,
         projects=(EVERY_PROJECT,),
     )
-    return index.tokens.create(request, by="serve")[0].text
+    try:
+        return index.tokens.create(request, by="serve")
+    except Unavailable as fault:  # a store that is only read needs no token
+        click.echo(f"wheelyard: warning: no first token was made: {fault.message}", err=True)
+        return None
 
 
 def _warn(settings: Settings) -> None:
@@ -80,8 +104,8 @@ def _warn(settings: Settings) -> None:
     kind = remote_file_system(Path(settings.store.location))
     if kind is not None:
         click.echo(
-            f"wheelyard: warning: {settings.store.location} lies on {kind}, where locks and links "
-            "may not hold; keep the store on a local disk",
+            f"wheelyard: warning: {escaped(settings.store.location)} lies on {kind}, where "
+            "locks and links may not hold; keep the store on a local disk",
             err=True,
         )
 

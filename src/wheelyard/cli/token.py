@@ -7,10 +7,18 @@ from pathlib import Path
 import click
 from msgspec.json import encode
 
-from wheelyard.cli.common import existing_index, local_caller, settings_from, store_options
+from wheelyard.cli.common import (
+    existing_index,
+    local_caller,
+    open_or_make_index,
+    settings_from,
+    store_options,
+)
+from wheelyard.cli.output import showing
 from wheelyard.errors import Invalid, quoted
-from wheelyard.index import Index, open_index
+from wheelyard.index import Index
 from wheelyard.model.access import EVERY_PROJECT, Action, parse_actions, parse_pattern
+from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
 from wheelyard.operations.tokens import TokenRequest
 
@@ -43,16 +51,17 @@ def create(
     config: Path | None,
 ) -> None:
     """Make a token called NAME; standard output gets the token, and nothing else."""
-    index = open_index(settings_from(store, config))
     request = TokenRequest(
         name=name,
         actions=parse_actions(can.split(",")),
         projects=tuple(parse_pattern(each) for each in projects) or (EVERY_PROJECT,),
         lifetime=_duration(expires),
     )
+    index = open_or_make_index(settings_from(store, config))
     token, record = index.tokens.create(request, by=local_caller().principal)
-    click.echo(f"Token {record.id}, {_words(record)}, until {_day(record)}:", err=True)
-    click.echo(token.text)
+    click.echo(f"Token {record.id}, {_words(record)}, until {_expiry(record)}:", err=True)
+    with showing(record):
+        click.echo(token.text)
 
 
 @command.command("list")
@@ -70,19 +79,19 @@ def list_tokens(
         click.echo(encode({"tokens": [_described(index, each) for each in index.tokens.all()]}))
         return
     for record in index.tokens.all():
-        columns = (record.id, record.name, _words(record), _day(record), record.state(now))
-        click.echo("\t".join(columns))
+        columns = (record.id, escaped(record.name), _words(record), _expiry(record))
+        click.echo("\t".join((*columns, record.state(now))))
 
 
 @command.command("revoke")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @store_options
 def revoke(ids: tuple[str, ...], store: str | None, config: Path | None) -> None:
-    """Revoke tokens; every server refuses them within 15 seconds."""
+    """Revoke tokens, by their ids or whole; every server refuses them within 15 seconds."""
     index = existing_index(store, config)
-    for token_id in ids:
-        index.tokens.revoke(token_id, by=local_caller().principal)
-        click.echo(f"{token_id}: revoked")
+    for each in ids:
+        record = index.tokens.revoke(each, by=local_caller().principal)
+        click.echo(f"{record.id}: revoked")
 
 
 def _duration(text: str) -> timedelta:
@@ -102,8 +111,8 @@ def _actions(record: TokenRecord) -> list[str]:
     return [action.word for action in Action if action & record.actions]
 
 
-def _day(record: TokenRecord) -> str:
-    return record.expires_at.strftime("%Y-%m-%d")
+def _expiry(record: TokenRecord) -> str:
+    return record.expires_at.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _described(index: Index, record: TokenRecord) -> dict[str, object]:

@@ -1,14 +1,21 @@
 """`wheelyard upload`: publish files straight into a store."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 import click
 
-from wheelyard.cli.common import is_terminal, local_caller, settings_from, store_options
-from wheelyard.errors import IndexFault
-from wheelyard.index import open_index
+from wheelyard.cli.common import (
+    is_terminal,
+    local_caller,
+    open_or_make_index,
+    settings_from,
+    store_options,
+)
+from wheelyard.errors import IndexFault, Invalid
+from wheelyard.model.text import escaped
 
 
 @click.command("upload")
@@ -16,18 +23,58 @@ from wheelyard.index import open_index
 @store_options
 def command(files: tuple[Path, ...], store: str | None, config: Path | None) -> int:
     """Publish FILES (wheels and sdists) straight into a store; no server is needed."""
-    index = open_index(settings_from(store, config))
+    index = open_or_make_index(settings_from(store, config))
     caller, refused = local_caller(), 0
     with _progress(files) as advance:
         for path in files:
             try:
-                file = index.uploads.accept_path(path, caller, advance).file
+                _require_file(path)
+                accepted = index.uploads.accept_path(path, caller, advance)
             except IndexFault as fault:
                 refused += 1
-                click.echo(f"wheelyard: {path.name}: {fault.message}", err=True)
+                click.echo(
+                    f"wheelyard: {escaped(path.name or str(path))}: {fault.message}", err=True
+                )
             else:
-                click.echo(f"{file.filename}  sha256:{file.sha256}")
+                click.echo(f"{accepted.file.filename}  sha256:{accepted.file.sha256}")
+                for warning in accepted.warnings:
+                    line = f"wheelyard: warning: {path.name}: {escaped(warning)}"
+                    click.echo(line, err=True)
     return 1 if refused else 0
+
+
+def _require_file(path: Path) -> None:
+    """
+    Return if there is a file to upload; a wrong path is said before anything about its name.
+
+    Raises:
+        Invalid: There is none.
+    """
+    name = escaped(str(path))
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Invalid(
+            f"There is no file {name}. Name a wheel or an sdist that is there.",
+            code="invalid_filename",
+        ) from error
+    except OSError as error:
+        raise Invalid(
+            f"{name} cannot be read: {error.strerror}. Name a wheel or an sdist that can be.",
+            code="invalid_filename",
+        ) from error
+    if not S_ISREG(mode):
+        what = "a folder" if S_ISDIR(mode) else "no plain file"
+        raise Invalid(
+            f"There is no file {name}: it is {what}. Name the wheels and sdists themselves.",
+            code="invalid_filename",
+        )
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 @contextmanager
@@ -45,7 +92,7 @@ def _progress(files: tuple[Path, ...]) -> Iterator[Callable[[int], None]]:
         TransferSpeedColumn,
     )
 
-    total = sum(path.stat().st_size for path in files if path.is_file())
+    total = sum(_size(path) for path in files)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("upload", total=total)

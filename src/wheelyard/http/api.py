@@ -3,7 +3,7 @@
 
     GET  projects                       names that the caller may read
     GET  projects/<name>                the project: status, files, deleted filenames
-    GET  projects/<name>/journal        who did what, when
+    GET  projects/<name>/journal        who did what, when; ?after=NUMBER for what follows
     POST projects/<name>/yank           {"version": "1.0", "file": "...", "reason": "..."}
     POST projects/<name>/unyank         {"version": "1.0", "file": "..."}
     POST projects/<name>/delete         {"version": "1.0", "file": "...", "reason": "..."}
@@ -12,17 +12,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar
+from typing import Final
 
-from msgspec import DecodeError, Meta, Struct
-from msgspec.json import decode, encode
+from msgspec import Struct
+from msgspec.json import encode
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import IndexFault, Invalid, NotFound, TooLarge, quoted
+from wheelyard.errors import IndexFault, NotFound
+from wheelyard.http.bodies import decoded, small_body
 from wheelyard.http.desk import Desk, unreadable
 from wheelyard.http.errors import nothing_here, refuse, wrong_method
-from wheelyard.http.exchange import JSON, NO_STORE, Receive, Reply, Request, reply
-from wheelyard.http.incoming import next_piece
+from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Reply, Request, reply
+from wheelyard.http.journals import after_of, journal_json
 from wheelyard.http.routes import POST, READ, Api
 from wheelyard.http.simple import readable
 from wheelyard.model.access import Action
@@ -32,30 +33,20 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.rendering.simple import timestamp
 
-BODY_LIMIT: Final = 64 * 1024
-"""Bytes of a request."""
-REASON_LIMIT: Final = 1024
-"""Characters of a reason."""
-
-
-Reason = Annotated[str, Meta(max_length=REASON_LIMIT, pattern=r"^[^\x00-\x1f\x7f]*$")]
-
-T = TypeVar("T")
-
 
 class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
     """What to yank, unyank or delete."""
 
     version: str
     file: str | None = None
-    reason: Reason = ""
+    reason: str = ""
 
 
 class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
     """What status to set."""
 
     status: Status
-    reason: Reason = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +77,22 @@ async def _read(request: Request, segments: tuple[str, ...], desk: Desk) -> Repl
         return await _projects(request, desk)
     project = await _readable_project(request, segments[0], desk)
     if len(segments) == 1:
-        return _json(_described(project))
-    commits = await desk.read(lambda: list(desk.index.projects.journal(project.name)))
-    return _json({"name": project.name, "commits": commits})
+        return _answer(await desk.read(lambda: encode(_described(project))))
+    after = after_of(request.query)
+    async with desk.long_reads.one():
+        projects = desk.index.projects
+        return _answer(await desk.read(lambda: journal_json(projects, project, after)))
 
 
 async def _projects(request: Request, desk: Desk) -> Reply:
     desk.require_reading(request.caller)
     snapshot = await desk.names()
-    names = readable(snapshot.value.names, request.caller) if snapshot.value else ()
-    return _json({"projects": [{"name": name} for name in names]})
+
+    def listed() -> bytes:
+        names = readable(snapshot.value.names, request.caller) if snapshot.value else ()
+        return encode({"projects": [{"name": name} for name in names]})
+
+    return _answer(await desk.read(listed))
 
 
 async def _readable_project(request: Request, asked: str, desk: Desk) -> Project:
@@ -112,15 +109,15 @@ async def _change(request: Request, asked: str, verb: str, desk: Desk) -> Reply:
     if request.caller.is_anonymous:
         raise bad_credential()
     request.caller.require(Action.MANAGE, name)
-    if not request.headers.get(b"content-type", b"").lower().startswith(JSON):
+    if request.media_type != JSON:
         message = 'Send the change as JSON, with "Content-Type: application/json".'
         return refuse(415, "unsupported_media_type", message, "Send application/json.")
-    change = Change(request, name, await _body(request.receive), desk)
-    return _json(_described(await desk.write(lambda: _CHANGES[verb](change))))
+    change = Change(request, name, await small_body(request.receive), desk)
+    return _answer(await desk.write(lambda: encode(_described(_CHANGES[verb](change)))))
 
 
 def _release_change(change: Change, verb: Callable[..., Project]) -> Project:
-    wanted = _decoded(change.body, ReleaseChange)
+    wanted = decoded(change.body, ReleaseChange)
     selection = Selection(parse_version(wanted.version), wanted.file)
     return verb(change.request.caller, change.name, selection, wanted.reason)
 
@@ -138,7 +135,7 @@ def _delete(change: Change) -> Project:
 
 
 def _status(change: Change) -> Project:
-    wanted = _decoded(change.body, StatusChange)
+    wanted = decoded(change.body, StatusChange)
     lifecycle, caller = change.desk.index.lifecycle, change.request.caller
     return lifecycle.set_status(caller, change.name, wanted.status, wanted.reason)
 
@@ -149,26 +146,6 @@ _CHANGES: Final[dict[str, Callable[[Change], Project]]] = {
     "delete": _delete,
     "status": _status,
 }
-
-
-def _decoded(body: bytes, kind: type[T]) -> T:
-    try:
-        return decode(body, type=kind)
-    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(
-            f"The body is not what this route takes: {quoted(error)}. See docs/api.md.",
-            code="invalid_field",
-        ) from error
-
-
-async def _body(receive: Receive) -> bytes:
-    body, more = b"", True
-    while more:
-        piece, more = await next_piece(receive)
-        body += piece
-        if len(body) > BODY_LIMIT:
-            raise TooLarge(f"A change has at most {BODY_LIMIT} bytes. Send a shorter reason.")
-    return body
 
 
 def _name(asked: str) -> NormalizedName:
@@ -204,5 +181,5 @@ def _file(file: File) -> dict[str, object]:
     }
 
 
-def _json(value: object) -> Reply:
-    return reply(200, JSON, encode(value), NO_STORE)
+def _answer(body: bytes) -> Reply:
+    return reply(200, JSON, body, POLICY, NO_STORE)

@@ -8,9 +8,11 @@ no thread, no template and no router; one look at the object's version is all th
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
+from importlib import invalidate_caches
 from typing import TYPE_CHECKING, Any, Final
 
 from packaging.utils import NormalizedName
@@ -34,7 +36,7 @@ from wheelyard.http.exchange import (
 from wheelyard.http.files import file_by_key, file_by_name
 from wheelyard.http.fixed import answer_fixed, is_xml_rpc, xml_rpc_fault
 from wheelyard.http.heads import Head, head_of
-from wheelyard.http.incoming import ClientGone, Incoming, SlowClient, drain
+from wheelyard.http.incoming import USUAL, ClientGone, Incoming, Pace, SlowClient, drain
 from wheelyard.http.legacy import legacy_json
 from wheelyard.http.negotiation import Encoding, Form, encoding_for, form_for
 from wheelyard.http.pagestore import PageStore
@@ -60,6 +62,7 @@ from wheelyard.index import Index
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_name
 from wheelyard.settings import MIB, HttpSettings
+from wheelyard.storage.faults import storage_faults
 
 if TYPE_CHECKING:
     from wheelyard.http.pages import People
@@ -73,10 +76,14 @@ _HANDLERS: Final[dict[type[Any], Callable[[Request, Any, Desk], Awaitable[Reply]
 }
 
 READER_THREADS: Final = 8
-HOT_PATHS: Final = 16_384
-"""Paths whose project is remembered."""
-HOT_ACCEPTS: Final = 512
-"""Pairs of Accept and Accept-Encoding whose answer is remembered."""
+HOT_PATHS: Final = 4 * MIB
+"""Bytes of memory for the paths whose project is remembered."""
+HOT_PATH_LIMIT: Final = 256
+"""Bytes of such a path."""
+HOT_ACCEPTS: Final = 128 * 1024
+"""Bytes of memory for the pairs of Accept and Accept-Encoding whose answer is remembered."""
+HOT_OVERHEAD: Final = 256
+"""Bytes of memory that one of them takes besides its own, about."""
 HOT_ACCEPT_LIMIT: Final = 1024
 """Bytes of such a pair; longer ones are no client's, and would only take memory."""
 
@@ -89,11 +96,18 @@ def create_app(index: Index) -> "App":
 
 
 class App:
-    """The application; one for each process."""
+    """
+    The application; one for each process.
 
-    def __init__(self, index: Index) -> None:
+    Args:
+        index: What it serves.
+        pace: How fast the body of a request must come.
+    """
+
+    def __init__(self, index: Index, pace: Pace = USUAL) -> None:
         settings = index.settings
         self._index = index
+        self._pace = pace
         self._auth = Authenticator.of(index)
         self._roots = frozenset(settings.server.roots)
         self._desk = Desk(
@@ -130,18 +144,20 @@ class App:
         if at_once is not None:
             await send_reply(at_once, "GET", send, self._desk.readers)
             return
-        incoming = Incoming(receive, scope)
+        incoming = Incoming(receive, scope, self._pace)
         try:
             answer = await self._answer(scope, incoming)
         except ClientGone:  # perhaps it is still there, and has only sent a broken chunk
             message = "The body ended before all of it had come. Send it again."
             answer = refuse(400, "incomplete_body", message, "The body is incomplete.")
         except (SlowClient, TimeoutError):
-            answer = refuse(408, "request_timeout", "The body stalled. Send it again.", "Stalled.")
+            message = "The body comes too slowly. Send it again over a faster connection."
+            answer = refuse(408, "request_timeout", message, "Too slow.")
         except Exception:
             logger.exception("a request failed: %s %a", scope["method"], scope["raw_path"][:256])
             answer = internal_error()
-        await send_reply(answer, scope["method"], send, self._desk.readers)
+        gone = incoming.gone if incoming.has_ended else None
+        await send_reply(answer, scope["method"], send, self._desk.readers, gone)
         if not incoming.has_ended:
             await drain(incoming, self._uploader.body_limit)
 
@@ -173,7 +189,8 @@ class App:
             form = form_for(asked[0].decode("latin-1"))
             known = (form, encoding_for(asked[1].decode("latin-1")))
             if len(asked[0]) + len(asked[1]) <= HOT_ACCEPT_LIMIT:
-                self._hot_accepts.put(asked, known, 1)
+                weight = HOT_OVERHEAD + len(asked[0]) + len(asked[1])
+                self._hot_accepts.put(asked, known, weight)
         return known
 
     async def _answer(self, scope: Scope, incoming: Incoming) -> Reply:
@@ -197,6 +214,7 @@ class App:
                 headers=incoming.headers,
                 caller=self._auth.anonymous,
                 receive=incoming,
+                has_body=incoming.has_body,
             )
             if isinstance(route, Fixed):
                 return await answer_fixed(route, self._desk)
@@ -207,9 +225,9 @@ class App:
             answer = await self._dispatch(request, route)
         except IndexFault as fault:
             shown = isinstance(route, ProjectPage) and _is_browser(incoming)
-            return self._people.refusal(fault) if shown else refusal(fault)
+            return self._refusal(fault, to_people=shown)
         if answer.status == HTTPStatus.OK and isinstance(route, ProjectDetail):
-            self._remember(scope["raw_path"], route.name)
+            self._remember(scope["raw_path"], route)
         return answer
 
     async def _identified(self, request: Request) -> Request:
@@ -246,18 +264,37 @@ class App:
             return redirect(301, path_of(prefix, request.segments, request.query))
         return nothing_here()
 
-    def _remember(self, raw_path: bytes, asked: str) -> None:
-        """Let the next request for this path take the short way."""
-        name = parse_name(asked)
-        if raw_path.endswith(f"/{name}/".encode()):
-            self._hot_paths.put(raw_path, name, 1)
+    def _remember(self, raw_path: bytes, route: ProjectDetail) -> None:
+        """Let the next request for this path take the short way, if it is written as ours are."""
+        name = parse_name(route.name)
+        prefix = self._index.settings.server.path_prefix
+        canonical = path_of(prefix, (*route.root, name), b"").encode()
+        if raw_path == canonical and len(raw_path) <= HOT_PATH_LIMIT:
+            self._hot_paths.put(canonical, name, HOT_OVERHEAD + 2 * len(raw_path))
+
+    def _refusal(self, fault: IndexFault, *, to_people: bool) -> Reply:
+        if to_people:
+            with suppress(IndexFault):  # the page is a courtesy, and needs templates
+                return self._people.refusal(fault)
+        return refusal(fault)
 
     @cached_property
     def _people(self) -> "People":
-        # templates take longer to import than the first page of the Simple API may take
-        from wheelyard.http.pages import People  # noqa: PLC0415
+        """
+        The pages for people; where they cannot be had, the next request tries again.
 
-        return People.of(self._desk)
+        Raises:
+            Unavailable: Their code or their templates could not be read.
+        """
+        # templates take longer to import than the first page of the Simple API may take
+        with storage_faults("the templates of the pages"):
+            try:
+                from wheelyard.http.pages import People  # noqa: PLC0415
+
+                return People.of(self._desk)
+            except ImportError as error:  # what could not be listed seemed not to be there
+                invalidate_caches()
+                raise OSError(str(error)) from error
 
 
 def page_cache_control(settings: HttpSettings, *, is_public: bool) -> Header:

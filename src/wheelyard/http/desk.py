@@ -8,22 +8,28 @@ not is fetched in a thread.
 from asyncio import get_running_loop
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final, TypeVar
 
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.names import NameList
 from wheelyard.errors import Forbidden, IndexFault, NotFound, Unavailable
 from wheelyard.http.exchange import Header
 from wheelyard.http.pagestore import PageStore
+from wheelyard.http.slots import Slots
 from wheelyard.index import Index
 from wheelyard.model.access import Action, Caller, matches_any
 from wheelyard.model.project import File, Project
 from wheelyard.operations.tokens import bad_credential
 
 T = TypeVar("T")
+
+LONG_READS: Final = 2
+"""Threads for reading that journals may take at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,8 @@ class Desk:
     """Threads for uploads and changes; as many as may be under way."""
     cache_control: Header
     """For pages."""
+    long_reads: Slots = field(default_factory=lambda: Slots(LONG_READS, "long answers"))
+    """For what would keep the threads for reading from everybody else."""
 
     @property
     def file_cache_control(self) -> Header:
@@ -70,12 +78,21 @@ class Desk:
         Return the core metadata of a listed file, waiting for the store.
 
         Raises:
-            Unavailable: The store has lost it, or does not answer.
+            Unavailable: The store has lost or damaged it, or does not answer.
         """
         try:
-            return self.index.files.core_metadata(name, file)
+            content = self.index.files.core_metadata(name, file)
         except NotFound as error:
             raise lost(file) from error
+        if sha256(content).hexdigest() != file.core_metadata:
+            raise lost(file)
+        return content
+
+    async def lists(self, name: NormalizedName, file: File) -> bool:
+        """Return whether a file is listed, as the store has it now."""
+        key = keys.project(name)
+        document = (await self.read(lambda: self.index.projects.documents.reload(key))).value
+        return document is not None and document.by_filename.get(file.filename) == file
 
     def require_read(self, caller: Caller, name: NormalizedName) -> None:
         """

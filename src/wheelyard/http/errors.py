@@ -21,7 +21,7 @@ from wheelyard.errors import (
     Unauthenticated,
     Unavailable,
 )
-from wheelyard.http.exchange import JSON, NO_STORE, Header, Reply, reply
+from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Header, Reply, reply
 from wheelyard.storage.faults import STORAGE_FULL
 
 STATUS: Final[dict[type[IndexFault], int]] = {
@@ -36,6 +36,28 @@ STATUS: Final[dict[type[IndexFault], int]] = {
 STATUS_OF_CODE: Final = {STORAGE_FULL: 507}
 """Where a code has a status of its own."""
 
+TITLES: Final = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    408: "Request Timeout",
+    409: "Conflict",
+    410: "Gone",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    507: "Insufficient Storage",
+}
+"""What each status is called by RFC 9110; the standard library's words change with its version."""
+
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
 RETRY_AFTER: Final[Header] = (b"retry-after", b"5")
 
@@ -48,9 +70,9 @@ def refusal(fault: IndexFault) -> Reply:
 
 def refuse(status: int, code: str, message: str, short: str, *headers: Header) -> Reply:
     """Return a refusal that is a fact of the transport and of no family."""
-    title = HTTPStatus(status).phrase
+    title = TITLES[status]
     body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
-    return reply(status, JSON, encode(body), *_headers_of(status), *headers)
+    return reply(status, JSON, encode(body), POLICY, *_headers_of(status), *headers)
 
 
 def nothing_here() -> Reply:

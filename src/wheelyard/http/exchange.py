@@ -1,22 +1,31 @@
 """One request and its reply, as values; and the way of a reply to the client."""
 
-from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+import logging
+from asyncio import Task, create_task, get_running_loop
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from wheelyard.errors import Unavailable
 from wheelyard.model.access import Caller
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Gone = Callable[[], Coroutine[Any, Any, None]]
 Header = tuple[bytes, bytes]
 
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
+POLICY: Final[Header] = (
+    b"content-security-policy",
+    b"default-src 'none'; frame-ancestors 'none'",
+)
 JSON: Final = b"application/json"
+
+logger = logging.getLogger("wheelyard")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +41,13 @@ class Request:
     """By lower-case name; of repeated ones the last."""
     caller: Caller
     receive: Receive
+    has_body: bool = True
+    """Whether one was announced, be it as a length or as chunks."""
+
+    @property
+    def media_type(self) -> bytes:
+        """Of the body: in lower case, without parameters, empty if it is not said."""
+        return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +87,19 @@ def redirect(status: int, location: str) -> Reply:
     return Reply(status, headers)
 
 
-async def send_reply(answer: Reply, method: str, send: Send, readers: Executor) -> None:
-    """Send `answer`; to HEAD, all of it but the body."""
+async def send_reply(
+    answer: Reply, method: str, send: Send, readers: Executor, gone: Gone | None = None
+) -> None:
+    """
+    Send `answer`; to HEAD, all of it but the body.
+
+    Args:
+        answer: What to send.
+        method: Of the request.
+        send: ASGI's way to the client.
+        readers: Threads that a stream is read in.
+        gone: Returns once the client has hung up, after which nothing more is read for it.
+    """
     start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
     await send(start)
     body = b"" if method == "HEAD" else answer.body
@@ -81,11 +108,23 @@ async def send_reply(answer: Reply, method: str, send: Send, readers: Executor) 
     elif isinstance(body, FileOnDisk):
         await send({"type": "http.response.pathsend", "path": body.path})
     else:
-        await _send_stream(body.chunks, send, readers)
+        watch = None if gone is None else create_task(gone())
+        try:
+            await _send_stream(body.chunks, send, readers, watch)
+        except Unavailable as fault:
+            # without a last piece the connection is cut: a short body must not look complete
+            logger.warning("a download broke off: %s", fault.message)
+        finally:
+            if watch is not None:
+                watch.cancel()
 
 
-async def _send_stream(chunks: Iterator[bytes], send: Send, readers: Executor) -> None:
+async def _send_stream(
+    chunks: Iterator[bytes], send: Send, readers: Executor, watch: Task[None] | None
+) -> None:
     loop = get_running_loop()
     while chunk := await loop.run_in_executor(readers, next, chunks, b""):
+        if watch is not None and watch.done():
+            return
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})

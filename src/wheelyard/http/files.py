@@ -8,6 +8,7 @@ bytes go from the disk by the kernel, from the bucket by a redirect, or through 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 from urllib.parse import unquote
 
@@ -93,6 +94,18 @@ async def _answer(
 ) -> Reply:
     if metadata and not file.is_wheel:
         return not_readable()
+    try:
+        return await _whole_or_part(request, name, file, desk, metadata=metadata)
+    except Unavailable:
+        # a delete takes the file out of the document first: it may have come in between
+        if await desk.lists(name, file):
+            raise
+        return not_readable()
+
+
+async def _whole_or_part(
+    request: Request, name: NormalizedName, file: File, desk: Desk, *, metadata: bool
+) -> Reply:
     if metadata:
         content = await desk.read(lambda: desk.core_metadata(name, file))
         return _partial(
@@ -147,8 +160,10 @@ def _content(
         url = desk.index.files.sign(key, SIGNED_LIFETIME)
         if url is not None and not url.startswith(FILE_SCHEME):
             return url
-        if url is not None and span is None:
-            return _on_disk(url, file)
+        if url is not None:
+            on_disk = _on_disk(url, file)
+            if span is None:
+                return on_disk
         start, stop = (span.start, span.stop) if span else (0, file.size)
         return Stream(_exactly(desk.index.files.read(key, start, stop), stop - start))
     except NotFound as error:
@@ -158,10 +173,10 @@ def _content(
 def _on_disk(url: str, file: File) -> FileOnDisk:
     path = unquote(url.removeprefix(FILE_SCHEME))
     try:
-        size = Path(path).stat().st_size
-    except OSError:
-        size = -1
-    if size != file.size:
+        found = Path(path).lstat()
+    except OSError as error:
+        raise lost(file) from error
+    if found.st_size != file.size or not S_ISREG(found.st_mode):
         raise lost(file)
     return FileOnDisk(path)
 

@@ -1,17 +1,19 @@
 """The small routes that are open to everybody and know next to nothing."""
 
+from dataclasses import replace
 from typing import Final
 
 from msgspec.json import encode
 
 from wheelyard.errors import IndexFault
 from wheelyard.http.desk import Desk
-from wheelyard.http.errors import refuse
-from wheelyard.http.exchange import JSON, NO_STORE, Reply, Request, reply
+from wheelyard.http.errors import nothing_here, refuse
+from wheelyard.http.exchange import JSON, NO_STORE, Header, Reply, Request, reply
 from wheelyard.http.routes import Fixed
 
 TEXT: Final = b"text/plain; charset=utf-8"
 XML: Final = b"text/xml; charset=utf-8"
+FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
 PROBLEM: Final = b"application/problem+json"
 
 UPLOAD_URL: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
@@ -31,18 +33,21 @@ async def answer_fixed(route: Fixed, desk: Desk) -> Reply:
     """Answer a fixed route by its name."""
     match route.name:
         case "health":
-            return reply(200, TEXT, b"Ok", NO_STORE)
+            answer = reply(200, TEXT, b"Ok", NO_STORE)
         case "ready":
-            return await _ready(desk)
+            answer = await _ready(desk)
         case "upload-url":
-            return reply(200, TEXT, UPLOAD_URL, NO_STORE)
+            answer = reply(200, TEXT, UPLOAD_URL, NO_STORE)
         case "publishing-off":
-            return _publishing_off()
+            answer = _publishing_off()
+        case "absent":
+            answer = _absent()
         case "discovery-off":
             body = encode({"title": "Not Found", "status": 404})
-            return reply(404, PROBLEM, body, NO_STORE)
+            answer = reply(404, PROBLEM, body, NO_STORE)
         case _:
-            return xml_rpc_fault()
+            answer = xml_rpc_fault()
+    return answer
 
 
 async def _ready(desk: Desk) -> Reply:
@@ -61,9 +66,16 @@ def _publishing_off() -> Reply:
     return reply(404, JSON, encode(body), NO_STORE)
 
 
+def _absent() -> Reply:
+    """Return what ends the questions of browsers and crawlers for a day."""
+    nothing = nothing_here()
+    kept = (header for header in nothing.headers if header != NO_STORE)
+    return replace(nothing, headers=(*kept, FOR_A_DAY))
+
+
 def is_xml_rpc(request: Request) -> bool:
     """Return whether a POST is a call of PyPI's old XML-RPC interface."""
-    return request.headers.get(b"content-type", b"").lower().startswith(b"text/xml")
+    return request.media_type == b"text/xml"
 
 
 def xml_rpc_fault() -> Reply:

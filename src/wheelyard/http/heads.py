@@ -1,9 +1,15 @@
 """The few headers that a page in memory depends on, picked out in one pass."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from wheelyard.http.exchange import Header
+
+COUNT_LIMIT: Final = 24
+"""Headers of a request that needs no closer look."""
+LENGTH_LIMIT: Final = 1024
+"""Bytes of such a header, but for Authorization, which has a limit of its own."""
 
 
 @dataclass(slots=True)
@@ -14,26 +20,29 @@ class Head:
     accept: bytes | None = None
     accept_encoding: bytes | None = None
     if_none_match: bytes | None = None
-    host: bytes | None = None
 
 
-def head_of(headers: Iterable[Header]) -> Head | None:
-    """Return the headers that matter, None where one is repeated and needs a closer look."""
-    head = Head()
+def head_of(headers: Sequence[Header]) -> Head | None:
+    """Return the headers that matter, None where there are any that need a closer look."""
+    if len(headers) > COUNT_LIMIT:
+        return None
+    found: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name == b"accept" and head.accept is None:
-            head.accept = value
-        elif name == b"accept-encoding" and head.accept_encoding is None:
-            head.accept_encoding = value
-        elif name == b"authorization" and head.authorization is None:
-            head.authorization = value
-        elif name == b"if-none-match" and head.if_none_match is None:
-            head.if_none_match = value
-        elif name == b"host" and head.host is None:
-            head.host = value
-        elif name in _SINGLE:
+        if len(name) + len(value) > LENGTH_LIMIT and name != b"authorization":
             return None
-    return head if head.host else None
+        if name in _SINGLE:
+            if name in found:
+                return None
+            found[name] = value
+    if not found.get(b"host") or not _OF_A_BODY.isdisjoint(found):
+        return None
+    get = found.get
+    return Head(
+        get(b"authorization"), get(b"accept"), get(b"accept-encoding"), get(b"if-none-match")
+    )
 
 
-_SINGLE = frozenset({b"accept", b"accept-encoding", b"authorization", b"if-none-match", b"host"})
+_OF_A_BODY: Final = frozenset({b"content-length", b"content-type", b"transfer-encoding"})
+_SINGLE: Final = _OF_A_BODY | {
+    *(b"accept", b"accept-encoding", b"authorization", b"if-none-match", b"host")
+}

@@ -5,8 +5,10 @@ A client that sends its whole body before it reads an answer must be able to rea
 the refusal is sent first, and then what is left of the body is read and dropped.
 """
 
-from asyncio import timeout
+import re
+from asyncio import get_running_loop, timeout
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from wheelyard.http.errors import refuse
@@ -18,12 +20,16 @@ HEADERS_LIMIT: Final = 32 * 1024
 HEADER_COUNT_LIMIT: Final = 100
 IDLE_LIMIT: Final = 30.0
 """Seconds without a byte after which a body is given up."""
+SLOWEST: Final = 10 * 1024
+"""Bytes a second that a body must bring; it may be IDLE_LIMIT seconds behind that."""
 DRAIN_IDLE_LIMIT: Final = 5.0
 """Seconds without a byte after which a body that nobody wants is cut off."""
 WHOLE_LIMIT: Final = 3600.0
 """Seconds that one body may take."""
 
+_LENGTH = re.compile(rb"[0-9]{1,19}")
 _ONCE: Final = frozenset({b"authorization", b"host", b"content-length", b"content-type"})
+_BODILESS: Final = frozenset({"GET", "HEAD"})
 
 
 class ClientGone(Exception):
@@ -31,26 +37,71 @@ class ClientGone(Exception):
 
 
 class SlowClient(Exception):
-    """The client has not sent anything for too long."""
+    """The client has sent too little for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a body must come."""
+
+    patience: float = IDLE_LIMIT
+    """Seconds that it may be behind."""
+    slowest: int = SLOWEST
+    """Bytes a second."""
+
+
+USUAL: Final = Pace()
 
 
 class Incoming:
-    """One request's headers and the rest of its body; awaiting a call yields ASGI's next event."""
+    """
+    One request's headers and the rest of its body; awaiting a call yields ASGI's next event.
 
-    def __init__(self, receive: Receive, scope: Scope) -> None:
+    The client has some seconds in hand: waiting for it uses them up, and what it sends earns them
+    back, so that only the client's own slowness counts, and no early burst pays for a long trickle.
+    """
+
+    def __init__(self, receive: Receive, scope: Scope, pace: Pace = USUAL) -> None:
         self._receive = receive
         self._scope = scope
+        self._pace = pace
+        self._in_hand = pace.patience
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        length = self.headers.get(b"content-length", b"0")
-        self.has_ended = length == b"0" and b"transfer-encoding" not in self.headers
+        length = self.headers.get(b"content-length")
+        # HTTP/2 frames a body without either header
+        unframed = not scope["http_version"].startswith("1") and scope["method"] not in _BODILESS
+        is_framed = b"transfer-encoding" in self.headers or (length is None and unframed)
+        self.has_body = is_framed or length not in (None, b"0")
+        """Whether one was announced."""
+        self.has_ended = not self.has_body
         """Whether nothing of the body is left."""
 
     async def __call__(self) -> Message:
-        """Return the next event of the body."""
-        message = await self._receive()
+        """
+        Return the next event of the body.
+
+        Raises:
+            SlowClient: Over some time it has brought less than the slowest pace.
+        """
+        now = get_running_loop().time
+        asked_at = now()
+        try:
+            async with timeout(self._in_hand):
+                message = await self._receive()
+        except TimeoutError as error:
+            self._in_hand = 0.0
+            raise SlowClient from error
+        earned = len(message.get("body", b"")) / self._pace.slowest
+        left = self._in_hand - (now() - asked_at) + earned
+        self._in_hand = min(max(left, 0.0), self._pace.patience)
         if message["type"] != "http.request" or not message.get("more_body", False):
             self.has_ended = True
         return message
+
+    async def gone(self) -> None:
+        """Return once the client has hung up; only after the body has ended."""
+        while (await self._receive())["type"] == "http.request":
+            pass
 
     def refused(self) -> Reply | None:
         """Return the refusal of a head that no route need see, or None."""
@@ -66,6 +117,9 @@ class Incoming:
         if len(repeated) != sum(name in _ONCE for name, _ in headers):
             message = "A header that may stand once is there twice. Send it once."
             return refuse(400, "bad_request", message, "Repeated header.")
+        if not _LENGTH.fullmatch(self.headers.get(b"content-length", b"0")):
+            message = "The Content-Length is no number of bytes. Send it in at most 19 digits."
+            return refuse(400, "bad_request", message, "Bad Content-Length.")
         if scope["http_version"] == "1.1" and not self.headers.get(b"host"):
             return refuse(400, "bad_request", "The request names no host.", "No Host header.")
         return None
@@ -77,13 +131,9 @@ async def next_piece(incoming: Receive) -> tuple[bytes, bool]:
 
     Raises:
         ClientGone: The body broke off.
-        SlowClient: Nothing came for IDLE_LIMIT seconds.
+        SlowClient: It comes too slowly.
     """
-    try:
-        async with timeout(IDLE_LIMIT):
-            message = await incoming()
-    except TimeoutError as error:
-        raise SlowClient from error
+    message = await incoming()
     if message["type"] != "http.request":
         raise ClientGone
     return message.get("body", b""), message.get("more_body", False)
@@ -91,7 +141,7 @@ async def next_piece(incoming: Receive) -> tuple[bytes, bool]:
 
 async def drain(incoming: Incoming, limit: int) -> None:
     """Read the rest of a body, `limit` bytes of it at most, and throw it away."""
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, SlowClient):
         async with timeout(WHOLE_LIMIT):
             while limit > 0 and not incoming.has_ended:
                 async with timeout(DRAIN_IDLE_LIMIT):

@@ -1,11 +1,10 @@
 """The pages for people: `/` and `/project/<name>/`, and refusals that a browser shows."""
 
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from wheelyard.errors import IndexFault, NotFound
 from wheelyard.http.desk import Desk, unreadable
-from wheelyard.http.errors import refusal
+from wheelyard.http.errors import TITLES, refusal
 from wheelyard.http.exchange import Header, Reply, Request, redirect, reply
 from wheelyard.http.negotiation import Form
 from wheelyard.http.pagestore import make_page
@@ -79,8 +78,7 @@ class People:
     def refusal(self, fault: IndexFault) -> Reply:
         """Return a refusal as a page."""
         plain = refusal(fault)
-        title = HTTPStatus(plain.status).phrase
-        body = self.templates.refusal(title, fault.message)
+        body = self.templates.refusal(TITLES[plain.status], fault.message)
         kept = [header for header in plain.headers if not header[0].startswith(b"content-")]
         return reply(plain.status, HTML, body, *kept, *self._policy)
 

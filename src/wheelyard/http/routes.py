@@ -138,6 +138,8 @@ _FIXED: Final = {
     ("_", "oidc", "github", "mint-token"): Fixed("publishing-off", POST),
     ("_", "oidc", "burn-token"): Fixed("publishing-off", POST),
     (".well-known", "pytp"): Fixed("discovery-off"),
+    ("favicon.ico",): Fixed("absent"),
+    ("robots.txt",): Fixed("absent"),
 }
 _UPLOAD_PATHS: Final = frozenset({(), ("legacy",), ("simple",), ("pypi",)})
 _OLD_FILE_ROOTS: Final = frozenset({"packages", "raw"})

@@ -3,15 +3,18 @@ The process that listens: one in this process, or several workers.
 
 One worker runs on this process's own event loop, which starts fast and takes little memory; more
 than one are processes of their own. SIGTERM ends it: nothing new is accepted, what is under way
-finishes.
+finishes; a second signal does not wait for that.
 """
 
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
+import threading
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -21,6 +24,7 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from wheelyard.errors import Invalid
 from wheelyard.http.app import App, create_app
 from wheelyard.index import MEMORY, Index, open_index
+from wheelyard.model.text import escaped
 from wheelyard.settings import ServerSettings, Settings
 
 BACKLOG: Final = 1024
@@ -29,11 +33,26 @@ STREAMS: Final = 64
 HEADER_LIST: Final = 32 * 1024
 DRAIN_LIMIT: Final = 60
 """Seconds that requests under way get to finish."""
+NOTICE_AFTER: Final = 0.5
+"""Seconds of waiting for them in silence."""
+DESCRIPTORS: Final = 65_536
+"""File descriptors, and so connections, that a process asks for at most."""
 
 
-def check_port(server: ServerSettings) -> None:
+def check_workers(settings: Settings) -> None:
     """
-    Return if the address can be listened on.
+    Return if so many processes can share the store.
+
+    Raises:
+        Invalid: Several workers were asked to share a store in memory.
+    """
+    if settings.server.workers > 1 and settings.store.location == MEMORY:
+        raise Invalid("A store in memory cannot be shared. Use one worker.", code="bad_setting")
+
+
+def check_port(server: ServerSettings) -> int:
+    """
+    Return the port to listen on: a free one where the settings ask for port 0.
 
     Raises:
         Invalid: It is taken, not permitted, or no address of this machine (code `bad_setting`).
@@ -45,31 +64,30 @@ def check_port(server: ServerSettings) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
+            port: int = probe.getsockname()[1]
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no address"
         raise Invalid(
-            f"Cannot listen on {server.host}, port {server.port}: {error.strerror}. "
+            f"Cannot listen on {escaped(server.host)}, port {server.port}: {why}. "
             "Choose another with --host or --port.",
             code="bad_setting",
         ) from error
+    return port
 
 
 def run_server(settings: Settings, index: Index) -> None:
-    """
-    Serve until a signal ends it.
-
-    Raises:
-        Invalid: Several workers were asked to share a store in memory.
-    """
+    """Serve until a signal ends it."""
     configure_logging()
-    if settings.server.workers == 1:
-        asyncio.run(_serve_here(settings.server, create_app(index)))
-        logging.shutdown()
+    _raise_descriptor_limit()
+    if settings.server.workers > 1:
+        _serve_in_workers(settings)
+        return
+    asyncio.run(_serve_here(settings.server, create_app(index)))
+    logging.shutdown()
+    if sys.stdout is not None:
         sys.stdout.flush()
-        # the server's own threads may still be ending, and must not meet a finished interpreter
-        os._exit(0)
-    if settings.store.location == MEMORY:
-        raise Invalid("A store in memory cannot be shared. Use one worker.", code="bad_setting")
-    _serve_in_workers(settings)
+    # the server's own threads may still be ending, and must not meet a finished interpreter
+    os._exit(0)
 
 
 async def _serve_here(server: ServerSettings, app: App) -> None:
@@ -79,8 +97,11 @@ async def _serve_here(server: ServerSettings, app: App) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
+        if embedded.interrupt_signal:
+            os._exit(1)  # asked for twice; the store is safe at every step
         embedded.stop()  # type: ignore[no-untyped-call]
-        # the store is safe at every step, so whoever is still busy then may be cut off
+        loop.call_later(NOTICE_AFTER, _tell_that_it_waits)
+        # whoever is still busy then may be cut off
         loop.call_later(DRAIN_LIMIT, os._exit, 0)
 
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -98,7 +119,51 @@ def _serve_in_workers(settings: Settings) -> None:
         workers_kill_timeout=DRAIN_LIMIT,
         **_listening(settings.server),
     )
-    workers.serve(target_loader=partial(load_worker, settings), wrap_loader=False)
+    # it runs once the manager has set its own handlers, and before there are workers
+    workers.on_startup(partial(_handle_signals, workers))
+    try:
+        workers.serve(target_loader=partial(load_worker, settings), wrap_loader=False)
+    except SystemExit:
+        # Ctrl-C reaches the workers, too, and one that ends first counts as one that failed
+        if not workers.interrupt_signal:
+            raise
+
+
+def _handle_signals(workers: Any) -> None:  # noqa: ANN401 - Granian has no type to name
+    """See to it that a first signal ends the workers, and a second one at once."""
+    manager = os.getpid()
+
+    def stop(*_: object) -> None:
+        if os.getpid() != manager:
+            os._exit(0)  # a worker that has not begun has nothing to finish
+        if workers.interrupt_signal:
+            for worker in workers.wrks:
+                worker.kill()
+            os._exit(1)
+        workers.signal_handler_interrupt()
+        notice = threading.Timer(NOTICE_AFTER, _tell_that_it_waits)
+        notice.daemon = True
+        notice.start()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+
+
+def _tell_that_it_waits() -> None:
+    print(  # noqa: T201 - whoever pressed Ctrl-C waits for an answer
+        "wheelyard: stopping when what is under way has ended; press Ctrl-C again to stop now",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _raise_descriptor_limit() -> None:
+    """Ask for as many descriptors as are allowed: each idle connection holds one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def load_worker(settings: Settings) -> App:

@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import IndexFault, NotFound
 from wheelyard.http.desk import Desk, unreadable
 from wheelyard.http.errors import refuse
-from wheelyard.http.exchange import Header, Reply, Request, redirect
+from wheelyard.http.exchange import POLICY, Header, Reply, Request, redirect
 from wheelyard.http.negotiation import Form, encoding_for, form_by_name, form_for
 from wheelyard.http.pagestore import Page, make_page
 from wheelyard.http.paths import path_of
@@ -20,7 +20,6 @@ from wheelyard.rendering import simple
 from wheelyard.storage.base import ObjectVersion
 
 VARY: Header = (b"vary", b"Accept, Accept-Encoding")
-POLICY: Header = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
 def form_of(request: Request) -> Form | None:

@@ -5,9 +5,9 @@ The order of refusals is the contract's: everything that needs no body comes bef
 the rights on the project come as soon as the file's name is known.
 """
 
-from asyncio import Semaphore, timeout
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+from asyncio import timeout
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from msgspec.json import encode
 
-from wheelyard.errors import IndexFault, Unavailable
+from wheelyard.errors import IndexFault
 from wheelyard.http.claims import Form, RetiredAction, check_digests
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refusal, refuse
@@ -24,17 +24,17 @@ from wheelyard.http.form import FormLimits, FormReader
 from wheelyard.http.incoming import WHOLE_LIMIT, ClientGone, next_piece
 from wheelyard.http.multipart import boundary_of
 from wheelyard.http.routes import Upload
+from wheelyard.http.slots import Slots
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.project import File
 from wheelyard.operations.tokens import bad_credential
-from wheelyard.operations.upload import Arrival, file_too_large
+from wheelyard.operations.upload import Accepted, Arrival, file_too_large
 from wheelyard.storage.faults import storage_faults
 
 BATCH: Final = 256 * 1024
 """Bytes that are gathered before a thread looks at them."""
-WAIT_LIMIT: Final = 30.0
-"""Seconds that an upload waits, unread, for others to end."""
 TEXT: Final = b"text/plain; charset=utf-8"
+
+logger = logging.getLogger("wheelyard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Uploader:
     """The upload handler, and how many uploads may be under way at a time."""
 
     desk: Desk
-    slots: Semaphore
+    slots: Slots
 
     @classmethod
     def of(cls, desk: Desk) -> "Uploader":
         """Return the upload handler of the index behind `desk`."""
-        return cls(desk, Semaphore(desk.index.settings.http.concurrent_uploads))
+        return cls(desk, Slots(desk.index.settings.http.concurrent_uploads, "uploads"))
 
     @property
     def body_limit(self) -> int:
@@ -63,7 +63,7 @@ class Uploader:
             boundary = boundary_of(request.headers.get(b"content-type"))
             if boundary is None:
                 return _not_a_form()
-            async with self._slot(), timeout(WHOLE_LIMIT):
+            async with self.slots.one(), timeout(WHOLE_LIMIT):
                 result = await self._receive(request, boundary)
         except IndexFault as fault:
             return refusal(fault)
@@ -77,8 +77,8 @@ class Uploader:
         caller, rules = request.caller, self.desk.index.uploads.rules
         if caller.is_anonymous:
             return refusal(bad_credential())
-        length = request.headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self.body_limit:
+        # the head was checked: it is digits, and not too many of them
+        if int(request.headers.get(b"content-length", b"0")) > self.body_limit:
             return refusal(file_too_large(rules.max_size))
         if not caller.may_anywhere(Action.UPLOAD):
             message = "This token may not upload. Use one that may: 'wheelyard token create NAME'."
@@ -86,25 +86,12 @@ class Uploader:
         if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             message = "The body is compressed. Send the form as it is."
             return refuse(415, "unsupported_media_type", message, "Send no encoding.")
+        if not request.has_body:
+            message = "The request has no body. Send a form with a file in it."
+            return refuse(400, "incomplete_body", message, "The request has no body.")
         return None
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        try:
-            async with timeout(WAIT_LIMIT):
-                await self.slots.acquire()
-        except TimeoutError as error:
-            raise Unavailable(
-                "Too many uploads are under way. Try again in a moment.",
-                code="overloaded",
-                short="Too many uploads.",
-            ) from error
-        try:
-            yield
-        finally:
-            self.slots.release()
-
-    async def _receive(self, request: Request, boundary: bytes) -> File | RetiredAction:
+    async def _receive(self, request: Request, boundary: bytes) -> Accepted | RetiredAction:
         arriving = Arriving(self.desk, request.caller, boundary)
         try:
             async for batch, is_last in _batches(request.receive):
@@ -133,7 +120,7 @@ class Arriving:
             suffixes=suffixes,
         )
 
-    def take(self, batch: bytes, is_last: bool) -> File | RetiredAction | None:  # noqa: FBT001
+    def take(self, batch: bytes, is_last: bool) -> Accepted | RetiredAction | None:  # noqa: FBT001
         """
         Take the next bytes; with the last of them, accept the file and return it.
 
@@ -148,18 +135,18 @@ class Arriving:
         return form if isinstance(form, RetiredAction) else self._accept(form)
 
     def clean_up(self) -> None:
-        """Remove the scratch file."""
+        """Remove the scratch file; where that fails, the answer to the client stays what it is."""
         if self._sink is not None:
-            self._sink.close()
+            _or_warn(self._sink.close)
         if self._spooled is not None:
-            self._spooled.unlink(missing_ok=True)
+            _or_warn(partial(self._spooled.unlink, missing_ok=True))
 
     def _open(self, filename: str) -> BinaryIO:
         self._desk.index.uploads.admit(filename, self._caller)
         self._spooled, self._sink = self._desk.index.spool.create()
         return self._sink
 
-    def _accept(self, form: Form) -> File:
+    def _accept(self, form: Form) -> Accepted:
         assert self._spooled is not None  # noqa: S101 - a form has a file, and a file was opened
         with storage_faults("the upload"):
             check_digests(form, self._spooled)
@@ -171,7 +158,14 @@ class Arriving:
             claimed_name=form.name or "",
             claimed_version=form.version or "",
         )
-        return self._desk.index.uploads.accept(arrival, self._caller).file
+        return self._desk.index.uploads.accept(arrival, self._caller)
+
+
+def _or_warn(step: Callable[[], object]) -> None:
+    try:
+        step()
+    except OSError as error:
+        logger.warning("a scratch file stays until 'wheelyard check --sweep': %s", error.strerror)
 
 
 async def _batches(receive: Receive) -> AsyncIterator[tuple[bytes, bool]]:
@@ -192,18 +186,21 @@ async def _batches(receive: Receive) -> AsyncIterator[tuple[bytes, bool]]:
             pieces, size = [], 0
 
 
-def _accepted(request: Request, route: Upload, file: File) -> Reply:
+def _accepted(request: Request, route: Upload, accepted: Accepted) -> Reply:
+    file, warnings = accepted.file, accepted.warnings
     agent = request.headers.get(b"user-agent", b"")
     if route.root and agent.startswith(b"curl/"):
-        lines = f"~~> Processing package upload\n{file.filename} ... ok\n"
-        return reply(200, TEXT, lines.encode(), NO_STORE)
-    body = {
+        lines = ("~~> Processing package upload", f"{file.filename} ... ok", *warnings, "")
+        return reply(200, TEXT, "\n".join(lines).encode(), NO_STORE)
+    body: dict[str, object] = {
         "message": "OK",
         "code": "200 OK",
         "title": "OK",
         "filename": file.filename,
         "sha256": file.sha256,
     }
+    if warnings:
+        body["warnings"] = warnings
     return reply(200, JSON, encode(body), NO_STORE)
 
 

@@ -48,6 +48,10 @@ class Action(IntFlag):
         return Action((1 << self.bit_length()) - 1)
 
 
+_GRANTED = {action.word: action for action in (Action.READ, Action.UPLOAD, Action.MANAGE)}
+"""What a token may be given; nothing asks for ADMIN yet, so nobody may hand it out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Actions on the projects that match any of the patterns."""
@@ -130,14 +134,14 @@ def parse_actions(words: Iterable[str]) -> Action:
     Return the actions that `words` name, with what they imply.
 
     Raises:
-        Invalid: One is not read, upload, manage or admin.
+        Invalid: One is not read, upload or manage.
     """
     actions = Action(0)
     for word in words:
-        named = Action.__members__.get(word.strip().upper())
+        named = _GRANTED.get(word.strip().lower())
         if named is None:
             raise Invalid(
-                f"{quoted(word)} is not an action. Use read, upload, manage or admin.",
+                f"{quoted(word)} is not an action. Use read, upload or manage.",
                 code="invalid_field",
             )
         actions |= named.with_implied

@@ -90,6 +90,14 @@ def parse_token(text: str) -> Token | None:
     return None
 
 
+def token_id_in(text: str) -> str | None:
+    """Return the id that `text` is, or that it holds as a whole token; None for anything else."""
+    if is_token_id(text):
+        return text
+    token = parse_token(text)
+    return None if token is None else token.id
+
+
 def is_token_id(text: str) -> bool:
     """Return whether `text` has the form of a token's id."""
     return _TOKEN_ID.fullmatch(text) is not None

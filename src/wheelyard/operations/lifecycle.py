@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -22,6 +23,10 @@ from wheelyard.model.project import (
     Unyanked,
     Yanked,
 )
+from wheelyard.model.text import one_line
+
+REASON_LIMIT: Final = 1024
+"""Characters of a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,8 @@ class Lifecycle:
         Mark files as not to be chosen any more; those who pin them still get them (PEP 592).
 
         Raises:
-            IndexFault: No right, nothing selected, or the store did not answer.
+            IndexFault: No right, a reason that is no line of text, nothing selected, or the store
+                did not answer.
         """
 
         def event(files: tuple[File, ...]) -> AnyEvent | None:
@@ -89,7 +95,7 @@ class Lifecycle:
             at, by = self.ambient.now(), caller.principal
             return Yanked(at=at, by=by, filenames=names, reason=reason) if names else None
 
-        return self._change(caller, name, selection, event)[0]
+        return self._change(caller, name, selection, reason, event)[0]
 
     def unyank(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
@@ -106,7 +112,7 @@ class Lifecycle:
             at, by = self.ambient.now(), caller.principal
             return Unyanked(at=at, by=by, filenames=names, reason=reason) if names else None
 
-        return self._change(caller, name, selection, event)[0]
+        return self._change(caller, name, selection, reason, event)[0]
 
     def delete(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
@@ -124,7 +130,7 @@ class Lifecycle:
             return Deleted(at=at, by=by, filenames=names, reason=reason) if names else None
 
         wanted = replace(selection, may_be_gone=True)
-        project, removed = self._change(caller, name, wanted, event)
+        project, removed = self._change(caller, name, wanted, reason, event)
         for file in removed:
             self.files.remove(name, file)
         return project
@@ -138,7 +144,7 @@ class Lifecycle:
         Raises:
             IndexFault: As `yank`.
         """
-        caller.require(Action.MANAGE, name)
+        _check(caller, name, reason)
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
             if not project.revision:
@@ -155,10 +161,11 @@ class Lifecycle:
         caller: Caller,
         name: NormalizedName,
         selection: Selection,
+        reason: str,
         event: Callable[[tuple[File, ...]], AnyEvent | None],
     ) -> tuple[Project, tuple[File, ...]]:
         """Return the project after the event, and the files that it was about."""
-        caller.require(Action.MANAGE, name)
+        _check(caller, name, reason)
         selected: tuple[File, ...] = ()
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
@@ -169,3 +176,8 @@ class Lifecycle:
 
         project = self.projects.change(name, intent).project
         return project, selected
+
+
+def _check(caller: Caller, name: NormalizedName, reason: str) -> None:
+    caller.require(Action.MANAGE, name)
+    one_line(reason, "The reason", REASON_LIMIT)

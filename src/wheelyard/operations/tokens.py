@@ -8,10 +8,11 @@ from msgspec.structs import replace
 
 from wheelyard.catalog.credentials import Credentials
 from wheelyard.catalog.documents import Snapshot
-from wheelyard.errors import Conflict, Invalid, Unauthenticated, quoted
+from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
 from wheelyard.model.ambient import Ambient
-from wheelyard.model.token import Token, TokenRecord, new_token
+from wheelyard.model.text import one_line
+from wheelyard.model.token import Token, TokenRecord, new_token, token_id_in
 
 DEFAULT_LIFETIME: Final = timedelta(days=90)
 DEFAULT_ACTIONS: Final = Action.READ | Action.UPLOAD
@@ -44,7 +45,7 @@ class Tokens:
         Make a token; its text is returned once and stored nowhere.
 
         Raises:
-            Invalid: The name is empty or too long, or the lifetime is over the limit.
+            Invalid: The name is empty or no short line of text, or the lifetime is over the limit.
         """
         self._check(request)
         now = self.ambient.now()
@@ -75,14 +76,25 @@ class Tokens:
         now = self.ambient.now()
         return any(record.state(now) == "active" for record in self.credentials.all())
 
-    def revoke(self, token_id: str, by: str) -> TokenRecord:
+    def revoke(self, asked: str, by: str) -> TokenRecord:
         """
         Revoke a token; one that is revoked already stays as it is.
+
+        Args:
+            asked: Its id, or the whole token; neither is repeated unless it is an id.
+            by: Who revokes it.
 
         Raises:
             NotFound: There is no such token.
             Unavailable: The store does not answer.
         """
+        token_id = token_id_in(asked)
+        if token_id is None:
+            raise NotFound(
+                "This is neither a token nor the id of one. Give the ten characters after 'wyd_', "
+                "which 'wheelyard token list' shows, too.",
+                short="No such token.",
+            )
         for _ in self.credentials.retries.attempts():
             snapshot = self.credentials.latest(token_id)
             record = snapshot.value
@@ -125,13 +137,17 @@ class Tokens:
         return Caller(f"token:{record.id}", (record.scope, *self.public_scopes))
 
     def _check(self, request: TokenRequest) -> None:
-        if not request.name.strip() or len(request.name) > NAME_LIMIT:
+        if not one_line(request.name, "The name of a token", NAME_LIMIT).strip():
             raise Invalid(
-                f"{quoted(request.name)} is no name for a token. Use 1 to {NAME_LIMIT} characters "
-                "that say where the token lives.",
+                f"A token needs a name. Use 1 to {NAME_LIMIT} characters that say where it lives.",
                 code="invalid_field",
             )
-        if not timedelta(0) < request.lifetime <= self.max_lifetime:
+        if request.lifetime <= timedelta(0):
+            raise Invalid(
+                "A token has to live for some time. Choose 12h, 90d or 8w, for example.",
+                code="invalid_field",
+            )
+        if request.lifetime > self.max_lifetime:
             raise Invalid(
                 f"A token may live for at most {self.max_lifetime.days} days. "
                 "Choose a shorter time, or raise [tokens] max_days.",

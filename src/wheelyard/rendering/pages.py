@@ -14,6 +14,7 @@ from wheelyard.rendering.releases import Release
 from wheelyard.rendering.simple import file_url
 
 KIB = 1024
+TEMPLATES = ("layout.html", "index.html", "project.html", "refusal.html", "style.css")
 UNITS = ("bytes", "KiB", "MiB", "GiB")
 
 
@@ -46,10 +47,13 @@ class PageTemplates:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
         )
         self._environment.filters["size"] = readable_size
         self._environment.filters["file_url"] = _file_url
         self._environment.filters["web"] = _web_address
+        for name in TEMPLATES:
+            self._environment.get_template(name)  # read now, so that no page fails on it later
         style = self._environment.get_template("style.css").render()
         digest = b64encode(sha256(style.encode()).digest()).decode()
         self.style_digest = f"sha256-{digest}"

@@ -1,0 +1,41 @@
+"""Text that people write, and that others read in one line of a journal, a page or a terminal."""
+
+import re
+
+from wheelyard.errors import Invalid, quoted
+
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls, line and paragraph separators, what turns the direction of writing, half characters."""
+
+
+def one_line(text: str, what: str, limit: int) -> str:
+    """
+    Return `text`, which is one line that every terminal shows as it was written.
+
+    Args:
+        text: As somebody wrote it; may be empty.
+        what: What a refusal calls it at the beginning of a sentence.
+        limit: Characters that it may have.
+
+    Raises:
+        Invalid: It is longer, or has a character that is none of a line (code `invalid_field`).
+    """
+    if len(text) > limit:
+        raise Invalid(
+            f"{what} has {len(text)} characters. Use at most {limit}.", code="invalid_field"
+        )
+    found = _NO_TEXT.search(text)
+    if found is not None:
+        raise Invalid(
+            f"{what} has the character {quoted(found[0])} in it. "
+            "Write one line of text without control characters.",
+            code="invalid_field",
+        )
+    return text
+
+
+def escaped(text: str) -> str:
+    """Return `text` with every character escaped that a terminal would not show but obey."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -1,0 +1,76 @@
+"""What becomes of a command whose output goes nowhere."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clients.harness import REPOSITORY, Desk
+
+FULL = Path("/dev/full")
+
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+
+
+def typed(desk: Desk, line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell, in which `wheelyard` is ours, and whose status is that of a failure."""
+    setting = {"PYTHONPATH": str(REPOSITORY / "src"), "PYTHON": sys.executable}
+    script = f'wheelyard() {{ "$PYTHON" -m wheelyard "$@"; }}; set -o pipefail; {line}'
+    return desk.attempt("bash", "-c", script, **setting)
+
+
+@pytest.fixture
+def tokens(desk: Desk) -> Desk:
+    """A desk with a store that has two tokens."""
+    assert typed(desk, "wheelyard token create a; wheelyard token create b").returncode == 0
+    return desk
+
+
+@needs_full
+@pytest.mark.parametrize("line", ["wheelyard token list", "wheelyard --help"])
+def test_no_room(tokens: Desk, line: str) -> None:
+    """Output that cannot be written is a failure, said in one line."""
+    done = typed(tokens, f"{line} >{FULL}")
+
+    assert done.returncode == 1
+    assert done.stderr == "wheelyard: The output cannot be used: No space left on device.\n"
+
+
+@pytest.mark.parametrize("line", ["wheelyard token list", "wheelyard --help"])
+def test_nobody_reads(tokens: Desk, line: str) -> None:
+    """Whoever has read enough of a list makes no failure of it."""
+    done = typed(tokens, f"{line} | true")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nobody_reads_but_work_goes_on(desk: Desk) -> None:
+    """Every token is revoked, also where nobody reads that they are."""
+    made = typed(desk, "for name in a b c; do wheelyard token create $name; done").stdout.split()
+
+    assert typed(desk, f"wheelyard token revoke {' '.join(made)} | true").returncode == 0
+
+    assert typed(desk, "wheelyard token list").stdout.count("revoked") == len(made)
+
+
+@pytest.mark.parametrize("lost", [pytest.param(f">{FULL}", marks=needs_full), "| true", ">&-"])
+def test_a_token_that_nobody_saw(desk: Desk, lost: str) -> None:
+    """A token that was made and could not be shown is named, so that it can be revoked."""
+    done = typed(desk, f"wheelyard token create ci {lost}")
+
+    assert done.returncode == 1
+    found = re.search(r"Revoke it with '(wheelyard token revoke \w{10})'", done.stderr)
+    assert found is not None
+    assert typed(desk, found[1]).returncode == 0
+
+
+def test_letters_that_a_terminal_has_not(desk: Desk) -> None:
+    """A name in another script is escaped where the encoding of the output lacks it."""
+    name = "\N{GREEK SMALL LETTER ALPHA}"
+    line = f"wheelyard token create {name}; PYTHONIOENCODING=latin-1 wheelyard token list"
+
+    assert "\\u03b1" in typed(desk, line).stdout
+    assert os.linesep in typed(desk, "wheelyard token list").stdout

@@ -1,0 +1,187 @@
+"""What `wheelyard serve` prints, and how it ends."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Typed
+from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.servers import PATIENCE, is_healthy
+
+SERVE = (sys.executable, "-m", "wheelyard", "serve", "--port", "0")
+WORKERS = [[], ["--workers", "4"]]
+TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
+NOTICE = "wheelyard: stopping when what is under way has ended; press Ctrl-C again to stop now\n"
+
+
+@dataclass
+class Serving:
+    """A server in a process group of its own."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    printed: Path
+
+    @property
+    def port(self) -> int:
+        """The port that it says it has."""
+        found = re.search(r"http://[^/]*:(\d+)/", self.printed.read_text())
+        assert found is not None
+        return int(found[1])
+
+    @property
+    def token(self) -> str:
+        """The first token."""
+        found = TOKEN.search(self.printed.read_text())
+        assert found is not None
+        return found[0]
+
+    def connect(self, request: bytes) -> socket.socket:
+        """Open a connection and send something."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        connection.sendall(request)
+        return connection
+
+    def stop(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+
+Serve = Callable[..., Serving]
+
+
+@pytest.fixture
+def serve(desk: Desk) -> Iterator[Serve]:
+    """Start a server on a free port, and wait until it answers."""
+    started: list[Serving] = []
+
+    def run(*options: str, host: str = "127.0.0.1") -> Serving:
+        log, printed = desk.folder / "log.txt", desk.folder / "printed.txt"
+        with log.open("w") as errors, printed.open("w") as output:
+            process = subprocess.Popen(
+                [*SERVE, "--host", host, *options],
+                cwd=desk.folder,
+                env=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+        serving = Serving(process, log, printed)
+        started.append(serving)
+        end = time.monotonic() + PATIENCE
+        while "poetry publish" not in printed.read_text() or not is_healthy(
+            f"127.0.0.1:{serving.port}"
+        ):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.02)
+        return serving
+
+    yield run
+    for serving in started:
+        with suppress(ProcessLookupError):
+            serving.stop(signal.SIGKILL)
+        serving.process.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("options", WORKERS)
+def test_end(serve: Serve, options: list[str], number: signal.Signals) -> None:
+    """A server ends in good order by either signal, in silence, whatever is connected to it."""
+    serving = serve(*options)
+    idle = serving.connect(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert idle.recv(12) == b"HTTP/1.1 200"
+
+    serving.stop(number)
+
+    assert serving.process.wait(PATIENCE) == 0
+    assert serving.log.read_text().splitlines()[1:] == []
+    idle.close()
+
+
+@pytest.mark.parametrize("options", WORKERS)
+def test_end_at_once(serve: Serve, options: list[str]) -> None:
+    """A server that waits for an upload says so, and a second Ctrl-C ends it."""
+    serving = serve(*options)
+    head = f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {serving.token}\r\n"
+    form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
+    busy = serving.connect((head + form).encode())
+    time.sleep(0.3)
+    serving.stop(signal.SIGINT)
+    end = time.monotonic() + PATIENCE
+    while NOTICE not in serving.log.read_text():
+        assert serving.process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+    serving.stop(signal.SIGINT)
+
+    assert serving.process.wait(PATIENCE) == 1
+    assert serving.log.read_text().count(NOTICE) == 1
+    busy.close()
+
+
+def test_the_line_that_makes_a_token(serve: Serve) -> None:
+    """The line to paste names the store, where it is not the usual one."""
+    printed = serve("--store", "my store").printed.read_text()
+
+    assert "wheelyard token create NAME --can read,upload --store 'my store'\n" in printed
+
+
+def test_the_usual_store(serve: Serve) -> None:
+    """The line to paste says nothing of the usual store, which is announced when it is made."""
+    serving = serve()
+
+    assert "wheelyard token create NAME --can read,upload\n" in serving.printed.read_text()
+    assert serving.log.read_text() == "wheelyard: made a new store at ./wheelyard-data\n"
+
+
+def test_memory(serve: Serve) -> None:
+    """A store in memory gets its token, and no line that would make one elsewhere."""
+    serving = serve("--store", "memory:")
+
+    assert TOKEN.search(serving.printed.read_text())
+    assert "token create" not in serving.printed.read_text()
+    assert serving.log.read_text() == ""
+
+
+def test_every_address(serve: Serve) -> None:
+    """A server on every address prints URLs that can be asked."""
+    printed = serve(host="0.0.0.0").printed.read_text()  # noqa: S104 - what is being tested
+
+    assert "0.0.0.0" not in printed  # noqa: S104
+    assert "There is no token yet." in printed
+
+
+def test_a_store_that_takes_no_token(desk: Desk, serve: Serve, wheelyard: Typed) -> None:
+    """Where no token can be written the server says so, and serves what is there."""
+    wheelyard("token", "create", "ci")
+    tokens = desk.folder / "wheelyard-data" / "credentials"
+    for path in sorted(tokens.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    tokens.rmdir()
+    tokens.write_text("in the way")
+
+    log = serve().log.read_text()
+
+    assert log.startswith("wheelyard: warning: no first token was made: ")
+    assert len(log.splitlines()) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="/proc tells the limits")
+def test_descriptors(serve: Serve) -> None:
+    """A server asks for as many file descriptors as it may have."""
+    limits = Path(f"/proc/{serve().process.pid}/limits").read_text()
+    soft, hard = re.findall(r"^Max open files +(\d+) +(\d+)", limits, re.MULTILINE)[0]
+
+    assert int(soft) == min(int(hard), 65_536)

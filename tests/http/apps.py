@@ -1,0 +1,72 @@
+"""An application in this process, on a port, for what takes other limits than the real ones."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from os import getpid
+from pathlib import Path
+from threading import Thread
+
+import httpx2
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+
+from tests.clients.servers import free_port
+from tests.http.servers import Site
+from wheelyard.http.app import App
+from wheelyard.index import Index
+from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.operations.tokens import TokenRequest
+
+PATIENCE = 10.0
+
+
+@contextmanager
+def running_app(app: App, index: Index, folder: Path) -> Iterator[Site]:
+    """Serve `app`, which is one over `index`, from a thread of this process."""
+    port = free_port()
+    loop = asyncio.new_event_loop()
+    server = Server(
+        app,
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.auto,
+        websockets=False,
+        log_enabled=False,
+    )
+    thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
+    thread.start()
+    address = f"127.0.0.1:{port}"
+    with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
+        try:
+            _wait(client)
+            yield Site(address, _token(index), folder, getpid(), client)
+        finally:
+            loop.call_soon_threadsafe(server.stop)
+            thread.join()
+            loop.close()
+
+
+def _token(index: Index) -> str:
+    request = TokenRequest(
+        name="test",
+        actions=parse_actions(["read", "upload", "manage"]),
+        projects=(parse_pattern("*"),),
+        lifetime=timedelta(days=1),
+    )
+    return index.tokens.create(request, by="local:test")[0].text
+
+
+def _wait(client: httpx2.Client) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            client.get("/health")
+        except httpx2.TransportError:  # not listening yet
+            time.sleep(0.02)
+        else:
+            return
+    raise AssertionError("the application did not come up")
