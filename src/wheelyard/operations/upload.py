@@ -127,12 +127,15 @@ class Uploads:
         if arrival.size > self.rules.max_size:
             raise file_too_large(self.rules.max_size)
         _check_claims(arrival, distribution)
-        held = _listed(self.projects.latest(name), distribution, arrival.sha256)
+        before = self.projects.latest(name)
+        held = _listed(before, distribution, arrival.sha256)
         accepted = self._keep(arrival, distribution, caller, held)
         file = accepted.file
 
         def listing(project: Project) -> tuple[AnyEvent, ...]:
-            if _listed(project, distribution, arrival.sha256):
+            # of this very revision it was asked a moment ago
+            is_listed = held if project is before else _listed(project, distribution, file.sha256)
+            if is_listed is not None:
                 return ()
             return (Uploaded(at=file.uploaded_at, by=caller.principal, file=file),)
 
