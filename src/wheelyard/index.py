@@ -40,7 +40,6 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
 MEMORY: Final = "memory:"
-BUCKET: Final = "gs://"
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind."""

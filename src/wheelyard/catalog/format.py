@@ -18,9 +18,9 @@ class StoreFormat(Struct, frozen=True):
     format: int
 
 
-def ensure_format(store: Store) -> bool:
+def ensure_format(store: Store) -> None:
     """
-    See to it that the store has a format that we read; return whether the store is a new one.
+    See to it that the store has a format that we read; a new one gets ours.
 
     Raises:
         Invalid: A newer version of wheelyard has written it (code `newer_store`).
@@ -32,8 +32,8 @@ def ensure_format(store: Store) -> bool:
         try:
             store.put(keys.FORMAT, codec.encode(StoreFormat(FORMAT)), ABSENT)
         except Conflict:
-            return ensure_format(store)
-        return True
+            ensure_format(store)  # somebody else has just begun the store
+        return
     try:
         written = codec.decode(keys.FORMAT, found.body).format
     except Unavailable as fault:
@@ -47,4 +47,3 @@ def ensure_format(store: Store) -> bool:
             "Upgrade wheelyard.",
             code="newer_store",
         )
-    return False

@@ -85,7 +85,6 @@ async def _read(request: Request, segments: tuple[str, ...], desk: Desk) -> Repl
 
 
 async def _projects(request: Request, desk: Desk) -> Reply:
-    desk.require_reading(request.caller)
     snapshot = await desk.names()
 
     def listed() -> bytes:

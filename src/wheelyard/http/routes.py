@@ -16,9 +16,6 @@ READ: Final = "GET, HEAD"
 READ_OR_UPLOAD: Final = "GET, HEAD, POST"
 POST: Final = "POST"
 
-KEY_LENGTH: Final = 3
-"""Segments of a file's key below `files/`: project, digest, filename."""
-
 
 @dataclass(frozen=True, slots=True)
 class ProjectList:

@@ -54,7 +54,6 @@ _SDIST = re.compile(
 )
 _DIGITS = re.compile(rf"[0-9]{{{DIGIT_RUN_LIMIT + 1}}}")
 _TRAILING_ZEROS = re.compile(r"\A((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*?)(?:\.0)+(?=\Z|[abr+]|\.[pd])")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS = (".whl", ".gz", ".zip", ".egg", ".tar")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f/\\%:]")
 
@@ -145,18 +144,6 @@ def without_zeros(version: str) -> str:
     release of a project when a file is added.
     """
     return _TRAILING_ZEROS.sub(r"\1", version)
-
-
-def parse_sha256(text: str) -> Sha256:
-    """
-    Return a SHA-256 digest in lower case.
-
-    Raises:
-        Invalid: It is not 64 hexadecimal digits (code `invalid_field`).
-    """
-    if text.isascii() and _SHA256.fullmatch(text.lower()):
-        return Sha256(text.lower())
-    raise Invalid(f"{quoted(text)} is not a SHA-256 digest.", code="invalid_field")
 
 
 def parse_filename(filename: str, *, zip_sdists: bool = False) -> Distribution:
