@@ -114,6 +114,7 @@ def compile_lock(session: nox.Session, name: str, *inputs: str) -> None:
         "--no-header",
         "--no-emit-index-url",
         "--no-emit-find-links",
+        "--no-strip-extras",  # pip wants to see them, where every hash is required
         f"--output-file=requirements/{name}.txt",
         *inputs,
         *session.posargs,

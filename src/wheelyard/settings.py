@@ -29,6 +29,7 @@ MIB: Final = 1024**2
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Workers = Annotated[int, Meta(ge=1, le=64)]
 Positive = Annotated[int, Meta(ge=1)]
+Days = Annotated[int, Meta(ge=1, le=36_500)]
 Natural = Annotated[int, Meta(ge=0)]
 
 
@@ -66,7 +67,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class TokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of API tokens."""
 
-    max_days: Positive = 365
+    max_days: Days = 365
 
 
 class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -247,3 +247,19 @@ def test_help(wheelyard: Typed) -> None:
 
     assert len(commands) > 5
     assert [name for name in commands if wheelyard(name, "--help").returncode] == []
+
+
+def test_check_names_strays_safely(published: Path, desk: Desk, wheelyard: Typed) -> None:
+    """A stray file's name can neither colour a terminal nor forge a line of a check's report."""
+    del published
+    stray = desk.folder / "wheelyard-data" / "files" / "e\x1b[31m\nwheelyard: problem: forged"
+    stray.write_bytes(b"")
+    folder = os.fsencode(desk.folder / "wheelyard-data" / "projects")
+    Path(os.fsdecode(folder + b"/n\xff.json")).touch()
+
+    done = wheelyard("check")
+
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert "forged" not in {line.rpartition(" ")[2] for line in done.stderr.splitlines()}
+    assert len(json.loads(wheelyard("check", "--json").stdout)["notes"]) == 2

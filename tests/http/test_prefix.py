@@ -50,6 +50,7 @@ def test_root_alias_leads_to_the_simple_page(site: Site, name: str) -> None:
     [
         ("/team/python/simple/Demo/?a=b", "/team/python/simple/demo/?a=b"),
         ("/team/python/simple", "/team/python/simple/"),
+        ("/team/python", "/team/python/"),
         ("/team/python/project/Demo/", "/team/python/project/demo/"),
     ],
 )

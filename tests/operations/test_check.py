@@ -10,7 +10,7 @@ from tests.operations.making import make_sdist, make_wheel
 from tests.operations.world import ALICE, World
 from wheelyard.catalog import keys
 from wheelyard.catalog.names import NameList
-from wheelyard.errors import Unavailable
+from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
@@ -373,3 +373,64 @@ def test_the_same_file_again_brings_lost_bytes_back(
 
         assert full.upload(made) == file
         assert full.check().problems == []
+
+
+def test_a_sweep_spares_a_listed_project_that_is_lost(full: World) -> None:
+    """While a project is in the list and nothing else is left of it, its bytes are kept."""
+    other = full.upload(make_wheel("other"))
+    for prefix in (keys.project(NormalizedName("other")), keys.journal(NormalizedName("other"))):
+        for entry in full.store.list(prefix):
+            full.store.delete(entry.key, None)
+    full.clock.advance(days=3)
+    key = keys.distribution(NormalizedName("other"), other.sha256, other.filename)
+
+    (problem,) = full.check(sweep=True).problems
+
+    assert "document and journal are gone" in problem
+    assert full.bytes_at(key)
+
+
+def test_a_document_older_than_its_journal(full: World) -> None:
+    """A document that a restore left behind its journal takes no commit before it is folded."""
+    document = full.bytes_at(DOCUMENT)
+    full.upload(make_wheel(version="7.0"))
+    newer = full.bytes_at(DOCUMENT)
+    full.store.put(DOCUMENT, document, None)
+    restored = full.opened(seed=5)
+    arrival = make_wheel(version="8.0").arrival(full.folder)
+
+    with pytest.raises(Unavailable) as caught:
+        restored.uploads.accept(arrival, ALICE)
+
+    assert caught.value.code == "damaged_document"
+    assert full.bytes_at(DOCUMENT) == document
+    assert len(full.check().problems) == 1
+    assert full.check(rebuild=True).problems == []
+    assert full.bytes_at(DOCUMENT) == newer
+
+
+def test_a_document_and_a_journal_of_two_histories(full: World) -> None:
+    """Where document and journal contradict each other, neither is written over."""
+    number = full.index.projects.latest(DEMO).revision
+    entry = keys.commit(DEMO, number)
+    other = World(folder=full.folder)
+    other.clock.advance(hours=1)
+    for version in range(number):
+        other.upload(make_wheel(version=f"{version + 1}.0", content=b"other"))
+    full.store.put(entry, other.bytes_at(entry), None)
+    before = full.snapshot(keys.PROJECTS)
+
+    findings = full.check(rebuild=True, sweep=True)
+
+    assert any("different commits" in problem for problem in findings.problems)
+    assert full.snapshot(keys.PROJECTS) == before
+    with pytest.raises(Unavailable):
+        full.opened(seed=6).uploads.accept(make_wheel(version="8.0").arrival(full.folder), ALICE)
+
+
+def test_projects_without_a_format(full: World) -> None:
+    """A store that has lost `wheelyard.json` is not taken for a new one."""
+    full.store.delete(keys.FORMAT, None)
+
+    with pytest.raises(Invalid):
+        full.opened(seed=7)

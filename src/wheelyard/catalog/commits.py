@@ -7,7 +7,6 @@ it first. So the journal is dense, ordered, hash-chained, and folds to the docum
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +16,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.batches import Batches
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.codec import Codec, digest
-from wheelyard.catalog.documents import Documents
+from wheelyard.catalog.documents import Documents, Snapshot
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, IndexFault, Unavailable
 from wheelyard.model.ambient import Ambient
@@ -76,15 +75,13 @@ class Commits:
         for attempt in self._retries.attempts():
             read = self._documents.current if attempt == 0 else self._documents.reload
             before = read(key)
-            if before.value is None and self._is_journaled(name):
-                continue
             project = before.value or Project(name=name)
             self._ensure_journaled(project)
             outcomes, events = _decide(project, intents)
             if not events:
                 return outcomes
             after = fold(project, self._next(project, events))
-            if not self._swap(before.version, after):
+            if self._is_overtaken(before, after) or not self._swap(before.version, after):
                 continue
             self._ensure_journaled(after)
             return [
@@ -93,28 +90,24 @@ class Commits:
             ]
         raise self._retries.exhausted(f"the project {name}")
 
-    def _is_journaled(self, name: NormalizedName) -> bool:
-        """
-        Return whether a project that had no document has one now.
-
-        Raises:
-            Unavailable: It has a journal and no document: to begin anew would break the journal.
-        """
-        if self._store.get(keys.commit(name, 1)) is None:
-            return False
-        if self._documents.reload(keys.project(name)).value is not None:
-            return True  # somebody has just begun it
-        raise Unavailable(
-            f"The document of {name} is missing, though it has a journal. Run 'wheelyard check "
-            "--rebuild' to fold it again.",
-            code="damaged_document",
-            short="A document of the index is missing.",
-        )
-
     def _next(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
         previous = digest(self._codec.encode(project.commit)) if project.commit else ""
         number = project.revision + 1
         return Commit(number=number, id=self._ambient.new_id(), previous=previous, events=events)
+
+    def _is_overtaken(self, before: Snapshot[Project], after: Project) -> bool:
+        """
+        Return whether somebody else has committed meanwhile.
+
+        Raises:
+            Unavailable: The journal has the next commit, and the document has not: it is older than
+                its journal, or lost, and a commit on top of it would contradict the journal.
+        """
+        if self._store.get(keys.commit(after.name, after.revision)) is None:
+            return False
+        if self._documents.reload(keys.project(after.name)).version != before.version:
+            return True
+        raise _contradiction(after.name, after.revision)
 
     def _swap(self, expect: ObjectVersion, after: Project) -> bool:
         """Write the document; return whether this very commit is now part of the project."""
@@ -147,10 +140,23 @@ class Commits:
         commit = project.commit
         if commit is None or self._journaled.get(project.name) == commit.number:
             return
-        key = keys.commit(project.name, commit.number)
-        with suppress(Conflict):  # whoever was first has written the same bytes
-            self._store.put(key, self._codec.encode(commit), ABSENT)
+        key, body = keys.commit(project.name, commit.number), self._codec.encode(commit)
+        try:
+            self._store.put(key, body, ABSENT)
+        except Conflict:  # whoever was first has written the same bytes
+            entry = self._store.get(key)
+            if not isinstance(entry, Stored) or entry.body != body:
+                raise _contradiction(project.name, commit.number) from None
         self._journaled.put(project.name, commit.number, 1)
+
+
+def _contradiction(name: NormalizedName, number: int) -> Unavailable:
+    return Unavailable(
+        f"The document of {name} and its journal disagree about commit {number}, as after a "
+        "restore from a backup. Run 'wheelyard check', which says what can be done about it.",
+        code="damaged_document",
+        short="A document of the index is damaged.",
+    )
 
 
 def _decide(

@@ -68,7 +68,7 @@ class Credentials:
     def all(self) -> Iterator[TokenRecord]:
         """Yield every record, in the order of ids; a damaged one opens nothing, and is left out."""
         for entry in self.store.list(keys.TOKENS):
-            found = self.store.get(entry.key)
             with suppress(Unavailable):
+                found = self.store.get(entry.key)
                 if isinstance(found, Stored):
                     yield self.documents.codec.decode(entry.key, found.body)

@@ -29,6 +29,12 @@ def ensure_format(store: Store) -> None:
     codec = Codec(StoreFormat)
     found = store.get(keys.FORMAT)
     if not isinstance(found, Stored):
+        if any(True for _ in store.list(keys.PROJECTS)):
+            raise Invalid(
+                f"There are projects here, and no {keys.FORMAT}. Restore it from a backup: "
+                '{"format":1}.',
+                code="damaged_document",
+            )
         try:
             store.put(keys.FORMAT, codec.encode(StoreFormat(FORMAT)), ABSENT)
         except Conflict:

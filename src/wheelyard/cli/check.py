@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
-from msgspec import to_builtins
 from msgspec.json import encode
 
 from wheelyard.cli.common import existing_index, is_terminal, store_options
+from wheelyard.model.text import escaped
 from wheelyard.operations.check import CheckOptions
-from wheelyard.operations.findings import Findings, Progress
+from wheelyard.operations.findings import Findings, Progress, counted
 
 
 @click.command("check")
@@ -30,10 +31,17 @@ def command(
     with _progress() as progress:
         findings = index.check.run(CheckOptions(rebuild=rebuild, sweep=sweep), progress)
     if as_json:
-        click.echo(encode(to_builtins(findings)))
+        click.echo(encode(_printable(findings)))
     else:
-        _report(findings, rebuild=rebuild)
+        _report(_printable(findings), rebuild=rebuild)
     return 1 if findings.problems else 0
+
+
+def _printable(findings: Findings) -> Findings:
+    """Return the findings with nothing in them that a stray file's name could do to a terminal."""
+    lines = (findings.problems, findings.notes, findings.mended)
+    problems, notes, mended = ([escaped(line) for line in each] for each in lines)
+    return replace(findings, problems=problems, notes=notes, mended=mended)
 
 
 def _report(findings: Findings, *, rebuild: bool) -> None:
@@ -47,7 +55,7 @@ def _report(findings: Findings, *, rebuild: bool) -> None:
         click.echo(f"rebuilt {findings.rebuilt} documents from their journals")
     if findings.swept:
         click.echo(f"swept {findings.swept} leftovers")
-    verdict = f"{len(findings.problems)} problems" if findings.problems else "clean"
+    verdict = counted(len(findings.problems), "problem") if findings.problems else "clean"
     click.echo(
         f"{verdict}: {findings.projects} projects, {findings.files} files, "
         f"{findings.size} bytes read"

@@ -219,9 +219,9 @@ def _index_route(path: Path, roots: frozenset[str]) -> Route:
     root, rest = _split_root(path.segments, roots)
     allowed = READ_OR_UPLOAD if path.segments in _UPLOAD_PATHS or len(path.segments) == 1 else READ
     if not rest:
-        if not root:
-            return ProjectList(allowed, is_home=True)
-        return ProjectList(allowed) if path.ends_with_slash else AddSlash(allowed)
+        if not path.ends_with_slash:
+            return AddSlash(allowed)
+        return ProjectList(allowed, is_home=not root)
     if len(rest) > 1:
         return Nothing()
     if not path.ends_with_slash:

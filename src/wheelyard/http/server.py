@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
+from granian.log import LogLevels
 
 from wheelyard.errors import Invalid
 from wheelyard.http.app import App, create_app
@@ -117,7 +118,9 @@ def _serve_in_workers(settings: Settings) -> None:
         workers=settings.server.workers,
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_LIMIT,
-        **_listening(settings.server),
+        # a worker that dies, and a manager that gives up because they all do, must not be silent
+        log_level=LogLevels.warning,
+        **_listening(settings.server) | {"log_enabled": True},
     )
     # it runs once the manager has set its own handlers, and before there are workers
     workers.on_startup(partial(_handle_signals, workers))

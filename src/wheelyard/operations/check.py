@@ -21,10 +21,17 @@ from wheelyard.catalog.names import NameList
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, IndexFault
 from wheelyard.model.ambient import Ambient
-from wheelyard.model.token import TokenRecord
+from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.operations.check_project import CheckedProject, ProjectCheck
-from wheelyard.operations.findings import Findings, Progress, counted
-from wheelyard.storage.base import ABSENT, Entry, Store, Stored
+from wheelyard.operations.findings import (
+    Findings,
+    Progress,
+    Unreadable,
+    counted,
+    look,
+    mend,
+)
+from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 from wheelyard.storage.spool import Spool
 
 _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -60,9 +67,9 @@ class Check:
             findings.projects += 1
             check = ProjectCheck(self.store, name, findings, progress)
             checked[name] = check.run(rebuild=options.rebuild)
-        self._mend_names(checked.values(), findings)
+        known = self._mend_names(checked.values(), findings)
         self._check_tokens(findings)
-        self._look_at_leftovers(checked, findings, options)
+        self._look_at_leftovers(Belongings(checked, known), findings, options)
         return findings
 
     def _names(self, findings: Findings) -> list[NormalizedName]:
@@ -77,30 +84,43 @@ class Check:
                     findings.notes.append(f"{entry.key} is no object of wheelyard's")
         return sorted(NormalizedName(name) for name in found)
 
-    def _mend_names(self, checked: Iterable[CheckedProject], findings: Findings) -> None:
-        """Write the name list again if it is damaged or lacks a project: it follows from them."""
+    def _mend_names(
+        self, checked: Iterable[CheckedProject], findings: Findings
+    ) -> frozenset[NormalizedName] | None:
+        """
+        Write the name list again if it is damaged or lacks a project: it follows from them.
+
+        Returns:
+            The names that it had, None if it could not be read.
+        """
         names = {each.name for each in checked}
-        found = self.store.get(keys.NAMES)
+        found = look(self.store, keys.NAMES, findings)
         stored = found if isinstance(found, Stored) else None
-        codec, known = Codec(NameList), frozenset[NormalizedName]()
+        codec = Codec(NameList)
+        known: frozenset[NormalizedName] | None = None
         with suppress(IndexFault):
-            known = codec.decode(keys.NAMES, stored.body).known if stored else known
-        for name in sorted(known - names):
-            findings.problems.append(
-                f"{name}: listed, and its document and journal are gone; restore them from a backup"
-            )
-        if names <= known:
-            return
-        after = NameList(tuple(sorted(known | names)))
-        with suppress(Conflict):  # somebody adds a project just now, and the others with it
-            self.store.put(keys.NAMES, codec.encode(after), stored.version if stored else ABSENT)
-            added = ", ".join(sorted(names - known))
-            findings.mended.append(f"added to the list of projects: {added}")
+            known = codec.decode(keys.NAMES, stored.body).known if stored else None
+        findings.problems += [
+            f"{name}: listed, and its document and journal are gone; restore them from a backup"
+            for name in sorted((known or frozenset()) - names)
+        ]
+        missing = names - (known or frozenset())
+        if missing and not isinstance(found, Unreadable):
+            after = NameList(tuple(sorted(names | (known or frozenset()))))
+            expect = stored.version if stored else ABSENT
+            if mend(self.store, keys.NAMES, codec.encode(after), expect, findings):
+                added = ", ".join(sorted(missing))
+                findings.mended.append(f"added to the list of projects: {added}")
+        return known
 
     def _check_tokens(self, findings: Findings) -> None:
         codec = Codec(TokenRecord)
         for entry in self.store.list(keys.TOKENS):
-            found = self.store.get(entry.key)
+            token_id = entry.key.removeprefix(keys.TOKENS).removesuffix(".json")
+            if not is_token_id(token_id) or entry.key != keys.token(token_id):
+                findings.notes.append(f"{entry.key} is no object of wheelyard's")
+                continue
+            found = look(self.store, entry.key, findings)
             try:
                 if isinstance(found, Stored):
                     codec.decode(entry.key, found.body)
@@ -111,18 +131,14 @@ class Check:
                 )
 
     def _look_at_leftovers(
-        self,
-        checked: dict[NormalizedName, CheckedProject],
-        findings: Findings,
-        options: CheckOptions,
+        self, belongings: "Belongings", findings: Findings, options: CheckOptions
     ) -> None:
         """Count bytes that nothing lists, and scratch files; remove those that are old enough."""
         cutoff = (self.ambient.now() - ORPHAN_AGE).timestamp()
-        # where no project is left at all, the documents may be what is lost, and not the bytes
-        sweeps = options.sweep and bool(checked)
         orphans = 0
-        for entry, owner in self._orphans(checked, findings):
-            if sweeps and self._may_go(entry, owner, cutoff) and self._sweep(entry):
+        for entry, owner in self._orphans(belongings, findings):
+            may_go = options.sweep and belongings.may_go(entry, owner, cutoff)
+            if may_go and self._sweep(entry, owner):
                 findings.swept += 1
             else:
                 orphans += 1
@@ -140,33 +156,21 @@ class Check:
             findings.notes.append(f"{files} of uploads in {self.spool.folder}")
 
     def _orphans(
-        self, checked: dict[NormalizedName, CheckedProject], findings: Findings
-    ) -> Iterator[tuple[Entry, CheckedProject | None]]:
-        """Yield bytes that nothing lists, with their project; what may be listed is spared."""
-        listed = {key for each in checked.values() for key in each.listed_keys()}
+        self, belongings: "Belongings", findings: Findings
+    ) -> Iterator[tuple[Entry, keys.Owner]]:
+        """Yield bytes that nothing lists, and whose they are."""
+        listed = belongings.listed()
         for entry in self.store.list(keys.FILES):
             if entry.key in listed:
                 continue
             owner = keys.owner_of(entry.key)
             if owner is None:
                 findings.notes.append(f"{entry.key} is no object of wheelyard's")
-                continue
-            project = checked.get(NormalizedName(owner.project))
-            if project is None or project.is_sound:
-                yield entry, project
+            elif not belongings.may_list(owner):
+                yield entry, owner
 
-    def _may_go(self, entry: Entry, owner: CheckedProject | None, cutoff: float) -> bool:
-        # a deleted filename never comes back, so its bytes need not wait
-        project = owner.project if owner else None
-        file = keys.owner_of(entry.key)
-        is_gone = project is not None and file is not None and file.filename in project.gone
-        return is_gone or entry.modified < cutoff
-
-    def _sweep(self, entry: Entry) -> bool:
+    def _sweep(self, entry: Entry, owner: keys.Owner) -> bool:
         """Remove an orphan unless it was listed or renewed just now; return whether it is gone."""
-        owner = keys.owner_of(entry.key)
-        if owner is None:
-            return False
         key = keys.project(NormalizedName(owner.project))
         project = self.projects.documents.reload(key).value
         file = project.by_filename.get(owner.filename) if project else None
@@ -176,6 +180,34 @@ class Check:
             self.store.delete(entry.key, entry.version)
             return True
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """Which bytes belong to a project, and which may, because nobody knows what it lists."""
+
+    checked: dict[NormalizedName, CheckedProject]
+    known: frozenset[NormalizedName] | None
+    """The names in the name list, None if it was lost: then any project may have been there."""
+
+    def listed(self) -> set[Key]:
+        """Return the keys of all bytes that are listed."""
+        return {key for each in self.checked.values() for key in each.listed_keys()}
+
+    def may_list(self, owner: keys.Owner) -> bool:
+        """Return whether a project's document may be lost that lists these bytes."""
+        project = self.checked.get(NormalizedName(owner.project))
+        if project is not None:
+            return not project.is_sound
+        return self.known is None or owner.project in self.known
+
+    def may_go(self, entry: Entry, owner: keys.Owner, cutoff: float) -> bool:
+        """Return whether bytes that nothing lists are old enough to be swept."""
+        checked = self.checked.get(NormalizedName(owner.project))
+        project = checked.project if checked else None
+        # a deleted filename never comes back, so its bytes need not wait
+        is_gone = project is not None and owner.filename in project.gone
+        return is_gone or entry.modified < cutoff
 
 
 def _is_ours(entry: Entry, name: str) -> bool:

@@ -9,9 +9,9 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec, digest
-from wheelyard.errors import Conflict, IndexFault, NotFound
+from wheelyard.errors import IndexFault, NotFound
 from wheelyard.model.project import Commit, File, Project, fold
-from wheelyard.operations.findings import Findings, Progress
+from wheelyard.operations.findings import Findings, Progress, Unreadable, look, mend
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 
@@ -56,13 +56,19 @@ class ProjectCheck:
         """Check everything; with `rebuild`, write the document again from the journal."""
         commits = self._journal()
         # read after the journal, the document is never behind it, whoever commits meanwhile
-        found = self.store.get(keys.project(self.name))
+        found = look(self.store, keys.project(self.name), self.findings)
         stored = found if isinstance(found, Stored) else None
         project = self._document(stored)
-        if project is not None:
-            self._complete(commits, project)
+        agrees = project is None or self._complete(commits, project)
         folded = self._fold(commits)
-        if rebuild and folded is not None:
+        if not agrees:
+            self._unsound(
+                "its document and its journal have different commits of one number, as after a "
+                "restore; restore one of them from the same backup as the other"
+            )
+        elif isinstance(found, Unreadable):
+            self.is_sound = False
+        elif rebuild and folded is not None:
             project = self._rebuild(folded, stored)
         else:
             self._compare(project, folded, stored)
@@ -101,8 +107,9 @@ class ProjectCheck:
 
     def _commit(self, number: int) -> Commit | None:
         key, codec = keys.commit(self.name, number), Codec(Commit)
-        found = self.store.get(key)
+        found = look(self.store, key, self.findings)
         if not isinstance(found, Stored):
+            self.is_sound = self.is_sound and found is None
             return None
         with suppress(IndexFault):
             commit = codec.decode(key, found.body)
@@ -111,21 +118,26 @@ class ProjectCheck:
         self.damaged[number] = found.version
         return None
 
-    def _complete(self, commits: dict[int, Commit], project: Project) -> None:
-        """Add what was committed meanwhile; the last commit may be whole in the document alone."""
+    def _complete(self, commits: dict[int, Commit], project: Project) -> bool:
+        """
+        Add what was committed meanwhile; the last commit may be whole in the document alone.
+
+        Returns:
+            Whether the journal agrees with the document about the document's own commit.
+        """
         first_missing = max(commits, default=0) + 1
         for number in range(first_missing, project.revision):
             if number not in self.damaged and (commit := self._commit(number)) is not None:
                 commits[number] = commit
         last = project.commit
         if last is None or last.number in commits:
-            return
+            return last is None or commits[last.number] == last
         commits[last.number] = last
         expect = self.damaged.pop(last.number, ABSENT)
-        with suppress(Conflict):  # written by its committer just now
-            body = Codec(Commit).encode(last)
-            self.store.put(keys.commit(self.name, last.number), body, expect)
+        key, body = keys.commit(self.name, last.number), Codec(Commit).encode(last)
+        if mend(self.store, key, body, expect, self.findings):
             self.findings.mended.append(f"{self.name}: journal entry {last.number} written")
+        return True
 
     def _fold(self, commits: dict[int, Commit]) -> Project | None:
         """Return the fold of the whole journal, or None where there is none or it is broken."""
@@ -155,9 +167,8 @@ class ProjectCheck:
         self.findings.rebuilt += 1
         if stored is None or stored.body != body:
             expect = stored.version if stored else ABSENT
-            with suppress(Conflict):  # somebody commits just now: their document is the newer one
-                self.store.put(keys.project(self.name), body, expect)
-            self.findings.mended.append(f"{self.name}: document written again from its journal")
+            if mend(self.store, keys.project(self.name), body, expect, self.findings):
+                self.findings.mended.append(f"{self.name}: document written again from its journal")
         return folded
 
     def _check_file(self, file: File) -> None:
@@ -179,7 +190,7 @@ class ProjectCheck:
         except NotFound:
             self._problem(f"{key} is missing; {advice}")
         except IndexFault as fault:
-            self._problem(f"{key} cannot be read ({fault.short}); {advice}")
+            self._problem(f"{key} cannot be read: {fault.message} Remove it, then {advice}")
         else:
             if digest_.hexdigest() != expected:
                 self._problem(f"{key} has not the bytes that were uploaded; {advice}")

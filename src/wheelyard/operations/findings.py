@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
+
+from wheelyard.errors import Conflict, IndexFault
+from wheelyard.storage.base import Key, ObjectVersion, Store, Stored
 
 
 @dataclass(slots=True)
@@ -25,6 +29,39 @@ class Findings:
 
 Progress = Callable[[str, int], None]
 """Told what is being looked at, and how many bytes of it were read just now."""
+
+
+class Unreadable:
+    """The answer of `look` where an object is there and cannot be read."""
+
+    __slots__ = ()
+
+
+UNREADABLE: Final = Unreadable()
+
+
+def look(store: Store, key: Key, findings: Findings) -> Stored | Unreadable | None:
+    """Return an object, None where there is none; one that cannot be read is a problem."""
+    try:
+        found = store.get(key)
+    except IndexFault as fault:
+        findings.problems.append(
+            f"{key} cannot be read: {fault.message} If something else lies in its place, remove it"
+        )
+        return UNREADABLE
+    return found if isinstance(found, Stored) else None
+
+
+def mend(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: Findings) -> bool:
+    """Write what was found missing; return whether it was written, and not by somebody else."""
+    try:
+        store.put(key, body, expect)
+    except Conflict:
+        return False
+    except IndexFault as fault:
+        findings.problems.append(f"{key} could not be mended: {fault.message}")
+        return False
+    return True
 
 
 def counted(number: int, thing: str) -> str:

@@ -150,8 +150,8 @@ class LocalStore:
         """
         if not self.spool.is_dir():
             raise Unavailable(
-                f"The folder {self._root} is no store any more. Mount its disk again, or restart "
-                "with the right --store.",
+                "The store is not where it was. Mount its disk again, or restart with the right "
+                "--store.",
                 short="Storage is not available.",
             )
 
