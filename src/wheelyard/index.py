@@ -98,7 +98,7 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
             code="bad_setting",
         )
     store = LocalStore(Path(location), ambient.random)
-    return index_over(store, Spool(store.spool), settings, ambient)
+    return index_over(store, store.spool, settings, ambient)
 
 
 def is_store(location: str) -> bool:

@@ -15,7 +15,6 @@ import pytest
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, Stored
 from wheelyard.storage.local import LocalStore
-from wheelyard.storage.spool import Spool
 
 BEFORE, AFTER = Key("a/before"), Key("a/after")
 
@@ -69,7 +68,7 @@ def test_full_disk(tmp_path: Path) -> None:
             store.put(AFTER, bytes(1024**2), ABSENT)
 
         assert caught.value.code == "storage_full"
-        assert list(store.spool.iterdir()) == []
+        assert list(store.spool.folder.iterdir()) == []
         assert [entry.key for entry in store.list("")] == [BEFORE]
         found = store.get(BEFORE)
         assert isinstance(found, Stored)
@@ -90,7 +89,7 @@ def test_no_inodes(tmp_path: Path) -> None:
         with pytest.raises(Unavailable) as written:
             store.put(AFTER, b"", ABSENT)
         with pytest.raises(Unavailable) as spooled:
-            Spool(store.spool).create()
+            store.spool.create()
 
         assert {written.value.code, spooled.value.code} == {"storage_full"}
         assert store.get(AFTER) is None

@@ -11,7 +11,6 @@ from tests.storage.conformance import StoreConformance
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 from wheelyard.storage.local import LocalStore
-from wheelyard.storage.spool import Spool
 
 COUNTER = Key("counter.json")
 PROCESSES = 4
@@ -33,7 +32,7 @@ def test_modes(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         store = LocalStore(tmp_path / "store", Random())
-        spooled, sink = Spool(store.spool).create()
+        spooled, sink = store.spool.create()
         sink.close()
         store.put(Key("files/by/path"), spooled, ABSENT)
         store.put(Key("files/by/bytes"), b"", ABSENT)
@@ -88,7 +87,7 @@ def test_nothing_is_left_in_the_spool(tmp_path: Path) -> None:
         store.put(COUNTER, b"1", ABSENT)
     store.delete(COUNTER, None)
 
-    assert list(store.spool.iterdir()) == []
+    assert list(store.spool.folder.iterdir()) == []
 
 
 def test_what_is_not_ours_is_not_listed(tmp_path: Path) -> None:

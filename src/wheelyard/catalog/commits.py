@@ -7,7 +7,6 @@ it first. So the journal is dense, ordered, hash-chained, and folds to the docum
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -34,16 +33,6 @@ Raises an IndexFault to refuse. Pure, because a lost race asks again about a new
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What came of an intent."""
-
-    project: Project
-    """After the commit."""
-    events: tuple[AnyEvent, ...]
-    """The intent's own; empty if it was so already."""
-
-
 class Commits:
     """The one writer of project documents and journals."""
 
@@ -56,11 +45,14 @@ class Commits:
         self._retries = retries
         self._codec = Codec(Commit)
         self._journaled: WeighedCache[NormalizedName, int] = WeighedCache(JOURNALED_LIMIT)
-        self._batches = Batches[NormalizedName, Intent, Committed](self._handle)
+        self._batches = Batches[NormalizedName, Intent, Project](self._handle)
 
-    def submit(self, name: NormalizedName, intent: Intent) -> Committed:
+    def submit(self, name: NormalizedName, intent: Intent) -> Project:
         """
         Carry out `intent`, in one commit with whatever else is wanted of the project right now.
+
+        Returns:
+            The project after that commit, or as it is where nothing was left to do.
 
         Raises:
             IndexFault: The intent refused.
@@ -70,24 +62,21 @@ class Commits:
 
     def _handle(
         self, name: NormalizedName, intents: Sequence[Intent]
-    ) -> list[Committed | IndexFault]:
+    ) -> list[Project | IndexFault]:
         key = keys.project(name)
         for attempt in self._retries.attempts():
             read = self._documents.current if attempt == 0 else self._documents.reload
             before = read(key)
             project = before.value or Project(name=name)
             self._ensure_journaled(project)
-            outcomes, events = _decide(project, intents)
+            refusals, events = _decide(project, intents)
             if not events:
-                return outcomes
+                return [refusal or project for refusal in refusals]
             after = fold(project, self._next(project, events))
             if self._is_overtaken(before, after) or not self._swap(before.version, after):
                 continue
             self._ensure_journaled(after)
-            return [
-                outcome if isinstance(outcome, IndexFault) else Committed(after, outcome.events)
-                for outcome in outcomes
-            ]
+            return [refusal or after for refusal in refusals]
         raise self._retries.exhausted(f"the project {name}")
 
     def _next(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
@@ -161,18 +150,18 @@ def _contradiction(name: NormalizedName, number: int) -> Unavailable:
 
 def _decide(
     project: Project, intents: Sequence[Intent]
-) -> tuple[list[Committed | IndexFault], tuple[AnyEvent, ...]]:
-    """Return what becomes of each intent, each seeing the events of those before it."""
-    outcomes: list[Committed | IndexFault] = []
+) -> tuple[list[IndexFault | None], tuple[AnyEvent, ...]]:
+    """Return the refusal of each intent, if it has one, and the events of all the others."""
+    refusals = list[IndexFault | None]()
     events: tuple[AnyEvent, ...] = ()
     for intent in intents:
         try:
             wanted = intent(project)
         except IndexFault as refusal:
-            outcomes.append(refusal)
+            refusals.append(refusal)
             continue
-        for event in wanted:
+        for event in wanted:  # the next one decides about what these have made of it
             project = apply(project, event)
         events += wanted
-        outcomes.append(Committed(project, wanted))
-    return outcomes, events
+        refusals.append(None)
+    return refusals, events

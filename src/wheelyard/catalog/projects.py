@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec
-from wheelyard.catalog.commits import Commits, Committed, Intent
+from wheelyard.catalog.commits import Commits, Intent
 from wheelyard.catalog.documents import Documents, Snapshot
 from wheelyard.catalog.names import NameList, Names
 from wheelyard.errors import NotFound, quoted
@@ -65,17 +65,17 @@ class Projects:
         """Return a project for a writer: its document, listed or not, or an empty project."""
         return self.documents.current(keys.project(name)).value or Project(name=name)
 
-    def change(self, name: NormalizedName, intent: Intent) -> Committed:
+    def change(self, name: NormalizedName, intent: Intent) -> Project:
         """
-        Carry out `intent` on the project, durably, and see to it that its name is listed.
+        Carry out `intent`, durably, see that the name is listed, and return the project after it.
 
         Raises:
             IndexFault: The intent refused, or the store did not answer.
         """
-        committed = self.commits.submit(name, intent)
-        if committed.project.revision:
+        project = self.commits.submit(name, intent)
+        if project.revision:
             self.names.ensure(name)
-        return committed
+        return project
 
     def journal(self, project: Project, after: int, last: int) -> Iterator[Commit]:
         """

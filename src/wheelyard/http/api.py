@@ -18,16 +18,15 @@ from msgspec import Struct
 from msgspec.json import encode
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import IndexFault, NotFound
 from wheelyard.http.bodies import decoded, small_body
-from wheelyard.http.desk import Desk, unreadable
+from wheelyard.http.desk import Desk, name_in
 from wheelyard.http.errors import nothing_here, refuse, wrong_method
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Reply, Request, reply
 from wheelyard.http.journals import after_of, journal_json
 from wheelyard.http.routes import POST, READ, Api
-from wheelyard.http.simple import readable
+from wheelyard.http.simple import visible
 from wheelyard.model.access import Action
-from wheelyard.model.distribution import parse_name, parse_version
+from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import File, Project, Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.tokens import bad_credential
@@ -88,23 +87,20 @@ async def _projects(request: Request, desk: Desk) -> Reply:
     snapshot = await desk.names()
 
     def listed() -> bytes:
-        names = readable(snapshot.value.names, request.caller) if snapshot.value else ()
+        names = visible(snapshot, request.caller)
         return encode({"projects": [{"name": name} for name in names]})
 
     return _answer(await desk.read(listed))
 
 
 async def _readable_project(request: Request, asked: str, desk: Desk) -> Project:
-    name = _name(asked)
+    name = name_in(asked)
     desk.require_read(request.caller, name)
-    project = (await desk.project(name)).value
-    if project is None:
-        raise unreadable(name)
-    return project
+    return (await desk.listed(name))[0]
 
 
 async def _change(request: Request, asked: str, verb: str, desk: Desk) -> Reply:
-    name = _name(asked)
+    name = name_in(asked)
     if request.caller.is_anonymous:
         raise bad_credential()
     request.caller.require(Action.MANAGE, name)
@@ -145,13 +141,6 @@ _CHANGES: Final[dict[str, Callable[[Change], Project]]] = {
     "delete": _delete,
     "status": _status,
 }
-
-
-def _name(asked: str) -> NormalizedName:
-    try:
-        return parse_name(asked)
-    except IndexFault as error:
-        raise NotFound(error.message, short="No such project.") from error
 
 
 def _described(project: Project) -> dict[str, object]:

@@ -23,8 +23,10 @@ from wheelyard.http.pagestore import PageStore
 from wheelyard.http.slots import Slots
 from wheelyard.index import Index
 from wheelyard.model.access import Action, Caller, matches_any
+from wheelyard.model.distribution import parse_name
 from wheelyard.model.project import File, Project
 from wheelyard.operations.tokens import bad_credential
+from wheelyard.storage.base import ObjectVersion
 
 T = TypeVar("T")
 
@@ -59,6 +61,18 @@ class Desk:
         if fresh is not None:
             return fresh
         return await self.read(lambda: self.index.projects.load(name))
+
+    async def listed(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:
+        """
+        Return a project and its document's version.
+
+        Raises:
+            NotFound: There is none.
+        """
+        snapshot = await self.project(name)
+        if snapshot.value is None:
+            raise unreadable(name)
+        return snapshot.value, snapshot.version
 
     async def names(self) -> Snapshot[NameList]:
         """Return the name list."""
@@ -127,6 +141,19 @@ class Desk:
             message = f"This token may not read {name!r}."
             return Forbidden(f"{message} Use one that may.", short=message)
         return unreadable(name)
+
+
+def name_in(asked: str) -> NormalizedName:
+    """
+    Return the project that a segment of a path names.
+
+    Raises:
+        NotFound: No project can have such a name.
+    """
+    try:
+        return parse_name(asked)
+    except IndexFault as error:
+        raise NotFound(error.message, short="No such project.") from error
 
 
 def lost(file: File) -> Unavailable:

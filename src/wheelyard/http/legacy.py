@@ -6,7 +6,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.errors import IndexFault, NotFound
-from wheelyard.http.desk import Desk, unreadable
+from wheelyard.http.desk import Desk
 from wheelyard.http.exchange import Reply, Request
 from wheelyard.http.negotiation import Form
 from wheelyard.http.routes import LegacyJson
@@ -26,12 +26,9 @@ async def legacy_json(request: Request, route: LegacyJson, desk: Desk) -> Reply:
     except IndexFault as error:
         raise NotFound(error.message, short="No such project or version.") from error
     desk.require_read(request.caller, name)
-    snapshot = await desk.project(name)
-    if snapshot.value is None:
-        raise unreadable(name)
-    render = _renderer(snapshot.value, version, desk)
-    subject = ("legacy", name, version)
-    page = await page_of(desk, subject, snapshot.version, render)
+    project, revision = await desk.listed(name)
+    render = _renderer(project, version, desk)
+    page = await page_of(desk, ("legacy", name, version), revision, render)
     return answer(request, page, Form.PLAIN_JSON)
 
 

@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 
-from wheelyard.errors import IndexFault, NotFound
-from wheelyard.http.desk import Desk, unreadable
+from wheelyard.errors import IndexFault
+from wheelyard.http.desk import Desk, name_in
 from wheelyard.http.errors import TITLES, refusal
 from wheelyard.http.exchange import Header, Reply, Request, redirect, reply
 from wheelyard.http.negotiation import Form
-from wheelyard.http.pagestore import make_page
 from wheelyard.http.paths import path_of
 from wheelyard.http.routes import ProjectPage
-from wheelyard.http.simple import VARY, answer, readable
-from wheelyard.model.access import Action
-from wheelyard.model.distribution import parse_name
+from wheelyard.http.simple import answer, page_of, sight_of, visible
 from wheelyard.model.metadata import parse_metadata
 from wheelyard.model.project import Project
 from wheelyard.rendering import pages
@@ -36,42 +33,27 @@ class People:
 
     async def home(self, request: Request) -> Reply:
         """Answer `GET /` with the projects that the caller may read."""
-        caller = request.caller
         snapshot = await self.desk.names()
-        sees_all = caller.may_everywhere(Action.READ)
-        subject = ("home", None if sees_all else caller.scopes)
-        page = self.desk.pages.get(subject, snapshot.version)
-        if page is None:
-            names = snapshot.value.names if snapshot.value else ()
-            visible = names if sees_all else readable(names, caller)
-            page = await self.desk.read(
-                lambda: make_page(
-                    snapshot.version, self.templates.project_list(visible), self._headers
-                )
-            )
-            self.desk.pages.put(subject, page)
+        caller = request.caller
+
+        def render() -> bytes:
+            return self.templates.project_list(visible(snapshot, caller))
+
+        subject = ("home", sight_of(caller))
+        page = await page_of(self.desk, subject, snapshot.version, render, self._policy)
         return answer(request, page, Form.HTML)
 
     async def project(self, request: Request, route: ProjectPage) -> Reply:
         """Answer `GET /project/<name>/`."""
-        try:
-            name = parse_name(route.name)
-        except IndexFault as error:
-            raise NotFound(error.message, short="No such project.") from error
+        name = name_in(route.name)
         self.desk.require_read(request.caller, name)
         if name != route.name:
             prefix = self.desk.index.settings.server.path_prefix
             return redirect(301, path_of(prefix, ("project", name), request.query))
-        snapshot = await self.desk.project(name)
-        project = snapshot.value
-        if project is None:
-            raise unreadable(name)
-        page = self.desk.pages.get(("project", name), snapshot.version)
-        if page is None:
-            page = await self.desk.read(
-                lambda: make_page(snapshot.version, self._render(project), self._headers)
-            )
-            self.desk.pages.put(("project", name), page)
+        project, version = await self.desk.listed(name)
+        page = await page_of(
+            self.desk, ("project", name), version, lambda: self._render(project), self._policy
+        )
         return answer(request, page, Form.HTML)
 
     def refusal(self, fault: IndexFault) -> Reply:
@@ -90,10 +72,6 @@ class People:
         return self.templates.project(
             pages.ProjectPage(project=project, releases=releases, described=described, core=core)
         )
-
-    @property
-    def _headers(self) -> tuple[Header, ...]:
-        return (VARY, self.desk.cache_control, *self._policy)
 
     @property
     def _policy(self) -> tuple[Header, ...]:

@@ -5,16 +5,16 @@ from urllib.parse import parse_qs
 
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import IndexFault, NotFound
-from wheelyard.http.desk import Desk, unreadable
+from wheelyard.catalog.documents import Snapshot
+from wheelyard.catalog.names import NameList
+from wheelyard.http.desk import Desk, name_in
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import POLICY, Header, Reply, Request, redirect
 from wheelyard.http.negotiation import Form, encoding_for, form_by_name, form_for
 from wheelyard.http.pagestore import Page, make_page
 from wheelyard.http.paths import path_of
 from wheelyard.http.routes import ProjectDetail
-from wheelyard.model.access import Action, Caller
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.model.project import Project
 from wheelyard.rendering import simple
 from wheelyard.storage.base import ObjectVersion
@@ -37,27 +37,18 @@ async def project_list(request: Request, desk: Desk) -> Reply:
     form = form_of(request)
     if form is None:
         return not_acceptable()
-    caller = request.caller
     snapshot = await desk.names()
-    # callers with the same rights see the same list
-    sees_all = caller.may_everywhere(Action.READ)
-    subject = ("list", form.value.is_json, None if sees_all else caller.scopes)
-
-    def render() -> bytes:
-        names = snapshot.value.names if snapshot.value else ()
-        visible = names if sees_all else readable(names, caller)
-        return simple.list_json(visible) if form.value.is_json else simple.list_html(visible)
-
-    page = await page_of(desk, subject, snapshot.version, render)
+    subject = ("list", form.value.is_json, sight_of(request.caller))
+    rendering = simple.list_json if form.value.is_json else simple.list_html
+    page = await page_of(
+        desk, subject, snapshot.version, lambda: rendering(visible(snapshot, request.caller))
+    )
     return answer(request, page, form)
 
 
 async def project_detail(request: Request, route: ProjectDetail, desk: Desk) -> Reply:
     """Answer `GET /simple/<name>/`; another spelling of the name is sent to the normalised one."""
-    try:
-        name = parse_name(route.name)
-    except IndexFault as error:
-        raise NotFound(error.message, short="No such project.") from error
+    name = name_in(route.name)
     desk.require_read(request.caller, name)
     prefix = desk.index.settings.server.path_prefix
     if route.is_root_alias and prefix:
@@ -68,12 +59,9 @@ async def project_detail(request: Request, route: ProjectDetail, desk: Desk) -> 
     form = form_of(request)
     if form is None:
         return not_acceptable()
-    snapshot = await desk.project(name)
-    project = snapshot.value
-    if project is None:
-        raise unreadable(name)
+    project, version = await desk.listed(name)
     page = await page_of(
-        desk, detail_subject(name, form), snapshot.version, lambda: render_detail(project, form)
+        desk, detail_subject(name, form), version, lambda: render_detail(project, form)
     )
     return answer(request, page, form)
 
@@ -89,12 +77,25 @@ def render_detail(project: Project, form: Form) -> bytes:
 
 
 async def page_of(
-    desk: Desk, subject: tuple[object, ...], version: ObjectVersion, render: Callable[[], bytes]
+    desk: Desk,
+    subject: tuple[object, ...],
+    version: ObjectVersion,
+    render: Callable[[], bytes],
+    policy: tuple[Header, ...] = (POLICY,),
 ) -> Page:
-    """Return the page about `subject`, rendered in a thread if it is not at hand."""
+    """
+    Return the page about `subject`, rendered in a thread if it is not at hand.
+
+    Args:
+        desk: Where pages are kept.
+        subject: What the page is kept under.
+        version: Of the document that it shows.
+        render: Makes its bytes.
+        policy: What else a browser is told of it.
+    """
     page = desk.pages.get(subject, version)
     if page is None:
-        headers = (VARY, POLICY, desk.cache_control)
+        headers = (VARY, *policy, desk.cache_control)
         page = await desk.read(lambda: make_page(version, render(), headers))
         desk.pages.put(subject, page)
     return page
@@ -107,9 +108,17 @@ def answer(request: Request, page: Page, form: Form) -> Reply:
     return page.reply(form, encoding, request.headers.get(b"if-none-match"))
 
 
-def readable(names: tuple[NormalizedName, ...], caller: Caller) -> tuple[NormalizedName, ...]:
+def sight_of(caller: Caller) -> tuple[Scope, ...] | None:
+    """Return what decides about the names that `caller` sees: None stands for all of them."""
+    return None if caller.may_everywhere(Action.READ) else caller.scopes
+
+
+def visible(names: Snapshot[NameList], caller: Caller) -> tuple[NormalizedName, ...]:
     """Return the names that `caller` may read."""
-    return tuple(name for name in names if caller.may(Action.READ, name))
+    every = names.value.names if names.value else ()
+    if sight_of(caller) is None:
+        return every
+    return tuple(name for name in every if caller.may(Action.READ, name))
 
 
 def not_acceptable() -> Reply:

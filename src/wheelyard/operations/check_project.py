@@ -48,6 +48,8 @@ class ProjectCheck:
     name: NormalizedName
     findings: Findings
     progress: Progress
+    commits: Codec[Commit] = field(default_factory=lambda: Codec(Commit))
+    documents: Codec[Project] = field(default_factory=lambda: Codec(Project))
     is_sound: bool = True
     damaged: dict[int, ObjectVersion] = field(default_factory=dict)
     """Journal entries that cannot be read, by their number."""
@@ -87,7 +89,7 @@ class ProjectCheck:
         if stored is None:
             return None
         try:
-            project = Codec(Project).decode(keys.project(self.name), stored.body)
+            project = self.documents.decode(keys.project(self.name), stored.body)
         except IndexFault:
             return None
         return project if project.name == self.name else None
@@ -106,7 +108,7 @@ class ProjectCheck:
         return commits
 
     def _commit(self, number: int) -> Commit | None:
-        key, codec = keys.commit(self.name, number), Codec(Commit)
+        key, codec = keys.commit(self.name, number), self.commits
         found = look(self.store, key, self.findings)
         if not isinstance(found, Stored):
             self.is_sound = self.is_sound and found is None
@@ -134,7 +136,7 @@ class ProjectCheck:
             return last is None or commits[last.number] == last
         commits[last.number] = last
         expect = self.damaged.pop(last.number, ABSENT)
-        key, body = keys.commit(self.name, last.number), Codec(Commit).encode(last)
+        key, body = keys.commit(self.name, last.number), self.commits.encode(last)
         if mend(self.store, key, body, expect, self.findings):
             self.findings.mended.append(f"{self.name}: journal entry {last.number} written")
         return True
@@ -150,7 +152,7 @@ class ProjectCheck:
                 self._unsound(f"its journal is broken: {key} is {what}; restore it from a backup")
                 return None
             folded = fold(folded, commit)
-            previous = digest(Codec(Commit).encode(commit))
+            previous = digest(self.commits.encode(commit))
         return folded if commits else None
 
     def _compare(
@@ -159,11 +161,11 @@ class ProjectCheck:
         if project is None or stored is None:
             advice = "fold it again with --rebuild" if folded else "restore it from a backup"
             self._unsound(f"its document is missing or damaged; {advice}")
-        elif folded is not None and Codec(Project).encode(folded) != stored.body:
+        elif folded is not None and self.documents.encode(folded) != stored.body:
             self._unsound("its document is not what its journal says; fold it again with --rebuild")
 
     def _rebuild(self, folded: Project, stored: Stored | None) -> Project:
-        body = Codec(Project).encode(folded)
+        body = self.documents.encode(folded)
         self.findings.rebuilt += 1
         if stored is None or stored.body != body:
             expect = stored.version if stored else ABSENT

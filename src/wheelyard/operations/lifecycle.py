@@ -154,7 +154,7 @@ class Lifecycle:
             at, by = self.ambient.now(), caller.principal
             return (StatusSet(at=at, by=by, status=status, reason=reason),)
 
-        return self.projects.change(name, intent).project
+        return self.projects.change(name, intent)
 
     def _change(
         self,
@@ -174,7 +174,7 @@ class Lifecycle:
             wanted = event(selected)
             return () if wanted is None else (wanted,)
 
-        project = self.projects.change(name, intent).project
+        project = self.projects.change(name, intent)
         return project, selected
 
 

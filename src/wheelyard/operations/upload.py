@@ -139,7 +139,7 @@ class Uploads:
                 return ()
             return (Uploaded(at=file.uploaded_at, by=caller.principal, file=file),)
 
-        after = self.projects.change(name, listing).project
+        after = self.projects.change(name, listing)
         # the same commit may delete it again
         return replace(accepted, file=after.by_filename.get(file.filename, file))
 

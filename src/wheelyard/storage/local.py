@@ -19,7 +19,6 @@ from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from random import Random
-from tempfile import mkstemp
 
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
@@ -34,12 +33,11 @@ from wheelyard.storage.base import (
     conflict,
 )
 from wheelyard.storage.faults import storage_faults
-from wheelyard.storage.spool import PREFIX
+from wheelyard.storage.spool import FILE_MODE, Spool
 
 SPOOL = ".spool"
 LOCKS = ".locks"
 FOLDER_MODE = 0o750
-FILE_MODE = 0o640
 ATTEMPTS = 64
 """How often a write meets a folder that was just removed before it gives up."""
 SCATTER_NS = 1_000_000
@@ -61,10 +59,10 @@ class LocalStore:
     def __init__(self, root: Path, random: Random) -> None:
         self._random = random
         self._root = os.path.realpath(root)  # a str, joined on the hot path
-        self.spool = Path(self._root, SPOOL)
+        self.spool = Spool(Path(self._root, SPOOL))
         try:
             Path(self._root).parent.mkdir(parents=True, exist_ok=True)
-            for folder in (Path(self._root), self.spool, Path(self._root, LOCKS)):
+            for folder in (Path(self._root), self.spool.folder, Path(self._root, LOCKS)):
                 _new_folder(folder)
         except OSError as error:
             raise Unavailable(
@@ -105,7 +103,7 @@ class LocalStore:
         """Store `body` whole and return its version."""
         target = Path(self._path(key))
         with storage_faults(str(key)):
-            if expect == ABSENT and isinstance(body, Path) and body.parent == self.spool:
+            if expect == ABSENT and isinstance(body, Path) and body.parent == self.spool.folder:
                 _sync(body)
                 version = self._place(key, body, target, expect)
             else:
@@ -148,7 +146,7 @@ class LocalStore:
         Raises:
             Unavailable: It is not.
         """
-        if not self.spool.is_dir():
+        if not self.spool.folder.is_dir():
             raise Unavailable(
                 "The store is not where it was. Mount its disk again, or restart with the right "
                 "--store.",
@@ -163,16 +161,12 @@ class LocalStore:
     @contextmanager
     def _staged(self, body: bytes | Path) -> Iterator[Path]:
         """Yield a synced copy of `body` in the spool, and remove what is left of it."""
-        descriptor, name = mkstemp(prefix=PREFIX, dir=self.spool)
-        staged = Path(name)
+        staged, sink = self.spool.create()
         try:
-            try:
-                os.fchmod(descriptor, FILE_MODE)
-                _write(descriptor, body)
-                self._scatter(descriptor)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with sink:
+                _write(sink.fileno(), body)
+                self._scatter(sink.fileno())
+                os.fsync(sink.fileno())
             yield staged
         finally:
             staged.unlink(missing_ok=True)

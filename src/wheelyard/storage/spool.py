@@ -17,6 +17,7 @@ from wheelyard.storage.faults import storage_faults
 
 PREFIX = "upload-"
 FILE_MODE = 0o640
+"""Of every file of a store, whatever the umask."""
 
 
 @dataclass(frozen=True, slots=True)
