@@ -30,8 +30,8 @@ SYSTEM_PROGRAMS = ("curl", "strace")
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
-LOCKS = {"serve": ("run", "build"), "test": ("dev",)}
-"""The locks that each command installs. `dev` holds all that the other two hold."""
+LOCKS = {"serve": ("run", "build"), "bucket": ("gcs", "build"), "test": ("dev",)}
+"""The locks that each purpose installs. `dev` holds all that the others hold."""
 
 
 def main(arguments: list[str]) -> int:
@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
 
 def serve(arguments: list[str]) -> int:
     """Become `wheelyard serve`: signals and the exit status are then its own."""
-    prepare("serve")
+    places = [*arguments, os.environ.get("WHEELYARD_STORE", "")]
+    prepare("bucket" if any("gs://" in place for place in places) else "serve")
     command = str(BIN / "wheelyard")
     os.execv(command, [command, "serve", *arguments])  # noqa: S606  # no shell is wanted
 
@@ -67,10 +68,11 @@ def test(arguments: list[str]) -> int:
 
 
 def prepare(command: str) -> None:
-    """See to it that `.venv` holds what a command needs, and wheelyard itself in place."""
+    """See to it that `.venv` holds what a purpose needs, and wheelyard itself in place."""
     with one_at_a_time():
         make_environment()
-        if any(read(stamp(name)) == digest(name) for name in {command, "test"}):
+        enough = {"serve": ("serve", "bucket", "test"), "bucket": ("bucket", "test")}
+        if any(read(stamp(name)) == digest(name) for name in enough.get(command, ("test",))):
             return
         files = [f"requirements/{lock}.txt" for lock in LOCKS[command]]
         say(f"installing {' and '.join(files)} into .venv, once")

@@ -84,10 +84,10 @@ def lock(session: nox.Session) -> None:
     """Compile the locks again; `-- --upgrade` takes the newest of everything."""
     if session.venv_backend != "none":
         session.install("uv")
-    compile_lock(session, "run", "pyproject.toml")
-    compile_lock(
-        session, "dev", "pyproject.toml", "--group", "dev", "--constraint", "requirements/run.txt"
-    )
+    compile_lock(session, "gcs", "pyproject.toml", "--extra", "gcs")
+    compile_lock(session, "run", "pyproject.toml", "--constraint", "requirements/gcs.txt")
+    pinned = ("--constraint", "requirements/gcs.txt")
+    compile_lock(session, "dev", "pyproject.toml", "--extra", "gcs", "--group", "dev", *pinned)
     compile_lock(session, "build", "--group", "build", "--constraint", "requirements/dev.txt")
     for client in CLIENTS:
         compile_lock(session, f"clients/{client}", "--group", f"client-{client}")

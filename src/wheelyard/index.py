@@ -5,12 +5,16 @@ This is the only place that makes stores, catalogs and operations, and the only 
 clock. A route or a command gets an `Index` and asks it; nothing here is a singleton.
 """
 
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from errno import EPERM
 from pathlib import Path
 from random import SystemRandom
-from tempfile import mkdtemp
+from stat import S_ISDIR
+from tempfile import gettempdir, mkdtemp
 from typing import Final, TypeVar
 
 from wheelyard.catalog import keys
@@ -19,7 +23,7 @@ from wheelyard.catalog.commits import Commits
 from wheelyard.catalog.credentials import Credentials
 from wheelyard.catalog.documents import Belief, Documents
 from wheelyard.catalog.files import Files
-from wheelyard.catalog.format import ensure_format
+from wheelyard.catalog.format import ensure_format, has_format
 from wheelyard.catalog.names import NameList, Names
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.races import Retries
@@ -35,18 +39,33 @@ from wheelyard.operations.tokens import Tokens
 from wheelyard.operations.upload import UploadRules, Uploads
 from wheelyard.settings import MIB, Settings
 from wheelyard.storage.base import Store
+from wheelyard.storage.cloud.location import is_bucket, parse_location
+from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.storage.tally import Tally
 
 MEMORY: Final = "memory:"
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind."""
-FRESHNESS: Final = 1.0
-"""Seconds that a document of a far store is believed."""
+TOKEN_FRESHNESS: Final = 15.0
+"""Seconds that a token is believed on a far store, and so may outlive its revocation."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreTraits:
+    """What an index has to know of the kind of its store."""
+
+    is_near: bool = True
+    """Whether a look at an object costs next to nothing; a bucket's costs money and time."""
+    tally: Tally = field(default_factory=Tally)
+    """What it was asked."""
+    identity: Callable[[], str | None] = lambda: None
+    """Tells the e-mail of the credentials that open it, if there are any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +75,9 @@ class Index:
     settings: Settings
     ambient: Ambient
     spool: Spool
+    is_new: bool
+    """Whether its store has just been made."""
+    traits: StoreTraits
     files: Files
     projects: Projects
     uploads: Uploads
@@ -65,6 +87,16 @@ class Index:
     public_scopes: tuple[Scope, ...]
     """What everybody may do, without any credential."""
     private_patterns: tuple[Pattern, ...]
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the store may be asked on the way, without a thread to wait in."""
+        return self.traits.is_near
+
+    @property
+    def tally(self) -> Tally:
+        """What the store was asked so far."""
+        return self.traits.tally
 
 
 def open_index(settings: Settings, *, create: bool = True) -> Index:
@@ -85,42 +117,91 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
     if location == MEMORY:
         spool = Spool(Path(mkdtemp(prefix="wheelyard-")))
         return index_over(MemoryStore(time.time), spool, settings, ambient)
+    if is_bucket(location):
+        return _index_in_bucket(settings, ambient, create=create)
     if "://" in location:
         raise Invalid(
-            f"The store {location} is of a kind that this version cannot open. Give --store a "
-            "folder.",
+            f"The store {escaped(location)} is of a kind that this version cannot open. Give "
+            "--store a folder, or gs://BUCKET/PREFIX.",
             code="bad_setting",
         )
-    if not create and not is_store(location):
-        raise Invalid(
-            f"There is no store at {escaped(location)}. Name one with --store, or make one with "
-            "'wheelyard serve' or 'wheelyard upload'.",
-            code="bad_setting",
-        )
+    if not create and not Path(location, keys.FORMAT).is_file():
+        raise _no_store(location)
     store = LocalStore(Path(location), ambient.random)
     return index_over(store, store.spool, settings, ambient)
 
 
-def is_store(location: str) -> bool:
-    """Return whether there is a store in a folder already."""
-    return Path(location, keys.FORMAT).is_file()
+def _index_in_bucket(settings: Settings, ambient: Ambient, *, create: bool) -> Index:
+    try:
+        # Google's libraries take 40 MB of memory, which a folder has no use for
+        from wheelyard.storage.cloud.opening import (  # noqa: PLC0415
+            Request,
+            Surroundings,
+            open_bucket,
+        )
+    except ImportError as error:
+        raise Invalid(
+            "A store in a bucket needs google-cloud-storage, which is not installed. Install "
+            "'wheelyard[gcs]', or in a clone requirements/gcs.txt.",
+            code="bad_setting",
+        ) from error
+    files, tally = settings.store.files, Tally()
+    request = Request(
+        place=parse_location(settings.store.location),
+        files_prefix=keys.FILES,
+        files_place=parse_location(files) if files else None,
+        downloads=settings.store.downloads,
+    )
+    surroundings = Surroundings(
+        now=time.time,
+        monotonic=ambient.monotonic,
+        pause=ambient.pause,
+        random=ambient.random,
+        tally=tally,
+    )
+    opened = open_bucket(request, surroundings)
+    if not create and not has_format(opened.store):
+        raise _no_store(settings.store.location)
+    traits = StoreTraits(is_near=False, tally=tally, identity=lambda: opened.identity)
+    return index_over(opened.store, scratch_spool(), settings, ambient, traits)
 
 
-def index_over(store: Store, spool: Spool, settings: Settings, ambient: Ambient) -> Index:
-    """Return an index that keeps everything in `store`, which must be near."""
-    belief = Belief(near=True, freshness=FRESHNESS, capacity=DOCUMENT_CAPACITY)
-    retries = Retries(ambient=ambient)
-    ensure_format(store)
+def _no_store(location: str) -> Invalid:
+    return Invalid(
+        f"There is no store at {escaped(location)}. Name one with --store, or make one with "
+        "'wheelyard serve' or 'wheelyard upload'.",
+        code="bad_setting",
+    )
 
-    def documents(kind: type[T]) -> Documents[T]:
+
+def index_over(
+    store: Store,
+    spool: Spool,
+    settings: Settings,
+    ambient: Ambient,
+    traits: StoreTraits | None = None,
+) -> Index:
+    """Return an index that keeps everything in `store`, which is near unless `traits` say else."""
+    traits = traits or StoreTraits()
+    is_new = ensure_format(store)
+    retries = Retries(ambient=ambient) if traits.is_near else far_retries(ambient)
+    belief = Belief(
+        near=traits.is_near,
+        freshness=settings.store.freshness,
+        capacity=DOCUMENT_CAPACITY,
+        stale_if_error=settings.store.stale_if_error,
+    )
+    token_belief = replace(belief, freshness=max(TOKEN_FRESHNESS, belief.freshness))
+
+    def documents(kind: type[T], belief: Belief) -> Documents[T]:
         return Documents(store, Codec(kind), ambient, belief)
 
-    projects_documents = documents(Project)
-    names = Names(store, documents(NameList), retries)
+    projects_documents = documents(Project, belief)
+    names = Names(store, documents(NameList, belief), retries)
     commits = Commits(store, projects_documents, ambient, retries)
     projects = Projects(store, projects_documents, names, commits)
-    files = Files(store, retries)
-    credentials = Credentials(store, documents(TokenRecord), retries)
+    files = Files(store, retries, is_near=traits.is_near)
+    credentials = Credentials(store, documents(TokenRecord, token_belief), retries)
     public = () if settings.access.private else (ANYONE_READS,)
     rules = UploadRules(
         max_size=settings.uploads.max_file_size * MIB, zip_sdists=settings.uploads.zip_sdists
@@ -129,6 +210,8 @@ def index_over(store: Store, spool: Spool, settings: Settings, ambient: Ambient)
         settings=settings,
         ambient=ambient,
         spool=spool,
+        is_new=is_new,
+        traits=traits,
         files=files,
         projects=projects,
         uploads=Uploads(projects, files, spool, ambient, rules),
@@ -138,6 +221,32 @@ def index_over(store: Store, spool: Spool, settings: Settings, ambient: Ambient)
         public_scopes=public,
         private_patterns=settings.private_patterns,
     )
+
+
+def far_retries(ambient: Ambient) -> Retries:
+    """
+    Return how lost races are retried on a bucket.
+
+    It takes about one write a second for one object, so with several writers most attempts are
+    lost, and what counts is the time.
+    """
+    return Retries(ambient=ambient, limit=200, patience=45.0, first_pause=0.5, longest_pause=1.5)
+
+
+def scratch_spool() -> Spool:
+    """
+    Return this user's folder for bodies on their way into a bucket, in the system's own for such.
+
+    Raises:
+        Unavailable: It cannot be made, or belongs to somebody else.
+    """
+    folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
+    with storage_faults(f"the folder {folder} for uploads on their way"):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise PermissionError(EPERM, "it belongs to others as well")
+    return Spool(folder)
 
 
 def real_ambient() -> Ambient:

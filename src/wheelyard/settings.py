@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields, replace
@@ -20,6 +20,7 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.text import escaped
+from wheelyard.storage.cloud.location import BucketLocation, parse_location
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 DEFAULT_STORE: Final = "./wheelyard-data"
@@ -31,6 +32,8 @@ Workers = Annotated[int, Meta(ge=1, le=64)]
 Positive = Annotated[int, Meta(ge=1)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 Natural = Annotated[int, Meta(ge=0)]
+Freshness = Annotated[int, Meta(ge=1, le=60)]
+SignedMinutes = Annotated[int, Meta(ge=2, le=10_080)]
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,12 +50,30 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     public_url: str = ""
     """How people reach the index, with the path prefix: `https://packages.example.com`."""
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the listener."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
 
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where everything is kept."""
 
     location: str = DEFAULT_STORE
-    """A folder, or `memory:` for one that ends with the process."""
+    """A folder, `gs://BUCKET/PREFIX`, or `memory:` for one that ends with the process."""
+    files: str = ""
+    """`gs://BUCKET/PREFIX` for the distributions, where they have a bucket of their own."""
+    downloads: Literal["auto", "redirect", "proxy", "public"] = "auto"
+    """How a bucket's files reach a client; `auto` redirects where something can sign a URL."""
+    signed_url_minutes: SignedMinutes = 30
+    """How long a signed URL holds."""
+    freshness: Freshness = 1
+    """Seconds that a document of a bucket is believed without asking for it again."""
+    stale_if_error: Natural = 0
+    """Seconds that a document may be old where the bucket does not answer."""
 
 
 class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +83,11 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Whether reading needs a token."""
     private_names: tuple[str, ...] = ()
     """Patterns of names that answer 403, and not 404, to whoever may not read them."""
+    metrics_token: str = ""
+    """What opens `/metrics` where others than this machine reach the listener; empty for none."""
+
+    def __repr__(self) -> str:  # of the token not a letter: a representation ends in logs
+        return f"AccessSettings(private={self.private}, private_names={self.private_names})"
 
 
 class TokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +159,7 @@ FIXED_PATHS: Final = frozenset(
 
 _Values = dict[str, dict[str, Any]]
 
+_FOLDER_OR_BUCKET: Final = "a folder, gs://BUCKET/PREFIX, or memory:"
 _KINDS: Final = {
     "array": "a list",
     "bool": "true or false",
@@ -142,21 +169,26 @@ _KINDS: Final = {
 }
 _RANGES: Final = {"<=": "up to", ">=": "from"}
 _EXPECTED: Final = re.compile(
-    r"Expected `(\w+)`(?: ([<>]=) (\d+))?.* - at `\$\.(\w+)(?:\.(\w+).*)?`"
+    r"(?:Expected `(\w+)`(?: ([<>]=) (\d+))?|Invalid enum value).* - at `\$\.(\w+)(?:\.(\w+).*)?`",
+    re.DOTALL,
 )
 _UNKNOWN: Final = re.compile(
     r"Object contains unknown field `(.*?)`(?: - at `\$\.(\w+)`)?", re.DOTALL
 )
+_TOKEN: Final = re.compile(r"[\x21-\x7e]*")
 _PUBLIC_URL: Final = re.compile(r"https?://[^\x00-\x20\x7f/?#]+(/[^\x00-\x20\x7f?#]*)?")
 
 _VARIABLES: Final = {
     "STORE": ("store", "location"),
+    "FILES": ("store", "files"),
+    "DOWNLOADS": ("store", "downloads"),
     "HOST": ("server", "host"),
     "PORT": ("server", "port"),
     "WORKERS": ("server", "workers"),
     "PUBLIC_URL": ("server", "public_url"),
     "PATH_PREFIX": ("server", "path_prefix"),
     "PRIVATE": ("access", "private"),
+    "METRICS_TOKEN": ("access", "metrics_token"),
 }
 """`WHEELYARD_<key>` and the setting that it is."""
 
@@ -232,7 +264,7 @@ def _named(text: str | None) -> Path | None:
 
 
 def _checked(settings: Settings) -> Settings:
-    server, location = settings.server, settings.store.location
+    server = settings.server
     for root in server.roots:
         _check_root(root)
     prefix = server.path_prefix.strip("/")
@@ -241,10 +273,11 @@ def _checked(settings: Settings) -> Settings:
     _check_public_url(server.public_url, f"/{prefix}" if prefix else "")
     if not server.host:
         raise _bad_setting("[server] host: expected an address to listen on")
-    if not location or "\0" in location:
-        raise _bad_setting("[store] location: expected a folder, or memory:")
+    _check_store(settings.store)
     for pattern in settings.access.private_names:
         parse_pattern(pattern)
+    if not _TOKEN.fullmatch(settings.access.metrics_token):
+        raise _bad_setting("[access] metrics_token: expected ASCII without spaces")
     return replace(settings, server=replace(server, path_prefix=f"/{prefix}" if prefix else ""))
 
 
@@ -253,6 +286,33 @@ def _check_root(root: str) -> None:
         raise _bad_setting(f"[server] roots: {quoted(root)} is a path of the index already")
     if parse_name(root) != root:
         raise _bad_setting(f"[server] roots: {quoted(root)} is not written as {parse_name(root)}")
+
+
+def _check_store(store: StoreSettings) -> None:
+    if not store.location or "\0" in store.location:
+        raise _bad_setting(f"[store] location: expected {_FOLDER_OR_BUCKET}")
+    if not store.location.lower().startswith("gs:"):
+        for name in ("files", "downloads"):
+            if getattr(store, name) != getattr(StoreSettings(), name):
+                raise _bad_setting(
+                    f"[store] {name} is for a bucket, and [store] location names none. Leave it "
+                    "out, or give gs://BUCKET/PREFIX as the location"
+                )
+        return
+    kept = _bucket("location", store.location)
+    files = _bucket("files", store.files) if store.files else kept
+    if store.downloads == "public" and files.bucket == kept.bucket:
+        raise _bad_setting(
+            '[store] downloads = "public" needs [store] files in a bucket of its own: allUsers '
+            f"covers a whole bucket, and {kept.bucket} holds credentials and the journal as well"
+        )
+
+
+def _bucket(name: str, text: str) -> BucketLocation:
+    try:
+        return parse_location(text)
+    except Invalid as error:
+        raise _bad_setting(f"[store] {name}: {error.message.rstrip('.')}") from error
 
 
 def _check_public_url(url: str, prefix: str) -> None:
@@ -291,8 +351,18 @@ def _in_words(problem: str) -> str:
         kind, relation, bound, section, name = found.groups()
         place = f"[{section}] {name}" if name else f"[{section}]"
         limit = f" {_RANGES[relation]} {bound}" if relation else ""
-        return f"{place}: expected {_KINDS.get(kind, kind)}{limit}"
+        expected = _choice(section, name) or f"{_KINDS.get(kind, kind)}{limit}"
+        return f"{place}: expected {expected}"
     return quoted(problem)
+
+
+def _choice(section: str, name: str | None) -> str | None:
+    """Return the words that a setting can be, where there are only some."""
+    hint = get_type_hints(get_type_hints(Settings)[section]).get(name or "")
+    if get_origin(hint) is not Literal:
+        return None
+    *words, last = get_args(hint)
+    return f"{', '.join(words)} or {last}"
 
 
 def _bad_setting(why: str) -> Invalid:

@@ -20,7 +20,7 @@ from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, IndexFault, Unavailable
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
-from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 
 JOURNALED_LIMIT: Final = 10_000
 """Projects whose last journalled commit is remembered: that saves a create that changes nothing."""
@@ -68,14 +68,14 @@ class Commits:
             read = self._documents.current if attempt == 0 else self._documents.reload
             before = read(key)
             project = before.value or Project(name=name)
-            self._ensure_journaled(project)
+            self._ensure_journaled(project, is_ours=False)
             refusals, events = _decide(project, intents)
             if not events:
                 return [refusal or project for refusal in refusals]
             after = fold(project, self._next(project, events))
             if self._is_overtaken(before, after) or not self._swap(before.version, after):
                 continue
-            self._ensure_journaled(after)
+            self._ensure_journaled(after, is_ours=True)
             return [refusal or after for refusal in refusals]
         raise self._retries.exhausted(f"the project {name}")
 
@@ -107,16 +107,18 @@ class Commits:
         except Conflict:
             return False
         except Unavailable:
-            if not self._landed(after):
+            found = self._documents.reload(key)
+            if self._landed(after, found.value):
+                return True
+            if found.version == expect:  # it may still happen
                 raise
-            return True
+            return False
         self._documents.learn(key, after, version, len(body))
         return True
 
-    def _landed(self, wanted: Project) -> bool:
+    def _landed(self, wanted: Project, found: Project | None) -> bool:
         """Return whether a write whose reply was lost has happened: its commit's id tells."""
         mine = wanted.commit
-        found = self._documents.reload(keys.project(wanted.name)).value
         if mine is None or found is None or found.revision < mine.number:
             return False
         if found.revision == mine.number:
@@ -125,18 +127,25 @@ class Commits:
         entry = self._store.get(keys.commit(wanted.name, mine.number))
         return isinstance(entry, Stored) and entry.body == self._codec.encode(mine)
 
-    def _ensure_journaled(self, project: Project) -> None:
+    def _ensure_journaled(self, project: Project, *, is_ours: bool) -> None:
         commit = project.commit
         if commit is None or self._journaled.get(project.name) == commit.number:
             return
         key, body = keys.commit(project.name, commit.number), self._codec.encode(commit)
-        try:
-            self._store.put(key, body, ABSENT)
-        except Conflict:  # whoever was first has written the same bytes
-            entry = self._store.get(key)
-            if not isinstance(entry, Stored) or entry.body != body:
-                raise _contradiction(project.name, commit.number) from None
+        # the commit of others is there unless they have died; a read costs less than a write
+        entry = None if is_ours else self._store.get(key)
+        if entry is None:
+            entry = self._created(key, body)
+        if not isinstance(entry, Stored) or entry.body != body:
+            raise _contradiction(project.name, commit.number)
         self._journaled.put(project.name, commit.number, 1)
+
+    def _created(self, key: Key, body: bytes) -> Stored | NotModified | None:
+        """Return what is at `key` now: `body`, or the same bytes from whoever was first."""
+        try:
+            return Stored(body, self._store.put(key, body, ABSENT))
+        except Conflict:
+            return self._store.get(key)
 
 
 def _contradiction(name: NormalizedName, number: int) -> Unavailable:

@@ -4,7 +4,7 @@ Documents of one kind, remembered as long as they may be believed.
 `fresh` answers without waiting, or says that it cannot; `load` may wait for the store, and all who
 wait for one document share one conditional read. On a store that is near (a folder, memory) every
 answer is checked by one cheap look at the object's version; on one that is far, a document is
-believed for `freshness` seconds.
+believed for `freshness` seconds, and longer while the store does not answer, if that is wanted.
 """
 
 from concurrent.futures import Future
@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.codec import Codec
+from wheelyard.errors import Unavailable
 from wheelyard.model.ambient import Ambient
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 
@@ -32,7 +33,9 @@ class Snapshot(Generic[T]):
     value: T | None
     version: ObjectVersion
     checked_at: float
-    """On the monotonic clock."""
+    """When the store said so, on the monotonic clock."""
+    asked_at: float
+    """When it was last asked, whether it answered or not."""
     size: int
     """Stored bytes."""
 
@@ -45,6 +48,8 @@ class Belief:
     """Whether a look at an object's version costs next to nothing."""
     freshness: float
     """Seconds that a document is believed where the store is far."""
+    stale_if_error: float = 0.0
+    """Seconds that it is believed where the store is far and does not answer."""
     capacity: int
     """Bytes of memory for the documents of one kind."""
 
@@ -70,7 +75,7 @@ class Documents(Generic[T]):
             current = self._store.get(key, held.version or None)
             unchanged = current is None if held.version == ABSENT else type(current) is NotModified
             return held if unchanged else None
-        age = self._ambient.monotonic() - held.checked_at
+        age = self._ambient.monotonic() - held.asked_at
         return held if age < self._belief.freshness else None
 
     def remembered(self, key: Key) -> Snapshot[T] | None:
@@ -95,7 +100,7 @@ class Documents(Generic[T]):
         if not leads:
             return flight.result()
         try:
-            snapshot = self._refresh(key)
+            snapshot = self._refreshed_or_excused(key)
         except BaseException as error:
             flight.set_exception(error)
             raise
@@ -111,31 +116,51 @@ class Documents(Generic[T]):
         return self.fresh(key) or self.load(key)
 
     def reload(self, key: Key) -> Snapshot[T]:
-        """Return the document as the store has it now, whatever is remembered."""
-        self._cache.forget(key)
-        return self._refresh(key)
+        """
+        Return the document as the store has it now, whatever is remembered.
+
+        Raises:
+            Unavailable: The store does not answer, or the document is damaged.
+        """
+        return self._refresh(key, is_conditional=False)
 
     def learn(self, key: Key, value: T, version: ObjectVersion, size: int) -> None:
         """Remember a document that this process has just written; `size` is in stored bytes."""
-        self._remember(key, Snapshot(value, version, self._ambient.monotonic(), size))
+        now = self._ambient.monotonic()
+        self._remember(key, Snapshot(value, version, now, now, size))
 
-    def _refresh(self, key: Key) -> Snapshot[T]:
-        before = self._cache.get(key)
+    def _refreshed_or_excused(self, key: Key) -> Snapshot[T]:
+        try:
+            return self._refresh(key)
+        except Unavailable:
+            held = self._cache.get(key)
+            now = self._ambient.monotonic()
+            if held is None or now - held.checked_at >= self._belief.stale_if_error:
+                raise
+            # so that the store is asked once a window, and not by everybody
+            excused = replace(held, asked_at=now)
+            self._remember(key, excused)
+            return excused
+
+    def _refresh(self, key: Key, *, is_conditional: bool = True) -> Snapshot[T]:
+        held = self._cache.get(key)
+        before = held if is_conditional else None
         asked_at = self._ambient.monotonic()
         found = self._store.get(key, (before.version or None) if before else None)
         snapshot: Snapshot[T]
         if found is None:
-            snapshot = Snapshot(None, ABSENT, asked_at, 0)
+            snapshot = Snapshot(None, ABSENT, asked_at, asked_at, 0)
         elif isinstance(found, Stored):
             value = self.codec.decode(key, found.body)
-            snapshot = Snapshot(value, found.version, asked_at, len(found.body))
+            snapshot = Snapshot(value, found.version, asked_at, asked_at, len(found.body))
         elif before is not None:
-            snapshot = replace(before, checked_at=asked_at)
+            snapshot = replace(before, checked_at=asked_at, asked_at=asked_at)
         else:  # pragma: no cover - a store never says "not modified" unasked
             raise AssertionError(key)
         learnt = self._cache.get(key)
-        if learnt is not before and learnt is not None and not self._belief.near:
-            return learnt  # written by this process while the answer was under way
+        if learnt is not held and learnt is not None and not self._belief.near:
+            # perhaps written by this process while the answer was under way
+            return learnt if is_conditional else snapshot
         self._remember(key, snapshot)
         return snapshot
 

@@ -18,9 +18,17 @@ class StoreFormat(Struct, frozen=True):
     format: int
 
 
-def ensure_format(store: Store) -> None:
+def has_format(store: Store) -> bool:
+    """Return whether there is a store here already."""
+    return isinstance(store.get(keys.FORMAT), Stored)
+
+
+def ensure_format(store: Store) -> bool:
     """
     See to it that the store has a format that we read; a new one gets ours.
+
+    Returns:
+        Whether it is new.
 
     Raises:
         Invalid: A newer version of wheelyard has written it (code `newer_store`).
@@ -39,7 +47,8 @@ def ensure_format(store: Store) -> None:
             store.put(keys.FORMAT, codec.encode(StoreFormat(FORMAT)), ABSENT)
         except Conflict:
             ensure_format(store)  # somebody else has just begun the store
-        return
+            return False
+        return True
     try:
         written = codec.decode(keys.FORMAT, found.body).format
     except Unavailable as fault:
@@ -53,3 +62,4 @@ def ensure_format(store: Store) -> None:
             "Upgrade wheelyard.",
             code="newer_store",
         )
+    return False

@@ -73,10 +73,10 @@ class Names:
             except Conflict:
                 continue
             except Unavailable:
-                found = self._documents.reload(keys.NAMES).value
-                if found is None or not found.known.issuperset(wanted):
+                found = self._documents.reload(keys.NAMES)
+                if found.version == snapshot.version:  # it may still happen
                     raise
-                return [True for _ in wanted]
+                continue  # landed or lost: the next attempt sees which
             self._documents.learn(keys.NAMES, after, version, len(body))
             return [True for _ in wanted]
         raise self._retries.exhausted("the list of projects")

@@ -109,4 +109,4 @@ def _lists(names: Snapshot[NameList], name: NormalizedName) -> bool:
 
 
 def _nothing(names: Snapshot[NameList]) -> Snapshot[Project]:
-    return Snapshot(None, ABSENT, names.checked_at, 0)
+    return Snapshot(None, ABSENT, names.checked_at, names.asked_at, 0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 
 from wheelyard.errors import Unavailable
 from wheelyard.model.ambient import Ambient
@@ -13,6 +14,8 @@ class Retries:
 
     ambient: Ambient
     limit: int = 12
+    patience: float = inf
+    """Seconds after which no further attempt is begun."""
     first_pause: float = 0.01
     """Seconds; doubled each time."""
     longest_pause: float = 2.0
@@ -21,8 +24,11 @@ class Retries:
     def attempts(self) -> Iterator[int]:
         """Yield 0, 1, 2 and so on, pausing before each but the first."""
         pause = self.first_pause
+        end = self.ambient.monotonic() + self.patience
         for attempt in range(self.limit):
             if attempt:
+                if self.ambient.monotonic() >= end:
+                    return
                 # full jitter: writers that lost together must not come back together
                 self.ambient.pause(self.ambient.random.uniform(0, pause))
                 pause = min(2 * pause, self.longest_pause)

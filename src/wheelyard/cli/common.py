@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 from packaging.utils import NormalizedName
 
-from wheelyard.index import MEMORY, Index, is_store, open_index
+from wheelyard.index import MEMORY, Index, open_index
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.model.project import Project
@@ -34,8 +34,8 @@ def store_options(command: F) -> F:
     )
     with_store = click.option(
         "--store",
-        metavar="FOLDER",
-        help="Where everything is kept.  [default: $WHEELYARD_STORE, else ./wheelyard-data]",
+        metavar="PLACE",
+        help="A folder, or gs://BUCKET/PREFIX.  [default: $WHEELYARD_STORE, else ./wheelyard-data]",
     )
     return with_store(with_config(command))
 
@@ -70,7 +70,7 @@ class ReleaseArguments:
         index = existing_index(self.store, self.config)
         name, version = parse_name(self.project), parse_version(self.version)
         selection = Selection(version, self.filename)
-        verb(index.lifecycle)(local_caller(), name, selection, self.reason)
+        verb(index.lifecycle)(local_caller(index), name, selection, self.reason)
         click.echo(f"{name} {version}: {done}")
 
 
@@ -106,17 +106,21 @@ def existing_index(store: str | None, config: Path | None) -> Index:
 def open_or_make_index(settings: Settings) -> Index:
     """Return the index of a store, which is made if it is not there; say so if it is made."""
     location = settings.store.location
-    is_new = location != MEMORY and not is_store(location)
     index = open_index(settings)
-    if is_new:
+    if index.is_new and location != MEMORY:
         click.echo(f"wheelyard: made a new store at {escaped(location)}", err=True)
     return index
 
 
-def local_caller() -> Caller:
-    """Return whoever runs this command: with the store in hand, they may do everything."""
+def local_caller(index: Index) -> Caller:
+    """
+    Return whoever runs this command: with the store in hand, they may do everything.
+
+    On a bucket they are called by the e-mail of their credentials, if these tell it.
+    """
     everything = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,))
-    return Caller(f"local:{_login_name()}", (everything,))
+    email = index.traits.identity()
+    return Caller(escaped(email) if email else f"local:{_login_name()}", (everything,))
 
 
 def _login_name() -> str:

@@ -18,5 +18,5 @@ def command(project: str, status: str, reason: str, store: str | None, config: P
     """Set the STATUS of PROJECT: archived takes no uploads, quarantined serves no files."""
     index = existing_index(store, config)
     name = parse_name(project)
-    index.lifecycle.set_status(local_caller(), name, Status(status), reason)
+    index.lifecycle.set_status(local_caller(index), name, Status(status), reason)
     click.echo(f"{name}: {status}")

@@ -58,7 +58,7 @@ def create(
         lifetime=_duration(expires),
     )
     index = open_or_make_index(settings_from(store, config))
-    token, record = index.tokens.create(request, by=local_caller().principal)
+    token, record = index.tokens.create(request, by=local_caller(index).principal)
     click.echo(f"Token {record.id}, {_words(record)}, until {_expiry(record)}:", err=True)
     with showing(record):
         click.echo(token.text)
@@ -90,7 +90,7 @@ def revoke(ids: tuple[str, ...], store: str | None, config: Path | None) -> None
     """Revoke tokens, by their ids or whole; every server refuses them within 15 seconds."""
     index = existing_index(store, config)
     for each in ids:
-        record = index.tokens.revoke(each, by=local_caller().principal)
+        record = index.tokens.revoke(each, by=local_caller(index).principal)
         click.echo(f"{record.id}: revoked")
 
 

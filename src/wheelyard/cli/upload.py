@@ -1,9 +1,11 @@
 """`wheelyard upload`: publish files straight into a store."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
+from typing import Final
 
 import click
 
@@ -16,6 +18,10 @@ from wheelyard.cli.common import (
 )
 from wheelyard.errors import IndexFault, Invalid
 from wheelyard.model.text import escaped
+from wheelyard.operations.upload import Accepted
+
+AT_A_TIME: Final = 8
+"""Files under way to a bucket, which answers slowly; those of one project share a commit."""
 
 
 @click.command("upload")
@@ -24,23 +30,33 @@ from wheelyard.model.text import escaped
 def command(files: tuple[Path, ...], store: str | None, config: Path | None) -> int:
     """Publish FILES (wheels and sdists) straight into a store; no server is needed."""
     index = open_or_make_index(settings_from(store, config))
-    caller, refused = local_caller(), 0
-    with _progress(files) as advance:
-        for path in files:
-            try:
-                _require_file(path)
-                accepted = index.uploads.accept_path(path, caller, advance)
-            except IndexFault as fault:
-                refused += 1
-                click.echo(
-                    f"wheelyard: {escaped(path.name or str(path))}: {fault.message}", err=True
-                )
-            else:
-                click.echo(f"{accepted.file.filename}  sha256:{accepted.file.sha256}")
-                for warning in accepted.warnings:
-                    line = f"wheelyard: warning: {path.name}: {escaped(warning)}"
-                    click.echo(line, err=True)
+    caller = local_caller(index)
+    threads = 1 if index.is_near else AT_A_TIME
+    with _progress(files) as advance, ThreadPoolExecutor(threads) as pool:
+
+        def publish(path: Path) -> Accepted:
+            _require_file(path)
+            return index.uploads.accept_path(path, caller, advance)
+
+        outcomes = [pool.submit(publish, path) for path in files]
+        try:
+            refused = sum(not _tell(*each) for each in zip(files, outcomes, strict=True))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
     return 1 if refused else 0
+
+
+def _tell(path: Path, outcome: Future[Accepted]) -> bool:
+    """Wait for a file's outcome and print it; return whether it was accepted."""
+    try:
+        accepted = outcome.result()
+    except IndexFault as fault:
+        click.echo(f"wheelyard: {escaped(path.name or str(path))}: {fault.message}", err=True)
+        return False
+    click.echo(f"{accepted.file.filename}  sha256:{accepted.file.sha256}")
+    for warning in accepted.warnings:
+        click.echo(f"wheelyard: warning: {path.name}: {escaped(warning)}", err=True)
+    return True
 
 
 def _require_file(path: Path) -> None:

@@ -1,0 +1,61 @@
+"""Where in which bucket: `gs://BUCKET` or `gs://BUCKET/PREFIX`."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from wheelyard.errors import Invalid, quoted
+
+SCHEME: Final = "gs://"
+PREFIX_LIMIT: Final = 512
+"""Bytes of a prefix; an object's name has 1024 at most, and the longest of our keys needs 410."""
+
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class BucketLocation:
+    """A bucket, and what all names of our objects in it begin with."""
+
+    bucket: str
+    prefix: str = ""
+    """Empty, or segments with a slash behind each."""
+
+    def name_of(self, key: str) -> str:
+        """Return the name of the object that a key stands for."""
+        return self.prefix + key
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.bucket}/{self.prefix}".rstrip("/")
+
+
+def is_bucket(location: str) -> bool:
+    """Return whether a location is meant to be a bucket."""
+    return location.startswith(SCHEME)
+
+
+def parse_location(text: str) -> BucketLocation:
+    """
+    Return the place that a `gs://` URL names; a slash at its end makes no difference.
+
+    Raises:
+        Invalid: It is no such URL, or no bucket can have that name (code `bad_setting`).
+    """
+    bucket, _, path = text.removeprefix(SCHEME).partition("/")
+    parts = path.strip("/").split("/") if path.strip("/") else []
+    prefix = "".join(f"{part}/" for part in parts)
+    is_right = (
+        text.startswith(SCHEME)
+        and _BUCKET.fullmatch(bucket)
+        and not any(part in ("", ".", "..") for part in parts)
+        and not _CONTROL.search(prefix)
+        and len(prefix.encode(errors="replace")) <= PREFIX_LIMIT
+        and prefix.isprintable()
+    )
+    if not is_right:
+        raise Invalid(
+            f"{quoted(text)} is no place in a bucket. Write gs://BUCKET or gs://BUCKET/PREFIX.",
+            code="bad_setting",
+        )
+    return BucketLocation(bucket, prefix)

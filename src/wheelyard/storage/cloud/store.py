@@ -1,0 +1,288 @@
+"""
+The storage contract over a Google Cloud Storage bucket.
+
+An object's version is its generation. Every conditional write names a generation as its
+precondition, so the bucket itself decides races; and every write carries a random mark, so that
+one whose answer was lost is known again when it is read.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from threading import BoundedSemaphore
+from typing import Any, Final, Protocol
+
+from google.api_core import exceptions as api
+from google.cloud.storage import Blob, Bucket, Client
+
+from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.storage.base import (
+    ABSENT,
+    NOT_MODIFIED,
+    Entry,
+    Key,
+    NotModified,
+    ObjectVersion,
+    Stored,
+    conflict,
+)
+from wheelyard.storage.cloud.faults import GOOGLE_FAULTS, is_missing_bucket, unavailable
+from wheelyard.storage.cloud.location import BucketLocation
+from wheelyard.storage.cloud.retrying import (
+    READ_PATIENCE,
+    WRITE_PATIENCE,
+    Pacing,
+    Retrying,
+    SilentBucket,
+)
+from wheelyard.storage.cloud.streams import BucketStream
+from wheelyard.storage.faults import storage_faults
+
+ONE_REQUEST: Final = 4 * 1024**2
+"""Bytes of a body up to which it goes out in one request; above that in pieces of this size."""
+SENDERS: Final = 16
+"""Bodies from disk that are sent at a time: each takes a piece or three of memory."""
+READING: Final = (3.0, 10.0)
+WRITING: Final = (3.0, 60.0)
+"""Seconds: to connect, and to wait for an answer."""
+MARK: Final = "write-id"
+"""The name of the mark of a write, in an object's own metadata."""
+LISTED: Final = "items(name,generation,size,timeCreated),nextPageToken"
+
+logger = logging.getLogger("wheelyard")
+
+
+class Links(Protocol):
+    """Makes URLs that the bucket itself answers."""
+
+    def url(self, bucket: str, name: str, method: str, lifetime: timedelta) -> str:
+        """
+        Return the URL of an object.
+
+        Raises:
+            Unavailable: Nobody signs it just now.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanging:
+    """Objects whose bytes never change, and what caches on the way to a client are told of them."""
+
+    prefix: str
+    """Of their keys."""
+    cache_control: str
+
+
+class CloudStore:
+    """
+    A store in a bucket; safe to share between threads, not across a fork.
+
+    Args:
+        client: Google's client, with the credentials.
+        place: The bucket, and the prefix in it.
+        pacing: Clock, pauses and chance of every retry.
+        links: What makes URLs; None where the bytes go through us.
+        unchanging: Which objects may be cached for ever.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        place: BucketLocation,
+        pacing: Pacing,
+        links: Links | None,
+        unchanging: Unchanging,
+    ) -> None:
+        self._client = client
+        self._place = place
+        self._bucket: Bucket = client.bucket(place.bucket)
+        self._pacing = pacing
+        self._links = links
+        self._unchanging = unchanging
+        self._senders = BoundedSemaphore(SENDERS)
+
+    def get(
+        self, key: Key, unless_version: ObjectVersion | None = None
+    ) -> Stored | NotModified | None:
+        """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
+        blob = self._blob(key)
+        with self._faults("storage.objects.get"):
+            try:
+                body: bytes = blob.download_as_bytes(
+                    if_generation_not_match=_generation(unless_version) or None,
+                    timeout=READING,
+                    retry=self._reading(),
+                )
+            except api.NotModified:
+                return NOT_MODIFIED
+            except api.NotFound as error:
+                if is_missing_bucket(error):
+                    raise
+                return None
+        version = _version(blob)
+        # an emulator may not know the condition
+        return NOT_MODIFIED if version == unless_version else Stored(body, version)
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Return a stream of part of an object, which goes on where it was cut off."""
+        name = self._place.name_of(key)
+        stream = BucketStream(self._client, self._place, name, self._reading())
+        with self._faults("storage.objects.get"):
+            is_there = stream.open(start, stop)
+        if not is_there:
+            raise NotFound(f"The store holds nothing at {key}.")
+        return self._chunks(stream)
+
+    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+        """Store `body` whole and return its version."""
+        # who expects a version has to read again after somebody else's write, not to wait
+        retrying = self._writing(waits_for_turn=expect is None or expect == ABSENT)
+        mark = f"{self._pacing.random.getrandbits(128):032x}"
+        blob = self._blob(key)
+        blob.metadata = {MARK: mark}
+        if key.startswith(self._unchanging.prefix):
+            blob.cache_control = self._unchanging.cache_control
+        with self._faults("storage.objects.create"):
+            try:
+                self._send(blob, body, expect, retrying)
+            except GOOGLE_FAULTS as error:
+                if retrying.may_have_landed:
+                    return self._settled(key, mark, expect, error)
+                if isinstance(error, api.PreconditionFailed):
+                    raise Conflict(conflict(key)) from error
+                if isinstance(error, api.TooManyRequests) and not retrying.waits_for_turn:
+                    raise Conflict(conflict(key)) from error
+                raise
+        return _version(blob)
+
+    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+        """Remove the object."""
+        retrying = self._writing(waits_for_turn=True)
+        with self._faults("storage.objects.delete"):
+            try:
+                self._blob(key).delete(
+                    if_generation_match=_generation(expect), timeout=READING, retry=retrying
+                )
+            except api.PreconditionFailed as error:
+                raise Conflict(conflict(key)) from error
+            except api.NotFound as error:
+                if is_missing_bucket(error):
+                    raise
+                # after a lost answer: the version that was to go is gone
+                if expect and not retrying.may_have_landed:
+                    raise Conflict(conflict(key)) from error
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
+        blobs = self._client.list_blobs(
+            self._bucket,
+            prefix=self._place.name_of(prefix),
+            start_offset=self._place.name_of(after) if after else None,
+            fields=LISTED,
+            timeout=READING,
+            retry=self._reading(),
+        )
+        last = after
+        with self._faults("storage.objects.list"):
+            for blob in blobs:
+                key = Key(blob.name.removeprefix(self._place.prefix))
+                if key == after:
+                    continue
+                if key <= last:  # a listing that goes round in circles would never end
+                    raise Unavailable(f"The listing of {self._place} repeats itself. Try again.")
+                last = key
+                yield Entry(key, blob.size, _version(blob), blob.time_created.timestamp())
+
+    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+        """Return a URL that the bucket answers, or None where the bytes go through us."""
+        if self._links is None:
+            return None
+        name = self._place.name_of(key)
+        return self._links.url(self._place.bucket, name, method, lifetime)
+
+    def _send(
+        self, blob: Blob, body: bytes | Path, expect: ObjectVersion | None, retrying: Retrying
+    ) -> None:
+        content_type = "application/json" if blob.name.endswith(".json") else None
+        common: dict[str, Any] = {
+            "content_type": content_type or "application/octet-stream",
+            "if_generation_match": _generation(expect),
+            "timeout": WRITING,
+            "retry": retrying,
+        }
+        if isinstance(body, bytes):
+            blob.upload_from_string(body, **common)
+            return
+        with storage_faults("the upload"):
+            file, size = body.open("rb"), body.stat().st_size
+        with file, self._senders:
+            if size <= ONE_REQUEST:
+                blob.upload_from_file(file, size=size, **common)
+            else:
+                # without a size the library sends pieces, of so many bytes
+                blob.chunk_size = ONE_REQUEST
+                blob.upload_from_file(file, **common)
+
+    def _settled(
+        self, key: Key, mark: str, expect: ObjectVersion | None, error: Exception
+    ) -> ObjectVersion:
+        """
+        Find out by reading whether a write has happened whose answer was lost.
+
+        Raises:
+            Conflict: Something else was there before it.
+            Unavailable: It cannot be told.
+        """
+        found = self._bucket.get_blob(
+            self._place.name_of(key), timeout=READING, retry=self._reading()
+        )
+        if found is not None and (found.metadata or {}).get(MARK) == mark:
+            return _version(found)
+        if isinstance(error, api.PreconditionFailed) and expect == ABSENT:
+            raise Conflict(conflict(key)) from error
+        if isinstance(error, api.PreconditionFailed):
+            raise Unavailable(
+                f"Somebody else has written {key} meanwhile, and whether this write came first is "
+                "not known. Read it again.",
+                short="Too many writers at once.",
+            ) from error
+        raise error
+
+    def _chunks(self, stream: BucketStream) -> Iterator[bytes]:
+        with self._faults("storage.objects.get"):
+            yield from stream.chunks()
+
+    def _blob(self, key: Key) -> Blob:
+        return self._bucket.blob(self._place.name_of(key))
+
+    def _reading(self) -> Retrying:
+        return Retrying(pacing=self._pacing, patience=READ_PATIENCE)
+
+    def _writing(self, *, waits_for_turn: bool) -> Retrying:
+        return Retrying(pacing=self._pacing, patience=WRITE_PATIENCE, waits_for_turn=waits_for_turn)
+
+    @contextmanager
+    def _faults(self, permission: str) -> Iterator[None]:
+        try:
+            yield
+        except GOOGLE_FAULTS as error:
+            fault = unavailable(error, self._place, permission)
+            if not isinstance(error, SilentBucket):
+                logger.warning("%s", fault.message)
+            raise fault from error
+
+
+def _generation(version: ObjectVersion | None) -> int | None:
+    """Return the generation that a version names: 0 for absent, None for any."""
+    if version is None:
+        return None
+    # a version of another store is no generation, and matches none
+    return int(version or 0) if version.isdigit() or not version else -1
+
+
+def _version(blob: Blob) -> ObjectVersion:
+    return ObjectVersion(str(blob.generation))

@@ -1,0 +1,61 @@
+"""Two stores that look like one: keys with one prefix live in a store of their own."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from heapq import merge
+from pathlib import Path
+
+from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class SplitStore:
+    """
+    A store, and another one for the keys that begin with a prefix.
+
+    Args:
+        usual: Where everything else is.
+        apart: Where the keys with the prefix are.
+        prefix: Of those keys.
+    """
+
+    usual: Store
+    apart: Store
+    prefix: str
+
+    def get(
+        self, key: Key, unless_version: ObjectVersion | None = None
+    ) -> Stored | NotModified | None:
+        """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
+        return self._of(key).get(key, unless_version)
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Return a stream of part of an object."""
+        return self._of(key).read(key, start, stop)
+
+    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+        """Store `body` whole and return its version."""
+        return self._of(key).put(key, body, expect)
+
+    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+        """Remove the object."""
+        self._of(key).delete(key, expect)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
+        if prefix.startswith(self.prefix):
+            return self.apart.list(prefix, after)
+        usual = self.usual.list(prefix, after)
+        if not self.prefix.startswith(prefix):
+            return usual
+        # what lies at the wrong one of the two is not ours
+        kept = (entry for entry in usual if not entry.key.startswith(self.prefix))
+        return merge(kept, self.apart.list(self.prefix, after), key=lambda entry: entry.key)
+
+    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+        """Return a URL that storage itself answers, or None where it has none."""
+        return self._of(key).sign(key, method, lifetime)
+
+    def _of(self, key: str) -> Store:
+        return self.apart if key.startswith(self.prefix) else self.usual
