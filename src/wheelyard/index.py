@@ -50,6 +50,8 @@ MEMORY: Final = "memory:"
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind."""
+CHECKERS: Final = 16
+"""Projects that are checked at a time on a bucket, which answers slowly."""
 TOKEN_FRESHNESS: Final = 15.0
 """Seconds that a token is believed on a far store, and so may outlive its revocation."""
 
@@ -161,6 +163,7 @@ def _index_in_bucket(settings: Settings, ambient: Ambient, *, create: bool) -> I
     )
     opened = open_bucket(request, surroundings)
     if not create and not has_format(opened.store):
+        next(opened.store.list(keys.FORMAT), None)  # where the very bucket is missing, it says so
         raise _no_store(settings.store.location)
     traits = StoreTraits(is_near=False, tally=tally, identity=lambda: opened.identity)
     return index_over(opened.store, scratch_spool(), settings, ambient, traits)
@@ -200,7 +203,7 @@ def index_over(
     names = Names(store, documents(NameList, belief), retries)
     commits = Commits(store, projects_documents, ambient, retries)
     projects = Projects(store, projects_documents, names, commits)
-    files = Files(store, retries, is_near=traits.is_near)
+    files = Files(store, retries)
     credentials = Credentials(store, documents(TokenRecord, token_belief), retries)
     public = () if settings.access.private else (ANYONE_READS,)
     rules = UploadRules(
@@ -217,7 +220,7 @@ def index_over(
         uploads=Uploads(projects, files, spool, ambient, rules),
         lifecycle=Lifecycle(projects, files, ambient),
         tokens=Tokens(credentials, ambient, public, settings.token_lifetime_limit),
-        check=Check(store, spool, projects, ambient),
+        check=Check(store, spool, projects, ambient, 1 if traits.is_near else CHECKERS),
         public_scopes=public,
         private_patterns=settings.private_patterns,
     )

@@ -27,8 +27,6 @@ class Files:
 
     store: Store
     retries: Retries
-    is_near: bool = True
-    """Whether reading the bytes again costs little."""
 
     def keep(self, name: NormalizedName, file: File, body: Path, core_metadata: bytes) -> None:
         """
@@ -41,17 +39,9 @@ class Files:
         self._create(keys.core_metadata(name, file.sha256, file.filename), core_metadata)
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
-        """
-        Return whether the store still has the bytes of a listed file, and its metadata.
-
-        A bucket verifies its own bytes, so there it is their being there, and their size, that
-        counts; `wheelyard check` reads them.
-        """
+        """Return whether the store still has the very bytes of a listed file, and its metadata."""
         body = keys.distribution(name, file.sha256, file.filename)
         metadata = keys.core_metadata(name, file.sha256, file.filename)
-        if not self.is_near:
-            sizes = {entry.key: entry.size for entry in self.store.list(body)}
-            return sizes.get(body) == file.size and metadata in sizes
         return self._digest(body) == file.sha256 and self._digest(metadata) == file.core_metadata
 
     def restore(self, name: NormalizedName, file: File, body: Path, core_metadata: bytes) -> None:

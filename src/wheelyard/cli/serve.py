@@ -1,12 +1,15 @@
 """`wheelyard serve`: say where the index is and how to use it, then run it."""
 
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from shlex import quote
 
 import click
 from msgspec.structs import replace
+from packaging.utils import NormalizedName
 
+from wheelyard.catalog import keys
 from wheelyard.cli.common import open_or_make_index, settings_from, store_options
 from wheelyard.cli.output import showing
 from wheelyard.errors import Unavailable
@@ -19,6 +22,7 @@ from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings import DEFAULT_STORE, Settings
 from wheelyard.storage.mounts import remote_file_system
 
+TRIAL = NormalizedName("trial")
 FIRST_TOKEN_NAME = "first token, made by serve"  # noqa: S105 - a name, not a token
 
 
@@ -55,6 +59,7 @@ def _introduce(index: Index) -> None:
     settings = index.settings
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
     _warn(settings)
+    _try_to_sign(index)
     made = _first_token(index)
     if made is not None:
         _show(*made, settings)
@@ -80,7 +85,8 @@ def _making(settings: Settings) -> str:
 
 
 def _first_token(index: Index) -> tuple[Token, TokenRecord] | None:
-    if not _is_loopback(index.settings.server.host) or index.tokens.all():
+    is_mine = index.is_near and _is_loopback(index.settings.server.host)
+    if not is_mine or index.tokens.all():
         return None
     request = TokenRequest(
         name=FIRST_TOKEN_NAME,
@@ -101,11 +107,30 @@ def _warn(settings: Settings) -> None:
             "close reading with --private",
             err=True,
         )
+    if settings.store.downloads == "public" and settings.access.private:
+        click.echo(
+            "wheelyard: warning: reading needs a token, but whoever knows the URL of a file gets "
+            "it from the public bucket",
+            err=True,
+        )
     kind = remote_file_system(Path(settings.store.location))
     if kind is not None:
         click.echo(
             f"wheelyard: warning: {escaped(settings.store.location)} lies on {kind}, where "
             "locks and links may not hold; keep the store on a local disk",
+            err=True,
+        )
+
+
+def _try_to_sign(index: Index) -> None:
+    """Say now, and not at the first download, that no URL can be signed."""
+    if index.is_near:
+        return
+    try:
+        index.files.sign(keys.distribution(TRIAL, "0" * 64, TRIAL), timedelta(minutes=2))
+    except Unavailable as fault:
+        click.echo(
+            f"wheelyard: warning: {fault.message} Until then every download goes through here.",
             err=True,
         )
 

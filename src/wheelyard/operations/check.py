@@ -8,6 +8,7 @@ can, and `--sweep` removes leftovers. Only problems make the command fail.
 
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -53,6 +54,8 @@ class Check:
     spool: Spool
     projects: Projects
     ambient: Ambient
+    threads: int = 1
+    """Projects that are checked at a time."""
 
     def run(self, options: CheckOptions, progress: Progress) -> Findings:
         """
@@ -63,14 +66,32 @@ class Check:
         """
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
-        for name in self._names(findings):
-            findings.projects += 1
-            check = ProjectCheck(self.store, name, findings, progress)
-            checked[name] = check.run(rebuild=options.rebuild)
+        for found, project in self._checked(self._names(findings), options, progress):
+            findings.add(found)
+            checked[project.name] = project
         known = self._mend_names(checked.values(), findings)
         self._check_tokens(findings)
         self._look_at_leftovers(Belongings(checked, known), findings, options)
         return findings
+
+    def _checked(
+        self, names: Iterable[NormalizedName], options: CheckOptions, progress: Progress
+    ) -> Iterator[tuple[Findings, CheckedProject]]:
+        """Yield what was found of each project, in their order."""
+
+        def check(name: NormalizedName) -> tuple[Findings, CheckedProject]:
+            findings = Findings(projects=1)
+            project = ProjectCheck(self.store, name, findings, progress)
+            return findings, project.run(rebuild=options.rebuild)
+
+        if self.threads == 1:
+            yield from map(check, names)
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            try:
+                yield from pool.map(check, names)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
     def _names(self, findings: Findings) -> list[NormalizedName]:
         """Return the projects that have a document or a journal."""

@@ -1,7 +1,7 @@
 """What a check has found, and what it tells while it looks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from wheelyard.errors import Conflict, IndexFault
@@ -25,6 +25,12 @@ class Findings:
     """Documents that were folded again from their journal."""
     swept: int = 0
     """Leftovers that were removed."""
+
+    def add(self, others: "Findings") -> None:
+        """Add what was found elsewhere."""
+        for each in fields(self):
+            # lists and numbers both know how to be added to
+            setattr(self, each.name, getattr(self, each.name) + getattr(others, each.name))
 
 
 Progress = Callable[[str, int], None]

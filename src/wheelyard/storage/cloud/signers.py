@@ -43,6 +43,8 @@ CONNECTIONS: Final = 64
 TRIES: Final = 3
 FIRST_PAUSE: Final = 0.2
 """Seconds before the second try, at most; doubled before the third."""
+REST: Final = 30.0
+"""Seconds that nobody is asked to sign after a failure, so that downloads need not wait for it."""
 CAPACITY: Final = 4096
 """URLs in memory, of about 1.3 KB each."""
 NOT_YET_KNOWN: Final = "default"
@@ -277,6 +279,7 @@ class UrlSigner:
         self._capacity = capacity
         self._urls: dict[Ask, str] = {}
         self._under_way: dict[Ask, Future[str]] = {}
+        self._refusal: tuple[float, Unavailable] | None = None
         self._lock = Lock()
 
     def url(self, bucket: str, name: str, method: str, lifetime: timedelta) -> str:
@@ -292,7 +295,8 @@ class UrlSigner:
             lifetime: 1 second to 7 days.
 
         Raises:
-            Unavailable: Code signing_denied, or signing_unavailable; nothing is kept of it.
+            Unavailable: Code signing_denied, or signing_unavailable; said again for a while without
+                asking.
         """
         ask = Ask(
             method=method,
@@ -305,6 +309,9 @@ class UrlSigner:
         with self._lock:
             if ask in self._urls:
                 return self._urls[ask]
+            if self._refusal is not None and self._now() < self._refusal[0]:
+                fault = self._refusal[1]
+                raise Unavailable(fault.message, code=fault.code, short=fault.short) from fault
             theirs = self._under_way.get(ask)
             if theirs is None:
                 self._under_way[ask] = Future()
@@ -321,6 +328,8 @@ class UrlSigner:
         except BaseException as error:
             with self._lock:
                 outcome = self._under_way.pop(ask)
+                if isinstance(error, Unavailable):
+                    self._refusal = (self._now() + REST, error)
             outcome.set_exception(error)
             raise
         with self._lock:
