@@ -11,7 +11,7 @@ from msgspec.structs import fields
 
 from wheelyard.cli.main import COMMANDS
 from wheelyard.http.api import ReleaseChange, StatusChange
-from wheelyard.settings import Settings
+from wheelyard.settings import Settings, unknown_variables
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "wheelyard").rglob("*.py"))
@@ -55,6 +55,14 @@ def test_every_setting_is_documented() -> None:
     assert listed == {
         (section, each.name) for section, value in defaults.items() for each in fields(value)
     }
+
+
+def test_documented_variables_are_settings() -> None:
+    """docs/settings.md names no environment variable that nothing reads."""
+    named = re.findall(r"WHEELYARD_[A-Z_]+", (DOCS / "settings.md").read_text())
+
+    assert {"WHEELYARD_STORE", "WHEELYARD_METRICS_TOKEN"} <= set(named)
+    assert unknown_variables(dict.fromkeys(named, "")) == []
 
 
 def test_every_refusal_is_documented() -> None:

@@ -1,5 +1,6 @@
 """Where settings come from, and which of them stop the start."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,17 @@ def test_port_of_the_platform() -> None:
         "server = 5",
         "port = 80",
         '[store]\nlocation = ""',
+        '[store]\nlocation = "gs://B/x"',
+        '[store]\nlocation = "gs:bucket"',
+        '[store]\nlocation = "GS://bucket"',
+        '[store]\nlocation = "gs://bucket"\nfiles = "bucket-2"',
+        '[store]\ndownloads = "a\\nb"',
+        "[store]\nfreshness = 0",
+        "[store]\nsigned_url_minutes = 1",
+        "[store]\nstale_if_error = -1",
         '[access]\nprivate_names = ["a*b"]',
+        '[access]\nmetrics_token = "a b"',
+        '[access]\nmetrics_token = "\u00e9"',
         "[server\nport = 1",
     ],
 )
@@ -95,6 +106,16 @@ def test_nonsense(tmp_path: Path, text: str) -> None:
         ('[server]\nroots = "acme"', "[server] roots: expected a list."),
         ("[server]\nroots = [1]", "[server] roots: expected text."),
         ('[access]\nprivate = "maybe"', "[access] private: expected true or false."),
+        ("[store]\nfreshness = 61", "[store] freshness: expected a number up to 60."),
+        (
+            '[store]\ndownloads = "direct"',
+            "[store] downloads: expected auto, redirect, proxy or public.",
+        ),
+        ("[store]\ndownloads = 5", "[store] downloads: expected auto, redirect, proxy or public."),
+        (
+            '[store]\nlocation = "gs://Bucket"',
+            "[store] location: 'gs://Bucket' is no place in a bucket. Write gs://BUCKET or gs://",
+        ),
         ("[server]\nprot = 1", "[server] has no setting 'prot'."),
         ("[servers]\nport = 1", "there is no section 'servers'."),
         ("port = 80", "'port' stands in no section."),
@@ -108,10 +129,69 @@ def test_words(tmp_path: Path, text: str, words: str) -> None:
     assert caught.value.message.startswith(f"A setting is wrong: {words}")
 
 
+@pytest.mark.parametrize("location", ["./folder", "memory:", "/gs:/bucket"])
+@pytest.mark.parametrize("line", ['downloads = "proxy"', 'files = "gs://apart/files"'])
+def test_bucket_settings_without_a_bucket(tmp_path: Path, location: str, line: str) -> None:
+    """What only a bucket can do stops the start where the store is none."""
+    words = f"[store] {line.partition(' ')[0]} is for a bucket, and [store] location names none."
+    with pytest.raises(Invalid, match=re.escape(words)):
+        settings_of(f'[store]\nlocation = "{location}"\n{line}', tmp_path)
+
+
+@pytest.mark.parametrize("files", ["", 'files = "gs://kept/elsewhere"'])
+def test_public_downloads_need_a_bucket_of_their_own(tmp_path: Path, files: str) -> None:
+    """A bucket that everybody may read must not be the one with the credentials in it."""
+    text = f'[store]\nlocation = "gs://kept/index"\ndownloads = "public"\n{files}'
+    with pytest.raises(Invalid, match="kept holds credentials and the journal as well"):
+        settings_of(text, tmp_path)
+
+
+def test_bucket(tmp_path: Path) -> None:
+    """A bucket can be named with a prefix, with files apart, and with a way of downloading them."""
+    text = 'location = "gs://kept/index/"\nfiles = "gs://open"\ndownloads = "public"'
+
+    store = settings_of(f"[store]\n{text}", tmp_path).store
+
+    assert (store.location, store.files, store.downloads) == (
+        "gs://kept/index/",
+        "gs://open",
+        "public",
+    )
+
+
+def test_metrics_token_is_not_shown() -> None:
+    """Whoever prints the settings does not print the token of the metrics."""
+    environ = {"WHEELYARD_METRICS_TOKEN": "open-sesame"}
+
+    settings = read_settings(file=None, overrides={}, environ=environ)
+
+    assert settings.access.metrics_token == "open-sesame"
+    assert "sesame" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 - what is being tested
+        ("::", False),
+        ("192.0.2.1", False),
+        ("example.com", False),
+    ],
+)
+def test_loopback(host: str, *, is_loopback: bool) -> None:
+    """Only an address of the machine itself counts as one that nobody else can reach."""
+    assert ServerSettings(host=host).is_loopback is is_loopback
+
+
 def test_empty_variables() -> None:
     """A variable that is there and empty is as good as none."""
     names = ("PORT", "HOST", "WORKERS", "STORE", "PRIVATE", "PUBLIC_URL", "PATH_PREFIX", "CONFIG")
-    environ = {"PORT": "", **{f"WHEELYARD_{name}": "" for name in names}}
+    of_buckets = ("FILES", "DOWNLOADS", "METRICS_TOKEN")
+    environ = {"PORT": "", **{f"WHEELYARD_{name}": "" for name in (*names, *of_buckets)}}
 
     assert read_settings(file=None, overrides={}, environ=environ) == Settings()
     environ["PORT"] = "3333"

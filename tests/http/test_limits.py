@@ -86,7 +86,7 @@ def test_long_journal_comes_in_pages(tmp_path: Path) -> None:
     index = open_index(Settings(store=StoreSettings(location="memory:")))
     with running_app(App(index), index, tmp_path) as site:
         publish(site, wheel("long"))
-        caller, name = local_caller(), NormalizedName("long")
+        caller, name = local_caller(index), NormalizedName("long")
         selection = Selection(parse_version("1.0"))
         for number in range(2100):
             index.lifecycle.yank(caller, name, selection, f"reason {number}")

@@ -1,7 +1,6 @@
 """`wheelyard serve`: say where the index is and how to use it, then run it."""
 
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from shlex import quote
 
@@ -85,7 +84,7 @@ def _making(settings: Settings) -> str:
 
 
 def _first_token(index: Index) -> tuple[Token, TokenRecord] | None:
-    is_mine = index.is_near and _is_loopback(index.settings.server.host)
+    is_mine = index.is_near and index.settings.server.is_loopback
     if not is_mine or index.tokens.all():
         return None
     request = TokenRequest(
@@ -101,7 +100,7 @@ def _first_token(index: Index) -> tuple[Token, TokenRecord] | None:
 
 
 def _warn(settings: Settings) -> None:
-    if not _is_loopback(settings.server.host) and not settings.access.private:
+    if not settings.server.is_loopback and not settings.access.private:
         click.echo(
             "wheelyard: warning: anyone who can reach this address may read every package; "
             "close reading with --private",
@@ -148,10 +147,3 @@ Publish   twine upload --repository-url {upload} -u __token__ -p {token} dist/*
           poetry config repositories.wheelyard {upload}
           poetry publish -r wheelyard -u __token__ -p {token}
 """
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

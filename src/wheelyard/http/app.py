@@ -22,6 +22,7 @@ from wheelyard.errors import IndexFault
 from wheelyard.http.api import answer_api
 from wheelyard.http.auth import Authenticator
 from wheelyard.http.desk import Desk
+from wheelyard.http.downloads import Downloads
 from wheelyard.http.errors import internal_error, nothing_here, refusal, refuse, wrong_method
 from wheelyard.http.exchange import (
     Header,
@@ -38,6 +39,7 @@ from wheelyard.http.fixed import answer_fixed, is_xml_rpc, xml_rpc_fault
 from wheelyard.http.heads import Head, head_of
 from wheelyard.http.incoming import USUAL, ClientGone, Incoming, Pace, SlowClient, drain
 from wheelyard.http.legacy import legacy_json
+from wheelyard.http.metrics import answer_metrics, is_open_to, metrics_for
 from wheelyard.http.negotiation import Encoding, Form, encoding_for, form_for
 from wheelyard.http.pagestore import PageStore
 from wheelyard.http.paths import parse_path, path_of
@@ -48,6 +50,7 @@ from wheelyard.http.routes import (
     FileByName,
     Fixed,
     LegacyJson,
+    Metrics,
     Nothing,
     ProjectDetail,
     ProjectList,
@@ -57,6 +60,7 @@ from wheelyard.http.routes import (
     route_of,
 )
 from wheelyard.http.simple import detail_subject, form_of, project_detail, project_list
+from wheelyard.http.slots import Slots
 from wheelyard.http.upload import Uploader
 from wheelyard.index import Index
 from wheelyard.model.access import Action
@@ -73,9 +77,16 @@ _HANDLERS: Final[dict[type[Any], Callable[[Request, Any, Desk], Awaitable[Reply]
     FileByName: file_by_name,
     LegacyJson: legacy_json,
     Api: answer_api,
+    Metrics: metrics_for,
 }
 
 READER_THREADS: Final = 8
+FAR_READER_THREADS: Final = 32
+"""The same where the store is far: there threads mostly wait for the network."""
+READERS_TO_A_LONG_READ: Final = 4
+"""Of so many threads for reading, journals may take one at a time."""
+CORE_METADATA_CACHE: Final = 8 * MIB
+"""Bytes of memory for core metadata, where the store is far."""
 HOT_PATHS: Final = 4 * MIB
 """Bytes of memory for the paths whose project is remembered."""
 HOT_PATH_LIMIT: Final = 256
@@ -110,12 +121,16 @@ class App:
         self._pace = pace
         self._auth = Authenticator.of(index)
         self._roots = frozenset(settings.server.roots)
+        threads = READER_THREADS if index.is_near else FAR_READER_THREADS
         self._desk = Desk(
             index=index,
             pages=PageStore(settings.http.page_cache * MIB),
-            readers=ThreadPoolExecutor(READER_THREADS, "read"),
+            readers=ThreadPoolExecutor(threads, "read"),
             writers=ThreadPoolExecutor(settings.http.concurrent_uploads, "write"),
             cache_control=page_cache_control(settings.http, is_public=bool(index.public_scopes)),
+            long_reads=Slots(threads // READERS_TO_A_LONG_READ, "long answers"),
+            downloads=Downloads.of(index),
+            core_metadata_cache=WeighedCache(0 if index.is_near else CORE_METADATA_CACHE),
         )
         self._uploader = Uploader.of(self._desk)
         self._hot_paths: WeighedCache[bytes, NormalizedName] = WeighedCache(HOT_PATHS)
@@ -216,8 +231,9 @@ class App:
                 receive=incoming,
                 has_body=incoming.has_body,
             )
-            if isinstance(route, Fixed):
-                return await answer_fixed(route, self._desk)
+            answer = await self._answer_anybody(request, route)
+            if answer is not None:
+                return answer
             request = await self._identified(request)
             if not isinstance(route, Upload):
                 # before a name is looked at: a stranger learns nothing, not even what is a name
@@ -230,12 +246,21 @@ class App:
             self._remember(scope["raw_path"], route)
         return answer
 
+    async def _answer_anybody(self, request: Request, route: Route) -> Reply | None:
+        """Return the reply where it does not matter who asks, else None."""
+        if isinstance(route, Fixed):
+            return await answer_fixed(route, self._desk)
+        if isinstance(route, Metrics) and is_open_to(request, self._index.settings):
+            return await answer_metrics(self._desk)
+        return None
+
     async def _identified(self, request: Request) -> Request:
         """Return the request with its caller, who is asked for before anything else is."""
         header = request.headers.get(b"authorization")
         caller = self._auth.fresh(header)
         if caller is None:
-            caller = await self._desk.read(lambda: self._auth.caller(header))
+            about = ("caller", header)
+            caller = await self._desk.shared(about, lambda: self._auth.caller(header))
         return replace(request, caller=caller)
 
     async def _dispatch(self, request: Request, route: Route) -> Reply:

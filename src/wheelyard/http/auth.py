@@ -79,22 +79,32 @@ def token_in(header: bytes) -> Token:
         Unauthenticated: There is none in it.
         Invalid: The header is too long, or is not printable ASCII.
     """
+    for candidate in secrets_in(header):
+        if looks_like_token(candidate) and (token := parse_token(candidate)):
+            return token
+    raise bad_credential()
+
+
+def secrets_in(header: bytes) -> tuple[str, ...]:
+    """
+    Return what an Authorization header carries: what follows Bearer, or both halves of a pair.
+
+    Raises:
+        Unauthenticated: It is of another scheme, or the pair is none.
+        Invalid: The header is too long, or is not printable ASCII.
+    """
     if len(header) > HEADER_LIMIT or not _PRINTABLE.fullmatch(header):
         raise Invalid(
             "The Authorization header is too long or not printable. Send a token of this index.",
             short="Bad Authorization header.",
         )
     scheme, _, value = header.decode("ascii").partition(" ")
-    candidates = [value.strip()]
-    if scheme.lower() == "basic":
-        user, _, password = _basic_pair(value.strip()).partition(":")
-        candidates = [password, user]
-    elif scheme.lower() != "bearer":
+    if scheme.lower() == "bearer":
+        return (value.strip(),)
+    if scheme.lower() != "basic":
         raise bad_credential()
-    for candidate in candidates:
-        if looks_like_token(candidate) and (token := parse_token(candidate)):
-            return token
-    raise bad_credential()
+    user, _, password = _basic_pair(value.strip()).partition(":")
+    return password, user
 
 
 def _basic_pair(value: str) -> str:

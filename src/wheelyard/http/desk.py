@@ -2,11 +2,12 @@
 What every handler shares: the index, the threads, the pages, and who may read what.
 
 A handler asks here for a project or a caller; what is remembered comes back at once, and what is
-not is fetched in a thread.
+not is fetched in a thread. Where the store is far, all who ask for the same thing meanwhile wait
+for that one thread.
 """
 
 from asyncio import get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -15,10 +16,13 @@ from typing import Final, TypeVar
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.names import NameList
 from wheelyard.errors import Forbidden, IndexFault, NotFound, Unavailable
+from wheelyard.http.downloads import Downloads
 from wheelyard.http.exchange import Header
+from wheelyard.http.flights import Flights
 from wheelyard.http.pagestore import PageStore
 from wheelyard.http.slots import Slots
 from wheelyard.index import Index
@@ -30,8 +34,8 @@ from wheelyard.storage.base import ObjectVersion
 
 T = TypeVar("T")
 
-LONG_READS: Final = 2
-"""Threads for reading that journals may take at a time."""
+METADATA_OVERHEAD: Final = 256
+"""Bytes of memory that remembered core metadata takes besides its own, about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +50,12 @@ class Desk:
     """Threads for uploads and changes; as many as may be under way."""
     cache_control: Header
     """For pages."""
-    long_reads: Slots = field(default_factory=lambda: Slots(LONG_READS, "long answers"))
+    long_reads: Slots
     """For what would keep the threads for reading from everybody else."""
+    downloads: Downloads
+    core_metadata_cache: WeighedCache[str, bytes]
+    """By digest; holds nothing where the store is near."""
+    flights: Flights = field(default_factory=Flights)
 
     @property
     def file_cache_control(self) -> Header:
@@ -57,6 +65,16 @@ class Desk:
 
     async def project(self, name: NormalizedName) -> Snapshot[Project]:
         """Return a project's document."""
+        fresh = self.index.projects.fresh(name)
+        if fresh is not None:
+            return fresh
+        if self.index.is_near:
+            return await self.read(lambda: self.index.projects.load(name))
+        return await self.flights.join(("project", name), lambda: self._project_afar(name))
+
+    async def _project_afar(self, name: NormalizedName) -> Snapshot[Project]:
+        # all the names that nobody has published wait for one look at the list, not each for one
+        await self.names()
         fresh = self.index.projects.fresh(name)
         if fresh is not None:
             return fresh
@@ -77,11 +95,27 @@ class Desk:
     async def names(self) -> Snapshot[NameList]:
         """Return the name list."""
         fresh = self.index.projects.names.fresh()
-        return fresh if fresh is not None else await self.read(self.index.projects.names.current)
+        if fresh is not None:
+            return fresh
+        return await self.shared("names", self.index.projects.names.current)
 
     async def read(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for reading."""
         return await get_running_loop().run_in_executor(self.readers, work)
+
+    async def shared(self, subject: Hashable, work: Callable[[], T]) -> T:
+        """
+        Do blocking work in a thread for reading; afar, once for all who ask for it meanwhile.
+
+        Near, everybody's own work is done: what began before a request may miss what it must show.
+
+        Args:
+            subject: What the work is about; the same subject always stands for the same work.
+            work: What to do.
+        """
+        if self.index.is_near:
+            return await self.read(work)
+        return await self.flights.join(subject, lambda: self.read(work))
 
     async def write(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for changes."""
@@ -95,11 +129,26 @@ class Desk:
             Unavailable: The store has lost or damaged it, or does not answer.
         """
         try:
-            content = self.index.files.core_metadata(name, file)
+            return self.kept_core_metadata(name, file)
         except NotFound as error:
             raise lost(file) from error
+
+    def kept_core_metadata(self, name: NormalizedName, file: File) -> bytes:
+        """
+        Return the same, where it may turn out that the file is not listed any more.
+
+        Raises:
+            NotFound: The store has lost or damaged it.
+            Unavailable: The store does not answer.
+        """
+        held = self.core_metadata_cache.get(file.core_metadata)
+        if held is not None:
+            return held
+        content = self.index.files.core_metadata(name, file)
         if sha256(content).hexdigest() != file.core_metadata:
-            raise lost(file)
+            raise NotFound(f"The core metadata of {file.filename} is not what it was.")
+        weight = METADATA_OVERHEAD + len(content)
+        self.core_metadata_cache.put(file.core_metadata, content, weight)
         return content
 
     async def lists(self, name: NormalizedName, file: File) -> bool:

@@ -1,13 +1,14 @@
 """One request and its reply, as values; and the way of a reply to the client."""
 
 import logging
-from asyncio import Task, create_task, get_running_loop
+from asyncio import create_task, wrap_future
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from wheelyard.errors import Unavailable
+from wheelyard.errors import IndexFault
 from wheelyard.model.access import Caller
 
 Scope = MutableMapping[str, Any]
@@ -59,7 +60,7 @@ class FileOnDisk:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A body that is read in a thread, chunk by chunk."""
+    """A body that is read in a thread, chunk by chunk, and closed there if it has a `close`."""
 
     chunks: Iterator[bytes]
 
@@ -80,11 +81,11 @@ def reply(status: int, content_type: bytes, body: bytes, *headers: Header) -> Re
     return Reply(status, every, body)
 
 
-def redirect(status: int, location: str) -> Reply:
-    """Return a redirect to a path of this host, or to a signed URL."""
+def redirect(status: int, location: str, *headers: Header) -> Reply:
+    """Return a redirect to a path of this host, or to any other URL, which has to be ASCII."""
     target = location.encode("ascii")
-    headers = ((b"location", target), (b"content-length", b"0"), NO_STORE, NOSNIFF)
-    return Reply(status, headers)
+    every = headers or (NO_STORE,)
+    return Reply(status, ((b"location", target), (b"content-length", b"0"), NOSNIFF, *every))
 
 
 async def send_reply(
@@ -101,30 +102,53 @@ async def send_reply(
         gone: Returns once the client has hung up, after which nothing more is read for it.
     """
     start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+    if isinstance(answer.body, Stream):
+        await _send_stream(start, answer.body.chunks, send, readers, gone)
+        return
     await send(start)
     body = b"" if method == "HEAD" else answer.body
     if isinstance(body, bytes):
         await send({"type": "http.response.body", "body": body})
-    elif isinstance(body, FileOnDisk):
-        await send({"type": "http.response.pathsend", "path": body.path})
     else:
-        watch = None if gone is None else create_task(gone())
-        try:
-            await _send_stream(body.chunks, send, readers, watch)
-        except Unavailable as fault:
-            # without a last piece the connection is cut: a short body must not look complete
-            logger.warning("a download broke off: %s", fault.message)
-        finally:
-            if watch is not None:
-                watch.cancel()
+        await send({"type": "http.response.pathsend", "path": body.path})
 
 
 async def _send_stream(
-    chunks: Iterator[bytes], send: Send, readers: Executor, watch: Task[None] | None
+    start: Message,
+    chunks: Iterator[bytes],
+    send: Send,
+    readers: Executor,
+    gone: Gone | None,
 ) -> None:
-    loop = get_running_loop()
-    while chunk := await loop.run_in_executor(readers, next, chunks, b""):
-        if watch is not None and watch.done():
-            return
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    """Send a reply whose body is read on the way; whatever happens, the body is closed."""
+    watch = None if gone is None else create_task(gone())
+    reading: Future[bytes] | None = None
+    try:
+        await send(start)
+        while True:
+            reading = readers.submit(next, chunks, b"")
+            chunk = await wrap_future(reading)
+            if watch is not None and watch.done():
+                return
+            await send({"type": "http.response.body", "body": chunk, "more_body": bool(chunk)})
+            if not chunk:
+                return
+    except IndexFault as fault:
+        # without a last piece the connection is cut: a short body must not look complete
+        logger.warning("a download broke off: %s", fault.message)
+    finally:
+        if watch is not None:
+            watch.cancel()
+        with suppress(RuntimeError):  # the threads are gone, and so will be the process
+            await wrap_future(readers.submit(_close, chunks, reading))
+
+
+def _close(chunks: Iterator[bytes], reading: Future[bytes] | None) -> None:
+    """Let go of a body, and of the connection that it came over, once nobody reads it."""
+    close = getattr(chunks, "close", None)
+    if close is None:
+        return
+    if reading is not None:
+        wait([reading])  # whoever was waiting for it may have been sent away
+    with suppress(IndexFault):
+        close()

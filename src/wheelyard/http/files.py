@@ -1,21 +1,17 @@
 """
 Distributions and their core metadata.
 
-Only what the project's document lists, and its status permits, is answered, never a bare key. The
-bytes go from the disk by the kernel, from the bucket by a redirect, or through a stream.
+Only what the project's document lists, and its status permits, is answered, never a bare key. What
+needs no bytes of a file (HEAD, what the client has already, a range behind the end) is answered
+from the document, and core metadata is always sent by the index itself.
 """
 
-from collections.abc import Callable, Iterator
-from datetime import timedelta
-from pathlib import Path
-from stat import S_ISREG
+from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import unquote
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog import keys
-from wheelyard.errors import IndexFault, NotFound, Unavailable
+from wheelyard.errors import IndexFault, NotFound
 from wheelyard.http.desk import Desk, lost
 from wheelyard.http.errors import not_readable, refuse
 from wheelyard.http.exchange import (
@@ -33,14 +29,16 @@ from wheelyard.model.distribution import parse_filename, parse_name
 from wheelyard.model.project import File
 
 METADATA: Final = ".metadata"
-SIGNED_LIFETIME: Final = timedelta(minutes=30)
-FILE_SCHEME: Final = "file://"
 
 BINARY: Final[Header] = (b"content-type", b"application/octet-stream")
 RANGES: Final[Header] = (b"accept-ranges", b"bytes")
 SANDBOX: Final[Header] = (b"content-security-policy", b"sandbox; default-src 'none'")
+ELSEWHERE: Final[tuple[Header, ...]] = (
+    (b"cache-control", b"private, no-store"),
+    (b"referrer-policy", b"no-referrer"),  # whoever has a signed URL has the file
+)
 
-Body = Callable[[Span | None], bytes | FileOnDisk | Stream | str]
+Body = Callable[[Span | None], Awaitable[bytes | FileOnDisk | Stream | str]]
 """Returns part of a body, or all of it; a string is a URL that has it."""
 
 
@@ -96,51 +94,66 @@ async def _answer(
         return not_readable()
     try:
         return await _whole_or_part(request, name, file, desk, metadata=metadata)
-    except Unavailable:
+    except NotFound as error:
         # a delete takes the file out of the document first: it may have come in between
         if await desk.lists(name, file):
-            raise
+            raise lost(file) from error
         return not_readable()
 
 
 async def _whole_or_part(
     request: Request, name: NormalizedName, file: File, desk: Desk, *, metadata: bool
 ) -> Reply:
-    if metadata:
-        content = await desk.read(lambda: desk.core_metadata(name, file))
-        return _partial(
-            request,
-            desk,
-            file.core_metadata,
-            len(content),
-            lambda span: content[span.start : span.stop] if span else content,
-        )
-    return _partial(
-        request, desk, file.sha256, file.size, lambda span: _content(name, file, span, desk)
-    )
-
-
-def _partial(request: Request, desk: Desk, digest: str, size: int, body: Body) -> Reply:
-    """Return the whole body, the range that was asked for, or that nothing has changed."""
-    etag = f'"{digest}"'.encode()
+    etag = f'"{file.core_metadata if metadata else file.sha256}"'.encode()
     common = ((b"etag", etag), RANGES, NOSNIFF, SANDBOX, desk.file_cache_control)
     known = request.headers.get(b"if-none-match")
     if known is not None and (etag in known or known.strip() == b"*"):
         return Reply(304, common)
-    span = _span(request, etag, size)
+    if not metadata:
+        return await _partial(
+            request, common, file.size, lambda span: _body(name, file, span, desk)
+        )
+    content = await _core_metadata(name, file, desk)
+
+    async def part(span: Span | None) -> bytes:
+        return content[span.start : span.stop] if span else content
+
+    return await _partial(request, common, len(content), part)
+
+
+async def _partial(request: Request, common: tuple[Header, ...], size: int, body: Body) -> Reply:
+    """Return the whole body, or the range that was asked for; `common` begins with the ETag."""
+    span = _span(request, common[0][1], size)
     if isinstance(span, Unsatisfiable):
         message = f"The file has {size} bytes, and the range begins behind them."
         total = (b"content-range", b"bytes */%d" % size)
         return refuse(416, "range_not_satisfiable", message, "Range not satisfiable.", total)
     if request.method == "HEAD":
         return Reply(200, (BINARY, _length(size), *common))
-    found = body(span)
+    found = await body(span)
     if isinstance(found, str):
-        return redirect(302, found)
+        return redirect(302, found, *ELSEWHERE)
     if span is None:
         return Reply(200, (BINARY, _length(size), *common), found)
     part = (b"content-range", b"bytes %d-%d/%d" % (span.start, span.stop - 1, size))
     return Reply(206, (BINARY, _length(span.stop - span.start), part, *common), found)
+
+
+async def _body(
+    name: NormalizedName, file: File, span: Span | None, desk: Desk
+) -> FileOnDisk | Stream | str:
+    """Return a file's bytes, or where they are; afar, even the signature may take a network."""
+    if desk.index.is_near:
+        return desk.downloads.body(name, file, span)
+    return await desk.read(lambda: desk.downloads.body(name, file, span))
+
+
+async def _core_metadata(name: NormalizedName, file: File, desk: Desk) -> bytes:
+    held = desk.core_metadata_cache.get(file.core_metadata)
+    if held is not None:
+        return held
+    subject = ("core metadata", name, file.sha256)
+    return await desk.shared(subject, lambda: desk.kept_core_metadata(name, file))
 
 
 def _span(request: Request, etag: bytes, size: int) -> Span | Unsatisfiable | None:
@@ -150,44 +163,6 @@ def _span(request: Request, etag: bytes, size: int) -> Span | Unsatisfiable | No
     if request.headers.get(b"if-range", etag) != etag:
         return None
     return span_of(header.decode("latin-1"), size)
-
-
-def _content(
-    name: NormalizedName, file: File, span: Span | None, desk: Desk
-) -> FileOnDisk | Stream | str:
-    key = keys.distribution(name, file.sha256, file.filename)
-    try:
-        url = desk.index.files.sign(key, SIGNED_LIFETIME)
-        if url is not None and not url.startswith(FILE_SCHEME):
-            return url
-        if url is not None:
-            on_disk = _on_disk(url, file)
-            if span is None:
-                return on_disk
-        start, stop = (span.start, span.stop) if span else (0, file.size)
-        return Stream(_exactly(desk.index.files.read(key, start, stop), stop - start))
-    except NotFound as error:
-        raise lost(file) from error
-
-
-def _on_disk(url: str, file: File) -> FileOnDisk:
-    path = unquote(url.removeprefix(FILE_SCHEME))
-    try:
-        found = Path(path).lstat()
-    except OSError as error:
-        raise lost(file) from error
-    if found.st_size != file.size or not S_ISREG(found.st_mode):
-        raise lost(file)
-    return FileOnDisk(path)
-
-
-def _exactly(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """Yield the chunks, and break off where a short body would look like a complete one."""
-    for chunk in chunks:
-        size -= len(chunk)
-        yield chunk
-    if size:
-        raise Unavailable("The store has fewer bytes of this file than it was given.")
 
 
 def _length(size: int) -> Header:

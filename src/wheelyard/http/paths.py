@@ -15,7 +15,7 @@ from wheelyard.errors import Invalid, NotFound
 PATH_LIMIT: Final = 4096
 """Bytes of a raw path."""
 
-PROBES: Final = frozenset({("health",), ("ready",)})
+PROBES: Final = frozenset({("health",), ("ready",), ("metrics",)})
 """What asks for these asks the process itself, so no proxy puts the prefix before them."""
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")

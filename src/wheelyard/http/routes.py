@@ -100,6 +100,13 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """What Prometheus reads."""
+
+    allowed: str = READ
+
+
+@dataclass(frozen=True, slots=True)
 class AddSlash:
     """The path of a page without its slash."""
 
@@ -123,13 +130,15 @@ Route = (
     | Api
     | Upload
     | Fixed
+    | Metrics
     | AddSlash
     | Nothing
 )
 
-_FIXED: Final = {
+_FIXED: Final[dict[tuple[str, ...], Fixed | Metrics]] = {
     ("health",): Fixed("health"),
     ("ready",): Fixed("ready"),
+    ("metrics",): Metrics(),
     ("_", "oidc", "audience"): Fixed("publishing-off"),
     ("_", "oidc", "mint-token"): Fixed("publishing-off", POST),
     ("_", "oidc", "github", "mint-token"): Fixed("publishing-off", POST),
@@ -184,7 +193,7 @@ def _read_route(path: Path, roots: frozenset[str]) -> Route:
     return _index_route(path, roots)
 
 
-def _fixed(path: Path) -> Fixed | None:
+def _fixed(path: Path) -> Fixed | Metrics | None:
     """Return the fixed route at exactly this path."""
     return None if path.ends_with_slash else _FIXED.get(path.segments)
 

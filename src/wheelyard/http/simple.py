@@ -96,7 +96,8 @@ async def page_of(
     page = desk.pages.get(subject, version)
     if page is None:
         headers = (VARY, *policy, desk.cache_control)
-        page = await desk.read(lambda: make_page(version, render(), headers))
+        about = ("page", subject, version)
+        page = await desk.shared(about, lambda: make_page(version, render(), headers))
         desk.pages.put(subject, page)
     return page
 

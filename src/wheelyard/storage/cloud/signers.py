@@ -26,7 +26,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession, Request
 from requests import Response, Session
 from requests.adapters import HTTPAdapter
-from requests.exceptions import RequestException
+from requests.exceptions import RequestException, Timeout
 
 from wheelyard.errors import Unavailable
 from wheelyard.storage.cloud.signing import Ask, object_path, quantised, signed_url
@@ -36,15 +36,13 @@ STORAGE: Final = "https://storage.googleapis.com"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 PERMISSION: Final = "iam.serviceAccounts.signBlob"
 
-TIMEOUTS: Final = (3.0, 10.0)
-"""Seconds to connect, and to wait for more of a reply."""
+TIMEOUTS: Final = (3.0, 5.0)
+"""Seconds to connect, and to wait for more of a reply: a client waits for 15 at most."""
 CONNECTIONS: Final = 64
 """Kept open to IAM at a time; more are opened if need be."""
 TRIES: Final = 3
 FIRST_PAUSE: Final = 0.2
 """Seconds before the second try, at most; doubled before the third."""
-REST: Final = 30.0
-"""Seconds that nobody is asked to sign after a failure, so that downloads need not wait for it."""
 CAPACITY: Final = 4096
 """URLs in memory, of about 1.3 KB each."""
 NOT_YET_KNOWN: Final = "default"
@@ -187,6 +185,9 @@ class BlobSigner:
         for _ in self._tries():
             try:
                 reply = self._session.post(url, json=body, timeout=TIMEOUTS, allow_redirects=False)
+            except Timeout as error:
+                why, cause = "it does not answer", error
+                break  # a download waits for this, and silence lasts
             except RequestException as error:
                 why, cause = "it cannot be reached", error
                 continue
@@ -279,7 +280,6 @@ class UrlSigner:
         self._capacity = capacity
         self._urls: dict[Ask, str] = {}
         self._under_way: dict[Ask, Future[str]] = {}
-        self._refusal: tuple[float, Unavailable] | None = None
         self._lock = Lock()
 
     def url(self, bucket: str, name: str, method: str, lifetime: timedelta) -> str:
@@ -295,8 +295,7 @@ class UrlSigner:
             lifetime: 1 second to 7 days.
 
         Raises:
-            Unavailable: Code signing_denied, or signing_unavailable; said again for a while without
-                asking.
+            Unavailable: Code signing_denied, or signing_unavailable; nothing is kept of it.
         """
         ask = Ask(
             method=method,
@@ -309,9 +308,6 @@ class UrlSigner:
         with self._lock:
             if ask in self._urls:
                 return self._urls[ask]
-            if self._refusal is not None and self._now() < self._refusal[0]:
-                fault = self._refusal[1]
-                raise Unavailable(fault.message, code=fault.code, short=fault.short) from fault
             theirs = self._under_way.get(ask)
             if theirs is None:
                 self._under_way[ask] = Future()
@@ -328,8 +324,6 @@ class UrlSigner:
         except BaseException as error:
             with self._lock:
                 outcome = self._under_way.pop(ask)
-                if isinstance(error, Unavailable):
-                    self._refusal = (self._now() + REST, error)
             outcome.set_exception(error)
             raise
         with self._lock:

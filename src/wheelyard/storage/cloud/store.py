@@ -38,7 +38,7 @@ from wheelyard.storage.cloud.retrying import (
     Retrying,
     SilentBucket,
 )
-from wheelyard.storage.cloud.streams import BucketStream
+from wheelyard.storage.cloud.streams import BucketStream, read_whole
 from wheelyard.storage.faults import storage_faults
 
 ONE_REQUEST: Final = 4 * 1024**2
@@ -109,23 +109,20 @@ class CloudStore:
         self, key: Key, unless_version: ObjectVersion | None = None
     ) -> Stored | NotModified | None:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
-        blob = self._blob(key)
+        name, unless = self._place.name_of(key), _generation(unless_version) or None
         with self._faults("storage.objects.get"):
             try:
-                body: bytes = blob.download_as_bytes(
-                    if_generation_not_match=_generation(unless_version) or None,
-                    timeout=READING,
-                    retry=self._reading(),
+                found = self._reading().run(
+                    lambda: read_whole(self._client, self._place, name, unless)
                 )
-            except api.NotModified:
-                return NOT_MODIFIED
             except api.NotFound as error:
                 if is_missing_bucket(error):
                     raise
                 return None
-        version = _version(blob)
         # an emulator may not know the condition
-        return NOT_MODIFIED if version == unless_version else Stored(body, version)
+        if found is None or found[1] == unless_version:
+            return NOT_MODIFIED
+        return Stored(found[0], ObjectVersion(found[1]))
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream of part of an object, which goes on where it was cut off."""

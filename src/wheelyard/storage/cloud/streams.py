@@ -4,6 +4,9 @@ Part of an object as a stream, which goes on where the bucket's connection broke
 One request for each stream, however long it is, because each costs an operation. What follows a
 break is asked of the same generation, so that bytes of two writes never mix; a stream that is all
 of an object is compared with the bucket's checksum before its last piece is given away.
+
+A small object is read whole, and from its beginning again after a break: the generation that broke
+off may be gone by then, and another one there.
 """
 
 import re
@@ -113,9 +116,7 @@ class BucketStream:
             yield chunk
 
     def _verify(self) -> None:
-        found = b64encode(self.checksum.digest()).decode()
-        if self.expected and found != self.expected:
-            raise DataCorruption(self.response, "the checksum is another one")
+        _compare(self.response, self.expected, self.checksum)
 
     def _go_on(self) -> None:
         """Ask for the rest of the same generation."""
@@ -137,23 +138,67 @@ class BucketStream:
         if first != start:
             raise DataCorruption(response, "the bucket sent another range than was asked for")
         self.stop = last + 1
-        checksum = _CRC32C.search(response.headers.get("X-Goog-Hash", ""))
-        if checksum is not None and (first, last) == (0, size - 1):
-            self.expected = checksum[1]
+        if (first, last) == (0, size - 1):
+            self.expected = _checksum_of(response)
 
     def _request(self, span: str) -> requests.Response:
-        bucket, name = quote(self.place.bucket, safe="~"), quote(self.name, safe="~")
-        url = f"{self.client.api_endpoint}/download/storage/v1/b/{bucket}/o/{name}"
-        parameters = {"alt": "media"} | ({"generation": self.generation} if self.generation else {})
-        headers = {"Accept-Encoding": "identity"}
-        if span != "0-":
-            headers["Range"] = f"bytes={span}"
-        response: requests.Response = self.client._http.get(  # noqa: SLF001 - the one session
-            url, params=parameters, headers=headers, stream=True, timeout=TIMEOUTS
+        return _media(
+            self.client,
+            self.place,
+            self.name,
+            {"generation": self.generation} if self.generation else {},
+            {} if span == "0-" else {"Range": f"bytes={span}"},
         )
-        if not response.ok:
-            with response:
-                text = response.text[:1000]
-            status = response.status_code
-            raise api.from_http_status(status, text, response=response)  # type: ignore[no-untyped-call]
-        return response
+
+
+def read_whole(
+    client: Client, place: BucketLocation, name: str, unless: int | None
+) -> tuple[bytes, str] | None:
+    """
+    Return all bytes of an object and their generation; None if that is `unless`. One try.
+
+    Raises:
+        Exception: What the library raises; NotFound if there is no such object.
+    """
+    known = {} if unless is None else {"ifGenerationNotMatch": str(unless)}
+    with _media(client, place, name, known, {}) as response:
+        if response.status_code == requests.codes.not_modified:
+            return None
+        body: bytes = response.content
+        _compare(response, _checksum_of(response), google_crc32c.Checksum(body))
+        return body, response.headers["X-Goog-Generation"]
+
+
+def _media(
+    client: Client,
+    place: BucketLocation,
+    name: str,
+    parameters: dict[str, str],
+    headers: dict[str, str],
+) -> requests.Response:
+    """Ask for an object's bytes, and return the answer as soon as it begins."""
+    bucket, quoted = quote(place.bucket, safe="~"), quote(name, safe="~")
+    response: requests.Response = client._http.get(  # noqa: SLF001 - the one session
+        f"{client.api_endpoint}/download/storage/v1/b/{bucket}/o/{quoted}",
+        params={"alt": "media"} | parameters,
+        headers={"Accept-Encoding": "identity"} | headers,
+        stream=True,
+        timeout=TIMEOUTS,
+    )
+    if not response.ok:
+        with response:
+            text = response.text[:1000]
+        status = response.status_code
+        raise api.from_http_status(status, text, response=response)  # type: ignore[no-untyped-call]
+    return response
+
+
+def _checksum_of(response: requests.Response) -> str:
+    """Return the bucket's checksum of the whole object, empty if it tells none."""
+    found = _CRC32C.search(response.headers.get("X-Goog-Hash", ""))
+    return found[1] if found else ""
+
+
+def _compare(response: requests.Response | None, expected: str, checksum: Any) -> None:  # noqa: ANN401 - it has no type
+    if expected and b64encode(checksum.digest()).decode() != expected:
+        raise DataCorruption(response, "the checksum is another one")

@@ -1,0 +1,143 @@
+"""
+The bytes of a listed file: from the disk by the kernel, from a bucket itself, or through us.
+
+What the store answers to `sign` decides: a `file:` URL is a path for the kernel, any other URL is
+where the client is sent, and without one the bytes are read here. A store that could sign, and
+cannot just now, is read as well: a slow download is better than none.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from math import inf
+from pathlib import Path
+from stat import S_ISREG
+from threading import Lock
+from typing import Final
+from urllib.parse import unquote
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.files import Files
+from wheelyard.errors import NotFound, Unavailable
+from wheelyard.http.exchange import FileOnDisk, Stream
+from wheelyard.http.ranges import Span
+from wheelyard.index import Index
+from wheelyard.model.project import File
+from wheelyard.storage.base import Key
+
+FILE_SCHEME: Final = "file://"
+NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
+"""The codes of an Unavailable that leaves the bytes themselves within reach."""
+REST: Final = 30.0
+"""Seconds that nothing is asked to sign after it could not: asking may take longer than reading."""
+WARNING_PAUSE: Final = 60.0
+"""Seconds from one warning that nothing is signed to the next."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class Downloads:
+    """
+    The files of an index, as they reach a client.
+
+    Args:
+        files: Where they are.
+        lifetime: How long a signed URL holds.
+        monotonic: Seconds that never jump.
+    """
+
+    def __init__(self, files: Files, lifetime: timedelta, monotonic: Callable[[], float]) -> None:
+        self._files = files
+        self._lifetime = lifetime
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._rests_until = -inf
+        self._quiet_until = -inf
+
+    @classmethod
+    def of(cls, index: Index) -> "Downloads":
+        """Return the downloads of an index."""
+        lifetime = timedelta(minutes=index.settings.store.signed_url_minutes)
+        return cls(index.files, lifetime, index.ambient.monotonic)
+
+    def body(
+        self, name: NormalizedName, file: File, span: Span | None
+    ) -> FileOnDisk | Stream | str:
+        """
+        Return a listed file or part of it, waiting for the store; a string is a URL that has it.
+
+        Raises:
+            NotFound: The store has lost it.
+            Unavailable: The store does not answer.
+        """
+        key = keys.distribution(name, file.sha256, file.filename)
+        url = self._signed(key)
+        if url is not None and not url.startswith(FILE_SCHEME):
+            return url
+        if url is not None:
+            on_disk = _on_disk(url, file)
+            if span is None:
+                return on_disk
+        start, stop = (span.start, span.stop) if span else (0, file.size)
+        return Stream(_Exactly(self._files.read(key, start, stop), stop - start))
+
+    def _signed(self, key: Key) -> str | None:
+        if self._monotonic() < self._rests_until:
+            return None
+        try:
+            return self._files.sign(key, self._lifetime)
+        except Unavailable as fault:
+            if fault.code not in NO_SIGNATURE:
+                raise
+            self._rest(fault)
+            return None
+
+    def _rest(self, fault: Unavailable) -> None:
+        """Ask for no signature for a while, and say so once in a longer one."""
+        now = self._monotonic()
+        with self._lock:
+            self._rests_until = now + REST
+            is_news = now >= self._quiet_until
+            if is_news:
+                self._quiet_until = now + WARNING_PAUSE
+        if is_news:
+            logger.warning("downloads go through the index itself: %s", fault.message)
+
+
+def _on_disk(url: str, file: File) -> FileOnDisk:
+    path = unquote(url.removeprefix(FILE_SCHEME))
+    try:
+        found = Path(path).lstat()
+    except OSError as error:
+        raise NotFound(f"{file.filename} cannot be reached.") from error
+    if found.st_size != file.size or not S_ISREG(found.st_mode):
+        raise NotFound(f"{file.filename} is not what it was.")
+    return FileOnDisk(path)
+
+
+class _Exactly:
+    """Chunks, broken off with a fault where a short body would look like a complete one."""
+
+    def __init__(self, chunks: Iterator[bytes], size: int) -> None:
+        self._chunks = chunks
+        self._missing = size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        for chunk in self._chunks:
+            self._missing -= len(chunk)
+            if chunk:  # an empty one would end the body
+                return chunk
+        if self._missing:
+            raise Unavailable("The store has fewer bytes of this file than it was given.")
+        raise StopIteration
+
+    def close(self) -> None:
+        """Let go of the store's own stream."""
+        close = getattr(self._chunks, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,137 @@
+"""`/metrics`: what it tells, and to whom."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.http.afar import FarStore, far_site
+from tests.http.packages import publish, wheel
+from tests.http.raw import Reply, ask, basic
+from tests.http.servers import Site, running_site
+from wheelyard.settings import AccessSettings, ServerSettings, Settings
+from wheelyard.storage.tally import Operation, Tally
+
+TOKEN = "open-sesame"
+ELSEWHERE = ServerSettings(host="192.0.2.1")
+"""Not a loopback address; only what the settings say counts."""
+GET = "GET /metrics HTTP/1.1"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server on an address that others reach, with a token for its metrics."""
+    settings = Settings(server=ELSEWHERE, access=AccessSettings(metrics_token=TOKEN))
+    with far_site(tmp_path_factory.mktemp("guarded"), FarStore(), settings) as site:
+        yield site
+
+
+def bearer(token: str) -> str:
+    """Write an Authorization header."""
+    return f"Authorization: Bearer {token}"
+
+
+def error_of(reply: Reply) -> str:
+    """Return the word for programs of a refusal."""
+    return reply.body.decode().partition('"error":"')[2].partition('"')[0]
+
+
+def test_operations_are_counted(tmp_path: Path) -> None:
+    """Prometheus reads how often the store was asked what, and in which class that is billed."""
+    tally = Tally()
+    with far_site(tmp_path, FarStore(), tally=tally) as site:
+        assert b"operation=" not in ask(site, GET).body
+        for count, operation in enumerate(
+            (Operation("insert", "A"), Operation("get", "B"), Operation("delete", "free"))
+        ):
+            for _ in range(count + 1):
+                tally.add(operation)
+        answer = ask(site, GET)
+
+    assert answer.header("content-type") == "text/plain; version=0.0.4; charset=utf-8"
+    assert answer.header("cache-control") == "no-store"
+    about, kind, *lines = answer.body.decode().splitlines()
+    assert about.startswith("# HELP wheelyard_storage_operations_total ")
+    assert kind == "# TYPE wheelyard_storage_operations_total counter"
+    assert lines == [
+        'wheelyard_storage_operations_total{class="free",operation="delete"} 3.0',
+        'wheelyard_storage_operations_total{class="B",operation="get"} 2.0',
+        'wheelyard_storage_operations_total{class="A",operation="insert"} 1.0',
+    ]
+
+
+@pytest.mark.parametrize("header", ["", "Authorization: nonsense", bearer("wrong")])
+def test_open_on_loopback(private: Site, header: str) -> None:
+    """Where only this machine reaches the server, whoever is on it reads the metrics."""
+    assert ask(private, GET, *([header] if header else [])).status == 200
+    assert ask(private, "HEAD /metrics HTTP/1.1").status == 200
+
+
+@pytest.mark.parametrize(
+    "header", [bearer(TOKEN), basic("prometheus", TOKEN), basic(TOKEN, ""), basic(TOKEN, "x")]
+)
+def test_token_of_the_metrics(guarded: Site, header: str) -> None:
+    """The token of the metrics opens them, however it is sent, and opens nothing else."""
+    assert ask(guarded, GET, header).status == 200
+    assert ask(guarded, "GET /simple/ HTTP/1.1", header).status == 401
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Authorization: nonsense",
+        "Authorization: Bearer",
+        "Authorization: Basic ====",
+        bearer(""),
+        bearer(TOKEN[:-1]),
+        bearer(f"{TOKEN}x"),
+        basic("", ""),
+        f"Authorization: Digest {TOKEN}",
+    ],
+)
+def test_closed_to_strangers(guarded: Site, header: str) -> None:
+    """Nobody else reads the metrics of a server that others can reach."""
+    answer = ask(guarded, GET, *([header] if header else []))
+    assert (answer.status, error_of(answer)) == (401, "unauthenticated")
+    assert TOKEN.encode() not in answer.body
+
+
+def test_closed_to_tokens_of_the_index(guarded: Site) -> None:
+    """A token of the index is known, and that is not enough."""
+    answer = ask(guarded, GET, bearer(guarded.token))
+    assert (answer.status, error_of(answer)) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("header", ["", bearer(""), basic("", ""), basic("x", "")])
+def test_no_token_opens_nothing(tmp_path: Path, header: str) -> None:
+    """Without a token for them the metrics stay closed, to empty ones as well."""
+    with far_site(tmp_path, FarStore(), Settings(server=ELSEWHERE)) as site:
+        assert ask(site, GET, *([header] if header else [])).status == 401
+
+
+def test_start_without_metrics() -> None:
+    """Nobody waits at the start for what only the metrics need, nor for Google's libraries."""
+    program = "import sys, wheelyard.http.app; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    loaded = run.stdout.decode().split()
+    assert "wheelyard.http.metrics" in loaded
+    assert not {"prometheus_client", "google.cloud.storage", "requests"}.intersection(loaded)
+
+
+def test_exact_path(site: Site) -> None:
+    """Only the exact path is that of the metrics: a project may be called so, and nobody posts."""
+    publish(site, wheel("metrics"))
+    assert "metrics-1.0-py3-none-any.whl" in site.get("/metrics/").text
+    answer = ask(site, "POST /metrics HTTP/1.1")
+    assert (answer.status, answer.header("allow")) == (405, "GET, HEAD")
+
+
+def test_prefix(tmp_path: Path) -> None:
+    """Below a path prefix the metrics answer with it and without, as the probes do."""
+    config = '[server]\npath_prefix = "/team"\n'
+    with running_site(tmp_path, config=config, prefix="/team") as site:
+        for path in ("/metrics", "/team/metrics"):
+            assert site.get(path).status_code == 200

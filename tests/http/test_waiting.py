@@ -1,0 +1,253 @@
+"""Many clients and a store that takes its time: who waits, for what, and who need not."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from tests.http.afar import FarStore, far_site
+from tests.http.packages import publish, wheel
+from tests.http.raw import Wire, wire
+from tests.http.servers import Site
+from wheelyard.errors import Unavailable
+from wheelyard.http.exchange import Message, Reply, Stream, send_reply
+from wheelyard.http.flights import Flights
+from wheelyard.index import real_ambient
+
+MANY = 60
+"""More than there are threads for reading."""
+PATIENCE = 10.0
+
+
+class Later:
+    """A clock that a test moves on."""
+
+    def __init__(self) -> None:
+        self.by = 0.0
+        self.ambient = replace(real_ambient(), monotonic=lambda: time.monotonic() + self.by)
+
+
+@pytest.fixture
+def later() -> Later:
+    """A clock to move on."""
+    return Later()
+
+
+@pytest.fixture
+def store() -> FarStore:
+    """A far store."""
+    return FarStore()
+
+
+@pytest.fixture
+def site(store: FarStore, later: Later, tmp_path: Path) -> Iterator[Site]:
+    """A server over the far store, with two projects in it that it has shown already."""
+    with far_site(tmp_path, store, ambient=later.ambient) as site:
+        publish(site, wheel("demo"), wheel("other"))
+        for name in ("demo", "other"):
+            assert site.get(f"/simple/{name}/").status_code == 200
+        yield site
+        store.answers.set()
+
+
+def asking(site: Site, stack: ExitStack, *paths: str) -> list[Wire]:
+    """Ask for pages over connections of their own, and do not wait for an answer."""
+    lines = [stack.enter_context(wire(site)) for _ in paths]
+    for line, path in zip(lines, paths, strict=True):
+        line.ask(f"GET {path} HTTP/1.1")
+    return lines
+
+
+def statuses(lines: list[Wire]) -> set[int]:
+    """Return every status that comes."""
+    replies = [line.reply() for line in lines]
+    return {reply.status if reply else 0 for reply in replies}
+
+
+def eventually(is_so: Callable[[], bool]) -> bool:
+    """Return whether something becomes true before patience ends."""
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_one_project_takes_one_thread(site: Site, store: FarStore, later: Later) -> None:
+    """However many wait for a project that the store is slow to tell about, others are answered."""
+    later.by += 2
+    before = store.asked("get", "projects/demo.json")
+    assert site.get("/simple/other/").status_code == 200  # the name list is fresh again
+    store.answers.clear()
+    with ExitStack() as stack:
+        waiting = asking(site, stack, *["/simple/demo/"] * MANY)
+        assert eventually(lambda: store.asked("get", "projects/demo.json") == before + 1)
+        assert site.get("/files/other/other-1.0-py3-none-any.whl").status_code == 200
+        store.answers.set()
+        assert statuses(waiting) == {200}
+    assert store.asked("get", "projects/demo.json") == before + 1
+
+
+def test_unknown_names_take_one_thread(site: Site, store: FarStore, later: Later) -> None:
+    """An installer that asks for every public name costs one look at the list of names."""
+    later.by += 2
+    before = len(store.calls)
+    store.answers.clear()
+    with ExitStack() as stack:
+        waiting = asking(site, stack, *[f"/simple/unknown-{n}/" for n in range(MANY)])
+        assert eventually(lambda: store.asked("get", "projects.json") > 0)
+        time.sleep(0.2)
+        assert site.get("/metrics").status_code == 200  # takes a thread, and asks no store
+        assert store.calls[before:] == [("get", "projects.json")]
+        store.answers.set()
+        assert statuses(waiting) == {404}
+    assert store.calls[before:] == [("get", "projects.json")]
+
+
+def test_one_credential_takes_one_thread(site: Site, store: FarStore, later: Later) -> None:
+    """Jobs that share a token share one look at it."""
+    later.by += 20
+    before = store.asked("get", "credentials/")
+    store.answers.clear()
+    with ExitStack() as stack:
+        lines = [stack.enter_context(wire(site)) for _ in range(MANY)]
+        for line in lines:
+            line.ask("GET /simple/ HTTP/1.1", f"Authorization: Bearer {site.token}")
+        assert eventually(lambda: store.asked("get", "credentials/") == before + 1)
+        time.sleep(0.2)
+        assert site.get("/metrics").status_code == 200
+        store.answers.set()
+        assert statuses(lines) == {200}
+    assert store.asked("get", "credentials/") == before + 1
+
+
+def test_who_goes_away_goes_alone(site: Site, store: FarStore, later: Later) -> None:
+    """A client that hangs up while it waits takes the answer from nobody else."""
+    later.by += 2
+    store.answers.clear()
+    with ExitStack() as stack:
+        first, *others = asking(site, stack, *["/simple/demo/"] * 5)
+        time.sleep(0.2)
+        first.close()
+        time.sleep(0.2)
+        store.answers.set()
+        assert statuses(others) == {200}
+
+
+def test_shared_work_ends_for_those_who_stay() -> None:
+    """Work goes on when whoever began it stops waiting, and new work begins once it has ended."""
+    begun: list[int] = []
+
+    async def play() -> None:
+        gate = asyncio.Event()
+
+        async def work() -> int:
+            begun.append(1)
+            await gate.wait()
+            return len(begun)
+
+        flights = Flights()
+        first = asyncio.create_task(flights.join("subject", work))
+        second = asyncio.create_task(flights.join("subject", work))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        assert await second == 1
+        assert first.cancelled()
+        assert await flights.join("subject", work) == 2
+
+    asyncio.run(play())
+
+
+def test_failure_that_nobody_waited_for() -> None:
+    """Shared work that fails after everybody has gone away is no accident to report."""
+    reports: list[object] = []
+
+    async def play() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
+
+        async def work() -> None:
+            await asyncio.sleep(0.01)
+            raise Unavailable("The bucket does not answer.")
+
+        waiting = asyncio.create_task(Flights().join("subject", work))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.sleep(0.05)
+
+    asyncio.run(play())
+    assert reports == []
+
+
+class Chunks:
+    """A body whose second piece takes as long as a test wants."""
+
+    def __init__(self) -> None:
+        self.may_go_on = Event()
+        self.pieces = iter([b"a", b"b"])
+        self.is_reading = False
+        self.closed_while_reading: list[bool] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        piece = next(self.pieces)
+        if piece == b"b":
+            self.is_reading = True
+            assert self.may_go_on.wait(PATIENCE)
+            self.is_reading = False
+        return piece
+
+    def close(self) -> None:
+        """Note when this happens."""
+        self.closed_while_reading.append(self.is_reading)
+
+
+def sending(chunks: Chunks, send: Callable[[Message], None], seconds: float | None) -> Future[None]:
+    """Send a body, for so many seconds at most, in a thread of its own."""
+
+    async def play() -> None:
+        async def send_soon(message: Message) -> None:
+            send(message)
+
+        with ThreadPoolExecutor(2) as readers:
+            answer = Reply(200, (), Stream(chunks))
+            await asyncio.wait_for(send_reply(answer, "GET", send_soon, readers), seconds)
+
+    outcome: Future[None] = Future()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, play()).add_done_callback(
+            lambda done: outcome.set_exception(done.exception())
+        )
+        if seconds is not None:
+            time.sleep(seconds * 3)
+            assert chunks.closed_while_reading == []
+        chunks.may_go_on.set()
+    return outcome
+
+
+def test_body_is_closed_when_nothing_can_be_sent() -> None:
+    """Where even the head of an answer cannot be sent, its body is closed."""
+
+    def fail(_: Message) -> None:
+        raise ConnectionResetError
+
+    chunks = Chunks()
+    assert isinstance(sending(chunks, fail, None).exception(), ConnectionResetError)
+    assert chunks.closed_while_reading == [False]
+
+
+def test_body_is_closed_when_sending_is_called_off() -> None:
+    """A body that somebody still reads when sending is called off is closed after that."""
+    chunks = Chunks()
+    assert isinstance(sending(chunks, lambda _: None, 0.1).exception(), TimeoutError)
+    assert chunks.closed_while_reading == [False]
