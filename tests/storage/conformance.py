@@ -29,6 +29,9 @@ PASSES = 40
 class StoreConformance:
     """Subclass it, name it Test..., and give it a `store` fixture."""
 
+    longest_key = 1024
+    """Bytes; of a store that puts something before each key, what is left for the key."""
+
     def test_what_was_put_is_read_back_with_its_version(self, store: Store) -> None:
         """An object reads back whole, with the version that its write returned."""
         version = store.put(A, b"one", ABSENT)
@@ -239,10 +242,10 @@ class StoreConformance:
             store.delete(A, newer)
 
     def test_the_longest_key(self, store: Store) -> None:
-        """A key may have 1024 bytes."""
+        """A key may have 1024 bytes, with all that the store puts before it."""
         part = "k" * 127
-        key = Key("/".join([part] * 8) + "x")
-        assert len(key) == 1024
+        key = Key(("/".join([part] * 8) + "x")[: self.longest_key])
+        assert len(key) == self.longest_key
 
         store.put(key, b"far down", ABSENT)
 

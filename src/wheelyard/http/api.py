@@ -22,7 +22,7 @@ from wheelyard.http.bodies import decoded, small_body
 from wheelyard.http.desk import Desk, name_in
 from wheelyard.http.errors import nothing_here, refuse, wrong_method
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Reply, Request, reply
-from wheelyard.http.journals import after_of, journal_json
+from wheelyard.http.journals import FAR_PAGE, PAGE, after_of, journal_json
 from wheelyard.http.routes import POST, READ, Api
 from wheelyard.http.simple import visible
 from wheelyard.model.access import Action
@@ -79,8 +79,8 @@ async def _read(request: Request, segments: tuple[str, ...], desk: Desk) -> Repl
         return _answer(await desk.read(lambda: encode(_described(project))))
     after = after_of(request.query)
     async with desk.long_reads.one():
-        projects = desk.index.projects
-        return _answer(await desk.read(lambda: journal_json(projects, project, after)))
+        projects, size = desk.index.projects, PAGE if desk.index.is_near else FAR_PAGE
+        return _answer(await desk.read(lambda: journal_json(projects, project, after, size)))
 
 
 async def _projects(request: Request, desk: Desk) -> Reply:

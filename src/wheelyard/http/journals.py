@@ -12,6 +12,8 @@ from wheelyard.model.project import Project
 
 PAGE: Final = 1000
 """Commits in one answer, at most."""
+FAR_PAGE: Final = 100
+"""The same where the store is far: each commit is a read of its own, one after the other."""
 
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
@@ -32,16 +34,16 @@ def after_of(query: bytes) -> int:
     return int(values[0])
 
 
-def journal_json(projects: Projects, project: Project, after: int) -> bytes:
+def journal_json(projects: Projects, project: Project, after: int, page_size: int) -> bytes:
     """
-    Return the commits that follow number `after`, waiting for the store.
+    Return at most `page_size` commits that follow number `after`, waiting for the store.
 
-    Where there are more than a page of them, `next` is what to ask for `after` the next time.
+    Where there are more, `next` is what to ask for `after` the next time.
 
     Raises:
         Unavailable: The store does not answer, or a commit is damaged.
     """
-    last = min(after + PAGE, project.revision)
+    last = min(after + page_size, project.revision)
     commits = list(projects.journal(project, after, last))
     page: dict[str, object] = {"name": project.name, "commits": commits}
     if last < project.revision:

@@ -81,7 +81,7 @@ def unavailable(error: BaseException, place: BucketLocation, permission: str) ->
     elif status == requests.codes.forbidden:
         named = _PERMISSION.search(str(error))
         fault = _denied(bucket, named[0] if named else permission)
-    elif status == requests.codes.not_found:
+    elif is_missing_bucket(error):
         fault = _no_bucket(bucket)
     elif status == requests.codes.too_many_requests:
         fault = _too_often(bucket)

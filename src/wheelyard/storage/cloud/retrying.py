@@ -49,21 +49,26 @@ class Breaker:
     _silent_until: float = 0.0
     _lock: Lock = field(default_factory=Lock)
 
-    def check(self) -> None:
+    def check(self, *, is_probe: bool = False) -> bool:
         """
-        Return if the bucket may be asked; one asks for all once it has rested.
+        Return if the bucket may be asked, and whether by one who asks for all after its rest.
+
+        Args:
+            is_probe: Whether this caller is the one already, and tries again.
 
         Raises:
             SilentBucket: It is being left alone.
         """
-        if not self._silent_until:
-            return
+        if is_probe or not self._silent_until:
+            return is_probe
         with self._lock:
             now = self.monotonic()
             if now < self._silent_until:
                 raise SilentBucket
             if self._silent_until:
                 self._silent_until = now + PROBE
+                return True
+        return False
 
     def heard(self) -> None:
         """Say that the bucket has answered."""
@@ -118,9 +123,9 @@ class Retrying:
             Exception: What the last try raised.
         """
         end = self.pacing.monotonic() + self.patience
-        limit = FIRST_PAUSE
+        limit, is_probe = FIRST_PAUSE, False
         while True:
-            self.pacing.breaker.check()
+            is_probe = self.pacing.breaker.check(is_probe=is_probe)
             try:
                 result = call()
             except GOOGLE_FAULTS as error:

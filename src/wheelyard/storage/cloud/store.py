@@ -3,7 +3,8 @@ The storage contract over a Google Cloud Storage bucket.
 
 An object's version is its generation. Every conditional write names a generation as its
 precondition, so the bucket itself decides races; and every write carries a random mark, so that
-one whose answer was lost is known again when it is read.
+one whose answer was lost is known again when it is read. It also says which version it was to
+replace: as only one write replaces a version, who finds another one's there knows that they lost.
 """
 
 import logging
@@ -50,6 +51,8 @@ WRITING: Final = (3.0, 60.0)
 """Seconds: to connect, and to wait for an answer."""
 MARK: Final = "write-id"
 """The name of the mark of a write, in an object's own metadata."""
+REPLACED: Final = "write-over"
+"""The name of the generation that a conditional write replaced, 0 for none; there too."""
 LISTED: Final = "items(name,generation,size,timeCreated),nextPageToken"
 
 logger = logging.getLogger("wheelyard")
@@ -140,7 +143,9 @@ class CloudStore:
         retrying = self._writing(waits_for_turn=expect is None or expect == ABSENT)
         mark = f"{self._pacing.random.getrandbits(128):032x}"
         blob = self._blob(key)
-        blob.metadata = {MARK: mark}
+        blob.metadata = {MARK: mark} | (
+            {} if expect is None else {REPLACED: str(_generation(expect))}
+        )
         if key.startswith(self._unchanging.prefix):
             blob.cache_control = self._unchanging.cache_control
         with self._faults("storage.objects.create"):
@@ -165,6 +170,8 @@ class CloudStore:
                     if_generation_match=_generation(expect), timeout=READING, retry=retrying
                 )
             except api.PreconditionFailed as error:
+                if retrying.may_have_landed:
+                    self._settled(key, mark="", expect=expect, error=error)
                 raise Conflict(conflict(key)) from error
             except api.NotFound as error:
                 if is_missing_bucket(error):
@@ -237,17 +244,18 @@ class CloudStore:
         found = self._bucket.get_blob(
             self._place.name_of(key), timeout=READING, retry=self._reading()
         )
-        if found is not None and (found.metadata or {}).get(MARK) == mark:
+        metadata = (found and found.metadata) or {}
+        if found is not None and metadata.get(MARK) == mark:
             return _version(found)
-        if isinstance(error, api.PreconditionFailed) and expect == ABSENT:
+        if not isinstance(error, api.PreconditionFailed):
+            raise error
+        if expect is not None and metadata.get(REPLACED) == str(_generation(expect)):
             raise Conflict(conflict(key)) from error
-        if isinstance(error, api.PreconditionFailed):
-            raise Unavailable(
-                f"Somebody else has written {key} meanwhile, and whether this write came first is "
-                "not known. Read it again.",
-                short="Too many writers at once.",
-            ) from error
-        raise error
+        raise Unavailable(
+            f"Somebody else has changed {key} meanwhile, and whether this change came first is not "
+            "known. Read it again.",
+            short="Too many writers at once.",
+        ) from error
 
     def _chunks(self, stream: BucketStream) -> Iterator[bytes]:
         with self._faults("storage.objects.get"):

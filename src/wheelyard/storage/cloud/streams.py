@@ -27,7 +27,8 @@ from wheelyard.storage.cloud.faults import SILENCE, is_missing_bucket
 from wheelyard.storage.cloud.location import BucketLocation
 from wheelyard.storage.cloud.retrying import Retrying
 
-TIMEOUTS: Final = (3.0, 15.0)
+WHOLE: Final = (3.0, 10.0)
+STREAMED: Final = (3.0, 15.0)
 """Seconds: to connect, and of silence in a body."""
 BREAKS: Final = 3
 """How often in a row a stream may break off without a byte having come."""
@@ -116,7 +117,7 @@ class BucketStream:
             yield chunk
 
     def _verify(self) -> None:
-        _compare(self.response, self.expected, self.checksum)
+        _compare(self.response, self.expected, self.checksum.digest())
 
     def _go_on(self) -> None:
         """Ask for the rest of the same generation."""
@@ -148,6 +149,7 @@ class BucketStream:
             self.name,
             {"generation": self.generation} if self.generation else {},
             {} if span == "0-" else {"Range": f"bytes={span}"},
+            STREAMED,
         )
 
 
@@ -161,11 +163,11 @@ def read_whole(
         Exception: What the library raises; NotFound if there is no such object.
     """
     known = {} if unless is None else {"ifGenerationNotMatch": str(unless)}
-    with _media(client, place, name, known, {}) as response:
+    with _media(client, place, name, known, {}, WHOLE) as response:
         if response.status_code == requests.codes.not_modified:
             return None
         body: bytes = response.content
-        _compare(response, _checksum_of(response), google_crc32c.Checksum(body))
+        _compare(response, _checksum_of(response), google_crc32c.value(body).to_bytes(4, "big"))
         return body, response.headers["X-Goog-Generation"]
 
 
@@ -175,6 +177,7 @@ def _media(
     name: str,
     parameters: dict[str, str],
     headers: dict[str, str],
+    timeouts: tuple[float, float],
 ) -> requests.Response:
     """Ask for an object's bytes, and return the answer as soon as it begins."""
     bucket, quoted = quote(place.bucket, safe="~"), quote(name, safe="~")
@@ -183,7 +186,7 @@ def _media(
         params={"alt": "media"} | parameters,
         headers={"Accept-Encoding": "identity"} | headers,
         stream=True,
-        timeout=TIMEOUTS,
+        timeout=timeouts,
     )
     if not response.ok:
         with response:
@@ -199,6 +202,6 @@ def _checksum_of(response: requests.Response) -> str:
     return found[1] if found else ""
 
 
-def _compare(response: requests.Response | None, expected: str, checksum: Any) -> None:  # noqa: ANN401 - it has no type
-    if expected and b64encode(checksum.digest()).decode() != expected:
+def _compare(response: requests.Response | None, expected: str, digest: bytes) -> None:
+    if expected and b64encode(digest).decode() != expected:
         raise DataCorruption(response, "the checksum is another one")
