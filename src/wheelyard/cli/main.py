@@ -4,6 +4,7 @@ The `wheelyard` command: finds the subcommand, runs it, and turns a fault into o
 Exit status: 0 done, 1 refused or failed, 2 wrong usage.
 """
 
+import logging
 import sys
 from importlib import import_module
 from typing import Final
@@ -65,6 +66,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line of this process."""
     take_over_output()
+    # what goes wrong is said once, as the command's own line; `serve` sends its log elsewhere
+    logging.getLogger("wheelyard").addHandler(logging.NullHandler())
     sys.exit(_status())
 
 

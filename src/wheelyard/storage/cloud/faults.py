@@ -14,6 +14,8 @@ from wheelyard.storage.cloud.location import BucketLocation
 CREDENTIALS: Final = "storage_credentials"
 DENIED: Final = "storage_denied"
 NO_BUCKET: Final = "bucket_missing"
+READ: Final = "storage.objects.get"
+"""The permission of a call that may miss an object."""
 SILENT: Final = "storage_unavailable"
 
 GOOGLE_FAULTS: Final = (
@@ -81,8 +83,8 @@ def unavailable(error: BaseException, place: BucketLocation, permission: str) ->
     elif status == requests.codes.forbidden:
         named = _PERMISSION.search(str(error))
         fault = _denied(bucket, named[0] if named else permission)
-    elif is_missing_bucket(error):
-        fault = _no_bucket(bucket)
+    elif is_missing_bucket(error) or (status == requests.codes.not_found and permission != READ):
+        fault = _no_bucket(bucket)  # an object that is missing is missed by readers alone
     elif status == requests.codes.too_many_requests:
         fault = _too_often(bucket)
     elif isinstance(error, storage.DataCorruption):

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Final, Literal
 
 import google.auth
+import requests
 from google.auth import exceptions as auth
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
@@ -115,16 +116,33 @@ def open_bucket(request: Request, surroundings: Surroundings) -> OpenBucket:
 
 def _connected(place: BucketLocation, tally: Tally) -> Client:
     try:
-        client = Client(project=None)
-    except (auth.GoogleAuthError, ValueError, OSError) as error:
+        client = _client()
+    except (auth.GoogleAuthError, ValueError, OSError, AttributeError, TypeError) as error:
+        # the last two are what the library says of a key file that is JSON, and no key
         raise no_credentials(place, error) from error
     # it would ask for the bucket's own metadata, which needs a right that nobody has to have
     client._bucket_metadata_cache = None  # noqa: SLF001 - the other way is a variable of the process
     session = client._http  # noqa: SLF001 - the library's one session, made by its own rules
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
-    session.hooks["response"].append(Counter(tally))
+    session.hooks["response"] += [Counter(tally), _read_refusal]
     return client
+
+
+def _read_refusal(response: requests.Response, **_: object) -> None:
+    """Read a refusal to its end: of a 401 the library forgets the answer, and the connection."""
+    if not response.ok:
+        _ = response.content
+
+
+def _client() -> Client:
+    client = Client(project=None)
+    endpoint = client.api_endpoint.rstrip("/")
+    endpoint = endpoint if "://" in endpoint else f"http://{endpoint}"  # many emulators are told so
+    if endpoint == client.api_endpoint:
+        return client
+    options = {"api_endpoint": endpoint}
+    return Client(project=None, credentials=_credentials(client), client_options=options)
 
 
 def _links(downloads: Downloads, client: Client, surroundings: Surroundings) -> Links | None:

@@ -27,7 +27,7 @@ PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 4.0
 """Seconds between two tries, at most; drawn at random up to a limit that doubles each time."""
-READ_PATIENCE: Final = 10.0
+READ_PATIENCE: Final = 8.0
 """Seconds after which a read is not begun again: an installer waits for 15."""
 WRITE_PATIENCE: Final = 20.0
 """Seconds after which a write, or a piece of a large one, is not begun again."""
@@ -35,6 +35,8 @@ REST: Final = 2.0
 """Seconds that a bucket which did not answer is left alone."""
 PROBE: Final = 15.0
 """Seconds that the one who asks next has to find out."""
+PROBE_PATIENCE: Final = 2.0
+"""Seconds after which that one does not try again: others may be waiting for the same thing."""
 
 
 class SilentBucket(ConnectionError):
@@ -48,6 +50,11 @@ class Breaker:
     monotonic: Callable[[], float]
     _silent_until: float = 0.0
     _lock: Lock = field(default_factory=Lock)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the bucket has left somebody without an answer, and has answered nobody since."""
+        return bool(self._silent_until)
 
     def check(self, *, is_probe: bool = False) -> bool:
         """
@@ -122,10 +129,11 @@ class Retrying:
         Raises:
             Exception: What the last try raised.
         """
-        end = self.pacing.monotonic() + self.patience
+        begun = self.pacing.monotonic()
         limit, is_probe = FIRST_PAUSE, False
         while True:
             is_probe = self.pacing.breaker.check(is_probe=is_probe)
+            end = begun + (PROBE_PATIENCE if is_probe else self.patience)
             try:
                 result = call()
             except GOOGLE_FAULTS as error:

@@ -46,9 +46,12 @@ ONE_REQUEST: Final = 4 * 1024**2
 """Bytes of a body up to which it goes out in one request; above that in pieces of this size."""
 SENDERS: Final = 16
 """Bodies from disk that are sent at a time: each takes a piece or three of memory."""
-READING: Final = (3.0, 10.0)
-WRITING: Final = (3.0, 60.0)
-"""Seconds: to connect, and to wait for an answer."""
+READING: Final = (3.0, 6.0)
+WRITING: Final = (3.0, 10.0)
+SENDING: Final = (3.0, 60.0)
+"""Seconds: to connect, and to wait for an answer, which comes late where much has to be sent."""
+LITTLE: Final = 256 * 1024
+"""Bytes of a body up to which it is sent at once."""
 MARK: Final = "write-id"
 """The name of the mark of a write, in an object's own metadata."""
 REPLACED: Final = "write-over"
@@ -113,11 +116,15 @@ class CloudStore:
     ) -> Stored | NotModified | None:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
         name, unless = self._place.name_of(key), _generation(unless_version) or None
+        breaker = self._pacing.breaker
+
+        def read() -> tuple[bytes, str] | None:
+            silent = breaker.is_silent
+            return read_whole(self._client, self._place, name, unless, is_silent=silent)
+
         with self._faults("storage.objects.get"):
             try:
-                found = self._reading().run(
-                    lambda: read_whole(self._client, self._place, name, unless)
-                )
+                found = self._reading().run(read)
             except api.NotFound as error:
                 if is_missing_bucket(error):
                     raise
@@ -212,17 +219,19 @@ class CloudStore:
         self, blob: Blob, body: bytes | Path, expect: ObjectVersion | None, retrying: Retrying
     ) -> None:
         content_type = "application/json" if blob.name.endswith(".json") else None
+        with storage_faults("the upload"):
+            size = len(body) if isinstance(body, bytes) else body.stat().st_size
         common: dict[str, Any] = {
             "content_type": content_type or "application/octet-stream",
             "if_generation_match": _generation(expect),
-            "timeout": WRITING,
+            "timeout": WRITING if size <= LITTLE else SENDING,
             "retry": retrying,
         }
         if isinstance(body, bytes):
             blob.upload_from_string(body, **common)
             return
         with storage_faults("the upload"):
-            file, size = body.open("rb"), body.stat().st_size
+            file = body.open("rb")
         with file, self._senders:
             if size <= ONE_REQUEST:
                 blob.upload_from_file(file, size=size, **common)

@@ -27,9 +27,11 @@ from wheelyard.storage.cloud.faults import SILENCE, is_missing_bucket
 from wheelyard.storage.cloud.location import BucketLocation
 from wheelyard.storage.cloud.retrying import Retrying
 
-WHOLE: Final = (3.0, 10.0)
-STREAMED: Final = (3.0, 15.0)
-"""Seconds: to connect, and of silence in a body."""
+WHOLE: Final = (3.0, 4.0)
+STREAMED: Final = (3.0, 6.0)
+"""Seconds: to connect, and of silence, before a body and in it: a client bears 15 of them."""
+PROBING: Final = (2.0, 2.0)
+"""The same where the bucket was silent just now, and somebody waits for what is found out."""
 BREAKS: Final = 3
 """How often in a row a stream may break off without a byte having come."""
 
@@ -149,21 +151,24 @@ class BucketStream:
             self.name,
             {"generation": self.generation} if self.generation else {},
             {} if span == "0-" else {"Range": f"bytes={span}"},
-            STREAMED,
+            PROBING if self.retrying.pacing.breaker.is_silent else STREAMED,
         )
 
 
 def read_whole(
-    client: Client, place: BucketLocation, name: str, unless: int | None
+    client: Client, place: BucketLocation, name: str, unless: int | None, *, is_silent: bool
 ) -> tuple[bytes, str] | None:
     """
     Return all bytes of an object and their generation; None if that is `unless`. One try.
+
+    Where the bucket `is_silent`, that is to say was just now, it is a short one.
 
     Raises:
         Exception: What the library raises; NotFound if there is no such object.
     """
     known = {} if unless is None else {"ifGenerationNotMatch": str(unless)}
-    with _media(client, place, name, known, {}, WHOLE) as response:
+    timeouts = PROBING if is_silent else WHOLE
+    with _media(client, place, name, known, {}, timeouts) as response:
         if response.status_code == requests.codes.not_modified:
             return None
         body: bytes = response.content

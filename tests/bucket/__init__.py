@@ -1,0 +1,34 @@
+"""
+Cloud Storage for tests.
+
+`server.running_bucket_server("wheels")` yields the project's own stand-in, a server in this process
+that other processes may use by its URL. It is faithful where emulators are not: preconditions on
+every verb, one write a second for a name, permissions, signatures; and things go wrong in it as
+planned.
+
+    with running_bucket_server("wheels") as server:
+        server.environment(), server.url                  # for another process, or in this one
+        with storage_client(server.url) as client: ...    # Google's, from `clients.py`
+
+        bucket = server.bucket("wheels")                  # past the wire: bucket.get(name), .put
+        bucket.write_interval = 1.0                       # 429 for a second mutation of a name
+        bucket.page_size = 3                              # and bucket.empty_pages, bucket.public
+        server.permissions.deny("storage.objects.create") # 403; server.permissions.expired: 401
+        server.faults.add(StatusAfter(503), "insert", "projects/*")       # see `faults.py`
+        server.log.count("A")                             # and .records(kind, name), .clear()
+        server.clock.advance(3600)                        # limits, dates and signatures follow
+        server.stop(); server.start()                     # refuses connections, and is back
+        server.die(); server.revive()                     # accepts connections, answers nothing
+
+Kinds of requests, for faults and the log: insert, resumable-start, resumable-chunk,
+resumable-status, resumable-cancel, get, media, list, delete, patch, rewrite, bucket, permissions;
+signed and public for downloads by URL; sign, token and metadata for credentials. A listing's name
+is its prefix.
+
+`server.identity` is the account: `identity.email`, `identity.private_key`, and
+`server.write_key_file(folder)` for a service account file. `signBlob`, the token endpoint and the
+metadata server answer on the same port.
+
+`fake_gcs.running_fake_gcs()` yields the URL of a real `fake-gcs-server`, and
+`fake_gcs.new_bucket(url)` the name of an empty bucket in it.
+"""

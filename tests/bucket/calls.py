@@ -1,0 +1,158 @@
+"""
+From a request to what it asks for, by method, raw path and query.
+
+An object's name is one segment of a JSON path, decoded once; `/` in it comes as `%2F`. Of an upload
+the name may be in the body, so a call can be without one here.
+"""
+
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
+
+from tests.bucket.errors import ApiError, Style, invalid
+from tests.bucket.objects import Conditions
+from tests.bucket.wire import Request
+
+NO_BUCKETS = frozenset({"", "computeMetadata", "download", "storage", "upload", "v1"})
+ACCOUNTS = ["", "v1", "projects", "-", "serviceAccounts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    What a request asks for.
+
+    Args:
+        kind: One of `log.PRICES`.
+        bucket: Where.
+        name: Of the object, or the prefix of a listing, or the rest of the path.
+        style: How a refusal is written.
+        to_bucket: Where a copy goes.
+        to_name: And under which name.
+    """
+
+    kind: str
+    bucket: str = ""
+    name: str = ""
+    style: Style = "json"
+    to_bucket: str = ""
+    to_name: str = ""
+
+
+def parse(request: Request) -> Call:
+    """Return the call; its kind is "unknown" where there is none such."""
+    segments = request.path.split("/")
+    found = _storage(request, segments) or _around(request, segments) or _xml(request, segments)
+    return found or Call("unknown", name=request.path)
+
+
+def _storage(request: Request, segments: list[str]) -> Call | None:
+    """Return a call of the JSON API."""
+    match segments:
+        case ["", "storage", "v1", "b", bucket, "o", name, *rest]:
+            return _of_object(request, Call("", bucket, unquote(name)), rest)
+        case ["", "storage", "v1", "b", bucket, *rest] if request.method == "GET":
+            return _of_bucket(request, bucket, rest)
+        case ["", "download", "storage", "v1", "b", bucket, "o", name]:
+            return Call("media", bucket, unquote(name), "text")
+        case ["", "upload", "storage", "v1", "b", bucket, "o"]:
+            return _upload(request, bucket)
+    return None
+
+
+def _around(request: Request, segments: list[str]) -> Call | None:
+    """Return a call of the services around the storage."""
+    match segments:
+        case ["", "computeMetadata", "v1", *rest]:
+            return Call("metadata", name="/".join(rest))
+        case ["", ""] if request.header("metadata-flavor"):
+            return Call("metadata")
+        case ["", "token"]:
+            return Call("token")
+        case [*start, account] if start == ACCOUNTS and account.endswith(":signBlob"):
+            return Call("sign", name=unquote(account.removesuffix(":signBlob")))
+    return None
+
+
+def _xml(request: Request, segments: list[str]) -> Call | None:
+    """Return a download by URL."""
+    match segments:
+        case ["", bucket, _, *_] if bucket not in NO_BUCKETS:
+            signed = "x-goog-signature=" in request.query.lower()
+            name = unquote(request.path.removeprefix(f"/{bucket}/"))
+            return Call("signed" if signed else "public", bucket, name, "xml")
+    return None
+
+
+def _of_bucket(request: Request, bucket: str, rest: list[str]) -> Call | None:
+    match rest:
+        case []:
+            return Call("bucket", bucket)
+        case ["iam", "testPermissions"]:
+            return Call("permissions", bucket)
+        case ["o"]:
+            return Call("list", bucket, request.parameter("prefix") or "")
+    return None
+
+
+def _of_object(request: Request, call: Call, rest: list[str]) -> Call | None:
+    match request.method, rest:
+        case "GET", [] if request.parameter("alt") == "media":
+            return replace(call, kind="media", style="text")
+        case "GET" | "DELETE" | "PATCH", []:
+            return replace(call, kind=request.method.lower())
+        case "POST", ["rewriteTo" | "copyTo", "b", bucket, "o", name]:
+            return replace(call, kind="rewrite", to_bucket=bucket, to_name=unquote(name))
+    return None
+
+
+def _upload(request: Request, bucket: str) -> Call | None:
+    session = request.parameter("upload_id")
+    asked = (request.header("content-range") or "").startswith("bytes */")
+    match request.method, request.parameter("uploadType"):
+        case "POST", "multipart":
+            return Call("insert", bucket)
+        case "POST", "media":
+            return Call("insert", bucket, request.parameter("name") or "")
+        case "POST", "resumable":
+            return Call("resumable-start", bucket)
+        case "PUT", _ if session:
+            return Call("resumable-status" if asked else "resumable-chunk", bucket)
+        case "DELETE", _ if session:
+            return Call("resumable-cancel", bucket)
+    return None
+
+
+def number(request: Request, name: str) -> int | None:
+    """
+    Return a parameter that is a number, None if it was not sent.
+
+    Raises:
+        ApiError: 400.
+    """
+    text = request.parameter(name)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise invalid(f"Invalid value for {name}: {text}") from None
+
+
+def conditions(request: Request, of: str = "") -> Conditions:
+    """
+    Return the preconditions of a request; `of` is "Source" for those of a copy's source.
+
+    Raises:
+        ApiError: 400.
+    """
+    return Conditions(
+        number(request, f"if{of}GenerationMatch"),
+        number(request, f"if{of}GenerationNotMatch"),
+        number(request, f"if{of}MetagenerationMatch"),
+        number(request, f"if{of}MetagenerationNotMatch"),
+    )
+
+
+def not_known(request: Request) -> ApiError:
+    """Return the refusal of what the stand-in has no answer for."""
+    return ApiError(404, f"The stand-in knows no {request.method} {request.path}.", "notFound")

@@ -1,0 +1,66 @@
+"""Google's own client, and the plain one for what it cannot say, led to a stand-in."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+
+from google.api_core.retry import Retry
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+from google.cloud.storage.retry import DEFAULT_RETRY
+
+PATIENCE = 30
+"""Seconds that a plain request may take."""
+
+
+@contextmanager
+def storage_client(url: str) -> Iterator[storage.Client]:
+    """Yield a client that sends every request to `url`, without credentials."""
+    client = storage.Client(
+        project="stand-in",
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call] # half typed
+        client_options={"api_endpoint": url},
+    )
+    client._bucket_metadata_cache = None  # noqa: SLF001 - else it looks at the bucket by itself
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def quick_retry() -> Retry:
+    """Return the client's own way to repeat, without its long pauses."""
+    retry: Retry = DEFAULT_RETRY.with_timeout(10).with_delay(initial=0.01, maximum=0.01)
+    return retry
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a plain request got; the names of the headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - any document
+        """The body as a document."""
+        return json.loads(self.body)
+
+
+def ask(
+    address: str, method: str, target: str, body: bytes | None = None, **headers: str
+) -> Answer:
+    """Send one plain request; an underscore in a header's name stands for a dash."""
+    connection = HTTPConnection(address, timeout=PATIENCE)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        connection.request(method, target, body, named)
+        answer = connection.getresponse()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, found, answer.read())
+    finally:
+        connection.close()

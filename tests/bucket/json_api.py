@@ -1,0 +1,171 @@
+"""
+Everything of the JSON API but uploads.
+
+Where the service's documentation leaves the order open: the bucket is looked for first, then the
+permission, then the object, then the preconditions. An object that is not there is 403 to who may
+not list, for else they could find out what there is.
+"""
+
+import json
+from collections.abc import Callable
+
+from tests.bucket.calls import Call, conditions, number
+from tests.bucket.errors import ApiError, invalid
+from tests.bucket.listing import page, selected
+from tests.bucket.media import media_reply
+from tests.bucket.objects import Arrival, Bucket, Resource, StoredObject
+from tests.bucket.wire import Reply, Request
+from tests.bucket.world import World
+
+Handler = Callable[[Call, Request], Reply]
+
+LIST = "storage.objects.list"
+JSON = ("Content-Type", "application/json; charset=UTF-8")
+
+
+class JsonApi:
+    """Reads, lists, changes, copies and deletes objects."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._require = world.permissions.require
+        self.handlers: dict[str, Handler] = {
+            "get": self.get,
+            "media": self.media,
+            "list": self.list,
+            "delete": self.delete,
+            "patch": self.patch,
+            "rewrite": self.rewrite,
+            "bucket": self.bucket,
+            "permissions": self.permissions,
+        }
+
+    def get(self, call: Call, request: Request) -> Reply:
+        """Answer with the metadata of an object."""
+        found = self._read(call, request)
+        return json_reply(found.resource(request.root), request)
+
+    def media(self, call: Call, request: Request) -> Reply:
+        """Answer with the bytes of an object."""
+        return media_reply(request, self._read(call, request))
+
+    def list(self, call: Call, request: Request) -> Reply:
+        """Answer with a page of names."""
+        bucket = self._world.find_bucket(call.bucket)
+        self._require(LIST, "bucket")
+        return json_reply(page(bucket, request), request)
+
+    def delete(self, call: Call, request: Request) -> Reply:
+        """Delete an object."""
+        bucket = self._world.find_bucket(call.bucket)
+        self._require("storage.objects.delete")
+        self._find(bucket, call.name, None)
+        bucket.delete(call.name, number(request, "generation"), conditions(request))
+        return Reply(204)
+
+    def patch(self, call: Call, request: Request) -> Reply:
+        """Change the metadata of an object."""
+        bucket = self._world.find_bucket(call.bucket)
+        self._require("storage.objects.update")
+        self._find(bucket, call.name, None)
+        changed = bucket.patch(call.name, read_json(request), conditions(request))
+        return json_reply(changed.resource(request.root), request)
+
+    def rewrite(self, call: Call, request: Request) -> Reply:
+        """Copy an object at once, whatever its size: a rewrite is done in one go."""
+        source_bucket = self._world.find_bucket(call.bucket)
+        target_bucket = self._world.find_bucket(call.to_bucket)
+        self._require("storage.objects.get")
+        self._require("storage.objects.create")
+        source = self._find(source_bucket, call.name, number(request, "sourceGeneration"))
+        conditions(request, "Source").check(source)
+        resource = {**source.fields, "metadata": source.metadata, **read_json(request)}
+        made = target_bucket.insert(
+            call.to_name, Arrival(source.body, resource), conditions(request), self._require
+        )
+        answer = made.resource(request.root)
+        if "/rewriteTo/" in request.path:
+            size = str(made.body.size)
+            answer = {
+                "kind": "storage#rewriteResponse",
+                "totalBytesRewritten": size,
+                "objectSize": size,
+                "done": True,
+                "resource": answer,
+            }
+        return json_reply(answer, request)
+
+    def bucket(self, call: Call, request: Request) -> Reply:
+        """Answer with the metadata of a bucket."""
+        found = self._world.find_bucket(call.bucket)
+        self._require("storage.buckets.get", "bucket")
+        described = {
+            "kind": "storage#bucket",
+            "id": found.name,
+            "name": found.name,
+            "projectNumber": "1",
+            "location": "EUROPE-WEST1",
+            "locationType": "region",
+            "storageClass": "STANDARD",
+            "metageneration": "1",
+        }
+        return json_reply(described, request)
+
+    def permissions(self, call: Call, request: Request) -> Reply:
+        """Answer with the permissions, of those asked about, that the caller has."""
+        self._world.find_bucket(call.bucket)
+        asked = [value for name, value in request.parameters if name == "permissions"]
+        held = [each for each in asked if self._world.permissions.held(each)]
+        answer: Resource = {"kind": "storage#testIamPermissionsResponse"}
+        return json_reply({**answer, "permissions": held} if held else answer, request)
+
+    def _read(self, call: Call, request: Request) -> StoredObject:
+        bucket = self._world.find_bucket(call.bucket)
+        self._require("storage.objects.get")
+        found = self._find(bucket, call.name, number(request, "generation"))
+        conditions(request).check(found, reading=True)
+        return found
+
+    def _find(self, bucket: Bucket, name: str, generation: int | None) -> StoredObject:
+        try:
+            return bucket.find(name, generation)
+        except ApiError:
+            self._require(LIST)
+            raise
+
+
+def json_reply(resource: Resource, request: Request) -> Reply:
+    """
+    Return an answer in JSON, with the fields that were asked for.
+
+    Raises:
+        ApiError: 400.
+    """
+    body = json.dumps(selected(resource, request.parameter("fields"))).encode()
+    return Reply(200, [JSON, ("Cache-Control", "no-cache, no-store, max-age=0")], body)
+
+
+def read_json(request: Request) -> Resource:
+    """
+    Return the document that a request brings, an empty one if it brings none.
+
+    Raises:
+        ApiError: 400.
+    """
+    return parse_json(request.body.read_all())
+
+
+def parse_json(body: bytes) -> Resource:
+    """
+    Return a document.
+
+    Raises:
+        ApiError: 400.
+    """
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError:
+        raise ApiError(400, "Parse Error", "parseError") from None
+    if not isinstance(found, dict):
+        raise invalid("A JSON object is expected.")
+    return found

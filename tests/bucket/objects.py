@@ -1,0 +1,324 @@
+"""
+Buckets of objects in memory, with the service's preconditions and its limit on writes.
+
+An object is a value: a write replaces it, and whoever holds the old one keeps it. Everything that
+reads and then writes happens under the bucket's one lock.
+
+A write is refused with 412 before it is refused with 429: a failed precondition changes nothing, so
+it is no mutation, and who has lost a race learns so at once. The service promises no order;
+`limit_first` turns it round.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import takewhile
+from threading import RLock
+from typing import Any
+from urllib.parse import quote
+
+from tests.bucket.bodies import Body, body_of
+from tests.bucket.clock import Clock, Generations
+from tests.bucket.errors import ApiError, invalid, no_object, not_held
+
+SETTABLE = (
+    "contentType",
+    "cacheControl",
+    "contentDisposition",
+    "contentEncoding",
+    "contentLanguage",
+)
+LONGEST_NAME = 1024
+MOST_METADATA = 8 << 10
+
+Resource = dict[str, Any]
+Guard = Callable[[str], None]
+"""Raises if the caller lacks a permission."""
+
+
+def trusting(permission: str) -> None:
+    """Permit everything: a test's own hand in a bucket."""
+    del permission
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One generation of an object; `fields` are those of SETTABLE that are set."""
+
+    bucket: str
+    name: str
+    body: Body
+    generation: int
+    metageneration: int
+    fields: Mapping[str, str]
+    metadata: Mapping[str, str]
+    created: float
+    updated: float
+
+    @property
+    def data(self) -> bytes:
+        """The bytes."""
+        return bytes(self.body.piece(0, self.body.size))
+
+    @property
+    def etag(self) -> str:
+        """Changes with every write, and with every patch."""
+        return f"{self.generation:x}/{self.metageneration}"
+
+    def resource(self, root: str) -> Resource:
+        """Return the object as the JSON API describes it; `root` is the server's URL."""
+        path = f"storage/v1/b/{self.bucket}/o/{quote(self.name, safe='~')}"
+        shown: Resource = {
+            "kind": "storage#object",
+            "id": f"{self.bucket}/{self.name}/{self.generation}",
+            "selfLink": f"{root}/{path}",
+            "mediaLink": f"{root}/download/{path}?generation={self.generation}&alt=media",
+            "name": self.name,
+            "bucket": self.bucket,
+            "generation": str(self.generation),
+            "metageneration": str(self.metageneration),
+            "storageClass": "STANDARD",
+            "size": str(self.body.size),
+            "crc32c": self.body.crc32c,
+            "md5Hash": self.body.md5,
+            "etag": self.etag,
+            "timeCreated": _stamp(self.created),
+            "updated": _stamp(self.updated),
+            **self.fields,
+        }
+        return {**shown, "metadata": dict(self.metadata)} if self.metadata else shown
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The preconditions of a request; None is one that was not sent."""
+
+    generation: int | None = None
+    not_generation: int | None = None
+    metageneration: int | None = None
+    not_metageneration: int | None = None
+
+    def check(self, found: StoredObject | None, *, reading: bool = False) -> None:
+        """
+        Return if all of them hold.
+
+        Raises:
+            ApiError: 412, or 304 where a reader has the object already.
+        """
+        generation = found.generation if found else 0
+        metageneration = found.metageneration if found else 0
+        if self.generation not in (None, generation):
+            raise not_held()
+        if self.metageneration not in (None, metageneration):
+            raise not_held()
+        same = generation == self.not_generation or metageneration == self.not_metageneration
+        if same and reading:
+            raise ApiError(304, "")
+        if same:
+            raise not_held()
+
+
+ANY = Conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What comes with the bytes of an object."""
+
+    body: Body
+    resource: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Bucket:
+    """
+    Objects by name.
+
+    Args:
+        name: Of the bucket.
+        clock: Dates what is written, and measures the limit on writes.
+        generations: Numbers it.
+
+    Attributes:
+        public: Whether anybody may read it without a signature.
+        write_interval: Seconds between two accepted mutations of one name; 0 is no limit.
+        limit_first: Whether 429 goes before 412.
+        page_size: How many names a page of a listing has at most, whatever is asked.
+        empty_pages: Whether every other page of a listing is empty, and yet has a token.
+    """
+
+    def __init__(self, name: str, clock: Clock, generations: Generations) -> None:
+        self.name = name
+        self.public = False
+        self.write_interval = 0.0
+        self.limit_first = False
+        self.page_size = 1000
+        self.empty_pages = False
+        self._clock = clock
+        self._generations = generations
+        self._lock = RLock()
+        self._objects: dict[str, StoredObject] = {}
+        self._names: list[str] = []
+        self._mutated: dict[str, float] = {}
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Return the names of all objects with a prefix, sorted."""
+        return [each.name for each in self.after("", prefix)]
+
+    def after(self, start: str, prefix: str = "") -> list[StoredObject]:
+        """Return the objects with a prefix from the name `start` on, in the order of names."""
+        with self._lock:
+            found = self._names[bisect_left(self._names, max(start, prefix)) :]
+            begun = takewhile(lambda name: name.startswith(prefix), found)
+            return [self._objects[name] for name in begun]
+
+    def get(self, name: str) -> StoredObject | None:
+        """Return an object, None if there is none."""
+        with self._lock:
+            return self._objects.get(name)
+
+    def put(self, name: str, data: bytes, **resource: Any) -> StoredObject:  # noqa: ANN401 - JSON
+        """Store bytes with the test's own hand: past limits, permissions, faults and the log."""
+        with self._lock:
+            return self._store(name, Arrival(body_of(data), resource))
+
+    def remove(self, name: str) -> None:
+        """Delete with the test's own hand."""
+        with self._lock:
+            if self._objects.pop(name, None):
+                self._names.remove(name)
+
+    def find(self, name: str, generation: int | None = None) -> StoredObject:
+        """
+        Return the live object, if it has that generation.
+
+        Raises:
+            ApiError: 404.
+        """
+        found = self.get(name)
+        if found is None or generation not in (None, found.generation):
+            raise no_object(self.name, name)
+        return found
+
+    def insert(
+        self, name: str, arrival: Arrival, conditions: Conditions = ANY, guard: Guard = trusting
+    ) -> StoredObject:
+        """
+        Store an object whole, if the preconditions hold.
+
+        Raises:
+            ApiError: 400, 403 (to replace takes `storage.objects.delete` too), 412 or 429.
+        """
+        check_name(name)
+        with self._lock:
+            before = self._objects.get(name)
+            self._admit(name, before, conditions)
+            if before is not None:
+                guard("storage.objects.delete")
+            self._count(name)
+            return self._store(name, arrival)
+
+    def delete(self, name: str, generation: int | None, conditions: Conditions) -> None:
+        """
+        Remove an object, if the preconditions hold.
+
+        Raises:
+            ApiError: 404, also where a precondition names what is gone, 412 or 429.
+        """
+        with self._lock:
+            self._admit(name, self.find(name, generation), conditions)
+            self._count(name)
+            self.remove(name)
+
+    def patch(self, name: str, change: Mapping[str, Any], conditions: Conditions) -> StoredObject:
+        """
+        Change what is said about an object, not its bytes.
+
+        Raises:
+            ApiError: 404, 412 or 429.
+        """
+        with self._lock:
+            before = self.find(name)
+            self._admit(name, before, conditions)
+            metadata = change.get("metadata", {})
+            merged = {**before.metadata, **metadata} if metadata is not None else {}
+            after = replace(
+                before,
+                metageneration=before.metageneration + 1,
+                fields=_fields({**before.fields, **change}),
+                metadata=_metadata(merged),
+                updated=self._clock.now(),
+            )
+            self._count(name)
+            self._objects[name] = after
+            return after
+
+    def _admit(self, name: str, found: StoredObject | None, conditions: Conditions) -> None:
+        if self.limit_first:
+            self._check_limit(name)
+        conditions.check(found)
+        self._check_limit(name)
+
+    def _check_limit(self, name: str) -> None:
+        last = self._mutated.get(name)
+        if not self.write_interval or last is None:
+            return
+        if self._clock.now() < last + self.write_interval:
+            raise ApiError(
+                429,
+                f"The object {self.name}/{name} exceeded the rate limit for object mutation "
+                "operations (create, update, and delete). Please reduce your request rate.",
+            )
+
+    def _count(self, name: str) -> None:
+        if self.write_interval:
+            self._mutated[name] = self._clock.now()
+
+    def _store(self, name: str, arrival: Arrival) -> StoredObject:
+        now = self._clock.now()
+        stored = StoredObject(
+            bucket=self.name,
+            name=name,
+            body=arrival.body,
+            generation=self._generations.take(),
+            metageneration=1,
+            fields=_fields({"contentType": "application/octet-stream", **arrival.resource}),
+            metadata=_metadata(arrival.resource.get("metadata") or {}),
+            created=now,
+            updated=now,
+        )
+        if name not in self._objects:
+            insort(self._names, name)
+        self._objects[name] = stored
+        return stored
+
+
+def check_name(name: str) -> None:
+    """
+    Return if an object may have this name.
+
+    Raises:
+        ApiError: 400.
+    """
+    if not name:
+        raise ApiError(400, "Required", "required")
+    if len(name.encode()) > LONGEST_NAME or name in {".", ".."} or {"\r", "\n"} & set(name):
+        raise invalid(f"The specified object name is not valid: {name[:80]!r}.")
+
+
+def _fields(resource: Mapping[str, Any]) -> dict[str, str]:
+    return {each: str(resource[each]) for each in SETTABLE if resource.get(each) is not None}
+
+
+def _metadata(given: Mapping[str, str | None]) -> dict[str, str]:
+    kept = {name: value for name, value in given.items() if value is not None}
+    if (
+        sum(len(name.encode()) + len(value.encode()) for name, value in kept.items())
+        > MOST_METADATA
+    ):
+        raise invalid("The total size of custom metadata exceeds 8 KiB.")
+    return kept
+
+
+def _stamp(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -1,0 +1,272 @@
+"""
+Uploads: whole in one request (media, multipart), or in chunks (resumable).
+
+The preconditions of a resumable upload are judged when it finishes, so the loser of a race learns
+it with the last chunk. Bytes that arrive again are passed over. A session that is finished gives
+its answer to whoever asks again, be it the object or the refusal.
+
+A chunk that is not the last has to be a multiple of 256 KiB, else it is refused: the service keeps
+the multiple and says so, which nobody should need.
+"""
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from json import JSONDecoder
+from threading import Lock
+
+from tests.bucket.bodies import Body, Writer, body_of
+from tests.bucket.calls import Call, conditions
+from tests.bucket.errors import ApiError, invalid
+from tests.bucket.json_api import JSON, json_reply, parse_json, read_json
+from tests.bucket.objects import Arrival, Conditions, Resource, StoredObject, check_name
+from tests.bucket.wire import DisconnectedError, Reply, Request
+from tests.bucket.world import World
+
+CREATE = "storage.objects.create"
+UNIT = 256 << 10
+"""Bytes of which a chunk is a multiple, unless it is the last."""
+HEAD = 64 << 10
+
+_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", re.ASCII)
+_BOUNDARY = re.compile(r'boundary="?([^";]+)"?')
+
+
+@dataclass(slots=True)
+class Session:
+    """A resumable upload under way."""
+
+    bucket: str
+    name: str
+    resource: Resource
+    conditions: Conditions
+    size: int | None
+    writer: Writer = field(default_factory=Writer)
+    lock: Lock = field(default_factory=Lock)
+    outcome: StoredObject | ApiError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a multipart body that describes the other, and where the other one is."""
+
+    resource: Resource
+    content: memoryview
+    content_type: str
+
+
+class Uploads:
+    """Everything that stores bytes which come from outside."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._sessions: dict[str, Session] = {}
+        self.handlers: dict[str, Callable[[Call, Request], Reply]] = {
+            "insert": self.insert,
+            "resumable-start": self.start,
+            "resumable-chunk": self.chunk,
+            "resumable-status": self.chunk,
+            "resumable-cancel": self.cancel,
+        }
+
+    def expire(self) -> None:
+        """Forget every session, as the service does after a week."""
+        self._sessions.clear()
+
+    def name_of(self, call: Call, request: Request) -> str:
+        """
+        Return the name of the object that an upload is for; for that its beginning may be read.
+
+        Raises:
+            DisconnectedError: The client is gone.
+        """
+        if call.kind.startswith("resumable-") and call.kind != "resumable-start":
+            session = self._sessions.get(request.parameter("upload_id") or "")
+            return session.name if session else ""
+        given = request.parameter("name")
+        if call.name or given is not None:
+            return call.name or given or ""
+        start = request.body.read(HEAD)
+        request.body.unread(start)
+        return _name_in(start)
+
+    def insert(self, call: Call, request: Request) -> Reply:
+        """Store an object that comes in one request."""
+        bucket = self._world.find_bucket(call.bucket)
+        self._world.permissions.require(CREATE)
+        if request.parameter("uploadType") == "media":
+            body = _spooled(request)
+            name, resource = call.name, _described({}, request.header("content-type"))
+        else:
+            part = _split(request)
+            body = body_of(bytes(part.content))
+            resource = _described(part.resource, part.content_type)
+            name = str(request.parameter("name") or resource.get("name") or "")
+        _check_hashes(body, resource, request)
+        guard = self._world.permissions.require
+        stored = bucket.insert(name, Arrival(body, resource), conditions(request), guard)
+        return json_reply(stored.resource(request.root), request)
+
+    def start(self, call: Call, request: Request) -> Reply:
+        """Begin a resumable upload."""
+        self._world.find_bucket(call.bucket)
+        self._world.permissions.require(CREATE)
+        resource = _described(read_json(request), request.header("x-upload-content-type"))
+        name = str(request.parameter("name") or resource.get("name") or "")
+        check_name(name)
+        declared = request.header("x-upload-content-length")
+        size = int(declared) if declared else None
+        key = secrets.token_urlsafe(24)
+        self._sessions[key] = Session(call.bucket, name, resource, conditions(request), size)
+        target = f"{request.root}{request.target}&upload_id={key}"
+        return Reply(200, [("Location", target), ("X-GUploader-UploadID", key)])
+
+    def chunk(self, call: Call, request: Request) -> Reply:
+        """Take a chunk, or say how far the upload is."""
+        del call
+        session = self._session(request)
+        with session.lock:
+            if session.outcome is None:
+                self._take(session, request)
+            if isinstance(session.outcome, ApiError):
+                raise session.outcome
+            if session.outcome is not None:
+                return json_reply(session.outcome.resource(request.root), request)
+            size = session.writer.size
+            return Reply(308, [("Range", f"bytes=0-{size - 1}")] if size else [])
+
+    def cancel(self, call: Call, request: Request) -> Reply:
+        """Give an upload up."""
+        del call
+        session = self._session(request)
+        with session.lock:
+            if session.outcome is None:
+                session.outcome = ApiError(410, "The upload was cancelled.")
+        return Reply(499, [JSON])
+
+    def _session(self, request: Request) -> Session:
+        found = self._sessions.get(request.parameter("upload_id") or "")
+        if found is None:
+            raise ApiError(404, "No such upload session.", "notFound")
+        return found
+
+    def _take(self, session: Session, request: Request) -> None:
+        total = _store_chunk(session, request)
+        if total is None or session.writer.size < total:
+            return
+        try:
+            session.outcome = self._finish(session, total, request)
+        except ApiError as error:
+            # of a refusal that may be different the next time, the session outlives
+            if error.status not in {401, 403, 429}:
+                session.outcome = error
+            raise
+
+    def _finish(self, session: Session, total: int, request: Request) -> StoredObject:
+        if session.writer.size != total or session.size not in (None, total):
+            raise invalid("The upload has not as many bytes as were announced.")
+        body = session.writer.finish()
+        _check_hashes(body, session.resource, request)
+        return self._world.find_bucket(session.bucket).insert(
+            session.name,
+            Arrival(body, session.resource),
+            session.conditions,
+            self._world.permissions.require,
+        )
+
+
+def _store_chunk(session: Session, request: Request) -> int | None:
+    """Add what is new of a chunk, and return the size of the whole if it is known by now."""
+    text = request.header("content-range")
+    match = _RANGE.fullmatch(text or f"bytes */{session.size or '*'}")
+    if match is None:
+        raise invalid(f"Failed to parse Content-Range header: {text}")
+    first, last, whole = match.groups()
+    total = session.size if whole == "*" else int(whole)
+    if first is None and text is not None:
+        return total if whole != "*" else None  # a status query, or the end of an unknown size
+    start, stop = int(first or 0), int(last) + 1 if last else None
+    if start > session.writer.size:
+        raise invalid("The chunk begins behind the bytes that have arrived.")
+    if stop is not None and stop != total and (stop - start) % UNIT:
+        raise invalid("A chunk that is not the last must be a multiple of 256 KiB.")
+    _append(session.writer, start, request)
+    if stop is not None and session.writer.size < stop:
+        raise invalid("The chunk is shorter than its Content-Range says.")
+    return session.writer.size if stop is None else total
+
+
+def _append(writer: Writer, start: int, request: Request) -> None:
+    """Write what is new of a body that begins at `start`: all of it, or nothing."""
+    mark = writer.mark()
+    known = mark.size - start
+    try:
+        while data := request.body.read():
+            writer.write(data[known:] if known > 0 else data)
+            known -= len(data)
+    except DisconnectedError:
+        writer.go_back(mark)
+        raise
+
+
+def _spooled(request: Request) -> Body:
+    writer = Writer()
+    while data := request.body.read():
+        writer.write(data)
+    return writer.finish()
+
+
+def _described(resource: Resource, content_type: str | None) -> Resource:
+    return {"contentType": content_type, **resource} if content_type else resource
+
+
+def _check_hashes(body: Body, resource: Resource, request: Request) -> None:
+    """Raise unless the bytes are those whose hashes came along, in the JSON or in a header."""
+    header = request.header("x-goog-hash") or ""
+    pairs = [each.strip().partition("=")[::2] for each in header.split(",") if each]
+    given = {"crc32c": resource.get("crc32c"), "md5": resource.get("md5Hash"), **dict(pairs)}
+    for name, value in (("crc32c", body.crc32c), ("md5", body.md5)):
+        if given[name] not in (None, value):
+            raise invalid(
+                f'Provided {name.upper()} "{given[name]}" doesn\'t match calculated '
+                f'{name.upper()} "{value}".'
+            )
+
+
+def _name_in(start: bytes) -> str:
+    """Return the name in the first bytes of an upload, multipart or JSON; empty if unclear."""
+    text = start.decode("utf-8", "replace")
+    try:
+        found, _ = JSONDecoder().raw_decode(text, max(text.find("{"), 0))
+    except ValueError:
+        return ""
+    return str(found.get("name") or "") if isinstance(found, dict) else ""
+
+
+def _split(request: Request) -> Part:
+    match = _BOUNDARY.search(request.header("content-type") or "")
+    if match is None:
+        raise invalid("Missing boundary in multipart body.")
+    line = b"--" + match.group(1).encode("latin-1")
+    body = request.body.read_all()
+    head, middle = body.find(line), body.find(b"\r\n" + line, len(line))
+    end = body.rfind(b"\r\n" + line + b"--")
+    if head or middle < 0 or end <= middle:
+        raise invalid("Malformed multipart body.")
+    _, description = _part(memoryview(body)[len(line) + 2 : middle])
+    content_type, content = _part(memoryview(body)[middle + len(line) + 4 : end])
+    return Part(parse_json(bytes(description)), content, content_type)
+
+
+def _part(text: memoryview) -> tuple[str, memoryview]:
+    """Return the content type and the content of one part."""
+    start = bytes(text[:HEAD])
+    end = start.find(b"\r\n\r\n")
+    if end < 0:
+        raise invalid("Malformed multipart body.")
+    for line in start[:end].decode("latin-1").split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.lower() == "content-type":
+            return value.strip(), text[end + 4 :]
+    return "", text[end + 4 :]
