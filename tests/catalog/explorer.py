@@ -8,17 +8,18 @@ schedules that it stands for is counted over the graph of states.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 
-from tests.catalog.promises import Wish, broken_promises, document, is_named
+from tests.catalog.promises import DEMO, Wish, broken_promises, document, is_named
 from tests.catalog.stage import Fate, GatedStore, Stage
 from tests.operations.making import Made
 from tests.operations.world import ALICE, Clock, ambient_at, objects
 from wheelyard.errors import IndexFault
-from wheelyard.index import Index, index_over
+from wheelyard.index import Index, StoreTraits, index_over
 from wheelyard.model.distribution import parse_filename
 from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.lifecycle import Selection
@@ -27,6 +28,9 @@ from wheelyard.settings import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+
+TICK = 1e-6
+"""Seconds that pass between two looks at a clock: what is read stays fresh, and is in the past."""
 
 Step = tuple[str, Fate]
 Schedule = tuple[Step, ...]
@@ -44,6 +48,12 @@ class BrokenPromise(AssertionError):
     """The schedule, the answers so far, and what they lead to."""
 
 
+def ticking() -> Callable[[], float]:
+    """Return a clock that moves on whenever somebody looks at it."""
+    ticks = count()
+    return lambda: TICK * next(ticks)
+
+
 @dataclass
 class Scenario:
     """
@@ -54,6 +64,8 @@ class Scenario:
         wishes: By writer.
         before: Uploaded before anyone enters.
         together: Whether all writers live in one process, and share its commits.
+        far: Whether each process believes what it has read, as it does on a bucket; then all have
+            read the project before anyone begins.
         opener: Makes an index over a store; tests of the explorer put a broken one here.
     """
 
@@ -61,6 +73,7 @@ class Scenario:
     wishes: Mapping[str, Wish]
     before: tuple[Made, ...] = ()
     together: bool = False
+    far: bool = False
     opener: Opener | None = None
     arrivals: dict[Made, Arrival] = field(default_factory=dict)
 
@@ -72,7 +85,9 @@ class Scenario:
         """Return an index over a store."""
         if self.opener is not None:
             return self.opener(store, seed)
-        return index_over(store, Spool(self.folder), Settings(), ambient_at(Clock(), seed))
+        ambient = replace(ambient_at(Clock(), seed), monotonic=ticking())
+        traits = StoreTraits(is_near=not self.far)
+        return index_over(store, Spool(self.folder), Settings(), ambient, traits)
 
     @contextmanager
     def stage(self) -> Iterator[Stage]:
@@ -82,15 +97,22 @@ class Scenario:
             self.opened(store, 99).uploads.accept(self.arrivals[made], ALICE)
         stage = Stage(store, sociable=self.together)
         gated = GatedStore(stage)
-        shared = self.opened(gated, 0)
+        shared = self._informed(gated, 0)
         try:
             for number, (name, wish) in enumerate(self.wishes.items(), 1):
-                index = shared if self.together else self.opened(gated, number)
+                index = shared if self.together else self._informed(gated, number)
                 process = "all" if self.together else name
                 stage.add(name, process, partial(self.fulfil, index, wish))
             yield stage
         finally:
             stage.close()
+
+    def _informed(self, store: Store, seed: int) -> Index:
+        """Return an index of a process that has read the project, if that is of any use to it."""
+        index = self.opened(store, seed)
+        if self.far:
+            index.projects.latest(DEMO)
+        return index
 
     def fulfil(self, index: Index, wish: Wish) -> None:
         """Do what a writer wants."""

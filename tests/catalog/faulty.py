@@ -21,6 +21,8 @@ class Kind(StrEnum):
     """Conflict, and nothing happened; the next try may succeed."""
     NOT_DONE = "not done"
     """Unavailable, and nothing happened."""
+    TOO_OFTEN = "too often"
+    """Unavailable, and nothing happened: too many are writing at the same time."""
     DONE = "done"
     """Unavailable, though it happened."""
     CRASH = "crash"
@@ -99,6 +101,8 @@ class FaultyStore:
             raise Crash
         if kind is Kind.NOT_DONE:
             raise Unavailable("The store did not answer.")
+        if kind is Kind.TOO_OFTEN:
+            raise Unavailable("Too many write at once.", code="overloaded")
         reply = act()
         if kind is Kind.DONE:
             raise Unavailable("The reply was lost.")

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
+from time import sleep
 
 import pytest
 from packaging.utils import NormalizedName
@@ -12,6 +14,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec
 from wheelyard.catalog.documents import Belief, Documents
 from wheelyard.catalog.names import NameList
+from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Key, NotModified, ObjectVersion, Stored
 from wheelyard.storage.memory import MemoryStore
 
@@ -20,7 +23,7 @@ FIRST, SECOND = NormalizedName("first"), NormalizedName("second")
 
 
 class CountingStore(MemoryStore):
-    """A store that counts reads, and holds them back until it is told to go on."""
+    """A store that counts reads, holds them back until it is told to go on, and may fail."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
@@ -28,12 +31,15 @@ class CountingStore(MemoryStore):
         self.asked = Event()
         self.go_on = Event()
         self.go_on.set()
+        self.is_down = False
 
     def get(
         self, key: Key, unless_version: ObjectVersion | None = None
     ) -> Stored | NotModified | None:
         """Count a read; answer when that is allowed, with what was there when it began."""
         self.reads += 1
+        if self.is_down:
+            raise Unavailable("The store does not answer.")
         found = super().get(key, unless_version)
         self.asked.set()
         self.go_on.wait(timeout=10)
@@ -43,13 +49,22 @@ class CountingStore(MemoryStore):
 class Far:
     """A far store with one document in it, and a clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, stale_if_error: float = 0.0) -> None:
         self.clock = Clock()
         self.store = CountingStore(self.clock.seconds)
-        belief = Belief(near=False, freshness=FRESHNESS, capacity=1 << 20)
-        ambient = ambient_at(self.clock, seed=1)
+        belief = Belief(
+            near=False, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
+        )
+        self.looks = 0
+        """At the clock."""
+        ambient = replace(ambient_at(self.clock, seed=1), monotonic=self.monotonic)
         self.documents = Documents(self.store, Codec(NameList), ambient, belief)
         self.write(FIRST)
+
+    def monotonic(self) -> float:
+        """Return the time, and count that somebody has looked."""
+        self.looks += 1
+        return self.clock.seconds()
 
     def write(self, *names: NormalizedName) -> ObjectVersion:
         """Put the document, as another process would."""
@@ -113,3 +128,126 @@ def test_what_this_process_wrote_shows_at_once(far: Far) -> None:
         assert answer.result(timeout=10) == (FIRST, SECOND)
 
     assert far.names() == (FIRST, SECOND)
+
+
+def test_without_an_answer(far: Far) -> None:
+    """A store that does not answer is said to be so once what is remembered has grown old."""
+    far.names()
+    far.store.is_down = True
+    assert far.names() == (FIRST,)
+
+    far.clock.advance(seconds=FRESHNESS)
+    with pytest.raises(Unavailable):
+        far.names()
+    far.store.is_down = False
+    assert far.names() == (FIRST,)
+
+
+def test_stale_if_error() -> None:
+    """If that is wanted, what is remembered is shown while the store does not answer."""
+    far = Far(stale_if_error=60)
+    far.names()
+    far.store.is_down = True
+    for _ in range(59):
+        far.clock.advance(seconds=FRESHNESS)
+        assert far.names() == (FIRST,)
+        assert far.names() == (FIRST,)
+    assert far.store.reads == 60  # one in a window, however many ask
+
+    far.clock.advance(seconds=FRESHNESS)
+    with pytest.raises(Unavailable):
+        far.names()
+
+
+def test_what_was_stale_is_read_again() -> None:
+    """Once the store answers again, the next window shows what it has."""
+    far = Far(stale_if_error=60)
+    far.names()
+    far.write(FIRST, SECOND)
+    far.store.is_down = True
+    far.clock.advance(seconds=FRESHNESS)
+    assert far.names() == (FIRST,)
+
+    far.store.is_down = False
+    far.clock.advance(seconds=FRESHNESS)
+    assert far.names() == (FIRST, SECOND)
+
+
+def test_nothing_is_excused_that_was_never_read() -> None:
+    """A document that this process has never seen is not made up while the store is away."""
+    far = Far(stale_if_error=60)
+    far.store.is_down = True
+
+    with pytest.raises(Unavailable):
+        far.names()
+
+
+def test_a_reload_sees_what_others_wrote(far: Far) -> None:
+    """A reload asks the store, however fresh what is remembered, and everybody profits."""
+    far.names()
+    far.write(FIRST, SECOND)
+
+    far.documents.reload(keys.NAMES)
+
+    assert far.names() == (FIRST, SECOND)
+    assert far.store.reads == 2
+
+
+def test_a_reload_that_fails(far: Far) -> None:
+    """A reload without an answer does not make anybody forget what was read before."""
+    far.names()
+    far.store.is_down = True
+
+    with pytest.raises(Unavailable):
+        far.documents.reload(keys.NAMES)
+
+    assert far.names() == (FIRST,)
+    assert far.documents.remembered(keys.NAMES) is not None
+
+
+def test_a_reload_beside_a_write(far: Far) -> None:
+    """A reload that began before this process wrote does not undo what the process knows since."""
+    far.names()
+    far.store.asked.clear()
+    far.store.go_on.clear()
+    with ThreadPoolExecutor(1) as pool:
+        reloaded = pool.submit(far.documents.reload, keys.NAMES)
+        far.store.asked.wait(timeout=10)
+        value = NameList((FIRST, SECOND))
+        far.documents.learn(keys.NAMES, value, far.write(FIRST, SECOND), 100)
+        far.store.go_on.set()
+        assert reloaded.result(timeout=10).value == NameList((FIRST,))
+
+    assert far.names() == (FIRST, SECOND)
+
+
+def test_a_slow_read_is_not_for_those_who_come_late(far: Far) -> None:
+    """Whoever asks during a read that has taken too long already gets another one."""
+    far.store.go_on.clear()
+    with ThreadPoolExecutor(2) as pool:
+        early = pool.submit(far.documents.load, keys.NAMES)
+        far.store.asked.wait(timeout=10)
+        far.write(FIRST, SECOND)
+        far.clock.advance(seconds=FRESHNESS)
+        looks = far.looks
+        late = pool.submit(far.documents.load, keys.NAMES)
+        while far.looks == looks:  # until it waits for the other
+            sleep(0.001)
+        far.store.go_on.set()
+        assert early.result(timeout=10).value == NameList((FIRST,))
+        assert late.result(timeout=10).value == NameList((FIRST, SECOND))
+
+
+def test_what_was_remembered_is_made_sure_of(far: Far) -> None:
+    """Whether a document is still as it was is asked of the store, unless it was just read."""
+    held = far.documents.current(keys.NAMES)
+    assert far.documents.is_still(keys.NAMES, held, held.checked_at)
+    assert far.store.reads == 1
+
+    far.clock.advance(seconds=FRESHNESS / 2)
+    now = far.clock.seconds()
+    assert far.documents.is_still(keys.NAMES, held, now)
+    assert far.store.reads == 2
+
+    far.write(FIRST, SECOND)
+    assert not far.documents.is_still(keys.NAMES, held, now)

@@ -75,6 +75,28 @@ def test_two_processes(tmp_path: Path, name: str, faults: int, fewest: int) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    ("name", "fewest"),
+    [
+        ("same filename, other bytes", 20_000),
+        ("first uploads of a project", 300_000),
+        ("upload beside a delete", 250_000),
+        ("upload and delete of one file", 9_000),
+        ("upload again and delete", 1_600),
+    ],
+)
+def test_two_processes_far_away(tmp_path: Path, name: str, fewest: int) -> None:
+    """Two processes that believe what they have read before, as on a bucket, keep every promise."""
+    scenario = SCENARIOS[name](tmp_path, False)  # noqa: FBT003
+    scenario.far = True
+
+    result = Explorer(scenario, faults=1).explore()
+
+    assert result.schedules >= fewest
+    assert result.diverged == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
     ("name", "faults"),
     [
         ("same filename, other bytes", 0),
@@ -93,8 +115,9 @@ def test_two_threads(tmp_path: Path, name: str, faults: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("far", [False, True])
 @pytest.mark.parametrize("together", [False, True])
-def test_four_writers(tmp_path: Path, together: bool) -> None:  # noqa: FBT001
+def test_four_writers(tmp_path: Path, together: bool, far: bool) -> None:  # noqa: FBT001
     """Four writers with three faults keep every promise, in schedules drawn at random."""
     wishes = {
         "A": Wish(ONE),
@@ -103,7 +126,7 @@ def test_four_writers(tmp_path: Path, together: bool) -> None:  # noqa: FBT001
         "D": Wish(TWO, delete=True),
         "E": Wish(TWO),
     }
-    scenario = Scenario(tmp_path, wishes, (TWO,), together=together)
+    scenario = Scenario(tmp_path, wishes, (TWO,), together=together, far=far)
 
     result = Explorer(scenario, faults=3).sample(seed=1, schedules=300)
 

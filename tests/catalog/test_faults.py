@@ -70,11 +70,12 @@ def test_every_call_fails_once(tmp_path: Path, operation: str, kind: Kind, befor
         assert _is_done(operation, world)
 
 
+@pytest.mark.parametrize("kind", [Kind.LOST_RACE, Kind.TOO_OFTEN])
 @pytest.mark.parametrize("key", ["projects/demo.json", "projects.json"])
-def test_lost_races_are_tried_again(tmp_path: Path, key: str) -> None:
+def test_lost_races_are_tried_again(tmp_path: Path, key: str, kind: Kind) -> None:
     """A document that others change all the time is written in the end."""
     world = World(tmp_path)
-    index, store = faulty_index(world, Fault(Kind.LOST_RACE, "put", key, times=10))
+    index, store = faulty_index(world, Fault(kind, "put", key, times=10))
 
     OPERATIONS["upload"](world, index)
 

@@ -2,8 +2,8 @@
 Group commit: many callers, one write.
 
 Whoever comes first for a key leads: it takes everything that waits for that key and handles it in
-one go. What arrives meanwhile waits, and the first of those leads next, so that nobody works for
-others once its own item is done.
+one go; where it has to try again, it takes what has arrived meanwhile along. The first of those
+that are left leads next, so that nobody works for others once its own item is done.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -16,6 +16,9 @@ from wheelyard.errors import IndexFault
 K = TypeVar("K", bound=Hashable)
 I = TypeVar("I")  # noqa: E741 - an item
 R = TypeVar("R")
+
+Take = Callable[[], Sequence[I]]
+"""Returns the items of a batch, in their order: those that it had before, and whatever waits."""
 
 
 class _Waiting(Generic[I, R]):
@@ -34,11 +37,12 @@ class Batches(Generic[K, I, R]):
     Items by key, handled in batches.
 
     Args:
-        handle: Takes a key and its items and returns an outcome for each, in their order: a result
-            or a refusal. What it raises is the outcome of all.
+        handle: Is given a key and what takes its items; returns an outcome for each of those that
+            it took last, in their order: a result or a refusal. What it raises is the outcome of
+            all.
     """
 
-    def __init__(self, handle: Callable[[K, Sequence[I]], Sequence[R | IndexFault]]) -> None:
+    def __init__(self, handle: Callable[[K, Take[I]], Sequence[R | IndexFault]]) -> None:
         self._handle = handle
         self._waiting: dict[K, list[_Waiting[I, R]]] = {}
         self._lock = Lock()
@@ -65,10 +69,17 @@ class Batches(Generic[K, I, R]):
 
     def _lead(self, key: K, me: _Waiting[I, R]) -> None:
         me.turn = Future()
-        with self._lock:
-            batch, self._waiting[key] = self._waiting[key], []
+        batch: list[_Waiting[I, R]] = []
+
+        def take() -> list[I]:
+            with self._lock:
+                batch.extend(self._waiting[key])
+                self._waiting[key] = []
+            return [each.item for each in batch]
+
+        take()  # the leader's own item leaves the queue, whatever becomes of it
         try:
-            outcomes = self._handle(key, [each.item for each in batch])
+            outcomes = self._handle(key, take)
         except BaseException as error:
             for each in batch:
                 each.turn.set_exception(error)

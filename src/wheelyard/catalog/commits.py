@@ -12,11 +12,11 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.batches import Batches
+from wheelyard.catalog.batches import Batches, Take
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.codec import Codec, digest
 from wheelyard.catalog.documents import Documents, Snapshot
-from wheelyard.catalog.races import Retries
+from wheelyard.catalog.races import OVERLOADED, Retries
 from wheelyard.errors import Conflict, IndexFault, Unavailable
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
@@ -60,17 +60,19 @@ class Commits:
         """
         return self._batches.submit(name, intent)
 
-    def _handle(
-        self, name: NormalizedName, intents: Sequence[Intent]
-    ) -> list[Project | IndexFault]:
+    def _handle(self, name: NormalizedName, take: Take[Intent]) -> list[Project | IndexFault]:
         key = keys.project(name)
         for attempt in self._retries.attempts():
+            intents, began = take(), self._ambient.monotonic()
             read = self._documents.current if attempt == 0 else self._documents.reload
             before = read(key)
             project = before.value or Project(name=name)
             self._ensure_journaled(project, is_ours=False)
             refusals, events = _decide(project, intents)
             if not events:
+                # a swap would find out that the document is an old one; nothing else would
+                if not self._documents.is_still(key, before, began):
+                    continue
                 return [refusal or project for refusal in refusals]
             after = fold(project, self._next(project, events))
             if self._is_overtaken(before, after) or not self._swap(before.version, after):
@@ -106,11 +108,12 @@ class Commits:
             version = self._store.put(key, body, expect)
         except Conflict:
             return False
-        except Unavailable:
+        except Unavailable as fault:
             found = self._documents.reload(key)
             if self._landed(after, found.value):
                 return True
-            if found.version == expect:  # it may still happen
+            # it may still happen: to try again is safe, because only one of both can
+            if found.version == expect and fault.code != OVERLOADED:
                 raise
             return False
         self._documents.learn(key, after, version, len(body))

@@ -98,7 +98,7 @@ class Documents(Generic[T]):
             if flight is None:
                 flight = self._flights[key] = Future()
         if not leads:
-            return flight.result()
+            return self._joined(key, flight)
         try:
             snapshot = self._refreshed_or_excused(key)
         except BaseException as error:
@@ -124,10 +124,33 @@ class Documents(Generic[T]):
         """
         return self._refresh(key, is_conditional=False)
 
+    def is_still(self, key: Key, snapshot: Snapshot[T], since: float) -> bool:
+        """
+        Return whether the document was as in `snapshot` at some time from `since` on.
+
+        Args:
+            key: Which document.
+            snapshot: As `current` has returned it after `since`.
+            since: On the monotonic clock.
+
+        Raises:
+            Unavailable: The store does not answer, or the document is damaged.
+        """
+        if self._belief.near or snapshot.checked_at >= since:
+            return True
+        return self._refresh(key).version == snapshot.version
+
     def learn(self, key: Key, value: T, version: ObjectVersion, size: int) -> None:
         """Remember a document that this process has just written; `size` is in stored bytes."""
         now = self._ambient.monotonic()
         self._remember(key, Snapshot(value, version, now, now, size))
+
+    def _joined(self, key: Key, flight: Future[Snapshot[T]]) -> Snapshot[T]:
+        """Return what another caller is reading, unless that has begun too long ago by now."""
+        now = self._ambient.monotonic()
+        snapshot = flight.result()
+        is_fresh = now - snapshot.asked_at < self._belief.freshness
+        return snapshot if is_fresh else self.load(key)
 
     def _refreshed_or_excused(self, key: Key) -> Snapshot[T]:
         try:

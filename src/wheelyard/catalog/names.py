@@ -1,6 +1,5 @@
 """The list of all project names there ever were: one document, only ever added to."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
@@ -8,9 +7,9 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.batches import Batches
+from wheelyard.catalog.batches import Batches, Take
 from wheelyard.catalog.documents import Documents, Snapshot
-from wheelyard.catalog.races import Retries
+from wheelyard.catalog.races import OVERLOADED, Retries
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import Store
 
@@ -57,8 +56,9 @@ class Names:
         if held is None or held.value is None or name not in held.value.known:
             self._additions.submit(ALL, name)
 
-    def _add(self, _: str, wanted: Sequence[NormalizedName]) -> list[bool]:
+    def _add(self, _: str, take: Take[NormalizedName]) -> list[bool]:
         for attempt in self._retries.attempts():
+            wanted = take()
             read = self._documents.current if attempt == 0 else self._documents.reload
             snapshot = read(keys.NAMES)
             before = snapshot.value or NameList()
@@ -72,9 +72,10 @@ class Names:
                 version = self._store.put(keys.NAMES, body, snapshot.version)
             except Conflict:
                 continue
-            except Unavailable:
+            except Unavailable as fault:
                 found = self._documents.reload(keys.NAMES)
-                if found.version == snapshot.version:  # it may still happen
+                # it may still happen
+                if found.version == snapshot.version and fault.code != OVERLOADED:
                     raise
                 continue  # landed or lost: the next attempt sees which
             self._documents.learn(keys.NAMES, after, version, len(body))

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
+from typing import Final
 
 from wheelyard.errors import Unavailable
 from wheelyard.model.ambient import Ambient
+
+OVERLOADED: Final = "overloaded"
+"""The code of a fault that says that there were too many writers, and nothing else in the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,6 @@ class Retries:
         """Return the fault that says that every attempt was lost."""
         return Unavailable(
             f"Too many writers are changing {what} at once. Try again in a moment.",
-            code="overloaded",
+            code=OVERLOADED,
             short="Too many writers at once.",
         )

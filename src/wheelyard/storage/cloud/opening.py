@@ -129,8 +129,9 @@ def _connected(place: BucketLocation, tally: Tally) -> Client:
     return client
 
 
-def _read_refusal(response: requests.Response, **_: object) -> None:
+def _read_refusal(response: requests.Response, **options: object) -> None:
     """Read a refusal to its end: of a 401 the library forgets the answer, and the connection."""
+    del options
     if not response.ok:
         _ = response.content
 

@@ -235,10 +235,14 @@ class CloudStore:
         with file, self._senders:
             if size <= ONE_REQUEST:
                 blob.upload_from_file(file, size=size, **common)
-            else:
-                # without a size the library sends pieces, of so many bytes
-                blob.chunk_size = ONE_REQUEST
+                return
+            # without a size the library sends pieces, of so many bytes
+            blob.chunk_size = ONE_REQUEST
+            try:
                 blob.upload_from_file(file, **common)
+            except ValueError as error:
+                # the bucket may keep a part of a piece, and the library cannot go on from there
+                raise ConnectionError from error
 
     def _settled(
         self, key: Key, mark: str, expect: ObjectVersion | None, error: Exception

@@ -11,7 +11,7 @@ off may be gone by then, and another one there.
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -21,6 +21,7 @@ import requests
 from google.api_core import exceptions as api
 from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption
+from urllib3.exceptions import HTTPError
 
 from wheelyard.storage.base import CHUNK
 from wheelyard.storage.cloud.faults import SILENCE, is_missing_bucket
@@ -32,6 +33,8 @@ STREAMED: Final = (3.0, 6.0)
 """Seconds: to connect, and of silence, before a body and in it: a client bears 15 of them."""
 PROBING: Final = (2.0, 2.0)
 """The same where the bucket was silent just now, and somebody waits for what is found out."""
+GATHERING: Final = 0.2
+"""Seconds that bytes of a body which have come wait for more, about."""
 BREAKS: Final = 3
 """How often in a row a stream may break off without a byte having come."""
 
@@ -111,7 +114,7 @@ class BucketStream:
     def _received(self) -> Iterator[bytes]:
         if self.response is None:
             return
-        for chunk in self.response.iter_content(CHUNK):
+        for chunk in pieces(self.response, self.retrying.pacing.monotonic):
             self.checksum.update(chunk)
             if self.position + len(chunk) >= self.stop:
                 self._verify()
@@ -153,6 +156,33 @@ class BucketStream:
             {} if span == "0-" else {"Range": f"bytes={span}"},
             PROBING if self.retrying.pacing.breaker.is_silent else STREAMED,
         )
+
+
+def pieces(response: requests.Response, monotonic: Callable[[], float]) -> Iterator[bytes]:
+    """
+    Yield a body as it comes: whole chunks of a fast one, and of a slow one what there is.
+
+    A client that waits for the first byte of a slow body until a chunk is full may give up before.
+
+    Raises:
+        Exception: What the library raises, after all that has come before.
+    """
+    failure: Exception | None = None
+    is_over = False
+    while not is_over:
+        gathered, size, end = list[bytes](), 0, monotonic() + GATHERING
+        while size < CHUNK and not is_over and (not gathered or monotonic() < end):
+            try:
+                part = response.raw.read1(CHUNK - size, decode_content=False)
+            except (HTTPError, OSError) as error:
+                failure, part = error, b""
+            is_over = not part
+            gathered.append(part)
+            size += len(part)
+        if size:
+            yield b"".join(gathered)
+    if failure is not None:
+        raise requests.ConnectionError(failure) from failure
 
 
 def read_whole(

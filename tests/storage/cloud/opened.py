@@ -1,0 +1,133 @@
+"""Opens a bucket as the index does, with a time that a test holds in its hand."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from threading import Lock
+
+from wheelyard.storage.base import ABSENT, Key, Store
+from wheelyard.storage.cloud.location import parse_location
+from wheelyard.storage.cloud.opening import (
+    Downloads,
+    OpenBucket,
+    Request,
+    Surroundings,
+    open_bucket,
+)
+from wheelyard.storage.cloud.store import CloudStore
+from wheelyard.storage.split import SplitStore
+from wheelyard.storage.tally import Tally
+
+FILES = "files/"
+EMULATOR = "STORAGE_EMULATOR_HOST"
+A, OTHER = Key("a/1.json"), Key("a/2.json")
+FOR_EVER = 1_000_000
+"""Requests that a fault meets."""
+VERBS: dict[str, Callable[[Store], object]] = {
+    "get": lambda store: store.get(A),
+    "read": lambda store: b"".join(store.read(A)),
+    "put": lambda store: store.put(A, b"new", None),
+    "create": lambda store: store.put(OTHER, b"new", ABSENT),
+    "delete": lambda store: store.delete(A, None),
+    "list": lambda store: list(store.list("")),
+}
+"""Every way to ask a bucket for something."""
+
+
+@dataclass(slots=True)
+class StillTime:
+    """Stands still, but for the pauses that are made in it, and for what a test adds."""
+
+    now: float = 0.0
+    pauses: list[float] = field(default_factory=list)
+    """Every pause so far, in seconds."""
+    meanwhile: Callable[[], object] | None = None
+    """What happens in the next pause, once."""
+    _lock: Lock = field(default_factory=Lock)
+
+    def monotonic(self) -> float:
+        """Return the seconds since the beginning."""
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, at once."""
+        with self._lock:
+            self.pauses.append(seconds)
+            self.now += seconds
+            happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            happens()
+
+
+class RunningTime(StillTime):
+    """Runs as time does, and pauses are skipped."""
+
+    __slots__ = ()
+
+    def monotonic(self) -> float:
+        """Return seconds since some moment."""
+        return time.monotonic() + self.now
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A bucket that is open, and what it was opened with."""
+
+    bucket: OpenBucket
+    time: StillTime
+    tally: Tally
+
+    @property
+    def store(self) -> Store:
+        """Its store."""
+        return self.bucket.store
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """Opens buckets where the environment leads, and closes their connections in the end."""
+
+    _opened: list[OpenBucket] = field(default_factory=list)
+
+    def __call__(
+        self,
+        location: str = "gs://wheels",
+        still: StillTime | None = None,
+        *,
+        files: str = "",
+        downloads: Downloads = "auto",
+    ) -> Opened:
+        """
+        Open a bucket; its pauses take no time.
+
+        Args:
+            location: A `gs://` URL.
+            still: Its time.
+            files: Another URL for what begins with FILES, if that is kept apart.
+            downloads: How files go to clients.
+        """
+        still, tally = still or StillTime(), Tally()
+        request = Request(
+            place=parse_location(location),
+            files_prefix=FILES,
+            files_place=parse_location(files) if files else None,
+            downloads=downloads,
+        )
+        surroundings = Surroundings(
+            now=time.time,  # noqa: TID251 - the date of a signature, which nobody here looks at
+            monotonic=still.monotonic,
+            pause=still.pause,
+            random=Random(),
+            tally=tally,
+        )
+        bucket = open_bucket(request, surroundings)
+        self._opened.append(bucket)
+        return Opened(bucket, still, tally)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for bucket in self._opened:
+            store = bucket.store.usual if isinstance(bucket.store, SplitStore) else bucket.store
+            assert isinstance(store, CloudStore)
+            store._client.close()  # noqa: SLF001 - elsewhere it ends with the process

@@ -1,0 +1,296 @@
+"""What goes wrong on the way to a bucket: what passes is waited out, and nothing is guessed."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from tests.bucket.faults import DropAfter, DropBefore, Fault, Hold, StatusAfter, StatusBefore
+from tests.bucket.objects import Bucket
+from tests.bucket.server import BucketServer
+from tests.storage.cloud.opened import FOR_EVER, VERBS, A, Opened, Opener
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored
+from wheelyard.storage.cloud.retrying import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    READ_PATIENCE,
+    WRITE_PATIENCE,
+)
+
+LOST: list[Fault] = [StatusAfter(503), DropAfter()]
+lost = pytest.mark.parametrize("fault", LOST, ids=["status", "drop"])
+verbs = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+
+
+def test_too_often_is_waited_out(server: BucketServer, opened_bucket: Opened) -> None:
+    """A creation that comes too often waits as long as it is told to, and a little more."""
+    server.faults.add(StatusBefore(429, retry_after="3"), "insert", count=3)
+
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+    pauses = opened_bucket.time.pauses
+    assert [3 <= each <= 3 + 2**turn * FIRST_PAUSE for turn, each in enumerate(pauses)] == [
+        True
+    ] * 3
+    assert len(set(pauses)) == 3
+
+
+def test_too_often_for_ever(server: BucketServer, opened_bucket: Opened) -> None:
+    """Who comes too often for too long is told to try again later."""
+    server.faults.add(StatusBefore(429), "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable) as fault:
+        opened_bucket.store.put(A, b"one", ABSENT)
+
+    assert fault.value.code == "overloaded"
+    assert opened_bucket.time.now <= WRITE_PATIENCE
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("", 0.0), ("2", 2.0), ("600", LONGEST_PAUSE)])
+def test_a_swap_that_comes_too_often_has_lost(
+    server: BucketServer, opened_bucket: Opened, asked: str, waited: float
+) -> None:
+    """A swap that comes too often is a Conflict without a second try, after a bounded pause."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    server.log.clear()
+    server.faults.add(StatusBefore(429, retry_after=asked), "insert")
+
+    with pytest.raises(Conflict):
+        opened_bucket.store.put(A, b"two", version)
+
+    assert server.log.kinds() == ["insert"]
+    assert opened_bucket.time.pauses == [waited]
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+
+
+@verbs
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_passing_failure(
+    server: BucketServer,
+    bucket: Bucket,
+    opened_bucket: Opened,
+    status: int,
+    verb: Callable[[Store], object],
+) -> None:
+    """Every verb is tried again where the bucket says that a failure will pass."""
+    bucket.put(A, b"old")
+    planned = server.faults.add(StatusBefore(status), count=2)
+
+    verb(opened_bucket.store)
+
+    assert planned.taken == 2
+    assert len(opened_bucket.time.pauses) == 2
+
+
+@verbs
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_failure_for_ever(
+    server: BucketServer,
+    bucket: Bucket,
+    opened_bucket: Opened,
+    status: int,
+    verb: Callable[[Store], object],
+) -> None:
+    """A failure that does not pass is Unavailable in bounded time, and names bucket and status."""
+    bucket.put(A, b"old")
+    server.faults.add(StatusBefore(status), count=FOR_EVER)
+
+    with pytest.raises(Unavailable, match=rf"gs://wheels .* {status}") as fault:
+        verb(opened_bucket.store)
+
+    assert fault.value.code == "storage_unavailable"
+    pauses = opened_bucket.time.pauses
+    assert 5 <= len(pauses) <= 40
+    assert max(pauses) <= LONGEST_PAUSE
+    # a write that is given up is looked for
+    assert READ_PATIENCE / 2 < opened_bucket.time.now <= WRITE_PATIENCE + READ_PATIENCE
+
+
+@pytest.mark.parametrize("status", [400, 409, 418, 501])
+def test_a_failure_that_does_not_pass(
+    server: BucketServer, opened_bucket: Opened, status: int
+) -> None:
+    """What will not be better the next time is not tried again."""
+    planned = server.faults.add(StatusBefore(status), count=FOR_EVER)
+
+    with pytest.raises(Unavailable, match=f"status {status}"):
+        opened_bucket.store.put(A, b"one", ABSENT)
+
+    assert (planned.taken, opened_bucket.time.pauses) == (1, [])
+
+
+@lost
+def test_a_creation_whose_answer_is_lost(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, fault: Fault
+) -> None:
+    """A creation that was carried out, though nobody said so, succeeds with its true version."""
+    server.faults.add(fault, "insert")
+
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+
+    assert server.log.kinds() == ["insert", "insert", "get"]
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+    assert generation(bucket, A) == version
+
+
+@lost
+def test_a_swap_whose_answer_is_lost(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, fault: Fault
+) -> None:
+    """A swap that was carried out, though nobody said so, succeeds with its true version."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    server.faults.add(fault, "insert")
+
+    newer = opened_bucket.store.put(A, b"two", version)
+
+    assert newer != version
+    assert opened_bucket.store.get(A) == Stored(b"two", newer)
+    assert generation(bucket, A) == newer
+
+
+def test_all_answers_of_a_write_are_lost(server: BucketServer, opened_bucket: Opened) -> None:
+    """A write that hears of failures only has succeeded all the same if it is there."""
+    server.faults.add(StatusAfter(503), "insert", count=FOR_EVER)
+
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+
+
+def test_a_write_to_a_bucket_that_falls_silent(server: BucketServer, opened_bucket: Opened) -> None:
+    """Whether a write that heard nothing has happened is not known, and nobody says that it is."""
+    server.faults.add(DropAfter(), "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+        opened_bucket.store.put(A, b"one", ABSENT)
+
+
+@lost
+@pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
+def test_somebody_writes_after_a_lost_answer(
+    opener: Opener, server: BucketServer, opened_bucket: Opened, fault: Fault, *, is_creation: bool
+) -> None:
+    """A write that was carried out and then overwritten is neither a success nor a Conflict."""
+    store = opened_bucket.store
+    expect = ABSENT if is_creation else store.put(A, b"zero", ABSENT)
+    server.faults.add(fault, "insert")
+    opened_bucket.time.meanwhile = partial(replaced, opener, b"one", b"other")
+
+    with pytest.raises(Unavailable, match="not known"):
+        store.put(A, b"one", expect)
+
+    assert body(store) == b"other"
+
+
+@pytest.mark.parametrize("fault", [StatusBefore(503), DropBefore()], ids=["status", "drop"])
+@pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
+def test_somebody_writes_before_a_repetition(
+    opener: Opener, server: BucketServer, opened_bucket: Opened, fault: Fault, *, is_creation: bool
+) -> None:
+    """A write that was not carried out, and then was overtaken, is known to be a Conflict."""
+    store = opened_bucket.store
+    expect = ABSENT if is_creation else store.put(A, b"zero", ABSENT)
+    server.faults.add(fault, "insert")
+    opened_bucket.time.meanwhile = partial(opener().store.put, A, b"other", expect)
+
+    with pytest.raises(Conflict):
+        store.put(A, b"one", expect)
+
+    assert body(store) == b"other"
+
+
+def test_a_write_arrives_after_it_was_given_up(
+    opener: Opener, server: BucketServer, opened_bucket: Opened, pool: ThreadPoolExecutor
+) -> None:
+    """Of a write that was given up and one after it, the bucket takes the first that arrives."""
+    hold = Hold("before")
+    server.faults.add(hold, "insert")
+    late = pool.submit(opened_bucket.store.put, A, b"late", ABSENT)
+    hold.wait()
+
+    version = opener().store.put(A, b"other", ABSENT)
+    hold.release()
+
+    assert isinstance(late.exception(), Conflict)
+    assert opened_bucket.store.get(A) == Stored(b"other", version)
+
+
+@lost
+def test_a_write_without_a_condition_whose_answer_is_lost(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, fault: Fault
+) -> None:
+    """A write without a condition may happen twice, and its version is that of the last time."""
+    bucket.put(A, b"old")
+    server.faults.add(fault, "insert")
+
+    version = opened_bucket.store.put(A, b"new", None)
+
+    assert opened_bucket.store.get(A) == Stored(b"new", version)
+
+
+@lost
+@pytest.mark.parametrize("names_version", [True, False])
+def test_a_deletion_whose_answer_is_lost(
+    server: BucketServer,
+    bucket: Bucket,
+    opened_bucket: Opened,
+    fault: Fault,
+    *,
+    names_version: bool,
+) -> None:
+    """A deletion that was carried out, though nobody said so, succeeds."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    server.faults.add(fault, "delete")
+
+    opened_bucket.store.delete(A, version if names_version else None)
+
+    assert bucket.names() == []
+
+
+@lost
+def test_somebody_creates_after_a_lost_deletion(
+    opener: Opener, server: BucketServer, bucket: Bucket, opened_bucket: Opened, fault: Fault
+) -> None:
+    """A deletion that was carried out, and then undone by somebody else, is no Conflict."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    server.faults.add(fault, "delete")
+    opened_bucket.time.meanwhile = partial(opener().store.put, A, b"other", ABSENT)
+
+    with pytest.raises(Unavailable, match="not known"):
+        opened_bucket.store.delete(A, version)
+
+    assert body(opened_bucket.store) == b"other"
+    assert bucket.names() == [A]
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Yield a thread for whoever is kept waiting."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def replaced(opener: Opener, before: bytes, after: bytes) -> None:
+    """Have somebody else read A and write over it."""
+    store = opener().store
+    found = store.get(A)
+    assert isinstance(found, Stored)
+    assert found.body == before
+    store.put(A, after, found.version)
+
+
+def body(store: Store) -> bytes:
+    """Return what is at A."""
+    found = store.get(A)
+    assert isinstance(found, Stored)
+    return found.body
+
+
+def generation(bucket: Bucket, name: str) -> ObjectVersion:
+    """Return the version of an object, as the bucket itself knows it."""
+    found = bucket.get(name)
+    assert found
+    return ObjectVersion(str(found.generation))

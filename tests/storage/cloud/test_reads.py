@@ -1,0 +1,205 @@
+"""Reads that break off or are spoilt: whole and of one write, or not at all."""
+
+from random import Random
+
+import pytest
+
+from tests.bucket.faults import CutAt, Fault, FlipByte, ResetAt, Stall, StatusBefore, WrongHash
+from tests.bucket.objects import Bucket
+from tests.bucket.server import BucketServer
+from tests.storage.cloud.opened import FOR_EVER, A, Opened
+from wheelyard.errors import NotFound, Unavailable
+from wheelyard.storage.base import ABSENT, CHUNK, NOT_MODIFIED, Key, Stored
+from wheelyard.storage.cloud import streams
+
+SIZE = 1_000_000
+BODY = Random(1).randbytes(SIZE)
+POSITIONS = [0, 1, SIZE // 2, SIZE - 1]
+breaks = pytest.mark.parametrize("broken", [CutAt, ResetAt], ids=["cut", "reset"])
+
+
+@breaks
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_stream_that_breaks_off(
+    server: BucketServer,
+    opened_bucket: Opened,
+    position: int,
+    broken: type[CutAt | ResetAt],
+) -> None:
+    """A stream that breaks off goes on where it was, with the same write."""
+    version = opened_bucket.store.put(A, BODY, ABSENT)
+    server.faults.add(broken(position), "media")
+
+    assert b"".join(opened_bucket.store.read(A)) == BODY
+
+    first, second = server.log.records("media")
+    assert (first.status, second.status) == (200, 206)
+    assert "generation=" not in first.target
+    assert f"generation={version}" in second.target
+
+
+@breaks
+@pytest.mark.parametrize(("start", "stop"), [(1, None), (0, SIZE - 1), (300_000, 800_000)])
+def test_part_of_an_object_that_breaks_off(
+    server: BucketServer,
+    opened_bucket: Opened,
+    broken: type[CutAt | ResetAt],
+    start: int,
+    stop: int | None,
+) -> None:
+    """A range that breaks off goes on where it was, and ends where it was to end."""
+    opened_bucket.store.put(A, BODY, ABSENT)
+    server.faults.add(broken(400_000), "media")
+
+    assert b"".join(opened_bucket.store.read(A, start, stop)) == BODY[start:stop]
+
+    assert server.log.count(kind="media") == 2
+
+
+def test_a_stream_that_breaks_off_again_and_again(
+    server: BucketServer, opened_bucket: Opened
+) -> None:
+    """A stream goes on as often as it must while bytes come, and is given up when none do."""
+    body = BODY * 3
+    opened_bucket.store.put(A, body, ABSENT)
+    planned = server.faults.add(CutAt(CHUNK + 1), "media", count=FOR_EVER)
+    assert b"".join(opened_bucket.store.read(A)) == body
+    assert planned.taken > 2 * streams.BREAKS
+
+    server.faults.clear()
+    planned = server.faults.add(CutAt(0), "media", count=FOR_EVER)
+    with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+        b"".join(opened_bucket.store.read(A))
+    assert planned.taken == 1 + streams.BREAKS
+
+
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "replaced"])
+def test_a_stream_never_mixes_two_writes(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, *, is_deleted: bool
+) -> None:
+    """A stream that breaks off after its object was changed ends with a fault, not with others."""
+    opened_bucket.store.put(A, BODY, ABSENT)
+    server.faults.add(CutAt(2 * CHUNK), "media")
+    stream = opened_bucket.store.read(A)
+    received = [next(stream)]
+    if is_deleted:
+        bucket.remove(A)
+    else:
+        bucket.put(A, BODY[::-1])
+
+    with pytest.raises(Unavailable, match="gs://wheels answers with status 404"):
+        received.extend(stream)
+
+    assert BODY.startswith(b"".join(received))
+
+
+@breaks
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_whole_read_that_breaks_off(
+    server: BucketServer, opened_bucket: Opened, position: int, broken: type[CutAt | ResetAt]
+) -> None:
+    """A document whose connection breaks off is read again, and comes whole."""
+    version = opened_bucket.store.put(A, BODY, ABSENT)
+    server.faults.add(broken(position), "media", count=2)
+
+    assert opened_bucket.store.get(A) == Stored(BODY, version)
+
+    assert len(opened_bucket.time.pauses) == 2
+
+
+@pytest.mark.parametrize("position", [0, 1, SIZE - 1])
+def test_a_document_is_replaced_while_it_is_read(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, position: int
+) -> None:
+    """A document that is replaced after its connection broke off is read as what it is then."""
+    known = opened_bucket.store.put(A, b"known", ABSENT)
+    bucket.put(A, BODY)
+    server.faults.add(CutAt(position), "media")
+    opened_bucket.time.meanwhile = lambda: bucket.put(A, b"newer")
+
+    found = opened_bucket.store.get(A, known)
+
+    assert isinstance(found, Stored)
+    assert found.body == b"newer"
+    assert opened_bucket.store.get(A, found.version) is NOT_MODIFIED
+
+
+@pytest.mark.parametrize("fault", [FlipByte(3), WrongHash()], ids=["byte", "hash"])
+def test_a_spoilt_document(server: BucketServer, opened_bucket: Opened, fault: Fault) -> None:
+    """A document of which a bit is wrong is read again, and never given away."""
+    version = opened_bucket.store.put(A, b"0123456789", ABSENT)
+    server.faults.add(fault, "media")
+    assert opened_bucket.store.get(A) == Stored(b"0123456789", version)
+
+    server.faults.add(fault, "media", count=FOR_EVER)
+    with pytest.raises(Unavailable, match="gs://wheels, or went there, was damaged"):
+        opened_bucket.store.get(A)
+
+
+@pytest.mark.parametrize("position", [0, CHUNK, SIZE - 1])
+def test_a_spoilt_stream(server: BucketServer, opened_bucket: Opened, position: int) -> None:
+    """Of an object in which a bit is wrong, nobody gets all the bytes."""
+    opened_bucket.store.put(A, BODY, ABSENT)
+    server.faults.add(FlipByte(position), "media")
+    stream = opened_bucket.store.read(A)
+    received: list[bytes] = []
+
+    with pytest.raises(Unavailable, match="gs://wheels, or went there, was damaged"):
+        received.extend(stream)
+
+    assert SIZE - CHUNK <= sum(map(len, received)) < SIZE
+
+
+def test_a_spoilt_stream_that_broke_off(server: BucketServer, opened_bucket: Opened) -> None:
+    """A wrong bit is found out in what comes after a break too."""
+    opened_bucket.store.put(A, BODY, ABSENT)
+    server.faults.add(CutAt(400_000), "media")
+    server.faults.add(FlipByte(10), "media")
+
+    with pytest.raises(Unavailable, match="damaged"):
+        b"".join(opened_bucket.store.read(A))
+
+
+def test_a_spoilt_object_of_one_piece(server: BucketServer, opened_bucket: Opened) -> None:
+    """Of a small object in which a bit is wrong, nobody gets a byte."""
+    opened_bucket.store.put(A, b"0123456789", ABSENT)
+    server.faults.add(FlipByte(9), "media")
+
+    with pytest.raises(Unavailable, match="damaged"):
+        next(opened_bucket.store.read(A))
+
+
+def test_the_beginning_of_a_stream_is_tried_again(
+    server: BucketServer, opened_bucket: Opened
+) -> None:
+    """A stream that cannot begin just now begins a little later, or tells that nothing is there."""
+    opened_bucket.store.put(A, BODY, ABSENT)
+    server.faults.add(StatusBefore(503), "media", count=2)
+    assert b"".join(opened_bucket.store.read(A)) == BODY
+
+    server.faults.add(StatusBefore(503), "media", count=2)
+    with pytest.raises(NotFound):
+        opened_bucket.store.read(Key("a/2.json"))
+
+
+def test_a_stream_that_nobody_reads_to_its_end(server: BucketServer, opened_bucket: Opened) -> None:
+    """Who stops reading asks for nothing more, and the bucket stays usable."""
+    opened_bucket.store.put(A, BODY, ABSENT)
+    for _ in range(3):
+        stream = opened_bucket.store.read(A)
+        next(stream)
+        stream.close()  # type: ignore[attr-defined]  # the generator's, which a server calls
+
+    assert opened_bucket.store.get(A) is not None
+    assert server.log.count(kind="media") == 4
+
+
+@pytest.mark.slow
+def test_a_stream_that_stalls(server: BucketServer, opened_bucket: Opened) -> None:
+    """A stream of which nothing is heard for some seconds is asked for again."""
+    opened_bucket.store.put(A, BODY, ABSENT)
+    server.faults.add(Stall(streams.STREAMED[1] + 5), "media")
+
+    assert b"".join(opened_bucket.store.read(A)) == BODY
+
+    assert len(opened_bucket.time.pauses) == 1

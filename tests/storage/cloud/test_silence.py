@@ -1,0 +1,126 @@
+"""A bucket that does not answer: not everybody waits for it in turn."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.bucket.faults import DropBefore, Hold
+from tests.bucket.server import BucketServer
+from tests.storage.cloud.opened import FOR_EVER, VERBS, A, Opened, Opener, RunningTime
+from wheelyard.errors import Unavailable
+from wheelyard.storage.base import ABSENT, Stored
+from wheelyard.storage.cloud.retrying import READ_PATIENCE, REST
+
+
+def test_a_silent_bucket_is_left_alone(server: BucketServer, opened_bucket: Opened) -> None:
+    """After a bucket was silent for as long as somebody waits, the next ones do not ask it."""
+    store, still = opened_bucket.store, opened_bucket.time
+    silence = server.faults.add(DropBefore(), count=FOR_EVER)
+    with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+        store.get(A)
+    assert still.now <= READ_PATIENCE
+    asked, waited = silence.taken, len(still.pauses)
+
+    for verb in VERBS.values():
+        with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+            verb(store)
+
+    assert (silence.taken, len(still.pauses)) == (asked, waited)
+
+
+def test_one_asks_for_all(
+    server: BucketServer, opened_bucket: Opened, pool: ThreadPoolExecutor
+) -> None:
+    """When a silent bucket has rested, one caller asks it, and the others wait for no answer."""
+    store = opened_bucket.store
+    silenced(server, opened_bucket)
+    hold = Hold("before")
+    server.faults.add(hold)
+    opened_bucket.time.now += REST
+    one = pool.submit(store.get, A)
+    hold.wait()
+    asked = server.log.count()
+
+    for verb in VERBS.values():
+        with pytest.raises(Unavailable):
+            verb(store)
+
+    assert server.log.count() == asked
+    hold.release()
+    assert one.result() is None
+    assert store.put(A, b"one", ABSENT)
+
+
+def test_who_asks_for_all_tries_again(server: BucketServer, opened_bucket: Opened) -> None:
+    """A bucket that comes back a little after its rest is found by the one who asks for all."""
+    silenced(server, opened_bucket)
+    opened_bucket.time.now += REST
+    server.faults.add(DropBefore(), count=3)
+
+    assert opened_bucket.store.get(A) is None
+
+
+def test_a_bucket_that_stays_silent_rests_again(
+    server: BucketServer, opened_bucket: Opened
+) -> None:
+    """A bucket that is silent after its rest too is left alone as long as the first time."""
+    silenced(server, opened_bucket)
+    silence = server.faults.add(DropBefore(), count=FOR_EVER)
+    opened_bucket.time.now += REST
+    with pytest.raises(Unavailable):
+        opened_bucket.store.get(A)
+    assert silence.taken > 3
+    server.faults.clear()
+
+    with pytest.raises(Unavailable):
+        opened_bucket.store.get(A)
+    opened_bucket.time.now += REST
+    assert opened_bucket.store.get(A) is None
+
+
+def test_a_bucket_that_refuses_connections(server: BucketServer, opened_bucket: Opened) -> None:
+    """A bucket that takes no connections is Unavailable, and is found again when it does."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    server.stop()
+    for verb in VERBS.values():
+        opened_bucket.time.now += REST
+        with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+            verb(opened_bucket.store)
+    server.start()
+    opened_bucket.time.now += REST
+
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+
+
+@pytest.mark.slow
+def test_a_bucket_that_is_dead(opener: Opener, server: BucketServer) -> None:
+    """A bucket that takes connections and says nothing costs one caller some seconds, once."""
+    bucket = opener(still=RunningTime())
+    server.die()
+    with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+        bucket.store.get(A)
+    begun = bucket.time.monotonic()
+
+    with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+        bucket.store.get(A)
+
+    assert bucket.time.monotonic() - begun < REST
+    server.revive()
+    bucket.time.now += REST
+    assert bucket.store.get(A) is None
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Yield a thread for whoever is kept waiting."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def silenced(server: BucketServer, bucket: Opened) -> None:
+    """Have somebody find the bucket silent; after that it would answer."""
+    server.faults.add(DropBefore(), count=FOR_EVER)
+    with pytest.raises(Unavailable):
+        bucket.store.get(A)
+    server.faults.clear()

@@ -1,0 +1,166 @@
+"""What is parsed: where a bucket is, whose credentials these are, how long to wait."""
+
+import json
+from base64 import urlsafe_b64encode
+from types import SimpleNamespace
+
+import pytest
+import requests
+from google.api_core import exceptions as api
+from google.cloud.storage.exceptions import InvalidResponse
+
+from wheelyard.errors import Invalid
+from wheelyard.storage.cloud.faults import retry_after, status_of
+from wheelyard.storage.cloud.identity import email_of
+from wheelyard.storage.cloud.location import PREFIX_LIMIT, is_bucket, parse_location
+
+EMAIL = "index@project.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "bucket", "prefix"),
+    [
+        ("gs://wheels", "wheels", ""),
+        ("gs://wheels/", "wheels", ""),
+        ("gs://wheels/a", "wheels", "a/"),
+        ("gs://wheels/a/b.c-d_e/", "wheels", "a/b.c-d_e/"),
+        ("gs://wheels/with space/ü+%2F", "wheels", "with space/ü+%2F/"),
+        ("gs://wheels/...", "wheels", ".../"),
+        ("gs://a1b", "a1b", ""),
+        ("gs://wheels.example.com", "wheels.example.com", ""),
+        ("gs://a_b-c.d", "a_b-c.d", ""),
+        ("gs://" + "b" * 222, "b" * 222, ""),
+        ("gs://wheels/" + "p" * (PREFIX_LIMIT - 1), "wheels", "p" * (PREFIX_LIMIT - 1) + "/"),
+    ],
+)
+def test_a_place_in_a_bucket(text: str, bucket: str, prefix: str) -> None:
+    """A URL names a bucket and a prefix, with one slash at its end or none."""
+    found = parse_location(text)
+
+    assert (found.bucket, found.prefix) == (bucket, prefix)
+    assert str(found) == text.rstrip("/")
+    assert parse_location(str(found)) == found
+    assert found.name_of("projects/a.json") == f"{prefix}projects/a.json"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "wheels",
+        "/srv/wheels",
+        "s3://wheels",
+        "GS://wheels",
+        "gs:/wheels",
+        "gs://",
+        "gs:///a",
+        "gs://ab",
+        "gs://Wheels",
+        "gs://whe els",
+        "gs://-wheels",
+        "gs://wheels-",
+        "gs://.wheels",
+        "gs://" + "b" * 223,
+        "gs://wheels@x",
+        "gs://wheels:80",
+        "gs://wheels/a//b",
+        "gs://wheels/./a",
+        "gs://wheels/a/..",
+        "gs://wheels/a\nb",
+        "gs://wheels/a\tb",
+        "gs://wheels/a\x7fb",
+        "gs://wheels/a\u2028b",
+        "gs://wheels/\ud800",
+        "gs://wheels/" + "p" * PREFIX_LIMIT,
+        "gs://wheels/" + "ü" * (PREFIX_LIMIT // 2),
+    ],
+)
+def test_no_place_in_a_bucket(text: str) -> None:
+    """What no bucket can be called, or would confuse two names, is refused with the way out."""
+    with pytest.raises(Invalid, match=r"is no place in a bucket\. Write gs://BUCKET") as refusal:
+        parse_location(text)
+
+    assert refusal.value.code == "bad_setting"
+
+
+def test_which_locations_are_buckets() -> None:
+    """A location that begins like a bucket's URL is meant to be one, even if it is wrong."""
+    assert [is_bucket(each) for each in ("gs://a", "gs://", "gs", "/gs://a", "s3://a")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def token(claims: object) -> str:
+    """Return an ID token with these claims, which nobody has signed."""
+    payload = urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"head.{payload}.signature"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "email"),
+    [
+        ({}, None),
+        ({"service_account_email": EMAIL}, EMAIL),
+        ({"service_account_email": "default"}, None),
+        ({"service_account_email": None, "account": EMAIL}, EMAIL),
+        ({"service_account_email": "default", "account": "", "id_token": token({})}, None),
+        ({"account": "", "id_token": token({"email": EMAIL})}, EMAIL),
+        ({"id_token": token({"email": EMAIL, "pad": "x"})}, EMAIL),
+        ({"id_token": token({"email": EMAIL, "pad": "xy"})}, EMAIL),
+        ({"id_token": token({"email": EMAIL, "pad": "ü"})}, EMAIL),
+        ({"id_token": token({"email": "nobody"})}, None),
+        ({"id_token": token({"email": 7})}, None),
+        ({"id_token": token([EMAIL])}, None),
+        ({"id_token": token(EMAIL)}, None),
+        ({"id_token": "a.b.c"}, None),
+        ({"id_token": "a.!.c"}, None),
+        ({"id_token": "a.ü.c"}, None),
+        ({"id_token": f"{token({'email': EMAIL})}.more"}, None),
+        ({"id_token": "opaque"}, None),
+        ({"id_token": 7}, None),
+        ({"id_token": None}, None),
+    ],
+)
+def test_whose_credentials_these_are(attributes: dict[str, object], email: str | None) -> None:
+    """Credentials tell an e-mail by one of three ways, or none; nothing that they say can fail."""
+    assert email_of(SimpleNamespace(**attributes)) == email
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 0.0),
+        ("0", 0.0),
+        ("7", 7.0),
+        ("120", 120.0),
+        ("", 0.0),
+        ("-1", 0.0),
+        ("1.5", 0.0),
+        ("1e3", 0.0),
+        ("nan", 0.0),
+        ("soon", 0.0),
+        ("٣", 0.0),
+        ("²", 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0),
+    ],
+)
+def test_how_long_to_wait(header: str | None, seconds: float) -> None:
+    """An answer asks for whole seconds; everything else in its place asks for nothing."""
+    response = requests.Response()
+    response.status_code = 429
+    if header is not None:
+        response.headers["Retry-After"] = header
+    refused: BaseException = api.from_http_status(429, "no", response=response)  # type: ignore[no-untyped-call]
+
+    for error in (refused, InvalidResponse(response)):
+        assert (status_of(error), retry_after(error)) == (429, seconds)
+
+
+def test_no_answer_asks_for_nothing() -> None:
+    """Where there was no answer, there is no status, and nothing that it asks for."""
+    for error in (ConnectionError(), requests.ConnectionError(), requests.Timeout()):
+        assert (status_of(error), retry_after(error)) == (0, 0.0)

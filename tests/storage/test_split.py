@@ -1,0 +1,117 @@
+"""SplitStore is a Store, wherever the line between its two halves runs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from tests.storage.conformance import StoreConformance, keys
+from wheelyard.storage.base import ABSENT, Entry, Key, Store
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.split import SplitStore
+
+MINUTE = timedelta(minutes=1)
+
+
+class TestSplitStore(StoreConformance):
+    """Two halves in memory; of the keys of a test some, all or none are in the one apart."""
+
+    @pytest.fixture(params=["a/", "a/b", "a/1", "race/", "deep/down/1", "k", "nothing/", ""])
+    def store(self, request: pytest.FixtureRequest) -> Store:
+        """Return an empty store; the prefix of the half apart is the parameter."""
+        return SplitStore(memory(), memory(), request.param)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Both halves, and what they look like together."""
+
+    usual: MemoryStore
+    apart: MemoryStore
+    whole: SplitStore
+
+
+@pytest.fixture
+def halves() -> Halves:
+    """Return two empty halves, of which one has the keys below `files/`."""
+    usual, apart = memory(), memory()
+    return Halves(usual, apart, SplitStore(usual, apart, "files/"))
+
+
+def test_each_key_is_in_its_half(halves: Halves) -> None:
+    """What begins with the prefix is kept apart, and nothing else is."""
+    for key in ("files", "files-2/a", "files/a", "files/b/c", "projects/a", "a/files/b"):
+        halves.whole.put(Key(key), b"", ABSENT)
+
+    assert keys(halves.apart, "") == ["files/a", "files/b/c"]
+    assert keys(halves.usual, "") == ["a/files/b", "files", "files-2/a", "projects/a"]
+
+
+def test_a_listing_takes_what_it_needs_from_each(halves: Halves) -> None:
+    """A listing is one sorted row of both halves, wherever it begins and whatever its prefix."""
+    wanted = ["a", "file", "files", "files/a", "files/b", "files/c", "files0", "z"]
+    for key in wanted:
+        halves.whole.put(Key(key), b"", ABSENT)
+
+    assert keys(halves.whole, "") == wanted
+    assert keys(halves.whole, "file") == wanted[1:-1]
+    assert keys(halves.whole, "files") == wanted[2:-1]
+    assert keys(halves.whole, "files/") == wanted[3:6]
+    assert keys(halves.whole, "files/b") == ["files/b"]
+    assert keys(halves.whole, "z") == ["z"]
+    for at, key in enumerate(wanted):
+        assert keys(halves.whole, "", key) == wanted[at + 1 :]
+
+
+def test_what_lies_in_the_wrong_half_is_not_there(halves: Halves) -> None:
+    """What somebody left in the half where it does not belong is neither read nor listed."""
+    halves.usual.put(Key("files/a"), b"", ABSENT)
+    halves.apart.put(Key("projects/a"), b"", ABSENT)
+
+    assert keys(halves.whole, "") == keys(halves.whole, "files/") == []
+    assert keys(halves.whole, "projects/") == keys(halves.whole, "f") == []
+    assert halves.whole.get(Key("files/a")) is halves.whole.get(Key("projects/a")) is None
+
+
+def test_each_half_makes_its_own_urls() -> None:
+    """The URL of an object is that of the half which has it."""
+    store = SplitStore(Linking("usual"), Linking("apart"), "files/")
+
+    assert store.sign(Key("files/a"), "GET", MINUTE) == "apart GET files/a"
+    assert store.sign(Key("projects/a"), "HEAD", MINUTE) == "usual HEAD projects/a"
+
+
+def test_a_listing_of_one_half_asks_only_that_half() -> None:
+    """A listing that can lie in one half only costs nothing in the other."""
+    usual, apart = Linking("usual"), Linking("apart")
+    store = SplitStore(usual, apart, "files/")
+
+    assert list(store.list("files/a/")) == list(store.list("projects/")) == []
+
+    assert usual.listed == ["projects/"]
+    assert apart.listed == ["files/a/"]
+
+
+def memory() -> MemoryStore:
+    """Return an empty store in memory."""
+    return MemoryStore(lambda: 0.0)
+
+
+class Linking(MemoryStore):
+    """A store in memory that makes URLs, and remembers which listings it was asked for."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(lambda: 0.0)
+        self.name = name
+        self.listed: list[str] = []
+
+    def sign(self, key: Key, method: str, lifetime: timedelta) -> str:
+        """Return something that stands for a URL."""
+        del lifetime
+        return f"{self.name} {method} {key}"
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Yield the entries."""
+        self.listed.append(prefix)
+        return super().list(prefix, after)
