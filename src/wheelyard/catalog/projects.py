@@ -44,10 +44,16 @@ class Projects:
         Raises:
             Unavailable: The store does not answer, or the document is damaged.
         """
-        names = self.names.current()
-        if not _lists(names, name):
-            return _nothing(names)
+        if not self.is_known(name):
+            names = self.names.current()
+            if not _lists(names, name):
+                return _nothing(names)
         return self.documents.current(keys.project(name))
+
+    def is_known(self, name: NormalizedName) -> bool:
+        """Return whether the project has been seen before: a name that is listed stays listed."""
+        held = self.documents.remembered(keys.project(name))
+        return held is not None and held.value is not None
 
     def get(self, name: NormalizedName) -> Project:
         """

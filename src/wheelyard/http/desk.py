@@ -70,14 +70,20 @@ class Desk:
             return fresh
         if self.index.is_near:
             return await self.read(lambda: self.index.projects.load(name))
-        return await self.flights.join(("project", name), lambda: self._project_afar(name))
+        began = self.index.ambient.monotonic()
+        while True:
+            snapshot = await self.flights.join(("project", name), lambda: self._project_afar(name))
+            # who has joined a slow look that began long ago would be told old news
+            if began - snapshot.asked_at < self.index.settings.store.freshness:
+                return snapshot
 
     async def _project_afar(self, name: NormalizedName) -> Snapshot[Project]:
-        # all the names that nobody has published wait for one look at the list, not each for one
-        await self.names()
-        fresh = self.index.projects.fresh(name)
-        if fresh is not None:
-            return fresh
+        if not self.index.projects.is_known(name):
+            # all the names that nobody has published wait for one look at the list
+            await self.names()
+            fresh = self.index.projects.fresh(name)
+            if fresh is not None:
+                return fresh
         return await self.read(lambda: self.index.projects.load(name))
 
     async def listed(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:

@@ -1,0 +1,293 @@
+"""Every command against a bucket, with no server anywhere."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from getpass import getuser
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.objects import Bucket
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.instances.yards import TOKEN, Yard, contents, data_of, put_all, yard_at
+from tests.operations.making import make_sdist, make_wheel
+
+pytestmark = pytest.mark.slow
+
+ONE, TWO = make_wheel("acme_core"), make_wheel("acme_core", "2.0")
+LISTED = re.compile(r"(\S+)\t(\d+)\t\d{4}-\d\d-\d\d \d\d:\d\d\t(\S+)(?:\t(.*))?")
+DAY = 24 * 3600.0
+
+
+@pytest.fixture
+def server() -> Iterator[BucketServer]:
+    """A bucket."""
+    with running_bucket_server("wheels") as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(server: BucketServer) -> Bucket:
+    """The same, past the wire."""
+    return server.bucket("wheels")
+
+
+@pytest.fixture
+def yard(server: BucketServer, tmp_path: Path) -> Yard:
+    """A new store in it."""
+    return yard_at(server, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def one_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Every object of a store with one release."""
+    with running_bucket_server("wheels") as server:
+        yard = yard_at(server, tmp_path_factory.mktemp("stock"))
+        assert yard.run("upload", *yard.written(ONE)).returncode == 0
+        return contents(server.bucket("wheels"))
+
+
+@pytest.fixture
+def stocked(bucket: Bucket, yard: Yard, one_release: dict[str, bytes]) -> Yard:
+    """The store, with that release in it."""
+    put_all(bucket, one_release)
+    return yard
+
+
+@pytest.fixture
+def as_account(server: BucketServer, yard: Yard) -> Yard:
+    """The same store, for commands that have a service account's key file."""
+    server.permissions.token_required = True
+    return yard.with_variables(
+        GOOGLE_APPLICATION_CREDENTIALS=str(server.write_key_file(yard.folder)),
+        API_ENDPOINT_OVERRIDE=server.url,
+    )
+
+
+def authors(bucket: Bucket) -> list[str]:
+    """Return who did what is in the journal, oldest first."""
+    entries = [json.loads(data_of(bucket, name)) for name in bucket.names("journal/")]
+    return [event["by"] for entry in entries for event in entry["events"]]
+
+
+def test_life(bucket: Bucket, yard: Yard) -> None:
+    """A release is uploaded, listed, yanked, taken back, closed and deleted, each in a line."""
+    first = yard.run("upload", *yard.written(ONE, TWO))
+    assert (first.returncode, first.stderr) == (0, "wheelyard: made a new store at gs://wheels\n")
+    assert first.stdout == "".join(
+        f"{made.filename}  sha256:{made.sha256}\n" for made in (ONE, TWO)
+    )
+    assert yard.succeed("list") == "acme-core\n"
+    assert json.loads(yard.succeed("list", "--json")) == {"projects": [{"name": "acme-core"}]}
+    listed = json.loads(yard.succeed("list", "acme_core", "--json"))["files"]
+    assert {each["filename"]: each["sha256"] for each in listed} == {
+        made.filename: made.sha256 for made in (ONE, TWO)
+    }
+
+    said = yard.succeed("yank", "acme-core", "2.0", "--reason", "bad")
+    assert said == "acme-core 2.0: yanked\n"
+    lines = yard.succeed("list", "acme-core").splitlines()
+    rows = [match.groups() for line in lines if (match := LISTED.fullmatch(line))]
+    by = f"local:{getuser()}"
+    assert rows == [
+        (ONE.filename, str(len(ONE.body)), by, None),
+        (TWO.filename, str(len(TWO.body)), by, "yanked: bad"),
+    ]
+    assert yard.succeed("unyank", "acme-core", "2.0") == "acme-core 2.0: no longer yanked\n"
+    assert yard.succeed("status", "acme-core", "archived") == "acme-core: archived\n"
+    closed = yard.run("upload", *yard.written(make_wheel("acme_core", "3.0")))
+    assert (closed.returncode, "is archived" in closed.stderr) == (1, True)
+    assert yard.succeed("status", "acme-core", "active") == "acme-core: active\n"
+    assert yard.succeed("delete", "acme-core", "1.0") == "acme-core 1.0: deleted\n"
+    gone = yard.run("upload", *yard.written(ONE))
+    assert (gone.returncode, "has been deleted" in gone.stderr) == (1, True)
+
+    assert {name.split("/")[2] for name in bucket.names("files/")} == {TWO.sha256}
+    assert authors(bucket) == [by] * 7
+    assert yard.succeed("check").startswith("clean: 1 projects, 1 files, ")
+    assert yard.succeed("check", "--rebuild", "--sweep").splitlines()[:-1] == [
+        "rebuilt 1 documents from their journals"
+    ]
+
+
+def test_tokens(yard: Yard) -> None:
+    """A token is made, alone on standard output; it is listed without its secret, and revoked."""
+    made = yard.run("token", "create", "ci", "--can", "upload", "--project", "acme-*")
+    assert (made.returncode, bool(TOKEN.fullmatch(made.stdout.strip()))) == (0, True)
+    token = made.stdout.strip()
+
+    listed = yard.succeed("token", "list")
+    assert listed.split("\t")[:3] == [token[4:14], "ci", "read,upload on acme-*"]
+    assert yard.succeed("token", "revoke", token[4:14]) == f"{token[4:14]}: revoked\n"
+    (described,) = json.loads(yard.succeed("token", "list", "--json"))["tokens"]
+    assert (described["state"], described["created_by"]) == ("revoked", f"local:{getuser()}")
+    assert yard.run("token", "revoke", "x" * 10).returncode == 1
+
+
+def test_the_account_in_the_journal(bucket: Bucket, server: BucketServer, as_account: Yard) -> None:
+    """With a service account's key file, the journal names the account."""
+    assert (
+        as_account.run("upload", *as_account.written(ONE, make_sdist("acme_core"))).returncode == 0
+    )
+    as_account.succeed("yank", "acme-core", "1.0")
+
+    assert authors(bucket) == [server.identity.email] * 3
+    assert as_account.listed("acme-core") == {ONE.filename, make_sdist("acme_core").filename}
+    assert f"\t{server.identity.email}\t" in as_account.succeed("list", "acme-core")
+
+
+def test_the_account_on_a_machine(bucket: Bucket, server: BucketServer, yard: Yard) -> None:
+    """With the identity of a machine in the cloud, the journal names its account."""
+    server.permissions.token_required = True
+    variables = server.environment(metadata=True)
+    machine = yard.with_variables(**variables, API_ENDPOINT_OVERRIDE=server.url)
+
+    assert machine.run("upload", *machine.written(ONE)).returncode == 0
+
+    assert authors(bucket) == [server.identity.email]
+
+
+def test_check_mends(bucket: Bucket, stocked: Yard, one_release: dict[str, bytes]) -> None:
+    """A check writes again what a crash or a slip has left out, and says what it was."""
+    bucket.remove("journal/acme-core/0000000001.json")
+    bucket.remove("projects.json")
+
+    assert stocked.succeed("check").splitlines()[:-1] == [
+        "mended: acme-core: journal entry 1 written",
+        "mended: added to the list of projects: acme-core",
+    ]
+
+    assert contents(bucket) == one_release
+    bucket.remove("projects/acme-core.json")
+    assert stocked.run("check").returncode == 1
+    assert stocked.succeed("check", "--rebuild").splitlines()[-2].startswith("rebuilt 1 documents")
+    assert contents(bucket) == one_release
+
+
+def test_check_finds_damage(bucket: Bucket, stocked: Yard) -> None:
+    """A check fails where a bucket has lost or changed the bytes of a listed file."""
+    stocked.succeed("upload", *stocked.written(TWO))
+    bucket.remove(f"files/acme-core/{ONE.sha256}/{ONE.filename}")
+    bucket.put(f"files/acme-core/{TWO.sha256}/{TWO.filename}", b"other bytes")
+
+    done = stocked.run("check")
+
+    assert done.returncode == 1
+    assert done.stdout.startswith("2 problems: 1 projects, ")
+    lost, changed = done.stderr.splitlines()
+    assert ONE.filename in lost
+    assert TWO.filename in changed
+    stocked.succeed("upload", *stocked.written(ONE, TWO))  # brings them back
+    assert stocked.check()["problems"] == []
+
+
+@pytest.mark.parametrize(("age", "swept"), [(0.9 * DAY, 0), (1.1 * DAY, 2)])
+def test_sweep(server: BucketServer, bucket: Bucket, stocked: Yard, age: float, swept: int) -> None:
+    """A sweep removes what no project lists once it is a day old, and nothing else."""
+    listed = set(bucket.names("files/"))
+    server.clock.advance(-age)  # the bucket's clock dates what it stores
+    orphan = f"files/acme-core/{TWO.sha256}/{TWO.filename}"
+    bucket.put(orphan, TWO.body)
+    bucket.put(f"{orphan}.metadata", b"")
+    server.clock.advance(age)
+
+    assert "note: 2 objects under files/ belong to no listed file" in stocked.succeed("check")
+    findings = stocked.check("--sweep")
+
+    assert findings["swept"] == swept
+    assert listed <= set(bucket.names("files/"))
+    assert len(bucket.names("files/")) == len(listed) + 2 - swept
+
+
+COMMANDS: dict[str, Sequence[str]] = {
+    "upload": ("upload",),
+    "list": ("list",),
+    "serve": ("serve", "--port", "0"),
+    "yank": ("yank", "acme-core", "1.0"),
+}
+
+
+def arguments(yard: Yard, command: str) -> list[str | Path]:
+    """Return what is typed."""
+    return [*COMMANDS[command], *(yard.written(TWO) if command == "upload" else [])]
+
+
+def tried(yard: Yard, command: str) -> str:
+    """Run a command that has to fail; return the one line that it says."""
+    done = yard.run(*arguments(yard, command))
+    assert (done.returncode, done.stdout) == (1, ""), done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("wheelyard: ")
+    return line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_bucket(yard: Yard, server: BucketServer, command: str) -> None:
+    """Where there is no bucket a command says so, and names it."""
+    server.remove_bucket("wheels")
+
+    assert "There is no bucket gs://wheels" in tried(yard, command)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_credentials(yard: Yard, server: BucketServer, command: str) -> None:
+    """Without any credentials a command says so, and how to get some."""
+    nobody = yard.with_variables(NO_GCE_CHECK="true", API_ENDPOINT_OVERRIDE=server.url)
+
+    assert "There are no Google credentials for gs://wheels" in tried(nobody, command)
+
+    assert server.log.records() == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_may_not_read(
+    bucket: Bucket,
+    server: BucketServer,
+    stocked: Yard,
+    one_release: dict[str, bytes],
+    command: str,
+) -> None:
+    """Without the permission to read a command names it and the bucket, and changes nothing."""
+    server.permissions.deny("storage.objects.get")
+
+    line = tried(stocked, command)
+
+    assert "the permission storage.objects.get on gs://wheels" in line
+    assert contents(bucket) == one_release
+
+
+@pytest.mark.parametrize("command", ["upload", "yank"])
+@pytest.mark.parametrize("right", ["create", "delete"])
+def test_may_not_write(
+    bucket: Bucket, server: BucketServer, stocked: Yard, command: str, right: str
+) -> None:
+    """Without a permission to write nothing is half done; to replace an object takes two."""
+    before = {name: data_of(bucket, name) for name in bucket.names("projects")}
+    server.permissions.deny(f"storage.objects.{right}")
+
+    assert f"the permission storage.objects.{right} on gs://wheels" in tried(stocked, command)
+
+    assert {name: data_of(bucket, name) for name in bucket.names("projects")} == before
+    assert len(bucket.names("journal/")) == 1
+    server.permissions.allow()
+    stocked.succeed(*arguments(stocked, command))
+    assert stocked.check()["notes"] == []
+
+
+def test_a_bucket_that_is_only_read(server: BucketServer, stocked: Yard) -> None:
+    """Where nothing may be written, what only reads goes on: list, check, and a server's pages."""
+    server.permissions.deny("storage.objects.create", "storage.objects.delete")
+
+    assert stocked.listed("acme-core") == {ONE.filename}
+    assert stocked.check()["files"] == 1
+    with stocked.serving() as instance:
+        assert set(instance.page("acme-core")) == {ONE.filename}
+
+
+def test_an_empty_bucket_is_no_store(bucket: Bucket, yard: Yard) -> None:
+    """To look into a bucket that has no store in it says so, and makes none."""
+    for command in ("list", "yank"):
+        assert "There is no store at gs://wheels." in tried(yard, command)
+
+    assert bucket.names() == []

@@ -1,0 +1,237 @@
+"""A process is killed at each of its writes in turn: nothing dangles, and doing it again heals."""
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.bucket.faults import Hold, When
+from tests.bucket.objects import Bucket
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.catalog.promises import broken_promises, document
+from tests.durability.serving import get
+from tests.instances.yards import Yard, assert_dense, contents, data_of, end_now, put_all, yard_at
+from tests.operations.making import make_wheel
+from tests.operations.world import Clock, ambient_at
+from wheelyard.index import index_over
+from wheelyard.operations.check import CheckOptions
+from wheelyard.settings import Settings
+from wheelyard.storage.base import Key
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+
+pytestmark = pytest.mark.slow
+
+ZERO, ONE, OTHER_BUILD = make_wheel(version="0.9"), make_wheel(), make_wheel(content=b"rebuilt")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A request at which a process dies, before it is carried out or after."""
+
+    kind: str
+    name: str
+    when: When
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.kind} {self.name}"
+
+
+def moments(*requests: tuple[str, str]) -> list[Moment]:
+    """Return the moments around each request, in order."""
+    return [Moment(kind, name, when) for kind, name in requests for when in ("before", "after")]
+
+
+BYTES = ("insert", "files/*.whl")
+METADATA = ("insert", "files/*.whl.metadata")
+DOCUMENT = ("insert", "projects/demo.json")
+JOURNAL = ("insert", "journal/demo/*")
+NAMES = ("insert", "projects.json")
+
+UPLOAD = moments(BYTES, METADATA, DOCUMENT, JOURNAL, NAMES)
+UNCOMMITTED = UPLOAD[:5]
+"""Of an upload: nothing is listed yet."""
+UNDONE = (0, 0, 0, 0, 0, 2, 2, 1, 1, 0)
+"""Of an upload, at each moment: how much of what is committed is not yet written elsewhere."""
+CHANGE = moments(DOCUMENT, JOURNAL)
+DELETE = CHANGE + moments(("delete", "files/*.whl"), ("delete", "files/*.whl.metadata"))
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The objects of a store before anything was published, those after, and a token for it."""
+
+    empty: Mapping[str, bytes]
+    stocked: Mapping[str, bytes]
+    token: str
+
+
+@pytest.fixture(scope="module")
+def beginning(tmp_path_factory: pytest.TempPathFactory) -> Beginning:
+    """What every test begins with."""
+    with running_bucket_server("wheels") as server:
+        yard, bucket = yard_at(server, tmp_path_factory.mktemp("yard")), server.bucket("wheels")
+        token, empty = yard.make_token(), contents(bucket)
+        yard.succeed("upload", *yard.written(ZERO, ONE))
+        return Beginning(empty, contents(bucket), token)
+
+
+@pytest.fixture
+def server(beginning: Beginning) -> Iterator[BucketServer]:
+    """A bucket with the store in it."""
+    with running_bucket_server("wheels") as server:
+        put_all(server.bucket("wheels"), beginning.empty)
+        yield server
+
+
+@pytest.fixture
+def bucket(server: BucketServer) -> Bucket:
+    """The same, past the wire."""
+    return server.bucket("wheels")
+
+
+@pytest.fixture
+def yard(server: BucketServer, tmp_path: Path) -> Yard:
+    """The store in it, with nothing published."""
+    return yard_at(server, tmp_path)
+
+
+@pytest.fixture
+def stocked(yard: Yard, bucket: Bucket, beginning: Beginning) -> Yard:
+    """The same with two releases in it."""
+    put_all(bucket, beginning.stocked)
+    return yard
+
+
+def die(server: BucketServer, yard: Yard, moment: Moment, *command: str | Path) -> None:
+    """Run a command that is killed at that moment."""
+    hold = Hold(moment.when)
+    server.faults.add(hold, moment.kind, moment.name)
+    process = yard.begin(*command)
+    try:
+        hold.wait()
+    finally:
+        end_now(process)
+    # what was on its way when the process died is lost
+    hold.abandon()
+    server.faults.clear()
+
+
+def copy_of(bucket: Bucket) -> MemoryStore:
+    """Return a store with the same objects."""
+    store = MemoryStore(lambda: 0.0)
+    for name, data in contents(bucket).items():
+        store.put(Key(name), data, None)
+    return store
+
+
+def assert_nothing_dangles(bucket: Bucket) -> None:
+    """Expect that whatever is listed is there, and that document and journal agree."""
+    assert list(broken_promises(copy_of(bucket), {}, {})) == []
+
+
+def assert_healed(bucket: Bucket, folder: Path, *files: str) -> None:
+    """Expect that these files are listed, and that a check finds nothing to mend."""
+    store = copy_of(bucket)
+    assert {file.filename for file in document(store).files} == set(files)
+    assert json.loads(data_of(bucket, "projects.json")) == {"names": ["demo"]}
+    assert_dense(bucket, "demo")
+    index = index_over(store, Spool(folder / "scratch"), Settings(), ambient_at(Clock(), seed=1))
+    findings = index.check.run(CheckOptions(rebuild=True), lambda _, __: None)
+    assert (findings.problems, findings.mended) == ([], [])
+
+
+@pytest.mark.parametrize("moment", UPLOAD, ids=str)
+def test_upload_again(server: BucketServer, bucket: Bucket, yard: Yard, moment: Moment) -> None:
+    """The first upload of a project, killed anywhere, is put right by the same upload again."""
+    (wheel,) = yard.written(ONE)
+
+    die(server, yard, moment, "upload", wheel)
+    assert_nothing_dangles(bucket)
+    yard.succeed("upload", wheel)
+
+    assert_healed(bucket, yard.folder, ONE.filename)
+
+
+@pytest.mark.parametrize("moment", UPLOAD, ids=str)
+def test_check_after_a_kill(
+    server: BucketServer, bucket: Bucket, yard: Yard, moment: Moment
+) -> None:
+    """A check after the kill of an upload finds no problem, and mends what was left undone."""
+    die(server, yard, moment, "upload", *yard.written(ONE))
+
+    mended = yard.check()["mended"]
+
+    assert len(mended) == dict(zip(UPLOAD, UNDONE, strict=True))[moment]
+    if moment in UNCOMMITTED:
+        assert bucket.names("projects") == []
+    else:
+        assert_healed(bucket, yard.folder, ONE.filename)
+
+
+@pytest.mark.parametrize("moment", UNCOMMITTED, ids=str)
+def test_another_build(server: BucketServer, bucket: Bucket, yard: Yard, moment: Moment) -> None:
+    """A version whose upload was killed before it was listed can still be built again."""
+    (first,), (second,) = yard.written(ONE), yard.written(OTHER_BUILD)
+
+    die(server, yard, moment, "upload", first)
+    yard.succeed("upload", second)
+
+    assert yard.run("upload", first).returncode == 1
+    assert_healed(bucket, yard.folder, OTHER_BUILD.filename)
+    assert OTHER_BUILD.sha256 in data_of(bucket, "projects/demo.json").decode()
+
+
+@pytest.mark.parametrize("moment", DELETE, ids=str)
+def test_delete(server: BucketServer, bucket: Bucket, stocked: Yard, moment: Moment) -> None:
+    """A delete, killed anywhere, is finished by the same command again, and by a sweep."""
+    die(server, stocked, moment, "delete", "demo", "1.0")
+    assert_nothing_dangles(bucket)
+    stocked.succeed("delete", "demo", "1.0")
+
+    assert_healed(bucket, stocked.folder, ZERO.filename)
+    left = {name for name in bucket.names("files/") if ONE.sha256 in name}
+    assert stocked.check("--sweep")["swept"] == len(left)
+    assert {name.split("/")[2] for name in bucket.names("files/")} == {ZERO.sha256}
+
+
+@pytest.mark.parametrize("moment", CHANGE, ids=str)
+def test_yank(server: BucketServer, bucket: Bucket, stocked: Yard, moment: Moment) -> None:
+    """A yank, killed anywhere, is finished by the same command again."""
+    before = assert_dense(bucket, "demo")
+
+    die(server, stocked, moment, "yank", "demo", "1.0", "--reason", "bad")
+    assert_nothing_dangles(bucket)
+    stocked.succeed("yank", "demo", "1.0", "--reason", "bad")
+
+    assert document(copy_of(bucket)).by_filename[ONE.filename].yanked == "bad"
+    assert_healed(bucket, stocked.folder, ZERO.filename, ONE.filename)
+    assert assert_dense(bucket, "demo") == before + 1
+
+
+@pytest.mark.parametrize("moment", UPLOAD, ids=str)
+def test_server(
+    server: BucketServer, bucket: Bucket, yard: Yard, beginning: Beginning, moment: Moment
+) -> None:
+    """A server, killed anywhere in an upload, leaves pages whose files are all there."""
+    hold = Hold(moment.when)
+    with yard.serving(beginning.token) as first, ThreadPoolExecutor(1) as pool:
+        server.faults.add(hold, moment.kind, moment.name)
+        answer = pool.submit(first.post, ONE)
+        hold.wait()
+        first.kill()
+        hold.abandon()
+        assert answer.result() == 0
+    server.faults.clear()
+    assert_nothing_dangles(bucket)
+
+    with yard.serving(beginning.token) as second:
+        for file in second.page("demo").values():
+            assert get(second.port, urljoin("/simple/demo/", file["url"]))[0] == 200
+        assert second.post(ONE) == 200
+        assert set(second.page("demo")) == {ONE.filename}
+    assert_healed(bucket, yard.folder, ONE.filename)

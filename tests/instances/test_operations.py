@@ -1,0 +1,221 @@
+"""What a request costs, in operations that the bucket bills: counted by the bucket itself."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.bucket.log import RequestLog
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.instances.yards import Instance, Yard, yard_at
+from tests.operations.making import make_wheel
+
+pytestmark = pytest.mark.slow
+
+CLIENTS = 20
+REQUESTS = 10
+"""Of each client, over three seconds."""
+PAUSE = 0.3
+FRESHNESS = 1.0
+"""Seconds that a document is believed."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[BucketServer]:
+    """A bucket."""
+    with running_bucket_server("wheels") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def yard(server: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    """A store in it, with a project."""
+    yard = yard_at(server, tmp_path_factory.mktemp("yard"))
+    assert yard.run("upload", *yard.written(make_wheel())).returncode == 0
+    return yard
+
+
+@pytest.fixture(scope="module")
+def token(yard: Yard) -> str:
+    """A token for it."""
+    return yard.make_token()
+
+
+@pytest.fixture(scope="module")
+def patient(yard: Yard, token: str) -> Iterator[Instance]:
+    """A server that believes what it has read for a minute, so that a test need not hurry."""
+    config = yard.folder / "patient.toml"
+    config.write_text("[store]\nfreshness = 60\n")
+    with yard.serving(token, "--config", str(config)) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def hasty(yard: Yard, token: str) -> Iterator[Instance]:
+    """A server that believes what it has read for a second."""
+    with yard.serving(token) as instance:
+        yield instance
+
+
+@pytest.fixture
+def log(server: BucketServer) -> RequestLog:
+    """What the bucket is asked."""
+    server.log.clear()
+    return server.log
+
+
+def crowd(ask: Callable[[int], object]) -> float:
+    """Let each of many clients ask ten times; return how many seconds that took."""
+
+    def one(client: int) -> None:
+        for number in range(REQUESTS):
+            ask(client * REQUESTS + number)
+            time.sleep(PAUSE)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(one, range(CLIENTS)))
+    return time.monotonic() - began
+
+
+def checks(seconds: float) -> int:
+    """Return how often something may be looked at in so many seconds."""
+    return ceil(seconds / FRESHNESS) + 1
+
+
+@pytest.mark.parametrize("name", ["demo", "begun"])
+def test_an_upload_to_a_fresh_server(yard: Yard, token: str, log: RequestLog, name: str) -> None:
+    """The first upload that a server gets costs five class A, and six begin a project."""
+    with yard.serving(token) as instance:
+        log.clear()
+        assert instance.post(make_wheel(name, "2.0")) == 200
+
+        assert log.count("A") <= (5 if name == "demo" else 6)
+
+
+def test_uploads_to_a_warm_server(hasty: Instance, log: RequestLog) -> None:
+    """Each further upload costs five class A, at once and after a while; a new project six."""
+    assert hasty.post(make_wheel("warm")) == 200
+    for number, pause in enumerate((0.0, 1.1 * FRESHNESS)):
+        time.sleep(pause)
+        log.clear()
+        assert hasty.post(make_wheel("warm", f"2.{number}")) == 200
+        assert log.count("A") <= 5
+    log.clear()
+    assert hasty.post(make_wheel("warmer")) == 200
+    assert log.count("A") <= 6
+
+
+def test_an_upload_again(hasty: Instance, log: RequestLog) -> None:
+    """The same upload again writes nothing, and so costs no class A; nor does a refused one."""
+    made = make_wheel("again")
+    assert hasty.post(made) == 200
+    log.clear()
+
+    assert hasty.post(made) == 200
+    assert hasty.post(make_wheel("again", content=b"other")) == 409
+
+    assert log.count("A") == 0
+
+
+def test_a_command(yard: Yard, log: RequestLog) -> None:
+    """`wheelyard upload` costs no more than an upload to a server."""
+    yard.succeed("upload", *yard.written(make_wheel("demo", "9.0")))
+    assert log.count("A") <= 5
+
+    log.clear()
+    yard.succeed("upload", *yard.written(make_wheel("commanded")))
+    assert log.count("A") <= 6
+
+
+def test_what_is_at_hand(patient: Instance, log: RequestLog) -> None:
+    """What is at hand costs nothing: pages of every kind, core metadata, the head of a file."""
+    listed = patient.page("demo").values()
+    (file,) = (each for each in listed if each["filename"] == make_wheel().filename)
+    url = urljoin("/simple/demo/", file["url"])
+    pages = ("/simple/demo/", "/simple/", "/pypi/demo/json", "/project/demo/", "/")
+
+    def ask_for_everything() -> None:
+        for path in (*pages, f"{url}.metadata"):
+            for method in ("GET", "HEAD"):
+                for accept in ("text/html", "application/vnd.pypi.simple.v1+json"):
+                    assert patient.ask(method, path, Accept=accept)[0] == 200
+        assert patient.ask("HEAD", url)[0] == 200
+
+    ask_for_everything()
+    log.clear()
+    ask_for_everything()
+
+    assert log.records() == []
+
+
+def test_a_hot_project(hasty: Instance, log: RequestLog) -> None:
+    """Twenty clients that ask for one project cost one look at it a second, as one would."""
+    hasty.page("demo")
+    log.clear()
+
+    seconds = crowd(lambda _: hasty.page("demo"))
+
+    assert log.count("A") == 0
+    assert 0 < log.count("B") <= checks(seconds)
+    assert set(log.kinds()) == {"media"}
+    assert {each.name for each in log.records()} <= {"projects/demo.json", "projects.json"}
+
+
+def test_names_that_do_not_exist(hasty: Instance, log: RequestLog) -> None:
+    """Two hundred names that nobody has published cost one look at the name list a second."""
+    seconds = crowd(lambda number: hasty.page(f"nobody-has-{number}"))
+
+    assert 0 < log.count("B") <= checks(seconds)
+    assert {each.name for each in log.records()} == {"projects.json"}
+
+
+def test_core_metadata(hasty: Instance, log: RequestLog) -> None:
+    """Core metadata is read once, however many ask for it at the same time, or later."""
+    made = make_wheel("described")
+    assert hasty.post(made) == 200
+    path = f"/files/described/{made.sha256}/{made.filename}.metadata"
+    log.clear()
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        assert {status for status, _ in pool.map(lambda _: hasty.ask("GET", path), range(100))} == {
+            200
+        }
+
+    assert log.count("B", name="files/*") == 1
+
+
+def test_a_token(hasty: Instance, yard: Yard, log: RequestLog) -> None:
+    """A token that is used a hundred times in a few seconds is read once."""
+    token = yard.make_token("read")
+    log.clear()
+    began = time.monotonic()
+
+    for _ in range(100):
+        assert hasty.ask("GET", "/simple/demo/", Authorization=f"Bearer {token}")[0] == 200
+        time.sleep(0.02)
+
+    windows = int((time.monotonic() - began) / 15) + 1
+    assert 0 < log.count(name="credentials/*") <= windows
+
+
+def test_metrics(yard: Yard, token: str, log: RequestLog) -> None:
+    """`/metrics` tells of a server what the bucket itself has counted, class by class."""
+    with yard.serving(token) as instance:
+        made = make_wheel("metered")
+        assert instance.post(made) == 200
+        assert instance.post(make_wheel("metered", "2.0")) == 200
+        assert instance.ask("GET", f"/files/metered/{made.sha256}/{made.filename}")[0] == 200
+        instance.change("metered", "yank", version="2.0")
+        instance.change("metered", "delete", version="1.0")
+        assert instance.page("nobody") == {}
+        told = instance.operations()
+
+    assert told["A", "insert"] == log.count(kind="insert")
+    assert told["A", "list"] == log.count(kind="list")
+    assert told["free", "delete"] == log.count(kind="delete") == 2
+    for price in ("A", "B", "free"):
+        assert sum(count for (each, _), count in told.items() if each == price) == log.count(price)

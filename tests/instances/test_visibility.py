@@ -1,0 +1,160 @@
+"""Two servers on one bucket: what one has accepted, the other shows within a second."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.fake_gcs import new_bucket, running_fake_gcs
+from tests.bucket.server import running_bucket_server
+from tests.clients.conftest import build
+from tests.clients.harness import program
+from tests.clients.projects import Builder
+from tests.durability.serving import get
+from tests.instances.yards import Instance, Yard, yard_at
+from tests.operations.making import make_wheel
+
+pytestmark = pytest.mark.slow
+
+BOUND = 1.0
+"""Seconds after an answer, from which on everybody who asks has to see what it was about."""
+PAUSE = 0.03
+ROUNDS = 3
+STEP = 0.35
+"""Seconds by which the rounds differ, so that they meet all moments of the bound."""
+
+__all__ = ["build"]  # a fixture, which pytest finds by its name here
+
+Pair = tuple[Instance, Instance]
+
+
+@pytest.fixture(scope="module", params=["stand-in", "fake-gcs-server"])
+def yard(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Yard]:
+    """A new store in a bucket of each kind."""
+    folder: Path = tmp_path_factory.mktemp("yard")
+    if request.param == "stand-in":
+        with running_bucket_server("wheels") as server:
+            yield yard_at(server, folder, "gs://wheels/some/prefix")
+        return
+    with running_fake_gcs() as url:
+        variables = {"STORAGE_EMULATOR_HOST": url, "GOOGLE_CLOUD_PROJECT": "stand-in"}
+        yield Yard(f"gs://{new_bucket(url)}", variables, folder)
+
+
+@pytest.fixture(scope="module")
+def pair(yard: Yard) -> Iterator[Pair]:
+    """Two servers on it."""
+    with yard.serving_twice() as pair:
+        yield pair
+
+
+def assert_seen(is_seen: Callable[[], bool]) -> None:
+    """Ask until something is seen; whoever asks after a second has to see it."""
+    answered = time.monotonic()
+    while True:
+        asked = time.monotonic()
+        if is_seen():
+            return
+        assert asked - answered < BOUND, f"not seen {asked - answered:.3f} s after the answer"
+        time.sleep(PAUSE)
+
+
+def keep_warm(server: Instance, name: str, seconds: float) -> None:
+    """Ask for a page for a while, so that the server has it at hand."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        server.page(name)
+        time.sleep(PAUSE)
+
+
+def test_new_projects(pair: Pair) -> None:
+    """A project that nobody knew shows on the other server within a second, page and list."""
+    a, b = pair
+    for number in range(ROUNDS):
+        name = f"fresh{number}"
+        keep_warm(b, name, STEP * number)  # at any moment of the second for which "no" is believed
+        made = make_wheel(name)
+        assert a.post(made) == 200
+        assert a.shows(made)
+        assert_seen(partial(b.shows, made))
+        assert name in b.names()
+
+
+def test_new_files(pair: Pair) -> None:
+    """A file for a project that the other server has at hand shows there within a second."""
+    a, b = pair
+    for number in range(ROUNDS):
+        keep_warm(b, "growing", STEP * number)
+        made = make_wheel("growing", f"{number}.0")
+        assert a.post(made) == 200
+        assert a.shows(made)
+        assert_seen(partial(b.shows, made))
+
+
+def test_changes(yard: Yard, pair: Pair) -> None:
+    """A yank and a deletion show on the other server within a second, whoever made them."""
+    a, b = pair
+    one, two = make_wheel("changing"), make_wheel("changing", "2.0")
+    assert [a.post(one), b.post(two)] == [200, 200]
+    keep_warm(b, "changing", 0.5)
+
+    a.change("changing", "yank", version="1.0", reason="bad")
+    assert_seen(lambda: b.page("changing")[one.filename]["yanked"] == "bad")
+    b.change("changing", "unyank", version="1.0")
+    assert_seen(lambda: a.page("changing")[one.filename]["yanked"] is False)
+    file = f"/files/changing/{one.sha256}/{one.filename}"
+    assert get(b.port, file)[0] == 200
+    a.change("changing", "delete", version="1.0")
+    assert_seen(lambda: not b.shows(one))
+    assert get(b.port, file)[0] == 404
+    yard.succeed("yank", "changing", "2.0")
+    assert_seen(lambda: b.page("changing")[two.filename]["yanked"] is not False)
+
+
+def test_changes_on_both_sides(pair: Pair) -> None:
+    """A change on one server is decided upon what the other has changed just before."""
+    a, b = pair
+    made = make_wheel("tossed")
+    assert a.post(made) == 200
+    assert_seen(partial(b.shows, made))
+    for _ in range(ROUNDS):
+        a.change("tossed", "yank", version="1.0", reason="bad")
+        b.change("tossed", "unyank", version="1.0")
+    assert_seen(lambda: a.page("tossed")[made.filename]["yanked"] is False)
+
+    other = make_wheel("tossed", "2.0")
+    assert b.post(other) == 200
+    a.change("tossed", "delete", version="2.0")  # which has not shown it yet
+    assert_seen(lambda: not b.shows(other))
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("client", ["twine", "uv"])
+def test_clients(yard: Yard, pair: Pair, build: Builder, client: str) -> None:
+    """What twine or uv has published through one server, pip and uv install through the other."""
+    a, b = pair
+    project = build("hatchling", f"yard-by-{client}")
+    b.page(project.name)
+    desk = yard.desk
+    if client == "twine":
+        where = ("--repository-url", a.upload_url, "--username", "__token__")
+        login = ("--password", a.token, "--non-interactive", "--disable-progress-bar")
+        desk.run(program("twine"), "upload", *where, *login, project.wheel, project.sdist)
+    else:
+        where = ("--publish-url", a.upload_url, "--token", a.token)
+        desk.run(program("uv"), "publish", *where, project.wheel, project.sdist)
+    files = {project.wheel.name, project.sdist.name}
+    assert_seen(lambda: set(b.page(project.name)) == files)
+
+    by_pip, by_uv = desk.python(f"pip-{client}"), desk.python(f"uv-{client}")
+    options = ("install", "--no-cache-dir", "--index-url", b.index_url)
+    desk.run(program("pip"), "--python", by_pip, *options, project.requirement)
+    index = ("--no-cache", "--default-index", b.index_url)
+    desk.run(program("uv"), "pip", "install", "--python", by_uv, *index, project.requirement)
+
+    project.assert_installed(by_pip)
+    project.assert_installed(by_uv)

@@ -1,0 +1,149 @@
+"""Many processes write at once to a bucket that takes one write a second for each object."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.bucket.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
+from tests.bucket.objects import Bucket
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.instances.yards import Yard, assert_dense, data_of, end_now, yard_at
+from tests.operations.making import Made, make_wheel
+
+pytestmark = pytest.mark.slow
+
+PROCESSES = 4
+UPLOADS = 50
+"""By each process."""
+PATIENCE = 180.0
+"""Seconds for everything together; it takes about 40."""
+CLIENTS = 6
+"""Of each server."""
+
+WRITE_FAULTS: tuple[Fault, ...] = (
+    StatusBefore(429, retry_after="1"),
+    StatusBefore(503),
+    StatusAfter(503),
+    DropBefore(),
+    DropAfter(),
+)
+READ_FAULTS: tuple[Fault, ...] = (StatusBefore(429), StatusBefore(503), DropBefore(), ResetAt(20))
+
+
+@pytest.fixture
+def server() -> Iterator[BucketServer]:
+    """A bucket with the limit."""
+    with running_bucket_server("wheels") as server:
+        server.bucket("wheels").write_interval = 1.0
+        yield server
+
+
+@pytest.fixture
+def bucket(server: BucketServer) -> Bucket:
+    """The same, past the wire."""
+    return server.bucket("wheels")
+
+
+@pytest.fixture
+def yard(server: BucketServer, tmp_path: Path) -> Yard:
+    """A new store in it."""
+    return yard_at(server, tmp_path)
+
+
+def releases(process: int, count: int) -> list[Made]:
+    """Return what one process publishes for the project that it shares with the others."""
+    return [make_wheel(version=f"{process}.{number}") for number in range(count)]
+
+
+def upload_all(yard: Yard, *shares: list[Made]) -> None:
+    """Upload each share by a command of its own, all at once; none may be refused anything."""
+    commands = [yard.begin("upload", *yard.written(*share)) for share in shares]
+    try:
+        with ThreadPoolExecutor(len(commands)) as pool:
+            ends = [pool.submit(each.communicate, timeout=PATIENCE) for each in commands]
+            printed = [each.result() for each in ends]
+    finally:
+        for each in commands:
+            end_now(each)
+    told = [errors for _, errors in printed]
+    assert [each.returncode for each in commands] == [0] * len(commands), "\n".join(told)
+    assert [len(out.splitlines()) for out, _ in printed] == [len(share) for share in shares]
+
+
+def assert_clean(yard: Yard) -> None:
+    """Expect that a check finds nothing at all, and that every journal folds to its document."""
+    findings = yard.check("--rebuild")
+    assert (findings["notes"], findings["mended"]) == ([], [])
+
+
+def names_in(bucket: Bucket) -> list[str]:
+    """Return the name list."""
+    names: list[str] = json.loads(data_of(bucket, "projects.json"))["names"]
+    return names
+
+
+def test_commands(bucket: Bucket, yard: Yard) -> None:
+    """Four commands with 50 wheels each for one project, and four with 50 new ones, lose none."""
+    shared = [releases(process, UPLOADS) for process in range(PROCESSES)]
+    new = [
+        [make_wheel(f"new{process}x{number}") for number in range(UPLOADS)]
+        for process in range(PROCESSES)
+    ]
+
+    upload_all(yard, *shared, *new)
+
+    assert yard.listed("demo") == {made.filename for share in shared for made in share}
+    names = {made.filename.partition("-")[0] for share in new for made in share}
+    assert names_in(bucket) == sorted({"demo", *names})
+    assert assert_dense(bucket, "demo") < PROCESSES * UPLOADS / 4  # they share commits
+    for name in names:
+        assert assert_dense(bucket, name) == 1
+    assert_clean(yard)
+
+
+def test_servers(bucket: Bucket, yard: Yard) -> None:
+    """Clients of four servers publish one project's files at once: each gets its 200."""
+    token = yard.make_token()
+    with ExitStack() as running, ThreadPoolExecutor(PROCESSES * CLIENTS) as pool:
+        servers = [running.enter_context(yard.serving(token)) for _ in range(PROCESSES)]
+        shares = [releases(process, 2 * CLIENTS) for process in range(PROCESSES)]
+        uploads = {
+            made.filename: pool.submit(server.post, made)
+            for server, share in zip(servers, shares, strict=True)
+            for made in share
+        }
+        answers = {name: upload.result() for name, upload in uploads.items()}
+
+    assert answers == dict.fromkeys(answers, 200)
+    assert yard.listed("demo") == set(answers)
+    assert assert_dense(bucket, "demo") < len(answers)
+    assert_clean(yard)
+
+
+def test_faults(server: BucketServer, bucket: Bucket, yard: Yard) -> None:
+    """With answers that are lost, late or refused in between, nothing is lost or listed twice."""
+    random = Random(3)
+    for _ in range(30):
+        write, read = random.choice(WRITE_FAULTS), random.choice(READ_FAULTS)
+        server.faults.add(write, "insert", skip=random.randrange(150))
+        server.faults.add(write, "insert", "projects*", skip=random.randrange(20))
+        server.faults.add(read, "media", skip=random.randrange(200))
+    shares = [releases(process, 12) for process in range(PROCESSES)]
+
+    upload_all(yard, *shares)
+
+    server.faults.clear()
+    assert yard.listed("demo") == {made.filename for share in shares for made in share}
+    events = [
+        event["file"]["filename"]
+        for name in bucket.names("journal/demo/")
+        for event in json.loads(data_of(bucket, name))["events"]
+    ]
+    assert len(events) == len(set(events)) == PROCESSES * 12
+    assert_dense(bucket, "demo")
+    assert_clean(yard)
