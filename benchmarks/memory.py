@@ -26,11 +26,11 @@ def measure(folder: Path) -> list[Figure]:
         wheel.write(target, blocks=LARGE_MIB)
     with wheelyard(folder / "ours") as ours, pypiserver(folder / "theirs") as theirs:
         servers = (ours, theirs)
-        idle = [_resident(server) for server in servers]
+        idle = [resident(server) for server in servers]
         for server in servers:
             _ask_all(server, plan)
-        asked, shares = [_resident(each) for each in servers], [_shared(each) for each in servers]
-        peaks = [_peak_of_upload(server, wheel, file) for server in servers]
+        asked, shares = [resident(each) for each in servers], [_shared(each) for each in servers]
+        peaks = [peak_of_upload(server, wheel, file) for server in servers]
     return [
         _figure("at rest, 4,000 files, nothing asked", idle, ""),
         _figure("all pages of 4,000 files asked", asked, "< 80 MB"),
@@ -57,9 +57,9 @@ def _ask_all(server: Server, plan: dict[str, int]) -> None:
             latencies(server, f"/simple/{project}/", headers, 1)
 
 
-def _peak_of_upload(server: Server, wheel: Wheel, file: Path) -> float:
-    for pid in _family(server.pid):
-        Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak starts from here again
+def peak_of_upload(server: Server, wheel: Wheel, file: Path) -> float:
+    """Upload a large wheel; return the most memory that the server had meanwhile, in MB."""
+    forget_peak(server.pid)
     with file.open("rb") as body:
         head, tail = wheel.form_around(file_digest(body, "sha256").hexdigest())
     length = len(head) + file.stat().st_size + len(tail)
@@ -68,9 +68,21 @@ def _peak_of_upload(server: Server, wheel: Wheel, file: Path) -> float:
     connection.request("POST", server.upload_path, _pieces(head, file, tail), headers)
     answer = connection.getresponse()
     said = answer.read()
+    connection.close()
     if answer.status != 200:
         raise RuntimeError(f"the large upload was answered with {answer.status}: {said[:300]!r}")
-    return sum(_field(pid, "status", "VmHWM") for pid in _family(server.pid))
+    return peak(server.pid)
+
+
+def forget_peak(pid: int) -> None:
+    """Let the peaks of a process and its descendants start from here again."""
+    for each in _family(pid):
+        Path(f"/proc/{each}/clear_refs").write_text("5")
+
+
+def peak(pid: int) -> float:
+    """Return the peaks of a process and its descendants, in MB."""
+    return sum(_field(each, "status", "VmHWM") for each in _family(pid))
 
 
 def _pieces(head: bytes, file: Path, tail: bytes) -> Iterator[bytes]:
@@ -81,7 +93,8 @@ def _pieces(head: bytes, file: Path, tail: bytes) -> Iterator[bytes]:
     yield tail
 
 
-def _resident(server: Server) -> float:
+def resident(server: Server) -> float:
+    """Return the resident memory of a server, in MB."""
     return sum(_field(pid, "status", "VmRSS") for pid in _family(server.pid))
 
 

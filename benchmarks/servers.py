@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,51 @@ def wheelyard(folder: Path, page: str = "/simple/") -> Iterator[Server]:
 
 
 @contextmanager
+def wheelyard_in_bucket(
+    folder: Path, bucket: str, environment: Mapping[str, str]
+) -> Iterator[Server]:
+    """
+    Run `wheelyard serve` on a new store in a bucket until the block ends.
+
+    Args:
+        folder: For its home and its log.
+        bucket: `gs://BUCKET/PREFIX`.
+        environment: Where the bucket is, and more settings.
+    """
+    port, printed = free_port(), folder / "bucket.printed"
+    command = [sys.executable, "-m", "wheelyard"]
+    place = ["--store", bucket]
+    with _running([*command, "token", "create", "benchmark", *place], printed, environment) as made:
+        made.wait(PATIENCE)
+    token = TOKEN.search(printed.read_text())
+    serve = [*command, "serve", "--port", str(port), *place]
+    begun = time.perf_counter()
+    with _running(serve, printed, environment) as process:
+        _first_answer(process, port, "/health")
+        yield Server(
+            port=port,
+            pid=process.pid,
+            authorization=_basic("__token__", token[0] if token else ""),
+            upload_path="/legacy/",
+            started_in=time.perf_counter() - begun,
+        )
+
+
+@contextmanager
+def stand_in(folder: Path, bucket: str) -> Iterator[str]:
+    """Run the tests' stand-in for Cloud Storage in a process of its own; yield its URL."""
+    command = [sys.executable, "-m", "benchmarks.stand_in", bucket]
+    printed = folder / "stand-in.printed"
+    with _running(command, printed, {"PYTHONPATH": str(REPOSITORY)}) as process:
+        end = time.perf_counter() + PATIENCE
+        while not (url := _text(printed).strip()):
+            if process.poll() is not None or time.perf_counter() > end:
+                raise RuntimeError("the stand-in did not come up")
+            time.sleep(0.01)
+        yield url
+
+
+@contextmanager
 def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
     """Run `pypi-server run` on a folder until the block ends: its own defaults, no passwords."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,13 +135,15 @@ def machine() -> str:
 
 
 @contextmanager
-def _running(command: list[str], printed: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    command: list[str], printed: Path, more: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     environment = {
         "HOME": str(printed.parent),
         "LANG": "C.UTF-8",
         "PATH": os.defpath,
         "PYTHONPATH": str(REPOSITORY / "src"),
-    }
+    } | dict(more or {})
     printed.parent.mkdir(parents=True, exist_ok=True)
     with printed.open("wb") as output, printed.with_suffix(".log").open("wb") as log:
         process = subprocess.Popen(

@@ -1,0 +1,192 @@
+"""
+A store in a bucket beside one in a folder: memory, speed, and what Google would ask for it.
+
+The bucket is the tests' stand-in, in a process of its own on the same machine: it answers within
+some milliseconds, which a real one does not, and it takes its share of the processors.
+"""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import file_digest
+from http.client import HTTPConnection
+from pathlib import Path
+
+from benchmarks.load import PIP, page_rate, upload_all, upload_rate
+from benchmarks.memory import forget_peak, peak, peak_of_upload, resident
+from benchmarks.report import Figure
+from benchmarks.servers import Server, settle, stand_in, wheelyard, wheelyard_in_bucket
+from benchmarks.stores import Wheel, wheels
+
+BUCKET = "benchmark"
+STORE = f"gs://{BUCKET}/index"
+LARGE_MIB = 477
+"""500 MB."""
+CLIENTS = 8
+PIECE = 1 << 20
+ROUNDS = 3
+SECONDS = 3
+BATCH = 60
+PROJECT = "project"
+FOLDER = "in a folder"
+BOUND = "120 MB"
+
+
+def measure(folder: Path) -> list[Figure]:
+    """Weigh, ask, upload and count, on a bucket and on a folder in turn."""
+    with (
+        stand_in(folder, BUCKET) as url,
+        wheelyard_in_bucket(folder, STORE, surroundings(url)) as bucket,
+        wheelyard(folder / "local", "/health") as local,
+    ):
+        memory = weigh(folder, bucket, local, LARGE_MIB)
+        for server in (bucket, local):
+            upload_all(server, [wheel.form() for wheel in wheels(PROJECT, 20)])
+        return [*memory, *_pages(bucket, local), *_uploads(bucket, local), *_operations(bucket)]
+
+
+def surroundings(url: str) -> dict[str, str]:
+    """Return the environment of a server whose bucket is at `url`; downloads go through it."""
+    return {"STORAGE_EMULATOR_HOST": url, "WHEELYARD_DOWNLOADS": "proxy"}
+
+
+def weigh(folder: Path, bucket: Server, local: Server, size: int) -> list[Figure]:
+    """Return the memory while a wheel of so many MiB goes up, and while clients download it."""
+    wheel = Wheel("heavy", "1.0")
+    file = folder / wheel.filename
+    with file.open("wb") as target:
+        wheel.write(target, blocks=size)
+    rows = [weights(server, wheel, file) for server in (bucket, local)]
+    names = (
+        ("at rest", ""),
+        (f"a wheel of {size} MiB going up, above that", BOUND),
+        (f"{CLIENTS} clients downloading it, above that", BOUND),
+    )
+    return [
+        Figure(
+            name=f"memory, {name}",
+            unit="MB",
+            ours=[rows[0][row]],
+            theirs=[max(rows[1][row], 0.1)],
+            versus=FOLDER,
+            target=target,
+        )
+        for row, (name, target) in enumerate(names)
+    ]
+
+
+def weights(server: Server, wheel: Wheel, file: Path) -> tuple[float, float, float]:
+    """
+    Return how much memory a server takes, in MB.
+
+    Returns:
+        What it takes at rest; the most that it takes more while a wheel goes up; and while clients
+        download that.
+    """
+    idle = resident(server)
+    up = peak_of_upload(server, wheel, file) - idle
+    with file.open("rb") as body:
+        digest = file_digest(body, "sha256").hexdigest()
+    path = f"/files/{wheel.project}/{digest}/{wheel.filename}"
+    forget_peak(server.pid)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        sizes = list(pool.map(lambda _: _download(server, path), range(CLIENTS)))
+    if sizes != [file.stat().st_size] * CLIENTS:
+        raise RuntimeError(f"downloads were not whole: {sizes}")
+    return idle, up, peak(server.pid) - idle
+
+
+def _download(server: Server, path: str) -> int:
+    connection, size = HTTPConnection("127.0.0.1", server.port), 0
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    while piece := answer.read(PIECE):
+        size += len(piece)
+    connection.close()
+    return size
+
+
+def _pages(bucket: Server, local: Server) -> list[Figure]:
+    figures = list[Figure]()
+    for connections in (1, 16):
+        rates: tuple[list[float], list[float]] = ([], [])
+        for each in range(ROUNDS + 1):
+            for server, values in zip((bucket, local), rates, strict=True):
+                seconds = SECONDS if each else 1
+                rate = page_rate(
+                    server, f"/simple/{PROJECT}/", PIP, connections=connections, seconds=seconds
+                )
+                if each:  # the first round warms up
+                    values.append(rate)
+        name = f"pages of 20 files, {connections} connection{'s'[: connections > 1]}"
+        figures.append(_beside(name, "/s", rates))
+    return figures
+
+
+def _uploads(bucket: Server, local: Server) -> list[Figure]:
+    return [_upload_rate(bucket, local, clients) for clients in (1, 16)]
+
+
+def _upload_rate(bucket: Server, local: Server, clients: int) -> Figure:
+    rates: tuple[list[float], list[float]] = ([], [])
+    for each in range(ROUNDS):
+        for server, values in zip((bucket, local), rates, strict=True):
+            settle()
+            values.append(upload_rate(server, _batch(clients, each), clients=clients))
+    return _beside(
+        f"uploads to {BATCH} projects, {clients} client{'s'[: clients > 1]}", "/s", rates
+    )
+
+
+def _batch(clients: int, each: int) -> Sequence[Wheel]:
+    return [Wheel(f"of-{clients}-{number}", f"1.{each}") for number in range(BATCH)]
+
+
+def _operations(bucket: Server) -> list[Figure]:
+    """Count what each thing costs: operations of class A, and of class B."""
+    known = [Wheel("known", f"1.{number}").form() for number in range(21)]
+    new = [Wheel(f"new-{number}", "1.0").form() for number in range(20)]
+    upload_all(bucket, known[:1])
+
+    def ask_hot() -> None:
+        page_rate(bucket, f"/simple/{PROJECT}/", PIP, connections=16, seconds=10)
+
+    costs: tuple[tuple[str, Callable[[], object], int, str], ...] = (
+        ("an upload to a known project", lambda: upload_all(bucket, known[1:]), 20, "5 "),
+        ("an upload to a new project", lambda: upload_all(bucket, new), 20, "6 "),
+        ("a second of a hot page", ask_hot, 10, "02"),
+        ("an idle second", lambda: time.sleep(5), 5, "00"),
+    )
+    figures = list[Figure]()
+    for name, work, times, targets in costs:
+        before = _counted(bucket)
+        work()
+        after = _counted(bucket)
+        figures += [
+            Figure(
+                name=f"operations of class {each} for {name}",
+                unit="",
+                ours=[(after.get(each, 0) - before.get(each, 0)) / times],
+                target=target.strip(),
+            )
+            for each, target in zip("AB", targets, strict=True)
+        ]
+    return figures
+
+
+def _counted(server: Server) -> dict[str, float]:
+    """Return how many operations of each class the server has counted."""
+    connection = HTTPConnection("127.0.0.1", server.port)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    counts = dict[str, float]()
+    pattern = r"^wheelyard_storage_operations_total\{class=\"(\w+)\",[^}]*\} ([0-9.e+]+)$"
+    for found in re.finditer(pattern, text, re.MULTILINE):
+        counts[found[1]] = counts.get(found[1], 0) + float(found[2])
+    return counts
+
+
+def _beside(name: str, unit: str, rates: tuple[list[float], list[float]]) -> Figure:
+    return Figure(name=name, unit=unit, ours=rates[0], theirs=rates[1], versus=FOLDER)

@@ -1,0 +1,18 @@
+"""The tests' stand-in for Cloud Storage as a process: prints its URL, and waits for its end."""
+
+import signal
+import sys
+
+from tests.bucket.server import running_bucket_server
+
+
+def main() -> None:
+    """Serve the buckets that the command line names."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # so that it is waited for below
+    with running_bucket_server(*sys.argv[1:]) as server:
+        print(server.url, flush=True)
+        signal.sigwait([signal.SIGTERM])
+
+
+if __name__ == "__main__":
+    main()

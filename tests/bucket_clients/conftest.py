@@ -1,0 +1,39 @@
+"""A stand-in for the bucket, indexes on it, and packages whose names are the hardest there are."""
+
+from collections.abc import Iterator
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.bucket_clients.yard import BUCKET
+from tests.clients.conftest import build as _build
+from tests.clients.conftest import desk as _desk
+from tests.clients.projects import Builder, Built
+
+build, desk = _build, _desk
+
+
+@pytest.fixture(scope="session")
+def private_key() -> RSAPrivateKey:
+    """Make the account's key once, which takes a while."""
+    return generate_private_key(65537, 2048)
+
+
+@pytest.fixture(scope="module")
+def cloud(private_key: RSAPrivateKey) -> Iterator[BucketServer]:
+    """Yield a stand-in that gives nothing to who has no token of its own, unless told."""
+    with running_bucket_server(BUCKET, private_key=private_key) as server:
+        yield server
+
+
+@pytest.fixture
+def tool(build: Builder) -> Built:
+    """Return a project whose version has a `+`, and which wants another one."""
+    return build("hatchling", "yard-tool", "1.5+cpu.1", "yard-base>=2")
+
+
+@pytest.fixture
+def base(build: Builder) -> Built:
+    """Return the project that it wants, whose version has a `!`."""
+    return build("flit-core", "yard-base", "1!2.0")

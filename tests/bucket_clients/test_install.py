@@ -1,0 +1,102 @@
+"""Installing from an index in a bucket, by redirect and through the index, with every client."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.bucket.server import BucketServer
+from tests.bucket_clients.yard import Yard, as_account, running_yard
+from tests.clients import test_install as known
+from tests.clients.harness import Desk
+from tests.clients.projects import Builder, Built
+from tests.clients.reading import publish
+from tests.clients.servers import Server
+
+pytestmark = pytest.mark.clients
+
+Install = Callable[[Server, Desk, Built, Built], None]
+Mode = Literal["redirect", "proxy"]
+
+CLIENTS: dict[str, Install] = {
+    "pip": known.test_pip_install,
+    "uv": known.test_uv_pip_install,
+    "uv-lock": known.test_uv_lock,
+    "poetry": known.test_poetry,
+    "pdm": known.test_pdm,
+    "pipenv": known.test_pipenv,
+    "hatch-pip": partial(known.test_hatch_environment, installer="pip"),
+    "hatch-uv": partial(known.test_hatch_environment, installer="uv"),
+}
+"""What each of them does with a folder's index; here the index is private, and in a bucket."""
+
+
+@pytest.fixture(scope="module", params=["redirect", "proxy"])
+def yard(
+    request: pytest.FixtureRequest,
+    cloud: BucketServer,
+    build: Builder,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Yard]:
+    """Yield a private index whose bucket wants a token or a signature for everything."""
+    folder = tmp_path_factory.mktemp(request.param)
+    cloud.permissions.token_required = True
+    environment = as_account(cloud, folder) | {"WHEELYARD_DOWNLOADS": request.param}
+    with running_yard(folder, cloud, environment, "--private") as running:
+        publish(
+            running.server,
+            build("flit-core", "yard-base", "1!2.0"),
+            build("hatchling", "yard-tool", "1.4", "yard-base>=2"),
+            build("hatchling", "yard-tool", "1.5+cpu.1", "yard-base>=2"),
+        )
+        yield running
+
+
+@pytest.fixture
+def mode(request: pytest.FixtureRequest) -> Mode:
+    """Return how this index gives out its files."""
+    return "redirect" if "redirect" in request.node.name else "proxy"
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_install(yard: Yard, mode: Mode, desk: Desk, tool: Built, base: Built, client: str) -> None:
+    """Every client installs from a private index in a bucket, and tells the bucket no secret."""
+    yard.cloud.log.clear()
+
+    CLIENTS[client](yard.server, desk, tool, base)
+
+    assert_downloaded(yard, mode, tool, base)
+
+
+def test_pip_netrc(yard: Yard, mode: Mode, desk: Desk, tool: Built, base: Built) -> None:
+    """A token that pip finds in `~/.netrc` is for the index, and the bucket does not see it."""
+    yard.cloud.log.clear()
+    url = named_url(yard, desk)
+    python = desk.python()
+
+    known.pip_install(desk, python, "--index-url", f"{url}/simple/", "yard-tool")
+
+    tool.assert_installed(python)
+    assert_downloaded(yard, mode, tool, base)
+
+
+def named_url(yard: Yard, desk: Desk) -> str:
+    """Write the token into `~/.netrc` for the index's host, which is not the bucket's."""
+    netrc = desk.home / ".netrc"
+    netrc.write_text(f"machine localhost login __token__ password {yard.server.token}\n")
+    netrc.chmod(0o600)
+    return yard.server.url.replace("127.0.0.1", "localhost")
+
+
+def assert_downloaded(yard: Yard, mode: Mode, *projects: Built) -> None:
+    """The wheels came from where they should, whole, and nobody showed the bucket a secret."""
+    log = yard.cloud.log
+    kind = "signed" if mode == "redirect" else "media"
+    taken = {Path(each.name).name for each in log.records(kind) if each.status in {200, 206}}
+    assert {each.wheel.name for each in projects} <= taken
+    assert log.count(kind="signed") == 0 or mode == "redirect"
+    for each in log.records("signed"):
+        assert each.status in {200, 206}, each
+        assert not each.authorization

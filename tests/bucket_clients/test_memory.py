@@ -1,0 +1,32 @@
+"""How much memory a server on a bucket takes while something large goes through it."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bucket import BUCKET, STORE, surroundings, weights
+from benchmarks.servers import stand_in, wheelyard_in_bucket
+from benchmarks.stores import Wheel
+
+BOUND = 120
+"""MB above what it takes at rest."""
+
+
+@pytest.mark.slow
+def test_a_large_wheel(tmp_path: Path) -> None:
+    """A large wheel goes up, and to eight clients at once, without ever being in memory."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("only Linux tells how much memory a process has had")
+    wheel = Wheel("heavy", "1.0")
+    file = tmp_path / wheel.filename
+    with file.open("wb") as target:
+        wheel.write(target, blocks=200)
+
+    with (
+        stand_in(tmp_path, BUCKET) as url,
+        wheelyard_in_bucket(tmp_path, STORE, surroundings(url)) as server,
+    ):
+        _, up, down = weights(server, wheel, file)
+
+    assert up < BOUND
+    assert down < BOUND

@@ -1,0 +1,118 @@
+"""Files in a bucket of their own that anyone may read; everything else in a closed one."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bucket.clients import ask as ask_bucket
+from tests.bucket.server import BucketServer
+from tests.bucket_clients.asking import ask, path_of, publish
+from tests.bucket_clients.yard import (
+    BUCKET,
+    STORE,
+    Yard,
+    as_account,
+    attempt,
+    command,
+    running_yard,
+)
+from tests.clients.harness import Desk, program
+from tests.http.packages import wheel
+
+OPEN = "open-wheels"
+FILES = f"gs://{OPEN}/team a~1"
+SPLIT = f'[store]\nfiles = "{FILES}"\ndownloads = "public"\n'
+HARD = wheel("yard-hard", "1!2.0+cpu.1")
+
+
+@pytest.fixture(scope="module")
+def yard(cloud: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    """Yield an index whose files anyone may have, with one package."""
+    folder = tmp_path_factory.mktemp("public")
+    cloud.permissions.token_required = True
+    cloud.bucket(OPEN).public = True
+    with running_yard(folder, cloud, as_account(cloud, folder), config=SPLIT) as running:
+        publish(running, HARD)
+        yield running
+
+
+def test_plain_url(yard: Yard) -> None:
+    """A download leads to the plain URL of an object that every cache may keep for ever."""
+    sent = ask(yard, path_of(yard, HARD))
+
+    assert sent.status == 302
+    url = sent.headers["location"]
+    assert "?" not in url
+    assert url.startswith(f"{yard.cloud.url}/{OPEN}/team%20a~1/files/yard-hard/")
+    assert url.endswith("/yard_hard-1%212.0%2Bcpu.1-py3-none-any.whl")
+    got = ask_bucket(yard.cloud.address, "GET", url.removeprefix(yard.cloud.url))
+    assert (got.status, got.body) == (200, HARD.data)
+    assert got.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+def test_only_files_are_public(yard: Yard) -> None:
+    """The public bucket has the files and what describes them; tokens and journal are elsewhere."""
+    apart = yard.cloud.bucket(OPEN).names()
+    usual = yard.cloud.bucket(BUCKET).names()
+
+    assert apart
+    assert all(name.startswith("team a~1/files/") for name in apart)
+    assert not any("/files/" in name for name in usual)
+    for name in usual:
+        assert (
+            ask_bucket(yard.cloud.address, "GET", f"/{BUCKET}/{name.replace(' ', '%20')}").status
+            == 403
+        )
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("client", ["pip", "uv"])
+def test_install(yard: Yard, desk: Desk, client: str) -> None:
+    """A client installs from the public bucket, without any credentials."""
+    python = desk.python()
+    where = ("--no-deps", "--index-url", f"{yard.server.url}/simple/", "yard-hard")
+    yard.cloud.log.clear()
+
+    if client == "pip":
+        desk.run(program("pip"), "--python", python, "install", *where)
+    else:
+        desk.run(program("uv"), "pip", "install", "--python", python, *where)
+
+    assert [each.status for each in yard.cloud.log.records("public")] == [200]
+
+
+def test_check_and_delete(yard: Yard, desk: Desk) -> None:
+    """`check` finds both buckets in order, and what is deleted is gone from the public one."""
+    gone = wheel("yard-gone", "1.0")
+    publish(yard, gone)
+    environment = as_account(yard.cloud, yard.folder)
+    place = ("--store", STORE, "--config", str(yard.folder / "wheelyard.toml"))
+
+    assert command(desk, environment, "check", *place).startswith("clean: 2 projects, 2 files")
+    command(desk, environment, "delete", "yard-gone", "1.0", *place)
+    assert command(desk, environment, "check", *place).startswith("clean: 2 projects, 1 file")
+
+    assert not [name for name in yard.cloud.bucket(OPEN).names() if "yard-gone" in name]
+    assert command(desk, environment, "list", "yard-gone", *place).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (SPLIT.replace(OPEN, BUCKET), "allUsers"),
+        ('[store]\ndownloads = "public"\n', "files"),
+        (SPLIT.replace(FILES, "./folder"), "gs://"),
+    ],
+)
+def test_refused_settings(cloud: BucketServer, desk: Desk, config: str, said: str) -> None:
+    """Settings that would open the index's own objects to everybody stop the start, in a line."""
+    file = desk.folder / "wheelyard.toml"
+    file.write_text(config)
+
+    done = attempt(
+        desk, as_account(cloud, desk.folder), "serve", "--store", STORE, "--config", str(file)
+    )
+
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
