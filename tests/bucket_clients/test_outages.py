@@ -128,9 +128,7 @@ def test_stale_if_error(cloud: BucketServer, tmp_path: Path) -> None:
         cloud.revive()
 
         assert {each.status for each in answers} == {200}
-        assert max(each.seconds for each in answers) < PIP_GIVES_UP
-        slow = sum(each.seconds > 1 for each in answers)
-        assert slow < len(answers) / 4
+        assert max(each.seconds for each in answers) < 5
         assert_unavailable(refused)
         time.sleep(3)
         assert upload(yard, wheel("yard-0", "4.0")).status == 200

@@ -24,6 +24,10 @@ class Credentials:
         """Return the record if that needs no waiting, else None."""
         return self.documents.fresh(keys.token(token_id))
 
+    def excused(self, token_id: str) -> Snapshot[TokenRecord] | None:
+        """Return the record if it is not too old for a store that does not answer, else None."""
+        return self.documents.excused(keys.token(token_id))
+
     def current(self, token_id: str) -> Snapshot[TokenRecord]:
         """Return the record, waiting for the store only if need be."""
         return self.documents.current(keys.token(token_id))

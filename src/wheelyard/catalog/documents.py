@@ -78,6 +78,14 @@ class Documents(Generic[T]):
         age = self._ambient.monotonic() - held.asked_at
         return held if age < self._belief.freshness else None
 
+    def excused(self, key: Key) -> Snapshot[T] | None:
+        """Return the document if it is not too old for a store that does not answer, else None."""
+        held = self._cache.get(key)
+        if held is None or self._belief.near:
+            return None
+        age = self._ambient.monotonic() - held.checked_at
+        return held if age < self._belief.stale_if_error else None
+
     def remembered(self, key: Key) -> Snapshot[T] | None:
         """Return the document as it was last seen, however long ago."""
         return self._cache.get(key)
@@ -156,12 +164,11 @@ class Documents(Generic[T]):
         try:
             return self._refresh(key)
         except Unavailable:
-            held = self._cache.get(key)
-            now = self._ambient.monotonic()
-            if held is None or now - held.checked_at >= self._belief.stale_if_error:
+            held = self.excused(key)
+            if held is None:
                 raise
             # so that the store is asked once a window, and not by everybody
-            excused = replace(held, asked_at=now)
+            excused = replace(held, asked_at=self._ambient.monotonic())
             self._remember(key, excused)
             return excused
 

@@ -41,6 +41,10 @@ class Names:
         """Return the list if that needs no waiting, else None."""
         return self._documents.fresh(keys.NAMES)
 
+    def excused(self) -> Snapshot[NameList] | None:
+        """Return the list if it is not too old for a store that does not answer, else None."""
+        return self._documents.excused(keys.NAMES)
+
     def current(self) -> Snapshot[NameList]:
         """Return the list, waiting for the store only if need be."""
         return self._documents.current(keys.NAMES)

@@ -37,6 +37,14 @@ class Projects:
         names = self.names.fresh()
         return _nothing(names) if names is not None and not _lists(names, name) else None
 
+    def excused(self, name: NormalizedName) -> Snapshot[Project] | None:
+        """Return the document if it is not too old for a store that does not answer, else None."""
+        snapshot = self.documents.excused(keys.project(name))
+        if snapshot is not None and snapshot.value is not None:
+            return snapshot
+        names = self.names.excused()
+        return _nothing(names) if names is not None and not _lists(names, name) else None
+
     def load(self, name: NormalizedName) -> Snapshot[Project]:
         """
         Return the project's document, waiting for the store if need be.

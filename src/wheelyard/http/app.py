@@ -83,6 +83,8 @@ _HANDLERS: Final[dict[type[Any], Callable[[Request, Any, Desk], Awaitable[Reply]
 READER_THREADS: Final = 8
 FAR_READER_THREADS: Final = 32
 """The same where the store is far: there threads mostly wait for the network."""
+STREAM_THREADS: Final = 64
+"""Threads for bodies that are read on the way to a client."""
 READERS_TO_A_LONG_READ: Final = 4
 """Of so many threads for reading, journals may take one at a time."""
 CORE_METADATA_CACHE: Final = 8 * MIB
@@ -126,6 +128,7 @@ class App:
             index=index,
             pages=PageStore(settings.http.page_cache * MIB),
             readers=ThreadPoolExecutor(threads, "read"),
+            streamers=ThreadPoolExecutor(STREAM_THREADS, "stream"),
             writers=ThreadPoolExecutor(settings.http.concurrent_uploads, "write"),
             cache_control=page_cache_control(settings.http, is_public=bool(index.public_scopes)),
             long_reads=Slots(threads // READERS_TO_A_LONG_READ, "long answers"),
@@ -152,12 +155,13 @@ class App:
             await send({"type": "lifespan.startup.complete"})
         self._desk.writers.shutdown()
         self._desk.readers.shutdown(cancel_futures=True)
+        self._desk.streamers.shutdown(cancel_futures=True)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         at_once = self._at_once(scope)
         if at_once is not None:
-            await send_reply(at_once, "GET", send, self._desk.readers)
+            await send_reply(at_once, "GET", send, self._desk.streamers)
             return
         incoming = Incoming(receive, scope, self._pace)
         try:
@@ -172,7 +176,7 @@ class App:
             logger.exception("a request failed: %s %a", scope["method"], scope["raw_path"][:256])
             answer = internal_error()
         gone = incoming.gone if incoming.has_ended else None
-        await send_reply(answer, scope["method"], send, self._desk.readers, gone)
+        await send_reply(answer, scope["method"], send, self._desk.streamers, gone)
         if not incoming.has_ended:
             await drain(incoming, self._uploader.body_limit)
 
@@ -260,7 +264,9 @@ class App:
         caller = self._auth.fresh(header)
         if caller is None:
             about = ("caller", header)
-            caller = await self._desk.shared(about, lambda: self._auth.caller(header))
+            caller = await self._desk.shared(
+                about, lambda: self._auth.caller(header), lambda: self._auth.excused(header)
+            )
         return replace(request, caller=caller)
 
     async def _dispatch(self, request: Request, route: Route) -> Reply:

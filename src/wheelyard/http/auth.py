@@ -51,6 +51,18 @@ class Authenticator:
             return self.anonymous
         return self.index.tokens.fresh_caller(self._token(header))
 
+    def excused(self, header: bytes | None) -> Caller | None:
+        """
+        Return the caller as far as a store that does not answer has told before, else None.
+
+        Raises:
+            Unauthenticated: The credential does not hold.
+            Invalid: The header is no header.
+        """
+        if header is None:
+            return self.anonymous
+        return self.index.tokens.excused_caller(self._token(header))
+
     def caller(self, header: bytes | None) -> Caller:
         """
         Return the caller, waiting for the store if need be.

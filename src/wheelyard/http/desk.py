@@ -46,6 +46,8 @@ class Desk:
     pages: PageStore
     readers: Executor
     """Threads for reading and rendering."""
+    streamers: Executor
+    """Threads for bodies on their way to clients: a slow store keeps no page waiting."""
     writers: Executor
     """Threads for uploads and changes; as many as may be under way."""
     cache_control: Header
@@ -70,11 +72,14 @@ class Desk:
             return fresh
         if self.index.is_near:
             return await self.read(lambda: self.index.projects.load(name))
-        began = self.index.ambient.monotonic()
+        began, freshness = self.index.ambient.monotonic(), self.index.settings.store.freshness
+        excused = self.index.projects.excused
         while True:
-            snapshot = await self.flights.join(("project", name), lambda: self._project_afar(name))
+            snapshot = await self.flights.join(
+                ("project", name), lambda: self._project_afar(name), lambda: excused(name)
+            )
             # who has joined a slow look that began long ago would be told old news
-            if began - snapshot.asked_at < self.index.settings.store.freshness:
+            if began - snapshot.asked_at < freshness or snapshot == excused(name):
                 return snapshot
 
     async def _project_afar(self, name: NormalizedName) -> Snapshot[Project]:
@@ -103,13 +108,19 @@ class Desk:
         fresh = self.index.projects.names.fresh()
         if fresh is not None:
             return fresh
-        return await self.shared("names", self.index.projects.names.current)
+        names = self.index.projects.names
+        return await self.shared("names", names.current, names.excused)
 
     async def read(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for reading."""
         return await get_running_loop().run_in_executor(self.readers, work)
 
-    async def shared(self, subject: Hashable, work: Callable[[], T]) -> T:
+    async def shared(
+        self,
+        subject: Hashable,
+        work: Callable[[], T],
+        excused: Callable[[], T | None] = lambda: None,
+    ) -> T:
         """
         Do blocking work in a thread for reading; afar, once for all who ask for it meanwhile.
 
@@ -118,10 +129,11 @@ class Desk:
         Args:
             subject: What the work is about; the same subject always stands for the same work.
             work: What to do.
+            excused: Gives an old answer, if there is one that will do; asked when the work is late.
         """
         if self.index.is_near:
             return await self.read(work)
-        return await self.flights.join(subject, lambda: self.read(work))
+        return await self.flights.join(subject, lambda: self.read(work), excused)
 
     async def write(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for changes."""
