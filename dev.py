@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 def serve(arguments: list[str]) -> int:
     """Become `wheelyard serve`: signals and the exit status are then its own."""
-    places = [*arguments, os.environ.get("WHEELYARD_STORE", "")]
+    places = [*arguments, os.environ.get("WHEELYARD_STORE", ""), read(Path("wheelyard.toml"))]
     prepare("bucket" if any("gs://" in place for place in places) else "serve")
     command = str(BIN / "wheelyard")
     os.execv(command, [command, "serve", *arguments])  # noqa: S606  # no shell is wanted

@@ -23,7 +23,7 @@ from wheelyard.catalog.commits import Commits
 from wheelyard.catalog.credentials import Credentials
 from wheelyard.catalog.documents import Belief, Documents
 from wheelyard.catalog.files import Files
-from wheelyard.catalog.format import ensure_format, has_format
+from wheelyard.catalog.format import ensure_format, read_format
 from wheelyard.catalog.names import NameList, Names
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.races import Retries
@@ -37,7 +37,7 @@ from wheelyard.operations.check import Check
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.tokens import Tokens
 from wheelyard.operations.upload import UploadRules, Uploads
-from wheelyard.settings import MIB, Settings
+from wheelyard.settings import MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 from wheelyard.storage.faults import storage_faults
@@ -68,6 +68,8 @@ class StoreTraits:
     """What it was asked."""
     identity: Callable[[], str | None] = lambda: None
     """Tells the e-mail of the credentials that open it, if there are any."""
+    files: str = ""
+    """Where its distributions are, if that is a bucket of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,26 +149,44 @@ def _index_in_bucket(settings: Settings, ambient: Ambient, *, create: bool) -> I
             "'wheelyard[gcs]', or in a clone requirements/gcs.txt.",
             code="bad_setting",
         ) from error
-    files, tally = settings.store.files, Tally()
-    request = Request(
-        place=parse_location(settings.store.location),
-        files_prefix=keys.FILES,
-        files_place=parse_location(files) if files else None,
-        downloads=settings.store.downloads,
-    )
     surroundings = Surroundings(
         now=time.time,
         monotonic=ambient.monotonic,
         pause=ambient.pause,
         random=ambient.random,
-        tally=tally,
+        tally=Tally(),
+    )
+    request = Request(
+        place=parse_location(settings.store.location),
+        files_prefix=keys.FILES,
+        downloads=settings.store.downloads,
     )
     opened = open_bucket(request, surroundings)
-    if not create and not has_format(opened.store):
-        next(opened.store.list(keys.FORMAT), None)  # where the very bucket is missing, it says so
-        raise _no_store(settings.store.location)
-    traits = StoreTraits(is_near=False, tally=tally, identity=lambda: opened.identity)
+    files = _place_of_files(opened.store, settings.store, create=create)
+    if files:
+        opened = open_bucket(replace(request, files_place=parse_location(files)), surroundings)
+        opened.store.get(keys.TRIAL)  # where the bucket of the files is missing, it says so
+    traits = StoreTraits(
+        is_near=False, tally=surroundings.tally, identity=lambda: opened.identity, files=files
+    )
     return index_over(opened.store, scratch_spool(), settings, ambient, traits)
+
+
+def _place_of_files(store: Store, asked: StoreSettings, *, create: bool) -> str:
+    """Return where the files of a bucket's store are, if that is a bucket of their own."""
+    found = read_format(store)
+    if found is None:
+        if not create:
+            next(store.list(keys.FORMAT), None)  # where the very bucket is missing, it says so
+            raise _no_store(asked.location)
+        return asked.files
+    if asked.files and asked.files != found.files:
+        raise Invalid(
+            f"The files of this store are in {escaped(found.files or asked.location)}, and [store] "
+            f"files says {escaped(asked.files)}. Leave it out.",
+            code="bad_setting",
+        )
+    return found.files
 
 
 def _no_store(location: str) -> Invalid:
@@ -186,7 +206,7 @@ def index_over(
 ) -> Index:
     """Return an index that keeps everything in `store`, which is near unless `traits` say else."""
     traits = traits or StoreTraits()
-    is_new = ensure_format(store)
+    is_new = ensure_format(store, traits.files)
     retries = Retries(ambient=ambient) if traits.is_near else far_retries(ambient)
     belief = Belief(
         near=traits.is_near,
@@ -196,15 +216,14 @@ def index_over(
     )
     token_belief = replace(belief, freshness=max(TOKEN_FRESHNESS, belief.freshness))
 
-    def documents(kind: type[T], belief: Belief) -> Documents[T]:
-        return Documents(store, Codec(kind), ambient, belief)
-
-    projects_documents = documents(Project, belief)
-    names = Names(store, documents(NameList, belief), retries)
+    projects_documents = Documents(store, Codec(Project), ambient, belief, is_kept=True)
+    names_documents = Documents(store, Codec(NameList), ambient, belief, is_kept=True)
+    token_documents = Documents(store, Codec(TokenRecord), ambient, token_belief)
+    names = Names(store, names_documents, retries)
     commits = Commits(store, projects_documents, ambient, retries)
     projects = Projects(store, projects_documents, names, commits)
     files = Files(store, retries)
-    credentials = Credentials(store, documents(TokenRecord, token_belief), retries)
+    credentials = Credentials(store, token_documents, retries)
     public = () if settings.access.private else (ANYONE_READS,)
     rules = UploadRules(
         max_size=settings.uploads.max_file_size * MIB, zip_sdists=settings.uploads.zip_sdists

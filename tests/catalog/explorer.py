@@ -142,6 +142,8 @@ class Explorer:
 
     scenario: Scenario
     faults: int
+    most: int | None = None
+    """Plays, where they may never end: a busy machine shows threads in states of its own."""
     result: Explored = field(default_factory=Explored)
     _graph: dict[object, list[object]] = field(default_factory=dict)
     _healed: set[object] = field(default_factory=set)
@@ -154,8 +156,10 @@ class Explorer:
             BrokenPromise: One breaks a promise.
         """
         stack: list[tuple[Schedule, object]] = [((), None)]
-        while stack:
+        plays = 0
+        while stack and plays != self.most:
             schedule, parent = stack.pop()
+            plays += 1
             for _ in range(REPLAYS):
                 try:
                     stack += self._play(schedule, parent)

@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName
 from tests.operations.world import Clock, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec
-from wheelyard.catalog.documents import Belief, Documents
+from wheelyard.catalog.documents import Belief, Documents, Learnt
 from wheelyard.catalog.names import NameList
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Key, NotModified, ObjectVersion, Stored
@@ -59,7 +59,7 @@ class Far:
         """At the clock."""
         ambient = replace(ambient_at(self.clock, seed=1), monotonic=self.monotonic)
         self.documents = Documents(self.store, Codec(NameList), ambient, belief)
-        self.write(FIRST)
+        self.first = self.write(FIRST)
 
     def monotonic(self) -> float:
         """Return the time, and count that somebody has looked."""
@@ -69,6 +69,11 @@ class Far:
     def write(self, *names: NormalizedName) -> ObjectVersion:
         """Put the document, as another process would."""
         return self.store.put(keys.NAMES, Codec(NameList).encode(NameList(names)), None)
+
+    def learn(self, value: NameList, version: ObjectVersion) -> None:
+        """Tell that this process has just written over what was there first."""
+        learnt = Learnt(version, 100, over=self.first, since=self.clock.seconds())
+        self.documents.learn(keys.NAMES, value, learnt)
 
     def names(self) -> tuple[NormalizedName, ...]:
         """Return what a reader sees."""
@@ -123,7 +128,7 @@ def test_what_this_process_wrote_shows_at_once(far: Far) -> None:
         answer = pool.submit(far.names)
         far.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
-        far.documents.learn(keys.NAMES, value, far.write(FIRST, SECOND), 100)
+        far.learn(value, far.write(FIRST, SECOND))
         far.store.go_on.set()
         assert answer.result(timeout=10) == (FIRST, SECOND)
 
@@ -214,7 +219,7 @@ def test_a_reload_beside_a_write(far: Far) -> None:
         reloaded = pool.submit(far.documents.reload, keys.NAMES)
         far.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
-        far.documents.learn(keys.NAMES, value, far.write(FIRST, SECOND), 100)
+        far.learn(value, far.write(FIRST, SECOND))
         far.store.go_on.set()
         assert reloaded.result(timeout=10).value == NameList((FIRST,))
 
@@ -251,3 +256,28 @@ def test_what_was_remembered_is_made_sure_of(far: Far) -> None:
 
     far.write(FIRST, SECOND)
     assert not far.documents.is_still(keys.NAMES, held, now)
+
+
+def test_a_late_reply_does_not_bring_back_what_was_written_over(far: Far) -> None:
+    """Where others have written on top before our own write was answered, theirs stays in view."""
+    third = NormalizedName("third")
+    far.names()
+    ours = far.write(FIRST, SECOND)
+    far.write(FIRST, SECOND, third)
+    far.clock.advance(seconds=FRESHNESS)
+    assert far.names() == (FIRST, SECOND, third)
+
+    far.learn(NameList((FIRST, SECOND)), ours)
+
+    assert far.names() == (FIRST, SECOND, third)
+
+
+def test_a_large_document_is_remembered_too(far: Far) -> None:
+    """A document that alone would fill the memory is kept, or each request would read it again."""
+    many = tuple(NormalizedName(f"name-{number}") for number in range(30_000))
+    far.write(*many)
+
+    for _ in range(10):
+        assert far.names() == many
+
+    assert far.store.reads == 1

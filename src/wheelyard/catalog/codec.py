@@ -6,7 +6,7 @@ newline at the end. The journal's hash chain and the rebuilding of documents res
 """
 
 from hashlib import sha256
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from msgspec import DecodeError
 from msgspec.json import Decoder, Encoder
@@ -15,6 +15,10 @@ from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Key
 
 T = TypeVar("T")
+
+
+DAMAGED: Final = "damaged_document"
+"""The code of an Unavailable that trying again does not end."""
 
 
 class Codec(Generic[T]):
@@ -41,7 +45,7 @@ class Codec(Generic[T]):
             raise Unavailable(
                 f"The document {key} is damaged: {error}. Run 'wheelyard check', which says what "
                 "can be done about it.",
-                code="damaged_document",
+                code=DAMAGED,
                 short="A document of the index is damaged.",
             ) from error
 

@@ -14,8 +14,8 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.batches import Batches, Take
 from wheelyard.catalog.cache import WeighedCache
-from wheelyard.catalog.codec import Codec, digest
-from wheelyard.catalog.documents import Documents, Snapshot
+from wheelyard.catalog.codec import DAMAGED, Codec, digest
+from wheelyard.catalog.documents import Documents, Learnt, Snapshot
 from wheelyard.catalog.races import OVERLOADED, Retries
 from wheelyard.errors import Conflict, IndexFault, Unavailable
 from wheelyard.model.ambient import Ambient
@@ -103,7 +103,7 @@ class Commits:
     def _swap(self, expect: ObjectVersion, after: Project) -> bool:
         """Write the document; return whether this very commit is now part of the project."""
         key = keys.project(after.name)
-        body = self._documents.codec.encode(after)
+        body, since = self._documents.codec.encode(after), self._documents.moment()
         try:
             version = self._store.put(key, body, expect)
         except Conflict:
@@ -116,7 +116,8 @@ class Commits:
             if found.version == expect and fault.code != OVERLOADED:
                 raise
             return False
-        self._documents.learn(key, after, version, len(body))
+        learnt = Learnt(version, len(body), over=expect, since=since)
+        self._documents.learn(key, after, learnt)
         return True
 
     def _landed(self, wanted: Project, found: Project | None) -> bool:
@@ -155,7 +156,7 @@ def _contradiction(name: NormalizedName, number: int) -> Unavailable:
     return Unavailable(
         f"The document of {name} and its journal disagree about commit {number}, as after a "
         "restore from a backup. Run 'wheelyard check', which says what can be done about it.",
-        code="damaged_document",
+        code=DAMAGED,
         short="A document of the index is damaged.",
     )
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.documents import Documents, Snapshot
+from wheelyard.catalog.documents import Documents, Learnt, Snapshot
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.token import TokenRecord, is_token_id
@@ -44,12 +44,13 @@ class Credentials:
     def replace(self, record: TokenRecord, snapshot: Snapshot[TokenRecord]) -> bool:
         """Store a changed record; return False if someone else changed it since `snapshot`."""
         key = keys.token(record.id)
-        body = self.documents.codec.encode(record)
+        body, since = self.documents.codec.encode(record), self.documents.moment()
         try:
             version = self.store.put(key, body, snapshot.version)
         except Conflict:
             return False
-        self.documents.learn(key, record, version, len(body))
+        learnt = Learnt(version, len(body), over=snapshot.version, since=since)
+        self.documents.learn(key, record, learnt)
         return True
 
     def latest(self, token_id: str) -> Snapshot[TokenRecord]:

@@ -8,12 +8,12 @@ believed for `freshness` seconds, and longer while the store does not answer, if
 """
 
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from threading import Lock
 from typing import Final, Generic, TypeVar
 
 from wheelyard.catalog.cache import WeighedCache
-from wheelyard.catalog.codec import Codec
+from wheelyard.catalog.codec import DAMAGED, Codec
 from wheelyard.errors import Unavailable
 from wheelyard.model.ambient import Ambient
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 WEIGHT_FACTOR: Final = 4
 """Bytes of memory that a decoded byte of JSON costs, about."""
+HEAVIEST: Final = 4
+"""The part of the memory for documents that one of them counts for at most, however large it is."""
 WEIGHT_BASE: Final = 512
 """Bytes of memory that a snapshot costs by itself, about."""
 
@@ -54,11 +56,43 @@ class Belief:
     """Bytes of memory for the documents of one kind."""
 
 
-class Documents(Generic[T]):
-    """The documents of one kind in a store."""
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A write of this process, once it is known to have happened."""
 
-    def __init__(self, store: Store, codec: Codec[T], ambient: Ambient, belief: Belief) -> None:
+    version: ObjectVersion
+    size: int
+    """Stored bytes."""
+    _: KW_ONLY
+    over: ObjectVersion
+    """The version that it replaced."""
+    since: float
+    """When it began, on the monotonic clock: what others have written since is not in it."""
+
+
+class Documents(Generic[T]):
+    """
+    The documents of one kind in a store.
+
+    Args:
+        store: Where they are.
+        codec: Their form.
+        ambient: The clock.
+        belief: How long they are believed.
+        is_kept: Whether such a document is never removed, so that one which is gone is lost.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec[T],
+        ambient: Ambient,
+        belief: Belief,
+        *,
+        is_kept: bool = False,
+    ) -> None:
         self.codec = codec
+        self._is_kept = is_kept
         self._store = store
         self._ambient = ambient
         self._belief = belief
@@ -148,10 +182,19 @@ class Documents(Generic[T]):
             return True
         return self._refresh(key).version == snapshot.version
 
-    def learn(self, key: Key, value: T, version: ObjectVersion, size: int) -> None:
-        """Remember a document that this process has just written; `size` is in stored bytes."""
-        now = self._ambient.monotonic()
-        self._remember(key, Snapshot(value, version, now, now, size))
+    def moment(self) -> float:
+        """Return the time by the clock that documents are believed by."""
+        return self._ambient.monotonic()
+
+    def learn(self, key: Key, value: T, learnt: "Learnt") -> None:
+        """Remember a document that this process has just written."""
+        held = self._cache.get(key)
+        if held is not None and held.version != learnt.over:
+            # read while the answer was under way: perhaps what somebody has put on top of ours
+            self._cache.forget(key)
+            return
+        since = learnt.since
+        self._remember(key, Snapshot(value, learnt.version, since, since, learnt.size))
 
     def _joined(self, key: Key, flight: Future[Snapshot[T]]) -> Snapshot[T]:
         """Return what another caller is reading, unless that has begun too long ago by now."""
@@ -163,9 +206,9 @@ class Documents(Generic[T]):
     def _refreshed_or_excused(self, key: Key) -> Snapshot[T]:
         try:
             return self._refresh(key)
-        except Unavailable:
+        except Unavailable as fault:
             held = self.excused(key)
-            if held is None:
+            if held is None or fault.code == DAMAGED:
                 raise
             # so that the store is asked once a window, and not by everybody
             excused = replace(held, asked_at=self._ambient.monotonic())
@@ -178,6 +221,8 @@ class Documents(Generic[T]):
         asked_at = self._ambient.monotonic()
         found = self._store.get(key, (before.version or None) if before else None)
         snapshot: Snapshot[T]
+        if found is None and held is not None and held.value is not None and self._is_kept:
+            raise _vanished(key)
         if found is None:
             snapshot = Snapshot(None, ABSENT, asked_at, asked_at, 0)
         elif isinstance(found, Stored):
@@ -195,4 +240,16 @@ class Documents(Generic[T]):
         return snapshot
 
     def _remember(self, key: Key, snapshot: Snapshot[T]) -> None:
-        self._cache.put(key, snapshot, WEIGHT_BASE + WEIGHT_FACTOR * snapshot.size)
+        weight = WEIGHT_BASE + WEIGHT_FACTOR * snapshot.size
+        # one that is never kept would be read again by every request
+        self._cache.put(key, snapshot, min(weight, self._belief.capacity // HEAVIEST))
+
+
+def _vanished(key: Key) -> Unavailable:
+    # not "not found": installers take that for "not here", and go elsewhere
+    return Unavailable(
+        f"The document {key} was there, and is gone. Run 'wheelyard check', or restore the store "
+        "from a backup.",
+        code=DAMAGED,
+        short="A document of the index is lost.",
+    )

@@ -90,7 +90,7 @@ class Files:
         return digest.hexdigest()
 
     def _create(self, key: Key, body: Path | bytes) -> None:
-        expect = ABSENT
+        expect, size = ABSENT, len(body) if isinstance(body, bytes) else body.stat().st_size
         for _ in self.retries.attempts():
             try:
                 self.store.put(key, body, expect)
@@ -98,7 +98,7 @@ class Files:
                 there = self._entry(key)
                 if there is None:
                     expect = ABSENT
-                elif self._is_recent(there):
+                elif self._is_recent(there) and there.size == size:
                     return
                 else:
                     expect = there.version

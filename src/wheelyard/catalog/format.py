@@ -5,27 +5,55 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import Codec
+from wheelyard.catalog.codec import DAMAGED, Codec
 from wheelyard.errors import Conflict, Invalid, Unavailable
 from wheelyard.storage.base import ABSENT, Store, Stored
 
 FORMAT: Final = 1
 
 
-class StoreFormat(Struct, frozen=True):
+class StoreFormat(Struct, frozen=True, omit_defaults=True):
     """The stored form of this store."""
 
     format: int
+    files: str = ""
+    """Where its distributions are, if that is a bucket of their own."""
 
 
-def has_format(store: Store) -> bool:
-    """Return whether there is a store here already."""
-    return isinstance(store.get(keys.FORMAT), Stored)
+def read_format(store: Store) -> StoreFormat | None:
+    """
+    Return the format of a store, None where there is no store.
+
+    Raises:
+        Invalid: A newer version of wheelyard has written it (code `newer_store`).
+        Unavailable: The store does not answer.
+    """
+    found = store.get(keys.FORMAT)
+    if not isinstance(found, Stored):
+        return None
+    try:
+        written = Codec(StoreFormat).decode(keys.FORMAT, found.body)
+    except Unavailable as fault:
+        raise Invalid(
+            f'{keys.FORMAT} of this store is damaged. Restore it from a backup: {{"format":1}}.',
+            code=fault.code,
+        ) from fault
+    if written.format > FORMAT:
+        raise Invalid(
+            f"This store has format {written.format}, and this version of wheelyard knows "
+            f"{FORMAT}. Upgrade wheelyard.",
+            code="newer_store",
+        )
+    return written
 
 
-def ensure_format(store: Store) -> bool:
+def ensure_format(store: Store, files: str = "") -> bool:
     """
     See to it that the store has a format that we read; a new one gets ours.
+
+    Args:
+        store: Where it is written.
+        files: Where a new store keeps its distributions, if that is a bucket of their own.
 
     Returns:
         Whether it is new.
@@ -34,32 +62,17 @@ def ensure_format(store: Store) -> bool:
         Invalid: A newer version of wheelyard has written it (code `newer_store`).
         Unavailable: The store does not answer.
     """
-    codec = Codec(StoreFormat)
-    found = store.get(keys.FORMAT)
-    if not isinstance(found, Stored):
-        if any(True for _ in store.list(keys.PROJECTS)):
-            raise Invalid(
-                f"There are projects here, and no {keys.FORMAT}. Restore it from a backup: "
-                '{"format":1}.',
-                code="damaged_document",
-            )
-        try:
-            store.put(keys.FORMAT, codec.encode(StoreFormat(FORMAT)), ABSENT)
-        except Conflict:
-            ensure_format(store)  # somebody else has just begun the store
-            return False
-        return True
-    try:
-        written = codec.decode(keys.FORMAT, found.body).format
-    except Unavailable as fault:
+    if read_format(store) is not None:
+        return False
+    if any(True for _ in store.list(keys.PROJECTS)):
         raise Invalid(
-            f'{keys.FORMAT} of this store is damaged. Restore it from a backup: {{"format":1}}.',
-            code=fault.code,
-        ) from fault
-    if written > FORMAT:
-        raise Invalid(
-            f"This store has format {written}, and this version of wheelyard knows {FORMAT}. "
-            "Upgrade wheelyard.",
-            code="newer_store",
+            f"There are projects here, and no {keys.FORMAT}. Restore it from a backup: "
+            '{"format":1}.',
+            code=DAMAGED,
         )
-    return False
+    try:
+        store.put(keys.FORMAT, Codec(StoreFormat).encode(StoreFormat(FORMAT, files)), ABSENT)
+    except Conflict:
+        read_format(store)  # somebody else has just begun the store
+        return False
+    return True

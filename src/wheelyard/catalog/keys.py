@@ -22,6 +22,8 @@ from wheelyard.storage.base import Key
 FORMAT = Key("wheelyard.json")
 NAMES = Key("projects.json")
 FILES = "files/"
+TRIAL = Key(f"{FILES}trial")
+"""Where nothing is, for finding out whether anything could be."""
 PROJECTS = "projects/"
 JOURNAL = "journal/"
 TOKENS = "credentials/tokens/"

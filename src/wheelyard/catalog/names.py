@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.batches import Batches, Take
-from wheelyard.catalog.documents import Documents, Snapshot
+from wheelyard.catalog.documents import Documents, Learnt, Snapshot
 from wheelyard.catalog.races import OVERLOADED, Retries
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import Store
@@ -71,7 +71,7 @@ class Names:
                 return [True for _ in wanted]
             # nearly sorted as it is, which `sorted` makes use of
             after = NameList(tuple(sorted([*before.names, *missing])))
-            body = self._documents.codec.encode(after)
+            body, since = self._documents.codec.encode(after), self._documents.moment()
             try:
                 version = self._store.put(keys.NAMES, body, snapshot.version)
             except Conflict:
@@ -82,6 +82,7 @@ class Names:
                 if found.version == snapshot.version and fault.code != OVERLOADED:
                     raise
                 continue  # landed or lost: the next attempt sees which
-            self._documents.learn(keys.NAMES, after, version, len(body))
+            learnt = Learnt(version, len(body), over=snapshot.version, since=since)
+            self._documents.learn(keys.NAMES, after, learnt)
             return [True for _ in wanted]
         raise self._retries.exhausted("the list of projects")

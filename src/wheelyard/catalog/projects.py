@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import Codec
+from wheelyard.catalog.codec import DAMAGED, Codec
 from wheelyard.catalog.commits import Commits, Intent
 from wheelyard.catalog.documents import Documents, Snapshot
 from wheelyard.catalog.names import NameList, Names
-from wheelyard.errors import NotFound, quoted
+from wheelyard.errors import NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store, Stored
 
@@ -56,7 +56,13 @@ class Projects:
             names = self.names.current()
             if not _lists(names, name):
                 return _nothing(names)
-        return self.documents.current(keys.project(name))
+        snapshot = self.documents.current(keys.project(name))
+        if snapshot.value is None:
+            # a name is listed after its document is there; it may have come just now
+            snapshot = self.documents.reload(keys.project(name))
+        if snapshot.value is None:
+            raise _lost(name)
+        return snapshot
 
     def is_known(self, name: NormalizedName) -> bool:
         """Return whether the project has been seen before: a name that is listed stays listed."""
@@ -115,6 +121,16 @@ def unknown_project(name: str) -> NotFound:
     return NotFound(
         f"There is no project named {quoted(name)} here. Check the spelling, or upload it first.",
         short="No such project.",
+    )
+
+
+def _lost(name: NormalizedName) -> Unavailable:
+    # not "not found": installers take that for "not here", and go elsewhere
+    return Unavailable(
+        f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it from a "
+        "backup.",
+        code=DAMAGED,
+        short="A document of the index is damaged.",
     )
 
 

@@ -1,5 +1,6 @@
 """`wheelyard serve`: say where the index is and how to use it, then run it."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
@@ -62,8 +63,10 @@ def _introduce(index: Index) -> None:
     made = _first_token(index)
     if made is not None:
         _show(*made, settings)
-    elif not index.tokens.any_active():
-        click.echo(f"\nThere is no token yet. {_making(settings)}")
+    else:
+        with suppress(Unavailable):  # whoever may read, and not list, can serve all the same
+            if not index.tokens.any_active():
+                click.echo(f"\nThere is no token yet. {_making(settings)}")
     click.echo(_usage(settings, made[0].text if made else "TOKEN"))
 
 

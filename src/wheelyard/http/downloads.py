@@ -81,7 +81,9 @@ class Downloads:
             if span is None:
                 return on_disk
         start, stop = (span.start, span.stop) if span else (0, file.size)
-        return Stream(_Exactly(self._files.read(key, start, stop), stop - start))
+        chunks = _Exactly(self._files.read(key, start, stop), stop - start)
+        chunks.begin()
+        return Stream(chunks)
 
     def _signed(self, key: Key) -> str | None:
         if self._monotonic() < self._rests_until:
@@ -123,11 +125,24 @@ class _Exactly:
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
         self._chunks = chunks
         self._missing = size
+        self._first = b""
+
+    def begin(self) -> None:
+        """
+        Read the first chunk, while it can still be said that it cannot be had.
+
+        Raises:
+            Unavailable: It cannot.
+        """
+        self._first = next(self, b"")
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
         for chunk in self._chunks:
             self._missing -= len(chunk)
             if chunk:  # an empty one would end the body

@@ -125,9 +125,11 @@ class Check:
             f"{name}: listed, and its document and journal are gone; restore them from a backup"
             for name in sorted((known or frozenset()) - names)
         ]
-        missing = names - (known or frozenset())
+        # an object that only lies where a document would lie makes no project
+        real = {each.name for each in checked if each.project is not None}
+        missing = real - (known or frozenset())
         if missing and not isinstance(found, Unreadable):
-            after = NameList(tuple(sorted(names | (known or frozenset()))))
+            after = NameList(tuple(sorted(real | (known or frozenset()))))
             expect = stored.version if stored else ABSENT
             if mend(self.store, keys.NAMES, codec.encode(after), expect, findings):
                 added = ", ".join(sorted(missing))

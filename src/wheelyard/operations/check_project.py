@@ -192,7 +192,9 @@ class ProjectCheck:
         except NotFound:
             self._problem(f"{key} is missing; {advice}")
         except IndexFault as fault:
-            self._problem(f"{key} cannot be read: {fault.message} Remove it, then {advice}")
+            self._problem(
+                f"{key} cannot be read: {fault.message} If that stays so, remove it, then {advice}"
+            )
         else:
             if digest_.hexdigest() != expected:
                 self._problem(f"{key} has not the bytes that were uploaded; {advice}")

@@ -161,11 +161,15 @@ def test_all_answers_of_a_write_are_lost(server: BucketServer, opened_bucket: Op
 
 
 def test_a_write_to_a_bucket_that_falls_silent(server: BucketServer, opened_bucket: Opened) -> None:
-    """Whether a write that heard nothing has happened is not known, and nobody says that it is."""
+    """Whether a write that heard nothing has happened is found out, if anything answers at all."""
     server.faults.add(DropAfter(), "insert", count=FOR_EVER)
 
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+    server.faults.add(DropBefore(), "*", count=FOR_EVER)
     with pytest.raises(Unavailable, match="gs://wheels does not answer"):
-        opened_bucket.store.put(A, b"one", ABSENT)
+        opened_bucket.store.put(A, b"two", version)
 
 
 @lost

@@ -96,9 +96,17 @@ def unavailable(error: BaseException, place: BucketLocation, permission: str) ->
     return fault
 
 
-def no_credentials(place: BucketLocation, error: BaseException) -> Unavailable:
-    """Return the fault for a process that has no Google identity at all."""
-    why = str(error).partition(". ")[0].rstrip(".")
+def no_credentials(place: BucketLocation, *, is_file: bool) -> Unavailable:
+    """
+    Return the fault for a process that has no Google identity at all.
+
+    What the library says is not repeated: it may quote a whole key file.
+
+    Args:
+        place: The bucket.
+        is_file: Whether there is a file that should have them, and has not.
+    """
+    why = "the file that should have them is none, or cannot be read" if is_file else "none found"
     return Unavailable(
         f"There are no Google credentials for gs://{place.bucket} ({why}). Run 'gcloud auth "
         "application-default login', or name a service account's key file in "
@@ -123,7 +131,7 @@ def _denied(bucket: str, permission: str) -> Unavailable:
         f"These credentials lack the permission {permission} on {bucket}. Grant them "
         "roles/storage.objectUser there (roles/storage.objectViewer is enough for reading).",
         code=DENIED,
-        short="The store refuses this.",
+        short=f"The server lacks the permission {permission}.",
     )
 
 

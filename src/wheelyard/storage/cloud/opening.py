@@ -32,7 +32,7 @@ from wheelyard.storage.cloud.store import CloudStore, Links, Unchanging
 from wheelyard.storage.split import SplitStore
 from wheelyard.storage.tally import Tally
 
-CONNECTIONS: Final = 64
+CONNECTIONS: Final = 160
 """Connections to the bucket that are kept open, at most."""
 FOR_EVER: Final = "max-age=31536000, immutable"
 
@@ -115,11 +115,9 @@ def open_bucket(request: Request, surroundings: Surroundings) -> OpenBucket:
 
 
 def _connected(place: BucketLocation, tally: Tally) -> Client:
-    try:
-        client = _client()
-    except (auth.GoogleAuthError, ValueError, OSError, AttributeError, TypeError) as error:
-        # the last two are what the library says of a key file that is JSON, and no key
-        raise no_credentials(place, error) from error
+    client = _client_or_none()
+    if not isinstance(client, Client):  # not chained: what was raised may quote a whole key file
+        raise no_credentials(place, is_file=client)
     # it would ask for the bucket's own metadata, which needs a right that nobody has to have
     client._bucket_metadata_cache = None  # noqa: SLF001 - the other way is a variable of the process
     session = client._http  # noqa: SLF001 - the library's one session, made by its own rules
@@ -134,6 +132,15 @@ def _read_refusal(response: requests.Response, **options: object) -> None:
     del options
     if not response.ok:
         _ = response.content
+
+
+def _client_or_none() -> Client | bool:
+    """Return a client, or whether there is a file that should have made one."""
+    try:
+        return _client()
+    except (auth.GoogleAuthError, ValueError, OSError, AttributeError, TypeError) as error:
+        # the last two are what the library says of a key file that is JSON, and no key
+        return "default credentials were not found" not in str(error)
 
 
 def _client() -> Client:

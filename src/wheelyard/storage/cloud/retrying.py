@@ -24,6 +24,9 @@ TOO_MANY_REQUESTS: Final = 429
 PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses that may be another one a moment later."""
 
+AWAY: Final = frozenset({500, 502, 503, 504})
+"""Statuses that say, when they last, that nobody is at home."""
+
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 4.0
 """Seconds between two tries, at most; drawn at random up to a limit that doubles each time."""
@@ -115,6 +118,8 @@ class Retrying:
     pacing: Pacing
     patience: float
     waits_for_turn: bool = True
+    asks_anyway: bool = False
+    """Whether a bucket that is being left alone is asked all the same."""
     may_have_landed: bool = False
     """Whether a try that failed may nevertheless have been carried out."""
 
@@ -132,7 +137,7 @@ class Retrying:
         begun = self.pacing.monotonic()
         limit, is_probe = FIRST_PAUSE, False
         while True:
-            is_probe = self.pacing.breaker.check(is_probe=is_probe)
+            is_probe = self.pacing.breaker.check(is_probe=is_probe or self.asks_anyway)
             end = begun + (PROBE_PATIENCE if is_probe else self.patience)
             try:
                 result = call()
@@ -145,7 +150,8 @@ class Retrying:
 
     def _wait_or_raise(self, error: Exception, end: float, limit: float) -> None:
         status, is_silence = status_of(error), isinstance(error, SILENCE)
-        if not is_silence and status:
+        is_away = is_silence or status in AWAY
+        if not is_away and status:
             self.pacing.breaker.heard()
         is_passing = is_silence or status in PASSING or isinstance(error, DataCorruption)
         if is_passing and status != TOO_MANY_REQUESTS:
@@ -157,7 +163,7 @@ class Retrying:
             self.pacing.pause(min(retry_after(error), LONGEST_PAUSE))
             raise error
         if self.pacing.monotonic() + wait >= end:
-            if is_silence:
+            if is_away:
                 self.pacing.breaker.silence()
             raise error
         self.pacing.pause(wait)

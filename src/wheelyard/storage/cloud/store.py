@@ -16,7 +16,9 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, Final, Protocol
 
+import requests
 from google.api_core import exceptions as api
+from google.api_core.page_iterator import HTTPIterator
 from google.cloud.storage import Blob, Bucket, Client
 
 from wheelyard.errors import Conflict, NotFound, Unavailable
@@ -33,6 +35,7 @@ from wheelyard.storage.base import (
 from wheelyard.storage.cloud.faults import GOOGLE_FAULTS, is_missing_bucket, unavailable
 from wheelyard.storage.cloud.location import BucketLocation
 from wheelyard.storage.cloud.retrying import (
+    PROBE_PATIENCE,
     READ_PATIENCE,
     WRITE_PATIENCE,
     Pacing,
@@ -46,12 +49,19 @@ ONE_REQUEST: Final = 4 * 1024**2
 """Bytes of a body up to which it goes out in one request; above that in pieces of this size."""
 SENDERS: Final = 16
 """Bodies from disk that are sent at a time: each takes a piece or three of memory."""
+SETTLING: Final = (2.0, 2.0)
 READING: Final = (3.0, 6.0)
 WRITING: Final = (3.0, 10.0)
 SENDING: Final = (3.0, 60.0)
 """Seconds: to connect, and to wait for an answer, which comes late where much has to be sent."""
 LITTLE: Final = 256 * 1024
 """Bytes of a body up to which it is sent at once."""
+FORGOTTEN: Final = frozenset({404, 410})
+"""Statuses of a piece whose upload the bucket does not know any more; it begins anew, once."""
+EMPTY_PAGES: Final = 100
+"""Pages of a listing with nothing on them, one after the other."""
+SAID_AGAIN: Final = 10.0
+"""Seconds after which the log repeats what is wrong with a bucket."""
 MARK: Final = "write-id"
 """The name of the mark of a write, in an object's own metadata."""
 REPLACED: Final = "write-over"
@@ -110,6 +120,7 @@ class CloudStore:
         self._links = links
         self._unchanging = unchanging
         self._senders = BoundedSemaphore(SENDERS)
+        self._said, self._said_at = "", 0.0
 
     def get(
         self, key: Key, unless_version: ObjectVersion | None = None
@@ -120,7 +131,14 @@ class CloudStore:
 
         def read() -> tuple[bytes, str] | None:
             silent = breaker.is_silent
-            return read_whole(self._client, self._place, name, unless, is_silent=silent)
+            return read_whole(
+                self._client,
+                self._place,
+                name,
+                unless,
+                is_silent=silent,
+                monotonic=self._pacing.monotonic,
+            )
 
         with self._faults("storage.objects.get"):
             try:
@@ -199,12 +217,12 @@ class CloudStore:
         )
         last = after
         with self._faults("storage.objects.list"):
-            for blob in blobs:
+            for blob in _listed(blobs):
                 key = Key(blob.name.removeprefix(self._place.prefix))
                 if key == after:
                     continue
                 if key <= last:  # a listing that goes round in circles would never end
-                    raise Unavailable(f"The listing of {self._place} repeats itself. Try again.")
+                    raise requests.ConnectionError("the listing repeats itself")
                 last = key
                 yield Entry(key, blob.size, _version(blob), blob.time_created.timestamp())
 
@@ -240,6 +258,10 @@ class CloudStore:
             blob.chunk_size = ONE_REQUEST
             try:
                 blob.upload_from_file(file, **common)
+            except api.ClientError as error:
+                if error.code not in FORGOTTEN:
+                    raise
+                blob.upload_from_file(file, rewind=True, **common)
             except ValueError as error:
                 # the bucket may keep a part of a piece, and the library cannot go on from there
                 raise ConnectionError from error
@@ -254,9 +276,9 @@ class CloudStore:
             Conflict: Something else was there before it.
             Unavailable: It cannot be told.
         """
-        found = self._bucket.get_blob(
-            self._place.name_of(key), timeout=READING, retry=self._reading()
-        )
+        # so short that a bucket which answers nobody keeps nobody much longer
+        settling = Retrying(pacing=self._pacing, patience=PROBE_PATIENCE, asks_anyway=True)
+        found = self._bucket.get_blob(self._place.name_of(key), timeout=SETTLING, retry=settling)
         metadata = (found and found.metadata) or {}
         if found is not None and metadata.get(MARK) == mark:
             return _version(found)
@@ -290,8 +312,19 @@ class CloudStore:
         except GOOGLE_FAULTS as error:
             fault = unavailable(error, self._place, permission)
             if not isinstance(error, SilentBucket):
-                logger.warning("%s", fault.message)
+                self._say(fault.message)
             raise fault from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # what the library says when it is answered by something that is no bucket
+            nonsense = requests.ConnectionError("this is no answer of a bucket")
+            raise unavailable(nonsense, self._place, permission) from error
+
+    def _say(self, what: str) -> None:
+        """Tell the log, but not for every request that meets the same trouble."""
+        now = self._pacing.monotonic()
+        if self._said != what or now - self._said_at >= SAID_AGAIN:
+            self._said, self._said_at = what, now
+            logger.warning("%s", what)
 
 
 def _generation(version: ObjectVersion | None) -> int | None:
@@ -304,3 +337,21 @@ def _generation(version: ObjectVersion | None) -> int | None:
 
 def _version(blob: Blob) -> ObjectVersion:
     return ObjectVersion(str(blob.generation))
+
+
+def _listed(blobs: HTTPIterator) -> Iterator[Blob]:
+    """
+    Yield what is listed.
+
+    Raises:
+        RequestException: What came is no listing, or one that never ends.
+    """
+    empty = 0
+    for page in blobs.pages:
+        empty = 0 if page.num_items else empty + 1
+        if empty > EMPTY_PAGES:
+            raise requests.ConnectionError("the listing never ends")
+        for blob in page:
+            if blob.time_created is None or blob.size is None:
+                raise requests.ConnectionError("the listing lacks what was asked for")
+            yield blob

@@ -37,6 +37,12 @@ GATHERING: Final = 0.2
 """Seconds that bytes of a body which have come wait for more, about."""
 BREAKS: Final = 3
 """How often in a row a stream may break off without a byte having come."""
+BREAKS_IN_ALL: Final = 50
+"""How often it may break off at all: each time costs an operation."""
+WHOLE_IN: Final = 8.0
+"""Seconds that a small object may take to come, about."""
+LARGEST: Final = 64 * 1024**2
+"""Bytes of an object that is read whole: the document of 200,000 files."""
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
@@ -95,7 +101,7 @@ class BucketStream:
         Raises:
             Exception: What the library raised, where the rest could not be had.
         """
-        breaks = 0
+        breaks, in_all = 0, 0
         try:
             while self.position < self.stop:
                 before = self.position
@@ -103,7 +109,8 @@ class BucketStream:
                     yield from self._received()
                 except SILENCE:
                     breaks = 0 if self.position > before else breaks + 1
-                    if breaks > BREAKS:
+                    in_all += 1
+                    if breaks > BREAKS or in_all > BREAKS_IN_ALL:
                         raise
                 if self.position < self.stop:
                     self._go_on()
@@ -186,7 +193,13 @@ def pieces(response: requests.Response, monotonic: Callable[[], float]) -> Itera
 
 
 def read_whole(
-    client: Client, place: BucketLocation, name: str, unless: int | None, *, is_silent: bool
+    client: Client,
+    place: BucketLocation,
+    name: str,
+    unless: int | None,
+    *,
+    is_silent: bool,
+    monotonic: Callable[[], float],
 ) -> tuple[bytes, str] | None:
     """
     Return all bytes of an object and their generation; None if that is `unless`. One try.
@@ -201,9 +214,25 @@ def read_whole(
     with _media(client, place, name, known, {}, timeouts) as response:
         if response.status_code == requests.codes.not_modified:
             return None
-        body: bytes = response.content
+        generation = response.headers.get("X-Goog-Generation")
+        if generation is None:
+            raise requests.ConnectionError("this is no answer of a bucket")
+        body = _within(response, monotonic)
         _compare(response, _checksum_of(response), google_crc32c.value(body).to_bytes(4, "big"))
-        return body, response.headers["X-Goog-Generation"]
+        return body, generation
+
+
+def _within(response: requests.Response, monotonic: Callable[[], float]) -> bytes:
+    """Return a body that is neither too large for memory nor too slow to be waited for."""
+    parts, size, end = list[bytes](), 0, monotonic() + WHOLE_IN
+    for part in pieces(response, monotonic):
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST:
+            raise DataCorruption(response, "the object is larger than any of ours")
+        if monotonic() > end:
+            raise requests.Timeout("the body comes too slowly")
+    return b"".join(parts)
 
 
 def _media(
