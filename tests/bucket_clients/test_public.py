@@ -116,3 +116,16 @@ def test_refused_settings(cloud: BucketServer, desk: Desk, config: str, said: st
     assert done.returncode == 1
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_command_that_is_not_told(yard: Yard, desk: Desk) -> None:
+    """The store knows where its files are: whoever publishes without a server need not say it."""
+    made = wheel("yard-untold", "1.0")
+    yard.folder.joinpath(made.filename).write_bytes(made.data)
+    account = as_account(yard.cloud, yard.folder)
+
+    command(desk, account, "upload", str(yard.folder / made.filename), "--store", STORE)
+
+    url = ask(yard, path_of(yard, made)).headers["location"]
+    assert ask_bucket(yard.cloud.address, "GET", url.removeprefix(yard.cloud.url)).status == 200
+    command(desk, account, "check", "--store", STORE)

@@ -434,3 +434,23 @@ def test_projects_without_a_format(full: World) -> None:
 
     with pytest.raises(Invalid):
         full.opened(seed=7)
+
+
+def test_an_object_that_lies_where_a_document_would(full: World) -> None:
+    """What somebody has put among the documents makes no project, and can be taken away again."""
+    stray = Key("projects/readme.json")
+    full.store.put(stray, b"hello", None)
+    assert full.check().problems
+
+    remove(full, stray)
+
+    assert full.check().problems == []
+
+
+def test_a_listed_project_whose_document_is_lost(full: World) -> None:
+    """A project that is in the list, and whose document is lost, is not said to be unknown."""
+    remove(full, DOCUMENT)
+
+    for index in (full.index, full.opened(9)):
+        with pytest.raises(Unavailable, match="wheelyard check"):
+            index.projects.get(DEMO)

@@ -1,14 +1,35 @@
 """Reads that break off or are spoilt: whole and of one write, or not at all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
+from threading import Thread
 
 import pytest
 
-from tests.bucket.faults import CutAt, Fault, FlipByte, ResetAt, Stall, StatusBefore, WrongHash
+from tests.bucket.faults import (
+    CutAt,
+    Fault,
+    FlipByte,
+    ResetAt,
+    Slow,
+    Stall,
+    StatusBefore,
+    WrongHash,
+)
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
-from tests.storage.cloud.opened import FOR_EVER, A, Opened
-from wheelyard.errors import NotFound, Unavailable
+from tests.storage.cloud.opened import (
+    EMULATOR,
+    FOR_EVER,
+    VERBS,
+    A,
+    Opened,
+    Opener,
+    RunningTime,
+)
+from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK, NOT_MODIFIED, Key, Stored
 from wheelyard.storage.cloud import streams
 
@@ -203,3 +224,52 @@ def test_a_stream_that_stalls(server: BucketServer, opened_bucket: Opened) -> No
     assert b"".join(opened_bucket.store.read(A)) == BODY
 
     assert len(opened_bucket.time.pauses) == 1
+
+
+@pytest.mark.slow
+def test_a_document_that_trickles(server: BucketServer, opener: Opener) -> None:
+    """A document that comes a few bytes a second is given up, and not waited for."""
+    store = opener("gs://wheels", still=RunningTime()).store
+    store.put(A, b"x" * 800, ABSENT)
+    server.faults.add(Slow(8), "media", count=FOR_EVER)
+
+    with pytest.raises(Unavailable):
+        store.get(A)
+
+
+@pytest.mark.parametrize("answer", ["<html>Please log in</html>", "[]", "{}", "null"])
+def test_something_else_answers(
+    answer: str, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a log-in page or another program answers in place of the bucket, it is one sentence."""
+    with another_server(answer) as url:
+        monkeypatch.setenv(EMULATOR, url)
+        store = opener("gs://wheels").store
+        for ask in VERBS.values():
+            with pytest.raises((Unavailable, Conflict), match=r"gs://wheels|changed"):
+                ask(store)
+
+
+@contextmanager
+def another_server(answer: str) -> Iterator[str]:
+    """Serve one answer to everything; yields the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        do_POST = do_GET  # noqa: N815 - the names that http.server looks for
+        do_DELETE = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
