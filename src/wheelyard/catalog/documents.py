@@ -186,7 +186,7 @@ class Documents(Generic[T]):
         """Return the time by the clock that documents are believed by."""
         return self._ambient.monotonic()
 
-    def learn(self, key: Key, value: T, learnt: "Learnt") -> None:
+    def learn(self, key: Key, value: T, learnt: Learnt) -> None:
         """Remember a document that this process has just written."""
         held = self._cache.get(key)
         if held is not None and held.version != learnt.over:

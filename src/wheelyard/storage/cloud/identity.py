@@ -2,18 +2,15 @@
 
 import json
 from base64 import urlsafe_b64decode
-from typing import Any, Final
-
-NOT_YET_KNOWN: Final = "default"
-"""What the metadata server's credentials say until they have been used."""
+from typing import Any
 
 
 def email_of(credentials: Any) -> str | None:  # noqa: ANN401 - each kind is a class of its own
     """
     Return the e-mail of whoever these credentials are, None where they do not tell.
 
-    A service account's always do, once they have been used; a person's do where Google has sent
-    an identity together with the access.
+    A service account's always do, once they have been used (the metadata server's say `default`
+    until then); a person's do where Google has sent an identity together with the access.
     """
     for attribute in ("service_account_email", "account"):
         email = getattr(credentials, attribute, None)
