@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import bucket, growth, memory, pages, start, uploads
+from benchmarks import access, bucket, growth, memory, pages, start, uploads
 from benchmarks.report import Figure, show
 from benchmarks.servers import machine
 
@@ -24,6 +24,7 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "memory": memory.measure,
     "growth": growth.measure,
     "bucket": bucket.measure,
+    "access": access.measure,
 }
 
 

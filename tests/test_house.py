@@ -4,14 +4,17 @@ import ast
 import json
 import re
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 from msgspec.structs import fields
 
 from wheelyard.cli.main import COMMANDS
 from wheelyard.http.api import ReleaseChange, StatusChange
-from wheelyard.settings import Settings, unknown_variables
+from wheelyard.settings.reading import TABLES, unknown_variables
+from wheelyard.settings.sections import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "wheelyard").rglob("*.py"))
@@ -49,12 +52,18 @@ def test_every_module_says_what_it_is() -> None:
 def test_every_setting_is_documented() -> None:
     """docs/settings.md lists the settings that there are, and no others."""
     table = (DOCS / "settings.md").read_text()
-    listed = set(re.findall(r"^\| `\[(\w+)\] (\w+)`", table, re.MULTILINE))
-    defaults = {each.name: each.default for each in fields(Settings)}
-
-    assert listed == {
-        (section, each.name) for section, value in defaults.items() for each in fields(value)
+    listed = set(re.findall(r"^\| `\[([\w.]+)\] (\w+)`", table, re.MULTILINE))
+    sections = dict(_sections(Settings(), ""))
+    settings = {
+        (section, each.name)
+        for section, value in sections.items()
+        for each in fields(value)
+        if not isinstance(getattr(value, each.name), Struct)
     }
+
+    assert {("", name) for name in TABLES} == {each for each in settings if not each[0]}
+    assert listed == {each for each in settings if each[0]}
+    assert [name for name in TABLES if f"\n[[{name}]]\n" not in table] == []
 
 
 def test_documented_variables_are_settings() -> None:
@@ -102,6 +111,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
 
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def _sections(value: Struct, name: str) -> Iterator[tuple[str, Struct]]:
+    """Yield a section with its name, and those in it."""
+    yield name, value
+    for each in fields(value):
+        inner = getattr(value, each.name)
+        if isinstance(inner, Struct):
+            yield from _sections(inner, f"{name}.{each.name}".strip("."))
 
 
 def _codes(tree: ast.AST) -> set[str]:

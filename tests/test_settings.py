@@ -6,13 +6,21 @@ from pathlib import Path
 import pytest
 
 from wheelyard.errors import Invalid
-from wheelyard.settings import (
-    FIXED_PATHS,
-    ServerSettings,
-    Settings,
-    read_settings,
-    unknown_variables,
-)
+from wheelyard.settings.advice import advice_on
+from wheelyard.settings.checks import FIXED_PATHS
+from wheelyard.settings.reading import read_settings, unknown_variables
+from wheelyard.settings.sections import ServerSettings, Settings
+
+PUBLIC = '[store]\nlocation = "gs://kept"\nfiles = "gs://open"\ndownloads = "public"\n'
+PUBLISHER = """
+[[publisher]]
+id = "core"
+provider = "gitlab"
+projects = ["acme-core"]
+project_path = "acme/core"
+project_id = 1
+namespace_id = 2
+"""
 
 
 def settings_of(text: str, folder: Path) -> Settings:
@@ -83,6 +91,42 @@ def test_port_of_the_platform() -> None:
         '[access]\nmetrics_token = "a b"',
         '[access]\nmetrics_token = "\u00e9"',
         "[server\nport = 1",
+        '[access]\nhtpasswd_file = "a\\u0000b"',
+        '[access]\nstatic_token = "a-token-in-a-file-of-settings"',
+        "[access]\nfailed_login_per_minute = 0",
+        '[access]\ntrusted_hosts = ["https://example.com"]',
+        '[access]\ntrusted_hosts = ["a b"]',
+        '[access]\ntrusted_hosts = [""]',
+        '[access]\ntrusted_hosts = ["a.com"]\n[server]\npublic_url = "https://b.com"',
+        '[access]\ntrusted_hosts = ["a.com:1"]\n[server]\npublic_url = "https://a.com:99999/x"',
+        '[access]\ntrusted_hosts = ["a.com"]\n[server]\npublic_url = "https://[b/x"',
+        '[access]\ncredentials_store = "memory:"',
+        '[access]\ncredentials_store = "s3://bucket"',
+        '[access]\ncredentials_store = "gs://B/x"',
+        '[access]\ncredentials_store = "./wheelyard-data/"',
+        '[access]\ncredentials_store = "kept"\n[store]\nlocation = "memory:"',
+        '[access]\ncredentials_store = "gs://kept/a"\n[store]\nlocation = "gs://kept/a/"',
+        f'{PUBLIC}[access]\ncredentials_store = "gs://open/c"',
+        '[access]\nanonymous_uploads = true\n[server]\nhost = "0.0.0.0"',
+        '[google]\nid_tokens = "a"',
+        "[google.id_token]\naudience = 5",
+        '[google.id_token]\naudience = ["a b"]',
+        '[google.id_token]\nallowed_domains = ["acme.dev"]',
+        '[google.id_token]\naudience = ["a"]\nallowed_domains = ["@acme.dev"]',
+        '[google.id_token]\nkeys_url = "http://127.0.0.1/keys"',
+        '[google.id_token]\nkeys_url = "file:///keys"',
+        '[google.access_token]\nresource = "acme-authorisation"',
+        '[google.access_token]\nresource = "gs://acme-authorisation/folder"',
+        "[google.access_token]\ncache_seconds = 301",
+        '[iap]\naudience = [""]',
+        '[trusted_publishing]\naudience = ["1", "2", "3", "4", "5", "6"]',
+        '[trusted_publishing]\naudience = ["a"]\n[google.id_token]\naudience = ["b", "a"]',
+        '[trusted_publishing]\naudience = ["a"]\n[iap]\naudience = ["a"]',
+        '[[grant]]\nwho = ["ana"]\nprojects = ["*"]\nactions = ["read"]',
+        '[grant]\nwho = ["anonymous"]',
+        'grant = "all"',
+        '[[publisher]]\nid = "x"',
+        PUBLISHER,
     ],
 )
 def test_nonsense(tmp_path: Path, text: str) -> None:
@@ -117,6 +161,20 @@ def test_nonsense(tmp_path: Path, text: str) -> None:
             "[store] location: 'gs://Bucket' is no place in a bucket. Write gs://BUCKET or gs://",
         ),
         ("[server]\nprot = 1", "[server] has no setting 'prot'."),
+        ("[google.id_token]\naud = 1", "[google.id_token] has no setting 'aud'."),
+        ("[google.id_token]\naudience = 1", "[google.id_token] audience: expected a list."),
+        ("[google.id_token]\naudience = [1]", "[google.id_token] audience: expected text."),
+        ("[google]\nid_token = 1", "[google.id_token]: expected a table."),
+        (
+            "[google.access_token]\ncache_seconds = 301",
+            "[google.access_token] cache_seconds: expected a number up to 300.",
+        ),
+        ("grant = [1]", "[[grant]]: expected a table."),
+        ("[grant]", "'grant' is written in double brackets, [[grant]]."),
+        (
+            '[trusted_publishing]\naudience = ["a"]\n[google.id_token]\naudience = ["a"]',
+            "[trusted_publishing] audience: 'a' is in [google.id_token] audience as well",
+        ),
         ("[servers]\nport = 1", "there is no section 'servers'."),
         ("port = 80", "'port' stands in no section."),
     ],
@@ -191,7 +249,9 @@ def test_empty_variables() -> None:
     """A variable that is there and empty is as good as none."""
     names = ("PORT", "HOST", "WORKERS", "STORE", "PRIVATE", "PUBLIC_URL", "PATH_PREFIX", "CONFIG")
     of_buckets = ("FILES", "DOWNLOADS", "METRICS_TOKEN")
-    environ = {"PORT": "", **{f"WHEELYARD_{name}": "" for name in (*names, *of_buckets)}}
+    of_access = ("TRUSTED_HOSTS", "HTPASSWD_FILE", "ID_TOKEN_AUDIENCE", "CREDENTIALS_STORE")
+    every = (*names, *of_buckets, *of_access)
+    environ = {"PORT": "", **{f"WHEELYARD_{name}": "" for name in every}}
 
     assert read_settings(file=None, overrides={}, environ=environ) == Settings()
     environ["PORT"] = "3333"
@@ -249,3 +309,121 @@ def test_typing_errors_in_variables() -> None:
     assert unknown_variables({"WHEELYARD_STOER": "x", "WHEELYARD_STORE": "y"}) == [
         "WHEELYARD_STOER"
     ]
+
+
+def test_a_container(tmp_path: Path) -> None:
+    """What a container needs it can have from its environment, lists with commas."""
+    (tmp_path / "wheelyard.toml").write_text('[google.id_token]\nallowed_domains = ["old.dev"]\n')
+    environ = {
+        "WHEELYARD_CONFIG": str(tmp_path / "wheelyard.toml"),
+        "WHEELYARD_TRUSTED_HOSTS": "packages.example.com, packages.internal:8080,",
+        "WHEELYARD_TRUSTED_PROXIES": "1",
+        "WHEELYARD_REQUIRE_HTTPS": "true",
+        "WHEELYARD_CREDENTIALS_STORE": "gs://acme-credentials",
+        "WHEELYARD_HTPASSWD_FILE": "users",
+        "WHEELYARD_ID_TOKEN_AUDIENCE": "https://packages.example.com",
+        "WHEELYARD_ALLOWED_DOMAINS": "acme.dev",
+        "WHEELYARD_ACCESS_TOKEN_RESOURCE": "gs://acme-authorisation",
+        "WHEELYARD_STATIC_TOKEN": "as-secret-manager-mounts-it",
+    }
+
+    settings = read_settings(file=None, overrides={}, environ=environ)
+
+    assert settings.access.trusted_hosts == ("packages.example.com", "packages.internal:8080")
+    assert settings.access.require_https
+    assert settings.server.trusted_proxies == 1
+    assert settings.access.htpasswd_file == "users"
+    assert settings.google.id_token.audience == ("https://packages.example.com",)
+    assert settings.google.id_token.allowed_domains == ("acme.dev",)
+    assert settings.google.access_token.resource == "gs://acme-authorisation"
+    assert "mounts" not in repr(settings)
+
+
+def test_files_beside_the_file(tmp_path: Path) -> None:
+    """A file that the settings name is looked for beside them, one on the command line is not."""
+    text = '[access]\nhtpasswd_file = "users"\nstatic_tokens_file = "/etc/tokens.toml"'
+    access = settings_of(text, tmp_path).access
+    assert access.htpasswd_file == str(tmp_path / "users")
+    assert access.static_tokens_file == "/etc/tokens.toml"
+
+    file, overrides = tmp_path / "wheelyard.toml", {"access": {"htpasswd_file": "users"}}
+    settings = read_settings(file=file, overrides=overrides, environ={})
+
+    assert settings.access.htpasswd_file == "users"
+
+
+def test_defaults_of_a_command(tmp_path: Path) -> None:
+    """What a command has for defaults is beaten by the file, and by everything that beats it."""
+    file = tmp_path / "wheelyard.toml"
+    file.write_text("[server]\nport = 1\n")
+    defaults = {"server": {"port": 2, "host": "::1"}}
+
+    server = read_settings(file=file, overrides={}, environ={}, defaults=defaults).server
+
+    assert (server.port, server.host) == (1, "::1")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - what is being tested
+def test_uploads_by_anybody(tmp_path: Path, host: str) -> None:
+    """Anybody may publish on this machine, and beyond it where that is said a second time."""
+    more = "" if host == "127.0.0.1" else "anonymous_uploads_anywhere = true\n"
+    text = f'[access]\nanonymous_uploads = true\n{more}[server]\nhost = "{host}"'
+
+    assert settings_of(text, tmp_path).access.anonymous_uploads
+
+
+BUCKET = '[store]\nlocation = "gs://acme"\n'
+GRANT = '[[grant]]\nwho = ["{}"]\nprojects = ["{}"]\nactions = ["read"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", None),
+        ('[server]\nhost = "0.0.0.0"', "may read every package"),
+        ('[server]\nhost = "0.0.0.0"', "credentials may come over plain HTTP"),
+        ("[access]\nrequire_https = true", "no proxy is trusted"),
+        (
+            '[google.id_token]\naudience = ["a"]\n' + GRANT.format("allAuthenticated", "*"),
+            "every Google account there is",
+        ),
+        (GRANT.format("token:0123456789", "acme-*"), "private_names is empty"),
+        (GRANT.format("anonymous", "acme-*"), None),
+        (GRANT.format("user:ana@acme.dev", "*"), "audience is not set"),
+        (GRANT.format("htpasswd:ana", "*"), "there is no [access] htpasswd_file"),
+        (GRANT.format("publisher:core", "*"), "and no more"),
+        (BUCKET, None),
+        (BUCKET + GRANT.format("anonymous", "*"), "tokens lie in the bucket of the packages"),
+        (BUCKET + '[access]\ncredentials_store = "gs://acme/c"', "IAM condition"),
+        (BUCKET + '[google.access_token]\nresource = "gs://acme"', "for reading only"),
+        ('[trusted_publishing]\naudience = ["a"]', "there is no [[publisher]]"),
+        ("[access]\nanonymous_uploads = true", None),
+    ],
+)
+def test_advice(tmp_path: Path, text: str, words: str | None) -> None:
+    """What is allowed and yet hardly meant is said, and what is usual is not."""
+    advice = advice_on(settings_of(text, tmp_path))
+
+    if words is None:
+        assert advice == []
+    else:
+        assert [sentence for sentence in advice if words in sentence]
+
+
+@pytest.mark.parametrize("host", ["packages.example.com", "Packages.example.com:8443"])
+def test_trusted_hosts_and_public_url(tmp_path: Path, host: str) -> None:
+    """The host of the public URL is among the trusted ones, with its port or without."""
+    url = "https://packages.example.com:8443/team"
+    text = f'[access]\ntrusted_hosts = ["{host}"]\n[server]\npublic_url = "{url}"'
+
+    assert settings_of(text, tmp_path).access.trusted_hosts == (host,)
+
+
+def test_documented_examples(tmp_path: Path) -> None:
+    """Every example of docs/settings.md is one that a server starts with."""
+    page = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
+    examples = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+
+    assert len(examples) > 3
+    for example in examples:
+        settings_of(example, tmp_path)

@@ -18,6 +18,7 @@ from tempfile import gettempdir, mkdtemp
 from typing import Final, TypeVar
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.claims import Claims
 from wheelyard.catalog.codec import Codec
 from wheelyard.catalog.commits import Commits
 from wheelyard.catalog.credentials import Credentials
@@ -27,26 +28,31 @@ from wheelyard.catalog.format import ensure_format, read_format
 from wheelyard.catalog.names import NameList, Names
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.races import Retries
+from wheelyard.entrance import doors_of
 from wheelyard.errors import Invalid
-from wheelyard.model.access import ANYONE_READS, Pattern, Scope
+from wheelyard.model.access import Pattern, Scope
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import Project
 from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
 from wheelyard.operations.check import Check
+from wheelyard.operations.doors import Doors
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.tokens import Tokens
 from wheelyard.operations.upload import UploadRules, Uploads
-from wheelyard.settings import MIB, Settings, StoreSettings
+from wheelyard.settings.sections import MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.split import SplitStore
 from wheelyard.storage.spool import Spool
 from wheelyard.storage.tally import Tally
 
 MEMORY: Final = "memory:"
+CREDENTIALS: Final = "credentials/"
+"""Of the keys of tokens and claims."""
 
 DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind."""
@@ -87,15 +93,19 @@ class Index:
     uploads: Uploads
     lifecycle: Lifecycle
     tokens: Tokens
+    doors: Doors
     check: Check
-    public_scopes: tuple[Scope, ...]
-    """What everybody may do, without any credential."""
     private_patterns: tuple[Pattern, ...]
 
     @property
     def is_near(self) -> bool:
         """Whether the store may be asked on the way, without a thread to wait in."""
         return self.traits.is_near
+
+    @property
+    def public_scopes(self) -> tuple[Scope, ...]:
+        """What everybody may do, without any credential."""
+        return self.doors.rights.public
 
     @property
     def tally(self) -> Tally:
@@ -116,13 +126,52 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
             store and none was to be made.
         Unavailable: The store does not answer.
     """
-    location = settings.store.location
-    ambient = real_ambient()
+    location, ambient = settings.store.location, real_ambient()
     if location == MEMORY:
-        spool = Spool(Path(mkdtemp(prefix="wheelyard-")))
-        return index_over(MemoryStore(time.time), spool, settings, ambient)
+        return index_over(MemoryStore(time.time), _new_spool(), settings, ambient)
+    opened = _of_packages(settings, ambient, create=create)
+    apart = settings.access.credentials_store
+    if apart:
+        opened = opened.with_credentials_in(_of_credentials(apart, opened, ambient))
+    return index_over(opened.store, opened.spool, settings, ambient, opened.traits)
+
+
+def doors_of_settings(settings: Settings) -> Doors:
+    """
+    Return the ways in that the settings open, without a look at their store.
+
+    Raises:
+        Invalid: A file that they name cannot be read, or makes no sense (code `bad_setting`).
+    """
+    ambient = real_ambient()
+    spool = Spool(Path(gettempdir()))  # which nothing is written to
+    return index_over(MemoryStore(time.time), spool, settings, ambient).doors
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A store that is open."""
+
+    store: Store
+    spool: Spool
+    traits: StoreTraits
+
+    def with_credentials_in(self, other: "_Opened") -> "_Opened":
+        """Return the two as one; as far as the farther of them is."""
+        traits = replace(self.traits, is_near=self.traits.is_near and other.traits.is_near)
+        store = SplitStore(self.store, other.store, CREDENTIALS)
+        return replace(self, store=store, traits=traits)
+
+
+def _of_packages(settings: Settings, ambient: Ambient, *, create: bool) -> _Opened:
+    location = settings.store.location
     if is_bucket(location):
-        return _index_in_bucket(settings, ambient, create=create)
+        opened = _bucket(settings, location, Tally(), ambient)
+        files = _place_of_files(opened.store, settings.store, create=create)
+        if files:
+            opened = _bucket(settings, location, opened.traits.tally, ambient, files)
+            opened.store.get(keys.TRIAL)  # where the bucket of the files is missing, it says so
+        return opened
     if "://" in location:
         raise Invalid(
             f"The store {escaped(location)} is of a kind that this version cannot open. Give "
@@ -131,11 +180,26 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
         )
     if not create and not Path(location, keys.FORMAT).is_file():
         raise _no_store(location)
+    return _folder(location, Tally(), ambient)
+
+
+def _of_credentials(location: str, packages: _Opened, ambient: Ambient) -> _Opened:
+    """Open the place that tokens and claims have for themselves."""
+    tally = packages.traits.tally
+    if not is_bucket(location):
+        return _folder(location, tally, ambient)
+    place = StoreSettings(location=location, downloads="proxy")  # nobody is sent there
+    return _bucket(Settings(store=place), location, tally, ambient)
+
+
+def _folder(location: str, tally: Tally, ambient: Ambient) -> _Opened:
     store = LocalStore(Path(location), ambient.random)
-    return index_over(store, store.spool, settings, ambient)
+    return _Opened(store, store.spool, StoreTraits(tally=tally))
 
 
-def _index_in_bucket(settings: Settings, ambient: Ambient, *, create: bool) -> Index:
+def _bucket(
+    settings: Settings, location: str, tally: Tally, ambient: Ambient, files: str = ""
+) -> _Opened:
     try:
         # Google's libraries take 40 MB of memory, which a folder has no use for
         from wheelyard.storage.cloud.opening import (  # noqa: PLC0415
@@ -154,22 +218,21 @@ def _index_in_bucket(settings: Settings, ambient: Ambient, *, create: bool) -> I
         monotonic=ambient.monotonic,
         pause=ambient.pause,
         random=ambient.random,
-        tally=Tally(),
+        tally=tally,
     )
     request = Request(
-        place=parse_location(settings.store.location),
+        place=parse_location(location),
         files_prefix=keys.FILES,
+        files_place=parse_location(files) if files else None,
         downloads=settings.store.downloads,
     )
     opened = open_bucket(request, surroundings)
-    files = _place_of_files(opened.store, settings.store, create=create)
-    if files:
-        opened = open_bucket(replace(request, files_place=parse_location(files)), surroundings)
-        opened.store.get(keys.TRIAL)  # where the bucket of the files is missing, it says so
-    traits = StoreTraits(
-        is_near=False, tally=surroundings.tally, identity=lambda: opened.identity, files=files
-    )
-    return index_over(opened.store, scratch_spool(), settings, ambient, traits)
+    traits = StoreTraits(is_near=False, tally=tally, identity=lambda: opened.identity, files=files)
+    return _Opened(opened.store, scratch_spool(), traits)
+
+
+def _new_spool() -> Spool:
+    return Spool(Path(mkdtemp(prefix="wheelyard-")))
 
 
 def _place_of_files(store: Store, asked: StoreSettings, *, create: bool) -> str:
@@ -224,7 +287,8 @@ def index_over(
     projects = Projects(store, projects_documents, names, commits)
     files = Files(store, retries)
     credentials = Credentials(store, token_documents, retries)
-    public = () if settings.access.private else (ANYONE_READS,)
+    tokens = Tokens(credentials, ambient, settings.token_lifetime_limit)
+    doors = doors_of(settings, tokens, Claims(store), ambient)
     rules = UploadRules(
         max_size=settings.uploads.max_file_size * MIB, zip_sdists=settings.uploads.zip_sdists
     )
@@ -238,9 +302,9 @@ def index_over(
         projects=projects,
         uploads=Uploads(projects, files, spool, ambient, rules),
         lifecycle=Lifecycle(projects, files, ambient),
-        tokens=Tokens(credentials, ambient, public, settings.token_lifetime_limit),
+        tokens=tokens,
+        doors=doors,
         check=Check(store, spool, projects, ambient, 1 if traits.is_near else CHECKERS),
-        public_scopes=public,
         private_patterns=settings.private_patterns,
     )
 

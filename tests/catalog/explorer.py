@@ -24,7 +24,7 @@ from wheelyard.model.distribution import parse_filename
 from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.upload import Arrival
-from wheelyard.settings import Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool

@@ -13,7 +13,7 @@ from tests.operations.making import make_wheel
 from tests.operations.world import Clock, ambient_at
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.index import Index, index_over
-from wheelyard.settings import Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
 

@@ -15,7 +15,7 @@ from wheelyard.index import Index, index_over
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings import Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import Spool
 
 ONE, TWO = make_wheel(), make_wheel(version="2.0")

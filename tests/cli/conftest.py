@@ -1,13 +1,23 @@
 """A clean desk, a store, and a way to type commands."""
 
+import os
+import re
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.servers import PATIENCE, TOKEN, is_healthy
+
+WHEELYARD = (sys.executable, "-m", "wheelyard")
 
 Done = subprocess.CompletedProcess[str]
 Typed = Callable[..., Done]
@@ -31,3 +41,75 @@ def wheelyard(desk: Desk) -> Typed:
         return desk.attempt(sys.executable, "-m", "wheelyard", *arguments, **where, **environment)
 
     return run
+
+
+@dataclass
+class Serving:
+    """A server in a process group of its own."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    printed: Path
+
+    @property
+    def port(self) -> int:
+        """The port that it says it has."""
+        found = re.search(r"http://[^/]*:(\d+)/", self.printed.read_text())
+        assert found is not None
+        return int(found[1])
+
+    @property
+    def token(self) -> str:
+        """The first token."""
+        found = TOKEN.search(self.printed.read_text())
+        assert found is not None
+        return found[0]
+
+    def connect(self, request: bytes) -> socket.socket:
+        """Open a connection and send something."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        connection.sendall(request)
+        return connection
+
+    def stop(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group, as a terminal does."""
+        os.killpg(self.process.pid, number)
+
+
+Serve = Callable[..., Serving]
+
+
+@pytest.fixture
+def serve(desk: Desk) -> Iterator[Serve]:
+    """Start a server on a free port, and wait until it answers."""
+    started: list[Serving] = []
+
+    def run(
+        *options: str, host: str = "127.0.0.1", command: str = "serve", **environment: str
+    ) -> Serving:
+        log, printed = desk.folder / "log.txt", desk.folder / "printed.txt"
+        with log.open("w") as errors, printed.open("w") as output:
+            process = subprocess.Popen(
+                [*WHEELYARD, command, "--port", "0", "--host", host, *options],
+                cwd=desk.folder,
+                env=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")} | environment,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+        serving = Serving(process, log, printed)
+        started.append(serving)
+        end = time.monotonic() + PATIENCE
+        while "poetry publish" not in printed.read_text() or not is_healthy(
+            f"127.0.0.1:{serving.port}"
+        ):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.02)
+        return serving
+
+    yield run
+    for serving in started:
+        with suppress(ProcessLookupError):
+            serving.stop(signal.SIGKILL)
+        serving.process.wait(PATIENCE)

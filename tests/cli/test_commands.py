@@ -15,7 +15,7 @@ from tests.operations.making import make_wheel
 from wheelyard.index import open_index
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.project import Status, StatusSet, Yanked
-from wheelyard.settings import Settings, StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
 
 WHEEL = "acme_core-1.0-py3-none-any.whl"
 ODD = os.fsdecode(b"\xff")

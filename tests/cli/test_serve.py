@@ -1,97 +1,18 @@
 """What `wheelyard serve` prints, and how it ends."""
 
-import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Typed
-from tests.clients.harness import REPOSITORY, Desk
-from tests.clients.servers import PATIENCE, is_healthy
+from tests.cli.conftest import Serve, Typed
+from tests.clients.harness import Desk
+from tests.clients.servers import PATIENCE, TOKEN
 
-SERVE = (sys.executable, "-m", "wheelyard", "serve", "--port", "0")
 WORKERS = [[], ["--workers", "4"]]
-TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 NOTICE = "wheelyard: stopping when what is under way has ended; press Ctrl-C again to stop now\n"
-
-
-@dataclass
-class Serving:
-    """A server in a process group of its own."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    printed: Path
-
-    @property
-    def port(self) -> int:
-        """The port that it says it has."""
-        found = re.search(r"http://[^/]*:(\d+)/", self.printed.read_text())
-        assert found is not None
-        return int(found[1])
-
-    @property
-    def token(self) -> str:
-        """The first token."""
-        found = TOKEN.search(self.printed.read_text())
-        assert found is not None
-        return found[0]
-
-    def connect(self, request: bytes) -> socket.socket:
-        """Open a connection and send something."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-        connection.sendall(request)
-        return connection
-
-    def stop(self, number: signal.Signals) -> None:
-        """Send a signal to the whole group, as a terminal does."""
-        os.killpg(self.process.pid, number)
-
-
-Serve = Callable[..., Serving]
-
-
-@pytest.fixture
-def serve(desk: Desk) -> Iterator[Serve]:
-    """Start a server on a free port, and wait until it answers."""
-    started: list[Serving] = []
-
-    def run(*options: str, host: str = "127.0.0.1") -> Serving:
-        log, printed = desk.folder / "log.txt", desk.folder / "printed.txt"
-        with log.open("w") as errors, printed.open("w") as output:
-            process = subprocess.Popen(
-                [*SERVE, "--host", host, *options],
-                cwd=desk.folder,
-                env=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
-                stdout=output,
-                stderr=errors,
-                start_new_session=True,
-            )
-        serving = Serving(process, log, printed)
-        started.append(serving)
-        end = time.monotonic() + PATIENCE
-        while "poetry publish" not in printed.read_text() or not is_healthy(
-            f"127.0.0.1:{serving.port}"
-        ):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.02)
-        return serving
-
-    yield run
-    for serving in started:
-        with suppress(ProcessLookupError):
-            serving.stop(signal.SIGKILL)
-        serving.process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

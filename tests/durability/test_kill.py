@@ -14,7 +14,7 @@ import pytest
 from tests.durability.serving import first_token, get, post, server, start, wheelyard
 from tests.operations.making import Made, make_wheel
 from wheelyard.index import open_index
-from wheelyard.settings import Settings, StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
 
 KILLS = 100
 CLIENTS = 4

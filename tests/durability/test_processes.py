@@ -12,7 +12,7 @@ from tests.durability.serving import first_token, get, post, server, wheelyard
 from tests.operations.making import Made, make_wheel
 from tests.operations.world import ALICE
 from wheelyard.index import open_index
-from wheelyard.settings import Settings, StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
 
 PROCESSES = 8
 UPLOADS = 25

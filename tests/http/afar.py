@@ -13,7 +13,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.http.app import App
 from wheelyard.index import StoreTraits, index_over, real_ambient
 from wheelyard.model.ambient import Ambient
-from wheelyard.settings import Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool

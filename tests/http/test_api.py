@@ -251,7 +251,7 @@ def test_open_reading_is_not_open_changing(stocked: Site) -> None:
         ("GET", f"{API}/nothing", 404),
         ("GET", f"{API}/nothing/journal", 404),
         ("GET", f"{API}/-", 404),
-        ("GET", "/api/v1/tokens", 404),
+        ("GET", "/api/v1/tokens/x/y", 404),
         ("GET", "/api/v1/", 404),
         ("GET", "/api/v2/projects", 404),
     ],

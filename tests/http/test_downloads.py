@@ -15,7 +15,7 @@ from tests.http.raw import ask, wire
 from tests.http.servers import Site
 from wheelyard.errors import Unavailable
 from wheelyard.index import real_ambient
-from wheelyard.settings import Settings, StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
 
 DEMO = wheel("demo", filler=bytes(range(256)) * 40)

@@ -21,7 +21,7 @@ from wheelyard.http.slots import Slots
 from wheelyard.index import open_index
 from wheelyard.model.distribution import parse_version
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings import HttpSettings, Settings, StoreSettings
+from wheelyard.settings.sections import HttpSettings, Settings, StoreSettings
 
 PATIENCE = 0.8
 SLOWEST = 2000

@@ -11,7 +11,7 @@ from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
 from tests.http.raw import Reply, ask, basic
 from tests.http.servers import Site, running_site
-from wheelyard.settings import AccessSettings, ServerSettings, Settings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.storage.tally import Operation, Tally
 
 TOKEN = "open-sesame"

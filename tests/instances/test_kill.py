@@ -19,7 +19,7 @@ from tests.operations.making import make_wheel
 from tests.operations.world import Clock, ambient_at
 from wheelyard.index import index_over
 from wheelyard.operations.check import CheckOptions
-from wheelyard.settings import Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool

@@ -14,7 +14,9 @@ from wheelyard.model.access import (
     Caller,
     Pattern,
     Scope,
+    is_within,
     matches_any,
+    narrowed,
     parse_actions,
     parse_pattern,
 )
@@ -157,3 +159,46 @@ def test_anonymous() -> None:
     assert not caller().is_anonymous
     assert anybody.may(Action.READ, DEMO)
     assert not anybody.may_anywhere(Action.UPLOAD)
+
+
+@pytest.mark.parametrize(
+    ("token", "owner", "left"),
+    [
+        (("upload", "*"), ("read", "acme-*"), [("read", "acme-*")]),
+        (("read", "acme-*"), ("manage", "*"), [("read", "acme-*")]),
+        (("upload", "acme-core"), ("upload", "acme-*"), [("upload", "acme-core")]),
+        (("upload", "acme-*"), ("upload", "acme"), []),
+        (("upload", "acme-*"), ("upload", "acmex-*"), []),
+        (("read", "a*"), ("read", "ab*"), [("read", "ab*")]),
+    ],
+)
+def test_narrowed(
+    token: tuple[str, str], owner: tuple[str, str], left: list[tuple[str, str]]
+) -> None:
+    """A token opens what both it and its owner may do, and nothing else (84, 85)."""
+    assert list(narrowed(scope(*token), [scope(*owner)])) == [scope(*each) for each in left]
+
+
+PATTERNS = st.sampled_from(["*", "a*", "ab*", "a", "ab", "abc", "b-*"])
+SCOPES = st.builds(
+    lambda word, patterns: scope(word, *patterns),
+    st.sampled_from(["read", "upload", "manage"]),
+    st.lists(PATTERNS, min_size=1, max_size=3),
+)
+
+
+@given(SCOPES, st.lists(SCOPES, max_size=3), NAMES, st.sampled_from(Action))
+def test_narrowed_is_the_intersection(
+    mine: Scope, others: list[Scope], name: NormalizedName, action: Action
+) -> None:
+    """Whatever the patterns, what is left is exactly what both sides permit."""
+    both = mine.permits(action, name) and any(each.permits(action, name) for each in others)
+    assert any(each.permits(action, name) for each in narrowed(mine, others)) == both
+
+
+@given(SCOPES, st.lists(SCOPES, max_size=3), NAMES, st.sampled_from(Action))
+def test_is_within(mine: Scope, others: list[Scope], name: NormalizedName, action: Action) -> None:
+    """A scope that is said to be inside others permits nothing that none of them does (86)."""
+    if is_within(mine, others) and mine.permits(action, name):
+        assert any(each.permits(action, name) for each in others)
+    assert is_within(mine, [*others, mine])

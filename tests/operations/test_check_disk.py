@@ -7,7 +7,7 @@ from tests.operations.world import ALICE
 from wheelyard.index import Index, open_index
 from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.findings import Findings
-from wheelyard.settings import Settings, StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
 
 PROJECTS = ("first", "second", "third")
 

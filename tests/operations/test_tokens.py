@@ -9,10 +9,11 @@ from tests.operations.world import World
 from wheelyard.errors import Invalid, NotFound, Unauthenticated
 from wheelyard.index import open_index
 from wheelyard.model.access import Action, parse_pattern
+from wheelyard.model.credential import Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import Token, parse_token
 from wheelyard.operations.tokens import TokenRequest
-from wheelyard.settings import Settings, StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
 
 
 def test_a_token_opens_what_it_was_made_for(world: World) -> None:
@@ -21,7 +22,7 @@ def test_a_token_opens_what_it_was_made_for(world: World) -> None:
     request = TokenRequest(name="ci", actions=Action.UPLOAD.with_implied, projects=patterns)
     token, record = world.index.tokens.create(request, by="local:alice")
 
-    caller = world.opened(3).tokens.caller(token)
+    caller = world.opened(3).doors.caller(Credential("", token.text), "127.0.0.1")
 
     assert caller.principal == f"token:{record.id}"
     assert caller.may(Action.UPLOAD, parse_name("acme-core"))
@@ -47,27 +48,27 @@ def test_expiry(world: World) -> None:
     request = TokenRequest(name="ci", lifetime=timedelta(days=1))
     token, record = world.index.tokens.create(request, by="local:alice")
     world.clock.now = record.expires_at - timedelta(microseconds=1)
-    world.index.tokens.caller(token)
+    world.index.tokens.record(token)
 
     world.clock.now = record.expires_at
 
     assert record.state(world.clock.now) == "expired"
     assert not world.index.tokens.any_active()
     with pytest.raises(Unauthenticated):
-        world.index.tokens.caller(token)
+        world.index.tokens.record(token)
 
 
 def test_revocation(world: World) -> None:
     """A revoked token opens nothing, in any process, and revoking it again changes nothing."""
     token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     other = world.opened(3)
-    other.tokens.caller(token)
+    other.tokens.record(token)
 
     revoked = world.index.tokens.revoke(record.id, by="local:bob")
 
     for index in (world.index, other):
         with pytest.raises(Unauthenticated):
-            index.tokens.caller(token)
+            index.tokens.record(token)
     assert (revoked.revoked_by, revoked.revoked_at) == ("local:bob", world.clock.now)
     world.clock.advance(days=1)
     assert other.tokens.revoke(record.id, by="local:eve") == revoked
@@ -123,7 +124,7 @@ def test_a_token_with_a_wrong_secret(world: World) -> None:
     forged = Token(token.text[:14] + other.text[14:])
 
     with pytest.raises(Unauthenticated):
-        world.index.tokens.caller(forged)
+        world.index.tokens.record(forged)
 
 
 def test_list(world: World) -> None:

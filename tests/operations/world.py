@@ -16,7 +16,7 @@ from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import Commit, File
 from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.findings import Findings
-from wheelyard.settings import Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool

@@ -8,12 +8,14 @@ Where every object lives: the only module that joins strings into keys.
     projects/<project>.json                              the project's document: commits, folded
     projects.json                                        every project name there ever was
     credentials/tokens/<id>.json                         an API token, as a digest
+    credentials/claims/<yyyymmddhh>/<digest>.json        a signed statement that was used up
 
 A key that holds a digest or a number is written once. The others are changed by compare-and-swap.
 """
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from packaging.utils import NormalizedName
 
@@ -27,9 +29,12 @@ TRIAL = Key(f"{FILES}trial")
 PROJECTS = "projects/"
 JOURNAL = "journal/"
 TOKENS = "credentials/tokens/"
+CLAIMS = "credentials/claims/"
 
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
 _ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
+_CLAIM = re.compile(rf"{CLAIMS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
+_HOUR = "%Y%m%d%H"
 
 
 def project(name: NormalizedName) -> Key:
@@ -62,6 +67,11 @@ def token(token_id: str) -> Key:
     return Key(f"{TOKENS}{token_id}.json")
 
 
+def claim(expires_at: datetime, digest: str) -> Key:
+    """Return the key that says that a statement was used up; it can go after `expires_at`."""
+    return Key(f"{CLAIMS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """The file that an object under `files/` belongs to, as its key says."""
@@ -81,3 +91,12 @@ def number_of(key: Key) -> int | None:
     """Return the number of a journal entry, None for what we did not write."""
     match = _ENTRY.fullmatch(key)
     return int(match[1]) if match else None
+
+
+def hour_of(key: Key) -> datetime | None:
+    """Return the hour in which a used statement expires, None for what we did not write."""
+    match = _CLAIM.fullmatch(key)
+    try:
+        return datetime.strptime(match[1], _HOUR).replace(tzinfo=UTC) if match else None
+    except ValueError:
+        return None

@@ -16,7 +16,7 @@ from wheelyard.operations.findings import Findings, Progress, counted
 
 @click.command("check")
 @click.option("--rebuild", is_flag=True, help="Fold every journal again into its document.")
-@click.option("--sweep", is_flag=True, help="Remove what dead uploads left, once a day old.")
+@click.option("--sweep", is_flag=True, help="Remove what dead uploads and tokens left.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @store_options
 def command(
@@ -30,6 +30,9 @@ def command(
     index = existing_index(store, config)
     with _progress() as progress:
         findings = index.check.run(CheckOptions(rebuild=rebuild, sweep=sweep), progress)
+        publishing = index.doors.publishing
+        if sweep and publishing is not None:
+            findings.swept += publishing.sweep()
     if as_json:
         click.echo(encode(_printable(findings)))
     else:

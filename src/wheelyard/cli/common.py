@@ -10,13 +10,15 @@ from typing import Any, Final, TypeVar
 import click
 from packaging.utils import NormalizedName
 
+from wheelyard.cli.warnings import warn
 from wheelyard.index import MEMORY, Index, open_index
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.model.text import escaped
 from wheelyard.operations.lifecycle import Lifecycle, Selection
-from wheelyard.settings import Settings, process_environment, read_settings, unknown_variables
+from wheelyard.settings.reading import process_environment, read_settings, unknown_variables
+from wheelyard.settings.sections import Settings
 
 LOGIN_LIMIT: Final = 100
 """Characters of a login name in a journal."""
@@ -78,18 +80,25 @@ def settings_from(
     store: str | None,
     config: Path | None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Settings:
     """
     Return the settings in force for this command line.
+
+    Args:
+        store: What `--store` says.
+        config: What `--config` says.
+        overrides: What other options say, by section and key; None stands for "not given".
+        defaults: What this command has other than the usual defaults.
 
     Raises:
         Invalid: Something in the file, the environment or the options makes no sense.
     """
     environ = process_environment()
     for name in unknown_variables(environ):
-        click.echo(f"wheelyard: warning: {escaped(name)} is no setting and is ignored", err=True)
+        warn(f"{name} is no setting and is ignored")
     given = {"store": {"location": store}, **(overrides or {})}
-    return read_settings(file=config, overrides=given, environ=environ)
+    return read_settings(file=config, overrides=given, environ=environ, defaults=defaults)
 
 
 def existing_index(store: str | None, config: Path | None) -> Index:

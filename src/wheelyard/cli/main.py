@@ -20,6 +20,7 @@ INTERRUPTED: Final = 130
 
 COMMANDS: Final = {
     "serve": "run the index",
+    "run": "the same with pypiserver's command line, and its folders of packages",
     "upload": "publish files straight into a store, no server needed",
     "list": "list the projects, or the files of one",
     "yank": "mark a release, or one file, as not to be chosen any more",
@@ -27,6 +28,8 @@ COMMANDS: Final = {
     "delete": "remove a release, or one file, for good",
     "status": "set a project's status",
     "token": "create, list and revoke API tokens",
+    "access": "explain who may do what, and why",
+    "config": "check the settings, and say what is in force",
     "check": "verify every byte and link, and mend what can be mended",
 }
 """Each is a module of this room, imported only when it runs."""

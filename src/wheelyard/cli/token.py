@@ -72,15 +72,20 @@ def list_tokens(
     store: str | None,
     config: Path | None,
 ) -> None:
-    """List the tokens there are, never the secrets in them."""
+    """List the tokens there are, never the secrets in them; dead ones of CI jobs are left out."""
     index = existing_index(store, config)
     now = index.ambient.now()
+    # a job's token lives for minutes, and there may be thousands that are waiting to be swept
+    shown = [
+        each for each in index.tokens.all() if not each.publishers or each.state(now) == "active"
+    ]
     if as_json:
-        click.echo(encode({"tokens": [_described(index, each) for each in index.tokens.all()]}))
+        click.echo(encode({"tokens": [_described(index, each) for each in shown]}))
         return
-    for record in index.tokens.all():
+    for record in shown:
         columns = (record.id, escaped(record.name), _words(record), _expiry(record))
-        click.echo("\t".join((*columns, record.state(now))))
+        minted = ("minted",) if record.publishers else ()
+        click.echo("\t".join((*columns, record.state(now), *minted)))
 
 
 @command.command("revoke")
@@ -125,4 +130,6 @@ def _described(index: Index, record: TokenRecord) -> dict[str, object]:
         "created_by": record.created_by,
         "expires": record.expires_at,
         "state": record.state(index.ambient.now()),
+        "owner": record.owner,
+        "publishers": record.publishers,
     }

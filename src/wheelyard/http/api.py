@@ -8,6 +8,8 @@
     POST projects/<name>/unyank         {"version": "1.0", "file": "..."}
     POST projects/<name>/delete         {"version": "1.0", "file": "...", "reason": "..."}
     POST projects/<name>/status         {"status": "archived", "reason": "..."}
+
+What is about the caller themselves, tokens for one, is in `token_api.py`.
 """
 
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Reply, Request, repl
 from wheelyard.http.journals import FAR_PAGE, PAGE, after_of, journal_json
 from wheelyard.http.routes import POST, READ, Api
 from wheelyard.http.simple import visible
+from wheelyard.http.token_api import answer_account, is_account
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import File, Project, Status
@@ -60,6 +63,8 @@ class Change:
 
 async def answer_api(request: Request, route: Api, desk: Desk) -> Reply:
     """Answer a route below `/api/v1/`."""
+    if is_account(route):
+        return await answer_account(request, route, desk)
     match route.segments:
         case ("projects", name, verb) if verb in _CHANGES:
             posts = request.method == "POST"

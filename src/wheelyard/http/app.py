@@ -19,9 +19,10 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.errors import IndexFault
+from wheelyard.http.address import address_of
 from wheelyard.http.api import answer_api
 from wheelyard.http.auth import Authenticator
-from wheelyard.http.desk import Desk
+from wheelyard.http.desk import Desk, name_in
 from wheelyard.http.downloads import Downloads
 from wheelyard.http.errors import internal_error, nothing_here, refusal, refuse, wrong_method
 from wheelyard.http.exchange import (
@@ -36,16 +37,20 @@ from wheelyard.http.exchange import (
 )
 from wheelyard.http.files import file_by_key, file_by_name
 from wheelyard.http.fixed import answer_fixed, is_xml_rpc, xml_rpc_fault
+from wheelyard.http.guards import Guards
 from wheelyard.http.heads import Head, head_of
 from wheelyard.http.incoming import USUAL, ClientGone, Incoming, Pace, SlowClient, drain
 from wheelyard.http.legacy import legacy_json
 from wheelyard.http.metrics import answer_metrics, is_open_to, metrics_for
 from wheelyard.http.negotiation import Encoding, Form, encoding_for, form_for
+from wheelyard.http.oidc import Exchanges
+from wheelyard.http.origins import cross_site, is_foreign
 from wheelyard.http.pagestore import PageStore
-from wheelyard.http.paths import parse_path, path_of
+from wheelyard.http.paths import Path, parse_path, path_of
 from wheelyard.http.routes import (
     AddSlash,
     Api,
+    Exchange,
     FileByKey,
     FileByName,
     Fixed,
@@ -57,15 +62,17 @@ from wheelyard.http.routes import (
     ProjectPage,
     Route,
     Upload,
+    prefix_of,
     route_of,
 )
 from wheelyard.http.simple import detail_subject, form_of, project_detail, project_list
 from wheelyard.http.slots import Slots
+from wheelyard.http.token_api import is_account
 from wheelyard.http.upload import Uploader
 from wheelyard.index import Index
-from wheelyard.model.access import Action
+from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution import parse_name
-from wheelyard.settings import MIB, HttpSettings
+from wheelyard.settings.sections import MIB, HttpSettings
 from wheelyard.storage.faults import storage_faults
 
 if TYPE_CHECKING:
@@ -80,11 +87,15 @@ _HANDLERS: Final[dict[type[Any], Callable[[Request, Any, Desk], Awaitable[Reply]
     Metrics: metrics_for,
 }
 
+ASSERTION: Final = b"x-goog-iap-jwt-assertion"
+"""The header in which a proxy vouches for a person."""
 READER_THREADS: Final = 8
 FAR_READER_THREADS: Final = 32
 """The same where the store is far: there threads mostly wait for the network."""
 STREAM_THREADS: Final = 64
 """Threads for bodies that are read on the way to a client."""
+HASHER_THREADS: Final = 72
+"""Threads in which passwords wait to be hashed; few at a time are, and the rest are refused."""
 READERS_TO_A_LONG_READ: Final = 4
 """Of so many threads for reading, journals may take one at a time."""
 CORE_METADATA_CACHE: Final = 8 * MIB
@@ -122,7 +133,9 @@ class App:
         self._index = index
         self._pace = pace
         self._auth = Authenticator.of(index)
+        self._guards = Guards.of(settings)
         self._roots = frozenset(settings.server.roots)
+        self._proxies = settings.server.trusted_proxies
         threads = READER_THREADS if index.is_near else FAR_READER_THREADS
         self._desk = Desk(
             index=index,
@@ -133,9 +146,11 @@ class App:
             cache_control=page_cache_control(settings.http, is_public=bool(index.public_scopes)),
             long_reads=Slots(threads // READERS_TO_A_LONG_READ, "long answers"),
             downloads=Downloads.of(index),
+            hashers=ThreadPoolExecutor(HASHER_THREADS, "hash"),
             core_metadata_cache=WeighedCache(0 if index.is_near else CORE_METADATA_CACHE),
         )
         self._uploader = Uploader.of(self._desk)
+        self._exchanges = Exchanges.of(self._desk)
         self._hot_paths: WeighedCache[bytes, NormalizedName] = WeighedCache(HOT_PATHS)
         self._hot_accepts: WeighedCache[tuple[bytes, bytes], tuple[Form | None, Encoding]] = (
             WeighedCache(HOT_ACCEPTS)
@@ -156,6 +171,7 @@ class App:
         self._desk.writers.shutdown()
         self._desk.readers.shutdown(cancel_futures=True)
         self._desk.streamers.shutdown(cancel_futures=True)
+        self._desk.hashers.shutdown(cancel_futures=True)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -186,20 +202,25 @@ class App:
         if name is None or scope["method"] != "GET" or scope["query_string"]:
             return None
         head = head_of(scope["headers"])
-        if head is None:
+        if head is None or self._kept_out(scope):
             return None
         try:
-            caller = self._auth.fresh(head.authorization)
-            snapshot = self._index.projects.fresh(name)
+            caller = self._caller_at_once(scope, head.authorization)
+            # before anything is looked at: how long a denial takes says nothing of the name
+            is_reader = caller is not None and caller.may(Action.READ, name)
+            snapshot = self._index.projects.fresh(name) if is_reader else None
         except IndexFault:
             return None
-        if caller is None or snapshot is None or not caller.may(Action.READ, name):
-            return None
         form, encoding = self._negotiated(head)
-        if form is None:
+        if snapshot is None or form is None:
             return None
         page = self._desk.pages.get(detail_subject(name, form), snapshot.version)
         return None if page is None else page.reply(form, encoding, head.if_none_match)
+
+    def _caller_at_once(self, scope: Scope, header: bytes | None) -> Caller | None:
+        if header is None:
+            return self._auth.anonymous
+        return self._auth.fresh(header, address_of(scope, self._proxies))
 
     def _negotiated(self, head: Head) -> tuple[Form | None, Encoding]:
         asked = (head.accept or b"", head.accept_encoding or b"")
@@ -212,19 +233,27 @@ class App:
                 self._hot_accepts.put(asked, known, weight)
         return known
 
+    def _kept_out(self, scope: Scope) -> Reply | None:
+        """Return the refusal of a request that a setting keeps out, else None."""
+        guards = self._guards
+        return None if guards is None else guards.refused(scope, dict(scope["headers"]))
+
     async def _answer(self, scope: Scope, incoming: Incoming) -> Reply:
         """Return the reply to a request that takes the long way."""
         route: Route = Nothing()
         try:
-            refused = incoming.refused()
+            refused = incoming.refused() or self._kept_out(scope)
             if refused is not None:
                 return refused
-            prefix = self._index.settings.server.path_prefix
-            path = parse_path(scope["raw_path"], prefix)
+            server = self._index.settings.server
+            raw_path = scope["raw_path"]
+            path = parse_path(raw_path, prefix_of(raw_path, server.path_prefix))
             method = scope["method"]
             route = route_of(path, method, self._roots)
             if route.allowed and method not in route.allowed.split(", "):
                 return wrong_method(route.allowed)
+            if _changes(route, method) and is_foreign(incoming.headers, server):
+                return cross_site()
             request = Request(
                 method=method,
                 segments=path.segments,
@@ -235,10 +264,11 @@ class App:
                 receive=incoming,
                 has_body=incoming.has_body,
             )
-            answer = await self._answer_anybody(request, route)
+            address = address_of(scope, server.trusted_proxies)
+            answer = await self._answer_anybody(request, route, address)
             if answer is not None:
                 return answer
-            request = await self._identified(request)
+            request = await self._identified(request, route, address)
             if not isinstance(route, Upload):
                 # before a name is looked at: a stranger learns nothing, not even what is a name
                 self._desk.require_reading(request.caller)
@@ -250,24 +280,29 @@ class App:
             self._remember(scope["raw_path"], route)
         return answer
 
-    async def _answer_anybody(self, request: Request, route: Route) -> Reply | None:
+    async def _answer_anybody(self, request: Request, route: Route, address: str) -> Reply | None:
         """Return the reply where it does not matter who asks, else None."""
+        if isinstance(route, Exchange):
+            return await self._exchanges.answer(request, route, address)
         if isinstance(route, Fixed):
             return await answer_fixed(route, self._desk)
         if isinstance(route, Metrics) and is_open_to(request, self._index.settings):
             return await answer_metrics(self._desk)
         return None
 
-    async def _identified(self, request: Request) -> Request:
+    async def _identified(self, request: Request, route: Route, address: str) -> Request:
         """Return the request with its caller, who is asked for before anything else is."""
+        login = self._index.doors.iap
+        if login is not None and _is_for_people(request, route):
+            assertion = request.headers.get(ASSERTION, b"").decode("latin-1")
+            caller = await self._desk.person(login, assertion)
+            return replace(request, caller=caller)
         header = request.headers.get(b"authorization")
-        caller = self._auth.fresh(header)
-        if caller is None:
-            about = ("caller", header)
-            caller = await self._desk.shared(
-                about, lambda: self._auth.caller(header), lambda: self._auth.excused(header)
-            )
-        return replace(request, caller=caller)
+        known = self._auth.fresh(header, address)
+        if known is None and header is not None:
+            credential = self._auth.credential(header, address)
+            known = await self._desk.caller(credential, header, address)
+        return replace(request, caller=known or self._auth.anonymous)
 
     async def _dispatch(self, request: Request, route: Route) -> Reply:
         match route:
@@ -291,9 +326,17 @@ class App:
 
     def _elsewhere(self, request: Request, route: Route) -> Reply:
         if isinstance(route, AddSlash):
+            self._require_target(request)
             prefix = self._index.settings.server.path_prefix
             return redirect(301, path_of(prefix, request.segments, request.query))
         return nothing_here()
+
+    def _require_target(self, request: Request) -> None:
+        """Refuse who may not read the project that a path without its slash is about."""
+        slashed = Path(request.segments, ends_with_slash=True)
+        target = route_of(slashed, request.method, self._roots)
+        if isinstance(target, ProjectDetail | ProjectPage):
+            self._desk.require_read(request.caller, name_in(target.name))
 
     def _remember(self, raw_path: bytes, route: ProjectDetail) -> None:
         """Let the next request for this path take the short way, if it is written as ours are."""
@@ -335,6 +378,20 @@ def page_cache_control(settings: HttpSettings, *, is_public: bool) -> Header:
     else:
         value = "public, no-cache" if is_public else "private, no-cache"
     return (b"cache-control", value.encode())
+
+
+def _is_for_people(request: Request, route: Route) -> bool:
+    """Return whether a request is from a person whom a proxy has let through, if there is one."""
+    is_home = isinstance(route, ProjectList) and route.is_home
+    if is_account(route):  # who sends a credential of their own is known by that
+        headers = request.headers
+        return ASSERTION in headers and b"authorization" not in headers
+    return isinstance(route, ProjectPage) or (is_home and form_of(request) in (None, Form.HTML))
+
+
+def _changes(route: Route, method: str) -> bool:
+    """Return whether a request changes anything that a browser could be made to change."""
+    return isinstance(route, Upload | Api) and method not in ("GET", "HEAD")
 
 
 def _is_browser(incoming: Incoming) -> bool:

@@ -7,20 +7,27 @@ missing package. RFC 7617 (Basic) and RFC 6750 (Bearer).
 
 import re
 from base64 import b64decode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.errors import Invalid
 from wheelyard.index import Index
 from wheelyard.model.access import ANONYMOUS, Caller
-from wheelyard.model.token import Token, looks_like_token, parse_token
+from wheelyard.model.credential import Credential
+from wheelyard.operations.doors import Ground
 from wheelyard.operations.tokens import bad_credential
+from wheelyard.trust.throttle import network_of
 
 HEADER_LIMIT: Final = 16_384
 """Bytes of an Authorization header."""
 REMEMBERED: Final = 512 * 1024
-"""Bytes of the headers whose token is remembered, to spare the decoding."""
+"""Bytes of memory for who was recognised by a header of late."""
+WEIGHT: Final = 1024
+"""Bytes of memory that one of them takes, about."""
+MARK: Final = 16
+"""Bytes of the mark that a header is remembered by: never the header itself."""
 
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -32,14 +39,17 @@ class Authenticator:
 
     index: Index
     anonymous: Caller
-    remembered: WeighedCache[bytes, Token]
+    key: bytes = field(repr=False)
+    recent: WeighedCache[bytes, tuple[Caller, Ground]]
 
     @classmethod
     def of(cls, index: Index) -> "Authenticator":
         """Return the authenticator of `index`."""
-        return cls(index, Caller(ANONYMOUS, index.public_scopes), WeighedCache(REMEMBERED))
+        anonymous = Caller(ANONYMOUS, index.public_scopes)
+        key = index.ambient.random.randbytes(32)
+        return cls(index, anonymous, key, WeighedCache(REMEMBERED))
 
-    def fresh(self, header: bytes | None) -> Caller | None:
+    def fresh(self, header: bytes | None, address: str) -> Caller | None:
         """
         Return the caller if that needs no waiting, else None.
 
@@ -49,61 +59,37 @@ class Authenticator:
         """
         if header is None:
             return self.anonymous
-        return self.index.tokens.fresh_caller(self._token(header))
+        doors = self.index.doors
+        network = network_of(address)
+        marked = header + b"\0" + network.encode()
+        mark = blake2b(marked, digest_size=MARK, key=self.key).digest()
+        known = self.recent.get(mark)
+        if known is not None and doors.holds(known[1]):
+            return known[0]
+        known = doors.fresh(credential_in(header, network))
+        if known is None:
+            return None
+        self.recent.put(mark, known, WEIGHT)
+        return known[0]
 
-    def excused(self, header: bytes | None) -> Caller | None:
+    def credential(self, header: bytes, address: str) -> Credential:
         """
-        Return the caller as far as a store that does not answer has told before, else None.
+        Return what a header carries.
 
         Raises:
-            Unauthenticated: The credential does not hold.
-            Invalid: The header is no header.
+            Unauthenticated: It is of another scheme, or the pair is none.
+            Invalid: It is too long, or not printable ASCII.
         """
-        if header is None:
-            return self.anonymous
-        return self.index.tokens.excused_caller(self._token(header))
-
-    def caller(self, header: bytes | None) -> Caller:
-        """
-        Return the caller, waiting for the store if need be.
-
-        Raises:
-            Unauthenticated: The credential does not hold.
-            Unavailable: The store does not answer.
-        """
-        return self.anonymous if header is None else self.index.tokens.caller(self._token(header))
-
-    def _token(self, header: bytes) -> Token:
-        token = self.remembered.get(header)
-        if token is None:
-            token = token_in(header)
-            self.remembered.put(header, token, len(header))
-        return token
+        return credential_in(header, network_of(address))
 
 
-def token_in(header: bytes) -> Token:
+def credential_in(header: bytes, network: str = "") -> Credential:
     """
-    Return the token that an Authorization header carries.
-
-    In a Basic pair it is the half that has a token's form, whichever that is.
-
-    Raises:
-        Unauthenticated: There is none in it.
-        Invalid: The header is too long, or is not printable ASCII.
-    """
-    for candidate in secrets_in(header):
-        if looks_like_token(candidate) and (token := parse_token(candidate)):
-            return token
-    raise bad_credential()
-
-
-def secrets_in(header: bytes) -> tuple[str, ...]:
-    """
-    Return what an Authorization header carries: what follows Bearer, or both halves of a pair.
+    Return what an Authorization header carries.
 
     Raises:
         Unauthenticated: It is of another scheme, or the pair is none.
-        Invalid: The header is too long, or is not printable ASCII.
+        Invalid: It is too long, or not printable ASCII.
     """
     if len(header) > HEADER_LIMIT or not _PRINTABLE.fullmatch(header):
         raise Invalid(
@@ -112,18 +98,23 @@ def secrets_in(header: bytes) -> tuple[str, ...]:
         )
     scheme, _, value = header.decode("ascii").partition(" ")
     if scheme.lower() == "bearer":
-        return (value.strip(),)
+        return Credential("", value.strip(), is_bearer=True, network=network)
     if scheme.lower() != "basic":
         raise bad_credential()
-    user, _, password = _basic_pair(value.strip()).partition(":")
-    return password, user
+    pair, is_unicode = _basic_pair(value.strip())
+    user, _, password = pair.partition(":")
+    return Credential(user, password, is_unicode=is_unicode, network=network)
 
 
-def _basic_pair(value: str) -> str:
+def _basic_pair(value: str) -> tuple[str, bool]:
     try:
-        pair = b64decode(value, validate=True).decode()
+        decoded = b64decode(value, validate=True)
     except ValueError as error:
         raise bad_credential() from error
+    try:
+        pair, is_unicode = decoded.decode(), True
+    except UnicodeDecodeError:  # clients built on requests send Latin-1
+        pair, is_unicode = decoded.decode("latin-1"), False
     if ":" not in pair or _CONTROL.search(pair):
         raise bad_credential()
-    return pair
+    return pair, is_unicode

@@ -19,20 +19,29 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.names import NameList
-from wheelyard.errors import Forbidden, IndexFault, NotFound, Unavailable
+from wheelyard.errors import Forbidden, IndexFault, NotFound, Unauthenticated, Unavailable
 from wheelyard.http.downloads import Downloads
 from wheelyard.http.exchange import Header
 from wheelyard.http.flights import Flights
 from wheelyard.http.pagestore import PageStore
 from wheelyard.http.slots import Slots
 from wheelyard.index import Index
-from wheelyard.model.access import Action, Caller, matches_any
+from wheelyard.model.access import ANONYMOUS, Action, Caller, matches_any
+from wheelyard.model.credential import Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.project import File, Project
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.storage.base import ObjectVersion
+from wheelyard.trust.verifier import Verifier
 
 T = TypeVar("T")
+
+VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
+VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization")
+VARY_FILE: Final[Header] = (b"vary", b"Authorization")
+PRIVATE_PAGE: Final[Header] = (b"cache-control", b"private, no-cache")
+PRIVATE_FILE: Final[Header] = (b"cache-control", b"private, max-age=31536000, immutable")
+PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
 
 METADATA_OVERHEAD: Final = 256
 """Bytes of memory that remembered core metadata takes besides its own, about."""
@@ -50,8 +59,10 @@ class Desk:
     """Threads for bodies on their way to clients: a slow store keeps no page waiting."""
     writers: Executor
     """Threads for uploads and changes; as many as may be under way."""
+    hashers: Executor
+    """Threads in which credentials are checked, so that guesses keep nobody from reading."""
     cache_control: Header
-    """For pages."""
+    """For pages that anybody may read."""
     long_reads: Slots
     """For what would keep the threads for reading from everybody else."""
     downloads: Downloads
@@ -59,11 +70,23 @@ class Desk:
     """By digest; holds nothing where the store is near."""
     flights: Flights = field(default_factory=Flights)
 
+    def is_public(self, name: NormalizedName | None = None) -> bool:
+        """Return whether anybody may read a project; or, for None, every one there is."""
+        if name is None:
+            return self._anybody.may_everywhere(Action.READ)
+        return self._anybody.may(Action.READ, name)
+
+    def caching_of_page(self, *, is_public: bool) -> tuple[Header, ...]:
+        """Return for whom a page may be kept, and how long."""
+        return (VARY, self.cache_control) if is_public else (VARY_BY_CALLER, PRIVATE_PAGE)
+
+    def caching_of_file(self, name: NormalizedName) -> tuple[Header, ...]:
+        """Return for whom a file may be kept: for ever, since its bytes never change."""
+        return (PUBLIC_FILE,) if self.is_public(name) else (PRIVATE_FILE, VARY_FILE)
+
     @property
-    def file_cache_control(self) -> Header:
-        """For files, whose bytes never change."""
-        scope = b"public" if self.index.public_scopes else b"private"
-        return (b"cache-control", scope + b", max-age=31536000, immutable")
+    def _anybody(self) -> Caller:
+        return Caller(ANONYMOUS, self.index.public_scopes)
 
     async def project(self, name: NormalizedName) -> Snapshot[Project]:
         """Return a project's document."""
@@ -135,6 +158,47 @@ class Desk:
             return await self.read(work)
         return await self.flights.join(subject, lambda: self.read(work), excused)
 
+    async def caller(self, credential: Credential, header: bytes, address: str) -> Caller:
+        """
+        Return who sends a credential, waiting for whatever can tell.
+
+        Raises:
+            Unauthenticated: The credential does not hold.
+            Unavailable: It cannot be told just now, or too many have failed.
+        """
+        doors = self.index.doors
+        if doors.may_be_slow(credential):
+            return await self._verify(lambda: doors.caller(credential, address))
+        about = ("caller", header, address)
+        return await self.shared(
+            about,
+            lambda: doors.caller(credential, address),
+            lambda: doors.excused(credential),
+        )
+
+    async def person(self, login: Verifier, assertion: str) -> Caller:
+        """
+        Return who sits before a browser, by the word of the proxy that has let them through.
+
+        Raises:
+            Unauthenticated: There is no such word, or it does not hold.
+            Unavailable: The proxy's keys cannot be had.
+        """
+        if not assertion:
+            raise Unauthenticated(
+                "This page is for people who come through Google's Identity-Aware Proxy, and this "
+                "request has not. Open the address of the proxy.",
+                short="Come through the proxy.",
+            )
+        identity = login.known(assertion)
+        if identity is None:
+            identity = await self._verify(lambda: login.identity(assertion))
+        return self.index.doors.rights.caller(identity)
+
+    async def _verify(self, work: Callable[[], T]) -> T:
+        """Do what may wait for hashes or for Google in a thread that nobody reads in."""
+        return await get_running_loop().run_in_executor(self.hashers, work)
+
     async def write(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for changes."""
         return await get_running_loop().run_in_executor(self.writers, work)
@@ -189,17 +253,15 @@ class Desk:
 
     def require_reading(self, caller: Caller) -> None:
         """
-        Return if there could be a project that `caller` may read.
+        Return if somebody in particular asks, or anybody may read some project.
+
+        Whoever is known, and may read nothing, finds an empty index.
 
         Raises:
-            Unauthenticated: There could be none, and nobody in particular asks.
-            Forbidden: There could be none for this caller.
+            Unauthenticated: Neither is the case.
         """
-        if caller.may_anywhere(Action.READ):
-            return
-        if caller.is_anonymous:
+        if caller.is_anonymous and not caller.may_anywhere(Action.READ):
             raise bad_credential()
-        raise Forbidden("This token may not read anything here. Use one that may read.")
 
     def _refused(self, caller: Caller, name: NormalizedName) -> IndexFault:
         if caller.is_anonymous:

@@ -22,6 +22,7 @@ from wheelyard.errors import (
     Unavailable,
 )
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Header, Reply, reply
+from wheelyard.operations.doors import RATE_LIMITED
 from wheelyard.storage.faults import STORAGE_FULL
 
 STATUS: Final[dict[type[IndexFault], int]] = {
@@ -33,7 +34,10 @@ STATUS: Final[dict[type[IndexFault], int]] = {
     TooLarge: 413,
     Unavailable: 503,
 }
-STATUS_OF_CODE: Final = {STORAGE_FULL: 507}
+STATUS_OF_CODE: Final = {
+    STORAGE_FULL: 507,
+    RATE_LIMITED: 429,
+}
 """Where a code has a status of its own."""
 
 TITLES: Final = {
@@ -50,6 +54,8 @@ TITLES: Final = {
     414: "URI Too Long",
     415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
+    421: "Misdirected Request",
+    422: "Unprocessable Content",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
@@ -59,13 +65,23 @@ TITLES: Final = {
 """What each status is called by RFC 9110; the standard library's words change with its version."""
 
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
-RETRY_AFTER: Final[Header] = (b"retry-after", b"5")
+RETRY_AFTER: Final = 5
+"""Seconds that somebody is asked to wait for what is not to be had just now."""
 
 
 def refusal(fault: IndexFault) -> Reply:
     """Return the reply for something that wheelyard refused on purpose."""
-    status = STATUS_OF_CODE.get(fault.code, STATUS[type(fault)])
-    return refuse(status, fault.code, fault.message, fault.short)
+    return refuse(status_of(fault), fault.code, fault.message, fault.short)
+
+
+def status_of(fault: IndexFault) -> int:
+    """Return the status of a fault."""
+    return STATUS_OF_CODE.get(fault.code, STATUS[type(fault)])
+
+
+def retry_after(seconds: int = RETRY_AFTER) -> Header:
+    """Return the header that says after how many seconds to try again."""
+    return (b"retry-after", b"%d" % seconds)
 
 
 def refuse(status: int, code: str, message: str, short: str, *headers: Header) -> Reply:
@@ -104,5 +120,5 @@ def _headers_of(status: int) -> tuple[Header, ...]:
     if status == HTTPStatus.UNAUTHORIZED:
         return (CHALLENGE, NO_STORE)
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
-        return (RETRY_AFTER, NO_STORE)
+        return (retry_after(), NO_STORE)
     return (NO_STORE,)

@@ -54,11 +54,14 @@ async def file_by_key(request: Request, route: FileByKey, desk: Desk) -> Reply:
 async def file_by_name(request: Request, route: FileByName, desk: Desk) -> Reply:
     """Answer a file by its name alone, in place, exactly as at its key."""
     filename = route.filename.removesuffix(METADATA)
+    asked = None if route.project is None else _normalised(route.project)
+    if asked is not None:  # before anything else is looked at, wherever the path says it
+        desk.require_read(request.caller, asked)
     try:
         project = parse_filename(filename, zip_sdists=True).project
     except IndexFault:
         return not_readable()
-    if route.project is not None and _normalised(route.project) != project:
+    if route.project is not None and asked != project:
         return not_readable()
     found = await _listed(request, project, filename, desk)
     if found is None:
@@ -105,7 +108,7 @@ async def _whole_or_part(
     request: Request, name: NormalizedName, file: File, desk: Desk, *, metadata: bool
 ) -> Reply:
     etag = f'"{file.core_metadata if metadata else file.sha256}"'.encode()
-    common = ((b"etag", etag), RANGES, NOSNIFF, SANDBOX, desk.file_cache_control)
+    common = ((b"etag", etag), RANGES, NOSNIFF, SANDBOX, *desk.caching_of_file(name))
     known = request.headers.get(b"if-none-match")
     if known is not None and (etag in known or known.strip() == b"*"):
         return Reply(304, common)

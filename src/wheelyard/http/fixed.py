@@ -3,18 +3,15 @@
 from dataclasses import replace
 from typing import Final
 
-from msgspec.json import encode
-
 from wheelyard.errors import IndexFault
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import nothing_here, refuse
-from wheelyard.http.exchange import JSON, NO_STORE, Header, Reply, Request, reply
+from wheelyard.http.exchange import NO_STORE, Header, Reply, Request, reply
 from wheelyard.http.routes import Fixed
 
 TEXT: Final = b"text/plain; charset=utf-8"
 XML: Final = b"text/xml; charset=utf-8"
 FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
-PROBLEM: Final = b"application/problem+json"
 
 UPLOAD_URL: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
 
@@ -38,13 +35,8 @@ async def answer_fixed(route: Fixed, desk: Desk) -> Reply:
             answer = await _ready(desk)
         case "upload-url":
             answer = reply(200, TEXT, UPLOAD_URL, NO_STORE)
-        case "publishing-off":
-            answer = _publishing_off()
         case "absent":
             answer = _absent()
-        case "discovery-off":
-            body = encode({"title": "Not Found", "status": 404})
-            answer = reply(404, PROBLEM, body, NO_STORE)
         case _:
             answer = xml_rpc_fault()
     return answer
@@ -57,13 +49,6 @@ async def _ready(desk: Desk) -> Reply:
         message = "The store does not answer."
         return refuse(503, "storage_unavailable", message, "Not ready.")
     return reply(200, TEXT, b"Ok", NO_STORE)
-
-
-def _publishing_off() -> Reply:
-    """Return what says that trusted publishing is off, in the shape that its clients read."""
-    errors = [{"code": "not-enabled", "description": "Trusted publishing is not enabled here."}]
-    body = {"message": "Trusted publishing is not enabled here.", "errors": errors}
-    return reply(404, JSON, encode(body), NO_STORE)
 
 
 def _absent() -> Reply:

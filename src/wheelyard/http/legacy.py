@@ -5,7 +5,7 @@ from collections.abc import Callable
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.errors import IndexFault, NotFound
+from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.desk import Desk
 from wheelyard.http.exchange import Reply, Request
 from wheelyard.http.negotiation import Form
@@ -22,13 +22,14 @@ async def legacy_json(request: Request, route: LegacyJson, desk: Desk) -> Reply:
     """Answer with a project, or with one of its releases; the name may have any spelling."""
     try:
         name = parse_name(route.name)
+        desk.require_read(request.caller, name)
         version = None if route.version is None else parse_version(route.version)
-    except IndexFault as error:
+    except Invalid as error:
         raise NotFound(error.message, short="No such project or version.") from error
-    desk.require_read(request.caller, name)
     project, revision = await desk.listed(name)
     render = _renderer(project, version, desk)
-    page = await page_of(desk, ("legacy", name, version), revision, render)
+    caching = desk.caching_of_page(is_public=desk.is_public(name))
+    page = await page_of(desk, ("legacy", name, version), revision, render, caching)
     return answer(request, page, Form.PLAIN_JSON)
 
 

@@ -11,12 +11,12 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import Forbidden, IndexFault, Unauthenticated
-from wheelyard.http.auth import secrets_in
+from wheelyard.http.auth import credential_in
 from wheelyard.http.desk import Desk
 from wheelyard.http.exchange import NO_STORE, Reply, Request, reply
 from wheelyard.http.routes import Metrics
 from wheelyard.model.access import Action
-from wheelyard.settings import Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.tally import Tally
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def is_open_to(request: Request, settings: Settings) -> bool:
     if header is None or not expected:
         return False
     try:
-        given = secrets_in(header)
+        given = tuple(credential_in(header).halves)
     except IndexFault:
         return False
     return any(compare_digest(secret.encode(), expected) for secret in given)

@@ -40,7 +40,8 @@ class People:
             return self.templates.project_list(visible(snapshot, caller))
 
         subject = ("home", sight_of(caller))
-        page = await page_of(self.desk, subject, snapshot.version, render, self._policy)
+        caching = self._caching(is_public=self.desk.is_public())
+        page = await page_of(self.desk, subject, snapshot.version, render, caching, self._policy)
         return answer(request, page, Form.HTML)
 
     async def project(self, request: Request, route: ProjectPage) -> Reply:
@@ -52,7 +53,12 @@ class People:
             return redirect(301, path_of(prefix, ("project", name), request.query))
         project, version = await self.desk.listed(name)
         page = await page_of(
-            self.desk, ("project", name), version, lambda: self._render(project), self._policy
+            self.desk,
+            ("project", name),
+            version,
+            lambda: self._render(project),
+            self._caching(is_public=self.desk.is_public(name)),
+            self._policy,
         )
         return answer(request, page, Form.HTML)
 
@@ -62,6 +68,11 @@ class People:
         body = self.templates.refusal(TITLES[plain.status], fault.message)
         kept = [header for header in plain.headers if not header[0].startswith(b"content-")]
         return reply(plain.status, HTML, body, *kept, *self._policy)
+
+    def _caching(self, *, is_public: bool) -> tuple[Header, ...]:
+        # behind Google's proxy a page is for those whom it has let through
+        is_open = is_public and self.desk.index.doors.iap is None
+        return self.desk.caching_of_page(is_public=is_open)
 
     def _render(self, project: Project) -> bytes:
         releases = releases_of(project)

@@ -15,6 +15,7 @@ from wheelyard.http.paths import Path
 READ: Final = "GET, HEAD"
 READ_OR_UPLOAD: Final = "GET, HEAD, POST"
 POST: Final = "POST"
+DELETE: Final = "DELETE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,15 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """A step of trusted publishing, at the root of the host; open to everybody."""
+
+    step: str
+    """`audience`, `mint`, `burn` or `discovery`."""
+    allowed: str = READ
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """What Prometheus reads."""
 
@@ -130,26 +140,43 @@ Route = (
     | Api
     | Upload
     | Fixed
+    | Exchange
     | Metrics
     | AddSlash
     | Nothing
 )
 
-_FIXED: Final[dict[tuple[str, ...], Fixed | Metrics]] = {
+Known = Fixed | Exchange | Metrics
+
+_EXCHANGE: Final[dict[tuple[str, ...], Exchange]] = {
+    ("_", "oidc", "audience"): Exchange("audience"),
+    ("_", "oidc", "mint-token"): Exchange("mint", POST),
+    ("_", "oidc", "github", "mint-token"): Exchange("mint", POST),
+    ("_", "oidc", "burn-token"): Exchange("burn", POST),
+    (".well-known", "pytp"): Exchange("discovery"),
+}
+_FIXED: Final[dict[tuple[str, ...], Known]] = {
+    **_EXCHANGE,
     ("health",): Fixed("health"),
     ("ready",): Fixed("ready"),
     ("metrics",): Metrics(),
-    ("_", "oidc", "audience"): Fixed("publishing-off"),
-    ("_", "oidc", "mint-token"): Fixed("publishing-off", POST),
-    ("_", "oidc", "github", "mint-token"): Fixed("publishing-off", POST),
-    ("_", "oidc", "burn-token"): Fixed("publishing-off", POST),
-    (".well-known", "pytp"): Fixed("discovery-off"),
     ("favicon.ico",): Fixed("absent"),
     ("robots.txt",): Fixed("absent"),
 }
 _UPLOAD_PATHS: Final = frozenset({(), ("legacy",), ("simple",), ("pypi",)})
 _OLD_FILE_ROOTS: Final = frozenset({"packages", "raw"})
 _HATCH_ROOT: Final = "+simple"
+_AT_THE_ROOT: Final = frozenset(f"/{'/'.join(each)}".encode() for each in _EXCHANGE)
+
+
+def prefix_of(raw_path: bytes, prefix: str) -> str:
+    """
+    Return what stands before the route in a raw path: `prefix`, or nothing.
+
+    Clients ask for the steps of trusted publishing at the root of the host, wherever the upload
+    URL is.
+    """
+    return "" if raw_path in _AT_THE_ROOT else prefix
 
 
 def route_of(path: Path, method: str, roots: frozenset[str]) -> Route:
@@ -164,7 +191,7 @@ def _upload_route(path: Path, roots: frozenset[str]) -> Route:
     if fixed is not None:
         return fixed
     if segments[:2] == ("api", "v1") and len(segments) > len(("api", "v1")):
-        return Api(segments[2:])
+        return _api(segments[2:])
     if segments == ("RPC2",):
         return Fixed("xml-rpc", POST)
     if segments in _UPLOAD_PATHS:
@@ -183,7 +210,7 @@ def _read_route(path: Path, roots: frozenset[str]) -> Route:
     if segments == ("legacy",):
         return Fixed("upload-url", READ_OR_UPLOAD)
     if segments[:2] == ("api", "v1") and len(segments) > len(("api", "v1")):
-        return Api(segments[2:])
+        return _api(segments[2:])
     for find in (_legacy_json, _file):
         found = find(segments)
         if found is not None:
@@ -193,9 +220,22 @@ def _read_route(path: Path, roots: frozenset[str]) -> Route:
     return _index_route(path, roots)
 
 
-def _fixed(path: Path) -> Fixed | Metrics | None:
+def _fixed(path: Path) -> Known | None:
     """Return the fixed route at exactly this path."""
     return None if path.ends_with_slash else _FIXED.get(path.segments)
+
+
+def _api(segments: tuple[str, ...]) -> Api:
+    """Return the route of the API that these segments name, behind its version."""
+    match segments:
+        case ("whoami",):
+            return Api(segments, READ)
+        case ("tokens", "self", "revoke"):
+            return Api(segments, POST)
+        case ("tokens", _):
+            return Api(segments, DELETE)
+        case _:
+            return Api(segments)
 
 
 def _legacy_json(segments: tuple[str, ...]) -> LegacyJson | None:

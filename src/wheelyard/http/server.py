@@ -26,7 +26,7 @@ from wheelyard.errors import Invalid
 from wheelyard.http.app import App, create_app
 from wheelyard.index import MEMORY, Index, open_index
 from wheelyard.model.text import escaped
-from wheelyard.settings import ServerSettings, Settings
+from wheelyard.settings.sections import ServerSettings, Settings
 
 BACKLOG: Final = 1024
 HEADER_READ_MS: Final = 10_000
@@ -178,6 +178,8 @@ def load_worker(settings: Settings) -> App:
 def configure_logging() -> None:
     """Send the log to standard error, one line an event."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # who got a token for a statement, and why a credential was refused, is for the operator
+    logging.getLogger("wheelyard").setLevel(logging.INFO)
     # it warns of every damaged body, which any client can send
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
 

@@ -7,7 +7,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.names import NameList
-from wheelyard.http.desk import Desk, name_in
+from wheelyard.http.desk import VARY, Desk, name_in
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import POLICY, Header, Reply, Request, redirect
 from wheelyard.http.negotiation import Form, encoding_for, form_by_name, form_for
@@ -18,8 +18,6 @@ from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.model.project import Project
 from wheelyard.rendering import simple
 from wheelyard.storage.base import ObjectVersion
-
-VARY: Header = (b"vary", b"Accept, Accept-Encoding")
 
 
 def form_of(request: Request) -> Form | None:
@@ -41,7 +39,11 @@ async def project_list(request: Request, desk: Desk) -> Reply:
     subject = ("list", form.value.is_json, sight_of(request.caller))
     rendering = simple.list_json if form.value.is_json else simple.list_html
     page = await page_of(
-        desk, subject, snapshot.version, lambda: rendering(visible(snapshot, request.caller))
+        desk,
+        subject,
+        snapshot.version,
+        lambda: rendering(visible(snapshot, request.caller)),
+        desk.caching_of_page(is_public=desk.is_public()),
     )
     return answer(request, page, form)
 
@@ -61,7 +63,11 @@ async def project_detail(request: Request, route: ProjectDetail, desk: Desk) -> 
         return not_acceptable()
     project, version = await desk.listed(name)
     page = await page_of(
-        desk, detail_subject(name, form), version, lambda: render_detail(project, form)
+        desk,
+        detail_subject(name, form),
+        version,
+        lambda: render_detail(project, form),
+        desk.caching_of_page(is_public=desk.is_public(name)),
     )
     return answer(request, page, form)
 
@@ -81,6 +87,7 @@ async def page_of(
     subject: tuple[object, ...],
     version: ObjectVersion,
     render: Callable[[], bytes],
+    caching: tuple[Header, ...],
     policy: tuple[Header, ...] = (POLICY,),
 ) -> Page:
     """
@@ -91,11 +98,12 @@ async def page_of(
         subject: What the page is kept under.
         version: Of the document that it shows.
         render: Makes its bytes.
+        caching: For whom it may be kept, and how long.
         policy: What else a browser is told of it.
     """
     page = desk.pages.get(subject, version)
     if page is None:
-        headers = (VARY, *policy, desk.cache_control)
+        headers = (*policy, *caching)
         about = ("page", subject, version)
         page = await desk.shared(about, lambda: make_page(version, render(), headers))
         desk.pages.put(subject, page)

@@ -75,7 +75,7 @@ class Uploader:
     def _refused_unread(self, request: Request) -> Reply | None:
         """Return the refusal of a request whose body need not be looked at, or None."""
         caller, rules = request.caller, self.desk.index.uploads.rules
-        if caller.is_anonymous:
+        if caller.is_anonymous and not caller.may_anywhere(Action.UPLOAD):
             return refusal(bad_credential())
         # the head was checked: it is digits, and not too many of them
         if int(request.headers.get(b"content-length", b"0")) > self.body_limit:

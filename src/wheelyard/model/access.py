@@ -69,8 +69,10 @@ class Caller:
     """Whoever sent a request, and what they may do."""
 
     principal: str
-    """`anonymous`, `token:ID`, `local:NAME`."""
+    """`anonymous`, `token:ID`, `local:NAME`, `user:EMAIL`."""
     scopes: tuple[Scope, ...]
+    names: frozenset[str] = frozenset()
+    """Every name that grants may call this caller by."""
 
     @property
     def is_anonymous(self) -> bool:
@@ -117,7 +119,7 @@ def parse_pattern(text: str) -> Pattern:
     Raises:
         Invalid: It is neither a project name nor a prefix with one trailing `*`.
     """
-    if not text.endswith("*"):
+    if "*" not in text:
         return Pattern(parse_name(text))
     prefix = re.sub(r"[-_.]+", "-", text[:-1]).lower()
     if _PREFIX.fullmatch(prefix):
@@ -148,9 +150,46 @@ def parse_actions(words: Iterable[str]) -> Action:
     return actions
 
 
+def narrowed(scope: Scope, to: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Return what is inside `scope` and inside any of `to`."""
+    found = list[Scope]()
+    for other in to:
+        actions = scope.actions & other.actions
+        pairs = ((mine, theirs) for mine in scope.projects for theirs in other.projects)
+        projects = {both for pair in pairs if (both := _narrower(*pair)) is not None}
+        if actions and projects:
+            found.append(Scope(actions, tuple(sorted(projects))))
+    return tuple(found)
+
+
+def is_within(scope: Scope, scopes: Iterable[Scope]) -> bool:
+    """Return whether each action on each pattern of `scope` is inside one of `scopes`."""
+    held = tuple(scopes)
+    return all(
+        any(action & each.actions and _covers(each.projects, pattern) for each in held)
+        for action in Action
+        if action & scope.actions
+        for pattern in scope.projects
+    )
+
+
 def matches_any(patterns: Iterable[Pattern], project: NormalizedName) -> bool:
     """Return whether `project` matches one of `patterns`."""
     return any(_matches(pattern, project) for pattern in patterns)
+
+
+def _narrower(one: Pattern, other: Pattern) -> Pattern | None:
+    if _covers((one,), other):
+        return other
+    return one if _covers((other,), one) else None
+
+
+def _covers(patterns: Iterable[Pattern], pattern: Pattern) -> bool:
+    """Return whether everything that matches `pattern` matches one of `patterns`."""
+    return any(
+        pattern == each or (each.endswith("*") and pattern.startswith(each[:-1]))
+        for each in patterns
+    )
 
 
 def _matches(pattern: Pattern, project: NormalizedName) -> bool:

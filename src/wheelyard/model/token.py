@@ -10,7 +10,7 @@ tokens before anything is looked up. The secret has 190 bits, so a plain SHA-256
 import re
 import string
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from hmac import compare_digest
@@ -35,7 +35,7 @@ _TOKEN_ID = re.compile(rf"[0-9A-Za-z]{{{ID_LENGTH}}}")
 class Token:
     """A token as its bearer presents it: well formed, though perhaps unknown."""
 
-    text: str
+    text: str = field(repr=False)
 
     @property
     def id(self) -> str:
@@ -61,6 +61,12 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: datetime
     revoked_at: datetime | None = None
     revoked_by: str = ""
+    publishers: tuple[str, ...] = ()
+    """Ids of the publishers that it was minted for; none for a token that somebody made."""
+    owner: str = ""
+    """Who made it for themselves, and may do no less than it; empty for an operator's token."""
+    owner_names: tuple[str, ...] = ()
+    """Every name that grants call its owner by."""
 
     @property
     def scope(self) -> Scope:

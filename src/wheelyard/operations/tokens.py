@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from wheelyard.catalog.credentials import Credentials
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
-from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
+from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import one_line
 from wheelyard.model.token import Token, TokenRecord, new_token, token_id_in
@@ -28,6 +28,10 @@ class TokenRequest:
     actions: Action = DEFAULT_ACTIONS
     projects: tuple[Pattern, ...] = (EVERY_PROJECT,)
     lifetime: timedelta = DEFAULT_LIFETIME
+    owner: str = ""
+    """Whose token it is, if somebody makes it for themselves."""
+    owner_names: tuple[str, ...] = ()
+    """Every name that grants call the owner by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,6 @@ class Tokens:
 
     credentials: Credentials
     ambient: Ambient
-    public_scopes: tuple[Scope, ...]
-    """What everybody may do, with or without a token."""
     max_lifetime: timedelta
 
     def create(self, request: TokenRequest, by: str) -> tuple[Token, TokenRecord]:
@@ -60,6 +62,8 @@ class Tokens:
                 created_at=now,
                 created_by=by,
                 expires_at=now + request.lifetime,
+                owner=request.owner,
+                owner_names=request.owner_names,
             )
             try:
                 self.credentials.create(record)
@@ -106,37 +110,37 @@ class Tokens:
                 return revoked
         raise self.credentials.retries.exhausted(f"the token {token_id}")
 
-    def fresh_caller(self, token: Token) -> Caller | None:
+    def fresh_record(self, token: Token) -> TokenRecord | None:
         """
-        Return who presents `token` if that needs no waiting, else None.
+        Return the record of `token` if that needs no waiting, else None.
 
         Raises:
             Unauthenticated: The token is unknown, revoked or expired.
         """
         snapshot = self.credentials.fresh(token.id)
-        return None if snapshot is None else self._caller(token, snapshot)
+        return None if snapshot is None else self._active(token, snapshot)
 
-    def excused_caller(self, token: Token) -> Caller | None:
+    def excused_record(self, token: Token) -> TokenRecord | None:
         """
-        Return who presents `token` as far as a store that does not answer has said, else None.
+        Return the record of `token` as far as a store that does not answer has said, else None.
 
         Raises:
             Unauthenticated: The token is unknown, revoked or expired.
         """
         snapshot = self.credentials.excused(token.id)
-        return None if snapshot is None else self._caller(token, snapshot)
+        return None if snapshot is None else self._active(token, snapshot)
 
-    def caller(self, token: Token) -> Caller:
+    def record(self, token: Token) -> TokenRecord:
         """
-        Return who presents `token`, waiting for the store if need be.
+        Return the record of `token`, waiting for the store if need be.
 
         Raises:
             Unauthenticated: The token is unknown, revoked or expired.
             Unavailable: The store does not answer.
         """
-        return self._caller(token, self.credentials.current(token.id))
+        return self._active(token, self.credentials.current(token.id))
 
-    def _caller(self, token: Token, snapshot: Snapshot[TokenRecord]) -> Caller:
+    def _active(self, token: Token, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
         record = snapshot.value
         if (
             record is None
@@ -144,7 +148,7 @@ class Tokens:
             or record.state(self.ambient.now()) != "active"
         ):
             raise bad_credential()
-        return Caller(f"token:{record.id}", (record.scope, *self.public_scopes))
+        return record
 
     def _check(self, request: TokenRequest) -> None:
         if not one_line(request.name, "The name of a token", NAME_LIMIT).strip():

@@ -16,7 +16,7 @@ from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import EMULATOR, FILES, VERBS, A, Opened, Opener
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.index import open_index
-from wheelyard.settings import Settings, StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import ABSENT, Key, Store
 
 REPOSITORY = Path(__file__).parents[3]

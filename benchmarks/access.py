@@ -1,0 +1,231 @@
+"""Private pages beside public ones in the same run, by credential; and readers beside guesses."""
+
+import os
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from threading import Event
+
+import bcrypt
+
+from benchmarks.load import PIP, page_rate
+from benchmarks.report import Figure
+from benchmarks.servers import PATIENCE, Server
+from benchmarks.stores import collection, fill_wheelyard
+from tests.clients.harness import REPOSITORY
+from tests.clients.servers import free_port, is_healthy
+from tests.trust.issuer import Bearer, StandIn, rsa_key, stand_in
+from wheelyard.index import open_index
+from wheelyard.model.access import EVERY_PROJECT, Action
+from wheelyard.operations.tokens import TokenRequest
+from wheelyard.settings.sections import Settings, StoreSettings
+
+ROUNDS = 8
+SECONDS = 1
+PUBLIC, PRIVATE = "/simple/project-00000/", "/simple/project-00001/"
+AUDIENCE = "https://packages.example"
+STATIC = "a-static-token-for-benchmarks"
+PASSWORD = "correct horse battery staple"  # noqa: S105 - it opens nothing but this benchmark
+ACCESS_TOKEN = "ya29." + "x" * 200
+GUESSES = 10_000
+"""Wrong passwords a minute."""
+GUESSERS = 8
+KEY = rsa_key("google")
+SETTINGS = """
+[access]
+htpasswd_file = "{folder}/htpasswd"
+static_tokens_file = "{folder}/tokens.toml"
+[google]
+allow_private = true
+[google.id_token]
+audience = ["{audience}"]
+keys_url = "{google}/keys"
+[google.access_token]
+resource = "gs://acme-authz"
+storage_url = "{google}"
+tokeninfo_url = "{google}/tokeninfo"
+[[grant]]
+who = ["anonymous"]
+projects = ["project-00000"]
+actions = ["read"]
+[[grant]]
+who = ["htpasswd:ana", "user:ana@acme.example"]
+projects = ["*"]
+actions = ["read"]
+"""
+
+
+def measure(folder: Path) -> list[Figure]:
+    """Ask for pages of 20 files: a public one without, and a private one with a credential."""
+    store = folder / "store"
+    fill_wheelyard(store, collection(2, 20))
+    with stand_in() as google, _serving(folder, store, google) as server:
+        headers = _credentials(store)
+        figures = [_cost(server, name, header) for name, header in headers.items()]
+        figures.append(_beside_guesses(server, headers["htpasswd (bcrypt)"]))
+        return figures
+
+
+def _cost(server: Server, name: str, header: str) -> Figure:
+    """Compare what a private page costs the server with what a public one does, in turn."""
+    ours, theirs = list[float](), list[float]()
+    for each in range(ROUNDS + 1):
+        private = _cpu(server, PRIVATE, PIP | {"Authorization": header})
+        public = _cpu(server, PUBLIC, PIP)
+        if each:  # the first round warms up
+            ours.append(private)
+            theirs.append(public)
+    return Figure(
+        name=f"processor time of a private page, {name}",
+        unit="us",
+        ours=ours,
+        theirs=theirs,
+        versus="anonymous",
+        target="< 1.15x",
+    )
+
+
+def _cpu(server: Server, path: str, headers: dict[str, str]) -> float:
+    """
+    Return how many microseconds of a processor one request takes.
+
+    Unlike a rate, that does not change with what else the machine is doing meanwhile.
+    """
+    before = _cpu_seconds(server.pid)
+    rate = page_rate(server, path, headers, connections=4, seconds=SECONDS)
+    return (_cpu_seconds(server.pid) - before) / (rate * SECONDS) * 1e6
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _beside_guesses(server: Server, header: str) -> Figure:
+    """Compare a reader beside somebody who guesses passwords with the same one alone."""
+    reader = PIP | {"Authorization": header}
+    alone = [
+        page_rate(server, PRIVATE, reader, connections=4, seconds=SECONDS) for _ in range(ROUNDS)
+    ]
+    end, answers = Event(), dict[int, int]()
+    with ThreadPoolExecutor(GUESSERS) as threads:
+        guessing = [threads.submit(_guess, server, number, end) for number in range(GUESSERS)]
+        time.sleep(1)
+        beside = [
+            page_rate(server, PRIVATE, reader, connections=4, seconds=SECONDS)
+            for _ in range(ROUNDS)
+        ]
+        end.set()
+        for each in guessing:
+            for status, count in each.result().items():
+                answers[status] = answers.get(status, 0) + count
+    told = ", ".join(f"{count} x {status}" for status, count in sorted(answers.items()))
+    return Figure(
+        name=f"beside {GUESSES:,} guesses a minute ({told})",
+        unit="/s",
+        ours=beside,
+        theirs=alone,
+        versus="alone",
+        target="> 0.5x, guesses 429",
+    )
+
+
+def _guess(server: Server, number: int, end: Event) -> dict[int, int]:
+    """Send wrong passwords at an even pace, and count what comes back."""
+    answers = dict[int, int]()
+    connection = HTTPConnection("127.0.0.1", server.port)
+    begun, sent = time.perf_counter(), 0
+    while not end.wait(max(0.0, begun + sent * 60 * GUESSERS / GUESSES - time.perf_counter())):
+        wrong = _basic("ana", f"guess-{number}-{sent}")
+        connection.request("GET", PRIVATE, headers={"Authorization": wrong})
+        answer = connection.getresponse()
+        answer.read()
+        answers[answer.status] = answers.get(answer.status, 0) + 1
+        sent += 1
+    connection.close()
+    return answers
+
+
+def _credentials(store: Path) -> dict[str, str]:
+    """Return an Authorization header for each kind of credential."""
+    index = open_index(Settings(store=StoreSettings(location=str(store))))
+    request = TokenRequest(
+        name="benchmark",
+        actions=Action.READ,
+        projects=(EVERY_PROJECT,),
+        lifetime=timedelta(days=1),
+    )
+    token = index.tokens.create(request, by="local:benchmark")[0].text
+    now = int(time.time())  # noqa: TID251 - the server reads the same clock
+    claims = {
+        "iss": "https://accounts.google.com",
+        "aud": AUDIENCE,
+        "sub": "104857600123456789012",
+        "email": "ana@acme.example",
+        "email_verified": True,
+        "hd": "acme.example",
+        "iat": now,
+        "exp": now + 3600,
+    }
+    return {
+        "API token": _basic("__token__", token),
+        "static token": _basic("__token__", STATIC),
+        "htpasswd (bcrypt)": _basic("ana", PASSWORD),
+        "ID token": _basic("oauth2accesstoken", KEY.token(claims)),
+        "ID token as Bearer": f"Bearer {KEY.token(claims)}",
+        "access token": _basic("oauth2accesstoken", ACCESS_TOKEN),
+    }
+
+
+@contextmanager
+def _serving(folder: Path, store: Path, google: StandIn) -> Iterator[Server]:
+    """Run a server that knows every kind of credential."""
+    google.serve_keys(KEY)
+    google.bearers[ACCESS_TOKEN] = Bearer(frozenset({"storage.objects.get"}))
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
+    table = f'[[token]]\nname = "benchmark"\nvalue = "{STATIC}"\ncan = ["read"]\n'
+    said = SETTINGS.format(folder=folder, audience=AUDIENCE, google=google.url)
+    for name, text in {
+        "htpasswd": f"ana:{hashed}\n",
+        "tokens.toml": table,
+        "wheelyard.toml": said,
+    }.items():
+        (folder / name).write_text(text)
+    port = free_port()
+    places = ["--store", str(store), "--config", str(folder / "wheelyard.toml")]
+    command = [sys.executable, "-m", "wheelyard", "serve", "--port", str(port), *places]
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            env={"HOME": str(folder), "PYTHONPATH": str(REPOSITORY / "src")},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            begun = time.perf_counter()
+            while not is_healthy(f"127.0.0.1:{port}"):
+                if process.poll() is not None or time.perf_counter() > begun + PATIENCE:
+                    raise RuntimeError((folder / "log.txt").read_text())
+                time.sleep(0.05)
+            yield Server(
+                port=port,
+                pid=process.pid,
+                authorization="",
+                upload_path="/legacy/",
+                started_in=time.perf_counter() - begun,
+            )
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()

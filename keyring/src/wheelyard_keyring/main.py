@@ -1,0 +1,55 @@
+"""
+`wheelyard-token HOST`: the same credential, printed, for whoever has no keyring to ask.
+
+Standard output has the password, or the URL, and nothing else; so $(wheelyard-token HOST) works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from wheelyard_keyring.answers import real_answers
+from wheelyard_keyring.hosts import Asked
+from wheelyard_keyring.settings import FILE
+from wheelyard_keyring.tokens import Answer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0, 1 if there is no credential, 2 if the host is not listed."""
+    options = _parser().parse_args(arguments)
+    answers = real_answers()
+    asked = answers.ours(options.host, None)
+    if asked is None:
+        answers.world.say(
+            f"{options.host!r} is no https host on the list: hosts in ~/{FILE.as_posix()}."
+        )
+        return 2
+    answer = answers.get(options.host, None)
+    if answer is None:
+        return 1
+    sys.stdout.write(f"{_url(asked, answer) if options.url else answer.password}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wheelyard-token", description="Print a token for a wheelyard index."
+    )
+    parser.add_argument("host", metavar="HOST", help="a host on the list, host:port, or a URL")
+    parser.add_argument(
+        "--url", action="store_true", help="print the index URL with the token in it"
+    )
+    return parser
+
+
+def _url(asked: Asked, answer: Answer) -> str:
+    path = "/simple/" if asked.path in {"", "/"} else asked.path
+    password = quote(answer.password, safe="")
+    return f"{asked.scheme}://{answer.username}:{password}@{asked.address}{path}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""
+What a person has set: the only reader of the environment and of the settings file.
+
+The file is `~/.config/wheelyard/keyring.toml` and no other: nothing is read from the folder one
+happens to be in, which may be a stranger's. What cannot be understood is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from wheelyard_keyring.hosts import Asked, Listed, parse_host
+
+FILE: Final = Path(".config", "wheelyard", "keyring.toml")
+"""Below the home directory."""
+MODES: Final = ("auto", "id_token", "access_token")
+TOKEN: Final = re.compile(r"wyd_[0-9A-Za-z]{48}")
+METADATA_SERVER: Final = "metadata.google.internal"
+
+
+class BadSettingError(Exception):
+    """A setting that cannot be understood; its message is a sentence for the person."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    What a person has set.
+
+    Args:
+        hosts: The list.
+        command: A program and its arguments that prints a token; empty for none.
+        mode: Which of Google's tokens are handed out: `auto`, `id_token` or `access_token`.
+        audience: Of ID tokens; empty for the URL of the host that is asked for.
+        token: WHEELYARD_TOKEN, empty if it is not one; `has_bad_token` tells that from none.
+        metadata_server: Host, or host and port.
+        search_path: The folders where programs are looked up, as in PATH.
+        credentials_file: Application default credentials; there may be no such file.
+    """
+
+    hosts: frozenset[Listed] = frozenset()
+    command: tuple[str, ...] = ()
+    mode: str = "auto"
+    audience: str = ""
+    token: str = field(default="", repr=False)
+    has_bad_token: bool = False
+    metadata_server: str = METADATA_SERVER
+    search_path: str = ""
+    credentials_file: Path | None = None
+
+    def lists(self, asked: Asked) -> bool:
+        """Whether that host is on the list."""
+        return any(host.covers(asked) for host in self.hosts)
+
+
+def real_settings() -> Settings:
+    """
+    Read what the person who runs this process has set.
+
+    Raises:
+        BadSettingError: The file, or a list of hosts, cannot be understood.
+    """
+    home = os.path.expanduser("~")  # noqa: PTH111 - a Path raises where there is no home
+    return load_settings(os.environ, Path(home))
+
+
+def load_settings(environ: Mapping[str, str], home: Path) -> Settings:
+    """
+    Read the settings from an environment and the file in a home directory.
+
+    Args:
+        environ: The environment.
+        home: If this is no absolute path, there is no file.
+
+    Raises:
+        BadSettingError: The file, or a list of hosts, cannot be understood.
+    """
+    file = home / FILE
+    values = _read(file) if home.is_absolute() else {}
+    unknown = sorted(values.keys() - {"hosts", "command", "mode", "audience"})
+    if unknown:
+        raise BadSettingError(f"{file} has a key that is not known: {unknown[0]!r}.")
+    hosts = _texts(values, "hosts", file)
+    where = str(file)
+    if "WHEELYARD_KEYRING_HOSTS" in environ:
+        where = "WHEELYARD_KEYRING_HOSTS"
+        hosts = [part for part in environ[where].split(",") if part.strip()]
+    mode = _text(values, "mode", file) or "auto"
+    if mode not in MODES:
+        raise BadSettingError(f"In {file}, mode has to be one of {', '.join(MODES)}.")
+    token = environ.get("WHEELYARD_TOKEN", "")
+    is_token = TOKEN.fullmatch(token) is not None
+    return Settings(
+        hosts=frozenset(_listed(hosts, where)),
+        command=tuple(_texts(values, "command", file)),
+        mode=mode,
+        audience=_text(values, "audience", file),
+        token=token if is_token else "",
+        has_bad_token=bool(token) and not is_token,
+        metadata_server=environ.get("GCE_METADATA_HOST") or METADATA_SERVER,
+        search_path=environ.get("PATH", os.defpath),
+        credentials_file=_credentials_file(environ, home),
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettingError(f"{file} cannot be read.") from error
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415 - most who import us have no such file
+    else:
+        import tomli as tomllib  # noqa: PLC0415 - ditto
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettingError(f"{file} is not TOML: {error}") from error
+
+
+def _text(values: dict[str, Any], key: str, file: Path) -> str:
+    value = values.get(key, "")
+    if not isinstance(value, str):
+        raise BadSettingError(f"In {file}, {key} has to be a string.")
+    return value
+
+
+def _texts(values: dict[str, Any], key: str, file: Path) -> list[str]:
+    value = values.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise BadSettingError(f"In {file}, {key} has to be a list of strings.")
+    return value
+
+
+def _listed(hosts: Iterable[str], where: str) -> list[Listed]:
+    listed = []
+    for text in hosts:
+        host = parse_host(text.strip())
+        if host is None:
+            raise BadSettingError(
+                f"In {where}, {text.strip()!r} is not a host. Write host or host:port, without "
+                "https://, a path or a star."
+            )
+        listed.append(host)
+    return listed
+
+
+def _credentials_file(environ: Mapping[str, str], home: Path) -> Path | None:
+    """Say where Google's libraries look for application default credentials."""
+    folder = environ.get("CLOUDSDK_CONFIG")
+    if not folder and os.name == "nt":
+        folder = str(Path(environ.get("APPDATA", ""), "gcloud"))
+    usual = Path(folder or home / ".config" / "gcloud", "application_default_credentials.json")
+    file = Path(environ.get("GOOGLE_APPLICATION_CREDENTIALS") or usual)
+    return file if file.is_absolute() else None  # what lies in the current folder may be another's

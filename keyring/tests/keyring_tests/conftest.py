@@ -1,0 +1,46 @@
+"""Fixtures for tests of the keyring backend."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from keyring_tests.stage import ACCESS_TOKEN, Stage, build_wheel, lay_over
+from keyring_tests.standins import Index, Listener, MetadataServer, listening, program
+from tests.clients.harness import Desk
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our wheel, as it would be published."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    """The Python of an environment with pip, twine, keyring and our backend."""
+    return lay_over(tmp_path_factory.mktemp("environment"), wheel, "twine", "pip")
+
+
+@pytest.fixture(scope="session")
+def poetry_python(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    """The Python of Poetry's environment, with our backend."""
+    return lay_over(tmp_path_factory.mktemp("poetry"), wheel, "poetry")
+
+
+@pytest.fixture
+def stage(tmp_path: Path, python: Path) -> Iterator[Stage]:
+    """A machine whose list has the index, where nobody has logged in to Google."""
+    desk = Desk(tmp_path / "desk", tmp_path / "home")
+    for folder in (desk.folder, desk.home):
+        folder.mkdir()
+    index = Index(login=f"oauth2accesstoken:{ACCESS_TOKEN}")
+    stage = Stage(desk, python, index, Listener(), MetadataServer())
+    program(stage.bin, "keyring", f'exec {python} -m keyring "$@"')
+    stage.log_out()
+    with ExitStack() as stack:
+        for listener in (stage.index, stage.stranger, stage.metadata):
+            stack.enter_context(listening(listener))
+        index.stranger = stage.stranger.url
+        yield stage

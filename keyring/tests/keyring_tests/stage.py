@@ -1,0 +1,115 @@
+"""A person's machine: clients with our backend in their environments, and nothing of this one."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from keyring_tests.standins import Index, Listener, MetadataServer, program
+from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.harness import program as client_program
+
+ACCESS_TOKEN = "ya29.a0_yard-" + "x" * 60
+ID_TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ5YXJkIn0.c2lnbmF0dXJl"
+INDEX_TOKEN = "wyd_testtoken1ThisIsNotARealSecretUsedForTests0jKf9K"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """
+    Everything that a test plays on.
+
+    Args:
+        desk: Where programs are run.
+        python: Of an environment with pip, twine, keyring, and our backend.
+        index: On the list of hosts.
+        stranger: Not on the list.
+        metadata: Has nothing to give until a test says so.
+    """
+
+    desk: Desk
+    python: Path
+    index: Index
+    stranger: Listener
+    metadata: MetadataServer
+    more: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bin(self) -> Path:
+        """The folder of gcloud and keyring, before all others in PATH."""
+        return self.desk.home / "bin"
+
+    @property
+    def started(self) -> list[str]:
+        """The arguments of every gcloud that was run."""
+        log = self.desk.home / "gcloud.log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return what programs find in their environment."""
+        return {
+            "GCE_METADATA_HOST": self.metadata.address,
+            "PATH": os.pathsep.join((str(self.bin), self.desk.environment()["PATH"])),
+            "WHEELYARD_KEYRING_HOSTS": self.index.address,
+            **self.more,
+            **more,
+        }
+
+    def run(self, *command: str | Path, **more: str) -> str:
+        """Run a program that has to succeed; returns what it printed."""
+        return self.desk.run(*command, **self.environment(**more))
+
+    def ask(self, *arguments: str, **more: str) -> tuple[str, str]:
+        """Run `keyring`; returns what it printed, and its messages."""
+        done = self.desk.attempt(self.bin / "keyring", *arguments, **self.environment(**more))
+        return done.stdout, done.stderr
+
+    def token(self, *arguments: str, **more: str) -> tuple[int, str, str]:
+        """Run `wheelyard-token`; returns its status, what it printed, and its messages."""
+        command = self.python.parent / "wheelyard-token"
+        done = self.desk.attempt(command, *arguments, **self.environment(**more))
+        return done.returncode, done.stdout, done.stderr
+
+    def configure(self, text: str) -> None:
+        """Write the settings file."""
+        file = self.desk.home / ".config" / "wheelyard" / "keyring.toml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def log_in(self, token: str = ACCESS_TOKEN) -> None:
+        """Have gcloud print a token, as after `gcloud auth login`."""
+        program(self.bin, "gcloud", f'echo "$@" >> {self.desk.home}/gcloud.log', f"echo {token}")
+
+    def log_out(self) -> None:
+        """Have gcloud fail, as it does before."""
+        lines = (f'echo "$@" >> {self.desk.home}/gcloud.log', "echo 'ERROR: not now' >&2", "exit 1")
+        program(self.bin, "gcloud", *lines)
+
+
+def lay_over(folder: Path, wheel: Path, *clients: str) -> Path:
+    """
+    Make an environment that has our wheel, and sees everything that those clients have.
+
+    Returns:
+        Its Python.
+    """
+    uv = [find_uv_bin(), "--no-config", "--quiet"]
+    desk = Desk(folder, folder)
+    desk.run(*uv, "venv", "--python", sys.executable, "env")
+    python = folder / "env" / "bin" / "python"
+    desk.run(*uv, "pip", "install", "--no-deps", "--no-index", "--python", python, wheel)
+    (site,) = python.parent.parent.glob("lib/python*/site-packages")
+    below = [client_program(each, "python").parent.parent for each in clients]
+    lines = [str(each) for place in below for each in place.glob("lib/python*/site-packages")]
+    (site / "clients.pth").write_text("\n".join(lines) + "\n")
+    return python
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build our wheel."""
+    desk = Desk(REPOSITORY / "keyring", folder)
+    desk.run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
+    (wheel,) = folder.glob("*.whl")
+    return wheel

@@ -1,0 +1,184 @@
+"""The backend among others, as keyring loads it."""
+
+import json
+
+import pytest
+
+from keyring_tests.stage import ACCESS_TOKEN, INDEX_TOKEN, Stage
+
+OTHER = """\
+import sys
+import keyring, keyring.backend, keyring.errors
+
+class Other(keyring.backend.KeyringBackend):
+    priority = 5
+    kept = {}
+
+    def get_password(self, service, username):
+        return self.kept.get((service, username))
+
+    def set_password(self, service, username, password):
+        self.kept[service, username] = password
+
+    def delete_password(self, service, username):
+        del self.kept[service, username]
+
+index = sys.argv[1]
+"""
+"""A script's beginning: another backend, as desktops have, which keyring then chains to ours."""
+
+
+def test_is_found(stage: Stage) -> None:
+    """Once installed, it is a backend of keyring's, and before Google's own."""
+    printed, _ = stage.ask("--list-backends")
+
+    assert "wheelyard_keyring.backend.WheelyardKeyring (priority: 9.1)" in printed
+
+
+@pytest.mark.parametrize("username", ["", "oauth2accesstoken", "__token__", "oidc"])
+def test_our_users(stage: Stage, username: str) -> None:
+    """Every user name that means "whoever I am" gets the token."""
+    stage.log_in()
+
+    assert stage.ask("get", stage.index.url, username)[0] == f"{ACCESS_TOKEN}\n"
+
+
+@pytest.mark.parametrize("username", ["alice", "OAUTH2ACCESSTOKEN", "_json_key", " "])
+def test_other_users(stage: Stage, username: str) -> None:
+    """Somebody with a user name of her own has a password elsewhere: she gets nothing here."""
+    stage.log_in()
+
+    assert stage.ask("get", stage.index.url, username) == ("", "")
+    assert stage.started == []
+
+
+@pytest.mark.parametrize(
+    ("service", "username"),
+    [
+        ("python-poetry-check", "python-poetry"),
+        ("poetry-repository-yard", "__poetry_source_empty_username__"),
+        ("poetry-repository-yard", "__token__"),
+        ("https://example.com/simple/", "oauth2accesstoken"),
+        ("example.com", "oauth2accesstoken"),
+        ("system", "oauth2accesstoken"),
+        ("https://[", "oauth2accesstoken"),
+    ],
+)
+def test_others(stage: Stage, service: str, username: str) -> None:
+    """For everything else that keyring is asked it is silent, and asks nobody."""
+    stage.log_in()
+
+    assert stage.ask("get", service, username, WHEELYARD_TOKEN=INDEX_TOKEN) == ("", "")
+    assert (stage.started, stage.metadata.seen) == ([], [])
+
+
+def test_empty_list(stage: Stage) -> None:
+    """With no host on the list there is no credential for anybody."""
+    stage.log_in()
+
+    assert stage.ask("get", stage.index.url, "oidc", WHEELYARD_KEYRING_HOSTS="") == ("", "")
+
+
+def test_asked_twice(stage: Stage) -> None:
+    """Within one process Google is asked once, and every question gets the same answer."""
+    stage.log_in()
+    script = (
+        "import sys, json, keyring\n"
+        "url, host = sys.argv[1:]\n"
+        "cred = keyring.get_credential(url, None)\n"
+        "more = [keyring.get_password(each, cred.username) for each in (url, url + '/simple/')]\n"
+        "print(json.dumps([cred.username, cred.password, *more]))\n"
+    )
+
+    printed = stage.run(stage.python, "-c", script, stage.index.url, stage.index.address)
+
+    assert json.loads(printed) == ["oauth2accesstoken", *[ACCESS_TOKEN] * 3]
+    assert len(stage.started) == 1
+
+
+def test_refused_once(stage: Stage) -> None:
+    """That there is no credential is found out once, too, and told once."""
+    script = "import sys, keyring\n" + "print(keyring.get_credential(sys.argv[1], None))\n" * 3
+
+    done = stage.desk.attempt(stage.python, "-c", script, stage.index.url, **stage.environment())
+
+    assert done.stdout.split() == ["None"] * 3
+    assert done.stderr.count("There is no credential") == 1
+    assert len(stage.started) == 1
+
+
+def test_plain_http(stage: Stage) -> None:
+    """Who asks for a listed host over plain http, and then for its bare name, gets nothing."""
+    script = (
+        "import keyring\n"
+        "print(keyring.get_credential('http://pypi.acme.dev/simple/', None))\n"
+        "print(keyring.get_credential('pypi.acme.dev', None))\n"
+    )
+    more = stage.environment(WHEELYARD_KEYRING_HOSTS="pypi.acme.dev")
+    stage.log_in()
+
+    done = stage.desk.attempt(stage.python, "-c", script, **more)
+
+    assert done.stdout.split() == ["None", "None"]
+    assert "use https://" in done.stderr
+    assert stage.started == []
+
+
+def test_broken_settings(stage: Stage) -> None:
+    """Settings that cannot be understood give nothing, say so, and stop no other backend."""
+    stage.configure("hosts = [")
+    script = (
+        f"{OTHER}keyring.set_password('example.com', 'alice', 'kept')\n"
+        "print(keyring.get_password(index, 'oidc'), keyring.get_password('example.com', 'alice'))\n"
+    )
+
+    done = stage.desk.attempt(stage.python, "-c", script, stage.index.url, **stage.environment())
+
+    assert done.stdout.split() == ["None", "kept"]
+    assert "keyring.toml is not TOML" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_other_backends(stage: Stage) -> None:
+    """What people store for other hosts and users is stored and deleted where it always was."""
+    stage.log_in()
+    script = (
+        f"{OTHER}for service, user in (('example.com', 'alice'), (index, 'alice')):\n"
+        "    keyring.set_password(service, user, 'kept')\n"
+        "    print(keyring.get_password(service, user))\n"
+        "    keyring.delete_password(service, user)\n"
+        "    print(keyring.get_password(service, user))\n"
+    )
+
+    printed = stage.run(stage.python, "-c", script, stage.index.url)
+
+    assert printed.split() == ["kept", "None"] * 2
+
+
+def test_nothing_is_stored(stage: Stage) -> None:
+    """For its own hosts it refuses to store or delete: the password would never be used."""
+    script = (
+        f"{OTHER}for change in ((keyring.set_password, 'x'), (keyring.delete_password,)):\n"
+        "    try:\n"
+        "        change[0](index, 'oauth2accesstoken', *change[1:])\n"
+        "    except keyring.errors.KeyringError as error:\n"
+        "        print(type(error).__name__)\n"
+    )
+
+    printed = stage.run(stage.python, "-c", script, stage.index.url)
+
+    assert printed.split() == ["PasswordSetError", "PasswordDeleteError"]
+
+
+def test_import_is_cheap(stage: Stage) -> None:
+    """Every tool that uses keyring loads the backend, so that loads nothing else."""
+    script = (
+        "import sys, keyring.backend\n"
+        "before = set(sys.modules)\n"
+        "import wheelyard_keyring.backend\n"
+        "print(*sorted(set(sys.modules) - before))\n"
+    )
+
+    loaded = stage.run(stage.python, "-c", script).split()
+
+    assert loaded == ["wheelyard_keyring", "wheelyard_keyring.backend"]

@@ -1,0 +1,83 @@
+"""`wheelyard-token`, for whoever has no keyring to ask."""
+
+import pytest
+
+from keyring_tests.stage import ACCESS_TOKEN, INDEX_TOKEN, Stage
+from tests.clients.harness import program
+
+
+def test_alone(stage: Stage) -> None:
+    """The token is printed alone, so a shell can take it."""
+    stage.log_in()
+
+    assert stage.token(stage.index.url) == (0, f"{ACCESS_TOKEN}\n", "")
+    assert stage.token(stage.index.address) == (0, f"{ACCESS_TOKEN}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("pypi.acme.dev", "https://{}@pypi.acme.dev/simple/"),
+        ("PYPI.ACME.DEV.", "https://{}@pypi.acme.dev/simple/"),
+        ("https://someone:else@pypi.acme.dev:443/", "https://{}@pypi.acme.dev/simple/"),
+        ("https://pypi.acme.dev/team/simple/?x#y", "https://{}@pypi.acme.dev/team/simple/"),
+        ("localhost:8080", "https://{}@localhost:8080/simple/"),
+        ("http://localhost:8080", "http://{}@localhost:8080/simple/"),
+        ("http://[::1]:8080", "http://{}@[::1]:8080/simple/"),
+    ],
+)
+def test_url(stage: Stage, host: str, url: str) -> None:
+    """The URL is that of the index, with user name and token before the host."""
+    stage.log_in()
+    hosts = {"WHEELYARD_KEYRING_HOSTS": "pypi.acme.dev,localhost:8080,[::1]:8080"}
+
+    google = stage.token("--url", host, **hosts)
+    own = stage.token("--url", host, **hosts, WHEELYARD_TOKEN=INDEX_TOKEN)
+
+    assert google == (0, url.format(f"oauth2accesstoken:{ACCESS_TOKEN}") + "\n", "")
+    assert own == (0, url.format(f"__token__:{INDEX_TOKEN}") + "\n", "")
+
+
+def test_escaped(stage: Stage) -> None:
+    """A token with characters that mean something in a URL is escaped there."""
+    stage.log_in("'ya29./@:#%'")
+
+    _, printed, _ = stage.token("--url", stage.index.url)
+
+    assert f"oauth2accesstoken:ya29.%2F%40%3A%23%25@{stage.index.address}" in printed
+
+
+@pytest.mark.parametrize("option", [(), ("--url",)])
+@pytest.mark.parametrize(
+    "host", ["evil.com", "https://pypi.acme.dev@evil.com/", "", "--", "http://"]
+)
+def test_refused(stage: Stage, host: str, option: tuple[str, ...]) -> None:
+    """For a host that is not on the list nothing is printed, and nobody is asked."""
+    stage.log_in()
+
+    status, printed, said = stage.token(*option, "--", host)
+
+    assert (status, printed) == (2, "")
+    assert "keyring.toml" in said
+    assert stage.started == []
+
+
+def test_not_logged_in(stage: Stage) -> None:
+    """Without a credential the command fails, and says what to do."""
+    status, printed, said = stage.token(stage.index.url)
+
+    assert (status, printed) == (1, "")
+    assert "gcloud auth login" in said
+
+
+@pytest.mark.clients
+def test_pip(stage: Stage) -> None:
+    """Pip installs with PIP_INDEX_URL and no keyring."""
+    stage.log_in()
+    _, url, _ = stage.token("--url", stage.index.url)
+
+    command = (program("pip"), "install", "--target", "installed", "--no-cache-dir", "yard-tool")
+    printed = stage.run(*command, PIP_INDEX_URL=url.strip())
+
+    assert (stage.desk.folder / "installed" / "yard_tool.py").exists()
+    assert ACCESS_TOKEN not in printed

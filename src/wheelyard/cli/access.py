@@ -1,0 +1,45 @@
+"""`wheelyard access`: who may do what, and why."""
+
+from pathlib import Path
+
+import click
+
+from wheelyard.cli.common import existing_index, settings_from, store_options
+from wheelyard.index import doors_of_settings
+from wheelyard.model.distribution import parse_name
+from wheelyard.model.grants import ACTIONS
+from wheelyard.operations.explaining import explain, subject_of
+
+
+@click.group("access")
+def command() -> None:
+    """Explain who may do what, and why."""
+
+
+@command.command("explain")
+@click.argument("who")
+@click.argument("project")
+@click.argument("action", type=click.Choice(list(ACTIONS)))
+@store_options
+def explain_access(
+    who: str, project: str, action: str, store: str | None, config: Path | None
+) -> None:
+    """
+    Say whether WHO may do ACTION to PROJECT, which need not exist.
+
+    WHO is written as in a grant: user:ana@acme.dev, with commas if somebody goes by several names
+    (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous.
+    """
+    name, wanted = parse_name(project), ACTIONS[action]
+    if who.startswith("token:"):
+        index = existing_index(store, config)
+        settings, doors = index.settings, index.doors
+    else:  # the settings alone say it
+        settings = settings_from(store, config)
+        doors = doors_of_settings(settings)
+    subject = subject_of(who, doors)
+    found = explain(subject, wanted, name, doors, settings.private_patterns)
+    may = "may" if found.allowed else "may not"
+    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {wanted.verb} {name}")
+    for reason in found.reasons:
+        click.echo(f"  {reason}" if found.allowed else f"  they see {reason}")

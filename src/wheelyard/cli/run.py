@@ -1,0 +1,86 @@
+"""`wheelyard run`: `serve` with the command line of pypiserver, and its folders of packages."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from wheelyard.cli.common import settings_from, store_options
+from wheelyard.cli.pypiserver import (
+    access_options,
+    access_overrides,
+    ignored_options,
+    warn_of_ignored,
+)
+from wheelyard.cli.serve import start
+from wheelyard.errors import Invalid
+from wheelyard.model.text import escaped
+from wheelyard.settings.reading import process_environment
+
+STORE: Final = ".wheelyard"
+"""The store inside the first folder of packages, which is hidden from a look for packages."""
+EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - what pypiserver does, and people expect in a container
+PORT_VARIABLE: Final = "PYPISERVER_PORT"
+"""How pypiserver's image is told of its port."""
+
+
+@click.command("run")
+@click.argument("folders", nargs=-1, metavar="[DIR]...", type=click.Path(path_type=Path))
+@click.option("-p", "--port", type=int, help="Port to listen on.  [default: $PORT, else 8080]")
+@click.option(
+    "-i",
+    "-H",
+    "--interface",
+    "--host",
+    "host",
+    help="Address to listen on.  [default: 0.0.0.0, which is every address]",
+)
+@click.option("--workers", type=int, help="Processes.  [default: 1]")
+@access_options
+@ignored_options
+@store_options
+def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 - click's
+    """
+    Import the packages in DIR, and run the index: with the command line of pypiserver.
+
+    DIR is ~/packages unless given, and the store is DIR/.wheelyard unless --store says otherwise.
+    """
+    packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
+    for folder in packages:
+        _require_folder(folder)
+    warn_of_ignored(options)
+    access = access_overrides(options["passwords"], options["actions"], i_know=options["i_know"])
+    server = {name: options[name] for name in ("host", "port", "workers")}
+    overrides = {"server": server, "access": access}
+    defaults = _defaults(packages[0])
+    start(settings_from(options["store"], options["config"], overrides, defaults), packages)
+
+
+def _defaults(folder: Path) -> Mapping[str, Mapping[str, object]]:
+    server: dict[str, object] = {"host": EVERYWHERE}
+    if port := process_environment().get(PORT_VARIABLE):
+        server["port"] = port
+    return {
+        "server": server,
+        "store": {"location": str(folder / STORE)},
+        # there whoever may publish may also remove what was published
+        "access": {"htpasswd_may_manage": True},
+    }
+
+
+def _require_folder(folder: Path) -> None:
+    """
+    Return if there is a folder to import from: a typing error must not become an empty index.
+
+    Raises:
+        Invalid: There is none.
+    """
+    try:
+        next(folder.iterdir(), None)
+    except OSError as error:
+        raise Invalid(
+            f"The folder {escaped(str(folder))} cannot be read: {error.strerror}. Name one that is "
+            "there, with packages in it or without.",
+            code="bad_setting",
+        ) from error

@@ -1,0 +1,213 @@
+"""
+The ways in that the settings open: every verifier, wired.
+
+What is not configured is not made: no file is watched, no certificate authority loaded, and nothing
+can reach the network by it. Nor is it imported: what verifies signatures takes longer to load than
+everything else together.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final
+
+from wheelyard.catalog.claims import Claims
+from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Scope
+from wheelyard.model.ambient import Ambient
+from wheelyard.model.identity import EVERYBODY
+from wheelyard.operations.doors import Doors
+from wheelyard.operations.rights import Rights
+from wheelyard.operations.tokens import Tokens
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.cloud.location import is_bucket, parse_location
+from wheelyard.trust.static_tokens import StaticTokens
+from wheelyard.trust.throttle import Throttle
+from wheelyard.trust.verifier import Verifier
+
+if TYPE_CHECKING:
+    from wheelyard.operations.publishing import Publishing, PublishingRules, Verify
+    from wheelyard.trust.keysets import Means
+    from wheelyard.trust.passwords import Passwords
+    from wheelyard.trust.verdicts import Verdicts
+
+PROCESS_KEY: Final = 32
+"""Random bytes that credentials are remembered under, for as long as the process lives."""
+
+
+def rights_of(settings: Settings) -> Rights:
+    """
+    Return what the settings allow to whom.
+
+    Without a grant anybody may read, unless reading is private; with one, only whom they name.
+    """
+    grants = settings.grants
+    is_open = not settings.access.private and not grants.every
+    public: tuple[Scope, ...] = (ANYONE_READS,) if is_open else ()
+    if settings.access.anonymous_uploads:
+        public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # reading is its own question
+    everybody = (*public, *grants.scopes_of((EVERYBODY,)))
+    if settings.access.htpasswd_may_manage:
+        return Rights(grants, everybody, Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)))
+    return Rights(grants, everybody)
+
+
+def doors_of(settings: Settings, tokens: Tokens, claims: Claims, ambient: Ambient) -> Doors:
+    """
+    Return the ways in that the settings open.
+
+    Raises:
+        Invalid: A file that they name cannot be read, or makes no sense (code `bad_setting`).
+    """
+    builder = _Builder(settings, ambient)
+    access = settings.access
+    return Doors(
+        tokens=tokens,
+        publishing=builder.publishing(tokens, claims),
+        static_tokens=StaticTokens(
+            Path(access.static_tokens_file) if access.static_tokens_file else None,
+            access.static_token,
+            ambient.now,
+            ambient.monotonic,
+        ),
+        passwords=builder.passwords(),
+        id_tokens=builder.id_tokens(),
+        access_tokens=builder.access_tokens(),
+        iap=builder.iap(),
+        throttle=Throttle(access.failed_login_per_minute, ambient.monotonic),
+        rights=rights_of(settings),
+    )
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Makes verifiers that share a fetcher, and a key of this process."""
+
+    settings: Settings
+    ambient: Ambient
+
+    @cached_property
+    def _key(self) -> bytes:
+        return self.ambient.random.randbytes(PROCESS_KEY)
+
+    @cached_property
+    def _means(self) -> "Means":
+        return self._private if self.settings.google.allow_private else self._public
+
+    @cached_property
+    def _public(self) -> "Means":
+        return self._made(is_private=False)
+
+    @cached_property
+    def _private(self) -> "Means":
+        return self._made(is_private=True)
+
+    def _made(self, *, is_private: bool) -> "Means":
+        from wheelyard.trust.fetching import Fetcher
+        from wheelyard.trust.keysets import Means
+
+        return Means(
+            Fetcher(self.ambient.monotonic, allow_private=is_private),
+            self.ambient.monotonic,
+            self.ambient.random,
+            lambda work: Thread(target=work, daemon=True).start(),
+        )
+
+    def _now(self) -> float:
+        return self.ambient.now().timestamp()
+
+    def _verdicts(self) -> "Verdicts[Any]":
+        from wheelyard.trust.verdicts import Verdicts
+
+        return Verdicts(self._key, self.ambient.monotonic)
+
+    def passwords(self) -> "Passwords | None":
+        file = self.settings.access.htpasswd_file
+        if not file:
+            return None
+        from wheelyard.trust.passwords import Passwords
+
+        return Passwords(Path(file), self._key, self.ambient.monotonic, os.cpu_count() or 1)
+
+    def id_tokens(self) -> Verifier | None:
+        asked = self.settings.google.id_token
+        if not asked.audience:
+            return None
+        from wheelyard.trust import google
+
+        keys = google.google_keys(self._means, asked.keys_url)
+        domains = frozenset(domain.lower() for domain in asked.allowed_domains)
+        audiences = frozenset(asked.audience)
+        return google.google_login(keys, audiences, domains, self._now, self._verdicts())
+
+    def access_tokens(self) -> Verifier | None:
+        asked = self.settings.google.access_token
+        if not asked.resource:
+            return None
+        from wheelyard.trust.access_tokens import AccessTokens, Resource
+
+        resource = Resource(
+            parse_location(asked.resource).bucket,
+            read_only=self._is_of_packages(asked.resource),
+            storage=asked.storage_url.rstrip("/"),
+            tokeninfo=asked.tokeninfo_url,
+        )
+        return AccessTokens(
+            resource,
+            self._means.fetcher,
+            self.ambient.monotonic,
+            self._verdicts(),
+            asked.cache_seconds,
+        )
+
+    def iap(self) -> Verifier | None:
+        asked = self.settings.iap
+        if not asked.audience:
+            return None
+        from wheelyard.trust import iap
+
+        keys = iap.iap_keys(self._means, asked.keys_url)
+        return iap.iap_login(keys, frozenset(asked.audience), self._now, self._verdicts())
+
+    def publishing(self, tokens: Tokens, claims: Claims) -> "Publishing | None":
+        asked = self.settings.trusted_publishing
+        if not self.settings.publisher or not asked.audience:
+            return None
+        from wheelyard.operations.publishing import Publishing, PublishingRules
+        from wheelyard.operations.reuses import Reuses
+
+        rules = PublishingRules(
+            publishers=self.settings.publishers,
+            audiences=asked.audience,
+            lifetime=timedelta(seconds=asked.token_seconds),
+        )
+        return Publishing(
+            rules=rules,
+            tokens=tokens,
+            claims=claims,
+            verify=self._verify(rules),
+            reuses=Reuses(self.ambient.monotonic),
+        )
+
+    def _verify(self, rules: "PublishingRules") -> "Verify":
+        from wheelyard.model.publisher import issuers_of
+        from wheelyard.trust.keysets import KeySet
+        from wheelyard.trust.statements import Issuer, verify
+
+        issuers = dict[str, Issuer]()
+        for issuer, lifetime in issuers_of(rules.publishers).items():
+            algorithms = frozenset(issuer.algorithms)
+            means = self._private if issuer.may_be_private else self._public
+            for name in issuer.names:
+                keys = KeySet(name, algorithms, means, issuer.keys_url or None)
+                audiences = frozenset(rules.audiences)
+                issuers[name] = Issuer(name, keys, algorithms, audiences, lifetime)
+        return lambda statement: verify(statement, issuers, self._now())
+
+    def _is_of_packages(self, resource: str) -> bool:
+        """Return whether a bucket holds the packages: who may write there writes past the index."""
+        bucket, store = parse_location(resource).bucket, self.settings.store
+        kept = (store.location, store.files, self.settings.access.credentials_store)
+        return any(is_bucket(each) and parse_location(each).bucket == bucket for each in kept)

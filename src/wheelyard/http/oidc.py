@@ -1,0 +1,214 @@
+"""
+Trusted publishing over HTTP: what a job's client asks, step by step.
+
+    GET  /_/oidc/audience      what to have a statement made for
+    POST /_/oidc/mint-token    {"token": STATEMENT}: a token that lives for minutes
+    POST /_/oidc/burn-token    {"token": TOKEN}: ends it before that
+    GET  /.well-known/pytp     where those are (PEP 807, a draft)
+
+Nobody is asked who they are: the statement is the proof. Refusals are in two forms at once, that
+which clients read (`errors`, which some read unseen) and RFC 9457. No statement and no token is
+ever logged, nor is the text of a refusal, which repeats claims.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import parse_qs
+
+from msgspec import DecodeError, Struct, ValidationError
+from msgspec.json import decode, encode
+
+from wheelyard.errors import IndexFault, Invalid, TooLarge, Unavailable
+from wheelyard.http.desk import Desk
+from wheelyard.http.errors import TITLES, retry_after, status_of
+from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Header, Reply, Request, reply
+from wheelyard.http.incoming import next_piece
+from wheelyard.http.origins import public_origin
+from wheelyard.http.paths import parse_path
+from wheelyard.http.routes import Exchange, Upload, route_of
+from wheelyard.http.slots import Slots
+from wheelyard.model.token import parse_token
+from wheelyard.settings.sections import Settings
+from wheelyard.trust.throttle import Throttle, address_key
+
+if TYPE_CHECKING:
+    from wheelyard.operations.publishing import Minted, Publishing
+
+T = TypeVar("T")
+
+BODY_LIMIT: Final = 32 * 1024
+"""Bytes of a request for a token."""
+RATE: Final = 60
+"""Tokens a minute that an address may ask for, and as many that it may give back."""
+AT_ONCE: Final = 8
+"""Such requests under way at a time, so that a slow issuer keeps nobody from uploading."""
+PROBLEM: Final = b"application/problem+json"
+FAILED: Final = "Token request failed"
+FEATURES: Final = ("multi-use-token",)
+"""What PEP 807 calls a token that uploads more than one file."""
+
+_DISCOVERY_TYPES: Final = frozenset(
+    {"", "*/*", "application/*", "application/json", "application/vnd.pypi.pytp.v1+json"}
+)
+
+logger = logging.getLogger("wheelyard")
+
+
+class _Asked(Struct, frozen=True):
+    """What is sent to mint and to burn; whatever else is in it is for other indexes."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanges:
+    """The steps of trusted publishing, and how often an address may take them."""
+
+    desk: Desk
+    throttle: Throttle
+    slots: Slots
+
+    @classmethod
+    def of(cls, desk: Desk) -> "Exchanges":
+        """Return those of the index behind `desk`."""
+        throttle = Throttle(RATE, desk.index.ambient.monotonic)
+        return cls(desk, throttle, Slots(AT_ONCE, "requests for tokens"))
+
+    async def answer(self, request: Request, route: Exchange, address: str) -> Reply:
+        """Answer one step; `address` is the client's."""
+        publishing, settings = self.desk.index.doors.publishing, self.desk.index.settings
+        if route.step == "discovery":
+            return _discovered(request, settings) if publishing else _problem(404)
+        if publishing is None:
+            return _refused(404, "not-enabled", "Trusted publishing is not enabled here.")
+        if route.step == "audience":
+            return _answer(200, {"audience": publishing.rules.audiences[0]})
+        wait = self._seconds_until(route, address)
+        if wait:
+            message = f"Too many requests from this address. Try again in {wait} seconds."
+            return _refused(429, "rate-limited", message, retry_after(wait))
+        step = self._mint if route.step == "mint" else self._burn
+        try:
+            return await step(request, publishing)
+        except IndexFault as fault:
+            logger.info("a step of trusted publishing was refused: %s, %s", route.step, fault.code)
+            return _failed(fault)
+
+    def _seconds_until(self, route: Exchange, address: str) -> int:
+        """Count a request; return after how many seconds it would be answered, 0 for now."""
+        keys = (address_key(address, route.step),)
+        wait = ceil(self.throttle.seconds_until(keys))
+        if not wait:
+            self.throttle.failed(keys)
+        return wait
+
+    async def _mint(self, request: Request, publishing: "Publishing") -> Reply:
+        statement = await _token_in(request)
+        minted = await self._do(lambda: publishing.mint(statement))
+        _log(minted)
+        body = {"success": True, "token": minted.token.text, "expires": minted.expires}
+        return _answer(200, body)
+
+    async def _burn(self, request: Request, publishing: "Publishing") -> Reply:
+        text = await _token_in(request)
+        token = parse_token(text)
+        if token is not None and await self._do(lambda: publishing.burn(text)):
+            logger.info("burnt the token %s", token.id)
+        return _answer(202, {})
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        async with self.slots.one():
+            return await self.desk.write(work)
+
+
+def _log(minted: "Minted") -> None:
+    """Tell who got a token, and by which statement."""
+    trace = ", ".join(f"{name} {value}" for name, value in minted.trace.items())
+    record = minted.record
+    logger.info("minted the token %s for %s: %s", record.id, record.created_by, trace)
+
+
+async def _token_in(request: Request) -> str:
+    """
+    Return the token of a body, which is JSON whatever its type says.
+
+    Raises:
+        TooLarge: The body is over the limit.
+        Invalid: It is no object with a token.
+        ClientGone: It broke off.
+        SlowClient: It comes too slowly.
+    """
+    body, more = b"", True
+    while more:
+        piece, more = await next_piece(request.receive)
+        body += piece
+        if len(body) > BODY_LIMIT:
+            raise TooLarge(f"A request for a token has at most {BODY_LIMIT} bytes.")
+    try:
+        return decode(body, type=_Asked).token
+    except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid('Send a JSON object: {"token": "..."}.') from error
+
+
+def _discovered(request: Request, settings: Settings) -> Reply:
+    """Return where the steps are, for a client that knows an upload URL of this index."""
+    accepted = request.headers.get(b"accept", b"").decode("latin-1").lower().split(",")
+    if not any(each.partition(";")[0].strip() in _DISCOVERY_TYPES for each in accepted):
+        return _problem(406)
+    origin = _origin(settings)
+    if not origin or not _takes_uploads(request.query, settings):
+        return _problem(404)
+    body = {
+        "audience-endpoint": f"{origin}/_/oidc/audience",
+        "token-mint-endpoint": f"{origin}/_/oidc/mint-token",
+        "features": FEATURES,
+        "default-features": FEATURES,
+    }
+    return _answer(200, body)
+
+
+def _origin(settings: Settings) -> str:
+    """Return scheme and host of this index: never from a request, which could name any."""
+    hosts = settings.access.trusted_hosts
+    return public_origin(settings.server) or (f"https://{hosts[0]}" if hosts else "")
+
+
+def _takes_uploads(query: bytes, settings: Settings) -> bool:
+    """Return whether `discover` in a query is the path of an upload URL."""
+    server = settings.server
+    with suppress(IndexFault, LookupError, ValueError):
+        asked = parse_qs(query.decode("ascii"), errors="strict", max_num_fields=8)
+        (path,) = asked["discover"]
+        parsed = parse_path(path.encode(), server.path_prefix)
+        route = route_of(parsed, "POST", frozenset(server.roots))
+        return path.startswith("/") and isinstance(route, Upload)
+    return False
+
+
+def _failed(fault: IndexFault) -> Reply:
+    """Return the reply to a fault: whatever was wrong with what was sent is a 422."""
+    if isinstance(fault, Invalid):
+        # a code of words with dashes is one that clients know
+        code = fault.code if "-" in fault.code else "invalid-payload"
+        return _refused(422, code, fault.message)
+    status = status_of(fault)
+    headers = (retry_after(),) if isinstance(fault, Unavailable) else ()
+    return _refused(status, fault.code, fault.message, *headers)
+
+
+def _refused(status: int, code: str, description: str, *headers: Header) -> Reply:
+    problem = {"type": "about:blank", "title": FAILED, "status": status, "detail": description}
+    errors = [{"code": code, "description": description}]
+    return _answer(status, {**problem, "message": FAILED, "errors": errors}, *headers)
+
+
+def _problem(status: int) -> Reply:
+    return reply(status, PROBLEM, encode({"title": TITLES[status], "status": status}), NO_STORE)
+
+
+def _answer(status: int, body: object, *headers: Header) -> Reply:
+    return reply(status, JSON, encode(body), POLICY, NO_STORE, *headers)

@@ -1,0 +1,291 @@
+"""
+`/api/v1/tokens` and `/api/v1/whoami`: who is calling, and the API tokens of a person.
+
+    GET    whoami                 by which names grants call the caller, and what they may do
+    GET    tokens                 one's own; an administrator sees all of them
+    POST   tokens                 {"name": "ci", "can": ["upload"], "projects": ["acme-core"]}
+    DELETE tokens/<id>            by its owner, an administrator, or with the token itself
+    POST   tokens/self/revoke     with the token, by whoever has found it
+
+A token never makes a token: only somebody who has signed in within the hour does, for themselves,
+and it opens nothing that is not open to them at the time it is used.
+"""
+
+import json
+import logging
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+from msgspec import DecodeError, Meta, Struct, ValidationError
+from msgspec.json import decode, encode
+
+from wheelyard.errors import Forbidden, Invalid, NotFound, quoted
+from wheelyard.http.auth import credential_in
+from wheelyard.http.bodies import small_body
+from wheelyard.http.desk import Desk
+from wheelyard.http.errors import refuse
+from wheelyard.http.exchange import JSON, NO_STORE, NOSNIFF, POLICY, Reply, Request, reply
+from wheelyard.http.origins import cross_site, is_own
+from wheelyard.http.routes import Api, Route
+from wheelyard.model.access import Action, Caller, Scope, is_within, parse_actions, parse_pattern
+from wheelyard.model.identity import EVERYBODY
+from wheelyard.model.token import TokenRecord, is_token_id, parse_token
+from wheelyard.operations.tokens import (
+    DEFAULT_ACTIONS,
+    DEFAULT_LIFETIME,
+    TokenRequest,
+    bad_credential,
+)
+from wheelyard.rendering.simple import timestamp
+
+SIGNED_IN_FOR: Final = timedelta(hours=1)
+"""How long ago somebody may have signed in who makes a token."""
+PEOPLE: Final = ("user:", "serviceAccount:")
+"""How the principals begin of those who have signed in, and who can own a token."""
+PROJECTS_LIMIT: Final = 100
+"""Patterns of one token."""
+
+Words = Annotated[list[str], Meta(min_length=1, max_length=PROJECTS_LIMIT)]
+
+logger = logging.getLogger("wheelyard")
+
+
+class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a token is to be."""
+
+    name: str
+    projects: Words
+    can: Words | None = None
+    """`read`, `upload`, `manage`; read and upload if it is not said."""
+    days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
+    expires: Annotated[datetime, Meta(tz=True)] | None = None
+    """Instead of `days`."""
+
+
+def is_account(route: Route) -> bool:
+    """Return whether a route is about the caller, and not about any project."""
+    if not isinstance(route, Api):
+        return False
+    match route.segments:
+        case ("whoami",) | ("tokens",) | ("tokens", _) | ("tokens", "self", "revoke"):
+            return True
+        case _:
+            return False
+
+
+async def answer_account(request: Request, route: Api, desk: Desk) -> Reply:
+    """
+    Answer a route of those.
+
+    Raises:
+        Unauthenticated: Nobody in particular asks.
+        Forbidden: The caller may not make such a token, or is none.
+        NotFound: There is no token with that id, or it is not the caller's.
+    """
+    caller = request.caller
+    if route.segments == ("whoami",):
+        return _whoami(caller)
+    if caller.is_anonymous:
+        raise bad_credential()
+    if request.method in ("GET", "HEAD"):
+        return await _list(caller, desk)
+    is_ambient = b"authorization" not in request.headers
+    if is_ambient and not is_own(request.headers, desk.index.settings.server):
+        return cross_site()
+    match route.segments:
+        case ("tokens",):
+            return await _make(request, desk)
+        case ("tokens", "self", "revoke"):
+            return await _revoke(_own_id(request), caller, desk)
+        case _:
+            await _require_ownership(route.segments[1], caller, desk)
+            return await _revoke(route.segments[1], caller, desk)
+
+
+def _whoami(caller: Caller) -> Reply:
+    body = {
+        "principal": caller.principal,
+        "principals": sorted({EVERYBODY, *caller.names}),
+        "rights": [_rights(scope) for scope in caller.scopes],
+    }
+    return _answer(200, body)
+
+
+async def _list(caller: Caller, desk: Desk) -> Reply:
+    tokens, now = desk.index.tokens, desk.index.ambient.now()
+    is_admin = caller.may_everywhere(Action.ADMIN)
+
+    def listed() -> bytes:
+        shown = [_shown(each, now) for each in tokens.all() if is_admin or _owns(caller, each)]
+        return encode({"tokens": shown})
+
+    if not is_admin and not _is_person(caller):
+        # nothing here is theirs but the token itself
+        record = await desk.read(lambda: _record(caller.principal.removeprefix("token:"), desk))
+        found = [_shown(record, now)] if record and _owns(caller, record) else []
+        return _answer(200, {"tokens": found})
+    async with desk.long_reads.one():
+        return reply(200, JSON, await desk.read(listed), POLICY, NO_STORE)
+
+
+async def _make(request: Request, desk: Desk) -> Reply:
+    caller, now = request.caller, desk.index.ambient.now()
+    _require_signed_in(request, now)
+    if request.media_type != JSON:
+        message = 'Send the token as JSON, with "Content-Type: application/json".'
+        return refuse(415, "unsupported_media_type", message, "Send application/json.")
+    wanted = _wanted(await small_body(request.receive), caller, now)
+    # what anybody may do, a stranger needs no token for
+    own = desk.index.doors.rights.grants.scopes_of(caller.names)
+    if not is_within(Scope(wanted.actions, wanted.projects), own):
+        raise Forbidden(
+            "A token may do no more than whoever makes it. Ask for fewer projects or actions; "
+            "/api/v1/whoami has what you may do.",
+            short="More than you may do.",
+        )
+    tokens = desk.index.tokens
+    token, record = await desk.write(lambda: tokens.create(wanted, by=caller.principal))
+    logger.info("%s made the token %s", caller.principal, record.id)
+    return _answer(201, {"token": token.text, **_shown(record, now)})
+
+
+async def _revoke(token_id: str, caller: Caller, desk: Desk) -> Reply:
+    tokens = desk.index.tokens
+    await desk.write(lambda: tokens.revoke(token_id, by=caller.principal))
+    logger.info("%s revoked the token %s", caller.principal, token_id)
+    return Reply(204, (NOSNIFF, NO_STORE))
+
+
+def _require_signed_in(request: Request, now: datetime) -> None:
+    """
+    Return if somebody asks who has proven lately who they are, and not by a stored secret.
+
+    Raises:
+        Forbidden: It is a token, a password, or too long ago.
+    """
+    if not _is_person(request.caller):
+        raise Forbidden(
+            "Only somebody who signs in makes a token: send an ID token made out to this index, "
+            "or have its operator use 'wheelyard token create'.",
+            short="A stored secret makes no tokens.",
+        )
+    header = request.headers.get(b"authorization")
+    # a proxy's word for somebody lives for ten minutes, and is never older
+    if header is None:
+        return
+    age = now.timestamp() - _issued_at(credential_in(header).secret)
+    if age > SIGNED_IN_FOR.total_seconds():
+        raise Forbidden("You have signed in more than an hour ago. Send a new ID token.")
+
+
+def _issued_at(statement: str) -> float:
+    """Return when a signed token was made; whoever is a person by it has shown it to hold."""
+    payload = statement.split(".")[1]
+    issued: int = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iat"]
+    return issued
+
+
+def _wanted(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
+    """
+    Return the token that a body asks for.
+
+    Raises:
+        Invalid: The body makes no sense (code `invalid_field`).
+    """
+    try:
+        asked = decode(body, type=NewToken)
+    except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(
+            f"The body describes no token: {quoted(error)}. Send name, projects, and perhaps "
+            "can, and days or expires.",
+            code="invalid_field",
+            short="The body describes no token.",
+        ) from error
+    if asked.days is not None and asked.expires is not None:
+        raise Invalid("Send days or expires, and not both.", code="invalid_field")
+    lifetime = DEFAULT_LIFETIME if asked.days is None else timedelta(days=asked.days)
+    return TokenRequest(
+        name=asked.name,
+        actions=DEFAULT_ACTIONS if asked.can is None else parse_actions(asked.can),
+        projects=tuple(sorted({parse_pattern(each) for each in asked.projects})),
+        lifetime=lifetime if asked.expires is None else asked.expires - now,
+        owner=caller.principal,
+        owner_names=tuple(sorted(caller.names)),
+    )
+
+
+def _own_id(request: Request) -> str:
+    """
+    Return the id of the token that a request is sent with.
+
+    Raises:
+        Forbidden: It is sent with something else.
+    """
+    header = request.headers.get(b"authorization", b"")
+    halves: Iterator[str] = credential_in(header).halves if header else iter(())
+    token = next(filter(None, map(parse_token, halves)), None)
+    if token is None:
+        raise Forbidden("This is no API token. Send the token that is to be revoked.")
+    return token.id
+
+
+async def _require_ownership(token_id: str, caller: Caller, desk: Desk) -> None:
+    """
+    Return if the caller may revoke a token.
+
+    Raises:
+        NotFound: They may not, or there is none.
+    """
+    record = await desk.read(lambda: _record(token_id, desk))
+    is_theirs = record is not None and _owns(caller, record)
+    if record is None or not (is_theirs or caller.may_everywhere(Action.ADMIN)):
+        raise NotFound(
+            "There is no token with this id, or it is not yours. See /api/v1/tokens.",
+            short="No such token.",
+        )
+
+
+def _record(token_id: str, desk: Desk) -> TokenRecord | None:
+    if not is_token_id(token_id):
+        return None
+    return desk.index.tokens.credentials.current(token_id).value
+
+
+def _owns(caller: Caller, record: TokenRecord) -> bool:
+    """Return whether a token is the caller's: the one they have made, or the one they send."""
+    is_owner = _is_person(caller) and record.owner == caller.principal
+    return is_owner or caller.principal == f"token:{record.id}"
+
+
+def _is_person(caller: Caller) -> bool:
+    return caller.principal.startswith(PEOPLE)
+
+
+def _shown(record: TokenRecord, now: datetime) -> dict[str, object]:
+    """Return what may be told of a token: everything but what it is known by."""
+    shown: dict[str, object] = {
+        "id": record.id,
+        "name": record.name,
+        "owner": record.owner or None,
+        **_rights(record.scope),
+        "state": record.state(now),
+        "created": timestamp(record.created_at),
+        "created-by": record.created_by,
+        "expires": timestamp(record.expires_at),
+    }
+    if record.revoked_at is not None:
+        shown |= {"revoked": timestamp(record.revoked_at), "revoked-by": record.revoked_by}
+    if record.publishers:
+        shown["publishers"] = record.publishers
+    return shown
+
+
+def _rights(scope: Scope) -> dict[str, object]:
+    can = [action.word for action in Action if action & scope.actions]
+    return {"can": can, "projects": scope.projects}
+
+
+def _answer(status: int, body: object) -> Reply:
+    return reply(status, JSON, encode(body), POLICY, NO_STORE)

@@ -1,0 +1,177 @@
+"""
+Grants: who may do what to which projects, as the `[[grant]]` tables of the settings say it.
+
+They only ever add up: there is no grant that takes away, so their order does not matter, and one
+line is enough to see what it gives.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.access import EVERY_PROJECT, Action, Scope, parse_pattern
+from wheelyard.model.identity import AUTHENTICATED, EVERYBODY
+
+ACTIONS: Final = {action.word: action for action in Action}
+
+_EMAIL: Final = r"[!-~]+@[a-z0-9.-]+\.[a-z0-9-]+"
+_FORMS: Final = {
+    "user": re.compile(_EMAIL),
+    "serviceAccount": re.compile(rf"{_EMAIL}(?:#[0-9]{{1,30}})?"),
+    "domain": re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+"),
+    "htpasswd": re.compile(r"[^\x00-\x1f\x7f:]{1,255}"),
+    "publisher": re.compile(r"[a-z0-9-]{1,40}"),
+    "static": re.compile(r"[^\x00-\x1f\x7f]{1,100}"),
+    "token": re.compile(r"[0-9A-Za-z]{10}"),
+}
+_FOLDED: Final = frozenset({"user", "serviceAccount", "domain"})
+_KEYS: Final = frozenset({"who", "projects", "actions", "note"})
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One `[[grant]]` table."""
+
+    number: int
+    """Its place among the tables, from 1: what people call it by."""
+    who: frozenset[str]
+    """Principals, any of which is enough."""
+    scope: Scope
+    note: str = ""
+
+    def __str__(self) -> str:
+        note = f" ({self.note})" if self.note else ""
+        return f"grant {self.number}{note}"
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """Every grant there is."""
+
+    every: tuple[Grant, ...] = ()
+
+    def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
+        """Return what somebody may do who goes by all of these names."""
+        names = frozenset(principals)
+        return tuple(grant.scope for grant in self.every if grant.who & names)
+
+    def deciding(
+        self, principals: Iterable[str], action: Action, project: NormalizedName
+    ) -> tuple[Grant, ...]:
+        """Return the grants that let them do `action` to `project`."""
+        names = frozenset(principals)
+        return tuple(
+            grant
+            for grant in self.every
+            if grant.who & names and grant.scope.permits(action, project)
+        )
+
+
+def parse_grant(number: int, table: Mapping[str, object]) -> Grant:
+    """
+    Return the grant that a table describes.
+
+    Args:
+        number: Its place among the tables, from 1.
+        table: As the settings file has it.
+
+    Raises:
+        Invalid: A key is unknown or missing, or a value makes no sense (code `bad_setting`).
+    """
+    unknown = sorted(set(table) - _KEYS)
+    if unknown:
+        raise _bad(
+            number, f"has no setting {quoted(unknown[0])}; it has {', '.join(sorted(_KEYS))}"
+        )
+    who = frozenset(_principal(number, text) for text in _texts(number, table, "who"))
+    actions = Action(0)
+    for word in _texts(number, table, "actions"):
+        if word not in ACTIONS:
+            raise _bad(number, f"{quoted(word)} is not one of {', '.join(ACTIONS)}")
+        actions |= ACTIONS[word].with_implied
+    try:
+        projects = tuple(parse_pattern(text) for text in _texts(number, table, "projects"))
+    except Invalid as fault:
+        raise _bad(number, fault.message) from fault
+    if actions & Action.ADMIN and projects != (EVERY_PROJECT,):
+        raise _bad(number, 'admin is for everything; write projects = ["*"]')
+    if EVERYBODY in who and actions != Action.READ:
+        raise _bad(number, "anonymous may read, and nothing else")
+    note = table.get("note", "")
+    if not isinstance(note, str):
+        raise _bad(number, "note has to be text")
+    return Grant(number, who, Scope(actions, projects), note)
+
+
+def parse_principal(text: str) -> str:
+    """
+    Return a principal, written as identities write it.
+
+    Raises:
+        Invalid: It is none (code `bad_setting`).
+    """
+    if text in (EVERYBODY, AUTHENTICATED):
+        return text
+    kind, _, name = text.partition(":")
+    if kind == "group":
+        raise Invalid(
+            f"{quoted(text)}: no credential tells of Google groups. Let an IAM policy name the "
+            "group, and set [google.access_token] resource.",
+            code="bad_setting",
+        )
+    name = name.lower() if kind in _FOLDED and name.isascii() else name
+    if kind not in _FORMS or not _FORMS[kind].fullmatch(name):
+        raise Invalid(
+            f"{quoted(text)} is nobody that a grant can name. Write {EVERYBODY}, {AUTHENTICATED}, "
+            "or one of user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, htpasswd:NAME, "
+            "static:NAME, token:ID, publisher:ID.",
+            code="bad_setting",
+        )
+    return f"{kind}:{name}"
+
+
+def described(grant: Grant) -> str:
+    """Return a grant in words, without its number."""
+    note = f" ({grant.note})" if grant.note else ""
+    return (
+        f"{', '.join(sorted(grant.who))} may {words_of(grant.scope.actions)} "
+        f"{projects_of(grant.scope.projects)}{note}"
+    )
+
+
+def words_of(actions: Action) -> str:
+    """Return actions as a sentence says them, before projects."""
+    held = [
+        "administer" if each is Action.ADMIN else each.verb for each in Action if each & actions
+    ]
+    return " and ".join(filter(None, (", ".join(held[:-1]), held[-1])))
+
+
+def projects_of(patterns: tuple[str, ...]) -> str:
+    """Return patterns in words."""
+    return "every project" if EVERY_PROJECT in patterns else ", ".join(patterns)
+
+
+def _principal(number: int, text: str) -> str:
+    try:
+        return parse_principal(text)
+    except Invalid as fault:
+        raise _bad(number, fault.message) from fault
+
+
+def _texts(number: int, table: Mapping[str, object], key: str) -> list[str]:
+    values = table.get(key)
+    if not isinstance(values, list) or not values:
+        raise _bad(number, f"{key} has to be a list, and not an empty one")
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) < len(values):
+        raise _bad(number, f"{key} has to be a list of texts")
+    return texts
+
+
+def _bad(number: int, why: str) -> Invalid:
+    return Invalid(f"[[grant]] number {number}: {why}", code="bad_setting")

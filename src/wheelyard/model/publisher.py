@@ -1,0 +1,238 @@
+"""
+Trusted publishers: the jobs that may publish to a project without a secret.
+
+A `[[publisher]]` table is parsed once, into rules; a statement that keeps all of them is from that
+publisher. The project need not exist yet: its first upload makes it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from msgspec import ValidationError, convert
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.distribution import parse_name
+from wheelyard.model.providers import (
+    EXPECTED,
+    KNOWN,
+    LIKE,
+    AnyTable,
+    Buildkite,
+    Issuer,
+    Oidc,
+    is_exact,
+    is_pattern,
+)
+from wheelyard.model.statement import (
+    Claims,
+    IsOneOf,
+    Mismatch,
+    Rule,
+    first_mismatch,
+)
+from wheelyard.model.text import escaped
+
+TRACE_LIMIT: Final = 200
+"""Characters of a claim that a log repeats."""
+
+_COMMIT: Final = ("sha", "build_commit")
+_ALWAYS_THERE: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})
+"""Claims that say nothing of who sends a statement, or that are looked at anyway."""
+_URL: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
+_PLACE: Final = re.compile(r" - at `\$\.(\w+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publisher:
+    """A job, or a set of jobs, that may publish to some projects."""
+
+    id: str
+    issuer: Issuer
+    projects: tuple[NormalizedName, ...]
+    rules: tuple[Rule, ...]
+    """What a statement has to say, `iss` first."""
+    is_single_use: bool
+    """Whether each statement is good for one token, and so needs a `jti`."""
+    max_lifetime: int
+    """Seconds that a statement may live."""
+    run_url: str
+    """The form of the URL of whatever run a statement tells of; may be empty."""
+
+    @property
+    def principal(self) -> str:
+        """What a grant or a journal calls it."""
+        return f"publisher:{self.id}"
+
+    def mismatch(self, claims: Claims) -> Mismatch | None:
+        """Return the first rule that `claims` break, None if they are this publisher's."""
+        return first_mismatch(self.rules, claims)
+
+
+def matches(publisher: Publisher, claims: Claims) -> str | None:
+    """Return None if `claims` are the publisher's, else which claim is wrong, to be shown."""
+    found = publisher.mismatch(claims)
+    return found.words if found else None
+
+
+def closest(publishers: Iterable[Publisher], claims: Claims) -> str:
+    """Return which claim is wrong for that of some publishers that comes closest."""
+    found = [each for publisher in publishers if (each := publisher.mismatch(claims))]
+    return max(found, key=lambda each: each.passed).words
+
+
+def trace(publisher: Publisher, claims: Claims) -> dict[str, str]:
+    """Return what a log should have of a statement: `issuer`, `subject`, `commit`, `run`."""
+    plain = {
+        name: escaped(str(value))[:TRACE_LIMIT]
+        for name, value in claims.items()
+        if isinstance(value, str | int)
+    }
+    try:
+        run = publisher.run_url.format_map(plain)
+    except KeyError:
+        run = ""
+    commit = next((plain[name] for name in _COMMIT if name in plain), "")
+    found = {"issuer": plain.get("iss", ""), "subject": plain.get("sub", "")}
+    found |= {"commit": commit, "run": run}
+    return {name: value for name, value in found.items() if value}
+
+
+def issuers_of(publishers: Iterable[Publisher]) -> dict[Issuer, int]:
+    """Return the issuers of publishers, with how many seconds a statement of each may live."""
+    found = dict[Issuer, int]()
+    for each in publishers:
+        found[each.issuer] = max(each.max_lifetime, found.get(each.issuer, 0))
+    return found
+
+
+def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher, ...]:
+    """
+    Return the publishers of a configuration.
+
+    Raises:
+        Invalid: One is wrong, two have one id, or two disagree on an issuer (code `bad_setting`).
+    """
+    publishers = tuple(parse_publisher(table) for table in tables)
+    ids, issuers = set[str](), dict[str, Issuer]()
+    for each in publishers:
+        if each.id in ids:
+            raise _wrong(each.id, "id", "another publisher has the same")
+        ids.add(each.id)
+        for name in each.issuer.names:
+            if issuers.setdefault(name, each.issuer) != each.issuer:
+                raise _wrong(each.id, "issuer", "another publisher says other things of its keys")
+    return publishers
+
+
+def parse_publisher(table: Mapping[str, object]) -> Publisher:
+    """
+    Return the publisher that a `[[publisher]]` table describes.
+
+    Raises:
+        Invalid: A key is unknown, missing or wrong (code `bad_setting`).
+    """
+    try:
+        parsed: AnyTable = convert(table, AnyTable)
+    except ValidationError as error:
+        raise _unreadable(table, str(error)) from error
+    if isinstance(parsed, Oidc):
+        _check_match(parsed)
+    if isinstance(parsed, Buildkite) and not (parsed.build_branch or parsed.build_tag):
+        raise _wrong(parsed.id, "build_branch", "is missing, and build_tag as well: give one")
+    signer = parsed.signer()
+    _check_issuer(parsed, signer)
+    return Publisher(
+        id=parsed.id,
+        issuer=signer,
+        projects=tuple(dict.fromkeys(_project(parsed.id, each) for each in parsed.projects)),
+        rules=(IsOneOf("iss", signer.names), *parsed.rules()),
+        is_single_use=parsed.is_single_use,
+        max_lifetime=parsed.max_lifetime,
+        run_url=parsed.run(),
+    )
+
+
+def _project(publisher: str, text: str) -> NormalizedName:
+    try:
+        return parse_name(text)
+    except Invalid as fault:
+        why = f"{quoted(text)} is not the exact name of a project"
+        raise _wrong(publisher, "projects", why) from fault
+
+
+def _check_issuer(table: AnyTable, signer: Issuer) -> None:
+    name = signer.names[0]
+    _check_url(table.id, "issuer", name, signer)
+    if signer.keys_url:
+        _check_url(table.id, "jwks_url", signer.keys_url, signer)
+    if not isinstance(table, Oidc) and name.endswith("/"):
+        raise _wrong(table.id, "issuer", "expected no slash at its end")
+    provider = KNOWN.get(name.rstrip("/"))
+    if provider not in (None, type(table).__name__.lower()):
+        why = f'{quoted(name)} has rules of its own, which provider = "{provider}" knows'
+        raise _wrong(table.id, "issuer", why)
+
+
+def _check_url(publisher: str, key: str, url: str, signer: Issuer) -> None:
+    if not _URL.fullmatch(url) or not _host_of(url):
+        raise _wrong(publisher, key, "expected a URL such as https://gitlab.example.com")
+    is_safe = url.startswith("https://") or (signer.may_be_private and _is_loopback(_host_of(url)))
+    if not is_safe:
+        raise _wrong(publisher, key, "expected a URL that begins with https://")
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_match(table: Oidc) -> None:
+    """See to it that somebody in particular is meant: an issuer signs for others as well."""
+    for claim, value in table.match.items():
+        if claim in _ALWAYS_THERE:
+            raise _wrong(table.id, "match", f"{claim} says nothing of who sends a statement")
+        if not is_pattern(value):
+            raise _wrong(table.id, "match", f"{quoted(claim)}: expected {LIKE}")
+    exact = {claim: value for claim, value in table.match.items() if is_exact(value)}
+    enough = "sub" in exact or (
+        len(exact) > 1 and any(isinstance(value, str) for value in exact.values())
+    )
+    if not enough:
+        why = "expected an exact sub, or exact values for two other claims, not both true or false"
+        raise _wrong(table.id, "match", why)
+
+
+def _unreadable(table: Mapping[str, object], problem: str) -> Invalid:
+    """Return the refusal of a table that msgspec could not read, in the words of its writer."""
+    name = table.get("id")
+    if found := _UNKNOWN.match(problem):
+        return _wrong(name, escaped(found[1][:100]), "there is no such key for this provider")
+    if found := _MISSING.match(problem):
+        return _wrong(name, found[1], f"is missing: give {EXPECTED.get(found[1], 'a text')}")
+    if found := _PLACE.search(problem):
+        return _wrong(name, found[1], f"expected {EXPECTED.get(found[1], 'a text')}")
+    return _wrong(name, "publisher", "expected a table")
+
+
+def _wrong(publisher: object, key: str, why: str) -> Invalid:
+    name = quoted(publisher) if isinstance(publisher, str) else "without an id"
+    return Invalid(
+        f"A setting is wrong: [[publisher]] {name}: {key}: {why}. See docs/settings.md.",
+        code="bad_setting",
+    )

@@ -1,0 +1,167 @@
+"""
+Why somebody may do something, or what they see if they may not: for whoever has to find out.
+
+It asks the same rules as a request does, and only says more about them.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Unauthenticated
+from wheelyard.model.access import (
+    ANONYMOUS,
+    ANYONE_READS,
+    Action,
+    Caller,
+    Pattern,
+    Scope,
+    matches_any,
+)
+from wheelyard.model.grants import described, parse_principal, projects_of, words_of
+from wheelyard.model.identity import AUTHENTICATED, EVERYBODY, Identity
+from wheelyard.model.token import TokenRecord
+from wheelyard.operations.doors import Doors
+
+_NEXT: Final = re.compile(
+    rf",\s*(?=(?:user|serviceAccount|domain|htpasswd|static|token|publisher|group):"
+    rf"|{EVERYBODY}\b|{AUTHENTICATED}\b)"
+)
+"""Where the next principal begins: the name of a static token may have a comma in it."""
+_OPEN: Final = "anybody may read: there is no [[grant]], and [access] private is not set"
+_UPLOADS_OPEN: Final = "anybody may upload: [access] anonymous_uploads is set"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a question is about."""
+
+    caller: Caller
+    own: tuple[Scope, ...] = ()
+    """What their credential itself allows."""
+    own_words: str = ""
+    """What that is called."""
+    state: str = "active"
+    """Of a token: whether it still opens anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer to a question."""
+
+    allowed: bool
+    reasons: tuple[str, ...]
+    """Each of which is enough; or, if the answer is no, what would be seen, and why."""
+
+
+def subject_of(text: str, doors: Doors) -> Subject:
+    """
+    Return whom `text` means: principals as a grant writes them, with commas, or one `token:ID`.
+
+    Raises:
+        Invalid: It is no principal (code `bad_setting`).
+        NotFound: There is no such token.
+        Unavailable: The store does not answer.
+    """
+    every = [parse_principal(each.strip()) for each in _NEXT.split(text)]
+    first = every[0]
+    kind, _, name = first.partition(":")
+    if kind == "token":
+        record = doors.tokens.credentials.latest(name).value
+        assert record is not None  # noqa: S101 - `latest` raises for none
+        return _bearer(record, doors)
+    names = frozenset(_implied(every))
+    if first == ANONYMOUS and len(every) == 1:
+        return Subject(Caller(ANONYMOUS, doors.rights.public, frozenset({ANONYMOUS})))
+    own, words = _own(every, doors)
+    principal = next((each for each in every if each.startswith("htpasswd:")), first)
+    caller = doors.rights.caller(Identity(principal, names, own))
+    if kind == "htpasswd" and not doors.rights.grants.every:
+        own, words = (doors.rights.by_password,), "what a password is good for without a [[grant]]"
+    return Subject(caller, own, words)
+
+
+def explain(
+    subject: Subject,
+    action: Action,
+    project: NormalizedName,
+    doors: Doors,
+    private_patterns: tuple[Pattern, ...],
+) -> Explanation:
+    """Return whether somebody may do `action` to `project`, existing or not, and why."""
+    caller = subject.caller
+    if subject.state != "active":
+        return Explanation(allowed=False, reasons=(f"401, because the token is {subject.state}",))
+    if not caller.may(action, project):
+        return Explanation(
+            allowed=False, reasons=(_seen(caller, action, project, private_patterns),)
+        )
+    return Explanation(allowed=True, reasons=tuple(_reasons(subject, action, project, doors)))
+
+
+def _reasons(
+    subject: Subject, action: Action, project: NormalizedName, doors: Doors
+) -> Iterator[str]:
+    rights = doors.rights
+    for grant in rights.deciding(subject.caller.names | {EVERYBODY}, action, project):
+        yield f"grant {grant.number}: {described(grant)}"
+    named = rights.grants.scopes_of((EVERYBODY,))
+    for scope in rights.public:
+        if scope not in named and scope.permits(action, project):
+            yield _OPEN if scope == ANYONE_READS else _UPLOADS_OPEN
+    for scope in subject.own:
+        if scope.permits(action, project):
+            what = f"{words_of(scope.actions)} {projects_of(scope.projects)}"
+            yield f"{subject.own_words}: {what}"
+
+
+def _seen(
+    caller: Caller, action: Action, project: NormalizedName, private: tuple[Pattern, ...]
+) -> str:
+    """Return what a client is told that may not, as the routes decide it."""
+    if caller.is_anonymous:
+        return "401, as everybody is asked who they are"
+    if action is not Action.READ:
+        return "403, whether or not the project exists"
+    if matches_any(private, project):
+        return "403, because the name matches [access] private_names"
+    return "404, as for a project that does not exist"
+
+
+def _bearer(record: TokenRecord, doors: Doors) -> Subject:
+    state = record.state(doors.tokens.ambient.now())
+    try:
+        caller = doors.bearer(record)
+    except Unauthenticated:
+        return Subject(Caller(f"token:{record.id}", ()), state="of a publisher that is gone")
+    own = tuple(scope for scope in caller.scopes if scope not in doors.rights.public)
+    words = "what the token itself is good for"
+    if record.owner:
+        words = f"what the token is good for, inside the rights of its owner {record.owner}"
+    return Subject(caller, own, words, state)
+
+
+def _own(every: list[str], doors: Doors) -> tuple[tuple[Scope, ...], str]:
+    """Return what the credentials that prove these principals bring along, and its name."""
+    for identity in doors.static_tokens.identities:
+        if identity.principal in every:
+            return identity.scopes, "what the static token itself is good for"
+    rules = doors.publishing.rules if doors.publishing else None
+    for publisher in rules.publishers if rules else ():
+        if publisher.principal in every:
+            patterns = tuple(Pattern(name) for name in publisher.projects)
+            return (Scope(Action.UPLOAD.with_implied, patterns),), "what the publisher may do"
+    return (), ""
+
+
+def _implied(every: list[str]) -> Iterator[str]:
+    """Yield every name that whoever is called so goes by."""
+    yield EVERYBODY
+    for name in every:
+        yield name
+        yield name.partition("#")[0]  # an account with its number is one without it, too
+        if not name.startswith("publisher:") and name != EVERYBODY:
+            yield AUTHENTICATED

@@ -1,0 +1,336 @@
+"""
+Trusted publishing: a job's signed statement becomes a token for a quarter of an hour.
+
+The order is the point. An issuer that nobody has configured is refused before anything is fetched;
+a statement is used up when all else holds, so that a mistake does not cost it; the token is written
+after that, so that a crash costs the job another statement and never makes two tokens of one.
+
+What happened to a statement is told by one of five codes, which clients know.
+"""
+
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import islice
+from typing import Final
+
+from msgspec import MsgspecError, Struct
+from msgspec.json import decode
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.claims import Claims
+from wheelyard.errors import Conflict, IndexFault, Invalid, Unauthenticated, Unavailable, quoted
+from wheelyard.model.access import Action, Pattern, Scope
+from wheelyard.model.identity import EVERYBODY, Identity
+from wheelyard.model.publisher import Publisher, closest, trace
+from wheelyard.model.statement import Claims as Statement
+from wheelyard.model.statement import moment
+from wheelyard.model.token import Token, TokenRecord, is_token_id, new_token, parse_token
+from wheelyard.operations.reuses import REUSES, Reuses
+from wheelyard.operations.tokens import NAME_LIMIT, Tokens
+
+NOT_ENABLED: Final = "not-enabled"
+INVALID_PAYLOAD: Final = "invalid-payload"
+INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - what clients call a statement that fails
+INVALID_PUBLISHER: Final = "invalid-publisher"
+INVALID_REUSE: Final = "invalid-reuse-token"
+REFUSALS: Final = frozenset(
+    {NOT_ENABLED, INVALID_PAYLOAD, INVALID_TOKEN, INVALID_PUBLISHER, INVALID_REUSE}
+)
+"""The codes of everything that `mint` refuses."""
+
+STATEMENT_LIMIT: Final = 8192
+"""Characters of a statement."""
+LIFETIME: Final = timedelta(minutes=15)
+"""How long a minted token lives, unless a setting says otherwise."""
+KEPT: Final = timedelta(hours=1)
+"""How long the record of a minted token stays once the token is dead."""
+SLACK: Final = timedelta(minutes=2)
+"""By how much clocks may differ before a statement is forgotten that somebody still takes."""
+SWEPT_AT_ONCE: Final = 8
+"""Used statements that a mint looks through, which is more than it adds."""
+
+Verify = Callable[[str], Statement]
+"""
+Returns what a statement says once its signature, its times and its audience hold; raises
+Unauthenticated where they do not, and Unavailable where that cannot be told.
+"""
+
+
+class _Unverified(Struct):
+    """Which keys to verify a statement with; nothing else is believed before that."""
+
+    iss: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishingRules:
+    """Who may publish without a secret, and for how long."""
+
+    publishers: tuple[Publisher, ...] = ()
+    audiences: tuple[str, ...] = ()
+    """What a statement may be made for; clients are told the first."""
+    lifetime: timedelta = LIFETIME
+
+    @property
+    def are_on(self) -> bool:
+        """Whether anybody may."""
+        return bool(self.publishers and self.audiences)
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A new token, and where it came from."""
+
+    token: Token = field(repr=False)
+    record: TokenRecord
+    trace: Mapping[str, str]
+    """For the log: `issuer`, `subject`, `commit`, `run`, `statement` (a digest)."""
+
+    @property
+    def expires(self) -> int:
+        """Seconds since the epoch."""
+        return int(self.record.expires_at.timestamp())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publishing:
+    """Trusted publishing, wired."""
+
+    rules: PublishingRules
+    tokens: Tokens
+    claims: Claims
+    verify: Verify
+    reuses: Reuses = field(repr=False)
+
+    def mint(self, statement: str) -> Minted:
+        """
+        Return a token for whoever holds `statement`, a JWT.
+
+        Raises:
+            Invalid: There is none for them; the code is one of `REFUSALS`.
+            Unavailable: The store or the issuer does not answer; there is no token.
+        """
+        if not self.rules.are_on:
+            raise _refused(NOT_ENABLED, "This index takes no signed statements. Use a token of it.")
+        issuer = _issuer_of(statement)
+        candidates = [each for each in self.rules.publishers if issuer in each.issuer.names]
+        if not candidates:
+            raise _refused(
+                INVALID_PAYLOAD,
+                f"Nobody publishes here with statements of the issuer {quoted(issuer)}. Its "
+                "operator adds a [[publisher]] for it.",
+            )
+        said = self._verified(statement)
+        publishers = [each for each in candidates if each.mismatch(said) is None]
+        if not publishers:
+            raise _refused(
+                INVALID_PUBLISHER,
+                f"The statement is genuine, and no [[publisher]] of this index fits it: "
+                f"{closest(candidates, said)}.",
+            )
+        token = new_token(self.tokens.ambient.random)
+        mark = self._use_up(statement, said, publishers, token)
+        token, record = self._record(token, publishers)
+        with suppress(IndexFault):  # others will do it
+            self.sweep(SWEPT_AT_ONCE)
+        found = trace(publishers[0], said) | {"statement": mark}
+        return Minted(token, record, found)
+
+    def burn(self, text: str) -> bool:
+        """
+        Revoke a minted token that its bearer needs no longer; return whether it was one.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        token = parse_token(text)
+        if token is None:
+            return False
+        record = self.tokens.credentials.current(token.id).value
+        if record is None or not record.is_of(token) or not record.publishers:
+            return False
+        self.tokens.revoke(token.id, by=record.created_by)
+        return True
+
+    def identity(self, record: TokenRecord) -> Identity | None:
+        """
+        Return who bears a minted token, None if it is none, or if its publishers are gone.
+
+        What it opens is what its publishers may do now, and never more than when it was minted.
+        """
+        publishers = [each for each in self.rules.publishers if each.id in record.publishers]
+        if not publishers or not self.rules.are_on:
+            return None
+        now = {Pattern(name) for each in publishers for name in each.projects}
+        projects = tuple(each for each in record.projects if each in now)
+        return Identity(
+            _principal(publishers),
+            frozenset({EVERYBODY, *(each.principal for each in publishers)}),
+            (Scope(Action(record.actions), projects),),
+        )
+
+    def sweep(self, at_most: int | None = None) -> int:
+        """
+        Forget statements and tokens that have been dead for more than an hour.
+
+        Args:
+            at_most: Statements to look at; None for all.
+
+        Returns:
+            How many were forgotten.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        now = self.tokens.ambient.now()
+        swept = 0
+        past = self.claims.before(now - self.rules.lifetime - KEPT - SLACK)
+        for key in list(islice(past, at_most)):
+            token_id = self.claims.token_of(key)
+            if token_id is None or self._forget(token_id, now - KEPT):
+                self.claims.drop(key)
+                swept += 1
+        return swept
+
+    def _verified(self, statement: str) -> Statement:
+        wanted = quoted(self.rules.audiences[0])
+        try:
+            said = self.verify(statement)
+        except (Invalid, Unauthenticated) as fault:
+            raise _refused(
+                INVALID_TOKEN,
+                "The statement is not genuine, has expired, or is not for this index. Ask for a "
+                f"new one, with the audience {wanted}.",
+            ) from fault
+        audience = said.get("aud")
+        if not isinstance(audience, str) or audience not in self.rules.audiences:
+            raise _refused(
+                INVALID_TOKEN,
+                f"The statement is not for this index: the claim aud is {quoted(audience)}. Ask "
+                f"for one with the audience {wanted}.",
+            )
+        return said
+
+    def _use_up(
+        self, statement: str, said: Statement, publishers: list[Publisher], token: Token
+    ) -> str:
+        """Use `said` up, or one of its uses; return a digest that names it in a log."""
+        is_single_use = any(each.is_single_use for each in publishers)
+        # without a mark of its own it is noted as well, so that its token is found and swept
+        mark = _mark_of(said) if is_single_use else token.id
+        # of the signed part alone: the last letter of a signature can be written in several ways
+        signed = sha256(statement.rpartition(".")[0].encode()).digest()
+        if not is_single_use and not self.reuses.allow(signed):
+            raise _refused(
+                INVALID_REUSE,
+                f"This statement was used {REUSES} times in an hour. Use one token for all files, "
+                "or ask for a new statement.",
+            )
+        try:
+            self.claims.take(str(said["iss"]), mark, _expiry_of(said), token.id)
+        except Conflict as fault:
+            raise _refused(
+                INVALID_REUSE,
+                "This statement was used before, and each is good for one token. Publish all files "
+                "in one go, or ask for a new statement.",
+            ) from fault
+        return signed.hex()
+
+    def _record(self, token: Token, publishers: list[Publisher]) -> tuple[Token, TokenRecord]:
+        now, principal = self.tokens.ambient.now(), _principal(publishers)
+        whole = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
+        while True:
+            record = TokenRecord(
+                id=token.id,
+                sha256=token.digest,
+                name=principal[:NAME_LIMIT],
+                actions=int(Action.UPLOAD.with_implied),
+                projects=_projects_of(publishers),
+                created_at=now,
+                created_by=principal,
+                expires_at=whole + self.rules.lifetime,
+                publishers=tuple(each.id for each in publishers),
+            )
+            try:
+                self.tokens.credentials.create(record)
+            except Conflict:  # the id is taken: one in 62 to the tenth
+                token = new_token(self.tokens.ambient.random)
+                continue
+            return token, record
+
+    def _forget(self, token_id: str, limit: datetime) -> bool:
+        """Remove the record of a minted token that expired by `limit`; return if none is left."""
+        if not is_token_id(token_id):
+            return True
+        credentials = self.tokens.credentials
+        try:
+            snapshot = credentials.documents.reload(keys.token(token_id))
+        except Unavailable as fault:
+            if fault.code == "damaged_document":
+                return True  # it opens nothing, and `check` tells of it
+            raise
+        record = snapshot.value
+        if record is None or not record.publishers:
+            return True
+        if record.expires_at > limit:
+            return False
+        with suppress(Conflict):  # it was burnt just now, by a clock that is far behind
+            credentials.store.delete(keys.token(token_id), snapshot.version)
+            return True
+        return False
+
+
+def _issuer_of(statement: str) -> str:
+    """Return what a JWT says of its issuer, unverified."""
+    header, _, rest = statement.partition(".")
+    payload, _, signature = rest.partition(".")
+    is_well_formed = (
+        len(statement) <= STATEMENT_LIMIT
+        and statement.isascii()
+        and header
+        and "." not in signature
+        and signature
+    )
+    try:
+        if is_well_formed:
+            padded = payload + "=" * (-len(payload) % 4)
+            return decode(urlsafe_b64decode(padded), type=_Unverified).iss
+    except (ValueError, MsgspecError, RecursionError):
+        pass
+    raise _refused(
+        INVALID_PAYLOAD,
+        f"This is no signed statement: a JWT of three parts that says who issued it, in at most "
+        f"{STATEMENT_LIMIT} characters.",
+    )
+
+
+def _mark_of(said: Statement) -> str:
+    mark = said.get("jti")
+    if not isinstance(mark, str) or not mark:
+        raise _refused(
+            INVALID_TOKEN,
+            "The statement has no claim jti, so nobody could tell whether it was used before.",
+        )
+    return mark
+
+
+def _expiry_of(said: Statement) -> datetime:
+    """Return when a statement expires, which every publisher's rules have looked at."""
+    return datetime.fromtimestamp(moment(said.get("exp")) or 0.0, UTC)
+
+
+def _projects_of(publishers: list[Publisher]) -> tuple[Pattern, ...]:
+    names = dict.fromkeys(name for each in publishers for name in each.projects)
+    return tuple(Pattern(name) for name in names)
+
+
+def _principal(publishers: list[Publisher]) -> str:
+    return f"publisher:{','.join(each.id for each in publishers)}"
+
+
+def _refused(code: str, message: str) -> Invalid:
+    return Invalid(message, code=code)

@@ -1,0 +1,217 @@
+"""
+Google's access tokens: what their bearer may do, by Google's answer to the bearer's own question.
+
+The token is not asked whose it is: one that was made for another application tells the same
+e-mail. It is asked what it may do to a bucket, which says no more than Google would allow anyway.
+Because a token may be narrower than its account, one that could write is asked for its scopes too.
+It goes to the two hosts that are named here, in a header or a body, and is kept nowhere.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from http import HTTPStatus
+from threading import Lock
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from wheelyard.model.access import EVERY_PROJECT, Action, Scope
+from wheelyard.model.identity import AUTHENTICATED, EVERYBODY, Identity
+from wheelyard.trust.fetching import Fetcher, FetchFault, Reply
+from wheelyard.trust.refusals import Refused, bad_access_token, unverifiable
+from wheelyard.trust.verdicts import Verdicts
+
+STORAGE: Final = "https://storage.googleapis.com"
+TOKENINFO: Final = "https://oauth2.googleapis.com/tokeninfo"
+PATIENCE: Final = 3.0
+"""Seconds for both questions together, and that others wait for the answers."""
+REMEMBERED: Final = 300.0
+"""Seconds that rights are believed, at most."""
+REMEMBERED_NO: Final = 10.0
+"""Seconds that nothing at all is believed: somebody may just be granting it."""
+REJECTED: Final = "gat_rejected"
+
+PERMISSIONS: Final[Mapping[str, Action]] = {
+    "storage.objects.get": Action.READ,
+    "storage.objects.create": Action.UPLOAD,
+    "storage.objects.delete": Action.MANAGE,
+}
+EVERYTHING: Final = Action.READ | Action.UPLOAD | Action.MANAGE
+WRITING: Final = frozenset(
+    f"https://www.googleapis.com/auth/{scope}"
+    for scope in ("cloud-platform", "devstorage.full_control", "devstorage.read_write")
+)
+"""Scopes of tokens that may write; every other lets its bearer read at most."""
+
+_TOKEN = re.compile(r"[!-~]{20,4096}")
+
+logger = logging.getLogger("wheelyard")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """
+    The bucket whose IAM policy is the table of rights.
+
+    Args:
+        bucket: Its name.
+        read_only: Whether no more than reading is honoured, as for the bucket of the packages:
+            who may write there could write past the index.
+        storage: Scheme and host of Google's storage.
+        tokeninfo: The URL that tells the scopes of a token.
+    """
+
+    bucket: str
+    read_only: bool = False
+    storage: str = STORAGE
+    tokeninfo: str = TOKENINFO
+
+    @property
+    def question(self) -> str:
+        """The URL that tells which of the permissions the asking token has."""
+        asked = [name for name, may in PERMISSIONS.items() if may is Action.READ or self.may_write]
+        query = urlencode([("permissions", name) for name in asked])
+        return f"{self.storage}/storage/v1/b/{quote(self.bucket, '')}/iam/testPermissions?{query}"
+
+    @property
+    def may_write(self) -> bool:
+        """Whether more than reading can come of it."""
+        return not self.read_only
+
+
+class AccessTokens:
+    """
+    Recognises the bearers of access tokens; safe to share between threads.
+
+    Args:
+        resource: The bucket.
+        fetcher: The network.
+        monotonic: Seconds that never jump.
+        verdicts: What is remembered, None for a token that Google has rejected; for this alone.
+        remembered: Seconds that rights are believed, 300 at most.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        fetcher: Fetcher,
+        monotonic: Callable[[], float],
+        verdicts: Verdicts[Identity | Refused],
+        remembered: float = REMEMBERED,
+    ) -> None:
+        self._resource = resource
+        self._fetcher = fetcher
+        self._monotonic = monotonic
+        self._verdicts = verdicts
+        self._remembered = min(remembered, REMEMBERED)
+        self._flights: dict[bytes, Future[Identity | Refused]] = {}
+        self._lock = Lock()
+
+    def known(self, token: str) -> Identity | None:
+        """Return what a bearer may do if that needs no waiting, else None."""
+        found = self._verdicts.get(self._mark(token)) if _TOKEN.fullmatch(token) else None
+        return found if isinstance(found, Identity) else None
+
+    def identity(self, token: str) -> Identity:
+        """
+        Return what the bearer of a token may do, to every project; this may wait for Google.
+
+        Raises:
+            Unauthenticated: Google does not know the token; always the same text.
+            Unavailable: Google does not answer, or the bucket is not there.
+        """
+        if not _TOKEN.fullmatch(token):
+            raise bad_access_token(Refused("auth_malformed"))
+        mark = self._mark(token)
+        found = self._verdicts.get(mark) or self._shared(mark, token)
+        if isinstance(found, Refused):
+            raise bad_access_token(found)
+        return found
+
+    def _mark(self, token: str) -> bytes:
+        return self._verdicts.mark("gat", self._resource.bucket, "", token)
+
+    def _shared(self, mark: bytes, token: str) -> Identity | Refused:
+        """Ask Google, or wait for whoever is asking about the same token."""
+        mine = Future[Identity | Refused]()
+        with self._lock:
+            flight = self._flights.setdefault(mark, mine)
+        if flight is not mine:
+            try:
+                return flight.result(PATIENCE)
+            except TimeoutError:
+                raise unverifiable("Google") from None
+        try:
+            found, seconds = self._asked(mark, token)
+        except BaseException as error:
+            self._land(mark)
+            mine.set_exception(error)
+            raise
+        self._verdicts.put(mark, found, seconds)
+        self._land(mark)
+        mine.set_result(found)
+        return found
+
+    def _land(self, mark: bytes) -> None:
+        with self._lock:
+            del self._flights[mark]
+
+    def _asked(self, mark: bytes, token: str) -> tuple[Identity | Refused, float]:
+        """Return what Google says, and for how many seconds it may be believed."""
+        end = self._monotonic() + PATIENCE
+        try:
+            actions = self._permitted(token)
+            if actions is None:
+                return Refused(REJECTED), REMEMBERED_NO
+            lifetime = self._remembered
+            if actions & ~Action.READ:
+                scopes, left = self._scopes(token, end - self._monotonic())
+                lifetime = min(lifetime, left)
+                actions &= EVERYTHING if scopes & WRITING else Action.READ
+        except FetchFault as fault:
+            logger.warning("Google does not say what an access token may do: %s", fault)
+            raise unverifiable("Google") from None
+        return _identity(mark, actions), lifetime if actions else REMEMBERED_NO
+
+    def _permitted(self, token: str) -> Action | None:
+        """Return what the token may do to the bucket; None if Google does not know the token."""
+        reply = self._fetcher.get(self._resource.question, timeout=PATIENCE, bearer=token)
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            return None
+        if reply.status == HTTPStatus.FORBIDDEN:
+            return Action(0)
+        if reply.status == HTTPStatus.NOT_FOUND:
+            logger.error("the bucket of [google.access_token] is not there; look at its name")
+        named = _document(reply).get("permissions", [])
+        if not isinstance(named, list):
+            raise FetchFault("its answer is not a list of permissions")
+        actions = Action(0)
+        for permission, action in PERMISSIONS.items():
+            if permission in named:
+                actions |= action
+        return actions & (EVERYTHING if self._resource.may_write else Action.READ)
+
+    def _scopes(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
+        """Return the scopes of a token and the seconds it has left; none if nobody knows them."""
+        form = {"access_token": token}
+        reply = self._fetcher.post_form(self._resource.tokeninfo, form, timeout=timeout)
+        if reply.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
+            return frozenset(), REMEMBERED
+        found = _document(reply)
+        left = str(found.get("expires_in", ""))
+        seconds = float(left) if re.fullmatch(r"[0-9]{1,9}", left) else 0.0
+        return frozenset(str(found.get("scope", "")).split()), seconds
+
+
+def _document(reply: Reply) -> dict[str, object]:
+    if reply.status != HTTPStatus.OK:
+        raise FetchFault(f"it answered {reply.status}")
+    return reply.document()
+
+
+def _identity(mark: bytes, actions: Action) -> Identity:
+    named = {EVERYBODY, AUTHENTICATED} if actions & Action.READ else {EVERYBODY}
+    scopes = (Scope(actions, (EVERY_PROJECT,)),) if actions else ()
+    return Identity(f"google:{mark.hex()[:8]}", frozenset(named), scopes)

@@ -1,0 +1,279 @@
+"""
+The public keys of an issuer, kept and renewed.
+
+A set that was fetched replaces the one before completely, so a key that its issuer takes back stops
+working within the set's lifetime. A set that cannot be fetched again is used on for a day: a short
+outage of an issuer is none of ours. A key id is a dictionary key and nothing else; one that nobody
+knows makes us look again once a minute at most.
+"""
+
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from http import HTTPStatus
+from random import Random
+from threading import Lock
+from typing import Final
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from jwt.exceptions import PyJWTError
+
+from wheelyard.trust.fetching import Fetcher, FetchFault, Reply
+from wheelyard.trust.refusals import unverifiable
+
+PATIENCE: Final = 5.0
+"""Seconds that one look for keys may take, and that others wait for it."""
+SHORTEST: Final = 300.0
+LONGEST: Final = 3600.0
+"""Seconds that a set is believed, whatever its issuer says."""
+RENEWAL: Final = (0.72, 0.88)
+"""Parts of its lifetime after which a set is renewed while it still holds, drawn at random."""
+PAUSE: Final = 60.0
+"""Seconds from one look to the next, and that an unknown key id is remembered."""
+PAUSE_WITHOUT_KEYS: Final = 5.0
+"""The same, as long as there are no keys and everybody is turned away."""
+STALE: Final = 24 * 3600.0
+"""Seconds after its last success that a set is used, if it cannot be renewed."""
+KEYS: Final = 50
+REFUSED: Final = 1000
+"""Unknown key ids in memory."""
+RSA_BITS: Final = range(2048, 8193)
+
+_MAX_AGE = re.compile(r"\bmax-age=\"?(\d{1,9})")
+
+logger = logging.getLogger("wheelyard")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key, and the one algorithm that it is for."""
+
+    algorithm: str
+    public: RSAPublicKey | EllipticCurvePublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every key set works with."""
+
+    fetcher: Fetcher
+    monotonic: Callable[[], float]
+    random: Random
+    spawn: Callable[[Callable[[], None]], object]
+    """Runs something beside what is being done; returns without waiting for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    keys: Mapping[str, Key]
+    fetched: float
+    renew: float
+    expires: float
+
+
+class KeySet:
+    """
+    The keys of one issuer; safe to share between threads.
+
+    Args:
+        issuer: The URL that names it.
+        algorithms: What its keys may be for: RS256, ES256.
+        means: Network, clock, chance and threads.
+        url: Where its keys are; without one its discovery document is asked, once.
+    """
+
+    def __init__(
+        self, issuer: str, algorithms: frozenset[str], means: Means, url: str | None = None
+    ) -> None:
+        self._issuer = issuer
+        self._algorithms = algorithms
+        self._means = means
+        self._url = url
+        self._known: _Known | None = None
+        self._tried: float | None = None
+        self._failures = 0
+        self._flight: Future[None] | None = None
+        self._refused: OrderedDict[str, float] = OrderedDict()
+        self._lock = Lock()
+
+    @property
+    def failures(self) -> int:
+        """How often in a row the keys could not be fetched."""
+        return self._failures
+
+    def key(self, kid: str) -> Key | None:
+        """
+        Return the key with an id, or None if the issuer has none such.
+
+        It may wait for the issuer: the first time, when the set has run out, for an unknown id.
+
+        Raises:
+            Unavailable: There are no keys that may be believed, or the one could be a new one.
+        """
+        now = self._means.monotonic()
+        known = self._known
+        if known is None or (now >= known.expires and not self._makes_do(now)):
+            known = self._renewed(now)
+        elif now >= known.renew:
+            self._renew_beside()
+        return known.keys.get(kid) or self._sought(kid, now)
+
+    def _renewed(self, now: float) -> _Known:
+        self._look(PAUSE if self._is_usable(now) else PAUSE_WITHOUT_KEYS)
+        known = self._known
+        if known is None or not self._is_usable(now):
+            raise unverifiable("The issuer of this token")
+        return known
+
+    def _makes_do(self, now: float) -> bool:
+        """Return whether an old set has to do, for the issuer has just failed somebody."""
+        return self._failures > 0 and self._is_usable(now)
+
+    def _is_usable(self, now: float) -> bool:
+        return self._known is not None and now < self._known.fetched + STALE
+
+    def _renew_beside(self) -> None:
+        mine, _ = self._take_off(PAUSE)
+        if mine is None:
+            return
+        try:
+            self._means.spawn(lambda: self._fly(mine))
+        except RuntimeError:  # no more threads
+            self._fly(mine)
+
+    def _sought(self, kid: str, now: float) -> Key | None:
+        with self._lock:
+            refused = self._refused.get(kid)
+        if refused is not None and now < refused + PAUSE:
+            return None
+        is_settled = self._look(PAUSE)
+        key = self._known.keys.get(kid) if self._known else None
+        if key is not None:
+            return key
+        if self._failures or not is_settled:
+            raise unverifiable("The issuer of this token")
+        with self._lock:
+            self._refused[kid] = now
+            self._refused.move_to_end(kid)
+            if len(self._refused) > REFUSED:
+                self._refused.popitem(last=False)
+        return None
+
+    def _look(self, pause: float) -> bool:
+        """Look for keys unless that was done just now; return whether no look is under way."""
+        mine, theirs = self._take_off(pause)
+        if mine is not None:
+            self._fly(mine)
+        elif theirs is not None:
+            try:
+                theirs.result(PATIENCE)
+            except TimeoutError:
+                return False
+        return True
+
+    def _take_off(self, pause: float) -> tuple[Future[None] | None, Future[None] | None]:
+        """Return a look that the caller has to carry out, or one that is under way."""
+        with self._lock:
+            if self._flight is not None:
+                return None, self._flight
+            if self._tried is not None and self._means.monotonic() < self._tried + pause:
+                return None, None
+            self._flight = Future()
+            return self._flight, None
+
+    def _fly(self, flight: Future[None]) -> None:
+        try:
+            self._known = self._fetched()
+            self._failures = 0
+        except FetchFault as fault:
+            self._failures += 1
+            logger.warning("the keys of %s cannot be fetched: %s", self._issuer, fault)
+        finally:
+            with self._lock:
+                self._tried = self._means.monotonic()
+                self._flight = None
+            flight.set_result(None)
+
+    def _fetched(self) -> _Known:
+        end = self._means.monotonic() + PATIENCE
+        if self._url is None:
+            self._url = self._discovered()
+        left = end - self._means.monotonic()
+        reply = _good(self._means.fetcher.get(self._url, timeout=left))
+        keys = self._parsed(reply.document())
+        age = _MAX_AGE.search(reply.headers.get("cache-control", ""))
+        lifetime = min(max(float(age[1]), SHORTEST), LONGEST) if age else LONGEST
+        now = self._means.monotonic()
+        renew = now + lifetime * self._means.random.uniform(*RENEWAL)
+        return _Known(keys, now, renew, now + lifetime)
+
+    def _discovered(self) -> str:
+        """Return where the issuer says that its keys are: on its own origin, nowhere else."""
+        url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
+        document = _good(self._means.fetcher.get(url, timeout=PATIENCE)).document()
+        found = document.get("jwks_uri")
+        if document.get("issuer") != self._issuer or not isinstance(found, str):
+            raise FetchFault("its discovery document is not about it")
+        try:
+            is_there = _origin(found) == _origin(self._issuer)
+        except ValueError:
+            is_there = False
+        if not is_there:
+            raise FetchFault("its discovery document points to another host")
+        return found
+
+    def _parsed(self, document: Mapping[str, object]) -> dict[str, Key]:
+        found = document.get("keys")
+        if not isinstance(found, list) or not 1 <= len(found) <= KEYS:
+            raise FetchFault(f"its answer is not a list of 1 to {KEYS} keys")
+        keys = dict[str, Key]()
+        for each in found:
+            key = parse_key(each)
+            if key is not None and key.algorithm in self._algorithms:
+                keys[each["kid"]] = key
+        if not keys:
+            raise FetchFault("none of its keys can be used")
+        return keys
+
+
+def parse_key(found: object) -> Key | None:
+    """Return a key of a JWK set (RFC 7517), or None if it is of no use for signatures here."""
+    if not isinstance(found, dict) or not isinstance(found.get("kid"), str):
+        return None
+    if found.get("use", "sig") != "sig":
+        return None
+    try:
+        key = _public_key(found)
+    except (PyJWTError, ValueError, TypeError, OverflowError):
+        return None
+    return key if key and found.get("alg", key.algorithm) == key.algorithm else None
+
+
+def _public_key(found: Mapping[str, str]) -> Key | None:
+    """Return the public part: whoever publishes a private key does not make it one of ours."""
+    if found.get("kty") == "RSA":
+        rsa = RSAAlgorithm.from_jwk({"kty": "RSA", "n": found.get("n"), "e": found.get("e")})
+        is_fit = isinstance(rsa, RSAPublicKey) and rsa.key_size in RSA_BITS
+        return Key("RS256", rsa) if isinstance(rsa, RSAPublicKey) and is_fit else None
+    if found.get("kty") == "EC" and found.get("crv") == "P-256":
+        point = {"kty": "EC", "crv": "P-256", "x": found.get("x"), "y": found.get("y")}
+        curve = ECAlgorithm.from_jwk(point)
+        return Key("ES256", curve) if isinstance(curve, EllipticCurvePublicKey) else None
+    return None
+
+
+def _good(reply: Reply) -> Reply:
+    if reply.status != HTTPStatus.OK:
+        raise FetchFault(f"it answered {reply.status}")
+    return reply
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    where = urlsplit(url)
+    return where.scheme, where.hostname, where.port

@@ -1,0 +1,204 @@
+"""
+Is this signed statement (JWT, RFC 7519) one of an issuer that we know, to us, and of now?
+
+The issuer that a token names only picks one of those that are configured; no URL is ever made from
+a token. The signature is PyJWT's work. The times are ours: PyJWT reads the clock itself, knows no
+longest lifetime, and takes a time that is a string or a fraction.
+"""
+
+import binascii
+import json
+import logging
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import jwt
+
+from wheelyard.model.statement import Claims
+from wheelyard.trust.keysets import KeySet
+from wheelyard.trust.refusals import Refused, bad_statement
+
+LENGTH: Final = 8192
+"""Bytes of a token."""
+KID_LENGTH: Final = 200
+SEGMENTS: Final = 3
+LEEWAY: Final = 30
+"""Seconds that a clock of an issuer may differ from ours."""
+LIFETIME: Final = 3700
+"""Seconds from `iat` to `exp`, at most: an hour and a little."""
+REMOVED: Final = "SIGNATURE_REMOVED_BY_GOOGLE"
+"""What Cloud Run leaves of a signature that it has checked itself."""
+
+_REQUIRED: Final = ("iss", "aud", "exp", "iat", "sub")
+_REASONS: Final[Mapping[type[jwt.PyJWTError], str]] = {
+    jwt.InvalidSignatureError: "jwt_sig",
+    jwt.InvalidKeyError: "jwt_sig",
+    jwt.InvalidAlgorithmError: "jwt_alg",
+    jwt.InvalidAudienceError: "jwt_aud",
+    jwt.InvalidIssuerError: "jwt_iss",
+}
+
+logger = logging.getLogger("wheelyard")
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """
+    Whose statements are believed, and on which conditions.
+
+    Args:
+        name: The `iss` of its tokens, exactly.
+        keys: Its public keys.
+        algorithms: What it signs with; never one that is not of public keys.
+        audiences: Who a token may be made out to, exactly.
+        lifetime: Seconds that its tokens may live.
+        leeway: Seconds that its clock may differ.
+    """
+
+    name: str
+    keys: KeySet
+    algorithms: frozenset[str]
+    audiences: frozenset[str]
+    lifetime: int = LIFETIME
+    leeway: int = LEEWAY
+
+
+def verify(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:
+    """
+    Return what a token states; the reason of a refusal is logged, and is not told.
+
+    Args:
+        token: As it was sent.
+        issuers: By name.
+        now: Seconds since the epoch.
+
+    Raises:
+        Unauthenticated: It does not hold; always the same text.
+        Unavailable: The issuer's keys cannot be had just now.
+    """
+    try:
+        return claims_of(token, issuers, now)
+    except Refused as refused:
+        raise bad_statement(refused) from refused
+
+
+def claims_of(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:
+    """
+    Return what a token states, for those who answer a refusal in their own way.
+
+    Raises:
+        Refused: It does not hold, and why.
+        Unavailable: The issuer's keys cannot be had just now.
+    """
+    header, unverified = _opened(token)
+    issuer = issuers.get(_text(unverified, "iss", "jwt_iss"))
+    if issuer is None:
+        raise Refused("jwt_iss")
+    kid = _checked_kid(header, issuer)
+    audience = _text(unverified, "aud", "jwt_aud")
+    if audience not in issuer.audiences:
+        raise Refused("jwt_aud")
+    key = issuer.keys.key(kid)
+    if key is None:
+        raise Refused("jwt_kid")
+    if key.algorithm != header["alg"]:
+        raise Refused("jwt_alg")
+    try:
+        claims = jwt.decode(
+            token,
+            key.public,
+            algorithms=[key.algorithm],
+            audience=audience,
+            issuer=issuer.name,
+            options={
+                "require": list(_REQUIRED),
+                "strict_aud": True,
+                "enforce_minimum_key_length": True,
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+            },
+        )
+    except jwt.PyJWTError as error:
+        raise Refused(_REASONS.get(type(error), "auth_malformed")) from None
+    except Exception as error:  # noqa: BLE001 - whatever a library makes of a hostile token: no
+        logger.error("a signed token could not be judged: %s", type(error).__name__)  # noqa: TRY400 - a traceback may hold the token
+        raise Refused("auth_malformed") from None
+    _check_times(claims, issuer, now)
+    return claims
+
+
+def looks_signed(text: str) -> bool:
+    """Return whether a secret has the form of a signed token, whatever it is worth."""
+    try:
+        _opened(text)
+    except Refused as refused:
+        return refused.reason == "sig_removed_by_google"
+    return True
+
+
+def _opened(token: str) -> tuple[Claims, Claims]:
+    """Return header and claims of a token, as anybody could have written them."""
+    if len(token) > LENGTH or not token.isascii():
+        raise Refused("auth_malformed")
+    segments = token.split(".")
+    if len(segments) != SEGMENTS:
+        raise Refused("auth_malformed")
+    head, body, signature = segments
+    if signature == REMOVED:
+        logger.warning(
+            "Cloud Run has removed a token's signature: its own check of callers is on. "
+            "Deploy with --no-invoker-iam-check."
+        )
+        raise Refused("sig_removed_by_google")
+    return _object(head), _object(body)
+
+
+def _object(segment: str) -> Claims:
+    try:
+        found = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    except (ValueError, RecursionError, binascii.Error):
+        raise Refused("auth_malformed") from None
+    if not isinstance(found, dict):
+        raise Refused("auth_malformed")
+    return found
+
+
+def _checked_kid(header: Claims, issuer: Issuer) -> str:
+    if _text(header, "alg", "jwt_alg") not in issuer.algorithms:
+        raise Refused("jwt_alg")
+    if "crit" in header or "b64" in header or header.get("typ", "JWT") != "JWT":
+        raise Refused("auth_malformed")
+    kid = _text(header, "kid", "jwt_kid")
+    if len(kid) > KID_LENGTH:
+        raise Refused("jwt_kid")
+    return kid
+
+
+def _check_times(claims: Claims, issuer: Issuer, now: float) -> None:
+    issued, expires = _time(claims, "iat"), _time(claims, "exp")
+    begins = _time(claims, "nbf") if "nbf" in claims else issued
+    is_current = (
+        0 < expires - issued <= issuer.lifetime
+        and now - issuer.lifetime <= issued <= now + issuer.leeway
+        and begins <= now + issuer.leeway
+        and now < expires + issuer.leeway
+    )
+    if not is_current:
+        raise Refused("jwt_time")
+
+
+def _time(claims: Claims, name: str) -> int:
+    found = claims.get(name)
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise Refused("jwt_time")
+    return found
+
+
+def _text(found: Claims, name: str, reason: str) -> str:
+    value = found.get(name)
+    if not isinstance(value, str):
+        raise Refused(reason)
+    return value

@@ -1,0 +1,1 @@
+"""Who may do what, cell by cell; and the attacks of the reference, row by row (README.md)."""

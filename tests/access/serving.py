@@ -1,0 +1,203 @@
+"""The same index as in `places.py`, served by real processes over a folder."""
+
+import json
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.access.places import (
+    GOOGLE_KEY,
+    PASSWORD,
+    RIGHTS,
+    id_token,
+    serve_google,
+    values,
+    write_files,
+)
+from tests.access.places import static_token as static
+from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.servers import PATIENCE, free_port, is_healthy, stop
+from tests.http.packages import Package, form, wheel
+from tests.trust.issuer import Bearer, SigningKey, StandIn, stand_in
+from wheelyard.index import open_index
+from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.operations.tokens import TokenRequest
+from wheelyard.settings.sections import Settings, StoreSettings
+
+Table = dict[str, object]
+PROJECTS = ("open-lib", "shut-lib")
+SOON = 2
+"""Seconds that Google's answers are believed here."""
+ACCESS_TOKEN = "ya29.a0_" + "x" * 60
+LOGINS = ("API token", "static token", "password", "access token", "ID token", "oidc")
+
+
+@dataclass(frozen=True)
+class Served:
+    """
+    Servers over one store.
+
+    Args:
+        folder: Of everything.
+        ports: Of the servers.
+        google: Vouches for people.
+    """
+
+    folder: Path
+    ports: tuple[int, ...]
+    google: StandIn
+
+    @property
+    def url(self) -> str:
+        """The root of the first server, without a slash at its end."""
+        return f"http://{self.address}"
+
+    @property
+    def address(self) -> str:
+        """Host and port of the first server."""
+        return f"127.0.0.1:{self.ports[0]}"
+
+    @property
+    def logs(self) -> str:
+        """Everything that the servers have said."""
+        return "".join(each.read_text() for each in self.folder.glob("log-*.txt"))
+
+    def login(self, kind: str, role: str = "manager") -> tuple[str, str]:
+        """Return user and password of a credential, as a client is told them."""
+        user, secret = {
+            "API token": ("__token__", self.token(RIGHTS[role])),
+            "static token": ("anybody", static(role)),
+            "password": (role, PASSWORD),
+            "access token": ("oauth2accesstoken", ACCESS_TOKEN),
+            "ID token": ("__token__", id_token(f"{role}@acme.dev")),
+            "oidc": ("oidc", id_token(f"{role}@acme.dev")),
+        }[kind]
+        return user, secret
+
+    def token(self, can: str, *projects: str) -> str:
+        """Make an API token, as the command line does beside the servers."""
+        index = open_index(Settings(store=StoreSettings(location=str(self.folder / "store"))))
+        request = TokenRequest(
+            name="test",
+            actions=parse_actions([can]),
+            projects=tuple(parse_pattern(each) for each in projects or ("*",)),
+            lifetime=timedelta(days=1),
+        )
+        return index.tokens.create(request, by="local:test")[0].text
+
+    def revoke(self, token: str) -> None:
+        """Revoke an API token, in the same way."""
+        index = open_index(Settings(store=StoreSettings(location=str(self.folder / "store"))))
+        index.tokens.revoke(token[4:14], by="local:test")
+
+    def status(self, path: str, authorization: str = "", server: int = 0) -> int:
+        """Return the status of a path."""
+        headers = {"Authorization": authorization} if authorization else {}
+        url = f"http://127.0.0.1:{self.ports[server]}{path}"
+        return httpx2.get(url, headers=headers, trust_env=False, timeout=30).status_code
+
+    def publish(self, package: Package) -> None:
+        """Upload a package."""
+        kind = "multipart/form-data; boundary=frontier"
+        authorization = f"Bearer {self.token('upload')}"
+        answer = httpx2.post(
+            f"{self.url}/legacy/",
+            content=form(package),
+            headers={"Authorization": authorization, "Content-Type": kind},
+            trust_env=False,
+        )
+        assert answer.status_code == 200, answer.text
+
+    def eventually(self, status: int, path: str, authorization: str, within: float) -> None:
+        """Wait until a path is answered so."""
+        end = time.monotonic() + within
+        while self.status(path, authorization) != status:
+            assert time.monotonic() < end, f"{path} is still not answered with {status}"
+            time.sleep(0.1)
+
+    def allow_google(self, *permissions: str) -> None:
+        """Say what the bearer of the access token may do."""
+        held = frozenset(f"storage.objects.{each}" for each in permissions)
+        self.google.bearers[ACCESS_TOKEN] = Bearer(held)
+
+
+def basic(user: str, password: str) -> str:
+    """Return the value of a Basic header."""
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def toml(table: Table, above: tuple[str, ...] = ()) -> str:
+    """Write a table of texts, numbers, lists and tables."""
+    plain, nested = list[str](), list[str]()
+    for key, value in table.items():
+        here = (*above, key)
+        if isinstance(value, dict):
+            nested.append(f"[{'.'.join(here)}]\n{toml(value, here)}")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            nested += [f"[[{'.'.join(here)}]]\n{toml(each, here)}" for each in value]
+        else:
+            plain.append(f"{key} = {json.dumps(value)}")
+    return "\n".join((*plain, *nested, ""))
+
+
+@contextmanager
+def served(
+    folder: Path, servers: int = 1, adjust: Callable[[Table], None] = lambda _: None
+) -> Iterator[Served]:
+    """Start servers on a new store with some projects in it, where nobody reads unnamed."""
+    write_files(folder)
+    with stand_in() as google, ExitStack() as stack:
+        serve_google(google)
+        said = values(folder, google, is_open=False)
+        access_token = said["google"]["access_token"]  # type: ignore[index]  # a table of tables
+        access_token["cache_seconds"] = SOON
+        adjust(said)
+        (folder / "wheelyard.toml").write_text(toml(said))
+        ports = tuple(stack.enter_context(_server(folder)) for _ in range(servers))
+        place = Served(folder, ports, google)
+        place.allow_google("get", "create", "delete")
+        for name in PROJECTS:
+            place.publish(wheel(name))
+        yield place
+        assert "Traceback" not in place.logs
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[int]:
+    home, port = folder / "home", free_port()
+    home.mkdir(exist_ok=True)
+    places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
+    log = folder / f"log-{port}.txt"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wheelyard", "serve", "--port", str(port), *places],
+            cwd=home,
+            env=Desk(home, home).environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        end = time.monotonic() + PATIENCE
+        while not is_healthy(f"127.0.0.1:{port}"):
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"the server did not come up:\n{log.read_text()}")
+            time.sleep(0.02)
+        yield port
+    finally:
+        stop(process)
+        sys.stderr.write(log.read_text())
+
+
+def rotated(google: StandIn, key: SigningKey) -> None:
+    """Publish another key beside the one that was there."""
+    google.serve_keys(GOOGLE_KEY, key)

@@ -1,0 +1,327 @@
+"""Rows of the attack list that have no test elsewhere; README.md says where each row is."""
+
+import json
+import logging
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.access.people import PEOPLE, Headers, basic, bearer, by_minted_token
+from tests.access.places import (
+    EXISTING,
+    HERE,
+    IAP_HERE,
+    KINDS,
+    OTHER,
+    PASSWORD,
+    PUBLISHING,
+    Place,
+    assertion,
+    id_token,
+    open_place,
+    static_token,
+)
+from tests.http.packages import form, wheel
+from tests.trust.issuer import Answer as Fault
+from tests.trust.issuer import Bearer
+
+V1 = ("accept", "application/vnd.pypi.simple.v1+json")
+READER, MANAGER = basic("reader", PASSWORD), basic("manager", PASSWORD)
+STRANGER = basic("stranger", PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """An index where anybody may read `open-*`, with a CDN before it."""
+    http = {"public_max_age": 600}
+    with open_place(tmp_path_factory.mktemp("place"), http=http) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The same behind Google's proxy."""
+
+    def adjust(said: dict[str, object]) -> None:
+        google = said["google"]
+        assert isinstance(google, dict)
+        said["iap"] = {"audience": [IAP_HERE], "keys_url": google["id_token"]["keys_url"]}
+
+    with open_place(tmp_path_factory.mktemp("proxied"), adjust=adjust) as place:
+        yield place
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["{}", "{}.", "-{}", "{}%00", "{};a=b", "{}%2f..%2fopen-lib", "..%2f{}", "{}%20", "{}::$DATA"],
+)
+def test_spellings_of_a_name(place: Place, spelling: str) -> None:
+    """However a name is spelt, who may not read it is refused without a look (15)."""
+    for path in ("/simple/{}/", "/pypi/{}/json", "/project/{}/", "/files/{}/shut_lib-1.0.whl"):
+        answer = place.ask("GET", path.format(spelling.format("shut-lib")), STRANGER)
+        assert answer.status in {400, 404}
+        assert answer.asked == ()
+
+
+@pytest.mark.parametrize(
+    "letters", ["%EF%BD%93hut-lib", "%C5%BFhut-lib", "shut-l%C4%B1b", "shut-li%E2%84%AA", "%FF"]
+)
+def test_letters_that_look_alike(place: Place, letters: str) -> None:
+    """Letters that only look like those of a name, or fold to them, are no name (16)."""
+    for headers in (READER, MANAGER):
+        answer = place.ask("GET", f"/simple/{letters}/", headers)
+        assert answer.status in {400, 404}
+        assert answer.asked == ()
+
+
+@pytest.mark.parametrize("header", ["x-original-url", "x-rewrite-url", "x-forwarded-prefix"])
+def test_other_paths_in_headers(place: Place, header: str) -> None:
+    """A path that a header claims is not the one that is decided about, nor answered (24)."""
+    answer = place.ask("GET", "/simple/open-lib/", ((header, "/simple/shut-lib/"), V1))
+    assert json.loads(answer.body)["name"] == "open-lib"
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["x-goog-iap-jwt-assertion", "x_goog_iap_jwt_assertion", "x-goog-authenticated-user-email"],
+)
+def test_assertions_where_no_proxy_is(place: Place, header: str) -> None:
+    """Where no proxy vouches for people, what calls itself its word is not read (26)."""
+    for value in (assertion("admin@acme.dev"), "accounts.google.com:admin@acme.dev"):
+        assert place.ask("GET", "/project/shut-lib/", ((header, value),)).status == 401
+
+
+@pytest.mark.parametrize(
+    "header", ["x_goog_iap_jwt_assertion", "x-goog-authenticated-user-email", "authorization"]
+)
+def test_assertions_in_other_headers(proxied: Place, header: str) -> None:
+    """Behind the proxy only the one header that it signs is read, and only by its name (26)."""
+    for value in (assertion("admin@acme.dev"), f"Bearer {assertion('admin@acme.dev')}"):
+        assert proxied.ask("GET", "/project/shut-lib/", ((header, value),)).status == 401
+
+
+@given(st.binary(max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_basic_pair(place: Place, data: bytes) -> None:
+    """Whatever bytes a Basic header holds, the answer is 401, and no mistake of ours (27, 28)."""
+    sent = (("authorization", f"Basic {b64encode(data).decode()}"),)
+    assert place.ask("GET", "/simple/shut-lib/", sent).status == 401
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_header(place: Place, value: str) -> None:
+    """Whatever an Authorization header says, it opens nothing by accident (27)."""
+    assert place.ask("GET", "/simple/shut-lib/", (("authorization", value),)).status == 401
+
+
+@pytest.mark.parametrize("length", [17_000, 30_000, 400_000])
+def test_long_headers(place: Place, length: int) -> None:
+    """A credential of absurd length is refused before anything is made of it (29)."""
+    sent = (("authorization", f"Bearer {'x' * length}"),)
+    assert place.ask("GET", "/simple/shut-lib/", sent).status in {400, 431}
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        f"{HERE}.evil",
+        f"{HERE}/",
+        HERE.upper(),
+        PUBLISHING,
+        IAP_HERE,
+        [HERE, "https://elsewhere.example"],
+        "",
+    ],
+    ids=str,
+)
+def test_tokens_for_another_place(place: Place, audience: object) -> None:
+    """An ID token opens the index that it was made out to, to the letter, and no other (38)."""
+    token = id_token("admin@acme.dev", aud=audience)
+    for headers in (bearer(token), basic("oauth2accesstoken", token)):
+        assert place.ask("GET", "/simple/shut-lib/", headers).status == 401
+
+
+def test_tokens_at_another_door(place: Place, proxied: Place) -> None:
+    """The proxy's word is no login, a login not the proxy's word, and neither is a job's (38)."""
+    said = assertion("admin@acme.dev")
+    assert place.ask("GET", "/simple/shut-lib/", bearer(said)).status == 401
+    login = (("x-goog-iap-jwt-assertion", id_token("admin@acme.dev")),)
+    assert proxied.ask("GET", "/project/shut-lib/", login).status == 401
+    for token in (said, id_token("admin@acme.dev")):
+        body = json.dumps({"token": token}).encode()
+        assert place.ask("POST", "/_/oidc/mint-token", (), body).status == 422
+
+
+def test_an_access_token_is_nobody(place: Place) -> None:
+    """Whose an access token is gives no right: only what Google lets it do does (45, 47)."""
+    place.google.bearers["ya29.of-an-admin-but-useless"] = Bearer(email="admin@acme.dev")
+    sent = basic("oauth2accesstoken", "ya29.of-an-admin-but-useless")
+    assert place.ask("GET", "/simple/shut-lib/", sent).status == 404
+    assert place.ask("GET", "/simple/secret-lib/", sent).status == 403
+    assert place.upload(wheel("shut-lib", "9.0"), sent).status == 403
+
+
+def test_a_token_that_only_reads(place: Place) -> None:
+    """A token of somebody who may write, but that was made for reading, does not publish (46)."""
+    every = frozenset(f"storage.objects.{each}" for each in ("get", "create", "delete"))
+    scope = "https://www.googleapis.com/auth/devstorage.read_only"
+    place.google.bearers["ya29.of-somebody-for-reading"] = Bearer(every, scope)
+    sent = basic("oauth2accesstoken", "ya29.of-somebody-for-reading")
+    assert place.ask("GET", "/simple/shut-lib/", sent).status == 200
+    assert place.upload(wheel("shut-lib", "9.0"), sent).status == 403
+
+
+def test_google_does_not_answer(place: Place) -> None:
+    """While Google fails, nobody is let in, and nobody told that their credential is bad (48)."""
+    asked = f"/storage/v1/b/{place.google.bucket}/iam/testPermissions"
+    place.google.answers[asked] = Fault(status=500)
+    try:
+        sent = basic("oauth2accesstoken", "ya29.of-somebody-when-google-fails")
+        answer = place.ask("GET", "/simple/shut-lib/", sent)
+    finally:
+        del place.google.answers[asked]
+    assert (answer.status, answer.header("retry-after")) == (503, "5")
+
+
+def test_guesses(tmp_path: Path) -> None:
+    """Who guesses passwords is told to wait, without a hash and with no word on the name (61)."""
+
+    def adjust(said: dict[str, object]) -> None:
+        access = said["access"]
+        assert isinstance(access, dict)
+        access["failed_login_per_minute"] = 5
+
+    with open_place(tmp_path, adjust=adjust) as place:
+        assert place.ask("GET", "/simple/shut-lib/", READER).status == 200
+        statuses = [
+            place.ask("GET", "/simple/shut-lib/", basic(name, f"guess-{number}")).status
+            for number in range(10)
+            for name in ("reader", "nobody-at-all")
+        ]
+        last = place.ask("GET", "/simple/shut-lib/", basic("manager", "guess"))
+        assert place.ask("GET", "/simple/shut-lib/", READER).status == 200
+    assert statuses[:5] == [401] * 5
+    assert set(statuses[5:]) == {429}
+    assert (last.status, bool(last.header("retry-after"))) == (429, True)
+
+
+@pytest.mark.parametrize("person", [each for each in PEOPLE if each.role == "reader"], ids=str)
+def test_what_shared_caches_keep(place: Place, person: object) -> None:
+    """No proxy keeps for others what not everybody may read, and any keeps what they may (66)."""
+    headers = next(each for each in PEOPLE if each is person).headers(place)
+    for kind in KINDS:
+        name = f"{kind}-lib"
+        file = place.packages[name].filename
+        for path in (
+            f"/simple/{name}/",
+            f"/pypi/{name}/json",
+            f"/project/{name}/",
+            f"/files/{name}/{file}",
+            f"/files/{name}/{file}.metadata",
+        ):
+            answer = place.ask("GET", path, headers)
+            assert answer.status == 200
+            caching = set(answer.header("cache-control").split(", "))
+            assert ("public" in caching) is (kind == "open"), path
+            if kind != "open":
+                assert "private" in caching
+                assert "authorization" in answer.header("vary").lower()
+            known = place.ask("GET", path, (*headers, ("if-none-match", answer.header("etag"))))
+            assert (known.status, known.header("vary")) == (304, answer.header("vary"))
+            assert known.header("cache-control") == answer.header("cache-control")
+    for path in ("/simple/", "/"):
+        listed = place.ask("GET", path, headers)
+        assert listed.header("cache-control") == "private, no-cache"
+        assert "authorization" in listed.header("vary").lower()
+
+
+def test_callers_in_turn(place: Place) -> None:
+    """What is remembered for one caller is not shown to the next, whoever comes first (67)."""
+    everybody: tuple[Headers, ...] = ((), READER, STRANGER, basic("admin", PASSWORD))
+    first = [place.ask("GET", "/simple/", (*each, V1)).body for each in everybody]
+    again = [place.ask("GET", "/simple/", (*each, V1)).body for each in reversed(everybody)]
+    assert first == again[::-1]
+    assert first[0] == first[2] != first[1]
+    assert len({first[0], first[1], first[3]}) == 3
+
+
+def test_tokens_in_queries(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A token in a query opens nothing, and is not in the log (71)."""
+    token = place.token("*", can="read")
+    with caplog.at_level(logging.DEBUG):
+        for name in ("access_token", "token", "password", "key"):
+            answer = place.ask("GET", f"/simple/shut-lib/?{name}={token}")
+            assert answer.status in {400, 401}
+            assert token.encode() not in answer.body
+    assert token[14:] not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/simple/?next=//evil.example",
+        "/simple/%2f%2fevil.example",
+        "//evil.example",
+        "/%5cevil.example",
+        "//evil.example/simple",
+    ],
+)
+def test_redirects_lead_nowhere_else(place: Place, path: str) -> None:
+    """No redirect leaves this host: each is a path with one slash at its beginning (75)."""
+    to = place.ask("GET", path, READER).header("location")
+    assert to == "" or (to.startswith("/") and not to.startswith(("//", "/\\")))
+
+
+@pytest.mark.parametrize("header", ["x-http-method-override", "x-method-override", "x-http-method"])
+def test_method_override(place: Place, header: str) -> None:
+    """A method is what the request line says, whatever a header or a field claims (81)."""
+    path = "/api/v1/projects/shut-lib/yank"
+    body = b'{"version": "1.0", "file": null}'
+    kind = ("content-type", "application/json")
+    answer = place.ask("GET", path, (*MANAGER, (header, "POST"), kind), body)
+    assert answer.status == 405
+    assert place.ask("GET", "/simple/open-lib/?_method=DELETE", MANAGER).status == 200
+
+
+def test_names_that_differ(place: Place) -> None:
+    """The right to publish is that to the file's own name, whatever the form claims (82)."""
+    package = wheel("shut-lib", "8.0")
+    head = b'--frontier\r\nContent-Disposition: form-data; name="name"\r\n\r\nother-lib\r\n'
+
+    kind = ("content-type", "multipart/form-data; boundary=frontier")
+    own = basic("__token__", place.token(OTHER, can="upload"))
+    both = place.ask("POST", "/legacy/", (*own, kind), head + form(package))
+    assert both.status == 403
+    right = basic("__token__", place.token("shut-*", can="upload"))
+    assert place.ask("POST", "/legacy/", (*right, kind), head + form(package)).status == 400
+
+
+def test_prefixes(place: Place) -> None:
+    """A token for shut-* opens neither shut nor shutter (84)."""
+    sent = bearer(place.token("shut-*", can="upload"))
+    assert place.upload(wheel("shut-here", "1.0"), sent).status == 200
+    for name in ("shut", "shutter", "shu-t", "not-shut-lib"):
+        assert place.upload(wheel(name, "1.0"), sent).status == 403
+
+
+def test_jobs_read_nothing_else(place: Place) -> None:
+    """A job that publishes one project reads no other, also not what all colleagues may (87)."""
+    sent = by_minted_token("that")(place)
+    assert place.ask("GET", f"/simple/{OTHER}/", sent).status == 200
+    assert [place.ask("GET", f"/simple/{name}/", sent).status for name in EXISTING] == [
+        200,
+        404,
+        403,
+    ]
+
+
+def test_static_tokens_in_either_half(place: Place) -> None:
+    """A static token is good as either half of a pair, also with an empty password."""
+    token = static_token("reader")
+    for headers in (basic("x", token), basic(token, ""), basic(token, "x"), bearer(token)):
+        assert place.ask("GET", "/simple/shut-lib/", headers).status == 200

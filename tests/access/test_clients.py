@@ -1,0 +1,264 @@
+"""pip, uv, twine, Poetry and curl with every kind of credential, against real servers."""
+
+import json
+import os
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from keyring_tests.stage import build_wheel, lay_over
+from keyring_tests.standins import program as make_program
+
+from tests.access.places import PASSWORD, id_token
+from tests.access.serving import ACCESS_TOKEN, LOGINS, Served, basic, rotated, served
+from tests.clients.harness import Desk, program, system_program
+from tests.http.packages import wheel
+from tests.trust.issuer import Answer as Fault
+from tests.trust.issuer import rsa_key
+
+pytestmark = pytest.mark.clients
+
+PAGE = "/simple/shut-lib/"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server that knows everybody, and shows nothing to anybody else."""
+    with served(tmp_path_factory.mktemp("served")) as index:
+        yield index
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A clean place to run programs at."""
+    desk = Desk(tmp_path / "desk", tmp_path / "home")
+    desk.folder.mkdir()
+    desk.home.mkdir()
+    return desk
+
+
+def url(index: Served, user: str, password: str) -> str:
+    """Return the index URL with a credential in it."""
+    return f"http://{quote(user, '')}:{quote(password, '')}@{index.address}/simple/"
+
+
+def pip(*arguments: str | Path) -> list[str | Path]:
+    """Return a command of pip that installs into a folder."""
+    return [program("pip"), "install", "--no-cache-dir", "--target", "installed", *arguments]
+
+
+def uv(*arguments: str | Path) -> list[str | Path]:
+    """Return a command of uv that does the same."""
+    into = ("--target", "installed")
+    return [program("uv"), "--no-cache", "pip", "install", *into, *arguments]
+
+
+def netrc(desk: Desk, user: str, password: str) -> None:
+    """Write a credential to where netrc has it."""
+    path = desk.home / ".netrc"
+    path.write_text(f"machine 127.0.0.1 login {user} password {password.replace(' ', '')}\n")
+    path.chmod(0o600)
+
+
+def is_installed(desk: Desk) -> bool:
+    """Return whether the project is there."""
+    return (desk.folder / "installed" / "shut_lib" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+@pytest.mark.parametrize("client", ["pip", "uv"])
+def test_url(index: Served, desk: Desk, client: str, kind: str) -> None:
+    """Pip and uv install with every kind of credential in the URL."""
+    command = {"pip": pip, "uv": uv}[client]
+    desk.run(*command("--index-url", url(index, *index.login(kind, "reader")), "shut-lib"))
+    assert is_installed(desk)
+
+
+@pytest.mark.parametrize("kind", ["API token", "static token", "access token", "ID token"])
+@pytest.mark.parametrize("client", ["pip", "uv"])
+def test_netrc(index: Served, desk: Desk, client: str, kind: str) -> None:
+    """Pip and uv find every kind of token in netrc."""
+    netrc(desk, *index.login(kind, "reader"))
+    command = {"pip": pip, "uv": uv}[client]
+    desk.run(*command("--index-url", f"{index.url}/simple/", "shut-lib"))
+    assert is_installed(desk)
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+def test_environment(index: Served, desk: Desk, kind: str) -> None:
+    """Both take credentials from their environment."""
+    user, password = index.login(kind, "reader")
+    desk.run(*pip("shut-lib"), PIP_INDEX_URL=url(index, user, password))
+    assert is_installed(desk)
+    more = {"UV_INDEX_YARD_USERNAME": user, "UV_INDEX_YARD_PASSWORD": password}
+    desk.run(*uv("--reinstall", "--default-index", f"yard={index.url}/simple/", "shut-lib"), **more)
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+def test_twine_and_uv_publish(index: Served, desk: Desk, kind: str) -> None:
+    """Twine and uv publish with every kind of credential, and what they publish is there."""
+    user, password = index.login(kind)
+    for number, client in enumerate(("twine", "uv")):
+        package = wheel("shut-lib", f"{LOGINS.index(kind) + 2}.{number}")
+        (desk.folder / package.filename).write_bytes(package.data)
+        if client == "twine":
+            where = ["--repository-url", f"{index.url}/legacy/", "--non-interactive"]
+            login = {"TWINE_USERNAME": user, "TWINE_PASSWORD": password}
+            command: list[str | Path] = [
+                program("twine"),
+                "upload",
+                "--disable-progress-bar",
+                *where,
+            ]
+        else:
+            where = ["--publish-url", f"{index.url}/legacy/", "--trusted-publishing"]
+            login = {"UV_PUBLISH_USERNAME": user, "UV_PUBLISH_PASSWORD": password}
+            command = [program("uv"), "publish", *where, "never"]
+        desk.run(*command, package.filename, **login)
+        assert index.status(f"/packages/{package.filename}", basic(user, password)) == 200
+
+
+@pytest.mark.parametrize("kind", LOGINS)
+def test_poetry(index: Served, desk: Desk, kind: str) -> None:
+    """Poetry locks with every kind of credential from its environment."""
+    user, password = index.login(kind, "reader")
+    (desk.folder / "pyproject.toml").write_text(
+        '[project]\nname = "consumer"\nversion = "0"\nrequires-python = ">=3.11"\n'
+        'dependencies = ["shut-lib"]\n\n[tool.poetry]\npackage-mode = false\n\n'
+        f'[[tool.poetry.source]]\nname = "yard"\nurl = "{index.url}/simple/"\n'
+    )
+    login = {
+        "POETRY_HTTP_BASIC_YARD_USERNAME": user,
+        "POETRY_HTTP_BASIC_YARD_PASSWORD": password,
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+    }
+    desk.run(program("poetry"), "lock", "--no-interaction", **login)
+    lock = (desk.folder / "poetry.lock").read_text()
+    assert 'name = "shut-lib"' in lock
+    assert password not in lock
+
+
+@pytest.mark.parametrize("kind", ["API token", "static token", "access token", "ID token"])
+def test_curl(index: Served, desk: Desk, kind: str) -> None:
+    """Curl sends every kind of token as a Bearer."""
+    header = f"Authorization: Bearer {index.login(kind, 'reader')[1]}"
+    command = [system_program("curl"), "--silent", "--fail", "--header", header]
+    assert "shut_lib-1.0" in desk.run(*command, f"{index.url}{PAGE}")
+
+
+@pytest.fixture(scope="module")
+def keyring_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with pip, twine, keyring, and our backend for it."""
+    built = build_wheel(tmp_path_factory.mktemp("wheel"))
+    return lay_over(tmp_path_factory.mktemp("environment"), built, "twine", "pip")
+
+
+@pytest.mark.parametrize("client", ["pip", "uv", "twine"])
+def test_keyring(index: Served, desk: Desk, keyring_python: Path, client: str) -> None:
+    """After `gcloud auth login` nobody need tell a client anything, and the index lets it in."""
+    tools = desk.home / "bin"
+    make_program(tools, "gcloud", f"echo {ACCESS_TOKEN}")
+    make_program(tools, "keyring", f'exec {keyring_python} -m keyring "$@"')
+    more = {
+        "PATH": os.pathsep.join((str(tools), desk.environment()["PATH"])),
+        "WHEELYARD_KEYRING_HOSTS": index.address,
+        "GCE_METADATA_HOST": "127.0.0.1:1",
+    }
+    if client == "twine":
+        package = wheel("shut-lib", "50.0")
+        (desk.folder / package.filename).write_bytes(package.data)
+        where = ("--repository-url", f"{index.url}/legacy/", "--non-interactive")
+        command: list[str | Path] = [
+            keyring_python,
+            "-m",
+            "twine",
+            "upload",
+            "--disable-progress-bar",
+            *where,
+        ]
+        desk.run(*command, package.filename, **more)
+        login = basic("oauth2accesstoken", ACCESS_TOKEN)
+        assert index.status(f"/packages/{package.filename}", login) == 200
+        return
+    where = ("--index-url", f"http://oauth2accesstoken@{index.address}/simple/", "shut-lib")
+    if client == "pip":
+        desk.run(
+            *(keyring_python, "-m", "pip", "install", "--no-cache-dir", "--target", "installed"),
+            *("--keyring-provider", "import", *where),
+            **more,
+        )
+    else:
+        desk.run(*uv("--keyring-provider", "subprocess", *where), **more)
+    assert is_installed(desk)
+
+
+@pytest.mark.slow
+def test_a_role_is_taken_away(tmp_path: Path) -> None:
+    """Whoever loses a role at Google loses it here, as soon as Google's answer is asked anew."""
+    login = basic("oauth2accesstoken", ACCESS_TOKEN)
+    with served(tmp_path) as index:
+        assert index.status(PAGE, login) == 200
+        index.allow_google()
+        index.eventually(404, PAGE, login, within=10)
+        del index.google.bearers[ACCESS_TOKEN]
+        index.eventually(401, PAGE, login, within=30)
+
+
+@pytest.mark.slow
+def test_keys_rotate(tmp_path: Path) -> None:
+    """A token that is signed with a key which is new at Google is good as soon as it is there."""
+    key = rsa_key("google-next")
+    with served(tmp_path) as index:
+        old = f"Bearer {id_token('reader@acme.dev')}"
+        assert index.status(PAGE, old) == 200
+        rotated(index.google, key)
+        body = id_token("reader@acme.dev").split(".")[1]
+        claims = json.loads(urlsafe_b64decode(body + "=="))
+        index.eventually(200, PAGE, f"Bearer {key.token(claims)}", within=90)
+        assert index.status(PAGE, old) == 200
+
+
+def test_google_is_down(tmp_path: Path) -> None:
+    """While Google does not answer, a credential that may be good is 503 and never 401 (48)."""
+    with served(tmp_path) as index:
+        asked = f"/storage/v1/b/{index.google.bucket}/iam/testPermissions"
+        index.google.answers |= dict.fromkeys(("/keys", asked), Fault(status=500))
+        assert index.status(PAGE, f"Bearer {id_token('reader@acme.dev')}") == 503
+        assert index.status(PAGE, basic("oauth2accesstoken", ACCESS_TOKEN)) == 503
+        assert index.status(PAGE, basic("reader", PASSWORD)) == 200
+
+
+def test_two_servers(tmp_path: Path) -> None:
+    """A token that is revoked beside one server is refused by both, at once on a folder (65)."""
+    with served(tmp_path, servers=2) as index:
+        token = index.token("read")
+        for server in (0, 1):
+            assert index.status(PAGE, f"Bearer {token}", server) == 200
+        index.revoke(token)
+        for server in (1, 0):
+            assert index.status(PAGE, f"Bearer {token}", server) == 401
+
+
+@pytest.mark.slow
+def test_a_name_is_removed(tmp_path: Path) -> None:
+    """Whoever is taken out of the htpasswd file is out within seconds, without a restart (64)."""
+    login = basic("reader", PASSWORD)
+    with served(tmp_path) as index:
+        assert index.status(PAGE, login) == 200
+        path = tmp_path / "htpasswd"
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(each for each in lines if "reader" not in each))
+        index.eventually(401, PAGE, login, within=10)
+
+
+def test_nothing_in_the_logs(index: Served) -> None:
+    """After all of this the servers' own logs have none of the secrets that were sent."""
+    for kind in LOGINS:
+        user, password = index.login(kind, "reader")
+        for path in (PAGE, "/nowhere", f"/simple/?token={password.replace(' ', '+')}"):
+            index.status(path, basic(user, password))
+            index.status(path, basic(user, f"{password}x"))
+        assert password not in index.logs
+        assert basic(user, password) not in index.logs

@@ -1,0 +1,102 @@
+"""No secret in a log, an answer, a URL or a metric, whatever is sent and however it fails."""
+
+import logging
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+
+import pytest
+
+from tests.access.people import BAD, PEOPLE, PROXIED, Headers
+from tests.access.places import EXISTING, PASSWORD, Answer, Place, open_place
+from tests.http.packages import wheel
+
+PATHS = (
+    "/",
+    "/simple/",
+    "/simple/shut-lib/",
+    "/simple/Shut_Lib/",
+    "/simple/shut-not/",
+    "/project/secret-lib/",
+    "/pypi/open-lib/json",
+    "/api/v1/projects/shut-lib/journal",
+    "/metrics",
+    "/nowhere/at/all",
+    "/%zz",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """An index where some projects may be read by anybody."""
+    with open_place(tmp_path_factory.mktemp("place")) as place:
+        yield place
+
+
+def secrets_in(headers: Headers) -> set[str]:
+    """Return everything about a credential that nobody is to see."""
+    ((_, value),) = headers or (("", ""),)
+    sent = value.rpartition(" ")[2]
+    found = {sent} if len(sent) > 8 else set()
+    try:
+        _, _, secret = b64decode(sent, validate=True).decode().partition(":")
+    except ValueError:
+        secret = sent
+    # a signed token without its signature, and the half of an API token that is secret
+    parts = {secret, secret.rpartition(".")[2], secret[14:]}
+    return found | {each for each in parts if len(each) > 8}
+
+
+def ask_everything(place: Place, headers: Headers) -> list[Answer]:
+    """Send a credential everywhere, also to where it does not belong."""
+    answers = [place.ask("GET", path, headers) for path in PATHS]
+    answers += [place.ask("POST", "/api/v1/projects/shut-lib/yank", headers, b"{}")]
+    answers += [place.upload(wheel(name), headers) for name in EXISTING]
+    return answers
+
+
+@pytest.mark.parametrize("person", [*PEOPLE, *PROXIED], ids=str)
+def test_nobody_sees_a_credential(
+    place: Place, person: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With everything logged that can be, no credential, good or bad, is in a log or an answer."""
+    headers = next(each for each in (*PEOPLE, *PROXIED) if each is person).headers(place)
+    secrets = secrets_in(headers)
+    with caplog.at_level(logging.DEBUG):
+        answers = ask_everything(place, headers)
+    said = caplog.text + "".join(f"{each.headers}{each.body!r}" for each in answers)
+    said += "".join(str(record.__dict__) for record in caplog.records)
+    assert [each for each in secrets if each in said] == []
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_credential_in_the_wrong_place(
+    place: Place, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A credential that somebody puts into a URL opens nothing, and is not repeated by a log."""
+    secrets = secrets_in(BAD[kind])
+    with caplog.at_level(logging.DEBUG):
+        answers = [
+            place.ask("GET", f"/simple/shut-lib/?access_token={secret.replace(' ', '+')}")
+            for secret in secrets
+        ]
+    assert {answer.status for answer in answers} <= {400, 401}
+    said = caplog.text + "".join(f"{each.headers}{each.body!r}" for each in answers)
+    assert [each for each in secrets if each in said] == []
+
+
+def test_names_of_users(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A line break in a user's name makes no second line in a log, and is refused (28, 30)."""
+    with caplog.at_level(logging.DEBUG):
+        for name in ("ana\nroot", "ana\r\nX-Evil: 1", "ana\x00", "ana\x7f"):
+            pair = b64encode(f"{name}:{PASSWORD}".encode()).decode()
+            answer = place.ask("GET", "/simple/", (("authorization", f"Basic {pair}"),))
+            assert answer.status == 401
+    assert "root" not in caplog.text
+    assert "evil" not in caplog.text.lower()
+
+
+def test_representations(place: Place) -> None:
+    """What a debugger or a crash report would show of the wired index has no secret of its own."""
+    shown = repr(place.index.settings.access) + repr(place.index.doors.static_tokens)
+    assert "a-static-token-of" not in shown
+    assert PASSWORD not in shown

@@ -1,0 +1,98 @@
+"""Tokens that have a place of their own, in a folder or a bucket, and packages in another."""
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.cli.conftest import Serve, Serving, Typed
+from tests.clients.harness import Desk
+from tests.operations.making import make_wheel
+from tests.storage.cloud.opened import EMULATOR
+
+WHEEL = make_wheel("demo", "1.0")
+
+
+@pytest.fixture
+def google() -> Iterator[BucketServer]:
+    """A stand-in of Cloud Storage with two buckets."""
+    with running_bucket_server("packages", "secrets") as server:
+        yield server
+
+
+def configure(desk: Desk, store: str, apart: str) -> None:
+    """Write settings with two places."""
+    text = f'[store]\nlocation = "{store}"\n[access]\ncredentials_store = "{apart}"\n'
+    (desk.folder / "wheelyard.toml").write_text(f"{text}private = true\n")
+
+
+def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
+    """Ask for a path with a token."""
+    url = f"http://127.0.0.1:{serving.port}{path}"
+    return httpx2.get(url, auth=("__token__", token), trust_env=False, follow_redirects=True)
+
+
+@pytest.mark.parametrize(
+    ("store", "apart"),
+    [
+        ("wheels", "keys"),
+        ("wheels", "gs://secrets"),
+        ("gs://packages/index", "keys"),
+        ("gs://packages", "gs://secrets/of/ours"),
+    ],
+)
+def test_two_places(
+    desk: Desk, google: BucketServer, serve: Serve, wheelyard: Typed, store: str, apart: str
+) -> None:
+    """Tokens are made, known, listed, checked and revoked there, and files are found as ever."""
+    configure(desk, store, apart)
+    where = {EMULATOR: google.url}
+    token = wheelyard("token", "create", "ci", **where).stdout.strip()
+    assert wheelyard("upload", WHEEL.write(desk.folder), **where).returncode == 0
+    serving = serve(**where)
+
+    assert ask(serving, "/simple/demo/", token).status_code == 200
+    assert ask(serving, f"/packages/{WHEEL.filename}", token).content == WHEEL.body
+    assert ask(serving, "/simple/demo/", "wyd_" + "x" * 48).status_code == 401
+    assert token[4:14] in wheelyard("token", "list", **where).stdout
+    assert wheelyard("check", "--sweep", **where).returncode == 0
+    assert places_of_tokens(desk, google) == [apart.removeprefix("gs://").split("/")[0]]
+    assert wheelyard("token", "revoke", token, **where).returncode == 0
+
+
+def test_damage(desk: Desk, wheelyard: Typed) -> None:
+    """A damaged token is found where it is."""
+    configure(desk, "wheels", "keys")
+    token = wheelyard("token", "create", "ci").stdout.strip()
+    (desk.folder / "keys" / "credentials" / "tokens" / f"{token[4:14]}.json").write_bytes(b"{")
+
+    done = wheelyard("check")
+
+    assert done.returncode == 1
+    assert f"{token[4:14]}.json is damaged" in done.stderr
+
+
+def test_revoked_at_once(desk: Desk, serve: Serve, wheelyard: Typed) -> None:
+    """In two folders of one machine a revoked token opens nothing from the next request on."""
+    configure(desk, "wheels", "keys")
+    token = wheelyard("token", "create", "ci").stdout.strip()
+    serving = serve()
+    assert ask(serving, "/simple/", token).status_code == 200
+
+    assert wheelyard("token", "revoke", token).returncode == 0
+
+    assert ask(serving, "/simple/", token).status_code == 401
+
+
+def places_of_tokens(desk: Desk, google: BucketServer) -> list[str]:
+    """Return the folders and buckets that have a token in them."""
+    folders = [
+        each.name for each in desk.folder.iterdir() if any(each.glob("credentials/tokens/*.json"))
+    ]
+    buckets = [
+        name
+        for name in ("packages", "secrets")
+        if any("credentials/tokens/" in each for each in google.bucket(name).names())
+    ]
+    return folders + buckets

@@ -1,0 +1,265 @@
+"""Publishing from a CI job without a stored secret: `uv publish`, as it stands."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from uuid import uuid4
+
+import pytest
+
+from tests.clients.harness import Desk, program, system_program
+from tests.clients.projects import Builder, Built
+from tests.clients.reading import assert_published
+from tests.clients.servers import TOKEN, Server
+from tests.clients.tls import Proxy, running_proxy
+from tests.http.servers import Site, running_site
+from tests.model.jobs import GITHUB_SAYS, GITLAB_SAYS, TIMES
+from tests.trust.issuer import Answer, StandIn, rsa_key, stand_in
+from wheelyard.index import real_ambient
+
+pytestmark = pytest.mark.clients
+
+AUDIENCE = "packages.example.com"
+VARIABLE = "PACKAGES_EXAMPLE_COM_ID_TOKEN"
+"""Where GitLab puts a statement for that audience, and uv looks for it."""
+KEY = rsa_key("ci")
+
+CONFIG = """\
+[server]
+path_prefix = "{prefix}"
+public_url = "https://packages.example.com{prefix}"
+
+[trusted_publishing]
+audience = ["packages.example.com"]
+
+[[publisher]]
+id = "gh-yard"
+provider = "github"
+issuer = "{github}"
+allow_private_issuer = true
+repository = "octo-org/octo-repo"
+repository_id = 456789
+owner_id = 123456
+workflow = "release.yml"
+environment = "release"
+projects = ["yard-hub", "yard-hand"]
+
+[[publisher]]
+id = "gl-yard"
+provider = "gitlab"
+issuer = "{gitlab}"
+allow_private_issuer = true
+project_path = "group/tools"
+project_id = 46573356
+namespace_id = 68413579
+projects = ["yard-lab"]
+"""
+
+
+@dataclass(frozen=True)
+class Ci:
+    """Two CI services, and an index that knows some of their jobs."""
+
+    site: Site
+    proxy: Proxy
+    github: StandIn
+    gitlab: StandIn
+    prefix: str
+
+    @property
+    def server(self) -> Server:
+        """The index, for looking at it."""
+        return Server(
+            self.site.address + self.prefix, self.site.token, self.site.store, private=False
+        )
+
+    def of_github(self, **changes: object) -> str:
+        """Return what GitHub states of a job."""
+        return _statement(GITHUB_SAYS, self.github, changes)
+
+    def of_gitlab(self, **changes: object) -> str:
+        """Return what GitLab states of a job."""
+        place = f"{self.gitlab.url.partition('://')[2]}/group/tools//.gitlab-ci.yml"
+        uri = {"ci_config_ref_uri": f"{place}@refs/heads/main"}
+        return _statement(GITLAB_SAYS, self.gitlab, uri | changes)
+
+    def on_github(self, statement: str) -> dict[str, str]:
+        """Return the environment of a job on GitHub, which is given that statement."""
+        self.github.answers["/id-token"] = Answer(json.dumps({"value": statement}).encode())
+        return {
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "of-the-runner",
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.github.url}/id-token?api-version=2.0",
+            "GITHUB_ACTIONS": "true",
+        }
+
+    def publish(self, desk: Desk, project: Built, **job: str) -> CompletedProcess[str]:
+        """Publish wheel and sdist from a job."""
+        return desk.attempt(
+            *(program("uv"), "publish", "--trusted-publishing", "always"),
+            *("--publish-url", f"{self.proxy.url}{self.prefix}/legacy/"),
+            *(project.wheel, project.sdist),
+            SSL_CERT_FILE=str(self.proxy.authority),
+            **job,
+        )
+
+    @property
+    def tokens(self) -> list[str]:
+        """Every token that clients were given."""
+        return TOKEN.findall(b"".join(self.proxy.heard).decode("latin-1"))
+
+
+def _statement(says: dict[str, object], issuer: StandIn, changes: dict[str, object]) -> str:
+    now = int(real_ambient().now().timestamp())
+    times = {"iat": now, "nbf": now, "exp": now + 300}
+    here = {"iss": issuer.url, "aud": AUDIENCE, "jti": uuid4().hex}
+    return KEY.token({**says, **TIMES, **times, **here, **changes})
+
+
+@contextmanager
+def running_ci(folder: Path, prefix: str = "") -> Iterator[Ci]:
+    """Start everything."""
+    with ExitStack() as stack:
+        github, gitlab = (stack.enter_context(stand_in()) for _ in range(2))
+        for issuer, path in ((github, "/.well-known/jwks"), (gitlab, "/oauth/discovery/keys")):
+            issuer.serve_keys(KEY)
+            issuer.answers[path] = issuer.answers["/keys"]
+        config = CONFIG.format(prefix=prefix, github=github.url, gitlab=gitlab.url)
+        site = stack.enter_context(running_site(folder / "site", config=config, prefix=prefix))
+        proxy = stack.enter_context(running_proxy(folder, site.address))
+        yield Ci(site, proxy, github, gitlab, prefix)
+
+
+@pytest.fixture
+def ci(tmp_path: Path) -> Iterator[Ci]:
+    """An index at the root of its host."""
+    with running_ci(tmp_path) as ci:
+        yield ci
+
+
+def succeeded(done: CompletedProcess[str]) -> bool:
+    """Whether uv has published, and given its token back without complaint."""
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed
+    return "Failed to invalidate" not in printed
+
+
+def test_github(ci: Ci, desk: Desk, build: Builder) -> None:
+    """A job on GitHub publishes a project that did not exist, and its token is dead afterwards."""
+    project = build("hatchling", "yard-hub")
+    job = ci.on_github(ci.of_github())
+
+    assert succeeded(ci.publish(desk, project, **job))
+
+    assert_published(ci.server, desk, project)
+    asked = next(each for each in ci.github.seen if each.path.startswith("/id-token"))
+    assert asked.path.endswith(f"audience={AUDIENCE}")
+    (token,) = set(ci.tokens)
+    assert ci.site.get("/simple/", token).status_code == 401
+    (file, *_) = ci.site.get("/api/v1/projects/yard-hub").json()["files"]
+    assert file["uploaded-by"] == "publisher:gh-yard"
+
+
+def test_gitlab(ci: Ci, desk: Desk, build: Builder) -> None:
+    """A job on GitLab finds its statement in a variable that is named after the audience."""
+    project = build("hatchling", "yard-lab")
+    job = {"GITLAB_CI": "true", VARIABLE: ci.of_gitlab()}
+
+    assert succeeded(ci.publish(desk, project, **job))
+
+    assert_published(ci.server, desk, project)
+
+
+def test_buildkite(ci: Ci, desk: Desk, build: Builder) -> None:
+    """On Buildkite a client asks the agent for a statement."""
+    project = build("hatchling", "yard-hub")
+    agent = desk.folder / "buildkite-agent"
+    agent.write_text(f'#!/bin/sh\necho "$@" > asked.txt\necho {ci.of_github()}\n')
+    agent.chmod(0o755)
+    path = f"{desk.folder}:{desk.environment()['PATH']}"
+
+    assert succeeded(ci.publish(desk, project, BUILDKITE="true", PATH=path))
+
+    assert_published(ci.server, desk, project)
+    assert f"oidc request-token --audience {AUDIENCE}" in (desk.folder / "asked.txt").read_text()
+
+
+def test_below_a_prefix(tmp_path: Path, desk: Desk, build: Builder) -> None:
+    """A client asks at the root of the host, wherever the upload URL is."""
+    project = build("hatchling", "yard-hub")
+    with running_ci(tmp_path, "/team/python") as ci:
+        assert succeeded(ci.publish(desk, project, **ci.on_github(ci.of_github())))
+        assert_published(ci.server, desk, project)
+
+
+def test_a_statement_twice(ci: Ci, desk: Desk, build: Builder) -> None:
+    """A statement that was used, and that somebody finds in a log, publishes nothing any more."""
+    project = build("hatchling", "yard-hub")
+    job = ci.on_github(ci.of_github())
+    assert succeeded(ci.publish(desk, project, **job))
+
+    done = ci.publish(desk, project, **job)
+
+    assert done.returncode != 0
+    assert "invalid-reuse-token" in done.stderr
+    assert len(set(ci.tokens)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"repository_id": "1", "repository": "octo-org/octo-repo"}, "repository_id"),
+        ({"repository_owner_id": "2"}, "repository_owner_id"),
+        ({"event_name": "pull_request_target"}, "event_name"),
+        ({"workflow_ref": "octo-org/octo-repo/.github/workflows/x.yml@main"}, "workflow_ref"),
+    ],
+)
+def test_another_job(
+    ci: Ci, desk: Desk, build: Builder, changes: dict[str, object], said: str
+) -> None:
+    """A job that is not the configured one gets nothing, and uv shows which claim differs."""
+    project = build("hatchling", "yard-hub")
+
+    done = ci.publish(desk, project, **ci.on_github(ci.of_github(**changes)))
+
+    assert done.returncode != 0
+    assert "422" in done.stderr
+    assert "invalid-publisher" in done.stderr
+    assert said in re.sub(r"\s+", " ", done.stderr)
+    assert ci.site.get("/simple/yard-hub/").status_code == 404
+    assert ci.tokens == []
+
+
+def test_a_project_of_somebody_else(ci: Ci, desk: Desk, build: Builder) -> None:
+    """A job publishes to the projects of its publisher only."""
+    project = build("hatchling", "yard-lab")
+
+    done = ci.publish(desk, project, **ci.on_github(ci.of_github()))
+
+    assert done.returncode != 0
+    assert "403" in done.stderr
+    assert ci.site.get("/simple/yard-lab/").status_code == 404
+
+
+def test_by_hand(ci: Ci, desk: Desk, build: Builder) -> None:
+    """A client that knows nothing of trusted publishing takes a token that curl has asked for."""
+    project = build("hatchling", "yard-hand")
+    curl = (system_program("curl"), "-sf", "--cacert", ci.proxy.authority)
+    body = json.dumps({"token": ci.of_github()})
+    said = desk.run(*curl, "-d", body, f"{ci.proxy.url}/_/oidc/mint-token")
+    token = json.loads(said)["token"]
+
+    desk.run(
+        *(program("twine"), "upload", "--repository-url", f"{ci.proxy.url}/legacy/"),
+        *("--cert", ci.proxy.authority, project.wheel, project.sdist),
+        TWINE_USERNAME="__token__",
+        TWINE_PASSWORD=token,
+    )
+
+    assert_published(ci.server, desk, project)
+    burn = json.dumps({"token": token})
+    assert desk.run(*curl, "-d", burn, f"{ci.proxy.url}/_/oidc/burn-token") == "{}"
+    assert ci.site.get("/simple/", token).status_code == 401

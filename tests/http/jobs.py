@@ -1,0 +1,100 @@
+"""Jobs of a CI that publish without a secret: what they state, and a server that believes them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from msgspec.structs import replace
+
+from tests.http.apps import running_app
+from tests.http.servers import Answer, Site
+from tests.trust.issuer import SigningKey, StandIn, rsa_key, stand_in
+from wheelyard.http.app import App
+from wheelyard.index import Index, index_over, real_ambient
+from wheelyard.settings.sections import PublishingSettings, Settings
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+
+AUDIENCE = "packages.example.com"
+KEY = rsa_key("ci")
+RELEASE = "repo:acme/demo:environment:release"
+MINT = "/_/oidc/mint-token"
+BURN = "/_/oidc/burn-token"
+
+
+def publisher(issuer: StandIn, name: str = "demo", **changes: object) -> dict[str, object]:
+    """Return a `[[publisher]]` table: releases of a project, vouched for by the stand-in."""
+    return {
+        "id": f"ci-{name}",
+        "provider": "oidc",
+        "issuer": issuer.url,
+        "allow_private_issuer": True,
+        "match": {"sub": RELEASE},
+        "projects": [name],
+        **changes,
+    }
+
+
+@dataclass(frozen=True)
+class Ci:
+    """A site, and the issuer whose jobs may publish to it."""
+
+    site: Site
+    issuer: StandIn
+    index: Index
+
+    def statement(self, **changes: object) -> str:
+        """Return what a job is given; None takes a claim out."""
+        return self.signed(KEY, changes)
+
+    def signed(self, key: SigningKey, changes: Mapping[str, object]) -> str:
+        """Return the same, signed with any key."""
+        now = int(real_ambient().now().timestamp())
+        claims = {
+            "iss": self.issuer.url,
+            "aud": AUDIENCE,
+            "sub": RELEASE,
+            "jti": uuid4().hex,
+            "iat": now,
+            "exp": now + 300,
+        }
+        return key.token({**claims, **changes})
+
+    def ask(self, path: str, body: object, address: str = "192.0.2.1") -> Answer:
+        """Post JSON to one of the steps, from an address."""
+        headers = {"X-Forwarded-For": address}
+        return self.site.client.post(path, json=body, headers=headers)
+
+    def mint(self, **changes: object) -> Answer:
+        """Ask for a token, with a new statement."""
+        return self.ask(MINT, {"token": self.statement(**changes)})
+
+    def token(self) -> str:
+        """Return a minted token."""
+        answer = self.mint()
+        assert answer.status_code == 200, answer.text
+        text: str = answer.json()["token"]
+        return text
+
+
+@contextmanager
+def running_ci(folder: Path, settings: Settings | None = None) -> Iterator[Ci]:
+    """Serve a new index in memory, to which the jobs of a new issuer may publish `demo`."""
+    folder.mkdir(exist_ok=True)
+    settings = settings or Settings()
+    with stand_in() as issuer:
+        issuer.serve_keys(KEY)
+        issuer.serve_discovery()
+        settings = replace(
+            settings,
+            publisher=(publisher(issuer), *settings.publisher),
+            trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
+            server=replace(settings.server, trusted_proxies=1),
+        )
+        ambient = real_ambient()
+        store = MemoryStore(lambda: ambient.now().timestamp())
+        index = index_over(store, Spool(folder), settings, ambient)
+        with running_app(App(index), index, folder) as site:
+            yield Ci(site, issuer, index)

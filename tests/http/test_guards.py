@@ -1,0 +1,145 @@
+"""What is refused before anything is looked at: unknown hosts, credentials over plain HTTP."""
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients.harness import system_program
+from tests.http.servers import Site, running_site
+from tests.operations.making import make_wheel
+from wheelyard.http.guards import Guards
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+
+HOSTS = '[access]\ntrusted_hosts = ["Packages.example.com", "[::1]:8080", "127.0.0.1"]\n'
+HTTPS = "[access]\nrequire_https = true\n[server]\ntrusted_proxies = 1\n"
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that answers to a few names only."""
+    with running_site(tmp_path_factory.mktemp("named"), config=HOSTS) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server behind one proxy, which takes credentials over HTTPS only."""
+    with running_site(tmp_path_factory.mktemp("proxied"), config=HTTPS) as site:
+        yield site
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("packages.example.com", 200),
+        ("PACKAGES.example.com:8443", 200),
+        ("[::1]:8080", 200),
+        ("[::1]:8081", 421),
+        ("[::1]", 421),
+        ("evil.example.com", 421),
+        ("packages.example.com.evil.com", 421),
+        ("evil.com:packages.example.com", 421),
+        ("packages.example.com@evil.com", 421),
+    ],
+)
+@pytest.mark.parametrize("path", ["/simple/", "/"])
+def test_hosts(named: Site, path: str, host: str, status: int) -> None:
+    """Only the names of the settings are answered, with any port unless one is said."""
+    answer = named.get(path, Host=host)
+
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["error"] == "unknown_host"
+    assert host not in answer.text or status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere/at/all", "/metrics", "/_/oidc/audience", "/%zz", "/../"]
+)
+def test_no_path_tells(named: Site, path: str) -> None:
+    """Under another name no path tells whether there is something, or whether it is a path."""
+    assert named.get(path, Host="evil.example.com").status_code == 421
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_probes(named: Site, path: str) -> None:
+    """Whoever probes the process knows its address, and no name of it."""
+    assert named.get(path, Host="10.0.0.7:8080").status_code == 200
+
+
+def test_a_hot_page(named: Site) -> None:
+    """A page that is in memory is kept from other names as any other is."""
+    from_store(named)
+    for _ in range(3):
+        assert named.get("/simple/demo/", Host="packages.example.com").status_code == 200
+        assert named.get("/simple/demo/", Host="evil.example.com").status_code == 421
+
+
+def test_hosts_over_http2(named: Site) -> None:
+    """The name of an HTTP/2 request, which has no Host of its own, is looked at as well."""
+    curl = [system_program("curl"), "--silent", "--http2-prior-knowledge", "--noproxy", "*"]
+    form = ["--output", "/dev/null", "--write-out", "%{response_code}"]
+
+    def status(*options: str) -> str:
+        command = [*curl, *form, *options, f"{named.url}/simple/"]
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+    assert status() == "200"
+    assert status("-H", "Host: evil.example.com") == "421"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"X_Forwarded_Proto": "https"}, 200),
+        ({"X_Forwarded_Proto": "HTTPS"}, 200),
+        ({"X_Forwarded_Proto": "http"}, 403),
+        ({"X_Forwarded_Proto": "https, http"}, 403),
+        ({"X_Forwarded_Proto": "http, https"}, 200),
+        ({"X_Forwarded_For": "192.0.2.1"}, 403),
+        ({}, 200),
+    ],
+)
+def test_credentials_over_plain_http(proxied: Site, headers: dict[str, str], status: int) -> None:
+    """A credential that the proxy did not get over HTTPS is refused; one from here is taken."""
+    from_store(proxied)
+    for _ in range(2):  # the second of them is in memory
+        answer = proxied.get("/simple/demo/", proxied.token, **headers)
+
+        assert answer.status_code == status
+        assert status == 200 or answer.json()["error"] == "https_required"
+
+
+def test_no_credential_over_plain_http(proxied: Site) -> None:
+    """Without a credential there is nothing to be read on the way."""
+    assert proxied.get("/simple/", X_Forwarded_Proto="http").status_code == 200
+
+
+@pytest.mark.parametrize(("peer", "refused"), [("192.0.2.1", True), ("::1", False), ("", True)])
+def test_without_a_proxy(peer: str, *, refused: bool) -> None:
+    """Where no proxy is trusted, what a client says of itself counts for nothing."""
+    guards = Guards.of(Settings(access=AccessSettings(require_https=True)))
+    assert guards is not None
+    headers = {b"authorization": b"Bearer x", b"x-forwarded-proto": b"https"}
+    scope = {"raw_path": b"/simple/", "scheme": "http", "client": (peer, 1)}
+
+    answer = guards.refused(scope, headers)
+
+    assert (answer is not None) is refused
+
+
+def test_no_guards() -> None:
+    """Nothing is looked at where no setting asks for it."""
+    assert Guards.of(Settings(server=ServerSettings(trusted_proxies=2))) is None
+
+
+def from_store(site: Site) -> None:
+    """See to it that there is a project."""
+    wheel = make_wheel("demo", "1.0")
+    done = site.client.post(
+        "/legacy/",
+        files={"content": (wheel.filename, wheel.body)},
+        auth=("__token__", site.token),
+        headers={"X-Forwarded-Proto": "https"},
+    )
+    assert done.status_code == 200, done.text

@@ -1,0 +1,425 @@
+"""Trusted publishing over HTTP: a job's statement for a token, and the token for nothing."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import httpx2
+import pytest
+
+from tests.clients.harness import Desk, wheelyard
+from tests.http.jobs import AUDIENCE, BURN, KEY, MINT, RELEASE, Ci, running_ci
+from tests.http.packages import post, wheel
+from tests.http.servers import Answer, Site, running_site
+from tests.trust.issuer import Answer as Said
+from tests.trust.issuer import SigningKey, rsa_key, stand_in
+from wheelyard.catalog.claims import Claims
+from wheelyard.index import index_over, real_ambient
+from wheelyard.model.ambient import Ambient
+from wheelyard.model.publisher import parse_publishers
+from wheelyard.operations.publishing import Publishing, PublishingRules
+from wheelyard.operations.reuses import Reuses
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.storage.local import LocalStore
+
+DISCOVERY = "/.well-known/pytp"
+PYTP = "application/vnd.pypi.pytp.v1+json"
+
+
+@pytest.fixture(scope="module")
+def ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
+    """A server to which the jobs of one issuer may publish."""
+    server = ServerSettings(public_url="https://packages.example.com")
+    folder = tmp_path_factory.mktemp("ci")
+    with running_ci(folder, Settings(server=server)) as ci:
+        yield ci
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Ci]:
+    """The same, for one test alone."""
+    with running_ci(tmp_path / "fresh") as ci:
+        yield ci
+
+
+def refused(answer: Answer, status: int = 422) -> str:
+    """Look at a refusal in both of its forms; return its code."""
+    problem = answer.json()
+    assert (answer.status_code, problem["status"]) == (status, status)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers.get_list("Cache-Control") == ["no-store"]
+    (error,) = problem["errors"]
+    assert error.keys() == {"code", "description"}
+    assert (problem["type"], problem["detail"]) == ("about:blank", error["description"])
+    assert problem["message"] == problem["title"] == "Token request failed"
+    code: str = error["code"]
+    return code
+
+
+def test_from_statement_to_package(ci: Ci) -> None:
+    """A job asks for the audience, shows its statement, uploads, and gives the token back."""
+    audience = ci.site.get("/_/oidc/audience")
+    assert (audience.status_code, audience.json()) == (200, {"audience": AUDIENCE})
+    minted = ci.mint()
+    assert minted.json().keys() == {"success", "token", "expires"}
+    left = minted.json()["expires"] - real_ambient().now().timestamp()
+    assert minted.json()["success"] is True
+    assert 880 < left <= 901
+    token = minted.json()["token"]
+    assert post(ci.site, wheel("demo", "1.0"), token=token).status_code == 200
+    assert post(ci.site, wheel("other", "1.0"), token=token).status_code == 403
+
+    burnt = ci.ask(BURN, {"token": token})
+
+    assert (burnt.status_code, burnt.json()) == (202, {})
+    assert post(ci.site, wheel("demo", "1.1"), token=token).status_code == 401
+    assert ci.ask(BURN, {"token": token}).status_code == 202
+    for answer in (audience, minted, burnt):
+        assert answer.headers.get_list("Cache-Control") == ["no-store"]
+        assert answer.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain", "x"])
+def test_the_type_of_the_body_does_not_matter(ci: Ci, kind: str | None) -> None:
+    """The body is JSON, whatever its type says, and may ask for features of other indexes."""
+    body = json.dumps({"token": ci.statement(), "features": ["single-use-token"]})
+    headers = {"Content-Type": kind} if kind else {}
+
+    assert ci.site.client.post(MINT, content=body, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("header", ["Basic !", "Bearer wyd_x", f"Basic {'x' * 20_000}", "Digest x"])
+def test_nobody_is_asked_who_they_are(ci: Ci, header: str) -> None:
+    """A credential that would be refused anywhere else is not even looked at."""
+    headers = {"Authorization": header, "Sec-Fetch-Site": "cross-site"}
+    body = {"token": ci.statement()}
+
+    minted = ci.site.client.post(MINT, json=body, headers=headers)
+
+    assert minted.status_code == 200
+    assert ci.site.client.get("/_/oidc/audience", headers=headers).status_code == 200
+    token = {"token": minted.json()["token"]}
+    assert ci.site.client.post(BURN, json=token, headers=headers).status_code == 202
+
+
+def test_the_old_path(ci: Ci) -> None:
+    """Older releases of the publishing action ask at a path of their own."""
+    answer = ci.ask("/_/oidc/github/mint-token", {"token": ci.statement()})
+
+    assert answer.status_code == 200
+
+
+def test_below_a_prefix(tmp_path: Path) -> None:
+    """Clients ask at the root of the host, also where the index is below a path prefix."""
+    server = ServerSettings(path_prefix="/team", public_url="https://packages.example.com/team")
+    with running_ci(tmp_path / "prefix", Settings(server=server)) as ci:
+        for prefix in ("", "/team"):
+            assert ci.site.get(f"{prefix}/_/oidc/audience").json() == {"audience": AUDIENCE}
+            assert ci.site.get("/simple/").status_code == 404
+            answer = ci.ask(f"{prefix}{MINT}", {"token": ci.statement()})
+            token = {"token": answer.json()["token"]}
+            assert ci.ask(f"{prefix}{BURN}", token).status_code == 202
+            found = ci.site.get(f"{prefix}{DISCOVERY}?discover=%2Fteam%2Flegacy%2F").json()
+            assert found["audience-endpoint"] == "https://packages.example.com/_/oidc/audience"
+        assert ci.site.get(f"{DISCOVERY}?discover=%2Flegacy%2F").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"token": 1}',
+        b'{"token": null}',
+        b'{"token": ["x"]}',
+        b'{"token": ""}',
+        b'{"token": "x.y"}',
+        b'{"token": "a.b.c"}',
+        b'{"token": "\\ud800"}',
+        b'{"token": "\xff"}',
+        b"[" * 10_000,
+        b'{"token": "' + b"x" * 9000 + b'.x.x"}',
+    ],
+)
+def test_what_is_no_statement(ci: Ci, body: bytes) -> None:
+    """A body without a signed statement in it is refused in the form that clients read."""
+    headers = {"X-Forwarded-For": "192.0.2.77"}
+    assert refused(ci.site.client.post(MINT, content=body, headers=headers)) == "invalid-payload"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"token": 1}'])
+def test_what_is_no_request_to_burn(ci: Ci, body: bytes) -> None:
+    """A body without a token cannot burn one."""
+    assert refused(ci.site.client.post(BURN, content=body)) == "invalid-payload"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"iss": "https://token.example.com"}, "invalid-payload", "token.example.com"),
+        ({"iss": None}, "invalid-payload", ""),
+        ({"aud": "other.example.com"}, "invalid-token", AUDIENCE),
+        ({"aud": [AUDIENCE]}, "invalid-token", AUDIENCE),
+        ({"exp": 1}, "invalid-token", ""),
+        ({"jti": None}, "invalid-token", "jti"),
+        ({"sub": "repo:acme/fork:environment:release"}, "invalid-publisher", "acme/fork"),
+    ],
+)
+def test_statements_of_others(ci: Ci, changes: dict[str, object], code: str, said: str) -> None:
+    """A statement of somebody else is refused with what it says, and not with what is expected."""
+    answer = ci.mint(**changes)
+
+    assert refused(answer) == code
+    assert said in answer.text
+    assert "acme/demo" not in answer.text
+
+
+def test_a_forged_signature(ci: Ci) -> None:
+    """A statement that the issuer has not signed is worth nothing."""
+    forged = SigningKey("ci", rsa_key("forged").private)
+    statement = ci.signed(forged, {})
+
+    assert refused(ci.ask(MINT, {"token": statement})) == "invalid-token"
+
+
+def test_a_statement_is_good_once(ci: Ci) -> None:
+    """A statement that was used is refused, and the token that it gave lives on."""
+    statement = ci.statement()
+    token = ci.ask(MINT, {"token": statement}).json()["token"]
+
+    assert refused(ci.ask(MINT, {"token": statement})) == "invalid-reuse-token"
+    assert post(ci.site, wheel("demo", "3.0"), token=token).status_code == 200
+
+
+def test_fifty_at_once(tmp_path: Path) -> None:
+    """Of fifty who show one statement to two processes at once, one gets a token (row 50)."""
+    with stand_in() as issuer:
+        issuer.serve_keys(KEY)
+        issuer.serve_discovery()
+        config = f"""
+            [trusted_publishing]
+            audience = ["{AUDIENCE}"]
+            [[publisher]]
+            id = "ci"
+            provider = "oidc"
+            issuer = "{issuer.url}"
+            allow_private_issuer = true
+            match = {{ sub = "{RELEASE}" }}
+            projects = ["demo"]
+        """
+        with running_site(tmp_path / "two", "--workers", "2", config=config) as site:
+            body = {"token": Ci(site, issuer, site.index).statement()}
+
+            def mint(_: int) -> Answer:
+                return httpx2.post(f"{site.url}{MINT}", json=body, trust_env=False, timeout=60)
+
+            with ThreadPoolExecutor(50) as pool:
+                answers = list(pool.map(mint, range(50)))
+
+    codes = Counter("" if each.status_code == 200 else refused(each) for each in answers)
+    assert codes == {"": 1, "invalid-reuse-token": 49}
+
+
+def test_a_refusal_does_not_use_a_statement_up(fresh: Ci) -> None:
+    """A job that came while its issuer was down comes again with the same statement (row 48)."""
+    statement = fresh.statement()
+    fresh.issuer.answers["/keys"] = Said(status=500)
+
+    first = fresh.ask(MINT, {"token": statement})
+
+    assert refused(first, 503)
+    assert int(first.headers["Retry-After"]) > 0
+    assert not [each for each in fresh.index.tokens.all() if each.publishers]
+
+
+def test_an_unknown_issuer_is_never_asked(ci: Ci) -> None:
+    """An issuer that nobody configured is refused without a look at it (row 57)."""
+    before = len(ci.issuer.seen)
+
+    for issuer in ("http://169.254.169.254/", f"{ci.issuer.url}/", ci.issuer.url.upper()):
+        assert refused(ci.mint(iss=issuer)) == "invalid-payload"
+
+    assert len(ci.issuer.seen) == before
+
+
+@pytest.mark.parametrize("path", [MINT, BURN])
+def test_a_long_body(ci: Ci, path: str) -> None:
+    """A body over 32 KiB is refused, whether or not its length is announced."""
+
+    def pieces() -> Iterator[bytes]:
+        yield from (b'{"token": "', b"x" * 40_000, b'"}')
+
+    for content in (b"".join(pieces()), pieces()):
+        assert refused(ci.site.client.post(path, content=content), 413) == "too_large"
+
+
+def test_only_so_many_a_minute(fresh: Ci) -> None:
+    """An address gets sixty answers a minute, then it is told when to come again; others do not."""
+    codes = [fresh.ask(MINT, {}).status_code for _ in range(62)]
+    answer = fresh.ask(MINT, {"token": fresh.statement()}, "192.0.2.200")
+
+    assert (codes[:60], codes[-1]) == ([422] * 60, 429)
+    assert refused(answer, 429) == "rate-limited"
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert fresh.ask(MINT, {"token": fresh.statement()}, "198.51.100.1").status_code == 200
+    assert fresh.ask(BURN, {"token": "x"}).status_code == 202
+    assert fresh.site.get("/_/oidc/audience").status_code == 200
+
+
+def test_only_minted_tokens_burn(ci: Ci) -> None:
+    """Whoever finds a token that somebody made cannot end it here, nor one whose secret differs."""
+    lasting, minted = ci.site.token, ci.token()
+    wrong = minted[:20] + lasting[20:]
+
+    for text in (lasting, wrong, minted[:14], "wyd_", "", "x" * 9000, "ä"):
+        answer = ci.ask(BURN, {"token": text})
+        assert (answer.status_code, answer.json()) == (202, {})
+
+    assert ci.site.get("/simple/", lasting).status_code == 200
+    assert post(ci.site, wheel("demo", "4.0"), token=minted).status_code == 200
+
+
+def test_off(site: Site) -> None:
+    """An index without publishers says so at every step, in the form that clients read."""
+    for answer in (
+        site.get("/_/oidc/audience"),
+        site.ask("POST", MINT),
+        site.ask("POST", BURN),
+        site.ask("POST", "/_/oidc/github/mint-token"),
+    ):
+        assert refused(answer, 404) == "not-enabled"
+    gone = site.get(f"{DISCOVERY}?discover=%2Flegacy%2F")
+    assert (gone.status_code, gone.headers["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize("path", ["/legacy/", "/legacy", "/", "/simple/", "/pypi", "/acme/"])
+@pytest.mark.parametrize("accept", [None, "*/*", PYTP, f"text/html, {PYTP};q=0.9"])
+def test_discovery(ci: Ci, path: str, accept: str | None) -> None:
+    """A client that knows an upload URL finds the steps from there (PEP 807)."""
+    headers = {} if accept is None else {"Accept": accept}
+    asked = {"discover": path}
+
+    answer = ci.site.client.get(DISCOVERY, params=asked, headers={**headers, "Host": "evil.test"})
+
+    assert answer.json() == {
+        "audience-endpoint": "https://packages.example.com/_/oidc/audience",
+        "token-mint-endpoint": "https://packages.example.com/_/oidc/mint-token",
+        "features": ["multi-use-token"],
+        "default-features": ["multi-use-token"],
+    }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "discover", "discover=", "discover=%2Fsimple%2Fdemo%2F", "discover=%2Fhealth"),
+        *("discover=%2Flegacy%2F&discover=%2F", "discover=%2F..%2F", "discover=%25zz", "x=%2F"),
+        *("discover=%2F%252e%252e%2F", "discover=%2Fa%2Fb%2F", "discover=legacy", "&" * 2000),
+        "discover=%2F%ff",
+    ],
+)
+def test_what_takes_no_uploads(ci: Ci, query: str) -> None:
+    """What is not the path of an upload URL leads nowhere."""
+    answer = ci.site.get(f"{DISCOVERY}?{query}")
+
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers.get_list("Cache-Control") == ["no-store"]
+
+
+def test_discovery_in_other_forms(ci: Ci) -> None:
+    """Discovery comes as JSON and as nothing else."""
+    answer = ci.site.get(f"{DISCOVERY}?discover=%2Flegacy%2F", Accept="text/html")
+    assert answer.status_code == 406
+
+
+def test_discovery_names_no_host_that_a_request_made_up(fresh: Ci, tmp_path: Path) -> None:
+    """Where the index does not know its own name, it does not take one from a request."""
+    path = f"{DISCOVERY}?discover=%2Flegacy%2F"
+    assert fresh.site.get(path).status_code == 404
+
+    access = AccessSettings(trusted_hosts=("packages.acme.test",))
+    with running_ci(tmp_path / "hosts", Settings(access=access)) as ci:
+        found = ci.site.get(path, Host="packages.acme.test").json()
+        assert found["audience-endpoint"] == "https://packages.acme.test/_/oidc/audience"
+
+
+def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has a line for each token, with whom it is for, and no statement and no token."""
+    caplog.set_level(logging.DEBUG)
+    statement = fresh.statement(sha="0123abcd")
+    token = fresh.ask(MINT, {"token": statement}).json()["token"]
+    fresh.ask(MINT, {"token": statement})
+    fresh.mint(sub="nobody\nwyd_x")
+    fresh.ask(BURN, {"token": token})
+    fresh.ask(BURN, {"token": fresh.site.token})
+
+    lines = [each.getMessage() for each in caplog.records if each.name == "wheelyard"]
+    about = [line for line in lines if token[4:14] in line]
+    assert len(about) == 2
+    assert about[0].startswith(f"minted the token {token[4:14]} for publisher:ci-demo: ")
+    for said in (f"issuer {fresh.issuer.url}", "subject repo:acme/demo", "commit 0123abcd"):
+        assert said in about[0]
+    assert about[1] == f"burnt the token {token[4:14]}"
+    assert [line for line in lines if "invalid-reuse-token" in line]
+    secrets = (statement, *statement.split("."), token, token[14:], fresh.site.token[14:])
+    assert not [secret for secret in secrets if secret in caplog.text]
+    assert "nobody" not in caplog.text
+
+
+def test_check_sweeps_old_statements(tmp_path: Path) -> None:
+    """`check --sweep` forgets statements and minted tokens that have been dead for an hour."""
+    config = tmp_path / "wheelyard.toml"
+    match = '[[publisher]]\nid = "ci"\nprovider = "oidc"\nissuer = "https://ci.example.com"\n'
+    match += 'match = { sub = "release" }\nprojects = ["demo"]\n'
+    config.write_text(f'[trusted_publishing]\naudience = ["{AUDIENCE}"]\n\n{match}')
+    store, today = LocalStore(tmp_path / "store", Random(1)), real_ambient()
+    kept, _ = [_minted(store, today, ago) for ago in (timedelta(), timedelta(hours=5))]
+    desk = Desk(tmp_path, tmp_path)
+
+    said = wheelyard(desk, "check", "--sweep", "--store", tmp_path / "store", "--config", config)
+
+    assert "swept 1 leftovers" in said
+    assert [each.stem for each in (tmp_path / "store").glob("credentials/tokens/*")] == [kept]
+    assert len(list((tmp_path / "store").glob("credentials/claims/*/*"))) == 1
+
+
+def _minted(store: LocalStore, today: Ambient, ago: timedelta) -> str:
+    """Mint a token some time ago; return its id."""
+    then = today.now() - ago
+    ambient = Ambient(
+        now=lambda: then, monotonic=today.monotonic, pause=today.pause, random=today.random
+    )
+    index = index_over(store, store.spool, Settings(), ambient)
+    table = {
+        "id": "ci",
+        "provider": "oidc",
+        "issuer": "https://ci.example.com",
+        "match": {"sub": "release"},
+        "projects": ["demo"],
+    }
+    says: dict[str, object] = {
+        "iss": "https://ci.example.com",
+        "aud": AUDIENCE,
+        "sub": "release",
+        "jti": str(ago),
+        "iat": int(then.timestamp()),
+        "exp": int(then.timestamp()) + 300,
+    }
+    rules = PublishingRules(publishers=parse_publishers([table]), audiences=(AUDIENCE,))
+    desk = Publishing(
+        rules=rules,
+        tokens=index.tokens,
+        claims=Claims(store),
+        verify=lambda _: says,
+        reuses=Reuses(today.monotonic),
+    )
+    return desk.mint(KEY.token(says)).record.id

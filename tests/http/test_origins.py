@@ -1,0 +1,63 @@
+"""What pages of other sites make a browser send, with the password that it knows."""
+
+import pytest
+
+from tests.http.packages import Package, wheel
+from tests.http.servers import Site
+from tests.http.test_http2 import curl
+
+PACKAGE: Package = wheel("browser")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://{address}"}, 200),
+        ({"Origin": "HTTP://{address}"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "Cross-Site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://{address}"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+        ({"Origin": "ftp://{address}"}, 403),
+        ({"Origin": "http://{address}.evil.example"}, 403),
+        ({"Origin": "http://evil.example@{address}"}, 403),
+    ],
+)
+def test_pages_of_other_sites(site: Site, headers: dict[str, str], status: int) -> None:
+    """A page of another site uploads, yanks and deletes nothing with a browser's password (77)."""
+    sent = {name: value.format(address=site.address) for name, value in headers.items()}
+    auth = ("__token__", site.token)
+    uploads = [
+        site.client.post(
+            path, files={"content": (PACKAGE.filename, PACKAGE.data)}, auth=auth, headers=sent
+        )
+        for path in ("/legacy/", "/", "/simple/", "/acme/")
+    ]
+    yank = "/api/v1/projects/browser/unyank"
+    change = site.client.post(yank, json={"version": "1.0"}, auth=auth, headers=sent)
+    token = site.make_token("browser")
+    url = f"/api/v1/tokens/{token[4:14]}"
+    gone = site.client.delete(url, auth=("__token__", token), headers=sent)
+
+    assert [answer.status_code for answer in uploads] == [status] * 4
+    assert gone.status_code == (204 if status == 200 else 403)
+    for answer in (*uploads, change, gone) if status == 403 else ():
+        assert (answer.status_code, answer.json()["error"]) == (403, "cross_site")
+    assert site.client.get("/simple/", headers=sent).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("http://{address}", "2 404"), ("https://evil.example", "2 403")]
+)
+def test_over_http2(site: Site, origin: str, status: str) -> None:
+    """Over HTTP/2, too, a page of the index is told from a page of another site."""
+    sent = ("-X", "POST", "-H", f"Origin: {origin.format(address=site.address)}")
+    json = ("-H", "Content-Type: application/json", "-d", '{"version": "1.0"}')
+    address = f"http://{site.token}@{site.address}/api/v1/projects/absent/yank"
+
+    assert curl(*sent, *json, address).endswith(status)

@@ -1,0 +1,165 @@
+"""Grants: what their tables may say, whom they mean, and what they let them do."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Invalid
+from wheelyard.model.access import Action
+from wheelyard.model.grants import Grant, Grants, parse_grant, parse_principal
+
+TABLE: dict[str, object] = {
+    "who": ["user:ana@acme.dev"],
+    "projects": ["acme-*"],
+    "actions": ["upload"],
+}
+CORE = NormalizedName("acme-core")
+
+
+def grant(**changes: object) -> Grant:
+    """Return a grant whose table differs in these keys; None leaves one out."""
+    table = {key: value for key, value in {**TABLE, **changes}.items() if value is not None}
+    return parse_grant(1, table)
+
+
+def test_a_grant() -> None:
+    """A grant lets those whom it names do what it says, and what that implies, and no more."""
+    every = Grants((grant(note="the team"),))
+    names = ("anonymous", "user:ana@acme.dev")
+    assert every.deciding(names, Action.READ, CORE) == every.every
+    assert every.deciding(names, Action.UPLOAD, CORE) == every.every
+    assert every.deciding(names, Action.MANAGE, CORE) == ()
+    assert every.deciding(names, Action.READ, NormalizedName("acme")) == ()
+    assert every.deciding(("user:bo@acme.dev",), Action.READ, CORE) == ()
+    assert str(every.every[0]) == "grant 1 (the team)"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("anonymous", "anonymous"),
+        ("allAuthenticated", "allAuthenticated"),
+        ("user:Ana@Acme.dev", "user:ana@acme.dev"),
+        (
+            "serviceAccount:CI@x.iam.gserviceaccount.com",
+            "serviceAccount:ci@x.iam.gserviceaccount.com",
+        ),
+        ("serviceAccount:ci@x.iam.gserviceaccount.com#12345", None),
+        ("domain:ACME.dev", "domain:acme.dev"),
+        ("htpasswd:Ana", "htpasswd:Ana"),
+        ("static:My CI", "static:My CI"),
+        ("publisher:gh-mylib", None),
+        ("token:A1b2C3d4E5", None),
+    ],
+)
+def test_who(written: str, meant: str | None) -> None:
+    """E-mail addresses and domains are compared in lower case, all other names to the letter."""
+    assert parse_principal(written) == (meant or written)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ana",
+        "ana@acme.dev",
+        "user:",
+        "user:ana",
+        "user:änä@acme.dev",
+        "user:ana@acme.dev ",
+        "User:ana@acme.dev",
+        "USER:ANA@ACME.DEV",
+        "domain:acme",
+        "domain:*.dev",
+        "htpasswd:a:b",
+        "htpasswd:a\nb",
+        "publisher:GH",
+        "token:short",
+        "token:*",
+        "group:team@acme.dev",
+        "allUsers",
+        "Anonymous",
+        "*",
+    ],
+)
+def test_nobody(text: str) -> None:
+    """What names nobody is refused: a misspelt name must not become somebody else's right."""
+    with pytest.raises(Invalid) as caught:
+        parse_principal(text)
+    assert caught.value.code == "bad_setting"
+
+
+def test_groups_are_explained() -> None:
+    """Whoever writes a Google group is told what to do instead."""
+    with pytest.raises(Invalid, match="IAM policy"):
+        parse_principal("group:team@acme.dev")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"who": []},
+        {"who": None},
+        {"who": "user:ana@acme.dev"},
+        {"who": [1]},
+        {"who": ["user:ana"]},
+        {"projects": []},
+        {"projects": None},
+        {"projects": "*"},
+        {"projects": ["a*b"]},
+        {"projects": ["[a]"]},
+        {"projects": ["acme-?"]},
+        {"actions": []},
+        {"actions": None},
+        {"actions": ["write"]},
+        {"actions": ["READ"]},
+        {"project": ["acme"]},
+        {"note": 1},
+        {"actions": ["admin"]},
+        {"who": ["anonymous"]},
+        {"who": ["anonymous", "user:ana@acme.dev"], "actions": ["read", "manage"]},
+    ],
+    ids=str,
+)
+def test_no_grant(changes: dict[str, object]) -> None:
+    """A table that is wrong in any way stops the start, and is named by its number (94)."""
+    with pytest.raises(Invalid, match="number 1") as caught:
+        grant(**changes)
+    assert caught.value.code == "bad_setting"
+
+
+def test_admin() -> None:
+    """An admin may do everything to every project."""
+    (scope,) = Grants((grant(actions=["admin"], projects=["*"]),)).scopes_of(["user:ana@acme.dev"])
+    assert all(scope.permits(action, CORE) for action in Action)
+
+
+def test_patterns_are_normalised() -> None:
+    """A grant for Acme_* is one for acme-*."""
+    assert grant(projects=["Acme_*"]) == grant()
+
+
+WHO = st.sets(st.sampled_from(["anonymous", "user:a@b.cd", "htpasswd:a", "token:0123456789"]))
+ACTIONS = st.sampled_from(["read", "upload", "manage"])
+
+
+@given(st.lists(st.tuples(WHO.filter(bool), ACTIONS), max_size=4), WHO, st.sampled_from(Action))
+def test_grants_only_add_up(
+    tables: list[tuple[set[str], str]], names: set[str], action: Action
+) -> None:
+    """Taking a grant away, or a name, never gives anybody more; nor does the order matter."""
+    grants = [
+        parse_grant(number, {"who": sorted(who), "projects": ["*"], "actions": [can]})
+        for number, (who, can) in enumerate(tables, 1)
+        if can == "read" or "anonymous" not in who
+    ]
+    whole = Grants(tuple(grants))
+    may = bool(whole.deciding(names, action, CORE))
+    assert may == any(scope.permits(action, CORE) for scope in whole.scopes_of(names))
+    assert may == bool(Grants(tuple(reversed(grants))).deciding(names, action, CORE))
+    for left_out in range(len(grants)):
+        fewer = Grants(tuple(grants[:left_out] + grants[left_out + 1 :]))
+        assert may or not fewer.deciding(names, action, CORE)
+    for name in names:
+        assert may or not whole.deciding(names - {name}, action, CORE)

@@ -1,0 +1,1 @@
+"""Credentials of every kind, genuine and forged."""

@@ -1,0 +1,330 @@
+"""
+A stand-in for those who vouch for people: it signs JWTs, and answers as Google's servers do.
+
+It listens on a real port. What it signs, it signs with the cryptography library and not with the
+one that verifies, so that it can sign what no honest library would.
+"""
+
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
+from socketserver import TCPServer
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
+from threading import Event, Thread
+from time import monotonic
+from urllib.parse import parse_qs, urlsplit
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from wheelyard.trust.fetching import Fetcher
+
+NOW = 1_795_000_000
+"""When all these tests take place."""
+PATIENCE = 60.0
+"""Seconds that a silent answer stays silent, unless the test is over before."""
+
+
+def b64(data: bytes) -> str:
+    """Return bytes as JWTs write them."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A key pair of an issuer."""
+
+    kid: str
+    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = field(repr=False)
+
+    @property
+    def algorithm(self) -> str:
+        """What it signs with."""
+        return "RS256" if isinstance(self.private, rsa.RSAPrivateKey) else "ES256"
+
+    def jwk(self) -> dict[str, object]:
+        """Return the public half as a JWK."""
+        common = {"kid": self.kid, "use": "sig", "alg": self.algorithm}
+        numbers = self.private.public_key().public_numbers()
+        if isinstance(numbers, rsa.RSAPublicNumbers):
+            return {**common, "kty": "RSA", "n": _number(numbers.n), "e": _number(numbers.e)}
+        return {
+            **common,
+            "kty": "EC",
+            "crv": "P-256",
+            "x": b64(numbers.x.to_bytes(32)),
+            "y": b64(numbers.y.to_bytes(32)),
+        }
+
+    def pem(self) -> bytes:
+        """Return the public half as PEM."""
+        public = self.private.public_key()
+        return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    def der(self) -> bytes:
+        """Return the public half as DER."""
+        public = self.private.public_key()
+        return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    def signature(self, message: bytes) -> bytes:
+        """Sign as JWTs are signed."""
+        if isinstance(self.private, rsa.RSAPrivateKey):
+            return self.private.sign(message, PKCS1v15(), SHA256())
+        r, s = decode_dss_signature(self.private.sign(message, ec.ECDSA(SHA256())))
+        return r.to_bytes(32) + s.to_bytes(32)
+
+    def token(self, claims: Mapping[str, object] | bytes, **header: object) -> str:
+        """
+        Return a signed token.
+
+        Args:
+            claims: The payload, or its bytes.
+            **header: What differs from an honest header; None leaves a field out.
+        """
+        head = {"alg": self.algorithm, "kid": self.kid, "typ": "JWT", **header}
+        return sealed(_without_none(head), claims, self.signature)
+
+
+def sealed(
+    header: Mapping[str, object] | bytes,
+    claims: Mapping[str, object] | bytes,
+    sign: Callable[[bytes], bytes],
+) -> str:
+    """Return a token with any header, any payload and any signature."""
+    head = header if isinstance(header, bytes) else json.dumps(header).encode()
+    body = claims if isinstance(claims, bytes) else json.dumps(_without_none(claims)).encode()
+    message = f"{b64(head)}.{b64(body)}"
+    return f"{message}.{b64(sign(message.encode()))}"
+
+
+def hmac_signature(secret: bytes) -> Callable[[bytes], bytes]:
+    """Return what signs with HS256 and a secret that everybody knows."""
+    return lambda message: hmac.digest(secret, message, hashlib.sha256)
+
+
+def always(signature: bytes) -> Callable[[bytes], bytes]:
+    """Return what gives everything the same signature."""
+    return lambda _: signature
+
+
+@cache
+def rsa_key(kid: str, bits: int = 2048) -> SigningKey:
+    """Return an RSA key; the same one for the same arguments, for making one takes long."""
+    return SigningKey(kid, rsa.generate_private_key(65537, bits))
+
+
+@cache
+def ec_key(kid: str) -> SigningKey:
+    """Return a key on the curve P-256."""
+    return SigningKey(kid, ec.generate_private_key(ec.SECP256R1()))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server answers on one path, and how."""
+
+    body: bytes = b"{}"
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_silent: bool = False
+    """Whether it says nothing until the server is released."""
+    is_endless: bool = False
+    """Whether the body is repeated for ever."""
+    drip: float = 0.0
+    """Seconds between two bytes of the body."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request that came in."""
+
+    method: str
+    path: str
+    authorization: str | None
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """Whom an access token belongs to, and what it may do."""
+
+    permissions: frozenset[str] = frozenset()
+    scope: str = "https://www.googleapis.com/auth/cloud-platform"
+    expires_in: int = 3599
+    email: str = "ana@acme.dev"
+
+
+@dataclass
+class StandIn:
+    """A server, and what it knows."""
+
+    url: str
+    answers: dict[str, Answer] = field(default_factory=dict)
+    """By path; these go before everything else."""
+    bearers: dict[str, Bearer] = field(default_factory=dict)
+    """By access token."""
+    bucket: str = "acme-authz"
+    seen: list[Seen] = field(default_factory=list)
+    released: Event = field(default_factory=Event)
+    """Ends every silence."""
+
+    @property
+    def keys_url(self) -> str:
+        """Where the keys are."""
+        return f"{self.url}/keys"
+
+    def serve_keys(self, *keys: SigningKey, max_age: int | None = None) -> None:
+        """Publish these keys and no others."""
+        self.serve_jwks([key.jwk() for key in keys], max_age=max_age)
+
+    def serve_jwks(self, keys: object, *, max_age: int | None = None) -> None:
+        """Publish something as keys."""
+        body = json.dumps({"keys": keys}).encode()
+        headers = {} if max_age is None else {"Cache-Control": f"public, max-age={max_age}"}
+        self.answers["/keys"] = Answer(body, headers=headers)
+
+    def serve_discovery(self, **document: object) -> None:
+        """Publish a discovery document; what is not said is as it should be."""
+        honest = {"issuer": self.url, "jwks_uri": self.keys_url}
+        body = json.dumps({**honest, **document}).encode()
+        self.answers["/.well-known/openid-configuration"] = Answer(body)
+
+    def asked(self, path: str) -> int:
+        """Return how many requests there were for a path."""
+        return sum(urlsplit(each.path).path == path for each in self.seen)
+
+    def answer(self, request: Seen) -> Answer:
+        """Return what a request is answered with."""
+        where = urlsplit(request.path)
+        if where.path in self.answers:
+            return self.answers[where.path]
+        if request.method == "GET" and where.path.endswith("/iam/testPermissions"):
+            return self._permissions(where.path, parse_qs(where.query), request)
+        if request.method == "POST" and where.path == "/tokeninfo":
+            return self._tokeninfo(request)
+        return Answer(status=404)
+
+    def _permissions(self, path: str, query: Mapping[str, list[str]], request: Seen) -> Answer:
+        bearer = self.bearers.get((request.authorization or "").removeprefix("Bearer "))
+        if bearer is None:
+            return _as_json({"error": {"code": 401, "message": "Invalid Credentials"}}, 401)
+        if path != f"/storage/v1/b/{self.bucket}/iam/testPermissions":
+            return _as_json({"error": {"code": 404, "message": "Not Found"}}, 404)
+        held = [name for name in query["permissions"] if name in bearer.permissions]
+        kind = {"kind": "storage#testIamPermissionsResponse"}
+        return _as_json({**kind, "permissions": held} if held else kind)
+
+    def _tokeninfo(self, request: Seen) -> Answer:
+        (token,) = parse_qs(request.body.decode())["access_token"]
+        bearer = self.bearers.get(token)
+        if bearer is None:
+            return _as_json({"error": "invalid_token"}, 400)
+        told = {"email": bearer.email, "email_verified": "true", "scope": bearer.scope}
+        return _as_json({**told, "expires_in": str(bearer.expires_in)})
+
+
+@contextmanager
+def stand_in() -> Iterator[StandIn]:
+    """Run a server on loopback until the test is over."""
+    with _Server(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        site = StandIn(f"http://127.0.0.1:{server.server_port}")
+        server.RequestHandlerClass = type("Handler", (_Handler,), {"site": site})
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield site
+        finally:
+            site.released.set()
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def loopback_fetcher() -> Iterator[Fetcher]:
+    """Yield a fetcher that may talk to the stand-in."""
+    trusting_nobody = SSLContext(PROTOCOL_TLS_CLIENT)  # the authorities take long to load
+    fetcher = Fetcher(monotonic, allow_private=True, tls=trusting_nobody)
+    try:
+        yield fetcher
+    finally:
+        fetcher.close()
+
+
+@dataclass
+class Clock:
+    """A clock that goes when it is told to."""
+
+    time: float = float(NOW)
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.time
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64
+
+    def server_bind(self) -> None:
+        """Bind, and do not ask anybody for the name of this machine."""
+        TCPServer.server_bind(self)
+        self.server_port = self.server_address[1]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    site: StandIn
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        """Say nothing."""
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        request = Seen(self.command, self.path, self.headers.get("Authorization"), body)
+        self.site.seen.append(request)
+        answer = self.site.answer(request)
+        if answer.is_silent:
+            self.site.released.wait(PATIENCE)
+        try:
+            self._send(answer)
+        except OSError:
+            self.close_connection = True  # the other end has heard enough
+
+    def _send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if not answer.is_endless:
+            self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        pieces = [bytes([each]) for each in answer.body] if answer.drip else [answer.body]
+        for piece in cycle(pieces) if answer.is_endless else pieces:
+            self.wfile.write(piece)
+            if answer.drip and self.site.released.wait(answer.drip):
+                return
+
+
+def _as_json(document: object, status: int = 200) -> Answer:
+    return Answer(json.dumps(document).encode(), status, {"Content-Type": "application/json"})
+
+
+def _without_none(found: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _number(value: int) -> str:
+    return b64(value.to_bytes((value.bit_length() + 7) // 8))

@@ -1,0 +1,205 @@
+"""Passwords and the hashes that other programs have made of them."""
+
+import shutil
+import string
+import subprocess
+
+import bcrypt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wheelyard.trust.crypts import recognise, verify
+
+SECRET = b"s3cret"
+APR1 = "$apr1$r31.....$JeaE8ieUW5Wjt.uFjXhgi1"
+SHA = "{SHA}/vNB+F2HQ559kaLUZbmHHvZrXpg="
+SHA256 = "$5$saltstring$9QqUIsp6bPD8uX5rHa8zB21q7JTr9i41vD3jA8fwv68"
+SHA512 = (
+    "$6$saltstring$xwVXmdoFwkuFfkvrCnFqepsb1G.0z7.VoLCq69.god.O.zXvYSQsLM/oDMuI05ufmibO/"
+    "tzUYEh4IPt9kZAc0."
+)
+BCRYPT = "$2y$10$efKILS1cTLtpusLStDYseeGLFWfos3U2x3YL1XburWabmpwOx6xxm"
+EVERY = [APR1, SHA, SHA256, SHA512, BCRYPT]
+CHEAP = [APR1, SHA, SHA256.replace("$5$", "$5$rounds=1000$")]
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+needs_htpasswd = pytest.mark.skipif(shutil.which("htpasswd") is None, reason="needs htpasswd")
+
+typed = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1).filter(
+    lambda text: len(text.encode()) <= 200
+)
+
+
+@pytest.mark.parametrize("hashed", EVERY)
+def test_hashes_of_other_programs_open(hashed: str) -> None:
+    """A hash that Apache or OpenSSL made opens with its password, and with no other."""
+    assert verify(SECRET, hashed)
+    assert not verify(b"s3cre", hashed)
+    assert not verify(b"", hashed)
+
+
+@pytest.mark.parametrize("hashed", EVERY)
+def test_nobody_has_the_password_of_a_decoy(hashed: str) -> None:
+    """What unknown names are checked against costs the same as a hash, and opens with nothing."""
+    real = recognise(hashed)
+    decoy = recognise(real.decoy)
+
+    assert (decoy.scheme, decoy.cost) == (real.scheme, real.cost)
+    assert not verify(SECRET, real.decoy)
+
+
+@needs_openssl
+@pytest.mark.parametrize(
+    ("option", "salt"),
+    [
+        ("-apr1", "12345678"),
+        ("-apr1", "x"),
+        ("-5", "saltstring"),
+        ("-6", "sixteen.letters/"),
+        ("-6", "rounds=1234$short"),
+        ("-5", "rounds=1000$s"),
+    ],
+)
+def test_every_length_of_password(option: str, salt: str) -> None:
+    """Passwords of 1 to 130 bytes have the hashes that OpenSSL gives them."""
+    passwords = [("aé" * 65).encode()[:size].decode(errors="ignore") for size in range(1, 131)]
+
+    for password, hashed in zip(passwords, _openssl(option, salt, passwords), strict=True):
+        assert verify(password.encode(), hashed)
+        assert not verify(password.encode() + b"x", hashed)
+
+
+@needs_openssl
+@settings(max_examples=20, deadline=None)
+@given(
+    option=st.sampled_from(["-apr1", "-5", "-6"]),
+    salt=st.text(string.ascii_letters + string.digits + "./", min_size=1, max_size=8),
+    passwords=st.lists(typed, min_size=1, max_size=5),
+)
+def test_any_password_and_salt(option: str, salt: str, passwords: list[str]) -> None:
+    """Whatever a person types, in any script, its hash is the one of OpenSSL."""
+    for password, hashed in zip(passwords, _openssl(option, salt, passwords), strict=True):
+        assert verify(password.encode(), hashed)
+
+
+@needs_htpasswd
+@pytest.mark.parametrize("option", ["-m", "-B", "-s", "-2", "-5"])
+def test_what_htpasswd_writes(option: str) -> None:
+    """Every kind of entry that Apache's program writes, and that is not too weak, opens."""
+    run = subprocess.run(
+        ["htpasswd", "-nb", option, "ana", SECRET.decode()], capture_output=True, check=True
+    )
+
+    assert verify(SECRET, run.stdout.decode().strip().partition(":")[2])
+
+
+def test_bcrypt_reads_72_bytes() -> None:
+    """A very long password opens what its first 72 bytes open, as with Apache, and never fails."""
+    hashed = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
+
+    assert verify(b"x" * 72, hashed)
+    assert verify(b"x" * 73, hashed)
+    assert verify(b"x" * 5000, hashed)
+    assert not verify(b"x" * 71, hashed)
+
+
+@pytest.mark.parametrize("hashed", EVERY)
+def test_a_nul_opens_nothing(hashed: str) -> None:
+    """A password with a NUL in it is wrong, and not what stands before the NUL."""
+    assert not verify(SECRET + b"\0", hashed)
+    assert not verify(SECRET + b"\0" + SECRET, hashed)  # which bcrypt takes for the same
+
+
+@pytest.mark.parametrize(
+    ("hashed", "why"),
+    [
+        ("$2x" + BCRYPT[3:], "mistake"),
+        ("$1$saltsalt$2vnaRpHa6Jxjz5n83ok8Z0", "too weak"),
+        ("rqXexS6ZhobKA", "plain text"),
+        ("s3cret", "plain text"),
+        ("{SSHA}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "another scheme"),
+        ("$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", "another scheme"),
+        ("*", "plain text"),
+        ("", "plain text"),
+        (BCRYPT[:-1], "damaged"),
+        (BCRYPT[:-1] + "n", "damaged"),
+        (BCRYPT[:28] + "/" + BCRYPT[29:], "damaged"),
+        (BCRYPT.replace("$10$", "$03$"), "cost 3"),
+        (BCRYPT.replace("$10$", "$17$"), "cost 17"),
+        (SHA512 + ".", "damaged"),
+        (SHA512.replace("saltstring", "saltstringsaltstr"), "damaged"),
+        (SHA256.replace("$5$", "$6$"), "damaged"),
+        (SHA512.replace("$6$", "$6$rounds=999$"), "999 rounds"),
+        (SHA512.replace("$6$", "$6$rounds=1000001$"), "1000001 rounds"),
+        (SHA512.replace("$6$", f"$6$rounds={'9' * 5000}$"), "damaged"),
+        (SHA512.replace("$6$", "$6$rounds=0005000$"), "damaged"),
+        (f"$6$rounds=0500${SHA512[-86:]}", "damaged"),
+        (APR1[:-1], "damaged"),
+        (SHA + "\n", "damaged"),
+        (f"{SHA256}\x00", "damaged"),
+    ],
+)
+def test_what_is_refused(hashed: str, why: str) -> None:
+    """A hash that is weak, damaged, unknown or absurdly slow is refused with its reason."""
+    with pytest.raises(ValueError, match=why) as refused:
+        recognise(hashed)
+
+    assert not verify(SECRET, hashed)
+    assert len(hashed) < 4 or hashed not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("hashed", "why"),
+    [
+        (APR1, "MD5"),
+        (SHA, "without salt"),
+        (SHA512.replace("$6$", "$6$rounds=656000$"), "656000 rounds"),
+        (BCRYPT.replace("$10$", "$14$"), "cost 14"),
+        (SHA512, None),
+        (SHA256.replace("$5$", "$5$rounds=100000$"), None),
+        (BCRYPT, None),
+    ],
+)
+def test_what_is_taken_with_a_warning(hashed: str, why: str | None) -> None:
+    """A hash that is quickly guessed, or slow for everybody, is taken, and the operator told."""
+    warning = recognise(hashed).warning
+
+    assert warning is None if why is None else why in (warning or "")
+
+
+@given(st.binary(max_size=200).filter(lambda password: password != SECRET), st.sampled_from(CHEAP))
+def test_no_other_password_opens(password: bytes, hashed: str) -> None:
+    """No bytes open a hash except those of its password, and none make a check fail."""
+    assert not verify(password, hashed)
+
+
+@given(st.text() | st.from_regex(r"\$(2[aby]|5|6|apr1)\$[./0-9A-Za-z$=]*", fullmatch=True))
+def test_any_text_for_a_hash(hashed: str) -> None:
+    """Any text in the place of a hash is taken or refused, and breaks nothing."""
+    try:
+        known = recognise(hashed)
+    except ValueError:
+        assert not verify(SECRET, hashed)
+    else:
+        assert hashed == known.head + known.digest
+
+
+@pytest.mark.parametrize("hashed", EVERY)
+def test_a_hash_is_not_shown(hashed: str) -> None:
+    """What a log would show of a hash is its scheme and cost, and nothing to guess from."""
+    known = recognise(hashed)
+
+    assert known.digest not in repr(known)
+    assert known.head not in repr(known)
+
+
+def _openssl(option: str, salt: str, passwords: list[str]) -> list[str]:
+    """Return the hashes that OpenSSL makes of passwords, one a line."""
+    run = subprocess.run(
+        ["openssl", "passwd", option, "-salt", salt, "-stdin"],
+        input="".join(f"{password}\n" for password in passwords).encode(),
+        capture_output=True,
+        check=True,
+    )
+    return run.stdout.decode().splitlines()

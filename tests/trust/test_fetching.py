@@ -1,0 +1,265 @@
+"""What is fetched, and from where nothing is."""
+
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from tests.trust.issuer import Answer, StandIn, loopback_fetcher, rsa_key, stand_in
+from wheelyard.trust.fetching import BODY_LIMIT, Fetcher, FetchFault, is_public
+
+LONG = 30.0
+
+
+@pytest.fixture
+def site() -> Iterator[StandIn]:
+    """Run a server."""
+    with stand_in() as running:
+        yield running
+
+
+@pytest.fixture
+def fetcher() -> Iterator[Fetcher]:
+    """Make a fetcher that may talk to it."""
+    with loopback_fetcher() as made:
+        yield made
+
+
+def test_a_document(site: StandIn, fetcher: Fetcher) -> None:
+    """A small document arrives with its status and its headers."""
+    site.answers["/a"] = Answer(b'{"b": 1}', 201, {"Cache-Control": "max-age=7"})
+
+    reply = fetcher.get(f"{site.url}/a", timeout=LONG)
+
+    assert (reply.status, reply.document()) == (201, {"b": 1})
+    assert reply.headers["cache-control"] == "max-age=7"
+
+
+def test_a_form_is_in_the_body(site: StandIn, fetcher: Fetcher) -> None:
+    """What is secret goes into headers and bodies, and never into a URL."""
+    fetcher.post_form(f"{site.url}/form", {"access_token": "s e&c"}, timeout=LONG)
+    fetcher.get(f"{site.url}/plain", timeout=LONG, bearer="secret")
+
+    posted, got = site.seen
+    assert (posted.path, posted.body) == ("/form", b"access_token=s+e%26c")
+    assert (got.path, got.authorization) == ("/plain", "Bearer secret")
+
+
+def test_redirects_are_not_followed(site: StandIn, fetcher: Fetcher) -> None:
+    """A credential that was sent to one address is not carried on to another."""
+    site.answers["/a"] = Answer(status=302, headers={"Location": f"{site.url}/b"})
+
+    assert fetcher.get(f"{site.url}/a", timeout=LONG, bearer="secret").status == 302
+    assert [each.path for each in site.seen] == ["/a"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(b"x" * (BODY_LIMIT + 1)),
+        Answer(b"x" * 65536, is_endless=True),
+        Answer(b"x" * 65536, headers={"Content-Length": "1073741824"}, is_endless=True),
+        Answer(b"{}", headers={"Content-Encoding": "gzip"}),
+        Answer(b"{}", headers={"Content-Length": "2000"}),
+    ],
+    ids=["one byte too many", "endless", "a gigabyte", "packed", "cut off"],
+)
+def test_bodies_that_are_not_read(site: StandIn, fetcher: Fetcher, answer: Answer) -> None:
+    """A body that is too large, packed or cut off is no answer."""
+    site.answers["/a"] = answer
+
+    with pytest.raises(FetchFault):
+        fetcher.get(f"{site.url}/a", timeout=LONG)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"[" * 5000, b"\xff", b'{"a":'])
+def test_bodies_that_are_no_documents(site: StandIn, fetcher: Fetcher, body: bytes) -> None:
+    """A body that is no JSON object is no document."""
+    site.answers["/a"] = Answer(body)
+
+    with pytest.raises(FetchFault, match="JSON"):
+        fetcher.get(f"{site.url}/a", timeout=LONG).document()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(is_silent=True), Answer(b"x", drip=0.05, is_endless=True)],
+    ids=["silent", "one byte at a time"],
+)
+def test_answers_that_do_not_end(site: StandIn, fetcher: Fetcher, answer: Answer) -> None:
+    """One deadline covers the whole exchange, so a server cannot hold anybody by trickling."""
+    site.answers["/a"] = answer
+
+    with pytest.raises(FetchFault, match="in time"):
+        fetcher.get(f"{site.url}/a", timeout=0.5)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://accounts.example/keys",
+        "file:///etc/passwd",
+        "ftp://accounts.example/",
+        "//accounts.example/",
+        "https://",
+        "https:///keys",
+        "https://user:word@accounts.example/",
+        "https://accounts.example:99999/",
+        "https://[::1/",
+        "https://accounts.example/\r\nHost: evil",
+        "https://accounts.example/\u00e9",
+        "",
+    ],
+    ids=ascii,
+)
+def test_urls_that_are_not_asked_for(url: str) -> None:
+    """Only plain https URLs are asked for."""
+    fetcher = Fetcher(monotonic)
+
+    with pytest.raises(FetchFault, match="URL"):
+        fetcher.get(url, timeout=LONG)
+    fetcher.close()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0x7f.1",
+        "0.0.0.0",  # noqa: S104 - it is asked for, not listened on
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "169.254.169.254",
+        "10.0.0.1",
+        "192.168.1.1",
+        "[fd00::1]",
+    ],
+)
+def test_private_addresses_are_not_reached(site: StandIn, host: str) -> None:
+    """However an address of the own machine or network is written, nothing is asked there."""
+    fetcher = Fetcher(monotonic)
+    port = site.url.rpartition(":")[2]
+
+    with pytest.raises(FetchFault, match="private"):
+        fetcher.get(f"https://{host}:{port}/keys", timeout=LONG)
+    assert site.seen == []
+    fetcher.close()
+
+
+def test_plain_http_stays_on_the_machine(fetcher: Fetcher) -> None:
+    """Even where private addresses are allowed, a credential goes unencrypted to loopback only."""
+    with pytest.raises(FetchFault, match="private"):
+        fetcher.get("http://10.0.0.1/keys", timeout=LONG)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_open"),
+    [
+        ("8.8.8.8", True),
+        ("2001:4860:4860::8888", True),
+        ("199.36.153.8", True),
+        ("64:ff9b::808:808", True),
+        ("172.16.0.1", False),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("ff02::1", False),
+        ("fe80::1%eth0", False),
+        ("::ffff:10.0.0.1", False),
+        ("2002:7f00:1::", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("240.0.0.1", False),
+        ("fec0::1", False),
+        ("::7f00:1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("::", False),
+    ],
+)
+def test_telling_public_addresses(address: str, *, is_open: bool) -> None:
+    """An address of the open internet is told from all others, also inside another."""
+    assert is_public(ip_address(address)) is is_open
+
+
+def test_names_that_are_not_known(fetcher: Fetcher) -> None:
+    """A name that nobody knows is no fault of ours."""
+    with pytest.raises(FetchFault, match="name"):
+        fetcher.get("https://nobody.invalid/", timeout=LONG)
+
+
+def test_nobody_listens(fetcher: Fetcher, site: StandIn) -> None:
+    """A port on which nobody listens is no fault of ours."""
+    with pytest.raises(FetchFault, match="reached"):
+        fetcher.get(site.url.replace("http", "https") + "/a", timeout=LONG)
+    with pytest.raises(FetchFault, match="reached"):
+        fetcher.get("http://127.0.0.1:1/", timeout=LONG)
+
+
+def test_a_server_has_to_prove_itself(tmp_path: Path) -> None:
+    """A server without a certificate of a known authority, or with another's, is told nothing."""
+    with _encrypted(tmp_path, "localhost") as (port, authority):
+        stranger = Fetcher(monotonic, allow_private=True)
+        friend = Fetcher(monotonic, allow_private=True, tls=authority)
+
+        with pytest.raises(FetchFault, match="reached"):
+            stranger.get(f"https://localhost:{port}/", timeout=LONG)
+        with pytest.raises(FetchFault, match="reached"):
+            friend.get(f"https://127.0.0.1:{port}/", timeout=LONG)
+        assert friend.get(f"https://localhost:{port}/", timeout=LONG).document() == {"safe": True}
+        stranger.close()
+        friend.close()
+
+
+class _encrypted:  # noqa: N801 - used as a function
+    def __init__(self, folder: Path, name: str) -> None:
+        pem, key = folder / "cert.pem", rsa_key("tls").private
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        today = datetime(2020, 1, 1, tzinfo=UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(today)
+            .not_valid_after(today + timedelta(days=36500))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .sign(key, SHA256())
+        )
+        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        pem.write_bytes(certificate.public_bytes(Encoding.PEM) + secret)
+        self._pem = pem
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        self._server = HTTPServer(("127.0.0.1", 0), _Safe)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> tuple[int, ssl.SSLContext]:
+        self._thread.start()
+        return self._server.server_port, ssl.create_default_context(cafile=self._pem)
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _Safe(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"safe": true}')
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        """Say nothing."""

@@ -1,0 +1,261 @@
+"""Tokens of any text that an operator already has."""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from tests.operations.world import START, Clock
+from wheelyard.errors import Invalid, Unauthenticated
+from wheelyard.model.access import EVERY_PROJECT, Action, Pattern, Scope
+from wheelyard.model.identity import Identity
+from wheelyard.trust.static_tokens import StaticTokens, parse_static_tokens
+
+SECRET = "an-old-token-of-another-index"
+OTHER = "0123456789abcdef"
+DIGEST = sha256(SECRET.encode()).hexdigest()
+FULL = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the clock of a test."""
+    return Clock()
+
+
+def _tokens(folder: Path, clock: Clock, text: str, bare: str = "") -> StaticTokens:
+    path = folder / "tokens.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    return StaticTokens(path, bare, lambda: clock.now, clock.seconds)
+
+
+@pytest.mark.parametrize("key", [f'value = "{SECRET}"', f'sha256 = "{DIGEST.upper()}"'])
+@pytest.mark.parametrize(
+    "secrets", [(SECRET,), (SECRET, ""), ("", SECRET), ("NOPASS", SECRET), (SECRET, "__token__")]
+)
+def test_a_token_in_any_place(
+    tmp_path: Path, clock: Clock, key: str, secrets: tuple[str, ...]
+) -> None:
+    """A token opens as Bearer, as a user's name and as a password, written whole or as digest."""
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "proxy"\n{key}\n')
+
+    principals = frozenset({"static:proxy", "allAuthenticated", "anonymous"})
+    assert tokens.find(secrets) == Identity("static:proxy", principals, (FULL,))
+
+
+def test_what_a_token_may(tmp_path: Path, clock: Clock) -> None:
+    """A token has the rights that its table gives it, on the projects that the table names."""
+    rights = 'can = ["read"]\nprojects = ["Acme_*", "tools"]'
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{rights}\n')
+
+    found = tokens.find([SECRET])
+    assert found is not None
+    assert found.scopes == (Scope(Action.READ, (Pattern("acme-*"), Pattern("tools"))),)
+    assert not found.scopes[0].permits(Action.READ, NormalizedName("acme"))
+
+
+@pytest.mark.parametrize(
+    "secrets", [(), ("",), ("", ""), (SECRET[:-1],), (SECRET + " ",), (DIGEST,), ("\ud800", "ci")]
+)
+def test_another_text(tmp_path: Path, clock: Clock, secrets: tuple[str, ...]) -> None:
+    """What is no static token is left to the other kinds of credentials."""
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n', OTHER)
+
+    assert tokens.find(secrets) is None
+
+
+def test_a_bare_token(clock: Clock) -> None:
+    """One token from the environment may read and upload everything, with no file at all."""
+    tokens = StaticTokens(None, f"{SECRET}\n", lambda: clock.now, clock.seconds)
+
+    found = tokens.find(["", SECRET])
+    assert found is not None
+    assert (found.principal, found.scopes) == ("static:environment", (FULL,))
+    assert (tokens.is_due, tokens.warnings) == (False, ())
+
+
+def test_no_tokens(clock: Clock) -> None:
+    """Without a file and without a variable nothing opens, an empty password least of all."""
+    tokens = StaticTokens(None, "", lambda: clock.now, clock.seconds)
+
+    assert tokens.find(["", SECRET]) is None
+
+
+def test_the_file_is_asked_first(tmp_path: Path, clock: Clock) -> None:
+    """A token that is in the file and in the environment may what the file says."""
+    text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\ncan = ["read"]\n'
+    found = _tokens(tmp_path, clock, text, SECRET).find([SECRET])
+
+    assert found is not None
+    assert found.scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2031-05-06",
+        "2031-05-06T00:00:00Z",
+        "2031-05-06T00:00:00",
+        "2031-05-06T02:00:00+02:00",
+        '"2031-05-06"',
+        '"2031-05-06T00:00:00Z"',
+    ],
+)
+def test_an_expired_token(tmp_path: Path, clock: Clock, written: str) -> None:
+    """A token holds until its time has come, to the moment, and then it is refused."""
+    text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\nexpires = {written}\n'
+    tokens = _tokens(tmp_path, clock, text)
+    expiry = datetime(2031, 5, 6, tzinfo=UTC)
+
+    clock.now = expiry - timedelta(microseconds=1)
+    assert tokens.find([SECRET]) is not None
+    clock.now = expiry
+    with pytest.raises(Unauthenticated) as refused:
+        tokens.find([SECRET])
+    assert refused.value.code == "unauthenticated"
+    assert SECRET not in refused.value.message
+
+
+def test_a_changed_file(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """A token that is taken out of the file opens nothing five seconds later; nonsense waits."""
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n')
+    path = tmp_path / "tokens.toml"
+    path.write_text(f'[[token]]\nname = "ci"\nvalue = "{OTHER}')
+    clock.advance(seconds=5)
+    assert tokens.is_due
+    assert tokens.find([SECRET]) is not None
+    assert len(caplog.records) == 1
+    assert OTHER not in caplog.text
+
+    path.write_text(f'[[token]]\nname = "ci"\nvalue = "{OTHER}"\n')
+    clock.advance(seconds=5)
+    assert tokens.find([SECRET]) is None
+    assert tokens.find([OTHER]) is not None
+
+
+def test_a_file_that_all_may_read(tmp_path: Path, clock: Clock) -> None:
+    """An operator hears of a file of secrets that every user of the machine may read."""
+    path = tmp_path / "tokens.toml"
+    path.write_text("")
+    path.chmod(0o644)
+
+    tokens = StaticTokens(path, "", lambda: clock.now, clock.seconds)
+    assert "chmod o-r" in tokens.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("value = 'x", "It is no TOML at its end."),
+        ("[[token]]\nname ci", "It is no TOML at line 2."),
+        ("[token]\nname = 'ci'", "It has something else in it than [[token]] tables."),
+        ("[[tokens]]\nname = 'ci'", "It has something else in it than [[token]] tables."),
+        ("token = ['secret-secret-secret']", "It has something else in it"),
+        (f"[[token]]\nvalue = '{SECRET}'", "[[token]] number 1 has no name."),
+        (f"[[token]]\nname = ' '\nvalue = '{SECRET}'", "[[token]] number 1 (' ') has no name."),
+        (f"[[token]]\nname = \"a\\nb\"\nvalue = '{SECRET}'", "has a name that is none."),
+        (f"[[token]]\nname = 'environment'\nvalue = '{SECRET}'", "has a name that is taken."),
+        ("[[token]]\nname = 'ci'", "number 1 ('ci') needs either value or sha256."),
+        (f"[[token]]\nname='ci'\nvalue='{SECRET}'\nsha256='{DIGEST}'", "needs either value or"),
+        ("[[token]]\nname = 'ci'\nvalue = 'secret-secret--'", "has fewer than 16 characters."),
+        ("[[token]]\nname = 'ci'\nvalue = ''", "has fewer than 16 characters."),
+        ("[[token]]\nname = 'ci'\nvalue = 7", "has a value or sha256 that is none."),
+        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET} '", "spaces around it. Leave them out."),
+        (f"[[token]]\nname = 'ci'\nvalue = \"{SECRET}\\u0007\"", "has control characters"),
+        (f"[[token]]\nname = 'ci'\nvalue = 'wyd_{'a' * 48}'", "begins with wyd_"),
+        ("[[token]]\nname = 'ci'\nvalue = 'wyd_secret-secret'", "begins with wyd_"),
+        (f"[[token]]\nname = 'ci'\nsha256 = '{DIGEST[1:]}'", "has a value or sha256 that is"),
+        (f"[[token]]\nname = 'ci'\nsha256 = '{sha256().hexdigest()}'", "the digest of nothing."),
+        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nproject = 'a'", "unknown key 'project'."),
+        (
+            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nprojects = []",
+            "list of texts for projects",
+        ),
+        (
+            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nprojects = 'a'",
+            "list of texts for projects",
+        ),
+        (
+            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nprojects = ['a*b']",
+            "'a*b' is not a project pattern",
+        ),
+        (
+            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\ncan = ['write']",
+            "'write' is not an action",
+        ),
+        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\ncan = []", "a list of texts for can."),
+        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nexpires = 'soon'", "a time of expiry that"),
+        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nexpires = 2027", "a time of expiry that"),
+        (
+            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nexpires = 12:00:00",
+            "a time of expiry that",
+        ),
+        (
+            f"[[token]]\nname='a'\nvalue='{SECRET}'\n[[token]]\nname='b'\nsha256='{DIGEST}'",
+            "[[token]] number 2 ('b') has the text of another one.",
+        ),
+        (
+            f"[[token]]\nname = 'a'\nvalue = '{SECRET}'\n[[token]]\nname = 'a'\nvalue = '{OTHER}'",
+            "[[token]] number 2 ('a') has a name that is taken. Choose another.",
+        ),
+    ],
+)
+def test_a_wrong_file(tmp_path: Path, clock: Clock, text: str, complaint: str) -> None:
+    """A refusal names the table and what to do, and shows neither a token nor its digest."""
+    with pytest.raises(Invalid) as refused:
+        _tokens(tmp_path, clock, text)
+
+    message = refused.value.message
+    assert message.startswith(f"{tmp_path / 'tokens.toml'}: ")
+    assert complaint in message
+    assert refused.value.code == "bad_setting"
+    for secret in (SECRET, OTHER, DIGEST[1:], "secret-secret"):
+        assert secret not in message
+
+
+@pytest.mark.parametrize("bare", ["too-short", f"wyd_{'a' * 48}", "two lines\nof a variable"])
+def test_a_wrong_bare_token(clock: Clock, bare: str) -> None:
+    """A variable that holds no good token keeps the server from starting, and is not shown."""
+    with pytest.raises(Invalid) as refused:
+        StaticTokens(None, bare, lambda: clock.now, clock.seconds)
+
+    assert refused.value.code == "bad_setting"
+    assert bare not in refused.value.message
+
+
+def test_nothing_is_shown(tmp_path: Path, clock: Clock) -> None:
+    """No token is in what a log would show of all this."""
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n', OTHER)
+
+    assert SECRET not in repr(vars(tokens))
+    assert OTHER not in repr(vars(tokens))
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    """Any text is a file of tokens, or is refused."""
+    code = "bad_setting"
+    try:
+        parse_static_tokens(text)
+    except Invalid as fault:
+        code = fault.code
+
+    assert code == "bad_setting"
+
+
+@given(
+    st.text(min_size=16).filter(
+        lambda text: text.isprintable() and text.strip() == text and not text.startswith("wyd_")
+    )
+)
+def test_any_token(secret: str) -> None:
+    """Any printable text of 16 characters is a token, in every script."""
+    now = START
+    tokens = StaticTokens(None, secret, lambda: now, lambda: 0.0)
+
+    assert (tokens.find(["", secret]) is None) is secret.startswith("wyd_")
