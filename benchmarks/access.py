@@ -190,7 +190,7 @@ def _serving(folder: Path, store: Path, google: StandIn) -> Iterator[Server]:
     google.serve_keys(KEY)
     google.bearers[ACCESS_TOKEN] = Bearer(frozenset({"storage.objects.get"}))
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
-    table = f'[[token]]\nname = "benchmark"\nvalue = "{STATIC}"\ncan = ["read"]\n'
+    table = f'[[token]]\nname = "benchmark"\nvalue = "{STATIC}"\ncan = ["read"]\nprojects = ["*"]\n'
     said = SETTINGS.format(folder=folder, audience=AUDIENCE, google=google.url)
     for name, text in {
         "htpasswd": f"ana:{hashed}\n",

@@ -71,6 +71,8 @@ def test_port_of_the_platform() -> None:
         '[server]\npath_prefix = "/a/../b"',
         '[server]\npublic_url = "packages.example.com"',
         '[server]\npublic_url = "https://"',
+        '[server]\npublic_url = "https://[b/x"',
+        '[server]\npublic_url = "https://:443"',
         '[server]\npublic_url = "https://example.com/?a"',
         '[server]\npublic_url = "https://a\\nb"',
         '[server]\nhost = ""',
@@ -142,32 +144,72 @@ def test_nonsense(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[server]\nport = 70000", "[server] port: expected a number up to 65535."),
-        ("[server]\nworkers = 0", "[server] workers: expected a number from 1."),
-        ("[server]\nworkers = 65", "[server] workers: expected a number up to 64."),
-        ('[server]\nport = "many"', "[server] port: expected a number."),
-        ("[server]\nhost = 5", "[server] host: expected text."),
-        ('[server]\nroots = "acme"', "[server] roots: expected a list."),
-        ("[server]\nroots = [1]", "[server] roots: expected text."),
-        ('[access]\nprivate = "maybe"', "[access] private: expected true or false."),
-        ("[store]\nfreshness = 61", "[store] freshness: expected a number up to 60."),
+        (
+            "[server]\nport = 70000",
+            "[server] port: expected a number from 0 to 65535, and found 70000.",
+        ),
+        ("[server]\nworkers = 0", "[server] workers: expected a number from 1 to 64, and found 0."),
+        (
+            "[server]\nworkers = 65",
+            "[server] workers: expected a number from 1 to 64, and found 65.",
+        ),
+        (
+            '[server]\nport = "many"',
+            "[server] port: expected a number from 0 to 65535, and found 'many'.",
+        ),
+        (
+            "[server]\nport = true",
+            "[server] port: expected a number from 0 to 65535, and found true.",
+        ),
+        (
+            "[server]\ntrusted_proxies = -1",
+            "[server] trusted_proxies: expected a number from 0, and found -1.",
+        ),
+        ("[server]\nhost = 5", "[server] host: expected text, and found 5."),
+        ("[access]\nmetrics_token = 5", "[access] metrics_token: expected text."),
+        ('[server]\nroots = "acme"', "[server] roots: expected a list of texts, and found 'acme'."),
+        ("[server]\nroots = [1]", "[server] roots: expected a list of texts."),
+        ('[server]\nroots = ["a b"]', "[server] roots: 'a b' cannot be one. Write a-z, 0-9 and -"),
+        ('[server]\nroots = ["Acme"]', "[server] roots: 'Acme' is to be written 'acme'."),
+        ('[server]\npath_prefix = "a/../b"', "[server] path_prefix: 'a/../b' is none. Write what"),
+        (
+            '[server]\npublic_url = "acme.dev"',
+            "[server] public_url: 'acme.dev' is none. Write a URL",
+        ),
+        (
+            '[access]\nprivate = "maybe"',
+            "[access] private: expected true or false, and found 'maybe'.",
+        ),
+        (
+            "[store]\nfreshness = 61",
+            "[store] freshness: expected a number from 1 to 60, and found 61.",
+        ),
         (
             '[store]\ndownloads = "direct"',
-            "[store] downloads: expected auto, redirect, proxy or public.",
+            "[store] downloads: expected auto, redirect, proxy or public, and found 'direct'.",
         ),
-        ("[store]\ndownloads = 5", "[store] downloads: expected auto, redirect, proxy or public."),
+        (
+            "[store]\ndownloads = 5",
+            "[store] downloads: expected auto, redirect, proxy or public, and found 5.",
+        ),
         (
             '[store]\nlocation = "gs://Bucket"',
             "[store] location: 'gs://Bucket' is no place in a bucket. Write gs://BUCKET or gs://",
         ),
-        ("[server]\nprot = 1", "[server] has no setting 'prot'."),
-        ("[google.id_token]\naud = 1", "[google.id_token] has no setting 'aud'."),
-        ("[google.id_token]\naudience = 1", "[google.id_token] audience: expected a list."),
-        ("[google.id_token]\naudience = [1]", "[google.id_token] audience: expected text."),
+        ("[server]\nprot = 1", "[server] has no setting 'prot'. It has host, port, workers,"),
+        ("[google.id_token]\naud = 1", "[google.id_token] has no setting 'aud'. It has audience,"),
+        (
+            "[google.id_token]\naudience = 1",
+            "[google.id_token] audience: expected a list of texts, and found 1.",
+        ),
+        (
+            "[google.id_token]\naudience = [1]",
+            "[google.id_token] audience: expected a list of texts.",
+        ),
         ("[google]\nid_token = 1", "[google.id_token]: expected a table."),
         (
             "[google.access_token]\ncache_seconds = 301",
-            "[google.access_token] cache_seconds: expected a number up to 300.",
+            "[google.access_token] cache_seconds: expected a number from 0 to 300, and found 301.",
         ),
         ("grant = [1]", "[[grant]]: expected a table."),
         ("[grant]", "'grant' is written in double brackets, [[grant]]."),
@@ -175,8 +217,10 @@ def test_nonsense(tmp_path: Path, text: str) -> None:
             '[trusted_publishing]\naudience = ["a"]\n[google.id_token]\naudience = ["a"]',
             "[trusted_publishing] audience: 'a' is in [google.id_token] audience as well",
         ),
-        ("[servers]\nport = 1", "there is no section 'servers'."),
-        ("port = 80", "'port' stands in no section."),
+        ("[servers]\nport = 1", "there is no section 'servers'. The sections are [server], "),
+        ("port = 80", "'port' stands in no section. Write it below [server]."),
+        ("server = 5", "'server' is a section, and is written in brackets, [server]."),
+        ("nothing = 5", "'nothing' stands in no section. These are [server], "),
     ],
 )
 def test_words(tmp_path: Path, text: str, words: str) -> None:
@@ -185,6 +229,8 @@ def test_words(tmp_path: Path, text: str, words: str) -> None:
         settings_of(text, tmp_path)
 
     assert caught.value.message.startswith(f"A setting is wrong: {words}")
+    # where the value is what is wrong, a list of all sections is of no use
+    assert ("[[publisher]]" in caught.value.message) == ("[server], " in words)
 
 
 @pytest.mark.parametrize("location", ["./folder", "memory:", "/gs:/bucket"])
@@ -372,6 +418,7 @@ def test_uploads_by_anybody(tmp_path: Path, host: str) -> None:
     assert settings_of(text, tmp_path).access.anonymous_uploads
 
 
+PROXIED = '[server]\npublic_url = "https://packages.example.com"\n'
 BUCKET = '[store]\nlocation = "gs://acme"\n'
 GRANT = '[[grant]]\nwho = ["{}"]\nprojects = ["{}"]\nactions = ["read"]\n'
 
@@ -383,6 +430,14 @@ GRANT = '[[grant]]\nwho = ["{}"]\nprojects = ["{}"]\nactions = ["read"]\n'
         ('[server]\nhost = "0.0.0.0"', "may read every package"),
         ('[server]\nhost = "0.0.0.0"', "credentials may come over plain HTTP"),
         ("[access]\nrequire_https = true", "no proxy is trusted"),
+        (PROXIED, "everybody shares one limit"),
+        (PROXIED, "may read every package"),
+        (PROXIED.replace("https", "http"), "credentials may come over plain HTTP"),
+        (PROXIED + "[access]\nanonymous_uploads = true", "may publish under any name"),
+        (PROXIED + "trusted_proxies = 1\n[access]\nprivate = true", None),
+        ("[server]\ntrusted_proxies = 1", "may read every package"),
+        ('[server]\npublic_url = "http://localhost:9000"', None),
+        ('[server]\npublic_url = "http://[::1]:9000/team"', None),
         (
             '[google.id_token]\naudience = ["a"]\n' + GRANT.format("allAuthenticated", "*"),
             "every Google account there is",

@@ -89,6 +89,67 @@ def test_token_alone(wheelyard: Typed) -> None:
     assert listed.split("\t")[1:3] == ["ci", "read,upload on acme-*"]
 
 
+def test_tokens_show_when_they_were_used(wheelyard: Typed, desk: Desk) -> None:
+    """The list has the day on which each token was last used, for people and for programs."""
+    used, other = (wheelyard("token", "create", "ci").stdout[4:14] for _ in range(2))
+    note = desk.folder / "wheelyard-data" / "credentials" / "uses" / f"{used}.json"
+    note.parent.mkdir()
+    note.write_text('{"day":"2026-11-20"}')
+
+    lines = wheelyard("token", "list").stdout.splitlines()
+    columns = {line[:10]: line.split("\t")[4:] for line in lines}
+    listed = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]
+
+    assert columns == {used: ["last used 2026-11-20", "active"], other: ["never used", "active"]}
+    assert {each["id"]: each["last_used"] for each in listed} == {used: "2026-11-20", other: None}
+
+
+@pytest.mark.parametrize(
+    ("typed", "owner", "names"),
+    [
+        ("user:Ana@acme.dev", "user:ana@acme.dev", {"user:ana@acme.dev"}),
+        (
+            "user:ana@acme.dev, domain:acme.dev",
+            "user:ana@acme.dev",
+            {"user:ana@acme.dev", "domain:acme.dev"},
+        ),
+        (
+            "serviceAccount:ci@p.example#7",
+            "serviceAccount:ci@p.example",
+            {"serviceAccount:ci@p.example", "serviceAccount:ci@p.example#7"},
+        ),
+    ],
+)
+def test_a_token_for_somebody(
+    wheelyard: Typed, desk: Desk, typed: str, owner: str, names: set[str]
+) -> None:
+    """An operator makes a token that is somebody's, by the names that a grant calls them."""
+    token = wheelyard("token", "create", "laptop", "--owner", typed).stdout
+
+    (listed,) = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]
+    assert listed["owner"] == owner
+    path = desk.folder / "wheelyard-data" / "credentials" / "tokens" / f"{token[4:14]}.json"
+    stored = json.loads(path.read_text())
+    assert set(stored["owner_names"]) == {*names, "anonymous", "allAuthenticated"}
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        *("", "ana", "ana@acme.dev", "htpasswd:ana", "token:0123456789", "anonymous"),
+        *("domain:acme.dev", "user:ana@acme.dev,user:eve@acme.dev"),
+        *("user:ana@acme.dev,htpasswd:ana", "user:ana@acme.dev,anonymous"),
+    ],
+)
+def test_who_owns_no_token(wheelyard: Typed, desk: Desk, owner: str) -> None:
+    """A token for somebody who cannot own one is not made, and no store is for its sake."""
+    done = wheelyard("token", "create", "laptop", "--owner", owner)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (desk.folder / "wheelyard-data").exists()
+
+
 def test_token_revoked(wheelyard: Typed) -> None:
     """A revoked token is listed as revoked."""
     token = wheelyard("token", "create", "ci").stdout

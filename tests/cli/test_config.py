@@ -22,7 +22,8 @@ WEAK = (
     "{SHA}"
     + base64.b64encode(hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()).decode()
 )
-SETTINGS = """
+ROBOT = "serviceAccount:ci@acme.iam.gserviceaccount.com"
+SETTINGS = f"""
 [access]
 htpasswd_file = "users"
 static_tokens_file = "tokens.toml"
@@ -48,6 +49,16 @@ actions = ["manage"]
 [[grant]]
 who = ["allAuthenticated"]
 projects = ["open-*"]
+actions = ["read"]
+
+[[grant]]
+who = ["{ROBOT}#123"]
+projects = ["robots"]
+actions = ["upload"]
+
+[[grant]]
+who = ["{ROBOT}", "htpasswd:ml-ci"]
+projects = ["robot-*"]
 actions = ["read"]
 
 [[publisher]]
@@ -81,8 +92,8 @@ def settings(desk: Desk) -> Path:
 def check(wheelyard: Typed, settings: Path) -> Configured:
     """Check the settings, after a change to them if there is any."""
 
-    def run(more: str = "") -> Done:
-        settings.write_text(SETTINGS + more)
+    def run(more: str = "", text: str = SETTINGS) -> Done:
+        settings.write_text(text + more)
         return wheelyard("config", "check", "--config", settings)
 
     return run
@@ -106,6 +117,8 @@ def test_what_is_in_force(check: Configured) -> None:
         "grant 1: domain:acme.dev may read acme-* (everyone employed)",
         "grant 2: htpasswd:ml-ci, user:ana@acme.dev may read, upload to and manage acme-*, tools",
         "grant 3: allAuthenticated may read open-*",
+        f"grant 4: {ROBOT}#123 may read and upload to robots",
+        f"grant 5: htpasswd:ml-ci, {ROBOT} may read robot-*",
     ]
     ways = next(line for line in said if line.startswith("credentials: "))
     for way in ("API tokens", "1 in ", "passwords in ", "ID tokens for https://", "publishing for"):
@@ -128,6 +141,61 @@ def test_warnings(check: Configured, settings: Path) -> None:
     ):
         assert words in done.stderr
     assert all(line.startswith("wheelyard: warning: ") for line in done.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        ("htpasswd:ml-cd", "there is no such name in [access] htpasswd_file"),
+        ("static:ci", "there is no such name in the static tokens"),
+        ("user:bo@else.dev", "else.dev is not in [google.id_token] allowed_domains, unless that"),
+        ("domain:else.dev", "else.dev is not in [google.id_token] allowed_domains"),
+        ("user:x@acme.iam.gserviceaccount.com", "write serviceAccount:x@acme.iam"),
+        ("serviceAccount:bo@acme.dev", "ends in .gserviceaccount.com"),
+        *((who, "") for who in ("htpasswd:ml-ci", "static:old, ci", "domain:ACME.dev", ROBOT)),
+    ],
+)
+def test_nobody_comes(wheelyard: Typed, settings: Path, who: str, words: str) -> None:
+    """A grant that names somebody who can never come is warned about in a line, and no other."""
+    allowed = 'audience = ["https://packages.example.com"]\nallowed_domains = ["Acme.dev"]'
+    text = SETTINGS.replace('audience = ["https://packages.example.com"]', allowed)
+    grant = f'[[grant]]\nwho = ["{who}"]\nprojects = ["*"]\nactions = ["read"]\n'
+    settings.write_text(text + grant)
+
+    done = wheelyard("config", "check", "--config", settings)
+
+    told = [line for line in done.stderr.splitlines() if "to no effect" in line]
+    assert done.returncode == 0
+    assert len(told) == bool(words)
+    assert all(f"grant 6 names '{who}'" in line and words in line for line in told)
+
+
+def test_iap_has_its_own_domains(check: Configured) -> None:
+    """Whom the domains of ID tokens keep out may still come by the proxy for pages."""
+    more = '[google.id_token]\nallowed_domains = ["other.dev"]\n'
+    with_domains = SETTINGS.replace("[google.id_token]\n", more)
+
+    said = check('[iap]\naudience = ["/projects/1/apps/acme"]\n', with_domains).stderr
+
+    assert "to no effect" not in said
+    assert "is not in [google.id_token] allowed_domains" in check("", with_domains).stderr
+
+
+@pytest.mark.parametrize("name", ["users", "tokens.toml"])
+def test_a_file_elsewhere(check: Configured, settings: Path, name: str) -> None:
+    """Where a file is not there, everything else is told; and that it could not be compared."""
+    (settings.parent / name).unlink()
+
+    done = check(
+        '[[grant]]\nwho = ["static:x", "htpasswd:x"]\nprojects = ["*"]\nactions = ["read"]'
+    )
+
+    assert done.returncode == 1
+    assert "grant 1: domain:acme.dev may read acme-*" in done.stdout
+    *warnings, failure = done.stderr.splitlines()
+    assert f"{name} cannot be found, so that no name in it was compared" in failure
+    (told,) = [line for line in warnings if "to no effect" in line]
+    assert ("static:x" in told) == (name == "users")
 
 
 def test_no_secret(check: Configured) -> None:
@@ -190,6 +258,10 @@ def test_the_server_warns(desk: Desk, wheelyard: Typed, settings: Path) -> None:
             "upload",
             "what the static token itself is good for: read and",
         ),
+        (f"{ROBOT}#123", "robots", "upload", f"grant 4: {ROBOT}#123 may read and upload to robots"),
+        (f"{ROBOT}#123", "robot-tools", "read", f"grant 5: htpasswd:ml-ci, {ROBOT} may read"),
+        (ROBOT, "robot-tools", "read", "grant 5"),
+        ("htpasswd:ml-ci", "robot-tools", "read", "grant 5"),
         ("static:old, ci", "open-x", "read", "grant 3"),
         ("publisher:core", "acme-core", "upload", "what the publisher may do"),
     ],
@@ -215,15 +287,66 @@ def test_yes(explain: Typed, who: str, project: str, action: str, reason: str) -
         ("publisher:core", "open-x", "read", "404"),
         ("htpasswd:ml-ci", "ml", "upload", "403"),
         ("user:ana@acme.dev", "acme-core", "admin", "403"),
+        (ROBOT, "robots", "upload", "403"),
+        ("htpasswd:ml-ci#123", "robot-tools", "read", "404"),
     ],
 )
 def test_no(explain: Typed, who: str, project: str, action: str, status: str) -> None:
     """Whoever may not is told what they would see."""
     done = explain(who, project, action)
 
-    assert done.returncode == 0
+    assert done.returncode == 1
+    assert done.stderr == ""
     assert done.stdout.startswith("no: ")
     assert f"they see {status}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("who", "project", "hint"),
+    [
+        (ROBOT, "robots", f"grant 4 is for {ROBOT}#123: ask for it so, if that is the account's"),
+        (f"{ROBOT}#99", "robots", f"grant 4 is for {ROBOT}#123: ask for it so"),
+        (
+            ROBOT.replace("serviceAccount", "user"),
+            "robots",
+            f"grant 4 is for {ROBOT}#123: a service account is no user",
+        ),
+        (
+            "user:bo@acme.dev",
+            "acme-core",
+            "grant 1 (everyone employed) is for domain:acme.dev: ask for user:bo@acme.dev,domain",
+        ),
+        ("user:bo@else.dev", "acme-core", ""),
+    ],
+)
+def test_other_names(explain: Typed, who: str, project: str, hint: str) -> None:
+    """Whoever may under another name of theirs is told by which one to ask."""
+    told = explain(who, project, "read").stdout.splitlines()[2:]
+
+    assert len(told) == bool(hint)
+    assert all(line.startswith(f"  {hint}") for line in told)
+
+
+def test_without_the_passwords(explain: Typed, settings: Path) -> None:
+    """What somebody may do is told where the file of passwords is not there, too."""
+    (settings.parent / "users").unlink()
+
+    done = explain("htpasswd:ml-ci", "tools", "upload")
+
+    assert (done.returncode, done.stdout[:4]) == (0, "yes:")
+
+
+def test_the_words_of_an_answer(explain: Typed) -> None:
+    """An answer is a sentence, whatever was asked."""
+    said = [explain("user:ana@acme.dev", "tools", each).stdout for each in ("upload", "admin")]
+
+    assert said[0].startswith("yes: user:ana@acme.dev may upload to tools\n")
+    assert said[1].startswith("no: user:ana@acme.dev may not administer tools\n")
+
+
+def test_help(explain: Typed) -> None:
+    """The command's own help tells its exit status."""
+    assert "exit 0 for yes, 1 for no" in " ".join(explain("--help").stdout.split())
 
 
 def test_without_grants(wheelyard: Typed) -> None:

@@ -15,6 +15,7 @@ from tests.operations.making import Made, make_wheel
 PASSWORD = "correct horse"
 DIGEST = hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()
 ANA = ("ana", PASSWORD)
+MANAGING = "[access]\nhtpasswd_may_manage = true\n"
 
 
 @pytest.fixture
@@ -184,6 +185,28 @@ def test_it_is_meant(packages: Path, serve: Serve) -> None:
 
     assert push(serving, make_wheel("demo", "2.0")) == 200
     assert "anyone who can reach this address may publish" in serving.log.read_text()
+
+
+@pytest.mark.parametrize(("said", "is_warned"), [("", False), (MANAGING, True)])
+def test_beside_grants(
+    packages: Path, desk: Desk, serve: Serve, said: str, *, is_warned: bool
+) -> None:
+    """Beside a grant nobody is warned of a setting that they have not set."""
+    grant = '[[grant]]\nwho = ["htpasswd:ana"]\nprojects = ["*"]\nactions = ["upload"]\n'
+    (desk.folder / "wheelyard.toml").write_text(grant + said)
+
+    serving = serve("-P", ".htpasswd", str(packages), command="run")
+
+    assert ("htpasswd_may_manage counts for nothing" in serving.log.read_text()) == is_warned
+    assert push(serving, make_wheel("demo", "2.0"), ANA) == 200
+    assert remove(serving, ANA) == 403
+
+
+def test_names_that_may_not_manage(packages: Path, desk: Desk, serve: Serve) -> None:
+    """Whoever says that names in the file may not remove anything is heard."""
+    (desk.folder / "wheelyard.toml").write_text(MANAGING.replace("true", "false"))
+
+    assert remove(serve("-P", ".htpasswd", str(packages), command="run"), ANA) == 403
 
 
 @pytest.mark.parametrize(

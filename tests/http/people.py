@@ -114,7 +114,9 @@ def running_office(
     folder.mkdir(exist_ok=True)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (folder / "htpasswd").write_text(f"bob:{hashed}\n")
-    (folder / "tokens.toml").write_text(f'[[token]]\nname = "old"\nvalue = "{STATIC}"\n')
+    (folder / "tokens.toml").write_text(
+        f'[[token]]\nname = "old"\nvalue = "{STATIC}"\nprojects = ["*"]\n'
+    )
     with stand_in() as issuer:
         issuer.serve_keys(KEY, GOOGLE, PROXY)
         issuer.serve_discovery()

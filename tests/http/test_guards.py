@@ -8,11 +8,14 @@ import pytest
 from tests.clients.harness import system_program
 from tests.http.servers import Site, running_site
 from tests.operations.making import make_wheel
+from wheelyard.http.address import NOWHERE, address_of
 from wheelyard.http.guards import Guards
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 HOSTS = '[access]\ntrusted_hosts = ["Packages.example.com", "[::1]:8080", "127.0.0.1"]\n'
 HTTPS = "[access]\nrequire_https = true\n[server]\ntrusted_proxies = 1\n"
+
+FORWARDING = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via", b"cf-connecting-ip")
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +100,11 @@ def test_hosts_over_http2(named: Site) -> None:
         ({"X_Forwarded_Proto": "https, http"}, 403),
         ({"X_Forwarded_Proto": "http, https"}, 200),
         ({"X_Forwarded_For": "192.0.2.1"}, 403),
-        ({}, 200),
+        ({}, 403),
     ],
 )
 def test_credentials_over_plain_http(proxied: Site, headers: dict[str, str], status: int) -> None:
-    """A credential that the proxy did not get over HTTPS is refused; one from here is taken."""
+    """A credential that the proxy did not get over HTTPS, or does not say so of, is refused."""
     from_store(proxied)
     for _ in range(2):  # the second of them is in memory
         answer = proxied.get("/simple/demo/", proxied.token, **headers)
@@ -115,17 +118,53 @@ def test_no_credential_over_plain_http(proxied: Site) -> None:
     assert proxied.get("/simple/", X_Forwarded_Proto="http").status_code == 200
 
 
-@pytest.mark.parametrize(("peer", "refused"), [("192.0.2.1", True), ("::1", False), ("", True)])
-def test_without_a_proxy(peer: str, *, refused: bool) -> None:
-    """Where no proxy is trusted, what a client says of itself counts for nothing."""
+@pytest.mark.parametrize(
+    ("peer", "header", "refused"),
+    [
+        ("192.0.2.1", b"accept", True),
+        ("192.0.2.1", b"x-forwarded-proto", True),
+        ("127.0.0.1", b"accept", False),
+        ("::1", b"accept", False),
+        ("", b"accept", True),
+        ("::1", b"x-forwarded-proto", True),
+        *(("127.0.0.1", each, True) for each in FORWARDING),
+    ],
+)
+def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
+    """Where no proxy is trusted, who comes through one is no more from here than over HTTPS."""
     guards = Guards.of(Settings(access=AccessSettings(require_https=True)))
     assert guards is not None
-    headers = {b"authorization": b"Bearer x", b"x-forwarded-proto": b"https"}
+    headers = {b"authorization": b"Bearer x", header: b"https"}
     scope = {"raw_path": b"/simple/", "scheme": "http", "client": (peer, 1)}
 
     answer = guards.refused(scope, headers)
 
     assert (answer is not None) is refused
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1:50123", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("[2001:DB8::1]", "2001:db8::1"),
+        ("198.51.100.9, 192.0.2.1:50123", "192.0.2.1"),
+        ("unknown", NOWHERE),
+        ("192.0.2.1:http", NOWHERE),
+        ("[192.0.2.1", NOWHERE),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_addresses_with_ports(said: str, address: str) -> None:
+    """The address of a client is read where its proxy writes the port behind it, too."""
+    scope = {
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"x-forwarded-for", said.encode())],
+    }
+
+    assert address_of(scope, 1) == address
 
 
 def test_no_guards() -> None:

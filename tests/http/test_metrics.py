@@ -70,6 +70,26 @@ def test_open_on_loopback(private: Site, header: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "header",
+    ["X-Forwarded-For: 192.0.2.1", "X-Real-IP: 127.0.0.1", "Via: 1.1 proxy", "Forwarded: for=_x"],
+)
+def test_closed_through_a_proxy(private: Site, header: str) -> None:
+    """A proxy on the same machine does not open the metrics to whoever it forwards."""
+    answer = ask(private, GET, header)
+    assert (answer.status, error_of(answer)) == (401, "unauthenticated")
+
+
+def test_closed_behind_a_proxy(tmp_path: Path) -> None:
+    """Where the settings say that there is a proxy, nobody is taken for somebody on the machine."""
+    settings = Settings(
+        server=ServerSettings(trusted_proxies=1), access=AccessSettings(metrics_token=TOKEN)
+    )
+    with far_site(tmp_path, FarStore(), settings) as site:
+        assert ask(site, GET).status == 401
+        assert ask(site, GET, bearer(TOKEN)).status == 200
+
+
+@pytest.mark.parametrize(
     "header", [bearer(TOKEN), basic("prometheus", TOKEN), basic(TOKEN, ""), basic(TOKEN, "x")]
 )
 def test_token_of_the_metrics(guarded: Site, header: str) -> None:
@@ -103,6 +123,7 @@ def test_closed_to_tokens_of_the_index(guarded: Site) -> None:
     """A token of the index is known, and that is not enough."""
     answer = ask(guarded, GET, bearer(guarded.token))
     assert (answer.status, error_of(answer)) == (403, "forbidden")
+    assert b"This token may not read the metrics." in answer.body
 
 
 @pytest.mark.parametrize("header", ["", bearer(""), basic("", ""), basic("x", "")])

@@ -263,7 +263,7 @@ def test_a_long_body(ci: Ci, path: str) -> None:
 
 def test_only_so_many_a_minute(fresh: Ci) -> None:
     """An address gets sixty answers a minute, then it is told when to come again; others do not."""
-    codes = [fresh.ask(MINT, {}).status_code for _ in range(62)]
+    codes = [fresh.ask(MINT, {"token": "x.y.z"}).status_code for _ in range(62)]
     answer = fresh.ask(MINT, {"token": fresh.statement()}, "192.0.2.200")
 
     assert (codes[:60], codes[-1]) == ([422] * 60, 429)
@@ -272,6 +272,29 @@ def test_only_so_many_a_minute(fresh: Ci) -> None:
     assert fresh.ask(MINT, {"token": fresh.statement()}, "198.51.100.1").status_code == 200
     assert fresh.ask(BURN, {"token": "x"}).status_code == 202
     assert fresh.site.get("/_/oidc/audience").status_code == 200
+
+
+def test_garbage_keeps_no_job_out(fresh: Ci) -> None:
+    """What is no statement is counted apart: the jobs behind the same address get their tokens."""
+    garbage: tuple[object, ...] = (
+        {},
+        [],
+        {"token": "x"},
+        {"token": "a.b"},
+        {"token": "x" * 40_000},
+    )
+    for path, status in ((MINT, 422), (BURN, 202)):
+        codes = [fresh.ask(path, {"token": "x.y"}).status_code for _ in range(62)]
+        assert (codes[:60], codes[-1]) == ([status] * 60, 429)
+        for body in garbage:
+            assert refused(fresh.ask(path, body), 429) == "rate-limited"
+
+    minted = fresh.mint()
+
+    assert minted.status_code == 200
+    token = {"token": minted.json()["token"]}
+    assert fresh.ask(BURN, token).status_code == 202
+    assert post(fresh.site, wheel("demo", "1.0"), token=token["token"]).status_code == 401
 
 
 def test_only_minted_tokens_burn(ci: Ci) -> None:

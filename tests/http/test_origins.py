@@ -1,10 +1,14 @@
 """What pages of other sites make a browser send, with the password that it knows."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.http.packages import Package, wheel
-from tests.http.servers import Site
+from tests.http.servers import Site, running_site
 from tests.http.test_http2 import curl
+from wheelyard.http.origins import is_foreign
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 PACKAGE: Package = wheel("browser")
 
@@ -61,3 +65,60 @@ def test_over_http2(site: Site, origin: str, status: str) -> None:
     address = f"http://{site.token}@{site.address}/api/v1/projects/absent/yank"
 
     assert curl(*sent, *json, address).endswith(status)
+
+
+NAMED = "rebound.example:8080"
+BROWSER = {b"host": NAMED.encode(), b"origin": f"http://{NAMED}".encode()}
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("rebound.example:{port}", 403),
+        ("localhost.rebound.example:{port}", 403),
+        ("127.0.0.1.rebound.example:{port}", 403),
+        ("localhost:{port}", 200),
+        ("LOCALHOST.:{port}", 200),
+        ("packages.localhost:{port}", 200),
+        ("127.0.0.1:{port}", 200),
+        ("[::1]:{port}", 200),
+        ("192.0.2.7", 200),
+    ],
+)
+def test_names_that_lead_here(open_to_all: Site, host: str, status: int) -> None:
+    """A page whose name was made to lead to this machine cannot publish here, and a program can."""
+    name = host.format(port=open_to_all.address.partition(":")[2])
+    files = {"content": (PACKAGE.filename, PACKAGE.data)}
+
+    def upload(**headers: str) -> int:
+        sent = {"Host": name, **headers}
+        return open_to_all.client.post("/legacy/", files=files, headers=sent).status_code
+
+    assert upload(Origin=f"http://{name}") == status
+    assert upload(**{"Sec-Fetch-Site": "same-origin"}) == status
+    assert upload() == 200
+    read = open_to_all.get("/simple/", Host=name, Origin=f"http://{name}")
+    assert read.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "foreign"),
+    [
+        (Settings(), True),
+        (Settings(server=ServerSettings(host="192.0.2.1")), False),
+        (Settings(server=ServerSettings(trusted_proxies=1)), False),
+        (Settings(server=ServerSettings(public_url="https://packages.example.com")), False),
+        (Settings(access=AccessSettings(trusted_hosts=("rebound.example",))), False),
+    ],
+)
+def test_servers_that_have_a_name(settings: Settings, *, foreign: bool) -> None:
+    """Where a setting says by which name people come, or through what, browsers may use names."""
+    assert is_foreign(BROWSER, settings) is foreign
+
+
+@pytest.fixture(scope="module")
+def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server for this machine alone, to which anybody on it may publish."""
+    config = "[access]\nanonymous_uploads = true\n"
+    with running_site(tmp_path_factory.mktemp("open"), config=config) as site:
+        yield site

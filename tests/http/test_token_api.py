@@ -1,13 +1,14 @@
 """`/api/v1/tokens` and `/api/v1/whoami`: tokens that people make for themselves."""
 
 import json
+import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
 from tests.http.packages import post, wheel
 from tests.http.people import (
@@ -24,7 +25,7 @@ from tests.test_house import DOCS
 from wheelyard.http.token_api import NewToken
 from wheelyard.index import real_ambient
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.operations.tokens import TokenRequest
+from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest
 from wheelyard.storage.memory import MemoryStore
 
 ANA = "ana@acme.dev"
@@ -73,7 +74,8 @@ def test_a_life_of_a_token(office: Office) -> None:
     left = datetime.fromisoformat(told["expires"]) - real_ambient().now()
     assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
     assert post(office.site, wheel("acme-core"), token=token).status_code == 200
-    assert told in office.ask("GET", "tokens", office.id_token(ANA)).json()["tokens"]
+    (seen,) = [each for each in listed(office, ANA) if each["id"] == told["id"]]
+    assert {**seen, "last-used": None} == told
 
     gone = office.ask("DELETE", f"tokens/{told['id']}", office.id_token(ANA))
 
@@ -90,6 +92,67 @@ def listed(office: Office, email: str) -> list[dict[str, object]]:
     assert answer.status_code == 200
     found: list[dict[str, object]] = answer.json()["tokens"]
     return found
+
+
+def eventually(is_so: Callable[[], bool]) -> bool:
+    """Return whether something becomes so, within a time that is long for a computer."""
+    deadline = time.monotonic() + 10
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return is_so()
+
+
+def test_when_a_token_was_last_used(office: Office) -> None:
+    """The list tells on which day a token was last used, to its owner and to itself."""
+    token, other = made(office), made(office)
+    before = real_ambient().now().date()
+    assert office.ask("GET", "whoami", token).status_code == 200
+    after = real_ambient().now().date()
+
+    def days(secret: str, token: str) -> list[str | None]:
+        found = office.ask("GET", "tokens", secret).json()["tokens"]
+        return [each["last-used"] for each in found if each["id"] == token[4:14]]
+
+    own = office.id_token(ANA)
+    assert eventually(lambda: days(own, token) != [None])
+    assert days(own, token)[0] in (str(before), str(after))
+    assert days(own, other) == [None]
+    assert days(token, token) == days(own, token)
+
+
+def test_too_many_tokens(tmp_path: Path) -> None:
+    """Somebody who has a hundred tokens makes no more, and is told which to revoke."""
+    with running_office(tmp_path) as office:
+        ana = f"user:{ANA}"
+        request = TokenRequest(name="laptop", owner=ana, owner_names=(ana,))
+        _, record = office.index.tokens.create(request, by=ana)
+        for _ in range(OWNED_LIMIT - 1):
+            office.index.tokens.create(request, by=ana)
+
+        answer = asked(office)
+
+        assert (answer.status_code, answer.json()["error"]) == (409, "too_many_tokens")
+        assert len(listed(office, ANA)) == OWNED_LIMIT
+        assert make(office, EVE, {"projects": ["shared"], "can": ["read"]}).status_code == 201
+        assert office.ask("DELETE", f"tokens/{record.id}", office.id_token(ANA)).status_code == 204
+        assert asked(office).status_code == 201
+
+
+def test_an_account_that_was_made_anew(office: Office) -> None:
+    """Who has the e-mail of a deleted account neither sees nor revokes its tokens."""
+    token_id = made(office, ROBOT, can=["read"])[4:14]
+    assert token_id in {each["id"] for each in listed(office, ROBOT)}
+    credentials = office.index.tokens.credentials
+    snapshot = credentials.latest(token_id)
+    assert snapshot.value is not None
+    names = (f"serviceAccount:{ROBOT}", f"serviceAccount:{ROBOT}#1")
+    assert credentials.replace(replace(snapshot.value, owner_names=names), snapshot)
+
+    gone = office.ask("DELETE", f"tokens/{token_id}", office.id_token(ROBOT))
+
+    assert gone.status_code == 404
+    assert token_id not in {each["id"] for each in listed(office, ROBOT)}
+    assert token_id in {each["id"] for each in listed(office, ROOT)}
 
 
 def test_the_usual_token(office: Office) -> None:

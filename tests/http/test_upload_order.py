@@ -104,8 +104,9 @@ def test_foreign_project_is_refused_alike(site: Site, kind: str) -> None:
 
     assert answer.status_code == 403
     assert answer.json() == {
-        "message": f"This token may not upload to '{name}'. Use one that may: "
-        f"'wheelyard token create NAME --can upload --project {name}'.",
+        "message": f"This token may not upload to '{name}'. Ask the operator of this index for the "
+        f"right, or use a token that has it: 'wheelyard token create NAME --can upload "
+        f"--project {name}'.",
         "code": f"403 This token may not upload to '{name}'.",
         "title": "Forbidden",
         "error": "forbidden",

@@ -7,18 +7,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from select import select
 from threading import Event
 
 import pytest
+from bcrypt import gensalt, hashpw
 
 from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
-from tests.http.raw import Wire, wire
+from tests.http.raw import Wire, basic, wire
 from tests.http.servers import Site
 from wheelyard.errors import Unavailable
 from wheelyard.http.exchange import Message, Reply, Stream, send_reply
 from wheelyard.http.flights import Flights
+from wheelyard.http.wiring import HASHER_THREADS
 from wheelyard.index import real_ambient
+from wheelyard.settings.sections import AccessSettings, Settings
 
 MANY = 60
 """More than there are threads for reading."""
@@ -251,3 +255,26 @@ def test_body_is_closed_when_sending_is_called_off() -> None:
     chunks = Chunks()
     assert isinstance(sending(chunks, lambda _: None, 0.1).exception(), TimeoutError)
     assert chunks.closed_while_reading == [False]
+
+
+def test_a_wrong_password_sent_by_many(store: FarStore, later: Later, tmp_path: Path) -> None:
+    """Whoever logs in every day still does while a hundred clients wait for one wrong password."""
+    file = tmp_path / "htpasswd"
+    slow = f"$2b$14${'.' * 22}{'.' * 31}"  # a hash of a second or more, and of nobody's password
+    file.write_text(f"ana:{hashpw(b'right', gensalt(4)).decode()}\nben:{slow}\n")
+    settings = Settings(access=AccessSettings(private=True, htpasswd_file=str(file)))
+    ana = ("GET /simple/ HTTP/1.1", basic("ana", "right"))
+    with ExitStack() as stack:
+        site = stack.enter_context(far_site(tmp_path, store, settings, ambient=later.ambient))
+        with wire(site) as line:
+            line.ask(*ana)
+            assert statuses([line]) == {200}
+        later.by += 301  # so that her password is to be hashed again
+        guesses = [stack.enter_context(wire(site)) for _ in range(HASHER_THREADS + 8)]
+        for guess in guesses:
+            guess.ask("GET /simple/ HTTP/1.1", basic("ben", "wrong"))
+        with wire(site) as line:
+            line.ask(*ana)
+            assert statuses([line]) == {200}
+        assert not select([guess.connection for guess in guesses], [], [], 0)[0]
+        assert statuses(guesses) <= {401, 429, 503}

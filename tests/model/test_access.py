@@ -152,6 +152,26 @@ def test_refusal_names_the_project_and_nothing_else() -> None:
     assert "--can upload --project demo" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("principal", "words"),
+    [
+        ("token:0000000000", "This token may not"),
+        ("static:ci", "This token may not"),
+        ("publisher:core", "This token may not"),
+        ("htpasswd:ana", "You (htpasswd:ana) may not"),
+        ("user:ana@acme.dev", "You (user:ana@acme.dev) may not"),
+        ("htpasswd:a\nb", "You (htpasswd:a\\nb) may not"),
+        (ANONYMOUS, "Whoever sends no credential may not"),
+    ],
+)
+def test_refusal_names_the_credential(principal: str, words: str) -> None:
+    """Who came with a password or with Google is not told of a token that they never had."""
+    with pytest.raises(Forbidden) as caught:
+        Caller(principal, ()).require(Action.READ, DEMO)
+    assert caught.value.short == f"{words} read 'demo'."
+    assert caught.value.message.startswith(caught.value.short)
+
+
 def test_anonymous() -> None:
     """Anybody reads everything where reading is open, and does nothing else."""
     anybody = Caller(ANONYMOUS, (ANYONE_READS,))

@@ -129,6 +129,27 @@ def test_no_grant(changes: dict[str, object]) -> None:
     assert caught.value.code == "bad_setting"
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"who": None}, 'who is missing; write who = ["user:ana@acme.dev"'),
+        ({"who": "user:ana@acme.dev"}, "who has to be a list"),
+        ({"projects": "*"}, 'write projects = ["acme-*", "tools"]'),
+        ({"projects": ["a*b"]}, "projects: 'a*b' is not a project pattern. Write a name"),
+        ({"actions": ["write"]}, "actions: 'write' is none. Write one or more of read, upload,"),
+        ({"actions": [1]}, 'a list of texts, such as ["read", "upload"]'),
+        ({"who": ["anonymous"]}, 'write actions = ["read"]'),
+        ({"who": ["serviceAccount:ci@x.dev#one"]}, "serviceAccount:EMAIL#NUMBER"),
+    ],
+    ids=str,
+)
+def test_what_is_right(changes: dict[str, object], words: str) -> None:
+    """Whoever writes a wrong value is told what a right one looks like."""
+    with pytest.raises(Invalid) as caught:
+        grant(**changes)
+    assert words in caught.value.message
+
+
 def test_admin() -> None:
     """An admin may do everything to every project."""
     (scope,) = Grants((grant(actions=["admin"], projects=["*"]),)).scopes_of(["user:ana@acme.dev"])

@@ -1,21 +1,26 @@
 """Which credential is tried as what, and whose failures keep whom out."""
 
+import logging
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
+from msgspec.structs import replace as changed
 
 from tests.access.places import PASSWORD, Place, id_token, open_place, static_token
-from tests.operations.world import Clock
+from tests.operations.world import Clock, World
 from tests.trust.issuer import Bearer
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.http.auth import credential_in
 from wheelyard.model.access import Action
 from wheelyard.model.credential import Credential
 from wheelyard.model.distribution import parse_name
+from wheelyard.model.token import new_token
 from wheelyard.operations.doors import RATE_LIMITED
+from wheelyard.operations.tokens import TokenRequest
 from wheelyard.trust.passwords import Passwords
 
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
@@ -60,11 +65,21 @@ def is_let_in(place: Place, credential: Credential, address: str = HERE) -> bool
 
 
 def test_guesses_are_put_off(place: Place) -> None:
-    """After three wrong passwords nobody at that address, or of that name, is heard."""
+    """After three wrong passwords nobody at that address is heard; elsewhere everybody is."""
     guess(place, HERE, Credential("reader", "guess"))
     assert not is_let_in(place, Credential("manager", PASSWORD))
-    assert not is_let_in(place, Credential("reader", PASSWORD), ELSEWHERE)
+    assert is_let_in(place, Credential("reader", PASSWORD), ELSEWHERE)
     assert is_let_in(place, Credential("manager", PASSWORD), ELSEWHERE)
+
+
+def test_guesses_from_everywhere(place: Place) -> None:
+    """Who guesses a name from many networks is put off, and its owner at another one is not."""
+    for number in range(10):
+        guess(place, f"10.0.{number}.1", Credential("reader", f"guess-{number}"))
+    with pytest.raises(Unauthenticated):
+        place.index.doors.caller(Credential("reader", "one-more"), "10.0.99.1")
+    assert not is_let_in(place, Credential("reader", PASSWORD), "10.0.99.1")
+    assert is_let_in(place, Credential("reader", PASSWORD), ELSEWHERE)
 
 
 def test_who_was_right_before_is_let_in(place: Place) -> None:
@@ -171,3 +186,120 @@ def test_the_file_of_passwords_is_for_passwords(place: Place, tmp_path: Path) ->
     grounds = [doors.fresh(each) for each in (Credential("x", static_token("reader")), right)]
     clock.advance(seconds=60)
     assert [found is not None and doors.holds(found[1]) for found in grounds] == [True, False]
+
+
+def test_keys_do_not_flood_the_log(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A job that sends a service account's key with every request is one warning a minute."""
+    for _ in range(20):
+        with pytest.raises(Unauthenticated):
+            place.index.doors.caller(Credential("_json_key", KEY), HERE)
+    assert [each.levelno for each in caplog.records] == [logging.WARNING]
+    assert "192.0.2.0/24" in caplog.text
+    assert "PRIVATE" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("credential", "said"),
+    [
+        (Credential("reader", "hunter2"), "htpasswd_password for htpasswd:reader"),
+        (Credential("hunter2", "hunter2"), "htpasswd_user"),
+        (Credential("reader", "hunter2" * 200), "auth_malformed"),
+        (Credential("_json_key", "hunter2"), "sa_key_refused"),
+        (Credential("__token__", "wyd_hunter2"), "token_shape"),
+        (Credential("__token__", new_token(Random(1)).text), "token_unknown"),
+        (Credential("oauth2accesstoken", "ya29.hunter2"), "gat_rejected"),
+        (Credential("oidc", id_token("reader@acme.dev", aud="hunter2")), "jwt_aud"),
+        (Credential("oidc", id_token("größe"), is_unicode=False), "auth_malformed"),
+    ],
+    ids=range(9),
+)
+def test_what_the_log_says(
+    place: Place, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
+) -> None:
+    """The log tells an operator why a credential was refused and from where, and no secret."""
+    for attempt in (place.index.doors.fresh, lambda sent: place.index.doors.caller(sent, HERE)):
+        caplog.clear()
+        caplog.set_level(logging.INFO)
+        try:
+            attempt(replace(credential, network="192.0.2.0/24"))
+        except Unauthenticated:
+            lines = [each.getMessage() for each in caplog.records]
+            assert f"a credential was refused: {said}, from 192.0.2.0/24" in lines
+        assert "hunter2" not in caplog.text
+    assert caplog.records
+
+
+def test_the_log_tells_of_the_limit(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """That an address is put off is in the log, with the name if it is one."""
+    guess(place, HERE, Credential("reader", "guess"))
+    with caplog.at_level(logging.INFO):
+        assert not is_let_in(place, Credential("reader", "guess-9"))
+    assert "htpasswd_rate for htpasswd:reader, from 192.0.2.0/24" in caplog.text
+
+
+def test_a_name_alone_is_no_line(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that first asks with a name and no password leaves nothing in the log."""
+    with caplog.at_level(logging.INFO), pytest.raises(Unauthenticated):
+        place.index.doors.caller(Credential("reader", ""), HERE)
+    assert caplog.records == []
+
+
+def test_what_the_log_says_of_tokens(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A token that is refused though it exists is named by its id, and why is said."""
+    token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")
+    forged = new_token(Random(1000))
+    world.index.tokens.credentials.create(changed(record, id=forged.id))
+    world.clock.advance(days=400)
+    caplog.set_level(logging.INFO)
+    for sent, reason in ((forged, "secret"), (token, "expired"), (token, "revoked")):
+        if reason == "revoked":
+            world.index.tokens.revoke(record.id, by="local:test")
+        with pytest.raises(Unauthenticated):
+            world.index.doors.caller(Credential("", sent.text), HERE)
+        assert f"token_{reason} for token:{sent.id}, from 192.0.2.0/24" in caplog.text
+        assert sent.text[14:] not in caplog.text
+
+
+def test_tokens_that_nobody_made(world: World) -> None:
+    """Who invents API tokens is put off after sixty a minute; those that are known still open."""
+    known = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0]
+    doors = world.opened(3).doors
+    doors.caller(Credential("", known.text), HERE)
+
+    invented = [Credential("", new_token(Random(1000 + each)).text) for each in range(62)]
+    for each in invented[:60]:
+        with pytest.raises(Unauthenticated):
+            doors.caller(each, HERE)
+    with pytest.raises(Unavailable) as refused:
+        doors.caller(invented[60], HERE)
+    assert refused.value.code == RATE_LIMITED
+    doors.caller(Credential("", known.text), HERE)
+    with pytest.raises(Unauthenticated):
+        doors.caller(invented[61], ELSEWHERE)
+    world.clock.advance(seconds=1)
+    with pytest.raises(Unauthenticated):
+        doors.caller(invented[61], HERE)
+
+
+def test_tokens_that_hold_no_more_are_not_counted(world: World) -> None:
+    """A job whose token was revoked is told the same however often it asks."""
+    token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")
+    world.index.tokens.revoke(record.id, by="local:test")
+    doors = world.opened(3).doors
+    for _ in range(100):
+        with pytest.raises(Unauthenticated):
+            doors.caller(Credential("", token.text), HERE)
+
+
+def test_a_token_that_is_used_for_days(world: World) -> None:
+    """A job that never pauses is seen to use its token on the second day too."""
+    token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")
+    tokens = world.index.doors.tokens
+    credentials = replace(tokens.credentials, start=lambda work: work())
+    doors = replace(world.index.doors, tokens=replace(tokens, credentials=credentials))
+    doors.caller(Credential("", token.text), HERE)
+    found = doors.fresh(Credential("", token.text))
+    assert found is not None
+    world.clock.advance(days=1)
+    assert doors.holds(found[1])
+    assert doors.tokens.last_uses([record]) == {record.id: world.clock.now.date()}

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.catalog.faulty import FaultyStore
 from tests.operations.world import World
-from wheelyard.errors import Invalid, NotFound, Unauthenticated
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
 from wheelyard.index import open_index
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.credential import Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import Token, parse_token
-from wheelyard.operations.tokens import TokenRequest
+from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.trust.refusals import Refused
 
 
 def test_a_token_opens_what_it_was_made_for(world: World) -> None:
@@ -125,6 +128,90 @@ def test_a_token_with_a_wrong_secret(world: World) -> None:
 
     with pytest.raises(Unauthenticated):
         world.index.tokens.record(forged)
+
+
+def refused(world: World, token: Token) -> tuple[str, str]:
+    """Return what is told of a token that opens nothing, and what the log gets to know."""
+    with pytest.raises(Unauthenticated) as caught:
+        world.opened(4).tokens.record(token)
+    cause = caught.value.__cause__
+    assert isinstance(cause, Refused)
+    return caught.value.short + caught.value.message, cause.reason
+
+
+def test_why_a_token_opens_nothing(world: World) -> None:
+    """Whoever sends a token that opens nothing is never told why; the log is."""
+    revoked, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    expired, _ = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    unknown = Token("wyd_0123456789" + expired.text[14:])
+    forged = Token(revoked.text[:14] + expired.text[14:])
+    world.index.tokens.revoke(record.id, by="local:bob")
+    world.clock.advance(days=90)
+
+    told = [refused(world, each) for each in (revoked, expired, unknown, forged)]
+
+    assert len({text for text, _ in told}) == 1
+    reasons = ["token_revoked", "token_expired", "token_unknown", "token_secret"]
+    assert [reason for _, reason in told] == reasons
+
+
+def test_a_list_reads_what_is_new(world: World) -> None:
+    """Tokens that were listed before are not read again unless they have changed."""
+    for name in ("first", "second", "third"):
+        world.index.tokens.create(TokenRequest(name=name), by="local:alice")
+        world.clock.advance(seconds=1)
+    store = FaultyStore(world.store)
+    other = World(world.folder, clock=world.clock)
+    other.store = store
+    tokens = other.opened(5).tokens
+    found = tokens.all()
+    assert len([verb for verb, _ in store.calls if verb == "get"]) >= 3
+    world.index.tokens.revoke(found[1].id, by="local:alice")
+    store.calls.clear()
+
+    assert [each.state(world.clock.now) for each in tokens.all()] == ["active", "revoked", "active"]
+
+    assert store.calls == [("list", keys.TOKENS), ("get", keys.token(found[1].id))]
+
+
+def test_whose_a_token_is(world: World) -> None:
+    """An account that was made anew under an old e-mail does not own what the old one has made."""
+    robot = "serviceAccount:ci@p.iam.gserviceaccount.com"
+    old, new = frozenset({robot, f"{robot}#1"}), frozenset({robot, f"{robot}#2"})
+
+    def owned(owner: str, *names: str) -> TokenRequest:
+        return TokenRequest(name="ci", owner=owner, owner_names=names)
+
+    tokens = world.index.tokens
+    _, numbered = tokens.create(owned(robot, *old), by=robot)
+    _, plain = tokens.create(owned(robot, robot), by="local:alice")
+    _, nobodys = tokens.create(TokenRequest(name="ci"), by="local:alice")
+
+    assert numbered.is_owned_by(robot, old)
+    assert not numbered.is_owned_by(robot, new)
+    assert not numbered.is_owned_by(robot, frozenset({robot}))
+    assert not numbered.is_owned_by("user:ana@acme.dev", old)
+    assert plain.is_owned_by(robot, new)
+    assert not nobodys.is_owned_by("", frozenset())
+
+
+def test_how_many_somebody_may_have(world: World) -> None:
+    """Somebody with a hundred active tokens gets no more, until one of them is gone."""
+    ana, tokens = "user:ana@acme.dev", world.index.tokens
+    names = frozenset({ana})
+    request = TokenRequest(name="laptop", owner=ana, owner_names=(ana,))
+    made = [tokens.create(request, by=ana)[1] for _ in range(OWNED_LIMIT - 1)]
+    tokens.create(TokenRequest(name="ci"), by="local:alice")
+    tokens.require_room(ana, names)
+    tokens.create(request, by=ana)
+
+    with pytest.raises(Conflict, match="Revoke") as caught:
+        tokens.require_room(ana, names)
+
+    assert caught.value.code == "too_many_tokens"
+    tokens.require_room("user:eve@acme.dev", frozenset({"user:eve@acme.dev"}))
+    tokens.revoke(made[0].id, by=ana)
+    tokens.require_room(ana, names)
 
 
 def test_list(world: World) -> None:

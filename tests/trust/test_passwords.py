@@ -36,8 +36,11 @@ class Hashing:
         self.done: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
+        self.two_at_once = Event()
         self.go_on = Event()
         self.go_on.set()
+        self.holds_back = b""
+        """What the passwords begin with that have to wait for that."""
         self._lock = Lock()
 
     def __call__(self, password: bytes, hashed: str) -> bool:
@@ -46,7 +49,10 @@ class Hashing:
             self.done.append(hashed)
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
-        self.go_on.wait(timeout=10)
+            if self.at_once > 1:
+                self.two_at_once.set()
+        if password.startswith(self.holds_back):
+            self.go_on.wait(timeout=10)
         with self._lock:
             self.at_once -= 1
         return verify(password, hashed)
@@ -212,6 +218,7 @@ def test_what_is_no_password(desk: Desk, name: str, password: str) -> None:
     assert desk.refuses(name, password)
     with pytest.raises(Unauthenticated):
         desk.passwords.fresh(name, password)
+    assert not desk.passwords.has_held(name, password)
     assert desk.hashing.done == []
 
 
@@ -254,13 +261,13 @@ def test_those_who_come_together_are_hashed_once(desk: Desk) -> None:
 
 
 def test_too_many_guesses_at_a_time(desk: Desk) -> None:
-    """Two hash at a time, 64 wait, the next is told to come back; known ones go on as ever."""
+    """One hashes at a time, 64 wait, the next is told to come back; known ones go on as ever."""
     desk.passwords.check("ana", "s3cret")
     desk.hashing.go_on.clear()
     with ThreadPoolExecutor(QUEUE_LIMIT + 20) as threads:
         guesses = [
             threads.submit(desk.passwords.check, "ana", f"guess-{number}")
-            for number in range(QUEUE_LIMIT + 12)
+            for number in range(QUEUE_LIMIT + 11)
         ]
         turned_away = _first_done(guesses, 10)
         assert desk.passwords.fresh("ana", "s3cret") == ANA
@@ -270,10 +277,55 @@ def test_too_many_guesses_at_a_time(desk: Desk) -> None:
     faults = [guess.exception() for guess in guesses]
     assert {type(guess.exception()) for guess in turned_away} == {Unavailable}
     assert [fault.code for fault in faults if isinstance(fault, Unavailable)] == ["overloaded"] * 10
-    assert sum(isinstance(fault, Unauthenticated) for fault in faults) == QUEUE_LIMIT + 2
-    assert desk.hashing.most_at_once == 2
+    assert sum(isinstance(fault, Unauthenticated) for fault in faults) == QUEUE_LIMIT + 1
+    assert desk.hashing.most_at_once == 1
 
     assert desk.refuses("ana", "guess-again")
+
+
+@pytest.mark.parametrize("processors", [1, 2, 8])
+def test_strangers_keep_nobody_out_who_was_right(desk: Desk, processors: int) -> None:
+    """However many strangers hash and wait, a password that was right today is hashed at once."""
+    passwords = Passwords(desk.path, KEY, desk.clock.seconds, processors, desk.hashing)
+    passwords.check("ana", "s3cret")
+    desk.clock.advance(seconds=300)
+    desk.hashing.holds_back = b"guess"
+    desk.hashing.go_on.clear()
+    with ThreadPoolExecutor(QUEUE_LIMIT + 20) as threads:
+        guesses = [
+            threads.submit(passwords.check, f"stranger-{number}", f"guess-{number}")
+            for number in range(QUEUE_LIMIT + 20)
+        ]
+        _first_done(guesses, 1)  # so that every turn and every place in the queue is taken
+        assert passwords.fresh("ana", "s3cret") is None
+        assert passwords.check("ana", "s3cret") == ANA
+        desk.hashing.go_on.set()
+
+
+def test_those_who_were_right_hash_beside_each_other(desk: Desk) -> None:
+    """Where no stranger hashes, those who were right today use every turn that there is."""
+    desk.write(f"ana:{SHA512}\nbo:{SHA512}\n")
+    desk.clock.advance(seconds=5)
+    for name in ("ana", "bo"):
+        desk.passwords.check(name, "s3cret")
+    desk.clock.advance(seconds=300)
+    desk.hashing.go_on.clear()
+    with ThreadPoolExecutor(2) as threads:
+        logins = [threads.submit(desk.passwords.check, name, "s3cret") for name in ("ana", "bo")]
+        assert desk.hashing.two_at_once.wait(timeout=10)
+        desk.hashing.go_on.set()
+
+    assert [each.result().principal for each in logins] == ["htpasswd:ana", "htpasswd:bo"]
+
+
+def test_who_has_another_password_by_now_is_a_stranger(desk: Desk) -> None:
+    """A password that was right today has no privilege once its line is another one."""
+    desk.passwords.check("ana", "s3cret")
+    assert desk.passwords.has_held("ana", "s3cret")
+    desk.write(f"ana:{APR1}\n")
+    desk.clock.advance(seconds=5)
+    desk.passwords.known("ana", "s3cret")
+    assert not desk.passwords.has_held("ana", "s3cret")
 
 
 def test_nobody_waits_for_ever() -> None:

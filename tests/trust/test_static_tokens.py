@@ -18,6 +18,7 @@ from wheelyard.trust.static_tokens import StaticTokens, parse_static_tokens
 SECRET = "an-old-token-of-another-index"
 OTHER = "0123456789abcdef"
 DIGEST = sha256(SECRET.encode()).hexdigest()
+ALL = 'projects = ["*"]\n'
 FULL = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,))
 
 
@@ -42,7 +43,7 @@ def test_a_token_in_any_place(
     tmp_path: Path, clock: Clock, key: str, secrets: tuple[str, ...]
 ) -> None:
     """A token opens as Bearer, as a user's name and as a password, written whole or as digest."""
-    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "proxy"\n{key}\n')
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "proxy"\n{key}\n{ALL}')
 
     principals = frozenset({"static:proxy", "allAuthenticated", "anonymous"})
     assert tokens.find(secrets) == Identity("static:proxy", principals, (FULL,))
@@ -64,7 +65,7 @@ def test_what_a_token_may(tmp_path: Path, clock: Clock) -> None:
 )
 def test_another_text(tmp_path: Path, clock: Clock, secrets: tuple[str, ...]) -> None:
     """What is no static token is left to the other kinds of credentials."""
-    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n', OTHER)
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{ALL}', OTHER)
 
     assert tokens.find(secrets) is None
 
@@ -88,7 +89,7 @@ def test_no_tokens(clock: Clock) -> None:
 
 def test_the_file_is_asked_first(tmp_path: Path, clock: Clock) -> None:
     """A token that is in the file and in the environment may what the file says."""
-    text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\ncan = ["read"]\n'
+    text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\ncan = ["read"]\n{ALL}'
     found = _tokens(tmp_path, clock, text, SECRET).find([SECRET])
 
     assert found is not None
@@ -108,7 +109,7 @@ def test_the_file_is_asked_first(tmp_path: Path, clock: Clock) -> None:
 )
 def test_an_expired_token(tmp_path: Path, clock: Clock, written: str) -> None:
     """A token holds until its time has come, to the moment, and then it is refused."""
-    text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\nexpires = {written}\n'
+    text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\nexpires = {written}\n{ALL}'
     tokens = _tokens(tmp_path, clock, text)
     expiry = datetime(2031, 5, 6, tzinfo=UTC)
 
@@ -121,9 +122,33 @@ def test_an_expired_token(tmp_path: Path, clock: Clock, written: str) -> None:
     assert SECRET not in refused.value.message
 
 
+FILE = f"""[[token]]
+name = "old-ci"
+value = "{SECRET}"
+can = ["read"]
+expires = 2031-05-06
+projects = ["acme-*"]
+"""
+
+
+@pytest.mark.parametrize("length", range(len(FILE)))
+def test_a_file_that_was_cut_off(length: int) -> None:
+    """Wherever a file is cut off, it opens no more than it would whole."""
+    opened: tuple[Scope, ...] = ()
+    try:
+        tokens = parse_static_tokens(FILE[:length]).value
+    except Invalid:
+        tokens = {}
+    for held in tokens.values():
+        opened += held.identity.scopes
+        assert held.expires_at == datetime(2031, 5, 6, tzinfo=UTC)
+
+    assert set(opened) <= {Scope(Action.READ, (Pattern("acme-*"),))}
+
+
 def test_a_changed_file(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """A token that is taken out of the file opens nothing five seconds later; nonsense waits."""
-    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n')
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{ALL}')
     path = tmp_path / "tokens.toml"
     path.write_text(f'[[token]]\nname = "ci"\nvalue = "{OTHER}')
     clock.advance(seconds=5)
@@ -132,7 +157,7 @@ def test_a_changed_file(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureF
     assert len(caplog.records) == 1
     assert OTHER not in caplog.text
 
-    path.write_text(f'[[token]]\nname = "ci"\nvalue = "{OTHER}"\n')
+    path.write_text(f'[[token]]\nname = "ci"\nvalue = "{OTHER}"\n{ALL}')
     clock.advance(seconds=5)
     assert tokens.find([SECRET]) is None
     assert tokens.find([OTHER]) is not None
@@ -172,6 +197,7 @@ def test_a_file_that_all_may_read(tmp_path: Path, clock: Clock) -> None:
         (f"[[token]]\nname = 'ci'\nsha256 = '{DIGEST[1:]}'", "has a value or sha256 that is"),
         (f"[[token]]\nname = 'ci'\nsha256 = '{sha256().hexdigest()}'", "the digest of nothing."),
         (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nproject = 'a'", "unknown key 'project'."),
+        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'", 'Write projects = ["*"] for all of them.'),
         (
             f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nprojects = []",
             "list of texts for projects",
@@ -185,22 +211,28 @@ def test_a_file_that_all_may_read(tmp_path: Path, clock: Clock) -> None:
             "'a*b' is not a project pattern",
         ),
         (
-            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\ncan = ['write']",
+            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\n{ALL}can = ['write']",
             "'write' is not an action",
         ),
-        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\ncan = []", "a list of texts for can."),
-        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nexpires = 'soon'", "a time of expiry that"),
-        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nexpires = 2027", "a time of expiry that"),
+        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\n{ALL}can = []", "a list of texts for can."),
         (
-            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nexpires = 12:00:00",
+            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\n{ALL}expires = 'soon'",
             "a time of expiry that",
         ),
         (
-            f"[[token]]\nname='a'\nvalue='{SECRET}'\n[[token]]\nname='b'\nsha256='{DIGEST}'",
+            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\n{ALL}expires = 2027",
+            "a time of expiry that",
+        ),
+        (
+            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\n{ALL}expires = 12:00:00",
+            "a time of expiry that",
+        ),
+        (
+            f"[[token]]\nname='a'\nvalue='{SECRET}'\n{ALL}[[token]]\nname='b'\nsha256='{DIGEST}'",
             "[[token]] number 2 ('b') has the text of another one.",
         ),
         (
-            f"[[token]]\nname = 'a'\nvalue = '{SECRET}'\n[[token]]\nname = 'a'\nvalue = '{OTHER}'",
+            f"[[token]]\nname = 'a'\nvalue = '{SECRET}'\n{ALL}[[token]]\nname = 'a'\nvalue = '{OTHER}'",
             "[[token]] number 2 ('a') has a name that is taken. Choose another.",
         ),
     ],
@@ -230,7 +262,7 @@ def test_a_wrong_bare_token(clock: Clock, bare: str) -> None:
 
 def test_nothing_is_shown(tmp_path: Path, clock: Clock) -> None:
     """No token is in what a log would show of all this."""
-    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n', OTHER)
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{ALL}', OTHER)
 
     assert SECRET not in repr(vars(tokens))
     assert OTHER not in repr(vars(tokens))

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operations.world import Clock
-from wheelyard.trust.throttle import BUCKETS, Throttle, login_keys
+from wheelyard.trust.throttle import (
+    BUCKETS,
+    NAME_FACTOR,
+    UNKNOWN_TOKENS,
+    Throttle,
+    login_keys,
+    token_key,
+)
 
 ANA = login_keys("192.0.2.7", "ana")
 
@@ -65,12 +72,66 @@ def test_many_at_once_gain_nothing(throttle: Throttle, clock: Clock) -> None:
 
 
 def test_others_are_not_slowed_down(throttle: Throttle) -> None:
-    """Who guesses one name from one network stops neither other names nor other networks."""
+    """Who guesses one name from one network stops no other network, that name's owner included."""
     _fail(throttle, 30, ANA)
 
     assert throttle.allow(login_keys("198.51.100.1", "bo"))
-    assert not throttle.allow(login_keys("198.51.100.1", "ana"))
+    assert throttle.allow(login_keys("198.51.100.1", "ana"))
     assert not throttle.allow(login_keys("192.0.2.200", "bo"))
+
+
+def _guess_from_everywhere(throttle: Throttle) -> None:
+    """Guess one name from so many networks that it has no try left."""
+    for number in range(NAME_FACTOR):
+        _fail(throttle, 30, login_keys(f"10.0.{number}.1", "ana"))
+
+
+def test_a_name_that_everybody_guesses(throttle: Throttle, clock: Clock) -> None:
+    """A name has ten times the tries of a network; then whoever has failed lately has to wait."""
+    fresh = login_keys("198.51.100.1", "ana")
+    _guess_from_everywhere(throttle)
+
+    assert not throttle.allow(fresh)
+    assert throttle.seconds_until(fresh) == pytest.approx(0.2)
+    throttle.failed(login_keys("198.51.100.1", "bo"))
+    assert throttle.seconds_until_login(fresh) == pytest.approx(0.2)
+    clock.advance(seconds=59)
+    _guess_from_everywhere(throttle)
+    assert throttle.seconds_until_login(fresh) > 0
+
+
+def test_a_network_that_has_not_failed(throttle: Throttle, clock: Clock) -> None:
+    """A network without a failure in the last minute has one try at a name that has none left."""
+    fresh = login_keys("198.51.100.1", "ana")
+    _guess_from_everywhere(throttle)
+
+    assert throttle.seconds_until_login(fresh) == 0
+    assert throttle.seconds_until_login(fresh) > 0, "before it is known how the first one ends"
+    throttle.failed(fresh)
+    clock.advance(seconds=59)
+    _guess_from_everywhere(throttle)
+    assert throttle.seconds_until_login(fresh) > 0
+    clock.advance(seconds=1)
+    _guess_from_everywhere(throttle)
+    assert throttle.seconds_until_login(fresh) == 0
+
+
+def test_a_network_in_debt_has_no_first_try(clock: Clock) -> None:
+    """A network that has no try left by itself gets none for having been silent for a minute."""
+    throttle = Throttle(1, clock.seconds)
+    _fail(throttle, 20, ANA)
+    clock.advance(seconds=60)
+    assert throttle.seconds_until_login(ANA) == pytest.approx(60)
+
+
+def test_tokens_that_nobody_made(throttle: Throttle) -> None:
+    """A network has sixty API tokens that do not exist, whatever the limit on passwords is."""
+    keys = (token_key("192.0.2.7"),)
+    for _ in range(UNKNOWN_TOKENS):
+        assert throttle.allow(keys)
+        throttle.failed(keys)
+    assert not throttle.allow(keys)
+    assert throttle.allow(ANA)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +139,8 @@ def test_others_are_not_slowed_down(throttle: Throttle) -> None:
     [
         ("192.0.2.7", "192.0.2.250", True),
         ("192.0.2.7", "192.0.3.7", False),
-        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
-        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("2001:db8:0:1::1", "2001:db8:0:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:1:1::1", False),
         ("::ffff:192.0.2.7", "192.0.2.9", True),
         ("fe80::1%eth0", "fe80::2", True),
         ("", "unix:", True),
@@ -87,7 +148,7 @@ def test_others_are_not_slowed_down(throttle: Throttle) -> None:
     ],
 )
 def test_neighbours_share_a_bucket(one: str, other: str, *, are_one: bool) -> None:
-    """An address counts with its /24, or its /64, because one person has all of that."""
+    """An address counts with its /24, or its /48, because one person has all of that."""
     assert (login_keys(one, "a")[0] == login_keys(other, "b")[0]) is are_one
 
 

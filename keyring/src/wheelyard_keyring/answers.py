@@ -40,6 +40,8 @@ class Answers:
     def __init__(self, read_settings: Callable[[], Settings], world: World) -> None:
         self._read_settings = read_settings
         self.world = world
+        self.has_objected = False
+        """Whether it was said why some listed host, or every host, gets nothing."""
         self._settings: Settings | None = None
         self._kept: dict[str, tuple[float, Answer | None]] = {}
         self._insecure: set[str] = set()
@@ -50,7 +52,7 @@ class Answers:
         Return the credential for a service, None if it is not ours to give or there is none.
 
         Args:
-            service: A URL or a host, as clients pass it.
+            service: A URL, as clients pass it; a host without a scheme gets nothing.
             username: Whom the client wants to be, if it knows.
         """
         with self._lock:
@@ -71,23 +73,19 @@ class Answers:
                 self._settings = self._read_settings()
             except BadSettingError as error:
                 self._settings = Settings()
-                self.world.say(f"{error} No host gets a credential until that is mended.")
+                self._object(f"{error} No host gets a credential until that is mended.")
         return self._settings.lists(asked)
 
     def _is_safe(self, asked: Asked) -> bool:
-        """
-        Whether a credential may travel to that host.
+        """Whether a credential may travel to that host."""
+        if not asked.is_safe and asked.root not in self._insecure:
+            self._insecure.add(asked.root)
+            self._object(f"{asked.root} gets no credential over plain http: use https://.")
+        return asked.is_safe
 
-        pip and uv first ask for the URL, then for the host alone, which does not tell that the URL
-        began with http://. So a host that was once asked for that way gets nothing under its bare
-        name either.
-        """
-        if asked.is_safe:
-            return not (asked.is_bare and asked.name in self._insecure)
-        if asked.name not in self._insecure:
-            self._insecure.add(asked.name)
-            self.world.say(f"{asked.root} gets no credential over plain http: use https://.")
-        return False
+    def _object(self, why: str) -> None:
+        self.has_objected = True
+        self.world.say(why)
 
     def _known(self, asked: Asked) -> Answer | None:
         now = self.world.monotonic()

@@ -1,9 +1,12 @@
 """
 Which host a client asks for, and whether it is on the list. Pure functions.
 
-A client passes a URL, or a host with or without a port. The list has hosts with or without a port,
-and no patterns. Everything that two programs could read in different ways is no host at all:
-backslashes, blanks, control characters, escapes, international names that need any mapping.
+A client passes a URL first, and if it got nothing, some then pass the host alone. That is answered
+nothing, for it does not tell whether the credential would travel over http.
+
+The list has hosts with or without a port, and no patterns. Everything that two programs could read
+in different ways is no host at all: backslashes, blanks, control characters, escapes, international
+names that need any mapping.
 """
 
 from __future__ import annotations
@@ -29,15 +32,13 @@ class Asked:
         scheme: `https`, or `http`.
         name: Lower case, without a last dot; an IPv6 address without its brackets.
         port: As given, or the scheme's own.
-        path: Of the URL; empty for a host alone.
-        is_bare: Whether it came without a scheme; it then counts as https.
+        path: Of the URL.
     """
 
     scheme: str
     name: str
     port: int
     path: str
-    is_bare: bool
 
     @property
     def is_safe(self) -> bool:
@@ -76,20 +77,18 @@ class Listed:
 
 
 def parse_service(service: str) -> Asked | None:
-    """Return the host of what a client passes for a service, None if it is none of the web."""
+    """Return the host of the URL that a client passes for a service, None if it is no such URL."""
     if " " in service or "\\" in service or not service.isprintable():
         return None
-    is_bare = "://" not in service
     try:
-        parts = urlsplit(f"//{service}" if is_bare else service)
+        parts = urlsplit(service)
     except ValueError:
         return None
-    scheme = "https" if is_bare else parts.scheme
     host = parse_host(parts.netloc.rpartition("@")[2])
-    if host is None or scheme not in DEFAULT_PORTS:
+    if host is None or parts.scheme not in DEFAULT_PORTS:
         return None
-    port = DEFAULT_PORTS[scheme] if host.port is None else host.port
-    return Asked(scheme, host.name, port, parts.path, is_bare)
+    port = DEFAULT_PORTS[parts.scheme] if host.port is None else host.port
+    return Asked(parts.scheme, host.name, port, parts.path)
 
 
 def parse_host(text: str) -> Listed | None:

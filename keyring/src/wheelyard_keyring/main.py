@@ -13,21 +13,25 @@ from urllib.parse import quote
 
 from wheelyard_keyring.answers import real_answers
 from wheelyard_keyring.hosts import Asked
-from wheelyard_keyring.settings import FILE
+from wheelyard_keyring.settings import FILE, VARIABLE
 from wheelyard_keyring.tokens import Answer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, 1 if there is no credential, 2 if the host is not listed."""
+    """Run the command; returns 0, 1 if there is no credential, 2 if the host gets none."""
     options = _parser().parse_args(arguments)
     answers = real_answers()
-    asked = answers.ours(options.host, None)
+    # a client's host alone may be one over http; what a person types, and is shown again, is not
+    service = options.host if "://" in options.host else f"https://{options.host}"
+    asked = answers.ours(service, None)
     if asked is None:
-        answers.world.say(
-            f"{options.host!r} is no https host on the list: hosts in ~/{FILE.as_posix()}."
-        )
+        if not answers.has_objected:
+            answers.world.say(
+                f"{options.host!r} is not on the list of hosts, which is {VARIABLE}, or hosts in "
+                f"~/{FILE.as_posix()}."
+            )
         return 2
-    answer = answers.get(options.host, None)
+    answer = answers.get(service, None)
     if answer is None:
         return 1
     sys.stdout.write(f"{_url(asked, answer) if options.url else answer.password}\n")

@@ -19,6 +19,8 @@ from wheelyard_keyring.hosts import Asked, Listed, parse_host
 
 FILE: Final = Path(".config", "wheelyard", "keyring.toml")
 """Below the home directory."""
+VARIABLE: Final = "WHEELYARD_KEYRING_HOSTS"
+"""Its hosts replace those of the file."""
 MODES: Final = ("auto", "id_token", "access_token")
 TOKEN: Final = re.compile(r"wyd_[0-9A-Za-z]{48}")
 METADATA_SERVER: Final = "metadata.google.internal"
@@ -88,8 +90,8 @@ def load_settings(environ: Mapping[str, str], home: Path) -> Settings:
         raise BadSettingError(f"{file} has a key that is not known: {unknown[0]!r}.")
     hosts = _texts(values, "hosts", file)
     where = str(file)
-    if "WHEELYARD_KEYRING_HOSTS" in environ:
-        where = "WHEELYARD_KEYRING_HOSTS"
+    if VARIABLE in environ:
+        where = VARIABLE
         hosts = [part for part in environ[where].split(",") if part.strip()]
     mode = _text(values, "mode", file) or "auto"
     if mode not in MODES:

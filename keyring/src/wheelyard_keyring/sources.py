@@ -1,7 +1,8 @@
 """
 Where a credential comes from: one source after the other, until one has it.
 
-1. WHEELYARD_TOKEN, which is a token of the index itself.
+1. WHEELYARD_TOKEN, which is a token of the index itself; one that is malformed ends the search,
+   because somebody who has set it means it, and not another identity.
 2. The program that the settings name.
 3. An ID token of the metadata server, which is good for this index and nothing else.
 4. An access token: of application default credentials in a file, of the metadata server, of gcloud.
@@ -46,7 +47,11 @@ class Sources:
         if self.settings.token:
             return Answer(TOKEN_USER, self.settings.token)
         if self.settings.has_bad_token:
-            self.world.say("WHEELYARD_TOKEN is not a token of a wheelyard; it is left aside.")
+            self.world.say(
+                "WHEELYARD_TOKEN is not a token of a wheelyard, which is wyd_ and 48 letters and "
+                "digits: mend it, or unset it."
+            )
+            return None
         for token in self._tokens(asked):
             if token:
                 return Answer(GOOGLE_USER, token)

@@ -33,11 +33,11 @@ def test_repeated() -> None:
     clock = Clock()
     answers, _ = asking(LISTED, clock)
 
-    first = answers.get("pypi.acme.dev", None)
+    first = answers.get("https://pypi.acme.dev", None)
     clock.seconds = FRESH - 1
     again = answers.get("https://pypi.acme.dev/simple/", "oidc")
     clock.seconds = FRESH
-    later = answers.get("pypi.acme.dev", None)
+    later = answers.get("https://pypi.acme.dev", None)
 
     assert first is again
     assert later == first
@@ -48,7 +48,7 @@ def test_no_secret_shown() -> None:
     """An answer, printed, does not show its password."""
     answers, said = asking(LISTED, Clock())
 
-    answer = answers.get("pypi.acme.dev", None)
+    answer = answers.get("https://pypi.acme.dev", None)
 
     assert answer is not None
     assert answer.password == INDEX_TOKEN

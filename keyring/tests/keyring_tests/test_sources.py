@@ -62,12 +62,17 @@ def test_user_names(everything: Stage) -> None:
 
 
 def test_bad_token_is_told(everything: Stage) -> None:
-    """What is no token of the index is left aside, said so, and not repeated."""
-    _, token, said = everything.token(everything.index.url, WHEELYARD_TOKEN="wyd_hunter2")
+    """What is no token of the index is told in one line, not repeated, and nothing else is sent."""
+    for option in ((), ("--url",)):
+        status, token, said = everything.token(
+            *option, everything.index.url, WHEELYARD_TOKEN="wyd_hunter2"
+        )
 
-    assert token.strip() == COMMAND_TOKEN
-    assert "WHEELYARD_TOKEN" in said
-    assert "hunter2" not in said
+        assert (status, token) == (1, "")
+        assert "WHEELYARD_TOKEN is not a token" in said
+        assert len(said.splitlines()) == 1
+        assert "hunter2" not in said
+    assert (everything.started, everything.metadata.seen) == ([], [])
 
 
 def test_mode_id_token(everything: Stage) -> None:

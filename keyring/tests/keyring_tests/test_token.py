@@ -62,6 +62,28 @@ def test_refused(stage: Stage, host: str, option: tuple[str, ...]) -> None:
     assert stage.started == []
 
 
+@pytest.mark.parametrize(
+    ("host", "text", "words"),
+    [
+        ("http://pypi.acme.dev", 'hosts = ["pypi.acme.dev:80"]', "use https://"),
+        ("pypi.acme.dev", "hosts = [", "is not TOML"),
+        ("pypi.acme.dev", "", "is not on the list"),
+    ],
+)
+def test_one_reason(stage: Stage, host: str, text: str, words: str) -> None:
+    """Why a host gets nothing is said in one line, which is the real reason."""
+    stage.log_in()
+    stage.configure(text)
+    environment = stage.environment()
+    del environment["WHEELYARD_KEYRING_HOSTS"]
+
+    done = stage.desk.attempt(stage.python.parent / "wheelyard-token", host, **environment)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_not_logged_in(stage: Stage) -> None:
     """Without a credential the command fails, and says what to do."""
     status, printed, said = stage.token(stage.index.url)

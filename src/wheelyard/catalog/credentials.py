@@ -1,15 +1,16 @@
-"""Token records in a store: created once, changed only to revoke them."""
+"""Token records in a store: created once, changed only to revoke them; and their last uses."""
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Documents, Learnt, Snapshot
+from wheelyard.catalog.last_uses import LastUses, Start, in_background
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.token import TokenRecord, is_token_id
-from wheelyard.storage.base import ABSENT, Store, Stored
+from wheelyard.storage.base import ABSENT, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,13 @@ class Credentials:
     store: Store
     documents: Documents[TokenRecord]
     retries: Retries
+    start: Start = in_background
+    """Begins the writing of last uses."""
+    last_uses: LastUses = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without having noted any use."""
+        object.__setattr__(self, "last_uses", LastUses(self.store, self.start))
 
     def fresh(self, token_id: str) -> Snapshot[TokenRecord] | None:
         """Return the record if that needs no waiting, else None."""
@@ -27,6 +35,10 @@ class Credentials:
     def excused(self, token_id: str) -> Snapshot[TokenRecord] | None:
         """Return the record if it is not too old for a store that does not answer, else None."""
         return self.documents.excused(keys.token(token_id))
+
+    def remembered(self, token_id: str) -> Snapshot[TokenRecord] | None:
+        """Return the record as it was last seen, however long ago; None if it never was."""
+        return self.documents.remembered(keys.token(token_id))
 
     def current(self, token_id: str) -> Snapshot[TokenRecord]:
         """Return the record, waiting for the store only if need be."""
@@ -71,9 +83,15 @@ class Credentials:
         return snapshot
 
     def all(self) -> Iterator[TokenRecord]:
-        """Yield every record, in the order of ids; a damaged one opens nothing, and is left out."""
+        """
+        Yield every record, in the order of ids; a damaged one opens nothing, and is left out.
+
+        It takes a listing, and a read for each record that this process has not seen yet as it is.
+        """
         for entry in self.store.list(keys.TOKENS):
             with suppress(Unavailable):
-                found = self.store.get(entry.key)
-                if isinstance(found, Stored):
-                    yield self.documents.codec.decode(entry.key, found.body)
+                held = self.documents.remembered(entry.key)
+                is_known = held is not None and held.version == entry.version
+                snapshot = held if is_known else self.documents.reload(entry.key)
+                if snapshot is not None and snapshot.value is not None:
+                    yield snapshot.value

@@ -8,6 +8,7 @@ Where every object lives: the only module that joins strings into keys.
     projects/<project>.json                              the project's document: commits, folded
     projects.json                                        every project name there ever was
     credentials/tokens/<id>.json                         an API token, as a digest
+    credentials/uses/<id>.json                           the day on which it was last used
     credentials/claims/<yyyymmddhh>/<digest>.json        a signed statement that was used up
 
 A key that holds a digest or a number is written once. The others are changed by compare-and-swap.
@@ -29,10 +30,12 @@ TRIAL = Key(f"{FILES}trial")
 PROJECTS = "projects/"
 JOURNAL = "journal/"
 TOKENS = "credentials/tokens/"
+USES = "credentials/uses/"
 CLAIMS = "credentials/claims/"
 
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
 _ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
+_USE = re.compile(rf"{USES}([0-9A-Za-z]{{10}})\.json")
 _CLAIM = re.compile(rf"{CLAIMS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
 _HOUR = "%Y%m%d%H"
 
@@ -67,6 +70,11 @@ def token(token_id: str) -> Key:
     return Key(f"{TOKENS}{token_id}.json")
 
 
+def last_use(token_id: str) -> Key:
+    """Return the key of the day on which an API token was last used."""
+    return Key(f"{USES}{token_id}.json")
+
+
 def claim(expires_at: datetime, digest: str) -> Key:
     """Return the key that says that a statement was used up; it can go after `expires_at`."""
     return Key(f"{CLAIMS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
@@ -91,6 +99,12 @@ def number_of(key: Key) -> int | None:
     """Return the number of a journal entry, None for what we did not write."""
     match = _ENTRY.fullmatch(key)
     return int(match[1]) if match else None
+
+
+def user_of(key: Key) -> str | None:
+    """Return the id of the token that a last use is of, None for what we did not write."""
+    match = _USE.fullmatch(key)
+    return match[1] if match else None
 
 
 def hour_of(key: Key) -> datetime | None:

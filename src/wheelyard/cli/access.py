@@ -1,14 +1,19 @@
 """`wheelyard access`: who may do what, and why."""
 
 from pathlib import Path
+from typing import Final
 
 import click
+from msgspec.structs import replace
 
 from wheelyard.cli.common import existing_index, settings_from, store_options
 from wheelyard.index import doors_of_settings
 from wheelyard.model.distribution import parse_name
-from wheelyard.model.grants import ACTIONS
+from wheelyard.model.grants import ACTIONS, words_of
 from wheelyard.operations.explaining import explain, subject_of
+
+DENIED: Final = 1
+"""The exit status of a no."""
 
 
 @click.group("access")
@@ -25,10 +30,11 @@ def explain_access(
     who: str, project: str, action: str, store: str | None, config: Path | None
 ) -> None:
     """
-    Say whether WHO may do ACTION to PROJECT, which need not exist.
+    Say whether WHO may do ACTION to PROJECT, which need not exist; exit 0 for yes, 1 for no.
 
     WHO is written as in a grant: user:ana@acme.dev, with commas if somebody goes by several names
-    (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous.
+    (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous. A service account is
+    serviceAccount:EMAIL, and serviceAccount:EMAIL#NUMBER where its unique id counts.
     """
     name, wanted = parse_name(project), ACTIONS[action]
     if who.startswith("token:"):
@@ -36,10 +42,16 @@ def explain_access(
         settings, doors = index.settings, index.doors
     else:  # the settings alone say it
         settings = settings_from(store, config)
-        doors = doors_of_settings(settings)
+        # no password decides what its name may do, and the file may be somewhere else
+        doors = doors_of_settings(
+            replace(settings, access=replace(settings.access, htpasswd_file=""))
+        )
     subject = subject_of(who, doors)
     found = explain(subject, wanted, name, doors, settings.private_patterns)
     may = "may" if found.allowed else "may not"
-    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {wanted.verb} {name}")
+    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {words_of(wanted)} {name}")
     for reason in found.reasons:
         click.echo(f"  {reason}" if found.allowed else f"  they see {reason}")
+    for hint in found.hints:
+        click.echo(f"  {hint}")
+    click.get_current_context().exit(0 if found.allowed else DENIED)

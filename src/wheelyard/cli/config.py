@@ -1,19 +1,26 @@
 """`wheelyard config`: what the settings say, and whether they make sense."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import click
+from msgspec.structs import replace
 
 from wheelyard.cli.common import settings_from, store_options
-from wheelyard.cli.warnings import warn_of
+from wheelyard.cli.warnings import warn, warn_of
+from wheelyard.errors import Invalid
 from wheelyard.index import doors_of_settings
 from wheelyard.model.grants import described
 from wheelyard.model.text import escaped
 from wheelyard.operations.doors import Doors
+from wheelyard.settings.idle import idle_grants
 from wheelyard.settings.reading import process_environment, settings_file
 from wheelyard.settings.sections import Settings
 from wheelyard.trust.static_tokens import BARE_NAME
+
+FILES: Final = ("htpasswd_file", "static_tokens_file")
+"""Settings of `[access]` that name a file of credentials."""
 
 
 @click.group("config")
@@ -24,13 +31,54 @@ def command() -> None:
 @command.command("check")
 @store_options
 def check(store: str | None, config: Path | None) -> None:
-    """Read the settings and every file that they name; exit 1 if something makes no sense."""
+    """
+    Read the settings and every file that they name; exit 1 if something makes no sense.
+
+    Exit 1 as well if a file of passwords or tokens is not there; the rest is said all the same.
+    """
     settings = settings_from(store, config)
-    doors = doors_of_settings(settings)
+    absent = _absent(settings)
+    present = replace(settings, access=replace(settings.access, **dict.fromkeys(absent, "")))
+    doors = doors_of_settings(present)
     file = settings_file(config, process_environment())
-    for line in _lines(settings, doors, file):
+    for line in _lines(present, doors, file):
         click.echo(escaped(line))
     warn_of(settings, doors)
+    for sentence in idle_grants(settings, _names(present, doors, absent)):
+        warn(sentence)
+    if absent:
+        raise _nowhere(absent)
+
+
+def _absent(settings: Settings) -> dict[str, str]:
+    """Return the files of credentials that are not there, by the setting that names them."""
+    named = {name: getattr(settings.access, name) for name in FILES}
+    return {name: file for name, file in named.items() if file and not Path(file).exists()}
+
+
+def _nowhere(absent: Mapping[str, str]) -> Invalid:
+    files = " and ".join(f"[access] {name}: {escaped(file)}" for name, file in absent.items())
+    return Invalid(
+        f"{files} cannot be found, so that no name in it was compared with the grants, and no "
+        "server would start here. Put it there, or check the settings where it is.",
+        code="bad_setting",
+    )
+
+
+def _names(settings: Settings, doors: Doors, absent: Collection[str]) -> dict[str, frozenset[str]]:
+    """Return who is in the files that are there, by the kind of principal."""
+    access, found = settings.access, dict[str, frozenset[str]]()
+    if access.htpasswd_file:
+        # only for whoever has such a file: what reads hashes takes a while to import
+        from wheelyard.trust.htpasswd import parse_htpasswd
+
+        text = Path(access.htpasswd_file).read_text(encoding="utf-8")
+        found["htpasswd"] = frozenset(parse_htpasswd(text).value.hashes)
+    is_told = access.static_tokens_file or access.static_token
+    if is_told and "static_tokens_file" not in absent:
+        every = doors.static_tokens.identities
+        found["static"] = frozenset(each.principal.partition(":")[2] for each in every)
+    return found
 
 
 def _lines(settings: Settings, doors: Doors, file: Path | None) -> Iterator[str]:

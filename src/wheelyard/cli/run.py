@@ -16,11 +16,13 @@ from wheelyard.cli.pypiserver import (
 from wheelyard.cli.serve import start
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
-from wheelyard.settings.reading import process_environment
+from wheelyard.settings.reading import process_environment, read_settings
 
 STORE: Final = ".wheelyard"
 """The store inside the first folder of packages, which is hidden from a look for packages."""
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - what pypiserver does, and people expect in a container
+MAY_MANAGE: Final[Mapping[str, object]] = {"htpasswd_may_manage": True}
+"""With pypiserver, whoever may publish may also remove what was published."""
 PORT_VARIABLE: Final = "PYPISERVER_PORT"
 """How pypiserver's image is told of its port."""
 
@@ -54,6 +56,14 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     server = {name: options[name] for name in ("host", "port", "workers")}
     overrides = {"server": server, "access": access}
     defaults = _defaults(packages[0])
+    said = read_settings(
+        file=options["config"],
+        overrides={"store": {"location": options["store"]}, **overrides},
+        environ=process_environment(),
+        defaults=defaults,
+    )
+    if not said.grant:  # else it would count for nothing, and be warned about
+        defaults = {**defaults, "access": MAY_MANAGE}
     start(settings_from(options["store"], options["config"], overrides, defaults), packages)
 
 
@@ -64,8 +74,6 @@ def _defaults(folder: Path) -> Mapping[str, Mapping[str, object]]:
     return {
         "server": server,
         "store": {"location": str(folder / STORE)},
-        # there whoever may publish may also remove what was published
-        "access": {"htpasswd_may_manage": True},
     }
 
 

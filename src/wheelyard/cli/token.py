@@ -1,7 +1,7 @@
 """`wheelyard token`: create, list and revoke API tokens."""
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import click
@@ -16,12 +16,15 @@ from wheelyard.cli.common import (
 )
 from wheelyard.cli.output import showing
 from wheelyard.errors import Invalid, quoted
-from wheelyard.index import Index
+from wheelyard.index import Index, doors_of_settings
 from wheelyard.model.access import EVERY_PROJECT, Action, parse_actions, parse_pattern
 from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
+from wheelyard.operations.explaining import subject_of
 from wheelyard.operations.tokens import TokenRequest
+from wheelyard.settings.sections import Settings
 
+OWNERS = ("user:", "serviceAccount:")
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -41,23 +44,35 @@ def command() -> None:
     help="acme-core, or acme-*; may be given again.  [default: every project]",
 )
 @click.option("--expires", default="90d", show_default=True, help="12h, 30d, 8w.")
+@click.option(
+    "--owner",
+    metavar="WHO",
+    help="user:EMAIL or serviceAccount:EMAIL, and with a comma domain:DOMAIN: it opens nothing "
+    "that is not open to them.",
+)
 @store_options
-def create(
+def create(  # noqa: PLR0913 - as many as there are options
+    *,
     name: str,
     can: str,
     projects: tuple[str, ...],
     expires: str,
+    owner: str | None,
     store: str | None,
     config: Path | None,
 ) -> None:
     """Make a token called NAME; standard output gets the token, and nothing else."""
+    settings = settings_from(store, config)
+    principal, names = _owner(owner, settings) if owner is not None else ("", ())
     request = TokenRequest(
         name=name,
         actions=parse_actions(can.split(",")),
         projects=tuple(parse_pattern(each) for each in projects) or (EVERY_PROJECT,),
         lifetime=_duration(expires),
+        owner=principal,
+        owner_names=names,
     )
-    index = open_or_make_index(settings_from(store, config))
+    index = open_or_make_index(settings)
     token, record = index.tokens.create(request, by=local_caller(index).principal)
     click.echo(f"Token {record.id}, {_words(record)}, until {_expiry(record)}:", err=True)
     with showing(record):
@@ -79,11 +94,14 @@ def list_tokens(
     shown = [
         each for each in index.tokens.all() if not each.publishers or each.state(now) == "active"
     ]
+    days = index.tokens.last_uses(shown)
     if as_json:
-        click.echo(encode({"tokens": [_described(index, each) for each in shown]}))
+        described = [_described(index, each, days.get(each.id)) for each in shown]
+        click.echo(encode({"tokens": described}))
         return
     for record in shown:
-        columns = (record.id, escaped(record.name), _words(record), _expiry(record))
+        used = f"last used {days[record.id]}" if record.id in days else "never used"
+        columns = (record.id, escaped(record.name), _words(record), _expiry(record), used)
         minted = ("minted",) if record.publishers else ()
         click.echo("\t".join((*columns, record.state(now), *minted)))
 
@@ -97,6 +115,20 @@ def revoke(ids: tuple[str, ...], store: str | None, config: Path | None) -> None
     for each in ids:
         record = index.tokens.revoke(each, by=local_caller(index).principal)
         click.echo(f"{record.id}: revoked")
+
+
+def _owner(text: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """Return the principal of an owner, and every name that grants call them by."""
+    names = subject_of(text, doors_of_settings(settings)).caller.names
+    people = {each.partition("#")[0] for each in names if each.startswith(OWNERS)}
+    others = [each for each in text.split(",") if not each.strip().startswith((*OWNERS, "domain:"))]
+    if len(people) != 1 or others:
+        raise Invalid(
+            f"{quoted(text)} owns no tokens. Write user:EMAIL or serviceAccount:EMAIL, and perhaps "
+            "domain:DOMAIN after a comma.",
+            code="invalid_field",
+        )
+    return people.pop(), tuple(sorted(names))
 
 
 def _duration(text: str) -> timedelta:
@@ -120,7 +152,7 @@ def _expiry(record: TokenRecord) -> str:
     return record.expires_at.strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _described(index: Index, record: TokenRecord) -> dict[str, object]:
+def _described(index: Index, record: TokenRecord, last_used: date | None) -> dict[str, object]:
     return {
         "id": record.id,
         "name": record.name,
@@ -129,6 +161,7 @@ def _described(index: Index, record: TokenRecord) -> dict[str, object]:
         "created": record.created_at,
         "created_by": record.created_by,
         "expires": record.expires_at,
+        "last_used": last_used,
         "state": record.state(index.ambient.now()),
         "owner": record.owner,
         "publishers": record.publishers,

@@ -7,7 +7,6 @@ no thread, no template and no router; one look at the object's version is all th
 
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -23,10 +22,8 @@ from wheelyard.http.address import address_of
 from wheelyard.http.api import answer_api
 from wheelyard.http.auth import Authenticator
 from wheelyard.http.desk import Desk, name_in
-from wheelyard.http.downloads import Downloads
 from wheelyard.http.errors import internal_error, nothing_here, refusal, refuse, wrong_method
 from wheelyard.http.exchange import (
-    Header,
     Receive,
     Reply,
     Request,
@@ -45,7 +42,6 @@ from wheelyard.http.metrics import answer_metrics, is_open_to, metrics_for
 from wheelyard.http.negotiation import Encoding, Form, encoding_for, form_for
 from wheelyard.http.oidc import Exchanges
 from wheelyard.http.origins import cross_site, is_foreign
-from wheelyard.http.pagestore import PageStore
 from wheelyard.http.paths import Path, parse_path, path_of
 from wheelyard.http.routes import (
     AddSlash,
@@ -66,13 +62,13 @@ from wheelyard.http.routes import (
     route_of,
 )
 from wheelyard.http.simple import detail_subject, form_of, project_detail, project_list
-from wheelyard.http.slots import Slots
 from wheelyard.http.token_api import is_account
 from wheelyard.http.upload import Uploader
+from wheelyard.http.wiring import close, desk_of
 from wheelyard.index import Index
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution import parse_name
-from wheelyard.settings.sections import MIB, HttpSettings
+from wheelyard.settings.sections import MIB
 from wheelyard.storage.faults import storage_faults
 
 if TYPE_CHECKING:
@@ -89,17 +85,6 @@ _HANDLERS: Final[dict[type[Any], Callable[[Request, Any, Desk], Awaitable[Reply]
 
 ASSERTION: Final = b"x-goog-iap-jwt-assertion"
 """The header in which a proxy vouches for a person."""
-READER_THREADS: Final = 8
-FAR_READER_THREADS: Final = 32
-"""The same where the store is far: there threads mostly wait for the network."""
-STREAM_THREADS: Final = 64
-"""Threads for bodies that are read on the way to a client."""
-HASHER_THREADS: Final = 72
-"""Threads in which passwords wait to be hashed; few at a time are, and the rest are refused."""
-READERS_TO_A_LONG_READ: Final = 4
-"""Of so many threads for reading, journals may take one at a time."""
-CORE_METADATA_CACHE: Final = 8 * MIB
-"""Bytes of memory for core metadata, where the store is far."""
 HOT_PATHS: Final = 4 * MIB
 """Bytes of memory for the paths whose project is remembered."""
 HOT_PATH_LIMIT: Final = 256
@@ -136,19 +121,7 @@ class App:
         self._guards = Guards.of(settings)
         self._roots = frozenset(settings.server.roots)
         self._proxies = settings.server.trusted_proxies
-        threads = READER_THREADS if index.is_near else FAR_READER_THREADS
-        self._desk = Desk(
-            index=index,
-            pages=PageStore(settings.http.page_cache * MIB),
-            readers=ThreadPoolExecutor(threads, "read"),
-            streamers=ThreadPoolExecutor(STREAM_THREADS, "stream"),
-            writers=ThreadPoolExecutor(settings.http.concurrent_uploads, "write"),
-            cache_control=page_cache_control(settings.http, is_public=bool(index.public_scopes)),
-            long_reads=Slots(threads // READERS_TO_A_LONG_READ, "long answers"),
-            downloads=Downloads.of(index),
-            hashers=ThreadPoolExecutor(HASHER_THREADS, "hash"),
-            core_metadata_cache=WeighedCache(0 if index.is_near else CORE_METADATA_CACHE),
-        )
+        self._desk = desk_of(index)
         self._uploader = Uploader.of(self._desk)
         self._exchanges = Exchanges.of(self._desk)
         self._hot_paths: WeighedCache[bytes, NormalizedName] = WeighedCache(HOT_PATHS)
@@ -168,10 +141,7 @@ class App:
     async def _live(self, receive: Receive, send: Send) -> None:
         while (await receive())["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.complete"})
-        self._desk.writers.shutdown()
-        self._desk.readers.shutdown(cancel_futures=True)
-        self._desk.streamers.shutdown(cancel_futures=True)
-        self._desk.hashers.shutdown(cancel_futures=True)
+        close(self._desk)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -252,7 +222,7 @@ class App:
             route = route_of(path, method, self._roots)
             if route.allowed and method not in route.allowed.split(", "):
                 return wrong_method(route.allowed)
-            if _changes(route, method) and is_foreign(incoming.headers, server):
+            if _changes(route, method) and is_foreign(incoming.headers, self._index.settings):
                 return cross_site()
             request = Request(
                 method=method,
@@ -369,15 +339,6 @@ class App:
             except ImportError as error:  # what could not be listed seemed not to be there
                 invalidate_caches()
                 raise OSError(str(error)) from error
-
-
-def page_cache_control(settings: HttpSettings, *, is_public: bool) -> Header:
-    """Return how long a page may be kept; without a CDN it is asked for anew each time."""
-    if is_public and settings.public_max_age:
-        value = f"public, max-age={settings.public_max_age}"
-    else:
-        value = "public, no-cache" if is_public else "private, no-cache"
-    return (b"cache-control", value.encode())
 
 
 def _is_for_people(request: Request, route: Route) -> bool:

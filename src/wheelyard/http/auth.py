@@ -93,7 +93,7 @@ def credential_in(header: bytes, network: str = "") -> Credential:
     """
     if len(header) > HEADER_LIMIT or not _PRINTABLE.fullmatch(header):
         raise Invalid(
-            "The Authorization header is too long or not printable. Send a token of this index.",
+            "The Authorization header is too long or not printable. Send one with a credential.",
             short="Bad Authorization header.",
         )
     scheme, _, value = header.decode("ascii").partition(" ")

@@ -30,6 +30,7 @@ from wheelyard.model.access import ANONYMOUS, Action, Caller, matches_any
 from wheelyard.model.credential import Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.project import File, Project
+from wheelyard.operations.refused import reason_of
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.trust.verifier import Verifier
@@ -61,6 +62,8 @@ class Desk:
     """Threads for uploads and changes; as many as may be under way."""
     hashers: Executor
     """Threads in which credentials are checked, so that guesses keep nobody from reading."""
+    known_hashers: Executor
+    """The same for passwords that were right of late, which guesses keep no turn from either."""
     cache_control: Header
     """For pages that anybody may read."""
     long_reads: Slots
@@ -168,7 +171,8 @@ class Desk:
         """
         doors = self.index.doors
         if doors.may_be_slow(credential):
-            return await self._verify(lambda: doors.caller(credential, address))
+            threads = self.known_hashers if doors.has_held(credential) else self.hashers
+            return await self._verify(lambda: doors.caller(credential, address), threads)
         about = ("caller", header, address)
         return await self.shared(
             about,
@@ -192,12 +196,16 @@ class Desk:
             )
         identity = login.known(assertion)
         if identity is None:
-            identity = await self._verify(lambda: login.identity(assertion))
+            try:
+                identity = await self._verify(lambda: login.identity(assertion))
+            except Unauthenticated as fault:
+                self.index.doors.log.note(reason_of(fault, otherwise=fault.code), "the proxy")
+                raise
         return self.index.doors.rights.caller(identity)
 
-    async def _verify(self, work: Callable[[], T]) -> T:
+    async def _verify(self, work: Callable[[], T], threads: Executor | None = None) -> T:
         """Do what may wait for hashes or for Google in a thread that nobody reads in."""
-        return await get_running_loop().run_in_executor(self.hashers, work)
+        return await get_running_loop().run_in_executor(threads or self.hashers, work)
 
     async def write(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for changes."""
@@ -267,8 +275,8 @@ class Desk:
         if caller.is_anonymous:
             return bad_credential()
         if matches_any(self.index.private_patterns, name):
-            message = f"This token may not read {name!r}."
-            return Forbidden(f"{message} Use one that may.", short=message)
+            message = f"{caller.who} may not read {name!r}."
+            return Forbidden(f"{message} Use a credential that may.", short=message)
         return unreadable(name)
 
 
@@ -297,7 +305,7 @@ def lost(file: File) -> Unavailable:
 def unreadable(name: str) -> NotFound:
     """Return the one fault for what is not there and for what this caller may not read."""
     return NotFound(
-        f"There is no project {name[:60]!a} here, or this token may not read it. "
-        "Check the spelling and the token.",
+        f"There is no project {name[:60]!a} here, or your credential may not read it. "
+        "Check the spelling and the credential.",
         short="No such project.",
     )

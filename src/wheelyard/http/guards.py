@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from wheelyard.http.address import is_forwarded
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import Reply, Scope
 from wheelyard.settings.sections import Settings
@@ -73,14 +74,12 @@ class Guards:
         """Return whether nobody on the way could read the request."""
         if scope.get("scheme") == HTTPS:
             return True
+        if not self.proxies:
+            return is_loopback(scope) and not is_forwarded(headers)
+        # each proxy that adds to the header does so at its end, as with X-Forwarded-For
         said = headers.get(b"x-forwarded-proto", b"").decode("latin-1")
-        if self.proxies and said:
-            # each proxy that adds to the header does so at its end, as with X-Forwarded-For
-            seen = [each.strip().lower() for each in said.split(",")]
-            return seen[-self.proxies if len(seen) >= self.proxies else 0] == HTTPS
-        if self.proxies and b"x-forwarded-for" in headers:
-            return False
-        return is_loopback(scope)
+        seen = [each.strip().lower() for each in said.split(",")]
+        return seen[-self.proxies if len(seen) >= self.proxies else 0] == HTTPS
 
 
 def without_port(host: str) -> str:

@@ -2,7 +2,8 @@
 `/metrics`: how often this process has asked the store what, in the text form of Prometheus.
 
 It tells nothing of packages, so whoever is on this machine may read it where only this machine can
-reach the listener. Elsewhere it needs the right to administer, or a token that opens nothing else.
+reach the listener. Elsewhere, and through a proxy, it needs the right to administer, or a token
+that opens nothing else.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import Forbidden, IndexFault, Unauthenticated
+from wheelyard.http.address import is_forwarded
 from wheelyard.http.auth import credential_in
 from wheelyard.http.desk import Desk
 from wheelyard.http.exchange import NO_STORE, Reply, Request, reply
@@ -34,7 +36,8 @@ HOW: Final = "Send the token that [access] metrics_token has, as Bearer or as a 
 
 def is_open_to(request: Request, settings: Settings) -> bool:
     """Return whether the metrics are for this request, whoever sends it."""
-    if settings.server.is_loopback:
+    server = settings.server
+    if server.is_loopback and not server.trusted_proxies and not is_forwarded(request.headers):
         return True
     expected = settings.access.metrics_token.encode()
     header = request.headers.get(b"authorization")
@@ -59,7 +62,7 @@ async def metrics_for(request: Request, route: Metrics, desk: Desk) -> Reply:
     if request.caller.is_anonymous:
         raise Unauthenticated(f"The metrics are not for everybody. {HOW}")
     if not request.caller.may_everywhere(Action.ADMIN):
-        raise Forbidden(f"This token may not read the metrics. {HOW}")
+        raise Forbidden(f"{request.caller.who} may not read the metrics. {HOW}")
     return await answer_metrics(desk)
 
 

@@ -9,9 +9,13 @@ Trusted publishing over HTTP: what a job's client asks, step by step.
 Nobody is asked who they are: the statement is the proof. Refusals are in two forms at once, that
 which clients read (`errors`, which some read unseen) and RFC 9457. No statement and no token is
 ever logged, nor is the text of a refusal, which repeats claims.
+
+What is no statement and no token by its form is counted apart, so that garbage from one address
+does not keep the jobs out that share it.
 """
 
 import logging
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +36,7 @@ from wheelyard.http.paths import parse_path
 from wheelyard.http.routes import Exchange, Upload, route_of
 from wheelyard.http.slots import Slots
 from wheelyard.model.token import parse_token
+from wheelyard.operations.refused import reason_of
 from wheelyard.settings.sections import Settings
 from wheelyard.trust.throttle import Throttle, address_key
 
@@ -43,7 +48,7 @@ T = TypeVar("T")
 BODY_LIMIT: Final = 32 * 1024
 """Bytes of a request for a token."""
 RATE: Final = 60
-"""Tokens a minute that an address may ask for, and as many that it may give back."""
+"""Tokens a minute that an address may ask for, as many that it may give back, and as much else."""
 AT_ONCE: Final = 8
 """Such requests under way at a time, so that a slow issuer keeps nobody from uploading."""
 PROBLEM: Final = b"application/problem+json"
@@ -51,6 +56,7 @@ FAILED: Final = "Token request failed"
 FEATURES: Final = ("multi-use-token",)
 """What PEP 807 calls a token that uploads more than one file."""
 
+_STATEMENT: Final = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+")
 _DISCOVERY_TYPES: Final = frozenset(
     {"", "*/*", "application/*", "application/json", "application/vnd.pypi.pytp.v1+json"}
 )
@@ -87,34 +93,37 @@ class Exchanges:
             return _refused(404, "not-enabled", "Trusted publishing is not enabled here.")
         if route.step == "audience":
             return _answer(200, {"audience": publishing.rules.audiences[0]})
-        wait = self._seconds_until(route, address)
-        if wait:
-            message = f"Too many requests from this address. Try again in {wait} seconds."
-            return _refused(429, "rate-limited", message, retry_after(wait))
+        try:
+            sent = await _token_in(request)
+        except (Invalid, TooLarge) as fault:
+            return self._one_too_many(route, "", address) or _told(route, fault)
+        return self._one_too_many(route, sent, address) or await self._take(route, sent, publishing)
+
+    async def _take(self, route: Exchange, sent: str, publishing: "Publishing") -> Reply:
         step = self._mint if route.step == "mint" else self._burn
         try:
-            return await step(request, publishing)
+            return await step(sent, publishing)
         except IndexFault as fault:
-            logger.info("a step of trusted publishing was refused: %s, %s", route.step, fault.code)
-            return _failed(fault)
+            return _told(route, fault)
 
-    def _seconds_until(self, route: Exchange, address: str) -> int:
-        """Count a request; return after how many seconds it would be answered, 0 for now."""
-        keys = (address_key(address, route.step),)
+    def _one_too_many(self, route: Exchange, sent: str, address: str) -> Reply | None:
+        """Count a request; return the refusal if there were too many of its kind, else None."""
+        kind = route.step if _has_the_form(route, sent) else f"{route.step}-garbage"
+        keys = (address_key(address, kind),)
         wait = ceil(self.throttle.seconds_until(keys))
         if not wait:
             self.throttle.failed(keys)
-        return wait
+            return None
+        message = f"Too many requests from this address. Try again in {wait} seconds."
+        return _refused(429, "rate-limited", message, retry_after(wait))
 
-    async def _mint(self, request: Request, publishing: "Publishing") -> Reply:
-        statement = await _token_in(request)
+    async def _mint(self, statement: str, publishing: "Publishing") -> Reply:
         minted = await self._do(lambda: publishing.mint(statement))
         _log(minted)
         body = {"success": True, "token": minted.token.text, "expires": minted.expires}
         return _answer(200, body)
 
-    async def _burn(self, request: Request, publishing: "Publishing") -> Reply:
-        text = await _token_in(request)
+    async def _burn(self, text: str, publishing: "Publishing") -> Reply:
         token = parse_token(text)
         if token is not None and await self._do(lambda: publishing.burn(text)):
             logger.info("burnt the token %s", token.id)
@@ -130,6 +139,13 @@ def _log(minted: "Minted") -> None:
     trace = ", ".join(f"{name} {value}" for name, value in minted.trace.items())
     record = minted.record
     logger.info("minted the token %s for %s: %s", record.id, record.created_by, trace)
+
+
+def _has_the_form(route: Exchange, text: str) -> bool:
+    """Return whether a text looks like what a step takes, whether or not it holds."""
+    if route.step == "burn":
+        return parse_token(text) is not None
+    return _STATEMENT.fullmatch(text) is not None
 
 
 async def _token_in(request: Request) -> str:
@@ -187,6 +203,13 @@ def _takes_uploads(query: bytes, settings: Settings) -> bool:
         route = route_of(parsed, "POST", frozenset(server.roots))
         return path.startswith("/") and isinstance(route, Upload)
     return False
+
+
+def _told(route: Exchange, fault: IndexFault) -> Reply:
+    """Return the reply to a fault, and note it."""
+    why = reason_of(fault, otherwise=fault.code)
+    logger.info("a step of trusted publishing was refused: %s, %s", route.step, why)
+    return _failed(fault)
 
 
 def _failed(fault: IndexFault) -> Reply:

@@ -9,13 +9,18 @@
 
 A token never makes a token: only somebody who has signed in within the hour does, for themselves,
 and it opens nothing that is not open to them at the time it is used.
+
+Whose tokens there are is in their records alone. So GET and POST list all of them, and read what
+this process has not seen yet: one class A operation for a thousand tokens, and one class B for each
+that is new or was revoked; for GET the same again for the days of last use. They are `long_reads`,
+of which few are under way at a time.
 """
 
 import json
 import logging
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Final
 
 from msgspec import DecodeError, Meta, Struct, ValidationError
@@ -82,6 +87,7 @@ async def answer_account(request: Request, route: Api, desk: Desk) -> Reply:
     Raises:
         Unauthenticated: Nobody in particular asks.
         Forbidden: The caller may not make such a token, or is none.
+        Conflict: The caller has too many tokens.
         NotFound: There is no token with that id, or it is not the caller's.
     """
     caller = request.caller
@@ -117,17 +123,21 @@ async def _list(caller: Caller, desk: Desk) -> Reply:
     tokens, now = desk.index.tokens, desk.index.ambient.now()
     is_admin = caller.may_everywhere(Action.ADMIN)
 
-    def listed() -> bytes:
-        shown = [_shown(each, now) for each in tokens.all() if is_admin or _owns(caller, each)]
-        return encode({"tokens": shown})
+    def shown(found: list[TokenRecord]) -> Reply:
+        days = tokens.last_uses(found) if found else {}
+        return _answer(200, {"tokens": [_shown(each, now, days.get(each.id)) for each in found]})
+
+    def every() -> Reply:
+        return shown([each for each in tokens.all() if is_admin or _owns(caller, each)])
+
+    def itself() -> Reply:
+        record = _record(caller.principal.removeprefix("token:"), desk)
+        return shown([record] if record and _owns(caller, record) else [])
 
     if not is_admin and not _is_person(caller):
-        # nothing here is theirs but the token itself
-        record = await desk.read(lambda: _record(caller.principal.removeprefix("token:"), desk))
-        found = [_shown(record, now)] if record and _owns(caller, record) else []
-        return _answer(200, {"tokens": found})
+        return await desk.read(itself)  # nothing here is theirs but the token itself
     async with desk.long_reads.one():
-        return reply(200, JSON, await desk.read(listed), POLICY, NO_STORE)
+        return await desk.read(every)
 
 
 async def _make(request: Request, desk: Desk) -> Reply:
@@ -146,6 +156,8 @@ async def _make(request: Request, desk: Desk) -> Reply:
             short="More than you may do.",
         )
     tokens = desk.index.tokens
+    async with desk.long_reads.one():
+        await desk.read(lambda: tokens.require_room(caller.principal, caller.names))
     token, record = await desk.write(lambda: tokens.create(wanted, by=caller.principal))
     logger.info("%s made the token %s", caller.principal, record.id)
     return _answer(201, {"token": token.text, **_shown(record, now)})
@@ -255,7 +267,7 @@ def _record(token_id: str, desk: Desk) -> TokenRecord | None:
 
 def _owns(caller: Caller, record: TokenRecord) -> bool:
     """Return whether a token is the caller's: the one they have made, or the one they send."""
-    is_owner = _is_person(caller) and record.owner == caller.principal
+    is_owner = _is_person(caller) and record.is_owned_by(caller.principal, caller.names)
     return is_owner or caller.principal == f"token:{record.id}"
 
 
@@ -263,7 +275,7 @@ def _is_person(caller: Caller) -> bool:
     return caller.principal.startswith(PEOPLE)
 
 
-def _shown(record: TokenRecord, now: datetime) -> dict[str, object]:
+def _shown(record: TokenRecord, now: datetime, last_used: date | None = None) -> dict[str, object]:
     """Return what may be told of a token: everything but what it is known by."""
     shown: dict[str, object] = {
         "id": record.id,
@@ -274,6 +286,7 @@ def _shown(record: TokenRecord, now: datetime) -> dict[str, object]:
         "created": timestamp(record.created_at),
         "created-by": record.created_by,
         "expires": timestamp(record.expires_at),
+        "last-used": last_used,
     }
     if record.revoked_at is not None:
         shown |= {"revoked": timestamp(record.revoked_at), "revoked-by": record.revoked_by}

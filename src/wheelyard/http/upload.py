@@ -81,8 +81,11 @@ class Uploader:
         if int(request.headers.get(b"content-length", b"0")) > self.body_limit:
             return refusal(file_too_large(rules.max_size))
         if not caller.may_anywhere(Action.UPLOAD):
-            message = "This token may not upload. Use one that may: 'wheelyard token create NAME'."
-            return refuse(403, "forbidden", message, "This token may not upload.")
+            message = (
+                f"{caller.who} may not upload. Ask the operator of this index for the right, or "
+                "use a token that has it: 'wheelyard token create NAME'."
+            )
+            return refuse(403, "forbidden", message, f"{caller.who} may not upload.")
         if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             message = "The body is compressed. Send the form as it is."
             return refuse(415, "unsupported_media_type", message, "Send no encoding.")

@@ -13,8 +13,9 @@ from typing import NewType
 
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import Forbidden, Invalid, quoted
+from wheelyard.errors import QUOTE_LIMIT, Forbidden, Invalid, quoted
 from wheelyard.model.distribution import parse_name
+from wheelyard.model.text import escaped
 
 Pattern = NewType("Pattern", str)
 """A normalised project name, or a normalised prefix and `*`."""
@@ -79,6 +80,15 @@ class Caller:
         """Whether no credential was given."""
         return self.principal == ANONYMOUS
 
+    @property
+    def who(self) -> str:
+        """How a refusal calls this caller, as the beginning of a sentence: by the credential."""
+        if self.is_anonymous:
+            return "Whoever sends no credential"
+        if self.principal.partition(":")[0] in _TOKENS:
+            return "This token"
+        return f"You ({escaped(self.principal[:QUOTE_LIMIT])})"
+
     def may(self, action: Action, project: NormalizedName) -> bool:
         """Return whether this caller may do `action` to `project`, existing or not."""
         return any(scope.permits(action, project) for scope in self.scopes)
@@ -91,10 +101,11 @@ class Caller:
             Forbidden: They may not.
         """
         if not self.may(action, project):
+            message = f"{self.who} may not {action.verb} {quoted(project)}."
             raise Forbidden(
-                f"This token may not {action.verb} {quoted(project)}. Use one that may: "
-                f"'wheelyard token create NAME --can {action.word} --project {project}'.",
-                short=f"This token may not {action.verb} {quoted(project)}.",
+                f"{message} Ask the operator of this index for the right, or use a token that has "
+                f"it: 'wheelyard token create NAME --can {action.word} --project {project}'.",
+                short=message,
             )
 
     def may_anywhere(self, action: Action) -> bool:
@@ -109,6 +120,8 @@ class Caller:
 
 
 ANONYMOUS = "anonymous"
+_TOKENS = frozenset({"token", "static", "publisher"})
+"""Kinds of principal that are known by a token of the index, which is all that they have."""
 ANYONE_READS = Scope(Action.READ, (EVERY_PROJECT,))
 
 

@@ -29,7 +29,12 @@ _FORMS: Final = {
     "token": re.compile(r"[0-9A-Za-z]{10}"),
 }
 _FOLDED: Final = frozenset({"user", "serviceAccount", "domain"})
-_KEYS: Final = frozenset({"who", "projects", "actions", "note"})
+_EXAMPLES: Final = {
+    "who": '["user:ana@acme.dev", "domain:acme.dev"]',
+    "projects": '["acme-*", "tools"]',
+    "actions": '["read", "upload"]',
+}
+_KEYS: Final = frozenset({*_EXAMPLES, "note"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +96,22 @@ def parse_grant(number: int, table: Mapping[str, object]) -> Grant:
     actions = Action(0)
     for word in _texts(number, table, "actions"):
         if word not in ACTIONS:
-            raise _bad(number, f"{quoted(word)} is not one of {', '.join(ACTIONS)}")
+            raise _bad(
+                number,
+                f"actions: {quoted(word)} is none. Write one or more of {', '.join(ACTIONS)}",
+            )
         actions |= ACTIONS[word].with_implied
     try:
         projects = tuple(parse_pattern(text) for text in _texts(number, table, "projects"))
     except Invalid as fault:
-        raise _bad(number, fault.message) from fault
+        raise _bad(number, f"projects: {fault.message}") from fault
     if actions & Action.ADMIN and projects != (EVERY_PROJECT,):
         raise _bad(number, 'admin is for everything; write projects = ["*"]')
     if EVERYBODY in who and actions != Action.READ:
-        raise _bad(number, "anonymous may read, and nothing else")
+        raise _bad(number, 'anonymous may read, and nothing else; write actions = ["read"]')
     note = table.get("note", "")
     if not isinstance(note, str):
-        raise _bad(number, "note has to be text")
+        raise _bad(number, "note has to be a text")
     return Grant(number, who, Scope(actions, projects), note)
 
 
@@ -127,8 +135,8 @@ def parse_principal(text: str) -> str:
     if kind not in _FORMS or not _FORMS[kind].fullmatch(name):
         raise Invalid(
             f"{quoted(text)} is nobody that a grant can name. Write {EVERYBODY}, {AUTHENTICATED}, "
-            "or one of user:EMAIL, serviceAccount:EMAIL, domain:DOMAIN, htpasswd:NAME, "
-            "static:NAME, token:ID, publisher:ID.",
+            "or one of user:EMAIL, serviceAccount:EMAIL, serviceAccount:EMAIL#NUMBER, "
+            "domain:DOMAIN, htpasswd:NAME, static:NAME, token:ID, publisher:ID.",
             code="bad_setting",
         )
     return f"{kind}:{name}"
@@ -166,10 +174,11 @@ def _principal(number: int, text: str) -> str:
 def _texts(number: int, table: Mapping[str, object], key: str) -> list[str]:
     values = table.get(key)
     if not isinstance(values, list) or not values:
-        raise _bad(number, f"{key} has to be a list, and not an empty one")
+        what = "is missing" if values is None else "has to be a list, and not an empty one"
+        raise _bad(number, f"{key} {what}; write {key} = {_EXAMPLES[key]}, for example")
     texts = [value for value in values if isinstance(value, str)]
     if len(texts) < len(values):
-        raise _bad(number, f"{key} has to be a list of texts")
+        raise _bad(number, f"{key} has to be a list of texts, such as {_EXAMPLES[key]}")
     return texts
 
 

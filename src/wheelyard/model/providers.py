@@ -314,7 +314,7 @@ EXPECTED: Final = {
     "repository_id": "the repository's number",
     "require_jti": "true or false",
     "reusable_workflows": "a list of OWNER/NAME/.github/workflows/FILE@refs/...",
-    "sub": "the 21 digits of the service account's unique id",
+    "sub": "the 21 digits of the service account's unique id, in quotes",
     "workflow": "the name of a file in .github/workflows, such as release.yml",
 }
 """What a key may hold, where that is not just a text."""

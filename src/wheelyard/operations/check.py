@@ -70,7 +70,7 @@ class Check:
             findings.add(found)
             checked[project.name] = project
         known = self._mend_names(checked.values(), findings)
-        self._check_tokens(findings)
+        self._check_tokens(findings, options)
         self._look_at_leftovers(Belongings(checked, known), findings, options)
         return findings
 
@@ -136,13 +136,15 @@ class Check:
                 findings.mended.append(f"added to the list of projects: {added}")
         return known
 
-    def _check_tokens(self, findings: Findings) -> None:
+    def _check_tokens(self, findings: Findings, options: CheckOptions) -> None:
         codec = Codec(TokenRecord)
+        uses = self._uses(findings)  # first, so that a token which is made just now has none yet
         for entry in self.store.list(keys.TOKENS):
             token_id = entry.key.removeprefix(keys.TOKENS).removesuffix(".json")
             if not is_token_id(token_id) or entry.key != keys.token(token_id):
                 findings.notes.append(f"{entry.key} is no object of wheelyard's")
                 continue
+            uses.pop(token_id, None)
             found = look(self.store, entry.key, findings)
             try:
                 if isinstance(found, Stored):
@@ -152,6 +154,24 @@ class Check:
                     f"{entry.key} is damaged, so its token opens nothing; remove it, and make "
                     "another token"
                 )
+        if uses and options.sweep:
+            for entry in uses.values():
+                self.store.delete(entry.key, None)
+            findings.swept += len(uses)
+        elif uses:
+            objects = counted(len(uses), "object")
+            findings.notes.append(f"{objects} under {keys.USES} belong to no token")
+
+    def _uses(self, findings: Findings) -> dict[str, Entry]:
+        """Return where it is noted when tokens were last used, by their ids."""
+        uses = dict[str, Entry]()
+        for entry in self.store.list(keys.USES):
+            token_id = keys.user_of(entry.key)
+            if token_id is None:
+                findings.notes.append(f"{entry.key} is no object of wheelyard's")
+            else:
+                uses[token_id] = entry
+        return uses
 
     def _look_at_leftovers(
         self, belongings: "Belongings", findings: Findings, options: CheckOptions

@@ -6,53 +6,32 @@ what the user name and the form of the secret say. Exactly one of them decides; 
 through, so that no credential is ever shown to somebody whom it was not meant for.
 """
 
-import json
-import logging
-import re
-from base64 import b64decode, urlsafe_b64decode
-from dataclasses import dataclass
-from enum import Enum, auto
+from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from wheelyard.errors import Unauthenticated, Unavailable
+from wheelyard.errors import IndexFault, Unauthenticated, Unavailable
 from wheelyard.model.access import Caller, narrowed
 from wheelyard.model.credential import Credential
 from wheelyard.model.identity import EVERYBODY, Identity
 from wheelyard.model.token import Token, TokenRecord, looks_like_token, parse_token
+from wheelyard.operations.kinds import CODES, Kind, is_key, kind_of, token_in
+from wheelyard.operations.refused import KEY_SENT, RefusedLog, reason_of
 from wheelyard.operations.rights import Rights
 from wheelyard.operations.tokens import Tokens, bad_credential
+from wheelyard.trust.refusals import Refused
 from wheelyard.trust.static_tokens import StaticTokens
-from wheelyard.trust.throttle import Throttle, address_key, login_keys
+from wheelyard.trust.throttle import Throttle, address_key, login_keys, network_of, token_key
 from wheelyard.trust.verifier import Verifier
 
 if TYPE_CHECKING:
     from wheelyard.operations.publishing import Publishing
     from wheelyard.trust.passwords import Passwords
 
-GOOGLE_USER: Final = "oauth2accesstoken"
-TOKEN_USERS: Final = frozenset({GOOGLE_USER, "oidc", "__token__"})
-"""User names that say that the password is a token of some kind."""
-GOOGLE_PREFIX: Final = "ya29."
 NOBODY: Final = Identity(EVERYBODY, frozenset({EVERYBODY}))
-KEY_USERS: Final = frozenset({"_json_key", "_json_key_base64"})
 RATE_LIMITED: Final = "rate_limited"
 RECENT: Final = 1.0
 """Seconds that somebody is not recognised anew, by anything but an API token."""
-SHORTEST_KEY: Final = 64
-"""Characters that no service account's key has fewer of."""
-
-logger = logging.getLogger("wheelyard")
-
-_SIGNED: Final = re.compile(r"([A-Za-z0-9_-]{4,2048})\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
-
-
-class Kind(Enum):
-    """What a credential is tried as, once it is neither an API token nor a static one."""
-
-    ID_TOKEN = auto()
-    ACCESS_TOKEN = auto()
-    PASSWORD = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +65,11 @@ class Doors:
     iap: Verifier | None
     throttle: Throttle
     rights: Rights
+    log: RefusedLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with a log that has said nothing yet."""
+        object.__setattr__(self, "log", RefusedLog(self.tokens.ambient.monotonic))
 
     def fresh(self, credential: Credential) -> tuple[Caller, Ground] | None:
         """
@@ -94,15 +78,22 @@ class Doors:
         Raises:
             Unauthenticated: The credential does not hold.
         """
-        token = _token_in(credential)
+        try:
+            return self._fresh(credential)
+        except Unauthenticated as fault:
+            self._note(fault, credential, credential.network)
+            raise
+
+    def _fresh(self, credential: Credential) -> tuple[Caller, Ground] | None:
+        token = token_in(credential)
         if token is not None:
             record = self.tokens.fresh_record(token)
             return None if record is None else (self.bearer(record), Ground(record))
         if self.static_tokens.is_due:
             return None
         files, until = self._files, self.tokens.ambient.monotonic() + RECENT
-        identity = self.static_tokens.find(credential.halves)
-        by_password = identity is None and _kind(credential) is Kind.PASSWORD
+        identity = self._static(credential)
+        by_password = identity is None and kind_of(credential) is Kind.PASSWORD
         if identity is None:
             identity = self._known(credential)
         if identity is None:
@@ -116,7 +107,7 @@ class Doors:
         Raises:
             Unauthenticated: The credential does not hold.
         """
-        token = _token_in(credential)
+        token = token_in(credential)
         record = None if token is None else self.tokens.excused_record(token)
         return None if record is None else self.bearer(record)
 
@@ -135,7 +126,7 @@ class Doors:
         snapshot = self.tokens.credentials.fresh(record.id)
         if snapshot is None or snapshot.value is not record:
             return False
-        return record.state(self.tokens.ambient.now()) == "active"
+        return self.tokens.is_active(record)
 
     @property
     def _files(self) -> tuple[int, int]:
@@ -153,10 +144,17 @@ class Doors:
             Unauthenticated: The credential does not hold.
             Unavailable: It cannot be told, or too many have failed (code `rate_limited`).
         """
-        token = _token_in(credential)
-        if token is not None:  # nobody guesses 190 bits, so there is nothing to count
-            return self.bearer(self.tokens.record(token))
-        identity = self.static_tokens.find(credential.halves)
+        try:
+            return self._caller(credential, address)
+        except (Unauthenticated, Unavailable) as fault:
+            self._note(fault, credential, network_of(address))
+            raise
+
+    def _caller(self, credential: Credential, address: str) -> Caller:
+        token = token_in(credential)
+        if token is not None:
+            return self.bearer(self._record(token, address))
+        identity = self._static(credential)
         if identity is None:
             identity = self._remembered(credential) or self._counted(credential, address)
         return self.rights.caller(identity)
@@ -170,7 +168,7 @@ class Doors:
         if record.publishers:
             minted = self.publishing.identity(record) if self.publishing else None
             if minted is None:  # its publisher is gone from the settings
-                raise bad_credential()
+                raise bad_credential() from Refused("publisher_gone")
             scopes = (*minted.scopes, *self.rights.public)
             return Caller(minted.principal, scopes, minted.principals)
         name = f"token:{record.id}"
@@ -178,6 +176,50 @@ class Doors:
         if record.owner:
             scopes = narrowed(record.scope, self.rights.of(frozenset(record.owner_names)))
         return Caller(name, (*scopes, *self.rights.public), frozenset({name}))
+
+    def _record(self, token: Token, address: str) -> TokenRecord:
+        """Return the record of a token, unless too many were never made and the store is asked."""
+        if self._is_in_memory(token):  # nobody guesses 190 bits: what exists is never counted
+            return self.tokens.record(token)
+        keys = (token_key(address),)
+        wait = self.throttle.seconds_until(keys)
+        if wait:
+            raise _rate_limited(wait) from Refused("token_rate")
+        try:
+            return self.tokens.record(token)
+        except Unauthenticated:
+            if not self._is_in_memory(token):
+                self.throttle.failed(keys)
+            raise
+
+    def _is_in_memory(self, token: Token) -> bool:
+        """Return whether there was such a record when the store was last asked."""
+        snapshot = self.tokens.credentials.remembered(token.id)
+        return snapshot is not None and snapshot.value is not None
+
+    def _static(self, credential: Credential) -> Identity | None:
+        try:
+            return self.static_tokens.find(credential.halves)
+        except Unauthenticated as fault:
+            raise fault from Refused("static_expired")
+
+    def _note(self, fault: IndexFault, credential: Credential, network: str) -> None:
+        """Let the log say why a credential was refused; one that only cannot be told is none."""
+        tokens = [each for each in map(parse_token, credential.halves) if each is not None]
+        is_question = not credential.secret and not looks_like_token(credential.user)
+        if is_question or (isinstance(fault, Unavailable) and fault.code != RATE_LIMITED):
+            return  # uv asks with a name alone before it asks with the password
+        name = ""
+        if tokens:
+            snapshot = self.tokens.credentials.remembered(tokens[0].id)
+            record = None if snapshot is None else snapshot.value
+            name = f"token:{record.id}" if record else ""
+        reason = reason_of(fault, f"{CODES[kind_of(credential)]}_rejected")
+        if reason == KEY_SENT:
+            self.log.note_key(network)
+        elif reason.startswith("htpasswd_") and self.passwords:
+            name = f"htpasswd:{credential.user}" if self.passwords.knows(credential.user) else ""
+        self.log.note(reason, network, name)
 
     def _known(self, credential: Credential) -> Identity | None:
         secret = credential.secret
@@ -201,27 +243,42 @@ class Doors:
 
     def _counted(self, credential: Credential, address: str) -> Identity:
         """Verify a credential, unless too many have failed of late; if it fails, count it."""
-        if _kind(credential) is Kind.ID_TOKEN:  # cheap to refuse, and nobody guesses a signature
+        if kind_of(credential) is Kind.ID_TOKEN:  # cheap to refuse, and nobody guesses a signature
             return self._verified(credential)
-        keys = _throttle_keys(credential, address)
-        wait = self.throttle.seconds_until(keys)
-        if wait and not self._has_held(credential):
-            raise Unavailable(
-                f"Too many credentials did not hold. Try again in {ceil(wait)} seconds.",
-                code=RATE_LIMITED,
-                short="Too many failed logins.",
-            )
+        keys = self._admitted(credential, address)
         try:
             return self._verified(credential)
         except Unauthenticated:
             self.throttle.failed(keys)
             raise
 
-    def _has_held(self, credential: Credential) -> bool:
+    def _admitted(self, credential: Credential, address: str) -> tuple[str, ...]:
+        """
+        Return what the failure of a credential is to be counted under.
+
+        Only a password is a person's by its user name: everybody's tokens go by the same few. And
+        the failures of one kind keep no other out, since a whole office may have one address.
+
+        Raises:
+            Unavailable: Too many have failed (code `rate_limited`).
+        """
+        kind = kind_of(credential)
+        keys: tuple[str, ...]
+        if kind is Kind.PASSWORD:
+            keys = login = login_keys(address, credential.user)
+            wait = 0.0 if self.has_held(credential) else self.throttle.seconds_until_login(login)
+        else:
+            keys = (address_key(address, kind.name.lower()),)
+            wait = self.throttle.seconds_until(keys)
+        if wait:
+            raise _rate_limited(wait) from Refused(f"{CODES[kind]}_rate")
+        return keys
+
+    def has_held(self, credential: Credential) -> bool:
         """Return whether a password was right before: the guesses of others do not lock it out."""
         return (
             self.passwords is not None
-            and _kind(credential) is Kind.PASSWORD
+            and kind_of(credential) is Kind.PASSWORD
             and self.passwords.has_held(credential.user, credential.secret, credential.network)
         )
 
@@ -237,80 +294,24 @@ class Doors:
             case Kind.PASSWORD if not self.passwords and self.rights.anybody_uploads:
                 return NOBODY  # clients of such an index send any pair, because they have to
             case _:
-                raise bad_credential()
+                raise bad_credential() from Refused("not_enabled")
 
     def _checked(self, credential: Credential) -> Kind:
-        if credential.user in KEY_USERS or _is_key(credential.secret):
-            logger.warning("a service account's key was sent as a credential, and refused")
+        if is_key(credential):
             raise Unauthenticated(
                 "A service account's key is not a credential here, and has now been shown to "
                 "somebody: delete it. Send a short-lived token instead.",
                 short="Service account keys are not accepted.",
-            )
-        kind = _kind(credential)
+            ) from Refused(KEY_SENT)
+        kind = kind_of(credential)
         if not credential.secret or (kind is not Kind.PASSWORD and not credential.is_unicode):
-            raise bad_credential()
+            raise bad_credential() from Refused("auth_malformed")
         return kind
 
 
-def _token_in(credential: Credential) -> Token | None:
-    """
-    Return the API token that a credential carries, in whichever half, None if it is none.
-
-    Raises:
-        Unauthenticated: It is meant to be one, and is not well formed.
-    """
-    for half in credential.halves:
-        if looks_like_token(half):
-            token = parse_token(half)
-            if token is None:
-                raise bad_credential()
-            return token
-    return None
-
-
-def _kind(credential: Credential) -> Kind:
-    is_named = credential.is_bearer or credential.user in TOKEN_USERS
-    if is_named and _is_signed(credential.secret):
-        return Kind.ID_TOKEN
-    is_google = credential.is_bearer or credential.user == GOOGLE_USER
-    if is_google or (is_named and credential.secret.startswith(GOOGLE_PREFIX)):
-        return Kind.ACCESS_TOKEN
-    return Kind.PASSWORD
-
-
-def _throttle_keys(credential: Credential, address: str) -> tuple[str, ...]:
-    """
-    Return what the failures of a credential are counted under.
-
-    Only a password is a person's by its user name: everybody's tokens go by the same few. And the
-    failures of one kind keep no other out, since a whole office may have one address.
-    """
-    kind = _kind(credential)
-    if kind is Kind.PASSWORD:
-        return login_keys(address, credential.user)
-    return (address_key(address, kind.name.lower()),)
-
-
-def _is_signed(secret: str) -> bool:
-    """Return whether a secret has the form of a signed token (JWT), whatever it is worth."""
-    found = _SIGNED.fullmatch(secret)
-    if found is None:
-        return False
-    header = found[1]
-    try:
-        return isinstance(json.loads(urlsafe_b64decode(header + "=" * (-len(header) % 4))), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _is_key(secret: str) -> bool:
-    """Return whether a secret is a service account's key file, plain or in base64."""
-    if len(secret) < SHORTEST_KEY or secret[0] not in "{e":  # e is what { becomes
-        return False
-    if secret[0] == "{":
-        return "private_key" in secret
-    try:
-        return b"private_key" in b64decode(secret, altchars=b"-_" if "_" in secret else None)
-    except ValueError:
-        return False
+def _rate_limited(seconds: float) -> Unavailable:
+    return Unavailable(
+        f"Too many credentials did not hold. Try again in {ceil(seconds)} seconds.",
+        code=RATE_LIMITED,
+        short="Too many failed logins.",
+    )

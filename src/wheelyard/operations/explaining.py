@@ -31,6 +31,7 @@ _NEXT: Final = re.compile(
     rf"|{EVERYBODY}\b|{AUTHENTICATED}\b)"
 )
 """Where the next principal begins: the name of a static token may have a comma in it."""
+_UNIQUE_ID: Final = re.compile(r"#[0-9]+\Z")
 _OPEN: Final = "anybody may read: there is no [[grant]], and [access] private is not set"
 _UPLOADS_OPEN: Final = "anybody may upload: [access] anonymous_uploads is set"
 
@@ -55,6 +56,8 @@ class Explanation:
     allowed: bool
     reasons: tuple[str, ...]
     """Each of which is enough; or, if the answer is no, what would be seen, and why."""
+    hints: tuple[str, ...] = ()
+    """What else they may be called by, if that would change a no."""
 
 
 def subject_of(text: str, doors: Doors) -> Subject:
@@ -97,7 +100,9 @@ def explain(
         return Explanation(allowed=False, reasons=(f"401, because the token is {subject.state}",))
     if not caller.may(action, project):
         return Explanation(
-            allowed=False, reasons=(_seen(caller, action, project, private_patterns),)
+            allowed=False,
+            reasons=(_seen(caller, action, project, private_patterns),),
+            hints=tuple(_hints(caller, action, project, doors)),
         )
     return Explanation(allowed=True, reasons=tuple(_reasons(subject, action, project, doors)))
 
@@ -116,6 +121,29 @@ def _reasons(
         if scope.permits(action, project):
             what = f"{words_of(scope.actions)} {projects_of(scope.projects)}"
             yield f"{subject.own_words}: {what}"
+
+
+def _hints(caller: Caller, action: Action, project: NormalizedName, doors: Doors) -> Iterator[str]:
+    """Yield the other names that whoever was asked about may have, and that a grant lets in."""
+    for grant in doors.rights.grants.every:
+        if grant.scope.permits(action, project):
+            for name in sorted(grant.who):
+                for own in sorted(caller.names):
+                    if why := _could_be(own, name):
+                        yield f"{grant} is for {name}: {why}"
+
+
+def _could_be(own: str, name: str) -> str:
+    """Return when whoever goes by the one name goes by the other, nothing if they never do."""
+    kind, _, address = own.partition(":")
+    if name.startswith(f"{own}#") and kind == "serviceAccount":
+        return "ask for it so, if that is the account's unique id"
+    domain = f"domain:{address.rpartition('@')[2]}"
+    if kind == "user" and name == domain:
+        return f"ask for {own},{name}, if that is the Workspace domain of the account"
+    if kind == "user" and _UNIQUE_ID.sub("", name) == f"serviceAccount:{address}":
+        return "a service account is no user"
+    return ""
 
 
 def _seen(
@@ -162,6 +190,7 @@ def _implied(every: list[str]) -> Iterator[str]:
     yield EVERYBODY
     for name in every:
         yield name
-        yield name.partition("#")[0]  # an account with its number is one without it, too
+        if name.startswith("serviceAccount:"):
+            yield _UNIQUE_ID.sub("", name)  # an account with its number is one without it, too
         if not name.startswith("publisher:") and name != EVERYBODY:
             yield AUTHENTICATED

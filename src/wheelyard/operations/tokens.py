@@ -1,7 +1,8 @@
 """API tokens: made, listed, revoked, and recognised."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -13,11 +14,14 @@ from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import one_line
 from wheelyard.model.token import Token, TokenRecord, new_token, token_id_in
+from wheelyard.trust.refusals import Refused
 
 DEFAULT_LIFETIME: Final = timedelta(days=90)
 DEFAULT_ACTIONS: Final = Action.READ | Action.UPLOAD
 NAME_LIMIT: Final = 100
 """Characters of a token's name."""
+OWNED_LIMIT: Final = 100
+"""Active tokens that somebody may have and make another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,39 @@ class Tokens:
     def all(self) -> list[TokenRecord]:
         """Return every record, revoked and expired ones included, oldest first."""
         return sorted(self.credentials.all(), key=lambda record: (record.created_at, record.id))
+
+    def require_room(self, owner: str, names: frozenset[str]) -> None:
+        """
+        Return if somebody may have one more token.
+
+        It takes a listing of all tokens, and a read for each that this process has not seen yet.
+
+        Args:
+            owner: Whose tokens are counted.
+            names: Every name that grants call them by.
+
+        Raises:
+            Conflict: They have as many as one may have (code `too_many_tokens`).
+            Unavailable: The store does not answer.
+        """
+        now = self.ambient.now()
+        owned = (each for each in self.credentials.all() if each.is_owned_by(owner, names))
+        if sum(each.state(now) == "active" for each in owned) >= OWNED_LIMIT:
+            raise Conflict(
+                f"You have {OWNED_LIMIT} tokens that open something, and nobody has more. Revoke "
+                "those that are not used any more; /api/v1/tokens lists them.",
+                code="too_many_tokens",
+                short=f"You have {OWNED_LIMIT} tokens already.",
+            )
+
+    def last_uses(self, records: Iterable[TokenRecord]) -> dict[str, date]:
+        """
+        Return on which days (UTC) tokens were last used, by their ids; those never used are not in.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        return self.credentials.last_uses.days(frozenset(each.id for each in records))
 
     def any_active(self) -> bool:
         """Return whether there is a token that still opens anything."""
@@ -140,14 +177,27 @@ class Tokens:
         """
         return self._active(token, self.credentials.current(token.id))
 
+    def is_active(self, record: TokenRecord) -> bool:
+        """Return whether the record of a token that is shown opens something; if so, note that."""
+        now = self.ambient.now()
+        if record.state(now) != "active":
+            return False
+        self._note(record, now)
+        return True
+
+    def _note(self, record: TokenRecord, now: datetime) -> None:
+        if not record.publishers:  # those of jobs live for minutes
+            self.credentials.last_uses.note(record.id, now)
+
     def _active(self, token: Token, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
         record = snapshot.value
-        if (
-            record is None
-            or not record.is_of(token)
-            or record.state(self.ambient.now()) != "active"
-        ):
-            raise bad_credential()
+        if record is None:
+            raise bad_credential() from Refused("token_unknown")
+        if not record.is_of(token):
+            raise bad_credential() from Refused("token_secret")
+        if not self.is_active(record):
+            what = "expired" if record.revoked_at is None else "revoked"
+            raise bad_credential() from Refused(f"token_{what}")
         return record
 
     def _check(self, request: TokenRequest) -> None:
@@ -172,7 +222,8 @@ class Tokens:
 def bad_credential() -> Unauthenticated:
     """Return the one fault for every credential that does not hold; it never says why."""
     return Unauthenticated(
-        "Missing or invalid token. Send a token of this index as the password, with any user "
-        "name; 'wheelyard token create NAME' makes one.",
+        "Missing or invalid credential. Send a token of this index as the password, with any user "
+        "name ('wheelyard token create NAME' makes one), or whatever else its operator takes: a "
+        "name and its password, or a token of Google's.",
         short="Missing or invalid token.",
     )

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from wheelyard.errors import quoted
 from wheelyard.model.access import EVERY_PROJECT
 from wheelyard.model.identity import AUTHENTICATED, EVERYBODY
 from wheelyard.settings.doors import is_open, takes_credentials
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 
 _NO_AUDIENCE: Final = "[google.id_token] audience is not set, so nobody is known by an e-mail"
@@ -22,15 +23,17 @@ def advice_on(settings: Settings) -> list[str]:
 
 def _of_the_listener(settings: Settings) -> Iterator[str]:
     server, access = settings.server, settings.access
-    if not server.is_loopback and is_open(settings):
+    is_public = not server.is_loopback or _has_a_way_in(server)
+    if is_public and is_open(settings):
         yield (
             "anyone who can reach this address may read every package; close reading with "
             "--private, or with a [[grant]]"
         )
-    if not server.is_loopback and access.anonymous_uploads:
+    if is_public and access.anonymous_uploads:
         yield "anyone who can reach this address may publish under any name"
     is_plain = not server.public_url.startswith("https://") and not access.require_https
-    if not server.is_loopback and is_plain:
+    is_told = not server.is_loopback or server.public_url
+    if is_public and is_told and is_plain:
         yield (
             "credentials may come over plain HTTP, where others can read them; put a proxy that "
             "ends TLS before the server, and set [access] require_https"
@@ -43,6 +46,13 @@ def _of_hosts(settings: Settings) -> Iterator[str]:
         yield (
             "[access] require_https: no proxy is trusted to say that a request came over HTTPS, so "
             "credentials are taken from this machine only; set [server] trusted_proxies"
+        )
+    elif server.public_url.startswith("https://") and not server.trusted_proxies:
+        # the server itself speaks no TLS
+        yield (
+            "[server] public_url begins with https://, so a proxy stands before the server, and "
+            "none is trusted to say who asks: everybody shares one limit of failed logins, and one "
+            "of tokens for jobs; set [server] trusted_proxies"
         )
 
 
@@ -131,6 +141,14 @@ def _why_idle(settings: Settings, kind: str) -> str:
         "publisher": "its tokens may publish to the projects of its [[publisher]], and no more",
     }
     return idle.get(kind, "")
+
+
+def _has_a_way_in(server: ServerSettings) -> bool:
+    """Return whether others reach a listener that only this machine reaches by itself."""
+    if server.trusted_proxies:
+        return True
+    name = urlsplit(server.public_url).hostname or ""
+    return bool(name) and not ServerSettings(host=name).is_loopback
 
 
 def other_credentials(settings: Settings) -> bool:

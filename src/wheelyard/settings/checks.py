@@ -2,6 +2,7 @@
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -34,10 +35,13 @@ def checked(settings: Settings) -> Settings:
         _check_root(root)
     prefix = server.path_prefix.strip("/")
     if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
-        raise bad_setting(f"{quoted(server.path_prefix)} is no path prefix")
+        raise bad_setting(
+            f"[server] path_prefix: {quoted(server.path_prefix)} is none. Write what a proxy puts "
+            "before every path, such as /packages"
+        )
     _check_public_url(server.public_url, f"/{prefix}" if prefix else "")
     if not server.host:
-        raise bad_setting("[server] host: expected an address to listen on")
+        raise bad_setting("[server] host: expected an address to listen on, such as 127.0.0.1")
     _check_store(settings.store)
     check_doors(settings)
     return replace(settings, server=replace(server, path_prefix=f"/{prefix}" if prefix else ""))
@@ -45,14 +49,24 @@ def checked(settings: Settings) -> Settings:
 
 def _check_root(root: str) -> None:
     if root in FIXED_PATHS:
-        raise bad_setting(f"[server] roots: {quoted(root)} is a path of the index already")
-    if parse_name(root) != root:
-        raise bad_setting(f"[server] roots: {quoted(root)} is not written as {parse_name(root)}")
+        raise bad_setting(
+            f"[server] roots: {quoted(root)} is a path of the index already. Choose another"
+        )
+    try:
+        name = parse_name(root)
+    except Invalid as fault:
+        raise bad_setting(
+            f"[server] roots: {quoted(root)} cannot be one. Write a-z, 0-9 and -, such as acme"
+        ) from fault
+    if name != root:
+        raise bad_setting(f"[server] roots: {quoted(root)} is to be written {quoted(name)}")
 
 
 def _check_store(store: StoreSettings) -> None:
     if not store.location or "\0" in store.location:
-        raise bad_setting(f"[store] location: expected {_FOLDER_OR_BUCKET}")
+        raise bad_setting(
+            f"[store] location: expected {_FOLDER_OR_BUCKET}, and found {quoted(store.location)}"
+        )
     if not store.location.lower().startswith("gs:"):
         for name in ("files", "downloads"):
             if getattr(store, name) != getattr(StoreSettings(), name):
@@ -77,16 +91,24 @@ def _bucket(name: str, text: str) -> BucketLocation:
         raise bad_setting(f"[store] {name}: {error.message.rstrip('.')}") from error
 
 
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:  # such as half of a pair of brackets
+        return False
+
+
 def _check_public_url(url: str, prefix: str) -> None:
     if not url:
         return
-    if not _PUBLIC_URL.fullmatch(url):
+    if not _PUBLIC_URL.fullmatch(url) or not _has_host(url):
         raise bad_setting(
-            "[server] public_url: expected a URL that begins with https:// or http://, such as "
-            "https://packages.example.com"
+            f"[server] public_url: {quoted(url)} is none. Write a URL that begins with https:// or "
+            "http://, such as https://packages.example.com"
         )
     path = url.split("://", 1)[1].partition("/")[2].rstrip("/")
     if not f"/{path}".endswith(prefix):
         raise bad_setting(
-            f"[server] public_url: expected it to end with the path_prefix, {quoted(prefix)}"
+            f"[server] public_url: expected it to end with the path_prefix, {quoted(prefix)}, and "
+            f"found {quoted(url)}"
         )

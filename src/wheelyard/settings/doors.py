@@ -41,10 +41,10 @@ def _check_access(settings: Settings) -> None:
     for pattern in access.private_names:
         _check_pattern(pattern)
     if not _TOKEN.fullmatch(access.metrics_token):
-        raise bad_setting("[access] metrics_token: expected ASCII without spaces")
+        raise bad_setting("[access] metrics_token: expected ASCII without spaces, and has others")
     for name in ("htpasswd_file", "static_tokens_file"):
         if "\0" in getattr(access, name):
-            raise bad_setting(f"[access] {name}: expected the path of a file")
+            raise bad_setting(f"[access] {name}: expected the path of a file, without NUL")
     is_wide = access.anonymous_uploads and not settings.server.is_loopback
     if is_wide and not access.anonymous_uploads_anywhere:
         raise bad_setting(
@@ -90,7 +90,9 @@ def check_credentials_store(settings: Settings) -> None:
         return
     place = "[access] credentials_store"
     if "\0" in apart or apart == "memory:" or ("://" in apart and not is_bucket(apart)):
-        raise bad_setting(f"{place}: expected a folder, or gs://BUCKET/PREFIX")
+        raise bad_setting(
+            f"{place}: expected a folder, or gs://BUCKET/PREFIX, and found {quoted(apart)}"
+        )
     if kept == "memory:":
         raise bad_setting(f"{place}: a store in memory keeps its tokens there. Leave it out")
     if not is_bucket(apart):
@@ -121,12 +123,15 @@ def _check_google(settings: Settings) -> None:
         found = _bucket("[google.access_token] resource", google.access_token.resource)
         if found.prefix:
             raise bad_setting(
-                "[google.access_token] resource: expected a bucket, gs://BUCKET: rights belong to "
-                "it as a whole"
+                "[google.access_token] resource: expected a bucket as a whole, and found a folder "
+                f"in one. Write gs://{found.bucket}"
             )
     for domain in google.id_token.allowed_domains:
         if not _DOMAIN.fullmatch(domain):
-            raise bad_setting(f"[google.id_token] allowed_domains: {quoted(domain)} is no domain")
+            raise bad_setting(
+                f"[google.id_token] allowed_domains: {quoted(domain)} is no domain. "
+                "Write it as acme.dev"
+            )
     if google.id_token.allowed_domains and not google.id_token.audience:
         raise bad_setting(
             "[google.id_token] allowed_domains: ID tokens are off. Say in audience what they call "
@@ -141,7 +146,9 @@ def _check_google(settings: Settings) -> None:
     for place, url in endpoints.items():
         is_safe = url.startswith("https://") or google.allow_private
         if not _ENDPOINT.fullmatch(url) or not is_safe:
-            raise bad_setting(f"{place}: expected a URL that begins with https://")
+            raise bad_setting(
+                f"{place}: expected a URL that begins with https://, and found {quoted(url)}"
+            )
 
 
 def _check_audiences(settings: Settings) -> None:
@@ -154,9 +161,15 @@ def _check_audiences(settings: Settings) -> None:
     for place, audiences in every.items():
         for audience in audiences:
             if not _AUDIENCE.fullmatch(audience):
-                raise bad_setting(f"{place}: expected ASCII without spaces")
+                raise bad_setting(
+                    f"{place}: {quoted(audience)} is none. Write 1 to 500 ASCII characters without "
+                    "spaces, such as https://packages.example.com"
+                )
     if len(publishing) > MOST_AUDIENCES:
-        raise bad_setting(f"[trusted_publishing] audience: expected {MOST_AUDIENCES} at most")
+        raise bad_setting(
+            f"[trusted_publishing] audience: expected {MOST_AUDIENCES} at most, and found "
+            f"{len(publishing)}"
+        )
     for place, audiences in every.items():
         shared = set(audiences) & set(publishing)
         if audiences is not publishing and shared:

@@ -18,7 +18,7 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model.text import escaped
 from wheelyard.settings.checks import checked
 from wheelyard.settings.sections import Settings
-from wheelyard.settings.words import bad_setting, in_words
+from wheelyard.settings.words import bad_setting, in_words, outside
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 ENVIRONMENT_PREFIX: Final = "WHEELYARD_"
@@ -98,7 +98,7 @@ def read_settings(
     try:
         settings = convert(values, Settings, strict=False)
     except ValidationError as error:
-        raise bad_setting(in_words(str(error))) from error
+        raise bad_setting(in_words(str(error), values)) from error
     return checked(settings)
 
 
@@ -141,7 +141,7 @@ def _from_file(file: Path | None, environ: Mapping[str, str]) -> _Values:
         if section in TABLES and not isinstance(value, list):
             raise bad_setting(f"{quoted(section)} is written in double brackets, [[{section}]]")
         if section not in TABLES and not isinstance(value, dict):
-            raise bad_setting(f"{quoted(section)} stands in no section")
+            raise bad_setting(outside(section))
     _look_beside(path.parent, values.get("access", {}))
     return values
 

@@ -123,11 +123,11 @@ class AccessTokens:
             Unavailable: Google does not answer, or the bucket is not there.
         """
         if not _TOKEN.fullmatch(token):
-            raise bad_access_token(Refused("auth_malformed"))
+            raise bad_access_token() from Refused("auth_malformed")
         mark = self._mark(token)
         found = self._verdicts.get(mark) or self._shared(mark, token)
         if isinstance(found, Refused):
-            raise bad_access_token(found)
+            raise bad_access_token() from found
         return found
 
     def _mark(self, token: str) -> bytes:

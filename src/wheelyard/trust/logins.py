@@ -56,7 +56,7 @@ class Login:
             claims = claims_of(token, self._issuers, now)
             found = self._identify(claims)
         except Refused as refused:
-            raise bad_statement(refused) from refused
+            raise bad_statement() from refused
         expires = claims["exp"]
         if isinstance(expires, int):
             self._verdicts.put(self._mark(token), found, min(expires - now, REMEMBERED))

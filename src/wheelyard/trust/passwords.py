@@ -9,11 +9,14 @@ password at once.
 
 Nobody learns from the answer, or from how long it takes, whether a name exists: one that does not
 is checked against a decoy.
+
+Whoever was right within a day, from the same network, guesses nothing. They have a turn of their
+own at hashing, which no number of strangers can take or queue for.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Final, TypeVar
@@ -22,6 +25,7 @@ from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.identity import AUTHENTICATED, EVERYBODY, Identity
 from wheelyard.trust.crypts import verify
 from wheelyard.trust.htpasswd import NAME_LIMIT, parse_htpasswd
+from wheelyard.trust.refusals import Refused
 from wheelyard.trust.verdicts import Verdicts
 from wheelyard.trust.watched import WatchedFile
 
@@ -36,9 +40,9 @@ REMEMBERED: Final = 4096
 PASSWORD_LIMIT: Final = 1024
 """Bytes of a password."""
 HASHING_LIMIT: Final = 4
-"""Passwords that are hashed at a time, on however many processors."""
+"""Passwords that are hashed at a time, on however many processors; one turn is for held ones."""
 QUEUE_LIMIT: Final = 64
-"""Passwords that wait for that; one more is refused."""
+"""Passwords that wait for that, of strangers and of others each; one more is refused."""
 PATIENCE: Final = 10.0
 """Seconds that a password waits for that."""
 
@@ -74,10 +78,12 @@ class Passwords:
             process_key, monotonic, REMEMBERED
         )
         """Who it is, and by which line."""
-        self._held: Verdicts[bool] = Verdicts(process_key, monotonic, REMEMBERED)
+        self._held: Verdicts[str] = Verdicts(process_key, monotonic, REMEMBERED)
+        """By which line; where that is another one by now, nothing is held."""
         self._refused: Verdicts[tuple[str | None]] = Verdicts(process_key, monotonic, REMEMBERED)
         """By which line, or the lack of one."""
-        self._turns = Turns(max(1, min(processors, HASHING_LIMIT)))
+        self._turns = Turns(max(1, min(processors, HASHING_LIMIT) - 1))
+        self._held_turns = Turns(1)
         self._flights: dict[bytes, Future[Identity | None]] = {}
         self._lock = Lock()
 
@@ -119,7 +125,13 @@ class Passwords:
 
     def has_held(self, name: str, password: str, network: str = "") -> bool:
         """Return whether the two were right within a day: who sends them guesses nothing."""
-        return self._held.get(mark_of(self._held, name, password, network)) is not None
+        with suppress(Unauthenticated):
+            return self._is_held(mark_of(self._held, name, password, network), name)
+        return False
+
+    def knows(self, name: str) -> bool:
+        """Return whether a name is in the file; nobody outside is to be told."""
+        return name in self._file.value.hashes
 
     def check(self, name: str, password: str, network: str = "") -> Identity:
         """
@@ -135,8 +147,15 @@ class Passwords:
         if identity is None:
             identity = self._flown(mark, name, password)
         if identity is None:
-            raise bad_password()
+            raise bad_password(self._reason(name))
         return identity
+
+    def _is_held(self, mark: bytes, name: str) -> bool:
+        line = self._held.get(mark)
+        return line is not None and line == self._file.value.hashes.get(name)
+
+    def _reason(self, name: str) -> str:
+        return "htpasswd_password" if self.knows(name) else "htpasswd_user"
 
     def _remembered(self, mark: bytes, name: str) -> Identity | None:
         line = self._file.value.hashes.get(name)
@@ -144,7 +163,7 @@ class Passwords:
         if accepted is not None and accepted[1] == line:
             return accepted[0]
         if self._refused.get(mark) == (line,):
-            raise bad_password()
+            raise bad_password(self._reason(name))
         return None
 
     def _flown(self, mark: bytes, name: str, password: str) -> Identity | None:
@@ -170,7 +189,7 @@ class Passwords:
                 del self._flights[mark]
 
     def _hashed(self, mark: bytes, name: str, password: str) -> Identity | None:
-        with self._turns.one():
+        with self._turn(mark, name):
             users = self._file.value  # not before: the file may change while one waits
             line = users.hashes.get(name)
             hashed = line or users.decoy
@@ -181,8 +200,23 @@ class Passwords:
         principal = f"htpasswd:{name}"
         identity = Identity(principal, frozenset({principal, AUTHENTICATED, EVERYBODY}))
         self._accepted.put(mark, (identity, line), ACCEPTED_FOR)
-        self._held.put(mark, True, HELD_FOR)  # noqa: FBT003 - that it is there says all
+        self._held.put(mark, line, HELD_FOR)
         return identity
+
+    @contextmanager
+    def _turn(self, mark: bytes, name: str) -> Iterator[None]:
+        """Hold a turn at hashing; whoever is no stranger has one that is free, or waits apart."""
+        if not self._is_held(mark, name):
+            with self._turns.one():
+                yield
+        elif self._turns.take():
+            try:
+                yield
+            finally:
+                self._turns.give_back()
+        else:
+            with self._held_turns.one():
+                yield
 
 
 class Turns:
@@ -219,6 +253,14 @@ class Turns:
         finally:
             self._room.release()
 
+    def take(self) -> bool:
+        """Take a turn if one is free, and return whether that was so."""
+        return self._free.acquire(blocking=False)
+
+    def give_back(self) -> None:
+        """Free a turn that was taken."""
+        self._free.release()
+
 
 def mark_of(verdicts: Verdicts[V], name: str, password: str, network: str = "") -> bytes:
     """
@@ -231,19 +273,26 @@ def mark_of(verdicts: Verdicts[V], name: str, password: str, network: str = "") 
         secret = password.encode()
         is_right = 0 < len(secret) <= PASSWORD_LIMIT and len(name.encode()) <= NAME_LIMIT
     except UnicodeEncodeError:
-        raise bad_password() from None
+        is_right = False
     if not is_right or "\0" in name or "\0" in password:  # which keeps the two apart
-        raise bad_password()
+        raise bad_password("auth_malformed")
     parts = (network,) if network else ()
     return verdicts.mark("htpasswd", name, password, *parts)
 
 
-def bad_password() -> Unauthenticated:
-    """Return the one fault for a name and a password that do not hold; it never says why."""
-    return Unauthenticated(
+def bad_password(reason: str) -> Unauthenticated:
+    """
+    Return the one fault for a name and a password that do not hold; what it says is always that.
+
+    Args:
+        reason: A code for the operator's log, which nobody else sees.
+    """
+    fault = Unauthenticated(
         "Wrong name or password. Send those that the operator of this index gave you.",
         short="Wrong name or password.",
     )
+    fault.__cause__ = Refused(reason)
+    return fault
 
 
 def _overloaded() -> Unavailable:

@@ -6,11 +6,7 @@ it. Why it was refused is a code for the operator's log, and travels in `Refused
 seen above this room.
 """
 
-import logging
-
 from wheelyard.errors import Unauthenticated, Unavailable
-
-logger = logging.getLogger("wheelyard")
 
 
 class Refused(Exception):
@@ -26,9 +22,8 @@ class Refused(Exception):
         self.reason = reason
 
 
-def bad_statement(refused: Refused) -> Unauthenticated:
-    """Return the one fault for every signed token that does not hold, and log why."""
-    logger.info("a signed token was refused: %s", refused.reason)
+def bad_statement() -> Unauthenticated:
+    """Return the one fault for every signed token that does not hold; raised from its Refused."""
     return Unauthenticated(
         "This signed token is not valid here. Get a new one, and have it made out to this index "
         "as its audience.",
@@ -36,9 +31,8 @@ def bad_statement(refused: Refused) -> Unauthenticated:
     )
 
 
-def bad_access_token(refused: Refused) -> Unauthenticated:
-    """Return the one fault for every Google access token that does not hold, and log why."""
-    logger.info("a Google access token was refused: %s", refused.reason)
+def bad_access_token() -> Unauthenticated:
+    """Return the one fault for every Google access token that does not hold, likewise."""
     return Unauthenticated(
         "This Google access token is not valid. Get a new one: 'gcloud auth print-access-token'.",
         short="Invalid Google access token.",

@@ -67,7 +67,7 @@ class Issuer:
 
 def verify(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:
     """
-    Return what a token states; the reason of a refusal is logged, and is not told.
+    Return what a token states; why one is refused is its cause, and is not told.
 
     Args:
         token: As it was sent.
@@ -81,7 +81,7 @@ def verify(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:
     try:
         return claims_of(token, issuers, now)
     except Refused as refused:
-        raise bad_statement(refused) from refused
+        raise bad_statement() from refused
 
 
 def claims_of(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:

@@ -5,12 +5,13 @@ Static tokens: secrets of any text that the operator already has, each with righ
     name = "ci"                       # becomes the principal static:ci
     value = "any text of 16 characters or more"   # or sha256 = "its digest, hexadecimal"
     can = ["read", "upload"]          # so unless given
-    projects = ["acme-*", "tools"]    # every project unless given
     expires = 2027-01-31              # with the first moment of this day, UTC; or a date and time
+    projects = ["acme-*", "tools"]    # needed; ["*"] is every project
 
-A token is looked up by the SHA-256 of its text, which is all that is kept of it. Besides the file
-there may be one bare token, which may read and upload everywhere; if the file has it too, the file
-says what it may.
+A token is looked up by the SHA-256 of its text, which is all that is kept of it. The projects are
+never guessed, so a file that was cut off opens nothing that its author has not written; where they
+stand last, it opens no more of anything. Besides the file there may be one bare token, which may
+read and upload everywhere; if the file has it too, the file says what it may.
 """
 
 import re
@@ -39,7 +40,7 @@ BARE_NAME: Final = "environment"
 """What the bare token is called."""
 
 _KEYS: Final = frozenset({"name", "value", "sha256", "can", "projects", "expires"})
-_DEFAULT_ACTIONS: Final = ("read", "upload")
+_DEFAULT_ACTIONS: Final = ["read", "upload"]
 _DIGEST: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _TOML_PLACE: Final = re.compile(r"at line [0-9]+")
 _Table = Mapping[str, object]
@@ -223,19 +224,22 @@ def _objection(value: str) -> tuple[str, str] | None:
 
 
 def _scope(table: _Table, bad: _Bad) -> Scope:
-    words = _texts(table, "can", _DEFAULT_ACTIONS, bad)
-    patterns = _texts(table, "projects", (EVERY_PROJECT,), bad)
+    if "projects" not in table:
+        raise bad("names no projects", f'Write projects = ["{EVERY_PROJECT}"] for all of them')
+    leave_out = f"or leave can out for {_DEFAULT_ACTIONS}"
+    words = _texts(table.get("can", _DEFAULT_ACTIONS), "can", bad, leave_out)
+    every = f'or projects = ["{EVERY_PROJECT}"] for all of them'
+    patterns = _texts(table["projects"], "projects", bad, every)
     try:
         return Scope(parse_actions(words), tuple(parse_pattern(each) for each in patterns))
     except IndexFault as fault:
         raise bad("makes no sense", fault.message.rstrip(".")) from fault
 
 
-def _texts(table: _Table, key: str, default: tuple[str, ...], bad: _Bad) -> tuple[str, ...]:
-    given = table.get(key, list(default))
+def _texts(given: object, key: str, bad: _Bad, otherwise: str) -> tuple[str, ...]:
     if isinstance(given, list) and given and all(isinstance(each, str) for each in given):
         return tuple(given)
-    raise bad(f"needs a list of texts for {key}", f"Leave {key} out for {list(default)}")
+    raise bad(f"needs a list of texts for {key}", f"Write one, {otherwise}")
 
 
 def _expiry(table: _Table, bad: _Bad) -> datetime | None:

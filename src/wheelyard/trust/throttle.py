@@ -5,6 +5,11 @@ A failure takes a token out of every bucket that it concerns, and tokens come ba
 minute. Where one of the buckets is empty, the next try is refused before anything is hashed. Logins
 that were under way at the same time can leave a bucket in debt, so that who tries many at once
 gains nothing; the debt is never more than a minute's.
+
+The bucket of a name holds ten times what that of an address does, so that nobody empties it from
+one place. When it is empty, a network that has not failed for a minute still has one try: whoever
+guesses from everywhere has one a minute from each network, and the owner of the name is not shut
+out.
 """
 
 from collections import OrderedDict
@@ -18,8 +23,17 @@ from typing import Final
 BUCKETS: Final = 16_384
 """Buckets in memory, of about 300 bytes each."""
 IPV4_PREFIX: Final = 24
-IPV6_PREFIX: Final = 64
+IPV6_PREFIX: Final = 48
+"""What one customer of a provider is given, at the most."""
+NAME_FACTOR: Final = 10
+"""How many times more often a name may fail than an address."""
+UNKNOWN_TOKENS: Final = 60
+"""API tokens that nobody ever made, a minute and network."""
+UNTOUCHED_FOR: Final = 60.0
+"""Seconds without a failure after which a network has a try although the name has none left."""
 
+_NAME: Final = "name"
+_UNKNOWN: Final = "token"
 _NOTHING: Final = 1e-9
 """What may be missing of a token because fractions are rounded."""
 
@@ -35,12 +49,17 @@ class Throttle:
     Counts failed logins; safe to share between threads.
 
     Args:
-        failed_login_per_minute: How many an address, or a name, may have; at least 1.
+        failed_login_per_minute: How many an address may have; at least 1. A name may have
+            NAME_FACTOR times as many.
         monotonic: Seconds that never jump.
     """
 
     def __init__(self, failed_login_per_minute: int, monotonic: Callable[[], float]) -> None:
         self._capacity = failed_login_per_minute
+        self._capacities = {
+            _NAME: failed_login_per_minute * NAME_FACTOR,
+            _UNKNOWN: UNKNOWN_TOKENS,
+        }
         self._monotonic = monotonic
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._lock = Lock()
@@ -52,31 +71,65 @@ class Throttle:
     def seconds_until(self, keys: Iterable[str]) -> float:
         """Return after how many seconds it may be tried, 0 for now."""
         now = self._monotonic()
-        missing = 1 - min((self._tokens(key, now) for key in keys), default=1.0)
-        return missing * 60 / self._capacity if missing > _NOTHING else 0.0
+        return max((self._wait(key, now) for key in keys), default=0.0)
+
+    def seconds_until_login(self, keys: tuple[str, str]) -> float:
+        """
+        Return after how many seconds a login may be tried, 0 for now.
+
+        Where only the name has no try left, asking takes the one that an untouched network has.
+
+        Args:
+            keys: As `login_keys` has them.
+        """
+        network, _ = keys
+        wait = self.seconds_until(keys)
+        if not wait or self.seconds_until((network,)) or not self._takes_first_try(network):
+            return wait
+        return 0.0
 
     def failed(self, keys: Iterable[str]) -> None:
         """Count a login that was tried and failed."""
         now = self._monotonic()
         with self._lock:
             for key in keys:
-                left = max(self._tokens(key, now) - 1, -self._capacity)
-                self._buckets[key] = _Bucket(left, now)
-                self._buckets.move_to_end(key)
-            while len(self._buckets) > BUCKETS:
-                self._buckets.popitem(last=False)
+                left = max(self._tokens(key, now) - 1, -self._capacity_of(key))
+                self._keep(key, _Bucket(left, now))
+
+    def _takes_first_try(self, network: str) -> bool:
+        """Take the one try of a network without a failure of late; return whether it has one."""
+        now = self._monotonic()
+        with self._lock:
+            bucket = self._buckets.get(network)
+            if bucket is not None and now - bucket.at < UNTOUCHED_FOR:
+                return False
+            # before it is known how it ends: or many at once would all be the first
+            self._keep(network, _Bucket(self._tokens(network, now), now))
+            return True
+
+    def _keep(self, key: str, bucket: _Bucket) -> None:
+        self._buckets[key] = bucket
+        self._buckets.move_to_end(key)
+        while len(self._buckets) > BUCKETS:
+            self._buckets.popitem(last=False)
+
+    def _wait(self, key: str, now: float) -> float:
+        missing = 1 - self._tokens(key, now)
+        return missing * 60 / self._capacity_of(key) if missing > _NOTHING else 0.0
 
     def _tokens(self, key: str, now: float) -> float:
-        bucket = self._buckets.get(key)
+        capacity, bucket = float(self._capacity_of(key)), self._buckets.get(key)
         if bucket is None:
-            return float(self._capacity)
-        refilled = bucket.tokens + (now - bucket.at) * self._capacity / 60
-        return min(float(self._capacity), refilled)
+            return capacity
+        return min(capacity, bucket.tokens + (now - bucket.at) * capacity / 60)
+
+    def _capacity_of(self, key: str) -> int:
+        return self._capacities.get(key.partition(":")[0], self._capacity)
 
 
 def address_key(address: str, kind: str = "address") -> str:
     """
-    Return the key of the /24 or /64 that a login comes from.
+    Return the key of the /24 or /48 that a login comes from.
 
     Args:
         address: The client's; what is no IP address (a Unix socket) shares one key.
@@ -85,20 +138,25 @@ def address_key(address: str, kind: str = "address") -> str:
     return f"{kind}:{network_of(address)}"
 
 
+def token_key(address: str) -> str:
+    """Return the key of the API tokens that nobody ever made, from the /24 or /48 of an address."""
+    return address_key(address, _UNKNOWN)
+
+
 def login_keys(address: str, name: str) -> tuple[str, str]:
     """
-    Return the keys of a login: the /24 or /64 that it comes from, and the name it is for.
+    Return the keys of a login: the /24 or /48 that it comes from, and the name it is for.
 
     Args:
         address: The client's; what is no IP address (a Unix socket) shares one key.
         name: As it was sent. The key has a digest of it, because people type passwords there.
     """
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-    return address_key(address), f"name:{digest}"
+    return address_key(address), f"{_NAME}:{digest}"
 
 
 def network_of(address: str) -> str:
-    """Return the /24 or /64 of an address."""
+    """Return the /24 or /48 of an address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -4,7 +4,7 @@ Files of credentials, which are read again when they change.
 A file is taken whole or not at all: one line that is wrong would otherwise be a person who cannot
 log in, or one who should not. It is looked at every few seconds, and read again if its modification
 time, inode or size have changed. If what is found then cannot be taken, the last good content stays
-in force and the log says so, once.
+in force and the log says so, once, and once more when that is mended.
 """
 
 import logging
@@ -95,6 +95,7 @@ class WatchedFile(Generic[T]):
             # a second change within a tick of the kernel's clock leaves the same time, so what
             # was new at the last look is read once more
             if stamp == self._stamp and self._is_settled:
+                self._is_mended()
                 return
             before = self.warnings
             found, content = self._read()
@@ -104,8 +105,9 @@ class WatchedFile(Generic[T]):
             self._complain(_unreadable(self._shown, error).message)
         else:
             self._is_settled = found == self._stamp
-            self._stamp, self._content, self._complaint = found, content, ""
+            self._stamp, self._content = found, content
             self.revision += 1
+            self._is_mended()
             for warning in self.warnings:
                 if warning not in before:
                     logger.warning("%s", warning)
@@ -116,6 +118,12 @@ class WatchedFile(Generic[T]):
         if message != self._complaint:
             logger.error("%s Until then, what it said before stays in force.", message)
             self._complaint = message
+
+    def _is_mended(self) -> None:
+        if self._complaint:
+            # as loud as what it takes back: who saw the one is to see the other
+            logger.warning("%s reads again. What it says now is in force.", self._shown)
+            self._complaint = ""
 
     def _read(self) -> tuple[str, Content[T]]:
         try:

@@ -1,0 +1,102 @@
+"""
+What the log says of credentials that did not hold: a code and a network, so many lines a minute.
+
+Whoever sent a credential is told one text whatever was wrong with it. Its operator has to know more
+to mend it, and nothing that would be worth stealing from a log: a name is written only if it is
+known to be one, since people type passwords there, and of a credential nothing is.
+"""
+
+import logging
+from collections.abc import Callable
+from threading import Lock
+from typing import Final
+
+from wheelyard.errors import IndexFault
+from wheelyard.model.text import escaped
+from wheelyard.trust.refusals import Refused
+
+LINES: Final = 60
+"""Lines a minute about credentials that did not hold."""
+MINUTE: Final = 60.0
+KEY_SENT: Final = "sa_key_refused"
+"""The reason for what is a service account's key."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class Ration:
+    """
+    So many lines a minute, and a count of those that were left out; safe to share between threads.
+
+    Args:
+        lines: How many.
+        monotonic: Seconds that never jump.
+    """
+
+    def __init__(self, lines: int, monotonic: Callable[[], float]) -> None:
+        self._lines = lines
+        self._monotonic = monotonic
+        self._ends_at = monotonic()
+        self._written = 0
+        self._left_out = 0
+        self._lock = Lock()
+
+    def take(self) -> int | None:
+        """Return how many lines were left out before this one, None if it is left out too."""
+        now = self._monotonic()
+        with self._lock:
+            if now >= self._ends_at:
+                self._ends_at, self._written = now + MINUTE, 0
+            elif self._written >= self._lines:
+                self._left_out += 1
+                return None
+            self._written += 1
+            left_out, self._left_out = self._left_out, 0
+            return left_out
+
+
+class RefusedLog:
+    """
+    The lines of an index about credentials that did not hold; safe to share between threads.
+
+    Args:
+        monotonic: Seconds that never jump.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._refused = Ration(LINES, monotonic)
+        self._keys = Ration(1, monotonic)
+
+    def note(self, reason: str, network: str, name: str = "") -> None:
+        """
+        Say that a credential was refused, unless the log has had enough of them this minute.
+
+        Args:
+            reason: A code: `htpasswd_password`, `token_expired`.
+            network: Where it came from.
+            name: Whose it would be; only what is a name for certain.
+        """
+        left_out = self._refused.take()
+        if left_out is None:
+            return
+        if left_out:
+            logger.info("%d more credentials were refused, without a line each", left_out)
+        whose = f" for {escaped(name)}" if name else ""
+        logger.info("a credential was refused: %s%s, from %s", reason, whose, network)
+
+    def note_key(self, network: str) -> None:
+        """Say, at most once a minute, that somebody has sent a service account's key."""
+        left_out = self._keys.take()
+        if left_out is not None:
+            more = f", and {left_out} more since the last such line" if left_out else ""
+            logger.warning(
+                "a service account's key was sent as a credential from %s, and refused%s",
+                network,
+                more,
+            )
+
+
+def reason_of(fault: IndexFault, otherwise: str) -> str:
+    """Return why a credential was refused, as far as the fault tells."""
+    cause = fault.__cause__
+    return cause.reason if isinstance(cause, Refused) else otherwise

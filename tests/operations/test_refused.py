@@ -1,0 +1,53 @@
+"""What the log says of credentials that did not hold, and how much of it."""
+
+import logging
+
+import pytest
+
+from tests.operations.world import Clock
+from wheelyard.operations.refused import LINES, RefusedLog
+
+HERE = "192.0.2.0/24"
+
+
+@pytest.fixture(autouse=True)
+def _everything(caplog: pytest.LogCaptureFixture) -> None:
+    """Let the log have every line."""
+    caplog.set_level(logging.INFO)
+
+
+def test_a_flood_is_so_many_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """Sixty refusals a minute have a line each; the others are one number, a minute later."""
+    clock = Clock()
+    log = RefusedLog(clock.seconds)
+    for _ in range(1000):
+        log.note("htpasswd_user", HERE)
+    assert len(caplog.records) == LINES
+
+    clock.advance(seconds=60)
+    log.note("token_expired", HERE, "token:0123456789")
+    log.note("htpasswd_user", HERE)
+    assert [each.getMessage() for each in caplog.records[LINES:]] == [
+        "940 more credentials were refused, without a line each",
+        "a credential was refused: token_expired for token:0123456789, from 192.0.2.0/24",
+        "a credential was refused: htpasswd_user, from 192.0.2.0/24",
+    ]
+
+
+def test_keys_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """Service accounts' keys are a warning once a minute, with the number of the others."""
+    clock = Clock()
+    log = RefusedLog(clock.seconds)
+    for _ in range(3):
+        log.note_key(HERE)
+    clock.advance(seconds=60)
+    log.note_key(HERE)
+    first, second = (each.getMessage() for each in caplog.records)
+    assert first.endswith("from 192.0.2.0/24, and refused")
+    assert second.endswith("and 2 more since the last such line")
+
+
+def test_names_obey_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """A name with a character that turns the direction of writing is shown escaped."""
+    RefusedLog(Clock().seconds).note("htpasswd_password", HERE, "htpasswd:a\u202eb")
+    assert caplog.records[0].getMessage().isprintable()
