@@ -273,8 +273,16 @@ def test_an_odd_login_name(wheelyard: Typed) -> None:
         (["serve", "--port", "port"], 2, "not a valid integer"),
         (["serve", "--host", "nowhere.invalid"], 1, "Cannot listen on nowhere.invalid"),
         (["serve", "--host", "a" * 100], 1, "it is no address"),
-        (["serve", "--workers", "0"], 1, "[server] workers: expected a number from 1."),
-        (["serve", "--workers", "65"], 1, "[server] workers: expected a number up to 64."),
+        (
+            ["serve", "--workers", "0"],
+            1,
+            "[server] workers: expected a number from 1 to 64, and found 0.",
+        ),
+        (
+            ["serve", "--workers", "65"],
+            1,
+            "[server] workers: expected a number from 1 to 64, and found 65.",
+        ),
         (["serve", "--store", "memory:", "--workers", "2", "--port", "0"], 1, "cannot be shared"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -118,18 +118,18 @@ def test_unknown_names_take_one_thread(site: Site, store: FarStore, later: Later
 def test_one_credential_takes_one_thread(site: Site, store: FarStore, later: Later) -> None:
     """Jobs that share a token share one look at it."""
     later.by += 20
-    before = store.asked("get", "credentials/")
+    before = store.asked("get", "credentials/tokens/")
     store.answers.clear()
     with ExitStack() as stack:
         lines = [stack.enter_context(wire(site)) for _ in range(MANY)]
         for line in lines:
             line.ask("GET /simple/ HTTP/1.1", f"Authorization: Bearer {site.token}")
-        assert eventually(lambda: store.asked("get", "credentials/") == before + 1)
+        assert eventually(lambda: store.asked("get", "credentials/tokens/") == before + 1)
         time.sleep(0.2)
         assert site.get("/metrics").status_code == 200
         store.answers.set()
         assert statuses(lines) == {200}
-    assert store.asked("get", "credentials/") == before + 1
+    assert store.asked("get", "credentials/tokens/") == before + 1
 
 
 def test_who_goes_away_goes_alone(site: Site, store: FarStore, later: Later) -> None:

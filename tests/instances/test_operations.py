@@ -199,7 +199,7 @@ def test_a_token(hasty: Instance, yard: Yard, log: RequestLog) -> None:
         time.sleep(0.02)
 
     windows = int((time.monotonic() - began) / 15) + 1
-    assert 0 < log.count(name="credentials/*") <= windows
+    assert 0 < log.count(name="credentials/tokens/*") <= windows
 
 
 def test_metrics(yard: Yard, token: str, log: RequestLog) -> None:

@@ -207,7 +207,7 @@ def test_keys_do_not_flood_the_log(place: Place, caplog: pytest.LogCaptureFixtur
         (Credential("_json_key", "hunter2"), "sa_key_refused"),
         (Credential("__token__", "wyd_hunter2"), "token_shape"),
         (Credential("__token__", new_token(Random(1)).text), "token_unknown"),
-        (Credential("oauth2accesstoken", "ya29.hunter2"), "gat_rejected"),
+        (Credential("oauth2accesstoken", "ya29.hunter2"), "auth_malformed"),
         (Credential("oidc", id_token("reader@acme.dev", aud="hunter2")), "jwt_aud"),
         (Credential("oidc", id_token("größe"), is_unicode=False), "auth_malformed"),
     ],

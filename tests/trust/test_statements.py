@@ -434,8 +434,8 @@ def test_nothing_secret_is_logged(world: World, caplog: pytest.LogCaptureFixture
 
     written = caplog.text + "".join(said)
     assert [part for token in tokens for part in token.split(".")[1:] if part in written] == []
-    assert "jwt_alg" in caplog.text
-    assert "jwt_aud" in caplog.text
+    assert "jwt_alg" in written
+    assert "jwt_aud" in written
 
 
 def test_telling_signed_tokens_from_others() -> None:

@@ -232,7 +232,7 @@ def test_a_file_that_all_may_read(tmp_path: Path, clock: Clock) -> None:
             "[[token]] number 2 ('b') has the text of another one.",
         ),
         (
-            f"[[token]]\nname = 'a'\nvalue = '{SECRET}'\n{ALL}[[token]]\nname = 'a'\nvalue = '{OTHER}'",
+            f"[[token]]\nname='a'\nvalue='{SECRET}'\n{ALL}[[token]]\nname='a'\nvalue='{OTHER}'",
             "[[token]] number 2 ('a') has a name that is taken. Choose another.",
         ),
     ],
