@@ -420,6 +420,7 @@ def test_uploads_by_anybody(tmp_path: Path, host: str) -> None:
 
 PROXIED = '[server]\npublic_url = "https://packages.example.com"\n'
 BUCKET = '[store]\nlocation = "gs://acme"\n'
+PUBLIC = '[server]\nhost = "192.0.2.1"\n'
 GRANT = '[[grant]]\nwho = ["{}"]\nprojects = ["{}"]\nactions = ["read"]\n'
 
 
@@ -444,6 +445,8 @@ GRANT = '[[grant]]\nwho = ["{}"]\nprojects = ["{}"]\nactions = ["read"]\n'
         ),
         (GRANT.format("token:0123456789", "acme-*"), "private_names is empty"),
         (GRANT.format("anonymous", "acme-*"), None),
+        (PUBLIC + GRANT.format("anonymous", "*"), "may read every package"),
+        (PUBLIC + "[access]\nprivate = true\n" + GRANT.format("anonymous", "*"), "may read every"),
         (GRANT.format("user:ana@acme.dev", "*"), "audience is not set"),
         (GRANT.format("htpasswd:ana", "*"), "there is no [access] htpasswd_file"),
         (GRANT.format("publisher:core", "*"), "and no more"),

@@ -68,6 +68,7 @@ def test_over_http2(site: Site, origin: str, status: str) -> None:
 
 
 NAMED = "rebound.example:8080"
+PUBLIC = ServerSettings(public_url="https://packages.example.com", trusted_proxies=1)
 BROWSER = {b"host": NAMED.encode(), b"origin": f"http://{NAMED}".encode()}
 
 
@@ -108,6 +109,7 @@ def test_names_that_lead_here(open_to_all: Site, host: str, status: int) -> None
         (Settings(server=ServerSettings(host="192.0.2.1")), False),
         (Settings(server=ServerSettings(trusted_proxies=1)), False),
         (Settings(server=ServerSettings(public_url="https://packages.example.com")), False),
+        (Settings(server=PUBLIC, access=AccessSettings(anonymous_uploads=True)), True),
         (Settings(access=AccessSettings(trusted_hosts=("rebound.example",))), False),
     ],
 )

@@ -119,6 +119,23 @@ def test_redirect(stocked: Site, asked: str, leads_to: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("format=text/html", "?format=text/html"),
+        ("access_token=abc", ""),
+        ("x=wyd_0123456789", ""),
+        ("x=ya29.abc", ""),
+        ("id=eyJhbGciOiJub25lIn0.e30.", ""),
+    ],
+)
+def test_queries_of_redirects(stocked: Site, query: str, kept: str) -> None:
+    """A redirect keeps the query, unless somebody has put a secret there."""
+    answer = ask(stocked, f"GET /simple/demo?{query} HTTP/1.1")
+
+    assert answer.header("location") == f"/simple/demo/{kept}"
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/",

@@ -23,6 +23,7 @@ from wheelyard.http.flights import Flights
 from wheelyard.http.wiring import HASHER_THREADS
 from wheelyard.index import real_ambient
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.trust.passwords import QUEUE_LIMIT
 
 MANY = 60
 """More than there are threads for reading."""
@@ -276,5 +277,6 @@ def test_a_wrong_password_sent_by_many(store: FarStore, later: Later, tmp_path: 
         with wire(site) as line:
             line.ask(*ana)
             assert statuses([line]) == {200}
-        assert not select([guess.connection for guess in guesses], [], [], 0)[0]
+        answered = select([guess.connection for guess in guesses], [], [], 0)[0]
+        assert len(answered) <= len(guesses) - QUEUE_LIMIT  # the others still wait
         assert statuses(guesses) <= {401, 429, 503}

@@ -221,7 +221,7 @@ def test_what_the_log_says(
         caplog.clear()
         caplog.set_level(logging.INFO)
         try:
-            attempt(replace(credential, network="192.0.2.0/24"))
+            attempt(replace(credential, origin="192.0.2.7"))
         except Unauthenticated:
             lines = [each.getMessage() for each in caplog.records]
             assert f"a credential was refused: {said}, from 192.0.2.0/24" in lines
@@ -303,3 +303,15 @@ def test_a_token_that_is_used_for_days(world: World) -> None:
     world.clock.advance(days=1)
     assert doors.holds(found[1])
     assert doors.tokens.last_uses([record]) == {record.id: world.clock.now.date()}
+
+
+@pytest.mark.parametrize(
+    "secret", ["ghp_16C7e42F292c6912E7710c838347Ae178B4a", "a-mistyped-token", "a.b.c"]
+)
+def test_other_secrets_are_not_shown_to_google(place: Place, secret: str) -> None:
+    """What is plainly no token of Google's is refused here, and nobody else ever sees it."""
+    before = len(place.google.seen)
+    with pytest.raises(Unauthenticated) as refused:
+        is_let_in(place, Credential("", secret, is_bearer=True))
+    assert "Missing or invalid token" in refused.value.short
+    assert len(place.google.seen) == before

@@ -11,6 +11,8 @@ from wheelyard.trust.throttle import (
     UNKNOWN_TOKENS,
     Throttle,
     login_keys,
+    network_of,
+    origin_of,
     token_key,
 )
 
@@ -196,3 +198,20 @@ def test_the_rate_holds(pauses: list[float], per_minute: int) -> None:
 def _fail(throttle: Throttle, times: int, keys: tuple[str, ...]) -> None:
     for _ in range(times):
         throttle.failed(keys)
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8::1", "2001:db8::"),
+        ("2001:db8:0:1:ffff::1", "2001:db8:0:1::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("", "-"),
+    ],
+)
+def test_where_somebody_is(address: str, origin: str) -> None:
+    """A password is remembered for one address, or for what one house has of the new ones."""
+    assert origin_of(address) == origin
+    assert network_of(origin) == network_of(address)

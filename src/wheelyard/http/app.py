@@ -66,7 +66,7 @@ from wheelyard.http.token_api import is_account
 from wheelyard.http.upload import Uploader
 from wheelyard.http.wiring import close, desk_of
 from wheelyard.index import Index
-from wheelyard.model.access import Action, Caller
+from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_name
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.faults import storage_faults
@@ -168,15 +168,19 @@ class App:
 
     def _at_once(self, scope: Scope) -> Reply | None:
         """Return the page that was asked for if that needs no waiting and no thought, else None."""
-        name = self._hot_paths.get(scope["raw_path"])
-        if name is None or scope["method"] != "GET" or scope["query_string"]:
+        if scope["method"] != "GET" or scope["query_string"]:
             return None
         head = head_of(scope["headers"])
-        if head is None or self._kept_out(scope):
+        if head is None:
+            return None
+        address = address_of(scope, self._proxies)
+        mark = self._auth.mark(head.authorization, address)
+        # only who has had the page goes this way: how long a denial takes says nothing of the name
+        name = self._hot_paths.get(mark + scope["raw_path"])
+        if name is None or self._kept_out(scope):
             return None
         try:
-            caller = self._caller_at_once(scope, head.authorization)
-            # before anything is looked at: how long a denial takes says nothing of the name
+            caller = self._auth.fresh(head.authorization, address, mark)
             is_reader = caller is not None and caller.may(Action.READ, name)
             snapshot = self._index.projects.fresh(name) if is_reader else None
         except IndexFault:
@@ -186,11 +190,6 @@ class App:
             return None
         page = self._desk.pages.get(detail_subject(name, form), snapshot.version)
         return None if page is None else page.reply(form, encoding, head.if_none_match)
-
-    def _caller_at_once(self, scope: Scope, header: bytes | None) -> Caller | None:
-        if header is None:
-            return self._auth.anonymous
-        return self._auth.fresh(header, address_of(scope, self._proxies))
 
     def _negotiated(self, head: Head) -> tuple[Form | None, Encoding]:
         asked = (head.accept or b"", head.accept_encoding or b"")
@@ -247,7 +246,7 @@ class App:
             shown = isinstance(route, ProjectPage) and _is_browser(incoming)
             return self._refusal(fault, to_people=shown)
         if answer.status == HTTPStatus.OK and isinstance(route, ProjectDetail):
-            self._remember(scope["raw_path"], route)
+            self._remember(scope, route, request.headers.get(b"authorization"))
         return answer
 
     async def _answer_anybody(self, request: Request, route: Route, address: str) -> Reply | None:
@@ -268,7 +267,7 @@ class App:
             caller = await self._desk.person(login, assertion)
             return replace(request, caller=caller)
         header = request.headers.get(b"authorization")
-        known = self._auth.fresh(header, address)
+        known = self._auth.fresh(header, address, self._auth.mark(header, address))
         if known is None and header is not None:
             credential = self._auth.credential(header, address)
             known = await self._desk.caller(credential, header, address)
@@ -308,13 +307,14 @@ class App:
         if isinstance(target, ProjectDetail | ProjectPage):
             self._desk.require_read(request.caller, name_in(target.name))
 
-    def _remember(self, raw_path: bytes, route: ProjectDetail) -> None:
-        """Let the next request for this path take the short way, if it is written as ours are."""
-        name = parse_name(route.name)
+    def _remember(self, scope: Scope, route: ProjectDetail, header: bytes | None) -> None:
+        """Let whoever has asked take the short way from now on, if the path is as ours are."""
+        raw_path, name = scope["raw_path"], parse_name(route.name)
         prefix = self._index.settings.server.path_prefix
-        canonical = path_of(prefix, (*route.root, name), b"").encode()
-        if raw_path == canonical and len(raw_path) <= HOT_PATH_LIMIT:
-            self._hot_paths.put(canonical, name, HOT_OVERHEAD + 2 * len(raw_path))
+        if raw_path == path_of(prefix, (*route.root, name), b"").encode():
+            mark = self._auth.mark(header, address_of(scope, self._proxies))
+            if len(raw_path) <= HOT_PATH_LIMIT:
+                self._hot_paths.put(mark + raw_path, name, HOT_OVERHEAD + 2 * len(raw_path))
 
     def _refusal(self, fault: IndexFault, *, to_people: bool) -> Reply:
         if to_people:

@@ -13,12 +13,13 @@ from typing import Final
 
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.errors import Invalid
+from wheelyard.http.errors import HEADERS_TOO_LARGE
 from wheelyard.index import Index
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.credential import Credential
 from wheelyard.operations.doors import Ground
 from wheelyard.operations.tokens import bad_credential
-from wheelyard.trust.throttle import network_of
+from wheelyard.trust.throttle import origin_of
 
 HEADER_LIMIT: Final = 16_384
 """Bytes of an Authorization header."""
@@ -49,7 +50,14 @@ class Authenticator:
         key = index.ambient.random.randbytes(32)
         return cls(index, anonymous, key, WeighedCache(REMEMBERED))
 
-    def fresh(self, header: bytes | None, address: str) -> Caller | None:
+    def mark(self, header: bytes | None, address: str) -> bytes:
+        """Return what a header is remembered by, from where it comes; nothing for none."""
+        if header is None:
+            return b""
+        marked = header + b"\0" + origin_of(address).encode()
+        return blake2b(marked, digest_size=MARK, key=self.key).digest()
+
+    def fresh(self, header: bytes | None, address: str, mark: bytes) -> Caller | None:
         """
         Return the caller if that needs no waiting, else None.
 
@@ -60,13 +68,10 @@ class Authenticator:
         if header is None:
             return self.anonymous
         doors = self.index.doors
-        network = network_of(address)
-        marked = header + b"\0" + network.encode()
-        mark = blake2b(marked, digest_size=MARK, key=self.key).digest()
         known = self.recent.get(mark)
         if known is not None and doors.holds(known[1]):
             return known[0]
-        known = doors.fresh(credential_in(header, network))
+        known = doors.fresh(self.credential(header, address))
         if known is None:
             return None
         self.recent.put(mark, known, WEIGHT)
@@ -80,10 +85,10 @@ class Authenticator:
             Unauthenticated: It is of another scheme, or the pair is none.
             Invalid: It is too long, or not printable ASCII.
         """
-        return credential_in(header, network_of(address))
+        return credential_in(header, origin_of(address))
 
 
-def credential_in(header: bytes, network: str = "") -> Credential:
+def credential_in(header: bytes, origin: str = "") -> Credential:
     """
     Return what an Authorization header carries.
 
@@ -91,19 +96,25 @@ def credential_in(header: bytes, network: str = "") -> Credential:
         Unauthenticated: It is of another scheme, or the pair is none.
         Invalid: It is too long, or not printable ASCII.
     """
-    if len(header) > HEADER_LIMIT or not _PRINTABLE.fullmatch(header):
+    if len(header) > HEADER_LIMIT:
         raise Invalid(
-            "The Authorization header is too long or not printable. Send one with a credential.",
+            f"The Authorization header is longer than {HEADER_LIMIT} bytes, as no credential is.",
+            code=HEADERS_TOO_LARGE,
+            short="The Authorization header is too long.",
+        )
+    if not _PRINTABLE.fullmatch(header):
+        raise Invalid(
+            "The Authorization header is not printable ASCII. Send one with a credential.",
             short="Bad Authorization header.",
         )
     scheme, _, value = header.decode("ascii").partition(" ")
     if scheme.lower() == "bearer":
-        return Credential("", value.strip(), is_bearer=True, network=network)
+        return Credential("", value.strip(), is_bearer=True, origin=origin)
     if scheme.lower() != "basic":
         raise bad_credential()
     pair, is_unicode = _basic_pair(value.strip())
     user, _, password = pair.partition(":")
-    return Credential(user, password, is_unicode=is_unicode, network=network)
+    return Credential(user, password, is_unicode=is_unicode, origin=origin)
 
 
 def _basic_pair(value: str) -> tuple[str, bool]:

@@ -30,6 +30,7 @@ from wheelyard.model.access import ANONYMOUS, Action, Caller, matches_any
 from wheelyard.model.credential import Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.project import File, Project
+from wheelyard.operations.kinds import Kind, kind_of
 from wheelyard.operations.refused import reason_of
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.storage.base import ObjectVersion
@@ -61,9 +62,11 @@ class Desk:
     writers: Executor
     """Threads for uploads and changes; as many as may be under way."""
     hashers: Executor
-    """Threads in which credentials are checked, so that guesses keep nobody from reading."""
+    """Threads in which passwords are checked, so that guesses keep nobody from reading."""
     known_hashers: Executor
     """The same for passwords that were right of late, which guesses keep no turn from either."""
+    verifiers: Executor
+    """The same for what is signed, or known to Google."""
     cache_control: Header
     """For pages that anybody may read."""
     long_reads: Slots
@@ -171,7 +174,7 @@ class Desk:
         """
         doors = self.index.doors
         if doors.may_be_slow(credential):
-            threads = self.known_hashers if doors.has_held(credential) else self.hashers
+            threads = self._threads_for(credential)
             return await self._verify(lambda: doors.caller(credential, address), threads)
         about = ("caller", header, address)
         return await self.shared(
@@ -197,15 +200,20 @@ class Desk:
         identity = login.known(assertion)
         if identity is None:
             try:
-                identity = await self._verify(lambda: login.identity(assertion))
+                identity = await self._verify(lambda: login.identity(assertion), self.verifiers)
             except Unauthenticated as fault:
                 self.index.doors.log.note(reason_of(fault, otherwise=fault.code), "the proxy")
                 raise
         return self.index.doors.rights.caller(identity)
 
-    async def _verify(self, work: Callable[[], T], threads: Executor | None = None) -> T:
+    def _threads_for(self, credential: Credential) -> Executor:
+        if kind_of(credential) is not Kind.PASSWORD:
+            return self.verifiers
+        return self.known_hashers if self.index.doors.has_held(credential) else self.hashers
+
+    async def _verify(self, work: Callable[[], T], threads: Executor) -> T:
         """Do what may wait for hashes or for Google in a thread that nobody reads in."""
-        return await get_running_loop().run_in_executor(threads or self.hashers, work)
+        return await get_running_loop().run_in_executor(threads, work)
 
     async def write(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for changes."""

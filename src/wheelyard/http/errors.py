@@ -34,9 +34,11 @@ STATUS: Final[dict[type[IndexFault], int]] = {
     TooLarge: 413,
     Unavailable: 503,
 }
+HEADERS_TOO_LARGE: Final = "headers_too_large"
 STATUS_OF_CODE: Final = {
     STORAGE_FULL: 507,
     RATE_LIMITED: 429,
+    HEADERS_TOO_LARGE: 431,
 }
 """Where a code has a status of its own."""
 

@@ -10,8 +10,8 @@ Nobody is asked who they are: the statement is the proof. Refusals are in two fo
 which clients read (`errors`, which some read unseen) and RFC 9457. No statement and no token is
 ever logged, nor is the text of a refusal, which repeats claims.
 
-What is no statement and no token by its form is counted apart, so that garbage from one address
-does not keep the jobs out that share it.
+What is no statement, or not genuine, is counted apart, so that garbage from one address does not
+keep the jobs out that share it.
 """
 
 import logging
@@ -36,6 +36,7 @@ from wheelyard.http.paths import parse_path
 from wheelyard.http.routes import Exchange, Upload, route_of
 from wheelyard.http.slots import Slots
 from wheelyard.model.token import parse_token
+from wheelyard.operations.publishing import INVALID_PUBLISHER, INVALID_REUSE
 from wheelyard.operations.refused import reason_of
 from wheelyard.settings.sections import Settings
 from wheelyard.trust.throttle import Throttle, address_key
@@ -49,6 +50,8 @@ BODY_LIMIT: Final = 32 * 1024
 """Bytes of a request for a token."""
 RATE: Final = 60
 """Tokens a minute that an address may ask for, as many that it may give back, and as much else."""
+FLOOD: Final = 10
+"""How many times as many it may invent: a signature is cheap to look at."""
 AT_ONCE: Final = 8
 """Such requests under way at a time, so that a slow issuer keeps nobody from uploading."""
 PROBLEM: Final = b"application/problem+json"
@@ -76,13 +79,16 @@ class Exchanges:
 
     desk: Desk
     throttle: Throttle
+    floods: Throttle
+    """For whatever has the form of what a step takes, before it is looked at."""
     slots: Slots
 
     @classmethod
     def of(cls, desk: Desk) -> "Exchanges":
         """Return those of the index behind `desk`."""
         throttle = Throttle(RATE, desk.index.ambient.monotonic)
-        return cls(desk, throttle, Slots(AT_ONCE, "requests for tokens"))
+        floods = Throttle(RATE * FLOOD, desk.index.ambient.monotonic)
+        return cls(desk, throttle, floods, Slots(AT_ONCE, "requests for tokens"))
 
     async def answer(self, request: Request, route: Exchange, address: str) -> Reply:
         """Answer one step; `address` is the client's."""
@@ -96,26 +102,40 @@ class Exchanges:
         try:
             sent = await _token_in(request)
         except (Invalid, TooLarge) as fault:
-            return self._one_too_many(route, "", address) or _told(route, fault)
-        return self._one_too_many(route, sent, address) or await self._take(route, sent, publishing)
+            return self._one_too_many(_garbage(route, address)) or _told(route, fault)
+        return await self._take(route, sent, publishing, address)
 
-    async def _take(self, route: Exchange, sent: str, publishing: "Publishing") -> Reply:
+    async def _take(
+        self, route: Exchange, sent: str, publishing: "Publishing", address: str
+    ) -> Reply:
+        """Take a step, unless too many were taken; what is not genuine is counted apart."""
+        if not _has_the_form(route, sent):
+            refused = self._one_too_many(_garbage(route, address))
+            return refused or (await self._taken(route, sent, publishing))[0]
+        key = address_key(address, route.step)
+        wait = self.floods.take(key) or self.throttle.seconds_until((key,))
+        if wait:
+            return _too_many(wait)
+        answer, is_genuine = await self._taken(route, sent, publishing)
+        if not is_genuine:  # nobody's inventions keep a job waiting
+            return self._one_too_many(_garbage(route, address)) or answer
+        self.throttle.failed((key,))
+        return answer
+
+    async def _taken(
+        self, route: Exchange, sent: str, publishing: "Publishing"
+    ) -> tuple[Reply, bool]:
+        """Take a step; return the reply, and whether what was sent was genuine."""
         step = self._mint if route.step == "mint" else self._burn
         try:
-            return await step(sent, publishing)
+            return await step(sent, publishing), True
         except IndexFault as fault:
-            return _told(route, fault)
+            return _told(route, fault), fault.code in (INVALID_PUBLISHER, INVALID_REUSE)
 
-    def _one_too_many(self, route: Exchange, sent: str, address: str) -> Reply | None:
+    def _one_too_many(self, key: str) -> Reply | None:
         """Count a request; return the refusal if there were too many of its kind, else None."""
-        kind = route.step if _has_the_form(route, sent) else f"{route.step}-garbage"
-        keys = (address_key(address, kind),)
-        wait = ceil(self.throttle.seconds_until(keys))
-        if not wait:
-            self.throttle.failed(keys)
-            return None
-        message = f"Too many requests from this address. Try again in {wait} seconds."
-        return _refused(429, "rate-limited", message, retry_after(wait))
+        wait = self.throttle.take(key)
+        return _too_many(wait) if wait else None
 
     async def _mint(self, statement: str, publishing: "Publishing") -> Reply:
         minted = await self._do(lambda: publishing.mint(statement))
@@ -139,6 +159,16 @@ def _log(minted: "Minted") -> None:
     trace = ", ".join(f"{name} {value}" for name, value in minted.trace.items())
     record = minted.record
     logger.info("minted the token %s for %s: %s", record.id, record.created_by, trace)
+
+
+def _garbage(route: Exchange, address: str) -> str:
+    return address_key(address, f"{route.step}-garbage")
+
+
+def _too_many(wait: float) -> Reply:
+    seconds = ceil(wait)
+    message = f"Too many requests from this address. Try again in {seconds} seconds."
+    return _refused(429, "rate-limited", message, retry_after(seconds))
 
 
 def _has_the_form(route: Exchange, text: str) -> bool:

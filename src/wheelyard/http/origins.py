@@ -6,8 +6,9 @@ along with requests that any page makes. It also says where the page is from: `S
 `Origin`, which no page can forge. Clients on a command line send neither.
 
 A page can also make the name that it came from lead to this machine, and is then of the same origin
-as whatever listens here. Where an index for this machine alone knows no name of its own, browsers
-change something by an address or by `localhost` only.
+as whatever listens here. Where an index for this machine alone knows no name of its own, or takes
+uploads from everybody, browsers change something by an address, by `localhost`, or by the name that
+`public_url` says.
 """
 
 from collections.abc import Mapping
@@ -74,12 +75,14 @@ def _is_own(origin: bytes, headers: Headers, server: ServerSettings) -> bool:
 
 def _is_misled(headers: Headers, settings: Settings) -> bool:
     """Return whether a browser may have been led to this machine by a name that is not ours."""
-    server = settings.server
-    is_named = server.public_url or server.trusted_proxies or settings.access.trusted_hosts
-    if is_named or not server.is_loopback:
+    server, access = settings.server, settings.access
+    if access.trusted_hosts or not (b"origin" in headers or b"sec-fetch-site" in headers):
         return False
-    is_browser = b"origin" in headers or b"sec-fetch-site" in headers
-    return is_browser and not _is_local(headers.get(b"host", b"").decode("latin-1"))
+    is_named = server.public_url or server.trusted_proxies or not server.is_loopback
+    if is_named and not access.anonymous_uploads:  # or a credential is asked for, which it has not
+        return False
+    host = headers.get(b"host", b"").decode("latin-1").strip().lower()
+    return host != public_origin(server).partition("://")[2] and not _is_local(host)
 
 
 def _is_local(host: str) -> bool:

@@ -21,6 +21,8 @@ HASHER_THREADS: Final = 72
 """Threads in which passwords wait to be hashed; few at a time are, and the rest are refused."""
 KNOWN_HASHER_THREADS: Final = 8
 """The same for those that were right of late."""
+VERIFIER_THREADS: Final = 16
+"""Threads in which signatures are checked, and Google is asked."""
 READERS_TO_A_LONG_READ: Final = 4
 """Of so many threads for reading, journals may take one at a time."""
 CORE_METADATA_CACHE: Final = 8 * MIB
@@ -41,6 +43,7 @@ def desk_of(index: Index) -> Desk:
         long_reads=Slots(threads // READERS_TO_A_LONG_READ, "long answers"),
         downloads=Downloads.of(index),
         hashers=ThreadPoolExecutor(HASHER_THREADS, "hash"),
+        verifiers=ThreadPoolExecutor(VERIFIER_THREADS, "verify"),
         known_hashers=ThreadPoolExecutor(KNOWN_HASHER_THREADS, "rehash"),
         core_metadata_cache=WeighedCache(0 if index.is_near else CORE_METADATA_CACHE),
     )
@@ -49,7 +52,7 @@ def desk_of(index: Index) -> Desk:
 def close(desk: Desk) -> None:
     """Let the changes that are under way finish, and nothing else."""
     desk.writers.shutdown()
-    for threads in (desk.readers, desk.streamers, desk.hashers, desk.known_hashers):
+    for threads in (desk.readers, desk.streamers, desk.hashers, desk.known_hashers, desk.verifiers):
         threads.shutdown(cancel_futures=True)
 
 

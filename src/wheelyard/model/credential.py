@@ -13,7 +13,7 @@ class Credential:
         user: The first half of a Basic pair; empty for Bearer.
         secret: The second half, or what follows Bearer.
         is_bearer: Whether it was Bearer, which has no user.
-        network: From where it comes: a password that was right from elsewhere is to be tried anew,
+        origin: From where it comes: a password that was right from elsewhere is to be tried anew,
             or who guesses would be told sooner than the limit on guesses allows.
         is_unicode: Whether a pair was UTF-8; old clients send Latin-1, which only passwords may be.
     """
@@ -22,7 +22,7 @@ class Credential:
     secret: str = field(repr=False)
     is_bearer: bool = False
     is_unicode: bool = True
-    network: str = ""
+    origin: str = ""
 
     @property
     def halves(self) -> Iterator[str]:

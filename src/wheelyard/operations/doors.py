@@ -21,7 +21,7 @@ from wheelyard.operations.rights import Rights
 from wheelyard.operations.tokens import Tokens, bad_credential
 from wheelyard.trust.refusals import Refused
 from wheelyard.trust.static_tokens import StaticTokens
-from wheelyard.trust.throttle import Throttle, address_key, login_keys, network_of, token_key
+from wheelyard.trust.throttle import Throttle, login_keys, network_of, origin_key, token_key
 from wheelyard.trust.verifier import Verifier
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Doors:
         try:
             return self._fresh(credential)
         except Unauthenticated as fault:
-            self._note(fault, credential, credential.network)
+            self._note(fault, credential, network_of(credential.origin))
             raise
 
     def _fresh(self, credential: Credential) -> tuple[Caller, Ground] | None:
@@ -230,7 +230,7 @@ class Doors:
                 return self.access_tokens.known(secret) if self.access_tokens else None
             case Kind.PASSWORD:
                 return (
-                    self.passwords.fresh(credential.user, secret, credential.network)
+                    self.passwords.fresh(credential.user, secret, credential.origin)
                     if self.passwords
                     else None
                 )
@@ -238,7 +238,7 @@ class Doors:
     def _remembered(self, credential: Credential) -> Identity | None:
         """Return the same, where a file may be looked at."""
         if self.passwords is not None and self._checked(credential) is Kind.PASSWORD:
-            return self.passwords.known(credential.user, credential.secret, credential.network)
+            return self.passwords.known(credential.user, credential.secret, credential.origin)
         return self._known(credential)
 
     def _counted(self, credential: Credential, address: str) -> Identity:
@@ -268,7 +268,7 @@ class Doors:
             keys = login = login_keys(address, credential.user)
             wait = 0.0 if self.has_held(credential) else self.throttle.seconds_until_login(login)
         else:
-            keys = (address_key(address, kind.name.lower()),)
+            keys = (origin_key(address, kind.name.lower()),)
             wait = self.throttle.seconds_until(keys)
         if wait:
             raise _rate_limited(wait) from Refused(f"{CODES[kind]}_rate")
@@ -279,7 +279,7 @@ class Doors:
         return (
             self.passwords is not None
             and kind_of(credential) is Kind.PASSWORD
-            and self.passwords.has_held(credential.user, credential.secret, credential.network)
+            and self.passwords.has_held(credential.user, credential.secret, credential.origin)
         )
 
     def _verified(self, credential: Credential) -> Identity:
@@ -289,12 +289,16 @@ class Doors:
                 return self.id_tokens.identity(secret)
             case Kind.ACCESS_TOKEN if self.access_tokens:
                 return self.access_tokens.identity(secret)
-            case Kind.PASSWORD if self.passwords:
-                return self.passwords.check(credential.user, secret, credential.network)
-            case Kind.PASSWORD if not self.passwords and self.rights.anybody_uploads:
+            case Kind.PASSWORD if self.passwords and not credential.is_bearer:
+                return self.passwords.check(credential.user, secret, credential.origin)
+            case Kind.PASSWORD if self._takes_any(credential):
                 return NOBODY  # clients of such an index send any pair, because they have to
             case _:
                 raise bad_credential() from Refused("not_enabled")
+
+    def _takes_any(self, credential: Credential) -> bool:
+        """Return whether names and passwords mean nothing here."""
+        return not (self.passwords or credential.is_bearer) and self.rights.anybody_uploads
 
     def _checked(self, credential: Credential) -> Kind:
         if is_key(credential):

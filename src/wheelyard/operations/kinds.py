@@ -59,8 +59,8 @@ def kind_of(credential: Credential) -> Kind:
     is_named = credential.is_bearer or credential.user in TOKEN_USERS
     if is_named and _is_signed(credential.secret):
         return Kind.ID_TOKEN
-    is_google = credential.is_bearer or credential.user == GOOGLE_USER
-    if is_google or (is_named and credential.secret.startswith(GOOGLE_PREFIX)):
+    # nothing else that somebody has sent by mistake is to be shown to Google
+    if credential.user == GOOGLE_USER or (is_named and credential.secret.startswith(GOOGLE_PREFIX)):
         return Kind.ACCESS_TOKEN
     return Kind.PASSWORD
 

@@ -1,11 +1,12 @@
 """Settings about who may do what, and about credentials, that make no sense stop the start."""
 
 import re
-from pathlib import Path
+from os.path import realpath
 from typing import Final
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.access import parse_pattern
+from wheelyard.model.access import EVERY_PROJECT, parse_pattern
+from wheelyard.model.identity import EVERYBODY
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.settings.words import bad_setting
 from wheelyard.storage.cloud.location import BucketLocation, is_bucket, parse_location
@@ -96,7 +97,7 @@ def check_credentials_store(settings: Settings) -> None:
     if kept == "memory:":
         raise bad_setting(f"{place}: a store in memory keeps its tokens there. Leave it out")
     if not is_bucket(apart):
-        if not is_bucket(kept) and Path(apart).absolute() == Path(kept).absolute():
+        if not is_bucket(kept) and realpath(apart) == realpath(kept):
             raise bad_setting(f"{place}: it is the [store] location. Leave it out, or name another")
         return
     found = _bucket(place, apart)
@@ -193,7 +194,10 @@ def _check_tables(settings: Settings) -> None:
 
 
 def is_open(settings: Settings) -> bool:
-    """Return whether anybody may read, because nothing says otherwise."""
+    """Return whether anybody may read everything: nothing says otherwise, or a grant says so."""
+    for grant in settings.grants.every:
+        if EVERYBODY in grant.who and EVERY_PROJECT in grant.scope.projects:
+            return True
     return not settings.access.private and not settings.grant
 
 

@@ -10,7 +10,7 @@ password at once.
 Nobody learns from the answer, or from how long it takes, whether a name exists: one that does not
 is checked against a decoy.
 
-Whoever was right within a day, from the same network, guesses nothing. They have a turn of their
+Whoever was right within a day, from the same address, guesses nothing. They have a turn of their
 own at hashing, which no number of strangers can take or queue for.
 """
 
@@ -85,6 +85,7 @@ class Passwords:
         self._turns = Turns(max(1, min(processors, HASHING_LIMIT) - 1))
         self._held_turns = Turns(1)
         self._flights: dict[bytes, Future[Identity | None]] = {}
+        self._joining = Semaphore(QUEUE_LIMIT)
         self._lock = Lock()
 
     @property
@@ -102,38 +103,38 @@ class Passwords:
         """A number that changes when what the file says is read anew."""
         return self._file.revision
 
-    def fresh(self, name: str, password: str, network: str = "") -> Identity | None:
+    def fresh(self, name: str, password: str, origin: str = "") -> Identity | None:
         """
         Return who this is if that needs neither hashing nor the disk, else None.
 
         Raises:
             Unauthenticated: The name or the password is wrong.
         """
-        mark = mark_of(self._accepted, name, password, network)
+        mark = mark_of(self._accepted, name, password, origin)
         return None if self._file.is_due else self._remembered(mark, name)
 
-    def known(self, name: str, password: str, network: str = "") -> Identity | None:
+    def known(self, name: str, password: str, origin: str = "") -> Identity | None:
         """
         Return the same, where the file may be looked at; so it is called in a thread.
 
         Raises:
             Unauthenticated: The name or the password is wrong.
         """
-        mark = mark_of(self._accepted, name, password, network)
+        mark = mark_of(self._accepted, name, password, origin)
         self._file.current()
         return self._remembered(mark, name)
 
-    def has_held(self, name: str, password: str, network: str = "") -> bool:
+    def has_held(self, name: str, password: str, origin: str = "") -> bool:
         """Return whether the two were right within a day: who sends them guesses nothing."""
         with suppress(Unauthenticated):
-            return self._is_held(mark_of(self._held, name, password, network), name)
+            return self._is_held(mark_of(self._held, name, password, origin), name)
         return False
 
     def knows(self, name: str) -> bool:
         """Return whether a name is in the file; nobody outside is to be told."""
         return name in self._file.value.hashes
 
-    def check(self, name: str, password: str, network: str = "") -> Identity:
+    def check(self, name: str, password: str, origin: str = "") -> Identity:
         """
         Return who this is; may hash, and wait for others who do, so it is called in a thread.
 
@@ -141,7 +142,7 @@ class Passwords:
             Unauthenticated: The name or the password is wrong.
             Unavailable: Too many passwords wait to be hashed (code `overloaded`).
         """
-        mark = mark_of(self._accepted, name, password, network)
+        mark = mark_of(self._accepted, name, password, origin)
         self._file.current()
         identity = self._remembered(mark, name)
         if identity is None:
@@ -174,7 +175,7 @@ class Passwords:
             if flight is None:
                 flight = self._flights[mark] = Future()
         if not leads:
-            return flight.result()
+            return self._joined(flight, mark, name)
         try:
             # who led before may have landed between our look into the cache and this
             identity = self._remembered(mark, name) or self._hashed(mark, name, password)
@@ -187,6 +188,17 @@ class Passwords:
         finally:
             with self._lock:
                 del self._flights[mark]
+
+    def _joined(self, flight: Future[Identity | None], mark: bytes, name: str) -> Identity | None:
+        """Wait for a hash that is under way, unless too many do; each keeps a thread."""
+        if self._is_held(mark, name):
+            return flight.result()
+        if not self._joining.acquire(blocking=False):
+            raise _overloaded()
+        try:
+            return flight.result()
+        finally:
+            self._joining.release()
 
     def _hashed(self, mark: bytes, name: str, password: str) -> Identity | None:
         with self._turn(mark, name):
@@ -262,7 +274,7 @@ class Turns:
         self._free.release()
 
 
-def mark_of(verdicts: Verdicts[V], name: str, password: str, network: str = "") -> bytes:
+def mark_of(verdicts: Verdicts[V], name: str, password: str, origin: str = "") -> bytes:
     """
     Return what the verdict on a name and a password is remembered under.
 
@@ -276,7 +288,7 @@ def mark_of(verdicts: Verdicts[V], name: str, password: str, network: str = "") 
         is_right = False
     if not is_right or "\0" in name or "\0" in password:  # which keeps the two apart
         raise bad_password("auth_malformed")
-    parts = (network,) if network else ()
+    parts = (origin,) if origin else ()
     return verdicts.mark("htpasswd", name, password, *parts)
 
 

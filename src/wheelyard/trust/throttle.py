@@ -24,6 +24,7 @@ BUCKETS: Final = 16_384
 """Buckets in memory, of about 300 bytes each."""
 IPV4_PREFIX: Final = 24
 IPV6_PREFIX: Final = 48
+HOUSE_PREFIX: Final = 64
 """What one customer of a provider is given, at the most."""
 NAME_FACTOR: Final = 10
 """How many times more often a name may fail than an address."""
@@ -87,6 +88,13 @@ class Throttle:
         if not wait or self.seconds_until((network,)) or not self._takes_first_try(network):
             return wait
         return 0.0
+
+    def take(self, key: str) -> float:
+        """Count one of what is counted whatever comes of it; return its wait, 0 for none."""
+        wait = self.seconds_until((key,))
+        if not wait:
+            self.failed((key,))
+        return wait
 
     def failed(self, keys: Iterable[str]) -> None:
         """Count a login that was tried and failed."""
@@ -153,6 +161,28 @@ def login_keys(address: str, name: str) -> tuple[str, str]:
     """
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return address_key(address), f"{_NAME}:{digest}"
+
+
+def origin_of(address: str) -> str:
+    """
+    Return what is taken for one machine, or one house behind it: an address, or the first of a /64.
+
+    `network_of` tells the network that it is in.
+    """
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return "-"
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ip_network((int(parsed), HOUSE_PREFIX), strict=False).network_address)
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
+
+
+def origin_key(address: str, kind: str) -> str:
+    """Return the key of a kind of credential, as it comes from one origin."""
+    return f"{kind}:{origin_of(address)}"
 
 
 def network_of(address: str) -> str:
