@@ -359,9 +359,9 @@ def test_without_grants(wheelyard: Typed) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["group:all@acme.dev", "x", "read"], 1, "no credential tells of Google groups"),
-        (["ana", "x", "read"], 1, "nobody that a grant can name"),
-        (["anonymous", "a b", "read"], 1, "not a project name"),
+        (["group:all@acme.dev", "x", "read"], 2, "no credential tells of Google groups"),
+        (["ana", "x", "read"], 2, "nobody that a grant can name"),
+        (["anonymous", "a b", "read"], 2, "not a project name"),
         (["anonymous", "x", "fly"], 2, "fly"),
         (["token:0123456789", "x", "read"], 1, "There is no store"),
     ],

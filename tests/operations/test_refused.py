@@ -47,6 +47,19 @@ def test_keys_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     assert second.endswith("and 2 more since the last such line")
 
 
+def test_removed_signatures_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """Where Cloud Run has cut off signatures, the log says which option is to be off, not often."""
+    clock = Clock()
+    log = RefusedLog(clock.seconds)
+    for _ in range(2):
+        for _ in range(90):
+            log.note("sig_removed_by_google", HERE)
+        clock.advance(seconds=60)
+    loud = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert len(loud) == 2
+    assert "--no-invoker-iam-check" in loud[0].getMessage()
+
+
 def test_names_obey_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """A name with a character that turns the direction of writing is shown escaped."""
     RefusedLog(Clock().seconds).note("htpasswd_password", HERE, "htpasswd:a\u202eb")

@@ -146,6 +146,28 @@ def test_a_file_that_was_cut_off(length: int) -> None:
     assert set(opened) <= {Scope(Action.READ, (Pattern("acme-*"),))}
 
 
+def test_digests_of_short_texts(tmp_path: Path, clock: Clock) -> None:
+    """A digest may be of a text that can be guessed; nobody gets in with fewer than 16 signs."""
+    texts = ("hello", "0123456789abcde", OTHER)
+    tables = "".join(
+        f'[[token]]\nname = "t{len(text)}"\nsha256 = "{sha256(text.encode()).hexdigest()}"\n{ALL}'
+        for text in texts
+    )
+    tokens = _tokens(tmp_path, clock, tables)
+    found = [tokens.find([text]) for text in texts]
+    assert [identity is not None for identity in found] == [False, False, True]
+
+
+def test_which_have_expired(tmp_path: Path, clock: Clock) -> None:
+    """Whose token has expired can be told without the token."""
+    until = clock.now.date() + timedelta(days=1)
+    table = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\nexpires = {until}\n{ALL}'
+    tokens = _tokens(tmp_path, clock, table)
+    assert tokens.expired == frozenset()
+    clock.advance(seconds=2 * 86_400)
+    assert tokens.expired == frozenset({"static:ci"})
+
+
 def test_a_changed_file(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """A token that is taken out of the file opens nothing five seconds later; nonsense waits."""
     tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{ALL}')

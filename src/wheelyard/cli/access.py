@@ -1,5 +1,7 @@
 """`wheelyard access`: who may do what, and why."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +9,7 @@ import click
 from msgspec.structs import replace
 
 from wheelyard.cli.common import existing_index, settings_from, store_options
+from wheelyard.errors import Invalid
 from wheelyard.index import doors_of_settings
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.grants import ACTIONS, words_of
@@ -36,7 +39,8 @@ def explain_access(
     (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous. A service account is
     serviceAccount:EMAIL, and serviceAccount:EMAIL#NUMBER where its unique id counts.
     """
-    name, wanted = parse_name(project), ACTIONS[action]
+    with _typed():
+        name, wanted = parse_name(project), ACTIONS[action]
     if who.startswith("token:"):
         index = existing_index(store, config)
         settings, doors = index.settings, index.doors
@@ -46,7 +50,8 @@ def explain_access(
         doors = doors_of_settings(
             replace(settings, access=replace(settings.access, htpasswd_file=""))
         )
-    subject = subject_of(who, doors)
+    with _typed():
+        subject = subject_of(who, doors)
     found = explain(subject, wanted, name, doors, settings.private_patterns)
     may = "may" if found.allowed else "may not"
     click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {words_of(wanted)} {name}")
@@ -55,3 +60,12 @@ def explain_access(
     for hint in found.hints:
         click.echo(f"  {hint}")
     click.get_current_context().exit(0 if found.allowed else DENIED)
+
+
+@contextmanager
+def _typed() -> Iterator[None]:
+    """Let what makes no sense on the command line end as wrong usage: a "no" is something else."""
+    try:
+        yield
+    except Invalid as fault:
+        raise click.UsageError(fault.message) from fault

@@ -82,6 +82,8 @@ def subject_of(text: str, doors: Doors) -> Subject:
     own, words = _own(every, doors)
     principal = next((each for each in every if each.startswith("htpasswd:")), first)
     caller = doors.rights.caller(Identity(principal, names, own))
+    if principal in doors.static_tokens.expired:
+        return Subject(caller, state="expired")
     if kind == "htpasswd" and not doors.rights.grants.every:
         own, words = (doors.rights.by_password,), "what a password is good for without a [[grant]]"
     return Subject(caller, own, words)
@@ -104,7 +106,8 @@ def explain(
             reasons=(_seen(caller, action, project, private_patterns),),
             hints=tuple(_hints(caller, action, project, doors)),
         )
-    return Explanation(allowed=True, reasons=tuple(_reasons(subject, action, project, doors)))
+    reasons = dict.fromkeys(_reasons(subject, action, project, doors))  # each of them once
+    return Explanation(allowed=True, reasons=tuple(reasons))
 
 
 def _reasons(

@@ -13,7 +13,7 @@ from typing import Final
 
 from wheelyard.errors import IndexFault
 from wheelyard.model.text import escaped
-from wheelyard.trust.refusals import Refused
+from wheelyard.trust.refusals import SIGNATURE_REMOVED, Refused
 
 LINES: Final = 60
 """Lines a minute about credentials that did not hold."""
@@ -66,6 +66,7 @@ class RefusedLog:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._refused = Ration(LINES, monotonic)
         self._keys = Ration(1, monotonic)
+        self._removed = Ration(1, monotonic)
 
     def note(self, reason: str, network: str, name: str = "") -> None:
         """
@@ -76,6 +77,11 @@ class RefusedLog:
             network: Where it came from.
             name: Whose it would be; only what is a name for certain.
         """
+        if reason == SIGNATURE_REMOVED and self._removed.take() is not None:
+            logger.warning(
+                "Cloud Run has removed a token's signature: its own check of callers is on. "
+                "Deploy with --no-invoker-iam-check."
+            )
         left_out = self._refused.take()
         if left_out is None:
             return
@@ -98,5 +104,9 @@ class RefusedLog:
 
 def reason_of(fault: IndexFault, otherwise: str) -> str:
     """Return why a credential was refused, as far as the fault tells."""
-    cause = fault.__cause__
-    return cause.reason if isinstance(cause, Refused) else otherwise
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, Refused):
+            return cause.reason
+        cause = cause.__cause__
+    return otherwise

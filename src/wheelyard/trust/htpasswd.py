@@ -64,6 +64,8 @@ def parse_htpasswd(text: str) -> Content[Htpasswd]:
         for number, _, parts in known.values()
         if parts.warning
     )
+    if not known:
+        warnings = ("there is no name in it, so nobody has a password",)
     hashes = {name: hashed for name, (_, hashed, _) in known.items()}
     decoy = _decoy([parts for _, _, parts in known.values()])
     return Content(Htpasswd(MappingProxyType(hashes), decoy), warnings)

@@ -6,7 +6,12 @@ it. Why it was refused is a code for the operator's log, and travels in `Refused
 seen above this room.
 """
 
+from typing import Final
+
 from wheelyard.errors import Unauthenticated, Unavailable
+
+SIGNATURE_REMOVED: Final = "sig_removed_by_google"
+"""The reason for a token whose signature Cloud Run has cut off."""
 
 
 class Refused(Exception):

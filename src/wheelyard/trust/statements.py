@@ -18,7 +18,9 @@ import jwt
 
 from wheelyard.model.statement import Claims
 from wheelyard.trust.keysets import KeySet
-from wheelyard.trust.refusals import Refused, bad_statement
+from wheelyard.trust.refusals import SIGNATURE_REMOVED, Refused, bad_statement
+
+logger = logging.getLogger("wheelyard")
 
 LENGTH: Final = 8192
 """Bytes of a token."""
@@ -39,8 +41,6 @@ _REASONS: Final[Mapping[type[jwt.PyJWTError], str]] = {
     jwt.InvalidAudienceError: "jwt_aud",
     jwt.InvalidIssuerError: "jwt_iss",
 }
-
-logger = logging.getLogger("wheelyard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +148,7 @@ def _opened(token: str) -> tuple[Claims, Claims]:
         raise Refused("auth_malformed")
     head, body, signature = segments
     if signature == REMOVED:
-        logger.warning(
-            "Cloud Run has removed a token's signature: its own check of callers is on. "
-            "Deploy with --no-invoker-iam-check."
-        )
-        raise Refused("sig_removed_by_google")
+        raise Refused(SIGNATURE_REMOVED)
     return _object(head), _object(body)
 
 

@@ -51,6 +51,9 @@ class _Held:
     identity: Identity
     expires_at: datetime | None
 
+    def is_over(self, now: datetime) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
+
 
 _ByDigest = Mapping[bytes, _Held]
 
@@ -88,8 +91,18 @@ class StaticTokens:
     @property
     def identities(self) -> tuple[Identity, ...]:
         """Whom the tokens prove, expired ones included."""
+        return tuple(held.identity for held in self._every)
+
+    @property
+    def expired(self) -> frozenset[str]:
+        """The principals of those that hold no more."""
+        now = self._now()
+        return frozenset(held.identity.principal for held in self._every if held.is_over(now))
+
+    @property
+    def _every(self) -> tuple["_Held", ...]:
         tokens = self._file.value if self._file else {}
-        return tuple(held.identity for held in (*tokens.values(), *self._bare.values()))
+        return (*tokens.values(), *self._bare.values())
 
     @property
     def is_due(self) -> bool:
@@ -113,17 +126,22 @@ class StaticTokens:
             Unauthenticated: It is one that has expired.
         """
         tokens = self._file.current() if self._file else {}
-        digests = [sha256(each.encode(errors="surrogatepass")).digest() for each in secrets]
+        # a digest may be of any text, and short ones can be guessed
+        digests = [_digest_of(each) for each in secrets if len(each) >= SHORTEST]
         found = [tokens.get(each) or self._bare.get(each) for each in digests]
         held = next(filter(None, found), None)
         if held is None:
             return None
-        if held.expires_at is not None and self._now() >= held.expires_at:
+        if held.is_over(self._now()):
             raise Unauthenticated(
                 "This token does not hold any more. Ask the operator of this index for another.",
                 short="Missing or invalid token.",
             )
         return held.identity
+
+
+def _digest_of(secret: str) -> bytes:
+    return sha256(secret.encode(errors="surrogatepass")).digest()
 
 
 def parse_static_tokens(text: str) -> Content[_ByDigest]:
