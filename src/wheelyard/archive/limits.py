@@ -40,6 +40,8 @@ class ArchiveLimits:
     inflated_ratio: int = 50
     zip_inflated: int = 16 * GIB
     tar_inflated: int = 8 * GIB
+    opaque: int = 128 * MIB
+    """A file of a kind that cannot be looked into."""
 
     def inflatable(self, file_size: int, absolute: int) -> int:
         """Return the bytes that a file of `file_size` bytes may inflate to, at most `absolute`."""

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
+from packaging.utils import canonicalize_name
+
 from wheelyard.archive.faults import archive_bomb, unsafe_archive
 from wheelyard.archive.limits import ArchiveLimits
 from wheelyard.errors import Invalid
@@ -12,6 +14,7 @@ from wheelyard.model.distribution import Distribution, parse_name, parse_version
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:")
 _PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
+_ODD = re.compile(r"[^a-z0-9]+")
 _DEVICE = re.compile(r"(?:^|/)(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:/|$)", re.IGNORECASE)
 """Devices of Windows; with an extension they are files by now, and modules are called that."""
 
@@ -96,6 +99,16 @@ def is_named_for(folder: str, distribution: Distribution) -> bool:
         )
     except Invalid:
         return False
+
+
+def is_of_project(folder: str, distribution: Distribution) -> bool:
+    """Return whether `folder` is `name-` of the distribution and anything; installers ask that."""
+    return canonicalize_name(folder).startswith(f"{distribution.project}-")
+
+
+def is_spelled_like(name: str, distribution: Distribution) -> bool:
+    """Return whether a name has the letters and digits of the project's name, in their order."""
+    return _ODD.sub("", name.lower()) == _ODD.sub("", distribution.project)
 
 
 def check_count(count: int, limits: ArchiveLimits) -> None:

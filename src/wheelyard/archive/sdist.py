@@ -2,10 +2,15 @@
 An sdist: one folder named for its file, with PKG-INFO in it, and nothing that leads outside.
 
 Follows the source distribution format (PEP 517, 625, 643), and takes the folder in the older
-spellings as well.
+spellings as well. Old ones are ZIP files, or tar archives in other formats than gzip.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wheelyard.archive.compressions import tar_pieces
 from wheelyard.archive.deadline import Deadline
+from wheelyard.archive.excuses import NAME, NO_METADATA, Leniency
 from wheelyard.archive.faults import (
     archive_bomb,
     invalid_archive,
@@ -19,32 +24,51 @@ from wheelyard.archive.tar_members import Kind, tar_members
 from wheelyard.archive.tar_stream import TarStream
 from wheelyard.archive.zip_members import member_pieces, read_member
 from wheelyard.archive.zip_structure import read_structure
-from wheelyard.model.distribution import Sdist
+from wheelyard.model.distribution import ZIP_SUFFIX, Sdist
 
 _PKG_INFO = "PKG-INFO"
-_ZIP = ".zip"
-_TAR = ".tar.gz"
 
 
-def read_sdist(descriptor: int, sdist: Sdist, limits: ArchiveLimits, deadline: Deadline) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in an sdist."""
+
+    top: str
+    """Its one folder."""
+    pkg_info: bytes | None
+
+
+def read_sdist(
+    descriptor: int, sdist: Sdist, limits: ArchiveLimits, deadline: Deadline, leniency: Leniency
+) -> bytes | None:
     """
-    Return the bytes of an sdist's PKG-INFO.
+    Return the bytes of an sdist's PKG-INFO, None where that is missing and excused.
 
     Args:
         descriptor: Of the file, open for reading.
         sdist: What its filename promises; PKG-INFO is not compared with it here.
         limits: Of what is read.
         deadline: Asked between pieces of work.
+        leniency: What may be otherwise than it should be.
 
     Raises:
         Invalid: The file is not an sdist that every client unpacks in the same way.
     """
-    if sdist.filename.endswith(_ZIP):
-        return _read_zip(descriptor, sdist, limits, deadline)
-    return _read_tar(descriptor, sdist, limits, deadline)
+    if sdist.suffix == ZIP_SUFFIX:
+        found = _read_zip(descriptor, limits, deadline)
+    else:
+        found = _read_tar(tar_pieces(sdist.suffix, descriptor, limits, deadline), limits, deadline)
+    stem = sdist.filename.removesuffix(sdist.suffix)
+    with leniency.excusing(NAME):
+        if found.top != stem and not is_named_for(found.top, sdist):
+            raise refusal("name_mismatch", "its folder is not named for the file", found.top)
+    with leniency.excusing(NO_METADATA):
+        if found.pkg_info is None:
+            raise missing_metadata("it has no PKG-INFO", f"{found.top}/{_PKG_INFO}")
+    return found.pkg_info
 
 
-def _read_zip(descriptor: int, sdist: Sdist, limits: ArchiveLimits, deadline: Deadline) -> bytes:
+def _read_zip(descriptor: int, limits: ArchiveLimits, deadline: Deadline) -> Found:
     archive = read_structure(descriptor, check_relative_name, limits, deadline)
     tree = _Tree()
     found = None
@@ -55,11 +79,11 @@ def _read_zip(descriptor: int, sdist: Sdist, limits: ArchiveLimits, deadline: De
         else:
             for _ in member_pieces(archive, member, deadline):
                 pass
-    return tree.finished(found, sdist)
+    return tree.finished(found)
 
 
-def _read_tar(descriptor: int, sdist: Sdist, limits: ArchiveLimits, deadline: Deadline) -> bytes:
-    stream = TarStream(descriptor, limits, deadline)
+def _read_tar(pieces: Iterator[bytes], limits: ArchiveLimits, deadline: Deadline) -> Found:
+    stream = TarStream(pieces)
     tree = _Tree()
     found = None
     for member in tar_members(stream, limits, deadline):
@@ -69,7 +93,7 @@ def _read_tar(descriptor: int, sdist: Sdist, limits: ArchiveLimits, deadline: De
             raise archive_bomb(f"PKG-INFO is larger than {limits.metadata} bytes", member.name)
         if is_pkg_info:
             found = stream.take(member.size)
-    return tree.finished(found, sdist)
+    return tree.finished(found)
 
 
 class _Tree:
@@ -101,14 +125,10 @@ class _Tree:
             self._files.add(path)
         return self._is_pkg_info(path, kind)
 
-    def finished(self, pkg_info: bytes | None, sdist: Sdist) -> bytes:
-        """Return the PKG-INFO of a tree that is complete, and named for the file."""
+    def finished(self, pkg_info: bytes | None) -> Found:
+        """Return what is in a tree that is complete."""
         check_tree(self._files | self._links)
-        if not self._is_named_for(sdist):
-            raise refusal("name_mismatch", "its folder is not named for the file", self._top)
-        if pkg_info is None:
-            raise missing_metadata("it has no PKG-INFO", f"{self._top}/{_PKG_INFO}")
-        return pkg_info
+        return Found(self._top, pkg_info)
 
     def _is_pkg_info(self, path: str, kind: Kind) -> bool:
         if path != f"{self._top}/{_PKG_INFO}":
@@ -119,10 +139,6 @@ class _Tree:
             raise invalid_archive("it has two PKG-INFO", path)
         self._has_pkg_info = True
         return True
-
-    def _is_named_for(self, sdist: Sdist) -> bool:
-        stem = sdist.filename.removesuffix(_ZIP).removesuffix(_TAR)
-        return self._top == stem or is_named_for(self._top, sdist)
 
 
 def _parts(name: str) -> list[str]:

@@ -8,18 +8,30 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
+from wheelyard.archive.core import read_core
 from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.entry_points import check_entry_points
-from wheelyard.archive.faults import invalid_archive, invalid_metadata, missing_metadata
+from wheelyard.archive.excuses import METADATA, RECORD, VERSION, Leniency
+from wheelyard.archive.faults import (
+    invalid_archive,
+    invalid_metadata,
+    missing_metadata,
+    refusal,
+)
 from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.archive.names import check_portable_name, is_named_for, same_when_folded
+from wheelyard.archive.names import (
+    check_portable_name,
+    is_named_for,
+    is_of_project,
+    same_when_folded,
+)
 from wheelyard.archive.record import check_hash, check_listed, parse_record
 from wheelyard.archive.zip_members import read_member
 from wheelyard.archive.zip_structure import ZipFile, read_structure
 from wheelyard.errors import quoted
 from wheelyard.model.distribution import TAG_LIMIT, Wheel
 from wheelyard.model.headers import parse_headers
-from wheelyard.model.metadata import CoreMetadata, parse_metadata
+from wheelyard.model.metadata import CoreMetadata
 
 _DIST_INFO = ".dist-info"
 _WHEEL_VERSION = re.compile(r"(?P<major>[0-9]{1,4})(?:\.[0-9]{1,4})+")
@@ -35,6 +47,7 @@ class _OpenWheel:
     """The one `.dist-info` folder, without a slash."""
     limits: ArchiveLimits
     deadline: Deadline
+    leniency: Leniency
 
     def read(self, name: str, limit: int) -> bytes:
         member = self.archive.members.get(f"{self.folder}/{name}")
@@ -44,39 +57,47 @@ class _OpenWheel:
 
 
 def read_wheel(
-    descriptor: int, wheel: Wheel, limits: ArchiveLimits, deadline: Deadline
+    descriptor: int, wheel: Wheel, limits: ArchiveLimits, deadline: Deadline, leniency: Leniency
 ) -> tuple[bytes, CoreMetadata, tuple[str, ...]]:
     """
     Return the bytes of a wheel's METADATA, what they say, and warnings.
 
     Args:
         descriptor: Of the file, open for reading.
-        wheel: What its filename promises; METADATA is not compared with it here.
+        wheel: What its filename promises.
         limits: Of what is read.
         deadline: Asked between pieces of work.
+        leniency: What may be otherwise than it should be.
 
     Raises:
         Invalid: The file is not a wheel that every client installs in the same way.
     """
     rule = partial(check_portable_name, project=wheel.project)
     archive = read_structure(descriptor, rule, limits, deadline)
-    opened = _OpenWheel(archive, _dist_info(archive, wheel), limits, deadline)
+    folder = _dist_info(archive, wheel, leniency)
+    opened = _OpenWheel(archive, folder, limits, deadline, leniency)
     warnings = [*_check_wheel_file(opened, wheel), *_check_case(archive)]
     raw = opened.read("METADATA", limits.metadata)
-    core = parse_metadata(raw)
-    _check_license_files(opened, core)
+    core = read_core(raw, wheel, leniency)
+    with leniency.excusing(METADATA):
+        _check_license_files(opened, core)
     _check_entry_points(opened)
     _check_record(opened)
     return raw, core, tuple(warnings)
 
 
-def _dist_info(archive: ZipFile, wheel: Wheel) -> str:
+def _dist_info(archive: ZipFile, wheel: Wheel, leniency: Leniency) -> str:
     tops = {name.partition("/")[0] for name in archive.members if "/" in name}
     found = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
     if len(found) > 1:
         raise invalid_archive("it has two .dist-info folders", found[1])
-    if not found or not is_named_for(found[0][: -len(_DIST_INFO)], wheel):
-        raise missing_metadata("it has no .dist-info folder of the name and version of the file")
+    lacking = "it has no .dist-info folder of the name and version of the file"
+    if not found or not is_of_project(found[0][: -len(_DIST_INFO)], wheel):
+        raise missing_metadata(lacking)
+    with leniency.excusing(VERSION):
+        if not is_named_for(found[0][: -len(_DIST_INFO)], wheel):
+            code = "version_mismatch" if leniency.is_lenient else "missing_metadata"
+            raise refusal(code, lacking)
     return found[0]
 
 
@@ -131,6 +152,14 @@ def _check_entry_points(opened: _OpenWheel) -> None:
 
 
 def _check_record(opened: _OpenWheel) -> None:
+    with opened.leniency.excusing(RECORD):
+        _check_against_record(opened)
+        return
+    for member in opened.archive.members.values():  # a damaged archive is no matter of RECORD's
+        check_hash(opened.archive, member, None, opened.deadline)
+
+
+def _check_against_record(opened: _OpenWheel) -> None:
     path = f"{opened.folder}/RECORD"
     record = parse_record(opened.read("RECORD", opened.limits.record), path, opened.limits)
     check_listed(record, opened.archive.members, path)

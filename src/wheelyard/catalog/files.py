@@ -1,6 +1,6 @@
 """The bytes of distributions and of their core metadata: written once, under their digest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -13,12 +13,23 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.model.project import File
-from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
+from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored, create_all
 
 ORPHAN_AGE: Final = timedelta(days=1)
 """How old unlisted bytes must be before `wheelyard check --sweep` removes them."""
 RENEWAL_AGE: Final = ORPHAN_AGE / 2
 """From what age an upload that finds its own bytes renews them, so that no sweep takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What is stored of a file."""
+
+    file: File
+    path: Path
+    """Its bytes, on this machine's disk."""
+    core_metadata: bytes | None
+    """None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,36 +39,35 @@ class Files:
     store: Store
     retries: Retries
 
-    def keep(self, name: NormalizedName, file: File, body: Path, core_metadata: bytes) -> None:
+    def keep(self, name: NormalizedName, bodies: Sequence[Body]) -> None:
         """
-        Store a distribution and its core metadata durably; bytes that are there already stay.
+        Store distributions and their core metadata durably; bytes that are there already stay.
 
         Raises:
             Unavailable: The store does not answer, or is full.
         """
-        self._create(keys.distribution(name, file.sha256, file.filename), body)
-        self._create(keys.core_metadata(name, file.sha256, file.filename), core_metadata)
+        objects = dict(each for body in bodies for each in _objects(name, body))
+        for key in create_all(self.store, list(objects.items())):
+            self._create(key, objects[key])
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
         """Return whether the store still has the very bytes of a listed file, and its metadata."""
-        body = keys.distribution(name, file.sha256, file.filename)
-        metadata = keys.core_metadata(name, file.sha256, file.filename)
-        return self._digest(body) == file.sha256 and self._digest(metadata) == file.core_metadata
+        return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
 
-    def restore(self, name: NormalizedName, file: File, body: Path, core_metadata: bytes) -> None:
+    def restore(self, name: NormalizedName, body: Body) -> None:
         """
         Store the bytes of a listed file again, whatever has become of them.
 
         Raises:
             Unavailable: The store does not answer, or is full.
         """
-        self.store.put(keys.distribution(name, file.sha256, file.filename), body, None)
-        self.store.put(keys.core_metadata(name, file.sha256, file.filename), core_metadata, None)
+        for key, content in _objects(name, body):
+            self.store.put(key, content, None)
 
     def remove(self, name: NormalizedName, file: File) -> None:
         """Remove a distribution and its core metadata; what is gone already is done."""
-        self.store.delete(keys.distribution(name, file.sha256, file.filename), None)
-        self.store.delete(keys.core_metadata(name, file.sha256, file.filename), None)
+        for key, _ in listed_objects(name, file):
+            self.store.delete(key, None)
 
     def core_metadata(self, name: NormalizedName, file: File) -> bytes:
         """
@@ -112,3 +122,17 @@ class Files:
     def _is_recent(self, entry: Entry) -> bool:
         age = self.retries.ambient.now().timestamp() - entry.modified
         return age < RENEWAL_AGE.total_seconds()
+
+
+def listed_objects(name: NormalizedName, file: File) -> Iterator[tuple[Key, str]]:
+    """Yield the key of each object that a listed file has, and the SHA-256 of what is there."""
+    yield keys.distribution(name, file.sha256, file.filename), file.sha256
+    if file.has_metadata:
+        yield keys.core_metadata(name, file.sha256, file.filename), file.core_metadata
+
+
+def _objects(name: NormalizedName, body: Body) -> Iterator[tuple[Key, Path | bytes]]:
+    file = body.file
+    yield keys.distribution(name, file.sha256, file.filename), body.path
+    if body.core_metadata is not None:
+        yield keys.core_metadata(name, file.sha256, file.filename), body.core_metadata

@@ -33,6 +33,7 @@ TOKENS = "credentials/tokens/"
 USES = "credentials/uses/"
 CLAIMS = "credentials/claims/"
 
+_PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
 _ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
 _USE = re.compile(rf"{USES}([0-9A-Za-z]{{10}})\.json")
@@ -78,6 +79,12 @@ def last_use(token_id: str) -> Key:
 def claim(expires_at: datetime, digest: str) -> Key:
     """Return the key that says that a statement was used up; it can go after `expires_at`."""
     return Key(f"{CLAIMS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
+
+
+def project_of(key: Key) -> NormalizedName | None:
+    """Return the project that a document is of, None for what we did not write."""
+    match = _PROJECT.fullmatch(key)
+    return NormalizedName(match[1]) if match else None
 
 
 @dataclass(frozen=True, slots=True)

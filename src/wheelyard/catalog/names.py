@@ -35,7 +35,7 @@ class Names:
         self._store = store
         self._documents = documents
         self._retries = retries
-        self._additions = Batches[str, NormalizedName, bool](self._add)
+        self._additions = Batches[str, frozenset[NormalizedName], bool](self._add)
 
     def fresh(self) -> Snapshot[NameList] | None:
         """Return the list if that needs no waiting, else None."""
@@ -49,24 +49,30 @@ class Names:
         """Return the list, waiting for the store only if need be."""
         return self._documents.current(keys.NAMES)
 
-    def ensure(self, name: NormalizedName) -> None:
+    def latest(self) -> NameList:
+        """Return the list as the store has it now."""
+        return self._documents.reload(keys.NAMES).value or NameList()
+
+    def ensure(self, *names: NormalizedName) -> None:
         """
-        See to it that `name` is in the list.
+        See to it that `names` are in the list.
 
         Raises:
             Unavailable: The store does not answer, or too many others are writing.
         """
         held = self._documents.remembered(keys.NAMES)
-        if held is None or held.value is None or name not in held.value.known:
-            self._additions.submit(ALL, name)
+        known = held.value.known if held is not None and held.value is not None else frozenset()
+        missing = frozenset(names) - known
+        if missing:
+            self._additions.submit(ALL, missing)
 
-    def _add(self, _: str, take: Take[NormalizedName]) -> list[bool]:
+    def _add(self, _: str, take: Take[frozenset[NormalizedName]]) -> list[bool]:
         for attempt in self._retries.attempts():
             wanted = take()
             read = self._documents.current if attempt == 0 else self._documents.reload
             snapshot = read(keys.NAMES)
             before = snapshot.value or NameList()
-            missing = set(wanted) - before.known
+            missing = frozenset[NormalizedName]().union(*wanted) - before.known
             if not missing:
                 return [True for _ in wanted]
             # nearly sorted as it is, which `sorted` makes use of

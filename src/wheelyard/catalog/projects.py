@@ -92,10 +92,19 @@ class Projects:
         Raises:
             IndexFault: The intent refused, or the store did not answer.
         """
-        project = self.commits.submit(name, intent)
+        project = self.commit(name, intent)
         if project.revision:
             self.names.ensure(name)
         return project
+
+    def commit(self, name: NormalizedName, intent: Intent) -> Project:
+        """
+        Do as `change`, but leave the list of names to the caller, who has many for it at once.
+
+        Raises:
+            IndexFault: The intent refused, or the store did not answer.
+        """
+        return self.commits.submit(name, intent)
 
     def journal(self, project: Project, after: int, last: int) -> Iterator[Commit]:
         """

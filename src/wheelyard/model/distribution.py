@@ -1,6 +1,9 @@
 """
 What a filename promises: an sdist or a wheel, of one project, at one version.
 
+Old collections have other formats as well, which only an import takes: sdists that are no
+`.tar.gz`, and what distutils and setuptools built before there were wheels.
+
 The order of the rules matters (ASCII, bytes, length, own grammar, then packaging): packaging alone
 accepts newlines, path separators and look-alike letters, and takes seconds over a filename with
 thousands of tags. Follows the binary distribution format and source distribution format
@@ -49,12 +52,35 @@ _WHEEL = re.compile(
     rf"-(?P<tags>{_PART}-{_PART}-{_PART})\.whl",
     re.ASCII,
 )
+SDIST_SUFFIX = ".tar.gz"
+ZIP_SUFFIX = ".zip"
+BZIP2_SUFFIXES = (".tar.bz2", ".tbz")
+XZ_SUFFIXES = (".tar.xz", ".txz")
+GZIP_SUFFIXES = (SDIST_SUFFIX, ".tgz")
+SDIST_SUFFIXES = (ZIP_SUFFIX, *GZIP_SUFFIXES, *BZIP2_SUFFIXES, *XZ_SUFFIXES, ".tar")
+"""How sdists end, or have ended."""
+
 _SDIST = re.compile(
-    r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+)\.(?:tar\.gz|zip)", re.ASCII
+    r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+?)"
+    rf"(?:{'|'.join(map(re.escape, SDIST_SUFFIXES))})",
+    re.ASCII,
+)
+_EGG = re.compile(
+    rf"(?P<name>{_PART})-(?P<version>{_PART})"
+    r"(?:-py(?P<python>[0-9.]+)(?:-(?P<platform>[A-Za-z0-9_.-]+))?)?\.egg",
+    re.ASCII,
+)
+_INSTALLER = re.compile(
+    r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+?)"
+    r"\.(?P<platform>win32|win-(?:amd64|arm32|arm64|ia64)|linux-[a-z0-9_]+|macosx-[a-z0-9_.-]+?)"
+    r"(?:-py(?P<python>[0-9.]+))?\.(?:exe|msi)",
+    re.ASCII,
 )
 _DIGITS = re.compile(rf"[0-9]{{{DIGIT_RUN_LIMIT + 1}}}")
 _TRAILING_ZEROS = re.compile(r"\A((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*?)(?:\.0)+(?=\Z|[abr+]|\.[pd])")
 _EXTENSIONS = (".whl", ".gz", ".zip", ".egg", ".tar")
+_RETIRED = {".egg": "bdist_egg", ".exe": "bdist_wininst", ".msi": "bdist_msi"}
+"""Formats that were built before there were wheels, by the end of a filename."""
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f/\\%:]")
 
 Identity = tuple[str, ...]
@@ -74,6 +100,21 @@ class Sdist:
         """What may exist once in the project."""
         return ("sdist", canonicalize_version(self.version))
 
+    @property
+    def suffix(self) -> str:
+        """How the filename ends: the format of the archive."""
+        return next(each for each in SDIST_SUFFIXES if self.filename.endswith(each))
+
+    @property
+    def packagetype(self) -> str:
+        """What PyPI calls this kind."""
+        return "sdist"
+
+    @property
+    def python(self) -> str:
+        """What PyPI's JSON says of the Python that it is for."""
+        return "source"
+
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
@@ -92,8 +133,39 @@ class Wheel:
         """What may exist once in the project."""
         return ("wheel", canonicalize_version(self.version), self.build, *self.tags)
 
+    @property
+    def packagetype(self) -> str:
+        """What PyPI calls this kind."""
+        return "bdist_wheel"
 
-Distribution = Sdist | Wheel
+    @property
+    def python(self) -> str:
+        """What PyPI's JSON says of the Python that it is for."""
+        return self.filename.split("-")[-3]
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """A built distribution from before there were wheels: an egg, or an installer for Windows."""
+
+    filename: str
+    project: NormalizedName
+    version: Version
+    packagetype: str
+    """What PyPI calls this kind: bdist_egg, bdist_wininst or bdist_msi."""
+    python: str
+    """The version of Python that it is for, or `any`."""
+    platform: str
+    """As the filename spells it; empty for every platform."""
+
+    @property
+    def identity(self) -> Identity:
+        """What may exist once in the project."""
+        release = canonicalize_version(self.version)
+        return (self.packagetype, release, self.python, self.platform)
+
+
+Distribution = Sdist | Wheel | Retired
 
 
 def parse_name(text: str) -> NormalizedName:
@@ -146,13 +218,16 @@ def without_zeros(version: str) -> str:
     return _TRAILING_ZEROS.sub(r"\1", version)
 
 
-def parse_filename(filename: str, *, zip_sdists: bool = False) -> Distribution:
+def parse_filename(
+    filename: str, *, zip_sdists: bool = False, legacy: bool = False
+) -> Distribution:
     """
     Return the distribution that `filename` names.
 
     Args:
         filename: As the client sent it.
         zip_sdists: Take `.zip` sdists too, which PEP 625 has retired.
+        legacy: Take every format there ever was that an index may have.
 
     Raises:
         Invalid: It names neither a wheel nor a `.tar.gz` sdist (code `invalid_filename`), or its
@@ -164,14 +239,27 @@ def parse_filename(filename: str, *, zip_sdists: bool = False) -> Distribution:
         raise _bad_filename(filename, f"it is longer than {FILENAME_LIMIT} bytes")
     if filename.endswith(".whl"):
         return _parse_wheel(filename)
-    if filename.endswith((".tar.gz", ".zip") if zip_sdists else ".tar.gz"):
+    if filename.endswith(_sdist_suffixes(zip_sdists=zip_sdists, legacy=legacy)):
         return _parse_sdist(filename)
+    if legacy and filename.endswith(tuple(_RETIRED)):
+        return _parse_retired(filename)
     raise Invalid(
         f"Only .whl and .tar.gz are accepted, and {quoted(filename)} is neither. "
         "Build a wheel and an sdist with 'python -m build'.",
         code="invalid_filename",
         short="Only .whl and .tar.gz are accepted.",
     )
+
+
+def parse_listed(filename: str) -> Distribution:
+    """Return the distribution of a filename that a project has, or had: it has been parsed once."""
+    return parse_filename(filename, legacy=True)
+
+
+def _sdist_suffixes(*, zip_sdists: bool, legacy: bool) -> tuple[str, ...]:
+    if legacy:
+        return SDIST_SUFFIXES
+    return (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
 
 
 def _parse_wheel(filename: str) -> Wheel:
@@ -204,11 +292,30 @@ def _parse_sdist(filename: str) -> Sdist:
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
     try:
-        project, _ = parse_sdist_filename(filename)
+        # packaging knows two formats only, and the name before them is the same in all
+        project, _ = parse_sdist_filename(f"{match['name']}-{match['version']}{SDIST_SUFFIX}")
     except (InvalidSdistFilename, InvalidVersion, ValueError) as error:
         raise _bad_filename(filename, str(error)) from error
     _check_project(match["name"], filename)
     return Sdist(filename, project, version)
+
+
+def _parse_retired(filename: str) -> Retired:
+    is_egg = filename.endswith(".egg")
+    match = (_EGG if is_egg else _INSTALLER).fullmatch(filename)
+    if match is None:
+        form = "name-version-pyX.Y.egg" if is_egg else "name-version.platform-pyX.Y.exe or .msi"
+        raise _bad_filename(filename, f"one of that kind is {form}")
+    _check_project(match["name"], filename)
+    return Retired(
+        filename=filename,
+        project=canonicalize_name(match["name"]),
+        # an egg spells what no name of a folder had then with an underscore
+        version=parse_version(match["version"].replace("_", "-")),
+        packagetype=_RETIRED[filename[-4:]],
+        python=match["python"] or "any",
+        platform=match["platform"] or "",
+    )
 
 
 def _check_project(name: str, filename: str) -> None:

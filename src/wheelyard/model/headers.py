@@ -37,7 +37,10 @@ class Headers:
 
     def every(self, name: str) -> tuple[str, ...]:
         """Return all values of a field on one line each, without empty ones and placeholders."""
-        values = (_unfolded(name, value) for value in self.fields.get(name, ()))
+        given = self.fields.get(name)
+        if given is None:
+            return ()
+        values = (_unfolded(name, value) for value in given)
         return tuple(value for value in values if value and value != _PLACEHOLDER)
 
     def first(self, name: str) -> str | None:

@@ -6,7 +6,7 @@ The values here are also the stored form (`wheelyard.catalog.codec` turns them t
 a field is only ever added, with a default.
 """
 
-from collections.abc import Iterable
+from bisect import insort
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -14,6 +14,11 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
+
+from wheelyard.model.distribution import without_zeros
+
+SUMMARY_LIMIT = 512
+"""Characters of a summary that are kept."""
 
 
 class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,18 +32,36 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int
     """Bytes."""
     uploaded_at: datetime
-    """UTC."""
+    """UTC; of an imported file as its source says it."""
     uploaded_by: str
     core_metadata: str
-    """SHA-256 of the METADATA or PKG-INFO bytes that are kept beside the file."""
+    """
+    SHA-256 of the METADATA or PKG-INFO bytes that are kept beside the file.
+
+    Empty for a file that has none, which only an import takes.
+    """
     requires_python: str | None = None
     yanked: str | None = None
     """None: not yanked. Otherwise the reason, which may be empty."""
+    imported_at: datetime | None = None
+    """UTC; when the file came here, where `uploaded_at` is the word of its source."""
+    excused: tuple[str, ...] = ()
+    """The codes of today's rules that the file fails, sorted; an import took it all the same."""
 
     @property
     def is_wheel(self) -> bool:
         """Whether this is a wheel; only a wheel's core metadata is served."""
         return self.filename.endswith(".whl")
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether core metadata is kept beside the file."""
+        return self.core_metadata != ""
+
+    @property
+    def serves_metadata(self) -> bool:
+        """Whether clients are told of its core metadata, and get it."""
+        return self.is_wheel and self.has_metadata
 
 
 class Status(StrEnum):
@@ -73,6 +96,8 @@ class Uploaded(Event, frozen=True, kw_only=True, tag="uploaded"):
     """A file was added."""
 
     file: File
+    summary: str = ""
+    """The one line that its core metadata has for people, as far as it is kept."""
 
 
 class Yanked(Event, frozen=True, kw_only=True, omit_defaults=True, tag="yanked"):
@@ -126,6 +151,8 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     status: Status = Status.ACTIVE
     reason: str = ""
     """Why the status is what it is."""
+    summary: str = ""
+    """Of the file that was uploaded last, among those that have one."""
     files: tuple[File, ...] = ()
     """Sorted by filename."""
     gone: tuple[str, ...] = ()
@@ -138,6 +165,14 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         """The files by filename."""
         return {file.filename: file for file in self.files}
 
+    @cached_property
+    def by_release(self) -> dict[str, list[File]]:
+        """The files by version without the zeros at its end, as `without_zeros` has it."""
+        found = dict[str, list[File]]()
+        for file in self.files:
+            found.setdefault(without_zeros(file.version), []).append(file)
+        return found
+
 
 def fold(project: Project, commit: Commit) -> Project:
     """Return `project` after one more commit."""
@@ -149,8 +184,10 @@ def fold(project: Project, commit: Commit) -> Project:
 def apply(project: Project, event: AnyEvent) -> Project:
     """Return `project` after one more event, at the same revision."""
     match event:
-        case Uploaded(file=file):
-            return replace(project, files=_sorted([*project.files, file]))
+        case Uploaded(file=file, summary=summary):
+            files = list(project.files)
+            insort(files, file, key=lambda each: each.filename)
+            return replace(project, files=tuple(files), summary=summary or project.summary)
         case Deleted(filenames=filenames):
             kept = tuple(file for file in project.files if file.filename not in filenames)
             return replace(project, files=kept, gone=tuple(sorted({*project.gone, *filenames})))
@@ -168,7 +205,3 @@ def _marked(project: Project, filenames: tuple[str, ...], yanked: str | None) ->
         for file in project.files
     )
     return replace(project, files=files)
-
-
-def _sorted(files: Iterable[File]) -> tuple[File, ...]:
-    return tuple(sorted(files, key=lambda file: file.filename))

@@ -34,6 +34,11 @@ def one_line(text: str, what: str, limit: int) -> str:
     return text
 
 
+def as_one_line(text: str, limit: int) -> str:
+    """Return `text` as one line of at most `limit` characters, whatever somebody else wrote."""
+    return " ".join(_NO_TEXT.sub(" ", text).split())[:limit]
+
+
 def escaped(text: str) -> str:
     """Return `text` with every character escaped that a terminal would not show but obey."""
     if text.isprintable():

@@ -9,6 +9,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec, digest
+from wheelyard.catalog.files import listed_objects
 from wheelyard.errors import IndexFault, NotFound
 from wheelyard.model.project import Commit, File, Project, fold
 from wheelyard.operations.findings import Findings, Progress, Unreadable, look, mend
@@ -28,8 +29,7 @@ class CheckedProject:
     def listed_keys(self) -> Iterator[Key]:
         """Yield the keys of all bytes that it lists."""
         for file in self.project.files if self.project else ():
-            yield keys.distribution(self.name, file.sha256, file.filename)
-            yield keys.core_metadata(self.name, file.sha256, file.filename)
+            yield from (key for key, _ in listed_objects(self.name, file))
 
 
 @dataclass(slots=True)
@@ -176,10 +176,8 @@ class ProjectCheck:
     def _check_file(self, file: File) -> None:
         self.findings.files += 1
         self.progress(file.filename, 0)
-        body_key = keys.distribution(self.name, file.sha256, file.filename)
-        self._check_object(body_key, file.sha256, file.filename)
-        metadata_key = keys.core_metadata(self.name, file.sha256, file.filename)
-        self._check_object(metadata_key, file.core_metadata, file.filename)
+        for key, expected in listed_objects(self.name, file):
+            self._check_object(key, expected, file.filename)
 
     def _check_object(self, key: Key, expected: str, filename: str) -> None:
         digest_ = sha256()

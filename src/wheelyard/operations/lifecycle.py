@@ -12,7 +12,7 @@ from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.ambient import Ambient
-from wheelyard.model.distribution import parse_filename
+from wheelyard.model.distribution import parse_listed
 from wheelyard.model.project import (
     AnyEvent,
     Deleted,
@@ -65,7 +65,7 @@ class Selection:
         return found
 
     def _is_gone(self, project: Project) -> bool:
-        gone = (parse_filename(each, zip_sdists=True) for each in project.gone)
+        gone = (parse_listed(each) for each in project.gone)
         return any(
             each.version == self.version and self.filename in (None, each.filename) for each in gone
         )

@@ -6,31 +6,35 @@ and last the commit. What depends on the project is asked twice: once early, so 
 upload leaves nothing behind, and once inside the commit, where races are decided.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from packaging.utils import canonicalize_version
+from packaging.utils import NormalizedName
 
 from wheelyard.archive.deadline import Deadline
+from wheelyard.archive.excuses import RETIRED_FORMAT
 from wheelyard.archive.limits import ArchiveLimits
 from wheelyard.archive.reader import Contents, inspect
-from wheelyard.catalog.files import Files
+from wheelyard.catalog.files import Body, Files
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import Conflict, Forbidden, Invalid, TooLarge, quoted
+from wheelyard.errors import IndexFault, Invalid, TooLarge, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.distribution import (
     RESERVED_NAMES,
+    SDIST_SUFFIX,
+    ZIP_SUFFIX,
     Distribution,
     parse_filename,
     parse_name,
     parse_version,
-    without_zeros,
 )
-from wheelyard.model.project import AnyEvent, File, Project, Uploaded
+from wheelyard.model.project import File, Project
+from wheelyard.operations.listing import Checked, Listing, listed, refuse_closed
+from wheelyard.operations.origin import Origin
 from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.spool import Spool
 
@@ -68,6 +72,13 @@ class Arrival:
     claimed_name: str = ""
     """What the form says; empty if it says nothing."""
     claimed_version: str = ""
+    origin: Origin | None = None
+    """What its source knows of it, if it is imported."""
+
+    @property
+    def is_lenient(self) -> bool:
+        """Whether it is taken if it fails only today's stricter rules."""
+        return self.origin is not None and self.origin.lenient
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +100,20 @@ class Uploads:
     ambient: Ambient
     rules: UploadRules
 
-    def admit(self, filename: str, caller: Caller) -> Distribution:
+    def admit(self, filename: str, caller: Caller, *, lenient: bool = False) -> Distribution:
         """
         Return what `filename` names if `caller` may upload it now; asked before the body is read.
+
+        Args:
+            filename: As it was sent.
+            caller: Who sends it.
+            lenient: Take the formats that were retired.
 
         Raises:
             Invalid: It is no distribution's filename, or its project's name is reserved.
             Forbidden: The caller may not upload to the project, or the project takes no files.
         """
-        distribution = parse_filename(filename, zip_sdists=self.rules.zip_sdists)
+        distribution = parse_filename(filename, zip_sdists=self.rules.zip_sdists, legacy=lenient)
         if distribution.project in RESERVED_NAMES:
             raise Invalid(
                 f"No project can be named {quoted(distribution.project)}: it is a path of the "
@@ -108,7 +124,7 @@ class Uploads:
         caller.require(Action.UPLOAD, distribution.project)
         snapshot = self.projects.fresh(distribution.project)
         if snapshot is not None and snapshot.value is not None:
-            _refuse_closed(snapshot.value)
+            refuse_closed(snapshot.value)
         return distribution
 
     def accept(self, arrival: Arrival, caller: Caller) -> Accepted:
@@ -122,41 +138,67 @@ class Uploads:
             TooLarge: It is over the limit.
             Unavailable: The store does not answer.
         """
-        distribution = self.admit(arrival.filename, caller)
+        distribution = self.admit(arrival.filename, caller, lenient=arrival.is_lenient)
         name = distribution.project
+        before = self.projects.latest(name)
+        checked = self.check(arrival, distribution, caller, before)
+        self.keep(name, [(arrival, checked)])
+        listing = self.listing(before, [checked], caller)
+        after = self.projects.change(name, listing)
+        (outcome,) = listing.outcomes
+        if isinstance(outcome, IndexFault):
+            raise outcome
+        warnings = checked.contents.warnings if checked.contents is not None else ()
+        # the same commit may delete it again
+        return Accepted(after.by_filename.get(outcome.filename, outcome), warnings)
+
+    def check(
+        self, arrival: Arrival, distribution: Distribution, caller: Caller, before: Project
+    ) -> Checked:
+        """
+        Return a file that may be listed; nothing is stored.
+
+        Args:
+            arrival: The file.
+            distribution: As `admit` returned it.
+            caller: Who sends it.
+            before: The project as it is.
+
+        Raises:
+            IndexFault: As `accept`.
+        """
         if arrival.size > self.rules.max_size:
             raise file_too_large(self.rules.max_size)
         _check_claims(arrival, distribution)
-        before = self.projects.latest(name)
-        held = _listed(before, distribution, arrival.sha256)
-        accepted = self._keep(arrival, distribution, caller, held)
-        file = accepted.file
-
-        def listing(project: Project) -> tuple[AnyEvent, ...]:
-            # of this very revision it was asked a moment ago
-            is_listed = held if project is before else _listed(project, distribution, file.sha256)
-            if is_listed is not None:
-                return ()
-            return (Uploaded(at=file.uploaded_at, by=caller.principal, file=file),)
-
-        after = self.projects.change(name, listing)
-        # the same commit may delete it again
-        return replace(accepted, file=after.by_filename.get(file.filename, file))
-
-    def _keep(
-        self, arrival: Arrival, distribution: Distribution, caller: Caller, held: File | None
-    ) -> Accepted:
-        """Store the bytes; those of a file that is listed already only if they were lost."""
-        name = distribution.project
-        if held is not None and self.files.is_intact(name, held):
-            return Accepted(held)
+        lenient = arrival.is_lenient
+        held = listed(before, distribution, arrival.sha256, is_lenient=lenient)
+        if held is not None and self.files.is_intact(distribution.project, held):
+            return Checked(distribution, held, None, is_lenient=lenient, is_held=True)
         contents = self._read(arrival, distribution)
-        if held is not None:
-            self.files.restore(name, held, arrival.path, contents.metadata)
-            return Accepted(held, contents.warnings)
-        file = self._file(arrival, contents, caller)
-        self.files.keep(name, file, arrival.path, contents.metadata)
-        return Accepted(file, contents.warnings)
+        file = held or self._file(arrival, distribution, contents, caller)
+        return Checked(distribution, file, contents, lenient, is_held=held is not None)
+
+    def keep(self, name: NormalizedName, checked: Sequence[tuple[Arrival, Checked]]) -> None:
+        """
+        Store the bytes of files of one project; those of a listed one only if they were lost.
+
+        Raises:
+            Unavailable: The store does not answer, or is full.
+        """
+        new = list[Body]()
+        for arrival, each in checked:
+            if each.contents is None:
+                continue
+            body = Body(each.file, arrival.path, each.contents.metadata)
+            if each.is_held:
+                self.files.restore(name, body)
+            else:
+                new.append(body)
+        self.files.keep(name, new)
+
+    def listing(self, before: Project, checked: Sequence[Checked], caller: Caller) -> Listing:
+        """Return the intent that lists files, which `before` may have."""
+        return Listing(before, checked, self.ambient.now(), caller.principal)
 
     def accept_path(self, path: Path, caller: Caller, progress: Callable[[int], None]) -> Accepted:
         """
@@ -183,20 +225,48 @@ class Uploads:
 
     def _read(self, arrival: Arrival, distribution: Distribution) -> Contents:
         seconds = SECONDS_BASE + SECONDS_PER_GIB * arrival.size / GIB
-        deadline = Deadline(self.ambient.monotonic, seconds)
-        return inspect(arrival.path, distribution, limits=self.rules.archive, deadline=deadline)
+        return inspect(
+            arrival.path,
+            distribution,
+            limits=self.rules.archive,
+            deadline=Deadline(self.ambient.monotonic, seconds),
+            is_lenient=arrival.is_lenient,
+        )
 
-    def _file(self, arrival: Arrival, contents: Contents, caller: Caller) -> File:
+    def _file(
+        self, arrival: Arrival, distribution: Distribution, contents: Contents, caller: Caller
+    ) -> File:
+        now, origin = self.ambient.now(), arrival.origin or Origin()
+        uploaded_at, metadata = origin.time(now), contents.metadata
         return File(
             filename=arrival.filename,
-            version=str(parse_version(contents.core.version)),
+            version=_version(contents, distribution),
             sha256=arrival.sha256,
             size=arrival.size,
-            uploaded_at=self.ambient.now(),
-            uploaded_by=caller.principal,
-            core_metadata=sha256(contents.metadata).hexdigest(),
+            uploaded_at=now if uploaded_at is None else uploaded_at,
+            uploaded_by=origin.uploader or caller.principal,
+            core_metadata="" if metadata is None else sha256(metadata).hexdigest(),
             requires_python=contents.core.requires_python,
+            yanked=origin.yank,
+            imported_at=None if uploaded_at is None else now,
+            excused=self._excused(distribution, contents),
         )
+
+    def _excused(self, distribution: Distribution, contents: Contents) -> tuple[str, ...]:
+        """Return the codes of the rules that a file fails, its format included."""
+        suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if self.rules.zip_sdists else (SDIST_SUFFIX,)
+        if distribution.filename.endswith((".whl", *suffixes)):
+            return contents.excused
+        return tuple(sorted({RETIRED_FORMAT, *contents.excused}))
+
+
+def _version(contents: Contents, distribution: Distribution) -> str:
+    """Return a file's version as its metadata spells it, if that is the filename's."""
+    try:
+        written = parse_version(contents.core.version)
+    except Invalid:
+        return str(distribution.version)
+    return str(written if written == distribution.version else distribution.version)
 
 
 def _copy(path: Path, sink: BinaryIO, progress: Callable[[int], None]) -> tuple[str, int]:
@@ -230,15 +300,6 @@ def file_too_large(limit: int) -> TooLarge:
     )
 
 
-def _refuse_closed(project: Project) -> None:
-    if not project.status.takes_uploads:
-        raise Forbidden(
-            f"Project {quoted(project.name)} is {project.status}. To upload to it again, run "
-            f"'wheelyard status {project.name} active'.",
-            short=f"Project {quoted(project.name)} is {project.status}.",
-        )
-
-
 def _check_claims(arrival: Arrival, distribution: Distribution) -> None:
     """Refuse a form that speaks of another project or version than the filename does."""
     if arrival.claimed_name and parse_name(arrival.claimed_name) != distribution.project:
@@ -254,52 +315,3 @@ def _mismatch(field: str, ours: str, theirs: str) -> Invalid:
         code=f"{field}_mismatch",
         short=f"Filename says {quoted(ours)}, the form says {quoted(theirs)}.",
     )
-
-
-def _listed(project: Project, distribution: Distribution, digest: str) -> File | None:
-    """
-    Return the file if exactly these bytes are listed already, None if they may be.
-
-    Raises:
-        Invalid: The filename, or another spelling of it, is taken or was deleted.
-        Forbidden: The project takes no files.
-        Conflict: Other bytes are listed under the filename.
-    """
-    _refuse_closed(project)
-    filename = distribution.filename
-    held = project.by_filename.get(filename)
-    if held is not None and held.sha256 == digest:
-        return held
-    if held is not None:
-        raise Conflict(
-            f"File already exists ({quoted(filename)}, with different content). Use a new version.",
-            code="file_exists",
-            short=f"File already exists ({quoted(filename)}, with different content). "
-            "Use a new version.",
-        )
-    _refuse_gone(project, distribution)
-    _refuse_respelled(project, distribution)
-    return None
-
-
-def _refuse_gone(project: Project, distribution: Distribution) -> None:
-    for filename in project.gone:
-        gone = parse_filename(filename, zip_sdists=True)
-        if gone.identity == distribution.identity:
-            raise Invalid(
-                "This filename was used by a file that has been deleted. Use a new version.",
-                code="file_exists",
-                short="This filename was used by a file that has been deleted. Use a new version.",
-            )
-
-
-def _refuse_respelled(project: Project, distribution: Distribution) -> None:
-    release = canonicalize_version(distribution.version)
-    versions = {file.version for file in project.files}
-    same = {version for version in versions if without_zeros(version) == release}
-    for file in project.files:
-        if file.version in same:
-            other = parse_filename(file.filename, zip_sdists=True)
-            if other.identity == distribution.identity:
-                message = f"Clashes with {quoted(file.filename)}, which differs only in spelling."
-                raise Invalid(f"{message} Use a new version.", code="file_exists", short=message)

@@ -9,11 +9,13 @@ contract; this page is its summary.
 changed), or raise `Unavailable` (the outcome is unknown: read, then decide).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, NewType, Protocol
+from typing import Final, NewType, Protocol, runtime_checkable
+
+from wheelyard.errors import Conflict
 
 Key = NewType("Key", str)
 """A slash-separated path, 1 to 1024 bytes of UTF-8, made only by `wheelyard.catalog.keys`."""
@@ -113,6 +115,39 @@ class Store(Protocol):
         A local store answers with a `file:` URL, which a server hands to the kernel.
         """
         ...
+
+
+@runtime_checkable
+class CreatesTogether(Protocol):
+    """A store for which several new objects at once are less work than one after the other."""
+
+    def create_all(self, objects: "Sequence[tuple[Key, bytes | Path]]") -> list[Key]:
+        """As `create_all`."""
+        ...
+
+
+def create_all(store: Store, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
+    """
+    Store objects under keys that must be new; return those keys that are taken, and left alone.
+
+    All others are durable once this returns. They appear one by one.
+
+    Args:
+        store: Where.
+        objects: Keys, each once, and what to store there, as for `put`.
+
+    Raises:
+        Unavailable: What was stored, and what was not, is unknown.
+    """
+    if isinstance(store, CreatesTogether):
+        return store.create_all(objects)
+    taken = list[Key]()
+    for key, body in objects:
+        try:
+            store.put(key, body, ABSENT)
+        except Conflict:
+            taken.append(key)
+    return taken
 
 
 def conflict(key: Key) -> str:

@@ -11,8 +11,8 @@ version never repeats and one `stat` tells whether an object changed.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
@@ -34,6 +34,7 @@ from wheelyard.storage.base import (
 )
 from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.spool import FILE_MODE, Spool
+from wheelyard.storage.syncing import sync, sync_all
 
 SPOOL = ".spool"
 LOCKS = ".locks"
@@ -104,14 +105,32 @@ class LocalStore:
         target = Path(self._path(key))
         with storage_faults(str(key)):
             if expect == ABSENT and isinstance(body, Path) and body.parent == self.spool.folder:
-                _sync(body)
+                sync(body)
                 version = self._place(key, body, target, expect)
             else:
                 with self._staged(body) as staged:
                     version = self._place(key, staged, target, expect)
             with suppress(FileNotFoundError):  # deleted since, and its folder too
-                _sync(target.parent)
+                sync(target.parent)
             return version
+
+    def create_all(self, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
+        """Store objects under keys that must be new; return those keys that are taken."""
+        taken, unsynced = list[Key](), dict[Path, None]()
+        with storage_faults("files"), ExitStack() as stack:
+            staged = [self._written(body, stack) for _, body in objects]
+            sync_all(staged)
+            for (key, _), path in zip(objects, staged, strict=True):
+                target = Path(self._path(key))
+                try:
+                    self._place(key, path, target, ABSENT, unsynced)
+                except Conflict:
+                    taken.append(key)
+                unsynced[target.parent] = None
+            for folder in unsynced:
+                with suppress(FileNotFoundError):  # deleted since
+                    sync(folder)
+        return taken
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove the object, and the folders that it leaves empty."""
@@ -123,7 +142,7 @@ class LocalStore:
                 with suppress(FileNotFoundError, NotADirectoryError):
                     target.unlink()
             with suppress(OSError):
-                _sync(target.parent)
+                sync(target.parent)
                 while str(target.parent) != self._root:
                     target = target.parent
                     target.rmdir()
@@ -171,6 +190,17 @@ class LocalStore:
         finally:
             staged.unlink(missing_ok=True)
 
+    def _written(self, body: bytes | Path, stack: ExitStack) -> Path:
+        """Return a file in the spool, not synced yet; one made for this goes with `stack`."""
+        if isinstance(body, Path) and body.parent == self.spool.folder:
+            return body
+        staged, sink = self.spool.create()
+        stack.callback(staged.unlink, missing_ok=True)
+        with sink:
+            _write(sink.fileno(), body)
+            self._scatter(sink.fileno())
+        return staged
+
     def _scatter(self, descriptor: int) -> None:
         """
         Move the modification time by up to a millisecond.
@@ -183,12 +213,17 @@ class LocalStore:
         os.utime(descriptor, ns=(found.st_atime_ns, later))
 
     def _place(
-        self, key: Key, staged: Path, target: Path, expect: ObjectVersion | None
+        self,
+        key: Key,
+        staged: Path,
+        target: Path,
+        expect: ObjectVersion | None,
+        unsynced: dict[Path, None] | None = None,
     ) -> ObjectVersion:
         """Give a staged file its name, in a folder that a delete may take away at any moment."""
         for _ in range(ATTEMPTS):
             with suppress(FileNotFoundError):
-                self._make_folder(target.parent)
+                self._make_folder(target.parent, unsynced)
                 if expect == ABSENT:
                     return _create(key, staged, target)
                 return self._replace(key, staged, target, expect)
@@ -211,15 +246,19 @@ class LocalStore:
             staged.replace(target)
             return version
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, folder: Path, unsynced: dict[Path, None] | None = None) -> None:
+        """Make a folder durably, or note in `unsynced` what is still to be synced for that."""
         if folder.is_dir():
             self._refuse_links(folder)
             return
         self._check_root()
         if str(folder) != self._root:
-            self._make_folder(folder.parent)
+            self._make_folder(folder.parent)  # others may rely on that one at once
         _new_folder(folder)
-        _sync(folder.parent)
+        if unsynced is None:
+            sync(folder.parent)
+        else:
+            unsynced[folder.parent] = None
 
     def _refuse_links(self, folder: Path) -> None:
         place = str(folder)
@@ -336,14 +375,6 @@ def _write(descriptor: int, body: bytes | Path) -> None:
     view = memoryview(body)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unreadable(key: Key, error: OSError) -> Unavailable:

@@ -1,12 +1,20 @@
 """Two stores that look like one: keys with one prefix live in a store of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from heapq import merge
 from pathlib import Path
 
-from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored
+from wheelyard.storage.base import (
+    Entry,
+    Key,
+    NotModified,
+    ObjectVersion,
+    Store,
+    Stored,
+    create_all,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,12 @@ class SplitStore:
     def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
         """Store `body` whole and return its version."""
         return self._of(key).put(key, body, expect)
+
+    def create_all(self, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
+        """Store objects under keys that must be new; return those keys that are taken."""
+        apart = [each for each in objects if each[0].startswith(self.prefix)]
+        usual = [each for each in objects if not each[0].startswith(self.prefix)]
+        return [*create_all(self.usual, usual), *create_all(self.apart, apart)]
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove the object."""

@@ -1,0 +1,60 @@
+"""What the metadata in an archive says, held to what the filename promises."""
+
+from wheelyard.archive.excuses import METADATA, NAME, VERSION, Leniency
+from wheelyard.archive.faults import refusal
+from wheelyard.archive.names import is_spelled_like
+from wheelyard.errors import Invalid
+from wheelyard.model.distribution import Distribution, parse_name, parse_version
+from wheelyard.model.metadata import CoreMetadata, parse_metadata
+from wheelyard.model.old_metadata import claimed, salvaged
+
+
+def read_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
+    """
+    Return what METADATA or PKG-INFO says; if that breaks a rule and is excused, what can be read.
+
+    Args:
+        raw: Its bytes, bounded by the caller.
+        distribution: What the filename promises.
+        leniency: What may be otherwise than it should be.
+
+    Raises:
+        Invalid: It cannot be read, or speaks of something else (codes `invalid_metadata`,
+            `invalid_name`, `invalid_version`, `name_mismatch`, `version_mismatch`).
+    """
+    with leniency.excusing(METADATA):
+        core = parse_metadata(raw)
+        _check_agreement(core.name, core.version, distribution, leniency)
+        return core
+    name, version = claimed(raw, "name"), claimed(raw, "version")
+    _check_agreement(name, version, distribution, leniency)
+    return salvaged(raw, distribution.project, distribution.version)
+
+
+def _check_agreement(
+    name: str, version: str, distribution: Distribution, leniency: Leniency
+) -> None:
+    if name and not _is_name(name, distribution):
+        fault = refusal("name_mismatch", "its Name is not that of the filename", name)
+        if not is_spelled_like(name, distribution):
+            raise fault
+        with leniency.excusing(NAME):
+            raise fault
+    with leniency.excusing(VERSION):
+        if version and not _is_version(version, distribution):
+            reason = "its Version is not that of the filename"
+            raise refusal("version_mismatch", reason, version)
+
+
+def _is_name(name: str, distribution: Distribution) -> bool:
+    try:
+        return parse_name(name) == distribution.project
+    except Invalid:
+        return False
+
+
+def _is_version(version: str, distribution: Distribution) -> bool:
+    try:
+        return parse_version(version) == distribution.version
+    except Invalid:
+        return False

@@ -1,0 +1,113 @@
+"""
+Core metadata that breaks today's rules: what can be read of it.
+
+Old files are served byte for byte, whatever their metadata is like. What is shown of it, and what a
+page says about the Python that a file needs, has to be sound all the same: a field is taken if it
+would be accepted by itself, and left out otherwise.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.errors import Invalid
+from wheelyard.model.metadata import CoreMetadata, parse_metadata
+
+FIELD_LIMIT: Final = 1000
+"""Fields that are looked at, the first ones."""
+
+_VERSION: Final = "2.4"
+"""The Metadata-Version that all fields are held to."""
+_OURS: Final = frozenset({"metadata-version", "name", "version"})
+_REPEATED: Final = frozenset(
+    {
+        "classifier",
+        "dynamic",
+        "import-name",
+        "import-namespace",
+        "license-file",
+        "platform",
+        "project-url",
+        "provides-extra",
+        "requires-dist",
+        "requires-external",
+        "supported-platform",
+    }
+)
+"""Fields that may be given more than once; of the others the first one counts."""
+_FIELD: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(.*)", re.DOTALL)
+_SPLIT: Final = re.compile(r"\n(?![ \t])")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
+
+
+def core_of(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
+    """
+    Return what a listed file says of itself, or what can be read of it.
+
+    Args:
+        raw: The bytes that are kept beside it; None if it has none.
+        name: Of its project.
+        version: Of its release.
+    """
+    if raw is None:
+        return absent(name, version)
+    try:
+        return parse_metadata(raw)
+    except Invalid:
+        return salvaged(raw, name, version)
+
+
+def salvaged(raw: bytes, name: NormalizedName, version: Version | str) -> CoreMetadata:
+    """Return what can be read of metadata that breaks a rule; name and version are given."""
+    kept = dict[str, list[str]]()
+    text = raw.replace(b"\r\n", b"\n").decode(errors="replace").removeprefix("\ufeff")
+    head, _, body = text.partition("\n\n")
+    for field, value in _fields(head):
+        is_taken = field in kept and field not in _REPEATED
+        if not is_taken and _is_sound(f"{field}: {value}\n", name, version):
+            kept.setdefault(field, []).append(value)
+    lines = "".join(f"{field}: {value}\n" for field, values in kept.items() for value in values)
+    for whole in (f"{lines}\n{_CONTROL.sub(' ', body)}", f"{lines}\n", "\n"):
+        try:
+            return _parsed(whole, name, version)
+        except Invalid:
+            continue  # each field is sound, and together they are too much
+    raise AssertionError(name)
+
+
+def claimed(raw: bytes, field: str) -> str:
+    """Return the first value of a field of metadata as it is written, or an empty string."""
+    head = raw.replace(b"\r\n", b"\n").decode(errors="replace").partition("\n\n")[0]
+    for line in _SPLIT.split(head)[:FIELD_LIMIT]:
+        name, _, value = line.partition(":")
+        if name.strip().lower() == field:
+            return value.strip()
+    return ""
+
+
+def absent(name: NormalizedName, version: Version | str) -> CoreMetadata:
+    """Return what is known of a file that has no metadata."""
+    return _parsed("\n", name, version)
+
+
+def _fields(head: str) -> Iterator[tuple[str, str]]:
+    for line in _SPLIT.split(head)[:FIELD_LIMIT]:
+        found = _FIELD.fullmatch(_CONTROL.sub(" ", line))
+        if found is not None and found[1].lower() not in _OURS:
+            yield found[1].lower(), found[2].strip()
+
+
+def _is_sound(line: str, name: NormalizedName, version: Version | str) -> bool:
+    try:
+        _parsed(f"{line}\n", name, version)
+    except Invalid:
+        return False
+    return True
+
+
+def _parsed(rest: str, name: NormalizedName, version: Version | str) -> CoreMetadata:
+    head = f"Metadata-Version: {_VERSION}\nName: {name}\nVersion: {version}\n"
+    return parse_metadata((head + rest).encode())

@@ -1,0 +1,179 @@
+"""
+Whether a file may be listed in a project, and the commit that lists some.
+
+The rules depend on the project, so they are asked twice: once before anything is stored, and once
+inside the commit, where races are decided.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from packaging.utils import canonicalize_version
+
+from wheelyard.archive.reader import Contents
+from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid, quoted
+from wheelyard.model.distribution import (
+    Distribution,
+    Identity,
+    Sdist,
+    parse_listed,
+)
+from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded, apply
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """
+    A file that may be listed, or is listed already.
+
+    Args:
+        distribution: What its name says.
+        file: As it is listed, or will be.
+        contents: What is in it; None if the very bytes are listed and kept.
+        is_lenient: Whether a file beside it may differ in the format alone.
+        is_held: Whether it is listed already.
+    """
+
+    distribution: Distribution
+    file: File
+    contents: Contents | None
+    is_lenient: bool = False
+    is_held: bool = False
+
+    @property
+    def summary(self) -> str:
+        """The line that its metadata has for people."""
+        return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
+
+
+@dataclass(slots=True)
+class Listing:
+    """
+    The intent to list files in one project: each is listed, or was, or is refused.
+
+    Args:
+        base: The project that the files were checked against.
+        checked: The files.
+        at: The time of the events, UTC.
+        by: Who lists them.
+    """
+
+    base: Project
+    checked: Sequence[Checked]
+    at: datetime
+    by: str
+    outcomes: list[File | IndexFault] = field(default_factory=list)
+    """What became of each, as of the last time that the intent was asked."""
+
+    def __call__(self, project: Project) -> tuple[AnyEvent, ...]:
+        """Return the events that list what may be listed in `project`."""
+        events, added = list[AnyEvent](), set[Identity]()
+        self.outcomes = []
+        for each in self.checked:
+            outcome = self._outcome(project, each)
+            if outcome is None and each.distribution.identity in added:
+                outcome = _decided(_after(project, events), each)
+            if outcome is None:
+                added.add(each.distribution.identity)
+                events.append(
+                    Uploaded(at=self.at, by=self.by, file=each.file, summary=each.summary)
+                )
+            self.outcomes.append(outcome or each.file)
+        return tuple(events)
+
+    def _outcome(self, project: Project, each: Checked) -> File | IndexFault | None:
+        if project is self.base:  # of this very revision it was asked a moment ago
+            return each.file if each.is_held else None
+        return _decided(project, each)
+
+
+def _after(project: Project, events: Sequence[AnyEvent]) -> Project:
+    for event in events:
+        project = apply(project, event)
+    return project
+
+
+def _decided(project: Project, each: Checked) -> File | IndexFault | None:
+    try:
+        return listed(project, each.distribution, each.file.sha256, is_lenient=each.is_lenient)
+    except IndexFault as refusal:
+        return refusal
+
+
+def refuse_closed(project: Project) -> None:
+    """
+    Return if the project takes files.
+
+    Raises:
+        Forbidden: It takes none.
+    """
+    if not project.status.takes_uploads:
+        raise Forbidden(
+            f"Project {quoted(project.name)} is {project.status}. To upload to it again, run "
+            f"'wheelyard status {project.name} active'.",
+            short=f"Project {quoted(project.name)} is {project.status}.",
+        )
+
+
+def listed(
+    project: Project, distribution: Distribution, digest: str, *, is_lenient: bool = False
+) -> File | None:
+    """
+    Return the file if exactly these bytes are listed already, None if they may be.
+
+    Args:
+        project: As it is now.
+        distribution: What the filename says.
+        digest: SHA-256 of the bytes.
+        is_lenient: Let sdists of one version stand beside each other if their formats differ.
+
+    Raises:
+        Invalid: The filename, or another spelling of it, is taken or was deleted.
+        Forbidden: The project takes no files.
+        Conflict: Other bytes are listed under the filename.
+    """
+    refuse_closed(project)
+    filename = distribution.filename
+    held = project.by_filename.get(filename)
+    if held is not None and held.sha256 == digest:
+        return held
+    if held is not None:
+        raise taken(filename)
+    if is_gone(project, distribution):
+        raise Invalid(
+            "This filename was used by a file that has been deleted. Use a new version.",
+            code="file_exists",
+            short="This filename was used by a file that has been deleted. Use a new version.",
+        )
+    _refuse_respelled(project, distribution, is_lenient=is_lenient)
+    return None
+
+
+def taken(filename: str) -> Conflict:
+    """Return the refusal of a file whose name other bytes have."""
+    message = f"File already exists ({quoted(filename)}, with different content)."
+    return Conflict(
+        f"{message} Use a new version.", code="file_exists", short=f"{message} Use a new version."
+    )
+
+
+def is_gone(project: Project, distribution: Distribution) -> bool:
+    """Return whether a file of that name, in whatever spelling, was deleted from the project."""
+    return any(parse_listed(each).identity == distribution.identity for each in project.gone)
+
+
+def _refuse_respelled(project: Project, distribution: Distribution, *, is_lenient: bool) -> None:
+    release = canonicalize_version(distribution.version)
+    for file in project.by_release.get(release, ()):
+        other = parse_listed(file.filename)
+        if other.identity != distribution.identity:
+            continue
+        if is_lenient and _format(other) != _format(distribution):
+            continue
+        message = f"Clashes with {quoted(file.filename)}, which differs only in spelling."
+        raise Invalid(f"{message} Use a new version.", code="file_exists", short=message)
+
+
+def _format(distribution: Distribution) -> str:
+    return distribution.suffix if isinstance(distribution, Sdist) else ""
