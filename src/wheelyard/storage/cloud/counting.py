@@ -8,6 +8,7 @@ import requests
 from wheelyard.storage.tally import Operation, Tally
 
 INSERT: Final = Operation("insert", "A")
+COPY: Final = Operation("copy", "A")
 LIST: Final = Operation("list", "A")
 GET: Final = Operation("get", "B")
 READ: Final = Operation("read", "B")
@@ -15,6 +16,7 @@ DELETE: Final = Operation("delete", "free")
 PIECE: Final = Operation("piece", "free")
 """Of a large upload, whose beginning was the operation."""
 
+_COPIES: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
 _OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
 
 
@@ -47,4 +49,6 @@ def operation_of(method: str, path_and_query: str) -> Operation | None:
         return None
     if method == "DELETE":
         return DELETE
+    if _COPIES.search(path):
+        return COPY
     return LIST if _OBJECTS.search(path) else GET

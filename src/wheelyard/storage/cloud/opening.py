@@ -23,12 +23,14 @@ from wheelyard.errors import Invalid
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.counting import Counter
 from wheelyard.storage.cloud.faults import no_credentials
+from wheelyard.storage.cloud.foreign import ForeignBucket
 from wheelyard.storage.cloud.identity import email_of
 from wheelyard.storage.cloud.location import BucketLocation
 from wheelyard.storage.cloud.retrying import Breaker, Pacing
 from wheelyard.storage.cloud.signers import UrlSigner, signer_of
 from wheelyard.storage.cloud.signing import object_path
 from wheelyard.storage.cloud.store import CloudStore, Links, Unchanging
+from wheelyard.storage.cloud.web import CloudWeb
 from wheelyard.storage.split import SplitStore
 from wheelyard.storage.tally import Tally
 
@@ -89,6 +91,17 @@ class PublicLinks:
         return self.endpoint + object_path(bucket, name)
 
 
+def open_foreign(place: BucketLocation, surroundings: Surroundings) -> ForeignBucket:
+    """
+    Open a bucket of somebody else's layout, to read what is in it; nothing is asked of it yet.
+
+    Raises:
+        Unavailable: There are no credentials (code `storage_credentials`).
+    """
+    client = _connected(place, surroundings.tally)
+    return ForeignBucket(client, place, _pacing(surroundings))
+
+
 def open_bucket(request: Request, surroundings: Surroundings) -> OpenBucket:
     """
     Open a bucket; nothing is asked of it yet.
@@ -99,12 +112,7 @@ def open_bucket(request: Request, surroundings: Surroundings) -> OpenBucket:
     """
     client = _connected(request.place, surroundings.tally)
     links = _links(request.downloads, client, surroundings)
-    pacing = Pacing(
-        surroundings.monotonic,
-        surroundings.pause,
-        surroundings.random,
-        Breaker(surroundings.monotonic),
-    )
+    pacing = _pacing(surroundings)
     scope = "public" if request.downloads == "public" else "private"
     unchanging = Unchanging(prefix=request.files_prefix, cache_control=f"{scope}, {FOR_EVER}")
     store: Store = CloudStore(client, request.place, pacing, links, unchanging)
@@ -112,6 +120,25 @@ def open_bucket(request: Request, surroundings: Surroundings) -> OpenBucket:
         apart = CloudStore(client, request.files_place, pacing, links, unchanging)
         store = SplitStore(store, apart, request.files_prefix)
     return OpenBucket(store, _credentials(client))
+
+
+def open_web(place: BucketLocation, surroundings: Surroundings) -> CloudWeb:
+    """
+    Open a bucket that others will read as a web server; nothing is asked of it yet.
+
+    Raises:
+        Unavailable: There are no credentials (code `storage_credentials`).
+    """
+    return CloudWeb(_connected(place, surroundings.tally), place, _pacing(surroundings))
+
+
+def _pacing(surroundings: Surroundings) -> Pacing:
+    return Pacing(
+        surroundings.monotonic,
+        surroundings.pause,
+        surroundings.random,
+        Breaker(surroundings.monotonic),
+    )
 
 
 def _connected(place: BucketLocation, tally: Tally) -> Client:

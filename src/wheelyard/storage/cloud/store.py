@@ -44,6 +44,7 @@ from wheelyard.storage.cloud.retrying import (
 )
 from wheelyard.storage.cloud.streams import BucketStream, read_whole
 from wheelyard.storage.faults import storage_faults
+from wheelyard.storage.site.base import WebType
 
 ONE_REQUEST: Final = 4 * 1024**2
 """Bytes of a body up to which it goes out in one request; above that in pieces of this size."""
@@ -126,7 +127,7 @@ class CloudStore:
         self, key: Key, unless_version: ObjectVersion | None = None
     ) -> Stored | NotModified | None:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
-        name, unless = self._place.name_of(key), _generation(unless_version) or None
+        name, unless = self._place.name_of(key), generation_of(unless_version) or None
         breaker = self._pacing.breaker
 
         def read() -> tuple[bytes, str] | None:
@@ -164,15 +165,19 @@ class CloudStore:
 
     def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
         """Store `body` whole and return its version."""
+        content_type = "application/json" if key.endswith(".json") else "application/octet-stream"
+        is_unchanging = key.startswith(self._unchanging.prefix)
+        caching = self._unchanging.cache_control if is_unchanging else ""
+        return self.write(key, body, expect, WebType(content_type, caching))
+
+    def write(
+        self, key: Key, body: bytes | Path, expect: ObjectVersion | None, kind: WebType
+    ) -> ObjectVersion:
+        """Do the same, and say of it what `kind` says to whoever downloads it from the bucket."""
         # who expects a version has to read again after somebody else's write, not to wait
         retrying = self._writing(waits_for_turn=expect is None or expect == ABSENT)
-        mark = f"{self._pacing.random.getrandbits(128):032x}"
-        blob = self._blob(key)
-        blob.metadata = {MARK: mark} | (
-            {} if expect is None else {REPLACED: str(_generation(expect))}
-        )
-        if key.startswith(self._unchanging.prefix):
-            blob.cache_control = self._unchanging.cache_control
+        mark = self._new_mark()
+        blob = self._marked(key, mark, expect, kind)
         with self._faults("storage.objects.create"):
             try:
                 self._send(blob, body, expect, retrying)
@@ -184,7 +189,7 @@ class CloudStore:
                 if isinstance(error, api.TooManyRequests) and not retrying.waits_for_turn:
                     raise Conflict(conflict(key)) from error
                 raise
-        return _version(blob)
+        return version_of(blob)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove the object."""
@@ -192,7 +197,7 @@ class CloudStore:
         with self._faults("storage.objects.delete"):
             try:
                 self._blob(key).delete(
-                    if_generation_match=_generation(expect), timeout=READING, retry=retrying
+                    if_generation_match=generation_of(expect), timeout=READING, retry=retrying
                 )
             except api.PreconditionFailed as error:
                 if retrying.may_have_landed:
@@ -224,7 +229,7 @@ class CloudStore:
                 if key <= last:  # a listing that goes round in circles would never end
                     raise requests.ConnectionError("the listing repeats itself")
                 last = key
-                yield Entry(key, blob.size, _version(blob), blob.time_created.timestamp())
+                yield Entry(key, blob.size, version_of(blob), blob.time_created.timestamp())
 
     def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
         """Return a URL that the bucket answers, or None where the bytes go through us."""
@@ -236,12 +241,10 @@ class CloudStore:
     def _send(
         self, blob: Blob, body: bytes | Path, expect: ObjectVersion | None, retrying: Retrying
     ) -> None:
-        content_type = "application/json" if blob.name.endswith(".json") else None
         with storage_faults("the upload"):
             size = len(body) if isinstance(body, bytes) else body.stat().st_size
         common: dict[str, Any] = {
-            "content_type": content_type or "application/octet-stream",
-            "if_generation_match": _generation(expect),
+            "if_generation_match": generation_of(expect),
             "timeout": WRITING if size <= LITTLE else SENDING,
             "retry": retrying,
         }
@@ -281,10 +284,10 @@ class CloudStore:
         found = self._bucket.get_blob(self._place.name_of(key), timeout=SETTLING, retry=settling)
         metadata = (found and found.metadata) or {}
         if found is not None and metadata.get(MARK) == mark:
-            return _version(found)
+            return version_of(found)
         if not isinstance(error, api.PreconditionFailed):
             raise error
-        if expect is not None and metadata.get(REPLACED) == str(_generation(expect)):
+        if expect is not None and metadata.get(REPLACED) == str(generation_of(expect)):
             raise Conflict(conflict(key)) from error
         raise Unavailable(
             f"Somebody else has changed {key} meanwhile, and whether this change came first is not "
@@ -298,6 +301,21 @@ class CloudStore:
 
     def _blob(self, key: Key) -> Blob:
         return self._bucket.blob(self._place.name_of(key))
+
+    def _new_mark(self) -> str:
+        return f"{self._pacing.random.getrandbits(128):032x}"
+
+    def _marked(self, key: Key, mark: str, expect: ObjectVersion | None, kind: WebType) -> Blob:
+        """Return an object that is about to be written."""
+        blob = self._blob(key)
+        over = {} if expect is None else {REPLACED: str(generation_of(expect))}
+        blob.metadata = {MARK: mark} | over
+        blob.content_type = kind.content_type
+        if kind.cache_control:
+            blob.cache_control = kind.cache_control
+        if kind.encoding:
+            blob.content_encoding = kind.encoding
+        return blob
 
     def _reading(self) -> Retrying:
         return Retrying(pacing=self._pacing, patience=READ_PATIENCE)
@@ -327,7 +345,7 @@ class CloudStore:
             logger.warning("%s", what)
 
 
-def _generation(version: ObjectVersion | None) -> int | None:
+def generation_of(version: ObjectVersion | None) -> int | None:
     """Return the generation that a version names: 0 for absent, None for any."""
     if version is None:
         return None
@@ -335,7 +353,8 @@ def _generation(version: ObjectVersion | None) -> int | None:
     return int(version or 0) if version.isdigit() or not version else -1
 
 
-def _version(blob: Blob) -> ObjectVersion:
+def version_of(blob: Blob) -> ObjectVersion:
+    """Return the version that an object has."""
     return ObjectVersion(str(blob.generation))
 
 

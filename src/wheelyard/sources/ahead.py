@@ -1,0 +1,31 @@
+"""Work on many things at once, in their order, and never far ahead of whoever takes the results."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def map_ahead(work: Callable[[T], R], things: Iterable[T], threads: int) -> Iterator[R]:
+    """
+    Yield what `work` returns for each thing, in order; twice `threads` are under way at most.
+
+    Closing the iterator waits for those that have begun, and begins no more.
+
+    Raises:
+        Exception: What `work` raised, when its turn comes.
+    """
+    pool = ThreadPoolExecutor(threads, "source")
+    waiting = deque[Future[R]]()
+    try:
+        for thing in things:
+            waiting.append(pool.submit(work, thing))
+            if len(waiting) >= 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,89 @@
+"""
+backupni's buckets: packages at `FILE`, and what was said of each at `FILE.meta` in another bucket.
+
+`FILE.meta` is JSON: `filename`, `hash` (`sha256=HEX`), `uploaded_by`, `upload_timestamp`, which are
+seconds, of the file's date in the build that uploaded it. A file whose .meta is missing is offered
+with the bucket's own date; one whose .meta is damaged too, and the report says so.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+
+from wheelyard.sources.ahead import map_ahead
+from wheelyard.sources.candidate import Candidate, PassedOver
+from wheelyard.sources.digests import parse_hash
+from wheelyard.sources.facts import at_seconds, author
+from wheelyard.sources.files import passed_over
+from wheelyard.sources.naming import is_offered
+from wheelyard.sources.places import Item, Place, candidate_at, read_small, where
+
+THREADS: Final = 8
+"""Descriptions that are read at a time."""
+SUFFIX: Final = ".meta"
+
+
+class Description(msgspec.Struct):
+    """What a .meta file says."""
+
+    filename: str
+    hash: str | None = None
+    uploaded_by: str | None = None
+    upload_timestamp: float | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupniSource:
+    """
+    What backupni has kept.
+
+    Args:
+        packages: The bucket of packages.
+        meta: The bucket of descriptions.
+    """
+
+    packages: Place
+    meta: Place
+
+    def offers(self) -> Iterator[Candidate | PassedOver]:
+        """Yield what there is."""
+        for offers in map_ahead(self._offers_of, self.packages.items(), THREADS):
+            yield from offers
+
+    def _offers_of(self, item: Item) -> list[Candidate | PassedOver]:
+        if not is_offered(item.filename):
+            return list(passed_over(self.packages, item))
+        candidate = candidate_at(self.packages, item)
+        path = item.path + SUFFIX
+        try:
+            beside = self.meta.find(path)
+            if beside is None:
+                return [candidate]
+            return [_described(candidate, read_small(self.meta, beside))]
+        except (OSError, ValueError, RecursionError) as error:
+            why = f"it cannot be used, so the file is taken without it: {_reason(error)}"
+            return [candidate, PassedOver(where(self.meta, path), why, is_fault=True)]
+
+
+def _described(candidate: Candidate, text: bytearray) -> Candidate:
+    found = msgspec.json.decode(text, type=Description)
+    if found.filename != candidate.filename:
+        raise ValueError("it describes another file")
+    return replace(
+        candidate,
+        hashes={**candidate.hashes, **parse_hash(found.hash or "")},
+        uploaded_at=at_seconds(found.upload_timestamp) or candidate.uploaded_at,
+        uploaded_by=author(found.uploaded_by),
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or "it cannot be read"
+    return "it is not the JSON that it should be" if _is_json(error) else str(error)
+
+
+def _is_json(error: Exception) -> bool:
+    return isinstance(error, msgspec.MsgspecError | UnicodeDecodeError | RecursionError)

@@ -1,0 +1,187 @@
+"""
+What `devpi-export` has written: `dataindex.json`, and the files that it names.
+
+`indexes` has for each `USER/INDEX` its `indexconfig` (`type` is `stage` or `mirror`) and `files`:
+
+* `type`: `releasefile`, `doczip` or `toxresult`; only the first is a package
+* `relpath`: where the file is, below the folder
+* `entrymapping`: `hashes` by algorithm, `hash_spec` (`sha256=HEX`), `last_modified` as in HTTP;
+  with `dumpversion` "1" there is `md5` instead of `hashes`
+* `log`: what was done, oldest first: `what` (`upload`, `push`, `overwrite`), `who`, `when` (year to
+  second, UTC). A file that was pushed keeps the log of where it came from.
+
+Metadata of projects and the hashes of passwords are in it too, and are not read.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from wheelyard.errors import quoted
+from wheelyard.sources.candidate import Candidate, PassedOver
+from wheelyard.sources.digests import DamagedDigest, checked, parse_hash
+from wheelyard.sources.facts import at_http, at_parts, author
+from wheelyard.sources.faults import bad_source
+from wheelyard.sources.places import Place, candidate_at, read_small, where
+
+INDEX: Final = "dataindex.json"
+LARGEST: Final = 1024**3
+"""Bytes of `dataindex.json`: that of 100,000 files has some 500 MB, descriptions mostly."""
+RELEASE: Final = "releasefile"
+MIRROR: Final = "mirror"
+VERSIONS: Final = ("1", "2")
+_KINDS: Final = {"doczip": "documentation", "toxresult": "results of tests"}
+
+
+class Deed(Struct):
+    """One line of a file's log."""
+
+    what: str = ""
+    who: str | None = None
+    when: list[int] | None = None
+
+
+class Said(Struct):
+    """What is said of a file's bytes."""
+
+    hashes: dict[str, str | None] | None = None
+    md5: str | None = None
+    hash_spec: str | None = None
+    last_modified: str | None = None
+
+
+class Config(Struct):
+    """What is set for an index."""
+
+    type: str | None = None
+
+
+class FileEntry(Struct):
+    """One file."""
+
+    relpath: str
+    type: str = RELEASE
+    entrymapping: Said = msgspec.field(default_factory=Said)
+    log: list[Deed] = []
+
+
+class IndexEntry(Struct):
+    """One index."""
+
+    files: list[FileEntry] = []
+    indexconfig: Config = msgspec.field(default_factory=Config)
+
+    @property
+    def is_mirror(self) -> bool:
+        """Whether its files are copies of another index's."""
+        return self.indexconfig.type == MIRROR
+
+
+class Dump(Struct):
+    """The export."""
+
+    indexes: dict[str, IndexEntry]
+    dumpversion: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DevpiSource:
+    """
+    An export of devpi-server.
+
+    Args:
+        place: The folder.
+        chosen: Indexes to take, as USER/INDEX; may be left out if only one has packages.
+        mirrors: Whether what was mirrored is taken too; a mirror that is chosen always is.
+    """
+
+    place: Place
+    chosen: tuple[str, ...] = ()
+    mirrors: bool = False
+
+    def offers(self) -> Iterator[Candidate | PassedOver]:
+        """Yield what there is."""
+        indexes = self._dump().indexes
+        chosen = self.chosen or _only(indexes, mirrors=self.mirrors)
+        for name in chosen:
+            if name not in indexes:
+                raise bad_source(
+                    f"There is no index {quoted(name)} in this export. It has "
+                    f"{_listed(sorted(indexes))}."
+                )
+        for name in sorted(indexes):
+            files, is_mirror = indexes[name].files, indexes[name].is_mirror
+            if name in chosen:
+                yield from self._offers_of(name, files)
+            elif is_mirror and files:
+                yield PassedOver(f"{self.place}/{name}", f"it mirrors {len(files)} files")
+            elif files:
+                yield PassedOver(f"{self.place}/{name}", "it is not the index that was asked for")
+
+    def _dump(self) -> Dump:
+        found = self.place.find(INDEX)
+        if found is None:
+            raise bad_source(f"There is no {INDEX} in {self.place}. Name a folder of devpi-export.")
+        try:
+            dump = msgspec.json.decode(read_small(self.place, found, LARGEST), type=Dump)
+        except (OSError, ValueError, RecursionError) as error:
+            raise bad_source(f"{INDEX} in {self.place} cannot be read, or is none.") from error
+        if dump.dumpversion not in VERSIONS:
+            raise bad_source(
+                f"This export has version {quoted(dump.dumpversion)}, which this version does not "
+                "know. Export again with devpi-server 6."
+            )
+        return dump
+
+    def _offers_of(self, name: str, files: list[FileEntry]) -> Iterator[Candidate | PassedOver]:
+        counts = dict[str, int]()
+        for entry in sorted(files, key=lambda each: each.relpath):
+            if entry.type == RELEASE:
+                yield self._offer(entry)
+            else:
+                counts[entry.type] = counts.get(entry.type, 0) + 1
+        for kind, count in sorted(counts.items()):
+            what = _KINDS.get(kind, f"of the kind {quoted(kind)}")
+            counted = "1 file is" if count == 1 else f"{count} files are"
+            yield PassedOver(f"{self.place}/{name}", f"{counted} {what}")
+
+    def _offer(self, entry: FileEntry) -> Candidate | PassedOver:
+        place = where(self.place, entry.relpath)
+        item = self.place.find(entry.relpath)
+        if item is None:
+            return PassedOver(place, f"{INDEX} names it, and it is not there", is_fault=True)
+        try:
+            hashes = _hashes(entry.entrymapping)
+        except DamagedDigest as error:
+            return PassedOver(place, str(error), is_fault=True)
+        upload = next((each for each in entry.log if each.what == "upload"), Deed())
+        return replace(
+            candidate_at(self.place, item),
+            hashes=hashes,
+            uploaded_at=at_parts(upload.when) or at_http(entry.entrymapping.last_modified),
+            uploaded_by=author(upload.who),
+        )
+
+
+def _only(indexes: Mapping[str, IndexEntry], *, mirrors: bool) -> tuple[str, ...]:
+    """Return the indexes to take where nobody has said which."""
+    own = [name for name, each in indexes.items() if each.files and not each.is_mirror]
+    if len(own) > 1:
+        raise bad_source(
+            f"This export has the indexes {_listed(sorted(own))}. Choose with --index, which may "
+            "be repeated: an index here is one."
+        )
+    copied = [name for name, each in indexes.items() if each.is_mirror] if mirrors else []
+    return (*own, *copied)
+
+
+def _hashes(said: Said) -> Mapping[str, str]:
+    claimed = {"md5": said.md5} if said.md5 is not None else {}
+    return {**parse_hash(said.hash_spec or ""), **checked({**claimed, **(said.hashes or {})})}
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(ascii(each)[1:-1] for each in names[:10]) + (", ..." if names[10:] else "")

@@ -1,0 +1,168 @@
+"""
+Somebody else's bucket: a listing with everything that the bucket knows, and reading. Never writing.
+
+An object is read at the generation that was listed, so what is read is what the listing told of. An
+object that is kept packed (`Content-Encoding: gzip`) has another size and other digests than what
+the bucket hands out; it is told apart, and not read.
+"""
+
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import requests
+from google.api_core import exceptions as api
+from google.cloud.storage import Blob, Client
+
+from wheelyard.errors import NotFound
+from wheelyard.storage.cloud.faults import GOOGLE_FAULTS, is_missing_bucket, unavailable
+from wheelyard.storage.cloud.location import BucketLocation
+from wheelyard.storage.cloud.retrying import Pacing, Retrying
+from wheelyard.storage.cloud.streams import BucketStream
+
+PATIENCE: Final = 30.0
+"""Seconds after which a call is not begun again: nobody waits at the other end of a connection."""
+TIMEOUTS: Final = (5.0, 30.0)
+"""Seconds: to connect, and of silence."""
+FACTS: Final = "name,generation,size,timeCreated,updated,md5Hash,metadata,contentEncoding"
+LISTED: Final = f"items({FACTS}),nextPageToken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignObject:
+    """One object, as the bucket describes it."""
+
+    name: str
+    """Without the prefix."""
+    generation: str
+    size: int
+    """Bytes that are kept."""
+    created: datetime
+    """When this generation was made: its bytes have not changed since."""
+    updated: datetime
+    """When anything was last changed, the metadata included."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What whoever put it there has said of it."""
+    md5: str = ""
+    """Hexadecimal; composite objects have none."""
+    is_packed: bool = False
+
+
+class ForeignBucket:
+    """
+    A bucket to be read; safe to share between threads.
+
+    Args:
+        client: Google's client, with the credentials.
+        place: The bucket, and the prefix in it.
+        pacing: Clock, pauses and chance of every retry.
+    """
+
+    def __init__(self, client: Client, place: BucketLocation, pacing: Pacing) -> None:
+        self._client = client
+        self._place = place
+        self._pacing = pacing
+
+    def __str__(self) -> str:
+        return str(self._place)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+    def objects(self) -> Iterator[ForeignObject]:
+        """
+        Yield every object below the prefix, in the order of names.
+
+        Raises:
+            Unavailable: The bucket does not answer, or not to us.
+        """
+        blobs = self._client.list_blobs(
+            self._place.bucket,
+            prefix=self._place.prefix or None,
+            fields=LISTED,
+            timeout=TIMEOUTS,
+            retry=self._retrying(),
+        )
+        with self._faults("storage.objects.list"):
+            for blob in blobs:
+                yield self._described(blob)
+
+    def find(self, name: str) -> ForeignObject | None:
+        """
+        Return one object, None if there is none.
+
+        Raises:
+            Unavailable: The bucket does not answer, or not to us.
+        """
+        bucket = self._client.bucket(self._place.bucket)
+        with self._faults("storage.objects.get"):
+            blob = bucket.get_blob(
+                self._place.name_of(name), timeout=TIMEOUTS, retry=self._retrying()
+            )
+            return None if blob is None else self._described(blob)
+
+    def read(self, name: str, generation: str) -> Iterator[bytes]:
+        """
+        Return the bytes of one generation of an object; closing the iterator ends the request.
+
+        Raises:
+            NotFound: It is there no more; raised by the call, before the first piece.
+            Unavailable: The bucket does not answer, or not to us.
+        """
+        stream = BucketStream(self._client, self._place, self._place.name_of(name), self._reading())
+        stream.generation = generation
+        with self._faults("storage.objects.get"):
+            is_there = stream.open(0, None)
+        if not is_there:
+            raise NotFound("It was replaced or deleted after it was listed.")
+        return self._pieces(stream)
+
+    def _pieces(self, stream: BucketStream) -> Iterator[bytes]:
+        with self._faults("storage.objects.get"):
+            yield from stream.chunks()
+
+    def _described(self, blob: Blob) -> ForeignObject:
+        if blob.time_created is None or blob.size is None or blob.generation is None:
+            raise requests.ConnectionError("the listing lacks what was asked for")
+        return ForeignObject(
+            name=blob.name.removeprefix(self._place.prefix),
+            generation=str(blob.generation),
+            size=int(blob.size),
+            created=blob.time_created,
+            updated=blob.updated or blob.time_created,
+            metadata=dict(blob.metadata or {}),
+            md5=_hexadecimal(blob.md5_hash),
+            is_packed=bool(blob.content_encoding),
+        )
+
+    def _retrying(self) -> Retrying:
+        return Retrying(pacing=self._pacing, patience=PATIENCE)
+
+    def _reading(self) -> Retrying:
+        # a file that cannot be read would otherwise keep the next one from being tried
+        return Retrying(pacing=self._pacing, patience=PATIENCE, asks_anyway=True)
+
+    @contextmanager
+    def _faults(self, permission: str) -> Iterator[None]:
+        try:
+            yield
+        except GOOGLE_FAULTS as error:
+            if isinstance(error, api.NotFound) and not is_missing_bucket(error):
+                raise NotFound("It was replaced or deleted after it was listed.") from error
+            raise unavailable(error, self._place, permission) from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # what the library says when it is answered by something that is no bucket
+            nonsense = requests.ConnectionError("this is no answer of a bucket")
+            raise unavailable(nonsense, self._place, permission) from error
+
+
+def _hexadecimal(encoded: str | None) -> str:
+    try:
+        return b64decode(encoded or "", validate=True).hex()
+    except NotBase64:
+        return ""
