@@ -29,6 +29,11 @@ ReleaseVerb = Callable[[Caller, NormalizedName, Selection, str], Project]
 
 def store_options(command: F) -> F:
     """Add `--store` and `--config` to a command."""
+    return store_options_with("$WHEELYARD_STORE, else ./wheelyard-data")(command)
+
+
+def store_options_with(default: str) -> Callable[[F], F]:
+    """Return what adds them to a command whose store is elsewhere unless somebody says where."""
     with_config = click.option(
         "--config",
         type=click.Path(path_type=Path),
@@ -37,9 +42,9 @@ def store_options(command: F) -> F:
     with_store = click.option(
         "--store",
         metavar="PLACE",
-        help="A folder, or gs://BUCKET/PREFIX.  [default: $WHEELYARD_STORE, else ./wheelyard-data]",
+        help=f"A folder, or gs://BUCKET/PREFIX.  [default: {default}]",
     )
-    return with_store(with_config(command))
+    return lambda command: with_store(with_config(command))
 
 
 def release_arguments(command: F) -> F:

@@ -1,56 +1,163 @@
-"""Folders of packages, imported while somebody waits: progress, and a report of what was not."""
+"""An import while somebody waits: a bar where they may watch, every refusal, and a report."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
 
 import click
 
 from wheelyard.cli.common import is_terminal, local_caller
-from wheelyard.cli.warnings import warn
+from wheelyard.errors import Unavailable
 from wheelyard.index import Index
 from wheelyard.model.text import escaped
-from wheelyard.operations.findings import counted
-from wheelyard.operations.intake import Fate, Intake, Report
+from wheelyard.operations.importing import Importer
+from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report
+from wheelyard.sources.candidate import Source
+from wheelyard.sources.folder import Countable, FolderSource, Total
+
+KILO: Final = 1000
+"""Bytes, as the bar counts them."""
 
 
-def import_folders(index: Index, folders: tuple[Path, ...]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
     """
-    Publish what lies in folders, and print what became of it; what is refused stops nothing.
+    How something is imported.
+
+    Args:
+        dry_run: Whether nothing is written.
+        lenient: Whether files are taken that fail only today's stricter rules.
+        is_near: Whether the source is on this machine.
+        total: How much it offers, where that is known.
+    """
+
+    dry_run: bool = False
+    lenient: bool = False
+    is_near: bool = True
+    total: Total | None = None
+
+
+def import_source(index: Index, source: Source, options: ImportOptions) -> Report:
+    """
+    Import what a source has, and tell of each refusal.
+
+    Raises:
+        Invalid: It is no source (code `bad_source`).
+        Unavailable: The store does not answer, or the source.
+    """
+    importer = Importer(index.uploads, index.projects, near=index.is_near and options.is_near)
+    caller = local_caller(index)
+    with _watching(options.total) as watcher:
+        try:
+            return importer.run(
+                source,
+                caller,
+                dry_run=options.dry_run,
+                lenient=options.lenient,
+                progress=watcher,
+            )
+        except Unavailable as fault:
+            raise Unavailable(
+                f"{fault.message} What was imported stays; import again to go on from there.",
+                code=fault.code,
+            ) from fault
+
+
+def import_folder(index: Index, source: FolderSource, *, lenient: bool = False) -> None:
+    """
+    Import the packages that lie in a folder, and print what became of them.
+
+    Args:
+        index: What they are imported into.
+        source: The folder.
+        lenient: Whether files are taken that fail only today's stricter rules.
 
     Raises:
         Unavailable: The store does not answer.
     """
-    caller = local_caller(index)
-    intake = Intake(index.uploads, index.projects, near=index.is_near)
-    kept = Path(index.settings.store.location)
-    for folder in folders:
-        with _progress() as advance:
-            report = intake.run(folder, caller, advance, leave_out=(kept,))
-        _tell(folder, report)
+    options = ImportOptions(lenient=lenient, total=total_of(source))
+    report = import_source(index, source, options)
+    click.echo(f"{escaped(str(source.root))}: {report.summary()}")
 
 
-def _tell(folder: Path, report: Report) -> None:
-    for path, why in report.refused:
-        warn(f"{path} was not imported: {why}")
-    unchanged, deleted = report.fates[Fate.UNCHANGED], report.fates[Fate.DELETED]
-    parts = [f"imported {counted(report.fates[Fate.IMPORTED], 'file')}"]
-    parts += [f"{unchanged} there already"] if unchanged else []
-    parts += [f"{deleted} deleted here before"] if deleted else []
-    parts += [f"{len(report.refused)} refused"] if report.refused else []
-    click.echo(f"{escaped(str(folder))}: {', '.join(parts)}")
+def total_of(source: Countable | None) -> Total | None:
+    """Return how much a source offers, if it can tell and somebody may watch."""
+    return source.total() if is_terminal() and source is not None else None
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int], None]]:
-    """Yield what is told of each piece that was read; it shows where a person may watch."""
+def _watching(total: Total | None) -> Iterator[Progress]:
+    """Yield whoever watches an import: a bar where a person may see it."""
     if not is_terminal():
-        yield lambda _: None
+        yield _Watcher(lambda line: click.echo(line, err=True))
         return
     from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    columns = (SpinnerColumn(), TextColumn("importing"), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("import", total=None)
-        yield lambda size: bar.advance(task, size)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    columns = (
+        TextColumn("importing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("files  {task.fields[amount]}  {task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(
+            "import", total=None if total is None else total.files, amount="", rate=""
+        )
+
+        def show(watcher: _Watcher) -> None:
+            speed = bar.tasks[0].speed
+            rate = f"{speed:,.0f} files/s" if speed else ""
+            amount = _readable(watcher.size)
+            bar.update(task, completed=watcher.files, amount=amount, rate=rate)
+
+        yield _Watcher(console.print, show)
+
+
+class _Watcher:
+    """
+    Counts, and says why files are refused.
+
+    Args:
+        say: Prints a line.
+        show: Draws what was counted so far.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], show: "Callable[[_Watcher], None]" = lambda _: None
+    ) -> None:
+        self._say = say
+        self._show = show
+        self._lock = Lock()
+        self.files = 0
+        """Files whose fate is known."""
+        self.size = 0
+        """Bytes that were read."""
+
+    def read(self, size: int) -> None:
+        """Count bytes."""
+        with self._lock:
+            self.size += size
+        self._show(self)
+
+    def done(self, outcome: Outcome) -> None:
+        """Count a file, and say why it is refused, if it is."""
+        if outcome.fate is Fate.REFUSED:
+            self._say(f"wheelyard: {escaped(outcome.place)} was not imported: {outcome.why}")
+        if outcome.fate is not Fate.PASSED_OVER:
+            self.files += 1
+            self._show(self)
+
+
+def _readable(size: int) -> str:
+    amount = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < KILO:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= KILO
+    return f"{amount:.1f} TB"

@@ -7,6 +7,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.
 import logging
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import Final
 
 import click
@@ -22,11 +23,13 @@ COMMANDS: Final = {
     "serve": "run the index",
     "run": "the same with pypiserver's command line, and its folders of packages",
     "upload": "publish files straight into a store, no server needed",
+    "import": "take over what another index, a folder or a bucket has",
     "list": "list the projects, or the files of one",
     "yank": "mark a release, or one file, as not to be chosen any more",
     "unyank": "take that mark back",
     "delete": "remove a release, or one file, for good",
     "status": "set a project's status",
+    "export": "write a static site that needs no server",
     "token": "create, list and revoke API tokens",
     "access": "explain who may do what, and why",
     "config": "check the settings, and say what is in force",
@@ -48,7 +51,8 @@ class Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"wheelyard.cli.{cmd_name}")
+        # no module can have the name of a keyword
+        module = import_module(f"wheelyard.cli.{cmd_name}{'_' * iskeyword(cmd_name)}")
         command = module.command
         assert isinstance(command, click.Command)  # noqa: S101 - what each of our modules has
         return command

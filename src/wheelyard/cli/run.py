@@ -6,14 +6,14 @@ from typing import Any, Final
 
 import click
 
-from wheelyard.cli.common import settings_from, store_options
+from wheelyard.cli.common import settings_from, store_options_with
 from wheelyard.cli.pypiserver import (
     access_options,
     access_overrides,
     ignored_options,
     warn_of_ignored,
 )
-from wheelyard.cli.serve import start
+from wheelyard.cli.serve import WatchWish, start
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
 from wheelyard.settings.reading import process_environment, read_settings
@@ -39,12 +39,15 @@ PORT_VARIABLE: Final = "PYPISERVER_PORT"
     help="Address to listen on.  [default: 0.0.0.0, which is every address]",
 )
 @click.option("--workers", type=int, help="Processes.  [default: 1]")
+@click.option("--lenient", is_flag=True, help="Take old files that fail only today's rules.")
 @access_options
 @ignored_options
-@store_options
+@store_options_with("$WHEELYARD_STORE, else DIR/.wheelyard")
 def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 - click's
     """
     Import the packages in DIR, and run the index: with the command line of pypiserver.
+
+    What appears in DIR later is imported, too.
 
     DIR is ~/packages unless given, and the store is DIR/.wheelyard unless --store says otherwise.
     """
@@ -64,7 +67,9 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     )
     if not said.grant:  # else it would count for nothing, and be warned about
         defaults = {**defaults, "access": MAY_MANAGE}
-    start(settings_from(options["store"], options["config"], overrides, defaults), packages)
+    settings = settings_from(options["store"], options["config"], overrides, defaults)
+    places = tuple(str(folder) for folder in packages)
+    start(settings, WatchWish(places=places, lenient=options["lenient"], comes_first=True))
 
 
 def _defaults(folder: Path) -> Mapping[str, Mapping[str, object]]:

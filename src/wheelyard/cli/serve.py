@@ -1,6 +1,6 @@
 """`wheelyard serve`: say where the index is and how to use it, then run it."""
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -9,8 +9,26 @@ from msgspec.structs import replace
 from wheelyard.cli.common import open_or_make_index, settings_from, store_options
 from wheelyard.cli.introduction import introduce
 from wheelyard.cli.pypiserver import access_options, access_overrides
-from wheelyard.http.server import check_port, check_workers, run_server
+from wheelyard.http.server import check_port, check_workers, configure_logging, run_server
 from wheelyard.settings.sections import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchWish:
+    """
+    What is imported while the index is served.
+
+    Args:
+        places: Folders and buckets.
+        lenient: Whether files are taken that fail only today's stricter rules.
+        every: Seconds from one look to the next; None stands for the usual.
+        comes_first: Whether what is in the folders now is there before the server answers.
+    """
+
+    places: tuple[str, ...] = ()
+    lenient: bool = False
+    every: float | None = None
+    comes_first: bool = False
 
 
 @click.command("serve")
@@ -18,38 +36,63 @@ from wheelyard.settings.sections import Settings
 @click.option("--port", type=int, help="Port to listen on.  [default: $PORT, else 8080]")
 @click.option("--workers", type=int, help="Processes.  [default: 1]")
 @click.option("--private", is_flag=True, default=None, help="Reading needs a credential, too.")
+@click.option(
+    "--watch",
+    "places",
+    multiple=True,
+    metavar="PLACE",
+    help="Import what is and what appears in a folder, or gs://BUCKET/PREFIX.",
+)
+@click.option(
+    "--watch-every",
+    "every",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="How often to look there.  [default: 2, and 60 for a bucket]",
+)
+@click.option("--lenient", is_flag=True, help="--watch: old files that fail only today's rules.")
 @access_options
 @store_options
 def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where it is parsed
     """Run the index."""
+    if not options["places"] and (options["lenient"] or options["every"]):
+        raise click.UsageError("--lenient and --watch-every go with --watch.")
     access = access_overrides(options["passwords"], options["actions"], i_know=options["i_know"])
     if options["private"]:
         access["private"] = True
     server = {name: options[name] for name in ("host", "port", "workers")}
     overrides = {"server": server, "access": access}
-    start(settings_from(options["store"], options["config"], overrides))
+    settings = settings_from(options["store"], options["config"], overrides)
+    start(settings, WatchWish(**{name: options[name] for name in ("places", "lenient", "every")}))
 
 
-def start(settings: Settings, packages: tuple[Path, ...] = ()) -> None:
+def start(settings: Settings, wish: WatchWish) -> None:
     """
     Serve until a signal ends it.
 
     Args:
         settings: What to serve, and where.
-        packages: Folders whose packages are imported before.
+        wish: What is imported besides.
 
     Raises:
-        Invalid: A setting makes no sense, or the port cannot be had.
+        Invalid: A setting or a place makes no sense, or the port cannot be had.
         Unavailable: The store does not answer.
     """
     check_workers(settings)
     server = replace(settings.server, port=check_port(settings.server))
     settings = replace(settings, server=server)
     index = open_or_make_index(settings)
-    if packages:
-        # not for everybody who serves: it needs what reads archives
-        from wheelyard.cli.importing import import_folders
+    if not wish.places:
+        introduce(index)
+        run_server(settings, index)
+        return
+    # not for everybody who serves: it needs what reads archives
+    from wheelyard.cli.watching import open_lookouts
 
-        import_folders(index, packages)
+    lookouts = open_lookouts(index, wish)
+    if wish.comes_first:
+        lookouts.import_first()
     introduce(index)
-    run_server(settings, index)
+    configure_logging()
+    lookouts.begin()
+    run_server(settings, index, lookouts.end)

@@ -17,6 +17,7 @@ from wheelyard.cli.common import (
     store_options,
 )
 from wheelyard.errors import IndexFault, Invalid
+from wheelyard.model.distribution import parse_listed
 from wheelyard.model.text import escaped
 from wheelyard.operations.upload import Accepted
 
@@ -26,10 +27,21 @@ AT_A_TIME: Final = 8
 
 @click.command("upload")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--export", "dest", metavar="DEST", help="Refresh this static site afterwards.")
 @store_options
-def command(files: tuple[Path, ...], store: str | None, config: Path | None) -> int:
-    """Publish FILES (wheels and sdists) straight into a store; no server is needed."""
+def command(
+    files: tuple[Path, ...], dest: str | None, store: str | None, config: Path | None
+) -> int:
+    """
+    Publish FILES (wheels and sdists) straight into a store; no server is needed.
+
+    A site at DEST looks as 'wheelyard export' has made it; one that is new has copies of the files.
+    """
     index = open_or_make_index(settings_from(store, config))
+    if dest is not None:
+        from wheelyard.cli.export import require_site
+
+        require_site(index, dest)  # what is published stays published
     caller = local_caller(index)
     threads = 1 if index.is_near else AT_A_TIME
     with _progress(files) as advance, ThreadPoolExecutor(threads) as pool:
@@ -40,23 +52,30 @@ def command(files: tuple[Path, ...], store: str | None, config: Path | None) -> 
 
         outcomes = [pool.submit(publish, path) for path in files]
         try:
-            refused = sum(not _tell(*each) for each in zip(files, outcomes, strict=True))
+            told = [_tell(*each) for each in zip(files, outcomes, strict=True)]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
-    return 1 if refused else 0
+    accepted = [each for each in told if each is not None]
+    status = 0 if len(accepted) == len(files) else 1
+    if dest is not None and accepted:
+        from wheelyard.cli.export import refresh
+
+        names = {parse_listed(each.file.filename).project for each in accepted}
+        status = max(status, refresh(index, dest, names))
+    return status
 
 
-def _tell(path: Path, outcome: Future[Accepted]) -> bool:
-    """Wait for a file's outcome and print it; return whether it was accepted."""
+def _tell(path: Path, outcome: Future[Accepted]) -> Accepted | None:
+    """Wait for a file's outcome, print and return it; None where the file was refused."""
     try:
         accepted = outcome.result()
     except IndexFault as fault:
         click.echo(f"wheelyard: {escaped(path.name or str(path))}: {fault.message}", err=True)
-        return False
+        return None
     click.echo(f"{accepted.file.filename}  sha256:{accepted.file.sha256}")
     for warning in accepted.warnings:
         click.echo(f"wheelyard: warning: {path.name}: {escaped(warning)}", err=True)
-    return True
+    return accepted
 
 
 def _require_file(path: Path) -> None:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -76,14 +77,24 @@ def check_port(server: ServerSettings) -> int:
     return port
 
 
-def run_server(settings: Settings, index: Index) -> None:
-    """Serve until a signal ends it."""
+def run_server(
+    settings: Settings, index: Index, before_end: Callable[[], None] = lambda: None
+) -> None:
+    """
+    Serve until a signal ends it.
+
+    Args:
+        settings: What to serve, and where.
+        index: The same, open.
+        before_end: Called when nothing is served any more; may be cut short.
+    """
     configure_logging()
     _raise_descriptor_limit()
     if settings.server.workers > 1:
         _serve_in_workers(settings)
-        return
-    asyncio.run(_serve_here(settings.server, create_app(index)))
+    else:
+        asyncio.run(_serve_here(settings.server, create_app(index)))
+    before_end()
     logging.shutdown()
     if sys.stdout is not None:
         sys.stdout.flush()

@@ -24,8 +24,11 @@ DEFAULT_FILE: Final = Path("wheelyard.toml")
 ENVIRONMENT_PREFIX: Final = "WHEELYARD_"
 TABLES: Final = frozenset({"grant", "publisher"})
 """What stands in the file as `[[name]]`, any number of times."""
-OTHERS: Final = frozenset({"CONFIG", "TOKEN", "KEYRING_HOSTS"})
-"""Variables that are no settings: what finds the file, and what the keyring backend reads."""
+OTHERS: Final = frozenset(
+    {"CONFIG", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"},
+)
+"""Variables that are no settings: what finds the file, what the keyring backend and one command
+read."""
 
 _Values = dict[str, Any]
 

@@ -1,0 +1,167 @@
+"""`wheelyard export`: the index as plain files, for any web server or a public bucket."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import click
+from packaging.utils import NormalizedName
+
+from wheelyard.cli.common import existing_index, is_terminal, store_options
+from wheelyard.cli.warnings import warn
+from wheelyard.errors import Invalid, quoted
+from wheelyard.exports import Exports
+from wheelyard.index import MEMORY, Index
+from wheelyard.model.text import escaped
+from wheelyard.operations.exporting.export import Export, Exported
+from wheelyard.operations.exporting.options import Asked, Placing, identity_of
+from wheelyard.operations.exporting.writing import Counts
+from wheelyard.operations.findings import counted
+from wheelyard.storage.cloud.location import is_bucket, parse_location
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def site_options(command: F) -> F:
+    """Add what says how a site is to look to a command."""
+    decorate = (
+        click.option(
+            "--files",
+            metavar="copy|link|URL",
+            help="Copy distributions to the site, link them, or leave them where URL serves them.",
+        ),
+        click.option("--base-url", metavar="URL", help="What the site is served as."),
+        click.option("--gzip/--no-gzip", "is_gzipped", default=None, help="Compress pages, too."),
+    )
+    for each in reversed(decorate):
+        command = each(command)
+    return command
+
+
+@click.command("export")
+@click.argument("dest", metavar="DEST")
+@site_options
+@click.option(
+    "--all", "everything", is_flag=True, help="Write every page again, over whatever is there."
+)
+@store_options
+def command(  # noqa: PLR0913 - as many as it has options
+    *,
+    dest: str,
+    files: str | None,
+    base_url: str | None,
+    is_gzipped: bool | None,
+    everything: bool,
+    store: str | None,
+    config: Path | None,
+) -> int:
+    """
+    Write the index to DEST, a folder or gs://BUCKET/PREFIX, for any web server.
+
+    Only what has changed since the last time is written, and what is not said stays as it was then.
+    With --all everything is, which mends a site that somebody has damaged. Whoever can reach DEST
+    can read all of it.
+    """
+    asked = asked_of(files, base_url, is_gzipped=is_gzipped)
+    index = existing_index(store, config)
+    if index.settings.store.location == MEMORY:
+        raise Invalid(
+            "A store in memory is empty, so there is nothing to export. Name another with --store.",
+            code="bad_setting",
+        )
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    exports = _exports(index, dest, asked, processors)
+    with exports.opened() as (export, counts), _progress() as advance:
+        done = export.run(advance, everything=everything)
+    return _tell(dest, export, done, counts)
+
+
+def asked_of(files: str | None, base_url: str | None, *, is_gzipped: bool | None) -> Asked:
+    """
+    Return what the options of a command ask for.
+
+    Raises:
+        Invalid: A URL is none.
+    """
+    base = base_url and _url(base_url, "--base-url")
+    if files is None or files in ("copy", "link"):
+        placing = None if files is None else Placing(files)
+        return Asked(base_url=base, files=placing, is_gzipped=is_gzipped)
+    url = _url(files, "--files")
+    return Asked(base_url=base, files=Placing.LEAVE, files_url=url, is_gzipped=is_gzipped)
+
+
+def require_site(index: Index, dest: str) -> None:
+    """
+    Return if a site can be written to a place; a folder is made.
+
+    Raises:
+        Invalid: It cannot (code `bad_destination`).
+        Unavailable: It does not answer.
+    """
+    with _exports(index, dest, Asked()).opened() as (export, _):
+        export.require_place()
+
+
+def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
+    """
+    Bring a site up to date with projects that have changed just now, and say what was done.
+
+    Returns:
+        The status to exit with.
+    """
+    with _exports(index, dest, Asked()).opened() as (export, counts):
+        done = export.refresh(names)
+    return _tell(dest, export, done, counts)
+
+
+def _exports(index: Index, dest: str, asked: Asked, processors: int = 1) -> Exports:
+    location = index.settings.store.location
+    store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
+    asked = replace(asked, store=identity_of(store))
+    return Exports(index=index, place=dest, asked=asked, processors=processors)
+
+
+def _tell(dest: str, export: Export, done: Exported, counts: Counts) -> int:
+    if not export.options.base_url:
+        warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
+    click.echo(
+        f"{escaped(dest)}: {counted(done.of, 'project')}, {done.projects} of them exported anew, "
+        f"{counted(counts.written, 'page')} written"
+    )
+    for message in done.failed:
+        click.echo(f"wheelyard: {message}", err=True)
+    return 1 if done.failed else 0
+
+
+def _url(text: str, option: str) -> str:
+    with suppress(ValueError):  # which is raised for brackets that do not match
+        parts = urlsplit(text)
+        is_plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+        if parts.scheme in ("http", "https") and parts.netloc and is_plain:
+            return text.rstrip("/")
+    also = "copy, link, or " if option == "--files" else ""
+    raise Invalid(
+        f"{option} {quoted(text)} is no address. Write {also}a URL such as "
+        "https://packages.example.com/files.",
+        code="bad_setting",
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Yield what is told how many projects are done; it draws a bar where a person may watch."""
+    if not is_terminal():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("export", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

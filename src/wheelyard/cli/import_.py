@@ -1,0 +1,133 @@
+"""`wheelyard import`: take over what another index has."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from msgspec.json import encode
+from msgspec.structs import replace
+
+from wheelyard.catalog import keys
+from wheelyard.cli.common import open_or_make_index, settings_from, store_options
+from wheelyard.cli.importing import ImportOptions, import_source, total_of
+from wheelyard.index import MEMORY, Index, open_index, real_ambient
+from wheelyard.model.text import escaped
+from wheelyard.operations.importing.report import Fate, Report
+from wheelyard.settings.reading import process_environment
+from wheelyard.settings.sections import Settings
+from wheelyard.sources.opening import AUTO, KINDS, SourceRequest, open_source
+from wheelyard.sources.web.urls import Login, shown
+from wheelyard.storage.cloud.location import is_bucket
+
+USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
+PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a variable
+"""What opens an index that is imported from, beside its URL and the netrc file."""
+NETRC: Final = "NETRC"
+"""Where the netrc file is, if it is not `~/.netrc`, as curl and pip have it."""
+
+
+@click.command("import")
+@click.argument("source", metavar="SOURCE")
+@click.option("--dry-run", is_flag=True, help="Read and check everything, and write nothing.")
+@click.option("--lenient", is_flag=True, help="Take old files that fail only today's rules.")
+@click.option(
+    "--from",
+    "kind",
+    type=click.Choice(KINDS),
+    default=AUTO,
+    show_default=True,
+    help="What SOURCE is.",
+)
+@click.option("--project", "projects", multiple=True, metavar="PATTERN", help="Only these.")
+@click.option("--meta", default="", metavar="PLACE", help="backupni: where the .meta files are.")
+@click.option(
+    "--packages-url", default="", metavar="PLACE", help="dumb-pypi: where the files of a list are."
+)
+@click.option("--index", "indexes", multiple=True, metavar="USER/INDEX", help="devpi: only these.")
+@click.option("--mirrors", is_flag=True, help="devpi: the mirrored files, too.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@store_options
+def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
+    """
+    Take over what SOURCE has: a folder, gs://BUCKET/PREFIX, a package list, or another index's URL.
+
+    Nothing there is changed. What is here already is passed by, so that it can be run again at any
+    time. Files that cannot be taken are told of, each with why, and stop nothing.
+    """
+    settings = settings_from(options["store"], options["config"])
+    opened = open_source(_request(options, settings), real_ambient())
+    try:
+        if options["kind"] == AUTO:
+            click.echo(f"wheelyard: taken for {opened.title}", err=True)
+        index = _index(settings, dry_run=options["dry_run"])
+        report = import_source(
+            index,
+            opened,
+            ImportOptions(
+                dry_run=options["dry_run"],
+                lenient=options["lenient"],
+                is_near="://" not in options["source"] + options["packages_url"],
+                total=total_of(opened.countable),
+            ),
+        )
+    finally:
+        opened.close()
+    if options["as_json"]:
+        click.echo(encode(_described(report, opened.kind, dry_run=options["dry_run"])))
+    else:
+        _tell(escaped(shown(options["source"])), report, dry_run=options["dry_run"])
+    return 1 if report.fates[Fate.REFUSED] else 0
+
+
+def _index(settings: Settings, *, dry_run: bool) -> Index:
+    """Return the index that is imported into; a dry run makes none."""
+    if not dry_run:
+        return open_or_make_index(settings)
+    location = settings.store.location
+    is_there = location == MEMORY or is_bucket(location) or Path(location, keys.FORMAT).is_file()
+    if not is_there:
+        settings = replace(settings, store=replace(settings.store, location=MEMORY))
+    return open_index(settings, create=False)
+
+
+def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:
+    environ = process_environment()
+    username, password = environ.get(USERNAME, ""), environ.get(PASSWORD, "")
+    netrc = environ.get(NETRC)
+    return SourceRequest(
+        text=options["source"],
+        kind=options["kind"],
+        meta=options["meta"],
+        packages_url=options["packages_url"],
+        indexes=options["indexes"],
+        mirrors=options["mirrors"],
+        projects=options["projects"],
+        leave_out=(Path(settings.store.location),),
+        login=Login(username, password) if username or password else None,  # either may be a token
+        netrc=Path(netrc).expanduser() if netrc else None,
+    )
+
+
+def _tell(source: str, report: Report, *, dry_run: bool) -> None:
+    click.echo(f"{source}: {report.summary(dry_run=dry_run)}")
+    for code, count in sorted(report.excused.items()):
+        click.echo(f"excused: {code} ({count})")
+
+
+def _encodable(text: str) -> str:
+    """Return a text as JSON can have it: a file's name may be of any bytes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]:
+    return {
+        "source": kind,
+        "dry-run": dry_run,
+        **{fate.value.replace("_", "-"): report.fates[fate] for fate in Fate},
+        "excused": dict(sorted(report.excused.items())),
+        "refusals": [
+            {"place": _encodable(each.place), "error": each.code, "message": _encodable(each.why)}
+            for each in report.refused
+        ],
+    }

@@ -1,0 +1,104 @@
+"""Places that a server watches: opened before it answers, and looked at beside it, in threads."""
+
+from dataclasses import dataclass, field
+from threading import Thread
+from typing import Final
+
+from wheelyard.catalog import keys
+from wheelyard.cli.common import local_caller
+from wheelyard.cli.importing import import_folder
+from wheelyard.cli.serve import WatchWish
+from wheelyard.index import Index
+from wheelyard.operations.importing import Importer
+from wheelyard.operations.watching import Watch
+from wheelyard.sources.folder import FolderSource
+from wheelyard.sources.sights import FolderView, View
+from wheelyard.sources.views import open_view
+
+FORKING: Final = 1.0
+"""Seconds in which workers are made: a lock that a thread holds meanwhile would be held in them."""
+PATIENCE: Final = 2.0
+"""Seconds that a watch gets to put away what it has in hand, which a crash would leave, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookouts:
+    """
+    The watches of a server.
+
+    Args:
+        index: What is imported into.
+        watches: One for each place.
+        lenient: Whether files are taken that fail only today's stricter rules.
+    """
+
+    index: Index
+    watches: tuple[Watch, ...]
+    lenient: bool
+    _threads: list[Thread] = field(default_factory=list)
+
+    def import_first(self) -> None:
+        """
+        Import what is in the folders now, while somebody waits for it.
+
+        Raises:
+            Invalid: One of them cannot be read (code `bad_source`).
+            Unavailable: The store does not answer.
+        """
+        for watch in self.watches:
+            watch.pass_by()
+            if isinstance(watch.view, FolderView):
+                source = FolderSource(watch.view.root, watch.view.leave_out)
+                import_folder(self.index, source, lenient=self.lenient)
+
+    def begin(self) -> None:
+        """Look from now on; where there are workers, in this process alone, once they are made."""
+        delay = FORKING if self.index.settings.server.workers > 1 else 0.0
+        for watch in self.watches:
+            # daemon: a store that does not answer must not keep the server from ending
+            self._threads.append(Thread(target=watch.run, args=(delay,), name="watch", daemon=True))
+            self._threads[-1].start()
+
+    def end(self) -> None:
+        """Stop looking, and let what is being imported be put away."""
+        for watch in self.watches:
+            watch.stop()
+        for thread in self._threads:
+            thread.join(PATIENCE / len(self._threads))
+
+
+def open_lookouts(index: Index, wish: WatchWish) -> Lookouts:
+    """
+    Return what watches places, without a look at any of them yet.
+
+    Args:
+        index: What is imported into.
+        wish: What is to be watched.
+
+    Raises:
+        Invalid: A place is none, or has the store in it (code `bad_source`, `bad_setting`).
+        Unavailable: There are no credentials for a bucket.
+    """
+    caller = local_caller(index)
+    watches = list[Watch]()
+    for text in dict.fromkeys(wish.places):
+        view = _view(index, text)
+        is_near = index.is_near and isinstance(view, FolderView)
+        importer = Importer(index.uploads, index.projects, near=is_near)
+        watches.append(
+            Watch(
+                view=view,
+                importer=importer,
+                caller=caller,
+                ambient=index.ambient,
+                lenient=wish.lenient,
+                every=wish.every,
+            )
+        )
+    return Lookouts(index, tuple(watches), wish.lenient)
+
+
+def _view(index: Index, text: str) -> View:
+    location = index.settings.store.location
+    stores = [each for each in (location, index.traits.files) if each]
+    return open_view(text, stores, keys.FILES, index.ambient)

@@ -1,0 +1,102 @@
+"""What became of the files of a source."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, Protocol
+
+from wheelyard.operations.findings import counted
+
+REFUSALS_KEPT: Final = 10_000
+"""Refusals that a report has in full; of the others it has the number."""
+
+
+class Fate(Enum):
+    """What became of one thing that a source has."""
+
+    NEW = "new"
+    """It is listed now; in a dry run it would be."""
+    THERE = "there"
+    """The very same bytes were listed already."""
+    DELETED = "deleted"
+    """It was deleted from the index, and so stays away."""
+    PASSED_OVER = "passed_over"
+    """It is no distribution."""
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """
+    What became of one thing that a source has.
+
+    Args:
+        place: Where it is, as the source says it.
+        fate: What became of it.
+        code: Of the refusal, as in docs/errors.md; else empty.
+        why: Why it is not listed, one sentence or two; else empty.
+        excused: The codes of the rules that it fails and was taken in spite of.
+        may_pass: Whether a refusal is not about the file itself: it may be taken another time.
+    """
+
+    place: str
+    fate: Fate
+    code: str = ""
+    why: str = ""
+    excused: tuple[str, ...] = ()
+    may_pass: bool = False
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of everything that a source has, so far."""
+
+    fates: Counter[Fate] = field(default_factory=Counter)
+    excused: Counter[str] = field(default_factory=Counter)
+    """How many of the new files fail which rule."""
+    refused: list[Outcome] = field(default_factory=list)
+    """The first refusals."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more."""
+        self.fates[outcome.fate] += 1
+        self.excused.update(outcome.excused)
+        if outcome.fate is Fate.REFUSED and len(self.refused) < REFUSALS_KEPT:
+            self.refused.append(outcome)
+
+    def summary(self, *, dry_run: bool = False) -> str:
+        """Return it in one line."""
+        fates = self.fates
+        parts = [f"{'would import' if dry_run else 'imported'} {counted(fates[Fate.NEW], 'file')}"]
+        words = (
+            (Fate.THERE, "there already"),
+            (Fate.DELETED, "deleted here before"),
+            (Fate.PASSED_OVER, "passed over"),
+            (Fate.REFUSED, "refused"),
+        )
+        parts += [f"{fates[fate]} {word}" for fate, word in words if fates[fate]]
+        return ", ".join(parts)
+
+
+class Progress(Protocol):
+    """Whoever watches an import."""
+
+    def read(self, size: int) -> None:
+        """Take note that so many bytes were read just now; called by several threads."""
+        ...
+
+    def done(self, outcome: Outcome) -> None:
+        """Take note of what became of something; called by one thread, and not in their order."""
+        ...
+
+
+class Unwatched:
+    """Nobody watches."""
+
+    __slots__ = ()
+
+    def read(self, size: int) -> None:
+        """Do nothing."""
+
+    def done(self, outcome: Outcome) -> None:
+        """Do nothing."""

@@ -1,0 +1,201 @@
+"""An import from its beginning to its end: the threads, and whoever hands them their work."""
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.projects import Projects
+from wheelyard.errors import IndexFault
+from wheelyard.model.access import Caller
+from wheelyard.model.distribution import Identity, parse_filename
+from wheelyard.operations.importing.groups import Group, Groups, Item
+from wheelyard.operations.importing.ledgers import Books, Ledger, Rehearsal
+from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report, Unwatched
+from wheelyard.operations.importing.work import Done, Job, import_group, refused
+from wheelyard.operations.upload import Uploads
+from wheelyard.sources.candidate import Candidate, PassedOver, Source
+
+NEAR_WORKERS: Final = 4
+NEAR_TOGETHER: Final = 64
+"""Files of one project that are stored and listed together, where everything is at hand."""
+FAR_WORKERS: Final = 16
+FAR_TOGETHER: Final = 8
+"""The same across a network: more at a time, and so fewer together."""
+HELD: Final = 1000
+"""Files that may wait for others of their project."""
+NAMES: Final = 500
+"""New names that are added to the list of projects at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """
+    Takes in what a source has.
+
+    Args:
+        uploads: What accepts a file.
+        projects: What is listed.
+        near: Whether the store and the source answer at once.
+    """
+
+    uploads: Uploads
+    projects: Projects
+    near: bool = True
+
+    def run(
+        self,
+        source: Source,
+        caller: Caller,
+        *,
+        dry_run: bool = False,
+        lenient: bool = False,
+        progress: Progress | None = None,
+    ) -> Report:
+        """
+        Publish every distribution that a source has.
+
+        Args:
+            source: What to import from.
+            caller: Who imports.
+            dry_run: Read and check everything, and write nothing.
+            lenient: Take files that fail only today's stricter rules; see `archive/excuses.py`.
+            progress: Whoever watches.
+
+        Raises:
+            Invalid: It is no source (code `bad_source`).
+            Unavailable: The store does not answer, or the source has no more to say. What was
+                imported stays.
+        """
+        watcher = progress or Unwatched()
+        books = Books(self.uploads, self.projects)
+        ledger: Ledger = Rehearsal(self.projects) if dry_run else books
+        job = Job(
+            uploads=self.uploads,
+            ledger=ledger,
+            caller=caller,
+            began=self.uploads.ambient.now(),
+            lenient=lenient,
+            read=watcher.read,
+        )
+        workers = NEAR_WORKERS if self.near else FAR_WORKERS
+        with ThreadPoolExecutor(workers, "import") as pool:
+            groups = Groups(NEAR_TOGETHER if self.near else FAR_TOGETHER, HELD)
+            crew = _Crew(
+                ledger, watcher, groups, workers, lambda one: pool.submit(import_group, job, one)
+            )
+            try:
+                for offer in source.offers():
+                    crew.take(offer)
+                crew.finish()
+            except BaseException:
+                job.stopped.set()
+                pool.shutdown(cancel_futures=True)
+                crew.leave()
+                raise
+        return crew.report
+
+
+_Key = tuple[NormalizedName, Identity]
+
+
+@dataclass(slots=True)
+class _Crew:
+    """
+    The threads of an import, and whoever hands them their work.
+
+    Args:
+        ledger: Where names are listed.
+        watcher: Told of every outcome.
+        groups: What is held back.
+        workers: How many threads there are.
+        submit: Has one of them import a group.
+    """
+
+    ledger: Ledger
+    watcher: Progress
+    groups: Groups
+    workers: int
+    submit: Callable[[Group], Future[Done]]
+    report: Report = field(default_factory=Report)
+    _under_way: dict[Future[Done], Group] = field(default_factory=dict)
+    _flying: dict[_Key, Future[Done]] = field(default_factory=dict)
+    _names: set[NormalizedName] = field(default_factory=set)
+
+    def take(self, offer: Candidate | PassedOver) -> None:
+        """Have something imported, now or later; wait if there is too much to do."""
+        if isinstance(offer, PassedOver):
+            self._tell(_passed_over(offer))
+            return
+        try:
+            distribution = parse_filename(offer.filename, legacy=True)
+        except IndexFault as fault:
+            self._tell(refused(offer, fault))
+            return
+        item, name = Item(offer, distribution), distribution.project
+        if (before := self._flying.get(item.key)) is not None:
+            self._collect({before})  # the first of two wins, so the second waits for it
+        self.groups.add(item)
+        while (group := self.groups.due(name)) is not None:
+            self._begin(group)
+        if len(self._under_way) < self.workers and (group := self.groups.settled(name)) is not None:
+            self._begin(group)
+
+    def finish(self) -> None:
+        """Have everything imported that was held back, and wait for it."""
+        while (group := self.groups.rest()) is not None:
+            self._begin(group)
+        while self._under_way:
+            self._collect(self._finished())
+        self._ensure_names()
+
+    def leave(self) -> None:
+        """See to it that what was imported is found, if the store still answers."""
+        for future in self._under_way:
+            if not future.cancelled() and future.exception() is None:
+                self._remember(future.result())
+        with suppress(IndexFault):
+            self._ensure_names()
+
+    def _begin(self, group: Group) -> None:
+        while len(self._under_way) >= 2 * self.workers:
+            self._collect(self._finished())
+        future = self.submit(group)
+        self._under_way[future] = group
+        self._flying.update((item.key, future) for item in group.items)
+
+    def _finished(self) -> set[Future[Done]]:
+        return wait(self._under_way, return_when=FIRST_COMPLETED).done
+
+    def _collect(self, futures: set[Future[Done]]) -> None:
+        """Wait for groups, and take note of what became of them."""
+        for future in futures:
+            done = future.result()
+            for item in self._under_way.pop(future).items:
+                self._flying.pop(item.key, None)
+            for outcome in done.outcomes:
+                self._tell(outcome)
+            self._remember(done)
+        if len(self._names) >= NAMES:
+            self._ensure_names()
+
+    def _remember(self, done: Done) -> None:
+        if done.is_project:
+            self._names.add(done.name)
+
+    def _ensure_names(self) -> None:
+        self.ledger.ensure(self._names)
+        self._names.clear()
+
+    def _tell(self, outcome: Outcome) -> None:
+        self.report.add(outcome)
+        self.watcher.done(outcome)
+
+
+def _passed_over(offer: PassedOver) -> Outcome:
+    fate = Fate.REFUSED if offer.is_fault else Fate.PASSED_OVER
+    code = "bad_source" if offer.is_fault else ""
+    return Outcome(place=offer.place, fate=fate, code=code, why=f"{offer.why}.")
