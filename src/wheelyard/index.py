@@ -38,6 +38,7 @@ from wheelyard.model.token import TokenRecord
 from wheelyard.operations.check import Check
 from wheelyard.operations.doors import Doors
 from wheelyard.operations.lifecycle import Lifecycle
+from wheelyard.operations.search import SearchIndex
 from wheelyard.operations.tokens import Tokens
 from wheelyard.operations.upload import UploadRules, Uploads
 from wheelyard.settings.sections import MIB, Settings, StoreSettings
@@ -91,6 +92,7 @@ class Index:
     files: Files
     projects: Projects
     uploads: Uploads
+    search: SearchIndex
     lifecycle: Lifecycle
     tokens: Tokens
     doors: Doors
@@ -208,11 +210,7 @@ def _bucket(
             open_bucket,
         )
     except ImportError as error:
-        raise Invalid(
-            "A store in a bucket needs google-cloud-storage, which is not installed. Install "
-            "'wheelyard[gcs]', or in a clone requirements/gcs.txt.",
-            code="bad_setting",
-        ) from error
+        raise needs_gcs("A store in a bucket") from error
     surroundings = Surroundings(
         now=time.time,
         monotonic=ambient.monotonic,
@@ -229,6 +227,15 @@ def _bucket(
     opened = open_bucket(request, surroundings)
     traits = StoreTraits(is_near=False, tally=tally, identity=lambda: opened.identity, files=files)
     return _Opened(opened.store, scratch_spool(), traits)
+
+
+def needs_gcs(what: str) -> Invalid:
+    """Return the fault for what there is not without Google's library."""
+    return Invalid(
+        f"{what} needs google-cloud-storage, which is not installed. Install 'wheelyard[gcs]', or "
+        "in a clone requirements/gcs.txt.",
+        code="bad_setting",
+    )
 
 
 def _new_spool() -> Spool:
@@ -301,6 +308,7 @@ def index_over(
         files=files,
         projects=projects,
         uploads=Uploads(projects, files, spool, ambient, rules),
+        search=SearchIndex(projects, traits.is_near),
         lifecycle=Lifecycle(projects, files, ambient),
         tokens=tokens,
         doors=doors,

@@ -57,10 +57,12 @@ from wheelyard.http.routes import (
     ProjectList,
     ProjectPage,
     Route,
+    Search,
     Upload,
     prefix_of,
     route_of,
 )
+from wheelyard.http.search import answer_search
 from wheelyard.http.simple import detail_subject, form_of, project_detail, project_list
 from wheelyard.http.token_api import is_account
 from wheelyard.http.upload import Uploader
@@ -81,6 +83,7 @@ _HANDLERS: Final[dict[type[Any], Callable[[Request, Any, Desk], Awaitable[Reply]
     LegacyJson: legacy_json,
     Api: answer_api,
     Metrics: metrics_for,
+    Search: answer_search,
 }
 
 ASSERTION: Final = b"x-goog-iap-jwt-assertion"
@@ -344,8 +347,8 @@ class App:
 def _is_for_people(request: Request, route: Route) -> bool:
     """Return whether a request is from a person whom a proxy has let through, if there is one."""
     is_home = isinstance(route, ProjectList) and route.is_home
-    if is_account(route):  # who sends a credential of their own is known by that
-        headers = request.headers
+    if is_account(route) or isinstance(route, Search):
+        headers = request.headers  # who sends a credential of their own is known by that
         return ASSERTION in headers and b"authorization" not in headers
     return isinstance(route, ProjectPage) or (is_home and form_of(request) in (None, Form.HTML))
 

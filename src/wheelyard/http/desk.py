@@ -29,6 +29,8 @@ from wheelyard.index import Index
 from wheelyard.model.access import ANONYMOUS, Action, Caller, matches_any
 from wheelyard.model.credential import Credential
 from wheelyard.model.distribution import parse_name
+from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.old_metadata import core_of
 from wheelyard.model.project import File, Project
 from wheelyard.operations.kinds import Kind, kind_of
 from wheelyard.operations.refused import reason_of
@@ -219,9 +221,19 @@ class Desk:
         """Do blocking work in a thread for changes."""
         return await get_running_loop().run_in_executor(self.writers, work)
 
+    def core(self, name: NormalizedName, file: File) -> CoreMetadata:
+        """
+        Return what a listed file says of itself, waiting for the store.
+
+        Raises:
+            Unavailable: The store has lost or damaged it, or does not answer.
+        """
+        raw = self.core_metadata(name, file) if file.has_metadata else None
+        return core_of(raw, name, file.version)
+
     def core_metadata(self, name: NormalizedName, file: File) -> bytes:
         """
-        Return the core metadata of a listed file, waiting for the store.
+        Return the core metadata of a listed file that has some, waiting for the store.
 
         Raises:
             Unavailable: The store has lost or damaged it, or does not answer.

@@ -25,7 +25,7 @@ from wheelyard.http.exchange import (
 )
 from wheelyard.http.ranges import Span, Unsatisfiable, span_of
 from wheelyard.http.routes import FileByKey, FileByName
-from wheelyard.model.distribution import parse_filename, parse_name
+from wheelyard.model.distribution import parse_listed, parse_name
 from wheelyard.model.project import File
 
 METADATA: Final = ".metadata"
@@ -58,7 +58,7 @@ async def file_by_name(request: Request, route: FileByName, desk: Desk) -> Reply
     if asked is not None:  # before anything else is looked at, wherever the path says it
         desk.require_read(request.caller, asked)
     try:
-        project = parse_filename(filename, zip_sdists=True).project
+        project = parse_listed(filename).project
     except IndexFault:
         return not_readable()
     if route.project is not None and asked != project:
@@ -93,7 +93,7 @@ def _normalised(project: str) -> NormalizedName | None:
 async def _answer(
     request: Request, name: NormalizedName, file: File, desk: Desk, *, metadata: bool
 ) -> Reply:
-    if metadata and not file.is_wheel:
+    if metadata and not file.serves_metadata:
         return not_readable()
     try:
         return await _whole_or_part(request, name, file, desk, metadata=metadata)

@@ -12,7 +12,6 @@ from wheelyard.http.negotiation import Form
 from wheelyard.http.routes import LegacyJson
 from wheelyard.http.simple import answer, page_of
 from wheelyard.model.distribution import parse_name, parse_version
-from wheelyard.model.metadata import parse_metadata
 from wheelyard.model.project import Project
 from wheelyard.rendering.legacy import LegacyPage, project_json, release_json
 from wheelyard.rendering.releases import Release, latest, releases_of
@@ -53,5 +52,5 @@ def _page(name: NormalizedName, release: Release | None, desk: Desk) -> LegacyPa
         )
     settings = desk.index.settings
     base = settings.server.public_url.rstrip("/") or settings.server.path_prefix
-    core = parse_metadata(desk.core_metadata(name, release.speaker))
+    core = desk.core(name, release.speaker)
     return LegacyPage(name, release, core, f"{base}/files")

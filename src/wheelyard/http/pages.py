@@ -10,7 +10,6 @@ from wheelyard.http.negotiation import Form
 from wheelyard.http.paths import path_of
 from wheelyard.http.routes import ProjectPage
 from wheelyard.http.simple import answer, page_of, sight_of, visible
-from wheelyard.model.metadata import parse_metadata
 from wheelyard.model.project import Project
 from wheelyard.rendering import pages
 from wheelyard.rendering.pages import PageTemplates
@@ -29,7 +28,9 @@ class People:
     @classmethod
     def of(cls, desk: Desk) -> "People":
         """Return the pages of the index behind `desk`."""
-        return cls(desk, PageTemplates(desk.index.settings.index_url))
+        settings = desk.index.settings
+        is_certain = bool(settings.server.public_url)
+        return cls(desk, PageTemplates(settings.index_url, is_certain=is_certain))
 
     async def home(self, request: Request) -> Reply:
         """Answer `GET /` with the projects that the caller may read."""
@@ -79,7 +80,7 @@ class People:
         described = latest(releases)
         core = None
         if described is not None:
-            core = parse_metadata(self.desk.core_metadata(project.name, described.speaker))
+            core = self.desk.core(project.name, described.speaker)
         return self.templates.project(
             pages.ProjectPage(project=project, releases=releases, described=described, core=core)
         )
@@ -87,7 +88,8 @@ class People:
     @property
     def _policy(self) -> tuple[Header, ...]:
         policy = (
-            f"default-src 'none'; style-src '{self.templates.style_digest}'; base-uri 'none'; "
+            f"default-src 'none'; style-src '{self.templates.style_digest}'; "
+            f"script-src '{self.templates.script_digest}'; connect-src 'self'; base-uri 'none'; "
             "form-action 'none'; frame-ancestors 'none'"
         )
         return (

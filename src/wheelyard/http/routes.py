@@ -117,6 +117,13 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """What the page for people searches in."""
+
+    allowed: str = READ
+
+
+@dataclass(frozen=True, slots=True)
 class AddSlash:
     """The path of a page without its slash."""
 
@@ -142,11 +149,12 @@ Route = (
     | Fixed
     | Exchange
     | Metrics
+    | Search
     | AddSlash
     | Nothing
 )
 
-Known = Fixed | Exchange | Metrics
+Known = Fixed | Exchange | Metrics | Search
 
 _EXCHANGE: Final[dict[tuple[str, ...], Exchange]] = {
     ("_", "oidc", "audience"): Exchange("audience"),
@@ -160,6 +168,7 @@ _FIXED: Final[dict[tuple[str, ...], Known]] = {
     ("health",): Fixed("health"),
     ("ready",): Fixed("ready"),
     ("metrics",): Metrics(),
+    ("search.json",): Search(),
     ("favicon.ico",): Fixed("absent"),
     ("robots.txt",): Fixed("absent"),
 }

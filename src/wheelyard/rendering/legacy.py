@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from msgspec.json import Encoder
 from packaging.utils import NormalizedName
 
-from wheelyard.model.distribution import Wheel, parse_filename
+from wheelyard.model.distribution import parse_listed
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.rendering.releases import Release
@@ -94,22 +94,33 @@ def _info(page: LegacyPage) -> dict[str, object]:
 
 
 def _file(page: LegacyPage, file: File) -> dict[str, object]:
-    parsed = parse_filename(file.filename, zip_sdists=True)
-    is_wheel = isinstance(parsed, Wheel)
+    packagetype, python = _kind(file.filename)
+    uploaded = timestamp(file.uploaded_at)
     return {
         "comment_text": "",
-        "core-metadata": {"sha256": file.core_metadata} if is_wheel else False,
+        "core-metadata": {"sha256": file.core_metadata} if file.serves_metadata else False,
         "digests": {"sha256": file.sha256},
         "downloads": -1,
         "filename": file.filename,
         "has_sig": False,
-        "packagetype": "bdist_wheel" if is_wheel else "sdist",
-        "python_version": file.filename.split("-")[-3] if is_wheel else "source",
+        "packagetype": packagetype,
+        "python_version": python,
         "requires_python": file.requires_python,
         "size": file.size,
-        "upload_time": timestamp(file.uploaded_at)[:19],
-        "upload_time_iso_8601": timestamp(file.uploaded_at),
+        "upload_time": uploaded[:19],
+        "upload_time_iso_8601": uploaded,
         "url": f"{page.files_url}/{file_url(page.name, file)}",
         "yanked": file.yanked is not None,
         "yanked_reason": file.yanked or None,
     }
+
+
+def _kind(filename: str) -> tuple[str, str]:
+    """Return what PyPI calls the kind of a listed file, and the Python that it is for."""
+    # nearly every file is one of these two, and they need no closer look
+    if filename.endswith(".whl"):
+        return "bdist_wheel", filename.split("-")[-3]
+    if filename.endswith(".tar.gz"):
+        return "sdist", "source"
+    distribution = parse_listed(filename)
+    return distribution.packagetype, distribution.python

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project, Status
 from wheelyard.rendering.releases import Release
-from wheelyard.rendering.simple import file_url
+from wheelyard.rendering.rows import release_section
+from wheelyard.rendering.simple import FILES_FROM_DETAIL, file_url
 
-KIB = 1024
-TEMPLATES = ("layout.html", "index.html", "project.html", "refusal.html", "style.css")
-UNITS = ("bytes", "KiB", "MiB", "GiB")
+PAGES = ("layout.html", "index.html", "project.html", "refusal.html")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +37,16 @@ class PageTemplates:
 
     Args:
         index_url: The URL that the install commands name.
+        is_certain: Whether that is its name for everybody, and not just what can be guessed.
+        files_url: Where the files are, seen from a project's page.
     """
 
-    def __init__(self, index_url: str) -> None:
+    def __init__(
+        self, index_url: str, *, is_certain: bool = True, files_url: str = FILES_FROM_DETAIL
+    ) -> None:
         self._index_url = index_url
+        self._is_certain = is_certain
+        self._files_url = files_url
         self._environment = Environment(
             loader=PackageLoader("wheelyard.rendering"),
             autoescape=True,
@@ -49,15 +55,17 @@ class PageTemplates:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.filters["size"] = readable_size
-        self._environment.filters["file_url"] = _file_url
+        self._environment.globals["sections"] = self._sections
+        self._environment.globals["index_link"] = self._index_link
         self._environment.filters["web"] = _web_address
-        for name in TEMPLATES:
-            self._environment.get_template(name)  # read now, so that no page fails on it later
-        style = self._environment.get_template("style.css").render()
-        digest = b64encode(sha256(style.encode()).digest()).decode()
-        self.style_digest = f"sha256-{digest}"
+        style, script = self._text("style.css"), self._text("search.js")
+        self._environment.globals |= {"style": style, "script": script}
+        self.style_digest = _digest(style)
         """Of the style sheet inside each page, as a content security policy names it."""
+        self.script_digest = _digest(script)
+        """Of the script inside each page, likewise."""
+        # read now, so that no page fails on it later
+        self._pages = {name: self._environment.get_template(name) for name in PAGES}
 
     def project_list(self, names: Sequence[NormalizedName]) -> bytes:
         """Return the page at `/`."""
@@ -71,25 +79,32 @@ class PageTemplates:
         """Return the page that a browser gets instead of what it asked for."""
         return self._render("refusal.html", title=title, message=message)
 
+    def _text(self, template: str) -> Markup:
+        return Markup(self._environment.get_template(template).render())  # noqa: S704 - it is ours
+
+    def _index_link(self, root: str) -> Markup:
+        """Return the index URL; on a page that was not told of one, for the script to mend."""
+        if self._is_certain:
+            return escape(self._index_url)
+        return Markup('<span data-root="{}simple/">{}</span>').format(root, self._index_url)
+
+    def _sections(self, page: ProjectPage) -> Markup:
+        name = page.project.name
+
+        def url_of(file: File) -> str:
+            return f"{self._files_url}/{file_url(name, file)}"
+
+        sections = [release_section(each, url_of) for each in page.releases]
+        return Markup("".join(sections))  # noqa: S704 - escaped there
+
     def _render(self, template: str, **values: object) -> bytes:
-        page = self._environment.get_template(template)
         # what a package says of itself may hold lone surrogates, which no encoding has
-        text = page.render(index_url=self._index_url, **values)
+        text = self._pages[template].render(index_url=self._index_url, **values)
         return text.encode("utf-8", "replace")
 
 
-def readable_size(size: int) -> str:
-    """Return a size in bytes as people read it."""
-    amount = float(size)
-    for unit in UNITS:
-        if amount < KIB or unit == UNITS[-1]:
-            return f"{amount:.0f} {unit}" if unit == UNITS[0] else f"{amount:.1f} {unit}"
-        amount /= KIB
-    raise AssertionError(size)
-
-
-def _file_url(file: File, name: NormalizedName) -> str:
-    return file_url(name, file)
+def _digest(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
 
 
 def _web_address(url: str) -> str:

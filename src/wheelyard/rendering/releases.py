@@ -29,7 +29,7 @@ class Release:
     @property
     def speaker(self) -> File:
         """The file whose core metadata describes the release: a wheel if there is one."""
-        return self.files[0]
+        return next((file for file in self.files if file.has_metadata), self.files[0])
 
 
 def releases_of(project: Project) -> tuple[Release, ...]:
@@ -47,5 +47,5 @@ def latest(releases: Iterable[Release]) -> Release | None:
     """Return the newest final release that is not yanked, else the newest not yanked, else any."""
     ordered = list(releases)
     kept = [release for release in ordered if not release.is_yanked]
-    final = [release for release in kept if not Version(release.version).is_prerelease]
-    return next(iter(final or kept or ordered), None)
+    final = (release for release in kept if not Version(release.version).is_prerelease)
+    return next(final, None) or next(iter(kept or ordered), None)

@@ -6,6 +6,7 @@ page and lead to the object's key, so that a page is the same bytes live, export
 prefix and behind any host name.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
@@ -22,6 +23,8 @@ API_VERSION: Final = "1.4"
 FILES_FROM_DETAIL: Final = "../../files"
 """Where the files are, seen from a project's page."""
 
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.~-]")
+_TO_MICROSECONDS: Final = len("2026-01-31T12:00:00.000000")
 _META: Final = {"api-version": API_VERSION}
 _HEAD: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -43,27 +46,33 @@ def list_html(names: Sequence[NormalizedName]) -> bytes:
     return page.encode()
 
 
-def detail_json(project: Project) -> bytes:
-    """Return a project's page as JSON."""
+def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
+    """Return a project's page as JSON; `files_url` is where the files are, seen from it."""
     page: dict[str, object] = {"meta": _META, "name": project.name}
     if project.status is not Status.ACTIVE:
         reason = {"reason": project.reason} if project.reason else {}
         page["project-status"] = {"status": project.status.value, **reason}
     files = served_files(project)
     page["versions"] = versions(files)
-    page["files"] = [_file_json(project.name, file) for file in files]
+    page["files"] = [
+        _file_json(f"{files_url}/{file_url(project.name, file)}", file) for file in files
+    ]
     return Encoder().encode(page)
 
 
-def detail_html(project: Project) -> bytes:
-    """Return a project's page as HTML."""
+def detail_html(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
+    """Return a project's page as HTML; `files_url` is where the files are, seen from it."""
     status = ""
     if project.status is not Status.ACTIVE:
         status = f'<meta name="pypi:project-status" content="{project.status.value}">\n'
         if project.reason:
             reason = escape(project.reason)
             status += f'<meta name="pypi:project-status-reason" content="{reason}">\n'
-    links = "".join(_file_html(project.name, file) for file in served_files(project))
+    place = escape(files_url)
+    links = "".join(
+        _file_html(f"{place}/{file_url(project.name, file)}", file)
+        for file in served_files(project)
+    )
     page = (
         f"{_HEAD}{status}<title>Links for {project.name}</title>\n</head>\n"
         f"<body>\n{links}</body>\n</html>\n"
@@ -83,23 +92,26 @@ def versions(files: Iterable[File]) -> list[str]:
 
 def file_url(name: NormalizedName, file: File) -> str:
     """Return where a file is, below the folder of all files, percent-encoded."""
-    return f"{name}/{file.sha256}/{quote(file.filename, safe='')}"
+    filename = file.filename
+    if _UNSAFE.search(filename):  # most are fine as they are, and to find that out is cheaper
+        filename = quote(filename, safe="")
+    return f"{name}/{file.sha256}/{filename}"
 
 
 def timestamp(moment: datetime) -> str:
     """Return a moment as `upload-time` has it: UTC, microseconds, `Z`."""
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return moment.isoformat(timespec="microseconds")[:_TO_MICROSECONDS] + "Z"
 
 
-def _file_json(name: NormalizedName, file: File) -> dict[str, object]:
+def _file_json(url: str, file: File) -> dict[str, object]:
     page: dict[str, object] = {
         "filename": file.filename,
-        "url": f"{FILES_FROM_DETAIL}/{file_url(name, file)}",
+        "url": url,
         "hashes": {"sha256": file.sha256},
     }
     if file.requires_python:
         page["requires-python"] = file.requires_python
-    metadata = {"sha256": file.core_metadata} if file.is_wheel else False
+    metadata = {"sha256": file.core_metadata} if file.serves_metadata else False
     page["core-metadata"] = metadata
     page["dist-info-metadata"] = metadata
     page["yanked"] = False if file.yanked is None else file.yanked or True
@@ -108,12 +120,11 @@ def _file_json(name: NormalizedName, file: File) -> dict[str, object]:
     return page
 
 
-def _file_html(name: NormalizedName, file: File) -> str:
-    href = f"{FILES_FROM_DETAIL}/{file_url(name, file)}#sha256={file.sha256}"
-    attributes = f'href="{href}"'
+def _file_html(url: str, file: File) -> str:
+    attributes = f'href="{url}#sha256={file.sha256}"'
     if file.requires_python:
         attributes += f' data-requires-python="{escape(file.requires_python)}"'
-    if file.is_wheel:
+    if file.serves_metadata:
         digest = f"sha256={file.core_metadata}"
         attributes += f' data-core-metadata="{digest}" data-dist-info-metadata="{digest}"'
     if file.yanked is not None:

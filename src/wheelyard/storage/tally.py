@@ -10,7 +10,7 @@ class Operation:
     """One kind of operation, and the class it is billed in."""
 
     kind: str
-    """insert, list, get, read, delete, or the piece of a large insert."""
+    """insert, copy, list, get, read, delete, or the piece of a large insert."""
     price_class: str
     """Of Cloud Storage's price list: A, B or free."""
 

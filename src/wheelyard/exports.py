@@ -1,0 +1,344 @@
+"""
+The export of an index to a place, wired: which pages, by which templates, from which store.
+
+A site is open to whoever reaches it. So it is never put into a bucket where the store keeps what
+nobody may read, nor into the store's own folder.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from signal import (
+    SIG_BLOCK,
+    SIG_DFL,
+    SIG_SETMASK,
+    SIG_UNBLOCK,
+    SIGINT,
+    pthread_sigmask,
+    signal,
+)
+from threading import Thread, active_count
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.races import Retries
+from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
+from wheelyard.index import MEMORY, Index, far_retries, needs_gcs, open_index
+from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.old_metadata import core_of
+from wheelyard.model.project import File
+from wheelyard.model.text import escaped
+from wheelyard.operations.exporting.export import Export, Outcome, Work
+from wheelyard.operations.exporting.manifest import manifest_of
+from wheelyard.operations.exporting.options import Asked, Options, Placing
+from wheelyard.operations.exporting.pages import Pages
+from wheelyard.operations.exporting.placing import Copied, Places
+from wheelyard.operations.exporting.writing import Counts, Writing
+from wheelyard.rendering.pages import PageTemplates
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.cloud.location import is_bucket, parse_location
+from wheelyard.storage.site.base import BAD_DESTINATION, Site
+from wheelyard.storage.site.folder import FolderSite
+
+Done = Generator[tuple[NormalizedName, Outcome], None, None]
+
+NEAR_THREADS: Final = 4
+FAR_THREADS: Final = 16
+"""Projects at a time, where the store or the site is a bucket."""
+MANY: Final = 1000
+"""Projects that are worth starting processes for."""
+GRACE: Final = 0.5
+"""Seconds."""
+SELDOM: Final = 100_000
+"""Objects after which garbage is looked for: pages are made of many, and hardly any cycle."""
+PART: Final = 4000
+"""Projects that a process takes at a time, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exports:
+    """
+    What brings a site up to date.
+
+    Args:
+        index: What is exported.
+        place: The site: a folder, or a bucket's prefix.
+        asked: How it is to look.
+        processors: Those of this machine that may be used.
+    """
+
+    index: Index
+    place: str
+    asked: Asked
+    processors: int = 1
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Export, Counts]]:
+        """
+        Yield the export, and where it counts what it writes.
+
+        Raises:
+            Invalid: The place is none for a site (code `bad_destination`).
+            Unavailable: It does not answer.
+        """
+        with closing(open_site(self.place, self.index)) as site:
+            counts = Counts()
+            yield self.over(site, counts), counts
+
+    def over(self, site: Site, counts: Counts) -> Export:
+        """
+        Return the export to a site that is open, which counts there what it writes.
+
+        Raises:
+            Invalid: The place cannot have files of its own (code `bad_destination`).
+        """
+        manifest = manifest_of(site)
+        before = manifest.options if manifest else Options(base_url=self._public_url)
+        options = self.asked.over(before)
+        if options.files is not Placing.LEAVE:
+            _refuse_files_of(self.index, self.place)
+        return self._export(site, options, counts)
+
+    @property
+    def _public_url(self) -> str:
+        return self.index.settings.server.public_url.rstrip("/")
+
+    def _export(self, site: Site, options: Options, counts: Counts) -> Export:
+        index = self.index
+        is_near = index.is_near and site.serves_folders
+        retries = Retries(ambient=index.ambient) if is_near else far_retries(index.ambient)
+        base = options.base_url
+        templates = PageTemplates(
+            f"{base}/simple/" if base else index.settings.index_url,
+            is_certain=bool(base),
+            files_url=options.files_from_page,
+        )
+
+        def read_core(name: NormalizedName, file: File) -> CoreMetadata:
+            return _core_of(index, name, file)
+
+        def each(names: list[NormalizedName], work: Work) -> Done:
+            if is_near and self.processors > 1 and len(names) > MANY:
+                return self._in_processes(names, options, counts)
+            return in_threads(names, work, NEAR_THREADS if is_near else FAR_THREADS)
+
+        return Export(
+            projects=index.projects,
+            site=site,
+            options=options,
+            pages=Pages(options, templates, read_core, serves_folders=site.serves_folders),
+            places=Places(
+                index.files,
+                site,
+                options.files,
+                is_near=not is_bucket(index.settings.store.location),
+                copied=_copier(site, index),
+            ),
+            writing=Writing(site, retries, counts),
+            each=each,
+            owns_files=not _has_files_of(index, self.place),
+        )
+
+    def _in_processes(self, names: list[NormalizedName], options: Options, counts: Counts) -> Done:
+        """Export projects on every processor: pages are made of computing, and little else."""
+        parts = _parts(names, self.processors)
+        asked = Asked(
+            base_url=options.base_url,
+            files=options.files,
+            files_url=options.files_url,
+            is_gzipped=options.is_gzipped,
+        )
+        work = partial(_export_part, self.index.settings, self.place, asked)
+        # a fork starts at once, but would copy locks that other threads may hold
+        context = get_context("fork" if is_linux() and active_count() == 1 else "spawn")
+        with ProcessPoolExecutor(min(self.processors, len(parts)), context, _attend) as pool:
+            try:
+                with _undisturbed():
+                    done = pool.map(work, parts)
+                for part, (lines, written) in zip(parts, done, strict=True):
+                    counts.add(written=written)
+                    yield from zip(part, lines, strict=True)
+            except BrokenProcessPool as error:
+                self.index.ambient.pause(GRACE)  # for Ctrl-C, which has ended them a moment before
+                raise Unavailable(
+                    "A part of the export was killed, perhaps for want of memory. Export again: "
+                    "what is done stays done.",
+                ) from error
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
+
+
+def in_threads(names: list[NormalizedName], work: Work, threads: int) -> Done:
+    """Do `work` for each name in threads, and yield what comes of it, in order."""
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            yield from zip(names, pool.map(work, names), strict=True)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def is_linux() -> bool:
+    """Return whether a process of this system may fork without more ado; macOS has its own view."""
+    return sys.platform == "linux"
+
+
+def _parts(names: list[NormalizedName], processors: int) -> list[list[NormalizedName]]:
+    """Return the names in parts of PART at most, which keep every processor busy to the end."""
+    turns = -(-len(names) // (PART * processors))
+    size = -(-len(names) // (turns * processors))
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep Ctrl-C back while processes begin: until they attend to it, they would tell of it."""
+    before = pthread_sigmask(SIG_BLOCK, {SIGINT})
+    try:
+        yield
+    finally:
+        pthread_sigmask(SIG_SETMASK, before)
+
+
+def _attend() -> None:
+    """Let a process of the pool end with Ctrl-C, and with the process that it works for."""
+    signal(SIGINT, SIG_DFL)
+    pthread_sigmask(SIG_UNBLOCK, {SIGINT})
+    gc.set_threshold(SELDOM)
+    parent = parent_process()
+    assert parent is not None  # noqa: S101 - this is run in a pool only
+
+    def leave() -> None:
+        wait([parent.sentinel])  # one that was killed tells nobody
+        os._exit(1)
+
+    Thread(target=leave, daemon=True).start()
+
+
+def _export_part(
+    settings: Settings, place: str, asked: Asked, names: list[NormalizedName]
+) -> tuple[list[Outcome], int]:
+    """Export some projects in a process of their own; return their lines, and pages written."""
+    index = open_index(settings, create=False)
+    with Exports(index=index, place=place, asked=asked).opened() as (export, counts):
+        lines = [export.project(name) for name in names]
+    return lines, counts.written
+
+
+def open_site(place: str, index: Index) -> Site:
+    """
+    Return the site at a place: a folder, which is made, or a bucket's prefix.
+
+    Raises:
+        Invalid: It is no place for a site (code `bad_destination`).
+        Unavailable: It does not answer.
+    """
+    settings = index.settings
+    if is_bucket(place):
+        _refuse_bucket(place, settings)
+        return _bucket_site(place, index)
+    if "://" in place or place in ("", MEMORY):
+        raise Invalid(
+            f"A site cannot be written to {quoted(place)}. Give a folder, or gs://BUCKET/PREFIX.",
+            code=BAD_DESTINATION,
+        )
+    _refuse_folder(place, settings)
+    return FolderSite(Path(place), index.ambient.random)
+
+
+def _bucket_site(place: str, index: Index) -> Site:
+    try:
+        # Google's libraries take 40 MB of memory, which a folder has no use for
+        from wheelyard.storage.cloud.opening import Surroundings, open_web  # noqa: PLC0415
+        from wheelyard.storage.site.bucket import BucketSite  # noqa: PLC0415
+    except ImportError as error:
+        raise needs_gcs("A site in a bucket") from error
+    ambient = index.ambient
+    surroundings = Surroundings(
+        now=lambda: ambient.now().timestamp(),
+        monotonic=ambient.monotonic,
+        pause=ambient.pause,
+        random=ambient.random,
+        tally=index.tally,
+    )
+    return BucketSite(open_web(parse_location(place), surroundings), index.spool)
+
+
+def _copier(site: Site, index: Index) -> Copied | None:
+    """Return what copies an object of the store to the site without it ever coming here."""
+    location = index.traits.files or index.settings.store.location
+    if site.serves_folders or not is_bucket(location):
+        return None
+    from wheelyard.storage.site.bucket import BucketSite  # noqa: PLC0415 - as above
+
+    place = parse_location(location)
+    if not isinstance(site, BucketSite):
+        return None
+    return lambda key, kind: site.copy_object(key, place.bucket, place.name_of(key), kind)
+
+
+def _refuse_folder(place: str, settings: Settings) -> None:
+    """Refuse a folder that has the store in it, or is in it."""
+    kept = (settings.store.location, settings.access.credentials_store)
+    site = Path(os.path.realpath(place))
+    for each in kept:
+        if not each or each == MEMORY or is_bucket(each):
+            continue
+        store = Path(os.path.realpath(each))
+        if site == store or site in store.parents or store in site.parents:
+            raise Invalid(
+                f"{escaped(place)} and the store {escaped(each)} are in each other's way: who can "
+                "read the site could read credentials. Choose a folder beside the store.",
+                code=BAD_DESTINATION,
+            )
+
+
+def _refuse_bucket(place: str, settings: Settings) -> None:
+    """Refuse a bucket that holds what nobody may read: who opens it opens all of it."""
+    bucket = parse_location(place).bucket
+    for each in (settings.store.location, settings.access.credentials_store):
+        if is_bucket(each) and parse_location(each).bucket == bucket:
+            raise Invalid(
+                f"{escaped(place)} is in the bucket of {escaped(each)}, and a site's bucket is "
+                "readable as a whole. Choose another bucket.",
+                code=BAD_DESTINATION,
+            )
+
+
+def _refuse_files_of(index: Index, place: str) -> None:
+    """Refuse the place of the store's own files: those of a site come and go."""
+    if _has_files_of(index, place):
+        raise Invalid(
+            f"{escaped(place)} has the store's own files. Leave them where they are with --files "
+            "and the URL of its files/ folder, or choose another prefix.",
+            code=BAD_DESTINATION,
+        )
+
+
+def _has_files_of(index: Index, place: str) -> bool:
+    """Return whether a place is where the store keeps its own files."""
+    files = index.traits.files
+    return bool(files) and is_bucket(place) and parse_location(place) == parse_location(files)
+
+
+def _core_of(index: Index, name: NormalizedName, file: File) -> CoreMetadata:
+    """
+    Return what a listed file says of itself.
+
+    Raises:
+        NotFound: The store has lost or damaged it.
+    """
+    raw = index.files.core_metadata(name, file) if file.has_metadata else None
+    if raw is not None and sha256(raw).hexdigest() != file.core_metadata:
+        raise NotFound(f"The core metadata of {file.filename} is not what it was.")
+    return core_of(raw, name, file.version)

@@ -1,0 +1,90 @@
+"""
+What a site shows already: each project, and the document that its pages were made from.
+
+It is a note to save work, and nobody who installs reads it. Whatever it says has happened; what it
+does not say may have happened, too. A project's line moves on to a later revision, and back to an
+earlier one only if that is what the store has now: it was restored from a backup.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from msgspec import DecodeError, Struct, ValidationError
+from msgspec.json import Decoder, encode
+from msgspec.structs import replace
+
+from wheelyard.operations.exporting.options import Options, made_by
+from wheelyard.rendering.search import Found
+from wheelyard.storage.site.base import Site
+
+PLACE: Final = ".wheelyard-export/manifest.json"
+
+
+class Line(Struct, frozen=True, array_like=True):
+    """What is known of a project's pages."""
+
+    revision: int
+    document: str
+    """The version that the store gave to the document."""
+    found: Found
+    """What the search index says of it."""
+
+
+class Manifest(Struct, frozen=True):
+    """What a site shows."""
+
+    options: Options
+    """How every page was made."""
+    made_by: str = ""
+    """What made them."""
+    projects: dict[str, Line] = {}
+
+    def merged(
+        self, lines: Mapping[str, Line], is_latest: Callable[[str, Line], bool]
+    ) -> "Manifest":
+        """
+        Return it with more lines; of two for one project the later revision counts.
+
+        Args:
+            lines: Of other pages.
+            is_latest: Whether a line with an earlier revision is of the document there is now.
+        """
+        later = {
+            name: line
+            for name, line in lines.items()
+            if name not in self.projects
+            or line.revision >= self.projects[name].revision
+            or is_latest(name, line)
+        }
+        projects = {**self.projects, **later}
+        return replace(self, projects={name: projects[name] for name in sorted(projects)})
+
+    def without(self, lines: Mapping[str, Line]) -> "Manifest":
+        """Return it without these lines, but with others of the same projects."""
+        kept = {name: line for name, line in self.projects.items() if lines.get(name) != line}
+        return replace(self, projects=kept)
+
+    def is_current(self, name: str, document: str) -> bool:
+        """Return whether a project's pages were made from this version of its document."""
+        line = self.projects.get(name)
+        return line is not None and line.document == document
+
+    def under(self, options: Options) -> "Manifest":
+        """Return what of it holds for pages that look so: all, or nothing."""
+        if (self.options, self.made_by) == (options, made_by()):
+            return self
+        return Manifest(options, made_by())
+
+
+def manifest_of(site: Site) -> Manifest | None:
+    """Return what a site says of itself, None if it says nothing that makes sense."""
+    stored = site.get(PLACE)
+    try:
+        return Decoder(Manifest).decode(stored.body) if stored else None
+    except (DecodeError, ValidationError, UnicodeDecodeError):
+        return None
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """Return a manifest as it is stored: the same bytes for the same content."""
+    return encode(manifest)

@@ -1,0 +1,142 @@
+"""Which pages a site has, what is on them, and how a web server is to give them out."""
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.project import File, Project
+from wheelyard.operations.exporting.options import Options
+from wheelyard.rendering import simple
+from wheelyard.rendering.legacy import LegacyPage, project_json
+from wheelyard.rendering.pages import PageTemplates, ProjectPage
+from wheelyard.rendering.releases import Release, latest, releases_of
+from wheelyard.rendering.search import Found, found
+from wheelyard.storage.site.base import WebType
+
+PAGE_CACHING: Final = "no-cache"
+"""A page is asked for anew each time; a bucket would otherwise keep it for an hour."""
+FILE_CACHING: Final = "public, max-age=31536000, immutable"
+HTML: Final = WebType("text/html; charset=utf-8", PAGE_CACHING)
+JSON: Final = WebType("application/json", PAGE_CACHING)
+SIMPLE_JSON: Final = WebType("application/vnd.pypi.simple.v1+json", PAGE_CACHING)
+GZIP: Final = WebType("application/gzip", PAGE_CACHING)
+BINARY: Final = WebType("application/octet-stream", FILE_CACHING)
+METADATA: Final = WebType("text/plain; charset=utf-8", FILE_CACHING)
+INDEX: Final = "index.html"
+SEARCH: Final = "search.json"
+GZIP_LEVEL: Final = 9
+
+ReadCore = Callable[[NormalizedName, File], CoreMetadata]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the site; `body` is None where there is to be none."""
+
+    path: str
+    kind: WebType
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """
+    Makes pages.
+
+    Args:
+        options: How they are to look.
+        templates: Of the pages for people, made with the same options.
+        read_core: Gives the core metadata of a listed file.
+        serves_folders: Whether what serves the site finds `index.html` by itself.
+    """
+
+    options: Options
+    templates: PageTemplates
+    read_core: ReadCore
+    serves_folders: bool
+
+    def paths_of(self, name: NormalizedName) -> tuple[str, ...]:
+        """Return where a project's pages are, whatever is on them."""
+        folders = (f"simple/{name}/", f"project/{name}/")
+        plain = (f"simple/{name}/index.json", f"pypi/{name}/json")
+        paths = [path for folder in folders for path in self._places(folder)]
+        return self._with_gzip((*paths, *plain))
+
+    def of_project(self, project: Project) -> tuple[list[Page], Found]:
+        """Return a project's pages, and what a search shows of it."""
+        releases = releases_of(project)
+        described = latest(releases)
+        pages = list(self._of_project(project, releases, described))
+        return pages, found(project, described)
+
+    def _of_project(
+        self, project: Project, releases: Sequence[Release], described: Release | None
+    ) -> Iterator[Page]:
+        name, files_url = project.name, self.options.files_from_page
+        core = self.read_core(name, described.speaker) if described else None
+        yield from self._html(f"simple/{name}/", simple.detail_html(project, files_url))
+        body = simple.detail_json(project, files_url)
+        yield from self._page(f"simple/{name}/index.json", SIMPLE_JSON, body)
+        legacy = None
+        if described is not None and core is not None:
+            page = LegacyPage(name, described, core, self.options.files_from_root)
+            legacy = project_json(page, releases)
+        yield from self._page(f"pypi/{name}/json", JSON, legacy)
+        people = ProjectPage(project=project, releases=releases, described=described, core=core)
+        yield from self._html(f"project/{name}/", self.templates.project(people))
+
+    @property
+    def list_paths(self) -> tuple[str, ...]:
+        """Where the pages are that list every project."""
+        paths = (*self._places("simple/"), "simple/index.json", INDEX)
+        return self._with_gzip(paths)
+
+    def of_names(self, names: Sequence[NormalizedName]) -> Iterator[Page]:
+        """Yield the pages that list every project."""
+        yield from self._html("simple/", simple.list_html(names))
+        yield from self._page("simple/index.json", SIMPLE_JSON, simple.list_json(names))
+        yield from self._page(INDEX, HTML, self.templates.project_list(names))
+
+    def left_over(self, names: Iterable[str]) -> frozenset[str]:
+        """Return where compressed pages may be that there are to be none of."""
+        if self.options.is_gzipped:
+            return frozenset()
+        of_projects = (path for name in names for path in self.paths_of(NormalizedName(name)))
+        every = (*self.list_paths, *self.search_paths, *of_projects)
+        return frozenset(f"{path}.gz" for path in every if not path.endswith("/"))
+
+    @property
+    def search_paths(self) -> tuple[str, ...]:
+        """Where the search index is."""
+        return self._with_gzip((SEARCH,))
+
+    def of_search(self, body: bytes) -> Iterator[Page]:
+        """Yield the search index."""
+        yield from self._page(SEARCH, JSON, body)
+
+    def _places(self, folder: str) -> tuple[str, ...]:
+        """Return under which names a folder's page is found."""
+        index = f"{folder}{INDEX}"
+        return (index,) if self.serves_folders else (index, folder)
+
+    def _with_gzip(self, paths: tuple[str, ...]) -> tuple[str, ...]:
+        if not self.options.is_gzipped:
+            return paths
+        return (*paths, *(f"{path}.gz" for path in paths if not path.endswith("/")))
+
+    def _html(self, folder: str, body: bytes) -> Iterator[Page]:
+        index, *others = self._places(folder)
+        yield from self._page(index, HTML, body)
+        for path in others:
+            yield Page(path, HTML, body)
+
+    def _page(self, path: str, kind: WebType, body: bytes | None) -> Iterator[Page]:
+        yield Page(path, kind, body)
+        if self.options.is_gzipped:
+            # the time of the compression would make other bytes of the same page
+            packed = None if body is None else gzip.compress(body, GZIP_LEVEL, mtime=0)
+            yield Page(f"{path}.gz", GZIP, packed)

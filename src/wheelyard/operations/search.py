@@ -1,0 +1,84 @@
+"""
+What a search finds: a line about each project, read again only where the project has changed.
+
+A listing tells which documents have another version than the one that a line was made from. So
+looking anew costs a request for each thousand projects, and one for each that has changed.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.projects import Projects
+from wheelyard.rendering.releases import latest, releases_of
+from wheelyard.rendering.search import Found, found
+from wheelyard.storage.base import Entry, ObjectVersion, Stored
+
+AT_A_TIME: Final = 16
+"""Documents that are read at a time where the store is far."""
+NEAR_FOR: Final = 1.0
+FAR_FOR: Final = 60.0
+"""Seconds that what was found is not looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    version: ObjectVersion
+    found: Found
+
+
+@dataclass(slots=True)
+class SearchIndex:
+    """
+    Lines about every project; safe to share between threads, one of which looks for all.
+
+    Args:
+        projects: What there is.
+        is_near: Whether the store answers at once.
+    """
+
+    projects: Projects
+    is_near: bool
+    _lines: dict[NormalizedName, _Line] = field(default_factory=dict)
+    _until: float = 0.0
+    _lock: Lock = field(default_factory=Lock)
+
+    def everything(self) -> tuple[Found, ...]:
+        """
+        Return a line about each project, in the order of their names.
+
+        Raises:
+            Unavailable: The store does not answer, or a document is damaged.
+        """
+        with self._lock:
+            now = self.projects.documents.moment()
+            if now >= self._until or not self._lines:
+                self._lines = self._looked()
+                self._until = now + (NEAR_FOR if self.is_near else FAR_FOR)
+            return tuple(line.found for line in self._lines.values())
+
+    def _looked(self) -> dict[NormalizedName, _Line]:
+        listed = self.projects.names.current()
+        known = listed.value.known if listed.value else frozenset()
+        entries = dict[NormalizedName, Entry]()
+        for entry in self.projects.store.list(keys.PROJECTS):
+            name = keys.project_of(entry.key)
+            if name in known:
+                entries[name] = entry
+        with ThreadPoolExecutor(1 if self.is_near else AT_A_TIME) as pool:
+            lines = pool.map(self._line, entries, entries.values())
+            return {name: line for name, line in zip(entries, lines, strict=True) if line}
+
+    def _line(self, name: NormalizedName, entry: Entry) -> _Line | None:
+        held = self._lines.get(name)
+        if held is not None and held.version == entry.version:
+            return held
+        stored = self.projects.store.get(entry.key)
+        if not isinstance(stored, Stored):
+            return None
+        project = self.projects.documents.codec.decode(entry.key, stored.body)
+        return _Line(stored.version, found(project, latest(releases_of(project))))
