@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import access, bucket, growth, memory, pages, start, uploads
+from benchmarks import access, bucket, exporting, growth, importing, memory, pages, start, uploads
 from benchmarks.report import Figure, show
 from benchmarks.servers import machine
 
@@ -25,6 +25,8 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "growth": growth.measure,
     "bucket": bucket.measure,
     "access": access.measure,
+    "import": importing.measure,
+    "export": exporting.measure,
 }
 
 

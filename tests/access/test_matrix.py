@@ -237,9 +237,9 @@ def test_lists(place: Place, person: Person, path: str) -> None:
 
 @pytest.mark.parametrize("person", PEOPLE, ids=str)
 def test_lists_for_people_and_programs(place: Place, person: Person) -> None:
-    """The page for people and the API list what the Simple API lists."""
+    """The page for people, what it searches in, and the API list what the Simple API lists."""
     expected = seen(person, is_open=is_open(place))
-    for path in ("/", "/api/v1/projects"):
+    for path in ("/", "/api/v1/projects", "/search.json"):
         listed = place.ask("GET", path, (*person.headers(place), ("accept", "text/html")))
         if person.role == INVALID or (person.role == ANONYMOUS and not is_open(place)):
             assert listed.status == 401
@@ -360,6 +360,24 @@ def test_pages_behind_the_proxy(proxied: Place, person: Person) -> None:
         assert page.status == (401 if is_refused else expected), name
         if not is_refused and page.status == 200:
             assert "private" in page.header("cache-control")
+
+
+@pytest.mark.parametrize("person", PROXIED, ids=str)
+def test_search_behind_the_proxy(proxied: Place, person: Person) -> None:
+    """A search there finds what the page shows; a program without the proxy sees what it may."""
+    headers = person.headers(proxied)
+    found = proxied.ask("GET", "/search.json", headers)
+    if person.kind == "wrong assertion":
+        assert found.status == 401
+        return
+    assert found.status == 200
+    listed = [name for name in (*EXISTING, OTHER) if f'"{name}"'.encode() in found.body]
+    shown = proxied.ask("GET", "/", (*headers, ("accept", "text/html")))
+    if shown.status == 200:
+        assert listed == [name for name in (*EXISTING, OTHER) if f">{name}<".encode() in shown.body]
+    else:
+        assert listed == (["open-lib"] if person.role == ANONYMOUS else list(EXISTING))
+    assert "private" in found.header("cache-control")
 
 
 @pytest.mark.parametrize("person", PEOPLE, ids=str)

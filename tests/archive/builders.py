@@ -328,10 +328,16 @@ def sdist_bytes(
 
 
 def inspect_bytes(
-    folder: Path, filename: str, data: bytes, limits: ArchiveLimits = DEFAULT_LIMITS
+    folder: Path,
+    filename: str,
+    data: bytes,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
+    *,
+    is_lenient: bool = False,
 ) -> Contents:
     """Return what the index finds in a file of these bytes, under this name."""
     path = folder / "spooled"
     path.write_bytes(data)
-    distribution = parse_filename(filename, zip_sdists=True)
-    return inspect(path, distribution, limits=limits, deadline=Deadline(time.monotonic, 60))
+    distribution = parse_filename(filename, zip_sdists=True, legacy=is_lenient)
+    deadline = Deadline(time.monotonic, 60)
+    return inspect(path, distribution, limits=limits, deadline=deadline, is_lenient=is_lenient)

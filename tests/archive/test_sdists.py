@@ -29,6 +29,7 @@ from tests.archive.builders import (
     tar_file,
     zip_bytes,
 )
+from wheelyard.archive.compressions import tar_pieces
 from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.limits import ArchiveLimits
 from wheelyard.archive.tar_members import tar_members
@@ -427,7 +428,7 @@ def test_accepted_archives_mean_the_same_to_tarfile(
         file.write(data)
         file.flush()
         deadline = Deadline(lambda: 0.0, 1)
-        stream = TarStream(file.fileno(), ArchiveLimits(), deadline)
+        stream = TarStream(tar_pieces(".tar.gz", file.fileno(), ArchiveLimits(), deadline))
         try:
             ours = [
                 (one.name.rstrip("/"), one.size)

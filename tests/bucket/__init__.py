@@ -13,6 +13,7 @@ planned.
         bucket = server.bucket("wheels")                  # past the wire: bucket.get(name), .put
         bucket.write_interval = 1.0                       # 429 for a second mutation of a name
         bucket.page_size = 3                              # and bucket.empty_pages, bucket.public
+        bucket.rewrite_piece = 1 << 20                    # copies to here take several requests
         server.permissions.deny("storage.objects.create") # 403; server.permissions.expired: 401
         server.faults.add(StatusAfter(503), "insert", "projects/*")       # see `faults.py`
         server.log.count("A")                             # and .records(kind, name), .clear()

@@ -20,6 +20,8 @@ from tests.bucket.world import World
 Handler = Callable[[Call, Request], Reply]
 
 LIST = "storage.objects.list"
+PLACE = frozenset({"name", "bucket"})
+"""Of what a copy's request says, that which the path says as well."""
 JSON = ("Content-Type", "application/json; charset=UTF-8")
 
 
@@ -72,14 +74,23 @@ class JsonApi:
         return json_reply(changed.resource(request.root), request)
 
     def rewrite(self, call: Call, request: Request) -> Reply:
-        """Copy an object at once, whatever its size: a rewrite is done in one go."""
+        """
+        Copy an object, in one go unless the target bucket has a `rewrite_piece`.
+
+        What the request says of the copy is all that is said of it; where it says nothing, the copy
+        is as the source is.
+        """
         source_bucket = self._world.find_bucket(call.bucket)
         target_bucket = self._world.find_bucket(call.to_bucket)
         self._require("storage.objects.get")
         self._require("storage.objects.create")
         source = self._find(source_bucket, call.name, number(request, "sourceGeneration"))
         conditions(request, "Source").check(source)
-        resource = {**source.fields, "metadata": source.metadata, **read_json(request)}
+        own = {**source.fields, "metadata": source.metadata}
+        asked = {key: value for key, value in read_json(request).items() if key not in PLACE}
+        if (unfinished := _unfinished(source, target_bucket, request)) is not None:
+            return unfinished
+        resource = asked or own
         made = target_bucket.insert(
             call.to_name, Arrival(source.body, resource), conditions(request), self._require
         )
@@ -132,6 +143,25 @@ class JsonApi:
         except ApiError:
             self._require(LIST)
             raise
+
+
+def _unfinished(source: StoredObject, target: Bucket, request: Request) -> Reply | None:
+    """Return the answer to a rewrite that has to go on, None to one that is done now."""
+    token = f"{source.bucket}/{source.name}/{source.generation}/"
+    begun = request.parameter("rewriteToken") or f"{token}0"
+    if not begun.startswith(token):
+        raise invalid("The rewrite token is of another copy.")
+    size, done = source.body.size, int(begun.removeprefix(token)) + target.rewrite_piece
+    if "/copyTo/" in request.path or not target.rewrite_piece or done >= size:
+        return None
+    answer: Resource = {
+        "kind": "storage#rewriteResponse",
+        "totalBytesRewritten": str(done),
+        "objectSize": str(size),
+        "done": False,
+        "rewriteToken": f"{token}{done}",
+    }
+    return json_reply(answer, request)
 
 
 def json_reply(resource: Resource, request: Request) -> Reply:

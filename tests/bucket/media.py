@@ -1,14 +1,18 @@
 """The answer that carries an object's bytes, the same for both APIs: headers, ranges, HEAD."""
 
+import gzip
 import re
 from email.utils import formatdate
 
+from tests.bucket.bodies import body_of
 from tests.bucket.errors import ApiError
 from tests.bucket.objects import StoredObject
 from tests.bucket.wire import Header, Reply, Request, Slice
 
 UNCACHED = "private, max-age=0"
 """What the service says where an object has no cacheControl of its own."""
+
+UNPACKED_LACKS = frozenset({"Content-Encoding", "Accept-Ranges"})
 
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
 
@@ -20,6 +24,8 @@ def media_reply(request: Request, found: StoredObject) -> Reply:
     Raises:
         ApiError: 416, where the range begins behind the end.
     """
+    if _is_to_be_unpacked(request, found):
+        return _unpacked(request, found)
     size = found.body.size
     span = _span(request.header("range"), size)
     start, stop = span or (0, size)
@@ -28,6 +34,20 @@ def media_reply(request: Request, found: StoredObject) -> Reply:
         headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{size}"))
     content = Slice(found.body, start, stop)
     return Reply(206 if span else 200, headers, content, bare=request.method == "HEAD")
+
+
+def _is_to_be_unpacked(request: Request, found: StoredObject) -> bool:
+    """Return whether an object is stored compressed, and this reader has not asked for that."""
+    stored = found.fields.get("contentEncoding") == "gzip"
+    return stored and "gzip" not in (request.header("accept-encoding") or "")
+
+
+def _unpacked(request: Request, found: StoredObject) -> Reply:
+    """Return an object as it was before compression: whole, with the hash of what is stored."""
+    plain = body_of(gzip.decompress(found.data))
+    headers = [each for each in media_headers(found) if each[0] not in UNPACKED_LACKS]
+    headers.append(("Warning", '214 UploadServer "gunzipped"'))
+    return Reply(200, headers, Slice(plain, 0, plain.size), bare=request.method == "HEAD")
 
 
 def media_headers(found: StoredObject) -> list[Header]:

@@ -144,6 +144,7 @@ class Bucket:
         write_interval: Seconds between two accepted mutations of one name; 0 is no limit.
         limit_first: Whether 429 goes before 412.
         page_size: How many names a page of a listing has at most, whatever is asked.
+        rewrite_piece: How many bytes a copy to here goes on in one request; 0 for all of them.
         empty_pages: Whether every other page of a listing is empty, and yet has a token.
     """
 
@@ -154,6 +155,7 @@ class Bucket:
         self.limit_first = False
         self.page_size = 1000
         self.empty_pages = False
+        self.rewrite_piece = 0
         self._clock = clock
         self._generations = generations
         self._lock = RLock()

@@ -1,6 +1,7 @@
 """The stand-in does what the service's documentation says, as Google's own client sees it."""
 
 import base64
+import gzip
 import io
 import json
 import os
@@ -158,6 +159,50 @@ def test_copies(remote: RemoteBucket, bucket: Bucket) -> None:
         remote.copy_blob(blob, remote, "b", if_generation_match=0)
     with pytest.raises(gexc.PreconditionFailed):
         remote.blob("d").rewrite(blob, if_source_generation_match=1)
+
+
+def test_what_is_said_of_a_copy(remote: RemoteBucket, bucket: Bucket) -> None:
+    """A copy of which anything is said has that, and nothing of what was said of its source."""
+    bucket.put("a", b"1", metadata={"k": "v"}, contentType="text/html", cacheControl="no-store")
+    blob = remote.blob("b")
+    blob.cache_control = "no-cache"
+
+    blob.rewrite(remote.blob("a"))
+
+    found = bucket.get("b")
+    assert found
+    assert (found.data, found.metadata) == (b"1", {})
+    assert found.fields == {"contentType": "application/octet-stream", "cacheControl": "no-cache"}
+
+
+def test_a_copy_in_steps(remote: RemoteBucket, bucket: Bucket) -> None:
+    """A copy between places far apart takes several requests, and is there after the last."""
+    bucket.put("a", bytes(25))
+    bucket.rewrite_piece = 10
+    blob, source = remote.blob("b"), remote.blob("a")
+
+    token, *done = blob.rewrite(source)
+    assert (done, bucket.get("b")) == ([10, 25], None)
+    token, *_ = blob.rewrite(source, token=token)
+    token, *done = blob.rewrite(source, token=token)
+
+    assert (token, done) == (None, [25, 25])
+    assert bucket.names() == ["a", "b"]
+
+
+def test_what_is_stored_compressed(server: BucketServer, bucket: Bucket) -> None:
+    """An object that is stored compressed goes out as it is to who asks so, and unpacked if not."""
+    packed = gzip.compress(b"page")
+    found = bucket.put("a", packed, contentEncoding="gzip")
+    path = "/download/storage/v1/b/wheels/o/a?alt=media"
+
+    asked = ask(server.address, "GET", path, Accept_Encoding="gzip")
+    unasked = ask(server.address, "GET", path, Accept_Encoding="identity")
+
+    assert (asked.body, asked.headers["content-encoding"]) == (packed, "gzip")
+    assert unasked.body == b"page"
+    assert "content-encoding" not in unasked.headers
+    assert f"crc32c={found.body.crc32c}" in unasked.headers["x-goog-hash"]
 
 
 def test_one_of_many_racing_creations_wins(server: BucketServer, bucket: Bucket) -> None:

@@ -1,11 +1,13 @@
 """Versions and filenames, compared with what the packaging library makes of them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
-from wheelyard.model.distribution import without_zeros
+from wheelyard.errors import Invalid
+from wheelyard.model.distribution import parse_filename, parse_listed, without_zeros
 
 NUMBERS = st.integers(0, 30)
 RELEASES = st.lists(NUMBERS, min_size=1, max_size=5).map(lambda parts: ".".join(map(str, parts)))
@@ -25,3 +27,54 @@ def test_without_zeros(text: str) -> None:
     normalised = str(Version(text))
 
     assert without_zeros(normalised) == canonicalize_version(normalised)
+
+
+@pytest.mark.parametrize(
+    ("filename", "facts"),
+    [
+        ("demo-1.0.tgz", ("demo", "1.0", "sdist", "source")),
+        ("my.demo-1.0.tar.bz2", ("my-demo", "1.0", "sdist", "source")),
+        ("demo-1.0.tar.xz", ("demo", "1.0", "sdist", "source")),
+        ("demo-1.0.zip", ("demo", "1.0", "sdist", "source")),
+        ("demo-1.0.tar", ("demo", "1.0", "sdist", "source")),
+        ("My_Demo-1.0_1-py2.7.egg", ("my-demo", "1.0.post1", "bdist_egg", "2.7")),
+        ("demo-1.0-py2.7-linux-x86_64.egg", ("demo", "1.0", "bdist_egg", "2.7")),
+        ("demo-1.0.egg", ("demo", "1.0", "bdist_egg", "any")),
+        ("my-demo-1.0.win32-py2.7.exe", ("my-demo", "1.0", "bdist_wininst", "2.7")),
+        ("demo-1.0.win-amd64.exe", ("demo", "1.0", "bdist_wininst", "any")),
+        ("demo-1.0rc1.win-amd64-py3.4.msi", ("demo", "1.0rc1", "bdist_msi", "3.4")),
+        ("demo-1.0-py3-none-any.whl", ("demo", "1.0", "bdist_wheel", "py3")),
+    ],
+)
+def test_old_formats(filename: str, facts: tuple[str, ...]) -> None:
+    """Every format that an old index has is known, with the name that PyPI gives it."""
+    found = parse_listed(filename)
+
+    assert (found.project, str(found.version), found.packagetype, found.python) == facts
+    if not filename.endswith((".whl", ".zip")):
+        with pytest.raises(Invalid) as caught:
+            parse_filename(filename, zip_sdists=True)
+        assert caught.value.code == "invalid_filename"
+
+
+@pytest.mark.parametrize(
+    "filename",
+    [
+        *("demo.egg", "demo-1.0-2.7.egg", "demo-one-py2.7.egg", "demo-1.0.exe", "setup.exe"),
+        *("demo-1.0.win32-py2.7.zip", "demo-1.0.tar.gz.zip", "demo-1.0.tar.Z", "demo-1.0.rpm"),
+        *("../demo-1.0.egg", "demo-1.0.win32.exe.exe", "-1.0.egg", "demo-1.0.tar.tar"),
+    ],
+)
+def test_what_is_no_old_format(filename: str) -> None:
+    """A file that is named like no distribution of any time is refused."""
+    with pytest.raises(Invalid):
+        parse_listed(filename)
+
+
+def test_old_formats_are_other_files() -> None:
+    """Eggs and installers for other Pythons and platforms stand beside each other."""
+    names = ("demo-1.0-py2.6.egg", "demo-1.0-py2.7.egg", "demo-1.0-py2.7-win32.egg")
+    more = ("demo-1.0.win32-py2.7.exe", "demo-1.0.win32-py2.7.msi", "demo-1.0.tar.gz")
+
+    assert len({parse_listed(name).identity for name in (*names, *more)}) == 6
+    assert parse_listed("demo-1.0.tar.bz2").identity == parse_listed("demo-1.0.0.zip").identity

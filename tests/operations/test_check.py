@@ -9,6 +9,7 @@ from packaging.utils import NormalizedName
 from tests.operations.making import make_sdist, make_wheel
 from tests.operations.world import ALICE, World
 from wheelyard.catalog import keys
+from wheelyard.catalog.files import Body
 from wheelyard.catalog.names import NameList
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.distribution import parse_version
@@ -189,7 +190,7 @@ def orphan(world: World) -> None:
     index = world.opened(7)
     scratch = World(world.folder)
     file = scratch.upload(LOST)
-    index.files.keep(DEMO, file, LOST.arrival(world.folder).path, b"metadata")
+    index.files.keep(DEMO, [Body(file, LOST.arrival(world.folder).path, b"metadata")])
 
 
 def test_orphans_are_noted(full: World) -> None:

@@ -17,6 +17,7 @@ from wheelyard.storage.base import (
     ObjectVersion,
     Store,
     Stored,
+    create_all,
 )
 
 T = TypeVar("T")
@@ -51,6 +52,33 @@ class StoreConformance:
         newer = store.put(A, b"two", known)
 
         assert store.get(A, known) == Stored(b"two", newer)
+
+    def test_creations_together(self, store: Store, tmp_path: Path) -> None:
+        """Of many creations those of what exists change nothing and are told; all others happen."""
+        version = store.put(A, b"one", ABSENT)
+        file = tmp_path / "file"
+        file.write_bytes(b"three")
+
+        taken = create_all(store, [(A, b"two"), (B, b"two"), (Key("b/c/d"), file)])
+
+        assert taken == [A]
+        assert store.get(A) == Stored(b"one", version)
+        found = [store.get(key) for key in (B, Key("b/c/d"))]
+        assert [each.body for each in found if isinstance(each, Stored)] == [b"two", b"three"]
+        assert [entry.key for entry in store.list("")] == [A, B, "b/c/d"]
+        assert file.read_bytes() == b"three"
+        assert create_all(store, []) == []
+
+    def test_creations_together_are_raced(self, store: Store, pool: ThreadPoolExecutor) -> None:
+        """Of many who create the same objects at once, each object is created by exactly one."""
+        objects = [(Key(f"race/{number}/x"), b"%d" % number) for number in range(20)]
+        barrier = Barrier(WRITERS)
+
+        def create(_: int) -> int:
+            barrier.wait(30)
+            return len(objects) - len(create_all(store, objects))
+
+        assert sum(pool.map(create, range(WRITERS))) == len(objects)
 
     def test_a_creation_never_overwrites(self, store: Store) -> None:
         """A creation of what exists is a Conflict, and changes nothing."""

@@ -1,0 +1,148 @@
+"""How long a static site takes: all of it beside dumb-pypi, and one new file in a large one."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+from benchmarks.report import Figure
+from benchmarks.servers import settle
+from benchmarks.stores import Wheel, collection, fill_wheelyard, wheels
+from tests.clients.harness import REPOSITORY, program
+from wheelyard.catalog import keys
+from wheelyard.model.distribution import parse_name
+
+ROUNDS = 3
+COLLECTIONS = {"1,300": (1300, 40), "5,200": (5200, 10)}
+"""52,000 files either way: dumb-pypi's work grows with the files, ours with the projects, too."""
+URL = "https://files.example.com"
+SITE = "https://packages.example.com"
+
+
+def measure(folder: Path) -> list[Figure]:
+    """Make the site of 52,000 files, of few projects and of many, again, and after one upload."""
+    figures = list[Figure]()
+    for name, (projects, files) in COLLECTIONS.items():
+        place = folder / name.replace(",", "")
+        store, listed = place / "store", place / "packages.json"
+        plan = collection(projects, files)
+        fill_wheelyard(store, plan)
+        _describe(store, plan)
+        _list(listed, plan)
+        rounds = [_round(place, each, store, listed) for each in range(ROUNDS)]
+        figures += _figures(name, rounds)
+    return figures
+
+
+def _figures(name: str, rounds: list[dict[str, float]]) -> list[Figure]:
+    return [
+        Figure(
+            name=f"export, 52,000 files of {name} projects",
+            unit="s",
+            ours=[each["made"] for each in rounds],
+            theirs=[each["theirs"] for each in rounds],
+            versus="dumb-pypi",
+            target="<= 0.2x",
+        ),
+        Figure(
+            name=f"the same with nothing new, {name} projects, processor time",
+            unit="ms",
+            ours=[each["idle"] for each in rounds],
+            theirs=[each["start"] for each in rounds],
+            versus="a command that does nothing",
+        ),
+        Figure(
+            name=f"upload --export of a file, {name} projects, processor time",
+            unit="ms",
+            ours=[each["one"] for each in rounds],
+            theirs=[each["plain"] for each in rounds],
+            versus="the upload alone",
+            target="< 100 ms more",
+        ),
+    ]
+
+
+def _round(folder: Path, each: int, store: Path, listed: Path) -> dict[str, float]:
+    site = folder / f"site-{each}"
+    export = ("export", "--store", store, "--files", URL, "--base-url", SITE, site)
+    settle()
+    theirs = _taken(_dumb_pypi(listed, folder / f"theirs-{each}"))
+    settle()
+    made = _taken(_wheelyard(*export))
+    settle()
+    plain, one = folder / f"plain-{each}.d", folder / f"one-{each}.d"
+    for place, version in ((plain, f"2.{each}"), (one, f"3.{each}")):
+        place.mkdir()
+        wheel = Wheel("project-00007", version)
+        (place / wheel.filename).write_bytes(wheel.body)
+    upload = ("upload", "--store", store)
+    return {
+        "theirs": theirs,
+        "made": made,
+        "idle": _worked(_wheelyard(*export)),
+        "start": _worked(_wheelyard("export", "--help")),
+        "plain": _worked(_wheelyard(*upload, *plain.iterdir())),
+        "one": _worked(_wheelyard(*upload, "--export", site, *one.iterdir())),
+    }
+
+
+def _describe(store: Path, plan: dict[str, int]) -> None:
+    """Write the core metadata of each project's newest release, which its pages tell of."""
+    for project, count in plan.items():
+        *_, newest = wheels(project, count)
+        digest = sha256(newest.filename.encode()).hexdigest()
+        path = store / keys.core_metadata(parse_name(project), digest, newest.filename)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(newest.metadata)
+
+
+def _list(path: Path, plan: dict[str, int]) -> None:
+    """Write what dumb-pypi makes its pages of."""
+    with path.open("w") as file:
+        for project, count in plan.items():
+            for wheel in wheels(project, count):
+                digest = sha256(wheel.filename.encode()).hexdigest()
+                line = {
+                    "filename": wheel.filename,
+                    "hash": f"sha256={digest}",
+                    "requires_python": ">=3.9",
+                    "upload_timestamp": 1767268800,
+                    "uploaded_by": "benchmark",
+                    "core_metadata": f"sha256={sha256(wheel.metadata).hexdigest()}",
+                }
+                file.write(json.dumps(line) + "\n")
+
+
+def _dumb_pypi(listed: Path, target: Path) -> list[str]:
+    command = program("dumb-pypi", "dumb-pypi")
+    options = ("--package-list-json", listed, "--packages-url", URL, "--output-dir", target)
+    return [str(each) for each in (command, *options)]
+
+
+def _wheelyard(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "wheelyard", *map(str, arguments)]
+
+
+def _taken(command: list[str]) -> float:
+    """Return how many seconds a command takes."""
+    begun = time.perf_counter()
+    _run(command)
+    return time.perf_counter() - begun
+
+
+def _worked(command: list[str]) -> float:
+    """Return how many milliseconds of a processor a command takes."""
+    before = os.times()
+    _run(command)
+    after = os.times()
+    spent = after.children_user - before.children_user
+    return (spent + after.children_system - before.children_system) * 1000
+
+
+def _run(command: list[str]) -> None:
+    environment = {"HOME": "/nonexistent", "LANG": "C.UTF-8", "PATH": os.defpath}
+    environment["PYTHONPATH"] = str(REPOSITORY / "src")
+    subprocess.run(command, capture_output=True, check=True, env=environment)

@@ -1,0 +1,114 @@
+"""Files a second that enter a store from a folder, beside a plain copy with SHA-256 of the same."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.report import Figure
+from benchmarks.servers import settle
+from benchmarks.stores import collection, fill_pypiserver
+from tests.clients.harness import REPOSITORY
+
+ROUNDS = 3
+PROJECTS = 400
+FILES = 10
+LARGE = 2000
+PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+"""How Linux words the most memory that a process has had."""
+RUN = (
+    "import sys; from wheelyard.cli.main import main\n"
+    "try: main()\n"
+    "finally: sys.stderr.write(open('/proc/self/status').read())\n"
+)
+
+
+def measure(folder: Path) -> list[Figure]:
+    """Import 4,000 small wheels of 400 projects, again, and 2,000 of one project."""
+    many, one = folder / "many", folder / "one"
+    fill_pypiserver(many, collection(PROJECTS, FILES))
+    fill_pypiserver(one, {"large": LARGE})
+    rounds = [_round(folder, each, many, one) for each in range(ROUNDS)]
+    count = PROJECTS * FILES
+    copied = [count / each["copied"] for each in rounds]
+    large = [LARGE / each["copied one"] for each in rounds]
+    versus = "copied, hashed, synced"
+    return [
+        Figure(
+            name="import, 4,000 files of 400 projects",
+            unit="/s",
+            ours=[count / each["new"] for each in rounds],
+            theirs=copied,
+            versus=versus,
+            target=">= 300 /s",
+        ),
+        Figure(
+            name="import, the same again",
+            unit="/s",
+            ours=[count / each["again"] for each in rounds],
+            theirs=copied,
+            versus=versus,
+        ),
+        Figure(
+            name="import, 2,000 files of one project",
+            unit="/s",
+            ours=[LARGE / each["one"] for each in rounds],
+            theirs=large,
+            versus=versus,
+        ),
+        Figure(name="import, most memory", unit="MB", ours=[each["peak"] for each in rounds]),
+    ]
+
+
+def _round(folder: Path, each: int, many: Path, one: Path) -> dict[str, float]:
+    store = folder / f"store-{each}"
+    settle()
+    copied = _copied(many, folder / f"copy-{each}")
+    settle()
+    new, peak = _imported(many, store)
+    again, _ = _imported(many, store)
+    settle()
+    copied_one = _copied(one, folder / f"copy-one-{each}")
+    settle()
+    large, _ = _imported(one, folder / f"one-{each}")
+    return {
+        "copied": copied,
+        "new": new,
+        "again": again,
+        "copied one": copied_one,
+        "one": large,
+        "peak": peak,
+    }
+
+
+def _imported(source: Path, store: Path) -> tuple[float, float]:
+    """Return how long the command took, start included, and how many MB it has had at most."""
+    command = [sys.executable, "-c", RUN, "import", "--store", str(store), str(source)]
+    environment = {
+        "HOME": str(store.parent),
+        "LANG": "C.UTF-8",
+        "PATH": os.defpath,
+        "PYTHONPATH": str(REPOSITORY / "src"),
+    }
+    begun = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    taken = time.perf_counter() - begun
+    found = PEAK.search(done.stderr)
+    return taken, int(found[1]) / 1024 if found else 0.0
+
+
+def _copied(source: Path, target: Path) -> float:
+    """Return how long it takes to copy, hash and sync each file, which is the least there is."""
+    target.mkdir()
+    begun = time.perf_counter()
+    for path in sorted(source.iterdir()):
+        body = path.read_bytes()
+        hashlib.sha256(body).hexdigest()
+        with (target / path.name).open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+    return time.perf_counter() - begun

@@ -1,0 +1,237 @@
+"""`wheelyard import`, typed as people type it."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Serve, Typed
+from tests.clients.harness import REPOSITORY, Desk
+from tests.operations.making import make_sdist, make_wheel
+from tests.sources.web.site import running_site
+
+
+@pytest.fixture
+def packages(desk: Desk) -> Path:
+    """A folder with two packages in it."""
+    folder = desk.folder / "packages"
+    (folder / "demo").mkdir(parents=True)
+    make_wheel().write(folder)
+    make_sdist().write(folder / "demo")
+    return folder
+
+
+def test_import(packages: Path, wheelyard: Typed) -> None:
+    """What lies in a folder is imported, and found to be there the next time."""
+    done = wheelyard("import", packages)
+
+    assert (done.returncode, done.stdout) == (0, f"{packages}: imported 2 files\n")
+    assert wheelyard("list", "demo").stdout.count("demo-1.0") == 2
+    again = wheelyard("import", packages)
+    assert again.stdout == f"{packages}: imported 0 files, 2 there already\n"
+    assert again.stderr == "wheelyard: taken for packages in a folder or a bucket\n"
+    assert wheelyard("check").returncode == 0
+
+
+def test_changed_files(packages: Path, wheelyard: Typed) -> None:
+    """Other bytes of the same size and date under a known name are found out."""
+    wheelyard("import", packages)
+    wheel = packages / make_wheel().filename
+    before = wheel.stat()
+    other = packages / ".other"
+    other.write_bytes(make_wheel(content=b"x").body[: before.st_size])
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.rename(wheel)
+
+    done = wheelyard("import", packages)
+
+    assert done.returncode == 1
+    assert f"{wheel} was not imported: File already exists" in done.stderr
+    assert "1 there already, 1 refused" in done.stdout
+
+
+def test_two_of_one_name(packages: Path, wheelyard: Typed) -> None:
+    """Of two files of one name, size and date in a folder the second is told of."""
+    wheel = packages / make_wheel().filename
+    other = packages / "other" / wheel.name
+    other.parent.mkdir()
+    other.write_bytes(make_wheel(content=b"x").body[: wheel.stat().st_size])
+    os.utime(other, ns=(wheel.stat().st_atime_ns, wheel.stat().st_mtime_ns))
+
+    done = wheelyard("import", packages)
+
+    assert f"{other} was not imported: File already exists" in done.stderr
+    assert "imported 2 files, 1 refused" in done.stdout
+
+
+def test_refusals(packages: Path, wheelyard: Typed) -> None:
+    """Each refusal is a line of its own, keeps nothing else out, and is the exit status."""
+    (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
+    (packages / "odd\n-1.0.tar.gz").write_bytes(b"")
+    (packages / "lost-1.0.tar.gz").symlink_to("nowhere")
+    (packages / "README").touch()
+
+    done = wheelyard("import", packages)
+
+    assert done.returncode == 1
+    assert done.stdout == f"{packages}: imported 2 files, 1 passed over, 3 refused\n"
+    refused = [line for line in done.stderr.splitlines() if "was not imported: " in line]
+    assert [Path(line.split(" was not")[0]).name for line in sorted(refused)] == [
+        "bad-1.0.tar.gz",
+        "lost-1.0.tar.gz",
+        "odd\\n-1.0.tar.gz",
+    ]
+
+
+def test_json(packages: Path, wheelyard: Typed) -> None:
+    """A program gets every number, and each refusal with its code."""
+    (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
+
+    told = json.loads(wheelyard("import", "--json", packages).stdout)
+
+    assert told["refusals"][0]["error"] == "invalid_archive"
+    assert told["refusals"][0]["place"] == str(packages / "bad-1.0.tar.gz")
+    numbers = {name: told[name] for name in ("new", "there", "deleted", "passed-over", "refused")}
+    assert numbers == {"new": 2, "there": 0, "deleted": 0, "passed-over": 0, "refused": 1}
+
+
+def test_dry_run(packages: Path, desk: Desk, wheelyard: Typed) -> None:
+    """A dry run says what would become of everything, and makes not even a store."""
+    (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
+
+    done = wheelyard("import", "--dry-run", packages)
+
+    assert done.returncode == 1
+    assert done.stdout == f"{packages}: would import 2 files, 1 refused\n"
+    assert "bad-1.0.tar.gz was not imported" in done.stderr
+    assert not (desk.folder / "wheelyard-data").exists()
+    wheelyard("import", packages)
+    assert "would import 0 files, 2 there" in wheelyard("import", "--dry-run", packages).stdout
+
+
+def test_lenient(packages: Path, wheelyard: Typed) -> None:
+    """Old formats are taken if that is asked for, and the report counts what was excused."""
+    (packages / "demo-1.0.win32.exe").write_bytes(b"MZ" + bytes(99))
+
+    strict = wheelyard("import", packages)
+    done = wheelyard("import", "--lenient", packages)
+
+    assert strict.returncode == 1
+    assert "With --lenient it may be taken." in strict.stderr
+    assert done.returncode == 0
+    assert "imported 1 file, 2 there already\nexcused: invalid_filename (1)\n" in done.stdout
+    assert wheelyard("check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["nowhere"], 1, "There is no folder"),
+        (["--from", "fairyland", "packages"], 2, "fairyland"),
+        ([], 2, "SOURCE"),
+    ],
+)
+def test_no_source(
+    packages: Path, desk: Desk, wheelyard: Typed, arguments: list[str], status: int, words: str
+) -> None:
+    """A typing error is told, and makes no store."""
+    del packages
+    done = wheelyard("import", *arguments)
+
+    assert done.returncode == status
+    assert words in done.stderr
+    assert not (desk.folder / "wheelyard-data").exists()
+
+
+def test_a_person_watches(packages: Path, desk: Desk) -> None:
+    """On a terminal a bar says how many files of how many there are; a refusal stays to be read."""
+    (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "wheelyard", "import", str(packages)]
+    environ = desk.environment() | {
+        "PYTHONPATH": str(REPOSITORY / "src"),
+        "TERM": "xterm",
+        "COLUMNS": "200",
+    }
+    with subprocess.Popen(
+        command, cwd=desk.folder, env=environ, stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 65536):
+                shown += piece
+        except OSError:  # what Linux says where the other end is closed
+            pass
+        process.communicate()
+    os.close(ours)
+
+    assert process.returncode == 1
+    assert b"3/3" in shown
+    assert shown.count(b"bad-1.0.tar.gz was not imported: ") == 1
+
+
+@pytest.mark.slow
+def test_credentials(desk: Desk, serve: Serve, wheelyard: Typed) -> None:
+    """The credentials of another index come from the netrc file of $NETRC, or from variables."""
+    serving = serve("--private", "--store", "there")
+    wheelyard("upload", "--store", "there", make_wheel().write(desk.folder))
+    command = ("import", "--dry-run", f"http://127.0.0.1:{serving.port}/simple/")
+    secrets = desk.folder / "secrets"
+    secrets.write_text(f"machine 127.0.0.1 login __token__ password {serving.token}\n")
+    secrets.chmod(0o600)
+    pair = {"WHEELYARD_IMPORT_USERNAME": "__token__", "WHEELYARD_IMPORT_PASSWORD": serving.token}
+
+    answers = [
+        wheelyard(*command, **variables)
+        for variables in (
+            {},
+            {"NETRC": str(secrets)},
+            {"NETRC": "nowhere"},
+            pair,
+            {"WHEELYARD_IMPORT_PASSWORD": serving.token},
+            {"WHEELYARD_IMPORT_USERNAME": serving.token},
+        )
+    ]
+
+    assert [done.returncode for done in answers] == [1, 0, 1, 0, 0, 0]
+    assert all("would import 1 file" in done.stdout for done in answers if not done.returncode)
+    assert not any("warning" in done.stderr for done in answers)
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--json"])
+def test_a_credential_is_never_printed(wheelyard: Typed, option: str) -> None:
+    """Nothing that is printed has the credential that was typed, or a query."""
+    with running_site() as site:
+        login = site.url.replace("//", "//bob:s3cret@")
+        site.page("/simple/", '<a href="a/">a</a>')
+        link = f"{login}/a-1.zip?token=s3cret"
+        site.page("/simple/a/", f'<a href="{link}">a</a><a href="{link}#sha256=0">b</a>')
+        places = ["/simple/?token=s3cret", "/nowhere/?token=s3cret", "/packages.json?token=s3cret"]
+        told = [wheelyard("import", option, login + place) for place in places]
+    for place in ("ftp://bob:s3cret@host/", "http://bob:s3cret@ho st/", "http:/bob:s3cret@host/"):
+        told.append(wheelyard("import", option, place))
+        told.append(wheelyard("import", option, "--packages-url", place, "list.json"))
+        told.append(wheelyard("import", option, "--meta", place, "gs://x-packages"))
+
+    assert "2 refused" in told[0].stdout or '"refused":2' in told[0].stdout
+    assert [each.returncode for each in told] == [1] * len(told)
+    assert [each for each in told if "s3cret" in each.stdout + each.stderr] == []
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_odd_files(packages: Path, wheelyard: Typed, options: tuple[str, ...]) -> None:
+    """A name that is no text, and a date that no calendar has, stop nothing."""
+    Path(os.fsdecode(bytes(packages) + b"/\xff-1.0.tar.gz")).touch()
+    os.utime(packages / make_wheel().filename, (0, 2**39))
+
+    done = wheelyard("import", *options, packages)
+
+    assert done.returncode == 1
+    told = json.loads(done.stdout) if options else None
+    assert "2 files, 1 refused" in done.stdout if told is None else told["new"] == 2
+    assert "udcff-1.0.tar.gz was not imported" in done.stderr

@@ -1,0 +1,198 @@
+"""`wheelyard serve --watch` and `wheelyard run`: publishing by putting a file somewhere."""
+
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.cli.conftest import Serve, Serving, Typed
+from tests.clients.harness import Desk
+from tests.clients.servers import PATIENCE
+from tests.operations.making import Made, make_sdist, make_wheel
+
+WORKERS = [[], ["--workers", "4"]]
+
+
+@pytest.fixture
+def packages(desk: Desk) -> Path:
+    """A folder with a package in it."""
+    folder = desk.folder / "packages"
+    folder.mkdir()
+    make_wheel().write(folder)
+    return folder
+
+
+@pytest.fixture
+def cloud() -> Iterator[BucketServer]:
+    """Yield a stand-in of Cloud Storage."""
+    with running_bucket_server("wheels") as server:
+        yield server
+
+
+def page(serving: Serving, project: str = "demo") -> str:
+    """Return a project's page, whatever it says."""
+    url = f"http://127.0.0.1:{serving.port}/simple/{project}/"
+    return httpx2.get(url, trust_env=False).text
+
+
+def wait_for(serving: Serving, *all_made: Made) -> None:
+    """Wait until each file can be had, byte for byte."""
+    end = time.monotonic() + PATIENCE
+    for made in all_made:
+        while made.filename not in page(serving):
+            assert serving.process.poll() is None, serving.log.read_text()
+            assert time.monotonic() < end, serving.log.read_text()
+            time.sleep(0.05)
+        url = f"http://127.0.0.1:{serving.port}/packages/{made.filename}"
+        assert httpx2.get(url, trust_env=False, follow_redirects=True).content == made.body
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", WORKERS)
+def test_dropping_a_file(packages: Path, desk: Desk, serve: Serve, options: list[str]) -> None:
+    """What is there, and what is copied, moved or written slowly there, is published."""
+    serving = serve("--watch", str(packages), *options)
+    wait_for(serving, make_wheel())
+    copied, moved = make_wheel(version="2.0"), make_wheel(version="3.0")
+    slow, deep = make_wheel(version="4.0"), make_sdist()
+
+    shutil.copy2(copied.write(desk.folder), packages)
+    moved.write(desk.folder).rename(packages / moved.filename)
+    (packages / "deeper").mkdir()
+    deep.write(packages / "deeper")
+    with (packages / slow.filename).open("wb", buffering=0) as file:
+        for start in range(0, len(slow.body), 100):
+            file.write(slow.body[start : start + 100])
+            time.sleep(0.3)
+
+    wait_for(serving, copied, moved, slow, deep)
+    assert "was not imported" not in serving.log.read_text()
+    (packages / copied.filename).unlink()
+    assert copied.filename in page(serving)
+
+
+@pytest.mark.slow
+def test_run(packages: Path, serve: Serve) -> None:
+    """`run` has imported its folder before it answers, and then watches it."""
+    serving = serve(str(packages), command="run")
+    assert make_wheel().filename in page(serving)
+    make_sdist().write(packages)
+
+    wait_for(serving, make_sdist())
+
+    assert "imported 1 file\n" in serving.printed.read_text()
+    assert serving.log.read_text().count(f"{packages}: imported 1 file") == 1
+
+
+@pytest.mark.slow
+def test_a_bad_file(packages: Path, serve: Serve) -> None:
+    """What cannot be imported is told once, and keeps nothing else out."""
+    (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
+    serving = serve("--watch", str(packages), "--watch-every", "1")
+    time.sleep(3)
+
+    wait_for(
+        serving, make_wheel(), Made("demo-1.0.tar.gz", make_sdist().write(packages).read_bytes())
+    )
+
+    assert serving.log.read_text().count("bad-1.0.tar.gz was not imported: ") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", WORKERS)
+def test_the_end(desk: Desk, serve: Serve, wheelyard: Typed, options: list[str]) -> None:
+    """A signal ends an import at once; what was accepted is whole, and the next start goes on."""
+    packages = desk.folder / "packages"
+    packages.mkdir()
+    names = [f"project{number}" for number in range(1000)]
+    for name in names:
+        make_wheel(name).write(packages)
+    serving = serve("--watch", str(packages), *options)
+    end = time.monotonic() + PATIENCE
+    listed = desk.folder / "wheelyard-data" / "projects"
+    while not (listed.exists() and any(listed.iterdir())):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+    serving.stop(signal.SIGTERM)
+
+    assert serving.process.wait(PATIENCE) == 0
+    assert "Traceback" not in serving.log.read_text()
+    accepted = list(listed.iterdir())
+    assert 0 < len(accepted) < len(names)
+    assert not list((desk.folder / "wheelyard-data" / ".spool").iterdir())
+    done = wheelyard("check")
+    assert done.returncode == 0, done.stderr
+    again = wheelyard("import", packages)
+    assert f"imported {len(names) - len(accepted)} files, {len(accepted)} there" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_bucket(cloud: BucketServer, serve: Serve) -> None:
+    """What `gsutil cp` puts into a bucket is published, in a store in the same bucket, too."""
+    bucket = cloud.bucket("wheels")
+    bucket.put(f"drop/{make_wheel().filename}", make_wheel().body)
+    options = ("--store", "gs://wheels/store", "--watch", "gs://wheels/drop", "--watch-every", "1")
+    serving = serve(*options, **cloud.environment())
+    wait_for(serving, make_wheel())
+
+    bucket.put(f"drop/{make_sdist().filename}", make_sdist().body)
+
+    wait_for(serving, make_sdist())
+    assert serving.log.read_text().count("gs://wheels/drop: imported 1 file") == 2
+
+
+@pytest.mark.slow
+def test_old_files(packages: Path, serve: Serve) -> None:
+    """With --lenient old formats are taken."""
+    old = Made("demo-1.0.win32.exe", b"MZ" + bytes(99))
+    old.write(packages)
+
+    wait_for(serve("--watch", str(packages), "--lenient"), old)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--watch", "nowhere"], 1, "The folder 'nowhere' cannot be read"),
+        (["--watch", "http://127.0.0.1/simple/"], 1, "A URL cannot be watched"),
+        (["--watch", "kept", "--store", "kept"], 1, "Watch a place beside it"),
+        (["--watch", "kept/files/x", "--store", "kept"], 1, "Watch a place beside it"),
+        (["--lenient"], 2, "--watch"),
+        (["--watch-every", "5"], 2, "--watch"),
+        (["--watch", "packages", "--watch-every", "0"], 2, "0"),
+    ],
+)
+def test_refusals(
+    packages: Path, wheelyard: Typed, arguments: list[str], status: int, words: str
+) -> None:
+    """A place that cannot be watched is told before anything is served."""
+    del packages
+    done = wheelyard("serve", "--port", "0", *arguments)
+
+    assert done.returncode == status
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "store"),
+    [
+        ("gs://wheels", "gs://wheels/store"),
+        ("gs://wheels/store", "gs://wheels/store/"),
+        ("gs://wheels/files/demo", "gs://wheels"),
+    ],
+)
+def test_the_store_in_a_bucket(
+    cloud: BucketServer, wheelyard: Typed, place: str, store: str
+) -> None:
+    """A bucket in which the store would be seen is not watched."""
+    options = ("--store", store, "--watch", place)
+    done = wheelyard("serve", "--port", "0", *options, **cloud.environment())
+
+    assert done.returncode == 1
+    assert "Watch a place beside it" in done.stderr

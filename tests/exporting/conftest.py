@@ -1,0 +1,24 @@
+"""A store to export, and commands to type."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import desk as _desk
+from tests.cli.conftest import wheelyard as _wheelyard
+from tests.exporting.yard import Yard, stock
+
+desk, wheelyard = _desk, _wheelyard
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Yard:
+    """An index in a folder, with nothing in it."""
+    return Yard(tmp_path)
+
+
+@pytest.fixture
+def stocked(yard: Yard) -> Yard:
+    """An index in a folder, with something of everything in it."""
+    stock(yard.index, yard.folder)
+    return yard

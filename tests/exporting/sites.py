@@ -1,0 +1,230 @@
+"""A static site as its readers find it, and ways to watch an export and to end it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from wheelyard.storage.base import ObjectVersion, Stored
+from wheelyard.storage.site.base import Site, SiteEntry, WebType
+
+BASE = "https://packages.example.com/all/of/them"
+"""What the sites of tests are served as."""
+SCRATCH = ".wheelyard-export/.scratch/"
+MANIFEST = ".wheelyard-export/manifest.json"
+
+Read = Callable[[str], bytes | None]
+"""Gives what is at a path of a site."""
+
+
+class Killed(BaseException):
+    """What a test does to an export that it ends."""
+
+
+@dataclass
+class Watched:
+    """
+    A site that tells of every call that is about to happen.
+
+    Args:
+        site: Where the calls go on to.
+        told: Is told the verb and the path; what it raises, the call does.
+    """
+
+    site: Site
+    told: Callable[[str, str], None]
+
+    @property
+    def serves_folders(self) -> bool:
+        """Whether who serves it finds `index.html`."""
+        return self.site.serves_folders
+
+    def version(self, path: str) -> ObjectVersion:
+        """Return a version."""
+        self.told("version", path)
+        return self.site.version(path)
+
+    def get(self, path: str) -> Stored | None:
+        """Return an object."""
+        self.told("get", path)
+        return self.site.get(path)
+
+    def put(
+        self, path: str, body: bytes, kind: WebType, expect: ObjectVersion | None
+    ) -> ObjectVersion:
+        """Write an object."""
+        self.told("put", path)
+        return self.site.put(path, body, kind, expect)
+
+    def put_file(self, path: str, source: Path, kind: WebType) -> bool:
+        """Write a file."""
+        self.told("file", path)
+        return self.site.put_file(path, source, kind)
+
+    def put_stream(self, path: str, source: Callable[[], Iterator[bytes]], kind: WebType) -> bool:
+        """Write a stream."""
+        self.told("file", path)
+        return self.site.put_stream(path, source, kind)
+
+    def link_file(self, path: str, source: Path) -> bool:
+        """Link a file."""
+        self.told("file", path)
+        return self.site.link_file(path, source)
+
+    def delete(self, path: str, expect: ObjectVersion | None) -> None:
+        """Remove an object."""
+        self.told("delete", path)
+        self.site.delete(path, expect)
+
+    def names(self, prefix: str) -> Iterator[SiteEntry]:
+        """Yield the objects below a prefix."""
+        self.told("names", prefix)
+        return self.site.names(prefix)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.site.close()
+
+
+WRITES = frozenset({"put", "file", "delete"})
+
+
+@dataclass
+class Log:
+    """What an export did to a site."""
+
+    calls: list[tuple[str, str]] = field(default_factory=list)
+
+    def __call__(self, verb: str, path: str) -> None:
+        """Take note of a call."""
+        self.calls.append((verb, path))
+
+    @property
+    def writes(self) -> list[tuple[str, str]]:
+        """The calls that change something."""
+        return [call for call in self.calls if call[0] in WRITES]
+
+    def paths(self, verb: str) -> set[str]:
+        """Return where a verb was used."""
+        return {path for each, path in self.calls if each == verb}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return every file of a site, but for those of writers at work."""
+    files = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    return {path: body for path, body in files.items() if not path.startswith(SCRATCH)}
+
+
+def reader(folder: Path) -> Read:
+    """Return what reads a site in a folder as a web server does."""
+
+    def read(path: str) -> bytes | None:
+        place = folder / path
+        try:
+            return (place / "index.html" if place.is_dir() else place).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    return read
+
+
+def pages_of(folder: Path) -> list[str]:
+    """Return the paths of a site's pages."""
+    paths = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return [path for path in paths if is_page(path)]
+
+
+def is_page(path: str) -> bool:
+    """Return whether something of a site is a page."""
+    is_hidden, is_file = path.startswith("."), path.startswith("files/")
+    return not (is_hidden or is_file or path.endswith(".gz"))
+
+
+def broken(read: Read, pages: list[str], *, is_begun: bool = False) -> list[str]:
+    """
+    Return every link of these pages that does not lead to what it promises.
+
+    Args:
+        read: Gives what is there.
+        pages: Their paths.
+        is_begun: Whether the site may have no home page yet, which every page links to.
+    """
+    return [
+        f"{page}: {link}"
+        for page in pages
+        for link in links(page, read(page) or b"")
+        if not (_is_kept(read, link) or (is_begun and link.path == ""))
+    ]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link of a page, and what it promises."""
+
+    path: str
+    sha256: str = ""
+    metadata: str = ""
+
+
+def links(page: str, body: bytes) -> Iterator[Link]:
+    """Yield the links of a page to the site itself."""
+    if page == "search.json":
+        for name, _, _ in json.loads(body):
+            yield Link(f"project/{name}/")
+    elif page.endswith("json"):
+        yield from _links_of_json(page, json.loads(body))
+    else:
+        parser = _Links(page)
+        parser.feed(body.decode())
+        parser.close()
+        yield from parser.found
+
+
+def _is_kept(read: Read, link: Link) -> bool:
+    body = read(link.path)
+    if body is None or link.sha256 not in ("", hashlib.sha256(body).hexdigest()):
+        return False
+    if not link.metadata:
+        return True
+    core = read(f"{link.path}.metadata")
+    return core is not None and hashlib.sha256(core).hexdigest() == link.metadata
+
+
+def _links_of_json(page: str, said: dict[str, list[dict[str, object]]]) -> Iterator[Link]:
+    for each in said.get("projects", ()):
+        yield Link(f"simple/{each['name']}/")
+    for file in (*said.get("files", ()), *said.get("urls", ())):
+        core, url = file["core-metadata"], str(file["url"])
+        digests = file.get("hashes") or file.get("digests")
+        assert isinstance(digests, dict)
+        metadata = core["sha256"] if isinstance(core, dict) else ""
+        yield Link(_path_of(page, url), digests["sha256"], metadata)
+
+
+class _Links(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[Link] = []
+        self._page = page
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = {name: value or "" for name, value in attrs}
+        if tag != "a" or "nofollow" in said.get("rel", ""):
+            return
+        sha256 = urldefrag(said["href"]).fragment.removeprefix("sha256=")
+        metadata = said.get("data-core-metadata", "").removeprefix("sha256=")
+        self.found.append(Link(_path_of(self._page, said["href"]), sha256, metadata))
+
+
+def _path_of(page: str, url: str) -> str:
+    """Return where in a site a link leads; one that leaves the site is nowhere."""
+    whole = urldefrag(urljoin(f"{BASE}/{page}", url)).url
+    assert whole.startswith(f"{BASE}/"), (page, url)
+    return unquote(urlsplit(whole).path.removeprefix(urlsplit(BASE).path).lstrip("/"))

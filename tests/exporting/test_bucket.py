@@ -1,0 +1,191 @@
+"""A site in a bucket: the same pages, the same order, and what each export asks and costs."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.objects import Bucket
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.exporting.sites import BASE, MANIFEST, SCRATCH, Killed, Read, broken, is_page, tree
+from tests.exporting.test_crash import changed, killer
+from tests.exporting.yard import AT_BASE, Yard, publish, stock, watched_export
+from tests.http.packages import wheel
+from tests.storage.cloud.opened import EMULATOR
+from wheelyard.errors import Invalid
+from wheelyard.exports import Exports
+from wheelyard.index import Index, open_index
+from wheelyard.operations.exporting.options import Asked, Placing
+from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
+
+SITE = "gs://site/all/of/them"
+PREFIX = "all/of/them/"
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
+    """Buckets for a store and a site, which this process is led to."""
+    with running_bucket_server("wheels", "site") as server:
+        monkeypatch.setenv(EMULATOR, server.url)
+        yield server
+
+
+@pytest.fixture
+def index(cloud: BucketServer) -> Index:
+    """An index in a bucket, with nothing in it."""
+    del cloud
+    return open_index(Settings(store=StoreSettings(location="gs://wheels/store")))
+
+
+def objects(bucket: Bucket) -> dict[str, bytes]:
+    """Return every object of the site."""
+    found = {}
+    for name in bucket.names():
+        stored = bucket.get(name)
+        assert stored is not None
+        found[name.removeprefix(PREFIX)] = stored.data
+    return found
+
+
+def reader_of(bucket: Bucket) -> Read:
+    """Return what reads the site by plain URLs."""
+
+    def read(path: str) -> bytes | None:
+        # the one page that a bucket cannot give out by the name that it has elsewhere
+        found = bucket.get(f"{PREFIX}{path or 'index.html'}")
+        return found.data if found else None
+
+    return read
+
+
+def broken_links(bucket: Bucket, *, is_begun: bool = False) -> list[str]:
+    """Return the links of the site that lead nowhere."""
+    paths = [path for path in objects(bucket) if is_page(path)]
+    return broken(reader_of(bucket), paths, is_begun=is_begun)
+
+
+def export(index: Index, place: str = SITE) -> None:
+    """Bring a site up to date."""
+    with Exports(index=index, place=place, asked=AT_BASE).opened() as (work, _):
+        work.run(lambda *_: None)
+
+
+def test_the_same_as_in_a_folder(cloud: BucketServer, index: Index, tmp_path: Path) -> None:
+    """A bucket has what a folder has, and each page of a folder a second time."""
+    stock(index, tmp_path)
+    export(index)
+    export(index, str(tmp_path / "site"))
+
+    there, here = objects(cloud.bucket("site")), tree(tmp_path / "site")
+
+    assert {path: there[path] for path in here} == here
+    more = {path for path in there.keys() - here.keys() if SCRATCH not in path}
+    assert more == {
+        path.removesuffix("index.html") for path in here if path.endswith("/index.html")
+    }
+    assert all(there[path] == there[f"{path}index.html"] for path in more)
+    assert broken_links(cloud.bucket("site")) == []
+
+
+def test_from_a_folder_to_a_bucket(cloud: BucketServer, yard: Yard) -> None:
+    """A store in a folder is exported to a bucket; a second time nothing is sent but a question."""
+    stock(yard.index, yard.folder)
+    export(yard.index)
+    assert broken_links(cloud.bucket("site")) == []
+    before = objects(cloud.bucket("site"))
+    cloud.log.clear()
+
+    export(yard.index)
+
+    assert objects(cloud.bucket("site")) == before
+    assert {each.name for each in cloud.log.records()} == {f"{PREFIX}{MANIFEST}"}
+    assert cloud.log.count("A") == 0
+
+
+def test_one_new_file(cloud: BucketServer, index: Index, tmp_path: Path) -> None:
+    """One new file costs a handful of writes, and its bytes go from bucket to bucket."""
+    stock(index, tmp_path)
+    export(index)
+    publish(index, tmp_path, wheel("demo", "7.0"))
+    cloud.log.clear()
+
+    export(index)
+
+    written = cloud.log.records("insert")
+    assert {each.bucket for each in written} == {"site"}
+    assert len(written) == 8  # two pages twice, two forms of JSON, search, manifest
+    assert cloud.log.count(kind="rewrite") == 2
+    assert cloud.log.count("A") <= 13  # with two listings, of documents and of what is there
+    assert broken_links(cloud.bucket("site")) == []
+
+
+@pytest.mark.slow
+def test_killed_before_every_write(cloud: BucketServer, yard: Yard) -> None:
+    """Wherever an export ends, the bucket's site works, and the next one finishes it."""
+    bucket = cloud.bucket("site")
+    yard.publish(wheel("demo", "1.0"), wheel("demo", "1.1"))
+    yard.publish(*(wheel(name) for name in ("gone", "hidden", "old")))
+    export(yard.index)
+    before = objects(bucket).keys()
+    changed(yard)
+    for left in count():
+        try:
+            exports = Exports(index=yard.index, place=SITE, asked=AT_BASE)
+            watched_export(exports, killer(left))
+        except Killed:
+            assert broken_links(bucket) == [], left
+        else:
+            break
+    assert left > 3
+
+    found = objects(bucket)
+    export(yard.index, "gs://site/fresh")
+    fresh = {path: body for path, body in objects(bucket).items() if path.startswith("fresh/")}
+    assert {path.removeprefix("fresh/"): body for path, body in fresh.items()} == found
+    assert before - found.keys()  # something went away
+
+
+def test_files_in_a_public_bucket(cloud: BucketServer, tmp_path: Path) -> None:
+    """Where the store's files are public themselves, a site may be beside them, and links there."""
+    place = StoreSettings(location="gs://wheels/store", files="gs://site/open", downloads="public")
+    index = open_index(Settings(store=place))
+    stock(index, tmp_path)
+    url = f"{cloud.url}/site/open/files"
+    asked = Asked(base_url=BASE, files=Placing.LEAVE, files_url=url)
+    kept = cloud.bucket("site").names()
+
+    for site in ("gs://site/open", "gs://site/open/"):
+        with pytest.raises(Invalid) as refused:
+            export(index, site)
+        assert "store's own files" in refused.value.message
+    assert cloud.bucket("site").names() == kept
+    with Exports(index=index, place="gs://site/open", asked=asked).opened() as (work, _):
+        work.run(lambda *_: None)
+    export(index, "gs://site/open/copied")
+
+    names = cloud.bucket("site").names()
+    assert set(kept) < set(names)
+    page = cloud.bucket("site").get("open/simple/demo/")
+    assert page is not None
+    assert f'href="{url}/demo/'.encode() in page.data
+    assert [name for name in names if name.startswith("open/copied/files/demo/")]
+
+
+def test_credentials_in_a_bucket(cloud: BucketServer, tmp_path: Path) -> None:
+    """A store in a folder can be linked from wherever its tokens are."""
+    del cloud
+    settings = Settings(
+        store=StoreSettings(location=str(tmp_path / "store")),
+        access=AccessSettings(credentials_store="gs://wheels/tokens"),
+    )
+    index = open_index(settings)
+    publish(index, tmp_path, wheel("demo"))
+    asked = Asked(base_url=BASE, files=Placing.LINK)
+
+    site = tmp_path / "site"
+    with Exports(index=index, place=str(site), asked=asked).opened() as (work, _):
+        work.run(lambda *_: None)
+
+    files = [path for path in site.joinpath("files").rglob("*") if path.is_file()]
+    assert [path.stat().st_nlink for path in files] == [2, 2]

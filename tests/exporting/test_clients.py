@@ -1,0 +1,192 @@
+"""Installing from a static site, with the tools that people use."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.clients import test_install as known
+from tests.clients.conftest import build as _build
+from tests.clients.harness import REPOSITORY, Desk, wheelyard
+from tests.clients.projects import Builder, Built
+from tests.clients.servers import Server
+from tests.exporting.serving import Web, nginx_web, python_web
+
+pytestmark = pytest.mark.clients
+
+build = _build
+
+PLACE = "a/b/c"
+"""Where in a web server's folder the site is."""
+SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
+
+Install = Callable[[Server, Desk, Built, Built], None]
+
+CLIENTS: dict[str, Install] = {
+    "pip": known.test_pip_install,
+    "uv": known.test_uv_pip_install,
+    "uv-lock": known.test_uv_lock,
+    "poetry": known.test_poetry,
+    "pdm": known.test_pdm,
+}
+"""What each of them does with a live index."""
+
+
+@pytest.fixture
+def tool(build: Builder) -> Built:
+    """Return a project whose version has a `+`, and which wants another one."""
+    return build("hatchling", "yard-tool", "1.5+cpu.1", "yard-base>=2")
+
+
+@pytest.fixture
+def base(build: Builder) -> Built:
+    """Return the project that it wants, whose version has a `!`."""
+    return build("flit-core", "yard-base", "1!2.0")
+
+
+@pytest.fixture(scope="module")
+def dist(build: Builder) -> list[Path]:
+    """Return what is published: two projects, one of which has an older version."""
+    made = (
+        build("flit-core", "yard-base", "1!2.0"),
+        build("hatchling", "yard-tool", "1.4", "yard-base>=2"),
+        build("hatchling", "yard-tool", "1.5+cpu.1", "yard-base>=2"),
+    )
+    return [path for each in made for path in (each.wheel, each.sdist)]
+
+
+@pytest.fixture(scope="module")
+def exported(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a web server's folder that has a site somewhere in it."""
+    folder = tmp_path_factory.mktemp("www")
+    desk = Desk(folder / "desk", folder / "home")
+    desk.folder.mkdir()
+    desk.home.mkdir()
+    site = folder / "root" / PLACE
+    wheelyard(desk, "upload", *dist)
+    wheelyard(desk, "export", site, "--base-url", "https://x.example/y", "--gzip")
+    return folder / "root"
+
+
+@pytest.fixture
+def web(exported: Path, tmp_path: Path) -> Iterator[Web]:
+    """Yield a web server that is as plain as can be."""
+    with python_web(exported, tmp_path) as web:
+        yield web
+
+
+def index_at(address: str) -> Server:
+    """Return what tells a client where the index is."""
+    return Server(address, "", Path(), private=False)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_from_a_folder(web: Web, desk: Desk, tool: Built, base: Built, client: str) -> None:
+    """Every client installs from a plain web server, from any path, reading metadata first."""
+    CLIENTS[client](index_at(f"{web.address}/{PLACE}"), desk, tool, base)
+
+    assert web.asked(rf"GET /{PLACE}/simple/yard-tool/") >= 1
+    assert web.asked(rf"GET /{PLACE}/files/yard-tool/\S*whl\.metadata\S* HTTP\S+ 200") >= 1
+    assert web.asked(rf"GET /(?!{PLACE}/)") == 1  # ours, for whether it is up
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_from_nginx(
+    exported: Path, tmp_path: Path, desk: Desk, tool: Built, base: Built, client: str
+) -> None:
+    """Every client installs from nginx with the guide's recipe, which gives JSON to who asks."""
+    with nginx_web(exported / PLACE, tmp_path) as web:
+        CLIENTS[client](index_at(web.address), desk, tool, base)
+
+        assert web.asked(r"GET /files/yard-tool/\S*whl\.metadata\S* HTTP\S+ 200") >= 1
+
+
+def test_what_nginx_says(exported: Path, tmp_path: Path) -> None:
+    """With the guide's recipe nginx says of each thing what it is, how long it may be kept."""
+    with nginx_web(exported / PLACE, tmp_path) as web:
+
+        def ask(path: str, **headers: str) -> tuple[str, str, str, bytes]:
+            asked = {name.replace("_", "-"): value for name, value in headers.items()}
+            request = urllib.request.Request(f"http://{web.address}{path}", headers=asked)
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own server
+                got = answer.headers
+                kind, coding = got["Content-Type"], got["Content-Encoding"] or ""
+                return kind, coding, got["Cache-Control"], answer.read()
+
+        html = ask("/simple/yard-tool/", Accept="text/html")
+        assert html[:3] == ("text/html", "", "no-cache")
+        found = ask("/simple/yard-tool/", Accept=SIMPLE_JSON)
+        assert found[:3] == (SIMPLE_JSON, "", "no-cache")
+        assert ask("/simple/yard-tool/", Accept_Encoding="gzip")[1] == "gzip"
+        assert ask("/pypi/yard-tool/json")[:3] == ("application/json", "", "no-cache")
+        assert ask("/search.json")[0] == "application/json"
+        assert ask("/project/yard-tool/")[0] == "text/html"
+        for file in json.loads(found[3])["files"]:
+            path = file["url"].removeprefix("../..").replace("!", "%21")
+            kind, _, caching, body = ask(path)
+            assert (kind, len(body)) == ("application/octet-stream", file["size"])
+            assert "immutable" in caching
+        with pytest.raises(urllib.error.HTTPError) as hidden:
+            ask("/.wheelyard-export/manifest.json")
+        with hidden.value:
+            assert hidden.value.code == 404
+
+
+@pytest.fixture(scope="module")
+def cloud(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketServer]:
+    """Yield buckets, one of which has a site in it that anyone may read."""
+    with running_bucket_server("wheels", "site") as server:
+        folder = tmp_path_factory.mktemp("cloud")
+        desk = Desk(folder, folder)
+        done = desk.attempt(
+            *(sys.executable, "-m", "wheelyard", "upload"),
+            *("--store", "gs://wheels/store", "--export", f"gs://site/{PLACE}"),
+            *dist,
+            PYTHONPATH=str(REPOSITORY / "src"),
+            **server.environment(),
+        )
+        assert done.returncode == 0, done.stderr
+        server.bucket("site").public = True
+        server.permissions.token_required = True
+        yield server
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_from_a_bucket(
+    cloud: BucketServer, desk: Desk, tool: Built, base: Built, client: str
+) -> None:
+    """Every client installs from a public bucket by the plain URLs of its objects."""
+    cloud.log.clear()
+
+    CLIENTS[client](index_at(f"{cloud.address}/site/{PLACE}"), desk, tool, base)
+
+    asked = {each.name for each in cloud.log.records("public") if each.status == 200}
+    assert f"{PLACE}/simple/yard-tool/" in asked
+    assert any(name.endswith(".whl.metadata") for name in asked)
+    assert {each.kind for each in cloud.log.records()} == {"public"}
+
+
+def test_what_a_bucket_says(cloud: BucketServer) -> None:
+    """The bucket says of each object what it is, and how long it may be kept."""
+    bucket = cloud.bucket("site")
+    said = {}
+    for name in bucket.names():
+        found = bucket.get(name)
+        assert found is not None
+        kinds = (found.fields["contentType"], found.fields["cacheControl"])
+        said[name.removeprefix(f"{PLACE}/")] = kinds
+
+    assert said["simple/yard-tool/"] == ("text/html; charset=utf-8", "no-cache")
+    assert said["simple/yard-tool/index.json"] == (SIMPLE_JSON, "no-cache")
+    assert said["pypi/yard-tool/json"] == ("application/json", "no-cache")
+    files = {name: kinds for name, kinds in said.items() if name.startswith("files/")}
+    assert len(files) == 9
+    for name, (kind, caching) in files.items():
+        is_core = name.endswith(".metadata")
+        assert kind == ("text/plain; charset=utf-8" if is_core else "application/octet-stream")
+        assert caching == "public, max-age=31536000, immutable"

@@ -1,0 +1,401 @@
+"""`wheelyard export` and `upload --export`, as they are typed."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.cli.conftest import Typed
+from tests.clients.harness import Desk
+from tests.durability.serving import environment
+from tests.exporting.sites import BASE, MANIFEST, SCRATCH, broken, pages_of, reader, tree
+from tests.exporting.yard import Yard
+from tests.http.packages import wheel
+
+ELSEWHERE = "https://files.example.com/x"
+AT = ("--base-url", BASE)
+
+
+@pytest.fixture
+def cloud() -> Iterator[BucketServer]:
+    """Two buckets, one for a store and one for a site."""
+    with running_bucket_server("wheels", "site") as server:
+        yield server
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """Mount a small file system, if this process may."""
+    root = folder / "disk"
+    root.mkdir()
+    if os.getuid() or not sys.platform.startswith("linux"):
+        pytest.skip("needs root on Linux, to mount a small disk")
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(root)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is forbidden here")
+    try:
+        yield root
+    finally:
+        subprocess.run(["umount", "--lazy", root], check=True)
+
+
+def test_what_it_says(stocked: Yard, wheelyard: Typed) -> None:
+    """It says in one line what there is now and what it did, and warns where it knows no URL."""
+    where = (stocked.site, "--store", stocked.store)
+
+    first = wheelyard("export", *where, *AT)
+    again = wheelyard("export", *where)
+    bare = wheelyard("export", stocked.folder / "bare", "--store", stocked.store)
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.startswith(f"{stocked.site}: 13 projects, 13 of them exported anew, ")
+    assert (
+        again.stdout == f"{stocked.site}: 13 projects, 0 of them exported anew, 0 pages written\n"
+    )
+    assert (again.returncode, again.stderr) == (0, "")  # its URL is kept
+    assert bare.returncode == 0
+    assert "--base-url" in bare.stderr
+
+
+def test_modes(stocked: Yard, wheelyard: Typed) -> None:
+    """Pages and copies of files can be read by a web server that is somebody else."""
+    os.umask(0o022)
+    wheelyard("export", stocked.site, "--store", stocked.store, *AT)
+
+    paths = [path for path in stocked.site.rglob("*") if SCRATCH not in f"{path}/"]
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o644}
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o755}
+
+
+def test_linked(stocked: Yard, wheelyard: Typed) -> None:
+    """Linked files take no room: they are the store's own, under a second name."""
+    stocked.export()
+    copied = tree(stocked.site)
+    site = stocked.folder / "linked"
+
+    done = wheelyard("export", site, "--store", stocked.store, "--files", "link", *AT)
+
+    assert done.returncode == 0, done.stderr
+    files = [path for path in site.joinpath("files").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert path.samefile(stocked.store / path.relative_to(site))
+    linked = tree(site)
+    assert {path for path in linked if linked[path] != copied.get(path)} == {MANIFEST}
+    assert linked.keys() == copied.keys()
+
+
+def test_no_links_between_disks(stocked: Yard, wheelyard: Typed) -> None:
+    """Where files cannot be linked, it says so, and what else can be done."""
+    with small_disk(stocked.folder, "4m") as site:
+        done = wheelyard("export", site, "--store", stocked.store, "--files", "link", *AT)
+
+    assert done.returncode == 1
+    assert "another file system" in done.stderr
+    assert "--files copy" in done.stderr
+
+
+def test_no_links_into_a_bucket(stocked: Yard, wheelyard: Typed, cloud: BucketServer) -> None:
+    """A bucket takes no links, and a folder has none to a bucket's objects."""
+    there = cloud.environment()
+    into = ("export", "gs://site", "--store", stocked.store, "--files", "link")
+    new = stocked.folder / "demo-1.0-py3-none-any.whl"
+    new.write_bytes(wheel("demo").data)
+    upload = wheelyard("upload", new, "--store", "gs://wheels", **there)
+    assert upload.returncode == 0
+    out = ("export", stocked.site, "--store", "gs://wheels", "--files", "link")
+
+    for line in (into, out):
+        done = wheelyard(*line, **there)
+        assert done.returncode == 1
+        assert "cannot be linked" in done.stderr
+        assert "--files copy" in done.stderr
+
+
+def test_left_where_they_are(stocked: Yard, wheelyard: Typed) -> None:
+    """With a URL the pages link there, and no file is copied."""
+    line = ("export", stocked.site, "--store", stocked.store, "--files", f"{ELSEWHERE}/", *AT)
+
+    assert wheelyard(*line).returncode == 0
+
+    assert not stocked.site.joinpath("files").exists()
+    page = (stocked.site / "simple/demo/index.html").read_text()
+    assert f'href="{ELSEWHERE}/demo/' in page
+    assert "../../files" not in page
+    for path in ("simple/demo/index.json", "pypi/demo/json", "project/demo/index.html"):
+        assert f"{ELSEWHERE}/demo/" in (stocked.site / path).read_text()
+    assert "/files/" not in (stocked.site / "pypi/demo/json").read_text()
+
+
+@pytest.mark.parametrize("option", ["--files", "--base-url"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("packages.example.com", "ftp://x.example", "https://", "/files", "//x.example/y", "move"),
+        *("https://x.example/?a=b", "https://x.example/#f", "https://[x.example", "gs://bucket"),
+        "https://ann:secret@x.example/",
+    ],
+)
+def test_no_address(stocked: Yard, wheelyard: Typed, option: str, url: str) -> None:
+    """What is no address for the web is refused before anything is written, secrets included."""
+    done = wheelyard("export", stocked.site, "--store", stocked.store, option, url)
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "is no address" in done.stderr
+    assert not stocked.site.exists()
+
+
+def test_compressed(stocked: Yard, wheelyard: Typed) -> None:
+    """Each page has a compressed copy beside it, the same bytes every time."""
+    for name in ("one", "two"):
+        site = stocked.folder / name
+        done = wheelyard("export", site, "--store", stocked.store, "--gzip", *AT)
+        assert done.returncode == 0
+
+    one = tree(stocked.folder / "one")
+    assert one == tree(stocked.folder / "two")
+    packed = {path: body for path, body in one.items() if path.endswith(".gz")}
+    pages = {path for path in packed if not path.startswith("files/")}
+    assert pages == {f"{path}.gz" for path in pages_of(stocked.folder / "one")}
+    for path in pages:
+        assert gzip.decompress(packed[path]) == one[path.removesuffix(".gz")]
+        assert packed[path][4:8] == bytes(4), "it says when it was made"
+
+
+@pytest.mark.parametrize("place", ["store", "store/site", ".", "store/files", "link"])
+def test_not_into_the_store(stocked: Yard, wheelyard: Typed, place: str) -> None:
+    """A site that has the store in it, or is in it, would show credentials, and is refused."""
+    (stocked.folder / "link").symlink_to(stocked.store)
+    before = tree(stocked.store)
+
+    done = wheelyard("export", stocked.folder / place, "--store", stocked.store)
+
+    assert done.returncode == 1
+    assert "Choose a folder beside the store" in done.stderr
+    assert tree(stocked.store) == before
+
+
+def test_not_beside_the_credentials(stocked: Yard, wheelyard: Typed) -> None:
+    """The place of the tokens is no place for a site, either."""
+    tokens = stocked.folder / "tokens"
+    config = stocked.folder / "wheelyard.toml"
+    config.write_text(f'[access]\ncredentials_store = "{tokens}"\n')
+
+    done = wheelyard("export", tokens / "site", "--store", stocked.store, "--config", config)
+
+    assert done.returncode == 1
+    assert "credentials" in done.stderr
+
+
+@pytest.mark.parametrize("place", ["gs://wheels", "gs://wheels/site", "gs://wheels/store/site"])
+def test_not_into_the_stores_bucket(
+    desk: Desk, wheelyard: Typed, cloud: BucketServer, place: str
+) -> None:
+    """A bucket is open as a whole, so the store's is refused wherever in it the site would be."""
+    new = desk.folder / "demo-1.0-py3-none-any.whl"
+    new.write_bytes(wheel("demo").data)
+    store = ("--store", "gs://wheels/store")
+    assert wheelyard("upload", new, *store, **cloud.environment()).returncode == 0
+    before = cloud.bucket("wheels").names()
+
+    done = wheelyard("export", place, *store, **cloud.environment())
+
+    assert done.returncode == 1
+    assert "Choose another bucket" in done.stderr
+    assert cloud.bucket("wheels").names() == before
+
+
+@pytest.mark.parametrize("place", ["", "s3://bucket", "memory:", "gs://", "https://x.example/"])
+def test_no_place(stocked: Yard, desk: Desk, wheelyard: Typed, place: str) -> None:
+    """What is no place for a site is refused in one sentence, and nothing is written."""
+    done = wheelyard("export", place, "--store", stocked.store)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert list(desk.folder.iterdir()) == []
+
+
+def test_nothing_to_export(desk: Desk, wheelyard: Typed) -> None:
+    """Where there is no store, there is nothing to export, in memory neither."""
+    for store in (desk.folder / "store", "memory:"):
+        done = wheelyard("export", desk.folder / "site", "--store", store)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert not (desk.folder / "site").exists()
+
+
+def test_somebody_elses_folder(stocked: Yard, wheelyard: Typed) -> None:
+    """A place that cannot be written is named, and why."""
+    blocked = stocked.folder / "file"
+    blocked.write_text("")
+
+    done = wheelyard("export", blocked / "site", "--store", stocked.store)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "Choose another folder" in done.stderr
+
+
+def test_foreign_things_in_the_way(stocked: Yard, wheelyard: Typed) -> None:
+    """What lies in the folder stays, and a link out of it is not followed."""
+    outside = stocked.folder / "outside"
+    outside.mkdir()
+    stocked.site.mkdir()
+    (stocked.site / "robots.txt").write_text("ours")
+    (stocked.site / "simple").symlink_to(outside)
+
+    done = wheelyard("export", stocked.site, "--store", stocked.store, *AT)
+
+    assert done.returncode == 1
+    assert "simple" in done.stderr
+    assert list(outside.iterdir()) == []
+    (stocked.site / "simple").unlink()
+    assert wheelyard("export", stocked.site, "--store", stocked.store, *AT).returncode == 0
+    assert (stocked.site / "robots.txt").read_text() == "ours"
+
+
+def test_full_disk(stocked: Yard, wheelyard: Typed) -> None:
+    """On a full disk it ends with one sentence, and what is there works."""
+    line = ("--store", stocked.store, *AT)
+    with small_disk(stocked.folder, "160k") as site:
+        done = wheelyard("export", site, *line)
+
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert "no room left" in done.stderr
+        assert broken(reader(site), pages_of(site), is_begun=True) == []
+        subprocess.run(["mount", "-o", "remount,size=4m", site], check=True)
+        assert wheelyard("export", site, *line).returncode == 0
+        assert broken(reader(site), pages_of(site)) == []
+
+
+def test_lost_bytes(stocked: Yard, wheelyard: Typed) -> None:
+    """A file that the store has lost is named; what else there is, the site keeps."""
+    stocked.export()
+    stocked.publish(wheel("demo", "7.0"))
+    (lost,) = stocked.store.joinpath("files/demo").rglob("demo-7.0*.whl")
+    lost.unlink()
+
+    done = wheelyard("export", stocked.site, "--store", stocked.store, *AT)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "demo-7.0-py3-none-any.whl" in done.stderr
+    assert "wheelyard check" in done.stderr
+    assert broken(reader(stocked.site), pages_of(stocked.site)) == []
+
+
+def test_lost_document(stocked: Yard, wheelyard: Typed) -> None:
+    """Of a project whose document is lost the site keeps its pages, and the export says so."""
+    stocked.export()
+    (stocked.store / "projects/demo.json").unlink()
+    before = (stocked.site / "simple/demo/index.html").read_bytes()
+
+    done = wheelyard("export", stocked.site, "--store", stocked.store, "--gzip", *AT)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "check --rebuild" in done.stderr
+    assert (stocked.site / "simple/demo/index.html").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_ctrl_c(yard: Yard, wheelyard: Typed) -> None:
+    """Ctrl-C ends it at once, with one line, and the next export finishes it."""
+    yard.publish(*(wheel(f"demo{number}", filler=bytes(9999)) for number in range(400)))
+    line = ("export", str(yard.site), "--store", str(yard.store), *AT)
+    begun = yard.site / ".wheelyard-export" / "begun.json"
+    with subprocess.Popen(
+        [sys.executable, "-m", "wheelyard", *line],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not begun.exists():
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=30)
+
+    assert (process.returncode, printed, said) == (130, "", "\nwheelyard: interrupted\n")
+    assert broken(reader(yard.site), pages_of(yard.site), is_begun=True) == []
+    assert not yard.site.joinpath(MANIFEST).exists()
+    assert wheelyard("export", yard.site, "--store", yard.store, *AT).returncode == 0
+    yard.export(yard.folder / "fresh")
+    assert tree(yard.site) == tree(yard.folder / "fresh")
+
+
+def written(folder: Path, *packages: str) -> list[Path]:
+    """Write wheels into a folder."""
+    paths = []
+    for name in packages:
+        made = wheel(name)
+        paths.append(folder / made.filename)
+        paths[-1].write_bytes(made.data)
+    return paths
+
+
+def test_upload_and_export(desk: Desk, wheelyard: Typed) -> None:
+    """An upload refreshes a site: the first time all of it, then what was uploaded."""
+    dist, site = written(desk.folder, "one", "two", "three"), desk.folder / "site"
+    assert wheelyard("upload", dist[0]).returncode == 0
+
+    first = wheelyard("upload", dist[1], "--export", site)
+    second = wheelyard("upload", dist[2], "--export", site)
+    again = wheelyard("upload", dist[2], "--export", site)
+
+    assert [each.returncode for each in (first, second, again)] == [0, 0, 0]
+    assert f"{site}: 2 projects, 2 of them exported anew" in first.stdout
+    assert f"{site}: 3 projects, 1 of them exported anew" in second.stdout
+    assert f"{site}: 3 projects, 1 of them exported anew" in again.stdout
+    assert "0 of them" in wheelyard("export", site).stdout
+
+
+def test_upload_keeps_how_the_site_looks(desk: Desk, wheelyard: Typed) -> None:
+    """The site keeps its address, and whatever else it was made with."""
+    dist, site = written(desk.folder, "one", "two"), desk.folder / "site"
+    wheelyard("upload", dist[0])
+    wheelyard("export", site, "--gzip", "--files", "link", *AT)
+
+    done = wheelyard("upload", dist[1], "--export", site)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{BASE}/files/two/" in (site / "pypi/two/json").read_text()
+    assert (site / "simple/two/index.html.gz").exists()
+    (file,) = (site / "files/two").rglob("*.whl")
+    assert file.stat().st_nlink == 2
+
+
+def test_upload_of_what_is_refused(desk: Desk, wheelyard: Typed) -> None:
+    """Of several files the good ones are published and exported, and the command fails."""
+    (good,), site = written(desk.folder, "one"), desk.folder / "site"
+    bad = desk.folder / "bad-1.0-py3-none-any.whl"
+    bad.write_bytes(b"no archive")
+
+    mixed = wheelyard("upload", bad, good, "--export", site)
+    none = wheelyard("upload", bad, "--export", desk.folder / "other")
+
+    assert (mixed.returncode, none.returncode) == (1, 1)
+    assert (site / "simple/one/index.html").exists()
+    assert not (site / "simple/bad").exists()
+    assert tree(desk.folder / "other") == {}
+
+
+def test_upload_to_a_bucket_and_its_site(desk: Desk, wheelyard: Typed, cloud: BucketServer) -> None:
+    """One command publishes to a bucket and refreshes the site in another; bytes stay there."""
+    dist = written(desk.folder, "one", "two")
+    line = ("--store", "gs://wheels", "--export", "gs://site/packages")
+    assert wheelyard("upload", dist[0], *line, **cloud.environment()).returncode == 0
+    cloud.log.clear()
+
+    done = wheelyard("upload", dist[1], *line, **cloud.environment())
+
+    assert done.returncode == 0, done.stderr
+    names = cloud.bucket("site").names()
+    for path in ("simple/two/", "simple/two/index.json", "project/two/", "pypi/two/json"):
+        assert f"packages/{path}" in names
+    assert cloud.log.count(kind="rewrite") == 2
+    assert [each for each in cloud.log.records("media") if each.name.endswith(".whl")] == []

@@ -1,0 +1,262 @@
+"""What an export writes the next time: what has changed, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.access.places import CountingStore
+from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
+from tests.exporting.yard import AT_BASE, Yard, delete, publish, set_status, stock, yank
+from tests.http.packages import sdist, wheel
+from wheelyard.exports import Exports
+from wheelyard.index import index_over, real_ambient
+from wheelyard.model.project import Status
+from wheelyard.operations.exporting.options import Asked, Placing
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+
+DEMO = {
+    *("simple/demo/index.html", "simple/demo/index.json"),
+    *("pypi/demo/json", "project/demo/index.html"),
+}
+TOLD = {"search.json", MANIFEST}
+"""What tells of every project, and so is written with each."""
+LISTS = {"simple/index.html", "simple/index.json", "index.html"}
+ELSEWHERE = "https://files.example.com/of/ours"
+
+
+def test_nothing_new(stocked: Yard) -> None:
+    """A second export writes nothing at all, and reads the manifest alone."""
+    stocked.export()
+    before = tree(stocked.site)
+
+    log = stocked.log_of()
+
+    assert log.writes == []
+    assert {path for _, path in log.calls} == {MANIFEST}
+    assert tree(stocked.site) == before
+
+
+def test_one_new_file(stocked: Yard) -> None:
+    """A new file is a handful of writes: its bytes, its project's pages, search and manifest."""
+    stocked.export()
+    new = wheel("demo", "3.0", "Summary: New")
+    stocked.publish(new)
+
+    log = stocked.log_of()
+
+    place = f"files/demo/{new.sha256}/{new.filename}"
+    assert log.paths("file") == {place, f"{place}.metadata"}
+    assert log.paths("put") == DEMO | TOLD
+    assert len(log.writes) == 8
+    assert_fresh(stocked)
+
+
+def test_one_new_project(stocked: Yard) -> None:
+    """A new project is listed, and the pages of no other are touched."""
+    stocked.export()
+    stocked.publish(wheel("newcomer", "1.0"))
+
+    log = stocked.log_of()
+
+    pages = {path.replace("demo", "newcomer") for path in DEMO}
+    assert log.paths("put") == pages | LISTS | TOLD
+    assert_fresh(stocked)
+
+
+def test_yank(stocked: Yard) -> None:
+    """A yank changes the project's pages, and no file."""
+    stocked.export()
+    yank(stocked.index, "demo", "1.0", "wrong")
+
+    log = stocked.log_of()
+
+    assert (log.paths("put"), log.paths("file"), log.paths("delete")) == (DEMO | TOLD, set(), set())
+    assert b'data-yanked="wrong"' in (stocked.site / "simple/demo/index.html").read_bytes()
+    assert_fresh(stocked)
+
+
+def test_delete(stocked: Yard) -> None:
+    """A deleted file goes from the pages, then from the site, with its metadata."""
+    stocked.export()
+    before = tree(stocked.site)
+    delete(stocked.index, "demo", "1.0", "demo-1.0-py3-none-any.whl")
+
+    log = stocked.log_of()
+
+    gone = before.keys() - tree(stocked.site).keys()
+    assert len(gone) == 2
+    assert {path.rpartition("/")[2] for path in gone} == {
+        "demo-1.0-py3-none-any.whl",
+        "demo-1.0-py3-none-any.whl.metadata",
+    }
+    deleted = [log.calls.index(("delete", path)) for path in gone]
+    written = [log.calls.index(("put", path)) for path in DEMO]
+    assert max(written) < min(deleted)
+    assert_fresh(stocked)
+
+
+def test_the_last_file_goes(stocked: Yard) -> None:
+    """Of a project without files PyPI's JSON is gone, as on a server, and its pages say so."""
+    stocked.export()
+    for version in ("1.0", "1.1", "1!2.0+cu121.x"):
+        delete(stocked.index, "demo", version)
+
+    stocked.export()
+
+    assert not (stocked.site / "pypi/demo/json").exists()
+    assert "were deleted" in (stocked.site / "project/demo/index.html").read_text()
+    assert_fresh(stocked)
+
+
+def test_quarantine_and_back(stocked: Yard) -> None:
+    """A quarantined project's files leave the site, and come back with it."""
+    stocked.export()
+    before = tree(stocked.site)
+    set_status(stocked.index, "demo", Status.QUARANTINED, "look at it")
+    stocked.export()
+    assert [path for path in tree(stocked.site) if path.startswith("files/demo/")] == []
+    assert_fresh(stocked)
+
+    set_status(stocked.index, "demo", Status.ACTIVE)
+    stocked.export()
+
+    files = {path: body for path, body in tree(stocked.site).items() if "files/" in path}
+    assert files == {path: body for path, body in before.items() if "files/" in path}
+    assert_fresh(stocked)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Asked(base_url="https://elsewhere.example.com"),
+        Asked(base_url=BASE, files=Placing.LEAVE, files_url=ELSEWHERE),
+        Asked(base_url=BASE, is_gzipped=True),
+    ],
+    ids=["address", "files", "compressed"],
+)
+def test_other_options(stocked: Yard, asked: Asked) -> None:
+    """With other options every page is made anew; what is not said stays as it was."""
+    stocked.export()
+
+    stocked.export(asked=asked)
+
+    fresh = stocked.folder / "fresh"
+    stocked.export(fresh, asked)
+    assert pages(stocked.site) == pages(fresh)
+    assert stocked.log_of(asked=Asked()).writes == []
+
+
+def test_no_compressed_page_outlives_its_page(stocked: Yard) -> None:
+    """Without compression no old `.gz` stays that a web server would prefer to the new page."""
+    stocked.export(asked=Asked(base_url=BASE, is_gzipped=True))
+    assert (stocked.site / "simple/demo/index.html.gz").exists()
+
+    stocked.export(asked=Asked(is_gzipped=False))
+
+    assert_fresh(stocked)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b'{"options": 1}', b"\xff\xfe"], ids=repr)
+def test_no_manifest(stocked: Yard, content: bytes | None) -> None:
+    """A lost or damaged manifest costs a whole export, and changes no byte of the site."""
+    stocked.export()
+    before = tree(stocked.site)
+    place = stocked.site / MANIFEST
+    place.unlink() if content is None else place.write_bytes(content)
+
+    stocked.export()
+
+    assert tree(stocked.site) == before
+
+
+def test_a_manifest_of_another_version(stocked: Yard) -> None:
+    """What another version of wheelyard has made is made anew, with the same options."""
+    stocked.export()
+    before = tree(stocked.site)
+    place = stocked.site / MANIFEST
+    place.write_bytes(place.read_bytes().replace(b"wheelyard 0", b"wheelyard 9"))
+    (stocked.site / "simple/demo/index.html").write_bytes(b"as it used to be")
+
+    stocked.export(asked=Asked())
+
+    assert tree(stocked.site) == before
+
+
+def test_an_empty_index(yard: Yard) -> None:
+    """An index with nothing in it has lists that say so, and follow the options."""
+    yard.export()
+    assert yard.log_of().writes == []
+    assert set(pages_of(yard.site)) == {*LISTS, "search.json"}
+
+    yard.export(asked=Asked(base_url="https://elsewhere.example.com"))
+
+    assert b"https://elsewhere.example.com/" in (yard.site / "index.html").read_bytes()
+
+
+def test_refresh(stocked: Yard) -> None:
+    """After an upload only its projects are looked at, however many others have changed."""
+    stocked.export()
+    stocked.publish(wheel("demo", "3.0"), wheel("many", "99.0"))
+
+    log = stocked.log_of("demo")
+
+    assert log.paths("put") == DEMO | TOLD
+    assert {path for verb, path in log.calls if verb == "names"} == {"files/demo/"}
+    stocked.export()
+    assert_fresh(stocked)
+
+
+def test_refresh_lists_nothing_that_is_not_there(stocked: Yard) -> None:
+    """A list that is written anew names others' new projects, too, so these are brought along."""
+    stocked.export()
+    stocked.publish(wheel("theirs", "1.0"), wheel("ours", "1.0"))
+
+    stocked.log_of("ours")
+
+    assert "theirs/" in (stocked.site / "simple/index.html").read_text()
+    assert broken(reader(stocked.site), pages_of(stocked.site)) == []
+    assert_fresh(stocked)
+
+
+def test_refresh_of_a_new_site(stocked: Yard) -> None:
+    """Where there is no site yet, refreshing one project makes all of it."""
+    stocked.log_of("demo")
+
+    assert_fresh(stocked)
+
+
+def test_what_a_new_file_asks_of_the_store(tmp_path: Path) -> None:
+    """One new file among many: one listing, and a look at one document and one file."""
+    ambient = real_ambient()
+    store = CountingStore(MemoryStore(lambda: ambient.now().timestamp()))
+    index = index_over(store, Spool(tmp_path), Settings(), ambient)
+    stock(index, tmp_path)
+    exports = Exports(index=index, place=str(tmp_path / "site"), asked=AT_BASE)
+    with exports.opened() as (export, _):
+        export.run(lambda *_: None)
+    publish(index, tmp_path, wheel("demo", "2!1.0"), sdist("demo", "2!1.0"))
+    begun = len(store.asked)
+
+    with exports.opened() as (export, _):
+        export.run(lambda *_: None)
+
+    asked = [key for key in store.asked[begun:] if not key.startswith("files/")]
+    read = [key for key in store.asked[begun:] if key.startswith("files/")]
+    assert sorted(asked) == ["projects.json", "projects/", "projects/demo.json"]
+    assert len(read) <= 8  # three bodies, a look for a short way to each, the core metadata
+    assert all("-2!1.0" in key for key in read)
+
+
+def pages(folder: Path) -> dict[str, bytes]:
+    """Return the pages of a site, compressed ones included, and its manifest."""
+    return {path: body for path, body in tree(folder).items() if not path.startswith("files/")}
+
+
+def assert_fresh(yard: Yard) -> None:
+    """The site is, byte for byte, what an export to a new place makes."""
+    fresh = yard.folder / "fresh"
+    yard.export(fresh)
+    assert tree(yard.site) == tree(fresh)
+    assert broken(reader(yard.site), pages_of(yard.site)) == []

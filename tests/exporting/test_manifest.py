@@ -1,0 +1,58 @@
+"""The manifest: what a site shows already, as several exports write it down."""
+
+from packaging.utils import NormalizedName
+
+from wheelyard.operations.exporting.manifest import Line, Manifest, encoded
+from wheelyard.operations.exporting.options import Options, made_by
+from wheelyard.rendering.search import Found
+
+
+def line(revision: int) -> Line:
+    """Return what is known of pages of a revision."""
+    return Line(revision, f"version-{revision}", Found(NormalizedName("demo"), f"{revision}", ""))
+
+
+def never(_name: str, _line: Line) -> bool:
+    """Say that a line is not of what the store has now."""
+    return False
+
+
+def test_a_line_never_goes_back() -> None:
+    """An export that was slow does not take back what a later one has written down."""
+    manifest = Manifest(Options(), made_by()).merged({"demo": line(7)}, never)
+
+    assert manifest.merged({"demo": line(6)}, never) == manifest
+    assert manifest.merged({"demo": line(8)}, never).projects["demo"] == line(8)
+
+
+def test_a_line_goes_back_with_the_store() -> None:
+    """What is of the document that the store has now counts, though its revision is lower."""
+    manifest = Manifest(Options(), made_by()).merged({"demo": line(7), "other": line(1)}, never)
+
+    restored = manifest.merged({"demo": line(6)}, lambda name, of: (name, of) == ("demo", line(6)))
+
+    assert restored.projects == {"demo": line(6), "other": line(1)}
+    assert restored.without({"demo": line(7)}) == restored
+    assert restored.without({"demo": line(6)}).projects == {"other": line(1)}
+
+
+def test_others_stay() -> None:
+    """What others have written down stays, and the order of writing leaves no trace."""
+    one = Manifest(Options(), made_by()).merged({"b": line(1)}, never).merged({"a": line(1)}, never)
+    other = (
+        Manifest(Options(), made_by()).merged({"a": line(1)}, never).merged({"b": line(1)}, never)
+    )
+
+    assert encoded(one) == encoded(other)
+    assert one.is_current("a", "version-1")
+    assert not one.is_current("a", "version-2")
+    assert not one.is_current("c", "version-1")
+
+
+def test_other_options() -> None:
+    """Of a manifest for pages that look different nothing holds."""
+    manifest = Manifest(Options(), made_by()).merged({"a": line(1)}, never)
+
+    assert manifest.under(Options()) is manifest
+    assert manifest.under(Options(is_gzipped=True)).projects == {}
+    assert Manifest(Options(), "another", manifest.projects).under(Options()).projects == {}

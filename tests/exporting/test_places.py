@@ -1,0 +1,266 @@
+"""Whose place it is: what an export refuses, removes and mends there, and what it leaves alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree, rmtree
+
+import pytest
+
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.cli.conftest import Typed
+from tests.clients.harness import Desk
+from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
+from tests.exporting.yard import AT_BASE, Yard, delete
+from tests.http.packages import wheel
+from wheelyard.errors import Invalid
+from wheelyard.operations.exporting.options import Asked, Options, Placing
+
+ELSEWHERE = "https://files.example.com/of/ours"
+AT = ("--base-url", BASE)
+FOREIGN = (
+    *("simple/my-backup.tar.gz", "project/notes.gz", "pypi/dump/all.json.gz", "other.gz"),
+    *("simple/nobody/index.html.gz", "index.html.gz.gz", "files/dump.gz"),
+)
+
+
+@pytest.fixture
+def cloud() -> Iterator[BucketServer]:
+    """A bucket for a site."""
+    with running_bucket_server("site") as server:
+        yield server
+
+
+def put(site: Path, *paths: str) -> None:
+    """Write somebody else's files into a site."""
+    for path in paths:
+        place = site / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("theirs")
+
+
+@pytest.mark.parametrize("was_gzipped", [True, False])
+def test_only_our_compressed_pages_go(stocked: Yard, was_gzipped: bool) -> None:  # noqa: FBT001
+    """Where pages are made anew, only compressed pages of ours go, and no other `.gz`."""
+    stocked.export(asked=Asked(base_url=BASE, is_gzipped=was_gzipped))
+    put(stocked.site, *FOREIGN)
+
+    stocked.export(asked=Asked(base_url=BASE, is_gzipped=False))
+    stocked.site.joinpath(MANIFEST).unlink()
+    stocked.export()
+
+    left = {path for path in tree(stocked.site) if path.endswith(".gz")}
+    archives = {path for path in left if path.endswith(".tar.gz") and path not in FOREIGN}
+    assert left - archives == set(FOREIGN)
+
+
+def test_a_place_with_other_files(yard: Yard) -> None:
+    """In a new site's folder whatever else lies there stays."""
+    theirs = [path for path in FOREIGN if not path.startswith("simple/")]
+    put(yard.site, *theirs)
+    yard.publish(wheel("demo"))
+
+    yard.export()
+
+    assert {path for path in theirs if (yard.site / path).read_text() == "theirs"} == set(theirs)
+
+
+@pytest.mark.parametrize("path", ["index.html", "simple/index.html", "simple/demo/index.html"])
+def test_somebody_elses_site(stocked: Yard, wheelyard: Typed, path: str) -> None:
+    """Pages that no export has made are not written over, however often one asks."""
+    put(stocked.site, path)
+
+    for _ in range(2):
+        done = wheelyard("export", stocked.site, "--store", stocked.store, *AT)
+
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert path in done.stderr
+        assert "Choose an empty place" in done.stderr
+        assert tree(stocked.site) == {path: b"theirs"}
+
+
+@pytest.mark.parametrize("name", ["all/index.html", "all/simple/", "all/simple/demo/index.html"])
+def test_somebody_elses_bucket(
+    stocked: Yard, wheelyard: Typed, cloud: BucketServer, name: str
+) -> None:
+    """In a bucket, the same."""
+    cloud.bucket("site").put(name, b"theirs")
+
+    line = ("export", "gs://site/all", "--store", stocked.store, *AT)
+    done = wheelyard(*line, **cloud.environment())
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "Choose an empty place" in done.stderr
+    assert cloud.bucket("site").names() == [name]
+
+
+def test_another_store(yard: Yard, wheelyard: Typed) -> None:
+    """A site of another store is refused, and taken over where its manifest is removed."""
+    yard.publish(wheel("ours", "1.0"), wheel("both", "1.0"))
+    other = Yard(yard.folder / "other")
+    other.folder.mkdir()
+    other.publish(wheel("theirs", "1.0"), wheel("both", "2.0"))
+    wheelyard("export", yard.site, "--store", yard.store, *AT)
+    before = tree(yard.site)
+
+    line = ("export", yard.site, "--store", other.store, *AT)
+    done = wheelyard(*line)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "another store" in done.stderr
+    assert MANIFEST in done.stderr
+    assert tree(yard.site) == before
+    assert str(yard.store).encode() not in before[MANIFEST]
+    link = yard.folder / "link"
+    link.symlink_to(yard.store)
+    assert wheelyard("export", yard.site, "--store", link).returncode == 0  # another spelling
+    yard.site.joinpath(MANIFEST).unlink()
+    assert wheelyard(*line).returncode == 0
+    other.export()
+    assert (yard.site / "search.json").read_bytes() == (other.site / "search.json").read_bytes()
+
+
+def restored(yard: Yard, backup: Path) -> Yard:
+    """Put a backup in the store's place, and open it."""
+    rmtree(yard.store)
+    copytree(backup, yard.store)
+    return Yard(yard.folder)
+
+
+def test_a_restored_store(stocked: Yard) -> None:
+    """After a backup was restored, the site shows what the store has, and then is at rest."""
+    backup = stocked.folder / "backup"
+    copytree(stocked.store, backup)
+    stocked.publish(
+        wheel("demo", "3.0", "Summary: Later"),
+        wheel("demo", "4.0", "Summary: Latest"),
+        wheel("newcomer", "1.0"),
+    )
+    stocked.export()
+    yard = restored(stocked, backup)
+
+    yard.export()
+
+    assert yard.log_of().writes == []
+    fresh = yard.folder / "fresh"
+    yard.export(fresh)
+    here = {path: body for path, body in tree(yard.site).items() if not path.startswith("files/")}
+    there = {path: body for path, body in tree(fresh).items() if not path.startswith("files/")}
+    assert here == there
+    assert broken(reader(yard.site), pages_of(yard.site)) == []
+
+
+@pytest.mark.parametrize("before", [Placing.COPY, Placing.LINK])
+def test_files_are_left_elsewhere(stocked: Yard, before: Placing) -> None:
+    """Where files are left elsewhere from now on, none of ours stays; what is not ours does."""
+    stocked.export(asked=Asked(base_url=BASE, files=before))
+    put(stocked.site, "files/readme.txt", "files/nobody/x.whl", "files/demo/notes.txt")
+    in_store = tree(stocked.store)
+
+    stocked.export(asked=Asked(files=Placing.LEAVE, files_url=ELSEWHERE))
+
+    left = {path for path in tree(stocked.site) if path.startswith("files/")}
+    assert left == {"files/readme.txt", "files/nobody/x.whl", "files/demo/notes.txt"}
+    assert tree(stocked.store) == in_store
+    assert stocked.log_of(asked=Asked()).writes == []
+
+
+def test_files_are_left_where_they_are(stocked: Yard) -> None:
+    """Where the URL is that of the site's own files, they stay."""
+    stocked.export()
+
+    stocked.export(asked=Asked(files=Placing.LEAVE, files_url=f"{BASE}/files"))
+
+    assert any(path.startswith("files/demo/") for path in tree(stocked.site))
+    assert broken(reader(stocked.site), pages_of(stocked.site)) == []
+
+
+def test_a_damaged_site(stocked: Yard, wheelyard: Typed) -> None:
+    """With --all everything is written again that somebody has removed or changed."""
+    line = ("export", stocked.site, "--store", stocked.store, *AT)
+    wheelyard(*line, "--gzip")
+    before = tree(stocked.site)
+    rmtree(stocked.site / "simple/demo")
+    rmtree(stocked.site / "files/many")
+    (stocked.site / "simple/index.html").write_text("oops")
+
+    assert "0 of them exported anew" in wheelyard(*line).stdout
+    done = wheelyard("export", stocked.site, "--store", stocked.store, "--all")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "13 of them exported anew" in done.stdout
+    assert tree(stocked.site) == before
+
+
+def lose(yard: Yard, name: str) -> Path:
+    """Lose a wheel of the store, and return where it was."""
+    (lost,) = yard.store.joinpath("files").rglob(f"{name}*.whl")
+    lost.unlink()
+    return lost
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_one_lost_file(stocked: Yard, wheelyard: Typed, is_first: bool) -> None:  # noqa: FBT001
+    """What cannot be exported is told of, a line each, and all else is exported, lists and all."""
+    line = ("export", stocked.site, "--store", stocked.store, *AT)
+    if not is_first:
+        wheelyard(*line)
+    stocked.publish(wheel("demo", "7.0"), wheel("last", "1.0"), wheel("lossy", "1.0"))
+    stocked.publish(wheel("aardvark", "1.0"))
+    data = {path: path.read_bytes() for path in stocked.store.joinpath("files").rglob("*.whl")}
+    lost = [lose(stocked, "demo-7.0"), lose(stocked, "lossy")]
+
+    done = wheelyard(*line)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 2)
+    assert all(path.name in done.stderr for path in lost)
+    assert broken(reader(stocked.site), pages_of(stocked.site)) == []
+    listed = (stocked.site / "simple/index.html").read_text()
+    assert "aardvark/" in listed
+    assert "last/" in listed
+    assert "lossy/" not in listed
+    assert ("demo/" in listed) is not is_first
+    assert '"last"' in (stocked.site / "search.json").read_text()
+    again = wheelyard(*line)
+    assert (again.returncode, len(again.stderr.splitlines())) == (1, 2)
+    assert "0 of them exported anew" in again.stdout
+
+    for path in lost:
+        path.write_bytes(data[path])
+    assert wheelyard(*line).returncode == 0
+    stocked.export(stocked.folder / "fresh")
+    assert tree(stocked.site) == tree(stocked.folder / "fresh")
+
+
+def test_upload_with_a_wrong_place(desk: Desk, wheelyard: Typed) -> None:
+    """Where the site cannot be written, nothing is published."""
+    made = wheel("one")
+    dist = desk.folder / made.filename
+    dist.write_bytes(made.data)
+    put(desk.folder / "theirs", "index.html")
+    (desk.folder / "file").write_text("")
+
+    for place in ("theirs", "file", "s3://bucket", "wheelyard-data"):
+        done = wheelyard("upload", dist, "--export", place)
+        assert done.returncode == 1
+        assert done.stdout == ""
+    assert wheelyard("list").stdout == ""
+
+
+def test_delete_after_files_are_left(yard: Yard) -> None:
+    """What was deleted cannot be had from the site, whatever it was made like before."""
+    yard.publish(wheel("demo", "1.0"), wheel("demo", "2.0"))
+    yard.export(asked=AT_BASE)
+    delete(yard.index, "demo", "1.0")
+
+    yard.export(asked=Asked(files=Placing.LEAVE, files_url=ELSEWHERE))
+
+    assert not [path for path in tree(yard.site) if path.startswith("files/")]
+
+
+def test_asked_for_another_store() -> None:
+    """A site that does not say which store it is of is anybody's."""
+    before = Asked(base_url=BASE).over(Asked(store="a").over(Asked().over(Options())))
+
+    assert before.store == "a"
+    with pytest.raises(Invalid):
+        Asked(store="b").over(before)

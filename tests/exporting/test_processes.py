@@ -1,0 +1,145 @@
+"""Many processes export into one site, and one publishes: readers never see a broken link."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.durability.serving import environment
+from tests.exporting.sites import BASE, broken, pages_of, reader, tree
+from tests.exporting.yard import Yard, delete, yank
+from tests.http.packages import wheel
+from tests.operations.making import make_wheel
+from tests.operations.offers import Listed, Shelf
+from tests.operations.world import ALICE
+from wheelyard.exports import MANY
+from wheelyard.operations.importing import Importer
+
+SPAWN = multiprocessing.get_context("spawn")
+EXPORTERS = 2
+EXPORTS = 12
+CHANGES = 25
+
+
+def export(folder: str) -> None:
+    """Export again and again, each time as a new command does."""
+    for _ in range(EXPORTS):
+        Yard(Path(folder)).export()
+
+
+def publish(folder: str) -> None:
+    """Publish, yank and delete."""
+    yard = Yard(Path(folder))
+    for number in range(CHANGES):
+        version = f"{number}.0"
+        yard.publish(wheel("demo", version), wheel(f"new-{number % 7}", version))
+        if number % 3:
+            delete(yard.index, "demo", version)
+        else:
+            yank(yard.index, "demo", version)
+
+
+@pytest.mark.slow
+def test_processes_at_once(yard: Yard) -> None:
+    """While processes export and publish, every link of every page leads to what it promises."""
+    yard.publish(wheel("demo", "0.1"))
+    yard.export()
+    places: list[Callable[[str], None]] = [*([export] * EXPORTERS), publish]
+    processes = [SPAWN.Process(target=each, args=(str(yard.folder),)) for each in places]
+    for process in processes:
+        process.start()
+    looks = 0
+    while any(process.is_alive() for process in processes):
+        read, pages = reader(yard.site), pages_of(yard.site)
+        seen = set(broken(read, pages))
+        # between the look at a page and the look at a file, both may go
+        assert not seen & set(broken(read, pages_of(yard.site)))
+        looks += 1
+        time.sleep(0.01)
+    for process in processes:
+        process.join()
+
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+    assert looks > 10
+    yard.export()
+    yard.export(yard.folder / "fresh")
+    assert tree(yard.site) == tree(yard.folder / "fresh")
+    assert broken(reader(yard.site), pages_of(yard.site)) == []
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    """An index with so many projects that several processes export them."""
+    yard, shelf = Yard(tmp_path_factory.mktemp("large")), Shelf()
+    offers = [shelf.offer(make_wheel(f"demo{number}")) for number in range(MANY + 50)]
+    index = yard.index
+    report = Importer(index.uploads, index.projects).run(Listed(offers), ALICE)
+    assert report.refused == []
+    return yard
+
+
+@pytest.mark.slow
+def test_ctrl_c(large: Yard) -> None:
+    """Ctrl-C ends the processes at once, with one line, and what they have written works."""
+    site = large.folder / "begun"
+    line = ("export", str(site), "--store", str(large.store), "--base-url", BASE)
+    with subprocess.Popen(
+        [sys.executable, "-m", "wheelyard", *line],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not site.joinpath("project").exists():
+            time.sleep(0.001)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, said = process.communicate(timeout=60)
+
+    assert (process.returncode, said) == (130, "\nwheelyard: interrupted\n")
+    assert len(list(site.joinpath("project").iterdir())) < MANY
+    assert broken(reader(site), pages_of(site), is_begun=True) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_export(large: Yard, end: signal.Signals) -> None:
+    """Of an export that is killed nothing goes on running, and whoever reads its output goes on."""
+    site = large.folder / f"killed-{end.name}"
+    line = ("export", str(site), "--store", str(large.store), "--base-url", BASE)
+    with subprocess.Popen(
+        [sys.executable, "-m", "wheelyard", *line],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        while not site.joinpath("project").exists():
+            time.sleep(0.001)
+        process.send_signal(end)
+        process.communicate(timeout=20)  # a process that is left would keep the pipes open
+
+    assert process.returncode == -end
+    assert broken(reader(site), pages_of(site), is_begun=True) == []
+
+
+@pytest.mark.slow
+def test_many_projects(large: Yard) -> None:
+    """A large index is exported by several processes, and no byte differs."""
+    yard = large
+    several = replace(yard.exports(), processors=2)
+    far = list[tuple[int, int]]()
+
+    with several.opened() as (work, counts):
+        done = work.run(lambda one, of: far.append((one, of)))
+
+    assert (done.projects, done.of) == (MANY + 50, MANY + 50)
+    assert far[-1] == (MANY + 50, MANY + 50)
+    alone = yard.export(yard.folder / "fresh")
+    assert (counts.written, counts.removed) == (alone.written, alone.removed)
+    assert tree(yard.site) == tree(yard.folder / "fresh")

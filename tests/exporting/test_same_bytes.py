@@ -1,0 +1,111 @@
+"""Live and static: the same bytes, given the same settings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+from urllib.parse import quote
+
+import pytest
+
+from tests.cli.conftest import Typed
+from tests.exporting.sites import BASE, broken, pages_of, reader, tree
+from tests.exporting.yard import stock
+from tests.http.servers import Site, running_site
+
+V1_JSON = "application/vnd.pypi.simple.v1+json"
+SEARCH_IS_BELIEVED = 1.1
+"""Seconds until a search knows of what was published just now."""
+
+
+@dataclass(frozen=True)
+class Both:
+    """An index as a server gives it out, and as a site."""
+
+    live: Site
+    static: Path
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    """A server with something of everything, told its address, and an export of its store."""
+    folder = tmp_path_factory.mktemp("both")
+    config = f'[server]\npublic_url = "{BASE}"\n'
+    with running_site(folder / "live", config=config) as live:
+        stock(live.index, folder)
+        (folder / "desk").mkdir()
+        yield Both(live, folder / "static")
+
+
+@pytest.fixture
+def exported(both: Both, wheelyard: Typed) -> Both:
+    """The same, exported as an operator does it."""
+    if not both.static.exists():
+        config = both.live.folder / "wheelyard.toml"
+        done = wheelyard("export", both.static, "--store", both.live.store, "--config", config)
+        assert (done.returncode, done.stderr) == (0, "")
+        sleep(SEARCH_IS_BELIEVED)
+    return both
+
+
+def asked_live(path: str) -> tuple[str, str]:
+    """Return the path of a page on a server, and the form that it is asked for in."""
+    folder, _, page = path.rpartition("/")
+    if path.startswith("simple/") and page == "index.json":
+        return f"/{folder}/", V1_JSON
+    if page == "index.html":
+        return (f"/{folder}/" if folder else "/"), "text/html"
+    return f"/{path}", "*/*"
+
+
+def test_every_page_and_file(exported: Both) -> None:
+    """Every page, file and piece of metadata of the site is what a server answers with."""
+    found = tree(exported.static)
+    differing = []
+    for path, body in found.items():
+        if path.startswith("."):
+            continue
+        live, accept = asked_live(path)
+        answer = exported.live.get(quote(live), Accept=accept)
+        if (answer.status_code, answer.content) != (200, body):
+            differing.append(path)
+
+    assert differing == []
+    kinds = {path.split("/")[0] for path in found}
+    assert kinds >= {"files", "index.html", "project", "pypi", "search.json", "simple"}
+    assert any(path.endswith(".metadata") for path in found)
+
+
+def test_nothing_is_missing(exported: Both) -> None:
+    """Every project that the server lists has all of its pages in the site."""
+    listed = exported.live.get("/simple/", Accept=V1_JSON).json()["projects"]
+    found = set(pages_of(exported.static))
+
+    expected = {"index.html", "search.json", "simple/index.html", "simple/index.json"}
+    for name in (each["name"] for each in listed):
+        expected |= {f"simple/{name}/index.{form}" for form in ("html", "json")}
+        expected.add(f"project/{name}/index.html")
+        if exported.live.get(f"/pypi/{name}/json").status_code == 200:
+            expected.add(f"pypi/{name}/json")
+    assert found == expected
+    assert len(listed) == 13
+
+
+def test_every_link_leads_somewhere(exported: Both) -> None:
+    """Every link of the site leads to what it promises, with the right digest."""
+    assert broken(reader(exported.static), pages_of(exported.static)) == []
+
+
+def test_what_is_not_for_installing_is_not_there(exported: Both) -> None:
+    """Of deleted files and of a quarantined project no bytes are to be found."""
+    files = [path for path in tree(exported.static) if path.startswith("files/")]
+
+    assert files
+    for absent in ("gone/", "kept-in/", "half_gone-2.0"):
+        assert [path for path in files if f"/{absent}" in path] == []
+
+
+def test_the_command_tells_where_it_is(exported: Both) -> None:
+    """The pages for people name the index by the address that the operator has given."""
+    page = (exported.static / "project/demo/index.html").read_text()
+    assert f"pip install --index-url {BASE}/simple/ demo" in page

@@ -1,0 +1,176 @@
+"""Two exports at once, with uploads and deletes in between, in many orders."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+from threading import Condition, Thread
+
+import pytest
+
+from tests.exporting.sites import BASE, WRITES, broken, pages_of, reader, tree
+from tests.exporting.yard import Yard, delete, set_status, watched_export, yank
+from tests.http.packages import sdist, wheel
+from wheelyard.model.project import Status
+from wheelyard.operations.exporting.options import Asked, Placing
+
+SEEDS = 30
+EXPORTS = ("first", "second")
+
+
+class Turns:
+    """Lets one of several threads go on at a time, as chance wants it."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._moved = Condition()
+        self._waiting = dict[str, str]()
+        """Who waits, and what for."""
+        self._busy = set[str]()
+        self._next = ""
+        self.faults: list[BaseException] = []
+
+    def start(self, name: str, work: Callable[[Callable[[str, str], None]], None]) -> Thread:
+        """Start a thread that waits for its turn before every call it tells of."""
+
+        def told(verb: str, _path: str) -> None:
+            self._wait(name, verb)
+
+        def run() -> None:
+            try:
+                work(told)
+            except BaseException as fault:  # noqa: BLE001 - shown where the test can see it
+                self.faults.append(fault)
+            with self._moved:
+                self._busy.discard(name)
+                self._moved.notify_all()
+
+        self._busy.add(name)
+        thread = Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+
+    def play(self, between: Iterator[None]) -> Iterator[str]:
+        """Give out turns until all are done, `between` being one more player; yield after each."""
+        is_left = True
+        while True:
+            with self._moved:
+                self._moved.wait_for(lambda: not self._busy)
+                players = [*sorted(self._waiting), *(["between"] if is_left else [])]
+            if not players:
+                return
+            chosen = self._random.choice(players)
+            if chosen == "between":
+                is_left = next(between, "over") != "over"
+                continue
+            with self._moved:
+                verb = self._waiting.pop(chosen)
+                self._busy.add(chosen)
+                self._next = chosen
+                self._moved.notify_all()
+                self._moved.wait_for(lambda: not self._busy)
+            yield verb
+
+    def _wait(self, name: str, verb: str) -> None:
+        with self._moved:
+            self._busy.discard(name)
+            self._waiting[name] = verb
+            self._moved.notify_all()
+            self._moved.wait_for(lambda: self._next == name)
+            self._next = ""
+
+
+def changes(yard: Yard) -> Iterator[None]:
+    """Publish, delete and the like, one after the other."""
+    index = yard.index
+    yard.publish(wheel("demo", "2.0"))
+    yield
+    delete(index, "demo", "1.0")
+    yield
+    set_status(index, "other", Status.QUARANTINED)
+    yield
+    yard.publish(wheel("newcomer", "1.0"))
+    yield
+    yank(index, "demo", "2.0")
+    yield
+    set_status(index, "other", Status.ACTIVE)
+    yield
+    delete(index, "demo", "2.0")
+    yield
+    delete(index, "demo", "1.5")
+    yield
+    yard.publish(sdist("other", "1.1"), wheel("last", "1.0"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
+def test_two_exports_and_a_publisher(tmp_path: Path, is_first: bool) -> None:  # noqa: FBT001
+    """In whatever order, no page ever links to what is not there, and the next export is right."""
+    for seed in range(SEEDS):
+        yard = Yard(tmp_path / f"{seed}")
+        yard.folder.mkdir()
+        yard.publish(wheel("demo", "1.0"), wheel("demo", "1.5"), wheel("other", "1.0"))
+        if not is_first:
+            yard.export()
+            yard.publish(sdist("demo", "1.5"))
+        turns = Turns(Random(seed))
+        threads = [
+            turns.start(name, partial(watched_export, Yard(yard.folder).exports()))
+            for name in EXPORTS
+        ]
+        for verb in turns.play(changes(yard)):
+            if verb in WRITES:
+                found = broken(reader(yard.site), pages_of(yard.site), is_begun=True)
+                assert found == [], f"with seed {seed}"
+        for thread in threads:
+            thread.join()
+
+        assert turns.faults == [], f"with seed {seed}"
+        yard.export()
+        yard.export(yard.folder / "fresh")
+        assert tree(yard.site) == tree(yard.folder / "fresh"), f"with seed {seed}"
+
+
+@pytest.mark.parametrize("verb", ["version", "put", "names", "delete"])
+def test_a_quarantine_that_ends(yard: Yard, verb: str) -> None:
+    """Files that one export takes away and another one needs again are there in the end."""
+    yard.publish(wheel("demo", "1.0"), wheel("demo", "1.5"))
+    yard.export()
+    set_status(yard.index, "demo", Status.QUARANTINED)
+    calls = list[str]()
+
+    def told(each: str, path: str) -> None:
+        if each == verb and "demo" in path and not calls:
+            calls.append(each)
+            set_status(yard.index, "demo", Status.ACTIVE)
+            Yard(yard.folder).export()
+
+    watched_export(yard.exports(), told)
+
+    assert calls == [verb]
+    assert broken(reader(yard.site), pages_of(yard.site)) == []
+    yard.export()
+    yard.export(yard.folder / "fresh")
+    assert tree(yard.site) == tree(yard.folder / "fresh")
+
+
+@pytest.mark.parametrize("placing", [Placing.COPY, Placing.LINK])
+@pytest.mark.parametrize("verb", ["version", "names", "file", "put"])
+def test_deleted_meanwhile(yard: Yard, placing: Placing, verb: str) -> None:
+    """A file that is deleted while it is being exported is no fault: the export looks again."""
+    asked = Asked(base_url=BASE, files=placing)
+    yard.publish(wheel("demo", "1.0"), wheel("demo", "1.5"))
+    calls = list[str]()
+
+    def told(each: str, path: str) -> None:
+        if each == verb and "demo" in path and not calls:
+            calls.append(each)
+            delete(yard.index, "demo", "1.0")
+
+    watched_export(yard.exports(asked=asked), told)
+
+    assert calls == [verb]
+    yard.export(asked=asked)
+    yard.export(yard.folder / "fresh", asked)
+    assert tree(yard.site) == tree(yard.folder / "fresh")
+    assert broken(reader(yard.site), pages_of(yard.site)) == []

@@ -1,0 +1,116 @@
+"""`/search.json`: what the page for people searches in."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.http.packages import publish, wheel
+from tests.http.servers import Site, running_site
+from tests.operations.world import ALICE
+from tests.storage.cloud.opened import EMULATOR
+from wheelyard.index import open_index
+from wheelyard.settings.sections import Settings, StoreSettings
+
+Lines = list[list[str]]
+
+PATIENCE = 20.0
+
+
+def lines(site: Site, token: str = "", path: str = "/search.json") -> Lines:
+    """Ask for what a search finds."""
+    answer = site.get(path, token)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    found: Lines = answer.json()
+    return found
+
+
+def soon(site: Site, expected: Lines) -> None:
+    """Ask until that is found: a second may pass after an upload."""
+    end = monotonic() + PATIENCE
+    while (found := lines(site)) != expected:
+        assert monotonic() < end, found
+        sleep(0.05)
+
+
+def test_life_of_a_project(site: Site) -> None:
+    """Each project is found by name, with the version and summary that speak for it."""
+    assert lines(site) == []
+    publish(site, wheel("a-b", "1.0", "Summary: First"), wheel("a", "2.0"))
+    soon(site, [["a", "2.0", ""], ["a-b", "1.0", "First"]])
+
+    publish(site, wheel("a-b", "1.1", "Summary: <b>Zweites</b>, größer"))
+    soon(site, [["a", "2.0", ""], ["a-b", "1.1", "<b>Zweites</b>, größer"]])
+
+    site.change("a-b", "yank", version="1.1")
+    site.change("a", "delete", version="2.0")
+    soon(site, [["a", "", ""], ["a-b", "1.0", "<b>Zweites</b>, größer"]])
+
+
+def test_caching(stocked: Site) -> None:
+    """It is asked for anew each time, and is sent again only if something has changed."""
+    end = monotonic() + PATIENCE
+    while "local" not in [name for name, _, _ in lines(stocked)]:
+        assert monotonic() < end
+        sleep(0.05)
+    first = stocked.get("/search.json")
+    tag = first.headers["ETag"]
+
+    assert first.headers["Cache-Control"] == "public, no-cache"
+    assert stocked.get("/search.json", If_None_Match=tag).status_code == 304
+    head = stocked.ask("HEAD", "/search.json")
+    assert (head.status_code, head.content) == (200, b"")
+    assert stocked.ask("POST", "/search.json").status_code == 405
+
+
+def test_everybody_sees_their_own(private: Site) -> None:
+    """Where reading is closed, a search finds what its caller may read, and nobody else's."""
+    assert private.get("/search.json").status_code == 401
+    mine = private.make_token("acme-*")
+
+    assert [name for name, _, _ in lines(private, mine)] == ["acme-core"]
+    everything = ["acme-core", "demo", "secret-plan"]
+    assert [name for name, _, _ in lines(private, private.token)] == everything
+    caching = private.get("/search.json", mine).headers["Cache-Control"]
+    assert caching == "private, no-cache"
+
+
+def test_below_a_prefix(tmp_path: Path) -> None:
+    """Below a path prefix it is beside the home page, where that one asks for it."""
+    config = '[server]\npath_prefix = "/python"\n'
+    with running_site(tmp_path / "prefix", config=config, prefix="/python") as site:
+        assert lines(site, path="/python/search.json") == []
+        assert site.get("/search.json").status_code == 404
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
+    """A bucket that this process is led to."""
+    with running_bucket_server("wheels") as server:
+        monkeypatch.setenv(EMULATOR, server.url)
+        yield server
+
+
+def test_what_it_asks_of_a_bucket(cloud: BucketServer, tmp_path: Path) -> None:
+    """Looking anew costs a listing, and a read for each project that has changed; else nothing."""
+    settings = Settings(store=StoreSettings(location="gs://wheels"))
+    for number in range(5):
+        made = wheel(f"demo{number}")
+        path = tmp_path / made.filename
+        path.write_bytes(made.data)
+        index = open_index(settings)
+        index.uploads.accept_path(path, ALICE, lambda _: None)
+    index = open_index(settings)
+    cloud.log.clear()
+
+    assert len(index.search.everything()) == 5
+    first = sorted(cloud.log.kinds())
+    cloud.log.clear()
+    assert len(index.search.everything()) == 5
+
+    assert first.count("list") == 1
+    assert first.count("media") == 6  # the names, and each document
+    assert cloud.log.kinds() == []

@@ -1,0 +1,133 @@
+"""Other systems, installed from their locks and run as their own pages say."""
+
+import json
+import subprocess
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from tests.clients.harness import Desk, program
+from tests.clients.servers import PATIENCE, free_port
+
+PASSWORD = "s3cret-and-long"
+
+
+@contextmanager
+def running(
+    desk: Desk, command: Sequence[str | Path], asked: str, patience: float = PATIENCE
+) -> Iterator[None]:
+    """
+    Run a server until the block ends.
+
+    Args:
+        desk: Where it is started.
+        command: Its command line.
+        asked: A URL that is answered once it is up.
+        patience: Seconds until it has to be.
+    """
+    log = desk.folder / f"{Path(command[0]).name}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=desk.folder, env=desk.environment(), stdout=output, stderr=output
+        )
+    try:
+        end = time.monotonic() + patience
+        while not _answers(asked):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        process.kill()
+        process.wait()
+
+
+def twine(desk: Desk, url: str, user: str, *files: Path) -> None:
+    """Publish with twine."""
+    login = {"TWINE_USERNAME": user, "TWINE_PASSWORD": PASSWORD}
+    where = ["--non-interactive", "--repository-url", url]
+    desk.run(program("twine"), "upload", *where, *files, **login)
+
+
+@dataclass(frozen=True)
+class Devpi:
+    """
+    A devpi-server without a mirror, and offline besides: it has nobody to ask.
+
+    Args:
+        desk: Where it is started.
+        folder: Its folder.
+        port: Where it listens.
+    """
+
+    desk: Desk
+    folder: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Its root, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Run it."""
+        where = ["--serverdir", str(self.folder), "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [
+            str(program("devpi", "devpi-server")),
+            *where,
+            "--offline-mode",
+            "--threads",
+            "4",
+        ]
+        with running(self.desk, command, f"{self.url}/+api", 3 * PATIENCE):
+            yield
+
+    def add_user(self, name: str) -> str:
+        """Make a user; returns what logs them in."""
+        self.call("PUT", f"/{name}", {"password": PASSWORD})
+        said = self.call("POST", "/+login", {"user": name, "password": PASSWORD})
+        session = json.loads(said)["result"]["password"]
+        return b64encode(f"{name}:{session}".encode()).decode()
+
+    def add_index(self, login: str, name: str, *bases: str) -> None:
+        """Make an index of a user's own, whose files stay as they are."""
+        self.call("PUT", f"/{name}", {"bases": bases, "volatile": False}, login)
+
+    def call(self, method: str, path: str, body: object, login: str = "") -> bytes:
+        """Ask for something as devpi's own client does."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if login:
+            headers["X-Devpi-Auth"] = login
+        data = json.dumps(body).encode()
+        request = Request(self.url + path, data, headers, method=method)  # noqa: S310  # our own
+        with urlopen(request, timeout=60) as answer:  # noqa: S310
+            content: bytes = answer.read()
+            return content
+
+
+def new_devpi(desk: Desk) -> Devpi:
+    """Make a devpi-server in a new folder."""
+    folder = desk.folder / "devpi"
+    arguments = ["--serverdir", str(folder), "--no-root-pypi", "--root-passwd", PASSWORD]
+    desk.run(program("devpi", "devpi-init"), *arguments)
+    return Devpi(desk, folder, free_port())
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5):  # noqa: S310 - of this machine
+            return True
+    except HTTPError as error:
+        error.close()
+        return error.code < 500
+    except (URLError, OSError):
+        return False

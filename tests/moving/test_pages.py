@@ -1,0 +1,57 @@
+"""What the pages about moving have in common."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.clients.projects import Built
+from tests.moving.conftest import Mover
+from tests.moving.playing import PAGES, digests
+
+SYSTEMS = sorted(path.stem for path in PAGES.glob("*.md") if path.stem != "README")
+
+
+@pytest.mark.clients
+def test_the_way_over(mover: Mover, old: Built, new: Built, tmp_path: Path) -> None:
+    """The recipe ends with a comparison that finds nothing missing, and every byte as it was."""
+    place = tmp_path / "old"
+    place.mkdir()
+    for file in (old.wheel, old.sdist, new.wheel):
+        (place / file.name).write_bytes(file.read_bytes())
+    move = mover("README", {"/srv/old": str(place)})
+
+    said = move.type("The way over")
+
+    assert f"{place}: imported 3 files\n" in said
+    assert f"{place}: would import 0 files, 3 there already\n" in said
+    wanted = digests(old) | {new.wheel.name: digests(new)[new.wheel.name]}
+    assert {name: file.sha256 for name, file in move.files("acme-core").items()} == wanted
+
+
+def test_every_page_is_listed() -> None:
+    """The first page leads to every other one, and each of those to the way over."""
+    first = (PAGES / "README.md").read_text()
+
+    assert SYSTEMS
+    assert [name for name in SYSTEMS if f"({name}.md)" not in first] == []
+    texts = {name: (PAGES / f"{name}.md").read_text() for name in SYSTEMS}
+    assert [name for name in SYSTEMS if "(README.md#the-way-over)" not in texts[name]] == []
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link of a page leads to a page that is there, and to a heading in it."""
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text())
+
+    assert links
+    for path, heading in links:
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        assert not heading or heading in _headings(target), f"{path}#{heading}"
+
+
+def _headings(page: Path) -> set[str]:
+    """Return the headings of a page as links have them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -1,0 +1,418 @@
+"""What becomes of what a source offers."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from typing import NoReturn
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty import Fault, FaultyStore, Kind
+from tests.operations.making import Made, make_sdist, make_wheel
+from tests.operations.offers import Listed, Shelf
+from tests.operations.world import ALICE, START, World, history
+from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
+from wheelyard.index import index_over
+from wheelyard.model.distribution import parse_version
+from wheelyard.model.project import Status
+from wheelyard.operations.importing.report import Fate, Report
+from wheelyard.operations.importing.run import HELD, NEAR_TOGETHER, Importer
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import Settings
+from wheelyard.sources.candidate import Candidate, PassedOver, Source
+from wheelyard.storage.spool import Spool
+
+DEMO = NormalizedName("demo")
+LONG_AGO = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    """Where the distributions of a source are."""
+    return Shelf()
+
+
+def importer(world: World) -> Importer:
+    """Return what imports into a world."""
+    return Importer(world.index.uploads, world.index.projects)
+
+
+def taken(world: World, *offers: Candidate | PassedOver, lenient: bool = False) -> Report:
+    """Import what is offered."""
+    return importer(world).run(Listed(offers), ALICE, lenient=lenient)
+
+
+def counted(**fates: int) -> Counter[Fate]:
+    """Return how often each fate is expected."""
+    return Counter({Fate(name): count for name, count in fates.items()})
+
+
+def test_what_a_source_knows_is_kept(world: World, shelf: Shelf) -> None:
+    """Upload time, uploader and yank are the source's; the journal says who imported it, when."""
+    offer = shelf.offer(make_wheel(), uploaded_at=LONG_AGO, uploaded_by="ann", yanked="too\nslow")
+
+    report = taken(world, offer)
+
+    assert report.fates == counted(new=1)
+    (file,) = world.index.projects.get(DEMO).files
+    assert (file.uploaded_at, file.uploaded_by, file.yanked) == (LONG_AGO, "ann", "too slow")
+    assert file.imported_at == START
+    ((event,),) = [commit.events for commit in history(world.index, DEMO)]
+    assert (event.at, event.by) == (START, "local:alice")
+    assert world.check().problems == []
+
+
+def test_what_a_source_does_not_know(world: World, shelf: Shelf) -> None:
+    """Where a source tells nothing, the file was uploaded now, by whoever imports."""
+    taken(world, shelf.offer(make_wheel()))
+
+    (file,) = world.index.projects.get(DEMO).files
+    assert (file.uploaded_at, file.uploaded_by, file.yanked) == (START, "local:alice", None)
+    assert file.imported_at is None
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (START + timedelta(days=9), START),
+        (datetime(1066, 10, 14, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)),
+        (datetime(2014, 5, 6, 7, 8, 9), LONG_AGO),  # noqa: DTZ001 - what is being tested
+    ],
+)
+def test_odd_times(world: World, shelf: Shelf, said: datetime, kept: datetime) -> None:
+    """No file was uploaded in the future, or before there were any; without a zone it is UTC."""
+    taken(world, shelf.offer(make_wheel(), uploaded_at=said))
+
+    assert world.index.projects.get(DEMO).files[0].uploaded_at == kept
+
+
+def test_asked_for_the_date(world: World, shelf: Shelf) -> None:
+    """A source that knows the date only once the file is read is asked then."""
+    taken(world, replace(shelf.offer(make_wheel()), dated=lambda: LONG_AGO))
+
+    assert world.index.projects.get(DEMO).files[0].uploaded_at == LONG_AGO
+
+
+def test_again(world: World, shelf: Shelf) -> None:
+    """The same again changes nothing, and a file whose SHA-256 is told is not even read."""
+    offers = [
+        shelf.offer(make_wheel(), algorithms=("sha256",), uploaded_at=LONG_AGO),
+        shelf.offer(make_sdist(), algorithms=("md5",)),
+    ]
+    taken(world, *offers)
+    before = world.snapshot()
+    shelf.read.clear()
+    world.clock.advance(days=1)
+
+    report = taken(world, *(replace(each, yanked="now") for each in offers))
+
+    assert report.fates == counted(there=2)
+    assert shelf.read == ["demo-1.0.tar.gz"]
+    assert world.snapshot() == before
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "blake2b", "sha1", "md5"])
+def test_digests(world: World, shelf: Shelf, algorithm: str) -> None:
+    """Bytes that are not those that the source promises are refused, and nothing is stored."""
+    good = shelf.offer(make_wheel(), algorithms=(algorithm,))
+    other = hashlib.new(algorithm, b"other", usedforsecurity=False).hexdigest()
+    before = world.snapshot()
+
+    report = taken(world, replace(good, hashes={algorithm: other}))
+
+    assert [each.code for each in report.refused] == ["digest_mismatch"]
+    assert world.snapshot() == before
+    upper = {algorithm: good.hashes[algorithm].upper(), "crc32": "12345678"}
+    assert taken(world, replace(good, hashes=upper)).fates == counted(new=1)
+
+
+def test_a_size_that_is_none(world: World, shelf: Shelf) -> None:
+    """A file that has another size than the source says was cut off on the way."""
+    report = taken(world, replace(shelf.offer(make_wheel()), size=5))
+
+    assert [each.code for each in report.refused] == ["digest_mismatch"]
+
+
+def test_too_large(world: World, shelf: Shelf) -> None:
+    """A file over the limit is refused, unread where its size is told."""
+    world.index = replace(
+        world.index,
+        uploads=replace(
+            world.index.uploads, rules=replace(world.index.uploads.rules, max_size=200)
+        ),
+    )
+    offer = shelf.offer(make_wheel())
+
+    assert [each.code for each in taken(world, offer).refused] == ["too_large"]
+    assert shelf.read == []
+    assert [each.code for each in taken(world, replace(offer, size=None)).refused] == ["too_large"]
+
+
+def test_the_first_one_wins(world: World, shelf: Shelf) -> None:
+    """Of two files of one name the first is taken, wherever the second lies; it is told of."""
+    made = [make_wheel(version=f"{number}.0") for number in range(150)]
+    other = make_wheel(version="0.0", content=b"other")
+    offers = [shelf.offer(each) for each in (*made[:1], other, *made[1:], other)]
+
+    report = taken(world, *offers)
+
+    assert report.fates == counted(new=150, refused=2)
+    assert {each.code for each in report.refused} == {"file_exists"}
+    listed = world.index.projects.get(DEMO).by_filename[other.filename]
+    assert listed.sha256 == made[0].sha256
+    assert world.check().notes == []
+
+
+def test_the_first_one_is_slow(world: World, shelf: Shelf) -> None:
+    """The first of two files of one name wins, however long it takes to be read."""
+    is_overtaken = Event()
+    made = [make_wheel(version=f"{number}.0") for number in range(NEAR_TOGETHER)]
+    first, *others = (shelf.offer(each) for each in made)
+    second = shelf.offer(make_wheel(version="0.0", content=b"second"), place="second")
+
+    @contextmanager
+    def slow() -> Iterator[Iterator[bytes]]:
+        is_overtaken.wait(0.5)
+        with first.read() as pieces:
+            yield pieces
+
+    @contextmanager
+    def quick() -> Iterator[Iterator[bytes]]:
+        with second.read() as pieces:
+            yield pieces
+        is_overtaken.set()
+
+    report = taken(world, replace(first, read=slow), *others, replace(second, read=quick))
+
+    assert [each.place for each in report.refused] == ["second"]
+
+
+def test_a_bad_first_one(world: World, shelf: Shelf) -> None:
+    """A file that is refused keeps nobody else's from being taken under its name."""
+    bad, good = Made(make_wheel().filename, b"no archive"), make_wheel()
+
+    report = taken(world, shelf.offer(bad), shelf.offer(good))
+
+    assert report.fates == counted(new=1, refused=1)
+
+
+def test_a_conflict_is_not_read(world: World, shelf: Shelf) -> None:
+    """A file whose SHA-256 is not that of the listed one is refused without being read."""
+    world.upload(make_wheel())
+    offer = shelf.offer(make_wheel(content=b"other"), algorithms=("sha256",))
+
+    report = taken(world, offer)
+
+    assert [each.code for each in report.refused] == ["file_exists"]
+    assert shelf.read == []
+
+
+def test_deleted_stays_deleted(world: World, shelf: Shelf) -> None:
+    """A file that was deleted from the index does not come back."""
+    taken(world, shelf.offer(make_wheel()), shelf.offer(make_sdist()))
+    selection = Selection(parse_version("1.0"), "demo-1.0.tar.gz")
+    world.index.lifecycle.delete(ALICE, DEMO, selection, "")
+
+    report = taken(world, shelf.offer(make_wheel()), shelf.offer(make_sdist()))
+
+    assert report.fates == counted(there=1, deleted=1)
+
+
+def test_one_commit_for_many(world: World, shelf: Shelf) -> None:
+    """Files of one project share commits, though others come between them."""
+    made = [make_wheel(name, f"{number}.0") for number in range(20) for name in ("a", "b", "c")]
+
+    taken(world, *(shelf.offer(each) for each in made))
+
+    projects = [world.index.projects.get(NormalizedName(name)) for name in "abc"]
+    assert [len(project.files) for project in projects] == [20, 20, 20]
+    assert sum(project.revision for project in projects) < 30
+    assert world.check().problems == []
+
+
+def test_nothing_piles_up(world: World, shelf: Shelf) -> None:
+    """A source is never far ahead of what was done, however much it has."""
+    offered, done, ahead = 0, 0, list[int]()
+
+    class Watcher:
+        def read(self, size: int) -> None:
+            pass
+
+        def done(self, outcome: object) -> None:
+            nonlocal done
+            del outcome
+            done += 1
+
+    def offers() -> Iterator[Candidate]:
+        nonlocal offered
+        for number in range(3 * HELD):
+            offered += 1
+            ahead.append(offered - done)
+            made = Made(f"p{number % 700}-{number}.0.tar.gz", b"no archive")
+            yield shelf.offer(made)
+
+    importer(world).run(Listed(offers()), ALICE, progress=Watcher())
+
+    assert done == 3 * HELD
+    assert max(ahead) < HELD + 100
+
+
+def test_dry_run(world: World, shelf: Shelf) -> None:
+    """A dry run finds out everything, and writes nothing at all."""
+    world.upload(make_wheel(version="0.1"))
+    before, files = world.snapshot(), sorted(world.folder.iterdir())
+    offers = [
+        shelf.offer(make_wheel(version="0.1")),
+        shelf.offer(make_wheel()),
+        shelf.offer(make_wheel(content=b"other"), place="elsewhere"),
+        shelf.offer(make_wheel(), place="twice"),
+        shelf.offer(Made("demo-2.0.tar.gz", b"no archive")),
+    ]
+
+    offers += [shelf.offer(make_wheel(version=f"3.{number}")) for number in range(NEAR_TOGETHER)]
+    offers += [shelf.offer(make_wheel(version="3.0", content=b"other"))]
+
+    report = importer(world).run(Listed(offers), ALICE, dry_run=True)
+
+    assert report.fates == counted(there=2, new=1 + NEAR_TOGETHER, refused=3)
+    assert (world.snapshot(), sorted(world.folder.iterdir())) == (before, files)
+
+
+def test_what_is_no_distribution(world: World, shelf: Shelf) -> None:
+    """What is no distribution is counted; what ought to have been one is refused."""
+    report = taken(
+        world,
+        PassedOver("there/README", "it is no package"),
+        PassedOver("there/list:7", "it is damaged", is_fault=True),
+        shelf.offer(Made("demo-1.0.rpm", b"")),
+        shelf.offer(Made("simple-1.0.tar.gz", b"")),
+    )
+
+    assert report.fates == counted(passed_over=1, refused=3)
+    assert {each.place: each.code for each in report.refused} == {
+        "there/list:7": "bad_source",
+        "there/demo-1.0.rpm": "invalid_filename",
+        "there/simple-1.0.tar.gz": "invalid_name",
+    }
+
+
+def test_a_file_that_cannot_be_read(world: World, shelf: Shelf) -> None:
+    """A file that the source cannot give is refused, and the others are taken."""
+
+    @contextmanager
+    def broken() -> Iterator[Iterator[bytes]]:
+        yield iter(_breaking())
+
+    def _breaking() -> Iterator[bytes]:
+        yield b"PK"
+        raise OSError(5, "Input/output error")
+
+    def silent() -> NoReturn:
+        raise Unavailable("That server does not answer.", code="source_unavailable")
+
+    report = taken(
+        world,
+        replace(shelf.offer(make_wheel("broken")), read=broken),
+        replace(shelf.offer(make_wheel("silent")), read=silent),
+        shelf.offer(make_wheel()),
+    )
+
+    assert report.fates == counted(new=1, refused=2)
+    assert {each.code for each in report.refused} == {"unreadable_file", "source_unavailable"}
+    assert list(world.folder.iterdir()) == []
+
+
+def test_a_closed_project(world: World, shelf: Shelf) -> None:
+    """A project that takes no files takes none from an import either."""
+    world.upload(make_wheel())
+    world.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
+
+    report = taken(world, shelf.offer(make_wheel(version="2.0")), shelf.offer(make_wheel("other")))
+
+    assert report.fates == counted(new=1, refused=1)
+
+
+def test_a_damaged_project(world: World, shelf: Shelf) -> None:
+    """A project whose document is damaged is told of, and the others are imported."""
+    world.upload(make_wheel())
+    world.store.put(keys.project(DEMO), b"{", None)
+    world.index = world.opened(3)
+    offers = [make_wheel(), make_wheel(version="2.0"), make_wheel("other")]
+
+    report = taken(world, *(shelf.offer(each) for each in offers))
+
+    assert report.fates == counted(new=1, refused=2)
+    assert {each.code for each in report.refused} == {"damaged_document"}
+
+
+@pytest.mark.parametrize("after", range(1, 34, 4))
+def test_the_store_goes_away(world: World, shelf: Shelf, after: int) -> None:
+    """Where the store takes nothing any more the import ends; run again, it goes on from there."""
+    made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
+    offers = [shelf.offer(each, algorithms=("sha256",)) for each in made]
+    fault = Fault(Kind.NOT_DONE, verb="put", nth=after, times=1000)
+    broken = index_over(
+        FaultyStore(world.store, (fault,)), Spool(world.folder), Settings(), world.index.ambient
+    )
+
+    try:
+        Importer(broken.uploads, broken.projects).run(Listed(offers), ALICE)
+    except Unavailable:
+        is_cut = True
+    else:
+        is_cut = False
+    world.index = world.opened(6)
+    report = taken(world, *offers)
+
+    # 18 objects, then a document and a journal entry for each project, then the list of names
+    assert is_cut is (after <= 18 + 3 * 2 + 1)
+    assert report.fates[Fate.NEW] + report.fates[Fate.THERE] == 9
+    assert is_cut or report.fates == counted(there=9)
+    names = world.index.projects.names.current().value
+    assert names is not None
+    assert names.names == ("a", "b", "c")
+    assert world.check().problems == []
+    assert list(world.folder.iterdir()) == []
+
+
+def test_a_source_that_ends_early(world: World, shelf: Shelf) -> None:
+    """What a source has offered before it failed is imported and found, or can be again."""
+
+    def offers() -> Iterator[Candidate]:
+        yield shelf.offer(make_wheel("first"))
+        for number in range(600):
+            yield shelf.offer(Made(f"x{number}-1.0.tar.gz", b"no archive"))
+        raise Unavailable("That server does not answer any more.")
+
+    with pytest.raises(Unavailable, match="any more"):
+        importer(world).run(Listed(offers()), ALICE)
+
+    assert len(world.opened(3).projects.get(NormalizedName("first")).files) == 1
+    assert list(world.folder.iterdir()) == []
+
+
+def test_a_project_that_nobody_could_find(world: World, shelf: Shelf) -> None:
+    """A project whose name a crash has kept out of the list is in it after the next import."""
+    offer = shelf.offer(make_wheel(), algorithms=("sha256",))
+    taken(world, offer)
+    world.store.delete(keys.NAMES, None)
+    world.index = world.opened(3)
+
+    assert taken(world, offer).fates == counted(there=1)
+    assert world.opened(4).projects.get(DEMO).files
+
+
+def test_far_away(world: World, shelf: Shelf) -> None:
+    """Across a network more files are under way at a time, and come to the same."""
+    made = [make_wheel(f"p{number % 7}", f"{number}.0") for number in range(100)]
+    source: Source = Listed([shelf.offer(each) for each in made])
+    far = Importer(world.index.uploads, world.index.projects, near=False)
+
+    assert far.run(source, ALICE).fates == counted(new=100)
+    assert world.check().problems == []

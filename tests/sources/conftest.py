@@ -1,0 +1,32 @@
+"""A stand-in of Cloud Storage, and a home without credentials in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.objects import Bucket
+from tests.bucket.server import BucketServer, running_bucket_server
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a home of the test's own."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
+    """Yield a running stand-in, to which the environment leads."""
+    with running_bucket_server("wheels") as running:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", running.url)
+        yield running
+
+
+@pytest.fixture
+def bucket(server: BucketServer) -> Bucket:
+    """Return its bucket, past the wire."""
+    return server.bucket("wheels")

@@ -1,0 +1,103 @@
+"""What a source offers, as a test looks at it."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from threading import Lock
+from typing import Any
+
+from wheelyard.model.ambient import Ambient
+from wheelyard.sources.candidate import Candidate, PassedOver
+from wheelyard.sources.opening import OpenSource, SourceRequest, open_source
+
+
+@dataclass(slots=True)
+class Pauses:
+    """A world in which pauses take no time; it remembers how long they were."""
+
+    made: list[float] = field(default_factory=list)
+    now: float = 0.0
+    _lock: Lock = field(default_factory=Lock)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, at once."""
+        with self._lock:
+            self.made.append(seconds)
+            self.now += seconds
+
+    def ambient(self) -> Ambient:
+        """Return it as the product knows a world."""
+        return Ambient(
+            now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+            monotonic=lambda: self.now,
+            pause=self.pause,
+            random=Random(7),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What came of a source."""
+
+    candidates: list[Candidate]
+    passed_over: list[PassedOver]
+
+    @property
+    def names(self) -> list[str]:
+        """The filenames, sorted."""
+        return sorted(each.filename for each in self.candidates)
+
+    @property
+    def faults(self) -> list[PassedOver]:
+        """What should have been a candidate."""
+        return [each for each in self.passed_over if each.is_fault]
+
+    def __getitem__(self, filename: str) -> Candidate:
+        (found,) = (each for each in self.candidates if each.filename == filename)
+        return found
+
+
+def offered(offers: Iterable[Candidate | PassedOver]) -> Offered:
+    """Return what a source has offered."""
+    found = list(offers)
+    return Offered(
+        [each for each in found if isinstance(each, Candidate)],
+        [each for each in found if isinstance(each, PassedOver)],
+    )
+
+
+@contextmanager
+def opened(
+    text: object,
+    pauses: Pauses | None = None,
+    **request: Any,  # noqa: ANN401 - of SourceRequest
+) -> Iterator[OpenSource]:
+    """Open a source as the command line does, and close it in the end."""
+    wanted = SourceRequest(text=str(text), **request)
+    with closing(open_source(wanted, (pauses or Pauses()).ambient())) as source:
+        yield source
+
+
+def taken(text: object, **request: Any) -> tuple[str, Offered]:  # noqa: ANN401 - as above
+    """Return what a source was taken for, and what it offers."""
+    with opened(text, **request) as source:
+        return source.kind, offered(source.offers())
+
+
+def body_of(candidate: Candidate) -> bytes:
+    """Return the bytes of a candidate."""
+    with candidate.read() as pieces:
+        return b"".join(pieces)
+
+
+def sha256(body: bytes) -> str:
+    """Return the digest of a file."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def md5(body: bytes) -> str:
+    """Return the other digest of a file."""
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()

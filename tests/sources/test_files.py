@@ -1,0 +1,200 @@
+"""Files in folders and buckets, and what a place knows of them."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.clients import storage_client
+from tests.bucket.fake_gcs import new_bucket, running_fake_gcs
+from tests.bucket.faults import CutAt, DropBefore, StatusBefore
+from tests.bucket.objects import Bucket
+from tests.bucket.server import BucketServer
+from tests.sources.offering import Pauses, body_of, md5, offered, opened, taken
+from wheelyard.errors import Invalid, Unavailable
+from wheelyard.sources.folder import Total
+
+WHEEL = "a-1-py3-none-any.whl"
+SDIST = "a-1.tar.gz"
+"""Two filenames; a source never looks into a file."""
+
+
+def test_a_bucket_of_files(bucket: Bucket) -> None:
+    """Files in a bucket are offered from any folder, and what a site has beside them is not."""
+    bucket.put(f"raw/{WHEEL}", b"wheel")
+    bucket.put(SDIST, b"sdist")
+    bucket.put("b/b-1.zip", b"old")
+    for name in ("index.html", "simple/a/index.html", "pypi/a/json", "packages.json", "raw/"):
+        bucket.put(name, b"")
+    bucket.put("raw/notes.txt", b"?")
+
+    kind, found = taken("gs://wheels")
+
+    assert (kind, found.names) == ("files", sorted([WHEEL, SDIST, "b-1.zip"]))
+    assert [(each.place, each.is_fault) for each in found.passed_over] == [
+        ("gs://wheels/raw/notes.txt", False)
+    ]
+
+
+def test_what_a_bucket_knows(bucket: Bucket) -> None:
+    """A file in a bucket has the size, the time and the digest that the bucket tells."""
+    made = bucket.put(f"team/{WHEEL}", b"wheel")
+
+    with opened("gs://wheels/team") as source:
+        (candidate,) = offered(source.offers()).candidates
+        assert body_of(candidate) == b"wheel"
+
+    assert (candidate.size, candidate.hashes) == (5, {"md5": md5(b"wheel")})
+    assert candidate.place == f"gs://wheels/team/{WHEEL}"
+    assert candidate.uploaded_at is not None
+    assert abs(candidate.uploaded_at.timestamp() - made.created) < 0.001
+    assert candidate.changed_at == candidate.uploaded_at.timestamp()
+
+
+def test_an_object_that_was_replaced(bucket: Bucket) -> None:
+    """A file that was replaced after it was listed is not read as the one that was listed."""
+    bucket.put(WHEEL, b"one")
+    with opened("gs://wheels") as source:
+        (candidate,) = offered(source.offers()).candidates
+        bucket.put(WHEEL, b"two")
+
+        with pytest.raises(OSError, match="replaced or deleted"):
+            body_of(candidate)
+
+
+def test_a_packed_object(bucket: Bucket) -> None:
+    """A file that the bucket keeps packed is offered, and reading it says what is wrong."""
+    bucket.put(WHEEL, b"\x1f\x8b...", contentEncoding="gzip")
+    with opened("gs://wheels") as source:
+        (candidate,) = offered(source.offers()).candidates
+
+        assert (candidate.size, candidate.hashes) == (None, {})
+        with pytest.raises(OSError, match="Content-Encoding"):
+            body_of(candidate)
+
+
+def test_faults_in_passing(server: BucketServer, bucket: Bucket) -> None:
+    """A bucket that fails now and then is read to the end."""
+    bucket.page_size = 2
+    for number in range(5):
+        bucket.put(f"a-{number}.tar.gz", b"%d" % number * 1000)
+    server.faults.add(StatusBefore(503), "list", skip=1)
+    server.faults.add(DropBefore(), "list", skip=1)
+    server.faults.add(CutAt(500), "media", skip=1)
+    server.faults.add(StatusBefore(429, retry_after="1"), "media", skip=3)
+
+    pauses = Pauses()
+    with opened("gs://wheels", pauses, kind="files") as source:
+        found = offered(source.offers())
+        bodies = {body_of(each)[:1] for each in found.candidates}
+
+    assert bodies == {b"0", b"1", b"2", b"3", b"4"}
+    assert pauses.made
+
+
+def test_the_emulator_that_everybody_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket of an emulator is read as a real one is."""
+    with running_fake_gcs() as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        name = new_bucket(url)
+        with storage_client(url) as client:
+            client.bucket(name).blob(f"packages/a/1/{WHEEL}").upload_from_string(b"wheel")
+        with opened(f"gs://{name}") as source:
+            (candidate,) = offered(source.offers()).candidates
+            assert body_of(candidate) == b"wheel"
+
+    assert (source.kind, candidate.hashes) == ("gaepypi", {"md5": md5(b"wheel")})
+
+
+def test_a_bucket_that_is_not_there(server: BucketServer) -> None:
+    """A bucket that is missing is told as that, and not as an empty one."""
+    del server
+    with pytest.raises(Unavailable) as raised:
+        taken("gs://other-wheels")
+
+    assert raised.value.code == "bucket_missing"
+
+
+def test_what_a_folder_knows(tmp_path: Path) -> None:
+    """A file in a folder has its size, and the time when it was written."""
+    path = tmp_path / "packages" / WHEEL
+    path.parent.mkdir()
+    path.write_bytes(b"wheel")
+    os.utime(path, (0, 1_500_000_000))
+
+    kind, found = taken(path.parent)
+
+    (candidate,) = found.candidates
+    assert kind == "files"
+    assert (candidate.size, candidate.place) == (5, str(path))
+    assert candidate.uploaded_at == datetime(2017, 7, 14, 2, 40, tzinfo=UTC)
+    assert candidate.changed_at == path.stat().st_ctime
+
+
+@pytest.mark.parametrize("kind", ["files", "pypicloud"])
+def test_what_is_passed_by(tmp_path: Path, kind: str) -> None:
+    """Hidden files, links that lead nowhere, pipes, and the store itself are no candidates."""
+    root, store = tmp_path / "packages", tmp_path / "packages" / "data"
+    for folder in (root / ".hidden", store / "files"):
+        folder.mkdir(parents=True)
+        (folder / SDIST).write_bytes(b"?")
+    (root / f".{SDIST}").write_bytes(b"?")
+    (root / "b-1.tar.gz").symlink_to("nowhere")
+    os.mkfifo(root / "c-1.tar.gz")
+    (root / WHEEL).write_bytes(b"wheel")
+
+    assert taken(root, kind=kind, leave_out=(store,))[1].names == [WHEEL]
+
+
+def test_how_much_there_is(tmp_path: Path, bucket: Bucket) -> None:
+    """A folder tells how much it offers; a bucket, or a part of a folder, does not."""
+    bucket.put(WHEEL, b"wheel")
+    (tmp_path / WHEEL).write_bytes(b"wheel")
+
+    with opened(tmp_path) as source:
+        assert source.countable is not None
+        assert source.countable.total() == Total(1, 5)
+        assert source.title == "packages in a folder or a bucket"
+    with opened(tmp_path, projects=("a",)) as source:
+        assert source.countable is None
+    with opened("gs://wheels") as source:
+        assert source.countable is None
+
+
+def test_projects_that_are_asked_for(tmp_path: Path) -> None:
+    """With patterns of names, other projects are left where they are, however they are spelled."""
+    for name in ("My.Lib-1.tar.gz", "my_lib-1-py3-none-any.whl", "mylib-1.tar.gz", "x-y-2.zip"):
+        (tmp_path / name).write_bytes(b"?")
+
+    assert taken(tmp_path, projects=("My_Lib",))[1].names == [
+        "My.Lib-1.tar.gz",
+        "my_lib-1-py3-none-any.whl",
+    ]
+    assert taken(tmp_path, projects=("x*",))[1].names == ["x-y-2.zip"]
+
+
+@pytest.mark.parametrize(
+    ("text", "request_", "words"),
+    [
+        ("nowhere", {}, "no folder 'nowhere'"),
+        ("gs://NO", {}, "gs://BUCKET"),
+        (__file__, {}, "wheelyard upload"),
+        ("nowhere", {"kind": "apt"}, "no kind of source"),
+        ("https://a b/", {}, "cannot be used"),
+        ("https://example.com:x/", {}, "cannot be used"),
+        ("https://u:secret@example.com/", {"kind": "devpi"}, "folder or gs://"),
+        ("gs://acme", {"kind": "backupni"}, "--meta"),
+        ("list.json", {"kind": "dumb-pypi", "packages_url": "x"}, "no package list"),
+        ("https://example.com/packages.json", {}, "--packages-url"),
+    ],
+)
+@pytest.mark.usefixtures("server")
+def test_what_is_no_source(text: str, request_: dict[str, str], words: str) -> None:
+    """What cannot be imported from is refused with what to do, and without a credential in it."""
+    with pytest.raises(Invalid) as raised:
+        taken(text, **request_)
+
+    assert raised.value.code == "bad_source"
+    assert words in raised.value.message
+    assert "secret" not in raised.value.message

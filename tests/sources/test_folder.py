@@ -1,0 +1,97 @@
+"""What a folder of this machine offers."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.operations.making import make_sdist, make_wheel
+from wheelyard.errors import Invalid
+from wheelyard.sources.candidate import Candidate, PassedOver
+from wheelyard.sources.folder import FolderSource, Total
+
+WHEEL = make_wheel()
+SDIST = make_sdist()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with distributions in it and in folders within, and much else."""
+    folder = tmp_path / "packages"
+    for name in ("demo", ".hidden", "store", "elsewhere"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / SDIST.filename).write_bytes(SDIST.body)
+    (folder / "elsewhere").rename(tmp_path / "elsewhere")
+    (folder / WHEEL.filename).write_bytes(WHEEL.body)
+    (folder / "linked-1.0.tar.gz").symlink_to(tmp_path / "elsewhere" / SDIST.filename)
+    (folder / "lost-1.0.tar.gz").symlink_to("nowhere")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(folder / "pipe-1.0.zip")
+    for name in (f"{WHEEL.filename}.metadata", f"{WHEEL.filename}.sha256", "index.html", ".x.whl"):
+        (folder / name).touch()
+    (folder / "README").touch()
+    return folder
+
+
+def test_offers(folder: Path) -> None:
+    """Distributions are offered in the order of their names; hidden ones and the store are not."""
+    source = FolderSource(folder, (folder / "store",))
+
+    offers = [each for each in source.offers() if isinstance(each, Candidate)]
+
+    names = ["demo-1.0-py3-none-any.whl", "linked-1.0.tar.gz", "demo/demo-1.0.tar.gz"]
+    assert [each.place for each in offers] == [str(folder / name) for name in names]
+    assert [each.filename for each in offers] == [name.rpartition("/")[2] for name in names]
+    with offers[0].read() as pieces:
+        assert b"".join(pieces) == WHEEL.body
+    size = len(WHEEL.body) + 2 * len(SDIST.body)
+    assert source.total() == Total(3, size)
+
+
+def test_what_is_passed_over(folder: Path) -> None:
+    """Other files are told of, but for those that go with packages; links to nothing are faults."""
+    source = FolderSource(folder, (folder / "store",))
+
+    others = {
+        Path(each.place).name: each.is_fault
+        for each in source.offers()
+        if isinstance(each, PassedOver)
+    }
+
+    assert others == {"README": False, "pipe-1.0.zip": False, "lost-1.0.tar.gz": True}
+
+
+def test_times(folder: Path) -> None:
+    """A file was uploaded when it was last written, and is touched when anything is done to it."""
+    then = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
+    os.utime(folder / WHEEL.filename, (0, then.timestamp()))
+
+    offer = next(each for each in FolderSource(folder).offers() if isinstance(each, Candidate))
+
+    assert offer.uploaded_at == then
+    assert offer.changed_at is not None
+    assert offer.changed_at > then.timestamp()
+
+
+def test_no_folder(folder: Path) -> None:
+    """A folder that is not there is no source."""
+    for place in (folder / "nowhere", folder / WHEEL.filename):
+        with pytest.raises(Invalid) as caught:
+            list(FolderSource(place).offers())
+        assert caught.value.code == "bad_source"
+
+
+def test_links_in_circles(folder: Path) -> None:
+    """A link that leads to itself is told of, and hides nothing."""
+    before = FolderSource(folder).total()
+    for name in ("loop", "loop-1.0.tar.gz"):
+        (folder / name).symlink_to(name)
+
+    source = FolderSource(folder)
+
+    told = {Path(each.place).name: each for each in source.offers() if isinstance(each, PassedOver)}
+    assert "symbolic links" in told["loop"].why
+    assert "symbolic links" in told["loop-1.0.tar.gz"].why
+    assert told["loop-1.0.tar.gz"].is_fault
+    assert source.total() == before

@@ -1,0 +1,1 @@
+"""Tests of sources that are reached by HTTP, against servers on real ports."""

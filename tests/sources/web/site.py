@@ -1,0 +1,126 @@
+"""A server on a real port that answers as a test says, and breaks off where it says so."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from urllib.parse import urlsplit
+
+JSON = "application/vnd.pypi.simple.v1+json"
+HTML = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server answers on one path."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    breaks_at: int | None = None
+    """Bytes of the body after which the connection is closed."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request that came in."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    """Names in lower case."""
+
+
+@dataclass
+class Site:
+    """A running server."""
+
+    url: str = ""
+    """Its root, without a slash at its end."""
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    """By path: one after the other, the last for ever."""
+    seen: list[Seen] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)
+
+    def serve(self, path: str, *answers: Answer) -> None:
+        """Answer on a path."""
+        self.answers[path] = list(answers)
+
+    def page(self, path: str, text: str, content_type: str = HTML) -> None:
+        """Serve a page."""
+        self.serve(path, Answer(text.encode(), headers={"Content-Type": content_type}))
+
+    def file(self, path: str, body: bytes, **headers: str) -> None:
+        """Serve a file; in the names of headers, `_` stands for `-`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.serve(path, Answer(body, headers=named))
+
+    def asked(self, path: str) -> list[Seen]:
+        """Return the requests for a path."""
+        return [each for each in self.seen if urlsplit(each.path).path == path]
+
+    def logins(self, path: str) -> list[str | None]:
+        """Return the Authorization headers of the requests for a path."""
+        return [each.headers.get("authorization") for each in self.asked(path)]
+
+    def answer(self, request: Seen) -> Answer:
+        """Return what a request is answered with."""
+        with self._lock:
+            self.seen.append(request)
+            planned = self.answers.get(urlsplit(request.path).path, [Answer(status=404)])
+            return planned.pop(0) if len(planned) > 1 else planned[0]
+
+
+@contextmanager
+def running_site() -> Iterator[Site]:
+    """Run a server on loopback until the test is over."""
+    site = Site()
+    handler = type("Handler", (_Handler,), {"site": site})
+    with _Server(("127.0.0.1", 0), handler) as listener:
+        site.url = f"http://127.0.0.1:{listener.server_address[1]}"
+        thread = Thread(target=listener.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield site
+        finally:
+            listener.shutdown()
+            thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that hang up."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    site: Site
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = self.site.answer(Seen(self.command, self.path, headers))
+        body, first = answer.body, 0
+        wanted = headers.get("range", "")
+        if wanted and headers.get("if-range") in (None, answer.headers.get("ETag")):
+            first = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        self.send_response(206 if first else answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        if first:
+            self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
+        self.send_header("Content-Length", str(len(body) - first))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        self.wfile.write(body[first : answer.breaks_at])
+        if answer.breaks_at is not None:
+            self.close_connection = True
+
+    do_HEAD = do_GET  # noqa: N815 - the library's spelling
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - ditto
+        """Say nothing."""

@@ -1,0 +1,189 @@
+"""To whom a credential is shown, and where it never turns up."""
+
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sources.offering import body_of, offered, opened, taken
+from tests.sources.web.site import Answer, Site
+from wheelyard.errors import Invalid
+from wheelyard.sources.web.urls import Login, shown
+
+WHEEL = "a-1-py3-none-any.whl"
+
+
+def basic(username: str, password: str) -> str:
+    """Return what the Authorization header says."""
+    return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+ANA = basic("ana", "s e/cret")
+
+
+def with_login(url: str, login: str = "ana:s%20e%2Fcret") -> str:
+    """Return a URL with a credential in it."""
+    return url.replace("//", f"//{login}@")
+
+
+@pytest.fixture
+def two(site: Site, other: Site) -> tuple[Site, Site]:
+    """Make an index whose page links to its own file, and to one of another server."""
+    site.page("/simple/", '<a href="a/">a</a>')
+    site.page("/simple/a/", f'<a href="/{WHEEL}">a</a><a href="{other.url}/a-2.zip">b</a>')
+    site.file(f"/{WHEEL}", b"wheel")
+    other.file("/a-2.zip", b"other")
+    return site, other
+
+
+def read_all(url: str, login: Login | None = None, netrc: Path | None = None) -> None:
+    """Read every file of an index."""
+    with opened(url, login=login, netrc=netrc) as source:
+        for each in offered(source.offers()).candidates:
+            body_of(each)
+
+
+def test_in_the_url(two: tuple[Site, Site]) -> None:
+    """A credential in the URL goes to the index, for pages and files, and to nobody else."""
+    site, other = two
+
+    read_all(with_login(f"{site.url}/simple/"))
+
+    assert site.logins("/simple/") == site.logins("/simple/a/") == [ANA]
+    assert site.logins(f"/{WHEEL}") == [ANA]
+    assert other.logins("/a-2.zip") == [None]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("", ("__token__", "t")), ("bob@", ("bob", "t")), ("bob:own@", ("bob", "own"))],
+)
+def test_beside_the_url(two: tuple[Site, Site], written: str, expected: tuple[str, str]) -> None:
+    """A password that is given beside the URL goes with the name in it; one in it goes first."""
+    site, other = two
+
+    url = f"{site.url}/simple/".replace("//", f"//{written}", 1)
+    read_all(url, login=Login("__token__", "t"))
+
+    assert site.logins("/simple/") == site.logins(f"/{WHEEL}") == [basic(*expected)]
+    assert other.logins("/a-2.zip") == [None]
+
+
+def test_a_token_without_a_password(site: Site) -> None:
+    """A token before an empty password, as Gemfury has it, is sent as it is written."""
+    site.page("/acme/", "")
+
+    taken(with_login(f"{site.url}/acme/", "TOKEN:"))
+
+    assert site.logins("/acme/") == [basic("TOKEN", "")]
+
+
+def test_netrc(two: tuple[Site, Site], home: Path, tmp_path: Path) -> None:
+    """The netrc file has a credential for its host; its default is for nobody."""
+    site, _ = two
+    (home / ".netrc").write_text("machine 127.0.0.1 login ana password known\n")
+    read_all(f"{site.url}/simple/")
+    assert site.logins("/simple/") == [basic("ana", "known")]
+
+    elsewhere = tmp_path / "netrc"
+    elsewhere.write_text("default login ana password secret\n")
+    read_all(f"{site.url}/simple/", netrc=elsewhere)
+    assert site.logins("/simple/")[1:] == [None]
+
+    elsewhere.write_text("machine\n")
+    read_all(f"{site.url}/simple/", netrc=elsewhere)
+    assert site.logins("/simple/")[2:] == [None]
+
+
+def test_redirects(two: tuple[Site, Site]) -> None:
+    """A redirect is followed, and a credential is not taken along to another server."""
+    site, other = two
+    site.serve("/old/", Answer(status=301, headers={"Location": "../simple/"}))
+    site.serve(f"/{WHEEL}", Answer(status=302, headers={"Location": f"{other.url}/w?sig=1"}))
+    other.file("/w", b"wheel")
+
+    read_all(with_login(f"{site.url}/old"))
+
+    assert site.logins("/simple/") == [ANA]
+    assert site.logins("/simple/a/") == [ANA]
+    assert other.logins("/w") == [None]
+
+
+def test_what_is_shown(site: Site) -> None:
+    """No report names a credential, and no signed URL in full."""
+    site.page("/simple/", '<a href="a/">a</a><a href="b/">b</a>')
+    site.page("/simple/a/", f'<a href="{with_login(site.url)}/{WHEEL}?signature=s3cret">a</a>')
+
+    with opened(with_login(f"{site.url}/simple/")) as source:
+        found = offered(source.offers())
+        (candidate,) = found.candidates
+        with pytest.raises(OSError, match="status 404") as raised:
+            body_of(candidate)
+        shown = repr((candidate, found.passed_over, source, str(raised.value)))
+
+    assert candidate.place == f"{site.url}/{WHEEL}"
+    assert site.asked(f"/{WHEEL}")[0].path == f"/{WHEEL}?signature=s3cret"
+    assert not any(word in shown for word in ("cret", "s%20e", "s3cret"))
+
+
+def test_a_url_that_cannot_be_read() -> None:
+    """A URL with a mistake in it is refused without the credential in it."""
+    with pytest.raises(Invalid) as raised:
+        taken("https://ana:secret@exam ple.com/")
+
+    assert "secret" not in raised.value.message
+
+
+def test_files_elsewhere(site: Site, other: Site, tmp_path: Path) -> None:
+    """What is for the server of a list goes to its files there, and to files elsewhere never."""
+    login = Login("ana", "s e/cret")
+    for each in (site, other):
+        each.page("/packages.json", "a-1.zip\n", "text/plain")
+        each.file("/pool/a-1.zip", b"x")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ana password known\n")
+
+    def read(packages: str, **request: Any) -> None:  # noqa: ANN401 - of SourceRequest
+        text = request.pop("text", f"{site.url}/packages.json")
+        with opened(text, packages_url=packages, **request) as source:
+            body_of(*offered(source.offers()).candidates)
+
+    read(f"{other.url}/pool/", login=login)
+    read(f"{other.url}/pool/", netrc=netrc)
+    assert other.logins("/pool/a-1.zip") == [None, None]
+    assert site.logins("/packages.json") == [ANA, basic("ana", "known")]
+    read(f"{site.url}/pool/", login=login)
+    read("../../pool/", text=with_login(f"{site.url}/packages.json"))
+    assert site.logins("/pool/a-1.zip") == [ANA, ANA]
+
+
+def test_netrc_in_the_open(two: tuple[Site, Site], home: Path) -> None:
+    """What the netrc file has for a host goes by http to nobody but the index itself."""
+    site, other = two
+    (home / ".netrc").write_text("machine 127.0.0.1 login ana password known\n")
+
+    read_all(f"{site.url}/simple/")
+
+    assert site.logins(f"/{WHEEL}") == [basic("ana", "known")]
+    assert other.logins("/a-2.zip") == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://bob:s3cret@host/simple/", "http://host/simple/"),
+        ("HTTPS://bob:s3cret@host:99/simple/?token=s3cret#s3cret", "https://host:99/simple/"),
+        (" https://bob:s3cret@host/", "https://host/"),
+        ("https://bob:s3/cret@host/", "https:..."),
+        ("https://bob:s3cret@ho st/?u=a@b&token=s3cret", "https:..."),
+        ("ftp://bob:s3cret@host/", "ftp:..."),
+        ("http:/bob:s3cret@host/", "http:..."),
+        ("bob:s3cret@host/simple", "...host/simple"),
+        ("gs://bucket/a@b", "gs://bucket/a@b"),
+        ("/srv/old@here", "/srv/old@here"),
+    ],
+)
+def test_what_is_shown_of_a_source(text: str, expected: str) -> None:
+    """Of what somebody has typed, neither a credential nor a query is shown."""
+    assert shown(text) == expected

@@ -1,0 +1,143 @@
+"""Files from a server that breaks off."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from tests.sources.offering import Pauses, body_of, offered, opened
+from tests.sources.web.site import Answer, Site
+from wheelyard.errors import Unavailable
+from wheelyard.model.ambient import Ambient
+from wheelyard.sources.candidate import Candidate
+from wheelyard.sources.opening import SourceRequest, open_source
+
+BODY = bytes(range(256)) * 4096
+PATH = "/pool/a-1.zip"
+
+
+@pytest.fixture
+def candidate(site: Site) -> Iterator[Candidate]:
+    """Yield a file of an index."""
+    site.page("/simple/", '<a href="a/">a</a>')
+    site.page("/simple/a/", f'<a href="{PATH}">a</a>')
+    with opened(f"{site.url}/simple/") as source:
+        (found,) = offered(source.offers()).candidates
+        yield found
+
+
+def test_it_goes_on(site: Site, candidate: Candidate) -> None:
+    """A file that breaks off goes on where it was, as long as it is the same file."""
+    parts = [
+        Answer(BODY, headers={"ETag": '"1"'}, breaks_at=breaks_at)
+        for breaks_at in (100_000, 100_000, 500_000, None)
+    ]
+    site.serve(PATH, *parts)
+
+    assert body_of(candidate) == BODY
+
+    assert [each.headers.get("range") for each in site.asked(PATH)] == [
+        None,
+        "bytes=100000-",
+        "bytes=100000-",
+        "bytes=500000-",
+    ]
+    assert site.asked(PATH)[1].headers["if-range"] == '"1"'
+
+
+@pytest.mark.parametrize("etags", [('"1"', '"2"'), ("W/1", "W/1")])
+def test_another_file(site: Site, candidate: Candidate, etags: tuple[str, str]) -> None:
+    """Bytes of two files are never mixed: where the rest may be another's, the file is refused."""
+    first, second = etags
+    site.serve(
+        PATH,
+        Answer(BODY, headers={"ETag": first}, breaks_at=100_000),
+        Answer(BODY, headers={"ETag": second}),
+    )
+
+    with pytest.raises(OSError, match="broke off"):
+        body_of(candidate)
+
+
+def test_it_always_breaks_off(site: Site, candidate: Candidate) -> None:
+    """A file that never comes is refused, after some tries."""
+    site.serve(PATH, Answer(BODY, headers={"ETag": '"1"'}, breaks_at=1000))
+
+    with pytest.raises(OSError, match="broke off"):
+        body_of(candidate)
+
+    assert len(site.asked(PATH)) < 10
+
+
+def test_a_file_that_is_missing(site: Site, candidate: Candidate) -> None:
+    """A file that the server has not is refused, and others may follow."""
+    site.serve(PATH, Answer(status=404))
+
+    with pytest.raises(OSError, match="status 404"):
+        body_of(candidate)
+    assert candidate.dated is not None
+    assert candidate.dated() is None
+
+
+def test_a_list_on_a_server(site: Site) -> None:
+    """dumb-pypi's list and its files are read from where it is served."""
+    site.page("/pypi/packages.json", '{"filename": "a-1.zip"}\n', "application/json")
+    site.file("/pypi/pool/a-1.zip", BODY, Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
+
+    with opened(f"{site.url}/pypi/packages.json", packages_url="../../pool/") as source:
+        (found,) = offered(source.offers()).candidates
+        assert body_of(found) == BODY
+
+    assert source.kind == "dumb-pypi"
+    assert found.place == f"{site.url}/pypi/pool/a-1.zip"
+
+
+def test_a_server_that_is_gone(site: Site) -> None:
+    """Where nobody answers any more, reading says so with a code of its own."""
+    site.page("/simple/", '<a href="a/">a</a>')
+    site.page("/simple/a/", '<a href="http://127.0.0.1:9/a-1.zip">a</a>')
+
+    with opened(f"{site.url}/simple/", Pauses()) as source:
+        (found,) = offered(source.offers()).candidates
+        with pytest.raises(Unavailable) as raised:
+            body_of(found)
+
+    assert raised.value.code == "source_unavailable"
+
+
+@pytest.mark.parametrize("path", [PATH, "/simple/"])
+def test_a_server_that_takes_for_ever(site: Site, path: str) -> None:
+    """A file that comes byte by byte is given up; so is an answer that never begins."""
+    site.page("/simple/", '<a href="a/">a</a>')
+    site.page("/simple/a/", f'<a href="{PATH}">a</a>')
+    site.serve(PATH, Answer(BODY))
+    time = _Time()
+    source = open_source(SourceRequest(text=f"{site.url}/simple/"), time.ambient())
+    with closing(source):
+        if path == "/simple/":
+            time.step = 61.0
+            with pytest.raises(Unavailable, match="does not answer"):
+                list(source.offers())
+            return
+        (found,) = offered(source.offers()).candidates
+        with found.read() as pieces:
+            time.step = 100.0
+            with pytest.raises(OSError, match="too slowly"):
+                list(pieces)
+
+    assert len(site.asked(PATH)) == 1
+
+
+class _Time(Pauses):
+    """A world in which each look at the clock takes time."""
+
+    step = 0.0
+
+    def ambient(self) -> Ambient:
+        """Return it as the product knows a world."""
+        return replace(super().ambient(), monotonic=self._look)
+
+    def _look(self) -> float:
+        self.pause(self.step)
+        return self.now

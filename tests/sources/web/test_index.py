@@ -1,0 +1,385 @@
+"""Another index, as it answers in JSON, in HTML, and as no index should."""
+
+import gzip
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.clients.tls import running_proxy
+from tests.sources.offering import Pauses, body_of, offered, opened, sha256, taken
+from tests.sources.web.site import HTML, JSON, Answer, Site
+from wheelyard.errors import Invalid, Unavailable
+
+WHEEL = "a-1-py3-none-any.whl"
+DIGEST = sha256(b"wheel")
+
+
+def simple(site: Site, *names: str) -> None:
+    """Serve a root that lists these projects, in JSON."""
+    document = {"meta": {"api-version": "1.1"}, "projects": [{"name": name} for name in names]}
+    site.page("/simple/", json.dumps(document), JSON)
+
+
+def project(site: Site, name: str, *files: object) -> None:
+    """Serve a project's page, in JSON."""
+    document = {"meta": {"api-version": "1.1"}, "name": name, "files": files}
+    site.page(f"/simple/{name}/", json.dumps(document), JSON)
+
+
+def test_json(site: Site) -> None:
+    """Everything that the JSON of an index says of a file is kept."""
+    simple(site, "A", "B_lib")
+    project(
+        site,
+        "a",
+        {
+            "filename": WHEEL,
+            "url": f"../../files/{WHEEL}",
+            "hashes": {"sha256": DIGEST.upper(), "crc": "1"},
+            "size": 5,
+            "upload-time": "2018-06-09T23:26:45.5Z",
+            "yanked": "bad",
+        },
+        {"filename": "a-2.tar.gz", "url": "/a-2.tar.gz", "hashes": {}, "yanked": True},
+    )
+    project(site, "b-lib", {"filename": "b_lib-1.tar.gz", "url": "b", "hashes": {}, "yanked": ""})
+    site.file(f"/files/{WHEEL}", b"wheel")
+
+    with opened(f"{site.url}/simple") as source:
+        found = offered(source.offers())
+        assert body_of(found[WHEEL]) == b"wheel"
+
+    assert source.kind == "index"
+    assert [each.filename for each in found.candidates] == [WHEEL, "a-2.tar.gz", "b_lib-1.tar.gz"]
+    wheel = found[WHEEL]
+    assert (wheel.hashes, wheel.size, wheel.yanked) == ({"sha256": DIGEST}, 5, "bad")
+    assert wheel.uploaded_at == datetime(2018, 6, 9, 23, 26, 45, 500_000, tzinfo=UTC)
+    assert (found["a-2.tar.gz"].yanked, found["b_lib-1.tar.gz"].yanked) == ("", None)
+    assert wheel.place == f"{site.url}/files/{WHEEL}"
+    asked = site.asked("/simple/")[0].headers["accept"]
+    assert asked.startswith("application/vnd.pypi.simple.v1+json, ")
+
+
+def test_html(site: Site) -> None:
+    """HTML is read as pip reads it: base, fragments, yanks, and whatever a person has written."""
+    site.page("/simple/", '<a href="https://example.com/">Powered by</a><A HREF="a/">A</A>')
+    site.page(
+        "/simple/a/",
+        f"""<!DOCTYPE html><head><base href="{site.url}/pool/"></head><body>
+        <a href='a-1-py3-none-any.whl#sha256={DIGEST}' data-requires-python='&gt;=3.8'>x</a>
+        <a data-yanked="broken &amp; &#34;bad&#34;" href="a-2.tar.gz">
+        <a data-yanked href="sub dir/a%2B3-3.zip?x=1&amp;y=2#md5={"0" * 32}&egg=a"><a href=>
+        <a href="a-1-py3-none-any.whl.metadata"></a><a href="mailto:ana@example.com"></a>
+        <a href="..">up</a><a href="old/">old</a></body>""",
+    )
+    site.file(f"/pool/{WHEEL}", b"wheel", Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
+
+    with opened(f"{site.url}/simple/") as source:
+        found = offered(source.offers())
+        wheel = found[WHEEL]
+        assert wheel.dated is not None
+        assert wheel.dated() == datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
+        assert body_of(wheel) == b"wheel"
+        assert wheel.dated() == datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
+
+    assert [each.filename for each in found.candidates] == [WHEEL, "a-2.tar.gz", "a+3-3.zip"]
+    assert (wheel.hashes, wheel.yanked) == ({"sha256": DIGEST}, None)
+    assert found["a-2.tar.gz"].yanked == 'broken & "bad"'
+    assert (found["a+3-3.zip"].yanked, found["a+3-3.zip"].hashes) == ("", {"md5": "0" * 32})
+    assert found["a+3-3.zip"].place == f"{site.url}/pool/sub%20dir/a%2B3-3.zip"
+    assert [each.place for each in found.passed_over] == [f"{site.url}/pool/old/"]
+    assert [each.method for each in site.asked(f"/pool/{WHEEL}")] == ["HEAD", "GET"]
+
+
+def test_no_request_for_the_date(site: Site) -> None:
+    """Who has read a file learns its date without asking again."""
+    site.page("/simple/", '<a href="a/">a</a>')
+    site.page("/simple/a/", f'<a href="/{WHEEL}">a</a>')
+    site.file(f"/{WHEEL}", b"wheel", Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
+
+    with opened(f"{site.url}/simple/") as source:
+        (wheel,) = offered(source.offers()).candidates
+        body_of(wheel)
+        assert wheel.dated is not None
+        assert wheel.dated() is not None
+
+    assert [each.method for each in site.asked(f"/{WHEEL}")] == ["GET"]
+
+
+def test_autoindex(site: Site) -> None:
+    """Folders as nginx lists them are an index: the way up is not followed."""
+    head = "<html><head><title>Index of /</title></head><body><h1>Index of /</h1><hr><pre>"
+    up = '<a href="../">../</a>\n'
+    line = f'<a href="{WHEEL}">{WHEEL}</a>   09-Jun-2018 23:26    5\n'
+    site.page("/pkgs/", f'{head}{up}<a href="a/">a/</a>      09-Jun-2018 23:26    -\n')
+    site.page("/pkgs/a/", f"{head}{up}{line}")
+    site.page("/flat/", f"{head}{up}{line}")
+
+    assert taken(f"{site.url}/pkgs/")[1].names == [WHEEL]
+    assert taken(f"{site.url}/flat/")[1].names == [WHEEL]
+    assert {each.path for each in site.seen} == {"/pkgs/", "/pkgs/a/", "/flat/"}
+
+
+def test_a_static_site(site: Site) -> None:
+    """dumb-pypi's pages lead to `index.html` each, and so does its index URL on a bucket."""
+    site.page("/simple/index.html", '<li><a href="a/index.html">a</a></li>')
+    site.page("/simple/a/index.html", f'<a\n href="../../pool/{WHEEL}#sha256={DIGEST}"\n>x</a>')
+
+    _, found = taken(f"{site.url}/simple/index.html")
+
+    assert found[WHEEL].place == f"{site.url}/pool/{WHEEL}"
+
+
+def test_all_files_on_one_page(site: Site) -> None:
+    """GAEPyPI's first page lists files, and they are taken."""
+    site.page("/pypi/", f'<a href="/packages/a/1/{WHEEL}">{WHEEL}</a>')
+
+    assert taken(f"{site.url}/pypi")[1].names == [WHEEL]
+
+
+def test_some_projects(site: Site) -> None:
+    """Projects that are named are asked for without the list; with a pattern the list is read."""
+    simple(site, "a", "abc", "b")
+    for name in ("a", "abc"):
+        project(site, name, {"filename": f"{name}-1.zip", "url": "x", "hashes": {}})
+
+    _, found = taken(f"{site.url}/simple/", projects=("A", "nope"))
+    assert (found.names, site.asked("/simple/")) == (["a-1.zip"], [])
+    assert [each.why for each in found.faults] == ["the index has no such project"]
+
+    assert taken(f"{site.url}/simple/", projects=("a*",))[1].names == ["a-1.zip", "abc-1.zip"]
+    assert site.asked("/simple/b/") == []
+
+
+def test_damaged_pages(site: Site) -> None:
+    """A page that is missing or damaged is told of, and the others are read."""
+    simple(site, "a", "broken", "gone", "odd", "z")
+    site.page("/simple/broken/", "{", JSON)
+    project(
+        site,
+        "odd",
+        7,
+        {"filename": WHEEL},
+        {"filename": WHEEL, "url": "x", "hashes": {"sha256": "no"}},
+        {"filename": WHEEL, "url": "file:///etc/passwd", "hashes": {}},
+        {"filename": "notes.txt", "url": "x", "hashes": {}},
+        {"filename": "o-1.zip", "url": "x", "hashes": [], "size": -1, "upload-time": "soon"},
+    )
+    for name in "az":
+        project(site, name, {"filename": f"{name}-1.zip", "url": "x", "hashes": {}})
+
+    _, found = taken(f"{site.url}/simple/")
+
+    assert found.names == ["a-1.zip", "o-1.zip", "z-1.zip"]
+    assert (found["o-1.zip"].size, found["o-1.zip"].uploaded_at) == (None, None)
+    assert len(found.faults) == 5
+    assert [each.place for each in found.passed_over if not each.is_fault] == [
+        f"{site.url}/simple/gone/",
+        f"{site.url}/simple/odd/x",
+    ]
+
+
+def test_a_packed_page(site: Site) -> None:
+    """Pages come packed, and one that would fill the memory is not read to its end."""
+    page = json.dumps({"files": [{"filename": "a-1.zip", "url": "x", "hashes": {}}]}).encode()
+    packed = {"Content-Type": JSON, "Content-Encoding": "gzip"}
+    simple(site, "a", "bomb", "cut", "odd")
+    site.serve("/simple/a/", Answer(gzip.compress(page), headers=packed))
+    site.serve("/simple/bomb/", Answer(gzip.compress(bytes(65 << 20), 1), headers=packed))
+    site.serve("/simple/cut/", Answer(gzip.compress(page)[:-9], headers=packed))
+    site.serve("/simple/odd/", Answer(page, headers={"Content-Encoding": "br"}))
+
+    _, found = taken(f"{site.url}/simple/")
+
+    assert found.names == ["a-1.zip"]
+    assert sorted(each.why for each in found.faults) == [
+        "its answer is cut off",
+        "its answer is packed in a way that nobody asked for",
+        "the page is larger than 64 MiB",
+    ]
+    assert site.asked("/simple/a/")[0].headers["accept-encoding"] == "gzip"
+
+
+def test_patience(site: Site) -> None:
+    """What fails in passing is asked again, after as long as the server says."""
+    simple(site, "a")
+    good = Answer(b'{"files": []}', headers={"Content-Type": JSON})
+    busy = Answer(status=429, headers={"Retry-After": "30"})
+    site.serve("/simple/a/", Answer(status=503), busy, Answer(b"{" * 99, breaks_at=7), good)
+    pauses = Pauses()
+
+    with opened(f"{site.url}/simple/", pauses) as source:
+        found = offered(source.offers())
+
+    assert found.passed_over == []
+    assert len(site.asked("/simple/a/")) == 4
+    assert 30.0 in pauses.made
+
+
+def test_one_project_that_fails(site: Site) -> None:
+    """A page that the server can never make is a fault, and the rest is read."""
+    simple(site, "a", "b")
+    site.serve("/simple/a/", Answer(status=500))
+    project(site, "b", {"filename": "b-1.zip", "url": "x", "hashes": {}})
+
+    _, found = taken(f"{site.url}/simple/")
+
+    assert (found.names, [each.why for each in found.faults]) == (
+        ["b-1.zip"],
+        ["it answers with status 500"],
+    )
+
+
+def test_a_server_that_fails(site: Site) -> None:
+    """A server that answers nothing but faults ends the import; it may be run again."""
+    simple(site, *(f"p{number}" for number in range(50)))
+    for number in range(50):
+        site.serve(f"/simple/p{number}/", Answer(status=502))
+
+    with pytest.raises(Unavailable) as raised:
+        taken(f"{site.url}/simple/")
+
+    assert raised.value.code == "source_unavailable"
+    assert len(site.seen) < 150
+
+
+def test_nobody_there() -> None:
+    """A server that is not there is told of after some tries."""
+    pauses = Pauses()
+    with (
+        pytest.raises(Unavailable, match="cannot be reached"),
+        opened("http://127.0.0.1:9/simple/", pauses) as source,
+    ):
+        list(source.offers())
+
+    assert len(pauses.made) == 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(status=404), "status 404"),
+        (Answer(status=401), "~/.netrc"),
+        (Answer(status=403), "status 403"),
+        (Answer(b'{"files": []}', headers={"Content-Type": JSON}), "lists no projects"),
+        (Answer(status=302, headers={"Location": "/simple/"}), "round in circles"),
+        (Answer(status=302, headers={"Location": "ftp://example.com/"}), "no URL"),
+    ],
+)
+def test_what_is_no_index(site: Site, answer: Answer, words: str) -> None:
+    """What is no index is refused with why, and never with the credential."""
+    site.serve("/simple/", answer)
+
+    with pytest.raises(Invalid, match=words) as raised:
+        taken(f"{site.url.replace('//', '//ana:secret@')}/simple/")
+
+    assert (raised.value.code, "secret" in raised.value.message) == ("bad_source", False)
+
+
+def test_too_many_projects(site: Site) -> None:
+    """An index that stands before a public one is not copied by accident."""
+    simple(site, *(f"p{number}" for number in range(100_001)))
+    for number in range(3):
+        project(site, f"p{number}")
+
+    with pytest.raises(Invalid, match="--project"):
+        taken(f"{site.url}/simple/")
+
+
+def test_a_certificate_that_nobody_vouches_for(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Certificates are verified; files that are linked by http from a page of https are refused."""
+    simple(site, "a")
+    links = [f"{site.url}/{WHEEL}", "a-2.tar.gz"]
+    files = [{"filename": each.rpartition("/")[2], "url": each, "hashes": {}} for each in links]
+    project(site, "a", *files)
+    with running_proxy(tmp_path, site.url.removeprefix("http://")) as proxy:
+        with pytest.raises(Unavailable, match="certificate"):
+            taken(f"{proxy.url}/simple/")
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(proxy.authority))
+        _, found = taken(f"{proxy.url}/simple/")
+
+        assert found.names == ["a-2.tar.gz"]
+        assert [each.why for each in found.faults] == ["it is linked by http from a page of https"]
+        site.page("/plain/", f'<base href="{site.url}/plain/"><a href="a/">a</a>')
+        (fault,) = taken(f"{proxy.url}/plain/")[1].faults
+        assert fault.why == "it is linked by http from a page of https"
+        site.serve("/simple/a/", Answer(status=302, headers={"Location": f"{site.url}/a/"}))
+        _, found = taken(f"{proxy.url}/simple/")
+        assert [each.why for each in found.faults] == ["it leads from https to http"]
+
+
+def test_html_without_its_label(site: Site) -> None:
+    """A page is read in the letters that its server names, and nonsense does no harm."""
+    site.page("/simple/", '<a href="a/">a</a>', "text/html; charset=no-such")
+    site.serve(
+        "/simple/a/", Answer(b'<a href="\xff/a-1.zip">\x00<a <', headers={"Content-Type": HTML})
+    )
+
+    assert taken(f"{site.url}/simple/")[1].names == ["a-1.zip"]
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "<a href=x><![zz]><a href='&#" + "9" * 5000 + ";/b-1.zip'>",
+        "<a " * 100_000,
+        f"<base href='{'x' * 9000}'><a href=b-1.zip>",
+        DEEP,
+        '{"files": [' + DEEP,
+        '{"files": [' + ",".join(["0"] * 200_001) + "]}",
+        '{"files": [' + ",".join(["0"] * 4_000_002) + "]}",
+    ],
+    ids=["marked", "open", "base", "deep", "deep-file", "files", "commas"],
+)
+def test_pages_that_do_harm(site: Site, bad: str) -> None:
+    """A page that is made to do harm costs itself, and the rest is read."""
+    simple(site, "a", "b", "c")
+    for name in "ac":
+        project(site, name, {"filename": f"{name}-1.zip", "url": "x", "hashes": {}})
+    site.page("/simple/b/", bad, JSON if bad.startswith("{") else HTML)
+
+    assert taken(f"{site.url}/simple/")[1].names == ["a-1.zip", "c-1.zip"]
+
+
+def test_one_entry_that_does_harm(site: Site) -> None:
+    """Of a page in JSON, an entry without end costs itself."""
+    good = {"filename": "a-1.zip", "url": "x", "hashes": {}}
+    simple(site, "a")
+    project(site, "a", {**good, "hashes": [1] * 50_000}, good)
+
+    found = taken(f"{site.url}/simple/")[1]
+
+    assert (found.names, len(found.faults)) == (["a-1.zip"], 1)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..b", ".example", "x." * 130])
+def test_hosts_that_cannot_be(site: Site, host: str) -> None:
+    """A link to a host that there cannot be is a fault of that file."""
+    simple(site, "a")
+    links = [f"http://{host}/a-1.zip", "a-2.zip"]
+    project(site, "a", *({"filename": each[-7:], "url": each, "hashes": {}} for each in links))
+
+    found = taken(f"{site.url}/simple/")[1]
+
+    assert (found.names, len(found.faults)) == (["a-2.zip"], 1)
+
+
+def test_a_server_that_asks_for_days(site: Site) -> None:
+    """A server that asks to be left alone for a day is asked again after a minute."""
+    simple(site, "a")
+    busy = Answer(status=429, headers={"Retry-After": "86400"})
+    site.serve("/simple/a/", busy, Answer(b'{"files": []}', headers={"Content-Type": JSON}))
+    pauses = Pauses()
+
+    with opened(f"{site.url}/simple/", pauses) as source:
+        assert offered(source.offers()).passed_over == []
+
+    assert max(pauses.made) == 60.0

@@ -1,0 +1,157 @@
+"""Links of pages: as browsers find them, in one way through a page, whatever it holds."""
+
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from wheelyard.sources.web.anchors import Scanner
+from wheelyard.sources.web.links import BadLinks, Link, Links, read_links
+
+DIGEST = "0" * 64
+PAGES = {
+    "legacy": f"""<!DOCTYPE html>
+<html>
+  <head>
+    <meta name="pypi:repository-version" content="1.1">
+    <title>Links for a</title>
+  </head>
+  <body>
+    <h1>Links for a</h1>
+    <a href="https://files.example.com/a-1.tar.gz#sha256={DIGEST}"
+       data-requires-python="&gt;=3.8" data-yanked="&quot;bad&quot; &amp; old"
+    >a-1.tar.gz</a><br />
+  </body>
+</html>
+<!--SERIAL 28218112-->""",
+    "dumb-pypi": """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<style>a > b::after { content: "<a href='no'>"; }</style>
+<script>document.write("<a href=\\"x\\">" + 1 < 2);</script></head>
+<body class="package"><p>Generated on <time datetime='now'>now</time>.</p><ul><li>
+<a href="../../pool/a-1.zip#sha256=0&amp;x=1" data-core-metadata=true>a</a> (now)</li></ul>""",
+    "nginx": """<html>\r\n<head><title>Index of /pkgs/</title></head>\r\n<body>\r\n
+<h1>Index of /pkgs/</h1><hr><pre><a href="../">../</a>\r\n<a href="a%2Bb/">a+b/</a>   - \r\n
+<a href="a-1.0%2Blocal.tar.gz">a-1.0+loc..&gt;</a>      09-Jun-2018 23:26    5\r\n</pre>""",
+    "pypiserver": """<!DOCTYPE html>
+    <html lang="en"><head><title>Links for a</title></head><body><h1>Links for a</h1>
+        <a href="/packages/a-1.zip#md5=1">a-1.zip</a><br>
+        <A HREF='/packages/a-2.zip' rel=internal>a-2.zip</A><br></body></html>""",
+    "apache": """<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN"><table>
+<tr><th><a href="?C=N;O=D">Name</a></th></tr><tr><td valign="top"><img src="/icons/back.gif"
+alt="[PARENTDIR]"></td><td><a href="/">Parent</a></td></tr><base href='/x/'><base href=/y/>""",
+}
+
+
+class Reference(HTMLParser):
+    """The standard library's way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = ""
+        self.found = list[Link]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of a link."""
+        known = dict(reversed(attrs))
+        href = known.get("href")
+        if tag == "base" and href:
+            self.base = self.base or href
+        elif tag == "a" and href:
+            yanked = known["data-yanked"] or "" if "data-yanked" in known else None
+            self.found.append(Link(href, yanked))
+
+
+def by_the_library(text: str) -> Links:
+    """Return what html.parser finds."""
+    reference = Reference()
+    reference.feed(text)
+    reference.close()
+    return Links(reference.base, reference.found)
+
+
+def read(text: str, content_type: str = "text/html") -> Links:
+    """Return what is found."""
+    return read_links(text.encode(), content_type, 1_000_000)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_of_other_systems(name: str) -> None:
+    """Pages as other systems make them have the links that the standard library finds."""
+    found = read(PAGES[name])
+
+    assert found == by_the_library(PAGES[name])
+    assert found.found
+
+
+@pytest.mark.parametrize(
+    ("text", "hrefs"),
+    [
+        ("<!-- <a href=x> --><a href=y>", ["y"]),
+        ("<!--><a href=x><!---><a href=y>", ["x", "y"]),
+        ("<!-- <a href=x>", []),
+        ("<![zz]><a href=x><!doctype <a href=y>", ["x"]),
+        ("<a href=x/y/>1</a><a/href='z'/>", ["x/y/", "z"]),
+        ("<a href = ' x ' href=y><a HREF=y>", [" x ", "y"]),
+        ("<a ='href' href=x><a =href=y>", ["x"]),
+        ("<script><a href=x></Script ><a href=y>", ["y"]),
+        ("<title><a href=x></titles></title><a href=y>", ["y"]),
+        ("<abbr href=x><a-b href=y>< a href=z><a\fhref=1>", ["1"]),
+        ("<a href='x", []),
+        ("<a href=x", []),
+        ("</a href='>'><a href=x>", ["x"]),
+    ],
+)
+def test_what_is_written_oddly(text: str, hrefs: list[str]) -> None:
+    """Whatever a person has written is read as a browser reads it."""
+    assert [each.href for each in read(text).found] == hrefs
+
+
+PIECES = ["<a ", "<a '", "<!--", "<a href=", "<a href='", "</", "<!", "<script>", "<title", "<a x"]
+PIECES += ["<", "<a =", "<a/", "<![zz]", "<!-->", "<?", "-->", ">", "'", '"', " ", "/", "\0", "é"]
+PIECES += ["</script>", "&#99999999999;", "href", "<base ", "&amp;", "x"]
+WORK = 4
+"""How often a character is looked at, at most."""
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=9)), st.integers(1, 300))
+@example(["<a "], 10_000)
+@example(["<!--"], 10_000)
+@example(["<a '"], 10_000)
+@example(["<script"], 10_000)
+@example(["&#" + 9999 * "9"], 1)
+def test_work_is_linear(parts: list[str], times: int) -> None:
+    """No page costs more than its length, and none is a fault."""
+    text = "".join(parts) * times
+    scanner = Scanner(text)
+
+    for tag in scanner.tags():
+        assert tag.name in {"a", "base"}
+
+    assert scanner.looked <= WORK * len(text) + WORK
+
+
+@given(st.binary(), st.sampled_from(["undefined", "idna", "punycode", "utf-7", "latin1", "é", ""]))
+def test_any_bytes(body: bytes, charset: str) -> None:
+    """Bytes of any kind, under any name of letters, are read."""
+    read_links(body, f"text/html; charset={charset}", 10)
+
+
+@pytest.mark.parametrize("charset", ["undefined", "idna", "punycode", "utf-8", ""])
+def test_names_of_letters(charset: str) -> None:
+    """A name of letters that nobody should use does not hide the links."""
+    assert read("<a href=x>", f"text/html; charset={charset}").found == [Link("x", None)]
+
+
+def test_numbers_without_end() -> None:
+    """A character's number of thousands of digits is no fault."""
+    text = f"<a href='&#{'9' * 5000};'><a href=y>"
+
+    assert [each.href for each in read(text).found][1:] == ["y"]
+
+
+@pytest.mark.parametrize("text", ["<a href=x>" * 11, f"<base href='{'x' * 2049}'>"])
+def test_limits(text: str) -> None:
+    """A page of more links than anybody has files, or with a base without end, is refused."""
+    with pytest.raises(BadLinks):
+        read_links(text.encode(), "", 10)

@@ -1,0 +1,1 @@
+"""Tests of the places that a static site is written to."""
