@@ -21,9 +21,11 @@ from pathlib import Path
 from signal import (
     SIG_BLOCK,
     SIG_DFL,
+    SIG_IGN,
     SIG_SETMASK,
     SIG_UNBLOCK,
     SIGINT,
+    getsignal,
     pthread_sigmask,
     signal,
 )
@@ -212,7 +214,8 @@ def _undisturbed() -> Iterator[None]:
 
 def _attend() -> None:
     """Let a process of the pool end with Ctrl-C, and with the process that it works for."""
-    signal(SIGINT, SIG_DFL)
+    if getsignal(SIGINT) is not SIG_IGN:  # as for what a shell has put into the background
+        signal(SIGINT, SIG_DFL)
     pthread_sigmask(SIG_UNBLOCK, {SIGINT})
     gc.set_threshold(SELDOM)
     parent = parent_process()

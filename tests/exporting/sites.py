@@ -11,6 +11,11 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from wheelyard.storage.base import ObjectVersion, Stored
 from wheelyard.storage.site.base import Site, SiteEntry, WebType
 
+HEEDING = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from wheelyard.cli.main import main; main()"
+)
+"""The command, also where the tests run in the background of a shell, which ignores Ctrl-C."""
 BASE = "https://packages.example.com/all/of/them"
 """What the sites of tests are served as."""
 SCRATCH = ".wheelyard-export/.scratch/"

@@ -16,7 +16,7 @@ from tests.bucket.server import BucketServer, running_bucket_server
 from tests.cli.conftest import Typed
 from tests.clients.harness import Desk
 from tests.durability.serving import environment
-from tests.exporting.sites import BASE, MANIFEST, SCRATCH, broken, pages_of, reader, tree
+from tests.exporting.sites import BASE, HEEDING, MANIFEST, SCRATCH, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard
 from tests.http.packages import wheel
 
@@ -309,7 +309,7 @@ def test_ctrl_c(yard: Yard, wheelyard: Typed) -> None:
     line = ("export", str(yard.site), "--store", str(yard.store), *AT)
     begun = yard.site / ".wheelyard-export" / "begun.json"
     with subprocess.Popen(
-        [sys.executable, "-m", "wheelyard", *line],
+        [sys.executable, "-c", HEEDING, *line],
         env=environment(),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.durability.serving import environment
-from tests.exporting.sites import BASE, broken, pages_of, reader, tree
+from tests.exporting.sites import BASE, HEEDING, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard, delete, yank
 from tests.http.packages import wheel
 from tests.operations.making import make_wheel
@@ -91,7 +91,7 @@ def test_ctrl_c(large: Yard) -> None:
     site = large.folder / "begun"
     line = ("export", str(site), "--store", str(large.store), "--base-url", BASE)
     with subprocess.Popen(
-        [sys.executable, "-m", "wheelyard", *line],
+        [sys.executable, "-c", HEEDING, *line],
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
