@@ -36,7 +36,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
-from wheelyard.index import MEMORY, Index, far_retries, needs_gcs, open_index
+from wheelyard.index import MEMORY, Index, far_retries, needs_gcs, open_index, surroundings_of
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.old_metadata import core_of
 from wheelyard.model.project import File
@@ -58,10 +58,12 @@ Done = Generator[tuple[NormalizedName, Outcome], None, None]
 NEAR_THREADS: Final = 4
 FAR_THREADS: Final = 16
 """Projects at a time, where the store or the site is a bucket."""
+IS_LINUX: Final = sys.platform == "linux"
+"""Whether a process may fork without more ado; macOS has its own view of that."""
 MANY: Final = 1000
 """Projects that are worth starting processes for."""
 GRACE: Final = 0.5
-"""Seconds."""
+"""Seconds that a Ctrl-C may be late which has ended the processes of a pool already."""
 SELDOM: Final = 100_000
 """Objects after which garbage is looked for: pages are made of many, and hardly any cycle."""
 PART: Final = 4000
@@ -163,7 +165,7 @@ class Exports:
         )
         work = partial(_export_part, self.index.settings, self.place, asked)
         # a fork starts at once, but would copy locks that other threads may hold
-        context = get_context("fork" if is_linux() and active_count() == 1 else "spawn")
+        context = get_context("fork" if IS_LINUX and active_count() == 1 else "spawn")
         with ProcessPoolExecutor(min(self.processors, len(parts)), context, _attend) as pool:
             try:
                 with _undisturbed():
@@ -188,11 +190,6 @@ def in_threads(names: list[NormalizedName], work: Work, threads: int) -> Done:
             yield from zip(names, pool.map(work, names), strict=True)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def is_linux() -> bool:
-    """Return whether a process of this system may fork without more ado; macOS has its own view."""
-    return sys.platform == "linux"
 
 
 def _parts(names: list[NormalizedName], processors: int) -> list[list[NormalizedName]]:
@@ -262,18 +259,11 @@ def open_site(place: str, index: Index) -> Site:
 def _bucket_site(place: str, index: Index) -> Site:
     try:
         # Google's libraries take 40 MB of memory, which a folder has no use for
-        from wheelyard.storage.cloud.opening import Surroundings, open_web  # noqa: PLC0415
+        from wheelyard.storage.cloud.opening import open_web  # noqa: PLC0415
         from wheelyard.storage.site.bucket import BucketSite  # noqa: PLC0415
     except ImportError as error:
         raise needs_gcs("A site in a bucket") from error
-    ambient = index.ambient
-    surroundings = Surroundings(
-        now=lambda: ambient.now().timestamp(),
-        monotonic=ambient.monotonic,
-        pause=ambient.pause,
-        random=ambient.random,
-        tally=index.tally,
-    )
+    surroundings = surroundings_of(index.ambient, index.tally)
     return BucketSite(open_web(parse_location(place), surroundings), index.spool)
 
 

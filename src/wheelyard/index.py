@@ -15,7 +15,7 @@ from pathlib import Path
 from random import SystemRandom
 from stat import S_ISDIR
 from tempfile import gettempdir, mkdtemp
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.claims import Claims
@@ -50,6 +50,9 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.split import SplitStore
 from wheelyard.storage.spool import Spool
 from wheelyard.storage.tally import Tally
+
+if TYPE_CHECKING:
+    from wheelyard.storage.cloud.opening import Surroundings
 
 MEMORY: Final = "memory:"
 CREDENTIALS: Final = "credentials/"
@@ -206,27 +209,32 @@ def _bucket(
         # Google's libraries take 40 MB of memory, which a folder has no use for
         from wheelyard.storage.cloud.opening import (  # noqa: PLC0415
             Request,
-            Surroundings,
             open_bucket,
         )
     except ImportError as error:
         raise needs_gcs("A store in a bucket") from error
-    surroundings = Surroundings(
-        now=time.time,
-        monotonic=ambient.monotonic,
-        pause=ambient.pause,
-        random=ambient.random,
-        tally=tally,
-    )
     request = Request(
         place=parse_location(location),
         files_prefix=keys.FILES,
         files_place=parse_location(files) if files else None,
         downloads=settings.store.downloads,
     )
-    opened = open_bucket(request, surroundings)
+    opened = open_bucket(request, surroundings_of(ambient, tally))
     traits = StoreTraits(is_near=False, tally=tally, identity=lambda: opened.identity, files=files)
     return _Opened(opened.store, scratch_spool(), traits)
+
+
+def surroundings_of(ambient: Ambient, tally: Tally) -> "Surroundings":
+    """Return what a bucket needs of the world; asked for only where Google's library is there."""
+    from wheelyard.storage.cloud.opening import Surroundings  # noqa: PLC0415 - as above
+
+    return Surroundings(
+        now=lambda: ambient.now().timestamp(),
+        monotonic=ambient.monotonic,
+        pause=ambient.pause,
+        random=ambient.random,
+        tally=tally,
+    )
 
 
 def needs_gcs(what: str) -> Invalid:
