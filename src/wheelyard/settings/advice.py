@@ -9,6 +9,8 @@ from wheelyard.model.access import EVERY_PROJECT
 from wheelyard.model.identity import AUTHENTICATED, EVERYBODY
 from wheelyard.settings.doors import is_open, takes_credentials
 from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.settings.unused import unused
+from wheelyard.settings.urls import is_loopback
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 
 _NO_AUDIENCE: Final = "[google.id_token] audience is not set, so nobody is known by an e-mail"
@@ -17,7 +19,15 @@ _NO_STATIC: Final = "there is no static token"
 
 def advice_on(settings: Settings) -> list[str]:
     """Return the warnings that settings deserve, in one sentence each."""
-    parts = (_of_the_listener, _of_hosts, _of_grants, _of_principals, _of_places, _of_publishing)
+    parts = (
+        _of_the_listener,
+        _of_hosts,
+        _of_grants,
+        _of_principals,
+        _of_places,
+        _of_publishing,
+        unused,
+    )
     return [sentence for part in parts for sentence in part(settings)]
 
 
@@ -73,11 +83,6 @@ def _of_grants(settings: Settings) -> Iterator[str]:
         yield (
             f"{narrow[0]} is for some projects only, and [access] private_names is empty: who may "
             "not read a name is told 404, and uv then looks for it on the next index"
-        )
-    if grants and settings.access.htpasswd_may_manage:
-        yield (
-            "[access] htpasswd_may_manage counts for nothing, because there is a [[grant]]; name "
-            "the users there, as htpasswd:NAME"
         )
 
 
@@ -148,7 +153,7 @@ def _has_a_way_in(server: ServerSettings) -> bool:
     if server.trusted_proxies:
         return True
     name = urlsplit(server.public_url).hostname or ""
-    return bool(name) and not ServerSettings(host=name).is_loopback
+    return bool(name) and not is_loopback(name)
 
 
 def other_credentials(settings: Settings) -> bool:

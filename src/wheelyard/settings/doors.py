@@ -4,17 +4,20 @@ import re
 from os.path import realpath
 from typing import Final
 
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid
 from wheelyard.model.access import EVERY_PROJECT, parse_pattern
+from wheelyard.model.grants import Grant
 from wheelyard.model.identity import EVERYBODY
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.settings.urls import has_credentials, has_host, veiled
 from wheelyard.settings.words import bad_setting
 from wheelyard.storage.cloud.location import BucketLocation, is_bucket, parse_location
 
 MOST_AUDIENCES: Final = 5
 """Names that statements may be made for: each is tried in turn."""
 
-_TOKEN: Final = re.compile(r"[\x21-\x7e]*")
+TOKEN: Final = re.compile(r"[\x21-\x7e]*")
+"""ASCII without spaces."""
 _AUDIENCE: Final = re.compile(r"[\x21-\x7e]{1,500}")
 _DOMAIN: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -41,7 +44,7 @@ def _check_access(settings: Settings) -> None:
     access = settings.access
     for pattern in access.private_names:
         _check_pattern(pattern)
-    if not _TOKEN.fullmatch(access.metrics_token):
+    if not TOKEN.fullmatch(access.metrics_token):
         raise bad_setting("[access] metrics_token: expected ASCII without spaces, and has others")
     for name in ("htpasswd_file", "static_tokens_file"):
         if "\0" in getattr(access, name):
@@ -49,7 +52,7 @@ def _check_access(settings: Settings) -> None:
     is_wide = access.anonymous_uploads and not settings.server.is_loopback
     if is_wide and not access.anonymous_uploads_anywhere:
         raise bad_setting(
-            f"[access] anonymous_uploads: whoever reaches {quoted(settings.server.host)} could "
+            f"[access] anonymous_uploads: whoever reaches {veiled(settings.server.host)} could "
             "publish anything here. Listen on 127.0.0.1; or, if that is meant, set "
             "anonymous_uploads_anywhere, or give --i-know"
         )
@@ -65,16 +68,22 @@ def _check_pattern(pattern: str) -> None:
 def _check_hosts(settings: Settings) -> None:
     hosts = settings.access.trusted_hosts
     for host in hosts:
-        if not _HOST.fullmatch(host):
+        if not _HOST.fullmatch(host) or not has_host(f"//{host}"):
             raise bad_setting(
-                f"[access] trusted_hosts: {quoted(host)} is no host. Write packages.example.com, "
+                f"[access] trusted_hosts: {veiled(host)} is no host. Write packages.example.com, "
                 "or packages.example.com:8443 where only that port is meant"
             )
+    is_plain = settings.server.public_url.lower().startswith("http://")
+    if settings.access.require_https and is_plain and settings.server.trusted_proxies:
+        raise bad_setting(
+            "[access] require_https: [server] public_url begins with http://, so everybody is sent "
+            "to where no credential is taken. Write https://, or leave require_https out"
+        )
     public = settings.server.public_url.partition("://")[2].partition("/")[0].lower()
     names = {public, _PORT.sub("", public)}
     if hosts and public and names.isdisjoint(host.lower() for host in hosts):
         raise bad_setting(
-            f"[access] trusted_hosts: {quoted(public)} is not among them, and [server] public_url "
+            f"[access] trusted_hosts: {veiled(public)} is not among them, and [server] public_url "
             "sends everybody there"
         )
 
@@ -92,7 +101,7 @@ def check_credentials_store(settings: Settings) -> None:
     place = "[access] credentials_store"
     if "\0" in apart or apart == "memory:" or ("://" in apart and not is_bucket(apart)):
         raise bad_setting(
-            f"{place}: expected a folder, or gs://BUCKET/PREFIX, and found {quoted(apart)}"
+            f"{place}: expected a folder, or gs://BUCKET/PREFIX, and found {veiled(apart)}"
         )
     if kept == "memory:":
         raise bad_setting(f"{place}: a store in memory keeps its tokens there. Leave it out")
@@ -100,7 +109,7 @@ def check_credentials_store(settings: Settings) -> None:
         if not is_bucket(kept) and realpath(apart) == realpath(kept):
             raise bad_setting(f"{place}: it is the [store] location. Leave it out, or name another")
         return
-    found = _bucket(place, apart)
+    found = bucket_of(place, apart)
     if is_bucket(kept) and parse_location(kept) == found:
         raise bad_setting(f"{place}: it is the [store] location. Leave it out, or name another")
     files = settings.store.files
@@ -111,17 +120,33 @@ def check_credentials_store(settings: Settings) -> None:
         )
 
 
-def _bucket(place: str, text: str) -> BucketLocation:
+def bucket_of(place: str, text: str) -> BucketLocation:
+    """
+    Return the place in a bucket that a setting names.
+
+    Args:
+        place: What a refusal calls the setting.
+        text: What it says.
+
+    Raises:
+        Invalid: It is none, or has the marks of a question in it (code `bad_setting`).
+    """
     try:
-        return parse_location(text)
-    except Invalid as fault:
-        raise bad_setting(f"{place}: {fault.message.rstrip('.')}") from fault
+        found = parse_location(text)
+    except Invalid:
+        found = None
+    if found is None or "?" in text or "#" in text:
+        raise bad_setting(
+            f"{place}: {veiled(text)} is no place in a bucket. Write gs://BUCKET or "
+            "gs://BUCKET/PREFIX"
+        )
+    return found
 
 
 def _check_google(settings: Settings) -> None:
     google = settings.google
     if google.access_token.resource:
-        found = _bucket("[google.access_token] resource", google.access_token.resource)
+        found = bucket_of("[google.access_token] resource", google.access_token.resource)
         if found.prefix:
             raise bad_setting(
                 "[google.access_token] resource: expected a bucket as a whole, and found a folder "
@@ -130,7 +155,7 @@ def _check_google(settings: Settings) -> None:
     for domain in google.id_token.allowed_domains:
         if not _DOMAIN.fullmatch(domain):
             raise bad_setting(
-                f"[google.id_token] allowed_domains: {quoted(domain)} is no domain. "
+                f"[google.id_token] allowed_domains: {veiled(domain)} is no domain. "
                 "Write it as acme.dev"
             )
     if google.id_token.allowed_domains and not google.id_token.audience:
@@ -146,9 +171,9 @@ def _check_google(settings: Settings) -> None:
     }
     for place, url in endpoints.items():
         is_safe = url.startswith("https://") or google.allow_private
-        if not _ENDPOINT.fullmatch(url) or not is_safe:
+        if not _ENDPOINT.fullmatch(url) or not has_host(url) or not is_safe:
             raise bad_setting(
-                f"{place}: expected a URL that begins with https://, and found {quoted(url)}"
+                f"{place}: expected a URL that begins with https://, and found {veiled(url)}"
             )
 
 
@@ -161,9 +186,9 @@ def _check_audiences(settings: Settings) -> None:
     }
     for place, audiences in every.items():
         for audience in audiences:
-            if not _AUDIENCE.fullmatch(audience):
+            if not _AUDIENCE.fullmatch(audience) or has_credentials(audience):
                 raise bad_setting(
-                    f"{place}: {quoted(audience)} is none. Write 1 to 500 ASCII characters without "
+                    f"{place}: {veiled(audience)} is none. Write 1 to 500 ASCII characters without "
                     "spaces, such as https://packages.example.com"
                 )
     if len(publishing) > MOST_AUDIENCES:
@@ -175,14 +200,19 @@ def _check_audiences(settings: Settings) -> None:
         shared = set(audiences) & set(publishing)
         if audiences is not publishing and shared:
             raise bad_setting(
-                f"[trusted_publishing] audience: {quoted(min(shared))} is in {place} as well, so "
+                f"[trusted_publishing] audience: {veiled(min(shared))} is in {place} as well, so "
                 "that a job's statement could pass for a person's. Use different ones"
             )
 
 
 def _check_tables(settings: Settings) -> None:
     """Read every grant and every publisher, so that a wrong one is told at once."""
-    _ = settings.grants
+    opening = _opening(settings)
+    if settings.access.private and opening:
+        raise bad_setting(
+            f"[access] private: {opening} lets everybody read every project. Leave one of the two "
+            "out"
+        )
     if not settings.publisher:
         return
     _ = settings.publishers
@@ -195,10 +225,13 @@ def _check_tables(settings: Settings) -> None:
 
 def is_open(settings: Settings) -> bool:
     """Return whether anybody may read everything: nothing says otherwise, or a grant says so."""
-    for grant in settings.grants.every:
-        if EVERYBODY in grant.who and EVERY_PROJECT in grant.scope.projects:
-            return True
-    return not settings.access.private and not settings.grant
+    return bool(_opening(settings)) or not (settings.access.private or settings.grant)
+
+
+def _opening(settings: Settings) -> Grant | None:
+    """Return the first grant by which everybody reads every project, None if there is none."""
+    everybodys = (each for each in settings.grants.every if EVERYBODY in each.who)
+    return next((each for each in everybodys if EVERY_PROJECT in each.scope.projects), None)
 
 
 def takes_credentials(access: AccessSettings) -> bool:

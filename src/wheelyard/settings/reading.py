@@ -7,63 +7,49 @@ command runs.
 """
 
 import os
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import ValidationError, convert
 
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
 from wheelyard.settings.checks import checked
+from wheelyard.settings.layers import Given, of_command_line, of_environment, of_tables
+from wheelyard.settings.limits import toml_of
+from wheelyard.settings.names import OPTIONS, PREFIX, TABLES, WHOLE, Place, every_setting, meant_by
 from wheelyard.settings.sections import Settings
+from wheelyard.settings.urls import veiled
 from wheelyard.settings.words import bad_setting, in_words, outside
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
-ENVIRONMENT_PREFIX: Final = "WHEELYARD_"
-TABLES: Final = frozenset({"grant", "publisher"})
-"""What stands in the file as `[[name]]`, any number of times."""
+CONFIG: Final = f"{PREFIX}CONFIG"
+"""The variable that names the file."""
 OTHERS: Final = frozenset(
-    {"CONFIG", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"},
+    {"CONFIG", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"},
 )
-"""Variables that are no settings: what finds the file, what the keyring backend and one command
-read."""
+"""Variables that are no settings: what finds the file or is one, what the keyring backend and one
+command read."""
 
 _Values = dict[str, Any]
-
-_VARIABLES: Final = {
-    "STORE": ("store", "location"),
-    "FILES": ("store", "files"),
-    "DOWNLOADS": ("store", "downloads"),
-    "HOST": ("server", "host"),
-    "PORT": ("server", "port"),
-    "WORKERS": ("server", "workers"),
-    "PUBLIC_URL": ("server", "public_url"),
-    "PATH_PREFIX": ("server", "path_prefix"),
-    "TRUSTED_PROXIES": ("server", "trusted_proxies"),
-    "PRIVATE": ("access", "private"),
-    "PRIVATE_NAMES": ("access", "private_names"),
-    "METRICS_TOKEN": ("access", "metrics_token"),
-    "HTPASSWD_FILE": ("access", "htpasswd_file"),
-    "STATIC_TOKENS_FILE": ("access", "static_tokens_file"),
-    "STATIC_TOKEN": ("access", "static_token"),
-    "CREDENTIALS_STORE": ("access", "credentials_store"),
-    "REQUIRE_HTTPS": ("access", "require_https"),
-    "TRUSTED_HOSTS": ("access", "trusted_hosts"),
-    "ID_TOKEN_AUDIENCE": ("google", "id_token", "audience"),
-    "ALLOWED_DOMAINS": ("google", "id_token", "allowed_domains"),
-    "ACCESS_TOKEN_RESOURCE": ("google", "access_token", "resource"),
-    "IAP_AUDIENCE": ("iap", "audience"),
-    "PUBLISHING_AUDIENCE": ("trusted_publishing", "audience"),
-}
-"""`WHEELYARD_<key>` and the setting that it is."""
-_LISTS: Final = frozenset(
-    {"private_names", "trusted_hosts", "audience", "allowed_domains"},
-)
-"""Settings that are lists, which a variable has with commas."""
 _BESIDE: Final = ("htpasswd_file", "static_tokens_file")
 """Settings of `[access]` that name a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """
+    The settings in force, and who decided what.
+
+    Args:
+        settings: Those in force.
+        sources: Who gave a setting: the file, a variable, an option. What nobody gave is not there.
+    """
+
+    settings: Settings
+    sources: Mapping[Place, str]
 
 
 def read_settings(
@@ -72,43 +58,69 @@ def read_settings(
     overrides: Mapping[str, Mapping[str, Any]],
     environ: Mapping[str, str],
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    flags: Sequence[str] = (),
 ) -> Settings:
     """
     Return the settings in force.
 
     Args:
-        file: What `--config` names; None takes `$WHEELYARD_CONFIG`, else `./wheelyard.toml`.
+        file: What `--config` names; None takes `$WHEELYARD_TOML`, else `$WHEELYARD_CONFIG`, else
+            `./wheelyard.toml`.
         overrides: By section and key, from the command line; None stands for "not given".
         environ: The environment.
         defaults: By section and key, what a command has other than the usual defaults.
+        flags: What each `--set` says.
 
     Raises:
-        Invalid: The file is missing or no TOML, a key is unknown, or a value makes no sense.
+        Invalid: The file is missing or no TOML, a key is unknown, a value makes no sense, or two
+            of them contradict each other.
     """
-    values: _Values = {section: dict(given) for section, given in (defaults or {}).items()}
-    for section, given in _from_file(file, environ).items():
-        is_table = isinstance(given, dict)
-        values[section] = values.get(section, {}) | given if is_table else given
-    for key, place in _VARIABLES.items():
-        # an empty variable is how a shell or a compose file says "not set"
-        if text := environ.get(ENVIRONMENT_PREFIX + key):
-            _put(values, place, _listed(text) if place[-1] in _LISTS else text)
-    if environ.get("PORT") and not environ.get(ENVIRONMENT_PREFIX + "PORT"):
-        _put(values, ("server", "port"), environ["PORT"])
-    for section, options in overrides.items():
-        chosen = {name: value for name, value in options.items() if value is not None}
-        values.setdefault(section, {}).update(chosen)
+    return read_with_sources(
+        file=file, overrides=overrides, environ=environ, defaults=defaults, flags=flags
+    ).settings
+
+
+def read_with_sources(
+    *,
+    file: Path | None,
+    overrides: Mapping[str, Mapping[str, Any]],
+    environ: Mapping[str, str],
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    flags: Sequence[str] = (),
+) -> Reading:
+    """Return the same as `read_settings`, with who decided what."""
+    outside_of_files = [*of_environment(environ), *of_command_line(overrides, flags)]
+    every = [
+        *of_tables(defaults or {}, "this command"),
+        *_of_file(file, environ),
+        *outside_of_files,
+    ]
+    values: _Values = {}
+    for each in every:
+        _put(values, each)
     try:
         settings = convert(values, Settings, strict=False)
     except ValidationError as error:
-        raise bad_setting(in_words(str(error), values)) from error
-    return checked(settings)
+        options = OPTIONS.values()  # who has just typed one needs no telling
+        told = {each.place: each.source for each in outside_of_files if each.source not in options}
+        raise bad_setting(in_words(str(error), values, told)) from error
+    return Reading(checked(settings), {each.place: each.source for each in every})
 
 
-def settings_file(file: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the file that settings are read from, None where there is none."""
-    named = file or _named(environ.get(f"{ENVIRONMENT_PREFIX}CONFIG"))
-    return named or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+def settings_home(file: Path | None, environ: Mapping[str, str]) -> str:
+    """
+    Return where a whole table of settings is read from: a file, or a variable.
+
+    Raises:
+        Invalid: There are two, both of which somebody has named.
+    """
+    named = str(file or "") or environ.get(CONFIG, "")
+    if not environ.get(WHOLE):
+        return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")
+    if named:
+        who = "--config" if file else CONFIG
+        raise bad_setting(f"{WHOLE} and {who} both say where the settings are. Take one away")
+    return WHOLE
 
 
 def process_environment() -> Mapping[str, str]:
@@ -118,35 +130,59 @@ def process_environment() -> Mapping[str, str]:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Return the `WHEELYARD_*` variables that are no settings, which are typing errors mostly."""
-    known = {ENVIRONMENT_PREFIX + key for key in (*_VARIABLES, *OTHERS)}
-    return sorted(key for key in environ if key.startswith(ENVIRONMENT_PREFIX) and key not in known)
+    settings = every_setting().values()
+    known = {PREFIX + key for key in OTHERS}.union(*(each.variables for each in settings))
+    return sorted(key for key in environ if key.startswith(PREFIX) and key not in known)
 
 
-def _from_file(file: Path | None, environ: Mapping[str, str]) -> _Values:
-    named = file or _named(environ.get(f"{ENVIRONMENT_PREFIX}CONFIG"))
-    path = named or DEFAULT_FILE
+def ignored(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield what the environment, and the folder, say to no effect: in a sentence each."""
+    for name in unknown_variables(environ):
+        meant = meant_by(name)
+        yield f"{name} is no setting and is ignored" + (f"; did you mean {meant}?" if meant else "")
+    if environ.get(WHOLE) and DEFAULT_FILE.exists():
+        yield f"{DEFAULT_FILE} in this folder is not read, because {WHOLE} is set"
+
+
+def _of_file(file: Path | None, environ: Mapping[str, str]) -> Iterator[Given]:
+    home = settings_home(file, environ)
+    if home == WHOLE:
+        return of_tables(_parsed(environ[WHOLE], WHOLE), WHOLE)
+    if not home:
+        return iter(())
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = Path(home).read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        if named is None:
-            return {}
         raise Invalid(
-            f"There is no file {escaped(str(path))}. Give --config one that is there.",
+            f"There is no file {escaped(home)}. Give --config one that is there.",
             code="bad_setting",
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise Invalid(
-            f"{escaped(str(path))} cannot be read: {why}. See docs/settings.md for its form.",
-            code="bad_setting",
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(home, error) from error
+    values = _parsed(text, home)
+    _look_beside(Path(home).parent, values.get("access", {}))
+    return of_tables(values, home)
+
+
+def _parsed(text: str, home: str) -> _Values:
+    try:
+        values = toml_of(text)
+    except ValueError as error:
+        raise _unreadable(home, error) from error
     for section, value in values.items():
         if section in TABLES and not isinstance(value, list):
-            raise bad_setting(f"{quoted(section)} is written in double brackets, [[{section}]]")
+            raise bad_setting(f"{veiled(section)} is written in double brackets, [[{section}]]")
         if section not in TABLES and not isinstance(value, dict):
             raise bad_setting(outside(section))
-    _look_beside(path.parent, values.get("access", {}))
     return values
+
+
+def _unreadable(home: str, error: Exception) -> Invalid:
+    why = getattr(error, "strerror", None) or error
+    return Invalid(
+        f"{escaped(home)} cannot be read: {why}. See docs/settings.md for its form.",
+        code="bad_setting",
+    )
 
 
 def _look_beside(folder: Path, access: _Values) -> None:
@@ -160,20 +196,12 @@ def _look_beside(folder: Path, access: _Values) -> None:
             access[name] = str(folder / access[name])
 
 
-def _put(values: _Values, place: tuple[str, ...], value: object) -> None:
+def _put(values: _Values, given: Given) -> None:
     """Put a value where it belongs among nested tables."""
-    *tables, name = place
+    *tables, name = given.place
     for table in tables:
         found = values.setdefault(table, {})
         if not isinstance(found, dict):
             return  # what stands there is refused in a moment
         values = found
-    values[name] = value
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _named(text: str | None) -> Path | None:
-    return Path(text) if text else None
+    values[name] = given.value

@@ -1,4 +1,8 @@
-"""What an operator can decide: every section of `wheelyard.toml`, with its defaults."""
+"""
+What an operator can decide: every section of `wheelyard.toml`, with its defaults.
+
+What stands below a setting is what docs/settings.md says of it: `nox -s settings` puts it there.
+"""
 
 from datetime import timedelta
 from ipaddress import ip_address
@@ -8,11 +12,14 @@ from msgspec import Meta, Struct
 
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.grants import Grants, parse_grant
+from wheelyard.settings.urls import is_loopback
 
 if TYPE_CHECKING:
     from wheelyard.model.publisher import Publisher
 
 DEFAULT_STORE: Final = "./wheelyard-data"
+MEMORY: Final = "memory:"
+"""The place of a store that ends with the process."""
 MIB: Final = 1024**2
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -20,35 +27,50 @@ Workers = Annotated[int, Meta(ge=1, le=64)]
 Positive = Annotated[int, Meta(ge=1)]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 Natural = Annotated[int, Meta(ge=0)]
-Freshness = Annotated[int, Meta(ge=1, le=60)]
-CacheSeconds = Annotated[int, Meta(ge=0, le=300)]
-TokenSeconds = Annotated[int, Meta(ge=900, le=21_600)]
-SignedMinutes = Annotated[int, Meta(ge=2, le=10_080)]
+Seconds = Annotated[int, Meta(ge=0, title="seconds")]
+Mebibytes = Annotated[int, Meta(ge=1, title="MiB")]
+Freshness = Annotated[int, Meta(ge=1, le=60, title="seconds")]
+CacheSeconds = Annotated[int, Meta(ge=0, le=300, title="seconds")]
+TokenSeconds = Annotated[int, Meta(ge=900, le=21_600, title="seconds")]
+SignedMinutes = Annotated[int, Meta(ge=2, le=10_080, title="minutes")]
+
+Url = Annotated[str, Meta(title="URL")]
+Folder = Annotated[str, Meta(title="`gs://BUCKET/PREFIX`")]
+Bucket = Annotated[str, Meta(title="`gs://BUCKET`")]
+FileName = Annotated[str, Meta(title="file")]
+Ascii = Annotated[str, Meta(title="ASCII without spaces")]
+Roots = Annotated[tuple[str, ...], Meta(title="list of names")]
+Patterns = Annotated[tuple[str, ...], Meta(title="list of patterns")]
+Hosts = Annotated[tuple[str, ...], Meta(title="list of hosts")]
+Domains = Annotated[tuple[str, ...], Meta(title="list of domains")]
+FewAudiences = Annotated[tuple[str, ...], Meta(title="list, 5 at most")]
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where and how the server listens, and what it calls itself."""
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: Port = 8080
+    """Port to listen on; 0 takes a free one."""
     workers: Workers = 1
     """Processes."""
-    roots: tuple[str, ...] = ()
-    """More index roots: `acme` makes `/acme/` and `/acme/<name>/` answer as `/simple/` does."""
+    roots: Roots = ()
+    """More index roots: `acme` makes `/acme/` and `/acme/NAME/` answer."""
     path_prefix: str = ""
     """What a proxy puts before every path, such as `/packages`."""
-    public_url: str = ""
-    """How people reach the index, with the path prefix: `https://packages.example.com`."""
+    public_url: Url = ""
+    """How people reach the index; ends with `path_prefix`."""
     trusted_proxies: Natural = 0
-    """Proxies before the server, each of which adds an address to `X-Forwarded-For`."""
+    """
+    Proxies before the server that add to `X-Forwarded-For` and say `X-Forwarded-Proto`; 0: no
+    header of that kind is believed.
+    """
 
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the listener."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
 
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,48 +78,66 @@ class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     location: str = DEFAULT_STORE
     """A folder, `gs://BUCKET/PREFIX`, or `memory:` for one that ends with the process."""
-    files: str = ""
-    """`gs://BUCKET/PREFIX` for the distributions, where they have a bucket of their own."""
+    files: Folder = ""
+    """Where the distributions are, if they have a bucket of their own."""
     downloads: Literal["auto", "redirect", "proxy", "public"] = "auto"
-    """How a bucket's files reach a client; `auto` redirects where something can sign a URL."""
+    """
+    How a bucket's files reach a client, see [below](#the-rest); `auto` redirects where something
+    can sign a URL.
+    """
     signed_url_minutes: SignedMinutes = 30
     """How long a signed URL holds."""
     freshness: Freshness = 1
-    """Seconds that a document of a bucket is believed without asking for it again."""
-    stale_if_error: Natural = 0
-    """Seconds that a document may be old where the bucket does not answer."""
+    """How long a document of a bucket is believed without asking again."""
+    stale_if_error: Seconds = 0
+    """How old a document may be that is shown while the bucket does not answer."""
 
 
 class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may read, and by what they are known."""
 
     private: bool = False
-    """Whether reading needs a token."""
-    private_names: tuple[str, ...] = ()
-    """Patterns of names that answer 403, and not 404, to whoever may not read them."""
-    metrics_token: str = ""
-    """What opens `/metrics` where others than this machine reach the listener; empty for none."""
+    """Whether reading needs a credential; any `[[grant]]` closes it too."""
+    private_names: Patterns = ()
+    """Names that answer 403 and not 404 to who may not read them."""
+    metrics_token: Ascii = ""
+    """
+    Opens `/metrics` where `host` is not a loopback address, or a proxy is in between; empty:
+    nothing does. Never by `--set`.
+    """
 
-    htpasswd_file: str = ""
-    """Names and passwords, as pypiserver and nginx have them; empty for none."""
-    static_tokens_file: str = ""
-    """Tokens of any text, in `[[token]]` tables; empty for none."""
+    htpasswd_file: FileName = ""
+    """Names and passwords, as pypiserver and nginx have them."""
+    static_tokens_file: FileName = ""
+    """Tokens of any text, in `[[token]]` tables; see [tokens.md](tokens.md)."""
     static_token: str = ""
-    """One such token, which may read and upload everything; never in a file of settings."""
+    """One such token, which may read and upload everything; from the environment only."""
     htpasswd_may_manage: bool = False
-    """Whether names in that file may also yank and delete; where there is no grant at all."""
+    """
+    Whether those names may also yank and delete, where there is no `[[grant]]` at all;
+    `wheelyard run` then sets it.
+    """
     anonymous_uploads: bool = False
-    """Whether anybody who can connect may publish; for a closed network, or for trying it out."""
+    """Whether anybody who can connect may publish; the option is `-a` without `update`."""
     anonymous_uploads_anywhere: bool = False
-    """Whether that is meant where more than this machine can connect."""
+    """Whether that is meant where `host` is not a loopback address, too."""
     failed_login_per_minute: Positive = 30
-    """Wrong passwords that an address, or a name, may send."""
+    """
+    Wrong passwords that one network may send, and for one name ten times as many; see
+    [access.md](access.md#wrong-passwords).
+    """
     require_https: bool = False
-    """Whether credentials are refused that came over plain HTTP."""
-    trusted_hosts: tuple[str, ...] = ()
-    """The only values of `Host` that are answered; empty for any."""
+    """
+    Whether a credential that came over plain HTTP is refused (403), see
+    [below](#hosts-and-https).
+    """
+    trusted_hosts: Hosts = ()
+    """The only values of `Host` that are answered, others get 421; empty: any."""
     credentials_store: str = ""
-    """A folder or bucket for tokens and claims, where the store's own is not to have them."""
+    """
+    A folder or `gs://BUCKET/PREFIX` for the tokens; empty: they are with the packages, see
+    [below](#where-tokens-are-kept).
+    """
 
     def __repr__(self) -> str:  # of the tokens not a letter: a representation ends in logs
         return f"AccessSettings(private={self.private}, private_names={self.private_names})"
@@ -107,22 +147,22 @@ class IdTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Google's ID tokens as credentials."""
 
     audience: tuple[str, ...] = ()
-    """What tokens call this index, such as its URL; none switches them off."""
-    keys_url: str = "https://www.googleapis.com/oauth2/v3/certs"
-    """Where Google's public keys are."""
-    allowed_domains: tuple[str, ...] = ()
-    """Workspace domains of people who are known here; empty for any Google account."""
+    """What Google's ID tokens call this index, such as its URL; empty switches them off."""
+    keys_url: Url = "https://www.googleapis.com/oauth2/v3/certs"
+    """Where the keys are that sign them."""
+    allowed_domains: Domains = ()
+    """Domains of Google Workspace whose people are known here; empty: any Google account."""
 
 
 class AccessTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Google's access tokens as credentials."""
 
-    resource: str = ""
-    """`gs://BUCKET` whose IAM policy says who may do what; empty switches them off."""
-    storage_url: str = "https://storage.googleapis.com"
-    """Who is asked about the bucket."""
-    tokeninfo_url: str = "https://oauth2.googleapis.com/tokeninfo"
-    """Who is asked about a token's scopes."""
+    resource: Bucket = ""
+    """The bucket whose IAM policy says who may do what; empty switches access tokens off."""
+    storage_url: Url = "https://storage.googleapis.com"
+    """Who is asked about the bucket; by default Google."""
+    tokeninfo_url: Url = "https://oauth2.googleapis.com/tokeninfo"
+    """Who is asked about a token's scopes; by default Google."""
     cache_seconds: CacheSeconds = 300
     """How long Google's answer is believed."""
 
@@ -131,7 +171,7 @@ class GoogleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Google's identity as the way in."""
 
     allow_private: bool = False
-    """Whether Google may have private addresses here, as with Private Service Connect."""
+    """Whether Google may have private addresses, as with Private Service Connect."""
     id_token: IdTokenSettings = IdTokenSettings()
     access_token: AccessTokenSettings = AccessTokenSettings()
 
@@ -139,32 +179,33 @@ class GoogleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class IapSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Google's Identity-Aware Proxy before the pages for people."""
 
-    keys_url: str = "https://www.gstatic.com/iap/verify/public_key-jwk"
-    """Where the proxy's public keys are."""
+    keys_url: Url = "https://www.gstatic.com/iap/verify/public_key-jwk"
+    """Where the proxy's keys are."""
     audience: tuple[str, ...] = ()
-    """What its assertions call this service; none switches them off."""
+    """What the assertions of Identity-Aware Proxy call this service; empty switches them off."""
 
 
 class PublishingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Publishing from CI without a stored secret."""
 
-    audience: tuple[str, ...] = ()
-    """What a job's statement calls this index; clients are told the first. Five at most."""
+    audience: FewAudiences = ()
+    """What the statements of CI jobs call this index; clients are told the first."""
     token_seconds: TokenSeconds = 900
-    """How long a minted token lives."""
+    """How long a token lives that a job was given."""
 
 
 class TokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of API tokens."""
 
     max_days: Days = 365
+    """The longest life of a token."""
 
 
 class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may be uploaded."""
 
-    max_file_size: Positive = 1024
-    """MiB."""
+    max_file_size: Mebibytes = 1024
+    """The largest file."""
     zip_sdists: bool = False
     """Whether `.zip` sdists are taken, which PEP 625 has retired."""
 
@@ -172,12 +213,33 @@ class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How pages are kept and cached."""
 
-    page_cache: Positive = 16
-    """MiB of memory for rendered pages, in each worker process."""
-    public_max_age: Natural = 0
-    """Seconds that a shared cache may keep a page which anyone may read."""
+    page_cache: Mebibytes = 16
+    """Memory for rendered pages, in each process."""
+    public_max_age: Seconds = 0
+    """How long a CDN may keep a page that anyone may read."""
     concurrent_uploads: Positive = 64
-    """Uploads under way at a time, in each worker process; others wait."""
+    """Uploads at a time, in each process; others wait."""
+
+
+class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the log looks like, and what is in it."""
+
+    format: Literal["text", "json"] = "text"
+    """Lines for people, or JSON as Cloud Logging reads it; on standard error."""
+    access: bool = False
+    """Whether every request gets a line."""
+    project: Ascii = ""
+    """The Google Cloud project that traces belong to."""
+
+
+class TelemetrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where traces and measurements are sent."""
+
+    otlp_endpoint: Url = ""
+    """
+    An OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`; needs
+    `wheelyard[otel]`; empty sends nothing.
+    """
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -192,6 +254,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     google: GoogleSettings = GoogleSettings()
     iap: IapSettings = IapSettings()
     trusted_publishing: PublishingSettings = PublishingSettings()
+    log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     grant: tuple[dict[str, Any], ...] = ()
     """`[[grant]]` tables, as written."""
     publisher: tuple[dict[str, Any], ...] = ()

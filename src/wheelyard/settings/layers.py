@@ -1,0 +1,160 @@
+"""What each of those who may decide a setting says of it: file, environment, command line."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import ValidationError, convert
+
+from wheelyard.settings.limits import toml_of, why_impossible
+from wheelyard.settings.names import OPTIONS, PLATFORM, Place, Setting, every_setting
+from wheelyard.settings.urls import veiled
+from wheelyard.settings.words import bad_setting, no_such
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """
+    A value that somebody has given for a setting.
+
+    Args:
+        place: The setting; or what the file has where a setting could be.
+        value: As found.
+        source: Who gave it, in the words of a message: a variable, an option.
+
+    Raises:
+        Invalid: No setting can have such a value, or such a name (code `bad_setting`).
+    """
+
+    place: Place
+    value: Any
+    source: str
+
+    def __post_init__(self) -> None:
+        why = why_impossible([*self.place, self.value])
+        if why:
+            setting = every_setting().get(self.place)
+            raise bad_setting(
+                f"{setting}: {why} ({self.source})" if setting else f"{self.source}: {why}"
+            )
+
+
+def of_tables(tables: Mapping[str, Any], source: str) -> Iterator[Given]:
+    """Yield what the sections of a settings file say; what is no section stays as it is."""
+    known = every_setting()
+    sections = {place[:depth] for place in known for depth in range(1, len(place))}
+
+    def within(table: Mapping[str, Any], above: Place) -> Iterator[Given]:
+        for name, value in table.items():
+            place = (*above, name)
+            if place in sections and isinstance(value, dict):
+                yield from within(value, place)
+            else:
+                yield Given(place, value, source)
+
+    return within(tables, ())
+
+
+def of_environment(environ: Mapping[str, str]) -> Iterator[Given]:
+    """
+    Yield what the variables say; an empty one is how a compose file says "not set".
+
+    Raises:
+        Invalid: Both names of a variable are there, and say two things (code `bad_setting`).
+    """
+    for place, setting in every_setting().items():
+        ours = [name for name in setting.variables if environ.get(name)]
+        if len({environ[name] for name in ours}) > 1:
+            raise bad_setting(f"{' and '.join(ours)} contradict each other. Take one away")
+        platform = PLATFORM.get(place, "")
+        for name in (*ours[:1], *([platform] if environ.get(platform) else [])):
+            text = environ[name]
+            yield Given(place, _listed(text) if setting.is_list else text, name)
+            break
+
+
+def of_command_line(
+    overrides: Mapping[str, Mapping[str, Any]], flags: Sequence[str]
+) -> list[Given]:
+    """
+    Return what the options say.
+
+    Args:
+        overrides: What options of their own say, by section and key; None stands for "not given".
+        flags: What each `--set` says.
+
+    Raises:
+        Invalid: A `--set` is none, or two options contradict each other (code `bad_setting`).
+    """
+    said = [
+        Given((section, key), value, OPTIONS.get((section, key), "an option"))
+        for section, options in overrides.items()
+        for key, value in options.items()
+        if value is not None
+    ]
+    said += [_of_flag(flag) for flag in flags]
+    _check_agreement(said)
+    return said
+
+
+def _of_flag(flag: str) -> Given:
+    name, equals, text = flag.partition("=")
+    if not equals:  # what was typed is not repeated: it may be a secret
+        raise bad_setting(
+            "--set: expected SECTION.KEY=VALUE, such as server.port=8080, and found no ="
+        )
+    place = tuple(part.strip() for part in name.split("."))
+    setting = every_setting().get(place)
+    if setting is None:
+        raise bad_setting(f"--set {veiled(name)}: {no_such(place)}")
+    if setting.is_secret:
+        raise bad_setting(
+            f"--set {name}: a command line can be read by everybody on this machine. Set "
+            f"{setting.variable} instead"
+        )
+    return Given(place, _value(setting, text), f"--set {'.'.join(place)}")
+
+
+def _value(setting: Setting, text: str) -> object:
+    """Return what was typed as TOML, if it is TOML of the right kind, and else as text."""
+    try:
+        found = toml_of(f"value = {text}")
+    except ValueError:
+        found = {}
+    value = found.get("value", text) if len(found) == 1 else text
+    if setting.is_table:
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise bad_setting(
+                f"--set {setting.key}: expected a list of tables as TOML, such as "
+                f"{setting.key}=[{{...}}]"
+            )
+        return value
+    if setting.is_list:
+        return value if isinstance(value, list) else _listed(str(found.get("value", text)))
+    # a number is a text as well, where a text is what is wanted
+    return value if setting.kind in (bool, int) or isinstance(value, str) else text
+
+
+def _check_agreement(said: Sequence[Given]) -> None:
+    known, first = every_setting(), dict[Place, Given]()
+    for each in said:
+        other = first.setdefault(each.place, each)
+        setting = known[each.place]
+        if _read(setting, other.value) != _read(setting, each.value):
+            raise bad_setting(
+                f"{setting}: {other.source} and {each.source} say different things. Give one of "
+                "them"
+                if other.source != each.source
+                else f"{setting}: {each.source} is given twice, with different values. Give it once"
+            )
+
+
+def _read(setting: Setting, value: object) -> object:
+    try:
+        return convert(value, setting.hint, strict=False)
+    except ValidationError:  # which is told in a moment
+        return value
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

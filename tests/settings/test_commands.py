@@ -1,0 +1,160 @@
+"""The commands, with settings from every side."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import click
+import pytest
+
+from tests.clients.harness import REPOSITORY, Desk
+from wheelyard.cli.main import COMMANDS, Commands
+
+Typed = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A clean place to run programs at."""
+    desk = Desk(tmp_path / "desk", tmp_path / "home")
+    desk.folder.mkdir()
+    desk.home.mkdir()
+    return desk
+
+
+@pytest.fixture
+def typed(desk: Desk) -> Typed:
+    """Type a command; the answer has its exit status and what it printed."""
+
+    def run(*arguments: str, **environment: str) -> CompletedProcess[str]:
+        where = {"PYTHONPATH": str(REPOSITORY / "src")} | environment
+        return desk.attempt(sys.executable, "-m", "wheelyard", *arguments, **where)
+
+    return run
+
+
+def every_command() -> Iterator[click.Command]:
+    """Yield each command, and each in a group of them."""
+    commands = Commands()
+    for name in COMMANDS:
+        command = commands.get_command(click.Context(commands), name)
+        assert command is not None
+        yield from command.commands.values() if isinstance(command, click.Group) else (command,)
+
+
+def test_every_command_takes_settings() -> None:
+    """Whatever takes --config takes --set as well."""
+    options = [
+        {name for each in command.params for name in each.opts} for command in every_command()
+    ]
+
+    assert sum("--config" in each for each in options) > 10
+    assert [each for each in options if "--config" in each and "--set" not in each] == []
+
+
+def test_a_command_heeds_them(typed: Typed, desk: Desk) -> None:
+    """What --set says is in force for commands that have no other option for it."""
+    made = typed(
+        "token", "create", "ci", "--set", "store.location=here", "--set", "tokens.max_days=9"
+    )
+    assert made.returncode == 1
+    assert "9 days" in made.stderr
+
+    typed("token", "create", "ci", "--expires", "1d", "--set", "store.location=here")
+
+    assert (desk.folder / "here").is_dir()
+    assert "ci" in typed("token", "list", "--set", "store.location=here").stdout
+
+
+@pytest.mark.parametrize("command", [["list"], ["serve", "--port", "0"], ["run", "."]])
+def test_one_line(typed: Typed, command: list[str]) -> None:
+    """A setting that is none ends every command with status 1 and one line."""
+    done = typed(*command, "--set", "server.prot=80")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("wheelyard: A setting is wrong: --set 'server.prot': [server] has no")
+
+
+def test_who_decided(typed: Typed, desk: Desk) -> None:
+    """Checking the settings tells who decided each that is not the default, and no secret."""
+    (desk.folder / "wheelyard.toml").write_text(
+        "[server]\nport = 1\nworkers = 2\n[http]\npage_cache = 16\n"
+        '[access]\nprivate_names = ["a"]\n'
+    )
+    environ = {"PORT": "3333", "WHEELYARD_METRICS_TOKEN": "hunter2", "WHEELYARD_PRIVATE": "1"}
+
+    done = typed("config", "check", "--store", "x", "--set", 'access.private_names="b"', **environ)
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[5:] == [
+        "[server] port = 3333, from PORT",
+        "[server] workers = 2, from wheelyard.toml",
+        '[store] location = "x", from --store',
+        "[access] private = true, from WHEELYARD_PRIVATE",
+        '[access] private_names = ["b"], from --set access.private_names',
+        "[access] metrics_token = (not shown), from WHEELYARD_METRICS_TOKEN",
+    ]
+
+
+def test_a_variable_for_the_file(typed: Typed, desk: Desk) -> None:
+    """Checking the settings tells that they are in a variable, and which file is not read."""
+    (desk.folder / "wheelyard.toml").write_text("[server]\nport = 1\n")
+
+    done = typed("config", "check", WHEELYARD_TOML="[server]\nport = 2\n")
+
+    assert done.stdout.startswith("settings: WHEELYARD_TOML, and the environment\n")
+    assert "[server] port = 2, from WHEELYARD_TOML\n" in done.stdout
+    assert "wheelyard.toml in this folder is not read, because WHEELYARD_TOML" in done.stderr
+
+
+def test_a_wrong_variable_is_named(typed: Typed) -> None:
+    """Whoever gave a wrong value in a variable is told which one it is."""
+    done = typed("config", "check", PORT="many")
+
+    assert done.returncode == 1
+    assert "expected a number from 0 to 65535, and found 'many' (PORT)." in done.stderr
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_telemetry_without_its_library(typed: Typed, desk: Desk, *, is_there: bool) -> None:
+    """A collector without the extra that talks to it is found out before a server starts."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    hidden = desk.folder / "hiding" / "opentelemetry"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").touch()
+    path = [str(REPOSITORY / "src"), *([] if is_there else [str(hidden.parent)])]
+
+    done = typed(
+        "config",
+        "check",
+        "--set",
+        "telemetry.otlp_endpoint=http://127.0.0.1:4318",
+        PYTHONPATH=":".join(path),
+    )
+
+    assert done.returncode == (0 if is_there else 1)
+    assert ("Install 'wheelyard[otel]'" in done.stderr) is not is_there
+    assert "[telemetry] otlp_endpoint = " in done.stdout
+
+
+def test_running_folders_says_nothing_needless(desk: Desk) -> None:
+    """What `wheelyard run` sets for itself is not warned about where there are no passwords."""
+    environment = desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "wheelyard", "run", "--port", "0", "--host", "127.0.0.1", "."],
+        cwd=desk.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        said = next((line for line in running.stdout if "poetry publish" in line), "")
+        running.terminate()
+        _, log = running.communicate(timeout=60)
+
+    assert "poetry publish" in said
+    assert "counts for nothing" not in log

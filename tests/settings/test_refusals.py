@@ -1,0 +1,234 @@
+"""Settings that stop the start, and the words in which that is said."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.settings.written import GRANT, PUBLISHER, settings_of
+from wheelyard.errors import Invalid
+from wheelyard.settings.checks import FIXED_PATHS
+
+PUBLIC = '[store]\nlocation = "gs://kept"\nfiles = "gs://open"\ndownloads = "public"\n'
+
+PLAIN = (
+    '[server]\npublic_url = "http://packages.example.com"\ntrusted_proxies = 1\n'
+    "[access]\nrequire_https = true"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[server]\nprot = 1",
+        "[servers]\nport = 1",
+        "[server]\nport = 70000",
+        '[server]\nport = "many"',
+        '[server]\nroots = ["Acme"]',
+        '[server]\nroots = ["simple"]',
+        '[server]\npath_prefix = "/a/../b"',
+        '[server]\npath_prefix = "/a%2Fb"',
+        '[server]\npath_prefix = "/a b"',
+        "[access]\nprivate = true\n" + GRANT.format("anonymous", "*"),
+        '[server]\npublic_url = "packages.example.com"',
+        '[server]\npublic_url = "https://"',
+        '[server]\npublic_url = "https://[b/x"',
+        '[server]\npublic_url = "https://:443"',
+        '[server]\npublic_url = "https://example.com/?a"',
+        '[server]\npublic_url = "https://a\\nb"',
+        '[server]\nhost = ""',
+        '[server]\n"a\\nb" = 1',
+        '[store]\nlocation = "a\\u0000b"',
+        "server = 5",
+        "port = 80",
+        '[store]\nlocation = ""',
+        '[store]\nlocation = "gs://B/x"',
+        '[store]\nlocation = "gs:bucket"',
+        '[store]\nlocation = "GS://bucket"',
+        '[store]\nlocation = "gs://bucket"\nfiles = "bucket-2"',
+        '[store]\ndownloads = "a\\nb"',
+        "[store]\nfreshness = 0",
+        "[store]\nsigned_url_minutes = 1",
+        "[store]\nstale_if_error = -1",
+        '[access]\nprivate_names = ["a*b"]',
+        '[access]\nmetrics_token = "a b"',
+        '[access]\nmetrics_token = "\u00e9"',
+        "[server\nport = 1",
+        '[access]\nhtpasswd_file = "a\\u0000b"',
+        '[access]\nstatic_token = "a-token-in-a-file-of-settings"',
+        "[access]\nfailed_login_per_minute = 0",
+        '[access]\ntrusted_hosts = ["https://example.com"]',
+        '[access]\ntrusted_hosts = ["a b"]',
+        '[access]\ntrusted_hosts = [""]',
+        '[access]\ntrusted_hosts = ["a.com"]\n[server]\npublic_url = "https://b.com"',
+        '[access]\ntrusted_hosts = ["a.com:1"]\n[server]\npublic_url = "https://a.com:99999/x"',
+        '[access]\ntrusted_hosts = ["a.com"]\n[server]\npublic_url = "https://[b/x"',
+        '[access]\ncredentials_store = "memory:"',
+        '[access]\ncredentials_store = "s3://bucket"',
+        '[access]\ncredentials_store = "gs://B/x"',
+        '[access]\ncredentials_store = "./wheelyard-data/"',
+        '[access]\ncredentials_store = "kept"\n[store]\nlocation = "memory:"',
+        '[access]\ncredentials_store = "gs://kept/a"\n[store]\nlocation = "gs://kept/a/"',
+        f'{PUBLIC}[access]\ncredentials_store = "gs://open/c"',
+        '[access]\nanonymous_uploads = true\n[server]\nhost = "0.0.0.0"',
+        PLAIN,
+        '[server]\nworkers = 2\n[store]\nlocation = "memory:"',
+        '[telemetry]\notlp_endpoint = "127.0.0.1:4318"',
+        '[telemetry]\notlp_endpoint = "grpc://collector:4317"',
+        '[telemetry]\notlp_endpoint = "http://user:secret@collector:4318"',
+        '[telemetry]\notlp_endpoint = "http://"',
+        '[log]\nproject = "acme packages"',
+        '[log]\nformat = "logfmt"',
+        '[google]\nid_tokens = "a"',
+        "[google.id_token]\naudience = 5",
+        '[google.id_token]\naudience = ["a b"]',
+        '[google.id_token]\nallowed_domains = ["acme.dev"]',
+        '[google.id_token]\naudience = ["a"]\nallowed_domains = ["@acme.dev"]',
+        '[google.id_token]\nkeys_url = "http://127.0.0.1/keys"',
+        '[google.id_token]\nkeys_url = "file:///keys"',
+        '[google.access_token]\nresource = "acme-authorisation"',
+        '[google.access_token]\nresource = "gs://acme-authorisation/folder"',
+        "[google.access_token]\ncache_seconds = 301",
+        '[iap]\naudience = [""]',
+        '[trusted_publishing]\naudience = ["1", "2", "3", "4", "5", "6"]',
+        '[trusted_publishing]\naudience = ["a"]\n[google.id_token]\naudience = ["b", "a"]',
+        '[trusted_publishing]\naudience = ["a"]\n[iap]\naudience = ["a"]',
+        '[[grant]]\nwho = ["ana"]\nprojects = ["*"]\nactions = ["read"]',
+        '[grant]\nwho = ["anonymous"]',
+        'grant = "all"',
+        '[[publisher]]\nid = "x"',
+        PUBLISHER,
+    ],
+)
+def test_nonsense(tmp_path: Path, text: str) -> None:
+    """An unknown key, or a value that makes no sense, stops the start with one sentence."""
+    with pytest.raises(Invalid) as caught:
+        settings_of(text, tmp_path)
+
+    assert "\n" not in caught.value.message
+    assert "$" not in caught.value.message
+    assert "`" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "[server]\nport = 70000",
+            "[server] port: expected a number from 0 to 65535, and found 70000.",
+        ),
+        ("[server]\nworkers = 0", "[server] workers: expected a number from 1 to 64, and found 0."),
+        (
+            "[server]\nworkers = 65",
+            "[server] workers: expected a number from 1 to 64, and found 65.",
+        ),
+        (
+            '[server]\nport = "many"',
+            "[server] port: expected a number from 0 to 65535, and found 'many'.",
+        ),
+        (
+            "[server]\nport = true",
+            "[server] port: expected a number from 0 to 65535, and found true.",
+        ),
+        (
+            "[server]\ntrusted_proxies = -1",
+            "[server] trusted_proxies: expected a number from 0, and found -1.",
+        ),
+        ("[server]\nhost = 5", "[server] host: expected text, and found 5."),
+        ("[access]\nmetrics_token = 5", "[access] metrics_token: expected text."),
+        ('[server]\nroots = "acme"', "[server] roots: expected a list of texts, and found 'acme'."),
+        ("[server]\nroots = [1]", "[server] roots: expected a list of texts."),
+        ('[server]\nroots = ["a b"]', "[server] roots: 'a b' cannot be one. Write a-z, 0-9 and -"),
+        ('[server]\nroots = ["Acme"]', "[server] roots: 'Acme' is to be written 'acme'."),
+        ('[server]\npath_prefix = "a/../b"', "[server] path_prefix: 'a/../b' is none. Write what"),
+        (
+            '[server]\npublic_url = "acme.dev"',
+            "[server] public_url: 'acme.dev' is none. Write a URL",
+        ),
+        (
+            '[access]\nprivate = "maybe"',
+            "[access] private: expected true or false, and found 'maybe'.",
+        ),
+        (
+            "[store]\nfreshness = 61",
+            "[store] freshness: expected a number from 1 to 60, and found 61.",
+        ),
+        (
+            '[store]\ndownloads = "direct"',
+            "[store] downloads: expected auto, redirect, proxy or public, and found 'direct'.",
+        ),
+        (
+            "[store]\ndownloads = 5",
+            "[store] downloads: expected auto, redirect, proxy or public, and found 5.",
+        ),
+        (
+            '[store]\nlocation = "gs://Bucket"',
+            "[store] location: 'gs://Bucket' is no place in a bucket. Write gs://BUCKET or gs://",
+        ),
+        ("[server]\nprot = 1", "[server] has no setting 'prot'. It has host, port, workers,"),
+        ("[google.id_token]\naud = 1", "[google.id_token] has no setting 'aud'. It has audience,"),
+        (
+            "[google.id_token]\naudience = 1",
+            "[google.id_token] audience: expected a list of texts, and found 1.",
+        ),
+        (
+            "[google.id_token]\naudience = [1]",
+            "[google.id_token] audience: expected a list of texts.",
+        ),
+        ("[google]\nid_token = 1", "[google.id_token]: expected a table."),
+        (
+            "[google.access_token]\ncache_seconds = 301",
+            "[google.access_token] cache_seconds: expected a number from 0 to 300, and found 301.",
+        ),
+        ("grant = [1]", "[[grant]]: expected a table."),
+        ("[grant]", "'grant' is written in double brackets, [[grant]]."),
+        (
+            '[trusted_publishing]\naudience = ["a"]\n[google.id_token]\naudience = ["a"]',
+            "[trusted_publishing] audience: 'a' is in [google.id_token] audience as well",
+        ),
+        ("[servers]\nport = 1", "there is no section 'servers'. The sections are [server], "),
+        ("port = 80", "'port' stands in no section. Write it below [server]."),
+        ("server = 5", "'server' is a section, and is written in brackets, [server]."),
+        ("nothing = 5", "'nothing' stands in no section. These are [server], "),
+    ],
+)
+def test_words(tmp_path: Path, text: str, words: str) -> None:
+    """A wrong setting is said in the words of the file: its section, its name, what is expected."""
+    with pytest.raises(Invalid) as caught:
+        settings_of(text, tmp_path)
+
+    assert caught.value.message.startswith(f"A setting is wrong: {words}")
+    # where the value is what is wrong, a list of all sections is of no use
+    assert ("[[publisher]]" in caught.value.message) == ("[server], " in words)
+
+
+@pytest.mark.parametrize("location", ["./folder", "memory:", "/gs:/bucket"])
+@pytest.mark.parametrize("line", ['downloads = "proxy"', 'files = "gs://apart/files"'])
+def test_bucket_settings_without_a_bucket(tmp_path: Path, location: str, line: str) -> None:
+    """What only a bucket can do stops the start where the store is none."""
+    words = f"[store] {line.partition(' ')[0]} is for a bucket, and [store] location names none."
+    with pytest.raises(Invalid, match=re.escape(words)):
+        settings_of(f'[store]\nlocation = "{location}"\n{line}', tmp_path)
+
+
+@pytest.mark.parametrize("files", ["", 'files = "gs://kept/elsewhere"'])
+def test_public_downloads_need_a_bucket_of_their_own(tmp_path: Path, files: str) -> None:
+    """A bucket that everybody may read must not be the one with the credentials in it."""
+    text = f'[store]\nlocation = "gs://kept/index"\ndownloads = "public"\n{files}'
+    with pytest.raises(Invalid, match="kept holds credentials and the journal as well"):
+        settings_of(text, tmp_path)
+
+
+@pytest.mark.parametrize("root", sorted(FIXED_PATHS))
+def test_roots_that_are_paths_already(tmp_path: Path, root: str) -> None:
+    """No root can be called like something that the index has already."""
+    with pytest.raises(Invalid, match=f"'{root}' is a path of the index"):
+        settings_of(f'[server]\nroots = ["{root}"]', tmp_path)
+
+
+@pytest.mark.parametrize("path", ["", "/", "/team", "/steam2", "/team2/more"])
+def test_public_url_without_the_prefix(tmp_path: Path, path: str) -> None:
+    """A public URL that does not end with the path prefix would be a wrong one to print."""
+    text = f'[server]\npath_prefix = "/team2"\npublic_url = "https://example.com{path}"'
+    with pytest.raises(Invalid, match="expected it to end with the path_prefix, '/team2'"):
+        settings_of(text, tmp_path)

@@ -1,0 +1,212 @@
+"""Where settings come from, and what follows from them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.settings.written import settings_of
+from wheelyard.errors import Invalid
+from wheelyard.settings.reading import read_settings, unknown_variables
+from wheelyard.settings.sections import ServerSettings, Settings
+
+
+def test_defaults() -> None:
+    """Without any configuration the index is on loopback, open to readers, in one folder."""
+    settings = read_settings(file=None, overrides={}, environ={})
+
+    assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8080)
+    assert settings.store.location == "./wheelyard-data"
+    assert not settings.access.private
+    assert settings.index_url == "http://127.0.0.1:8080/simple/"
+
+
+def test_order(tmp_path: Path) -> None:
+    """The command line beats the environment, which beats the file."""
+    file = tmp_path / "wheelyard.toml"
+    file.write_text('[server]\nport = 1\nhost = "a"\nworkers = 2\n')
+    environ = {"WHEELYARD_PORT": "3", "PORT": "9", "WHEELYARD_HOST": "b"}
+    overrides = {"server": {"port": 4, "host": None}}
+
+    server = read_settings(file=file, overrides=overrides, environ=environ).server
+
+    assert (server.port, server.host, server.workers) == (4, "b", 2)
+
+
+def test_port_of_the_platform() -> None:
+    """`$PORT` sets the port, and leaves the host as it is."""
+    server = read_settings(file=None, overrides={}, environ={"PORT": "3333"}).server
+
+    assert (server.host, server.port) == ("127.0.0.1", 3333)
+
+
+def test_bucket(tmp_path: Path) -> None:
+    """A bucket can be named with a prefix, with files apart, and with a way of downloading them."""
+    text = 'location = "gs://kept/index/"\nfiles = "gs://open"\ndownloads = "public"'
+
+    store = settings_of(f"[store]\n{text}", tmp_path).store
+
+    assert (store.location, store.files, store.downloads) == (
+        "gs://kept/index/",
+        "gs://open",
+        "public",
+    )
+
+
+def test_metrics_token_is_not_shown() -> None:
+    """Whoever prints the settings does not print the token of the metrics."""
+    environ = {"WHEELYARD_METRICS_TOKEN": "open-sesame"}
+
+    settings = read_settings(file=None, overrides={}, environ=environ)
+
+    assert settings.access.metrics_token == "open-sesame"
+    assert "sesame" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 - what is being tested
+        ("::", False),
+        ("192.0.2.1", False),
+        ("example.com", False),
+    ],
+)
+def test_loopback(host: str, *, is_loopback: bool) -> None:
+    """Only an address of the machine itself counts as one that nobody else can reach."""
+    assert ServerSettings(host=host).is_loopback is is_loopback
+
+
+def test_empty_variables() -> None:
+    """A variable that is there and empty is as good as none."""
+    names = ("PORT", "HOST", "WORKERS", "STORE", "PRIVATE", "PUBLIC_URL", "PATH_PREFIX", "CONFIG")
+    of_buckets = ("FILES", "DOWNLOADS", "METRICS_TOKEN")
+    of_access = ("TRUSTED_HOSTS", "HTPASSWD_FILE", "ID_TOKEN_AUDIENCE", "CREDENTIALS_STORE")
+    every = (*names, *of_buckets, *of_access)
+    environ = {"PORT": "", **{f"WHEELYARD_{name}": "" for name in every}}
+
+    assert read_settings(file=None, overrides={}, environ=environ) == Settings()
+    environ["PORT"] = "3333"
+    assert read_settings(file=None, overrides={}, environ=environ).server.port == 3333
+
+
+def test_public_url_with_more_than_the_prefix(tmp_path: Path) -> None:
+    """A proxy may put more before the path than it passes on."""
+    text = '[server]\npath_prefix = "team"\npublic_url = "https://example.com/a/team/"'
+
+    assert settings_of(text, tmp_path).base_url == "https://example.com/a/team"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - what is being tested
+def test_urls_for_every_address(host: str) -> None:
+    """A server on every address of the machine prints one of them in its URLs."""
+    settings = Settings(server=ServerSettings(host=host))
+
+    assert settings.index_url == "http://127.0.0.1:8080/simple/"
+
+
+def test_a_named_file_is_there(tmp_path: Path) -> None:
+    """A file that was asked for by name has to be there."""
+    with pytest.raises(Invalid):
+        read_settings(file=tmp_path / "none.toml", overrides={}, environ={})
+
+
+def test_prefix_and_public_url(tmp_path: Path) -> None:
+    """The install commands name the public URL where there is one."""
+    text = '[server]\npath_prefix = "packages/"\npublic_url = "https://example.com/packages/"'
+
+    settings = settings_of(text, tmp_path)
+
+    assert settings.server.path_prefix == "/packages"
+    assert settings.index_url == "https://example.com/packages/simple/"
+
+
+def test_typing_errors_in_variables() -> None:
+    """A `WHEELYARD_` variable that is no setting is found out."""
+    assert unknown_variables({"WHEELYARD_STOER": "x", "WHEELYARD_STORE": "y"}) == [
+        "WHEELYARD_STOER"
+    ]
+
+
+def test_a_container(tmp_path: Path) -> None:
+    """What a container needs it can have from its environment, lists with commas."""
+    (tmp_path / "wheelyard.toml").write_text('[google.id_token]\nallowed_domains = ["old.dev"]\n')
+    environ = {
+        "WHEELYARD_CONFIG": str(tmp_path / "wheelyard.toml"),
+        "WHEELYARD_TRUSTED_HOSTS": "packages.example.com, packages.internal:8080,",
+        "WHEELYARD_TRUSTED_PROXIES": "1",
+        "WHEELYARD_REQUIRE_HTTPS": "true",
+        "WHEELYARD_CREDENTIALS_STORE": "gs://acme-credentials",
+        "WHEELYARD_HTPASSWD_FILE": "users",
+        "WHEELYARD_ID_TOKEN_AUDIENCE": "https://packages.example.com",
+        "WHEELYARD_ALLOWED_DOMAINS": "acme.dev",
+        "WHEELYARD_ACCESS_TOKEN_RESOURCE": "gs://acme-authorisation",
+        "WHEELYARD_STATIC_TOKEN": "as-secret-manager-mounts-it",
+    }
+
+    settings = read_settings(file=None, overrides={}, environ=environ)
+
+    assert settings.access.trusted_hosts == ("packages.example.com", "packages.internal:8080")
+    assert settings.access.require_https
+    assert settings.server.trusted_proxies == 1
+    assert settings.access.htpasswd_file == "users"
+    assert settings.google.id_token.audience == ("https://packages.example.com",)
+    assert settings.google.id_token.allowed_domains == ("acme.dev",)
+    assert settings.google.access_token.resource == "gs://acme-authorisation"
+    assert "mounts" not in repr(settings)
+
+
+def test_files_beside_the_file(tmp_path: Path) -> None:
+    """A file that the settings name is looked for beside them, one on the command line is not."""
+    text = '[access]\nhtpasswd_file = "users"\nstatic_tokens_file = "/etc/tokens.toml"'
+    access = settings_of(text, tmp_path).access
+    assert access.htpasswd_file == str(tmp_path / "users")
+    assert access.static_tokens_file == "/etc/tokens.toml"
+
+    file, overrides = tmp_path / "wheelyard.toml", {"access": {"htpasswd_file": "users"}}
+    settings = read_settings(file=file, overrides=overrides, environ={})
+
+    assert settings.access.htpasswd_file == "users"
+
+
+def test_defaults_of_a_command(tmp_path: Path) -> None:
+    """What a command has for defaults is beaten by the file, and by everything that beats it."""
+    file = tmp_path / "wheelyard.toml"
+    file.write_text("[server]\nport = 1\n")
+    defaults = {"server": {"port": 2, "host": "::1"}}
+
+    server = read_settings(file=file, overrides={}, environ={}, defaults=defaults).server
+
+    assert (server.port, server.host) == (1, "::1")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - what is being tested
+def test_uploads_by_anybody(tmp_path: Path, host: str) -> None:
+    """Anybody may publish on this machine, and beyond it where that is said a second time."""
+    more = "" if host == "127.0.0.1" else "anonymous_uploads_anywhere = true\n"
+    text = f'[access]\nanonymous_uploads = true\n{more}[server]\nhost = "{host}"'
+
+    assert settings_of(text, tmp_path).access.anonymous_uploads
+
+
+@pytest.mark.parametrize("host", ["packages.example.com", "Packages.example.com:8443"])
+def test_trusted_hosts_and_public_url(tmp_path: Path, host: str) -> None:
+    """The host of the public URL is among the trusted ones, with its port or without."""
+    url = "https://packages.example.com:8443/team"
+    text = f'[access]\ntrusted_hosts = ["{host}"]\n[server]\npublic_url = "{url}"'
+
+    assert settings_of(text, tmp_path).access.trusted_hosts == (host,)
+
+
+def test_documented_examples(tmp_path: Path) -> None:
+    """Every example of docs/settings.md is one that a server starts with."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+    examples = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+
+    assert len(examples) > 3
+    for example in examples:
+        settings_of(example, tmp_path)

@@ -1,0 +1,70 @@
+"""The table of docs/settings.md is what the code says."""
+
+import re
+
+import pytest
+
+from tools.settings_table import BEGIN, END, PAGE, table, with_table
+from wheelyard.cli import run, serve
+from wheelyard.settings.names import OPTIONS, every_setting
+from wheelyard.settings.reading import OTHERS
+
+
+def test_the_page_is_up_to_date() -> None:
+    """docs/settings.md has the settings of today; `nox -s settings` writes them."""
+    page = PAGE.read_text(encoding="utf-8")
+
+    assert with_table(page) == page
+
+
+def test_rows() -> None:
+    """Each row has the key, what it can be, the default, its option and variable, and a meaning."""
+    assert (
+        "| `[server] port` | 0 to 65535 | `8080` | `--port`, `WHEELYARD_PORT`, `PORT` | "
+        "port to listen on; 0 takes a free one |\n"
+    ) in table()
+    assert (
+        "| `[http] page_cache` | MiB, from 1 | `16` | `WHEELYARD_HTTP_PAGE_CACHE` | "
+        "memory for rendered pages, in each process |\n"
+    ) in table()
+    for row in table().splitlines()[2:]:
+        assert re.fullmatch(r"\| `\[[\w.]+\] \w+` \|( [^|]+ \|){4}", row), row
+
+
+@pytest.mark.parametrize("page", ["", BEGIN, END, END + BEGIN, BEGIN + END + END])
+def test_a_page_without_its_marks(page: str) -> None:
+    """A page that has lost a mark is not written over."""
+    with pytest.raises(ValueError, match="both marks"):
+        with_table(page)
+
+
+@pytest.mark.parametrize("module", [serve, run])
+def test_options_are_there(module: object) -> None:
+    """The table names no option that the commands do not have."""
+    command = getattr(module, "command")  # noqa: B009 - mypy knows nothing of an object
+    there = {name for option in command.params for name in option.opts}
+    if module is run:
+        there.add("--private")  # which is -a there
+
+    assert set(OPTIONS.values()) <= there
+
+
+def test_no_variable_is_two_settings() -> None:
+    """Each variable is one setting, and none that something else is read from."""
+    names = [each.variable for each in every_setting().values() if each.variable]
+
+    assert len(set(names)) == len(names)
+    assert {f"WHEELYARD_{name}" for name in OTHERS}.isdisjoint(names)
+
+
+def test_variables_that_have_always_been() -> None:
+    """No variable has another name than in the first version that had it."""
+    names = "STORE FILES DOWNLOADS HOST PORT WORKERS PUBLIC_URL PATH_PREFIX TRUSTED_PROXIES PRIVATE"
+    names += " PRIVATE_NAMES METRICS_TOKEN HTPASSWD_FILE STATIC_TOKENS_FILE STATIC_TOKEN"
+    names += " CREDENTIALS_STORE REQUIRE_HTTPS TRUSTED_HOSTS ID_TOKEN_AUDIENCE ALLOWED_DOMAINS"
+    names += " ACCESS_TOKEN_RESOURCE IAP_AUDIENCE PUBLISHING_AUDIENCE"
+
+    there = {each.variable for each in every_setting().values()}
+
+    assert {f"WHEELYARD_{name}" for name in names.split()} <= there
+    assert {"WHEELYARD_GOOGLE_ID_TOKEN_KEYS_URL", "WHEELYARD_STORE_FRESHNESS"} <= there

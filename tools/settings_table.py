@@ -1,0 +1,130 @@
+"""
+The table of docs/settings.md, made from the settings' own code: `nox -s settings` writes it.
+
+What a setting means is the docstring below it in `settings/sections.py`. Everything else comes from
+its type, its default and its names.
+"""
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, Literal, get_args, get_origin
+
+from msgspec import Struct
+from msgspec.json import encode
+from msgspec.structs import fields
+
+from wheelyard.settings import sections
+from wheelyard.settings.names import (
+    OPTIONS,
+    PLATFORM,
+    Place,
+    Setting,
+    every_setting,
+    is_section,
+)
+
+PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
+BEGIN: Final = (
+    "<!-- settings: made by `nox -s settings`; change src/wheelyard/settings/sections.py -->"
+)
+END: Final = "<!-- settings: end -->"
+HEAD: Final = "| key | type | default | option, variable | meaning |\n|---|---|---|---|---|"
+
+
+def table() -> str:
+    """Return the table, a line for each setting."""
+    meanings = _meanings()
+    rows = [
+        _row(setting, meanings[place])
+        for place, setting in every_setting().items()
+        if not setting.is_table
+    ]
+    return "\n".join([HEAD, *rows])
+
+
+def with_table(page: str) -> str:
+    """
+    Return a page with the table of today between its two marks.
+
+    Raises:
+        ValueError: The page has not both marks, once each.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise ValueError("The page has to have both marks, once each")
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+
+
+def main() -> None:
+    """Write the table into docs/settings.md."""
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _row(setting: Setting, meaning: str) -> str:
+    place = setting.place
+    names = (OPTIONS.get(place), setting.variable, PLATFORM.get(place))
+    columns = (
+        f"`{setting}`",
+        _kind(setting),
+        f"`{encode(setting.default).decode()}`",
+        ", ".join(f"`{name}`" for name in names if name),
+        _as_phrase(meaning),
+    )
+    return f"| {' | '.join(columns)} |"
+
+
+def _kind(setting: Setting) -> str:
+    """Return what a setting can be, in a few words."""
+    kind, meta = setting.kind, setting.meta
+    if kind is bool:
+        return "true, false"
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{word}`" for word in get_args(kind))
+    if kind is int and meta.le is None:
+        return f"{meta.title or 'number'}, from {meta.ge}"
+    if kind is int:
+        return f"{meta.ge} to {meta.le}" + (f", {meta.title}" if meta.title else "")
+    return meta.title or ("list" if setting.is_list else "text")
+
+
+def _as_phrase(sentence: str) -> str:
+    """Return a sentence as it stands in a table: in small letters, without its full stop."""
+    first, second, rest = sentence[:1], sentence[1:2], sentence[2:]
+    return (first if second.isupper() else first.lower()) + second + rest.removesuffix(".")
+
+
+def _meanings() -> Mapping[Place, str]:
+    """Return the docstring below each setting."""
+    tree = ast.parse(inspect.getsource(sections))
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+    def within(section: type[Struct], above: Place) -> Iterator[tuple[Place, str]]:
+        said = _docstrings(classes[section.__name__])
+        for each in fields(section):
+            place = (*above, each.name)
+            if is_section(each.type):
+                yield from within(each.type, place)
+            else:
+                yield place, said[each.name]
+
+    return dict(within(sections.Settings, ()))
+
+
+def _docstrings(node: ast.ClassDef) -> dict[str, str]:
+    """Return what stands below each field of a class, on one line."""
+    return {
+        field.target.id: " ".join(below.value.value.split())
+        for field, below in zip(node.body, node.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
+
+
+if __name__ == "__main__":
+    main()
