@@ -8,18 +8,17 @@ everything else together.
 
 import os
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
-from wheelyard.catalog.claims import Claims
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Scope
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.identity import EVERYBODY
 from wheelyard.operations.doors import Doors
 from wheelyard.operations.rights import Rights
+from wheelyard.operations.spent import Spent
 from wheelyard.operations.tokens import Tokens
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.cloud.location import is_bucket, parse_location
@@ -54,7 +53,7 @@ def rights_of(settings: Settings) -> Rights:
     return Rights(grants, everybody)
 
 
-def doors_of(settings: Settings, tokens: Tokens, claims: Claims, ambient: Ambient) -> Doors:
+def doors_of(settings: Settings, tokens: Tokens, spent: Spent, ambient: Ambient) -> Doors:
     """
     Return the ways in that the settings open.
 
@@ -65,7 +64,7 @@ def doors_of(settings: Settings, tokens: Tokens, claims: Claims, ambient: Ambien
     access = settings.access
     return Doors(
         tokens=tokens,
-        publishing=builder.publishing(tokens, claims),
+        publishing=builder.publishing(tokens, spent),
         static_tokens=StaticTokens(
             Path(access.static_tokens_file) if access.static_tokens_file else None,
             access.static_token,
@@ -171,7 +170,7 @@ class _Builder:
         keys = iap.iap_keys(self._means, asked.keys_url)
         return iap.iap_login(keys, frozenset(asked.audience), self._now, self._verdicts())
 
-    def publishing(self, tokens: Tokens, claims: Claims) -> "Publishing | None":
+    def publishing(self, tokens: Tokens, spent: Spent) -> "Publishing | None":
         asked = self.settings.trusted_publishing
         if not self.settings.publisher or not asked.audience:
             return None
@@ -181,12 +180,12 @@ class _Builder:
         rules = PublishingRules(
             publishers=self.settings.publishers,
             audiences=asked.audience,
-            lifetime=timedelta(seconds=asked.token_seconds),
+            lifetime=spent.lifetime,
         )
         return Publishing(
             rules=rules,
             tokens=tokens,
-            claims=claims,
+            spent=spent,
             verify=self._verify(rules),
             reuses=Reuses(self.ambient.monotonic),
         )

@@ -36,7 +36,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
-from wheelyard.index import MEMORY, Index, far_retries, needs_gcs, open_index, surroundings_of
+from wheelyard.index import Index, far_retries, needs_gcs, open_index, surroundings_of
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.old_metadata import core_of
 from wheelyard.model.project import File
@@ -48,7 +48,7 @@ from wheelyard.operations.exporting.pages import Pages
 from wheelyard.operations.exporting.placing import Copied, Places
 from wheelyard.operations.exporting.writing import Counts, Writing
 from wheelyard.rendering.pages import PageTemplates
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import MEMORY, Settings
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 from wheelyard.storage.site.base import BAD_DESTINATION, Site
 from wheelyard.storage.site.folder import FolderSite

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from errno import EPERM
 from pathlib import Path
 from random import SystemRandom
@@ -35,13 +35,15 @@ from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import Project
 from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
+from wheelyard.operations.audit import note_event
 from wheelyard.operations.check import Check
 from wheelyard.operations.doors import Doors
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.search import SearchIndex
+from wheelyard.operations.spent import Spent
 from wheelyard.operations.tokens import Tokens
 from wheelyard.operations.upload import UploadRules, Uploads
-from wheelyard.settings.sections import MIB, Settings, StoreSettings
+from wheelyard.settings.sections import MEMORY, MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 from wheelyard.storage.faults import storage_faults
@@ -50,11 +52,11 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.split import SplitStore
 from wheelyard.storage.spool import Spool
 from wheelyard.storage.tally import Tally
+from wheelyard.storage.timed import Stopwatch, TimedStore
 
 if TYPE_CHECKING:
     from wheelyard.storage.cloud.opening import Surroundings
 
-MEMORY: Final = "memory:"
 CREDENTIALS: Final = "credentials/"
 """Of the keys of tokens and claims."""
 
@@ -94,6 +96,8 @@ class Index:
     traits: StoreTraits
     files: Files
     projects: Projects
+    watch: Stopwatch
+    """How long its store took for what."""
     uploads: Uploads
     search: SearchIndex
     lifecycle: Lifecycle
@@ -284,6 +288,8 @@ def index_over(
 ) -> Index:
     """Return an index that keeps everything in `store`, which is near unless `traits` say else."""
     traits = traits or StoreTraits()
+    watch = Stopwatch(ambient.monotonic)
+    store = TimedStore(store, watch)
     is_new = ensure_format(store, traits.files)
     retries = Retries(ambient=ambient) if traits.is_near else far_retries(ambient)
     belief = Belief(
@@ -298,12 +304,14 @@ def index_over(
     names_documents = Documents(store, Codec(NameList), ambient, belief, is_kept=True)
     token_documents = Documents(store, Codec(TokenRecord), ambient, token_belief)
     names = Names(store, names_documents, retries)
-    commits = Commits(store, projects_documents, ambient, retries)
+    commits = Commits(store, projects_documents, ambient, retries, note_event)
     projects = Projects(store, projects_documents, names, commits)
     files = Files(store, retries)
     credentials = Credentials(store, token_documents, retries)
     tokens = Tokens(credentials, ambient, settings.token_lifetime_limit)
-    doors = doors_of(settings, tokens, Claims(store), ambient)
+    lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
+    spent = Spent(Claims(store), credentials, ambient, lifetime)
+    doors = doors_of(settings, tokens, spent, ambient)
     rules = UploadRules(
         max_size=settings.uploads.max_file_size * MIB, zip_sdists=settings.uploads.zip_sdists
     )
@@ -313,6 +321,7 @@ def index_over(
         spool=spool,
         is_new=is_new,
         traits=traits,
+        watch=watch,
         files=files,
         projects=projects,
         uploads=Uploads(projects, files, spool, ambient, rules),
@@ -320,7 +329,7 @@ def index_over(
         lifecycle=Lifecycle(projects, files, ambient),
         tokens=tokens,
         doors=doors,
-        check=Check(store, spool, projects, ambient, 1 if traits.is_near else CHECKERS),
+        check=Check(store, spool, projects, ambient, spent, 1 if traits.is_near else CHECKERS),
         private_patterns=settings.private_patterns,
     )
 

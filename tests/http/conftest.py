@@ -1,11 +1,15 @@
 """Servers for the HTTP tests: one of each kind for each module."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.http.jobs import Ci, running_ci
 from tests.http.packages import PYTHON, publish, sdist, wheel
+from tests.http.people import Office, running_office
 from tests.http.servers import Site, running_site
+from wheelyard.settings.sections import ServerSettings, Settings
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +41,26 @@ def stocked(site: Site) -> Site:
         wheel("local", "1.0+cu121"),
     )
     return site
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """A server that every kind of credential opens."""
+    with running_office(tmp_path_factory.mktemp("office")) as office:
+        yield office
+
+
+@pytest.fixture(scope="module")
+def ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
+    """A server to which the jobs of one issuer may publish."""
+    server = ServerSettings(public_url="https://packages.example.com")
+    folder = tmp_path_factory.mktemp("ci")
+    with running_ci(folder, Settings(server=server)) as ci:
+        yield ci
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Ci]:
+    """The same, for one test alone."""
+    with running_ci(tmp_path / "fresh") as ci:
+        yield ci

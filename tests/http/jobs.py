@@ -22,6 +22,7 @@ KEY = rsa_key("ci")
 RELEASE = "repo:acme/demo:environment:release"
 MINT = "/_/oidc/mint-token"
 BURN = "/_/oidc/burn-token"
+DISCOVERY = "/.well-known/pytp"
 
 
 def publisher(issuer: StandIn, name: str = "demo", **changes: object) -> dict[str, object]:
@@ -98,3 +99,17 @@ def running_ci(folder: Path, settings: Settings | None = None) -> Iterator[Ci]:
         index = index_over(store, Spool(folder), settings, ambient)
         with running_app(App(index), index, folder) as site:
             yield Ci(site, issuer, index)
+
+
+def refused(answer: Answer, status: int = 422) -> str:
+    """Look at a refusal in both of its forms; return its code."""
+    problem = answer.json()
+    assert (answer.status_code, problem["status"]) == (status, status)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers.get_list("Cache-Control") == ["no-store"]
+    (error,) = problem["errors"]
+    assert error.keys() == {"code", "description"}
+    assert (problem["type"], problem["detail"]) == ("about:blank", error["description"])
+    assert problem["message"] == problem["title"] == "Token request failed"
+    code: str = error["code"]
+    return code

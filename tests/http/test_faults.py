@@ -3,12 +3,13 @@
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.http.packages import publish, wheel
 from tests.http.raw import Wire, wire
-from tests.http.servers import Site
+from tests.http.servers import Site, running_site
 
 needs_prlimit = pytest.mark.skipif(
     not hasattr(resource, "prlimit"), reason="limits are not changed from outside here"
@@ -60,3 +61,52 @@ def test_refusal_that_has_no_page(private: Site) -> None:
             assert (status, b'"unauthenticated"' in body) == (401, True)
         status, body = asked(line, PAGE)
         assert (status, body[:15]) == (401, b"<!DOCTYPE html>")
+
+
+@needs_prlimit
+def test_a_file_that_cannot_be_opened(site: Site) -> None:
+    """A file that cannot be opened just now is not said to be missing, and the log says why."""
+    package = wheel("demo")
+    publish(site, package)
+    path = f"GET /packages/{package.filename} HTTP/1.1"
+    with wire(site) as line:
+        assert asked(line, path)[0] == 200
+        with no_more_files(site):
+            status, body = asked(line, path)
+            assert (status, b"Too many open files" in body) == (503, True)
+        assert asked(line, path)[0] == 200
+
+    assert "a request was refused, storage_unavailable: The server has too many files" in site.log
+
+
+def test_what_the_store_fails_at_is_logged(tmp_path: Path) -> None:
+    """A store that fails is in the log at once, and a few times a minute at most."""
+    with running_site(tmp_path) as site:
+        publish(site, wheel("demo"))
+        (site.store / "projects" / "demo.json").write_text("not a document")
+        for _ in range(50):
+            assert site.get("/simple/demo/").status_code == 503
+        lines = [line for line in site.log.splitlines() if "a request was refused" in line]
+
+    assert 1 <= len(lines) <= 12  # six a minute, and a minute may have ended
+    assert " WARNING wheelyard: a request was refused, damaged_document: " in lines[0]
+
+
+def test_what_a_client_does_wrong_is_not_logged(site: Site) -> None:
+    """Whoever asks for what is not there, or sends nonsense, writes nothing into the log."""
+    before = len(site.log)
+    for path in ("/simple/nothing/", "/nothing/at/all", "/simple/%00/"):
+        assert site.get(path).status_code in (400, 404)
+
+    assert site.log[before:] == ""
+
+
+def test_what_is_not_ready_says_why(tmp_path: Path) -> None:
+    """The log says what is wrong with a store, though nobody but probes may ask."""
+    with running_site(tmp_path) as site:
+        site.store.rename(tmp_path / "elsewhere")
+        try:
+            assert site.get("/ready").status_code == 503
+            assert "The store is not where it was" in site.log
+        finally:
+            (tmp_path / "elsewhere").rename(site.store)

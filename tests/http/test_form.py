@@ -1,104 +1,33 @@
 """Upload forms, whole and hostile; the U numbers are those of the project's list of attacks."""
 
-import tracemalloc
-from collections.abc import Iterable, Mapping
-from hashlib import blake2b, md5, sha256
+from hashlib import blake2b, md5
 from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
-from time import process_time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from wheelyard.errors import IndexFault, Invalid, TooLarge
+from tests.http.forms import (
+    BOUNDARY,
+    DATA,
+    FILENAME,
+    GOOD,
+    SHA256,
+    chunks_of,
+    code_of,
+    fields,
+    file,
+    form,
+    part,
+    read,
+    text,
+    upload,
+)
+from wheelyard.errors import Invalid
 from wheelyard.http.claims import Form, RetiredAction, check_digests
-from wheelyard.http.form import FormLimits, FormReader
-from wheelyard.http.multipart import EPILOGUE_LIMIT, boundary_of
+from wheelyard.http.multipart import EPILOGUE_LIMIT
 
-BOUNDARY = b"frontier"
-FILENAME = "demo-1.0-py3-none-any.whl"
-DATA = b"PK\x03\x04\r\n--front" + bytes(range(256))
-SHA256 = sha256(DATA).hexdigest()
 BLAKE2 = blake2b(DATA, digest_size=32).hexdigest()
 MD5 = md5(DATA, usedforsecurity=False).hexdigest()
-FIELDS = {
-    ":action": "file_upload",
-    "protocol_version": "1",
-    "metadata_version": "2.4",
-    "name": "demo",
-    "version": "1.0",
-    "filetype": "bdist_wheel",
-    "pyversion": "py3",
-    "description": "One\n\nTwo\r\n",
-    "sha256_digest": SHA256,
-}
-
-Part = bytes
-
-
-def part(disposition: str | bytes, data: bytes = DATA, *headers: str) -> Part:
-    """Return one part, its boundary line before it."""
-    if isinstance(disposition, str):
-        disposition = disposition.encode()
-    more = "".join(f"{header}\r\n" for header in headers).encode()
-    head = b"Content-Disposition: form-data; " + disposition + b"\r\n" + more
-    return b"--" + BOUNDARY + b"\r\n" + head + b"\r\n" + data + b"\r\n"
-
-
-def text(name: str, value: str | bytes = "x") -> Part:
-    """Return a field."""
-    return part(f'name="{name}"', value if isinstance(value, bytes) else value.encode())
-
-
-def file(name: str = "content", filename: str = FILENAME, data: bytes = DATA) -> Part:
-    """Return a file."""
-    return part(f'name="{name}"; filename="{filename}"', data)
-
-
-def form(*parts: Part, end: bytes = b"\r\n") -> bytes:
-    """Return a body."""
-    return b"".join(parts) + b"--" + BOUNDARY + b"--" + end
-
-
-def fields(**changes: str | None) -> list[Part]:
-    """Return the fields of the good form, some of them changed or, with None, left out."""
-    changed: Mapping[str, str | None] = FIELDS | changes
-    return [text(name, value) for name, value in changed.items() if value is not None]
-
-
-def chunks_of(body: bytes, size: int) -> Iterable[bytes]:
-    """Yield `body` in pieces of `size` bytes."""
-    return (body[at : at + size] for at in range(0, len(body), size))
-
-
-def read(
-    body: bytes | Iterable[bytes], limits: FormLimits | None = None, sink: BytesIO | None = None
-) -> Form | RetiredAction:
-    """Read a body, in one piece unless it comes in pieces."""
-    sink = sink or BytesIO()
-    reader = FormReader(BOUNDARY, limits=limits or FormLimits(), open_file=lambda _: sink)
-    for chunk in [body] if isinstance(body, bytes) else body:
-        reader.feed(chunk)
-    return reader.finish()
-
-
-def upload(body: bytes | Iterable[bytes], limits: FormLimits | None = None) -> Form:
-    """Read a body that is an upload."""
-    result = read(body, limits)
-    assert isinstance(result, Form)
-    return result
-
-
-def code_of(body: bytes | Iterable[bytes], limits: FormLimits | None = None) -> str:
-    """Return the code with which a body is refused."""
-    with pytest.raises(Invalid) as caught:
-        read(body, limits)
-    return caught.value.code
-
-
-GOOD = form(*fields(), file())
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 1 << 20])
@@ -252,18 +181,6 @@ def test_refused_in_pieces(row: str) -> None:
     assert code_of(chunks_of(body, 1)) == code
 
 
-def test_truncated() -> None:
-    """U44: a form that was cut anywhere is none."""
-    for at in range(len(GOOD)):
-        assert code_of(GOOD[:at]) == "incomplete_body"
-
-
-def test_boundary_at_every_seam() -> None:
-    """A boundary is found wherever two chunks meet."""
-    for at in range(len(GOOD)):
-        assert upload([GOOD[:at], GOOD[at:]]).file.sha256 == SHA256
-
-
 @pytest.mark.parametrize("action", ["submit", "verify", "doc_upload"])
 def test_retired_action(action: str) -> None:
     """U02: what old clients did besides uploading is told apart from nonsense."""
@@ -277,100 +194,6 @@ def test_absent(name: str, value: str | None) -> None:
     result = upload(form(*fields(**{name: value}), file()))
 
     assert getattr(result, name) is None
-
-
-LIMITS = FormLimits(file=300, parts=4, field=50, fields=400, header=120)
-
-
-@pytest.mark.parametrize(
-    ("code", "good", "bad"),
-    [
-        ("too_large", [text("a")] * 3, [text("a")] * 4),
-        ("too_large", [text("a", "x" * 50)], [text("a", "x" * 51)]),
-        ("too_large", [text("a", "x" * 50)] * 3, [part("name=a", b"x" * 50, "A: " + "x" * 70)] * 3),
-        ("too_large", [file("x", "x.asc", b"x" * 50)], [file("x", "x.asc", b"x" * 51)]),
-        (
-            "bad_multipart",
-            [part("name=abc", b"", "A: " + "x" * 81)],
-            [part("name=abc", b"", "A: " + "x" * 82)],
-        ),
-    ],
-    ids=["parts", "field", "fields", "ignored file", "header"],
-)
-def test_limits(code: str, good: list[Part], bad: list[Part]) -> None:
-    """U28, U29, U30, U52: what reaches a limit passes, and what passes it does not."""
-    assert upload(form(*good, file()), LIMITS).file.size == len(DATA)
-    assert code_of(form(*bad, file()), LIMITS) == code
-
-
-def test_file_limit() -> None:
-    """U58: a file is refused with the first byte over the limit, and goes no further."""
-    sink = BytesIO()
-    reader = FormReader(BOUNDARY, limits=LIMITS, open_file=lambda _: sink)
-    reader.feed(file(data=bytes(300))[:-2])
-
-    with pytest.raises(TooLarge) as caught:
-        reader.feed(b"xx")
-
-    assert caught.value.short == "File too large, the limit is 300 bytes."
-    assert sink.getvalue() == bytes(300)
-    assert upload(form(file(data=bytes(300))), LIMITS).file.size == 300
-
-
-def test_refused_before_the_first_byte() -> None:
-    """Whoever opens the sink sees the filename first, and may refuse it."""
-    seen = []
-
-    def refuse(filename: str) -> BytesIO:
-        seen.append(filename)
-        raise Invalid("No.", code="invalid_filename")
-
-    reader = FormReader(BOUNDARY, limits=FormLimits(), open_file=refuse)
-    head, _, _ = file(filename="a\u0130.whl").partition(DATA)
-    with pytest.raises(Invalid):
-        reader.feed(head)
-
-    assert seen == ["a\u0130.whl"]
-
-
-def test_slow_sink() -> None:
-    """A sink may take less than it is given."""
-
-    class Sip(BytesIO):
-        def write(self, data: memoryview, /) -> int:  # type: ignore[override]
-            return super().write(data[:5])
-
-    sink = Sip()
-    read(GOOD, sink=sink)
-
-    assert sink.getvalue() == DATA
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        DATA + b"\r\n--" + BOUNDARY + b"x",
-        b"--" + BOUNDARY + b"--\r\n",
-        (b"\r\n--" + BOUNDARY + b"x") * 30_000,
-    ],
-    ids=["once", "where headers end", "often"],
-)
-@pytest.mark.parametrize("size", [10, 1 << 18])
-def test_boundary_inside(data: bytes, size: int) -> None:
-    """A line that begins like a boundary, and is none, is refused: readers disagree about it."""
-    assert code_of(chunks_of(form(file(data=data)), size)) == "bad_multipart"
-
-
-@pytest.mark.parametrize("filler", [b"\r", b"\r\n", b"\r\n--", b"\r\n--" + BOUNDARY[:-1], b"-"])
-def test_speed(filler: bytes) -> None:
-    """No content of a file makes it slow to read."""
-    data = filler * ((16 << 20) // len(filler))
-    body = form(file(data=data))
-
-    started = process_time()
-    upload(chunks_of(body, 1 << 18))
-
-    assert process_time() - started < 1
 
 
 @pytest.mark.parametrize(
@@ -398,98 +221,3 @@ def test_digests(tmp_path: Path, digests: dict[str, str], code: str | None) -> N
             check_digests(upload(body), path)
         assert caught.value.code == code
         assert caught.value.short.endswith("digest sent does not match the uploaded file.")
-
-
-@pytest.mark.parametrize(
-    "content_type",
-    [
-        None,
-        "",
-        "application/json",
-        "application/octet-stream",
-        "application/x-www-form-urlencoded",
-        "multipart/mixed; boundary=b",
-        b"text/plain\xff",
-    ],
-)
-def test_no_form(content_type: str | bytes | None) -> None:
-    """U37, U38, U39: another media type is no form at all."""
-    assert boundary_of(content_type) is None
-
-
-@pytest.mark.parametrize(
-    ("content_type", "boundary"),
-    [
-        ("multipart/form-data; boundary=abc", b"abc"),
-        (b'Multipart/Form-Data;charset=latin-1; BOUNDARY="a b/c=d"', b"a b/c=d"),
-        ("multipart/form-data; boundary====12==", b"===12=="),
-        ("multipart/form-data; boundary=" + "b" * 70, b"b" * 70),
-    ],
-)
-def test_boundary(content_type: str | bytes, boundary: bytes) -> None:
-    """A boundary comes bare or quoted, among other parameters."""
-    assert boundary_of(content_type) == boundary
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        "",
-        "; boundary=",
-        '; boundary=""',
-        "; boundary=" + "b" * 71,
-        "; boundary=b; boundary=c",
-        '; boundary="a "',
-        '; boundary="\r\n"',
-        "; boundary=\u00e9",
-        "; boundary=a b",
-        "; x",
-    ],
-)
-def test_bad_boundary(parameters: str) -> None:
-    """U40, U42: a form without a boundary of the right kind is refused."""
-    with pytest.raises(Invalid) as caught:
-        boundary_of("multipart/form-data" + parameters)
-
-    assert caught.value.code == "bad_multipart"
-
-
-@given(cuts=st.lists(st.integers(0, len(GOOD))))
-def test_chunking(cuts: list[int]) -> None:
-    """One body is one form, wherever it was cut."""
-    marks = [0, *sorted(cuts), len(GOOD)]
-    pieces = [GOOD[start:stop] for start, stop in pairwise(marks)]
-
-    assert upload(pieces) == upload(GOOD)
-
-
-@given(
-    at=st.integers(0, len(GOOD)),
-    removed=st.integers(0, 40),
-    put=st.binary(max_size=8) | st.sampled_from([b"\r\n", b"--" + BOUNDARY, b'"', b";", b"\r"]),
-    size=st.sampled_from([1, 5, 1 << 20]),
-)
-def test_mutation(at: int, removed: int, put: bytes, size: int) -> None:
-    """A damaged body is refused on purpose, or is a form; whichever, in any chunks."""
-    body = GOOD[:at] + put + GOOD[at + removed :]
-
-    def outcome(pieces: Iterable[bytes]) -> object:
-        try:
-            return read(pieces)
-        except IndexFault:
-            return "refused"
-
-    assert outcome(chunks_of(body, size)) == outcome([body])
-
-
-def test_memory() -> None:
-    """A field of megabytes that nobody keeps is not kept."""
-    tracemalloc.start()
-    reader = FormReader(BOUNDARY, limits=FormLimits(), open_file=lambda _: BytesIO())
-    reader.feed(text("description", "")[:-2])
-    for _ in range(3 << 6):
-        reader.feed(b"A" * (1 << 14))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-
-    assert peak < 1 << 19

@@ -230,5 +230,6 @@ def test_names_that_are_not_there_cost_little(stocked: Site) -> None:
 
 def test_log_is_quiet(stocked: Site) -> None:
     """Nothing that a client does wrong is worth a line in the log."""
-    said = [line for line in stocked.log.splitlines() if not line.startswith("wheelyard: made ")]
+    said = [line for line in stocked.log.splitlines() if " wheelyard.audit: " not in line]
+    said = [line for line in said if not line.startswith("wheelyard: made ")]
     assert said == []

@@ -2,7 +2,11 @@
 
 import json
 import subprocess
+from hashlib import sha256
 from pathlib import Path
+from random import Random
+
+import pytest
 
 from tests.clients.harness import system_program
 from tests.http.packages import sdist, wheel
@@ -60,3 +64,26 @@ def test_part_of_a_file(stocked: Site, tmp_path: Path) -> None:
     slowly = ("--limit-rate", "3M", "--range", "7-", "--output", str(got))
     assert curl(*slowly, f"{stocked.url}/packages/{large.filename}").endswith("\n2 206")
     assert got.read_bytes() == large.data[7:]
+
+
+@pytest.mark.slow
+def test_100_megabytes(stocked: Site, tmp_path: Path) -> None:
+    """A wheel of 100 MB goes up over HTTP/2 in little memory, and comes back as it was."""
+    large = wheel("huge", filler=Random(1).randbytes(100_000_000))
+    path, got = tmp_path / large.filename, tmp_path / "got"
+    path.write_bytes(large.data)
+    before = peak_memory(stocked.pid)
+
+    address = f"http://{stocked.token}@{stocked.address}/legacy/"
+    assert curl("-F", f"content=@{path}", address).endswith("\n2 200")
+    url = f"{stocked.url}/packages/{large.filename}"
+    assert curl("--output", str(got), url).endswith("\n2 200")
+
+    assert sha256(got.read_bytes()).hexdigest() == large.sha256
+    assert peak_memory(stocked.pid) - before < 40_000_000
+
+
+def peak_memory(pid: int) -> int:
+    """Return the bytes that a process has had at most."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024

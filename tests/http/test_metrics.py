@@ -1,5 +1,6 @@
 """`/metrics`: what it tells, and to whom."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,12 @@ def bearer(token: str) -> str:
     return f"Authorization: Bearer {token}"
 
 
+def figures_of(reply: Reply) -> dict[str, float]:
+    """Return every figure by its name and labels."""
+    lines = [line for line in reply.body.decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
 def error_of(reply: Reply) -> str:
     """Return the word for programs of a refusal."""
     return reply.body.decode().partition('"error":"')[2].partition('"')[0]
@@ -52,14 +59,64 @@ def test_operations_are_counted(tmp_path: Path) -> None:
 
     assert answer.header("content-type") == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.header("cache-control") == "no-store"
-    about, kind, *lines = answer.body.decode().splitlines()
-    assert about.startswith("# HELP wheelyard_storage_operations_total ")
-    assert kind == "# TYPE wheelyard_storage_operations_total counter"
-    assert lines == [
+    lines = answer.body.decode().splitlines()
+    about = [line for line in lines if " wheelyard_storage_operations_total " in line]
+    assert about[0].startswith("# HELP ")
+    assert about[1] == "# TYPE wheelyard_storage_operations_total counter"
+    assert [line for line in lines if line.startswith("wheelyard_storage_operations_total{")] == [
         'wheelyard_storage_operations_total{class="free",operation="delete"} 3.0',
         'wheelyard_storage_operations_total{class="B",operation="get"} 2.0',
         'wheelyard_storage_operations_total{class="A",operation="insert"} 1.0',
     ]
+
+
+def test_requests_are_timed(tmp_path: Path) -> None:
+    """Prometheus reads how many requests took how long: by route, method and status."""
+    with running_site(tmp_path) as site:
+        publish(site, wheel())
+        for _ in range(3):
+            assert site.get("/simple/demo/").status_code == 200
+        assert site.ask("HEAD", "/simple/nothing/").status_code == 404
+        assert site.ask("BREW", "/tea/").status_code == 405
+        figures = figures_of(ask(site, GET))
+
+    name = "wheelyard_http_request_duration_seconds"
+    detail = 'method="GET",route="project_detail",status="200"'
+    assert figures[f"{name}_count{{{detail}}}"] == 3
+    assert figures[f'{name}_bucket{{le="+Inf",{detail}}}'] == 3
+    assert 0 < figures[f"{name}_sum{{{detail}}}"] < 3
+    assert figures[f'{name}_count{{method="POST",route="upload",status="200"}}'] == 1
+    assert figures[f'{name}_count{{method="HEAD",route="project_detail",status="404"}}'] == 1
+    assert figures[f'{name}_count{{method="other",route="project_detail",status="405"}}'] == 1
+    assert figures["wheelyard_http_requests_in_progress"] == 1
+    assert figures["process_resident_memory_bytes"] > 0
+
+
+def test_buckets_add_up(private: Site) -> None:
+    """No bucket of a histogram has less in it than the one before."""
+    private.get("/simple/")
+    lines = ask(private, GET).body.decode().splitlines()
+    rows: dict[str, list[float]] = {}
+    for line in lines:
+        if "_bucket{" in line:
+            labels, _, value = line.rpartition(" ")
+            rows.setdefault(re.sub(r'le="[^"]*",?', "", labels), []).append(float(value))
+    assert rows
+    assert all(counts == sorted(counts) for counts in rows.values())
+
+
+def test_a_folder_is_counted_too(tmp_path: Path) -> None:
+    """What the store was asked is there for a folder as for a bucket, with how it ended."""
+    with running_site(tmp_path) as site:
+        publish(site, wheel())
+        publish(site, wheel())
+        figures = figures_of(ask(site, GET))
+
+    name = "wheelyard_store_duration_seconds_count"
+    assert figures[f'{name}{{outcome="ok",verb="create_all"}}'] >= 1
+    assert figures[f'{name}{{outcome="ok",verb="put"}}'] >= 2
+    assert figures[f'{name}{{outcome="absent",verb="get"}}'] >= 1
+    assert not [each for each in figures if 'outcome="error"' in each]
 
 
 @pytest.mark.parametrize("header", ["", "Authorization: nonsense", bearer("wrong")])

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 
 from tests.clients.harness import Desk, wheelyard
-from tests.http.jobs import AUDIENCE, BURN, KEY, MINT, RELEASE, Ci, running_ci
+from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, KEY, MINT, RELEASE, Ci, refused, running_ci
 from tests.http.packages import post, wheel
-from tests.http.servers import Answer, Site, running_site
+from tests.http.servers import Answer, running_site
 from tests.trust.issuer import Answer as Said
 from tests.trust.issuer import SigningKey, rsa_key, stand_in
 from wheelyard.catalog.claims import Claims
@@ -24,41 +24,9 @@ from wheelyard.model.ambient import Ambient
 from wheelyard.model.publisher import parse_publishers
 from wheelyard.operations.publishing import Publishing, PublishingRules
 from wheelyard.operations.reuses import Reuses
-from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.operations.spent import Spent
+from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.local import LocalStore
-
-DISCOVERY = "/.well-known/pytp"
-PYTP = "application/vnd.pypi.pytp.v1+json"
-
-
-@pytest.fixture(scope="module")
-def ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
-    """A server to which the jobs of one issuer may publish."""
-    server = ServerSettings(public_url="https://packages.example.com")
-    folder = tmp_path_factory.mktemp("ci")
-    with running_ci(folder, Settings(server=server)) as ci:
-        yield ci
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Ci]:
-    """The same, for one test alone."""
-    with running_ci(tmp_path / "fresh") as ci:
-        yield ci
-
-
-def refused(answer: Answer, status: int = 422) -> str:
-    """Look at a refusal in both of its forms; return its code."""
-    problem = answer.json()
-    assert (answer.status_code, problem["status"]) == (status, status)
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers.get_list("Cache-Control") == ["no-store"]
-    (error,) = problem["errors"]
-    assert error.keys() == {"code", "description"}
-    assert (problem["type"], problem["detail"]) == ("about:blank", error["description"])
-    assert problem["message"] == problem["title"] == "Token request failed"
-    code: str = error["code"]
-    return code
 
 
 def test_from_statement_to_package(ci: Ci) -> None:
@@ -314,71 +282,6 @@ def test_only_minted_tokens_burn(ci: Ci) -> None:
     assert post(ci.site, wheel("demo", "4.0"), token=minted).status_code == 200
 
 
-def test_off(site: Site) -> None:
-    """An index without publishers says so at every step, in the form that clients read."""
-    for answer in (
-        site.get("/_/oidc/audience"),
-        site.ask("POST", MINT),
-        site.ask("POST", BURN),
-        site.ask("POST", "/_/oidc/github/mint-token"),
-    ):
-        assert refused(answer, 404) == "not-enabled"
-    gone = site.get(f"{DISCOVERY}?discover=%2Flegacy%2F")
-    assert (gone.status_code, gone.headers["Content-Type"]) == (404, "application/problem+json")
-
-
-@pytest.mark.parametrize("path", ["/legacy/", "/legacy", "/", "/simple/", "/pypi", "/acme/"])
-@pytest.mark.parametrize("accept", [None, "*/*", PYTP, f"text/html, {PYTP};q=0.9"])
-def test_discovery(ci: Ci, path: str, accept: str | None) -> None:
-    """A client that knows an upload URL finds the steps from there (PEP 807)."""
-    headers = {} if accept is None else {"Accept": accept}
-    asked = {"discover": path}
-
-    answer = ci.site.client.get(DISCOVERY, params=asked, headers={**headers, "Host": "evil.test"})
-
-    assert answer.json() == {
-        "audience-endpoint": "https://packages.example.com/_/oidc/audience",
-        "token-mint-endpoint": "https://packages.example.com/_/oidc/mint-token",
-        "features": ["multi-use-token"],
-        "default-features": ["multi-use-token"],
-    }
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        *("", "discover", "discover=", "discover=%2Fsimple%2Fdemo%2F", "discover=%2Fhealth"),
-        *("discover=%2Flegacy%2F&discover=%2F", "discover=%2F..%2F", "discover=%25zz", "x=%2F"),
-        *("discover=%2F%252e%252e%2F", "discover=%2Fa%2Fb%2F", "discover=legacy", "&" * 2000),
-        "discover=%2F%ff",
-    ],
-)
-def test_what_takes_no_uploads(ci: Ci, query: str) -> None:
-    """What is not the path of an upload URL leads nowhere."""
-    answer = ci.site.get(f"{DISCOVERY}?{query}")
-
-    assert answer.status_code == 404
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.headers.get_list("Cache-Control") == ["no-store"]
-
-
-def test_discovery_in_other_forms(ci: Ci) -> None:
-    """Discovery comes as JSON and as nothing else."""
-    answer = ci.site.get(f"{DISCOVERY}?discover=%2Flegacy%2F", Accept="text/html")
-    assert answer.status_code == 406
-
-
-def test_discovery_names_no_host_that_a_request_made_up(fresh: Ci, tmp_path: Path) -> None:
-    """Where the index does not know its own name, it does not take one from a request."""
-    path = f"{DISCOVERY}?discover=%2Flegacy%2F"
-    assert fresh.site.get(path).status_code == 404
-
-    access = AccessSettings(trusted_hosts=("packages.acme.test",))
-    with running_ci(tmp_path / "hosts", Settings(access=access)) as ci:
-        found = ci.site.get(path, Host="packages.acme.test").json()
-        assert found["audience-endpoint"] == "https://packages.acme.test/_/oidc/audience"
-
-
 def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None:
     """The log has a line for each token, with whom it is for, and no statement and no token."""
     caplog.set_level(logging.DEBUG)
@@ -389,13 +292,13 @@ def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None
     fresh.ask(BURN, {"token": token})
     fresh.ask(BURN, {"token": fresh.site.token})
 
-    lines = [each.getMessage() for each in caplog.records if each.name == "wheelyard"]
+    lines = [each.getMessage() for each in caplog.records if each.name.startswith("wheelyard")]
     about = [line for line in lines if token[4:14] in line]
     assert len(about) == 2
-    assert about[0].startswith(f"minted the token {token[4:14]} for publisher:ci-demo: ")
+    assert about[0].startswith(f"token minted by publisher:ci-demo: {token[4:14]}, ")
     for said in (f"issuer {fresh.issuer.url}", "subject repo:acme/demo", "commit 0123abcd"):
         assert said in about[0]
-    assert about[1] == f"burnt the token {token[4:14]}"
+    assert about[1].startswith(f"token revoked by publisher:ci-demo: {token[4:14]}, ")
     assert [line for line in lines if "invalid-reuse-token" in line]
     secrets = (statement, *statement.split("."), token, token[14:], fresh.site.token[14:])
     assert not [secret for secret in secrets if secret in caplog.text]
@@ -445,7 +348,7 @@ def _minted(store: LocalStore, today: Ambient, ago: timedelta) -> str:
     desk = Publishing(
         rules=rules,
         tokens=index.tokens,
-        claims=Claims(store),
+        spent=Spent(Claims(store), index.tokens.credentials, index.ambient, rules.lifetime),
         verify=lambda _: says,
         reuses=Reuses(today.monotonic),
     )

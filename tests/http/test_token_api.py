@@ -1,9 +1,8 @@
-"""`/api/v1/tokens` and `/api/v1/whoami`: tokens that people make for themselves."""
+"""`/api/v1/tokens` and `/api/v1/whoami`: tokens that people have made, and who sees which."""
 
 import json
 import time
-from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,54 +10,14 @@ import pytest
 from msgspec.structs import fields, replace
 
 from tests.http.packages import post, wheel
-from tests.http.people import (
-    ACCESS_TOKEN,
-    GRANTS,
-    INDEX,
-    PASSWORD,
-    STATIC,
-    Office,
-    running_office,
-)
-from tests.http.servers import Answer, Site
+from tests.http.people import ACCESS_TOKEN, GRANTS, STATIC, Office, running_office
+from tests.http.servers import Site
+from tests.http.tokens import ANA, EVE, ROBOT, ROOT, STRANGER, asked, listed, made, make
 from tests.test_house import DOCS
 from wheelyard.http.token_api import NewToken
 from wheelyard.index import real_ambient
-from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest
 from wheelyard.storage.memory import MemoryStore
-
-ANA = "ana@acme.dev"
-EVE = "eve@acme.dev"
-ROOT = "root@acme.dev"
-STRANGER = "stranger@example.org"
-ROBOT = "ci@p.iam.gserviceaccount.com"
-WANTED = {"name": "my laptop", "projects": ["acme-core"]}
-
-
-@pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    """A server that every kind of credential opens."""
-    with running_office(tmp_path_factory.mktemp("office")) as office:
-        yield office
-
-
-def make(office: Office, email: str, changes: Mapping[str, object]) -> Answer:
-    """Have somebody make a token for themselves."""
-    return office.ask("POST", "tokens", office.id_token(email), {**WANTED, **changes})
-
-
-def asked(office: Office, **changes: object) -> Answer:
-    """Have Ana make one."""
-    return make(office, ANA, changes)
-
-
-def made(office: Office, email: str = ANA, **changes: object) -> str:
-    """Return a token that somebody has made for themselves."""
-    answer = make(office, email, changes)
-    assert answer.status_code == 201, answer.text
-    text: str = answer.json()["token"]
-    return text
 
 
 def test_a_life_of_a_token(office: Office) -> None:
@@ -84,14 +43,6 @@ def test_a_life_of_a_token(office: Office) -> None:
     (found,) = [each for each in listed(office, ANA) if each["id"] == told["id"]]
     assert (found["state"], found["revoked-by"]) == ("revoked", f"user:{ANA}")
     assert office.ask("DELETE", f"tokens/{told['id']}", office.id_token(ANA)).status_code == 204
-
-
-def listed(office: Office, email: str) -> list[dict[str, object]]:
-    """Return the tokens that somebody sees."""
-    answer = office.ask("GET", "tokens", office.id_token(email))
-    assert answer.status_code == 200
-    found: list[dict[str, object]] = answer.json()["tokens"]
-    return found
 
 
 def eventually(is_so: Callable[[], bool]) -> bool:
@@ -155,24 +106,6 @@ def test_an_account_that_was_made_anew(office: Office) -> None:
     assert token_id in {each["id"] for each in listed(office, ROOT)}
 
 
-def test_the_usual_token(office: Office) -> None:
-    """A token for which nothing else is said reads and uploads for 90 days."""
-    told = asked(office).json()
-
-    assert told["can"] == ["read", "upload"]
-    left = datetime.fromisoformat(told["expires"]) - real_ambient().now()
-    assert timedelta(days=89) < left <= timedelta(days=90)
-
-
-def test_until_a_moment(office: Office) -> None:
-    """A token may live until a moment, in any time zone."""
-    moment = real_ambient().now().replace(microsecond=0) + timedelta(days=3)
-
-    told = asked(office, expires=f"{(moment + timedelta(hours=2)).isoformat()[:19]}+02:00").json()
-
-    assert abs(datetime.fromisoformat(told["expires"]) - moment) < timedelta(seconds=1)
-
-
 def test_nothing_is_told_that_a_token_is_known_by(office: Office) -> None:
     """No list has a token or its digest in it, and no answer may be kept."""
     token, someone = made(office), office.id_token(ANA)
@@ -212,110 +145,6 @@ def test_who_sees_which(office: Office) -> None:
         assert office.ask("GET", "tokens", other).json() == {"tokens": []}
 
 
-@pytest.mark.parametrize(
-    ("email", "can", "projects"),
-    [
-        (ANA, ["upload"], ["acme-*"]),
-        (ANA, ["read", "upload"], ["acme-core", "acme-x*", "tools"]),
-        (ANA, ["manage"], ["tools"]),
-        (ANA, ["read"], ["shared", "Acme_Core"]),
-        (EVE, ["read"], ["shared"]),
-        (ROOT, ["manage"], ["*"]),
-        (ROBOT, ["read"], ["*"]),
-    ],
-)
-def test_what_may_be_given(office: Office, email: str, can: list[str], projects: list[str]) -> None:
-    """A token may do what its maker may do, or less."""
-    assert make(office, email, {"can": can, "projects": projects}).status_code == 201
-
-
-@pytest.mark.parametrize(
-    ("email", "can", "projects"),
-    [
-        (ANA, ["manage"], ["acme-core"]),
-        (ANA, ["read"], ["*"]),
-        (ANA, ["upload"], ["acme*"]),
-        (ANA, ["upload"], ["acme-core", "other"]),
-        (ANA, ["upload"], ["shared"]),
-        (EVE, ["read"], ["acme-core"]),
-        (EVE, ["upload"], ["shared"]),
-        (ROBOT, ["upload"], ["demo"]),
-        (STRANGER, ["read"], ["shared"]),
-        (STRANGER, ["read"], ["*"]),
-    ],
-)
-def test_what_may_not_be_given(
-    office: Office, email: str, can: list[str], projects: list[str]
-) -> None:
-    """Nobody makes a token that may do more than they may themselves (row 86)."""
-    answer = make(office, email, {"can": can, "projects": projects})
-
-    assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
-
-
-def test_no_stored_secret_makes_a_token(office: Office) -> None:
-    """Whatever may lie in a file of somebody's makes no token, whatever it may do."""
-    everything = office.site.token
-    bob = b64encode(f"bob:{PASSWORD}".encode()).decode()
-    before = len(listed(office, ROOT))
-    headers = {"Authorization": f"Basic {bob}"}
-    answers = [
-        office.ask("POST", "tokens", secret, {"name": "x", "projects": ["demo"], "can": ["read"]})
-        for secret in (everything, made(office), STATIC, ACCESS_TOKEN, office.ci.token())
-    ]
-    answers.append(office.site.client.post("/api/v1/tokens", json=WANTED, headers=headers))
-
-    assert [answer.status_code for answer in answers] == [403] * 6
-    assert {answer.json()["error"] for answer in answers} == {"forbidden"}
-    assert len(listed(office, ROOT)) == before + 2  # Ana's, and the minted one
-
-
-@pytest.mark.parametrize(("age", "status"), [(3500, 201), (3620, 403), (3800, 401)])
-def test_who_has_signed_in_long_ago(office: Office, age: int, status: int) -> None:
-    """An ID token that is older than an hour makes no token, though it may still open the index."""
-    answer = office.ask("POST", "tokens", office.id_token(ANA, age), WANTED)
-
-    assert answer.status_code == status
-
-
-def test_as_a_password(office: Office) -> None:
-    """An ID token may be sent as a password, as pip would."""
-    pair = b64encode(f"oidc:{office.id_token(ANA)}".encode()).decode()
-    headers = {"Authorization": f"Basic {pair}"}
-
-    assert (
-        office.site.client.post("/api/v1/tokens", json=WANTED, headers=headers).status_code == 201
-    )
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Origin": INDEX}, 201),
-        ({"Origin": INDEX, "Sec_Fetch_Site": "same-origin"}, 201),
-        ({"Sec_Fetch_Site": "same-origin"}, 201),
-        ({}, 403),
-        ({"Sec_Fetch_Site": "none"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Origin": "https://evil.example"}, 403),
-        ({"Origin": "http://packages.example.com"}, 403),
-        ({"Origin": INDEX, "Sec_Fetch_Site": "cross-site"}, 403),
-        ({"Origin": INDEX, "Sec_Fetch_Site": "same-site"}, 403),
-        ({"Origin": f"{INDEX}.evil.example"}, 403),
-    ],
-)
-def test_before_a_browser(office: Office, headers: dict[str, str], status: int) -> None:
-    """Somebody whom a proxy lets through makes tokens on a page of the index only (row 76)."""
-    headers = {**headers, "X_Goog_IAP_JWT_Assertion": office.assertion(ANA)}
-
-    answer = office.ask("POST", "tokens", "", WANTED, **headers)
-
-    assert answer.status_code == status
-    if status == 201:
-        gone = office.ask("DELETE", f"tokens/{answer.json()['id']}", "", **headers)
-        assert gone.status_code == 204
-
-
 def test_a_false_word_of_the_proxy(office: Office) -> None:
     """What the proxy has not signed is worth nothing, and is not read beside a credential."""
     forged = office.assertion(ANA)[:-8] + "AAAAAAAA"
@@ -324,114 +153,6 @@ def test_a_false_word_of_the_proxy(office: Office) -> None:
     assert office.ask("GET", "whoami", "", X_Goog_IAP_JWT_Assertion=forged).status_code == 401
     seen = office.ask("GET", "whoami", eve, X_Goog_IAP_JWT_Assertion=office.assertion(ANA))
     assert seen.json()["principal"] == f"user:{EVE}"
-
-
-def test_other_tokens_are_as_good_as_none(office: Office) -> None:
-    """Nobody can tell somebody else's token from one that is not there."""
-    ana = made(office)[4:14]
-    ids = ["0123456789", ana, office.site.token[4:14], "self", "x", "x" * 300, office.site.token]
-    for secret in (office.id_token(EVE), office.site.token, STATIC, ACCESS_TOKEN):
-        others = [each for each in ids if secret[4:14] not in each]
-        answers = [office.ask("DELETE", f"tokens/{each}", secret) for each in others]
-
-        assert {answer.status_code for answer in answers} == {404}
-        assert len({answer.content for answer in answers}) == 1
-    (left,) = [each for each in listed(office, ANA) if each["id"] == ana]
-    assert left["state"] == "active"
-
-
-def test_who_may_revoke(office: Office) -> None:
-    """Besides the owner, an administrator revokes a token, and so does the token itself."""
-    first, second, third = made(office), made(office), made(office)
-
-    assert office.ask("DELETE", f"tokens/{first[4:14]}", office.id_token(ROOT)).status_code == 204
-    assert office.ask("DELETE", f"tokens/{second[4:14]}", second).status_code == 204
-    assert office.ask("POST", "tokens/self/revoke", third).status_code == 204
-    for token in (first, second, third):
-        assert office.ask("GET", "whoami", token).status_code == 401
-        assert office.ask("POST", "tokens/self/revoke", token).status_code == 401
-
-
-def test_whoever_finds_a_token_can_end_it(office: Office) -> None:
-    """A token that somebody finds is revoked with nothing but itself, in either half."""
-    minted = office.ci.token()
-    request = TokenRequest(
-        name="lost", actions=parse_actions(["read"]), projects=(parse_pattern("demo"),)
-    )
-    lost = office.index.tokens.create(request, by="local:test")[0].text
-
-    assert office.ask("POST", "tokens/self/revoke", minted).status_code == 204
-    pair = b64encode(f"{lost}:".encode()).decode()
-    headers = {"Authorization": f"Basic {pair}"}
-    answer = office.site.client.post("/api/v1/tokens/self/revoke", headers=headers)
-    assert answer.status_code == 204
-    for token in (minted, lost):
-        assert office.site.get("/simple/", token).status_code == 401
-
-
-@pytest.mark.parametrize("secret", [STATIC, ACCESS_TOKEN])
-def test_what_cannot_be_revoked(office: Office, secret: str) -> None:
-    """What is no API token is not revoked here, and its bearer is told so."""
-    assert office.ask("POST", "tokens/self/revoke", secret).status_code == 403
-    assert office.ask("POST", "tokens/self/revoke", office.id_token(ANA)).status_code == 403
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"name": ""},
-        {"name": " "},
-        {"name": "x" * 101},
-        {"name": "two\nlines"},
-        {"name": 1},
-        {"projects": []},
-        {"projects": "acme-core"},
-        {"projects": [1]},
-        {"projects": ["acme-*-core"]},
-        {"projects": [""]},
-        {"projects": ["acme-core"] * 101},
-        {"can": []},
-        {"can": ["admin"]},
-        {"can": ["fly"]},
-        {"can": "upload"},
-        {"days": 0},
-        {"days": 366},
-        {"days": 1.5},
-        {"days": "7"},
-        {"days": True},
-        {"expires": "2020-01-01T00:00:00Z"},
-        {"expires": "2096-01-01T00:00:00Z"},
-        {"expires": "tomorrow"},
-        {"expires": "2096-01-01T00:00:00"},
-        {"days": 1, "expires": "2096-01-01T00:00:00Z"},
-        {"owner": "user:root@acme.dev"},
-    ],
-)
-def test_what_makes_no_sense(office: Office, changes: dict[str, object]) -> None:
-    """A request for a token that makes no sense is refused, and says why."""
-    answer = make(office, ANA, changes)
-
-    assert answer.status_code == 400
-    assert answer.json()["error"] in ("invalid_field", "invalid_name")
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b"[" * 10_000])
-def test_what_is_no_json_object(office: Office, body: bytes) -> None:
-    """A body that is no JSON object makes no token."""
-    headers = {"Authorization": f"Bearer {office.id_token(ANA)}"}
-    url = "/api/v1/tokens"
-
-    plain = office.site.client.post(url, content=body, headers=headers)
-    typed = {**headers, "Content-Type": "application/json; charset=utf-8"}
-    answer = office.site.client.post(url, content=body, headers=typed)
-
-    assert (plain.status_code, plain.json()["error"]) == (415, "unsupported_media_type")
-    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")
-
-
-def test_a_long_body(office: Office) -> None:
-    """A body that is longer than any request for a token is not read to its end."""
-    assert asked(office, name="x" * 70_000).status_code == 413
 
 
 @pytest.mark.parametrize(

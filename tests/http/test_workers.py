@@ -1,12 +1,23 @@
 """Several processes behind one address: what one has taken, all of them show at once."""
 
+import json
+import os
+import re
+import signal
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
+from msgspec.structs import replace
 
+from tests.clients.servers import PATIENCE
 from tests.http.packages import post, publish, wheel
 from tests.http.servers import Site, running_site
+from wheelyard.http.figures import Figures, Shelf, together
+from wheelyard.storage.tally import Operation
+from wheelyard.storage.timings import Timing
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 
@@ -51,6 +62,134 @@ def test_change_is_seen_by_every_process(site: Site) -> None:
         assert answer.status_code == 404
     for _ in range(6):
         assert post(site, wheel("changing")).status_code == 400
+
+
+def test_metrics_are_of_all_processes(site: Site) -> None:
+    """Whichever process is asked, its metrics tell within seconds what all of them have done."""
+
+    def counted() -> set[float]:
+        name = "wheelyard_http_request_duration_seconds_count"
+        row = f'{name}{{method="GET",route="legacy_json",status="404"}} '
+        found = asked_anew(site, "/metrics", site.token)
+        return {float(each.text.partition(row)[2].partition("\n")[0] or 0) for each in found}
+
+    before = max(counted())
+    for _ in range(5):
+        for answer in asked_anew(site, "/pypi/nothing-here/json", site.token):
+            assert answer.status_code == 404
+    end = time.monotonic() + PATIENCE
+    while counted() != {before + 30}:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_what_all_processes_take(site: Site) -> None:
+    """Whichever process is asked, memory and time are those of all, and nothing has restarted."""
+    found = asked_anew(site, "/metrics", site.token)
+
+    def shown(name: str) -> list[float]:
+        rows = [re.search(rf"^{name} (.*)$", each.text, re.MULTILINE) for each in found]
+        return [float(row[1]) for row in rows if row]
+
+    assert len(set(shown("process_start_time_seconds"))) == 1
+    assert shown("process_cpu_seconds_total") == sorted(shown("process_cpu_seconds_total"))
+    assert len(shown("process_open_fds")) == len(found)
+
+
+@pytest.mark.slow
+def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
+    """A process that cannot begin again says why, tries until it can, and takes no other down."""
+    passwords = tmp_path / "htpasswd"
+    passwords.write_text("")
+    config = f'[log]\nformat = "json"\n[access]\nhtpasswd_file = "{passwords}"\n'
+    with running_site(tmp_path, "--workers", "2", config=config) as site:
+        passwords.unlink()
+        os.kill(_workers(site.pid)[0], signal.SIGKILL)
+        end = time.monotonic() + PATIENCE
+        while "a worker cannot begin" not in site.log:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        for _ in range(3):
+            assert site.get("/health").status_code == 200
+        passwords.write_text("")
+
+        lines = [line for line in site.log.splitlines() if line.startswith("{")]
+        said = [json.loads(line) for line in lines]
+        assert any(each["severity"] == "CRITICAL" for each in said)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed(tmp_path: Path) -> None:
+    """What was shown once counts for ever, and that a process has died is in the log."""
+    with running_site(tmp_path, "--workers", "2", config='[log]\nformat = "json"\n') as site:
+        row = 'wheelyard_http_request_duration_seconds_count{method="GET",route="nothing"'
+
+        def shown() -> float:
+            text = httpx2.get(f"{site.url}/metrics", trust_env=False, timeout=30).text
+            return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if row in line)
+
+        for _ in range(20):
+            httpx2.get(f"{site.url}/nothing/at/all/", trust_env=False, timeout=30)
+        before = shown()
+        os.kill(_workers(site.pid)[0], signal.SIGKILL)
+        end = time.monotonic() + PATIENCE
+        while "Unexpected exit" not in site.log:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        time.sleep(1)
+        assert shown() >= before
+
+        lines = [line for line in site.log.splitlines() if "Unexpected exit" in line]
+        assert json.loads(lines[0])["severity"] == "ERROR"
+
+
+def _workers(manager: int) -> list[int]:
+    """Return the processes that a server has begun, but for Python's own helper."""
+    tasks = Path(f"/proc/{manager}/task").glob("*/children")
+    children = [int(pid) for task in tasks for pid in task.read_text().split()]
+    named = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+    return [pid for pid, line in named.items() if b"resource_tracker" not in line]
+
+
+def test_figures_of_the_dead(tmp_path: Path) -> None:
+    """What a process has counted still counts when it is gone, and nothing is under way there."""
+    timing = Timing(("file", "GET", "200"), (1, 2), 0.5)
+    figures = Figures(requests=(timing,), operations=((Operation("read", "B"), 3),), under_way=4)
+    figures = replace(
+        figures, process={"process_cpu_seconds": 2.0, "process_resident_memory_bytes": 5.0}
+    )
+    for pid in (1, 2, 3):
+        Shelf(tmp_path, pid, lambda _: True).put(figures)
+    (tmp_path / "4.json").write_text("half of a fi")
+
+    others = Shelf(tmp_path, 1, lambda pid: pid == 2).of_others()
+
+    assert together([figures, *others]) == Figures(
+        requests=(Timing(timing.kind, (3, 6), 1.5),),
+        operations=((Operation("read", "B"), 9),),
+        under_way=8,
+        process={"process_cpu_seconds": 6.0, "process_resident_memory_bytes": 10.0},
+    )
+
+
+def test_sums_in_any_order(tmp_path: Path) -> None:
+    """Each process adds up from itself on, and none shows a sum below the one of another."""
+    every = [
+        Figures(
+            requests=(Timing(("file", "GET", "200"), (1, 1), seconds),),
+            process={"process_cpu_seconds": seconds},
+        )
+        for seconds in (0.1, 0.7, 0.3)
+    ]
+    for pid, figures in enumerate(every):
+        Shelf(tmp_path, pid, lambda _: True).put(figures)
+
+    shown = [
+        together([figures, *Shelf(tmp_path, pid, lambda _: True).of_others()])
+        for pid, figures in enumerate(every)
+    ]
+
+    assert shown == [shown[0]] * 3
 
 
 def test_revocation_is_seen_by_every_process(site: Site) -> None:

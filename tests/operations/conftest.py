@@ -1,13 +1,62 @@
 """Fixtures for tests of an index without a server."""
 
+import logging
 from pathlib import Path
 
 import pytest
 
-from tests.operations.world import World
+from tests.operations.damages import DEMO, SDIST, WHEEL
+from tests.operations.minting import MOMENT
+from tests.operations.offers import Shelf
+from tests.operations.world import ALICE, World
+from wheelyard.model.distribution import parse_version
+from wheelyard.model.project import Status
+from wheelyard.operations.lifecycle import Selection
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """An index in memory, with a clock that stands still."""
     return World(tmp_path)
+
+
+@pytest.fixture
+def noon(world: World) -> World:
+    """A world in which every statement has just been made."""
+    world.clock.now = MOMENT
+    return world
+
+
+@pytest.fixture
+def full(world: World) -> World:
+    """A store with a history: two files, one deleted, one yanked, a status."""
+    for made in (WHEEL, SDIST):
+        world.upload(made)
+        world.clock.advance(minutes=1)
+    life = world.index.lifecycle
+    life.yank(ALICE, DEMO, Selection(parse_version("1.0"), WHEEL.filename), "why")
+    life.delete(ALICE, DEMO, Selection(parse_version("1.0"), SDIST.filename), "")
+    life.set_status(ALICE, DEMO, Status.DEPRECATED, "old")
+    return world
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the operator reads."""
+    caplog.set_level(logging.WARNING, "wheelyard.audit")  # whose lines are tested elsewhere
+    caplog.set_level(logging.INFO, "wheelyard")
+    return caplog
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that is watched."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    """Where the distributions of a source are."""
+    return Shelf()

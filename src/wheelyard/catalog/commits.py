@@ -7,6 +7,8 @@ it first. So the journal is dense, ordered, hash-chained, and folds to the docum
 """
 
 from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -33,19 +35,55 @@ Raises an IndexFault to refuse. Pure, because a lost race asks again about a new
 """
 
 
+Announce = Callable[[NormalizedName, AnyEvent], None]
+"""Is told of an event of a project once it has been committed, where it was wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An intent, and where it is from: a commit is made by one caller, on behalf of several."""
+
+    intent: Intent
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What an intent has led to: a refusal, or events."""
+
+    context: Context
+    events: tuple[AnyEvent, ...] = ()
+    refusal: IndexFault | None = None
+
+
 class Commits:
-    """The one writer of project documents and journals."""
+    """
+    The one writer of project documents and journals.
+
+    Args:
+        store: Where they are.
+        documents: The projects'.
+        ambient: The clock and the dice.
+        retries: How often a lost race is tried again.
+        announce: Is told of every event right after the commit point.
+    """
 
     def __init__(
-        self, store: Store, documents: Documents[Project], ambient: Ambient, retries: Retries
+        self,
+        store: Store,
+        documents: Documents[Project],
+        ambient: Ambient,
+        retries: Retries,
+        announce: Announce,
     ) -> None:
         self._store = store
         self._documents = documents
         self._ambient = ambient
         self._retries = retries
+        self._announce = announce
         self._codec = Codec(Commit)
         self._journaled: WeighedCache[NormalizedName, int] = WeighedCache(JOURNALED_LIMIT)
-        self._batches = Batches[NormalizedName, Intent, Project](self._handle)
+        self._batches = Batches[NormalizedName, _Wanted, Project](self._handle)
 
     def submit(self, name: NormalizedName, intent: Intent) -> Project:
         """
@@ -58,27 +96,31 @@ class Commits:
             IndexFault: The intent refused.
             Unavailable: The store does not answer, or the outcome could not be found out.
         """
-        return self._batches.submit(name, intent)
+        return self._batches.submit(name, _Wanted(intent, copy_context()))
 
-    def _handle(self, name: NormalizedName, take: Take[Intent]) -> list[Project | IndexFault]:
+    def _handle(self, name: NormalizedName, take: Take[_Wanted]) -> list[Project | IndexFault]:
         key = keys.project(name)
         for attempt in self._retries.attempts():
-            intents, began = take(), self._ambient.monotonic()
+            wanted, began = take(), self._ambient.monotonic()
             read = self._documents.current if attempt == 0 else self._documents.reload
             before = read(key)
             project = before.value or Project(name=name)
             self._ensure_journaled(project, is_ours=False)
-            refusals, events = _decide(project, intents)
+            decided = _decide(project, wanted)
+            events = tuple(event for each in decided for event in each.events)
             if not events:
                 # a swap would find out that the document is an old one; nothing else would
                 if not self._documents.is_still(key, before, began):
                     continue
-                return [refusal or project for refusal in refusals]
+                return [each.refusal or project for each in decided]
             after = fold(project, self._next(project, events))
             if self._is_overtaken(before, after) or not self._swap(before.version, after):
                 continue
+            for each in decided:
+                for event in each.events:
+                    each.context.run(self._announce, name, event)
             self._ensure_journaled(after, is_ours=True)
-            return [refusal or after for refusal in refusals]
+            return [each.refusal or after for each in decided]
         raise self._retries.exhausted(f"the project {name}")
 
     def _next(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
@@ -161,20 +203,16 @@ def _contradiction(name: NormalizedName, number: int) -> Unavailable:
     )
 
 
-def _decide(
-    project: Project, intents: Sequence[Intent]
-) -> tuple[list[IndexFault | None], tuple[AnyEvent, ...]]:
-    """Return the refusal of each intent, if it has one, and the events of all the others."""
-    refusals = list[IndexFault | None]()
-    events: tuple[AnyEvent, ...] = ()
-    for intent in intents:
+def _decide(project: Project, wanted: Sequence[_Wanted]) -> list[_Decided]:
+    """Return what each intent leads to, of which the next one decides about what it has made."""
+    decided = list[_Decided]()
+    for each in wanted:
         try:
-            wanted = intent(project)
+            events = each.intent(project)
         except IndexFault as refusal:
-            refusals.append(refusal)
+            decided.append(_Decided(each.context, refusal=refusal))
             continue
-        for event in wanted:  # the next one decides about what these have made of it
+        for event in events:
             project = apply(project, event)
-        events += wanted
-        refusals.append(None)
-    return refusals, events
+        decided.append(_Decided(each.context, events))
+    return decided

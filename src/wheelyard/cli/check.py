@@ -30,9 +30,6 @@ def command(
     index = existing_index(store, config)
     with _progress() as progress:
         findings = index.check.run(CheckOptions(rebuild=rebuild, sweep=sweep), progress)
-        publishing = index.doors.publishing
-        if sweep and publishing is not None:
-            findings.swept += publishing.sweep()
     if as_json:
         click.echo(encode(_printable(findings)))
     else:

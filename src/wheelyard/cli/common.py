@@ -10,25 +10,32 @@ from typing import Any, Final, TypeVar
 import click
 from packaging.utils import NormalizedName
 
-from wheelyard.cli.warnings import warn
-from wheelyard.index import MEMORY, Index, open_index
+from wheelyard.cli.warnings import note, warn
+from wheelyard.index import Index, open_index
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.model.text import escaped
 from wheelyard.operations.lifecycle import Lifecycle, Selection
-from wheelyard.settings.reading import process_environment, read_settings, unknown_variables
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.reading import (
+    Reading,
+    ignored,
+    process_environment,
+    read_with_sources,
+)
+from wheelyard.settings.sections import MEMORY, Settings
 
 LOGIN_LIMIT: Final = 100
 """Characters of a login name in a journal."""
+FLAGS: Final = f"{__name__}.flags"
+"""Where click keeps what `--set` says: the settings are read by all commands in one way."""
 
 F = TypeVar("F", bound=Callable[..., object])
 ReleaseVerb = Callable[[Caller, NormalizedName, Selection, str], Project]
 
 
 def store_options(command: F) -> F:
-    """Add `--store` and `--config` to a command."""
+    """Add `--store`, `--config` and `--set` to a command."""
     return store_options_with("$WHEELYARD_STORE, else ./wheelyard-data")(command)
 
 
@@ -44,7 +51,20 @@ def store_options_with(default: str) -> Callable[[F], F]:
         metavar="PLACE",
         help=f"A folder, or gs://BUCKET/PREFIX.  [default: {default}]",
     )
-    return lambda command: with_store(with_config(command))
+    with_flags = click.option(
+        "--set",
+        "flags",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        expose_value=False,
+        callback=_keep_flags,
+        help="Any setting, as store.freshness=5; may be given again.",
+    )
+    return lambda command: with_store(with_config(with_flags(command)))
+
+
+def _keep_flags(context: click.Context, _: click.Parameter, flags: tuple[str, ...]) -> None:
+    context.meta[FLAGS] = flags
 
 
 def release_arguments(command: F) -> F:
@@ -99,11 +119,26 @@ def settings_from(
     Raises:
         Invalid: Something in the file, the environment or the options makes no sense.
     """
-    environ = process_environment()
-    for name in unknown_variables(environ):
-        warn(f"{name} is no setting and is ignored")
-    given = {"store": {"location": store}, **(overrides or {})}
-    return read_settings(file=config, overrides=given, environ=environ, defaults=defaults)
+    for sentence in ignored(process_environment()):
+        warn(sentence)
+    return reading_from(store, config, overrides, defaults).settings
+
+
+def reading_from(
+    store: str | None,
+    config: Path | None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Reading:
+    """Return the same as `settings_from`, with who decided what; warn of nothing."""
+    context = click.get_current_context(silent=True)
+    return read_with_sources(
+        file=config,
+        overrides={"store": {"location": store}, **(overrides or {})},
+        environ=process_environment(),
+        defaults=defaults,
+        flags=context.meta.get(FLAGS, ()) if context else (),
+    )
 
 
 def existing_index(store: str | None, config: Path | None) -> Index:
@@ -122,7 +157,7 @@ def open_or_make_index(settings: Settings) -> Index:
     location = settings.store.location
     index = open_index(settings)
     if index.is_new and location != MEMORY:
-        click.echo(f"wheelyard: made a new store at {escaped(location)}", err=True)
+        note(f"made a new store at {location}")
     return index
 
 

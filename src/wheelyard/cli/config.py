@@ -5,17 +5,20 @@ from pathlib import Path
 from typing import Final
 
 import click
+from msgspec.json import encode
 from msgspec.structs import replace
 
-from wheelyard.cli.common import settings_from, store_options
+from wheelyard.cli.common import reading_from, settings_from, store_options
 from wheelyard.cli.warnings import warn, warn_of
 from wheelyard.errors import Invalid
+from wheelyard.http.observing import require_telemetry
 from wheelyard.index import doors_of_settings
 from wheelyard.model.grants import described
 from wheelyard.model.text import escaped
 from wheelyard.operations.doors import Doors
 from wheelyard.settings.idle import idle_grants
-from wheelyard.settings.reading import process_environment, settings_file
+from wheelyard.settings.names import Setting, every_setting
+from wheelyard.settings.reading import Reading, process_environment, settings_home
 from wheelyard.settings.sections import Settings
 from wheelyard.trust.static_tokens import BARE_NAME
 
@@ -40,14 +43,15 @@ def check(store: str | None, config: Path | None) -> None:
     absent = _absent(settings)
     present = replace(settings, access=replace(settings.access, **dict.fromkeys(absent, "")))
     doors = doors_of_settings(present)
-    file = settings_file(config, process_environment())
-    for line in _lines(present, doors, file):
+    home = settings_home(config, process_environment())
+    for line in (*_lines(present, doors, home), *_origins(reading_from(store, config))):
         click.echo(escaped(line))
     warn_of(settings, doors)
     for sentence in idle_grants(settings, _names(present, doors, absent)):
         warn(sentence)
     if absent:
         raise _nowhere(absent)
+    require_telemetry(settings)
 
 
 def _absent(settings: Settings) -> dict[str, str]:
@@ -81,10 +85,10 @@ def _names(settings: Settings, doors: Doors, absent: Collection[str]) -> dict[st
     return found
 
 
-def _lines(settings: Settings, doors: Doors, file: Path | None) -> Iterator[str]:
+def _lines(settings: Settings, doors: Doors, home: str) -> Iterator[str]:
     """Yield what is in force."""
     access, server = settings.access, settings.server
-    yield f"settings: {file or 'no file; the defaults'}, and the environment"
+    yield f"settings: {home or 'no file; the defaults'}, and the environment"
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
     tokens = access.credentials_store
     yield f"store: {settings.store.location}" + (f"; tokens in {tokens}" if tokens else "")
@@ -97,6 +101,22 @@ def _lines(settings: Settings, doors: Doors, file: Path | None) -> Iterator[str]
         yield f"publisher {publisher.id}: {provider} may upload to {', '.join(publisher.projects)}"
     if access.anonymous_uploads:
         yield "uploads: by anybody"
+
+
+def _origins(reading: Reading) -> Iterator[str]:
+    """Yield each setting that is not what it is by default, with who decided it."""
+    for place, setting in every_setting().items():
+        value = setting.value_in(reading.settings)
+        if value != setting.default and place in reading.sources:
+            yield f"{setting} = {_shown(setting, value)}, from {reading.sources[place]}"
+
+
+def _shown(setting: Setting, value: object) -> str:
+    if setting.is_secret:
+        return "(not shown)"
+    if setting.is_table:
+        return str(len(value) if isinstance(value, tuple) else 0)
+    return encode(value).decode()
 
 
 def _readers(settings: Settings) -> str:

@@ -15,12 +15,13 @@ from wheelyard.cli.common import existing_index, is_terminal, store_options
 from wheelyard.cli.warnings import warn
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exports import Exports
-from wheelyard.index import MEMORY, Index
+from wheelyard.index import Index
 from wheelyard.model.text import escaped
 from wheelyard.operations.exporting.export import Export, Exported
 from wheelyard.operations.exporting.options import Asked, Placing, identity_of
 from wheelyard.operations.exporting.writing import Counts
 from wheelyard.operations.findings import counted
+from wheelyard.settings.sections import MEMORY
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 
 F = TypeVar("F", bound=Callable[..., object])

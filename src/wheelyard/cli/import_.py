@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from wheelyard.catalog import keys
 from wheelyard.cli.common import open_or_make_index, settings_from, store_options
 from wheelyard.cli.importing import ImportOptions, import_source, total_of
-from wheelyard.index import MEMORY, Index, open_index, real_ambient
+from wheelyard.index import Index, open_index, real_ambient
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import Fate, Report
 from wheelyard.settings.reading import process_environment
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import MEMORY, Settings
 from wheelyard.sources.opening import AUTO, KINDS, SourceRequest, open_source
 from wheelyard.sources.web.urls import Login, shown
 from wheelyard.storage.cloud.location import is_bucket

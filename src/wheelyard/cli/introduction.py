@@ -13,13 +13,13 @@ from wheelyard.catalog import keys
 from wheelyard.cli.output import showing
 from wheelyard.cli.warnings import warn, warn_of
 from wheelyard.errors import Unavailable
-from wheelyard.index import MEMORY, Index
+from wheelyard.index import Index
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller
 from wheelyard.model.text import escaped
 from wheelyard.model.token import Token, TokenRecord
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.advice import other_credentials
-from wheelyard.settings.sections import DEFAULT_STORE, Settings
+from wheelyard.settings.sections import DEFAULT_STORE, MEMORY, Settings
 from wheelyard.storage.mounts import remote_file_system
 
 TRIAL: Final = NormalizedName("trial")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from wheelyard.cli.common import settings_from, store_options_with
+from wheelyard.cli.common import reading_from, settings_from, store_options_with
 from wheelyard.cli.pypiserver import (
     access_options,
     access_overrides,
@@ -16,7 +16,7 @@ from wheelyard.cli.pypiserver import (
 from wheelyard.cli.serve import WatchWish, start
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
-from wheelyard.settings.reading import process_environment, read_settings
+from wheelyard.settings.reading import process_environment
 
 STORE: Final = ".wheelyard"
 """The store inside the first folder of packages, which is hidden from a look for packages."""
@@ -59,13 +59,9 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     server = {name: options[name] for name in ("host", "port", "workers")}
     overrides = {"server": server, "access": access}
     defaults = _defaults(packages[0])
-    said = read_settings(
-        file=options["config"],
-        overrides={"store": {"location": options["store"]}, **overrides},
-        environ=process_environment(),
-        defaults=defaults,
-    )
-    if not said.grant:  # else it would count for nothing, and be warned about
+    said = reading_from(options["store"], options["config"], overrides, defaults).settings
+    # else it would count for nothing, and be warned about
+    if said.access.htpasswd_file and not said.grant:
         defaults = {**defaults, "access": MAY_MANAGE}
     settings = settings_from(options["store"], options["config"], overrides, defaults)
     places = tuple(str(folder) for folder in packages)

@@ -1,5 +1,6 @@
 """`wheelyard serve`: say where the index is and how to use it, then run it."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,14 @@ from msgspec.structs import replace
 from wheelyard.cli.common import open_or_make_index, settings_from, store_options
 from wheelyard.cli.introduction import introduce
 from wheelyard.cli.pypiserver import access_options, access_overrides
-from wheelyard.http.server import check_port, check_workers, configure_logging, run_server
+from wheelyard.cli.warnings import settle
+from wheelyard.errors import IndexFault
+from wheelyard.http.logs import configure_logging
+from wheelyard.http.observing import require_telemetry
+from wheelyard.http.server import place_to_listen, run_server
 from wheelyard.settings.sections import Settings
+
+logger = logging.getLogger("wheelyard")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +85,22 @@ def start(settings: Settings, wish: WatchWish) -> None:
         Invalid: A setting or a place makes no sense, or the port cannot be had.
         Unavailable: The store does not answer.
     """
-    check_workers(settings)
-    server = replace(settings.server, port=check_port(settings.server))
-    settings = replace(settings, server=server)
+    require_telemetry(settings)
+    settings = replace(settings, server=place_to_listen(settings.server))
+    is_json = settings.log.format == "json"
+    if is_json:  # whoever reads the log reads JSON, from its first line
+        configure_logging(settings.log)
+    settle(in_log=is_json)
+    try:
+        _serve(settings, wish)
+    except IndexFault as fault:
+        if not is_json:
+            raise
+        logger.critical("%s", fault.message)
+        raise SystemExit(1) from fault
+
+
+def _serve(settings: Settings, wish: WatchWish) -> None:
     index = open_or_make_index(settings)
     if not wish.places:
         introduce(index)
@@ -93,6 +113,6 @@ def start(settings: Settings, wish: WatchWish) -> None:
     if wish.comes_first:
         lookouts.import_first()
     introduce(index)
-    configure_logging()
+    configure_logging(settings.log)
     lookouts.begin()
     run_server(settings, index, lookouts.end)

@@ -1,4 +1,13 @@
-"""Warnings, one line each on standard error."""
+"""
+What a command says to whoever runs it, one line each: on standard error, or in a server's log.
+
+A server has a log whose form the settings decide. What it has to say before they are known is kept
+until then; if they turn out to be wrong, it is said as by every other command.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
 
 import click
 
@@ -7,10 +16,41 @@ from wheelyard.operations.doors import Doors
 from wheelyard.settings.advice import advice_on
 from wheelyard.settings.sections import Settings
 
+SERVERS: Final = frozenset({"serve", "run"})
+"""Commands that have a log."""
+
+_SAYING: Final = f"{__name__}.saying"
+"""Where click keeps how a server says things."""
+_PREFIXES: Final = {logging.INFO: "wheelyard: ", logging.WARNING: "wheelyard: warning: "}
+
+Say = Callable[[int, str], None]
+"""Says something, of a level that `logging` has."""
+
 
 def warn(what: str) -> None:
     """Say what an operator should know, and go on."""
-    click.echo(f"wheelyard: warning: {escaped(what)}", err=True)
+    _saying()(logging.WARNING, escaped(what))
+
+
+def note(what: str) -> None:
+    """Say what was done without being asked for."""
+    _saying()(logging.INFO, escaped(what))
+
+
+def settle(*, in_log: bool) -> None:
+    """
+    Say what a server has kept so far, and from now on everything at once.
+
+    Args:
+        in_log: Whether it goes to the log, which is configured; else as plain lines.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return
+    kept = context.meta.get(_SAYING)
+    context.meta[_SAYING] = _log if in_log else _print
+    if isinstance(kept, _Kept):
+        kept.say(context.meta[_SAYING])
 
 
 def warn_of(settings: Settings, doors: Doors) -> None:
@@ -21,3 +61,38 @@ def warn_of(settings: Settings, doors: Doors) -> None:
             warn(sentence)
     for sentence in advice_on(settings):
         warn(sentence)
+
+
+class _Kept:
+    """What is to be said later."""
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[int, str]] = []
+
+    def __call__(self, level: int, what: str) -> None:
+        self._lines.append((level, what))
+
+    def say(self, say: Say) -> None:
+        """Say it, once."""
+        while self._lines:
+            say(*self._lines.pop(0))
+
+
+def _saying() -> Say:
+    context = click.get_current_context(silent=True)
+    if context is None or context.command.name not in SERVERS:
+        return _print
+    if _SAYING not in context.meta:
+        kept = context.meta[_SAYING] = _Kept()
+        # a start that fails ends here
+        context.call_on_close(lambda: kept.say(_print))
+    saying: Say = context.meta[_SAYING]
+    return saying
+
+
+def _print(level: int, what: str) -> None:
+    click.echo(f"{_PREFIXES[level]}{what}", err=True)
+
+
+def _log(level: int, what: str) -> None:
+    logging.getLogger("wheelyard").log(level, "%s", what)

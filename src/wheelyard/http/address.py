@@ -47,6 +47,7 @@ def address_of(scope: Scope, proxies: int) -> str:
         seen = b",".join(lines).decode("latin-1").split(",")
         said = seen[-proxies] if len(seen) >= proxies else seen[0]
         peer = said.strip() or peer
+    peer = peer.partition("%")[0]  # what follows is the zone of an interface, and may be any text
     try:
         return str(ip_address(peer))
     except ValueError:

@@ -6,6 +6,7 @@ no thread, no template and no router; one look at the object's version is all th
 """
 
 import logging
+from asyncio import create_task
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.cache import WeighedCache
 from wheelyard.errors import IndexFault
 from wheelyard.http.address import address_of
 from wheelyard.http.api import answer_api
@@ -32,14 +32,17 @@ from wheelyard.http.exchange import (
     redirect,
     send_reply,
 )
+from wheelyard.http.figures import Shelf
 from wheelyard.http.files import file_by_key, file_by_name
 from wheelyard.http.fixed import answer_fixed, is_xml_rpc, xml_rpc_fault
 from wheelyard.http.guards import Guards
 from wheelyard.http.heads import Head, head_of
+from wheelyard.http.hot import Hot
 from wheelyard.http.incoming import USUAL, ClientGone, Incoming, Pace, SlowClient, drain
 from wheelyard.http.legacy import legacy_json
-from wheelyard.http.metrics import answer_metrics, is_open_to, metrics_for
-from wheelyard.http.negotiation import Encoding, Form, encoding_for, form_for
+from wheelyard.http.metrics import answer_metrics, is_open_to, require_metrics
+from wheelyard.http.negotiation import Form
+from wheelyard.http.observing import Observer, name_of
 from wheelyard.http.oidc import Exchanges
 from wheelyard.http.origins import cross_site, is_foreign
 from wheelyard.http.paths import Path, parse_path, path_of
@@ -63,14 +66,15 @@ from wheelyard.http.routes import (
     route_of,
 )
 from wheelyard.http.search import answer_search
+from wheelyard.http.shown import shown
 from wheelyard.http.simple import detail_subject, form_of, project_detail, project_list
 from wheelyard.http.token_api import is_account
 from wheelyard.http.upload import Uploader
+from wheelyard.http.watched import Watched
 from wheelyard.http.wiring import close, desk_of
 from wheelyard.index import Index
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_name
-from wheelyard.settings.sections import MIB
 from wheelyard.storage.faults import storage_faults
 
 if TYPE_CHECKING:
@@ -82,29 +86,24 @@ _HANDLERS: Final[dict[type[Any], Callable[[Request, Any, Desk], Awaitable[Reply]
     FileByName: file_by_name,
     LegacyJson: legacy_json,
     Api: answer_api,
-    Metrics: metrics_for,
     Search: answer_search,
 }
 
 ASSERTION: Final = b"x-goog-iap-jwt-assertion"
 """The header in which a proxy vouches for a person."""
-HOT_PATHS: Final = 4 * MIB
-"""Bytes of memory for the paths whose project is remembered."""
-HOT_PATH_LIMIT: Final = 256
-"""Bytes of such a path."""
-HOT_ACCEPTS: Final = 128 * 1024
-"""Bytes of memory for the pairs of Accept and Accept-Encoding whose answer is remembered."""
-HOT_OVERHEAD: Final = 256
-"""Bytes of memory that one of them takes besides its own, about."""
-HOT_ACCEPT_LIMIT: Final = 1024
-"""Bytes of such a pair; longer ones are no client's, and would only take memory."""
 
 logger = logging.getLogger("wheelyard")
 
 
-def create_app(index: Index) -> "App":
-    """Return the ASGI application that serves `index`, for any ASGI server."""
-    return App(index)
+def create_app(index: Index, shelf: Shelf | None = None) -> "App":
+    """
+    Return the ASGI application that serves `index`, for any ASGI server.
+
+    Args:
+        index: What it serves.
+        shelf: Where the workers of a server keep what they have counted, if it has several.
+    """
+    return App(index, shelf=shelf)
 
 
 class App:
@@ -114,9 +113,10 @@ class App:
     Args:
         index: What it serves.
         pace: How fast the body of a request must come.
+        shelf: As for `create_app`.
     """
 
-    def __init__(self, index: Index, pace: Pace = USUAL) -> None:
+    def __init__(self, index: Index, pace: Pace = USUAL, shelf: Shelf | None = None) -> None:
         settings = index.settings
         self._index = index
         self._pace = pace
@@ -127,10 +127,8 @@ class App:
         self._desk = desk_of(index)
         self._uploader = Uploader.of(self._desk)
         self._exchanges = Exchanges.of(self._desk)
-        self._hot_paths: WeighedCache[bytes, NormalizedName] = WeighedCache(HOT_PATHS)
-        self._hot_accepts: WeighedCache[tuple[bytes, bytes], tuple[Form | None, Encoding]] = (
-            WeighedCache(HOT_ACCEPTS)
-        )
+        self._observer = Observer.of(index, shelf)
+        self._hot = Hot()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's event, as ASGI 3 has it."""
@@ -142,35 +140,54 @@ class App:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _live(self, receive: Receive, send: Send) -> None:
+        sharing = create_task(self._observer.share())
         while (await receive())["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.complete"})
+        sharing.cancel()
         close(self._desk)
+        await self._observer.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        observer = self._observer
+        began = observer.now()
         at_once = self._at_once(scope)
         if at_once is not None:
-            await send_reply(at_once, "GET", send, self._desk.streamers)
+            answer, who = at_once
+            await send_reply(answer, "GET", send, self._desk.streamers)
+            observer.at_once(scope, answer, who, began)
             return
-        incoming = Incoming(receive, scope, self._pace)
+        watched = observer.begin(scope, began)
         try:
-            answer = await self._answer(scope, incoming)
+            await self._serve_watched(scope, Incoming(receive, scope, self._pace), send, watched)
+        finally:
+            observer.end(watched)
+
+    async def _serve_watched(
+        self, scope: Scope, incoming: Incoming, send: Send, watched: Watched
+    ) -> None:
+        """Answer a request that takes the long way."""
+        is_alone = False
+        try:
+            answer = await self._answer(scope, incoming, watched)
         except ClientGone:  # perhaps it is still there, and has only sent a broken chunk
+            is_alone = True
             message = "The body ended before all of it had come. Send it again."
             answer = refuse(400, "incomplete_body", message, "The body is incomplete.")
         except (SlowClient, TimeoutError):
             message = "The body comes too slowly. Send it again over a faster connection."
             answer = refuse(408, "request_timeout", message, "Too slow.")
         except Exception:
-            logger.exception("a request failed: %s %a", scope["method"], scope["raw_path"][:256])
+            logger.exception("a request failed: %s %s", scope["method"], shown(scope["raw_path"]))
             answer = internal_error()
+        watched.answered(answer, is_alone=is_alone)
         gone = incoming.gone if incoming.has_ended else None
         await send_reply(answer, scope["method"], send, self._desk.streamers, gone)
         if not incoming.has_ended:
             await drain(incoming, self._uploader.body_limit)
 
-    def _at_once(self, scope: Scope) -> Reply | None:
-        """Return the page that was asked for if that needs no waiting and no thought, else None."""
+    def _at_once(self, scope: Scope) -> tuple[Reply, str] | None:
+        """Return the page and who asks for it, if that needs no waiting and no thought."""
         if scope["method"] != "GET" or scope["query_string"]:
             return None
         head = head_of(scope["headers"])
@@ -178,39 +195,32 @@ class App:
             return None
         address = address_of(scope, self._proxies)
         mark = self._auth.mark(head.authorization, address)
-        # only who has had the page goes this way: how long a denial takes says nothing of the name
-        name = self._hot_paths.get(mark + scope["raw_path"])
+        name = self._hot.name(mark, scope["raw_path"])
         if name is None or self._kept_out(scope):
             return None
         try:
             caller = self._auth.fresh(head.authorization, address, mark)
-            is_reader = caller is not None and caller.may(Action.READ, name)
-            snapshot = self._index.projects.fresh(name) if is_reader else None
+            if caller is None or not caller.may(Action.READ, name):
+                return None
+            answer = self._in_memory(name, head)
         except IndexFault:
             return None
-        form, encoding = self._negotiated(head)
+        return None if answer is None else (answer, caller.principal)
+
+    def _in_memory(self, name: NormalizedName, head: Head) -> Reply | None:
+        snapshot = self._index.projects.fresh(name)
+        form, encoding = self._hot.negotiated(head)
         if snapshot is None or form is None:
             return None
         page = self._desk.pages.get(detail_subject(name, form), snapshot.version)
         return None if page is None else page.reply(form, encoding, head.if_none_match)
-
-    def _negotiated(self, head: Head) -> tuple[Form | None, Encoding]:
-        asked = (head.accept or b"", head.accept_encoding or b"")
-        known = self._hot_accepts.get(asked)
-        if known is None:
-            form = form_for(asked[0].decode("latin-1"))
-            known = (form, encoding_for(asked[1].decode("latin-1")))
-            if len(asked[0]) + len(asked[1]) <= HOT_ACCEPT_LIMIT:
-                weight = HOT_OVERHEAD + len(asked[0]) + len(asked[1])
-                self._hot_accepts.put(asked, known, weight)
-        return known
 
     def _kept_out(self, scope: Scope) -> Reply | None:
         """Return the refusal of a request that a setting keeps out, else None."""
         guards = self._guards
         return None if guards is None else guards.refused(scope, dict(scope["headers"]))
 
-    async def _answer(self, scope: Scope, incoming: Incoming) -> Reply:
+    async def _answer(self, scope: Scope, incoming: Incoming, watched: Watched) -> Reply:
         """Return the reply to a request that takes the long way."""
         route: Route = Nothing()
         try:
@@ -222,6 +232,7 @@ class App:
             path = parse_path(raw_path, prefix_of(raw_path, server.path_prefix))
             method = scope["method"]
             route = route_of(path, method, self._roots)
+            watched.route = name_of(route)
             if route.allowed and method not in route.allowed.split(", "):
                 return wrong_method(route.allowed)
             if _changes(route, method) and is_foreign(incoming.headers, self._index.settings):
@@ -241,6 +252,7 @@ class App:
             if answer is not None:
                 return answer
             request = await self._identified(request, route, address)
+            watched.who = request.caller.principal
             if not isinstance(route, Upload):
                 # before a name is looked at: a stranger learns nothing, not even what is a name
                 self._desk.require_reading(request.caller)
@@ -259,7 +271,7 @@ class App:
         if isinstance(route, Fixed):
             return await answer_fixed(route, self._desk)
         if isinstance(route, Metrics) and is_open_to(request, self._index.settings):
-            return await answer_metrics(self._desk)
+            return await answer_metrics(self._desk, self._observer)
         return None
 
     async def _identified(self, request: Request, route: Route, address: str) -> Request:
@@ -282,6 +294,9 @@ class App:
                 return await self._list(request, route)
             case ProjectPage():
                 return await self._people.project(request, route)
+            case Metrics():
+                require_metrics(request)
+                return await answer_metrics(self._desk, self._observer)
             case Upload():
                 is_call = is_xml_rpc(request)
                 return xml_rpc_fault() if is_call else await self._uploader.answer(request, route)
@@ -316,10 +331,10 @@ class App:
         prefix = self._index.settings.server.path_prefix
         if raw_path == path_of(prefix, (*route.root, name), b"").encode():
             mark = self._auth.mark(header, address_of(scope, self._proxies))
-            if len(raw_path) <= HOT_PATH_LIMIT:
-                self._hot_paths.put(mark + raw_path, name, HOT_OVERHEAD + 2 * len(raw_path))
+            self._hot.remember(mark, raw_path, name)
 
     def _refusal(self, fault: IndexFault, *, to_people: bool) -> Reply:
+        self._desk.troubles.note(fault)
         if to_people:
             with suppress(IndexFault):  # the page is a courtesy, and needs templates
                 return self._people.refusal(fault)

@@ -20,11 +20,13 @@ from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.names import NameList
 from wheelyard.errors import Forbidden, IndexFault, NotFound, Unauthenticated, Unavailable
+from wheelyard.http.circumstances import here
 from wheelyard.http.downloads import Downloads
 from wheelyard.http.exchange import Header
 from wheelyard.http.flights import Flights
 from wheelyard.http.pagestore import PageStore
 from wheelyard.http.slots import Slots
+from wheelyard.http.troubles import Troubles
 from wheelyard.index import Index
 from wheelyard.model.access import ANONYMOUS, Action, Caller, matches_any
 from wheelyard.model.credential import Credential
@@ -76,6 +78,8 @@ class Desk:
     downloads: Downloads
     core_metadata_cache: WeighedCache[str, bytes]
     """By digest; holds nothing where the store is near."""
+    troubles: Troubles
+    """What the log says of a store that fails."""
     flights: Flights = field(default_factory=Flights)
 
     def is_public(self, name: NormalizedName | None = None) -> bool:
@@ -144,7 +148,7 @@ class Desk:
 
     async def read(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for reading."""
-        return await get_running_loop().run_in_executor(self.readers, work)
+        return await get_running_loop().run_in_executor(self.readers, here(work))
 
     async def shared(
         self,
@@ -215,11 +219,11 @@ class Desk:
 
     async def _verify(self, work: Callable[[], T], threads: Executor) -> T:
         """Do what may wait for hashes or for Google in a thread that nobody reads in."""
-        return await get_running_loop().run_in_executor(threads, work)
+        return await get_running_loop().run_in_executor(threads, here(work))
 
     async def write(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for changes."""
-        return await get_running_loop().run_in_executor(self.writers, work)
+        return await get_running_loop().run_in_executor(self.writers, here(work))
 
     def core(self, name: NormalizedName, file: File) -> CoreMetadata:
         """

@@ -7,10 +7,11 @@ cannot just now, is read as well: a slow download is better than none.
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from errno import EMFILE, ENFILE
 from math import inf
-from pathlib import Path
 from stat import S_ISREG
 from threading import Lock
 from typing import Final
@@ -111,9 +112,19 @@ class Downloads:
 def _on_disk(url: str, file: File) -> FileOnDisk:
     path = unquote(url.removeprefix(FILE_SCHEME))
     try:
-        found = Path(path).lstat()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
+        if error.errno in (EMFILE, ENFILE):  # the server would take it for a file that is not there
+            raise Unavailable(
+                "The server has too many files open to send another. Try again in a moment; its "
+                "operator raises the limit of file descriptors.",
+                short="Too many open files.",
+            ) from error
         raise NotFound(f"{file.filename} cannot be reached.") from error
+    try:
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
     if found.st_size != file.size or not S_ISREG(found.st_mode):
         raise NotFound(f"{file.filename} is not what it was.")
     return FileOnDisk(path)

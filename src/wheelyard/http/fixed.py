@@ -45,7 +45,8 @@ async def answer_fixed(route: Fixed, desk: Desk) -> Reply:
 async def _ready(desk: Desk) -> Reply:
     try:
         await desk.names()
-    except IndexFault:
+    except IndexFault as fault:
+        desk.troubles.note(fault)  # nobody but probes may ask, where there is a load balancer
         message = "The store does not answer."
         return refuse(503, "storage_unavailable", message, "Not ready.")
     return reply(200, TEXT, b"Ok", NO_STORE)

@@ -42,7 +42,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.trust.throttle import Throttle, address_key
 
 if TYPE_CHECKING:
-    from wheelyard.operations.publishing import Minted, Publishing
+    from wheelyard.operations.publishing import Publishing
 
 T = TypeVar("T")
 
@@ -139,26 +139,16 @@ class Exchanges:
 
     async def _mint(self, statement: str, publishing: "Publishing") -> Reply:
         minted = await self._do(lambda: publishing.mint(statement))
-        _log(minted)
         body = {"success": True, "token": minted.token.text, "expires": minted.expires}
         return _answer(200, body)
 
     async def _burn(self, text: str, publishing: "Publishing") -> Reply:
-        token = parse_token(text)
-        if token is not None and await self._do(lambda: publishing.burn(text)):
-            logger.info("burnt the token %s", token.id)
+        await self._do(lambda: publishing.burn(text))
         return _answer(202, {})
 
     async def _do(self, work: Callable[[], T]) -> T:
         async with self.slots.one():
             return await self.desk.write(work)
-
-
-def _log(minted: "Minted") -> None:
-    """Tell who got a token, and by which statement."""
-    trace = ", ".join(f"{name} {value}" for name, value in minted.trace.items())
-    record = minted.record
-    logger.info("minted the token %s for %s: %s", record.id, record.created_by, trace)
 
 
 def _garbage(route: Exchange, address: str) -> str:

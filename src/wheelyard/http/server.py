@@ -17,15 +17,22 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+from time import sleep
 from typing import Any, Final
 
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
+from msgspec.structs import replace
 
-from wheelyard.errors import Invalid
+from wheelyard.errors import IndexFault, Invalid
 from wheelyard.http.app import App, create_app
-from wheelyard.index import MEMORY, Index, open_index
+from wheelyard.http.figures import Shelf
+from wheelyard.http.logs import configure_logging
+from wheelyard.index import Index, open_index
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import ServerSettings, Settings
 
@@ -37,36 +44,38 @@ DRAIN_LIMIT: Final = 60
 """Seconds that requests under way get to finish."""
 NOTICE_AFTER: Final = 0.5
 """Seconds of waiting for them in silence."""
+SIGNAL_GRACE: Final = 0.3
+"""Seconds that a signal may take to the manager, when a worker has ended by it already."""
+OUR_LOG: Final = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
+"""How Granian logs: by the handlers that the log has anyway, on standard error."""
+BEGIN_AGAIN: Final = 5.0
+"""Seconds after which a worker that cannot begin tries again."""
+ORPHANED: Final = 1.0
+"""Seconds after which a worker sees that its manager is gone."""
 DESCRIPTORS: Final = 65_536
 """File descriptors, and so connections, that a process asks for at most."""
 
+logger = logging.getLogger("wheelyard")
 
-def check_workers(settings: Settings) -> None:
+
+def place_to_listen(server: ServerSettings) -> ServerSettings:
     """
-    Return if so many processes can share the store.
+    Return the settings with an address for a host name, and a free port for port 0.
 
     Raises:
-        Invalid: Several workers were asked to share a store in memory.
-    """
-    if settings.server.workers > 1 and settings.store.location == MEMORY:
-        raise Invalid("A store in memory cannot be shared. Use one worker.", code="bad_setting")
-
-
-def check_port(server: ServerSettings) -> int:
-    """
-    Return the port to listen on: a free one where the settings ask for port 0.
-
-    Raises:
-        Invalid: It is taken, not permitted, or no address of this machine (code `bad_setting`).
+        Invalid: The port is taken or not permitted, or the host is no address of this machine
+            (code `bad_setting`).
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
+        found = socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        )
+        # localhost is both, and clients that know only one know this one
+        family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-            port: int = probe.getsockname()[1]
+            host, port, *_ = probe.getsockname()
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "it is no address"
         raise Invalid(
@@ -74,7 +83,7 @@ def check_port(server: ServerSettings) -> int:
             "Choose another with --host or --port.",
             code="bad_setting",
         ) from error
-    return port
+    return replace(server, host=host, port=port)
 
 
 def run_server(
@@ -88,7 +97,7 @@ def run_server(
         index: The same, open.
         before_end: Called when nothing is served any more; may be cut short.
     """
-    configure_logging()
+    configure_logging(settings.log)
     _raise_descriptor_limit()
     if settings.server.workers > 1:
         _serve_in_workers(settings)
@@ -122,6 +131,13 @@ async def _serve_here(server: ServerSettings, app: App) -> None:
 
 
 def _serve_in_workers(settings: Settings) -> None:
+    figures = TemporaryDirectory(prefix="wheelyard-figures-")
+    with figures as folder:
+        load = partial(load_worker, settings, Path(folder), os.getpid())
+        _manage(settings, load, figures.cleanup)
+
+
+def _manage(settings: Settings, load: Callable[[], App], clean_up: Callable[[], None]) -> None:
     from granian.server import Server  # noqa: PLC0415 - imports multiprocessing
 
     workers = Server(
@@ -130,20 +146,33 @@ def _serve_in_workers(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_LIMIT,
         # a worker that dies, and a manager that gives up because they all do, must not be silent
-        log_level=LogLevels.warning,
-        **_listening(settings.server) | {"log_enabled": True},
+        log_level=LogLevels.error,
+        **_listening(settings.server) | {"log_enabled": True, "log_dictconfig": OUR_LOG},
     )
+    logging.getLogger("_granian").addFilter(partial(_is_news, workers))
     # it runs once the manager has set its own handlers, and before there are workers
-    workers.on_startup(partial(_handle_signals, workers))
+    workers.on_startup(partial(_handle_signals, workers, clean_up))
     try:
-        workers.serve(target_loader=partial(load_worker, settings), wrap_loader=False)
+        workers.serve(target_loader=load, wrap_loader=False)
     except SystemExit:
         # Ctrl-C reaches the workers, too, and one that ends first counts as one that failed
         if not workers.interrupt_signal:
             raise
 
 
-def _handle_signals(workers: Any) -> None:  # noqa: ANN401 - Granian has no type to name
+def _is_news(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN401 - as below
+    """Return whether what Granian says is worth a line: a worker's end by Ctrl-C is not."""
+    del record
+    if not workers.interrupt_signal:
+        # the signal reaches the worker, too; the thread that waits for its end may wait longer
+        sleep(SIGNAL_GRACE)
+    return not workers.interrupt_signal
+
+
+def _handle_signals(
+    workers: Any,  # noqa: ANN401 - Granian has no type to name
+    clean_up: Callable[[], None],
+) -> None:
     """See to it that a first signal ends the workers, and a second one at once."""
     manager = os.getpid()
 
@@ -153,6 +182,7 @@ def _handle_signals(workers: Any) -> None:  # noqa: ANN401 - Granian has no type
         if workers.interrupt_signal:
             for worker in workers.wrks:
                 worker.kill()
+            clean_up()
             os._exit(1)
         workers.signal_handler_interrupt()
         notice = threading.Timer(NOTICE_AFTER, _tell_that_it_waits)
@@ -180,19 +210,36 @@ def _raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def load_worker(settings: Settings) -> App:
-    """Return the application of one worker process."""
-    configure_logging()
-    return create_app(open_index(settings))
+def load_worker(settings: Settings, figures: Path, manager: int) -> App:
+    """Return the application of one worker process; all keep their figures in one folder."""
+    configure_logging(settings.log)
+    threading.Thread(target=_end_after, args=(manager, figures), daemon=True).start()
+    while True:
+        try:
+            return create_app(open_index(settings), Shelf(figures, os.getpid(), _is_running))
+        except IndexFault as fault:
+            # if it ended, the manager would soon give up, and end the workers that are well, too
+            logger.critical("a worker cannot begin, and tries again: %s", fault.message)
+            sleep(BEGIN_AGAIN)
 
 
-def configure_logging() -> None:
-    """Send the log to standard error, one line an event."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # who got a token for a statement, and why a credential was refused, is for the operator
-    logging.getLogger("wheelyard").setLevel(logging.INFO)
-    # it warns of every damaged body, which any client can send
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+def _end_after(manager: int, figures: Path) -> None:
+    """End this worker when its manager was killed: it would hold the port of whoever comes next."""
+    while os.getppid() == manager:
+        sleep(ORPHANED)
+    logger.error("the process that began this worker was killed, so it ends, too")
+    rmtree(figures, ignore_errors=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    sleep(DRAIN_LIMIT)
+    os._exit(1)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _listening(server: ServerSettings) -> dict[str, Any]:

@@ -17,7 +17,6 @@ of which few are under way at a time.
 """
 
 import json
-import logging
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -53,8 +52,6 @@ PROJECTS_LIMIT: Final = 100
 """Patterns of one token."""
 
 Words = Annotated[list[str], Meta(min_length=1, max_length=PROJECTS_LIMIT)]
-
-logger = logging.getLogger("wheelyard")
 
 
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
@@ -159,14 +156,12 @@ async def _make(request: Request, desk: Desk) -> Reply:
     async with desk.long_reads.one():
         await desk.read(lambda: tokens.require_room(caller.principal, caller.names))
     token, record = await desk.write(lambda: tokens.create(wanted, by=caller.principal))
-    logger.info("%s made the token %s", caller.principal, record.id)
     return _answer(201, {"token": token.text, **_shown(record, now)})
 
 
 async def _revoke(token_id: str, caller: Caller, desk: Desk) -> Reply:
     tokens = desk.index.tokens
     await desk.write(lambda: tokens.revoke(token_id, by=caller.principal))
-    logger.info("%s revoked the token %s", caller.principal, token_id)
     return Reply(204, (NOSNIFF, NO_STORE))
 
 

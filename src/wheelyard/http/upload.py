@@ -15,7 +15,6 @@ from typing import BinaryIO, Final
 
 from msgspec.json import encode
 
-from wheelyard.errors import IndexFault
 from wheelyard.http.claims import Form, RetiredAction, check_digests
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refusal, refuse
@@ -55,18 +54,20 @@ class Uploader:
         return self.desk.index.uploads.rules.max_size + FormLimits().fields
 
     async def answer(self, request: Request, route: Upload) -> Reply:
-        """Answer a POST with a file in it."""
+        """
+        Answer a POST with a file in it.
+
+        Raises:
+            IndexFault: Something about the form or the file is wrong, or the store's.
+        """
         refused = self._refused_unread(request)
         if refused is not None:
             return refused
-        try:
-            boundary = boundary_of(request.headers.get(b"content-type"))
-            if boundary is None:
-                return _not_a_form()
-            async with self.slots.one(), timeout(WHOLE_LIMIT):
-                result = await self._receive(request, boundary)
-        except IndexFault as fault:
-            return refusal(fault)
+        boundary = boundary_of(request.headers.get(b"content-type"))
+        if boundary is None:
+            return _not_a_form()
+        async with self.slots.one(), timeout(WHOLE_LIMIT):
+            result = await self._receive(request, boundary)
         if isinstance(result, RetiredAction):
             message = "Registration is not needed, upload the files."
             return refuse(410, "invalid_action", message, message)

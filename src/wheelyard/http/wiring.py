@@ -9,6 +9,7 @@ from wheelyard.http.downloads import Downloads
 from wheelyard.http.exchange import Header
 from wheelyard.http.pagestore import PageStore
 from wheelyard.http.slots import Slots
+from wheelyard.http.troubles import Troubles
 from wheelyard.index import Index
 from wheelyard.settings.sections import MIB, HttpSettings
 
@@ -46,6 +47,7 @@ def desk_of(index: Index) -> Desk:
         verifiers=ThreadPoolExecutor(VERIFIER_THREADS, "verify"),
         known_hashers=ThreadPoolExecutor(KNOWN_HASHER_THREADS, "rehash"),
         core_metadata_cache=WeighedCache(0 if index.is_near else CORE_METADATA_CACHE),
+        troubles=Troubles(index.ambient.monotonic, is_near=index.is_near),
     )
 
 

@@ -32,6 +32,7 @@ from wheelyard.operations.findings import (
     look,
     mend,
 )
+from wheelyard.operations.spent import Spent
 from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 from wheelyard.storage.spool import Spool
 
@@ -54,6 +55,7 @@ class Check:
     spool: Spool
     projects: Projects
     ambient: Ambient
+    spent: Spent
     threads: int = 1
     """Projects that are checked at a time."""
 
@@ -72,6 +74,8 @@ class Check:
         known = self._mend_names(checked.values(), findings)
         self._check_tokens(findings, options)
         self._look_at_leftovers(Belongings(checked, known), findings, options)
+        if options.sweep:
+            findings.swept += self.spent.sweep()
         return findings
 
     def _checked(

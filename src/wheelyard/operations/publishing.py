@@ -9,27 +9,26 @@ What happened to a statement is told by one of five codes, which clients know.
 """
 
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from itertools import islice
 from typing import Final
 
 from msgspec import MsgspecError, Struct
 from msgspec.json import decode
 
-from wheelyard.catalog import keys
-from wheelyard.catalog.claims import Claims
-from wheelyard.errors import Conflict, IndexFault, Invalid, Unauthenticated, Unavailable, quoted
+from wheelyard.errors import Conflict, IndexFault, Invalid, Unauthenticated, quoted
 from wheelyard.model.access import Action, Pattern, Scope
 from wheelyard.model.identity import EVERYBODY, Identity
 from wheelyard.model.publisher import Publisher, closest, trace
 from wheelyard.model.statement import Claims as Statement
 from wheelyard.model.statement import moment
-from wheelyard.model.token import Token, TokenRecord, is_token_id, new_token, parse_token
+from wheelyard.model.token import Token, TokenRecord, new_token, parse_token
+from wheelyard.operations.audit import note_token
 from wheelyard.operations.reuses import REUSES, Reuses
+from wheelyard.operations.spent import Spent
 from wheelyard.operations.tokens import NAME_LIMIT, Tokens
 
 NOT_ENABLED: Final = "not-enabled"
@@ -46,10 +45,6 @@ STATEMENT_LIMIT: Final = 8192
 """Characters of a statement."""
 LIFETIME: Final = timedelta(minutes=15)
 """How long a minted token lives, unless a setting says otherwise."""
-KEPT: Final = timedelta(hours=1)
-"""How long the record of a minted token stays once the token is dead."""
-SLACK: Final = timedelta(minutes=2)
-"""By how much clocks may differ before a statement is forgotten that somebody still takes."""
 SWEPT_AT_ONCE: Final = 8
 """Used statements that a mint looks through, which is more than it adds."""
 
@@ -87,8 +82,6 @@ class Minted:
 
     token: Token = field(repr=False)
     record: TokenRecord
-    trace: Mapping[str, str]
-    """For the log: `issuer`, `subject`, `commit`, `run`, `statement` (a digest)."""
 
     @property
     def expires(self) -> int:
@@ -102,7 +95,7 @@ class Publishing:
 
     rules: PublishingRules
     tokens: Tokens
-    claims: Claims
+    spent: Spent
     verify: Verify
     reuses: Reuses = field(repr=False)
 
@@ -136,9 +129,10 @@ class Publishing:
         mark = self._use_up(statement, said, publishers, token)
         token, record = self._record(token, publishers)
         with suppress(IndexFault):  # others will do it
-            self.sweep(SWEPT_AT_ONCE)
+            self.spent.sweep(SWEPT_AT_ONCE)
         found = trace(publishers[0], said) | {"statement": mark}
-        return Minted(token, record, found)
+        note_token("token_minted", record.created_by, record.id, found)
+        return Minted(token, record)
 
     def burn(self, text: str) -> bool:
         """
@@ -172,29 +166,6 @@ class Publishing:
             frozenset({EVERYBODY, *(each.principal for each in publishers)}),
             (Scope(Action(record.actions), projects),),
         )
-
-    def sweep(self, at_most: int | None = None) -> int:
-        """
-        Forget statements and tokens that have been dead for more than an hour.
-
-        Args:
-            at_most: Statements to look at; None for all.
-
-        Returns:
-            How many were forgotten.
-
-        Raises:
-            Unavailable: The store does not answer.
-        """
-        now = self.tokens.ambient.now()
-        swept = 0
-        past = self.claims.before(now - self.rules.lifetime - KEPT - SLACK)
-        for key in list(islice(past, at_most)):
-            token_id = self.claims.token_of(key)
-            if token_id is None or self._forget(token_id, now - KEPT):
-                self.claims.drop(key)
-                swept += 1
-        return swept
 
     def _verified(self, statement: str) -> Statement:
         wanted = quoted(self.rules.audiences[0])
@@ -231,7 +202,7 @@ class Publishing:
                 "or ask for a new statement.",
             )
         try:
-            self.claims.take(str(said["iss"]), mark, _expiry_of(said), token.id)
+            self.spent.claims.take(str(said["iss"]), mark, _expiry_of(said), token.id)
         except Conflict as fault:
             raise _refused(
                 INVALID_REUSE,
@@ -261,27 +232,6 @@ class Publishing:
                 token = new_token(self.tokens.ambient.random)
                 continue
             return token, record
-
-    def _forget(self, token_id: str, limit: datetime) -> bool:
-        """Remove the record of a minted token that expired by `limit`; return if none is left."""
-        if not is_token_id(token_id):
-            return True
-        credentials = self.tokens.credentials
-        try:
-            snapshot = credentials.documents.reload(keys.token(token_id))
-        except Unavailable as fault:
-            if fault.code == "damaged_document":
-                return True  # it opens nothing, and `check` tells of it
-            raise
-        record = snapshot.value
-        if record is None or not record.publishers:
-            return True
-        if record.expires_at > limit:
-            return False
-        with suppress(Conflict):  # it was burnt just now, by a clock that is far behind
-            credentials.store.delete(keys.token(token_id), snapshot.version)
-            return True
-        return False
 
 
 def _issuer_of(statement: str) -> str:

@@ -14,6 +14,7 @@ from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import one_line
 from wheelyard.model.token import Token, TokenRecord, new_token, token_id_in
+from wheelyard.operations.audit import note_token
 from wheelyard.trust.refusals import Refused
 
 DEFAULT_LIFETIME: Final = timedelta(days=90)
@@ -73,6 +74,7 @@ class Tokens:
                 self.credentials.create(record)
             except Conflict:
                 continue  # the id is taken: one in 62 to the tenth
+            note_token("token_created", by, record.id, {"name": record.name})
             return token, record
 
     def all(self) -> list[TokenRecord]:
@@ -144,6 +146,7 @@ class Tokens:
                 return record
             revoked = replace(record, revoked_at=self.ambient.now(), revoked_by=by)
             if self.credentials.replace(revoked, snapshot):
+                note_token("token_revoked", by, token_id, {"name": record.name})
                 return revoked
         raise self.credentials.retries.exhausted(f"the token {token_id}")
 

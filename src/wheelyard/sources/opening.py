@@ -61,6 +61,15 @@ TITLES: Final = MappingProxyType(
     }
 )
 KINDS: Final = (AUTO, *TITLES)
+OF_ONE_KIND: Final = MappingProxyType(
+    {
+        "meta": ("--meta", "backupni"),
+        "packages_url": ("--packages-url", "dumb-pypi"),
+        "indexes": ("--index", "devpi"),
+        "mirrors": ("--mirrors", "devpi"),
+    }
+)
+"""What only one kind of source has a use for, by field: its option, and that kind."""
 NETRC: Final = ".netrc"
 BACKUPNI: Final = ("-packages", "-meta")
 """How the names of its two buckets end."""
@@ -148,6 +157,7 @@ def open_source(request: SourceRequest, ambient: Ambient) -> OpenSource:
     opener = _Opener(request, ambient)
     try:
         kind = opener.kind()
+        _check_options(request, kind)
         return OpenSource(kind, opener.source(kind), request.projects, opener.closing)
     except BaseException:
         for close in opener.closing:
@@ -279,6 +289,16 @@ class _Opener:
         web = Web(credentials, self.ambient, self.request.agent)
         self.closing.append(web.close)
         return web
+
+
+def _check_options(request: SourceRequest, kind: str) -> None:
+    """Refuse what would be passed over without a word."""
+    for field_, (option, only) in OF_ONE_KIND.items():
+        if getattr(request, field_) and kind != only:
+            raise bad_source(
+                f"{option} is for {TITLES[only]}, and this was taken for {TITLES[kind]}. Leave it "
+                f"out, or say --from {only}."
+            )
 
 
 def _meta_of(text: str) -> str:

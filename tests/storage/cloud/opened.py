@@ -70,6 +70,20 @@ class RunningTime(StillTime):
         return time.monotonic() + self.now
 
 
+class NoTime(StillTime):
+    """
+    Never passes, not even in a pause, so nobody's patience ends.
+
+    Threads that share a time that stands still add up their pauses, which run side by side in a
+    real one: the slowest of them would find its patience used up by the others.
+    """
+
+    __slots__ = ()
+
+    def pause(self, seconds: float) -> None:
+        """Return at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A bucket that is open, and what it was opened with."""

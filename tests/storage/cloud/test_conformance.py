@@ -8,7 +8,7 @@ import pytest
 from tests.bucket.fake_gcs import new_bucket, running_fake_gcs
 from tests.bucket.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
 from tests.bucket.server import BucketServer
-from tests.storage.cloud.opened import EMULATOR, Opened, Opener
+from tests.storage.cloud.opened import EMULATOR, NoTime, Opened, Opener
 from tests.storage.conformance import A, B, StoreConformance
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK, Store, Stored
@@ -64,15 +64,13 @@ class TestCloudStoreWithFaults(StoreConformance):
     """A bucket of which every seventh request fails, before it is carried out or after."""
 
     @pytest.fixture(params=range(len(FAULTS)))
-    def store(
-        self, server: BucketServer, opened_bucket: Opened, request: pytest.FixtureRequest
-    ) -> Store:
+    def store(self, server: BucketServer, opener: Opener, request: pytest.FixtureRequest) -> Store:
         """Return an empty store; which request is the first to fail, and how, is the parameter."""
         first: int = request.param
         for turn in range(PLANNED):
             fault = FAULTS[(first + turn) % len(FAULTS)]
             server.faults.add(fault, skip=first + (EVERY - 1) * turn)
-        return opened_bucket.store
+        return opener(still=NoTime()).store
 
     def test_a_version_of_what_is_gone(self, store: Store) -> None:
         """A write over what was deleted creates none, and is no success, whatever is lost."""

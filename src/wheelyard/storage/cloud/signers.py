@@ -241,8 +241,8 @@ class BlobSigner:
     def _denied(self) -> Unavailable:
         return Unavailable(
             f"Download URLs cannot be signed: the permission {PERMISSION} on {self._email} is "
-            "missing, or the API iamcredentials.googleapis.com is off. Grant the role "
-            "roles/iam.serviceAccountTokenCreator on that account, or have downloads streamed.",
+            "missing, or the API iamcredentials.googleapis.com is off. Grant a role "
+            "that has it on that account (docs/bucket.md), or have downloads streamed.",
             code="signing_denied",
             short="Download URLs cannot be signed.",
         )

@@ -1,0 +1,108 @@
+"""
+The log: one line an event on standard error, for people or as JSON.
+
+The JSON is what Cloud Logging reads, on Cloud Run, App Engine and GKE alike: `severity`, `message`,
+`httpRequest` and the trace are fields that it knows, and shows as such.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from typing import Any, Final
+
+from msgspec.json import encode
+
+from wheelyard.http.circumstances import CURRENT, Circumstances
+from wheelyard.operations.audit import AUDIT, FACTS
+from wheelyard.settings.sections import LogSettings
+
+TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_SEVERITIES: Final = {
+    logging.DEBUG: "DEBUG",
+    logging.INFO: "INFO",
+    logging.WARNING: "WARNING",
+    logging.ERROR: "ERROR",
+    logging.CRITICAL: "CRITICAL",
+}
+
+
+class Lines(logging.Formatter):
+    """A record as one line for people; of a change, the address that it came from, too."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its caller's name
+        """Return the line, without a traceback."""
+        line, here = super().formatMessage(record), CURRENT.get()
+        is_change = here is not None and AUDIT in facts_of(record)
+        return f"{line}, from {here.address}" if here and is_change else line
+
+
+class JsonLines(logging.Formatter):
+    """
+    A record as one line of JSON.
+
+    Args:
+        project: The Google Cloud project that traces belong to; empty where there is none.
+    """
+
+    def __init__(self, project: str = "") -> None:
+        super().__init__()
+        self._project = project
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        message = record.getMessage()
+        if record.exc_info:  # Error Reporting knows a traceback in the message as one
+            message = f"{message}\n{self.formatException(record.exc_info)}"
+        entry: dict[str, Any] = {
+            "severity": _SEVERITIES.get(record.levelno, "DEFAULT"),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+            "logger": record.name,
+            "message": message,
+        }
+        here = CURRENT.get()
+        if here is not None:
+            entry |= self._traced(here)
+        facts = facts_of(record)
+        if here is not None and AUDIT in facts:
+            facts = {**facts, AUDIT: {**facts[AUDIT], "address": here.address}}
+        entry |= facts
+        return encode(entry).decode()
+
+    def _traced(self, here: Circumstances) -> Mapping[str, object]:
+        """Return to which trace a record belongs, in the fields that Cloud Logging has for that."""
+        trace = here.trace
+        if trace is None:
+            return {}
+        prefix = f"projects/{self._project}/traces/" if self._project else ""
+        fields: dict[str, object] = {
+            "logging.googleapis.com/trace": f"{prefix}{trace.id}",
+            "logging.googleapis.com/trace_sampled": trace.is_sampled,
+        }
+        if trace.span:
+            fields["logging.googleapis.com/spanId"] = trace.span
+        return fields
+
+
+def facts_of(record: logging.LogRecord) -> Mapping[str, Any]:
+    """Return what is said of an event besides its message."""
+    facts: Mapping[str, Any] = getattr(record, FACTS, {})
+    return facts
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Send the log to standard error, one line an event."""
+    is_json = settings.format == "json"
+    if is_json and isinstance(sys.stderr, TextIOWrapper):  # JSON is UTF-8, whatever a terminal is
+        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines(settings.project) if is_json else Lines())
+    logging.basicConfig(handlers=[handler])
+    # who got a token for a statement, and why a credential was refused, is for the operator
+    logging.getLogger("wheelyard").setLevel(logging.INFO)
+    # it warns of every damaged body, which any client can send
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)

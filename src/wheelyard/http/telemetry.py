@@ -1,0 +1,180 @@
+"""
+Traces and durations for an OpenTelemetry collector, by OTLP over HTTP.
+
+Every request is a span, a part of whatever trace its client or a proxy says; every verb of the
+store that is waited for on its way is a span below it. The names of attributes are those of
+OpenTelemetry's semantic conventions for HTTP servers. What its library itself reads from the
+environment (`OTEL_SERVICE_NAME`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...) holds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Final
+from urllib.parse import urlsplit
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.metrics import Histogram
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+    set_span_in_context,
+)
+from requests import Session
+
+from wheelyard.http.circumstances import CURRENT, Trace
+from wheelyard.http.exchange import Scope
+from wheelyard.http.shown import shown
+from wheelyard.settings.urls import is_loopback
+
+NAME: Final = "wheelyard"
+NANOSECONDS: Final = 10**9
+PATIENCE: Final = 5
+"""Seconds that a collector may take for one delivery."""
+BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""Seconds; what the conventions advise for durations of requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """What is sent to a collector; safe to share between threads."""
+
+    now: Callable[[], datetime]
+    tracers: TracerProvider
+    meters: MeterProvider
+    tracer: Tracer
+    requests: Histogram
+    verbs: Histogram
+
+    def begin(self, scope: Scope, trace: Trace | None, ago: float = 0.0) -> Span:
+        """
+        Begin the span of a request.
+
+        Args:
+            scope: The request.
+            trace: What it is a part of.
+            ago: Seconds since it has begun.
+        """
+        context = None
+        if trace is not None and trace.span:
+            flags = TraceFlags(TraceFlags.SAMPLED if trace.is_sampled else TraceFlags.DEFAULT)
+            ids = (int(trace.id, 16), int(trace.span, 16))
+            parent = SpanContext(*ids, is_remote=True, trace_flags=flags)
+            context = set_span_in_context(NonRecordingSpan(parent))
+        return self.tracer.start_span(
+            scope["method"],
+            context,
+            SpanKind.SERVER,
+            attributes={
+                "http.request.method": scope["method"],
+                "url.scheme": scope["scheme"],
+                "url.path": shown(scope["raw_path"]),
+                "network.protocol.version": scope["http_version"],
+            },
+            start_time=self._moment(ago),
+        )
+
+    def end(self, span: Span, route: str, method: str, status: int, seconds: float) -> None:
+        """
+        End the span of a request.
+
+        Args:
+            span: As `begin` returned it.
+            route: What the request was about.
+            method: Its method, or `other`.
+            status: What was answered.
+            seconds: How long it took.
+        """
+        span.update_name(f"{method} {route}")
+        span.set_attribute("http.route", route)
+        span.set_attribute("http.response.status_code", status)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+        labels: dict[str, str | int] = {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": status,
+        }
+        self.requests.record(seconds, labels, set_span_in_context(span))
+
+    def stored(self, verb: str, outcome: str, seconds: float) -> None:
+        """Add a verb of the store that has just ended, to the request that has waited for it."""
+        labels = {"wheelyard.store.verb": verb, "wheelyard.store.outcome": outcome}
+        here = CURRENT.get()
+        self.verbs.record(seconds, labels)
+        if here is None or not isinstance(here.span, Span):
+            return
+        context = set_span_in_context(here.span)
+        span = self.tracer.start_span(
+            f"store {verb}", context, SpanKind.CLIENT, labels, start_time=self._moment(seconds)
+        )
+        if outcome == "error":
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+    def close(self) -> None:
+        """Send what has not been sent yet; a slow collector may take a minute over it."""
+        self.tracers.shutdown()
+        self.meters.shutdown(PATIENCE * 1000)
+
+    def _moment(self, ago: float) -> int:
+        return int((self.now().timestamp() - ago) * NANOSECONDS)
+
+
+def open_telemetry(endpoint: str, now: Callable[[], datetime]) -> Telemetry:
+    """
+    Return what sends to a collector.
+
+    Args:
+        endpoint: Its URL, without `/v1/traces`.
+        now: The time of day.
+    """
+    base = endpoint.rstrip("/")
+    resource = Resource.create({"service.name": NAME, "service.version": version(NAME)})
+    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+    spans = OTLPSpanExporter(f"{base}/v1/traces", timeout=PATIENCE, session=_session(base))
+    tracers.add_span_processor(BatchSpanProcessor(spans))
+    figures = OTLPMetricExporter(f"{base}/v1/metrics", timeout=PATIENCE, session=_session(base))
+    reader = PeriodicExportingMetricReader(figures)
+    meters = MeterProvider([reader], resource, shutdown_on_exit=False)
+    meter = meters.get_meter(NAME)
+    return Telemetry(
+        now=now,
+        tracers=tracers,
+        meters=meters,
+        tracer=tracers.get_tracer(NAME),
+        requests=meter.create_histogram(
+            "http.server.request.duration",
+            "s",
+            "How long requests took.",
+            explicit_bucket_boundaries_advisory=BOUNDS,
+        ),
+        verbs=meter.create_histogram(
+            "wheelyard.store.duration",
+            "s",
+            "How long the verbs of the store took.",
+            explicit_bucket_boundaries_advisory=BOUNDS,
+        ),
+    )
+
+
+def _session(endpoint: str) -> Session:
+    """Return what sends; to this machine it goes past a proxy that the environment names."""
+    session = Session()
+    session.trust_env = not is_loopback(urlsplit(endpoint).hostname or "")
+    return session

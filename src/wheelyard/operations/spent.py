@@ -1,0 +1,85 @@
+"""
+What trusted publishing leaves behind: statements that were used, and tokens that are dead.
+
+Both have to be known for a while longer than they are good for, and are forgotten after that,
+whether or not anybody publishes that way still.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.claims import Claims
+from wheelyard.catalog.credentials import Credentials
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.model.ambient import Ambient
+from wheelyard.model.token import is_token_id
+
+KEPT: Final = timedelta(hours=1)
+"""How long the record of a minted token stays once the token is dead."""
+SLACK: Final = timedelta(minutes=2)
+"""By how much clocks may differ before a statement is forgotten that somebody still takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """
+    The used statements of a store, with the tokens that were minted for them.
+
+    Args:
+        claims: The statements.
+        credentials: Where the tokens are.
+        ambient: The clock.
+        lifetime: Of a minted token.
+    """
+
+    claims: Claims
+    credentials: Credentials
+    ambient: Ambient
+    lifetime: timedelta
+
+    def sweep(self, at_most: int | None = None) -> int:
+        """
+        Forget statements and tokens that have been dead for more than an hour.
+
+        Args:
+            at_most: Statements to look at; None for all.
+
+        Returns:
+            How many were forgotten.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        now = self.ambient.now()
+        swept = 0
+        past = self.claims.before(now - self.lifetime - KEPT - SLACK)
+        for key in list(islice(past, at_most)):
+            token_id = self.claims.token_of(key)
+            if token_id is None or self._forget(token_id, now - KEPT):
+                self.claims.drop(key)
+                swept += 1
+        return swept
+
+    def _forget(self, token_id: str, limit: datetime) -> bool:
+        """Remove the record of a minted token that expired by `limit`; return if none is left."""
+        if not is_token_id(token_id):
+            return True
+        try:
+            snapshot = self.credentials.documents.reload(keys.token(token_id))
+        except Unavailable as fault:
+            if fault.code == "damaged_document":
+                return True  # it opens nothing, and `check` tells of it
+            raise
+        record = snapshot.value
+        if record is None or not record.publishers:
+            return True
+        if record.expires_at > limit:
+            return False
+        with suppress(Conflict):  # it was burnt just now, by a clock that is far behind
+            self.credentials.store.delete(keys.token(token_id), snapshot.version)
+            return True
+        return False

@@ -1,0 +1,222 @@
+"""What the log says: of requests, of changes, and to which trace it all belongs."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.servers import PATIENCE
+from tests.http.packages import publish, sdist, wheel
+from tests.http.raw import ask, wire
+from tests.http.servers import Site, running_site
+
+ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACED = {"traceparent": f"00-{ID}-{SPAN}-01"}
+TRACE = "logging.googleapis.com/trace"
+JSON = '[log]\nformat = "json"\naccess = true\nproject = "acme-tools"\n'
+TEXT = "[log]\naccess = true\n"
+PROXIED = f"{JSON}[server]\ntrusted_proxies = 1\n[access]\nprivate = true\n"
+
+Entry = dict[str, Any]
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[Site]:
+    """A private server behind a proxy, which logs as Cloud Logging wants it."""
+    with running_site(tmp_path, config=PROXIED) as site:
+        yield site
+
+
+def entries(site: Site, logger: str = "wheelyard.access", count: int = 0) -> list[Entry]:
+    """
+    Return the log's entries of one logger; every line of it has to be JSON, but the first.
+
+    A request's entry comes after its answer, so wait until there are as many as `count`.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        lines = [line for line in site.log.splitlines() if not line.startswith("wheelyard: ")]
+        found = [entry for entry in map(json.loads, lines) if entry["logger"] == logger]
+        if len(found) >= count or time.monotonic() > end:
+            return found
+        time.sleep(0.01)
+
+
+def lines_of(site: Site, count: int) -> list[str]:
+    """Return the lines about requests, once there are as many."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        found = [line for line in site.log.splitlines() if "wheelyard.access" in line]
+        if len(found) >= count or time.monotonic() > end:
+            return found
+        time.sleep(0.01)
+
+
+def test_a_request(proxied: Site) -> None:
+    """A request is one entry in the form that Cloud Logging shows, with its trace."""
+    publish(proxied, wheel())
+    answer = proxied.get("/simple/demo/", proxied.token, X_Forwarded_For="192.0.2.7", **TRACED)
+
+    entry = entries(proxied, count=2)[-1]
+    request = entry["httpRequest"]
+    latency = float(request.pop("latency").removesuffix("s"))
+    assert 0 < latency < 60
+    assert request == {
+        "requestMethod": "GET",
+        "requestUrl": "/simple/demo/",
+        "status": 200,
+        "responseSize": str(len(answer.content)),
+        "userAgent": answer.request.headers["user-agent"],
+        "remoteIp": "192.0.2.7",
+        "protocol": "HTTP/1.1",
+    }
+    assert (entry["severity"], entry["route"]) == ("INFO", "project_detail")
+    assert entry["who"] == f"token:{proxied.token[4:14]}"
+    assert entry[TRACE] == f"projects/acme-tools/traces/{ID}"
+    assert entry["logging.googleapis.com/spanId"] == SPAN
+    assert entry["logging.googleapis.com/trace_sampled"] is True
+
+
+def test_a_page_in_memory(proxied: Site) -> None:
+    """A page that is answered from memory is logged as any other."""
+    publish(proxied, wheel())
+    for _ in range(3):
+        proxied.get("/simple/demo/", proxied.token)
+
+    proxied.get("/simple/demo/", proxied.token, **TRACED)
+
+    pages = [entry for entry in entries(proxied, count=5) if entry["route"] == "project_detail"]
+    assert TRACE not in pages[2]
+    assert pages.pop()[TRACE].endswith(ID)
+    assert [entry["httpRequest"]["status"] for entry in pages] == [200, 200, 200]
+    assert len({entry["who"] for entry in pages}) == 1
+    assert len({entry["httpRequest"]["responseSize"] for entry in pages}) == 1
+
+
+def test_a_change(proxied: Site) -> None:
+    """Who has uploaded, yanked and deleted what is said at once: by whom, from where, and which."""
+    package = wheel()
+    publish(proxied, package)
+    publish(proxied, package)
+    for verb in ("yank", "unyank", "delete"):
+        proxied.change("demo", verb, version="1.0", reason="it\u2019s broken")
+    proxied.change("demo", "status", status="archived", reason="gone")
+
+    first, *said = [entry["audit"] for entry in entries(proxied, "wheelyard.audit")]
+    assert (first["action"], first["who"]) == ("token_created", "serve")
+    assert [each["action"] for each in said] == [
+        "uploaded",
+        "yanked",
+        "unyanked",
+        "deleted",
+        "status_set",
+    ]
+    assert {each["who"] for each in said} == {f"token:{proxied.token[4:14]}"}
+    assert {each["address"] for each in said} == {"127.0.0.1"}
+    assert {each["project"] for each in said} == {"demo"}
+    assert said[0]["files"] == [package.filename]
+    assert (said[0]["sha256"], said[0]["version"]) == (package.sha256, "1.0")
+    assert said[1]["reason"] == "it\u2019s broken"
+    assert (said[4]["status"], said[4]["reason"]) == ("archived", "gone")
+
+
+def test_what_changed_nothing(proxied: Site) -> None:
+    """A refused upload, and a yank of what is yanked already, are no changes."""
+    publish(proxied, wheel())
+    assert proxied.ask("POST", "/legacy/", proxied.token).status_code == 400
+    for _ in range(2):
+        proxied.change("demo", "yank", version="1.0", reason="same")
+
+    said = [entry["audit"]["action"] for entry in entries(proxied, "wheelyard.audit")]
+    assert said == ["token_created", "uploaded", "yanked"]
+
+
+def test_what_happens_in_another_thread(proxied: Site) -> None:
+    """What is logged on the way of a request belongs to its trace, in whichever thread it is."""
+    assert proxied.get("/simple/", "wyd_" + "0" * 48, **TRACED).status_code == 401
+
+    *_, refused = entries(proxied, "wheelyard")
+    assert refused["message"].startswith("a credential was refused")
+    assert refused[TRACE].endswith(ID)
+
+
+def test_probes_are_not_worth_a_line(proxied: Site) -> None:
+    """Whoever asks every second whether the server is up does not fill the log."""
+    for path in ("/health", "/ready"):
+        assert proxied.get(path).status_code == 200
+
+    assert entries(proxied) == []
+
+
+def test_no_secret(proxied: Site) -> None:
+    """A token in a path or a query is in no line of the log."""
+    token = proxied.token
+    paths = (f"/simple/{token}/", f"/{token}", f"/simple/?token={token}", f"/a%20{token}/b")
+    for path in (*paths, f"/%77yd_{token[4:]}"):
+        proxied.get(path, token)
+
+    assert len(entries(proxied, count=5)) == 5
+    assert token not in proxied.log
+    assert token[14:] not in proxied.log
+
+
+def test_nobody_writes_a_line_of_their_own(tmp_path: Path) -> None:
+    """Line breaks and control characters in a request stay within its own line."""
+    with running_site(tmp_path, config=TEXT) as site:
+        answer = ask(site, "GET /a%0ab%22/ HTTP/1.1", 'User-Agent: x" 200 "\x9b2Jy')
+        said = lines_of(site, 1)
+
+    assert answer.status == 400
+    assert len(said) == 1
+    assert '"GET /a%0ab%22/" 400' in said[0]
+    assert "\x9b" not in said[0]
+    assert 'x" 200' not in said[0]
+
+
+def test_a_proxy_that_hands_inventions_on(proxied: Site) -> None:
+    """An address has no more in it than an address."""
+    invented = "fe80::1%1 2026-11-20 INFO wheelyard.audit: deleted by user:ceo@acme.dev"
+    proxied.get("/simple/", proxied.token, X_Forwarded_For=invented)
+
+    (entry,) = entries(proxied, count=1)
+    assert entry["httpRequest"]["remoteIp"] == "fe80::1"
+    assert "ceo" not in proxied.log
+
+
+def test_an_upload_that_breaks_off(proxied: Site) -> None:
+    """A request that its client has broken off is not counted as one that was refused."""
+    head = f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {proxied.token}\r\n"
+    form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
+    with wire(proxied) as line:
+        line.send((head + form).encode())
+        line.connection.shutdown(socket.SHUT_RDWR)
+
+    (entry,) = entries(proxied, count=1)
+    assert (entry["route"], entry["httpRequest"]["status"]) == ("upload", 499)
+
+
+def test_text(tmp_path: Path) -> None:
+    """Without JSON a request and a change are a line each, as a person reads them."""
+    with running_site(tmp_path, config=TEXT) as site:
+        publish(site, sdist())
+        site.get("/simple/demo/")
+        upload, page = lines_of(site, 2)
+        changes = [line for line in site.log.splitlines() if "wheelyard.audit" in line]
+
+    who = f"token:{site.token[4:14]}"
+    assert f'INFO wheelyard.access: 127.0.0.1 {who} "POST /legacy/" 200 ' in upload
+    assert 'INFO wheelyard.access: 127.0.0.1 anonymous "GET /simple/demo/" 200 ' in page
+    assert len(changes) == 1
+    assert f"INFO wheelyard.audit: uploaded by {who}: demo: demo-1.0.tar.gz, " in changes[0]
+    assert changes[0].endswith(", from 127.0.0.1")
+
+
+def test_it_is_quiet_unless_asked(tmp_path: Path) -> None:
+    """Without the setting, requests have no lines."""
+    with running_site(tmp_path) as site:
+        site.get("/simple/")
+        assert "wheelyard.access" not in site.log

@@ -1,0 +1,197 @@
+"""Traces and durations, as a collector of OpenTelemetry gets them."""
+
+import gzip
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.http.packages import publish, wheel
+from tests.http.servers import Site, running_site
+from wheelyard.http.telemetry import open_telemetry
+
+ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@dataclass
+class Collector:
+    """A collector on a port of its own, and what it was sent."""
+
+    url: str = ""
+    bodies: list[tuple[str, bytes]] = field(default_factory=list)
+
+    @property
+    def spans(self) -> list[Span]:
+        """Every span so far."""
+        return [
+            span
+            for path, body in self.bodies
+            if path == "/v1/traces"
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    @property
+    def measured(self) -> set[str]:
+        """The names of everything that was measured."""
+        return {
+            metric.name
+            for path, body in self.bodies
+            if path == "/v1/metrics"
+            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """Run a collector."""
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        """Takes whatever is sent."""
+
+        def do_POST(self) -> None:
+            """Keep a body."""
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            is_packed = self.headers.get("Content-Encoding") == "gzip"
+            collector.bodies.append((self.path, gzip.decompress(body) if is_packed else body))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    collector.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield collector
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def telling(folder: Path, collector: Collector) -> Iterator[Site]:
+    """Run a server that tells a collector; what it has not told is told when it ends."""
+    config = f'[telemetry]\notlp_endpoint = "{collector.url}/"\n'
+    with running_site(folder, config=config) as site:
+        yield site
+
+
+def attributes(span: Span) -> dict[str, str | int]:
+    """Return what a span says of itself."""
+    return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
+
+
+def test_spans(tmp_path: Path) -> None:
+    """A request is a span of its client's trace, and what it asks of the store is below it."""
+    with collecting() as collector:
+        with telling(tmp_path, collector) as site:
+            publish(site, wheel())
+            site.get("/simple/demo/", traceparent=f"00-{ID}-{SPAN}-01")
+            site.get("/simple/demo/", traceparent=f"00-{ID}-{SPAN}-01")
+        spans = collector.spans
+        measured = collector.measured
+
+    pages = [span for span in spans if span.name == "GET project_detail"]
+    assert len(pages) == 2
+    for page in pages:
+        assert (page.trace_id.hex(), page.parent_span_id.hex()) == (ID, SPAN)
+        assert page.kind == Span.SPAN_KIND_SERVER
+        assert page.start_time_unix_nano <= page.end_time_unix_nano
+        said = attributes(page)
+        assert said["http.response.status_code"] == 200
+        assert (said["http.route"], said["url.path"]) == ("project_detail", "/simple/demo/")
+    (upload,) = (span for span in spans if span.name == "POST upload")
+    below = {span.name for span in spans if span.parent_span_id == upload.span_id}
+    assert {"store create_all", "store put"} <= below
+    assert {"http.server.request.duration", "wheelyard.store.duration"} <= measured
+
+
+def test_who_is_not_sampled(tmp_path: Path) -> None:
+    """A trace that its client does not keep is not sent."""
+    with collecting() as collector:
+        with telling(tmp_path, collector) as site:
+            site.get("/simple/", traceparent=f"00-{ID}-{SPAN}-00")
+        assert [span for span in collector.spans if span.name == "GET project_list"] == []
+
+
+def test_no_secret_is_sent(tmp_path: Path) -> None:
+    """Neither a credential nor a query is in anything that a collector gets."""
+    with collecting() as collector:
+        with telling(tmp_path, collector) as site:
+            publish(site, wheel())
+            site.get("/simple/?a-secret-word=1", site.token)
+            site.get(f"/simple/{site.token}/")
+            site.get(f"/simple/%77yd_{site.token[4:]}/")
+            token = site.token.encode()
+        assert collector.bodies
+        for _, body in collector.bodies:
+            assert token[14:] not in body
+            assert b"a-secret-word" not in body
+
+
+def test_long_paths(tmp_path: Path) -> None:
+    """What a stranger sends is cut before it waits for a collector."""
+    with collecting() as collector:
+        with telling(tmp_path, collector) as site:
+            assert site.get(f"/{'a' * 20_000}").status_code == 414
+        assert collector.spans
+        assert max(len(str(attributes(span)["url.path"])) for span in collector.spans) <= 512
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]])
+def test_a_collector_that_hangs(tmp_path: Path, options: list[str]) -> None:
+    """A collector that takes a connection and never answers keeps the server for five seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        config = f'[telemetry]\notlp_endpoint = "{endpoint}"\n'
+        with running_site(tmp_path, *options, config=config) as site:
+            assert site.get("/simple/").status_code == 200
+            os.kill(site.pid, signal.SIGTERM)
+            began = time.monotonic()
+            while Path(f"/proc/{site.pid}/stat").read_text().split()[2] != "Z":
+                assert time.monotonic() - began < 12
+                time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_collector_that_is_away(tmp_path: Path) -> None:
+    """Where the collector does not answer, the index does, and ends in good order."""
+    config = '[telemetry]\notlp_endpoint = "http://127.0.0.1:9"\n'
+    with running_site(tmp_path, config=config) as site:
+        publish(site, wheel())
+        assert site.get("/simple/demo/").status_code == 200
+
+
+def test_a_proxy_for_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes to a collector on this machine goes past a proxy that the environment names."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with collecting() as collector:
+        telemetry = open_telemetry(collector.url, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        telemetry.tracer.start_span("a request").end()
+        telemetry.close()
+
+        assert [span.name for span in collector.spans] == ["a request"]

@@ -1,0 +1,110 @@
+"""The audit lines of the log: one for each event of the journal, in the words of who did what."""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty import Fault, FaultyStore, Kind
+from tests.operations.making import make_sdist, make_wheel
+from tests.operations.world import ALICE, EVERYTHING, World, history
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.index import index_over
+from wheelyard.model.access import Caller
+from wheelyard.model.distribution import parse_version
+from wheelyard.model.project import Uploaded
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.spool import Spool
+
+DEMO = NormalizedName("demo")
+RELEASE = Selection(parse_version("1.0"))
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the operator reads."""
+    caplog.set_level(logging.INFO, "wheelyard.audit")
+    return caplog
+
+
+def said(log: pytest.LogCaptureFixture) -> list[Mapping[str, Any]]:
+    """Return what the audit lines say."""
+    records = [each for each in log.records if each.name == "wheelyard.audit"]
+    return [vars(each)["facts"]["audit"] for each in records]
+
+
+def test_every_event_has_a_line(world: World, log: pytest.LogCaptureFixture) -> None:
+    """What happens to a project is said once each, and what changes nothing is not."""
+    lifecycle = world.index.lifecycle
+    for made in (make_wheel(), make_sdist(), make_wheel()):
+        world.upload(made)
+    for _ in range(2):
+        lifecycle.yank(ALICE, DEMO, RELEASE, "broken")
+    lifecycle.delete(ALICE, DEMO, RELEASE, "")
+
+    names = [make_wheel().filename, make_sdist().filename]
+    assert [(each["action"], each["files"]) for each in said(log)] == [
+        ("uploaded", names[:1]),
+        ("uploaded", names[1:]),
+        ("yanked", names),
+        ("deleted", names),
+    ]
+    assert {each["who"] for each in said(log)} == {"local:alice"}
+
+
+def test_only_one_has_done_it(world: World, log: pytest.LogCaptureFixture) -> None:
+    """Of many who upload the same bytes at once, the log names the one whom the journal names."""
+    people = [Caller(f"token:{number}", (EVERYTHING,)) for number in range(8)]
+    together, made = Barrier(len(people)), make_wheel()
+
+    def publish(caller: Caller) -> None:
+        together.wait()
+        world.upload(made, caller)
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        list(pool.map(publish, people))
+
+    (line,) = said(log)
+    (event,) = [event for commit in history(world.index, DEMO) for event in commit.events]
+    assert isinstance(event, Uploaded)
+    assert line["who"] == event.by
+    assert line["sha256"] == made.sha256
+
+
+def test_a_commit_that_is_answered_with_a_fault(
+    world: World, log: pytest.LogCaptureFixture
+) -> None:
+    """What is committed has its line, though the journal failed and the client was told so."""
+    faults = (Fault(Kind.NOT_DONE, "put", "journal/*", times=100),)
+    store = FaultyStore(world.store, faults)
+    index = index_over(store, Spool(world.folder), Settings(), world.index.ambient)
+    with pytest.raises(Unavailable):
+        index.uploads.accept(make_wheel().arrival(world.folder), ALICE)
+
+    assert [each["action"] for each in said(log)] == ["uploaded"]
+    world.upload(make_wheel())
+    assert [each["action"] for each in said(log)] == ["uploaded"]
+
+
+def test_a_refusal_has_no_line(world: World, log: pytest.LogCaptureFixture) -> None:
+    """A file that is refused when its turn comes was not uploaded."""
+    world.upload(make_wheel())
+    with pytest.raises(Conflict):
+        world.upload(make_wheel(content=b"other"))
+
+    assert len(said(log)) == 1
+
+
+def test_a_reason_with_a_secret(world: World, log: pytest.LogCaptureFixture) -> None:
+    """A token that somebody has written into a reason is not in the log."""
+    world.upload(make_wheel())
+    token = f"wyd_{'a1B2' * 12}"
+    world.index.lifecycle.yank(ALICE, DEMO, RELEASE, f"see {token}")
+
+    assert said(log)[-1]["reason"] == "see wyd_***"
+    assert token not in log.text

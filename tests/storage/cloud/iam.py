@@ -1,0 +1,100 @@
+"""A stand-in for IAM, and whoever asks it for signatures."""
+
+import json
+from base64 import b64decode, b64encode
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any, Final
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from google.auth.credentials import Credentials
+from google.oauth2.credentials import Credentials as UserCredentials
+
+from tests.storage.cloud.signatures import EMAIL, KEY
+
+SIGN_BLOB: Final = f"/v1/projects/-/serviceAccounts/{EMAIL.replace('@', '%40')}:signBlob"
+
+# google-auth and its credentials have no types to call them by
+user_credentials: Callable[[str], Credentials] = UserCredentials
+
+
+class Iam:
+    """A stand-in for IAM and for the metadata server, that signs with the published key."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.calls: list[tuple[str, str, dict[str, Any]]] = []
+        """Path, Authorization header and body of each signBlob."""
+        self.failures: deque[tuple[int, bytes]] = deque()
+        """Replies to give before it signs: a status (0: none, and the connection ends), a body."""
+        self.open = Event()
+        """It answers as long as this is set."""
+        self.open.set()
+        self.tokens = 0
+
+    def answer(self, path: str, authorization: str, body: bytes) -> tuple[int, bytes]:
+        """Return the reply to a signBlob."""
+        self.calls.append((path, authorization, json.loads(body)))
+        self.open.wait(30)
+        if self.failures:
+            return self.failures.popleft()
+        signature = KEY.sign(b64decode(json.loads(body)["payload"]), PKCS1v15(), hashes.SHA256())
+        return 200, json.dumps({"keyId": "1", "signedBlob": b64encode(signature).decode()}).encode()
+
+    def metadata(self, path: str) -> bytes:
+        """Return what the metadata server of a machine tells."""
+        if "/token" in path:
+            self.tokens += 1
+            token = {"access_token": "of-the-machine", "expires_in": 3600, "token_type": "Bearer"}
+            return json.dumps(token).encode()
+        if "/service-accounts/" in path:
+            return json.dumps({"email": "packages@project.example", "scopes": []}).encode()
+        return b"googleapis.com"
+
+
+def _handler(stand_in: Callable[[], Iam]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            authorization = self.headers.get("Authorization", "")
+            self._reply(*stand_in().answer(self.path, authorization, body))
+
+        def do_GET(self) -> None:
+            kind = "text/plain" if "universe" in self.path else "application/json"
+            self._reply(200, stand_in().metadata(self.path), kind)
+
+        def _reply(self, status: int, body: bytes, kind: str = "application/json") -> None:
+            if not status:
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Metadata-Flavor", "Google")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+            """Say nothing."""
+
+    return Handler
+
+
+@contextmanager
+def running_iam() -> Iterator[Iam]:
+    """IAM, on a port of this machine."""
+    found: list[Iam] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(lambda: found[0])) as server:
+        found.append(Iam(f"http://127.0.0.1:{server.server_port}"))
+        thread = Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield found[0]
+        found[0].open.set()
+        server.shutdown()
+        thread.join()
