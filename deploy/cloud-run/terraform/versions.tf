@@ -1,0 +1,22 @@
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "~> 6.50"
+    }
+  }
+
+  # The state names every grant. To share it, keep it in a bucket of its own:
+  #
+  # backend "gcs" {
+  #   bucket = "PROJECT_ID-terraform"
+  #   prefix = "wheelyard"
+  # }
+}
+
+provider "google" {
+  project = var.project_id
+  region  = var.region
+}

@@ -1,0 +1,48 @@
+# shellcheck shell=bash disable=SC2034
+# What install.sh and remove.sh have in common: names, and a way to ask what there is. It is sourced by them.
+
+: "${PROJECT_ID:?is not set: export PROJECT_ID=the-id-of-your-project}"
+REGION=${REGION:-europe-west1}
+BUCKET=${BUCKET:-$PROJECT_ID-wheelyard}
+# The role that lets the server sign. Another name, where a deleted role still holds this one.
+SIGNER_ROLE_ID=${SIGNER_ROLE_ID:-wheelyardSigner}
+export PROJECT_ID REGION BUCKET SIGNER_ROLE_ID
+CREDENTIALS=$BUCKET-credentials
+BUILDS=$BUCKET-builds
+SERVER=wheelyard@$PROJECT_ID.iam.gserviceaccount.com
+PUBLISHER=wheelyard-publisher@$PROJECT_ID.iam.gserviceaccount.com
+BUILDER=wheelyard-builder@$PROJECT_ID.iam.gserviceaccount.com
+# What tells a bucket that install.sh has made from one that was there: a name alone does not.
+MARK=made-by=wheelyard
+# For every gcloud below: this project, and no question that would wait for an answer.
+export CLOUDSDK_CORE_PROJECT=$PROJECT_ID CLOUDSDK_CORE_DISABLE_PROMPTS=1
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Whether a list has a name: has NAME COMMAND... A list that cannot be had ends the script, so that what is there is never
+# taken for gone. A service of Google's that was never switched on has nothing.
+has() {
+  local name=$1 listed
+  shift
+  if ! listed=$("$@" 2>&1); then
+    case $listed in
+      *SERVICE_DISABLED* | *"not enabled on project"* | *"has not been used in project"*) return 1 ;;
+    esac
+    printf '%s\n' "$listed" >&2
+    exit 1
+  fi
+  grep -Eq "(^|/)${name//./\\.}\$" <<< "$listed"   # some lists have paths
+}
+has_account() { has "$1" gcloud iam service-accounts list --format='value(email)'; }
+has_bucket() { has "$1" gcloud storage buckets list --format='value(name)'; }
+has_repository() { has wheelyard gcloud artifacts repositories list --location="$REGION" --format='value(name)'; }
+has_role() { has "$SIGNER_ROLE_ID" gcloud iam roles list --project="$PROJECT_ID" --format='value(name)'; }
+has_secret() { has wheelyard-toml gcloud secrets list --format='value(name)'; }
+has_service() { has wheelyard gcloud run services list --region="$REGION" --format='value(metadata.name)'; }
+
+# Whether install.sh has made a bucket that is there.
+is_ours() {
+  local found
+  found=$(gcloud storage buckets describe "gs://$1" --format="value(labels.${MARK%=*})") || exit 1
+  [ "$found" = "${MARK#*=}" ]
+}

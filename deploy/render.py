@@ -1,0 +1,41 @@
+"""
+Prints a file of this folder with the values of this shell in the place of its `${NAME}`s.
+
+    python3 deploy/render.py FILE...
+
+Every name has to be in the environment and not empty: what would be deployed with a hole in it is
+not printed at all. `$NAME` without braces, and `$${NAME}`, are left to whoever reads the result.
+Needs Python 3.9, as Cloud Shell and every CI image have it, and nothing else.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+PLACEHOLDER = re.compile(r"(?<!\$)\$\{([A-Z][A-Z0-9_]*)\}")
+
+
+def main(arguments: "list[str]") -> int:
+    """Print the files that are named, one after the other."""
+    if not arguments or arguments[0].startswith("-"):
+        print("usage: python3 deploy/render.py FILE...", file=sys.stderr)
+        return 2
+    try:
+        texts = [Path(name).read_text(encoding="utf-8") for name in arguments]
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"render.py: {error}", file=sys.stderr)
+        return 1
+    names = sorted({name for text in texts for name in PLACEHOLDER.findall(text)})
+    missing = [name for name in names if not os.environ.get(name)]
+    if missing:
+        print(f"render.py: set {' and '.join(missing)} first, with export", file=sys.stderr)
+        return 1
+    for text in texts:
+        filled = PLACEHOLDER.sub(lambda found: os.environ[found[1]], text)
+        sys.stdout.buffer.write(filled.encode())  # as it was read, whatever the terminal speaks
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

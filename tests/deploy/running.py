@@ -1,0 +1,112 @@
+"""The command of a deployment, started here as its platform starts it there, on a bucket."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.bucket.server import BucketServer
+from tests.bucket_clients.yard import SOURCE, as_account, new_desk
+from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.servers import TOKEN, free_port, stop, until_healthy
+
+DEPLOY = REPOSITORY / "deploy"
+BUCKET = "acme-wheelyard"
+VALUES = {
+    "APP_ENGINE_SERVICE": "default",
+    "BUCKET": BUCKET,
+    "IMAGE": "europe-west1-docker.pkg.dev/acme/wheelyard/wheelyard:0.1.0",
+    "INDEX_URL": "https://wheelyard-123456789012.europe-west1.run.app",
+    "PROJECT_ID": "acme",
+    "PROJECT_NUMBER": "123456789012",
+    "REGION": "europe-west1",
+}
+"""What somebody has exported who follows a page."""
+PRODUCT = (sys.executable, "-m", "wheelyard")
+"""The entry point of the image."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """
+    A running index.
+
+    Args:
+        port: On every address of this machine.
+        token: May read, upload and manage.
+        log: Everything that it has printed goes there.
+    """
+
+    port: int
+    token: str
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """The root of the index; the bucket's stand-in is at 127.0.0.1, which is another host."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def trusted_url(self) -> str:
+        """The root, with the token in it."""
+        return f"http://__token__:{self.token}@localhost:{self.port}"
+
+
+def rendered(file: Path | str, desk: Desk, **values: str) -> str:
+    """Return a file of deploy/ as render.py prints it."""
+    done = desk.attempt(sys.executable, DEPLOY / "render.py", DEPLOY / file, **(VALUES | values))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def documents(text: str) -> list[dict[str, object]]:
+    """Return what a YAML file has in it."""
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+@contextmanager
+def running(
+    folder: Path,
+    cloud: BucketServer,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    place: Path | None = None,
+) -> Iterator[Deployed]:
+    """
+    Run a command until the block ends.
+
+    Args:
+        folder: New; for its home, its log and the key of the account that it runs as.
+        cloud: The stand-in for the bucket.
+        command: With `$PORT` where it wants to be told the port.
+        environment: What the deployment sets, and no more than that.
+        place: The working directory, if not an empty one.
+    """
+    desk = new_desk(folder)
+    port, log = free_port(), folder / "log.txt"
+    found = {**SOURCE, **as_account(cloud, folder), "PORT": str(port), **environment}
+    made = (*PRODUCT, "token", "create", "test", "--can", "read,upload,manage")
+    told = desk.at(place or desk.folder).run(*made, **found)
+    token = TOKEN.search(told)
+    assert token is not None
+    with log.open("w") as written:
+        process = subprocess.Popen(
+            [str(port) if word == "$PORT" else word for word in command],
+            cwd=place or desk.folder,
+            env=desk.environment() | found,
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=written,
+        )
+    try:
+        until_healthy(process, f"localhost:{port}", log)
+        yield Deployed(port, token[0], log)
+    finally:
+        try:
+            stop(process)
+        finally:
+            sys.stderr.write(log.read_text())  # which pytest shows where a test has failed

@@ -1,0 +1,306 @@
+"""deploy/monitoring: a dashboard and alerts of figures that there are; logs as the page says."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.clients.conftest import desk as _desk
+from tests.clients.harness import REPOSITORY, Desk, program, system_program
+from tests.deploy.gcloud import lines, wrong
+from tests.deploy.running import DEPLOY, documents
+from tests.http.afar import FarStore, far_site
+from tests.http.packages import publish, wheel
+from tests.http.servers import running_site
+from wheelyard.storage.tally import Operation, Tally
+
+desk = _desk
+
+FOLDER = DEPLOY / "monitoring"
+PAGE = REPOSITORY / "docs" / "deploy" / "monitoring.md"
+DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+GROUPS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "rules.yaml").read_text())["groups"]
+RULES: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"]]
+NAME = re.compile(r"\b(?:wheelyard|process)_[a-z_]+\b")
+SELECTOR = re.compile(r"\b((?:wheelyard|process)_[a-z_]+)\{([^}]*)\}")
+MATCHER = re.compile(r'([a-z_]+)(=~|!~|!=|=)"([^"]*)"')
+GROUPED = re.compile(r"\bby \(([^)]*)\)")
+SCRAPED = {"job", "instance"}
+"""Labels that Prometheus puts to every figure."""
+VALUES = {"$__rate_interval": "5m", "$__range": "6h", "$price_a": "0.005", "$price_b": "0.0004"}
+INDEX = {"INDEX_SCHEME": "https", "INDEX_HOST": "packages.example.com"}
+
+UNIT_TEST = """
+rule_files: [{rules}]
+evaluation_interval: 30s
+tests:
+  - interval: 30s
+    input_series:
+      - {{series: 'up{{job="wheelyard"}}', values: '1x60'}}
+      - {{series: '{name}{{job="wheelyard", route="file", status="200"}}', values: '0+30x60'}}
+      - {{series: '{name}{{job="wheelyard", route="upload", status="507"}}', values: '_x20 1x40'}}
+    promql_expr_test:
+      - expr: {firing}
+        eval_time: 10m
+      - expr: {firing}
+        eval_time: 12m
+        exp_samples:
+          - {{labels: '{{alertname="WheelyardStoreFull"}}', value: 1}}
+  - interval: 30s
+    input_series:
+      - {{series: 'up{{job="wheelyard"}}', values: '1x10 0x50'}}
+      - {{series: '{name}{{job="wheelyard", route="file", status="200"}}', values: '0+30x60'}}
+      - {{series: '{name}{{job="wheelyard", route="file", status="503"}}', values: '0+3x60'}}
+    promql_expr_test:
+      - expr: {firing}
+        eval_time: 20m
+        exp_samples:
+          - {{labels: '{{alertname="WheelyardDown"}}', value: 1}}
+          - {{labels: '{{alertname="WheelyardErrors"}}', value: 1}}
+"""
+"""A disk that is full for one upload; an index that fails once in eleven times, then always."""
+FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
+
+
+def expressions() -> Iterator[str]:
+    """Yield what is asked of Prometheus, with values in the place of Grafana's variables."""
+    found = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    found += [each["expr"] for each in DASHBOARD["annotations"]["list"]]
+    for each in found:
+        known = re.sub(r"\$(job|instance)\b", ".+", each)
+        yield re.sub("|".join(map(re.escape, VALUES)), lambda name: VALUES[name[0]], known)
+    yield from (rule["expr"] for rule in RULES)
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
+    """Return every figure of a running index by name: its labels, and their values."""
+    folder = tmp_path_factory.mktemp("figures")
+    with running_site(folder / "folder") as site:
+        publish(site, wheel())
+        for path in ("/simple/", "/simple/demo/", "/ready", "/metrics"):
+            assert site.get(path).status_code == 200
+        text = site.get("/metrics").text
+    tally = Tally()
+    for operation in (
+        Operation("insert", "A"),
+        Operation("read", "B"),
+        Operation("delete", "free"),
+    ):
+        tally.add(operation)
+    with far_site(folder / "bucket", FarStore(), tally=tally) as site:
+        text += site.get("/metrics").text
+    found: dict[str, dict[str, set[str]]] = {}
+    for line in text.splitlines():
+        name, _, labels = line.rpartition(" ")[0].partition("{")
+        of_name = found.setdefault(name, {}) if not line.startswith("#") else {}
+        for label, _, value in MATCHER.findall(labels):
+            of_name.setdefault(label, set()).add(value)
+    return found
+
+
+def test_figures(figures: dict[str, dict[str, set[str]]]) -> None:
+    """Dashboard and alerts ask only for figures that there are, by labels that they have."""
+    for expression in expressions():
+        for name in NAME.findall(expression):
+            assert name in figures, expression
+        for name, matchers in SELECTOR.findall(expression):
+            labels = {label for label, _, _ in MATCHER.findall(matchers)}
+            assert labels <= {*figures[name], *SCRAPED}, expression
+        names = NAME.findall(expression)
+        for labels in GROUPED.findall(expression):
+            known = set().union(*(figures[name] for name in names), SCRAPED)
+            assert set(labels.split(", ")) <= known, expression
+
+
+def test_words(figures: dict[str, dict[str, set[str]]]) -> None:
+    """The routes, verbs and classes that are asked for are those that an index has."""
+    known = {"outcome": {"ok", "absent", "unchanged", "conflict", "error"}, "method": {"GET"}}
+    for expression in expressions():
+        for name, matchers in SELECTOR.findall(expression):
+            for label, _, value in MATCHER.findall(matchers):
+                if label in {*SCRAPED, "status"}:
+                    continue
+                assert set(value.split("|")) <= known.get(label, figures[name].get(label, set()))
+
+
+def test_panels() -> None:
+    """Every panel says what it shows, in which unit, and lies where no other does."""
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids))
+    for panel in PANELS:
+        assert panel["title"], panel["id"]
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(references) == len(set(references)), panel["title"]
+    for one, other in combinations(DASHBOARD["panels"], 2):
+        assert not _overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
+
+
+def _overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+    across = one["x"] < other["x"] + other["w"] and other["x"] < one["x"] + one["w"]
+    down = one["y"] < other["y"] + other["h"] and other["y"] < one["y"] + one["h"]
+    return across and down
+
+
+def test_variables() -> None:
+    """The dashboard is of no installation: its datasource is chosen, and every variable is used."""
+    text = json.dumps(DASHBOARD)
+    names = [each["name"] for each in DASHBOARD["templating"]["list"]]
+    assert set(re.findall(r'"uid": "([^"]*)"', text)) == {"${datasource}", "wheelyard"}
+    for name in names:
+        assert re.search(rf"\$\{{?{name}\b", text), name
+    used = set(re.findall(r"\$\{?([a-z]\w*)", text))
+    assert used <= {*names}
+
+
+def test_alerts() -> None:
+    """Every alert waits a while, says how bad it is, and leads to a heading that there is."""
+    assert len({rule["alert"] for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule["for"], rule["alert"]
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+        assert {"summary", "description", "runbook"} == set(rule["annotations"])
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert anchor in _anchors(REPOSITORY / page), rule["alert"]
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_links() -> None:
+    """Every link of the two pages leads to a file and a heading that there are."""
+    for page in (PAGE, REPOSITORY / "docs" / "keeping.md"):
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            name, _, anchor = target.partition("#")
+            leads = (page.parent / name).resolve() if name else page
+            assert leads.exists(), target
+            assert not anchor or anchor in _anchors(leads), target
+
+
+def test_syntax(desk: Desk) -> None:
+    """Prometheus takes every expression, the alerts, and the configuration that is rendered."""
+    promtool = system_program("promtool")
+    asked = [{"record": f"a:{n}", "expr": each} for n, each in enumerate(expressions())]
+    written = {"groups": [{"name": "asked", "rules": asked}]}
+    (desk.folder / "asked.yaml").write_text(yaml.dump(written))
+    desk.run(promtool, "check", "rules", "asked.yaml", FOLDER / "rules.yaml")
+    token = desk.folder / "token"
+    token.touch()
+    text = _rendered(desk).replace("/etc/prometheus/wheelyard-metrics-token", str(token))
+    (desk.folder / "prometheus.yml").write_text(text)
+    (desk.folder / "rules.yaml").write_text((FOLDER / "rules.yaml").read_text())
+    assert "1 rule files found" in desk.run(promtool, "check", "config", "prometheus.yml")
+
+
+def test_alerts_come(desk: Desk) -> None:
+    """A full disk is told of at its first upload, an index that fails or is down within minutes."""
+    promtool = system_program("promtool")
+    name = "wheelyard_http_request_duration_seconds_count"
+    text = UNIT_TEST.format(rules=FOLDER / "rules.yaml", name=name, firing=FIRING)
+    (desk.folder / "test.yaml").write_text(text)
+    desk.run(promtool, "test", "rules", "test.yaml")
+
+
+def _rendered(desk: Desk) -> str:
+    return desk.run(sys.executable, DEPLOY / "render.py", FOLDER / "prometheus.yml", **INDEX)
+
+
+def test_scraping(desk: Desk) -> None:
+    """Prometheus reads /metrics with a token from a file, under the name that the alerts go by."""
+    written = yaml.safe_load(_rendered(desk))
+    (job,) = written["scrape_configs"]
+    assert job["job_name"] == "wheelyard"
+    assert job["static_configs"] == [{"targets": ["packages.example.com"]}]
+    assert job["authorization"]["credentials_file"].startswith("/etc/prometheus/")
+    assert (FOLDER / written["rule_files"][0]).exists()
+
+
+def test_pods() -> None:
+    """Managed Prometheus finds the pods of deploy/gke, their port, and the token in a secret."""
+    monitoring, role, binding, policy = documents((FOLDER / "podmonitoring.yaml").read_text())
+    deployment: Any = yaml.safe_load((DEPLOY / "gke" / "deployment.yaml").read_text())
+    spec: Any = monitoring["spec"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (endpoint,) = spec["endpoints"]
+    assert spec["selector"] == deployment["spec"]["selector"]
+    assert endpoint["port"] in [port["name"] for port in container["ports"]]
+    secret = endpoint["authorization"]["credentials"]["secret"]
+    readable: Any = role["rules"]
+    assert [rule["resourceNames"] for rule in readable] == [[secret["name"]]]
+    assert f"secret generic {secret['name']} --from-file={secret['key']}=" in PAGE.read_text()
+    subjects: Any = binding["subjects"]
+    spaces = {each["namespace"] for each in subjects}
+    allowed: Any = policy["spec"]
+    (peer,) = allowed["ingress"][0]["from"]
+    assert set(peer["namespaceSelector"]["matchExpressions"][0]["values"]) == spaces
+
+
+def test_kubernetes_takes_them(desk: Desk) -> None:
+    """What Kubernetes itself knows of podmonitoring.yaml is as its schemas say."""
+    _, *known = documents((FOLDER / "podmonitoring.yaml").read_text())
+    (desk.folder / "known.yaml").write_text(yaml.dump_all(known))
+    validate = program("deploy", "kubernetes-validate")
+    desk.run(validate, "--strict", "-k", "1.30", desk.folder / "known.yaml")
+
+
+def test_rules_of_a_cluster() -> None:
+    """The line of the page makes a resource of the alerts, which has all of them."""
+    lines_ = [f"  {line}" for line in (FOLDER / "rules.yaml").read_text().splitlines()]
+    assert yaml.safe_load("\n".join(["spec:", *lines_])) == {"spec": {"groups": GROUPS}}
+    assert "sed 's/^/  /' deploy/monitoring/rules.yaml" in PAGE.read_text()
+
+
+def test_collector() -> None:
+    """Every part of the collector is used, and every part that is used is there."""
+    written = yaml.safe_load((FOLDER / "collector.yaml").read_text())
+    pipelines = written["service"]["pipelines"].values()
+    for kind in ("receivers", "processors", "exporters"):
+        assert {part for each in pipelines for part in each[kind]} == set(written[kind])
+    (job,) = written["receivers"]["prometheus"]["config"]["scrape_configs"]
+    assert job["job_name"] == "wheelyard"
+    assert job["authorization"]["credentials"] == "${env:WHEELYARD_METRICS_TOKEN}"
+
+
+def test_lines_of_the_log(tmp_path: Path) -> None:
+    """The log has every field that the page asks Cloud Logging for, and jq finds who uploaded."""
+    jq = system_program("jq")
+    config = '[log]\nformat = "json"\naccess = true\n'
+    with running_site(tmp_path / "site", config=config) as site:
+        publish(site, wheel())
+        site.change("demo", "yank", version="1.0", reason="broken")
+        assert site.get("/simple/", "wyd_" + "0" * 48).status_code == 401
+    entries = [json.loads(line) for line in site.log.splitlines() if line.startswith("{")]
+    for field in set(re.findall(r"jsonPayload\.([a-zA-Z.]+[a-zA-Z])", PAGE.read_text())):
+        assert any(_has(entry, field.removesuffix(".list")) for entry in entries), field
+    for field in set(re.findall(r"\bhttpRequest\.([a-zA-Z]+)", PAGE.read_text())):
+        assert any(_has(entry, f"httpRequest.{field}") for entry in entries), field
+    asked = re.search(r"jq -rR '([^']+)'", PAGE.read_text())
+    assert asked is not None
+    (tmp_path / "log").write_text(site.log)
+    there = Desk(tmp_path, tmp_path)
+    (line,) = there.run(jq, "-rR", asked[1], "log").splitlines()
+    assert line.split("\t")[1:] == [f"token:{site.token[4:14]}", wheel().filename]
+
+
+def _has(entry: Any, path: str) -> bool:  # noqa: ANN401
+    for name in path.split("."):
+        if not isinstance(entry, dict) or name not in entry:
+            return False
+        entry = entry[name]
+    return True
+
+
+def test_lines_for_gcloud() -> None:
+    """Every line for gcloud has commands and flags that there are."""
+    assert [each for line in lines(PAGE) for each in wrong(line)] == []
