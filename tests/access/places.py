@@ -299,6 +299,13 @@ def write_files(folder: Path) -> None:
     path.chmod(0o600)
 
 
+def put_behind_the_proxy(said: dict[str, object]) -> None:
+    """Change settings, as a file has them, so that pages for people are behind Google's proxy."""
+    google = said["google"]
+    assert isinstance(google, dict)
+    said["iap"] = {"audience": [IAP_HERE], "keys_url": google["id_token"]["keys_url"]}
+
+
 @contextmanager
 def open_place(
     folder: Path,

@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from tests.access.places import (
     GOOGLE_KEY,
@@ -25,7 +24,7 @@ from tests.access.places import (
 )
 from tests.access.places import static_token as static
 from tests.clients.harness import REPOSITORY, Desk
-from tests.clients.servers import PATIENCE, free_port, is_healthy, stop
+from tests.clients.servers import free_port, stop, until_healthy
 from tests.http.packages import Package, form, wheel
 from tests.trust.issuer import Bearer, SigningKey, StandIn, stand_in
 from wheelyard.index import open_index
@@ -187,11 +186,7 @@ def _server(folder: Path) -> Iterator[int]:
             stderr=output,
         )
     try:
-        end = time.monotonic() + PATIENCE
-        while not is_healthy(f"127.0.0.1:{port}"):
-            if process.poll() is not None or time.monotonic() > end:
-                pytest.fail(f"the server did not come up:\n{log.read_text()}")
-            time.sleep(0.02)
+        until_healthy(process, f"127.0.0.1:{port}", log)
         yield port
     finally:
         stop(process)

@@ -23,6 +23,7 @@ from tests.access.places import (
     assertion,
     id_token,
     open_place,
+    put_behind_the_proxy,
     static_token,
 )
 from tests.http.packages import form, wheel
@@ -45,13 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """The same behind Google's proxy."""
-
-    def adjust(said: dict[str, object]) -> None:
-        google = said["google"]
-        assert isinstance(google, dict)
-        said["iap"] = {"audience": [IAP_HERE], "keys_url": google["id_token"]["keys_url"]}
-
-    with open_place(tmp_path_factory.mktemp("proxied"), adjust=adjust) as place:
+    with open_place(tmp_path_factory.mktemp("proxied"), adjust=put_behind_the_proxy) as place:
         yield place
 
 

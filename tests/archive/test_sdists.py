@@ -2,73 +2,35 @@
 
 import bz2
 import gzip
-import io
 import lzma
-import tarfile
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.archive.builders import (
-    DEFLATED,
-    END_OF_TAR,
     PKG_INFO,
     SDIST_NAME,
-    Entry,
-    fields,
     inspect_bytes,
     pax,
     sdist_bytes,
     sdist_tar,
     tar_block,
     tar_file,
-    zip_bytes,
 )
-from wheelyard.archive.compressions import tar_pieces
-from wheelyard.archive.deadline import Deadline
-from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.archive.tar_members import tar_members
-from wheelyard.archive.tar_stream import TarStream
+from tests.archive.sdists import (
+    GOOD,
+    LONG,
+    MIB,
+    PKG_INFO_NAME,
+    TAR,
+    link,
+    named,
+    sized,
+    typed,
+    with_name,
+)
 from wheelyard.errors import Invalid
-
-MIB = 1 << 20
-ZIP_NAME = "demo-1.0.zip"
-TAR = sdist_tar() + END_OF_TAR
-GOOD = gzip.compress(TAR)
-PKG_INFO_NAME = b"demo-1.0/PKG-INFO"
-
-
-def link(name: bytes, target: bytes, kind: bytes = b"2") -> bytes:
-    """Return an sdist with a link; `kind` is 1 for a hard one."""
-    return sdist_bytes(tar_block(b"demo-1.0/" + name, kind=kind, target=target))
-
-
-def typed(kind: bytes) -> bytes:
-    """Return an sdist with a member of another type."""
-    return sdist_bytes(tar_block(b"demo-1.0/x", kind=kind))
-
-
-def sized(size: bytes) -> bytes:
-    """Return an sdist with a member of this size field."""
-    return sdist_bytes(tar_block(b"demo-1.0/x", size_field=size))
-
-
-def named(name: bytes) -> bytes:
-    """Return an sdist with a further member of this name."""
-    return sdist_bytes(tar_file(name, b"x"))
-
-
-def with_name(records: dict[bytes, bytes]) -> bytes:
-    """Return an sdist with a member under a PAX header."""
-    return sdist_bytes(pax(records), tar_file(b"demo-1.0/x", b"abc"))
-
-
-LONG = tar_file(b"././@LongLink", b"demo-1.0/" + b"n" * 200 + b"\0", b"L")
 
 REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("S01-text", lambda: b"hello" * 200, ""),
@@ -304,137 +266,3 @@ def test_accepts(tmp_path: Path, data: bytes) -> None:
     """An sdist that every client unpacks in the same way is accepted."""
     contents = inspect_bytes(tmp_path, SDIST_NAME, data)
     assert contents.metadata == PKG_INFO
-
-
-def zip_sdist(*more: Entry) -> bytes:
-    """Return an sdist in the retired ZIP form."""
-    return zip_bytes([Entry(b"demo-1.0/"), Entry(PKG_INFO_NAME, PKG_INFO, DEFLATED), *more])
-
-
-def test_accepts_zip(tmp_path: Path) -> None:
-    """S21: an sdist may be a ZIP file where the index allows that."""
-    data = zip_sdist(Entry(b"demo-1.0/a:b", b"x"))
-    assert inspect_bytes(tmp_path, ZIP_NAME, data).metadata == PKG_INFO
-
-
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        pytest.param(zip_sdist() + b"x", "invalid_archive", id="S21-W04"),
-        pytest.param(
-            zip_sdist(Entry(b"demo-1.0/x", b"a", both=fields(crc=1))),
-            "invalid_archive",
-            id="S21-W21",
-        ),
-        pytest.param(zip_sdist(Entry(b"demo-1.0/../x")), "unsafe_archive", id="S21-W32"),
-        pytest.param(zip_sdist(Entry(b"other/x")), "invalid_archive", id="S21-S23"),
-        pytest.param(zip_bytes([Entry(b"demo-1.0/x")]), "missing_metadata", id="S21-S22"),
-        pytest.param(GOOD, "invalid_archive", id="S21-tar"),
-    ],
-)
-def test_refuses_zip(tmp_path: Path, data: bytes, code: str) -> None:
-    """S21: a ZIP sdist is held to the rules of ZIP files and of sdists."""
-    with pytest.raises(Invalid) as caught:
-        inspect_bytes(tmp_path, ZIP_NAME, data)
-    assert caught.value.code == code
-
-
-LIMITS: list[tuple[str, ArchiveLimits, Callable[[int], bytes], int, str]] = [
-    (
-        "S11-entries",
-        ArchiveLimits(entries=9),
-        lambda n: sdist_bytes(*(tar_file(b"demo-1.0/%d" % i) for i in range(n - 2))),
-        9,
-        "archive_bomb",
-    ),
-    (
-        "S12-extension",
-        ArchiveLimits(tar_extension=50),
-        lambda n: sdist_bytes(tar_file(b"L", b"demo-1.0/".ljust(n, b"x"), b"L"), tar_block(b"x")),
-        50,
-        "archive_bomb",
-    ),
-    (
-        "S12-extensions",
-        ArchiveLimits(tar_extensions=9 * 522),
-        lambda n: sdist_bytes(*[tar_file(b"L", b"demo-1.0/x", b"L") + tar_block(b"x")] * n),
-        9,
-        "archive_bomb",
-    ),
-    (
-        "S32-metadata",
-        ArchiveLimits(metadata=200),
-        lambda n: sdist_bytes(pkg_info=(PKG_INFO + b"\n").ljust(n, b"a")),
-        200,
-        "archive_bomb",
-    ),
-    (
-        "S10-inflated",
-        ArchiveLimits(free_inflated=10, inflated_ratio=1, tar_inflated=512 * 9),
-        lambda n: gzip.compress(bytes(sdist_tar() + bytes(512 * (n - 3))), 0),
-        9,
-        "archive_bomb",
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("limits", "build", "limit", "code"), [pytest.param(*row[1:], id=row[0]) for row in LIMITS]
-)
-def test_limits(
-    tmp_path: Path, limits: ArchiveLimits, build: Callable[[int], bytes], limit: int, code: str
-) -> None:
-    """An sdist just at a limit is accepted, one byte or file more is refused."""
-    inspect_bytes(tmp_path, SDIST_NAME, build(limit - 1), limits)
-    inspect_bytes(tmp_path, SDIST_NAME, build(limit), limits)
-    with pytest.raises(Invalid) as caught:
-        inspect_bytes(tmp_path, SDIST_NAME, build(limit + 1), limits)
-    assert caught.value.code == code
-
-
-def test_bombs_are_refused_quickly(tmp_path: Path) -> None:
-    """S10, S11, S13: small files that are costly to read with other tools are refused at once."""
-    many = sdist_bytes(tar_block(b"demo-1.0/x") * 100_001)
-    digits = sdist_bytes(tar_file(b"x", b"0" * 200_000, b"x"))
-    began = time.monotonic()
-    for data in (digits, many):
-        with pytest.raises(Invalid) as caught:
-            inspect_bytes(tmp_path, SDIST_NAME, data)
-        assert caught.value.code == "archive_bomb"
-    assert time.monotonic() - began < 20
-
-
-CHANGES = st.lists(
-    st.tuples(st.integers(0, 511), st.sampled_from(b"\0 /.0123Lgx5\xff")), max_size=2
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(CHANGES, min_size=1, max_size=3), st.sampled_from([b"0", b"5", b"x", b"1", b"2"]))
-def test_accepted_archives_mean_the_same_to_tarfile(
-    changes: list[list[tuple[int, int]]], kind: bytes
-) -> None:
-    """Whatever tar archive is accepted, `tarfile` finds the same members in it."""
-    out = b""
-    for change in changes:
-        block = bytearray(tar_block(b"a/b", 0, kind, target=b"c"))
-        for at, byte in change:
-            block[at] = byte
-        block[148:156] = b" " * 8
-        block[148:156] = b"%06o\0 " % sum(block)
-        out += bytes(block)
-    data = gzip.compress(out + tar_file(b"end", b"x" * 600) + END_OF_TAR)
-    with tempfile.TemporaryFile() as file:
-        file.write(data)
-        file.flush()
-        deadline = Deadline(lambda: 0.0, 1)
-        stream = TarStream(tar_pieces(".tar.gz", file.fileno(), ArchiveLimits(), deadline))
-        try:
-            ours = [
-                (one.name.rstrip("/"), one.size)
-                for one in tar_members(stream, ArchiveLimits(), deadline)
-            ]
-        except Invalid:
-            return
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as other:
-        assert [(one.name.rstrip("/"), one.size) for one in other] == ours

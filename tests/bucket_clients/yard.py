@@ -4,17 +4,14 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.bucket.server import BucketServer
 from tests.clients.harness import REPOSITORY, Desk
-from tests.clients.servers import PATIENCE, TOKEN, Server, free_port, is_healthy, stop
+from tests.clients.servers import TOKEN, Server, free_port, stop, until_healthy
 
 BUCKET = "wheels"
 STORE = f"gs://{BUCKET}/team a~1"
@@ -123,11 +120,7 @@ def serving(
             stderr=written,
         )
     try:
-        end = time.monotonic() + PATIENCE
-        while not is_healthy(address):
-            if process.poll() is not None or time.monotonic() > end:
-                pytest.fail(f"the server did not come up:\n{log.read_text()}")
-            time.sleep(0.02)
+        until_healthy(process, address, log)
         yield address, process
     finally:
         try:

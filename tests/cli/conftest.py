@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.configured import SETTINGS, STATIC, WEAK
 from tests.clients.harness import REPOSITORY, Desk
 from tests.clients.servers import PATIENCE, TOKEN, is_healthy
 
@@ -30,6 +31,21 @@ def desk(tmp_path: Path) -> Desk:
     desk.folder.mkdir()
     desk.home.mkdir()
     return desk
+
+
+@pytest.fixture
+def settings(desk: Desk) -> Path:
+    """A folder with settings, and with the files that they name."""
+    folder = desk.folder / "etc"
+    folder.mkdir()
+    (folder / "wheelyard.toml").write_text(SETTINGS)
+    (folder / "users").write_text(f"ml-ci:{WEAK}\n")
+    (folder / "tokens.toml").write_text(
+        f'[[token]]\nname = "old, ci"\nvalue = "{STATIC}"\nprojects = ["acme-*"]\n'
+    )
+    for name in ("users", "tokens.toml"):
+        (folder / name).chmod(0o600)
+    return folder / "wheelyard.toml"
 
 
 @pytest.fixture

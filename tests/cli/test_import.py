@@ -132,6 +132,8 @@ def test_lenient(packages: Path, wheelyard: Typed) -> None:
     [
         (["nowhere"], 1, "There is no folder"),
         (["--from", "fairyland", "packages"], 2, "fairyland"),
+        (["--mirrors", "packages"], 1, "--mirrors is for an export of devpi-server, and this was"),
+        (["--from", "files", "--meta", "m", "packages"], 1, "or say --from backupni."),
         ([], 2, "SOURCE"),
     ],
 )

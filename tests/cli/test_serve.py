@@ -1,5 +1,6 @@
 """What `wheelyard serve` prints, and how it ends."""
 
+import json
 import re
 import signal
 import time
@@ -82,6 +83,33 @@ def test_every_address(serve: Serve) -> None:
 
     assert "0.0.0.0" not in printed  # noqa: S104
     assert "There is no token yet." in printed
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "workers"])
+def test_a_name(serve: Serve, options: list[str]) -> None:
+    """A server listens where a name leads, and prints a URL that can be asked."""
+    printed = serve(*options, host="localhost").printed.read_text()
+
+    assert "at http://127.0.0.1:" in printed
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_json_on_any_terminal(serve: Serve, encoding: str) -> None:
+    """The log is JSON in UTF-8, whatever the terminal speaks."""
+    options = ("--set", "log.format=json", "--set", "log.access=true")
+    serving = serve(*options, PYTHONIOENCODING=encoding)
+    agent = "café".encode()
+    asked = b"GET /simple/ HTTP/1.1\r\nHost: a\r\nUser-Agent: " + agent + b" \xff\r\n\r\n"
+
+    with serving.connect(asked) as connection:
+        connection.recv(9)
+        end = time.monotonic() + PATIENCE
+        while "userAgent" not in serving.log.read_text(errors="replace"):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    lines = serving.log.read_bytes().splitlines()
+    assert all(json.loads(line.decode("utf-8")) for line in lines)
 
 
 def test_a_store_that_takes_no_token(desk: Desk, serve: Serve, wheelyard: Typed) -> None:

@@ -101,6 +101,15 @@ def _token(desk: Desk, store: Path) -> str:
     return found[0]
 
 
+def until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    """Wait until a server answers; one that ends, or takes too long, fails the test by its log."""
+    end = time.monotonic() + PATIENCE
+    while not is_healthy(address):
+        if process.poll() is not None or time.monotonic() > end:
+            pytest.fail(f"the server did not come up:\n{log.read_text()}")
+        time.sleep(0.02)
+
+
 def is_healthy(address: str) -> bool:
     """Whether `/health` answers 200."""
     try:

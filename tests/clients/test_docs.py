@@ -18,7 +18,8 @@ from tests.clients.harness import REPOSITORY, Desk, program, system_program, whe
 from tests.clients.projects import Builder
 from tests.clients.servers import Server
 
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+DOCS = REPOSITORY / "docs"
+PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("deploy/*.md"))]
 DOCUMENTED = "127.0.0.1:8080"
 CLIENTS = ("twine", "uv", "poetry", "pdm", "hatch")
 

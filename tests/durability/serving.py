@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -97,18 +97,29 @@ def get(port: int, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def post(port: int, token: str, made: Made) -> int:
-    """Upload a distribution, and return the status, or 0 where nobody answers."""
+def post(port: int, token: str, made: Made, halfway: Callable[[], object] = lambda: None) -> int:
+    """
+    Upload a distribution, and return the status, or 0 where nobody answers.
+
+    `halfway` is called when half of the body has been sent.
+    """
     disposition = f'form-data; name="content"; filename="{made.filename}"'
     head = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n\r\n".encode()
     body = head + made.body + f"\r\n--{BOUNDARY}--\r\n".encode()
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
+        "Content-Length": str(len(body)),
     }
+
+    def pieces() -> Iterator[bytes]:
+        yield body[: len(body) // 2]
+        halfway()
+        yield body[len(body) // 2 :]
+
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        connection.request("POST", "/legacy/", body, headers)
+        connection.request("POST", "/legacy/", pieces(), headers)
         response = connection.getresponse()
         response.read()
     except (OSError, HTTPException):

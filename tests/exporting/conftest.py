@@ -1,9 +1,11 @@
 """A store to export, and commands to type."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.bucket.server import BucketServer, running_bucket_server
 from tests.cli.conftest import desk as _desk
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.exporting.yard import Yard, stock
@@ -22,3 +24,10 @@ def stocked(yard: Yard) -> Yard:
     """An index in a folder, with something of everything in it."""
     stock(yard.index, yard.folder)
     return yard
+
+
+@pytest.fixture
+def cloud() -> Iterator[BucketServer]:
+    """Two buckets, one for a store and one for a site."""
+    with running_bucket_server("wheels", "site") as server:
+        yield server

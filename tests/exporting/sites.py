@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -142,8 +143,9 @@ def reader(folder: Path) -> Read:
 
 def pages_of(folder: Path) -> list[str]:
     """Return the paths of a site's pages."""
-    paths = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return [path for path in paths if is_page(path)]
+    # a folder may be taken away while somebody looks, which `rglob` would not stand
+    paths = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
+    return [path for path in (str(each.relative_to(folder)) for each in paths) if is_page(path)]
 
 
 def is_page(path: str) -> bool:

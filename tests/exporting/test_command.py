@@ -1,4 +1,4 @@
-"""`wheelyard export` and `upload --export`, as they are typed."""
+"""`wheelyard export`, as it is typed."""
 
 import gzip
 import os
@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.server import BucketServer, running_bucket_server
+from tests.bucket.server import BucketServer
 from tests.cli.conftest import Typed
-from tests.clients.harness import Desk
 from tests.durability.serving import environment
 from tests.exporting.sites import BASE, HEEDING, MANIFEST, SCRATCH, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard
@@ -22,13 +21,6 @@ from tests.http.packages import wheel
 
 ELSEWHERE = "https://files.example.com/x"
 AT = ("--base-url", BASE)
-
-
-@pytest.fixture
-def cloud() -> Iterator[BucketServer]:
-    """Two buckets, one for a store and one for a site."""
-    with running_bucket_server("wheels", "site") as server:
-        yield server
 
 
 @contextmanager
@@ -171,95 +163,6 @@ def test_compressed(stocked: Yard, wheelyard: Typed) -> None:
         assert packed[path][4:8] == bytes(4), "it says when it was made"
 
 
-@pytest.mark.parametrize("place", ["store", "store/site", ".", "store/files", "link"])
-def test_not_into_the_store(stocked: Yard, wheelyard: Typed, place: str) -> None:
-    """A site that has the store in it, or is in it, would show credentials, and is refused."""
-    (stocked.folder / "link").symlink_to(stocked.store)
-    before = tree(stocked.store)
-
-    done = wheelyard("export", stocked.folder / place, "--store", stocked.store)
-
-    assert done.returncode == 1
-    assert "Choose a folder beside the store" in done.stderr
-    assert tree(stocked.store) == before
-
-
-def test_not_beside_the_credentials(stocked: Yard, wheelyard: Typed) -> None:
-    """The place of the tokens is no place for a site, either."""
-    tokens = stocked.folder / "tokens"
-    config = stocked.folder / "wheelyard.toml"
-    config.write_text(f'[access]\ncredentials_store = "{tokens}"\n')
-
-    done = wheelyard("export", tokens / "site", "--store", stocked.store, "--config", config)
-
-    assert done.returncode == 1
-    assert "credentials" in done.stderr
-
-
-@pytest.mark.parametrize("place", ["gs://wheels", "gs://wheels/site", "gs://wheels/store/site"])
-def test_not_into_the_stores_bucket(
-    desk: Desk, wheelyard: Typed, cloud: BucketServer, place: str
-) -> None:
-    """A bucket is open as a whole, so the store's is refused wherever in it the site would be."""
-    new = desk.folder / "demo-1.0-py3-none-any.whl"
-    new.write_bytes(wheel("demo").data)
-    store = ("--store", "gs://wheels/store")
-    assert wheelyard("upload", new, *store, **cloud.environment()).returncode == 0
-    before = cloud.bucket("wheels").names()
-
-    done = wheelyard("export", place, *store, **cloud.environment())
-
-    assert done.returncode == 1
-    assert "Choose another bucket" in done.stderr
-    assert cloud.bucket("wheels").names() == before
-
-
-@pytest.mark.parametrize("place", ["", "s3://bucket", "memory:", "gs://", "https://x.example/"])
-def test_no_place(stocked: Yard, desk: Desk, wheelyard: Typed, place: str) -> None:
-    """What is no place for a site is refused in one sentence, and nothing is written."""
-    done = wheelyard("export", place, "--store", stocked.store)
-
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert list(desk.folder.iterdir()) == []
-
-
-def test_nothing_to_export(desk: Desk, wheelyard: Typed) -> None:
-    """Where there is no store, there is nothing to export, in memory neither."""
-    for store in (desk.folder / "store", "memory:"):
-        done = wheelyard("export", desk.folder / "site", "--store", store)
-        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-        assert not (desk.folder / "site").exists()
-
-
-def test_somebody_elses_folder(stocked: Yard, wheelyard: Typed) -> None:
-    """A place that cannot be written is named, and why."""
-    blocked = stocked.folder / "file"
-    blocked.write_text("")
-
-    done = wheelyard("export", blocked / "site", "--store", stocked.store)
-
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "Choose another folder" in done.stderr
-
-
-def test_foreign_things_in_the_way(stocked: Yard, wheelyard: Typed) -> None:
-    """What lies in the folder stays, and a link out of it is not followed."""
-    outside = stocked.folder / "outside"
-    outside.mkdir()
-    stocked.site.mkdir()
-    (stocked.site / "robots.txt").write_text("ours")
-    (stocked.site / "simple").symlink_to(outside)
-
-    done = wheelyard("export", stocked.site, "--store", stocked.store, *AT)
-
-    assert done.returncode == 1
-    assert "simple" in done.stderr
-    assert list(outside.iterdir()) == []
-    (stocked.site / "simple").unlink()
-    assert wheelyard("export", stocked.site, "--store", stocked.store, *AT).returncode == 0
-    assert (stocked.site / "robots.txt").read_text() == "ours"
-
-
 def test_full_disk(stocked: Yard, wheelyard: Typed) -> None:
     """On a full disk it ends with one sentence, and what is there works."""
     line = ("--store", stocked.store, *AT)
@@ -326,76 +229,3 @@ def test_ctrl_c(yard: Yard, wheelyard: Typed) -> None:
     assert wheelyard("export", yard.site, "--store", yard.store, *AT).returncode == 0
     yard.export(yard.folder / "fresh")
     assert tree(yard.site) == tree(yard.folder / "fresh")
-
-
-def written(folder: Path, *packages: str) -> list[Path]:
-    """Write wheels into a folder."""
-    paths = []
-    for name in packages:
-        made = wheel(name)
-        paths.append(folder / made.filename)
-        paths[-1].write_bytes(made.data)
-    return paths
-
-
-def test_upload_and_export(desk: Desk, wheelyard: Typed) -> None:
-    """An upload refreshes a site: the first time all of it, then what was uploaded."""
-    dist, site = written(desk.folder, "one", "two", "three"), desk.folder / "site"
-    assert wheelyard("upload", dist[0]).returncode == 0
-
-    first = wheelyard("upload", dist[1], "--export", site)
-    second = wheelyard("upload", dist[2], "--export", site)
-    again = wheelyard("upload", dist[2], "--export", site)
-
-    assert [each.returncode for each in (first, second, again)] == [0, 0, 0]
-    assert f"{site}: 2 projects, 2 of them exported anew" in first.stdout
-    assert f"{site}: 3 projects, 1 of them exported anew" in second.stdout
-    assert f"{site}: 3 projects, 1 of them exported anew" in again.stdout
-    assert "0 of them" in wheelyard("export", site).stdout
-
-
-def test_upload_keeps_how_the_site_looks(desk: Desk, wheelyard: Typed) -> None:
-    """The site keeps its address, and whatever else it was made with."""
-    dist, site = written(desk.folder, "one", "two"), desk.folder / "site"
-    wheelyard("upload", dist[0])
-    wheelyard("export", site, "--gzip", "--files", "link", *AT)
-
-    done = wheelyard("upload", dist[1], "--export", site)
-
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"{BASE}/files/two/" in (site / "pypi/two/json").read_text()
-    assert (site / "simple/two/index.html.gz").exists()
-    (file,) = (site / "files/two").rglob("*.whl")
-    assert file.stat().st_nlink == 2
-
-
-def test_upload_of_what_is_refused(desk: Desk, wheelyard: Typed) -> None:
-    """Of several files the good ones are published and exported, and the command fails."""
-    (good,), site = written(desk.folder, "one"), desk.folder / "site"
-    bad = desk.folder / "bad-1.0-py3-none-any.whl"
-    bad.write_bytes(b"no archive")
-
-    mixed = wheelyard("upload", bad, good, "--export", site)
-    none = wheelyard("upload", bad, "--export", desk.folder / "other")
-
-    assert (mixed.returncode, none.returncode) == (1, 1)
-    assert (site / "simple/one/index.html").exists()
-    assert not (site / "simple/bad").exists()
-    assert tree(desk.folder / "other") == {}
-
-
-def test_upload_to_a_bucket_and_its_site(desk: Desk, wheelyard: Typed, cloud: BucketServer) -> None:
-    """One command publishes to a bucket and refreshes the site in another; bytes stay there."""
-    dist = written(desk.folder, "one", "two")
-    line = ("--store", "gs://wheels", "--export", "gs://site/packages")
-    assert wheelyard("upload", dist[0], *line, **cloud.environment()).returncode == 0
-    cloud.log.clear()
-
-    done = wheelyard("upload", dist[1], *line, **cloud.environment())
-
-    assert done.returncode == 0, done.stderr
-    names = cloud.bucket("site").names()
-    for path in ("simple/two/", "simple/two/index.json", "project/two/", "pypi/two/json"):
-        assert f"packages/{path}" in names
-    assert cloud.log.count(kind="rewrite") == 2
-    assert [each for each in cloud.log.records("media") if each.name.endswith(".whl")] == []

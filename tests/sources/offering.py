@@ -13,6 +13,9 @@ from wheelyard.model.ambient import Ambient
 from wheelyard.sources.candidate import Candidate, PassedOver
 from wheelyard.sources.opening import OpenSource, SourceRequest, open_source
 
+WHEEL = "a-1-py3-none-any.whl"
+JUNE = datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
+
 
 @dataclass(slots=True)
 class Pauses:

@@ -1,95 +1,16 @@
 """Logging in by name and password: what is believed, for how long, and at what cost."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from threading import Event, Lock
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operations.world import Clock
+from tests.trust.logins import ANA, KEY, Desk
 from tests.trust.test_crypts import APR1, BCRYPT, SHA, SHA512
-from wheelyard.errors import Unauthenticated, Unavailable
-from wheelyard.model.identity import Identity
-from wheelyard.trust.crypts import recognise, verify
-from wheelyard.trust.passwords import (
-    PASSWORD_LIMIT,
-    QUEUE_LIMIT,
-    REMEMBERED,
-    Passwords,
-    Turns,
-    mark_of,
-)
+from wheelyard.errors import Unauthenticated
+from wheelyard.trust.crypts import recognise
+from wheelyard.trust.passwords import PASSWORD_LIMIT, REMEMBERED, Passwords, mark_of
 from wheelyard.trust.verdicts import Verdicts
-
-KEY = bytes(range(32))
-ANA = Identity(
-    "htpasswd:ana", frozenset({"htpasswd:ana", "allAuthenticated", "anonymous"}), scopes=()
-)
-
-
-class Hashing:
-    """The real check, which counts, and holds back until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-        self.at_once = 0
-        self.most_at_once = 0
-        self.two_at_once = Event()
-        self.go_on = Event()
-        self.go_on.set()
-        self.holds_back = b""
-        """What the passwords begin with that have to wait for that."""
-        self._lock = Lock()
-
-    def __call__(self, password: bytes, hashed: str) -> bool:
-        """Check a password, and remember against what."""
-        with self._lock:
-            self.done.append(hashed)
-            self.at_once += 1
-            self.most_at_once = max(self.most_at_once, self.at_once)
-            if self.at_once > 1:
-                self.two_at_once.set()
-        if password.startswith(self.holds_back):
-            self.go_on.wait(timeout=10)
-        with self._lock:
-            self.at_once -= 1
-        return verify(password, hashed)
-
-
-class Desk:
-    """An htpasswd file with one name in it, those who log in by it, and a clock."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clock = Clock()
-        self.hashing = Hashing()
-        self.path = folder / "htpasswd"
-        self.write(f"ana:{SHA512}\n")
-        self.passwords = Passwords(self.path, KEY, self.clock.seconds, 2, self.hashing)
-
-    def write(self, text: str) -> None:
-        """Change the file."""
-        self.path.write_text(text)
-        self.path.chmod(0o600)
-
-    def refuses(self, name: str, password: str) -> bool:
-        """Return whether a login fails, as one for which nobody says why."""
-        refused: Unauthenticated | None = None
-        try:
-            self.passwords.check(name, password)
-        except Unauthenticated as fault:
-            refused = fault
-        return refused is not None and (refused.code, refused.message) == (
-            "unauthenticated",
-            "Wrong name or password. Send those that the operator of this index gave you.",
-        )
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """Return a desk."""
-    return Desk(tmp_path)
 
 
 def test_a_login(desk: Desk) -> None:
@@ -249,97 +170,6 @@ def test_no_two_logins_share_a_verdict(logins: list[tuple[str, str]]) -> None:
     assert len({mark_of(verdicts, name, password) for name, password in allowed}) == len(allowed)
 
 
-def test_those_who_come_together_are_hashed_once(desk: Desk) -> None:
-    """A client that opens fifty connections with one password costs one hash."""
-    desk.hashing.go_on.clear()
-    with ThreadPoolExecutor(50) as threads:
-        logins = [threads.submit(desk.passwords.check, "ana", "s3cret") for _ in range(50)]
-        desk.hashing.go_on.set()
-
-    assert {login.result() for login in logins} == {ANA}
-    assert len(desk.hashing.done) == 1
-
-
-def test_too_many_guesses_at_a_time(desk: Desk) -> None:
-    """One hashes at a time, 64 wait, the next is told to come back; known ones go on as ever."""
-    desk.passwords.check("ana", "s3cret")
-    desk.hashing.go_on.clear()
-    with ThreadPoolExecutor(QUEUE_LIMIT + 20) as threads:
-        guesses = [
-            threads.submit(desk.passwords.check, "ana", f"guess-{number}")
-            for number in range(QUEUE_LIMIT + 11)
-        ]
-        turned_away = _first_done(guesses, 10)
-        assert desk.passwords.fresh("ana", "s3cret") == ANA
-        assert desk.passwords.check("ana", "s3cret") == ANA
-        desk.hashing.go_on.set()
-
-    faults = [guess.exception() for guess in guesses]
-    assert {type(guess.exception()) for guess in turned_away} == {Unavailable}
-    assert [fault.code for fault in faults if isinstance(fault, Unavailable)] == ["overloaded"] * 10
-    assert sum(isinstance(fault, Unauthenticated) for fault in faults) == QUEUE_LIMIT + 1
-    assert desk.hashing.most_at_once == 1
-
-    assert desk.refuses("ana", "guess-again")
-
-
-@pytest.mark.parametrize("processors", [1, 2, 8])
-def test_strangers_keep_nobody_out_who_was_right(desk: Desk, processors: int) -> None:
-    """However many strangers hash and wait, a password that was right today is hashed at once."""
-    passwords = Passwords(desk.path, KEY, desk.clock.seconds, processors, desk.hashing)
-    passwords.check("ana", "s3cret")
-    desk.clock.advance(seconds=300)
-    desk.hashing.holds_back = b"guess"
-    desk.hashing.go_on.clear()
-    with ThreadPoolExecutor(QUEUE_LIMIT + 20) as threads:
-        guesses = [
-            threads.submit(passwords.check, f"stranger-{number}", f"guess-{number}")
-            for number in range(QUEUE_LIMIT + 20)
-        ]
-        _first_done(guesses, 1)  # so that every turn and every place in the queue is taken
-        assert passwords.fresh("ana", "s3cret") is None
-        assert passwords.check("ana", "s3cret") == ANA
-        desk.hashing.go_on.set()
-
-
-def test_those_who_were_right_hash_beside_each_other(desk: Desk) -> None:
-    """Where no stranger hashes, those who were right today use every turn that there is."""
-    desk.write(f"ana:{SHA512}\nbo:{SHA512}\n")
-    desk.clock.advance(seconds=5)
-    for name in ("ana", "bo"):
-        desk.passwords.check(name, "s3cret")
-    desk.clock.advance(seconds=300)
-    desk.hashing.go_on.clear()
-    with ThreadPoolExecutor(2) as threads:
-        logins = [threads.submit(desk.passwords.check, name, "s3cret") for name in ("ana", "bo")]
-        assert desk.hashing.two_at_once.wait(timeout=10)
-        desk.hashing.go_on.set()
-
-    assert [each.result().principal for each in logins] == ["htpasswd:ana", "htpasswd:bo"]
-
-
-def test_who_has_another_password_by_now_is_a_stranger(desk: Desk) -> None:
-    """A password that was right today has no privilege once its line is another one."""
-    desk.passwords.check("ana", "s3cret")
-    assert desk.passwords.has_held("ana", "s3cret")
-    desk.write(f"ana:{APR1}\n")
-    desk.clock.advance(seconds=5)
-    desk.passwords.known("ana", "s3cret")
-    assert not desk.passwords.has_held("ana", "s3cret")
-
-
-def test_nobody_waits_for_ever() -> None:
-    """Who has waited too long for a turn is told to come back, and leaves no place behind."""
-    turns = Turns(1, patience=0.001)
-    with turns.one():
-        for _ in range(QUEUE_LIMIT * 2):
-            with pytest.raises(Unavailable, match="Try again"), turns.one():
-                pass
-
-    with turns.one():
-        pass
-
-
 def test_memory_is_bounded(desk: Desk) -> None:
     """However many passwords are guessed, the verdicts in memory do not grow."""
     desk.write(f"ana:{SHA}\n")
@@ -375,22 +205,6 @@ def test_warnings(desk: Desk) -> None:
     passwords = Passwords(desk.path, KEY, desk.clock.seconds, 2)
 
     assert "line 1 is MD5" in passwords.warnings[0]
-
-
-def _first_done(futures: list[Future[Identity]], count: int) -> list[Future[Identity]]:
-    """Wait until so many are done, and return them."""
-    finished = Event()
-    done: list[Future[Identity]] = []
-
-    def note(future: Future[Identity]) -> None:
-        done.append(future)
-        if len(done) == count:
-            finished.set()
-
-    for future in futures:
-        future.add_done_callback(note)
-    assert finished.wait(timeout=10)
-    return done[:count]
 
 
 def test_a_password_from_elsewhere(desk: Desk) -> None:

@@ -1,0 +1,114 @@
+"""Whatever archive is accepted, the standard library reads the same in it."""
+
+import gzip
+import io
+import tarfile
+import tempfile
+import zipfile
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.archive.builders import END_OF_TAR, Entry, Fields, tar_block, tar_file, zip_bytes
+from tests.archive.wheels import NUMBERS_64, A, unicode_path
+from wheelyard.archive.compressions import tar_pieces
+from wheelyard.archive.deadline import Deadline
+from wheelyard.archive.limits import ArchiveLimits
+from wheelyard.archive.names import check_portable_name
+from wheelyard.archive.tar_members import tar_members
+from wheelyard.archive.tar_stream import TarStream
+from wheelyard.archive.zip_members import member_pieces
+from wheelyard.archive.zip_structure import read_structure
+from wheelyard.errors import Invalid
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 511), st.sampled_from(b"\0 /.0123Lgx5\xff")), max_size=2
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(CHANGES, min_size=1, max_size=3), st.sampled_from([b"0", b"5", b"x", b"1", b"2"]))
+def test_accepted_archives_mean_the_same_to_tarfile(
+    changes: list[list[tuple[int, int]]], kind: bytes
+) -> None:
+    """Whatever tar archive is accepted, `tarfile` finds the same members in it."""
+    out = b""
+    for change in changes:
+        block = bytearray(tar_block(b"a/b", 0, kind, target=b"c"))
+        for at, byte in change:
+            block[at] = byte
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+        out += bytes(block)
+    data = gzip.compress(out + tar_file(b"end", b"x" * 600) + END_OF_TAR)
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        deadline = Deadline(lambda: 0.0, 1)
+        stream = TarStream(tar_pieces(".tar.gz", file.fileno(), ArchiveLimits(), deadline))
+        try:
+            ours = [
+                (one.name.rstrip("/"), one.size)
+                for one in tar_members(stream, ArchiveLimits(), deadline)
+            ]
+        except Invalid:
+            return
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as other:
+        assert [(one.name.rstrip("/"), one.size) for one in other] == ours
+
+
+HEADER_CHANGES = st.dictionaries(
+    st.sampled_from(["crc", "size", "compressed", "flags", "method", "offset", "extra_size"]),
+    st.sampled_from([0, 1, 3, 6, 8, 30, 0xFFFF]),
+    max_size=1,
+)
+EXTRAS = st.sampled_from([b"", b"abc", NUMBERS_64, unicode_path(A.name), unicode_path(b"b")])
+NAMES = st.sampled_from([b"a", b"b", b"a/", b"a/b", b"A", b"c/d"])
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> Entry:
+    """Draw a member of a ZIP file that may lie."""
+    extra: dict[str, int | bytes] = {"extra": draw(EXTRAS)}
+    rare = st.integers(0, 9).map(bool)
+    return Entry(
+        draw(NAMES),
+        draw(st.sampled_from([b"", A.data, bytes(3000)])),
+        draw(st.sampled_from([0, 8])),
+        local=extra | draw(HEADER_CHANGES),
+        central=extra | draw(HEADER_CHANGES),
+        listed=draw(rare),
+        present=draw(rare),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(entries(), max_size=4),
+    st.sampled_from([b"", b"PK\5\6", b"junk"]),
+    st.dictionaries(st.sampled_from(["entries", "size", "offset"]), st.integers(0, 9), max_size=1),
+    st.sampled_from([None, {}]),
+)
+def test_accepted_archives_mean_the_same_to_zipfile(
+    members: list[Entry], comment: bytes, end: dict[str, int], wide: dict[str, Fields] | None
+) -> None:
+    """Whatever ZIP file is accepted, `zipfile` finds the same members with the same data in it."""
+    data = zip_bytes(members, comment=comment, end=end, wide=wide)
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        deadline = Deadline(lambda: 0.0, 1)
+        try:
+            archive = read_structure(file.fileno(), check_portable_name, ArchiveLimits(), deadline)
+            ours = {
+                name: b"".join(member_pieces(archive, member, deadline))
+                for name, member in archive.members.items()
+            }
+        except Invalid:
+            return
+    with zipfile.ZipFile(io.BytesIO(data)) as other:
+        assert {name: other.read(name) for name in other.namelist()} == ours
+        assert other.testzip() is None
+        assert {one.filename: one.file_size for one in other.infolist()} == {
+            name: len(content) for name, content in ours.items()
+        }

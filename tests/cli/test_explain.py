@@ -1,0 +1,208 @@
+"""What `wheelyard access explain` says, of API tokens too, and how the list marks those of jobs."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.cli.configured import ROBOT
+from tests.cli.conftest import Done, Typed
+from tests.clients.harness import Desk
+from wheelyard.index import Index, open_index
+from wheelyard.model.access import Action, parse_pattern
+from wheelyard.operations.tokens import TokenRequest
+from wheelyard.settings.reading import read_settings
+
+
+@pytest.fixture
+def explain(wheelyard: Typed, settings: Path) -> Typed:
+    """Ask who may do what."""
+
+    def ask(*arguments: str) -> Done:
+        return wheelyard("access", "explain", *arguments, "--config", settings)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("who", "project", "action", "reason"),
+    [
+        ("domain:acme.dev", "acme-core", "read", "grant 1: domain:acme.dev may read acme-*"),
+        ("user:ANA@acme.dev", "Acme.Core", "upload", "grant 2: htpasswd:ml-ci, user:ana"),
+        ("user:bo@acme.dev, domain:acme.dev", "acme-core", "read", "grant 1"),
+        ("user:bo@acme.dev", "open-x", "read", "grant 3: allAuthenticated may read open-*"),
+        (
+            "static:old, ci",
+            "acme-x",
+            "upload",
+            "what the static token itself is good for: read and",
+        ),
+        (f"{ROBOT}#123", "robots", "upload", f"grant 4: {ROBOT}#123 may read and upload to robots"),
+        (f"{ROBOT}#123", "robot-tools", "read", f"grant 5: htpasswd:ml-ci, {ROBOT} may read"),
+        (ROBOT, "robot-tools", "read", "grant 5"),
+        ("htpasswd:ml-ci", "robot-tools", "read", "grant 5"),
+        ("static:old, ci", "open-x", "read", "grant 3"),
+        ("publisher:core", "acme-core", "upload", "what the publisher may do"),
+    ],
+)
+def test_yes(explain: Typed, who: str, project: str, action: str, reason: str) -> None:
+    """Whoever may is told by which grant, or by what of their own."""
+    done = explain(who, project, action)
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("yes: ")
+    assert f"\n  {reason}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("who", "project", "action", "status"),
+    [
+        ("anonymous", "acme-core", "read", "401"),
+        ("anonymous", "pay-roll", "upload", "401"),
+        ("user:bo@acme.dev", "acme-core", "read", "404"),
+        ("user:bo@acme.dev", "pay-roll", "read", "403"),
+        ("domain:acme.dev", "acme-core", "upload", "403"),
+        ("publisher:core", "acme-other", "upload", "403"),
+        ("publisher:core", "open-x", "read", "404"),
+        ("htpasswd:ml-ci", "ml", "upload", "403"),
+        ("user:ana@acme.dev", "acme-core", "admin", "403"),
+        (ROBOT, "robots", "upload", "403"),
+        ("htpasswd:ml-ci#123", "robot-tools", "read", "404"),
+    ],
+)
+def test_no(explain: Typed, who: str, project: str, action: str, status: str) -> None:
+    """Whoever may not is told what they would see."""
+    done = explain(who, project, action)
+
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert done.stdout.startswith("no: ")
+    assert f"they see {status}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("who", "project", "hint"),
+    [
+        (ROBOT, "robots", f"grant 4 is for {ROBOT}#123: ask for it so, if that is the account's"),
+        (f"{ROBOT}#99", "robots", f"grant 4 is for {ROBOT}#123: ask for it so"),
+        (
+            ROBOT.replace("serviceAccount", "user"),
+            "robots",
+            f"grant 4 is for {ROBOT}#123: a service account is no user",
+        ),
+        (
+            "user:bo@acme.dev",
+            "acme-core",
+            "grant 1 (everyone employed) is for domain:acme.dev: ask for user:bo@acme.dev,domain",
+        ),
+        ("user:bo@else.dev", "acme-core", ""),
+    ],
+)
+def test_other_names(explain: Typed, who: str, project: str, hint: str) -> None:
+    """Whoever may under another name of theirs is told by which one to ask."""
+    told = explain(who, project, "read").stdout.splitlines()[2:]
+
+    assert len(told) == bool(hint)
+    assert all(line.startswith(f"  {hint}") for line in told)
+
+
+def test_without_the_passwords(explain: Typed, settings: Path) -> None:
+    """What somebody may do is told where the file of passwords is not there, too."""
+    (settings.parent / "users").unlink()
+
+    done = explain("htpasswd:ml-ci", "tools", "upload")
+
+    assert (done.returncode, done.stdout[:4]) == (0, "yes:")
+
+
+def test_the_words_of_an_answer(explain: Typed) -> None:
+    """An answer is a sentence, whatever was asked."""
+    said = [explain("user:ana@acme.dev", "tools", each).stdout for each in ("upload", "admin")]
+
+    assert said[0].startswith("yes: user:ana@acme.dev may upload to tools\n")
+    assert said[1].startswith("no: user:ana@acme.dev may not administer tools\n")
+
+
+def test_help(explain: Typed) -> None:
+    """The command's own help tells its exit status."""
+    assert "exit 0 for yes, 1 for no" in " ".join(explain("--help").stdout.split())
+
+
+def test_without_grants(wheelyard: Typed) -> None:
+    """Where there is no grant at all it is said what holds instead."""
+    assert "no [[grant]]" in wheelyard("access", "explain", "anonymous", "x", "read").stdout
+    done = wheelyard("access", "explain", "htpasswd:ana", "x", "upload")
+    assert "what a password is good for" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["group:all@acme.dev", "x", "read"], 2, "no credential tells of Google groups"),
+        (["ana", "x", "read"], 2, "nobody that a grant can name"),
+        (["anonymous", "a b", "read"], 2, "not a project name"),
+        (["anonymous", "x", "fly"], 2, "fly"),
+        (["token:0123456789", "x", "read"], 1, "There is no store"),
+    ],
+)
+def test_refusals(explain: Typed, arguments: list[str], status: int, words: str) -> None:
+    """A question that makes no sense is refused in a line."""
+    done = explain(*arguments)
+
+    assert done.returncode == status
+    assert words in done.stderr
+
+
+@pytest.fixture
+def index(desk: Desk, settings: Path) -> Index:
+    """The store that the commands use."""
+    location = str(desk.folder / "wheelyard-data")
+    return open_index(
+        read_settings(file=settings, overrides={"store": {"location": location}}, environ={})
+    )
+
+
+def test_tokens(explain: Typed, index: Index) -> None:
+    """A token is looked up, and explained by its own scope or by its state."""
+    request = TokenRequest(name="ci", projects=(parse_pattern("acme-*"),))
+    token = index.tokens.create(request, by="local:ana")[0]
+    who = f"token:{token.id}"
+
+    assert "what the token itself is good for" in explain(who, "acme-x", "upload").stdout
+    assert "they see 404" in explain(who, "tools", "read").stdout
+    index.tokens.revoke(token.id, by="local:ana")
+    assert "401, because the token is revoked" in explain(who, "acme-x", "upload").stdout
+
+
+def test_a_token_of_somebody(explain: Typed, index: Index) -> None:
+    """Somebody's token may do what it was made for, as far as its owner still may."""
+    request = TokenRequest(
+        name="ana's",
+        actions=Action.READ | Action.UPLOAD,
+        owner="user:bo@acme.dev",
+        owner_names=("user:bo@acme.dev", "domain:acme.dev"),
+    )
+    token = index.tokens.create(request, by="user:bo@acme.dev")[0]
+
+    found = explain(f"token:{token.id}", "acme-core", "read").stdout
+    assert "inside the rights of its owner user:bo@acme.dev: read acme-*" in found
+    assert "they see 403" in explain(f"token:{token.id}", "acme-core", "upload").stdout
+
+
+def test_minted_tokens(wheelyard: Typed, index: Index) -> None:
+    """The tokens of jobs are marked in the list, and left out once they have expired."""
+    made = {}
+    for name, hours in (("job", 1), ("old job", -1)):
+        _, record = index.tokens.create(TokenRequest(name=name), by="publisher:core")
+        snapshot = index.tokens.credentials.latest(record.id)
+        expires = index.ambient.now() + timedelta(hours=hours)
+        minted = replace(record, publishers=("core",), expires_at=expires)
+        assert index.tokens.credentials.replace(minted, snapshot)
+        made[name] = record.id
+
+    listed = wheelyard("token", "list").stdout
+
+    assert listed.startswith(made["job"])
+    assert listed.endswith("\tactive\tminted\n")
+    assert made["old job"] not in listed

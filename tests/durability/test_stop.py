@@ -1,0 +1,87 @@
+"""A server is told to stop in the middle of uploads: what it answered stays, and it ends well."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from threading import Event
+from time import monotonic, sleep
+
+import pytest
+
+from tests.durability.serving import PATIENCE, first_token, get, post, server, start, wheelyard
+from tests.operations.making import Made, make_wheel
+
+ROUNDS = 6
+CLIENTS = 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "workers"])
+def test_no_answered_upload_is_lost(tmp_path: Path, options: list[str]) -> None:
+    """After SIGTERM it ends with 0, and every upload that was answered is listed and whole."""
+    store, log, numbers = tmp_path / "store", tmp_path / "log", count(1)
+    answered = list[Made]()
+    for round_ in range(ROUNDS):
+        running = start(store, log, *options)
+        token, stop = first_token(log), Event()
+
+        def publish(port: int = running.port, token: str = token, stop: Event = stop) -> list[Made]:
+            done: list[Made] = []
+            while not stop.is_set():
+                made = make_wheel("demo", f"{next(numbers)}.0", content=bytes(50_000))
+                status = post(port, token, made)
+                assert status in {0, 200}
+                if status != 200:
+                    break
+                done.append(made)
+            return done
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            clients = [pool.submit(publish) for _ in range(CLIENTS)]
+            sleep(0.1 * (round_ + 1))
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(PATIENCE) == 0
+            stop.set()
+            for client in clients:
+                answered += client.result()
+
+    assert len(answered) > ROUNDS
+    with server(store, log) as last:
+        page = get(last.port, "/simple/demo/")[1].decode()
+        assert [made.filename for made in answered if made.sha256 not in page] == []
+    assert wheelyard("check", "--store", str(store)).returncode == 0
+
+
+def test_an_upload_that_is_under_way(tmp_path: Path) -> None:
+    """An upload that has begun before SIGTERM is taken to its end, and answered."""
+    store, log = tmp_path / "store", tmp_path / "log"
+    running = start(store, log)
+    token, made = first_token(log), make_wheel("demo", "1.0", content=bytes(50_000))
+
+    def stop() -> None:
+        running.process.send_signal(signal.SIGTERM)
+        sleep(0.5)
+
+    assert post(running.port, token, made, stop) == 200
+    assert running.process.wait(PATIENCE) == 0
+    with server(store, log) as last:
+        assert made.sha256 in get(last.port, "/simple/demo/")[1].decode()
+
+
+@pytest.mark.slow
+def test_a_manager_that_is_killed(tmp_path: Path) -> None:
+    """A server of several processes that is killed leaves none that would hold its port."""
+    store, log = tmp_path / "store", tmp_path / "log"
+    running = start(store, log, "--workers", "2")
+    try:
+        running.process.kill()
+        running.process.wait()
+        end = monotonic() + PATIENCE
+        while get(running.port, "/health")[0] or log.read_text().count("was killed") < 2:
+            assert monotonic() < end, log.read_text()
+            sleep(0.1)
+    finally:
+        with suppress(ProcessLookupError):
+            running.kill()

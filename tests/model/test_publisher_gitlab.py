@@ -1,0 +1,80 @@
+"""Publishers on GitLab: merge requests, pipeline files, protection and instances."""
+
+import pytest
+
+from tests.model.jobs import GITLAB, GITLAB_SAYS
+from tests.model.statements import PIPELINE, SHA, wrong
+
+
+@pytest.mark.parametrize("source", ["merge_request_event", "external_pull_request_event", None])
+def test_merge_request(source: str | None) -> None:
+    """Nothing is published from a merge request either."""
+    assert wrong(GITLAB, GITLAB_SAYS, pipeline_source=source) == "pipeline_source"
+
+
+def test_merge_request_of_a_fork() -> None:
+    """A fork's pipeline in the target project is told by the project of its job."""
+    assert wrong(GITLAB, GITLAB_SAYS, job_project_id="999") == "job_project_id"
+    assert wrong(GITLAB, GITLAB_SAYS, job_project_path="fork/tools") == "job_project_path"
+    assert wrong(GITLAB, GITLAB_SAYS, job_namespace_id="999") == "job_namespace_id"
+    older = {"job_project_id": None, "job_project_path": None, "job_namespace_id": None}
+    assert wrong(GITLAB, GITLAB_SAYS, **older) == ""
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "gitlab.com/group/tools//other.yml@refs/heads/main",
+        "gitlab.com/group/other//.gitlab-ci.yml@refs/heads/main",
+        "gitlab.evil/group/tools//.gitlab-ci.yml@refs/heads/main",
+        "gitlab.com/group/tools/.gitlab-ci.yml@refs/heads/main",
+        f"{PIPELINE}@refs/heads/other",
+        f"{PIPELINE}@x@refs/heads/main",
+        f"{PIPELINE}@",
+        PIPELINE,
+        "",
+        None,
+    ],
+)
+def test_other_pipeline_file(uri: str | None) -> None:
+    """A GitLab job publishes with the project's own pipeline file, as it is at its revision."""
+    assert wrong(GITLAB, GITLAB_SAYS, ci_config_ref_uri=uri) == "ci_config_ref_uri"
+
+
+def test_pipeline_file_without_a_revision() -> None:
+    """Where the statement does not tell its revision, no pipeline file is at it."""
+    claims = {"ci_config_ref_uri": f"{PIPELINE}@", "ref_path": "", "sha": ""}
+
+    assert wrong(GITLAB, GITLAB_SAYS, **claims) == "ci_config_ref_uri"
+
+
+def test_pipeline_file_of_a_commit() -> None:
+    """The revision may be the commit, and the project may be written in any case."""
+    uri = f"gitlab.com/Group/Tools//.gitlab-ci.yml@{SHA}"
+
+    assert wrong(GITLAB, GITLAB_SAYS, ci_config_ref_uri=uri, project_path="Group/TOOLS") == ""
+
+
+def test_unprotected_branch() -> None:
+    """Who may push to any branch may not publish, unless the publisher says so."""
+    assert wrong(GITLAB, GITLAB_SAYS, ref_protected="false") == "ref_protected"
+    allowed = {**GITLAB, "allow_unprotected": True}
+    assert wrong(allowed, GITLAB_SAYS, ref_protected="false") == ""
+
+
+def test_gitlab_environment() -> None:
+    """GitLab's environments are compared letter for letter, and may have to be protected."""
+    assert wrong(GITLAB, GITLAB_SAYS, environment="Release") == "environment"
+    protected = {**GITLAB, "environment_protected": True, "ref": "main", "ref_type": "branch"}
+    assert wrong(protected, GITLAB_SAYS) == ""
+    claims = {"environment_protected": "false"}
+    assert wrong(protected, GITLAB_SAYS, **claims) == "environment_protected"
+
+
+def test_another_gitlab_claims_our_project() -> None:
+    """An instance that somebody else runs cannot speak for a project on gitlab.com."""
+    assert wrong(GITLAB, GITLAB_SAYS, iss="https://gitlab.evil.example") == "iss"
+    ours = {**GITLAB, "issuer": "https://gitlab.acme.dev:8443"}
+    uri = "gitlab.acme.dev:8443/group/tools//.gitlab-ci.yml@refs/heads/main"
+    assert wrong(ours, GITLAB_SAYS, iss=ours["issuer"], ci_config_ref_uri=uri) == ""
+    assert wrong(ours, GITLAB_SAYS, iss=ours["issuer"]) == "ci_config_ref_uri"

@@ -1,0 +1,169 @@
+"""The tables of trusted publishers: what they may say, and which issuers come of them."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.model.jobs import BUILDKITE, GITHUB, GITLAB, GOOGLE, JOBS, OIDC, Table, publisher
+from tests.model.statements import ANYTHING, PUBLISH
+from wheelyard.errors import Invalid
+from wheelyard.model.providers import Issuer
+from wheelyard.model.publisher import issuers_of, parse_publisher, parse_publishers
+
+
+def test_issuers() -> None:
+    """Each issuer is asked for once, with the longest life that one of its publishers allows."""
+    tables = [
+        GITLAB,
+        {**GITLAB, "id": "long", "max_lifetime": 7200},
+        {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev", "allow_private_issuer": True},
+        GOOGLE,
+    ]
+
+    assert issuers_of(parse_publishers(tables)) == {
+        Issuer(("https://gitlab.com",), "https://gitlab.com/oauth/discovery/keys"): 7200,
+        Issuer(
+            ("https://gitlab.acme.dev",),
+            "https://gitlab.acme.dev/oauth/discovery/keys",
+            may_be_private=True,
+        ): 3700,
+        Issuer(
+            ("https://accounts.google.com", "accounts.google.com"),
+            "https://www.googleapis.com/oauth2/v3/certs",
+        ): 3700,
+    }
+
+
+def test_projects() -> None:
+    """Projects are named exactly, in any spelling, and each counts once."""
+    assert publisher(GITHUB, projects=["My_Lib", "my.lib", "other"]).projects == ("my-lib", "other")
+
+
+WRONG_TABLES = [
+    (GITHUB, {"projct": ["mylib"]}, "projct"),
+    (GITHUB, {"project_path": "group/tools"}, "project_path"),
+    (GITHUB, {"id": None}, "id"),
+    (GITHUB, {"id": "GH"}, "id"),
+    (GITHUB, {"id": "x" * 41}, "id"),
+    (GITHUB, {"id": "gh\n"}, "id"),
+    (GITHUB, {"id": 7}, "id"),
+    (GITHUB, {"provider": "gihub"}, "provider"),
+    (GITHUB, {"provider": None}, "provider"),
+    (GITHUB, {"projects": None}, "projects"),
+    (GITHUB, {"projects": []}, "projects"),
+    (GITHUB, {"projects": "mylib"}, "projects"),
+    (GITHUB, {"projects": ["acme-*"]}, "projects"),
+    (GITHUB, {"projects": ["*"]}, "projects"),
+    (GITHUB, {"projects": ["a/b"]}, "projects"),
+    (GITHUB, {"actions": ["manage"]}, "actions"),
+    (GITHUB, {"actions": []}, "actions"),
+    (GITHUB, {"repository": "octo-repo"}, "repository"),
+    (GITHUB, {"repository_id": None}, "repository_id"),
+    (GITHUB, {"repository_id": 0}, "repository_id"),
+    (GITHUB, {"repository_id": True}, "repository_id"),
+    (GITHUB, {"repository_id": "456x"}, "repository_id"),
+    (GITHUB, {"owner_id": None}, "owner_id"),
+    (GITHUB, {"owner_id": 1.5}, "owner_id"),
+    (GITHUB, {"workflow": None}, "workflow"),
+    (GITHUB, {"workflow": ".github/workflows/release.yml"}, "workflow"),
+    (GITHUB, {"workflow": "release*.yml"}, "workflow"),
+    (GITHUB, {"workflow": "release.yml\n"}, "workflow"),
+    (GITHUB, {"environment": ""}, "environment"),
+    (GITHUB, {"environment": "a\0"}, "environment"),
+    (GITHUB, {"ref": "refs/*/v1"}, "ref"),
+    (GITHUB, {"ref": "*"}, "ref"),
+    (GITHUB, {"ref_protected": "true"}, "ref_protected"),
+    (GITHUB, {"reusable_workflows": ["publish.yml"]}, "reusable_workflows"),
+    (GITHUB, {"reusable_workflows": [PUBLISH]}, "reusable_workflows"),
+    (GITHUB, {"reusable_workflows": [f"{PUBLISH}@*"]}, "reusable_workflows"),
+    (GITHUB, {"max_lifetime": 0}, "max_lifetime"),
+    (GITHUB, {"max_lifetime": 10**6}, "max_lifetime"),
+    (GITHUB, {"issuer": "http://github.acme.dev"}, "issuer"),
+    (GITHUB, {"issuer": "http://github.acme.dev", "allow_private_issuer": True}, "issuer"),
+    (GITHUB, {"issuer": "https://github.acme.dev/"}, "issuer"),
+    (GITHUB, {"issuer": "https://a:b@github.acme.dev"}, "issuer"),
+    (GITHUB, {"issuer": "https://github.acme.dev?x"}, "issuer"),
+    (GITHUB, {"issuer": "https://[x"}, "issuer"),
+    (GITHUB, {"issuer": "https://:443"}, "issuer"),
+    (GITHUB, {"issuer": "file:///etc/passwd"}, "issuer"),
+    (GITHUB, {"issuer": "https://gitlab.com"}, "issuer"),
+    (GITLAB, {"project_id": None}, "project_id"),
+    (GITLAB, {"namespace_id": None}, "namespace_id"),
+    (GITLAB, {"project_path": "tools"}, "project_path"),
+    (GITLAB, {"project_path": "/group/tools"}, "project_path"),
+    (GITLAB, {"config": "/ci.yml"}, "config"),
+    (GITLAB, {"config": "ci.yml@other/project"}, "config"),
+    (GITLAB, {"issuer": "https://accounts.google.com"}, "issuer"),
+    (GOOGLE, {"sub": None}, "sub"),
+    (GOOGLE, {"sub": "1234"}, "sub"),
+    (GOOGLE, {"sub": 104857600123456789012}, "sub"),
+    (GOOGLE, {"email": "pay-build"}, "email"),
+    (GOOGLE, {"email": "päy@acme-pay.iam.gserviceaccount.com"}, "email"),
+    (GOOGLE, {"issuer": "https://accounts.google.com"}, "issuer"),
+    (BUILDKITE, {"organization": None}, "organization"),
+    (BUILDKITE, {"build_branch": None}, "build_branch"),
+    (OIDC, {"issuer": None}, "issuer"),
+    (OIDC, {"issuer": "http://169.254.169.254/"}, "issuer"),
+    (OIDC, {"issuer": "https://token.actions.githubusercontent.com"}, "issuer"),
+    (OIDC, {"issuer": "https://gitlab.com/"}, "issuer"),
+    (OIDC, {"jwks_url": "file:///etc/passwd"}, "jwks_url"),
+    (OIDC, {"jwks_url": "http://keys.acme.dev"}, "jwks_url"),
+    (OIDC, {"algorithms": ["HS256"]}, "algorithms"),
+    (OIDC, {"algorithms": ["none"]}, "algorithms"),
+    (OIDC, {"algorithms": []}, "algorithms"),
+    (OIDC, {"match": None}, "match"),
+    (OIDC, {"match": {}}, "match"),
+    (OIDC, {"match": {"sub": "system:*"}}, "match"),
+    (OIDC, {"match": {"sub": "*", "team": "a*"}}, "match"),
+    (OIDC, {"match": {"sub": "a*b"}}, "match"),
+    (OIDC, {"match": {"sub": "a", "team": "*"}}, "match"),
+    (OIDC, {"match": {"team": "a"}}, "match"),
+    (OIDC, {"match": {"team": "a", "sub": "b*"}}, "match"),
+    (OIDC, {"match": {"trusted": True, "paid": False}}, "match"),
+    (OIDC, {"match": {"sub": "a", "aud": "pypi.acme.dev"}}, "match"),
+    (OIDC, {"match": {"sub": 7}}, "match"),
+    (OIDC, {"match": {"sub": ""}}, "match"),
+]
+
+
+@pytest.mark.parametrize(("table", "changes", "key"), WRONG_TABLES)
+def test_wrong_table(table: Table, changes: Table, key: str) -> None:
+    """A table that is wrong is refused at the start, by its id and the key that is wrong."""
+    name = changes.get("id", table["id"])
+
+    with pytest.raises(Invalid) as caught:
+        publisher(table, **changes)
+
+    assert caught.value.code == "bad_setting"
+    assert f": {key}: " in caught.value.message
+    assert (repr(name) if isinstance(name, str) else "without an id") in caught.value.message
+
+
+@given(
+    st.sampled_from([table for table, _ in JOBS]),
+    st.dictionaries(st.sampled_from(sorted({*GITHUB, *GITLAB, *OIDC})), ANYTHING),
+)
+def test_any_table(table: Table, changes: dict[str, object]) -> None:
+    """Whatever a table holds, it is read or refused."""
+    with suppress(Invalid):
+        parse_publisher({**table, **changes})
+
+
+def test_publishers_that_disagree() -> None:
+    """No two publishers have one id, or say different things of one issuer's keys."""
+    with pytest.raises(Invalid, match=r"'gh-mylib': id: another"):
+        parse_publishers([GITHUB, {**GITLAB, "id": "gh-mylib"}])
+    with pytest.raises(Invalid, match=r"'two': issuer: another"):
+        parse_publishers([OIDC, {**OIDC, "id": "two", "algorithms": ["ES256"]}])
+
+
+def test_an_issuer_on_this_machine() -> None:
+    """Plain http is for an issuer on this very machine, and has to be asked for."""
+    table = {**OIDC, "issuer": "http://127.0.0.1:8123"}
+
+    with pytest.raises(Invalid):
+        publisher(table)
+
+    assert publisher(table, allow_private_issuer=True).issuer.may_be_private
