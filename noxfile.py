@@ -16,6 +16,10 @@ PYTHONS = nox.project.python_versions(PROJECT)
 COOLDOWN = "1 week"
 """A release younger than this stays out of the locks: the bad ones are withdrawn by then."""
 
+EXTRAS = ("--extra", "gcs", "--extra", "otel")
+ALL = ("--constraint", "requirements/otel.txt")
+"""The lock with every extra; the others have the same versions."""
+
 CLIENTS = sorted(
     group.removeprefix("client-")
     for group in PROJECT["dependency-groups"]
@@ -80,14 +84,21 @@ def downloads(session: nox.Session) -> None:
 
 
 @nox.session
+def settings(session: nox.Session) -> None:
+    """Write the table of docs/settings.md again, from the settings' code."""
+    install_project(session)
+    session.run("python", "-m", "tools.settings_table")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Compile the locks again; `-- --upgrade` takes the newest of everything."""
     if session.venv_backend != "none":
         session.install("uv")
-    compile_lock(session, "gcs", "pyproject.toml", "--extra", "gcs")
-    compile_lock(session, "run", "pyproject.toml", "--constraint", "requirements/gcs.txt")
-    pinned = ("--constraint", "requirements/gcs.txt")
-    compile_lock(session, "dev", "pyproject.toml", "--extra", "gcs", "--group", "dev", *pinned)
+    compile_lock(session, "otel", "pyproject.toml", *EXTRAS)
+    compile_lock(session, "gcs", "pyproject.toml", "--extra", "gcs", *ALL)
+    compile_lock(session, "run", "pyproject.toml", *ALL)
+    compile_lock(session, "dev", "pyproject.toml", *EXTRAS, "--group", "dev", *ALL)
     compile_lock(session, "build", "--group", "build", "--constraint", "requirements/dev.txt")
     for client in CLIENTS:
         compile_lock(session, f"clients/{client}", "--group", f"client-{client}")
