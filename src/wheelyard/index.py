@@ -338,10 +338,9 @@ def far_retries(ambient: Ambient) -> Retries:
     """
     Return how lost races are retried on a bucket.
 
-    It takes about one write a second for one object, so with several writers most attempts are
-    lost, and what counts is the time.
+    It takes about one write a second for one object, so there is no use in coming back sooner.
     """
-    return Retries(ambient=ambient, limit=200, patience=45.0, first_pause=0.5, longest_pause=1.5)
+    return Retries(ambient=ambient, first_pause=0.5, longest_pause=1.5)
 
 
 def scratch_spool() -> Spool:

@@ -113,6 +113,7 @@ class Served:
             content=form(package),
             headers={"Authorization": authorization, "Content-Type": kind},
             trust_env=False,
+            timeout=30,
         )
         assert answer.status_code == 200, answer.text
 

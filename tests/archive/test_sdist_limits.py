@@ -76,9 +76,9 @@ def test_bombs_are_refused_quickly(tmp_path: Path) -> None:
     """S10, S11, S13: small files that are costly to read with other tools are refused at once."""
     many = sdist_bytes(tar_block(b"demo-1.0/x") * 100_001)
     digits = sdist_bytes(tar_file(b"x", b"0" * 200_000, b"x"))
-    began = time.monotonic()
+    began = time.process_time()  # what others do on this machine is no work of ours
     for data in (digits, many):
         with pytest.raises(Invalid) as caught:
             inspect_bytes(tmp_path, SDIST_NAME, data)
         assert caught.value.code == "archive_bomb"
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20

@@ -81,6 +81,11 @@ class BucketServer:
         """Accept connections from now on, and answer nothing on any of them."""
         self._listener.dead.set()
 
+    @property
+    def ignored(self) -> int:
+        """How many requests it has read while it was dead."""
+        return self._listener.ignored
+
     def revive(self) -> None:
         """Answer again; what was asked meanwhile is never answered."""
         self._listener.dead.clear()

@@ -19,10 +19,14 @@ from tests.bucket_clients.yard import (
 )
 from tests.clients.harness import Desk, program, system_program
 from tests.http.packages import wheel
+from wheelyard.index import real_ambient
 
 HARD = wheel("yard-hard", "1!2.0+cpu.1", filler=bytes(range(256)) * 8192)
 LONG = "[store]\nsigned_url_minutes = 600\n"
-"""So that the tests are unlikely to meet the moment at which URLs change."""
+WINDOW = 300 * 60
+"""Seconds after which URLs change: half of their life, counted from the epoch."""
+SOON = 60
+"""Seconds that a test may take."""
 UNCHANGING = "private, max-age=31536000, immutable"
 
 
@@ -37,8 +41,18 @@ def yard(cloud: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield running
 
 
-def test_one_url_for_everybody(yard: Yard) -> None:
+@pytest.fixture
+def steady(yard: Yard) -> Yard:
+    """Return it at a time when its URLs are not about to change."""
+    left = WINDOW - real_ambient().now().timestamp() % WINDOW
+    if left < SOON:
+        time.sleep(left + 1)
+    return yard
+
+
+def test_one_url_for_everybody(steady: Yard) -> None:
     """Whoever asks within the same minutes is sent to the same URL, which no cache may keep."""
+    yard = steady
     first = ask(yard, path_of(yard, HARD))
     time.sleep(1.1)  # a signature has a date, in seconds
     second = ask(yard, path_of(yard, HARD))
@@ -94,8 +108,9 @@ def test_part_of_a_file(yard: Yard) -> None:
 
 
 @pytest.mark.clients
-def test_pip_cache(yard: Yard, desk: Desk) -> None:
+def test_pip_cache(steady: Yard, desk: Desk) -> None:
     """What pip has in its cache it does not fetch from the bucket again."""
+    yard = steady
     yard.cloud.log.clear()
     for name in ("once", "twice"):
         desk.run(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from tests.catalog.faulty import Crash, Fault, FaultyStore, Kind
 from tests.catalog.promises import DEMO, Wish, broken_promises, document
 from tests.operations.making import make_wheel
-from tests.operations.world import ALICE, World, ambient_at
+from tests.operations.world import ALICE, START, World, ambient_at
 from wheelyard.errors import Conflict, IndexFault, NotFound, Unavailable
 from wheelyard.index import Index, index_over
+from wheelyard.model.ambient import Ambient
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
@@ -33,10 +35,13 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-def faulty_index(world: World, *faults: Fault) -> tuple[Index, FaultyStore]:
+def faulty_index(
+    world: World, *faults: Fault, ambient: Ambient | None = None
+) -> tuple[Index, FaultyStore]:
     """Return an index whose store has faults, once it is open."""
     store = FaultyStore(world.store)
-    index = index_over(store, Spool(world.folder), Settings(), ambient_at(world.clock, 5))
+    ambient = ambient or ambient_at(world.clock, 5)
+    index = index_over(store, Spool(world.folder), Settings(), ambient)
     store.calls.clear()
     store.faults = faults
     return index, store
@@ -86,13 +91,18 @@ def test_lost_races_are_tried_again(tmp_path: Path, key: str, kind: Kind) -> Non
 def test_races_that_never_end(tmp_path: Path) -> None:
     """A document that can never be written is given up, and the upload may be tried again."""
     world = World(tmp_path)
-    index, store = faulty_index(world, Fault(Kind.LOST_RACE, "put", "projects/*", times=ALWAYS))
+    faults = (Fault(Kind.LOST_RACE, "put", "projects/*", times=ALWAYS),)
+    ambient = replace(
+        ambient_at(world.clock, 5), pause=lambda seconds: world.clock.advance(seconds=seconds)
+    )
+    index, store = faulty_index(world, *faults, ambient=ambient)
 
     with pytest.raises(Unavailable) as caught:
         OPERATIONS["upload"](world, index)
 
     assert caught.value.code == "overloaded"
-    assert store.calls.count(("put", "projects/demo.json")) == 12
+    assert 45 <= (world.clock.now - START).total_seconds() < 47
+    assert 30 < store.calls.count(("put", "projects/demo.json")) < 100
     assert document(world.store).revision == 0
 
 

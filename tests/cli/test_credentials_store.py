@@ -8,6 +8,7 @@ import pytest
 from tests.bucket.server import BucketServer, running_bucket_server
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Desk
+from tests.clients.servers import PATIENCE
 from tests.operations.making import make_wheel
 from tests.storage.cloud.opened import EMULATOR
 
@@ -30,7 +31,9 @@ def configure(desk: Desk, store: str, apart: str) -> None:
 def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
     """Ask for a path with a token."""
     url = f"http://127.0.0.1:{serving.port}{path}"
-    return httpx2.get(url, auth=("__token__", token), trust_env=False, follow_redirects=True)
+    return httpx2.get(
+        url, auth=("__token__", token), trust_env=False, timeout=PATIENCE, follow_redirects=True
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Desk
-from tests.clients.servers import TOKEN
+from tests.clients.servers import PATIENCE, TOKEN
 from tests.operations.making import Made, make_wheel
 
 PASSWORD = "correct horse"
@@ -31,7 +31,7 @@ def packages(desk: Desk) -> Path:
 def ask(serving: Serving, path: str, auth: tuple[str, str] | None = None) -> int:
     """Return the status of a path."""
     url = f"http://127.0.0.1:{serving.port}{path}"
-    return httpx2.get(url, auth=auth, trust_env=False).status_code
+    return httpx2.get(url, auth=auth, trust_env=False, timeout=PATIENCE).status_code
 
 
 def push(serving: Serving, made: Made, auth: tuple[str, str] | None = None) -> int:
@@ -39,13 +39,17 @@ def push(serving: Serving, made: Made, auth: tuple[str, str] | None = None) -> i
     url = f"http://127.0.0.1:{serving.port}/"
     form = {"content": (made.filename, made.body)}
     fields = {":action": "file_upload"}
-    return httpx2.post(url, files=form, data=fields, auth=auth, trust_env=False).status_code
+    return httpx2.post(
+        url, files=form, data=fields, auth=auth, trust_env=False, timeout=PATIENCE
+    ).status_code
 
 
 def remove(serving: Serving, auth: tuple[str, str]) -> int:
     """Delete a release; return the status."""
     url = f"http://127.0.0.1:{serving.port}/api/v1/projects/demo/delete"
-    return httpx2.post(url, json={"version": "1.0"}, auth=auth, trust_env=False).status_code
+    return httpx2.post(
+        url, json={"version": "1.0"}, auth=auth, trust_env=False, timeout=PATIENCE
+    ).status_code
 
 
 def test_the_usual(packages: Path, serve: Serve) -> None:

@@ -36,9 +36,10 @@ def test_end_at_once(serve: Serve, options: list[str]) -> None:
     """A server that waits for an upload says so, and a second Ctrl-C ends it."""
     serving = serve(*options)
     head = f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {serving.token}\r\n"
-    form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
-    busy = serving.connect((head + form).encode())
-    time.sleep(0.3)
+    form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n"
+    busy = serving.connect(f"{head}{form}Expect: 100-continue\r\n\r\n".encode())
+    assert busy.recv(12) == b"HTTP/1.1 100"  # so it is waiting for the form now
+    busy.sendall(b"--b\r\n")
     serving.stop(signal.SIGINT)
     end = time.monotonic() + PATIENCE
     while NOTICE not in serving.log.read_text():

@@ -37,7 +37,7 @@ def cloud() -> Iterator[BucketServer]:
 def page(serving: Serving, project: str = "demo") -> str:
     """Return a project's page, whatever it says."""
     url = f"http://127.0.0.1:{serving.port}/simple/{project}/"
-    return httpx2.get(url, trust_env=False).text
+    return httpx2.get(url, trust_env=False, timeout=PATIENCE).text
 
 
 def wait_for(serving: Serving, *all_made: Made) -> None:
@@ -49,7 +49,19 @@ def wait_for(serving: Serving, *all_made: Made) -> None:
             assert time.monotonic() < end, serving.log.read_text()
             time.sleep(0.05)
         url = f"http://127.0.0.1:{serving.port}/packages/{made.filename}"
-        assert httpx2.get(url, trust_env=False, follow_redirects=True).content == made.body
+        assert (
+            httpx2.get(url, trust_env=False, timeout=PATIENCE, follow_redirects=True).content
+            == made.body
+        )
+
+
+def wait_for_line(serving: Serving, words: str, times: int = 1) -> None:
+    """Wait until the log has said something so often: files can be had before it tells of them."""
+    end = time.monotonic() + PATIENCE
+    while serving.log.read_text().count(words) < times:
+        assert serving.process.poll() is None, serving.log.read_text()
+        assert time.monotonic() < end, serving.log.read_text()
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -86,6 +98,7 @@ def test_run(packages: Path, serve: Serve) -> None:
     wait_for(serving, make_sdist())
 
     assert "imported 1 file\n" in serving.printed.read_text()
+    wait_for_line(serving, f"{packages}: imported 1 file")
     assert serving.log.read_text().count(f"{packages}: imported 1 file") == 1
 
 
@@ -107,12 +120,15 @@ def test_a_bad_file(packages: Path, serve: Serve) -> None:
 @pytest.mark.parametrize("options", WORKERS)
 def test_the_end(desk: Desk, serve: Serve, wheelyard: Typed, options: list[str]) -> None:
     """A signal ends an import at once; what was accepted is whole, and the next start goes on."""
-    packages = desk.folder / "packages"
-    packages.mkdir()
+    packages, waiting = desk.folder / "packages", desk.folder / "waiting"
+    for folder in (packages, waiting):
+        folder.mkdir()
     names = [f"project{number}" for number in range(1000)]
     for name in names:
-        make_wheel(name).write(packages)
-    serving = serve("--watch", str(packages), *options)
+        make_wheel(name).write(waiting)
+    serving = serve("--watch", str(packages), "--watch-every", "1", *options)
+    # not before: on a slow machine all would be imported by the time that the server answers
+    waiting.rename(packages / "arrived")
     end = time.monotonic() + PATIENCE
     listed = desk.folder / "wheelyard-data" / "projects"
     while not (listed.exists() and any(listed.iterdir())):
@@ -144,6 +160,7 @@ def test_a_bucket(cloud: BucketServer, serve: Serve) -> None:
     bucket.put(f"drop/{make_sdist().filename}", make_sdist().body)
 
     wait_for(serving, make_sdist())
+    wait_for_line(serving, "gs://wheels/drop: imported 1 file", 2)
     assert serving.log.read_text().count("gs://wheels/drop: imported 1 file") == 2
 
 

@@ -21,8 +21,8 @@ from uv import find_uv_bin
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".cache" / "clients"
-TIMEOUT = 180
-"""Seconds that one run of a client may take."""
+TIMEOUT = 600
+"""Seconds after which a run of a client is given up; a loaded machine may need some."""
 
 
 @dataclass(frozen=True)

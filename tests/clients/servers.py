@@ -1,13 +1,14 @@
 """`wheelyard serve`, started as an operator starts it."""
 
 import re
+import secrets
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,15 @@ from tests.clients.harness import REPOSITORY, Desk, wheelyard
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 PROMPT = "poetry publish"
 """Of what a server prints, the end."""
-PATIENCE = 20.0
-"""Seconds until a server that has not answered is given up; a loaded machine may need some."""
+PATIENCE = 45.0
+"""
+Seconds until a server that has not answered is given up; a loaded machine may need some.
+
+Less than the minute that a server gives to what is under way when it ends, so that one which waits
+for nothing does not pass for one that ends.
+"""
+PORTS = range(15_000, 30_000)
+"""From here no system takes the ports for connections, or for whoever listens on any."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +139,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Find a port that nobody listens on, nor will before it is used."""
+    while True:
+        port = secrets.choice(PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port

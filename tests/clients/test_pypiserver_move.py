@@ -88,6 +88,7 @@ def running(place: Place, command: Sequence[str | Path], **environment: str) -> 
         with suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE)
         process.kill()
+        process.wait()  # the next server takes the same port
 
 
 @contextmanager

@@ -17,19 +17,21 @@ from typing import Any, Final
 
 import yaml
 
+from tests.clients.harness import REPOSITORY
 from tests.deploy.build_rules import BuildRefusedError, Filled, filled, secrets_of
 from wheelyard.settings.reading import process_environment
 
 PROJECT: Final = "acme-packages"
 ACCOUNT: Final = f"wheelyard-publisher@{PROJECT}.iam.gserviceaccount.com"
-TIMEOUT: Final = 240
-"""Seconds that a step may take."""
+TIMEOUT: Final = 600
+"""Seconds after which a step is given up; a loaded machine may need some."""
 SLIM: Final = frozenset(
     {"cc", "curl", "docker", "g++", "gcc", "gcloud", "git", "gsutil", "jq", "make", "uv", "wget"},
 )
 """What the slim images of Python do not have."""
 FULL: Final = frozenset({"docker", "gcloud", "gsutil", "jq", "uv"})
 """What the large image of Python does not have."""
+LOCKS: Final = ("dev.txt", "clients/build.txt", "clients/twine.txt")
 CLOUD: Final = "gcr.io/google.com/cloudsdktool/cloud-sdk:slim"
 
 
@@ -206,15 +208,33 @@ class _Image:
 
 
 def new_python(folder: Path, *requirements: str, **environment: str) -> Path:
-    """Make an environment that images are copied from, with some distributions in it."""
+    """
+    Make an environment that images are copied from, with some distributions in it.
+
+    What the project has locked is of the locked version, so that a release made elsewhere does not
+    change what a test meets.
+    """
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True)
     if requirements:
-        python = str(folder / "bin" / "python")
-        command = [python, "-m", "pip", "install", "--quiet", *requirements]
+        python, constraints = str(folder / "bin" / "python"), folder / "constraints.txt"
+        constraints.write_text(locked())
+        command = [python, "-m", "pip", "install", "--quiet", "-c", str(constraints), *requirements]
         there = {**process_environment(), **environment}
         done = subprocess.run(command, env=there, capture_output=True, check=False, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+def locked() -> str:
+    """Return the versions that the project has locked, without their hashes, as constraints."""
+    found = dict[str, str]()
+    for lock in LOCKS:
+        for line in (REPOSITORY / "requirements" / lock).read_text().splitlines():
+            name, is_pinned, version = line.partition("==")
+            if is_pinned and not name.startswith((" ", "#")):
+                name = name.partition("[")[0]  # pip takes no extras here
+                found.setdefault(name, version.removesuffix("\\"))
+    return "\n".join(f"{name}=={version}" for name, version in found.items())
 
 
 def copy_of(python: Path, folder: Path) -> None:

@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from tests.clients.harness import REPOSITORY, Desk, program
-from tests.clients.servers import TOKEN, free_port, stop
+from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
 from tests.deploy.kitchen import Image, Kitchen
 from tests.deploy.kitchen_guest import Guest, new_volume
 from tests.deploy.kitchen_recipe import Ignored, Stage, read_recipe
@@ -81,7 +81,15 @@ def push(guest: Guest, made: Made, name: str = "", password: str = "") -> int:
     form = {"content": (made.filename, made.body)}
     url = f"{guest.url}/legacy/"
     fields = {":action": "file_upload"}
-    return httpx2.post(url, files=form, data=fields, auth=auth, trust_env=False).status_code
+    return httpx2.post(
+        url, files=form, data=fields, auth=auth, trust_env=False, timeout=PATIENCE
+    ).status_code
+
+
+def get(guest: Guest, path: str, token: str = "") -> httpx2.Response:
+    """Ask for a page."""
+    auth = ("__token__", token) if token else None
+    return httpx2.get(f"{guest.url}{path}", auth=auth, trust_env=False, timeout=PATIENCE)
 
 
 def new_token(guest: Guest) -> str:
@@ -150,17 +158,14 @@ def test_serving(guest: Guest, tmp_path: Path) -> None:
     with guest.running() as process:
         assert guest.health() == 0
         token = new_token(guest)
-        assert httpx2.get(f"{guest.url}/simple/", trust_env=False).status_code == 401
+        assert get(guest, "/simple/").status_code == 401
         assert push(guest, demo) == 401
         assert push(guest, demo, "__token__", token) == 200
         assert install(guest, tmp_path, "__token__", token, "demo") == "from the image\n"
         stop(process)
 
     with guest.running():  # what was kept is in the volume, and nowhere else
-        auth = ("__token__", token)
-        assert (
-            httpx2.get(f"{guest.url}/simple/demo/", auth=auth, trust_env=False).status_code == 200
-        )
+        assert get(guest, "/simple/demo/", token).status_code == 200
     assert [each.name for each in guest.volume.iterdir()] == ["wheelyard-data"]
 
 
@@ -195,11 +200,11 @@ def test_in_place_of_pypiserver(image: Image, tmp_path: Path) -> None:
     arguments = ("run", "-P", "/data/.htpasswd", "-a", "update,download,list", "/data/packages")
     with guest.running(*arguments):
         assert guest.health() == 0
-        assert httpx2.get(f"{guest.url}/simple/demo/", trust_env=False).status_code == 401
+        assert get(guest, "/simple/demo/").status_code == 401
         assert install(guest, tmp_path, "ana", PASSWORD, "demo") == "from the folder\n"
         assert push(guest, make_wheel("demo", "2.0"), "ana", PASSWORD) == 200
     with guest.running("run", "-P", ".htpasswd", "packages"):
-        page = httpx2.get(f"{guest.url}/simple/demo/", trust_env=False).text
+        page = get(guest, "/simple/demo/").text
         assert "demo-2.0" in page
 
     assert (packages / ".wheelyard" / "projects").is_dir()
@@ -220,7 +225,7 @@ def test_composed(image: Image, tmp_path: Path) -> None:
     guest = Guest(image, volume, mounts, variables, user=(65532, 0))
 
     with guest.running(*service["command"]):
-        assert httpx2.get(f"{guest.url}/simple/", trust_env=False).status_code == 401
+        assert get(guest, "/simple/").status_code == 401
         assert push(guest, make_wheel(content=b"print(1)"), "ana", PASSWORD) == 200
         assert install(guest, tmp_path, "ana", PASSWORD, "demo") == "1\n"
 
@@ -328,7 +333,7 @@ def test_size(image: Image) -> None:
 def test_health(answer: bytes, status: int, variable: str) -> None:
     """The health check asks at the port that the server was told of, and goes by the answer."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)  # where nobody comes
+        listener.settimeout(60)  # where nobody comes
         thread = threading.Thread(target=_answer, args=(listener, answer))
         thread.start()
         port = str(listener.getsockname()[1])

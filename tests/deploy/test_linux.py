@@ -65,8 +65,10 @@ def test_installed(machine: Machine) -> None:
         wheel = make_wheel()
         form = {"content": (wheel.filename, wheel.body)}
         fields = {":action": "file_upload"}
-        assert httpx2.get(f"{url}/simple/", trust_env=False).status_code == 401
-        answer = httpx2.post(f"{url}/legacy/", files=form, data=fields, auth=auth, trust_env=False)
+        assert httpx2.get(f"{url}/simple/", trust_env=False, timeout=PATIENCE).status_code == 401
+        answer = httpx2.post(
+            f"{url}/legacy/", files=form, data=fields, auth=auth, trust_env=False, timeout=PATIENCE
+        )
         assert answer.status_code == 200
         assert "demo" in machine.call("wheelyard list").stdout
         stop(process)
@@ -186,8 +188,10 @@ def test_system_calls(tmp_path: Path) -> None:
     wheel = make_wheel()
     form = {"content": (wheel.filename, wheel.body)}
     url = f"http://127.0.0.1:{port}/"
-    answer = httpx2.post(url, files=form, data={":action": "file_upload"}, trust_env=False)
-    page = httpx2.get(f"{url}simple/demo/", trust_env=False)
+    answer = httpx2.post(
+        url, files=form, data={":action": "file_upload"}, trust_env=False, timeout=PATIENCE
+    )
+    page = httpx2.get(f"{url}simple/demo/", trust_env=False, timeout=PATIENCE)
     os.killpg(process.pid, signal.SIGTERM)
     process.wait(PATIENCE)
     listing = subprocess.run(

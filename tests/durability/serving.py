@@ -67,6 +67,14 @@ def start(store: Path, log: Path, *options: str) -> Running:
     return running
 
 
+def eventually(holds: Callable[[], bool], log: Path) -> None:
+    """Wait until something holds; what never does fails the test by the server's log."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.01)
+
+
 @contextmanager
 def server(store: Path, log: Path, *options: str) -> Iterator[Running]:
     """Run a server, and kill it afterwards."""

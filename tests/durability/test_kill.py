@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -11,7 +14,7 @@ from time import sleep
 
 import pytest
 
-from tests.durability.serving import first_token, get, post, server, start, wheelyard
+from tests.durability.serving import eventually, first_token, get, post, server, start, wheelyard
 from tests.operations.making import Made, make_wheel
 from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -22,36 +25,53 @@ LONGEST_LIFE = 0.15
 """Seconds that a server lives once it answers, at most."""
 
 
+@dataclass
+class Life:
+    """A server from its start to its end, and what it has answered to those who publish."""
+
+    port: int
+    token: str
+    answered: list[Made] = field(default_factory=list)
+    is_over: Event = field(default_factory=Event)
+
+    def publish(self, numbers: Iterator[int]) -> None:
+        """Upload one distribution after the other, until the server is gone."""
+        while not self.is_over.is_set():
+            number = next(numbers)
+            made = make_wheel(f"demo{number % 3}", f"{number}.0", content=bytes(1000))
+            status = post(self.port, self.token, made)
+            assert status in {0, 200}
+            if status != 200:
+                return
+            self.answered.append(made)
+
+    def has_answered(self, least: int) -> bool:
+        """Return whether at least so many uploads were answered."""
+        return len(self.answered) >= least
+
+
 @pytest.mark.slow
 def test_what_was_answered_stays(tmp_path: Path) -> None:
     """After each of a hundred kills, every answered upload is listed and served whole."""
     store, log, random = tmp_path / "store", tmp_path / "log", Random(1)
     numbers = count(1)
     answered: dict[str, str] = {}
-    for _ in range(KILLS):
+    for turn in range(KILLS):
         running = start(store, log)
-        token, stop = first_token(log), Event()
-
-        def publish(port: int = running.port, token: str = token, stop: Event = stop) -> list[Made]:
-            done: list[Made] = []
-            while not stop.is_set():
-                number = next(numbers)
-                made = make_wheel(f"demo{number % 3}", f"{number}.0", content=bytes(1000))
-                status = post(port, token, made)
-                assert status in {0, 200}
-                if status != 200:
-                    break
-                done.append(made)
-            return done
-
+        life = Life(running.port, first_token(log))
         with ThreadPoolExecutor(CLIENTS) as pool:
-            clients = [pool.submit(publish) for _ in range(CLIENTS)]
-            sleep(random.uniform(0, LONGEST_LIFE))
-            _verify_some(running.port, answered, random)
-            running.kill()
-            stop.set()
-            for client in clients:
-                answered |= {made.filename: made.sha256 for made in client.result()}
+            clients = [pool.submit(life.publish, numbers) for _ in range(CLIENTS)]
+            try:
+                # some die before they have answered anybody, and some after, however slow they are
+                eventually(partial(life.has_answered, turn % 4), log)
+                sleep(random.uniform(0, LONGEST_LIFE))
+                _verify_some(running.port, answered, random)
+            finally:
+                running.kill()
+                life.is_over.set()
+        for client in clients:
+            client.result()
+        answered |= {made.filename: made.sha256 for made in life.answered}
         _verify_listed(store, answered)
 
     assert len(answered) > KILLS

@@ -94,7 +94,7 @@ def _running(command: Sequence[str], port: int, log: Path) -> Iterator[Web]:
 
 def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{address}/", timeout=5):
+        with urllib.request.urlopen(f"http://{address}/", timeout=PATIENCE):
             return True
     except urllib.error.HTTPError as answer:
         with answer:

@@ -59,8 +59,11 @@ def test_what_it_says(stocked: Yard, wheelyard: Typed) -> None:
 
 def test_modes(stocked: Yard, wheelyard: Typed) -> None:
     """Pages and copies of files can be read by a web server that is somebody else."""
-    os.umask(0o022)
-    wheelyard("export", stocked.site, "--store", stocked.store, *AT)
+    before = os.umask(0o022)
+    try:
+        wheelyard("export", stocked.site, "--store", stocked.store, *AT)
+    finally:
+        os.umask(before)
 
     paths = [path for path in stocked.site.rglob("*") if SCRATCH not in f"{path}/"]
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o644}

@@ -122,7 +122,7 @@ def test_a_killed_export(large: Yard, end: signal.Signals) -> None:
         while not site.joinpath("project").exists():
             time.sleep(0.001)
         process.send_signal(end)
-        process.communicate(timeout=20)  # a process that is left would keep the pipes open
+        process.communicate(timeout=60)  # a process that is left would keep the pipes open
 
     assert process.returncode == -end
     assert broken(reader(site), pages_of(site), is_begun=True) == []

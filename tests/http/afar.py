@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
+from time import sleep
 
 from tests.http.apps import running_app
 from tests.http.servers import Site
@@ -27,6 +28,8 @@ class Watched:
     """A stream that tells how far it was read, and whether it was closed."""
 
     chunks: Iterator[bytes]
+    pause: float = 0.0
+    """Seconds that each chunk takes."""
     size: int = 0
     """Bytes that were read."""
     is_closed: bool = False
@@ -35,6 +38,7 @@ class Watched:
         return self
 
     def __next__(self) -> bytes:
+        sleep(self.pause)
         chunk = next(self.chunks)
         self.size += len(chunk)
         return chunk
@@ -63,6 +67,8 @@ class FarStore:
     lifetimes: list[timedelta] = field(default_factory=list)
     """How long each URL was to hold."""
     streams: list[Watched] = field(default_factory=list)
+    pause: float = 0.0
+    """Seconds that each chunk of a stream takes."""
     answers: Event = field(default_factory=Event)
     """While it is not set, nothing small is answered."""
 
@@ -80,7 +86,7 @@ class FarStore:
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream that is watched."""
         self.calls.append(("read", key))
-        stream = Watched(self.store.read(key, start, stop))
+        stream = Watched(self.store.read(key, start, stop), self.pause)
         self.streams.append(stream)
         return stream
 

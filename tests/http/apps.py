@@ -13,14 +13,12 @@ import httpx2
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
-from tests.clients.servers import free_port
+from tests.clients.servers import PATIENCE, free_port
 from tests.http.servers import Site
 from wheelyard.http.app import App
 from wheelyard.index import Index
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
-
-PATIENCE = 10.0
 
 
 @contextmanager

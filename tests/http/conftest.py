@@ -1,6 +1,7 @@
 """Servers for the HTTP tests: one of each kind for each module."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.http.jobs import Ci, running_ci
 from tests.http.packages import PYTHON, publish, sdist, wheel
 from tests.http.people import Office, running_office
 from tests.http.servers import Site, running_site
+from wheelyard.index import real_ambient
 from wheelyard.settings.sections import ServerSettings, Settings
 
 
@@ -61,6 +63,7 @@ def ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Ci]:
-    """The same, for one test alone."""
-    with running_ci(tmp_path / "fresh") as ci:
+    """The same, for one test alone, within one moment: no minute of a slow machine passes."""
+    ambient = replace(real_ambient(), monotonic=lambda: 1000.0)
+    with running_ci(tmp_path / "fresh", ambient=ambient) as ci:
         yield ci

@@ -13,6 +13,7 @@ from tests.http.servers import Answer, Site
 from tests.trust.issuer import SigningKey, StandIn, rsa_key, stand_in
 from wheelyard.http.app import App
 from wheelyard.index import Index, index_over, real_ambient
+from wheelyard.model.ambient import Ambient
 from wheelyard.settings.sections import PublishingSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -81,7 +82,9 @@ class Ci:
 
 
 @contextmanager
-def running_ci(folder: Path, settings: Settings | None = None) -> Iterator[Ci]:
+def running_ci(
+    folder: Path, settings: Settings | None = None, ambient: Ambient | None = None
+) -> Iterator[Ci]:
     """Serve a new index in memory, to which the jobs of a new issuer may publish `demo`."""
     folder.mkdir(exist_ok=True)
     settings = settings or Settings()
@@ -94,8 +97,8 @@ def running_ci(folder: Path, settings: Settings | None = None) -> Iterator[Ci]:
             trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
             server=replace(settings.server, trusted_proxies=1),
         )
-        ambient = real_ambient()
-        store = MemoryStore(lambda: ambient.now().timestamp())
+        ambient = ambient or real_ambient()
+        store = MemoryStore(lambda: real_ambient().now().timestamp())
         index = index_over(store, Spool(folder), settings, ambient)
         with running_app(App(index), index, folder) as site:
             yield Ci(site, issuer, index)

@@ -5,10 +5,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from stat import S_ISREG
 
 import httpx2
 import pytest
@@ -93,12 +94,19 @@ class Site:
         return self.index.tokens.create(request, by="local:test")[0].text
 
     def kept(self) -> dict[str, int]:
-        """Every object that uploads have made, with its size, and every scratch file."""
+        """Every object that uploads have made, with its size, and every scratch file that stays."""
         places = [self.store / name for name in KEPT]
-        spool = self.index.spool.folder
+        spool, end = self.index.spool.folder, time.monotonic() + PATIENCE
+        while any(spool.iterdir()) and time.monotonic() < end:
+            time.sleep(0.01)  # that a token was used is written down in the background
         paths = [path for place in (*places, spool) for path in (place, *place.rglob("*"))]
-        files = [path for path in paths if path.is_file()]
-        return {str(path.relative_to(self.store)): path.stat().st_size for path in files}
+        found = dict[str, int]()
+        for path in paths:
+            with suppress(FileNotFoundError):  # a scratch file goes when it has been used
+                status = path.stat()
+                if S_ISREG(status.st_mode):
+                    found[str(path.relative_to(self.store))] = status.st_size
+        return found
 
 
 @contextmanager

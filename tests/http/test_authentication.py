@@ -1,16 +1,23 @@
 """Who somebody is, and what that opens: every place for a token, and every bad one."""
 
-import time
 from base64 import b64encode
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.http.packages import post, wheel
+from tests.http.apps import running_app
+from tests.http.packages import post, publish, wheel
 from tests.http.raw import ask, basic
 from tests.http.servers import Site
+from wheelyard.http.app import App
+from wheelyard.index import index_over, real_ambient
 from wheelyard.model.token import new_token
+from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 CHALLENGE = 'Basic realm="wheelyard", charset="UTF-8"'
@@ -123,13 +130,19 @@ def test_revoked_token(private: Site) -> None:
     assert post(private, wheel("late"), token=token).status_code == 401
 
 
-def test_expired_token(private: Site) -> None:
+def test_expired_token(tmp_path: Path) -> None:
     """A token opens nothing any more once its time is over."""
-    token = private.make_token(lifetime=timedelta(seconds=1))
-    assert private.get("/simple/demo/", token).status_code == 200
-    time.sleep(1.05)
-    for path in EVERY_PATH:
-        assert private.get(path, token).status_code == 401
+    ambient, later = real_ambient(), timedelta()
+    ambient = replace(ambient, now=lambda: real_ambient().now() + later)
+    settings = Settings(access=AccessSettings(private=True))
+    index = index_over(MemoryStore(lambda: 0.0), Spool(tmp_path), settings, ambient)
+    with running_app(App(index), index, tmp_path) as site:  # its own token is good for a day
+        publish(site, wheel("demo"))
+        for path in ("/simple/demo/", FILES[0]):
+            assert site.get(path, site.token).status_code == 200
+        later = timedelta(days=1)
+        for path in EVERY_PATH:
+            assert site.get(path, site.token).status_code == 401
 
 
 def test_limited_token_sees_its_projects_only(private: Site) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.servers import PATIENCE
 from tests.http.afar import FarStore, far_site
 from tests.http.packages import Package, publish, wheel
 from tests.http.raw import ask, wire
@@ -22,7 +23,6 @@ DEMO = wheel("demo", filler=bytes(range(256)) * 40)
 PATH = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
 KEY = Key(PATH[1:])
 SIGNED = "https://storage.invalid/b/demo-1.0%2Bcpu~!'().whl?X-Goog-Signature=ab+c/d&x=%20;#"
-PATIENCE = 10.0
 
 
 @pytest.fixture
@@ -189,6 +189,7 @@ def big(site: Site) -> Package:
 def test_clients_that_hang_up(site: Site, store: FarStore) -> None:
     """Whoever hangs up in the middle of a download leaves no connection to the store behind."""
     line = f"GET /packages/{big(site).filename} HTTP/1.1"
+    store.pause = 0.01  # from memory alone, all would be read before anybody sees who is gone
     for pieces in (1, 10):
         with wire(site) as connection:
             connection.ask(line)

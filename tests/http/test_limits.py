@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import HttpSettings, Settings, StoreSettings
 
 PATIENCE = 0.8
+LONG_PATIENCE = 5.0
+"""Where an upload has to be taken although this machine may be busy for a while."""
 SLOWEST = 2000
 POST = "POST /legacy/ HTTP/1.1"
 KIND = "Content-Type: multipart/form-data; boundary=frontier"
@@ -32,12 +35,18 @@ KIND = "Content-Type: multipart/form-data; boundary=frontier"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server that takes two uploads at a time, and is soon out of patience with a slow one."""
-    folder = tmp_path_factory.mktemp("hasty")
+    with patient_for(PATIENCE, tmp_path_factory.mktemp("hasty")) as site:
+        yield site
+
+
+@contextmanager
+def patient_for(seconds: float, folder: Path) -> Iterator[Site]:
+    """Run such a server, whose patience lasts so long."""
     settings = Settings(
         store=StoreSettings(location=str(folder / "store")), http=HttpSettings(concurrent_uploads=2)
     )
     index = open_index(settings)
-    with running_app(App(index, Pace(PATIENCE, SLOWEST)), index, folder) as site:
+    with running_app(App(index, Pace(seconds, SLOWEST)), index, folder) as site:
         yield site
 
 
@@ -53,7 +62,7 @@ def sent(site: Site, size: int, pause: float, count: int) -> int | None:
                 break
             except TimeoutError:
                 line.send(body[at : at + size])
-        line.connection.settimeout(5)
+        line.connection.settimeout(30)
         reply = line.reply()
         return None if reply is None else reply.status
 
@@ -62,14 +71,15 @@ def test_trickling_upload_is_given_up(site: Site) -> None:
     """An upload that never stops and never gets anywhere is refused with 408 (H45)."""
     start = time.monotonic()
     assert sent(site, 10, 0.05, 100) == 408
-    assert PATIENCE < time.monotonic() - start < 5 * PATIENCE
+    assert PATIENCE < time.monotonic() - start < 10 * PATIENCE  # all of it takes longer to send
 
 
-def test_slow_upload_is_taken(site: Site) -> None:
+def test_slow_upload_is_taken(tmp_path: Path) -> None:
     """An upload that takes its time, but keeps a pace, is taken however long it lasts."""
-    start = time.monotonic()
-    assert sent(site, 500, 0.1, 18) == 200
-    assert time.monotonic() - start > 2 * PATIENCE
+    with patient_for(LONG_PATIENCE, tmp_path) as site:
+        start = time.monotonic()
+        assert sent(site, 500, 0.1, 60) == 200
+        assert time.monotonic() - start > LONG_PATIENCE
 
 
 def test_trickling_uploads_block_nobody_for_long(site: Site) -> None:

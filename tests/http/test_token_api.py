@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields, replace
 
+from tests.clients.servers import PATIENCE
 from tests.http.packages import post, wheel
 from tests.http.people import ACCESS_TOKEN, GRANTS, STATIC, Office, running_office
 from tests.http.servers import Site
@@ -47,7 +48,7 @@ def test_a_life_of_a_token(office: Office) -> None:
 
 def eventually(is_so: Callable[[], bool]) -> bool:
     """Return whether something becomes so, within a time that is long for a computer."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not is_so() and time.monotonic() < deadline:
         time.sleep(0.02)
     return is_so()

@@ -1,9 +1,10 @@
 """Many clients and a store that takes its time: who waits, for what, and who need not."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from threading import Event
 import pytest
 from bcrypt import gensalt, hashpw
 
+from tests.clients.servers import PATIENCE
 from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
 from tests.http.raw import Wire, basic, wire
@@ -27,15 +29,15 @@ from wheelyard.trust.passwords import QUEUE_LIMIT
 
 MANY = 60
 """More than there are threads for reading."""
-PATIENCE = 10.0
+IN_PROGRESS = re.compile(r"^wheelyard_http_requests_in_progress (\S+)$", re.MULTILINE)
 
 
 class Later:
-    """A clock that a test moves on."""
+    """A clock that stands still, however slow the machine is, until a test moves it on."""
 
     def __init__(self) -> None:
-        self.by = 0.0
-        self.ambient = replace(real_ambient(), monotonic=lambda: time.monotonic() + self.by)
+        self.by = 1000.0
+        self.ambient = replace(real_ambient(), monotonic=lambda: self.by)
 
 
 @pytest.fixture
@@ -85,6 +87,15 @@ def eventually(is_so: Callable[[], bool]) -> bool:
     return True
 
 
+def waiting_at(site: Site) -> int:
+    """Return how many requests the server has begun, and has not answered."""
+    answer = site.get("/metrics")  # takes a thread, and asks no store
+    assert answer.status_code == 200
+    found = IN_PROGRESS.search(answer.text)
+    assert found is not None
+    return int(float(found[1])) - 1  # this one
+
+
 def test_one_project_takes_one_thread(site: Site, store: FarStore, later: Later) -> None:
     """However many wait for a project that the store is slow to tell about, others are answered."""
     later.by += 2
@@ -93,6 +104,7 @@ def test_one_project_takes_one_thread(site: Site, store: FarStore, later: Later)
     store.answers.clear()
     with ExitStack() as stack:
         waiting = asking(site, stack, *["/simple/demo/"] * MANY)
+        assert eventually(lambda: waiting_at(site) == MANY)
         assert eventually(lambda: store.asked("get", "projects/demo.json") == before + 1)
         assert site.get("/files/other/other-1.0-py3-none-any.whl").status_code == 200
         store.answers.set()
@@ -107,9 +119,8 @@ def test_unknown_names_take_one_thread(site: Site, store: FarStore, later: Later
     store.answers.clear()
     with ExitStack() as stack:
         waiting = asking(site, stack, *[f"/simple/unknown-{n}/" for n in range(MANY)])
-        assert eventually(lambda: store.asked("get", "projects.json") > 0)
-        time.sleep(0.2)
-        assert site.get("/metrics").status_code == 200  # takes a thread, and asks no store
+        assert eventually(lambda: waiting_at(site) == MANY)
+        assert eventually(lambda: len(store.calls) > before)
         assert store.calls[before:] == [("get", "projects.json")]
         store.answers.set()
         assert statuses(waiting) == {404}
@@ -126,8 +137,7 @@ def test_one_credential_takes_one_thread(site: Site, store: FarStore, later: Lat
         for line in lines:
             line.ask("GET /simple/ HTTP/1.1", f"Authorization: Bearer {site.token}")
         assert eventually(lambda: store.asked("get", "credentials/tokens/") == before + 1)
-        time.sleep(0.2)
-        assert site.get("/metrics").status_code == 200
+        assert eventually(lambda: waiting_at(site) == MANY)
         store.answers.set()
         assert statuses(lines) == {200}
     assert store.asked("get", "credentials/tokens/") == before + 1
@@ -139,7 +149,7 @@ def test_who_goes_away_goes_alone(site: Site, store: FarStore, later: Later) -> 
     store.answers.clear()
     with ExitStack() as stack:
         first, *others = asking(site, stack, *["/simple/demo/"] * 5)
-        time.sleep(0.2)
+        assert eventually(lambda: waiting_at(site) == 5)
         first.close()
         time.sleep(0.2)
         store.answers.set()
@@ -196,6 +206,7 @@ class Chunks:
     """A body whose second piece takes as long as a test wants."""
 
     def __init__(self) -> None:
+        self.second = Event()
         self.may_go_on = Event()
         self.pieces = iter([b"a", b"b"])
         self.is_reading = False
@@ -208,6 +219,7 @@ class Chunks:
         piece = next(self.pieces)
         if piece == b"b":
             self.is_reading = True
+            self.second.set()
             assert self.may_go_on.wait(PATIENCE)
             self.is_reading = False
         return piece
@@ -217,8 +229,10 @@ class Chunks:
         self.closed_while_reading.append(self.is_reading)
 
 
-def sending(chunks: Chunks, send: Callable[[Message], None], seconds: float | None) -> Future[None]:
-    """Send a body, for so many seconds at most, in a thread of its own."""
+def sending(
+    chunks: Chunks, send: Callable[[Message], None], *, is_called_off: bool
+) -> Future[None]:
+    """Send a body in a thread of its own; call it off, if so, while its second piece is read."""
 
     async def play() -> None:
         async def send_soon(message: Message) -> None:
@@ -226,17 +240,18 @@ def sending(chunks: Chunks, send: Callable[[Message], None], seconds: float | No
 
         with ThreadPoolExecutor(2) as readers:
             answer = Reply(200, (), Stream(chunks))
-            await asyncio.wait_for(send_reply(answer, "GET", send_soon, readers), seconds)
+            task = asyncio.create_task(send_reply(answer, "GET", send_soon, readers))
+            if is_called_off:
+                assert await asyncio.to_thread(chunks.second.wait, PATIENCE)
+                task.cancel()
+                await asyncio.sleep(0.1)  # in which it would be closed, if nothing waited
+                assert chunks.closed_while_reading == []
+            chunks.may_go_on.set()
+            await task
 
-    outcome: Future[None] = Future()
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, play()).add_done_callback(
-            lambda done: outcome.set_exception(done.exception())
-        )
-        if seconds is not None:
-            time.sleep(seconds * 3)
-            assert chunks.closed_while_reading == []
-        chunks.may_go_on.set()
+        outcome: Future[None] = pool.submit(asyncio.run, play())
+        wait([outcome])
     return outcome
 
 
@@ -247,21 +262,23 @@ def test_body_is_closed_when_nothing_can_be_sent() -> None:
         raise ConnectionResetError
 
     chunks = Chunks()
-    assert isinstance(sending(chunks, fail, None).exception(), ConnectionResetError)
+    outcome = sending(chunks, fail, is_called_off=False)
+    assert isinstance(outcome.exception(), ConnectionResetError)
     assert chunks.closed_while_reading == [False]
 
 
 def test_body_is_closed_when_sending_is_called_off() -> None:
     """A body that somebody still reads when sending is called off is closed after that."""
     chunks = Chunks()
-    assert isinstance(sending(chunks, lambda _: None, 0.1).exception(), TimeoutError)
+    outcome = sending(chunks, lambda _: None, is_called_off=True)
+    assert isinstance(outcome.exception(), asyncio.CancelledError)
     assert chunks.closed_while_reading == [False]
 
 
 def test_a_wrong_password_sent_by_many(store: FarStore, later: Later, tmp_path: Path) -> None:
     """Whoever logs in every day still does while a hundred clients wait for one wrong password."""
     file = tmp_path / "htpasswd"
-    slow = f"$2b$14${'.' * 22}{'.' * 31}"  # a hash of a second or more, and of nobody's password
+    slow = f"$2b$15${'.' * 22}{'.' * 31}"  # a hash of some seconds, and of nobody's password
     file.write_text(f"ana:{hashpw(b'right', gensalt(4)).decode()}\nben:{slow}\n")
     settings = Settings(access=AccessSettings(private=True, htpasswd_file=str(file)))
     ana = ("GET /simple/ HTTP/1.1", basic("ana", "right"))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.bucket.log import RequestLog
 from tests.bucket.server import BucketServer, running_bucket_server
-from tests.instances.yards import Instance, Yard, yard_at
+from tests.instances.yards import PATIENCE, Instance, Yard, yard_at
 from tests.operations.making import make_wheel
 
 pytestmark = pytest.mark.slow
@@ -212,7 +212,11 @@ def test_metrics(yard: Yard, token: str, log: RequestLog) -> None:
         instance.change("metered", "yank", version="2.0")
         instance.change("metered", "delete", version="1.0")
         assert instance.page("nobody") == {}
-        told = instance.operations()
+        told, end = instance.operations(), time.monotonic() + PATIENCE
+        # when a token was used is looked up in the background
+        while sum(told.values()) != len(log.records()) and time.monotonic() < end:
+            time.sleep(0.05)
+            told = instance.operations()
 
     assert told["A", "insert"] == log.count(kind="insert")
     assert told["A", "list"] == log.count(kind="list")

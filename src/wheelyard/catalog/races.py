@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf
 from typing import Final
 
 from wheelyard.errors import Unavailable
@@ -17,9 +16,12 @@ class Retries:
     """A number of attempts with growing, jittered pauses between them."""
 
     ambient: Ambient
-    limit: int = 12
-    patience: float = inf
-    """Seconds after which no further attempt is begun."""
+    limit: int = 200
+    patience: float = 45.0
+    """
+    Seconds after which no further attempt is begun. It is what counts: how many attempts are lost
+    meanwhile depends on how slow the machine is, and on how many others write.
+    """
     first_pause: float = 0.01
     """Seconds; doubled each time."""
     longest_pause: float = 2.0

@@ -44,6 +44,8 @@ class StillTime:
     """Every pause so far, in seconds."""
     meanwhile: Callable[[], object] | None = None
     """What happens in the next pause, once."""
+    chance: Random = field(default_factory=Random)
+    """Tells how long a pause is."""
     _lock: Lock = field(default_factory=Lock)
 
     def monotonic(self) -> float:
@@ -70,15 +72,27 @@ class RunningTime(StillTime):
         return time.monotonic() + self.now
 
 
+class Hasty(Random):
+    """Chance by which nobody has to wait."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """Return the lower bound."""
+        return min(a, b)
+
+
 class NoTime(StillTime):
     """
-    Never passes, not even in a pause, so nobody's patience ends.
+    Never passes, not even in a pause, and no pause has a length, so nobody's patience ends.
 
     Threads that share a time that stands still add up their pauses, which run side by side in a
-    real one: the slowest of them would find its patience used up by the others.
+    real one: the slowest of them would find its patience used up by the others. And where chance
+    has one caller meet several faults in a row, a single pause may be longer than its patience.
     """
 
     __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(chance=Hasty())
 
     def pause(self, seconds: float) -> None:
         """Return at once."""
@@ -132,7 +146,7 @@ class Opener:
             now=time.time,  # noqa: TID251 - the date of a signature, which nobody here looks at
             monotonic=still.monotonic,
             pause=still.pause,
-            random=Random(),
+            random=still.chance,
             tally=tally,
         )
         bucket = open_bucket(request, surroundings)

@@ -70,12 +70,19 @@ def test_many_at_once_share_a_call(iam: Iam, signer: Signer) -> None:
 
 def test_many_at_once_share_a_failure(iam: Iam, signer: Signer) -> None:
     """When the one call for many is refused, all of them hear of it, and the next may try again."""
-    urls = UrlSigner(signer, lambda: NOON)
+    looked = list[float]()
+
+    def now() -> float:
+        looked.append(NOON)
+        return NOON
+
+    urls = UrlSigner(signer, now)
     iam.failures.append((403, b"{}"))
     iam.open.clear()
     with ThreadPoolExecutor(4) as pool:
         wanted = [pool.submit(urls.url, "b", "o", "GET", HOUR) for _ in range(4)]
-        while not iam.calls:
+        # until one has asked, and the others have come so far that they next wait for it
+        while not iam.calls or len(looked) < 4:
             Event().wait(0.01)
         Event().wait(0.1)
         iam.open.set()
