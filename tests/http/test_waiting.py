@@ -24,7 +24,7 @@ from wheelyard.http.exchange import Message, Reply, Stream, send_reply
 from wheelyard.http.flights import Flights
 from wheelyard.http.wiring import HASHER_THREADS
 from wheelyard.index import real_ambient
-from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 from wheelyard.trust.passwords import QUEUE_LIMIT
 
 MANY = 60
@@ -52,10 +52,13 @@ def store() -> FarStore:
     return FarStore()
 
 
-@pytest.fixture
-def site(store: FarStore, later: Later, tmp_path: Path) -> Iterator[Site]:
+@pytest.fixture(params=[0.0])
+def site(
+    store: FarStore, later: Later, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Site]:
     """A server over the far store, with two projects in it that it has shown already."""
-    with far_site(tmp_path, store, ambient=later.ambient) as site:
+    settings = Settings(store=StoreSettings(stale_if_error=request.param))
+    with far_site(tmp_path, store, settings, ambient=later.ambient) as site:
         publish(site, wheel("demo"), wheel("other"))
         for name in ("demo", "other"):
             assert site.get(f"/simple/{name}/").status_code == 200
@@ -125,6 +128,28 @@ def test_unknown_names_take_one_thread(site: Site, store: FarStore, later: Later
         store.answers.set()
         assert statuses(waiting) == {404}
     assert store.calls[before:] == [("get", "projects.json")]
+
+
+@pytest.mark.parametrize("site", [0.0, 100.0], indirect=True)
+@pytest.mark.parametrize(
+    ("path", "key"), [("/simple/", "projects.json"), ("/simple/demo/", "projects/demo.json")]
+)
+def test_nobody_is_told_old_news(
+    site: Site, store: FarStore, later: Later, path: str, key: str
+) -> None:
+    """Whoever comes while the store is asked for long hears what it says to a later question."""
+    later.by += 2
+    before = store.asked("get", key)
+    store.answers.clear()
+    with ExitStack() as stack:
+        first = asking(site, stack, path)
+        assert eventually(lambda: store.asked("get", key) == before + 1)
+        later.by += 2
+        second = asking(site, stack, path)
+        assert eventually(lambda: waiting_at(site) == 2)
+        store.answers.set()
+        assert statuses([*first, *second]) == {200}
+    assert store.asked("get", key) == before + 2
 
 
 def test_one_credential_takes_one_thread(site: Site, store: FarStore, later: Later) -> None:

@@ -7,11 +7,11 @@ for that one thread.
 """
 
 from asyncio import get_running_loop
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from packaging.utils import NormalizedName
 
@@ -107,15 +107,11 @@ class Desk:
             return fresh
         if self.index.is_near:
             return await self.read(lambda: self.index.projects.load(name))
-        began, freshness = self.index.ambient.monotonic(), self.index.settings.store.freshness
-        excused = self.index.projects.excused
-        while True:
-            snapshot = await self.flights.join(
-                ("project", name), lambda: self._project_afar(name), lambda: excused(name)
-            )
-            # who has joined a slow look that began long ago would be told old news
-            if began - snapshot.asked_at < freshness or snapshot == excused(name):
-                return snapshot
+        return await self._believable(
+            ("project", name),
+            lambda: self._project_afar(name),
+            lambda: self.index.projects.excused(name),
+        )
 
     async def _project_afar(self, name: NormalizedName) -> Snapshot[Project]:
         if not self.index.projects.is_known(name):
@@ -140,11 +136,34 @@ class Desk:
 
     async def names(self) -> Snapshot[NameList]:
         """Return the name list."""
-        fresh = self.index.projects.names.fresh()
+        names = self.index.projects.names
+        fresh = names.fresh()
         if fresh is not None:
             return fresh
-        names = self.index.projects.names
-        return await self.shared("names", names.current, names.excused)
+        if self.index.is_near:
+            return await self.read(names.current)
+        return await self._believable("names", lambda: self.read(names.current), names.excused)
+
+    async def _believable(
+        self,
+        subject: Hashable,
+        work: Callable[[], Coroutine[Any, Any, Snapshot[T]]],
+        excused: Callable[[], Snapshot[T] | None],
+    ) -> Snapshot[T]:
+        """Return a document as a look at a far store tells it that did not begin too long ago."""
+        began, freshness = self.index.ambient.monotonic(), self.index.settings.store.freshness
+        old: Snapshot[T] | None = None
+
+        def excuse() -> Snapshot[T] | None:
+            nonlocal old
+            old = excused()
+            return old
+
+        while True:
+            snapshot = await self.flights.join(subject, work, excuse)
+            # who has joined a slow look that began long ago would be told old news
+            if snapshot is old or began - snapshot.asked_at < freshness:
+                return snapshot
 
     async def read(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for reading."""
