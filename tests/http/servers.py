@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -96,9 +96,9 @@ class Site:
     def kept(self) -> dict[str, int]:
         """Every object that uploads have made, with its size, and every scratch file that stays."""
         places = [self.store / name for name in KEPT]
-        spool, end = self.index.spool.folder, time.monotonic() + PATIENCE
-        while any(spool.iterdir()) and time.monotonic() < end:
-            time.sleep(0.01)  # that a token was used is written down in the background
+        spool = self.index.spool.folder
+        # that a token was used is written down in the background
+        eventually(lambda: not any(spool.iterdir()))
         paths = [path for place in (*places, spool) for path in (place, *place.rglob("*"))]
         found = dict[str, int]()
         for path in paths:
@@ -154,3 +154,13 @@ def _wait(process: subprocess.Popen[bytes], client: httpx2.Client, path: str) ->
         if process.poll() is not None or time.monotonic() > end:
             pytest.fail("the server did not come up")
         time.sleep(0.02)
+
+
+def eventually(is_so: Callable[[], bool]) -> bool:
+    """Return whether something becomes true before patience ends."""
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True

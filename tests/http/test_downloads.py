@@ -2,18 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.clients.servers import PATIENCE
 from tests.http.afar import FarStore, far_site
 from tests.http.packages import Package, publish, wheel
 from tests.http.raw import ask, wire
-from tests.http.servers import Site
+from tests.http.servers import Site, eventually
 from wheelyard.errors import Unavailable
 from wheelyard.index import real_ambient
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -44,16 +43,6 @@ def redirecting(store: FarStore, site: Site) -> Site:
     """The same, where the store signs."""
     store.url = SIGNED
     return site
-
-
-def eventually(is_so: Callable[[], bool]) -> bool:
-    """Return whether something becomes true before patience ends."""
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 @pytest.mark.parametrize("headers", [(), ("Range: bytes=5-9",)])

@@ -1,18 +1,15 @@
 """`/api/v1/tokens` and `/api/v1/whoami`: tokens that people have made, and who sees which."""
 
 import json
-import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from msgspec.structs import fields, replace
 
-from tests.clients.servers import PATIENCE
 from tests.http.packages import post, wheel
 from tests.http.people import ACCESS_TOKEN, GRANTS, STATIC, Office, running_office
-from tests.http.servers import Site
+from tests.http.servers import Site, eventually
 from tests.http.tokens import ANA, EVE, ROBOT, ROOT, STRANGER, asked, listed, made, make
 from tests.test_house import DOCS
 from wheelyard.http.token_api import NewToken
@@ -44,14 +41,6 @@ def test_a_life_of_a_token(office: Office) -> None:
     (found,) = [each for each in listed(office, ANA) if each["id"] == told["id"]]
     assert (found["state"], found["revoked-by"]) == ("revoked", f"user:{ANA}")
     assert office.ask("DELETE", f"tokens/{told['id']}", office.id_token(ANA)).status_code == 204
-
-
-def eventually(is_so: Callable[[], bool]) -> bool:
-    """Return whether something becomes so, within a time that is long for a computer."""
-    deadline = time.monotonic() + PATIENCE
-    while not is_so() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return is_so()
 
 
 def test_when_a_token_was_last_used(office: Office) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.clients.servers import PATIENCE
 from tests.http.packages import Package, form, post, publish, wheel
 from tests.http.raw import Reply, Wire, basic, wire
-from tests.http.servers import Site, running_site
+from tests.http.servers import Site, eventually, running_site
 from wheelyard.http.incoming import IDLE_LIMIT
 
 KIND = "Content-Type: multipart/form-data; boundary=frontier"
@@ -38,9 +38,7 @@ def line(site: Site) -> Iterator[Wire]:
     kept = site.kept()
     with wire(site) as line:
         yield line
-    end = time.monotonic() + PATIENCE
-    while site.kept() != kept and time.monotonic() < end:
-        time.sleep(0.02)  # the server may see the end only now
+    eventually(lambda: site.kept() == kept)  # the server may see the end only now
     assert site.kept() == kept
     assert site.get("/simple/good/").status_code == 404
     assert site.get("/health").status_code == 200
@@ -48,9 +46,7 @@ def line(site: Site) -> Iterator[Wire]:
 
 def wait_until_quiet(site: Site) -> None:
     """Wait for scratch files to go, which they do as soon as the server sees the end."""
-    end = time.monotonic() + PATIENCE
-    while list(site.index.spool.folder.glob("upload-*")) and time.monotonic() < end:
-        time.sleep(0.02)
+    eventually(lambda: not list(site.index.spool.folder.glob("upload-*")))
 
 
 def credentials(site: Site) -> str:

@@ -18,7 +18,7 @@ from tests.clients.servers import PATIENCE
 from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
 from tests.http.raw import Wire, basic, wire
-from tests.http.servers import Site
+from tests.http.servers import Site, eventually
 from wheelyard.errors import Unavailable
 from wheelyard.http.exchange import Message, Reply, Stream, send_reply
 from wheelyard.http.flights import Flights
@@ -78,16 +78,6 @@ def statuses(lines: list[Wire]) -> set[int]:
     """Return every status that comes."""
     replies = [line.reply() for line in lines]
     return {reply.status if reply else 0 for reply in replies}
-
-
-def eventually(is_so: Callable[[], bool]) -> bool:
-    """Return whether something becomes true before patience ends."""
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def waiting_at(site: Site) -> int:

@@ -25,8 +25,6 @@ from wheelyard.storage.timings import Timing
 
 EVERY: Final = 2.0
 """Seconds from one look at a worker's figures to the next; the others' are so old at most."""
-
-
 STARTED: Final = "process_start_time_seconds"
 LASTING: Final = frozenset({STARTED, "process_cpu_seconds"})
 """What a process has taken for ever, and may not take back when it ends."""
