@@ -13,7 +13,7 @@ from keyring_tests.standins import program as make_program
 
 from tests.access.places import PASSWORD, id_token
 from tests.access.serving import ACCESS_TOKEN, LOGINS, Served, basic, rotated, served
-from tests.clients.harness import Desk, program, system_program
+from tests.clients.harness import Desk, new_desk, program, system_program
 from tests.http.packages import wheel
 from tests.trust.issuer import Answer as Fault
 from tests.trust.issuer import rsa_key
@@ -33,10 +33,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     """A clean place to run programs at."""
-    desk = Desk(tmp_path / "desk", tmp_path / "home")
-    desk.folder.mkdir()
-    desk.home.mkdir()
-    return desk
+    return new_desk(tmp_path)
 
 
 def url(index: Served, user: str, password: str) -> str:

@@ -18,10 +18,10 @@ from tests.bucket_clients.yard import (
     as_account,
     as_nobody,
     attempt,
-    new_desk,
     running_yard,
     serving,
 )
+from tests.clients.harness import new_desk
 from tests.http.packages import wheel
 
 PIP_GIVES_UP = 15

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bucket.server import BucketServer
-from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.harness import REPOSITORY, Desk, new_desk
 from tests.clients.servers import TOKEN, Server, free_port, stop, until_healthy
 
 BUCKET = "wheels"
@@ -127,14 +127,6 @@ def serving(
             stop(process)
         finally:
             sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
-
-
-def new_desk(folder: Path) -> Desk:
-    """Make a clean place to run programs at, in a new folder."""
-    desk = Desk(folder / "desk", folder / "home")
-    for each in (desk.folder, desk.home):
-        each.mkdir(parents=True)
-    return desk
 
 
 def command(desk: Desk, environment: Mapping[str, str], *arguments: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.configured import SETTINGS, STATIC, WEAK
-from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.harness import REPOSITORY, Desk, new_desk
 from tests.clients.servers import PATIENCE, TOKEN, is_healthy
 
 WHEELYARD = (sys.executable, "-m", "wheelyard")
@@ -27,10 +27,7 @@ Typed = Callable[..., Done]
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     """A clean place to run programs at."""
-    desk = Desk(tmp_path / "desk", tmp_path / "home")
-    desk.folder.mkdir()
-    desk.home.mkdir()
-    return desk
+    return new_desk(tmp_path)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import Desk
+from tests.clients.harness import Desk, new_desk
 from tests.clients.projects import Builder, Built, build_project
 from tests.clients.servers import Server, running_server
 
@@ -13,10 +13,7 @@ from tests.clients.servers import Server, running_server
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     """A clean place to run programs at."""
-    desk = Desk(tmp_path / "desk", tmp_path / "home")
-    desk.folder.mkdir()
-    desk.home.mkdir()
-    return desk
+    return new_desk(tmp_path)
 
 
 @pytest.fixture(scope="session")

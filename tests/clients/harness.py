@@ -84,6 +84,14 @@ class Desk:
         return place / "bin" / "python"
 
 
+def new_desk(folder: Path) -> Desk:
+    """Make a clean place to run programs at, in a folder that need not be there yet."""
+    desk = Desk(folder / "desk", folder / "home")
+    for place in (desk.folder, desk.home):
+        place.mkdir(parents=True)
+    return desk
+
+
 def program(client: str, name: str = "") -> Path:
     """
     Find a client's executable, in an environment that is made when it is first asked for.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY, Desk, wheelyard
+from tests.clients.harness import REPOSITORY, Desk, new_desk, wheelyard
 
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 PROMPT = "poetry publish"
@@ -69,9 +69,7 @@ class Server:
 @contextmanager
 def running_server(folder: Path, *options: str) -> Iterator[Server]:
     """Start a server on a new store in a folder, wait until it answers, and end it afterwards."""
-    desk = Desk(folder / "desk", folder / "home")
-    for place in (desk.folder, desk.home):
-        place.mkdir(parents=True)
+    desk = new_desk(folder)
     address = f"127.0.0.1:{free_port()}"
     store, printed, log = folder / "store", folder / "printed.txt", folder / "log.txt"
     command = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1]]

@@ -22,7 +22,7 @@ import httpx2
 import pytest
 import yaml
 
-from tests.clients.harness import REPOSITORY, Desk, program
+from tests.clients.harness import REPOSITORY, Desk, new_desk, program
 from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
 from tests.deploy.kitchen import Image, Kitchen
 from tests.deploy.kitchen_guest import Guest, new_volume
@@ -102,9 +102,7 @@ def new_token(guest: Guest) -> str:
 
 def install(guest: Guest, folder: Path, name: str, password: str, package: str) -> str:
     """Install a package from the container with pip; returns what the module says."""
-    desk = Desk(folder / "desk", folder / "home")
-    for place in (desk.folder, desk.home):
-        place.mkdir(parents=True)
+    desk = new_desk(folder)
     python = desk.python()
     index = guest.url.replace("//", f"//{name}:{password.replace(' ', '%20')}@") + "/simple/"
     desk.run(

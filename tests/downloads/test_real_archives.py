@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
-from tests.clients.harness import REPOSITORY, Desk, program
+from tests.clients.harness import REPOSITORY, new_desk, program
 from tests.clients.projects import build_project, sha256
 from tests.clients.reading import Refused, fetch, page, post
 from tests.clients.servers import Server, running_server
@@ -165,9 +165,7 @@ def test_metadata(server: Server, archives: list[Path]) -> None:
 @pytest.mark.parametrize("wanted", ALL_WANTED, ids=lambda wanted: wanted.folder)
 def test_downloaded_again(server: Server, tmp_path: Path, wanted: Wanted) -> None:
     """The same `pip download`, pointed at our index, fetches the same files."""
-    desk = Desk(tmp_path / "desk", tmp_path / "home")
-    desk.folder.mkdir()
-    desk.home.mkdir()
+    desk = new_desk(tmp_path)
     path = os.pathsep.join((str(program("build", "python").parent), os.defpath))
 
     desk.run(
@@ -181,9 +179,7 @@ def test_downloaded_again(server: Server, tmp_path: Path, wanted: Wanted) -> Non
 @pytest.mark.parametrize("version", ["1.0+cu126.local", "1!2.0", "1!2.0rc1+deb.12"])
 def test_unusual_versions(server: Server, tmp_path: Path, version: str) -> None:
     """Versions with an epoch or a local part are published, and install by their full name."""
-    desk = Desk(tmp_path / "desk", tmp_path / "home")
-    desk.folder.mkdir()
-    desk.home.mkdir()
+    desk = new_desk(tmp_path)
     project = build_project(tmp_path / "project", "hatchling", "yard-unusual", version)
     python = desk.python()
 

@@ -12,7 +12,7 @@ import pytest
 from tests.bucket.server import BucketServer, running_bucket_server
 from tests.clients import test_install as known
 from tests.clients.conftest import build as _build
-from tests.clients.harness import REPOSITORY, Desk, wheelyard
+from tests.clients.harness import REPOSITORY, Desk, new_desk, wheelyard
 from tests.clients.projects import Builder, Built
 from tests.clients.servers import Server
 from tests.exporting.serving import Web, nginx_web, python_web
@@ -64,9 +64,7 @@ def dist(build: Builder) -> list[Path]:
 def exported(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a web server's folder that has a site somewhere in it."""
     folder = tmp_path_factory.mktemp("www")
-    desk = Desk(folder / "desk", folder / "home")
-    desk.folder.mkdir()
-    desk.home.mkdir()
+    desk = new_desk(folder)
     site = folder / "root" / PLACE
     wheelyard(desk, "upload", *dist)
     wheelyard(desk, "export", site, "--base-url", "https://x.example/y", "--gzip")

@@ -14,7 +14,7 @@ from stat import S_ISREG
 import httpx2
 import pytest
 
-from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.harness import REPOSITORY, new_desk
 from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
 from wheelyard.index import Index, open_index
 from wheelyard.model.access import Action, parse_actions, parse_pattern
@@ -112,9 +112,7 @@ class Site:
 @contextmanager
 def running_site(folder: Path, *options: str, config: str = "", prefix: str = "") -> Iterator[Site]:
     """Start a server on a new store, and see at the end that its log tells no secret or trace."""
-    desk = Desk(folder / "desk", folder / "home")
-    for place in (desk.folder, desk.home):
-        place.mkdir(parents=True)
+    desk = new_desk(folder)
     (folder / "wheelyard.toml").write_text(config)
     address = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1]]

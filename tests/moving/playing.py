@@ -16,8 +16,8 @@ from pathlib import Path
 
 from msgspec.json import decode
 
-from tests.bucket_clients.yard import new_desk, serving
-from tests.clients.harness import REPOSITORY, Desk, program, wheelyard
+from tests.bucket_clients.yard import serving
+from tests.clients.harness import REPOSITORY, Desk, new_desk, program, wheelyard
 from tests.clients.projects import Built, sha256
 from tests.clients.servers import TOKEN, Server
 from wheelyard.model.project import File, Project

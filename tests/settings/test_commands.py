@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 import click
 import pytest
 
-from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.harness import REPOSITORY, Desk, new_desk
 from wheelyard.cli.main import COMMANDS, Commands
 
 Typed = Callable[..., CompletedProcess[str]]
@@ -18,10 +18,7 @@ Typed = Callable[..., CompletedProcess[str]]
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     """A clean place to run programs at."""
-    desk = Desk(tmp_path / "desk", tmp_path / "home")
-    desk.folder.mkdir()
-    desk.home.mkdir()
-    return desk
+    return new_desk(tmp_path)
 
 
 @pytest.fixture
