@@ -4,7 +4,6 @@ import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
 from time import monotonic
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.trust.issuer import Answer, StandIn, loopback_fetcher, rsa_key, stand_in
-from wheelyard.trust.fetching import BODY_LIMIT, Fetcher, FetchFault, is_public
+from wheelyard.trust.fetching import BODY_LIMIT, Fetcher, FetchFault
 
 LONG = 30.0
 
@@ -164,33 +163,6 @@ def test_plain_http_stays_on_the_machine(fetcher: Fetcher) -> None:
         fetcher.get("http://10.0.0.1/keys", timeout=LONG)
 
 
-@pytest.mark.parametrize(
-    ("address", "is_open"),
-    [
-        ("8.8.8.8", True),
-        ("2001:4860:4860::8888", True),
-        ("199.36.153.8", True),
-        ("64:ff9b::808:808", True),
-        ("172.16.0.1", False),
-        ("100.64.0.1", False),
-        ("224.0.0.1", False),
-        ("ff02::1", False),
-        ("fe80::1%eth0", False),
-        ("::ffff:10.0.0.1", False),
-        ("2002:7f00:1::", False),
-        ("64:ff9b::a9fe:a9fe", False),
-        ("240.0.0.1", False),
-        ("fec0::1", False),
-        ("::7f00:1", False),
-        ("64:ff9b:1::a00:1", False),
-        ("::", False),
-    ],
-)
-def test_telling_public_addresses(address: str, *, is_open: bool) -> None:
-    """An address of the open internet is told from all others, also inside another."""
-    assert is_public(ip_address(address)) is is_open
-
-
 def test_names_that_are_not_known(fetcher: Fetcher) -> None:
     """A name that nobody knows is no fault of ours."""
     with pytest.raises(FetchFault, match="name"):
@@ -211,9 +183,9 @@ def test_a_server_has_to_prove_itself(tmp_path: Path) -> None:
         stranger = Fetcher(monotonic, allow_private=True)
         friend = Fetcher(monotonic, allow_private=True, tls=authority)
 
-        with pytest.raises(FetchFault, match="reached"):
+        with pytest.raises(FetchFault, match="certificate"):
             stranger.get(f"https://localhost:{port}/", timeout=LONG)
-        with pytest.raises(FetchFault, match="reached"):
+        with pytest.raises(FetchFault, match="certificate"):
             friend.get(f"https://127.0.0.1:{port}/", timeout=LONG)
         assert friend.get(f"https://localhost:{port}/", timeout=LONG).document() == {"safe": True}
         stranger.close()

@@ -14,10 +14,11 @@ from wheelyard.cli.importing import ImportOptions, import_source, total_of
 from wheelyard.index import Index, open_index, real_ambient
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import Fate, Report
+from wheelyard.outgoing.urls import Login
 from wheelyard.settings.reading import process_environment
 from wheelyard.settings.sections import MEMORY, Settings
 from wheelyard.sources.opening import AUTO, KINDS, SourceRequest, open_source
-from wheelyard.sources.web.urls import Login, shown
+from wheelyard.sources.web.urls import shown
 from wheelyard.storage.cloud.location import is_bucket
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
@@ -46,6 +47,11 @@ NETRC: Final = "NETRC"
 )
 @click.option("--index", "indexes", multiple=True, metavar="USER/INDEX", help="devpi: only these.")
 @click.option("--mirrors", is_flag=True, help="devpi: the mirrored files, too.")
+@click.option(
+    "--allow-private",
+    is_flag=True,
+    help="Follow links to private addresses of other hosts than SOURCE's, too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @store_options
 def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
@@ -103,6 +109,7 @@ def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:
         indexes=options["indexes"],
         mirrors=options["mirrors"],
         projects=options["projects"],
+        allow_private=options["allow_private"],
         leave_out=(Path(settings.store.location),),
         login=Login(username, password) if username or password else None,  # either may be a token
         netrc=Path(netrc).expanduser() if netrc else None,

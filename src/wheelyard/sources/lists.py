@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin
 
+from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.urls import Url
 from wheelyard.sources.faults import bad_source, gone
 from wheelyard.sources.places import Place, reading_file
-from wheelyard.sources.web.fetching import Web, WebFault
-from wheelyard.sources.web.urls import Url, is_url
+from wheelyard.sources.web.fetching import Web
+from wheelyard.sources.web.urls import is_url
 from wheelyard.storage.cloud.location import SCHEME, is_bucket
 
 SUFFIXES: Final = (".json", ".jsonl", ".txt", ".lst")

@@ -20,6 +20,8 @@ from typing import Final
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.ambient import Ambient
+from wheelyard.outgoing.addresses import Reach
+from wheelyard.outgoing.urls import BadUrl, Login, Url, parse_url
 from wheelyard.sources.backupni import BackupniSource
 from wheelyard.sources.buckets import open_bucket_place
 from wheelyard.sources.candidate import Candidate, PassedOver, Source
@@ -45,7 +47,7 @@ from wheelyard.sources.shelves import PlaceShelf, WebShelf
 from wheelyard.sources.web.credentials import Credentials, read_netrc
 from wheelyard.sources.web.fetching import Web
 from wheelyard.sources.web.index import IndexSource
-from wheelyard.sources.web.urls import BadUrl, Login, Url, is_url, parse_url, shown
+from wheelyard.sources.web.urls import is_url, shown
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 
 AUTO: Final = "auto"
@@ -88,6 +90,7 @@ class SourceRequest:
         indexes: For devpi: USER/INDEX, any number.
         mirrors: For devpi: whether mirrored files are taken.
         projects: Patterns of project names; nothing is all.
+        allow_private: Whether links and redirects may lead to private addresses of any host.
         leave_out: Folders that are passed by.
         login: A credential for the URL that is named, beside what is in it.
         netrc: The file of credentials by host; `~/.netrc` if it is None.
@@ -101,6 +104,7 @@ class SourceRequest:
     indexes: tuple[str, ...] = ()
     mirrors: bool = False
     projects: tuple[str, ...] = ()
+    allow_private: bool = False
     leave_out: tuple[Path, ...] = ()
     login: Login | None = None
     netrc: Path | None = None
@@ -286,9 +290,16 @@ class _Opener:
             credentials = Credentials(own, self.request.login, known)
         else:
             credentials = Credentials(url, None, known if url.is_secure else {})
-        web = Web(credentials, self.ambient, self.request.agent)
+        reach = self.reach((url.host, named.host))
+        web = Web(credentials, self.ambient, reach, self.request.agent)
         self.closing.append(web.close)
         return web
+
+    def reach(self, named: tuple[str, ...]) -> Reach:
+        """Return which addresses may be connected to, where these hosts are named."""
+        if self.request.allow_private:
+            return Reach(may_reach=lambda _: True)
+        return Reach(named, advice="; give --allow-private if it may be reached")
 
 
 def _check_options(request: SourceRequest, kind: str) -> None:
@@ -299,6 +310,8 @@ def _check_options(request: SourceRequest, kind: str) -> None:
                 f"{option} is for {TITLES[only]}, and this was taken for {TITLES[kind]}. Leave it "
                 f"out, or say --from {only}."
             )
+    if request.allow_private and not (is_url(request.text) or is_url(request.packages_url)):
+        raise bad_source("--allow-private is for a URL, which leads to others. Leave it out.")
 
 
 def _meta_of(text: str) -> str:

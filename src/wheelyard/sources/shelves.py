@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
 
+from wheelyard.outgoing.urls import Url
 from wheelyard.sources.candidate import Candidate
 from wheelyard.sources.places import Place, candidate_at
 from wheelyard.sources.web.downloads import Download
 from wheelyard.sources.web.fetching import Web
-from wheelyard.sources.web.urls import Url
 
 
 @dataclass(frozen=True, slots=True)

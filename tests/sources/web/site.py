@@ -43,6 +43,11 @@ class Site:
     seen: list[Seen] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
     def serve(self, path: str, *answers: Answer) -> None:
         """Answer on a path."""
         self.answers[path] = list(answers)

@@ -9,7 +9,9 @@ import pytest
 from tests.sources.offering import body_of, offered, opened, taken
 from tests.sources.web.site import Answer, Site
 from wheelyard.errors import Invalid
-from wheelyard.sources.web.urls import Login, shown
+from wheelyard.outgoing.urls import Login, parse_url
+from wheelyard.sources.web.credentials import Credentials
+from wheelyard.sources.web.urls import shown
 
 WHEEL = "a-1-py3-none-any.whl"
 
@@ -94,6 +96,55 @@ def test_netrc(two: tuple[Site, Site], home: Path, tmp_path: Path) -> None:
     elsewhere.write_text("machine\n")
     read_all(f"{site.url}/simple/", netrc=elsewhere)
     assert site.logins("/simple/")[2:] == [None]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_shown"),
+    [
+        ("https://index.example:8443/a", True),
+        ("https://index.example/a", True),
+        ("https://files.example/a", True),
+        ("https://index.example:9443/a", False),
+        ("https://files.example:8443/a", False),
+        ("http://files.example/a", False),
+        ("http://index.example:8443/a", False),
+        ("http://files.example:443/a", False),
+        ("https://index.example./a", False),
+        ("https://other.example/a", False),
+        ("https://ana:own@other.example/a", False),
+    ],
+)
+def test_netrc_by_port(url: str, *, is_shown: bool) -> None:
+    """What the netrc file has for a host is for https on its usual port, and for the index."""
+    known = Login("ana", "known")
+    index = parse_url("https://index.example:8443/simple/")
+    credentials = Credentials(index, None, {"index.example": known, "files.example": known})
+
+    expected = basic("ana", "known") if is_shown else None
+    assert credentials.header_for(parse_url(url)) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "is_shown"),
+    [
+        ("https://index.example/files/a", True),
+        ("https://bob:x@index.example/files/a", True),
+        ("https://index.example:444/a", False),
+        ("http://index.example/a", False),
+        ("http://index.example:443/a", False),
+        ("https://index.example.evil.example/a", False),
+        ("https://bob:x@other.example/a", False),
+    ],
+)
+@pytest.mark.parametrize("is_in_url", [True, False])
+def test_one_origin(url: str, *, is_shown: bool, is_in_url: bool) -> None:
+    """The credential of the index goes to its scheme, host and port, and to nothing like them."""
+    login = "ana:own@" if is_in_url else ""
+    index = parse_url(f"https://{login}index.example/simple/")
+    credentials = Credentials(index, None if is_in_url else Login("ana", "own"))
+
+    expected = basic("ana", "own") if is_shown else None
+    assert credentials.header_for(parse_url(url)) == expected
 
 
 def test_redirects(two: tuple[Site, Site]) -> None:

@@ -2,9 +2,9 @@
 Which credential goes to which server: what pip users expect, and never to anybody else.
 
 What stands in the URL of the index, or was handed over beside it, is for that scheme, host and port
-alone. An entry of the netrc file is for its host, as the file says; its `default` is not used,
-because it would go to whatever host a page or a redirect names. It goes over https only, unless
-the index itself is at that very host and port by http.
+alone. What stands in a link or a redirect is for nobody: a stranger has written it. An entry of the
+netrc file names a host and no port, so it is for https on the usual port there, and for the index
+itself. Its `default` is not used, because it would go to whatever host a page or a redirect names.
 """
 
 from base64 import b64encode
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 
-from wheelyard.sources.web.urls import Login, Url
+from wheelyard.outgoing.urls import PORTS, Login, Url
 
 DEFAULT = "default"
 
@@ -36,20 +36,21 @@ class Credentials:
     def header_for(self, url: Url) -> str | None:
         """Return what the Authorization header of a request to `url` says."""
         is_index = url.origin == self.index.origin
-        login = self._completed(url.login or (self.index.login if is_index else None), url)
+        is_usual = url.is_secure and url.port == PORTS["https"]
+        known = self.known.get(url.host.strip("[]")) if is_index or is_usual else None
+        login = self._completed(known) if is_index else known
         if login is None:
             return None
         pair = f"{login.username}:{login.password}".encode()
         return f"Basic {b64encode(pair).decode()}"
 
-    def _completed(self, written: Login | None, url: Url) -> Login | None:
-        """Return what a URL says of a credential, with the password that is found elsewhere."""
+    def _completed(self, known: Login | None) -> Login | None:
+        """Return what the index's URL says of a credential, with a password found elsewhere."""
+        written = self.index.login
         if written is not None and written.password:
             return written
-        if self.login is not None and url.origin == self.index.origin:
+        if self.login is not None:
             return self.login if written is None else replace(self.login, username=written.username)
-        is_safe = url.is_secure or url.origin == self.index.origin
-        known = self.known.get(url.host.strip("[]")) if is_safe else None
         if written is None or (known is not None and known.username == written.username):
             return known
         return written

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from wheelyard.outgoing.client import Answer
+from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.pace import Pace
+from wheelyard.outgoing.urls import Url
 from wheelyard.sources.facts import at_http
 from wheelyard.sources.faults import gone, unreadable
-from wheelyard.sources.web.fetching import OK, Answer, Web, WebFault
-from wheelyard.sources.web.patience import Pace
-from wheelyard.sources.web.urls import Url
+from wheelyard.sources.web.fetching import OK, Web
 
 BREAKS: Final = 4
 """How often in a row the connection may break off without a byte having come."""

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from wheelyard.errors import IndexFault, quoted
+from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.urls import Url
 from wheelyard.sources.ahead import map_ahead
 from wheelyard.sources.candidate import Candidate, PassedOver
 from wheelyard.sources.faults import bad_source, gone
 from wheelyard.sources.naming import is_beside, is_offered, is_wanted, normalised, project_of
 from wheelyard.sources.web.downloads import Download
-from wheelyard.sources.web.fetching import DENIED, GONE, NOT_FOUND, Page, Web, WebFault
+from wheelyard.sources.web.fetching import DENIED, GONE, NOT_FOUND, Page, Web
 from wheelyard.sources.web.pages import (
     ACCEPT,
     FileLink,
@@ -24,7 +26,6 @@ from wheelyard.sources.web.pages import (
     files_of,
     projects_of,
 )
-from wheelyard.sources.web.urls import Url
 
 THREADS: Final = 8
 """Pages that are asked for at a time."""

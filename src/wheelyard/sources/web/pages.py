@@ -16,13 +16,15 @@ from msgspec import Raw, Struct
 from packaging.utils import canonicalize_name
 
 from wheelyard.errors import quoted
+from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.urls import BadUrl, Url
 from wheelyard.sources.candidate import PassedOver
 from wheelyard.sources.digests import DamagedDigest, checked, parse_hash
 from wheelyard.sources.facts import at_iso
 from wheelyard.sources.naming import is_beside, is_offered
-from wheelyard.sources.web.fetching import Page, WebFault
+from wheelyard.sources.web.fetching import Page
 from wheelyard.sources.web.links import BadLinks, Link, read_links
-from wheelyard.sources.web.urls import BadUrl, Url, shown
+from wheelyard.sources.web.urls import shown
 
 ACCEPT: Final = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "

@@ -1,0 +1,201 @@
+"""
+The one client: exchanges with servers, and the way through redirects.
+
+A credential is given for each URL anew, so that a redirect takes none along. Nothing leads from
+https to http. Certificates are verified. The environment's proxies are not used, for with one
+nobody knows which address is reached. There are no cookies.
+
+This is the lower half of httpx2, which lets us say which address to connect to; the upper half
+cannot be told, and writes URLs to the log, with what is secret in them.
+"""
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpcore2
+
+from wheelyard.outgoing.addresses import Reach
+from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.network import CheckedBackend
+from wheelyard.outgoing.pace import Pace
+from wheelyard.outgoing.urls import BadUrl, Url
+
+CONNECTIONS: Final = 48
+"""Open at a time, whatever they are for."""
+CONNECT, SILENCE = 10.0, 60.0
+"""Seconds: to connect to one address, and of silence before an answer and in it."""
+BEGINNING: Final = 60.0
+"""Seconds until an answer has begun: to connect, to ask, and for all of its headers."""
+REDIRECTS: Final = 10
+REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
+FAULTS: Final = (
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.TimeoutException,
+    ssl.SSLError,
+)
+UNREACHED: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
+LATE: Final = httpcore2.TimeoutException
+TOO_LATE: Final = "it does not answer in time"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answers, while it comes; to be closed."""
+
+    url: Url
+    """Where it came from, in the end."""
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case."""
+    response: httpcore2.Response = field(repr=False)
+    held: ExitStack = field(repr=False)
+
+    def pieces(self, pace: Pace | None = None) -> Iterator[bytes]:
+        """
+        Yield the body as it comes.
+
+        Args:
+            pace: Of the whole file, where there is a limit.
+
+        Raises:
+            WebFault: It breaks off, or comes too slowly.
+        """
+        body = self.response.iter_stream()
+        try:
+            for piece in body if pace is None else pace.timed(body):
+                if pace is not None and pace.is_too_slow:
+                    raise WebFault("it comes too slowly")
+                yield piece
+        except FAULTS as error:
+            why = TOO_LATE if isinstance(error, LATE) else "the connection broke off"
+            raise WebFault(why, is_passing=True) from error
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.held.close()
+
+
+class Client:
+    """
+    Asks servers; safe to share between threads.
+
+    Args:
+        monotonic: Seconds that never jump.
+        reach: Which addresses may be connected to.
+        tls: What proves a server; by default the authorities that this machine trusts.
+    """
+
+    def __init__(
+        self, monotonic: Callable[[], float], reach: Reach, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.tls = tls or httpcore2.default_ssl_context()
+        self._backend = CheckedBackend(monotonic, reach)
+        self._pool = httpcore2.ConnectionPool(
+            network_backend=self._backend,
+            ssl_context=self.tls,
+            max_connections=CONNECTIONS,
+            keepalive_expiry=30.0,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+        self._backend.close()
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """Return a context in which this thread waits no longer than so for servers."""
+        return self._backend.within(seconds)
+
+    def ask(
+        self, method: str, url: Url, headers: Mapping[str, str], content: bytes | None = None
+    ) -> Answer:
+        """
+        Return an answer of any status, as soon as it begins. One try; nothing is followed.
+
+        Args:
+            method: Of the request.
+            url: What is asked for; a credential in it is not used.
+            headers: Everything but Host.
+            content: The body of the request.
+
+        Raises:
+            WebFault: There is none, or the address is refused.
+        """
+        with ExitStack() as stack:
+            try:
+                with self._backend.within(BEGINNING):
+                    request = self._request(method, url, headers, content)
+                    response = stack.enter_context(request)
+            except FAULTS as error:
+                raise _unanswered(error) from None  # its text may quote what was sent
+            known = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
+            return Answer(url, response.status, known, response, stack.pop_all())
+
+    def follow(
+        self,
+        method: str,
+        url: Url,
+        headers: Mapping[str, str],
+        authorization: Callable[[Url], str | None],
+    ) -> Answer:
+        """
+        Return the answer that redirects lead to, as soon as it begins.
+
+        Args:
+            method: Of each request.
+            url: Where the way begins.
+            headers: For each server on the way, so without a credential.
+            authorization: Returns what the Authorization header of a request to a URL says.
+
+        Raises:
+            WebFault: As for `ask`, or the way leads nowhere.
+        """
+        for _ in range(REDIRECTS + 1):
+            login = authorization(url)
+            sent = headers if login is None else {**headers, "Authorization": login}
+            answer = self.ask(method, url, sent)
+            if answer.status not in REDIRECTED or "location" not in answer.headers:
+                return answer
+            answer.close()
+            url = _followed(url, answer.headers["location"])
+        raise WebFault("it leads round in circles")
+
+    def _request(
+        self, method: str, url: Url, headers: Mapping[str, str], content: bytes | None
+    ) -> AbstractContextManager[httpcore2.Response]:
+        where = httpcore2.URL(
+            scheme=url.scheme, host=url.host.strip("[]"), port=url.port, target=url.target
+        )
+        times = {
+            "connect": CONNECT,
+            "read": SILENCE,
+            "write": SILENCE,
+            "pool": self._backend.left(None),
+        }
+        sent = [("Host", url.authority), *headers.items()]
+        return self._pool.stream(
+            method, where, headers=sent, content=content, extensions={"timeout": times}
+        )
+
+
+def _followed(url: Url, location: str) -> Url:
+    """Return where a redirect leads."""
+    try:
+        target = url.joined(location)
+    except BadUrl as error:
+        raise WebFault("it leads to what is no URL") from error
+    if url.is_secure and not target.is_secure:
+        raise WebFault("it leads from https to http")
+    return target
+
+
+def _unanswered(error: Exception) -> WebFault:
+    if isinstance(error, ssl.SSLError) or "certificate" in str(error).lower():
+        return WebFault("its certificate is not trusted", is_away=True)
+    if isinstance(error, UNREACHED):
+        return WebFault("it cannot be reached", is_passing=True, is_away=True)
+    return WebFault(TOO_LATE if isinstance(error, LATE) else "it does not answer", is_passing=True)

@@ -1,0 +1,160 @@
+"""
+URLs taken apart, so that a credential in one is never shown, and never sent elsewhere.
+
+What pages link to is written by hand as often as not: blanks and other letters are quoted.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+PORTS: Final = {"http": 80, "https": 443}
+LONGEST: Final = 8192
+"""Characters of a URL."""
+LONGEST_HOST, LONGEST_LABEL = 253, 63
+"""Characters of a host's name, and of each part between its dots."""
+_SAFE: Final = "/%:@!$&'()*+,;=~-._[]"
+
+
+class BadUrl(ValueError):
+    """A text is no URL of http or https; says so without repeating it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A user name and a password."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """
+    An absolute URL of http or https.
+
+    Args:
+        scheme: `http` or `https`.
+        host: In lower case; IPv6 in brackets.
+        port: The number, also where it is the usual one.
+        path: Quoted, with a slash at its beginning.
+        query: Quoted, without its question mark.
+        fragment: As it was written.
+        login: What stood before the host; nothing where a page or a server has written the URL.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    query: str = field(default="", repr=False)
+    fragment: str = ""
+    login: Login | None = None
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Who answers: what a credential is for."""
+        return self.scheme, self.host, self.port
+
+    @property
+    def authority(self) -> str:
+        """The host, with the port where it is not the usual one."""
+        return self.host if self.port == PORTS[self.scheme] else f"{self.host}:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """What a request asks the server for."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+    @property
+    def shown(self) -> str:
+        """The URL as people may see it: no credential, and no query, which may have one."""
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+    @property
+    def asked(self) -> str:
+        """The URL with its query, and without a credential."""
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+    @property
+    def filename(self) -> str:
+        """The last part of the path."""
+        return unquote(self.path.rpartition("/")[2])
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether nobody on the way can read along."""
+        return self.scheme == "https"
+
+    def joined(self, reference: str) -> "Url":
+        """
+        Return what a page at this URL means by a reference, without a credential that is in it.
+
+        Raises:
+            BadUrl: It means nothing that can be asked for.
+        """
+        if len(reference) > LONGEST:
+            raise BadUrl("it is too long")
+        try:
+            found = parse_url(urljoin(self.asked, reference.strip()))
+        except BadUrl:
+            raise
+        except ValueError as error:
+            raise BadUrl("it is no URL") from error
+        return replace(found, login=None)
+
+    def below(self, name: str) -> "Url":
+        """Return the folder of a name, which has nothing to be quoted in it, beside this page."""
+        folder = self.path.rpartition("/")[0]
+        return replace(self, path=f"{folder}/{name}/", query="", fragment="", login=None)
+
+    def as_folder(self) -> "Url":
+        """Return the URL with a slash at its end, unless it names a page."""
+        if self.path.endswith(("/", ".html", ".htm")):
+            return self
+        return replace(self, path=f"{self.path}/")
+
+    def holds(self, other: "Url") -> bool:
+        """Return whether another URL is in the folder that this one is, or is a page of."""
+        folder = self.path.rpartition("/")[0] + "/"
+        return other.origin == self.origin and other.path.startswith(folder)
+
+
+def parse_url(text: str) -> Url:
+    """
+    Return the URL that is written so.
+
+    Raises:
+        BadUrl: It is none, or of another scheme.
+    """
+    if len(text) > LONGEST:
+        raise BadUrl("it is too long")
+    try:
+        parts = urlsplit(text)
+        port, host = parts.port, parts.hostname or ""
+        host = host.encode("idna").decode() if not host.isascii() else host
+        path, query = quote(parts.path or "/", safe=_SAFE), quote(parts.query, safe=_SAFE + "?")
+    except ValueError as error:  # UnicodeError is one
+        raise BadUrl("it is no URL") from error
+    if parts.scheme not in PORTS or not _is_host(host) or port == 0:
+        raise BadUrl("it is no URL of http or https")
+    login = None
+    if parts.username is not None:
+        login = Login(unquote(parts.username), unquote(parts.password or ""))
+    return Url(
+        scheme=parts.scheme,
+        host=f"[{host}]" if ":" in host else host,
+        port=PORTS[parts.scheme] if port is None else port,
+        path=path,
+        query=query,
+        fragment=parts.fragment,
+        login=login,
+    )
+
+
+def _is_host(host: str) -> bool:
+    if not host.isascii() or not host.isprintable() or set(host) & set(" /\\@?#%"):
+        return False
+    labels = host.removesuffix(".").split(".")
+    is_name = len(host) <= LONGEST_HOST and all(0 < len(each) <= LONGEST_LABEL for each in labels)
+    return ":" in host or is_name

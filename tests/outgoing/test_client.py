@@ -1,0 +1,170 @@
+"""Where a request goes, and what it says there."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from threading import Event
+from time import monotonic
+
+import pytest
+
+from tests.sources.web.site import Answer, Site, running_site
+from wheelyard.outgoing.addresses import Reach
+from wheelyard.outgoing.client import Client
+from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.urls import Login, parse_url
+
+HERE = "127.0.0.1"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """Run a server."""
+    with running_site() as running:
+        running.page("/a", "x")
+        yield running
+
+
+class Names:
+    """A name server that tells of other addresses each time; the last ones for ever."""
+
+    def __init__(self, *told: list[str]) -> None:
+        self.told = list(told)
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, _: int) -> list[str]:
+        """Return the addresses of a host."""
+        self.asked.append(host)
+        return self.told.pop(0) if len(self.told) > 1 else self.told[0]
+
+
+@contextmanager
+def reaching(reach: Reach) -> Iterator[Client]:
+    """Yield a client."""
+    with closing(Client(monotonic, reach)) as client:
+        yield client
+
+
+def got(client: Client, url: str) -> tuple[int, bytes]:
+    """Return what is at a URL."""
+    with closing(client.ask("GET", parse_url(url), {})) as answer:
+        return answer.status, b"".join(answer.pieces())
+
+
+def test_by_name(site: Site) -> None:
+    """The connection goes to the address that was checked, and the host is called by its name."""
+    names = Names([HERE], ["127.0.0.9"])
+    with reaching(Reach(("index.example",), resolve=names)) as client:
+        assert got(client, f"http://index.example:{site.port}/a") == (200, b"x")
+
+    assert names.asked == ["index.example"]
+    assert [each.headers["host"] for each in site.seen] == [f"index.example:{site.port}"]
+
+
+def test_numbers_of_ipv6(site: Site) -> None:
+    """A server is called by its number as a URL has it."""
+    with reaching(Reach(("[::1]",), resolve=Names([HERE]))) as client:
+        got(client, f"http://[::1]:{site.port}/a")
+
+    assert [each.headers["host"] for each in site.seen] == [f"[::1]:{site.port}"]
+
+
+def test_a_name_that_moves(site: Site) -> None:
+    """A name is checked anew for each connection: one that leads here by now is refused."""
+    names = Names(["127.0.0.9"], [HERE])
+    place = f"http://index.example:{site.port}/a"
+    with reaching(Reach(may_reach=lambda each: str(each) != HERE, resolve=names)) as client:
+        with pytest.raises(WebFault, match="cannot be reached"):
+            got(client, place)
+        with pytest.raises(WebFault, match="private"):
+            got(client, place)
+
+    assert site.seen == []
+
+
+def test_the_next_address(site: Site) -> None:
+    """Where nobody listens at one address of a host, the next one is tried, if it may be."""
+    names = Names(["127.0.0.2", "127.0.0.3", HERE])
+    with reaching(Reach(may_reach=lambda _: True, resolve=names)) as client:
+        assert got(client, f"http://index.example:{site.port}/a")[0] == 200
+    with (
+        reaching(Reach(may_reach=lambda each: str(each) != HERE, resolve=names)) as client,
+        pytest.raises(WebFault, match="cannot be reached"),
+    ):
+        got(client, f"http://index.example:{site.port}/a")
+
+    assert len(site.seen) == 1
+
+
+def test_a_silent_name_server() -> None:
+    """A name server that does not answer holds nobody up for longer than the limit says."""
+    silence = Event()
+
+    def names(*_: object) -> list[str]:
+        silence.wait()
+        return []
+
+    with reaching(Reach(resolve=names)) as client, client.within(0.1):
+        with pytest.raises(WebFault) as raised:
+            got(client, "https://index.example/a")
+        silence.set()
+
+    assert raised.value.is_away
+
+
+def test_redirects(site: Site) -> None:
+    """Each step of a redirect is checked, and shows the credential of its own server alone."""
+    with running_site() as other:
+        other.page("/c", "x")
+        place = f"index.example:{other.port}"
+        there = {"Location": f"http://ana:secret@{place}/c"}
+        site.serve("/b", Answer(status=308, headers=there))
+        site.serve("/a", Answer(status=302, headers={"Location": "/b"}))
+        start = parse_url(f"http://bob:secret@{HERE}:{site.port}/a")
+
+        def own(url: object) -> str | None:
+            return "Basic own" if getattr(url, "origin", "") == start.origin else None
+
+        with reaching(Reach((HERE, "index.example"), resolve=Names([HERE]))) as client:
+            answer = client.follow("GET", start, {}, own)
+            answer.close()
+        with (
+            reaching(Reach((HERE,), resolve=Names([HERE]))) as client,
+            pytest.raises(WebFault, match="private"),
+        ):
+            client.follow("GET", start, {}, own)
+
+    assert (answer.status, answer.url.asked) == (200, f"http://{place}/c")
+    assert site.logins("/a") == site.logins("/b") == ["Basic own"] * 2
+    assert other.logins("/c") == [None]
+
+
+@pytest.mark.parametrize("status", [200, 304, 404, 503])
+def test_any_status(site: Site, status: int) -> None:
+    """Whoever asks is told every status, and a redirect too if nothing is to be followed."""
+    site.serve("/a", Answer(status=status))
+    site.serve("/b", Answer(status=301, headers={"Location": "/a"}))
+    with reaching(Reach((HERE,))) as client:
+        assert got(client, f"{site.url}/a")[0] == status
+        assert got(client, f"{site.url}/b")[0] == 301
+        answer = client.follow("GET", parse_url(f"{site.url}/b"), {}, lambda _: None)
+        answer.close()
+
+    assert answer.status == status
+
+
+def test_logins_in_links() -> None:
+    """A login that stands in a link is left out, also where the link is of the same server."""
+    page = parse_url("http://ana:secret@index.example/simple/")
+
+    assert page.login == Login("ana", "secret")
+    links = ("http://bob:secret@index.example/a", "//bob@other.example/a", "http://:b@x.example/")
+    assert [page.joined(each).login for each in links] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "text", ["http://index.example:0/", "file:///etc/passwd", "gopher://a/", "http://a%00b/"]
+)
+def test_what_is_no_url(text: str) -> None:
+    """Nothing but http and https to a port that there can be is asked for."""
+    with pytest.raises(ValueError, match="no URL"):
+        parse_url(text)
