@@ -214,6 +214,7 @@ def test_a_statement_twice(ci: Ci, desk: Desk, build: Builder) -> None:
         ({"repository_id": "1", "repository": "octo-org/octo-repo"}, "repository_id"),
         ({"repository_owner_id": "2"}, "repository_owner_id"),
         ({"event_name": "pull_request_target"}, "event_name"),
+        ({"event_name": "workflow_run"}, "add it to events of the [[publisher]]"),
         ({"workflow_ref": "octo-org/octo-repo/.github/workflows/x.yml@main"}, "workflow_ref"),
     ],
 )

@@ -4,7 +4,8 @@ import pytest
 
 from tests.model.jobs import GITHUB, GITHUB_SAYS, Table, publisher
 from tests.model.statements import PUBLISH, SHA, WORKFLOW, wrong
-from wheelyard.model.publisher import trace
+from wheelyard.errors import Invalid
+from wheelyard.model.publisher import matches, trace
 
 REUSABLE = f"{PUBLISH}@refs/tags/v2"
 
@@ -19,12 +20,80 @@ def test_renamed_repository() -> None:
     assert wrong(GITHUB, GITHUB_SAYS, **renamed) == ""
 
 
-@pytest.mark.parametrize(
-    "event", ["pull_request", "pull_request_target", "pull_request_review", "", None]
-)
-def test_pull_request(event: str | None) -> None:
+PULL_REQUESTS = [
+    "pull_request",
+    "pull_request_comment",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "pull_request_target",
+]
+
+
+@pytest.mark.parametrize("event", [*PULL_REQUESTS, "", None, ["push"]])
+def test_pull_request(event: object) -> None:
     """Nothing is published from a pull request, which a stranger may have written."""
     assert wrong(GITHUB, GITHUB_SAYS, event_name=event) == "event_name"
+
+
+@pytest.mark.parametrize("event", PULL_REQUESTS)
+def test_pull_requests_cannot_be_registered(event: str) -> None:
+    """No publisher can be made for pull requests, alone or among other events."""
+    for events in ([event], ["push", event]):
+        with pytest.raises(Invalid, match="'gh-mylib': events: expected a list such as push"):
+            publisher(GITHUB, events=events)
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["create", "push", "release", "repository_dispatch", "schedule", "workflow_dispatch"],
+)
+def test_events_of_those_who_may_write(event: str) -> None:
+    """What only people with write access set off may publish, unless the publisher is narrower."""
+    assert wrong(GITHUB, GITHUB_SAYS, event_name=event) == ""
+    assert wrong({**GITHUB, "events": ["other"]}, GITHUB_SAYS, event_name=event) == "event_name"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "check_run",
+        "check_suite",
+        "deployment",
+        "deployment_status",
+        "discussion",
+        "discussion_comment",
+        "dynamic",
+        "fork",
+        "gollum",
+        "issue_comment",
+        "issues",
+        "merge_group",
+        "status",
+        "watch",
+        "workflow_run",
+        "an_event_of_next_year",
+    ],
+)
+def test_events_of_outsiders(event: str) -> None:
+    """What outsiders may set off, or nobody knows, publishes only if the publisher lists it."""
+    assert wrong(GITHUB, GITHUB_SAYS, event_name=event) == "event_name"
+    assert wrong({**GITHUB, "events": ["push", event]}, GITHUB_SAYS, event_name=event) == ""
+    for look_alike in (event.upper(), f" {event}", f"{event}_target"):
+        listed = {**GITHUB, "events": [event]}
+        assert wrong(listed, GITHUB_SAYS, event_name=look_alike) == "event_name"
+
+
+def test_what_to_do_about_an_event() -> None:
+    """A job of the wrong event is told how it could publish."""
+    ours = publisher(GITHUB)
+    assert matches(ours, {**GITHUB_SAYS, "event_name": "workflow_run"}) == (
+        "the claim event_name is 'workflow_run', which the [[publisher]] does not list. Publish "
+        "from a push, or ask the operator of this index to add it to events of the [[publisher]]"
+    )
+    assert matches(ours, {**GITHUB_SAYS, "event_name": "pull_request_target"}) == (
+        "the claim event_name is 'pull_request_target', and nothing is published from it. Publish "
+        "from a push instead"
+    )
 
 
 @pytest.mark.parametrize(

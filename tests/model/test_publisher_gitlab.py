@@ -2,14 +2,53 @@
 
 import pytest
 
-from tests.model.jobs import GITLAB, GITLAB_SAYS
+from tests.model.jobs import GITLAB, GITLAB_SAYS, publisher
 from tests.model.statements import PIPELINE, SHA, wrong
+from wheelyard.errors import Invalid
+
+MERGE_REQUESTS = ["merge_request_event", "external_pull_request_event"]
 
 
-@pytest.mark.parametrize("source", ["merge_request_event", "external_pull_request_event", None])
+@pytest.mark.parametrize("source", [*MERGE_REQUESTS, "", None])
 def test_merge_request(source: str | None) -> None:
     """Nothing is published from a merge request either."""
     assert wrong(GITLAB, GITLAB_SAYS, pipeline_source=source) == "pipeline_source"
+
+
+@pytest.mark.parametrize("source", MERGE_REQUESTS)
+def test_merge_requests_cannot_be_registered(source: str) -> None:
+    """No publisher can be made for merge requests."""
+    with pytest.raises(Invalid, match="events: expected a list such as push"):
+        publisher(GITLAB, events=["push", source])
+
+
+@pytest.mark.parametrize(
+    "source", ["api", "chat", "pipeline", "push", "schedule", "trigger", "web", "webide"]
+)
+def test_sources_of_those_who_may_run_pipelines(source: str) -> None:
+    """What only people start who may run pipelines in the project may publish."""
+    assert wrong(GITLAB, GITLAB_SAYS, pipeline_source=source) == ""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "container_registry_push",
+        "duo_workflow",
+        "external",
+        "ondemand_dast_scan",
+        "ondemand_dast_validation",
+        "parent_pipeline",
+        "pipeline_execution_policy_schedule",
+        "security_orchestration_policy",
+        "unknown",
+    ],
+)
+def test_other_sources(source: str) -> None:
+    """A pipeline below that of a merge request, or of no file of the project, has to be listed."""
+    open_to_all = {**GITLAB, "allow_unprotected": True}
+    assert wrong(open_to_all, GITLAB_SAYS, pipeline_source=source) == "pipeline_source"
+    assert wrong({**GITLAB, "events": [source]}, GITLAB_SAYS, pipeline_source=source) == ""
 
 
 def test_merge_request_of_a_fork() -> None:

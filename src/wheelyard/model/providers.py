@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from wheelyard.model.statement import (
-    BeginsWithNone,
+    NEVER,
     Is,
     IsCalledWorkflow,
+    IsEvent,
     IsLike,
     IsPipelineFile,
     IsWorkflow,
@@ -30,6 +31,29 @@ GITLAB: Final = "https://gitlab.com"
 GOOGLE: Final = "https://accounts.google.com"
 BUILDKITE: Final = "https://agent.buildkite.com"
 
+GITHUB_EVENTS: Final = (
+    "create",
+    "push",
+    "release",
+    "repository_dispatch",
+    "schedule",
+    "workflow_dispatch",
+)
+"""
+Events that only somebody with write access to the repository sets off.
+
+Anybody can open an issue, write a comment, or star a public repository. A `workflow_run` follows
+other workflows, also those of a stranger's pull request. The code of a `deployment` or of a
+`merge_group` may be that of a pull request.
+"""
+GITLAB_EVENTS: Final = ("api", "chat", "pipeline", "push", "schedule", "trigger", "web", "webide")
+"""
+Sources that only somebody sets off who may run pipelines in the project.
+
+A `parent_pipeline` is left out, because its parent may be the pipeline of a merge request. The
+others that GitLab has run jobs that do not stand in the project's own pipeline file.
+"""
+
 Wanted = str | bool
 """What `match` may want of a claim."""
 
@@ -40,6 +64,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f
 Number = Annotated[int, Meta(gt=0)] | Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,30}\Z")]
 Seconds = Annotated[int, Meta(ge=60, le=86_400)]
 Id = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z")]
+Events = Annotated[
+    tuple[Annotated[str, Meta(pattern=rf"\A(?!{'|'.join(NEVER)})[a-z_]{{1,100}}\Z")], ...],
+    Meta(min_length=1),
+]
 Texts = Annotated[tuple[Text, ...], Meta(min_length=1)]
 Repository = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+\Z")]
 WorkflowFile = Annotated[str, Meta(pattern=r"\A[^/*\x00-\x1f\x7f]+\.ya?ml\Z")]
@@ -101,6 +129,7 @@ class GitHub(Table, frozen=True, kw_only=True):
     repository_id: Number
     owner_id: Number
     workflow: WorkflowFile
+    events: Events = GITHUB_EVENTS
     reusable_workflows: tuple[WorkflowRef, ...] = ()
     environment: Text = ""
     ref: Like = ""
@@ -122,7 +151,7 @@ class GitHub(Table, frozen=True, kw_only=True):
         """Yield what a statement has to say."""
         yield Is("repository_owner_id", str(self.owner_id))
         yield Is("repository_id", str(self.repository_id))
-        yield BeginsWithNone("event_name", ("pull_request",))
+        yield IsEvent("event_name", self.events)
         yield IsWorkflow("workflow_ref", self.workflow)
         yield IsCalledWorkflow("job_workflow_ref", self.reusable_workflows)
         if self.environment:
@@ -144,6 +173,7 @@ class GitLab(Table, frozen=True, kw_only=True):
     project_id: Number
     namespace_id: Number
     config: PipelineFile = ".gitlab-ci.yml"
+    events: Events = GITLAB_EVENTS
     environment: Text = ""
     environment_protected: bool | None = None
     allow_unprotected: bool = False
@@ -169,7 +199,7 @@ class GitLab(Table, frozen=True, kw_only=True):
         yield Is("job_namespace_id", namespace, may_be_missing=True)
         yield Is("job_project_id", project, may_be_missing=True)
         yield Is("job_project_path", path, ignores_case=True, may_be_missing=True)
-        yield BeginsWithNone("pipeline_source", ("merge_request", "external_pull_request"))
+        yield IsEvent("pipeline_source", self.events)
         place = f"{urlsplit(self.issuer).netloc}/{path}"
         yield IsPipelineFile("ci_config_ref_uri", place, self.config)
         if not self.allow_unprotected:
@@ -299,6 +329,7 @@ EXPECTED: Final = {
     "config": "the path of the pipeline's file, such as .gitlab-ci.yml",
     "email": "the service account's e-mail",
     "environment_protected": "true or false",
+    "events": "a list such as push and release; pull requests and merge requests never publish",
     "id": "1 to 40 letters a-z, digits and '-'",
     "match": "a table from claims to texts, and true or false",
     "max_lifetime": "60 to 86400 seconds",

@@ -18,6 +18,9 @@ from wheelyard.errors import quoted
 Claims = Mapping[str, object]
 """The payload of a statement whose signature holds."""
 
+NEVER: Final = ("pull_request", "merge_request", "external_pull_request")
+"""How events begin that never publish: the code that they run may be a stranger's."""
+
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _WORKFLOWS: Final = "/.github/workflows/"
 _REVISION: Final = re.compile(r"refs/.+|[0-9a-f]{40}|[0-9a-f]{64}", re.DOTALL)
@@ -47,13 +50,14 @@ class Mismatch:
     """Rules before it, all of which held."""
     claim: str
     received: object
+    remedy: str = ""
 
     @property
     def words(self) -> str:
         """What its bearer may be shown."""
         if self.received is None:
             return f"the claim {self.claim} is not there"
-        return f"the claim {self.claim} is {quoted(self.received)}"
+        return f"the claim {self.claim} is {quoted(self.received)}{self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +111,27 @@ class IsOneOf:
 
 
 @dataclass(frozen=True, slots=True)
-class BeginsWithNone:
-    """The claim is a text that begins with none of these."""
+class IsEvent:
+    """The claim names what started the job, and it is one of the listed events."""
 
     claim: str
-    refused: tuple[str, ...]
+    listed: tuple[str, ...]
 
     def holds(self, value: object, claims: Claims) -> bool:
-        """Return whether it begins with none."""
+        """Return whether it does."""
         del claims
-        return isinstance(value, str) and value != "" and not value.startswith(self.refused)
+        return isinstance(value, str) and value in self.listed
+
+    def remedy(self, value: object) -> str:
+        """Return what a message says after the claim: how to publish nevertheless."""
+        if not isinstance(value, str):
+            return ""
+        if value.startswith(NEVER):
+            return ", and nothing is published from it. Publish from a push instead"
+        return (
+            ", which the [[publisher]] does not list. Publish from a push, or ask the operator of "
+            "this index to add it to events of the [[publisher]]"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +207,8 @@ def first_mismatch(rules: Iterable[Rule], claims: Claims) -> Mismatch | None:
     for passed, rule in enumerate(rules):
         value = find(claims, rule.claim)
         if not rule.holds(value, claims):
-            return Mismatch(passed, rule.claim, value)
+            remedy = rule.remedy(value) if isinstance(rule, IsEvent) else ""
+            return Mismatch(passed, rule.claim, value, remedy)
     return None
 
 
