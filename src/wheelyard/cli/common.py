@@ -10,18 +10,20 @@ from typing import Any, Final, TypeVar
 import click
 from packaging.utils import NormalizedName
 
-from wheelyard.cli.warnings import note, warn
+from wheelyard.cli.warnings import note, warn, warn_of_writers
 from wheelyard.index import Index, open_index
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.model.text import escaped
 from wheelyard.operations.lifecycle import Lifecycle, Selection
+from wheelyard.settings.names import WHOLE
 from wheelyard.settings.reading import (
     Reading,
     ignored,
     process_environment,
     read_with_sources,
+    settings_home,
 )
 from wheelyard.settings.sections import MEMORY, Settings
 
@@ -121,7 +123,11 @@ def settings_from(
     """
     for sentence in ignored(process_environment()):
         warn(sentence)
-    return reading_from(store, config, overrides, defaults).settings
+    settings = reading_from(store, config, overrides, defaults).settings
+    home = settings_home(config, process_environment())
+    if home not in ("", WHOLE):
+        warn_of_writers(Path(home))
+    return settings
 
 
 def reading_from(

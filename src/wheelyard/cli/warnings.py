@@ -7,14 +7,18 @@ until then; if they turn out to be wrong, it is said as by every other command.
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import click
 
+from wheelyard.catalog import keys
 from wheelyard.model.text import escaped
 from wheelyard.operations.doors import Doors
 from wheelyard.settings.advice import advice_on
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import MEMORY, Settings
+from wheelyard.storage.cloud.location import is_bucket
+from wheelyard.trust.exposure import ways_to_change
 
 SERVERS: Final = frozenset({"serve", "run"})
 """Commands that have a log."""
@@ -54,13 +58,22 @@ def settle(*, in_log: bool) -> None:
 
 
 def warn_of(settings: Settings, doors: Doors) -> None:
-    """Say what there is to know of settings, and of the files with credentials that they name."""
+    """Say what there is to know of settings, and of the places with credentials that they name."""
     files = (doors.passwords, doors.static_tokens)
     for each in files:
         for sentence in each.warnings if each is not None else ():
             warn(sentence)
+    store = settings.access.credentials_store or settings.store.location
+    if store != MEMORY and not is_bucket(store):
+        warn_of_writers(Path(store, keys.TOKENS))
     for sentence in advice_on(settings):
         warn(sentence)
+
+
+def warn_of_writers(path: Path) -> None:
+    """Say how every user of this machine can change what decides on rights."""
+    for way in ways_to_change(path):
+        warn(f"{path}: {way}.")
 
 
 class _Kept:

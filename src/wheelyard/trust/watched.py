@@ -18,6 +18,7 @@ from typing import Final, Generic, TypeVar
 
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
+from wheelyard.trust.exposure import ways_to_change
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at a file."""
@@ -91,7 +92,7 @@ class WatchedFile(Generic[T]):
 
     def _look(self) -> None:
         try:
-            stamp = _stamp(self._path.stat())
+            stamp = _stamp(self._path.stat(), tuple(ways_to_change(self._path)))
             # a second change within a tick of the kernel's clock leaves the same time, so what
             # was new at the last look is read once more
             if stamp == self._stamp and self._is_settled:
@@ -136,10 +137,12 @@ class WatchedFile(Generic[T]):
             content = self._parse(_text(body))
         except Invalid as fault:
             raise Invalid(f"{self._shown}: {fault.message}", code="bad_setting") from None
+        ways = tuple(ways_to_change(self._path))
+        warnings = (*ways, *content.warnings)
         if status.st_mode & stat.S_IROTH:
             open_to_all = "every user of this machine may read it; take that away with 'chmod o-r'"
-            content = Content(content.value, (open_to_all, *content.warnings))
-        return _stamp(status), content
+            warnings = (open_to_all, *warnings)
+        return _stamp(status, ways), Content(content.value, warnings)
 
 
 def _text(body: bytes) -> str:
@@ -153,8 +156,9 @@ def _text(body: bytes) -> str:
     raise reason  # not from within: what the decoder says has the whole file in it
 
 
-def _stamp(status: os.stat_result) -> str:
-    return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_ino}.{status.st_size}"
+def _stamp(status: os.stat_result, ways: tuple[str, ...]) -> str:
+    # a folder's mode is in the stamp, too: the file itself does not change with it
+    return f"{status.st_mtime_ns}.{status.st_ctime_ns}.{status.st_ino}.{status.st_size}.{ways}"
 
 
 def _unreadable(shown: str, error: OSError) -> Invalid:
