@@ -99,3 +99,23 @@ def test_foreign_things_in_the_way(stocked: Yard, wheelyard: Typed) -> None:
     (stocked.site / "simple").unlink()
     assert wheelyard("export", stocked.site, "--store", stocked.store, *AT).returncode == 0
     assert (stocked.site / "robots.txt").read_text() == "ours"
+
+
+@pytest.mark.parametrize("files", ["copy", "link"])
+def test_a_link_in_the_store(stocked: Yard, wheelyard: Typed, files: str) -> None:
+    """What lies behind a link in the store is not brought to a site, and it is said where."""
+    kept, outside = stocked.store / "files" / "demo", stocked.folder / "outside"
+    kept.rename(outside)
+    for path in outside.rglob("*.*"):
+        path.write_bytes(b"secret"[:6].ljust(path.stat().st_size, b"!"))
+    kept.symlink_to(outside)
+
+    line = ("export", stocked.site, "--store", stocked.store, "--files", files, *AT)
+    done = wheelyard(*line)
+
+    assert done.returncode == 1
+    assert "files/demo" in done.stderr
+    assert "Put the file or the folder itself there" in done.stderr
+    brought = [path for path in stocked.site.rglob("*") if path.is_file()]
+    assert brought
+    assert not [path for path in brought if path.read_bytes().startswith(b"secret")]

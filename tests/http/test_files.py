@@ -247,6 +247,23 @@ def test_lost_bytes_are_no_missing_package(site: Site) -> None:
             assert answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize("at", ["", "below"])
+def test_a_linked_folder_is_not_served(site: Site, tmp_path: Path, at: str) -> None:
+    """Where a folder of the store is a link, nothing behind it is sent, whole or in part."""
+    package = wheel(f"linked{at}")
+    publish(site, package)
+    folder = site.store / "files" / package.filename.split("-")[0] / (package.sha256 if at else "")
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(tmp_path / "moved")
+    for suffix in ("", ".metadata"):
+        for headers in ({}, {"Range": "bytes=0-3"}):
+            answer = site.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
+            assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
+    folder.unlink()
+    (tmp_path / "moved").rename(folder)
+    assert site.get(f"/packages/{package.filename}").content == package.data
+
+
 @pytest.mark.parametrize("suffix", ["", ".metadata"])
 def test_changed_bytes_are_not_served(site: Site, suffix: str) -> None:
     """A file that was cut short, or metadata with other bytes, is lost: no part of it is sent."""

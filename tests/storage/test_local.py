@@ -151,22 +151,3 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         store.put(Key("a/2"), b"2", ABSENT)
     assert list(root.iterdir()) == []
-
-
-def test_links_are_not_followed(tmp_path: Path) -> None:
-    """A link that somebody puts into the store leads neither readers nor writers out of it."""
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "secret").write_bytes(b"secret")
-    store = LocalStore(tmp_path / "store", Random())
-    store.put(Key("a/1"), b"1", ABSENT)
-    (tmp_path / "store" / "a" / "link").symlink_to(outside / "secret")
-    (tmp_path / "store" / "planted").symlink_to(outside)
-
-    with pytest.raises(Unavailable):
-        store.get(Key("a/link"))
-    with pytest.raises(Unavailable):
-        store.read(Key("a/link"))
-    with pytest.raises(Unavailable):
-        store.put(Key("planted/2"), b"2", ABSENT)
-    assert [path.name for path in outside.iterdir()] == ["secret"]

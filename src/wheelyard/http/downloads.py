@@ -27,6 +27,7 @@ from wheelyard.http.ranges import Span
 from wheelyard.index import Index
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key
+from wheelyard.storage.in_place import open_in_place
 
 FILE_SCHEME: Final = "file://"
 NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
@@ -110,9 +111,15 @@ class Downloads:
 
 
 def _on_disk(url: str, file: File) -> FileOnDisk:
+    """
+    Return the path of a file, which is there and no link is on the way to it.
+
+    The server opens the path once more, a moment later: whoever may write to the store can put a
+    link there in between.
+    """
     path = unquote(url.removeprefix(FILE_SCHEME))
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_in_place(path, os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (EMFILE, ENFILE):  # the server would take it for a file that is not there
             raise Unavailable(

@@ -8,12 +8,18 @@ folder is synced before the call returns. Nothing is ever changed in place.
 The version of an object is its modification time in nanoseconds, its inode and its size. Under the
 lock, a write that would not be younger than what it replaces is dated one nanosecond later, so a
 version never repeats and one `stat` tells whether an object changed.
+
+The root may be a link, which is the operator's choice; below it no link is followed. Bytes are read
+at the very path of their key. A version is only compared, so a file that still has it is the file
+that was read before. Before a write or a delete each folder of the key is looked at; somebody who
+may write to the store can still put a link there in between.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from errno import ELOOP
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
 from io import FileIO
@@ -33,6 +39,7 @@ from wheelyard.storage.base import (
     conflict,
 )
 from wheelyard.storage.faults import storage_faults
+from wheelyard.storage.in_place import linked, names_in_place, open_in_place
 from wheelyard.storage.spool import FILE_MODE, Spool
 from wheelyard.storage.syncing import sync, sync_all
 
@@ -65,6 +72,7 @@ class LocalStore:
             Path(self._root).parent.mkdir(parents=True, exist_ok=True)
             for folder in (Path(self._root), self.spool.folder, Path(self._root, LOCKS)):
                 _new_folder(folder)
+                self._refuse_links(str(folder))
         except OSError as error:
             raise Unavailable(
                 f"{root} cannot be a store: {error.strerror}. Choose another folder with --store, "
@@ -78,9 +86,9 @@ class LocalStore:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
         path = self._path(key)
         try:
-            if unless_version and _version(os.stat(path)) == unless_version:  # noqa: PTH116 - hot
+            if unless_version and _version(os.lstat(path)) == unless_version:
                 return NOT_MODIFIED
-            with open(path, "rb", opener=_no_link) as file:
+            with open(path, "rb", opener=open_in_place) as file:
                 return Stored(file.read(), _version(os.fstat(file.fileno())))
         except (FileNotFoundError, NotADirectoryError):
             self._check_root()
@@ -92,7 +100,7 @@ class LocalStore:
         """Return a stream of part of an object."""
         try:
             path = self._path(key)
-            file = open(path, "rb", buffering=0, opener=_no_link)  # noqa: SIM115 - the stream's
+            file = open(path, "rb", buffering=0, opener=open_in_place)  # noqa: SIM115 - the stream's
         except (FileNotFoundError, NotADirectoryError) as error:
             self._check_root()
             raise NotFound(f"The store holds nothing at {key}.") from error
@@ -136,6 +144,7 @@ class LocalStore:
         """Remove the object, and the folders that it leaves empty."""
         target = Path(self._path(key))
         with storage_faults(str(key)):
+            self._refuse_links(str(target.parent))
             with self._locked(key):
                 if expect is not None and _version_at(target) != expect:
                     raise Conflict(conflict(key))
@@ -234,7 +243,7 @@ class LocalStore:
     ) -> ObjectVersion:
         with self._locked(key):
             try:
-                before = target.stat()
+                before = target.lstat()
             except FileNotFoundError:
                 before = None
             if expect is not None and (before is None or _version(before) != expect):
@@ -248,8 +257,8 @@ class LocalStore:
 
     def _make_folder(self, folder: Path, unsynced: dict[Path, None] | None = None) -> None:
         """Make a folder durably, or note in `unsynced` what is still to be synced for that."""
+        self._refuse_links(str(folder))
         if folder.is_dir():
-            self._refuse_links(folder)
             return
         self._check_root()
         if str(folder) != self._root:
@@ -260,14 +269,10 @@ class LocalStore:
         else:
             unsynced[folder.parent] = None
 
-    def _refuse_links(self, folder: Path) -> None:
-        place = str(folder)
+    def _refuse_links(self, place: str) -> None:
         while place != self._root:
             if os.path.islink(place):  # noqa: PTH114 - a str at hand
-                raise Unavailable(
-                    f"{place} is a link, and the store follows none. Put the folder itself there.",
-                    short="Storage is not available.",
-                )
+                raise linked(place)
             place = place[: place.rindex("/")]
 
     @contextmanager
@@ -289,13 +294,8 @@ class LocalStore:
                     yield from self._walk(path, prefix, after)
             elif path.startswith(prefix) and path > after:
                 with suppress(FileNotFoundError):
-                    found = os.stat(f"{self._root}/{path}")  # noqa: PTH116 - a str at hand
+                    found = os.lstat(f"{self._root}/{path}")
                     yield Entry(Key(path), found.st_size, _version(found), found.st_mtime)
-
-
-def _no_link(path: str, flags: int) -> int:
-    """Open a file, but not through a link that somebody has put in its place."""
-    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def _new_folder(folder: Path) -> None:
@@ -306,10 +306,11 @@ def _new_folder(folder: Path) -> None:
 
 
 def _open_lock(path: str) -> int:
+    flags = os.O_RDWR | os.O_NOFOLLOW
     try:
-        return os.open(path, os.O_RDWR)
+        return os.open(path, flags)
     except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        descriptor = os.open(path, flags | os.O_CREAT, FILE_MODE)
         os.fchmod(descriptor, FILE_MODE)
         return descriptor
 
@@ -317,19 +318,12 @@ def _open_lock(path: str) -> int:
 def _names(folder: str) -> list[tuple[str, bool]]:
     """Return the names in a folder in the order of the keys below it; a folder's ends in '/'."""
     try:
-        with os.scandir(folder) as entries:
-            found = [
-                (f"{each.name}/", True)
-                if each.is_dir(follow_symlinks=False)
-                else (each.name, False)
-                for each in entries
-                if not each.name.startswith(".")
-            ]
+        found = names_in_place(folder.rstrip("/"))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise _unreadable(Key(folder), error) from error
-    return sorted(found)
+    return sorted((f"{name}/" if is_folder else name, is_folder) for name, is_folder in found)
 
 
 def _create(key: Key, staged: Path, target: Path) -> ObjectVersion:
@@ -346,7 +340,7 @@ def _version(found: os.stat_result) -> ObjectVersion:
 
 def _version_at(path: Path) -> ObjectVersion:
     try:
-        return _version(path.stat())
+        return _version(path.lstat())
     except (FileNotFoundError, NotADirectoryError):
         return ABSENT
 
@@ -378,6 +372,8 @@ def _write(descriptor: int, body: bytes | Path) -> None:
 
 
 def _unreadable(key: Key, error: OSError) -> Unavailable:
+    if error.errno == ELOOP:
+        return linked(key)
     return Unavailable(
         f"The store could not read {key}: {error.strerror}. Look at the disk and its permissions.",
         short="Storage is not available.",

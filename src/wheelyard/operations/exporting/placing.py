@@ -18,6 +18,7 @@ from wheelyard.operations.exporting.options import Placing
 from wheelyard.operations.exporting.pages import BINARY, METADATA
 from wheelyard.rendering.simple import served_files
 from wheelyard.storage.base import Key
+from wheelyard.storage.in_place import require_in_place
 from wheelyard.storage.site.base import Site, WebType
 
 Copied = Callable[[Key, WebType], object]
@@ -95,11 +96,20 @@ class Places:
             self.site.put_stream(wanted.key, lambda: self.files.read(wanted.key), wanted.kind)
 
     def _on_disk(self, key: Key) -> Path | None:
-        """Return the file of this machine that holds an object, if one does."""
+        """
+        Return the file of this machine that holds an object, if one does.
+
+        Raises:
+            Unavailable: There is a link on the way to it.
+        """
         if not self.is_near:
             return None
         url = urlsplit(self.files.sign(key, A_MOMENT) or "")
-        return Path(unquote(url.path)) if url.scheme == "file" else None
+        if url.scheme != "file":
+            return None
+        path = Path(unquote(url.path))
+        require_in_place(path)
+        return path
 
 
 def wanted_by(project: Project) -> Iterator[Wanted]:

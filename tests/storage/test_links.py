@@ -1,0 +1,288 @@
+"""Links in a store: the root may be one, and below it none is followed by any verb."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from threading import Thread
+
+import pytest
+
+from wheelyard.errors import Unavailable
+from wheelyard.storage.base import ABSENT, Key, NotModified, Stored
+from wheelyard.storage.local import LocalStore
+
+SECRET = Key("a/b/secret")
+NEW = Key("a/b/new")
+
+NO_PROC = """
+import sys
+from pathlib import Path
+from random import Random
+from wheelyard.errors import Unavailable
+from wheelyard.storage.base import Key
+from wheelyard.storage.local import LocalStore
+
+store = LocalStore(Path(sys.argv[1]), Random())
+assert not Path("/proc/self").exists()
+print(store.get(Key("real/1")).body.decode(), [each.key for each in store.list("real/")])
+for call in (lambda: store.get(Key("a/b/secret")), lambda: list(store.list("a/b/"))):
+    try:
+        call()
+    except Unavailable as fault:
+        print(fault.message)
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return where the store is."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def store(root: Path) -> LocalStore:
+    """Return a store with one object."""
+    store = LocalStore(root, Random())
+    store.put(Key("real/1"), b"1", ABSENT)
+    return store
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """Return a folder beside the store, with what the store must not show."""
+    folder = tmp_path / "outside"
+    (folder / "b").mkdir(parents=True)
+    (folder / "b" / "secret").write_bytes(b"secret")
+    return folder
+
+
+def _upper(root: Path, outside: Path) -> None:
+    (root / "a").symlink_to(outside)
+
+
+def _lower(root: Path, outside: Path) -> None:
+    (root / "a").mkdir()
+    (root / "a" / "b").symlink_to(outside / "b")
+
+
+def _relative(root: Path, outside: Path) -> None:
+    (root / "a").symlink_to(Path("..", outside.name))
+
+
+def _inside(root: Path, outside: Path) -> None:
+    outside.rename(root / "elsewhere")
+    (root / "a").symlink_to("elsewhere")
+
+
+PLANT: list[Callable[[Path, Path], None]] = [_upper, _lower, _relative, _inside]
+
+
+@pytest.mark.parametrize("plant", PLANT)
+def test_a_linked_folder(
+    store: LocalStore, root: Path, outside: Path, plant: Callable[[Path, Path], None]
+) -> None:
+    """A link in the place of a folder leads no verb anywhere, be it out of the store or not."""
+    plant(root, outside)
+    scratch, sink = store.spool.create()
+    sink.close()
+    before = sorted(root.parent.rglob("*"))
+
+    for call in (
+        lambda: store.get(SECRET),
+        lambda: store.get(SECRET, store.get(Key("real/1")).version),  # type: ignore[union-attr]
+        lambda: store.read(SECRET),
+        lambda: list(store.list("a/b/")),
+        lambda: list(store.list("a/b/sec")),
+        lambda: store.put(SECRET, b"", None),
+        lambda: store.put(NEW, b"", ABSENT),
+        lambda: store.put(NEW, scratch, ABSENT),
+        lambda: store.create_all([(NEW, b""), (Key("a/b/c/new"), scratch)]),
+        lambda: store.delete(SECRET, None),
+        lambda: store.delete(SECRET, ABSENT),
+    ):
+        with pytest.raises(Unavailable, match="Put the file or the folder itself there"):
+            call()
+    assert sorted(root.parent.rglob("*")) == before
+    assert [each.key for each in store.list("real/")] == ["real/1"]
+
+
+@pytest.mark.parametrize("plant", PLANT)
+def test_a_listing_of_everything(
+    store: LocalStore, root: Path, outside: Path, plant: Callable[[Path, Path], None]
+) -> None:
+    """In a listing a link is one object, which cannot be read, and nothing behind it is there."""
+    plant(root, outside)
+
+    keys = [each.key for each in store.list("")]
+
+    assert SECRET not in keys
+    (link,) = [key for key in keys if key.startswith("a")]
+    with pytest.raises(Unavailable):
+        store.get(link)
+    store.delete(link, None)
+    assert not os.path.lexists(root / link)
+    assert list(root.parent.rglob("secret"))
+
+
+def test_a_linked_file(store: LocalStore, root: Path, outside: Path) -> None:
+    """A link in the place of a file is never read, and a write or delete takes only the link."""
+    for name in ("1", "2", "3"):
+        (root / "real" / f"link{name}").symlink_to(outside / "b" / "secret")
+    link = Key("real/link1")
+
+    for call in (lambda: store.get(link), lambda: store.read(link)):
+        with pytest.raises(Unavailable, match="real/link1 is a link"):
+            call()
+    (entry,) = store.list(link)
+    store.delete(link, entry.version)
+    store.put(Key("real/link2"), b"2", None)
+    store.delete(Key("real/link3"), None)
+    assert (outside / "b" / "secret").read_bytes() == b"secret"
+    assert [each.key for each in store.list("")] == ["real/1", "real/link2"]
+
+
+def test_a_folder_that_is_moved_and_linked(store: LocalStore, root: Path, tmp_path: Path) -> None:
+    """A folder that somebody moves to another disk, and links, is no part of the store any more."""
+    found = store.get(Key("real/1"))
+    assert isinstance(found, Stored)
+    (root / "real").rename(tmp_path / "moved")
+    (root / "real").symlink_to(tmp_path / "moved")
+
+    for call in (
+        lambda: store.get(Key("real/1")),
+        lambda: store.read(Key("real/1")),
+        lambda: list(store.list("real/")),
+    ):
+        with pytest.raises(Unavailable):
+            call()
+    # of the very file that was read before, it is still told that it has not changed
+    assert isinstance(store.get(Key("real/1"), found.version), NotModified)
+    # but not of a copy, whatever its time
+    shutil.copy2(tmp_path / "moved" / "1", tmp_path / "moved" / "copy")
+    (tmp_path / "moved" / "copy").rename(tmp_path / "moved" / "1")
+    with pytest.raises(Unavailable):
+        store.get(Key("real/1"), found.version)
+
+
+def test_a_link_that_leads_nowhere(store: LocalStore, root: Path) -> None:
+    """A link to nothing in the place of a folder is told of as a link, and leads nowhere."""
+    (root / "a").symlink_to(root.parent / "nowhere")
+
+    for call in (
+        lambda: store.put(NEW, b"", ABSENT),
+        lambda: store.put(NEW, b"", None),
+        lambda: store.delete(NEW, None),
+    ):
+        with pytest.raises(Unavailable, match="is a link"):
+            call()
+    assert not (root.parent / "nowhere").exists()
+
+
+@pytest.mark.parametrize("how", ["root", "above"])
+def test_the_root_may_be_a_link(tmp_path: Path, how: str) -> None:
+    """An operator may link the store as a whole, or a folder above it, to wherever they want."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    store = LocalStore(link if how == "root" else link / "store", Random())
+    key = Key("a/b/c")
+
+    version = store.put(key, b"1", ABSENT)
+
+    assert store.get(key) == Stored(b"1", version)
+    assert isinstance(store.get(key, version), NotModified)
+    assert b"".join(store.read(key)) == b"1"
+    assert [each.key for each in store.list("")] == [key]
+    store.delete(next(store.list("a/")).key, version)
+    assert store.get(key) is None
+
+
+def test_hard_links(store: LocalStore, root: Path, tmp_path: Path) -> None:
+    """A file with a second name, as a backup or a site has it, is read as any other."""
+    (tmp_path / "backup").hardlink_to(root / "real" / "1")
+    (root / "real" / "2").hardlink_to(root / "real" / "1")
+
+    for name in ("1", "2"):
+        found = store.get(Key(f"real/{name}"))
+        assert isinstance(found, Stored)
+        assert found.body == b"1"
+
+
+@pytest.mark.parametrize("name", [".spool", ".locks"])
+def test_the_folders_of_the_store_itself(root: Path, outside: Path, name: str) -> None:
+    """A store whose folder for scratch files or locks is a link is not opened."""
+    root.mkdir()
+    (root / name).symlink_to(outside / "b")
+
+    with pytest.raises(Unavailable, match=f"{name} is a link"):
+        LocalStore(root, Random())
+    assert [path.name for path in (outside / "b").iterdir()] == ["secret"]
+
+
+def test_a_linked_lock(store: LocalStore, root: Path, outside: Path) -> None:
+    """A link in the place of a lock makes no file elsewhere."""
+    for number in range(256):
+        lock = root / ".locks" / f"{number:02x}"
+        lock.unlink(missing_ok=True)
+        lock.symlink_to(outside / "made")
+
+    with pytest.raises(Unavailable):
+        store.put(Key("real/1"), b"2", None)
+    assert not (outside / "made").exists()
+
+
+def test_what_is_replaced_while_it_is_read(store: LocalStore) -> None:
+    """An object that is written or deleted as it is read is never taken for a link."""
+    written = [0]
+
+    def write() -> None:
+        for number in range(60):
+            store.put(Key("real/1"), b"%d" % number, None)
+            if number % 5 == 0:
+                store.delete(Key("real/1"), None)
+            written[0] += 1
+
+    writer = Thread(target=write)
+    writer.start()
+    while writer.is_alive():
+        found = store.get(Key("real/1"))
+        assert found is None or isinstance(found, Stored)
+        assert [each.key for each in store.list("real/")] in ([], ["real/1"])
+    writer.join()
+    assert written == [60]
+
+
+@pytest.mark.parametrize("name", ["new\nline", "1 (deleted)", "ü", "%41", "a b"])
+def test_odd_names(store: LocalStore, name: str) -> None:
+    """Whatever a file is called, its own path is no link."""
+    key = Key(f"real/{name}")
+
+    store.put(key, b"odd", ABSENT)
+
+    found = store.get(key)
+    assert isinstance(found, Stored)
+    assert found.body == b"odd"
+    assert key in [each.key for each in store.list(f"real/{name}")]
+
+
+@pytest.mark.usefixtures("store")
+def test_without_proc(root: Path, outside: Path) -> None:
+    """Where the system does not say where an open file is, links are not followed either."""
+    if os.getuid() or not sys.platform.startswith("linux") or not shutil.which("unshare"):
+        pytest.skip("needs root on Linux, to take /proc away")
+    _upper(root, outside)
+    hidden = 'mount -t tmpfs none /proc && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", hidden, "sh", sys.executable, "-c", NO_PROC]
+
+    done = subprocess.run([*command, str(root)], check=False, capture_output=True, text=True)
+
+    if "Operation not permitted" in done.stderr:
+        pytest.skip("mounting is forbidden here")
+    assert done.returncode == 0, done.stderr
+    first, *faults = done.stdout.splitlines()
+    assert first == "1 ['real/1']"
+    assert ["is a link, or behind one" in each for each in faults] == [True, True]
