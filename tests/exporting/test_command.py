@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.bucket.server import BucketServer
-from tests.cli.conftest import Typed
+from tests.cli.conftest import Done, Typed
+from tests.clients.harness import Desk
 from tests.durability.serving import environment
 from tests.exporting.sites import BASE, HEEDING, MANIFEST, SCRATCH, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard
@@ -55,6 +56,51 @@ def test_what_it_says(stocked: Yard, wheelyard: Typed) -> None:
     assert (again.returncode, again.stderr) == (0, "")  # its URL is kept
     assert bare.returncode == 0
     assert "--base-url" in bare.stderr
+
+
+PRIVATE = "reading this index needs a credential, and a site asks for none"
+SOME = '[[grant]]\nwho = ["{who}"]\nprojects = ["{projects}"]\nactions = ["read"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        ("", False),
+        ("[access]\nprivate = true\n", True),
+        (SOME.format(who="domain:acme.dev", projects="*"), True),
+        (SOME.format(who="anonymous", projects="open-*"), True),
+        (SOME.format(who="anonymous", projects="*"), False),
+    ],
+)
+def test_who_reads_the_site(stocked: Yard, wheelyard: Typed, text: str, *, is_told: bool) -> None:
+    """Where reading needs a credential, one line says that whoever reads the site reads all."""
+    config = stocked.folder / "settings.toml"
+    config.write_text(text)
+
+    done = wheelyard(
+        "export", stocked.site, "--store", stocked.store, "--config", config, "--files", "link"
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert _told_of_readers(done, stocked.site) == is_told
+
+
+def test_who_reads_what_is_uploaded(desk: Desk, wheelyard: Typed) -> None:
+    """An upload that refreshes a site says so, too, once."""
+    new = desk.folder / "fresh-1.0-py3-none-any.whl"
+    new.write_bytes(wheel("fresh").data)
+
+    done = wheelyard("upload", new, "--export", "site", "--set", "access.private=true")
+
+    assert done.returncode == 0, done.stderr
+    assert _told_of_readers(done, Path("site")) == 1
+
+
+def _told_of_readers(done: Done, site: Path) -> int:
+    """Return how often it was said."""
+    told = [each for each in done.stderr.splitlines() if PRIVATE in each]
+    assert all(f"whoever can read {site} reads everything" in each for each in told)
+    return len(told)
 
 
 def test_modes(stocked: Yard, wheelyard: Typed) -> None:

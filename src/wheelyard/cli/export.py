@@ -21,6 +21,7 @@ from wheelyard.operations.exporting.export import Export, Exported
 from wheelyard.operations.exporting.options import Asked, Placing, identity_of
 from wheelyard.operations.exporting.writing import Counts
 from wheelyard.operations.findings import counted
+from wheelyard.settings.doors import is_open
 from wheelyard.settings.sections import MEMORY
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 
@@ -76,8 +77,10 @@ def command(  # noqa: PLR0913 - as many as it has options
         )
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     exports = _exports(index, dest, asked, processors)
-    with exports.opened() as (export, counts), _progress() as advance:
-        done = export.run(advance, everything=everything)
+    with exports.opened() as (export, counts):
+        _warn_of_readers(index, dest)
+        with _progress() as advance:
+            done = export.run(advance, everything=everything)
     return _tell(dest, export, done, counts)
 
 
@@ -98,7 +101,7 @@ def asked_of(files: str | None, base_url: str | None, *, is_gzipped: bool | None
 
 def require_site(index: Index, dest: str) -> None:
     """
-    Return if a site can be written to a place; a folder is made.
+    Return if a site can be written to a place; a folder is made. Warn of who will read it.
 
     Raises:
         Invalid: It cannot (code `bad_destination`).
@@ -106,6 +109,7 @@ def require_site(index: Index, dest: str) -> None:
     """
     with _exports(index, dest, Asked()).opened() as (export, _):
         export.require_place()
+    _warn_of_readers(index, dest)
 
 
 def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
@@ -125,6 +129,15 @@ def _exports(index: Index, dest: str, asked: Asked, processors: int = 1) -> Expo
     store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     asked = replace(asked, store=identity_of(store))
     return Exports(index=index, place=dest, asked=asked, processors=processors)
+
+
+def _warn_of_readers(index: Index, dest: str) -> None:
+    """Warn where a site opens what the index does not let everybody read."""
+    if not is_open(index.settings):
+        warn(
+            "reading this index needs a credential, and a site asks for none: whoever can read "
+            f"{dest} reads everything; let the web server there ask for a password"
+        )
 
 
 def _tell(dest: str, export: Export, done: Exported, counts: Counts) -> int:
