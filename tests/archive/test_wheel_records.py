@@ -24,6 +24,15 @@ BAD_RECORDS = {
     "W52-hex": record_lines().replace(RIGHT_LINE, HEX),
     "W52-not-ascii": record_lines().replace(RIGHT_LINE, "demo/a.py,sha256=é,6\n".encode()),
     "W52-contradiction": record_lines(RIGHT_LINE, HEX),
+    "other-size": record_lines().replace(b",6\n", b",7\n"),
+    "size-0": record_lines().replace(b",6\n", b",0\n"),
+    "no-number-as-size": record_lines().replace(b",6\n", b",6.0\n"),
+    "negative-size": record_lines().replace(b",6\n", b",-6\n"),
+    "size-of-5000-digits": record_lines().replace(b",6\n", b"," + b"6" * 5000 + b"\n"),
+    "size-in-other-digits": record_lines().replace(
+        b",6\n", ",\N{EXTENDED ARABIC-INDIC DIGIT SIX}\n".encode()
+    ),
+    "two-sizes": record_lines(RIGHT_LINE.replace(b",6\n", b",7\n")),
     "W53-not-utf8": record_lines(b"\xe9,,\n"),
     "W53-not-csv": record_lines(b'"demo', b"x" * 200_000, b'",,\n'),
     "W53-nul": record_lines(b"\0,,\n"),
@@ -47,6 +56,8 @@ def test_refuses_records(tmp_path: Path, record: bytes) -> None:
     [
         pytest.param(record_lines(), id="without-itself"),
         pytest.param(record_lines(RIGHT_LINE), id="twice-alike"),
+        pytest.param(record_lines().replace(b",6\n", b",\n"), id="without-a-size"),
+        pytest.param(record_lines().replace(b",6\n", b"\n"), id="without-a-column-for-it"),
         pytest.param(record_lines().replace(RIGHT_LINE, record_line(A, "sha512")), id="sha512"),
         pytest.param(record_lines().replace(b"\n", b"\r\n"), id="crlf"),
         pytest.param(record_lines(b"demo/,,\n", b"\n"), id="folder-and-blank-line"),

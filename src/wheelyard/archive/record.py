@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.faults import record_mismatch
@@ -24,8 +25,18 @@ _SIGNATURES = ("", ".jws", ".p7s")
 _COMMAS = 4
 """In a line, on average at most: two, and some in names."""
 
-Record = dict[str, str]
-"""From the path of a file to its hash as written, `sha256=...`."""
+
+class Listed(NamedTuple):
+    """What a line of RECORD says of a file, as written."""
+
+    hashed: str
+    """`sha256=...`."""
+    size: str
+    """In bytes; may be left out."""
+
+
+Record = dict[str, Listed]
+"""From the path of a file to what is said of it."""
 
 
 def parse_record(raw: bytes, path: str, limits: ArchiveLimits) -> Record:
@@ -70,30 +81,32 @@ def check_listed(record: Record, members: Iterable[str], path: str) -> None:
         raise record_mismatch("RECORD lists a file that the wheel does not have", name)
 
 
-def check_hash(archive: ZipFile, member: Member, listed: str | None, deadline: Deadline) -> None:
+def check_hash(archive: ZipFile, member: Member, listed: Listed | None, deadline: Deadline) -> None:
     """
-    Read a member to its end and accept it if it has the hash that RECORD lists.
+    Read a member to its end and accept it if it has the hash and the size that RECORD lists.
 
     Args:
         archive: Whose structure has been accepted.
         member: One of its members.
-        listed: Its hash in RECORD; None for the few that have none.
+        listed: Its hash and size in RECORD; None for the few that have none.
         deadline: Asked for every piece.
 
     Raises:
-        Invalid: The hash differs (code `record_mismatch`), or the member is not what its header
-            says (code `invalid_archive`).
+        Invalid: The hash or the size differs (code `record_mismatch`), or the member is not what
+            its header says (code `invalid_archive`).
     """
     if listed is None:
         for _ in member_pieces(archive, member, deadline):
             pass
         return
-    algorithm, _, expected = listed.partition("=")
+    algorithm, _, expected = listed.hashed.partition("=")
     if algorithm not in _ALGORITHMS:
         raise record_mismatch("RECORD has no hash of SHA-256 or better for a file", member.name)
     digest = hashlib.new(algorithm)
     for piece in member_pieces(archive, member, deadline):
         digest.update(piece)
+    if listed.size not in {"", str(member.size)}:
+        raise record_mismatch("a file does not have the size that RECORD lists", member.name)
     encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=")
     if encoded != expected.encode():
         raise record_mismatch("a file does not have the hash that RECORD lists", member.name)
@@ -106,10 +119,10 @@ def _collected(rows: Iterable[list[str]], path: str) -> Record:
         if not row:
             continue
         name = row[0].replace("\\", "/")
-        hashed = row[1] if len(row) > 1 else ""
+        listed = Listed(*(*row[1:3], "", "")[:2])
         if name in unhashed or name.endswith("/"):
             continue
-        if record.setdefault(name, hashed) != hashed:
+        if record.setdefault(name, listed) != listed:
             raise record_mismatch("RECORD lists a file twice", name)
     return record
 
