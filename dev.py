@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SYSTEM_PROGRAMS = ("curl", "strace")
-"""Programs that some tests run; apt's packages have the same names. Without one, its tests skip."""
+SYSTEM_PROGRAMS = {"bsdtar": "libarchive-tools", "curl": "curl", "strace": "strace"}
+"""Programs that some tests run, each with apt's package. Without one, its tests skip."""
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -116,7 +116,7 @@ def pip(*arguments: str) -> None:
 
 def install_system_programs() -> None:
     """Install what tests use beyond Python, where we may; where we may not, those tests skip."""
-    missing = [name for name in SYSTEM_PROGRAMS if shutil.which(name) is None]
+    missing = [SYSTEM_PROGRAMS[name] for name in SYSTEM_PROGRAMS if shutil.which(name) is None]
     if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     say("installing " + ", ".join(missing))

@@ -259,12 +259,14 @@ def tar_block(name: bytes, size: int = 0, kind: bytes = b"0", **fields: bytes) -
         name: Cut at 100 bytes.
         size: Of the data that follows.
         kind: The type flag.
-        fields: `size`, `target`, `magic`, `prefix`, `mode`, `uid`, `owner` or `checksum`, as bytes.
+        fields: `size_field`, `target`, `magic`, `prefix`, `mode`, `uid`, `mtime`, `owner` or
+            `checksum`, as bytes.
     """
     values = {
         "mode": b"0000644\0",
         "uid": b"0001750\0",
         "size_field": b"%011o\0" % size,
+        "mtime": b"00000000000\0",
         "target": b"",
         "magic": b"ustar\x0000",
         "owner": b"",
@@ -278,7 +280,7 @@ def tar_block(name: bytes, size: int = 0, kind: bytes = b"0", **fields: bytes) -
         values["uid"],
         b"0001750\0",
         values["size_field"],
-        b"00000000000\0",
+        values["mtime"],
         b" " * 8,
         kind,
         values["target"],

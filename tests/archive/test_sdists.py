@@ -105,6 +105,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("S18-base-256", lambda: sized(b"\x80" + bytes(10) + b"\1"), ""),
     ("S18-2-to-63", lambda: sized(b"\x80\0\0\0\x80" + bytes(7)), ""),
     ("S18-negative-256", lambda: sized(b"\xff" * 12), ""),
+    ("S18-blank", lambda: sized(b" " * 12), ""),
     ("S18-folder-with-data", lambda: sdist_bytes(tar_file(b"demo-1.0/d/", b"x", b"5")), ""),
     ("S19-checksum", lambda: sdist_bytes(tar_block(b"demo-1.0/x", checksum=b"000000\0 ")), ""),
     ("S19-no-checksum", lambda: sdist_bytes(tar_block(b"demo-1.0/x", checksum=b"xxxxxxxx")), ""),
@@ -238,7 +239,10 @@ def gzip_header(flags: int, body: bytes) -> bytes:
         pytest.param(
             with_name({b"hdrcharset": b"ISO-IR 10646 2000 UTF-8"}), id="S15-named-charset"
         ),
-        pytest.param(sdist_bytes(pax({b"comment": b"c0ffee"}, b"g")), id="S16-comment"),
+        pytest.param(
+            sdist_bytes(pax({b"comment": b"c0ffee"}, b"g"), tar_file(b"demo-1.0/x")),
+            id="S16-comment",
+        ),
         pytest.param(sdist_bytes(top=b"demo-1.0.0"), id="S24-version"),
         pytest.param(sdist_bytes(top=b"Demo-1.0"), id="S24-case"),
         pytest.param(sdist_bytes(top=b"./demo-1.0"), id="S27-leading-dot"),
@@ -257,7 +261,6 @@ def gzip_header(flags: int, body: bytes) -> bytes:
             sdist_bytes(tar_file(b"demo-1.0/pyproject.toml", b"= not TOML")), id="S35-toml"
         ),
         pytest.param(sdist_bytes(tar_file(b"demo-1.0/old/", kind=b"\0")), id="old-folder"),
-        pytest.param(sized(b" " * 12), id="old-blank-size"),
         pytest.param(sdist_bytes(tar_block(b"x", prefix=b"demo-1.0")), id="prefix"),
         pytest.param(sdist_bytes(tar_file(b"demo-1.0/x") * 2), id="other-file-twice"),
     ],

@@ -32,6 +32,7 @@ UNSAFE_NAMES = {
     "W36-colon": b"demo/a:b",
     "W36-no-name": b"",
     "W40-file-and-folder": b"demo/__init__.py/b.py",
+    "W60-part-of-256": b"demo/" + b"a" * 256,
     "W60-long": b"demo/" + b"a" * 1020,
     "W60-deep": b"a/" * 64 + b"a",
 }
@@ -42,6 +43,17 @@ def test_refuses_names(tmp_path: Path, name: bytes) -> None:
     """A member whose name leads outside, or is no path on every platform, is refused."""
     with pytest.raises(Invalid) as caught:
         inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes(Entry(name)))
+    assert caught.value.code == "unsafe_archive"
+
+
+@pytest.mark.parametrize(
+    "control", "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+def test_refuses_bidirectional_controls(tmp_path: Path, control: str) -> None:
+    """A member whose name is shown in another order than it is written is refused."""
+    entry = Entry(f"demo/a{control}yp.b".encode(), both={"flags": 1 << 11})
+    with pytest.raises(Invalid) as caught:
+        inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes(entry))
     assert caught.value.code == "unsafe_archive"
 
 

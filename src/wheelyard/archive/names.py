@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from itertools import pairwise
 
 from packaging.utils import canonicalize_name
 
@@ -11,7 +10,10 @@ from wheelyard.archive.limits import ArchiveLimits
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution import Distribution, parse_name, parse_version
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""With what Unicode calls Bidi_Control: it changes the order in which a name is shown."""
+_PART = 255
+"""Bytes of a name between two slashes; more, and no usual file system takes it."""
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:")
 _PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
 _ODD = re.compile(r"[^a-z0-9]+")
@@ -46,35 +48,32 @@ def check_relative_name(name: str, limits: ArchiveLimits) -> None:
     Accept the name of an sdist's member: within the place that the archive is unpacked to.
 
     Raises:
-        Invalid: It is absolute, leads outside, has control characters, or is longer or deeper
-            than the limits (code `unsafe_archive`).
+        Invalid: It is absolute, leads outside, or `check_text` refuses it (code
+            `unsafe_archive`).
     """
+    check_text(name, limits)
     path = name.replace("\\", "/")
-    if _CONTROL.search(path):
-        raise unsafe_archive("a member's name has a control character", name)
     if _ABSOLUTE.match(path) or ".." in path.split("/"):
         raise unsafe_archive("a member's name leads outside the archive", name)
-    if len(name.encode(errors="replace")) > limits.member_name:
-        raise unsafe_archive(f"a member's name is longer than {limits.member_name} bytes", name)
-    if path.count("/") >= limits.depth:
-        raise unsafe_archive(f"a member lies deeper than {limits.depth} folders", name)
 
 
-def check_tree(names: Iterable[str]) -> None:
+def check_text(name: str, limits: ArchiveLimits) -> None:
     """
-    Accept names of members among which none lies below another.
-
-    Args:
-        names: Of everything that is not a folder.
+    Accept the text of a name, or of the target of a link, wherever it leads.
 
     Raises:
-        Invalid: A file is a folder as well (code `unsafe_archive`).
+        Invalid: It has control characters, or is longer or deeper than the limits (code
+            `unsafe_archive`).
     """
-    # NUL, which no name has, sorts before every character: what lies below a name follows it.
-    keys = sorted(name.replace("/", "\0") for name in names)
-    for upper, lower in pairwise(keys):
-        if lower.startswith(upper + "\0"):
-            raise unsafe_archive("a file lies below another file", lower.replace("\0", "/"))
+    if _CONTROL.search(name):
+        raise unsafe_archive("a member's name has a control character", name)
+    raw = name.encode(errors="replace")
+    if len(raw) > limits.member_name:
+        raise unsafe_archive(f"a member's name is longer than {limits.member_name} bytes", name)
+    if name.replace("\\", "/").count("/") >= limits.depth:
+        raise unsafe_archive(f"a member lies deeper than {limits.depth} folders", name)
+    if len(raw) > _PART and max(map(len, raw.split(b"/"))) > _PART:
+        raise unsafe_archive(f"a part of a member's name is longer than {_PART} bytes", name)
 
 
 def same_when_folded(names: Iterable[str]) -> str | None:

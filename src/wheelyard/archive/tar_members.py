@@ -9,41 +9,48 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 
 from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.faults import archive_bomb, invalid_archive, unsafe_archive
 from wheelyard.archive.limits import ArchiveLimits
 from wheelyard.archive.names import check_count
+from wheelyard.archive.paths import Kind
 from wheelyard.archive.tar_stream import TarStream
 
 _BLOCK = 512
 _HEADER = struct.Struct("<100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")
 _CHECKSUM = slice(148, 156)
 _OCTAL = re.compile(rb" *([0-7]*) *(?:\0[ \0]*)?")
-_IGNORED_NUMBERS = (1, 2, 3, 5, 13, 14)
-"""The places of mode, owner, group, time and device numbers among the fields."""
-_IGNORED_NUMBER = re.compile(rb" *-?[0-7]* *(?:\0.*)?|[\x80\xff].*", re.DOTALL)
+_BLANK = re.compile(rb" +")
+_IGNORED_NUMBERS = (1, 2, 3, 13, 14)
+"""The places of mode, owner, group and device numbers among the fields."""
+_IGNORED_NUMBER = re.compile(rb" *[0-7]*[ \0]*|[\x80\xff].*", re.DOTALL)
+_TIME = re.compile(rb" *[0-7]*[ \0]*|\x80\0{6}.{5}|\xff{7}.{5}", re.DOTALL)
+"""A time; a larger one makes some readers stop."""
 _USTAR = b"ustar\0"
 _HIGH_BIT = 0x80
+
+_CUT = 99
+"""Bytes of a long name that every writer leaves in the field for the name."""
 
 _LONG_NAME = b"L"
 _LONG_LINK = b"K"
 _PAX = b"x"
 _PAX_GLOBAL = b"g"
 _EXTENSIONS = frozenset({_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL})
+_BEFORE_A_MEMBER = re.compile(b"g?(?:x|LK?|KL?)?")
+"""The types of the extensions that one member may have; of others, readers forget some."""
 _PAX_LENGTH_DIGITS = 8
+_PAX_KEY = re.compile(rb"[^\0-\x1f\x7f]+")
+_PAX_CHARSET = "ISO-IR 10646 2000 UTF-8"
+_PAX_NUMBERS = dict.fromkeys(
+    ("atime", "ctime", "gid", "mtime", "uid", "LIBARCHIVE.creationtime"),
+    re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{0,40})?"),
+) | dict.fromkeys(("SCHILY.dev", "SCHILY.ino", "SCHILY.nlink"), re.compile(r"-?[0-9]{1,20}"))
+"""The forms of numbers at which no reader stops."""
 _SPARSE = "GNU.sparse."
-_PAX_CHARSETS = frozenset({"ISO-IR 10646 2000 UTF-8"})
-
-
-class Kind(Enum):
-    """What a member of a tar archive is."""
-
-    FILE = "file"
-    FOLDER = "folder"
-    HARD_LINK = "hard link"
-    SYMBOLIC_LINK = "symbolic link"
+_PAX_MEANING = re.compile(r"GNU\.|SUN\.|SCHILY\.(?!acl\.|xattr\.|(?:dev|fflags|ino|nlink)$)")
+"""Keys that change for some readers what a member is, or which bytes are its data."""
 
 
 _KINDS = {
@@ -70,6 +77,8 @@ class TarMember:
 @dataclass(frozen=True, slots=True)
 class _Header:
     name: bytes
+    short_name: bytes
+    """What the field for the name has, without a prefix; some readers ask it for its last slash."""
     type: bytes
     size: int
     target: bytes
@@ -88,23 +97,25 @@ def tar_members(
             no sdist needs (`unsafe_archive`) or is over the limits (`archive_bomb`).
     """
     extensions: dict[str, str] = {}
+    before = b""
     count = extended = 0
     while (header := _next_header(stream)) is not None:
         deadline.check()
         if header.type in _EXTENSIONS:
             extended += header.size + _BLOCK
-            _check_extension(header, extended, limits)
-            _extend(extensions, header, _padded(stream, header.size))
+            before += header.type
+            _check_extension(before, header, extended, limits)
+            extensions |= _extension(header, _padded(stream, header.size))
             continue
         count += 1
         check_count(count, limits)
         member = _member(header, extensions)
-        extensions = {}
+        extensions, before = {}, b""
         stop = stream.position + member.size + -member.size % _BLOCK
         yield member
         if not stream.skip(stop - stream.position):
             raise invalid_archive("a member is cut off", member.name)
-    if extensions:
+    if before:
         raise invalid_archive("it ends within the header of a member")
     if not count:
         raise invalid_archive("it has no members")
@@ -122,16 +133,19 @@ def _next_header(stream: TarStream) -> _Header | None:
     name, _, _, _, size, _, checksum, kind, target, magic = fields[:10]
     prefix = fields[15].partition(b"\0")[0]
     name = name.partition(b"\0")[0]
+    short_name = name
     if not _is_checksum(block, checksum):
         raise invalid_archive("the header of a member is damaged", name)
     # Their values mean nothing here, but some readers stop in silence at one that is no number.
-    if not all(_IGNORED_NUMBER.fullmatch(fields[place]) for place in _IGNORED_NUMBERS):
+    are_numbers = all(_IGNORED_NUMBER.fullmatch(fields[place]) for place in _IGNORED_NUMBERS)
+    if not are_numbers or not _TIME.fullmatch(fields[5]):
         raise invalid_archive("a field of a member's header is not a number", name)
     if prefix and kind not in _EXTENSIONS:
         if magic != _USTAR:
             raise invalid_archive("a member's header has fields of no standard", name)
         name = prefix + b"/" + name
-    return _Header(name, kind, _number(size, name), target.partition(b"\0")[0])
+    target = target.partition(b"\0")[0]
+    return _Header(name, short_name, kind, _number(size, name), target)
 
 
 def _is_checksum(block: bytes, field: bytes) -> bool:
@@ -145,12 +159,14 @@ def _is_checksum(block: bytes, field: bytes) -> bool:
 
 def _number(field: bytes, name: bytes) -> int:
     match = _OCTAL.fullmatch(field)
-    if match is None:
+    if match is None or _BLANK.fullmatch(field):
         raise invalid_archive("the size of a member is not an octal number", name)
     return int(match[1] or b"0", 8)
 
 
-def _check_extension(header: _Header, extended: int, limits: ArchiveLimits) -> None:
+def _check_extension(before: bytes, header: _Header, extended: int, limits: ArchiveLimits) -> None:
+    if not _BEFORE_A_MEMBER.fullmatch(before):
+        raise invalid_archive("a member has two long names or PAX headers")
     if header.size > limits.tar_extension:
         raise archive_bomb(f"a long name or PAX header is over {limits.tar_extension} bytes")
     if extended > limits.tar_extensions:
@@ -161,11 +177,13 @@ def _padded(stream: TarStream, size: int) -> bytes:
     block = stream.take(size + -size % _BLOCK)
     if len(block) < size:
         raise invalid_archive("a long name or PAX header is cut off")
+    if block[size:].strip(b"\0"):  # some readers take it for more of the data
+        raise invalid_archive("bytes follow a long name or PAX header")
     return block[:size]
 
 
-def _extend(extensions: dict[str, str], header: _Header, data: bytes) -> None:
-    """Add what the next member's name, target and size are."""
+def _extension(header: _Header, data: bytes) -> dict[str, str]:
+    """Return what the next member's name, target and size are."""
     if header.type in {_PAX, _PAX_GLOBAL}:
         records = _pax_records(data)
     else:
@@ -174,11 +192,9 @@ def _extend(extensions: dict[str, str], header: _Header, data: bytes) -> None:
     if header.type == _PAX_GLOBAL:
         if set(records) - {"comment"}:
             raise invalid_archive("a global PAX header has more than a comment")
-        return
+        return {}
     _check_pax(records)
-    if records.keys() & extensions.keys():
-        raise invalid_archive("a member has two long names or PAX headers")
-    extensions.update(records)
+    return records
 
 
 def _pax_records(data: bytes) -> dict[str, str]:
@@ -191,6 +207,9 @@ def _pax_records(data: bytes) -> dict[str, str]:
         record = data[blank + 1 : at + length]
         key, equals, value = record[:-1].partition(b"=")
         if not 0 < length <= len(data) - at or not equals or not record.endswith(b"\n"):
+            raise invalid_archive("a PAX header is malformed")
+        # A reader that looks for this anywhere would find it in a value.
+        if not _PAX_KEY.fullmatch(key) or b" hdrcharset=" in value:
             raise invalid_archive("a PAX header is malformed")
         if records.setdefault(_text(key), _text(value, key)) != _text(value, key):
             raise invalid_archive("a PAX header gives one field twice", key)
@@ -208,11 +227,15 @@ def _text(raw: bytes, key: bytes = b"path") -> str:
 
 
 def _check_pax(records: dict[str, str]) -> None:
-    if records.get("hdrcharset", *_PAX_CHARSETS) not in _PAX_CHARSETS:
+    if records.get("hdrcharset", _PAX_CHARSET) != _PAX_CHARSET:
         raise invalid_archive("a PAX header is not in UTF-8")
-    for key in records:
+    for key, value in records.items():
         if key.startswith(_SPARSE):
             raise unsafe_archive("it has a sparse member")
+        if _PAX_MEANING.match(key):
+            raise invalid_archive("a PAX header has a field that only some programs know", key)
+        if key in _PAX_NUMBERS and not _PAX_NUMBERS[key].fullmatch(value):
+            raise invalid_archive("a PAX header has a number that is none", key)
 
 
 def _member(header: _Header, extensions: dict[str, str]) -> TarMember:
@@ -221,10 +244,24 @@ def _member(header: _Header, extensions: dict[str, str]) -> TarMember:
     kind = _KINDS.get(header.type)
     if kind is None:
         raise unsafe_archive("a member is neither a file, a folder nor a link", name)
-    if kind is Kind.FILE and header.type == b"\0" and name.endswith("/"):
+    if header.type == b"\0" and name.endswith("/") and header.short_name.endswith(b"/"):
         kind = Kind.FOLDER
+    if kind is not Kind.FOLDER and (name.endswith(("/", "/.")) or _ends_in_slash(header, name)):
+        raise invalid_archive("a file or a link has a name that ends as a folder's does", name)
     if extensions.get("size", str(header.size)) != str(header.size):
         raise invalid_archive("a member has two sizes", name)
     if header.size and kind is not Kind.FILE:
         raise invalid_archive("a folder or a link has data", name)
     return TarMember(name, kind, header.size, _text(header.target) if target is None else target)
+
+
+def _ends_in_slash(header: _Header, name: str) -> bool:
+    """Return whether a header without its extensions names a folder."""
+    if not header.short_name.endswith(b"/"):
+        return False
+    # Writers cut a long name to the size of the field, which may happen behind a slash.
+    spellings = (name.encode(), name.encode("ascii", "replace"))
+    is_cut = len(header.short_name) >= _CUT and any(
+        each.startswith(header.short_name) for each in spellings
+    )
+    return header.type == b"\0" or not is_cut

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.faults import archive_bomb, invalid_archive, unsafe_archive
 from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.archive.names import check_tree
+from wheelyard.archive.paths import Kind, Paths, path_of
 from wheelyard.archive.zip_ending import Directory, find_directory
 from wheelyard.archive.zip_extra import Sizes, check_extra
 
@@ -94,11 +94,13 @@ def read_structure(
     listed = sorted(_central_members(descriptor, directory), key=lambda one: one.header_offset)
     members: dict[str, Member] = {}
     data_offsets: dict[str, int] = {}
+    paths = Paths()
     position = 0
     for member in listed:
         deadline.check()
         name_rule(member.name, limits)
-        if member.name in members:
+        paths.add(path_of(member.name), Kind.FOLDER if member.is_folder else Kind.FILE)
+        if member.name in members or paths.repeated:
             raise invalid_archive("two members have one name", member.name)
         if member.header_offset != position:
             raise invalid_archive("its members overlap, or bytes lie between them", member.name)
@@ -108,7 +110,7 @@ def read_structure(
     if position != directory.offset:
         raise invalid_archive("it has bytes that belong to no member")
     _check_inflated(listed, file_size, limits)
-    check_tree(name for name in members if not name.endswith("/"))
+    paths.check()
     return ZipFile(descriptor, file_size, members, data_offsets)
 
 
@@ -154,7 +156,7 @@ def _central_member(block: bytes, at: int) -> tuple[Member, int]:
         raise invalid_archive("an entry of its directory is cut off, or has a comment", name)
     _check_flags(flags, method, name)
     sizes = check_extra(extra, raw_name, Sizes(size, compressed, offset), disk)
-    _check_kind(name, attributes >> 16, sizes)
+    _check_kind(name, attributes, sizes)
     member = Member(name, flags, method, crc, sizes.compressed, sizes.inflated, sizes.offset)
     return member, stop
 
@@ -177,8 +179,8 @@ def _check_flags(flags: int, method: int, name: str) -> None:
         raise invalid_archive("a member is neither stored nor deflated", name)
 
 
-def _check_kind(name: str, mode: int, sizes: Sizes) -> None:
-    kind = stat.S_IFMT(mode)
+def _check_kind(name: str, attributes: int, sizes: Sizes) -> None:
+    kind = stat.S_IFMT(attributes >> 16)
     is_folder = name.endswith("/")
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or (kind == stat.S_IFDIR and not is_folder):
         raise unsafe_archive("a member is a link or a device", name)
