@@ -5,16 +5,21 @@ import io
 import tarfile
 import tempfile
 import zipfile
+from unicodedata import normalize
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.archive.builders import END_OF_TAR, Entry, Fields, tar_block, tar_file, zip_bytes
-from tests.archive.wheels import NUMBERS_64, A, unicode_path
+from tests.archive.families import NFC, NFD
+from tests.archive.unpacking import unpacked
+from tests.archive.wheels import EXPERIMENTAL, NUMBERS_64, A, unicode_path
 from wheelyard.archive.compressions import tar_pieces
 from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.archive.names import check_portable_name
+from wheelyard.archive.names import check_portable_name, check_relative_name
+from wheelyard.archive.paths import path_of
 from wheelyard.archive.tar_members import tar_members
 from wheelyard.archive.tar_stream import TarStream
 from wheelyard.archive.zip_members import member_pieces
@@ -62,8 +67,21 @@ HEADER_CHANGES = st.dictionaries(
     st.sampled_from([0, 1, 3, 6, 8, 30, 0xFFFF]),
     max_size=1,
 )
-EXTRAS = st.sampled_from([b"", b"abc", NUMBERS_64, unicode_path(A.name), unicode_path(b"b")])
-NAMES = st.sampled_from([b"a", b"b", b"a/", b"a/b", b"A", b"c/d"])
+EXTRAS = st.sampled_from(
+    [b"", b"", b"", b"abc", NUMBERS_64, unicode_path(A.name), unicode_path(b"b"), *EXPERIMENTAL]
+)
+NAMES = st.sampled_from(
+    [b"a", b"b", b"a/", b"a/b", b"A", b"c/d", b"c\\d", b"./a", b"a/.", NFC, NFD, b"x" * 256]
+)
+KINDS = st.dictionaries(
+    st.sampled_from(["maker", "attributes", "version"]),
+    st.sampled_from([8, 0x10, 20, 0x314, 0o100644 << 16, 0o040755 << 16, 0o120777 << 16]),
+    max_size=2,
+)
+
+
+def _width(field: str) -> int:
+    return 0xFFFFFFFF if field == "attributes" else 0xFFFF
 
 
 @st.composite
@@ -71,12 +89,15 @@ def entries(draw: st.DrawFn) -> Entry:
     """Draw a member of a ZIP file that may lie."""
     extra: dict[str, int | bytes] = {"extra": draw(EXTRAS)}
     rare = st.integers(0, 9).map(bool)
+    name = draw(NAMES)
+    kind = {key: number & _width(key) for key, number in draw(KINDS).items()}
     return Entry(
-        draw(NAMES),
-        draw(st.sampled_from([b"", A.data, bytes(3000)])),
+        name,
+        b"" if name.endswith(b"/") else draw(st.sampled_from([b"", A.data, bytes(3000)])),
         draw(st.sampled_from([0, 8])),
+        both={} if name.isascii() else {"flags": 1 << 11},
         local=extra | draw(HEADER_CHANGES),
-        central=extra | draw(HEADER_CHANGES),
+        central=extra | kind | draw(HEADER_CHANGES),
         listed=draw(rare),
         present=draw(rare),
     )
@@ -112,3 +133,28 @@ def test_accepted_archives_mean_the_same_to_zipfile(
         assert {one.filename: one.file_size for one in other.infolist()} == {
             name: len(content) for name, content in ours.items()
         }
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
+@given(st.lists(entries(), min_size=1, max_size=2), st.sampled_from([None, None, {}]))
+def test_accepted_archives_are_unpacked_to_the_same_files(
+    members: list[Entry], wide: dict[str, Fields] | None
+) -> None:
+    """Whatever ZIP file is accepted, every program unpacks the same files from it."""
+    data = zip_bytes(members, wide=wide)
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        deadline = Deadline(lambda: 0.0, 1)
+        try:
+            archive = read_structure(file.fileno(), check_relative_name, ArchiveLimits(), deadline)
+            ours = {
+                normalize("NFC", path_of(name)): b"".join(member_pieces(archive, member, deadline))
+                for name, member in archive.members.items()
+                if not member.is_folder
+            }
+        except Invalid:
+            return
+    expected = dict.fromkeys(["zipfile", "bsdtar"], ("", ours))
+    assert unpacked(data, is_zip=True) == expected

@@ -252,6 +252,18 @@ NEVER: list[tuple[str, str, Callable[[], bytes], str]] = [
         lambda: zip_bytes([*EGG, Entry(b"../x", b"")]),
         "unsafe_archive",
     ),
+    (
+        "an egg with one path twice",
+        EGG_NAME,
+        lambda: zip_bytes([*EGG, Entry(b"./demo/__init__.py", b"")]),
+        "invalid_archive",
+    ),
+    (
+        "one path twice with other bytes",
+        SDIST_NAME,
+        lambda: sdist_bytes(tar_file(b"demo-1.0/x", b"a"), tar_file(b"demo-1.0/x", b"b")),
+        "invalid_archive",
+    ),
     ("an egg that is none", EGG_NAME, lambda: b"PK", "invalid_archive"),
     ("an exe that is none", EXE_NAME, lambda: b"#!/bin/sh", "invalid_archive"),
     ("an msi that is none", MSI_NAME, lambda: b"MZ", "invalid_archive"),

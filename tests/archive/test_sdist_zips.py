@@ -32,6 +32,11 @@ def test_accepts_zip(tmp_path: Path) -> None:
             id="S21-W21",
         ),
         pytest.param(zip_sdist(Entry(b"demo-1.0/../x")), "unsafe_archive", id="S21-W32"),
+        pytest.param(zip_sdist(Entry(b"demo-1.0\\x")), "unsafe_archive", id="S21-backslash"),
+        pytest.param(zip_sdist(Entry(b"demo-1.0/x/.")), "unsafe_archive", id="S21-dot-at-end"),
+        pytest.param(
+            zip_sdist(Entry(b"demo-1.0/x"), Entry(b"demo-1.0/./x")), "invalid_archive", id="S21-W15"
+        ),
         pytest.param(zip_sdist(Entry(b"other/x")), "invalid_archive", id="S21-S23"),
         pytest.param(zip_bytes([Entry(b"demo-1.0/x")]), "missing_metadata", id="S21-S22"),
         pytest.param(GOOD, "invalid_archive", id="S21-tar"),

@@ -19,7 +19,16 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
-from tests.archive.wheels import GOOD, MIB, A, changed, extra_field, unicode_path, widened
+from tests.archive.wheels import (
+    EXPERIMENTAL,
+    GOOD,
+    MIB,
+    A,
+    changed,
+    extra_field,
+    unicode_path,
+    widened,
+)
 from wheelyard.errors import Invalid
 
 
@@ -115,8 +124,37 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("W29-too-long", lambda: changed(both=fields(extra=b"\x55\x54\xff\0abc")), ""),
     ("W29-local-too-long", lambda: changed(local={"extra_size": 0xFFFF}), ""),
     ("W29-central-too-long", lambda: changed(central={"extra_size": 0xFFFF}), ""),
+    ("W29-experimental", lambda: changed(both=fields(extra=EXPERIMENTAL[0])), ""),
+    ("W29-experimental-local", lambda: changed(local={"extra": EXPERIMENTAL[1]}), ""),
+    ("W30-later-version", lambda: changed(central={"version": 64}), ""),
     ("W31-not-utf8", lambda: wheel_bytes(Entry(b"demo/\xe9", both=fields(flags=1 << 11))), ""),
     ("W31-cp437", lambda: wheel_bytes(Entry("demo/é".encode())), ""),
+    ("W37-folder-of-DOS", lambda: changed(central={"maker": 20, "attributes": 0x10}), ""),
+    ("W37-label-of-DOS", lambda: changed(central={"maker": 20, "attributes": 0x08}), ""),
+    ("W40-file-then-folder", lambda: wheel_bytes(A, Entry(A.name + b"/")), ""),
+    (
+        "W40-folder-below-file",
+        lambda: wheel_bytes(A, Entry(A.name + b"/d/")),
+        "unsafe_archive",
+    ),
+    *(
+        (
+            f"W40-normal-forms{folder}",
+            lambda folder=folder: wheel_bytes(
+                Entry(f"demo/caf\u00e9{folder}x".encode(), both=fields(flags=1 << 11)),
+                Entry(f"demo/cafe\u0301{folder}x".encode(), both=fields(flags=1 << 11)),
+            ),
+            "",
+        )
+        for folder in ("", "/", "/y")
+    ),
+    (
+        "W40-normal-form-in-ascii",
+        lambda: wheel_bytes(
+            Entry(b"demo/K.py"), Entry("demo/\u212a.py".encode(), both=fields(flags=1 << 11))
+        ),
+        "",
+    ),
     ("W37-folder-with-data", lambda: wheel_bytes(Entry(b"demo/d/", b"data")), ""),
     ("W41-no-dist-info", lambda: zip_bytes([A]), "missing_metadata"),
     ("W41-other", lambda: wheel_bytes(info=b"other-1.0.dist-info"), "missing_metadata"),

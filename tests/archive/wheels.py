@@ -29,6 +29,12 @@ def extra_field(kind: int, body: bytes) -> bytes:
     return kind.to_bytes(2, "little") + len(body).to_bytes(2, "little") + body
 
 
+EXPERIMENTAL = tuple(
+    extra_field(0x6C78, b"\x07\x14\x03\0\0\0\0\0" + mode) for mode in (b"\xff\xa1", b"\xed\x41")
+)
+"""For libarchive the member is a symbolic link, or a folder."""
+
+
 def changed(
     local: Fields = UNCHANGED, central: Fields = UNCHANGED, both: Fields = UNCHANGED
 ) -> bytes:

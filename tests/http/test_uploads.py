@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.archive.builders import SDIST_NAME, WHEEL_NAME, wheel_bytes
+from tests.archive.families import DIFFERENT
+from tests.archive.wheels import A, record_lines
 from tests.http.packages import Package, form, post, publish, sdist, wheel
 from tests.http.servers import Answer, Site, running_site
 
@@ -108,6 +111,10 @@ OTHER = wheel("taken", "1.0", "Summary: Other bytes")
 BIG = wheel("big", filler=bytes(1 << 20))
 BROKEN = Package("broken-1.0-py3-none-any.whl", b"this is no archive", b"")
 CUT = Package("cut-1.0-py3-none-any.whl", wheel("cut").data[:-30], b"")
+TWO_WAYS = Package(SDIST_NAME, DIFFERENT["slash-raw-only-pax-type-00-ustar"], b"")
+OTHER_SIZE = Package(
+    WHEEL_NAME, wheel_bytes(A, record=record_lines().replace(b",6\n", b",7\n")), b""
+)
 GOOD = wheel("good")
 REFUSALS: dict[str, tuple[Package, dict[str, str], int, str, str]] = {
     "other-bytes": (
@@ -158,6 +165,8 @@ REFUSALS: dict[str, tuple[Package, dict[str, str], int, str, str]] = {
     "not-an-archive": (BROKEN, {}, 400, "invalid_archive", ""),
     "cut-archive": (CUT, {}, 400, "invalid_archive", ""),
     "empty": (Package("good-1.0.tar.gz", b"", b""), {}, 400, "invalid_archive", ""),
+    "unpacked-in-two-ways": (TWO_WAYS, {}, 400, "invalid_archive", ""),
+    "another-size-in-RECORD": (OTHER_SIZE, {}, 400, "record_mismatch", ""),
     "metadata-of-another": (
         Package("good-1.0-py3-none-any.whl", wheel("other").data, b""),
         {},

@@ -8,6 +8,8 @@ from wheelyard.archive.zip_ending import MAX_16, MAX_32
 
 _FIELD = struct.Struct("<HH")
 _ZIP64 = 0x0001
+_EXPERIMENTAL = 0x6C78
+"""Of libarchive; with it, its programs take a file for a link or a folder."""
 _UNICODE_PATH = 0x7075
 _UNICODE_PATH_HEAD = 5
 """A version and a checksum precede the name."""
@@ -34,7 +36,8 @@ def check_extra(extra: bytes, raw_name: bytes, sizes: Sizes, disk: int) -> Sizes
         disk: The disk number of the header.
 
     Raises:
-        Invalid: The fields are cut off, given twice or disagree (code `invalid_archive`).
+        Invalid: The fields are cut off, given twice, disagree, or change what the member is for
+            some programs (code `invalid_archive`).
     """
     wide: bytes | None = None
     seen_path = False
@@ -46,6 +49,8 @@ def check_extra(extra: bytes, raw_name: bytes, sizes: Sizes, disk: int) -> Sizes
             if wide is not None:
                 raise invalid_archive("a member has two ZIP64 fields", raw_name)
             wide = value
+        elif kind == _EXPERIMENTAL:
+            raise invalid_archive("a member has an extra field that few programs know", raw_name)
         elif kind == _UNICODE_PATH:
             if seen_path or value[_UNICODE_PATH_HEAD:] != raw_name:
                 raise invalid_archive("a member has a second name", raw_name)

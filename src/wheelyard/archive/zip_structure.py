@@ -31,6 +31,10 @@ _UTF8 = 1 << 11
 _DESCRIPTOR = 1 << 3
 _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 _PATCHED = 1 << 5
+_DOS_NOT_A_FILE = 1 << 3 | 1 << 4
+"""Attributes of MS-DOS: the label of a disk, and a folder."""
+_KNOWN_VERSION = 63
+"""Of the format, 6.3; readers refuse a member that says it needs a later one."""
 _TAR_BLOCK = 512
 _TAR_CHECKSUM = slice(148, 156)
 
@@ -155,6 +159,8 @@ def _central_member(block: bytes, at: int) -> tuple[Member, int]:
     if stop > len(block) or comment_size:
         raise invalid_archive("an entry of its directory is cut off, or has a comment", name)
     _check_flags(flags, method, name)
+    if fields[3] & 0xFF > _KNOWN_VERSION:
+        raise invalid_archive("a member needs a later version of the format", name)
     sizes = check_extra(extra, raw_name, Sizes(size, compressed, offset), disk)
     _check_kind(name, attributes, sizes)
     member = Member(name, flags, method, crc, sizes.compressed, sizes.inflated, sizes.offset)
@@ -182,6 +188,10 @@ def _check_flags(flags: int, method: int, name: str) -> None:
 def _check_kind(name: str, attributes: int, sizes: Sizes) -> None:
     kind = stat.S_IFMT(attributes >> 16)
     is_folder = name.endswith("/")
+    if "\\" in name or name.endswith("/."):
+        raise unsafe_archive("a member has a name that programs spell in two ways", name)
+    if attributes & _DOS_NOT_A_FILE and not is_folder:
+        raise invalid_archive("a member is a file by its name, and none by its attributes", name)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or (kind == stat.S_IFDIR and not is_folder):
         raise unsafe_archive("a member is a link or a device", name)
     if is_folder and sizes.inflated:
