@@ -29,6 +29,8 @@ UNSAFE_NAMES = {
     "W36-trailing-dot-folder": b"demo./a",
     "W36-device": b"demo/CON",
     "W36-device-lower": b"nul/a",
+    "W36-device-console": b"demo/conout$",
+    "W36-device-superscript": "demo/COM\N{SUPERSCRIPT ONE}".encode(),
     "W36-colon": b"demo/a:b",
     "W36-no-name": b"",
     "W40-file-and-folder": b"demo/__init__.py/b.py",
@@ -42,7 +44,7 @@ UNSAFE_NAMES = {
 def test_refuses_names(tmp_path: Path, name: bytes) -> None:
     """A member whose name leads outside, or is no path on every platform, is refused."""
     with pytest.raises(Invalid) as caught:
-        inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes(Entry(name)))
+        inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes(Entry(name, both={"flags": 1 << 11})))
     assert caught.value.code == "unsafe_archive"
 
 

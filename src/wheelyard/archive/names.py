@@ -17,7 +17,10 @@ _PART = 255
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:")
 _PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
 _ODD = re.compile(r"[^a-z0-9]+")
-_DEVICE = re.compile(r"(?:^|/)(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:/|$)", re.IGNORECASE)
+_DEVICE = re.compile(
+    r"(?:^|/)(?:CON|CONIN\$|CONOUT\$|PRN|AUX|NUL|(?:COM|LPT)[0-9\xb9\xb2\xb3])(?:/|$)",
+    re.IGNORECASE,
+)
 """Devices of Windows; with an extension they are files by now, and modules are called that."""
 
 
