@@ -1,5 +1,6 @@
 """What an export writes the next time: what has changed, and nothing else."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.http.packages import sdist, wheel
 from wheelyard.exports import Exports
 from wheelyard.index import index_over, real_ambient
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.options import Asked, Placing
+from wheelyard.operations.exporting.options import Asked, Placing, made_by
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -178,6 +179,23 @@ def test_a_manifest_of_another_version(stocked: Yard) -> None:
     place = stocked.site / MANIFEST
     place.write_bytes(place.read_bytes().replace(b"wheelyard 0", b"wheelyard 9"))
     (stocked.site / "simple/demo/index.html").write_bytes(b"as it used to be")
+
+    stocked.export(asked=Asked())
+
+    assert tree(stocked.site) == before
+
+
+def test_pages_of_an_earlier_form(stocked: Yard) -> None:
+    """Pages that name core metadata twice, which old versions of pip cannot read, are renewed."""
+    stocked.export()
+    before = tree(stocked.site)
+    page, place = stocked.site / "simple/demo/index.json", stocked.site / MANIFEST
+    named = re.sub(
+        rb'("core-metadata":(\{.*?\}|false))', rb'\1,"dist-info-metadata":\2', page.read_bytes()
+    )
+    page.write_bytes(named)
+    place.write_bytes(place.read_bytes().replace(made_by().encode(), b"wheelyard 0.1.0, form 1"))
+    assert tree(stocked.site) != before
 
     stocked.export(asked=Asked())
 

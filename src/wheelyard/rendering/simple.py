@@ -111,9 +111,8 @@ def _file_json(url: str, file: File) -> dict[str, object]:
     }
     if file.requires_python:
         page["requires-python"] = file.requires_python
-    metadata = {"sha256": file.core_metadata} if file.serves_metadata else False
-    page["core-metadata"] = metadata
-    page["dist-info-metadata"] = metadata
+    # not under its old name, too: pip 22.3 to 23.1.2 crash on an object there (PEP 714)
+    page["core-metadata"] = {"sha256": file.core_metadata} if file.serves_metadata else False
     page["yanked"] = False if file.yanked is None else file.yanked or True
     page["size"] = file.size
     page["upload-time"] = timestamp(file.uploaded_at)

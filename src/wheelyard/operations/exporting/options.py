@@ -14,8 +14,12 @@ from wheelyard.errors import Invalid
 from wheelyard.rendering.simple import FILES_FROM_DETAIL
 from wheelyard.storage.site.base import BAD_DESTINATION
 
-FORM: Final = 1
-"""Goes up when the pages of a document change though the version of wheelyard does not."""
+FORM: Final = 2
+"""
+Goes up when the pages of a document change though the version of wheelyard does not.
+
+An export writes every page of a site again that was made with another number.
+"""
 
 
 class Placing(StrEnum):
