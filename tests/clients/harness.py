@@ -103,6 +103,12 @@ def program(client: str, name: str = "") -> Path:
     return _environment(client) / "bin" / (name or client)
 
 
+def site_packages(python: Path) -> Path:
+    """Return the folder where an environment keeps its packages."""
+    (site,) = python.parent.parent.glob("lib/python*/site-packages")
+    return site
+
+
 def wheelyard(desk: Desk, *arguments: str | Path) -> str:
     """Run the product's own command line, as it is in this clone."""
     source = str(REPOSITORY / "src")

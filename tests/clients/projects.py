@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.clients.harness import Desk, program
+from tests.clients.harness import Desk, program, site_packages
 
 BUILD_SYSTEMS = {
     "flit-core": ("flit_core.buildapi", '[tool.flit.module]\nname = "{module}"\n'),
@@ -89,7 +89,7 @@ class Built:
 
     def assert_installed(self, python: Path) -> None:
         """Every file of the wheel is in that environment byte for byte, and the program runs."""
-        (site,) = python.parent.parent.glob("lib/python*/site-packages")
+        site = site_packages(python)
         with zipfile.ZipFile(self.wheel) as wheel:
             packed = {name: wheel.read(name) for name in wheel.namelist() if name[-1] != "/"}
         record = next(name for name in packed if name.endswith(".dist-info/RECORD"))

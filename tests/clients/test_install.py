@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from tests.clients.harness import Desk, program, wheelyard
+from tests.clients.harness import Desk, program, site_packages, wheelyard
 from tests.clients.projects import Builder, Built, sha256
 from tests.clients.reading import fetch, page, publish
 from tests.clients.servers import Server
@@ -353,12 +353,6 @@ def pip_install(desk: Desk, python: Path, *arguments: str | Path) -> str:
 def uv_pip(desk: Desk, *arguments: str | Path) -> str:
     """Run `uv pip`."""
     return desk.run(program("uv"), "pip", *arguments)
-
-
-def site_packages(python: Path) -> Path:
-    """The folder where an environment keeps its packages."""
-    (site,) = python.parent.parent.glob("lib/python*/site-packages")
-    return site
 
 
 def digests(*projects: Built) -> set[str]:

@@ -1,0 +1,132 @@
+"""
+Installing with clients of years ago, which people still have.
+
+pip is here in every version since 20.3 that reads the index in another way than the one before it.
+uv 0.0.5 is the first one that was published. Poetry 1.1.0 is the oldest one that can be installed
+from wheels: 0.12 and 1.0 need pyrsistent 0.14, which only exists as an sdist, and so would have to
+be built with a setuptools that no lock names; 0.11 and older do not start a resolution on Python
+3.10 or newer, where `collections` has no `Mapping`.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.clients.harness import Desk, new_desk, program, site_packages, wheelyard
+from tests.clients.projects import Builder, Built
+from tests.clients.reading import post, publish
+from tests.clients.servers import running_server
+
+pytestmark = pytest.mark.clients
+
+ENDED_WITH_PYTHON_311 = ("20.3.4", "21.3.1", "22.2.2", "22.3.1", "23.0.1")
+"""Versions of pip that need `distutils` or `pkgutil.ImpImporter`, which Python 3.12 has not."""
+LATER = ("23.1.2", "23.2.1", "24.0")
+NEWEST = "pip"
+
+PYPROJECT = """\
+[tool.poetry]
+name = "consumer"
+version = "0"
+description = ""
+authors = []
+
+[tool.poetry.dependencies]
+python = "^3.11"
+yard-tool = "<1.6"   # which was yanked: Poetry knows of that since 1.2
+
+[[tool.poetry.source]]
+name = "yard"
+url = "{url}"
+default = true
+"""
+
+needs_python_311 = pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="this client needs Python 3.11 or older"
+)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """
+    What can be installed, and where.
+
+    Args:
+        tool: A project with a yanked newer version.
+        base: What `tool` depends on.
+        source: A project without a wheel.
+    """
+
+    index_url: str
+    tool: Built
+    base: Built
+    source: Built
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[Shelf]:
+    """An index that anyone may read, with something of each kind."""
+    folder = tmp_path_factory.mktemp("shelf")
+    base, source = build("flit-core", "yard-base", "2.0"), build("flit-core", "yard-source")
+    tool = build("hatchling", "yard-tool", "1.5", "yard-base>=2")
+    yanked = build("hatchling", "yard-tool", "1.6", "yard-base>=2")
+    with running_server(folder / "server") as server:
+        publish(server, base, tool, yanked)
+        post(server, source.sdist)
+        desk = new_desk(folder / "desk")
+        wheelyard(desk, "yank", yanked.name, yanked.version, "--store", server.store)
+        yield Shelf(server.index_url, tool, base, source)
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        *(pytest.param(f"pip-{each}", marks=needs_python_311) for each in ENDED_WITH_PYTHON_311),
+        *(f"pip-{each}" for each in LATER),
+        NEWEST,
+    ],
+)
+def test_pip(client: str, shelf: Shelf, desk: Desk) -> None:
+    """Old and new pip install a wheel with what it depends on, an sdist, and nothing yanked."""
+    python = desk.python()
+    pip, backend = (program(each, "python") for each in (client, "build"))
+
+    desk.run(
+        *(python, "-m", "pip", "install", "--no-cache-dir", "--no-build-isolation"),
+        *("--index-url", shelf.index_url, shelf.tool.name, shelf.source.name),
+        PYTHONPATH=":".join(str(site_packages(each)) for each in (pip, backend)),
+    )
+
+    for project in (shelf.tool, shelf.base, shelf.source):
+        project.assert_installed(python)
+
+
+def test_uv(shelf: Shelf, desk: Desk) -> None:
+    """The oldest uv installs a wheel and what it depends on, and nothing yanked."""
+    python = desk.python()
+
+    desk.run(
+        *(program("uv-0.0.5", "uv"), "pip", "install"),
+        *("--index-url", shelf.index_url, shelf.tool.name),
+        VIRTUAL_ENV=str(python.parent.parent),
+    )
+
+    for project in (shelf.tool, shelf.base):
+        project.assert_installed(python)
+
+
+@needs_python_311
+def test_poetry(shelf: Shelf, desk: Desk) -> None:
+    """The oldest Poetry locks a wheel and what it depends on, and installs them."""
+    (desk.folder / "pyproject.toml").write_text(PYPROJECT.format(url=shelf.index_url))
+
+    for command in (("lock",), ("install", "--no-root")):
+        desk.run(
+            *(program("poetry-1.1.0", "poetry"), *command, "--no-interaction"),
+            POETRY_VIRTUALENVS_IN_PROJECT="true",
+        )
+
+    for project in (shelf.tool, shelf.base):
+        project.assert_installed(desk.folder / ".venv" / "bin" / "python")
