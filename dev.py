@@ -21,7 +21,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SYSTEM_PROGRAMS = {"bsdtar": "libarchive-tools", "curl": "curl", "strace": "strace"}
@@ -57,6 +57,7 @@ def test(arguments: list[str]) -> int:
     """Run the static checks, then the tests, whose summary is the last line printed."""
     prepare("test")
     install_system_programs()
+    make_hosts_file()
     os.chdir(ROOT)
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
     nox = [str(BIN / "nox"), "--no-venv", "--sessions", "style", "types", "map"]
@@ -132,6 +133,14 @@ def install_system_programs() -> None:
             )
         except (OSError, subprocess.TimeoutExpired):
             return
+
+
+def make_hosts_file() -> None:
+    """Make `localhost` a name that resolves where no /etc/hosts exists: debootstrap makes none."""
+    with suppress(OSError):  # the file exists already, or only root may make it
+        with Path("/etc/hosts").open("x") as file:
+            file.write("127.0.0.1 localhost\n")
+        say("made /etc/hosts")
 
 
 @contextmanager

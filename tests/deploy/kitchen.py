@@ -20,7 +20,7 @@ import pytest
 
 from tests.clients.harness import REPOSITORY
 from tests.deploy.kitchen_recipe import Ignored, Stage, Step, filled_in, read_recipe
-from tests.deploy.kitchen_walls import SYSTEM_PATH, Stay, enter, make_room
+from tests.deploy.kitchen_walls import SYSTEM_PATH, Stay, enter, make_room, python_prefix
 
 DOCKERFILE = "deploy/image/Dockerfile"
 WHEELS = REPOSITORY / ".cache" / "wheels"
@@ -151,7 +151,7 @@ class Kitchen:
     def _moved_environment(self, image: Image) -> dict[str, str]:
         """Return the environment of a step without walls: this very Python is the image's."""
         moved = {name: _moved(text, image.root) for name, text in image.environment.items()}
-        programs = f"{Path(sys.base_prefix) / 'bin'}{os.pathsep}{moved['PATH']}"
+        programs = f"{python_prefix(self._place) / 'bin'}{os.pathsep}{moved['PATH']}"
         return {**moved, "PATH": programs, "PIP_CONFIG_FILE": str(self._secret)}
 
     def _copy(self, step: Step, image: Image) -> None:
