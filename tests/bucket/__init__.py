@@ -32,4 +32,7 @@ metadata server answer on the same port.
 
 `fake_gcs.running_fake_gcs()` yields the URL of a real `fake-gcs-server`, and
 `fake_gcs.new_bucket(url)` the name of an empty bucket in it.
+
+Both refuse what Cloud Storage's documentation says is refused: `strict.py` has the rules, which the
+stand-in applies itself, and `strict_proxy.py` applies before `fake-gcs-server`.
 """

@@ -25,6 +25,7 @@ from tests.bucket.faults import (
 from tests.bucket.json_api import JsonApi
 from tests.bucket.log import PRICES, Record, RequestLog
 from tests.bucket.signed import XmlApi
+from tests.bucket.strict import check_request
 from tests.bucket.uploads import Uploads
 from tests.bucket.wire import Delivery, DisconnectedError, Pace, Pause, Reply, Request
 from tests.bucket.world import World
@@ -111,9 +112,11 @@ class App:
         handler = self._handlers.get(call.kind)
         try:
             if handler is None:
+                check_request(call, request)
                 raise not_known(request)
             if call.kind not in OPEN:
                 self._world.authenticate(request)
+            check_request(call, request)
             return handler(call, request)
         except ApiError as error:
             with suppress(DisconnectedError):

@@ -13,6 +13,8 @@ from tests.bucket.objects import Conditions
 from tests.bucket.wire import Request
 
 NO_BUCKETS = frozenset({"", "computeMetadata", "download", "storage", "upload", "v1"})
+MOST = (1 << 63) - 1
+"""The largest number that a parameter may be."""
 ACCOUNTS = ["", "v1", "projects", "-", "serviceAccounts"]
 
 
@@ -132,10 +134,9 @@ def number(request: Request, name: str) -> int | None:
     text = request.parameter(name)
     if text is None:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise invalid(f"Invalid value for {name}: {text}") from None
+    if not (text.isascii() and text.isdecimal()) or int(text) > MOST:
+        raise invalid(f"Invalid value for {name}: {text}")
+    return int(text)
 
 
 def conditions(request: Request, of: str = "") -> Conditions:
@@ -143,14 +144,23 @@ def conditions(request: Request, of: str = "") -> Conditions:
     Return the preconditions of a request; `of` is "Source" for those of a copy's source.
 
     Raises:
-        ApiError: 400.
+        ApiError: 400, also where they contradict each other.
     """
-    return Conditions(
+    found = Conditions(
         number(request, f"if{of}GenerationMatch"),
         number(request, f"if{of}GenerationNotMatch"),
         number(request, f"if{of}MetagenerationMatch"),
         number(request, f"if{of}MetagenerationNotMatch"),
     )
+    if None not in (found.generation, found.not_generation):
+        raise invalid(f"if{of}GenerationMatch and if{of}GenerationNotMatch exclude each other.")
+    if None not in (found.metageneration, found.not_metageneration):
+        raise invalid(
+            f"if{of}MetagenerationMatch and if{of}MetagenerationNotMatch exclude each other."
+        )
+    if found.generation == 0 and found.metageneration:
+        raise invalid(f"if{of}MetagenerationMatch asks about an object that must not be there.")
+    return found
 
 
 def not_known(request: Request) -> ApiError:

@@ -14,6 +14,7 @@ from tests.bucket.errors import ApiError, invalid
 from tests.bucket.listing import page, selected
 from tests.bucket.media import media_reply
 from tests.bucket.objects import Arrival, Bucket, Resource, StoredObject
+from tests.bucket.strict import check_resource
 from tests.bucket.wire import Reply, Request
 from tests.bucket.world import World
 
@@ -70,7 +71,9 @@ class JsonApi:
         bucket = self._world.find_bucket(call.bucket)
         self._require("storage.objects.update")
         self._find(bucket, call.name, None)
-        changed = bucket.patch(call.name, read_json(request), conditions(request))
+        change = read_json(request)
+        check_resource(change)
+        changed = bucket.patch(call.name, change, conditions(request))
         return json_reply(changed.resource(request.root), request)
 
     def rewrite(self, call: Call, request: Request) -> Reply:
@@ -88,6 +91,7 @@ class JsonApi:
         conditions(request, "Source").check(source)
         own = {**source.fields, "metadata": source.metadata}
         asked = {key: value for key, value in read_json(request).items() if key not in PLACE}
+        check_resource(asked)
         if (unfinished := _unfinished(source, target_bucket, request)) is not None:
             return unfinished
         resource = asked or own

@@ -31,6 +31,11 @@ SETTABLE = (
 )
 LONGEST_NAME = 1024
 MOST_METADATA = 8 << 10
+"""Bytes of all names and values of an object's own metadata."""
+LONGEST_KEY = 1 << 10
+LONGEST_VALUE = 4 << 10
+RESERVED = ".well-known/acme-challenge/"
+"""What the name of no object begins with."""
 
 Resource = dict[str, Any]
 Guard = Callable[[str], None]
@@ -248,7 +253,7 @@ class Bucket:
                 before,
                 metageneration=before.metageneration + 1,
                 fields=_fields({**before.fields, **change}),
-                metadata=_metadata(merged),
+                metadata=checked_metadata(merged),
                 updated=self._clock.now(),
             )
             self._count(name)
@@ -285,7 +290,7 @@ class Bucket:
             generation=self._generations.take(),
             metageneration=1,
             fields=_fields({"contentType": "application/octet-stream", **arrival.resource}),
-            metadata=_metadata(arrival.resource.get("metadata") or {}),
+            metadata=checked_metadata(arrival.resource.get("metadata") or {}),
             created=now,
             updated=now,
         )
@@ -304,7 +309,8 @@ def check_name(name: str) -> None:
     """
     if not name:
         raise ApiError(400, "Required", "required")
-    if len(name.encode()) > LONGEST_NAME or name in {".", ".."} or {"\r", "\n"} & set(name):
+    is_reserved = name in {".", ".."} or name.startswith(RESERVED)
+    if len(name.encode()) > LONGEST_NAME or is_reserved or {"\r", "\n"} & set(name):
         raise invalid(f"The specified object name is not valid: {name[:80]!r}.")
 
 
@@ -312,12 +318,24 @@ def _fields(resource: Mapping[str, Any]) -> dict[str, str]:
     return {each: str(resource[each]) for each in SETTABLE if resource.get(each) is not None}
 
 
-def _metadata(given: Mapping[str, str | None]) -> dict[str, str]:
+def checked_metadata(given: object) -> dict[str, str]:
+    """
+    Return the metadata of its own that an object gets.
+
+    Raises:
+        ApiError: 400, it is over a limit, or not of texts.
+    """
+    if not isinstance(given, Mapping):
+        raise invalid("Custom metadata has to be an object.")
     kept = {name: value for name, value in given.items() if value is not None}
-    if (
-        sum(len(name.encode()) + len(value.encode()) for name, value in kept.items())
-        > MOST_METADATA
-    ):
+    if not all(isinstance(value, str) for value in kept.values()):
+        raise invalid("A value of custom metadata has to be a text.")
+    names, values = ([len(each.encode()) for each in many] for many in (kept, kept.values()))
+    if max(names, default=1) > LONGEST_KEY or not min(names, default=1):
+        raise invalid("A name of custom metadata has 1 to 1024 bytes.")
+    if max(values, default=0) > LONGEST_VALUE:
+        raise invalid("A value of custom metadata exceeds 4 KiB.")
+    if sum(names) + sum(values) > MOST_METADATA:
         raise invalid("The total size of custom metadata exceeds 8 KiB.")
     return kept
 

@@ -20,6 +20,7 @@ class Upload:
     """A resumable upload, request by request."""
 
     def __init__(self, server: BucketServer, query: str = "", **headers: str) -> None:
+        headers = {"Content_Type": "application/json", **headers}
         answer = ask(server.address, "POST", START + query, b"{}", **headers)
         assert answer.status == 200
         self.address = server.address

@@ -5,8 +5,8 @@ The preconditions of a resumable upload are judged when it finishes, so the lose
 it with the last chunk. Bytes that arrive again are passed over. A session that is finished gives
 its answer to whoever asks again, be it the object or the refusal.
 
-A chunk that is not the last has to be a multiple of 256 KiB, else it is refused: the service keeps
-the multiple and says so, which nobody should need.
+What the service refuses is in `strict.py`. A chunk that is not the last has to be a multiple of 256
+KiB, else it is refused: the service may keep the multiple and say so, which nobody should need.
 """
 
 import re
@@ -21,15 +21,14 @@ from tests.bucket.calls import Call, conditions
 from tests.bucket.errors import ApiError, invalid
 from tests.bucket.json_api import JSON, json_reply, parse_json, read_json
 from tests.bucket.objects import Arrival, Conditions, Resource, StoredObject, check_name
+from tests.bucket.strict import check_hashes, described, span_of
 from tests.bucket.wire import DisconnectedError, Reply, Request
 from tests.bucket.world import World
 
 CREATE = "storage.objects.create"
-UNIT = 256 << 10
-"""Bytes of which a chunk is a multiple, unless it is the last."""
 HEAD = 64 << 10
+PARTS = 2
 
-_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", re.ASCII)
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?')
 
 
@@ -97,13 +96,13 @@ class Uploads:
         self._world.permissions.require(CREATE)
         if request.parameter("uploadType") == "media":
             body = _spooled(request)
-            name, resource = call.name, _described({}, request.header("content-type"))
+            name, resource = call.name, described({}, request.header("content-type"))
         else:
-            part = _split(request)
+            part = split(request)
             body = body_of(bytes(part.content))
-            resource = _described(part.resource, part.content_type)
+            resource = described(part.resource, part.content_type)
             name = str(request.parameter("name") or resource.get("name") or "")
-        _check_hashes(body, resource, request)
+        check_hashes(body, resource, request)
         guard = self._world.permissions.require
         stored = bucket.insert(name, Arrival(body, resource), conditions(request), guard)
         return json_reply(stored.resource(request.root), request)
@@ -112,7 +111,7 @@ class Uploads:
         """Begin a resumable upload."""
         self._world.find_bucket(call.bucket)
         self._world.permissions.require(CREATE)
-        resource = _described(read_json(request), request.header("x-upload-content-type"))
+        resource = described(read_json(request), request.header("x-upload-content-type"))
         name = str(request.parameter("name") or resource.get("name") or "")
         check_name(name)
         declared = request.header("x-upload-content-length")
@@ -152,7 +151,7 @@ class Uploads:
         return found
 
     def _take(self, session: Session, request: Request) -> None:
-        total = _store_chunk(session, request)
+        total = store_chunk(session, request)
         if total is None or session.writer.size < total:
             return
         try:
@@ -167,7 +166,7 @@ class Uploads:
         if session.writer.size != total or session.size not in (None, total):
             raise invalid("The upload has not as many bytes as were announced.")
         body = session.writer.finish()
-        _check_hashes(body, session.resource, request)
+        check_hashes(body, session.resource, request)
         return self._world.find_bucket(session.bucket).insert(
             session.name,
             Arrival(body, session.resource),
@@ -176,25 +175,22 @@ class Uploads:
         )
 
 
-def _store_chunk(session: Session, request: Request) -> int | None:
-    """Add what is new of a chunk, and return the size of the whole if it is known by now."""
-    text = request.header("content-range")
-    match = _RANGE.fullmatch(text or f"bytes */{session.size or '*'}")
-    if match is None:
-        raise invalid(f"Failed to parse Content-Range header: {text}")
-    first, last, whole = match.groups()
-    total = session.size if whole == "*" else int(whole)
-    if first is None and text is not None:
-        return total if whole != "*" else None  # a status query, or the end of an unknown size
-    start, stop = int(first or 0), int(last) + 1 if last else None
-    if start > session.writer.size:
+def store_chunk(session: Session, request: Request) -> int | None:
+    """
+    Add what is new of a chunk, and return the size of the whole if it is known by now.
+
+    Raises:
+        ApiError: 400.
+    """
+    span = span_of(request, session.size)
+    if span.start is None:
+        return span.total  # a status query, or the end of an unknown size
+    if span.start > session.writer.size:
         raise invalid("The chunk begins behind the bytes that have arrived.")
-    if stop is not None and stop != total and (stop - start) % UNIT:
-        raise invalid("A chunk that is not the last must be a multiple of 256 KiB.")
-    _append(session.writer, start, request)
-    if stop is not None and session.writer.size < stop:
+    _append(session.writer, span.start, request)
+    if span.stop is not None and session.writer.size < span.stop:
         raise invalid("The chunk is shorter than its Content-Range says.")
-    return session.writer.size if stop is None else total
+    return session.writer.size if span.stop is None else span.total
 
 
 def _append(writer: Writer, start: int, request: Request) -> None:
@@ -217,23 +213,6 @@ def _spooled(request: Request) -> Body:
     return writer.finish()
 
 
-def _described(resource: Resource, content_type: str | None) -> Resource:
-    return {"contentType": content_type, **resource} if content_type else resource
-
-
-def _check_hashes(body: Body, resource: Resource, request: Request) -> None:
-    """Raise unless the bytes are those whose hashes came along, in the JSON or in a header."""
-    header = request.header("x-goog-hash") or ""
-    pairs = [each.strip().partition("=")[::2] for each in header.split(",") if each]
-    given = {"crc32c": resource.get("crc32c"), "md5": resource.get("md5Hash"), **dict(pairs)}
-    for name, value in (("crc32c", body.crc32c), ("md5", body.md5)):
-        if given[name] not in (None, value):
-            raise invalid(
-                f'Provided {name.upper()} "{given[name]}" doesn\'t match calculated '
-                f'{name.upper()} "{value}".'
-            )
-
-
 def _name_in(start: bytes) -> str:
     """Return the name in the first bytes of an upload, multipart or JSON; empty if unclear."""
     text = start.decode("utf-8", "replace")
@@ -244,18 +223,27 @@ def _name_in(start: bytes) -> str:
     return str(found.get("name") or "") if isinstance(found, dict) else ""
 
 
-def _split(request: Request) -> Part:
-    match = _BOUNDARY.search(request.header("content-type") or "")
-    if match is None:
+def split(request: Request) -> Part:
+    """
+    Return the two parts of a multipart body.
+
+    Raises:
+        ApiError: 400, there are not two, or one does not say what it is.
+    """
+    whole = request.header("content-type") or ""
+    match = _BOUNDARY.search(whole)
+    if match is None or not whole.startswith("multipart/related"):
         raise invalid("Missing boundary in multipart body.")
     line = b"--" + match.group(1).encode("latin-1")
     body = request.body.read_all()
     head, middle = body.find(line), body.find(b"\r\n" + line, len(line))
     end = body.rfind(b"\r\n" + line + b"--")
-    if head or middle < 0 or end <= middle:
+    if head or middle < 0 or end <= middle or body.count(b"\r\n" + line) != PARTS:
         raise invalid("Malformed multipart body.")
-    _, description = _part(memoryview(body)[len(line) + 2 : middle])
+    kind, description = _part(memoryview(body)[len(line) + 2 : middle])
     content_type, content = _part(memoryview(body)[middle + len(line) + 4 : end])
+    if kind.partition(";")[0].strip() != "application/json" or not content_type:
+        raise invalid("A part of a multipart body has no Content-Type, or a wrong one.")
     return Part(parse_json(bytes(description)), content, content_type)
 
 

@@ -16,7 +16,10 @@ DENIED: Final = "storage_denied"
 NO_BUCKET: Final = "bucket_missing"
 READ: Final = "storage.objects.get"
 """The permission of a call that may miss an object."""
+REFUSED: Final = "storage_refused"
 SILENT: Final = "storage_unavailable"
+REFUSALS: Final = frozenset(range(400, 500)) - {404, 408}
+"""Statuses that say that the request itself is wrong, where no other one is known to say more."""
 
 GOOGLE_FAULTS: Final = (
     api.GoogleAPIError,
@@ -90,7 +93,7 @@ def unavailable(error: BaseException, place: BucketLocation, permission: str) ->
     elif isinstance(error, storage.DataCorruption):
         fault = _silent(f"What came from {bucket}, or went there, was damaged on the way.")
     elif status:
-        fault = _silent(f"The bucket {bucket} answers with status {status}.")
+        fault = _answered(bucket, status)
     else:
         fault = _silent(f"The bucket {bucket} does not answer.")
     return fault
@@ -149,6 +152,18 @@ def _too_often(bucket: str) -> Unavailable:
         f"The bucket {bucket} takes no more requests for the moment. Try again later.",
         code="overloaded",
         short="Too many writers at once.",
+    )
+
+
+def _answered(bucket: str, status: int) -> Unavailable:
+    if status not in REFUSALS:
+        return _silent(f"The bucket {bucket} answers with status {status}.")
+    return Unavailable(
+        f"The bucket {bucket} refuses a request with status {status}, and would refuse it again. "
+        "Check whether a proxy or an emulator stands between this machine and Cloud Storage; if "
+        "none does, update wheelyard, or report it.",
+        code=REFUSED,
+        short="The store refuses a request.",
     )
 
 

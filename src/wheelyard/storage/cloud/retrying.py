@@ -7,7 +7,7 @@ ambiguous is remembered. A bucket that has not answered somebody for that long i
 moment, so that not everybody waits for it in turn.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -98,6 +98,15 @@ class Pacing:
     pause: Callable[[float], None]
     random: Random
     breaker: Breaker
+
+    def attempts(self, most: int) -> Iterator[int]:
+        """Yield 0, 1, 2 and so on, with a growing, jittered pause before each but the first."""
+        limit = FIRST_PAUSE
+        for attempt in range(most):
+            if attempt:
+                self.pause(self.random.uniform(0, limit))
+                limit = min(2 * limit, LONGEST_PAUSE)
+            yield attempt
 
 
 @dataclass(slots=True, kw_only=True)

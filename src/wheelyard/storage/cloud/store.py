@@ -2,13 +2,12 @@
 The storage contract over a Google Cloud Storage bucket.
 
 An object's version is its generation. Every conditional write names a generation as its
-precondition, so the bucket itself decides races; and every write carries a random mark, so that
-one whose answer was lost is known again when it is read. It also says which version it was to
-replace: as only one write replaces a version, who finds another one's there knows that they lost.
+precondition, so the bucket itself decides races. Where its answer was lost, or was that a
+precondition failed, the object is read, and `settling.py` says what has become of the write.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +20,7 @@ from google.api_core import exceptions as api
 from google.api_core.page_iterator import HTTPIterator
 from google.cloud.storage import Blob, Bucket, Client
 
-from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import (
     ABSENT,
     NOT_MODIFIED,
@@ -42,6 +41,7 @@ from wheelyard.storage.cloud.retrying import (
     Retrying,
     SilentBucket,
 )
+from wheelyard.storage.cloud.settling import Change, contradicted, generation_of, version_of
 from wheelyard.storage.cloud.streams import BucketStream, read_whole
 from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.site.base import WebType
@@ -63,10 +63,8 @@ EMPTY_PAGES: Final = 100
 """Pages of a listing with nothing on them, one after the other."""
 SAID_AGAIN: Final = 10.0
 """Seconds after which the log repeats what is wrong with a bucket."""
-MARK: Final = "write-id"
-"""The name of the mark of a write, in an object's own metadata."""
-REPLACED: Final = "write-over"
-"""The name of the generation that a conditional write replaced, 0 for none; there too."""
+CONTRADICTIONS: Final = 3
+"""Tries after which a precondition that fails, though the object does not change, is an error."""
 LISTED: Final = "items(name,generation,size,timeCreated),nextPageToken"
 
 logger = logging.getLogger("wheelyard")
@@ -176,39 +174,21 @@ class CloudStore:
         """Do the same, and say of it what `kind` says to whoever downloads it from the bucket."""
         # who expects a version has to read again after somebody else's write, not to wait
         retrying = self._writing(waits_for_turn=expect is None or expect == ABSENT)
-        mark = self._new_mark()
-        blob = self._marked(key, mark, expect, kind)
+        change = Change(key=key, expect=expect, mark=self._new_mark())
+        blob = self._described(change, kind)
         with self._faults("storage.objects.create"):
-            try:
-                self._send(blob, body, expect, retrying)
-            except GOOGLE_FAULTS as error:
-                if retrying.may_have_landed:
-                    return self._settled(key, mark, expect, error)
-                if isinstance(error, api.PreconditionFailed):
-                    raise Conflict(conflict(key)) from error
-                if isinstance(error, api.TooManyRequests) and not retrying.waits_for_turn:
-                    raise Conflict(conflict(key)) from error
-                raise
-        return version_of(blob)
+            landed = self._made(change, retrying, lambda: self._send(blob, body, expect, retrying))
+        return landed or version_of(blob)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove the object."""
         retrying = self._writing(waits_for_turn=True)
         with self._faults("storage.objects.delete"):
-            try:
-                self._blob(key).delete(
-                    if_generation_match=generation_of(expect), timeout=READING, retry=retrying
-                )
-            except api.PreconditionFailed as error:
-                if retrying.may_have_landed:
-                    self._settled(key, mark="", expect=expect, error=error)
-                raise Conflict(conflict(key)) from error
-            except api.NotFound as error:
-                if is_missing_bucket(error):
-                    raise
-                # after a lost answer: the version that was to go is gone
-                if expect and not retrying.may_have_landed:
-                    raise Conflict(conflict(key)) from error
+            self._made(
+                Change(key=key, expect=expect),
+                retrying,
+                lambda: self._remove(key, expect, retrying),
+            )
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
@@ -249,7 +229,8 @@ class CloudStore:
             "retry": retrying,
         }
         if isinstance(body, bytes):
-            blob.upload_from_string(body, **common)
+            # the library would say that these bytes are text, and the bucket refuse them for that
+            blob.upload_from_string(body, content_type=blob.content_type, **common)
             return
         with storage_faults("the upload"):
             file = body.open("rb")
@@ -269,31 +250,53 @@ class CloudStore:
                 # the bucket may keep a part of a piece, and the library cannot go on from there
                 raise ConnectionError from error
 
-    def _settled(
-        self, key: Key, mark: str, expect: ObjectVersion | None, error: Exception
-    ) -> ObjectVersion:
+    def _remove(self, key: Key, expect: ObjectVersion | None, retrying: Retrying) -> None:
+        try:
+            self._blob(key).delete(
+                if_generation_match=generation_of(expect), timeout=READING, retry=retrying
+            )
+        except api.NotFound as error:
+            if is_missing_bucket(error):
+                raise
+            # after a lost answer: the version that was to go is gone
+            if expect and not retrying.may_have_landed:
+                raise Conflict(conflict(key)) from error
+
+    def _made(
+        self, change: Change, retrying: Retrying, make: Callable[[], None]
+    ) -> ObjectVersion | None:
         """
-        Find out by reading whether a write has happened whose answer was lost.
+        Make a change; where its answer does not tell, find out by reading what it has led to.
+
+        Returns:
+            The version that was found to be made by this change; None where the answer tells it.
 
         Raises:
             Conflict: Something else was there before it.
-            Unavailable: It cannot be told.
+            Unavailable: It cannot be told, or the bucket contradicts itself.
         """
+        for _ in self._pacing.attempts(CONTRADICTIONS):
+            try:
+                make()
+            except GOOGLE_FAULTS as error:
+                is_ambiguous = retrying.may_have_landed and change.mark
+                if not (is_ambiguous or isinstance(error, api.PreconditionFailed)):
+                    if isinstance(error, api.TooManyRequests) and not retrying.waits_for_turn:
+                        raise Conflict(conflict(change.key)) from error
+                    raise
+                landed = change.settled(
+                    self._as_it_is(change.key), error, may_have_landed=retrying.may_have_landed
+                )
+                if landed is not None:
+                    return landed
+            else:
+                return None
+        raise contradicted(change.key, self._place)
+
+    def _as_it_is(self, key: Key) -> Blob | None:
         # so short that a bucket which answers nobody keeps nobody much longer
         settling = Retrying(pacing=self._pacing, patience=PROBE_PATIENCE, asks_anyway=True)
-        found = self._bucket.get_blob(self._place.name_of(key), timeout=SETTLING, retry=settling)
-        metadata = (found and found.metadata) or {}
-        if found is not None and metadata.get(MARK) == mark:
-            return version_of(found)
-        if not isinstance(error, api.PreconditionFailed):
-            raise error
-        if expect is not None and metadata.get(REPLACED) == str(generation_of(expect)):
-            raise Conflict(conflict(key)) from error
-        raise Unavailable(
-            f"Somebody else has changed {key} meanwhile, and whether this change came first is not "
-            "known. Read it again.",
-            short="Too many writers at once.",
-        ) from error
+        return self._bucket.get_blob(self._place.name_of(key), timeout=SETTLING, retry=settling)
 
     def _chunks(self, stream: BucketStream) -> Iterator[bytes]:
         with self._faults("storage.objects.get"):
@@ -305,11 +308,10 @@ class CloudStore:
     def _new_mark(self) -> str:
         return f"{self._pacing.random.getrandbits(128):032x}"
 
-    def _marked(self, key: Key, mark: str, expect: ObjectVersion | None, kind: WebType) -> Blob:
+    def _described(self, change: Change, kind: WebType) -> Blob:
         """Return an object that is about to be written."""
-        blob = self._blob(key)
-        over = {} if expect is None else {REPLACED: str(generation_of(expect))}
-        blob.metadata = {MARK: mark} | over
+        blob = self._blob(change.key)
+        blob.metadata = change.metadata
         blob.content_type = kind.content_type
         if kind.cache_control:
             blob.cache_control = kind.cache_control
@@ -343,19 +345,6 @@ class CloudStore:
         if self._said != what or now - self._said_at >= SAID_AGAIN:
             self._said, self._said_at = what, now
             logger.warning("%s", what)
-
-
-def generation_of(version: ObjectVersion | None) -> int | None:
-    """Return the generation that a version names: 0 for absent, None for any."""
-    if version is None:
-        return None
-    # a version of another store is no generation, and matches none
-    return int(version or 0) if version.isdigit() or not version else -1
-
-
-def version_of(blob: Blob) -> ObjectVersion:
-    """Return the version that an object has."""
-    return ObjectVersion(str(blob.generation))
 
 
 def _listed(blobs: HTTPIterator) -> Iterator[Blob]:

@@ -11,29 +11,27 @@ from typing import Final
 from google.api_core import exceptions as api
 from google.cloud.storage import Blob, Client
 
-from wheelyard.errors import Conflict, NotFound, Unavailable
-from wheelyard.storage.base import Entry, Key, ObjectVersion, Stored, conflict
+from wheelyard.errors import NotFound, Unavailable
+from wheelyard.storage.base import Entry, Key, ObjectVersion, Stored
 from wheelyard.storage.cloud.faults import (
-    GOOGLE_FAULTS,
     READ,
     is_missing_bucket,
     unavailable,
 )
 from wheelyard.storage.cloud.location import BucketLocation
 from wheelyard.storage.cloud.retrying import Pacing, Retrying
+from wheelyard.storage.cloud.settling import Change, generation_of, version_of
 from wheelyard.storage.cloud.store import (
     READING,
     SENDING,
     CloudStore,
     Unchanging,
-    generation_of,
-    version_of,
 )
 from wheelyard.storage.cloud.streams import read_generation
 from wheelyard.storage.site.base import WebType
 
-LOOKS: Final = 100
-"""How often an object may change between the two questions of one read."""
+LOOKS: Final = 20
+"""How often an object may change between the two questions of one read: 35 seconds, about."""
 
 
 class CloudWeb(CloudStore):
@@ -64,7 +62,7 @@ class CloudWeb(CloudStore):
         Raises:
             Unavailable: It changes all the time.
         """
-        for _ in range(LOOKS):
+        for _ in self._pacing.attempts(LOOKS):
             found = self._found(key)
             if found is None:
                 return None
@@ -96,24 +94,24 @@ class CloudWeb(CloudStore):
             NotFound: There is no such object.
         """
         retrying = self._writing(waits_for_turn=True)
-        mark = self._new_mark()
-        blob = self._marked(key, mark, expect, kind)
-        with self._faults("storage.objects.create"):
+        change = Change(key=key, expect=expect, mark=self._new_mark())
+        blob = self._described(change, kind)
+
+        def rewrite() -> None:
             try:
                 self._rewrite(blob, self._client.bucket(source.bucket).blob(name), expect, retrying)
-            except GOOGLE_FAULTS as error:
-                if isinstance(error, api.NotFound) and not is_missing_bucket(error):
-                    raise NotFound(
-                        f"There is nothing at {name} in gs://{source.bucket}."
-                    ) from error
-                if isinstance(error, api.Forbidden) and READ in str(error):
-                    raise unavailable(error, source, READ) from error
-                if retrying.may_have_landed:
-                    return self._settled(key, mark, expect, error)
-                if isinstance(error, api.PreconditionFailed):
-                    raise Conflict(conflict(key)) from error
-                raise
-        return version_of(blob)
+            except api.NotFound as error:
+                if is_missing_bucket(error):
+                    raise
+                raise NotFound(f"There is nothing at {name} in gs://{source.bucket}.") from error
+            except api.Forbidden as error:
+                if READ not in str(error):
+                    raise
+                raise unavailable(error, source, READ) from error
+
+        with self._faults("storage.objects.create"):
+            landed = self._made(change, retrying, rewrite)
+        return landed or version_of(blob)
 
     def size_of(self, source: BucketLocation, name: str) -> int | None:
         """Return the bytes of an object of this or another bucket, None if it is not there."""

@@ -1,0 +1,149 @@
+"""Writes that a bucket refuses for no reason of ours, and what is said of each object."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.faults import DropAfter, StatusAfter, StatusBefore
+from tests.bucket.objects import Bucket
+from tests.bucket.server import BucketServer
+from tests.storage.cloud.opened import FOR_EVER, OTHER, A, Opened
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
+from wheelyard.storage.cloud.store import ONE_REQUEST
+
+WRITES: dict[str, Callable[[Store, Path], object]] = {
+    "create": lambda store, _: store.put(OTHER, b"new", ABSENT),
+    "create a large one": lambda store, large: store.put(OTHER, large, ABSENT),
+    "replace": lambda store, _: store.put(A, b"new", _version(store)),
+    "write anyhow": lambda store, _: store.put(A, b"new", None),
+    "delete": lambda store, _: store.delete(A, _version(store)),
+}
+
+
+def _version(store: Store) -> ObjectVersion:
+    found = store.get(A)
+    assert isinstance(found, Stored)
+    return found.version
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """Return a file that goes up in pieces."""
+    path = tmp_path / "large"
+    path.write_bytes(bytes(ONE_REQUEST + 1))
+    return path
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_precondition_that_keeps_failing(
+    server: BucketServer,
+    bucket: Bucket,
+    opened_bucket: Opened,
+    large: Path,
+    write: Callable[[Store, Path], object],
+) -> None:
+    """A bucket that answers every write with 412 is told from a lost race, in one sentence."""
+    bucket.put(A, b"old")
+    for kind in ("insert", "resumable-start", "delete"):
+        server.faults.add(StatusBefore(412), kind, count=FOR_EVER)
+
+    with pytest.raises(Unavailable) as caught:
+        write(opened_bucket.store, large)
+
+    fault = caught.value
+    assert (fault.code, fault.message.count(". ")) == ("precondition_failed", 0)
+    assert "412" in fault.message
+    assert "check whether a proxy" in fault.message
+    assert sum(opened_bucket.time.pauses) < 5
+    assert len(set(opened_bucket.time.pauses)) == len(opened_bucket.time.pauses) == 2
+    assert bucket.names() == [A]
+
+
+@pytest.mark.parametrize("first", [StatusBefore(503), StatusAfter(503), DropAfter()])
+def test_a_precondition_that_fails_after_a_lost_answer(
+    server: BucketServer, opened_bucket: Opened, first: StatusBefore | StatusAfter | DropAfter
+) -> None:
+    """Whether a try landed is found out, and what cannot land is not called a lost race."""
+    server.faults.add(first, "insert")
+    server.faults.add(StatusBefore(412), "insert", count=FOR_EVER)
+
+    if isinstance(first, StatusBefore):
+        with pytest.raises(Unavailable) as caught:
+            opened_bucket.store.put(A, b"new", ABSENT)
+        assert caught.value.code == "precondition_failed"
+    else:
+        version = opened_bucket.store.put(A, b"new", ABSENT)
+        assert opened_bucket.store.get(A) == Stored(b"new", version)
+
+
+def test_an_object_that_was_there_for_a_moment(server: BucketServer, opened_bucket: Opened) -> None:
+    """A creation that fails over an object which is gone by then is made again."""
+    server.faults.add(StatusBefore(412), "insert")
+
+    version = opened_bucket.store.put(A, b"new", ABSENT)
+
+    assert opened_bucket.store.get(A) == Stored(b"new", version)
+
+
+def test_a_lost_race(bucket: Bucket, opened_bucket: Opened) -> None:
+    """Who comes second is told so at once, with one more look at the object and no pause."""
+    store = opened_bucket.store
+    old = store.put(A, b"one", ABSENT)
+    bucket.put(A, b"of somebody else")
+    before = opened_bucket.tally.counts()
+
+    for expect in (old, ABSENT):
+        with pytest.raises(Conflict):
+            store.put(A, b"two", expect)
+    with pytest.raises(Conflict):
+        store.delete(A, old)
+
+    after = opened_bucket.tally.counts()
+    asked = {each.kind: after[each] - before.get(each, 0) for each in after}
+    assert (asked["get"], asked["insert"], asked["delete"]) == (3, 2, 1)
+    assert opened_bucket.time.pauses == []
+
+
+@pytest.mark.parametrize("status", [400, 405, 411, 413])
+def test_a_request_that_is_refused(
+    server: BucketServer, opened_bucket: Opened, status: int
+) -> None:
+    """What the bucket calls a wrong request is sent once, and nobody is told to try it again."""
+    server.faults.add(StatusBefore(status), "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable) as caught:
+        opened_bucket.store.put(A, b"new", ABSENT)
+
+    assert caught.value.code == "storage_refused"
+    assert f"status {status}" in caught.value.message
+    assert "Try again" not in caught.value.message
+    assert server.log.kinds(A) == ["insert"]
+
+
+@pytest.mark.parametrize("size", [0, 10, ONE_REQUEST, ONE_REQUEST + 1])
+@pytest.mark.parametrize("from_disk", [True, False])
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [("a/1.json", "application/json"), ("files/a-1.0.tar.gz", "application/octet-stream")],
+)
+def test_what_is_said_of_an_object(
+    bucket: Bucket,
+    opened_bucket: Opened,
+    tmp_path: Path,
+    size: int,
+    name: str,
+    content_type: str,
+    *,
+    from_disk: bool,
+) -> None:
+    """However bytes come into a bucket, it keeps the content type that they are written with."""
+    path = tmp_path / "body.txt"
+    path.write_bytes(bytes(size))
+
+    opened_bucket.store.put(Key(name), path if from_disk else bytes(size), ABSENT)
+
+    found = bucket.get(name)
+    assert found
+    assert (found.body.size, found.fields["contentType"]) == (size, content_type)
