@@ -214,7 +214,7 @@ class Publishing:
     def _record(self, token: Token, publishers: list[Publisher]) -> tuple[Token, TokenRecord]:
         now, principal = self.tokens.ambient.now(), _principal(publishers)
         whole = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
-        while True:
+        for _ in self.tokens.credentials.retries.attempts():
             record = TokenRecord(
                 id=token.id,
                 sha256=token.digest,
@@ -232,6 +232,7 @@ class Publishing:
                 token = new_token(self.tokens.ambient.random)
                 continue
             return token, record
+        raise self.tokens.credentials.retries.exhausted("the tokens")
 
 
 def _issuer_of(statement: str) -> str:

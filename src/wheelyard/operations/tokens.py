@@ -53,10 +53,11 @@ class Tokens:
 
         Raises:
             Invalid: The name is empty or no short line of text, or the lifetime is over the limit.
+            Unavailable: The store does not answer, or has taken none of many ids.
         """
         self._check(request)
         now = self.ambient.now()
-        while True:
+        for _ in self.credentials.retries.attempts():
             token = new_token(self.ambient.random)
             record = TokenRecord(
                 id=token.id,
@@ -76,6 +77,7 @@ class Tokens:
                 continue  # the id is taken: one in 62 to the tenth
             note_token("token_created", by, record.id, {"name": record.name})
             return token, record
+        raise self.credentials.retries.exhausted("the tokens")
 
     def all(self) -> list[TokenRecord]:
         """Return every record, revoked and expired ones included, oldest first."""
