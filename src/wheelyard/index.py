@@ -117,6 +117,15 @@ class Index:
         return self.doors.rights.public
 
     @property
+    def apart(self) -> tuple[str, ...]:
+        """The prefix of the keys of whatever has a place of its own."""
+        places = {
+            keys.FILES: self.traits.files,
+            CREDENTIALS: self.settings.access.credentials_store,
+        }
+        return tuple(prefix for prefix, place in places.items() if place)
+
+    @property
     def tally(self) -> Tally:
         """What the store was asked so far."""
         return self.traits.tally
@@ -141,7 +150,7 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
     opened = _of_packages(settings, ambient, create=create)
     apart = settings.access.credentials_store
     if apart:
-        opened = opened.with_credentials_in(_of_credentials(apart, opened, ambient))
+        opened = opened.with_credentials_in(_of_credentials(apart, opened.traits.tally, ambient))
     return index_over(opened.store, opened.spool, settings, ambient, opened.traits)
 
 
@@ -155,6 +164,16 @@ def doors_of_settings(settings: Settings) -> Doors:
     ambient = real_ambient()
     spool = Spool(Path(gettempdir()))  # which nothing is written to
     return index_over(MemoryStore(time.time), spool, settings, ambient).doors
+
+
+def store_in(bucket: str) -> Store:
+    """
+    Return a store in a bucket, of which nothing is asked yet.
+
+    Raises:
+        Unavailable: There are no credentials (code `storage_credentials`).
+    """
+    return _of_credentials(bucket, Tally(), real_ambient()).store
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +211,8 @@ def _of_packages(settings: Settings, ambient: Ambient, *, create: bool) -> _Open
     return _folder(location, Tally(), ambient)
 
 
-def _of_credentials(location: str, packages: _Opened, ambient: Ambient) -> _Opened:
+def _of_credentials(location: str, tally: Tally, ambient: Ambient) -> _Opened:
     """Open the place that tokens and claims have for themselves."""
-    tally = packages.traits.tally
     if not is_bucket(location):
         return _folder(location, tally, ambient)
     place = StoreSettings(location=location, downloads="proxy")  # nobody is sent there
@@ -308,7 +326,8 @@ def index_over(
     projects = Projects(store, projects_documents, names, commits)
     files = Files(store, retries)
     credentials = Credentials(store, token_documents, retries)
-    tokens = Tokens(credentials, ambient, settings.token_lifetime_limit)
+    limit, notes = settings.token_lifetime_limit, not settings.server.read_only
+    tokens = Tokens(credentials, ambient, limit, notes_uses=notes)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     spent = Spent(Claims(store), credentials, ambient, lifetime)
     doors = doors_of(settings, tokens, spent, ambient)

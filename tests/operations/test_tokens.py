@@ -1,21 +1,24 @@
 """API tokens: made, recognised, expired, revoked."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.catalog.faulty import FaultyStore
-from tests.operations.world import World
+from tests.catalog.faulty import Fault, FaultyStore, Kind
+from tests.operations.world import Clock, World, ambient_at
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
-from wheelyard.index import open_index
+from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
+from wheelyard.index import index_over, open_index
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.credential import Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import Token, parse_token
 from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
 from wheelyard.trust.refusals import Refused
 
 
@@ -246,3 +249,25 @@ def test_limits(world: World, request_: TokenRequest) -> None:
         world.index.tokens.create(request_, by="local:alice")
 
     assert world.index.tokens.all() == []
+
+
+def test_no_id_is_taken(tmp_path: Path) -> None:
+    """Where a store takes no id, whoever wants a token is told so before a minute is over."""
+    pauses = list[float]()
+    seconds = 0.0
+
+    def pause(of: float) -> None:
+        nonlocal seconds
+        pauses.append(of)
+        seconds += of
+
+    store = FaultyStore(MemoryStore(lambda: 0.0), (Fault(Kind.LOST_RACE, "put", times=10_000),))
+    ambient = replace(ambient_at(Clock(), 1), monotonic=lambda: seconds, pause=pause)
+    store.store.put(keys.FORMAT, b'{"format":1}', None)
+    index = index_over(store, Spool(tmp_path), Settings(), ambient)
+
+    with pytest.raises(Unavailable):
+        index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+
+    assert 30 < seconds < 50
+    assert max(pauses[:3]) < 0.1 < max(pauses) <= 2

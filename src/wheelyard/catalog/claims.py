@@ -16,7 +16,7 @@ from msgspec import Struct
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec
 from wheelyard.errors import Unavailable
-from wheelyard.storage.base import ABSENT, Key, Store, Stored
+from wheelyard.storage.base import Key, Store, Stored, create
 
 HOUR: Final = timedelta(hours=1)
 
@@ -50,7 +50,7 @@ class Claims:
             Unavailable: The store does not answer; it may be used up now, or not.
         """
         key = keys.claim(expires_at, digest_of(issuer, mark))
-        self.store.put(key, self.codec.encode(UsedStatement(token_id)), ABSENT)
+        create(self.store, key, self.codec.encode(UsedStatement(token_id)))
 
     def before(self, limit: datetime) -> Iterator[Key]:
         """Yield statements of the hours that ended before `limit`, oldest first."""

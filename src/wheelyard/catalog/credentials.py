@@ -10,7 +10,7 @@ from wheelyard.catalog.last_uses import LastUses, Start, in_background
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.token import TokenRecord, is_token_id
-from wheelyard.storage.base import ABSENT, Store
+from wheelyard.storage.base import Store, create
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Credentials:
         Raises:
             Conflict: There is a token with that id.
         """
-        self.store.put(keys.token(record.id), self.documents.codec.encode(record), ABSENT)
+        create(self.store, keys.token(record.id), self.documents.codec.encode(record))
 
     def replace(self, record: TokenRecord, snapshot: Snapshot[TokenRecord]) -> bool:
         """Store a changed record; return False if someone else changed it since `snapshot`."""

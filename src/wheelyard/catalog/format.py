@@ -6,8 +6,9 @@ from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import DAMAGED, Codec
-from wheelyard.errors import Conflict, Invalid, Unavailable
-from wheelyard.storage.base import ABSENT, Store, Stored
+from wheelyard.catalog.races import Retries
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
+from wheelyard.storage.base import Store, Stored, create
 
 FORMAT: Final = 1
 
@@ -71,8 +72,28 @@ def ensure_format(store: Store, files: str = "") -> bool:
             code=DAMAGED,
         )
     try:
-        store.put(keys.FORMAT, Codec(StoreFormat).encode(StoreFormat(FORMAT, files)), ABSENT)
+        create(store, keys.FORMAT, Codec(StoreFormat).encode(StoreFormat(FORMAT, files)))
     except Conflict:
         read_format(store)  # somebody else has just begun the store
         return False
     return True
+
+
+def renew_format(store: Store, retries: Retries) -> None:
+    """
+    Write the format of a store again as it is: whoever can do that can commit, too.
+
+    Raises:
+        NotFound: There is none.
+        Unavailable: The store does not answer, or takes no write.
+    """
+    for _ in retries.attempts():
+        found = store.get(keys.FORMAT)
+        if not isinstance(found, Stored):
+            raise NotFound(f"There is no {keys.FORMAT} in this store.")
+        try:
+            store.put(keys.FORMAT, found.body, found.version)
+        except Conflict:  # another server does the same
+            continue
+        return
+    raise retries.exhausted(keys.FORMAT)

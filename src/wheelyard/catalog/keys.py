@@ -15,6 +15,7 @@ A key that holds a digest or a number is written once. The others are changed by
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -64,6 +65,17 @@ def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
 def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
     """Return the key of a distribution's core metadata; `sha256` is the distribution's."""
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
+
+
+def trials(places: Sequence[str], mark: str) -> tuple[Key, ...]:
+    """
+    Return a key in each place at which nothing ever stays, for finding out what a store takes.
+
+    Args:
+        places: Prefixes of keys, each of a place that a store keeps objects in.
+        mark: What nobody else has at the same time.
+    """
+    return tuple(Key(f"{prefix}trial-{mark}") for prefix in places)
 
 
 def token(token_id: str) -> Key:

@@ -1,6 +1,7 @@
 """`wheelyard config`: what the settings say, and whether they make sense."""
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -8,20 +9,27 @@ import click
 from msgspec.json import encode
 from msgspec.structs import replace
 
+from wheelyard.catalog.format import read_format
+from wheelyard.catalog.keys import trials
 from wheelyard.cli.common import reading_from, settings_from, store_options
 from wheelyard.cli.warnings import warn, warn_of
-from wheelyard.errors import Invalid
+from wheelyard.errors import IndexFault, Invalid
 from wheelyard.http.observing import require_telemetry
-from wheelyard.index import doors_of_settings
+from wheelyard.index import doors_of_settings, far_retries, real_ambient, store_in
 from wheelyard.model.grants import described
 from wheelyard.model.text import escaped
 from wheelyard.operations.doors import Doors
+from wheelyard.operations.trial import reading, refusals_of, writing
 from wheelyard.settings.idle import idle_grants
 from wheelyard.settings.names import Setting, every_setting
 from wheelyard.settings.reading import Reading, process_environment, settings_home
 from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Store
+from wheelyard.storage.cloud.location import is_bucket
 from wheelyard.trust.static_tokens import BARE_NAME
 
+SILENCE: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
+"""Codes of faults that say nothing of what a bucket permits."""
 FILES: Final = ("htpasswd_file", "static_tokens_file")
 """Settings of `[access]` that name a file of credentials."""
 
@@ -37,7 +45,8 @@ def check(store: str | None, config: Path | None) -> None:
     """
     Read the settings and every file that they name; exit 1 if something makes no sense.
 
-    Exit 1 as well if a file of passwords or tokens is not there; the rest is said all the same.
+    Exit 1 as well if a file of passwords or tokens is not there, or if a bucket refuses what the
+    index needs: that is tried, and changes nothing. The rest is said all the same.
     """
     settings = settings_from(store, config)
     absent = _absent(settings)
@@ -52,6 +61,51 @@ def check(store: str | None, config: Path | None) -> None:
     if absent:
         raise _nowhere(absent)
     require_telemetry(settings)
+    _check_buckets(settings)
+
+
+def _check_buckets(settings: Settings) -> None:
+    """
+    Try what an index does with its buckets, and warn of all that is refused but the last.
+
+    Raises:
+        IndexFault: A bucket has refused something; of one that does not answer, that is only said.
+    """
+    # one right may be missing for several things
+    every = {fault.message: fault for fault in _faults_of_buckets(settings)}.values()
+    refused = [fault for fault in every if fault.code not in SILENCE]
+    for fault in every:
+        if fault.code in SILENCE:
+            click.echo(escaped(f"rights on the bucket: not tried. {fault.message}"))
+    for fault in refused[:-1]:
+        warn(fault.message)
+    if refused:
+        raise refused[-1]
+
+
+def _faults_of_buckets(settings: Settings) -> Iterator[IndexFault]:
+    ambient = real_ambient()
+    (key,) = trials([""], ambient.new_id())
+    try:
+        for store in _buckets(settings):
+            writes = () if settings.server.read_only else writing(store, key, far_retries(ambient))
+            yield from refusals_of((*reading(store, key), *writes))
+    except IndexFault as fault:
+        yield fault
+
+
+def _buckets(settings: Settings) -> Iterator[Store]:
+    """Yield a store in each bucket that is named, by the settings or by the store itself."""
+    location, files = settings.store.location, settings.store.files
+    if is_bucket(location):
+        store = store_in(location)
+        yield store
+        with suppress(IndexFault):  # whoever may not read it has been told so
+            found = read_format(store)
+            files = found.files if found else files
+    for each in (files, settings.access.credentials_store):
+        if is_bucket(each):
+            yield store_in(each)
 
 
 def _absent(settings: Settings) -> dict[str, str]:
@@ -93,6 +147,8 @@ def _lines(settings: Settings, doors: Doors, home: str) -> Iterator[str]:
     tokens = access.credentials_store
     yield f"store: {settings.store.location}" + (f"; tokens in {tokens}" if tokens else "")
     yield f"reading: {_readers(settings)}"
+    if server.read_only:
+        yield "uploads and changes: by nobody, as [server] read_only says"
     yield f"credentials: {'; '.join(_credentials(settings, doors))}"
     for grant in settings.grants.every:
         yield f"grant {grant.number}: {described(grant)}"

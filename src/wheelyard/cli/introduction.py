@@ -65,7 +65,7 @@ def _first_token(index: Index) -> tuple[Token, TokenRecord] | None:
     is_mine = index.is_near and settings.server.is_loopback
     # whoever has said who may do what has said that this one may not
     is_said = settings.grant or settings.access.htpasswd_file or settings.access.anonymous_uploads
-    if not is_mine or is_said or index.tokens.all():
+    if settings.server.read_only or not is_mine or is_said or index.tokens.all():
         return None
     request = TokenRequest(
         name=FIRST_TOKEN_NAME,
@@ -108,10 +108,14 @@ def _usage(index: Index, token: str) -> str:
         user, token = "NAME", "PASSWORD"
     is_open = Caller(ANONYMOUS, index.public_scopes).may_anywhere(Action.READ)
     read = url if is_open else f"{scheme}://{user}:{token}@{rest}"
-    return f"""
+    install = f"""
 Install   pip install --index-url {read} NAME
           uv pip install --index-url {read} NAME
           poetry source add --priority=primary wheelyard {url}
+"""
+    if settings.server.read_only:
+        return install
+    return f"""{install}\
 Publish   twine upload --repository-url {upload} -u {user} -p {token} dist/*
           uv publish --publish-url {upload} -u {user} -p {token} dist/*
           poetry config repositories.wheelyard {upload}

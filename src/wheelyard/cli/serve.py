@@ -11,10 +11,11 @@ from wheelyard.cli.common import open_or_make_index, settings_from, store_option
 from wheelyard.cli.introduction import introduce
 from wheelyard.cli.pypiserver import access_options, access_overrides
 from wheelyard.cli.warnings import settle
-from wheelyard.errors import IndexFault
+from wheelyard.errors import IndexFault, Invalid
 from wheelyard.http.logs import configure_logging
 from wheelyard.http.observing import require_telemetry
 from wheelyard.http.server import place_to_listen, run_server
+from wheelyard.index import Index, open_index
 from wheelyard.settings.sections import Settings
 
 logger = logging.getLogger("wheelyard")
@@ -101,7 +102,13 @@ def start(settings: Settings, wish: WatchWish) -> None:
 
 
 def _serve(settings: Settings, wish: WatchWish) -> None:
-    index = open_or_make_index(settings)
+    if settings.server.read_only and wish.places:
+        raise Invalid(
+            "[server] read_only: a server that only reads imports nothing. Leave the setting out, "
+            "or --watch.",
+            code="bad_setting",
+        )
+    index = _opened(settings)
     if not wish.places:
         introduce(index)
         run_server(settings, index)
@@ -116,3 +123,10 @@ def _serve(settings: Settings, wish: WatchWish) -> None:
     configure_logging(settings.log)
     lookouts.begin()
     run_server(settings, index, lookouts.end)
+
+
+def _opened(settings: Settings) -> Index:
+    """Return the index; one that is only read has to be there already."""
+    if settings.server.read_only:
+        return open_index(settings, create=False)
+    return open_or_make_index(settings)

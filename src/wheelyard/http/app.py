@@ -22,7 +22,13 @@ from wheelyard.http.address import address_of
 from wheelyard.http.api import answer_api
 from wheelyard.http.auth import Authenticator
 from wheelyard.http.desk import Desk, name_in
-from wheelyard.http.errors import internal_error, nothing_here, refusal, refuse, wrong_method
+from wheelyard.http.errors import (
+    internal_error,
+    nothing_here,
+    refusal,
+    refuse,
+    wrong_method,
+)
 from wheelyard.http.exchange import (
     Receive,
     Reply,
@@ -46,6 +52,7 @@ from wheelyard.http.observing import Observer, name_of
 from wheelyard.http.oidc import Exchanges
 from wheelyard.http.origins import cross_site, is_foreign
 from wheelyard.http.paths import Path, parse_path, path_of
+from wheelyard.http.read_only import refused_change
 from wheelyard.http.routes import (
     AddSlash,
     Api,
@@ -62,6 +69,7 @@ from wheelyard.http.routes import (
     Route,
     Search,
     Upload,
+    is_change,
     prefix_of,
     route_of,
 )
@@ -75,6 +83,7 @@ from wheelyard.http.wiring import close, desk_of
 from wheelyard.index import Index
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_name
+from wheelyard.operations.trial import Reason, written
 from wheelyard.storage.faults import storage_faults
 
 if TYPE_CHECKING:
@@ -95,15 +104,16 @@ ASSERTION: Final = b"x-goog-iap-jwt-assertion"
 logger = logging.getLogger("wheelyard")
 
 
-def create_app(index: Index, shelf: Shelf | None = None) -> "App":
+def create_app(index: Index, shelf: Shelf | None = None, unwritable: Reason = written) -> "App":
     """
     Return the ASGI application that serves `index`, for any ASGI server.
 
     Args:
         index: What it serves.
         shelf: Where the workers of a server keep what they have counted, if it has several.
+        unwritable: Tells why the store has taken no write since the start.
     """
-    return App(index, shelf=shelf)
+    return App(index, shelf=shelf, unwritable=unwritable)
 
 
 class App:
@@ -114,9 +124,16 @@ class App:
         index: What it serves.
         pace: How fast the body of a request must come.
         shelf: As for `create_app`.
+        unwritable: As there.
     """
 
-    def __init__(self, index: Index, pace: Pace = USUAL, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self,
+        index: Index,
+        pace: Pace = USUAL,
+        shelf: Shelf | None = None,
+        unwritable: Reason = written,
+    ) -> None:
         settings = index.settings
         self._index = index
         self._pace = pace
@@ -124,7 +141,7 @@ class App:
         self._guards = Guards.of(settings)
         self._roots = frozenset(settings.server.roots)
         self._proxies = settings.server.trusted_proxies
-        self._desk = desk_of(index)
+        self._desk = desk_of(index, unwritable)
         self._uploader = Uploader.of(self._desk)
         self._exchanges = Exchanges.of(self._desk)
         self._observer = Observer.of(index, shelf)
@@ -235,7 +252,7 @@ class App:
             watched.route = name_of(route)
             if route.allowed and method not in route.allowed.split(", "):
                 return wrong_method(route.allowed)
-            if _changes(route, method) and is_foreign(incoming.headers, self._index.settings):
+            if is_change(route, method) and is_foreign(incoming.headers, self._index.settings):
                 return cross_site()
             request = Request(
                 method=method,
@@ -266,6 +283,9 @@ class App:
 
     async def _answer_anybody(self, request: Request, route: Route, address: str) -> Reply | None:
         """Return the reply where it does not matter who asks, else None."""
+        refused = refused_change(request, route, self._index.settings.server)
+        if refused is not None:
+            return refused
         if isinstance(route, Exchange):
             return await self._exchanges.answer(request, route, address)
         if isinstance(route, Fixed):
@@ -366,11 +386,6 @@ def _is_for_people(request: Request, route: Route) -> bool:
         headers = request.headers  # who sends a credential of their own is known by that
         return ASSERTION in headers and b"authorization" not in headers
     return isinstance(route, ProjectPage) or (is_home and form_of(request) in (None, Form.HTML))
-
-
-def _changes(route: Route, method: str) -> bool:
-    """Return whether a request changes anything that a browser could be made to change."""
-    return isinstance(route, Upload | Api) and method not in ("GET", "HEAD")
 
 
 def _is_browser(incoming: Incoming) -> bool:

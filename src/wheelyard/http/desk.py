@@ -37,6 +37,7 @@ from wheelyard.model.project import File, Project
 from wheelyard.operations.kinds import Kind, kind_of
 from wheelyard.operations.refused import reason_of
 from wheelyard.operations.tokens import bad_credential
+from wheelyard.operations.trial import Reason
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.trust.verifier import Verifier
 
@@ -80,6 +81,8 @@ class Desk:
     """By digest; holds nothing where the store is near."""
     troubles: Troubles
     """What the log says of a store that fails."""
+    unwritable: Reason
+    """Tells why the store has taken no write since the start."""
     flights: Flights = field(default_factory=Flights)
 
     def is_public(self, name: NormalizedName | None = None) -> bool:

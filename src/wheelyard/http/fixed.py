@@ -49,6 +49,10 @@ async def _ready(desk: Desk) -> Reply:
         desk.troubles.note(fault)  # nobody but probes may ask, where there is a load balancer
         message = "The store does not answer."
         return refuse(503, "storage_unavailable", message, "Not ready.")
+    reason = desk.unwritable()
+    if reason:
+        message = f"No write to the store has succeeded since the server was started. {reason}"
+        return refuse(503, "store_not_written", message, "Not ready.")
     return reply(200, TEXT, b"Ok", NO_STORE)
 
 

@@ -188,6 +188,11 @@ def prefix_of(raw_path: bytes, prefix: str) -> str:
     return "" if raw_path in _AT_THE_ROOT else prefix
 
 
+def is_change(route: Route, method: str) -> bool:
+    """Return whether a request changes anything that a browser could be made to change."""
+    return isinstance(route, Upload | Api) and method not in ("GET", "HEAD")
+
+
 def route_of(path: Path, method: str, roots: frozenset[str]) -> Route:
     """Return what `path` leads to; `roots` are the configured ones."""
     return _upload_route(path, roots) if method == "POST" else _read_route(path, roots)

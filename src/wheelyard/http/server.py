@@ -28,12 +28,15 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from msgspec.structs import replace
 
+from wheelyard.catalog.format import renew_format
+from wheelyard.catalog.keys import trials
 from wheelyard.errors import IndexFault, Invalid
 from wheelyard.http.app import App, create_app
 from wheelyard.http.figures import Shelf
 from wheelyard.http.logs import configure_logging
 from wheelyard.index import Index, open_index
 from wheelyard.model.text import escaped
+from wheelyard.operations.trial import Reason, Step, Trial, noted, writing_apart, written
 from wheelyard.settings.sections import ServerSettings, Settings
 
 BACKLOG: Final = 1024
@@ -52,6 +55,10 @@ BEGIN_AGAIN: Final = 5.0
 """Seconds after which a worker that cannot begin tries again."""
 ORPHANED: Final = 1.0
 """Seconds after which a worker sees that its manager is gone."""
+FIRST_WRITE: Final = 5.0
+"""Seconds that a server waits for the end of its first trial write before it listens."""
+WRITTEN: Final = "written"
+"""The file among the workers' figures that says what has come of the trial writes."""
 DESCRIPTORS: Final = 65_536
 """File descriptors, and so connections, that a process asks for at most."""
 
@@ -100,9 +107,11 @@ def run_server(
     configure_logging(settings.log)
     _raise_descriptor_limit()
     if settings.server.workers > 1:
-        _serve_in_workers(settings)
+        _serve_in_workers(settings, index)
     else:
-        asyncio.run(_serve_here(settings.server, create_app(index)))
+        trial = _begin_trial(index)
+        app = create_app(index, unwritable=lambda: trial.reason if trial else "")
+        asyncio.run(_serve_here(settings.server, app, trial))
     before_end()
     logging.shutdown()
     if sys.stdout is not None:
@@ -111,7 +120,20 @@ def run_server(
     os._exit(0)
 
 
-async def _serve_here(server: ServerSettings, app: App) -> None:
+def _begin_trial(index: Index, note: Path | None = None) -> Trial | None:
+    """Begin to try whether the store can be written; `note` is for `Trial`."""
+    if index.settings.server.read_only:
+        return None
+    store, retries = index.files.store, index.files.retries
+    steps: list[Step] = [partial(renew_format, store, retries)]
+    for key in trials(index.apart, index.ambient.new_id()):
+        steps += writing_apart(store, key)
+    trial = Trial(steps, index.ambient, note)
+    trial.begin()
+    return trial
+
+
+async def _serve_here(server: ServerSettings, app: App, trial: Trial | None) -> None:
     from granian.server.embed import Server  # noqa: PLC0415 - the other mode does not need it
 
     embedded = Server(app, **_listening(server))
@@ -127,12 +149,18 @@ async def _serve_here(server: ServerSettings, app: App) -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop)
+    if trial is not None:
+        await asyncio.to_thread(trial.wait, FIRST_WRITE)
     await embedded.serve()
 
 
-def _serve_in_workers(settings: Settings) -> None:
+def _serve_in_workers(settings: Settings, index: Index) -> None:
     figures = TemporaryDirectory(prefix="wheelyard-figures-")
     with figures as folder:
+        # by this process alone: a worker that begins anew must not find that it may not write
+        trial = _begin_trial(index, Path(folder, WRITTEN))
+        if trial is not None:
+            trial.wait(FIRST_WRITE)
         load = partial(load_worker, settings, Path(folder), os.getpid())
         _manage(settings, load, figures.cleanup)
 
@@ -216,11 +244,18 @@ def load_worker(settings: Settings, figures: Path, manager: int) -> App:
     threading.Thread(target=_end_after, args=(manager, figures), daemon=True).start()
     while True:
         try:
-            return create_app(open_index(settings), Shelf(figures, os.getpid(), _is_running))
+            shelf = Shelf(figures, os.getpid(), _is_running)
+            index = open_index(settings, create=not settings.server.read_only)
+            return create_app(index, shelf, _unwritable(settings, figures))
         except IndexFault as fault:
             # if it ended, the manager would soon give up, and end the workers that are well, too
             logger.critical("a worker cannot begin, and tries again: %s", fault.message)
             sleep(BEGIN_AGAIN)
+
+
+def _unwritable(settings: Settings, figures: Path) -> Reason:
+    """Return what tells a worker why the store has taken no write since the start."""
+    return written if settings.server.read_only else partial(noted, figures / WRITTEN)
 
 
 def _end_after(manager: int, figures: Path) -> None:

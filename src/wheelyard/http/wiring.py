@@ -11,6 +11,7 @@ from wheelyard.http.pagestore import PageStore
 from wheelyard.http.slots import Slots
 from wheelyard.http.troubles import Troubles
 from wheelyard.index import Index
+from wheelyard.operations.trial import Reason
 from wheelyard.settings.sections import MIB, HttpSettings
 
 READER_THREADS: Final = 8
@@ -30,8 +31,8 @@ CORE_METADATA_CACHE: Final = 8 * MIB
 """Bytes of memory for core metadata, where the store is far."""
 
 
-def desk_of(index: Index) -> Desk:
-    """Return the parts of a server of `index`."""
+def desk_of(index: Index, unwritable: Reason) -> Desk:
+    """Return the parts of a server of `index`; `unwritable` is for `Desk`."""
     settings = index.settings
     threads = READER_THREADS if index.is_near else FAR_READER_THREADS
     return Desk(
@@ -48,6 +49,7 @@ def desk_of(index: Index) -> Desk:
         known_hashers=ThreadPoolExecutor(KNOWN_HASHER_THREADS, "rehash"),
         core_metadata_cache=WeighedCache(0 if index.is_near else CORE_METADATA_CACHE),
         troubles=Troubles(index.ambient.monotonic, is_near=index.is_near),
+        unwritable=unwritable,
     )
 
 

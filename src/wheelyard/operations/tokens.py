@@ -46,6 +46,8 @@ class Tokens:
     credentials: Credentials
     ambient: Ambient
     max_lifetime: timedelta
+    notes_uses: bool = True
+    """Whether the day is noted on which a token is used."""
 
     def create(self, request: TokenRequest, by: str) -> tuple[Token, TokenRecord]:
         """
@@ -191,7 +193,7 @@ class Tokens:
         return True
 
     def _note(self, record: TokenRecord, now: datetime) -> None:
-        if not record.publishers:  # those of jobs live for minutes
+        if self.notes_uses and not record.publishers:  # those of jobs live for minutes
             self.credentials.last_uses.note(record.id, now)
 
     def _active(self, token: Token, snapshot: Snapshot[TokenRecord]) -> TokenRecord:

@@ -66,6 +66,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Proxies before the server that add to `X-Forwarded-For` and say `X-Forwarded-Proto`; 0: no
     header of that kind is believed.
     """
+    read_only: bool = False
+    """Whether every upload and change is refused (403), and nothing is written."""
 
     @property
     def is_loopback(self) -> bool:

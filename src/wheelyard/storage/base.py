@@ -126,6 +126,22 @@ class CreatesTogether(Protocol):
         ...
 
 
+def create(store: Store, key: Key, body: bytes) -> ObjectVersion:
+    """
+    Store an object under a key that must be new, and return its version.
+
+    Raises:
+        Conflict: There is an object, which has been seen.
+        Unavailable: The outcome is unknown, or the store says that there is one, and there is none.
+    """
+    try:
+        return store.put(key, body, ABSENT)
+    except Conflict:
+        if store.get(key) is not None:
+            raise
+        return store.put(key, body, ABSENT)
+
+
 def create_all(store: Store, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
     """
     Store objects under keys that must be new; return those keys that are taken, and left alone.

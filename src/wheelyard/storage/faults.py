@@ -9,6 +9,8 @@ from wheelyard.errors import Unavailable
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 STORAGE_FULL = "storage_full"
 """The code of an Unavailable that ends when somebody makes room."""
+DENIED = "storage_denied"
+"""The code of an Unavailable that ends when somebody grants a right on a bucket."""
 
 
 @contextmanager

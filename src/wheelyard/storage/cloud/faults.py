@@ -10,9 +10,9 @@ from google.cloud.storage import exceptions as storage
 
 from wheelyard.errors import Unavailable
 from wheelyard.storage.cloud.location import BucketLocation
+from wheelyard.storage.faults import DENIED
 
 CREDENTIALS: Final = "storage_credentials"
-DENIED: Final = "storage_denied"
 NO_BUCKET: Final = "bucket_missing"
 READ: Final = "storage.objects.get"
 """The permission of a call that may miss an object."""

@@ -63,8 +63,10 @@ EMPTY_PAGES: Final = 100
 """Pages of a listing with nothing on them, one after the other."""
 SAID_AGAIN: Final = 10.0
 """Seconds after which the log repeats what is wrong with a bucket."""
-CONTRADICTIONS: Final = 3
+CONTRADICTIONS: Final = 2
 """Tries after which a precondition that fails, though the object does not change, is an error."""
+LOST: Final = 1000
+"""Lost races that are remembered, at most."""
 LISTED: Final = "items(name,generation,size,timeCreated),nextPageToken"
 
 logger = logging.getLogger("wheelyard")
@@ -120,6 +122,8 @@ class CloudStore:
         self._unchanging = unchanging
         self._senders = BoundedSemaphore(SENDERS)
         self._said, self._said_at = "", 0.0
+        self._lost: dict[Key, ObjectVersion | None] = {}
+        """What was expected where a race was lost, and no write has succeeded since."""
 
     def get(
         self, key: Key, unless_version: ObjectVersion | None = None
@@ -268,6 +272,8 @@ class CloudStore:
         """
         Make a change; where its answer does not tell, find out by reading what it has led to.
 
+        A precondition that fails is a lost race; where the same one fails again, it is looked at.
+
         Returns:
             The version that was found to be made by this change; None where the answer tells it.
 
@@ -279,19 +285,36 @@ class CloudStore:
             try:
                 make()
             except GOOGLE_FAULTS as error:
-                is_ambiguous = retrying.may_have_landed and change.mark
-                if not (is_ambiguous or isinstance(error, api.PreconditionFailed)):
-                    if isinstance(error, api.TooManyRequests) and not retrying.waits_for_turn:
-                        raise Conflict(conflict(change.key)) from error
-                    raise
+                if not (retrying.may_have_landed and change.mark):
+                    self._raise_unless_odd(change, retrying, error)
                 landed = change.settled(
                     self._as_it_is(change.key), error, may_have_landed=retrying.may_have_landed
                 )
                 if landed is not None:
                     return landed
             else:
+                self._lost.pop(change.key, None)
                 return None
         raise contradicted(change.key, self._place)
+
+    def _raise_unless_odd(self, change: Change, retrying: Retrying, error: Exception) -> None:
+        """
+        Return if a precondition has failed again that has failed before, or that nobody has set.
+
+        Raises:
+            Conflict: Somebody else was first.
+            Exception: `error`, where it is about something else.
+        """
+        if isinstance(error, api.TooManyRequests) and not retrying.waits_for_turn:
+            raise Conflict(conflict(change.key)) from error
+        if not isinstance(error, api.PreconditionFailed):
+            raise error
+        if change.expect is None or self._lost.get(change.key) == change.expect:
+            return
+        if len(self._lost) >= LOST:
+            self._lost.clear()
+        self._lost[change.key] = change.expect
+        raise Conflict(conflict(change.key)) from error
 
     def _as_it_is(self, key: Key) -> Blob | None:
         # so short that a bucket which answers nobody keeps nobody much longer

@@ -1,0 +1,233 @@
+"""A bucket that cannot be written: what servers and commands make of it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.faults import StatusBefore
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.instances.yards import PATIENCE, Instance, Yard, contents, yard_at
+from tests.operations.making import make_wheel
+
+FOR_EVER = 1_000_000
+WRITES = ("insert", "resumable-start", "delete")
+Refuse = Callable[[BucketServer], None]
+
+REFUSALS: dict[str, tuple[Refuse, str]] = {
+    "no right to create": (
+        lambda server: server.permissions.deny("storage.objects.create"),
+        "storage.objects.create",
+    ),
+    "no right to replace": (
+        lambda server: server.permissions.deny("storage.objects.delete"),
+        "storage.objects.delete",
+    ),
+    "412": (lambda server: refuse_writes(server, 412), "refuses to write"),
+    "403": (lambda server: refuse_writes(server, 403), "storage.objects.create"),
+    "400": (lambda server: refuse_writes(server, 400), "refuses a request"),
+}
+
+
+@pytest.fixture
+def server() -> Iterator[BucketServer]:
+    """Yield a stand-in with the bucket of the packages, and one for what belongs apart."""
+    with running_bucket_server("wheels", "apart") as running:
+        yield running
+
+
+@pytest.fixture
+def yard(server: BucketServer, tmp_path: Path) -> Yard:
+    """Return a store in the bucket, with a project and a token."""
+    yard = yard_at(server, tmp_path)
+    assert yard.run("upload", *yard.written(make_wheel("demo"))).returncode == 0
+    return yard
+
+
+def refuse_writes(server: BucketServer, status: int) -> None:
+    """Have the bucket answer every write with a status."""
+    for kind in WRITES:
+        server.faults.add(StatusBefore(status), kind, count=FOR_EVER)
+
+
+def permit_everything(server: BucketServer) -> None:
+    """End whatever was refused."""
+    server.permissions.allow()
+    server.faults.clear()
+
+
+def readiness(instance: Instance) -> tuple[int, str]:
+    """Return what a probe is told."""
+    status, body = instance.ask("GET", "/ready")
+    return status, "" if status == 200 else json.loads(body)["message"]
+
+
+def until_ready(instance: Instance) -> None:
+    """Wait until a server is ready."""
+    end = time.monotonic() + PATIENCE
+    while readiness(instance)[0] != 200:
+        assert time.monotonic() < end, instance.log.read_text()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(("refuse", "words"), REFUSALS.values(), ids=REFUSALS)
+def test_a_server_that_cannot_write(
+    server: BucketServer, yard: Yard, refuse: Refuse, words: str, workers: str
+) -> None:
+    """A server is not ready until a write has succeeded, says why not, and reads all the same."""
+    token = yard.make_token()
+    refuse(server)
+    before = server.bucket("wheels").names()
+
+    with yard.serving(token, "--workers", workers) as instance:
+        status, message = readiness(instance)
+        assert status == 503
+        assert words in message
+        assert "gs://" not in message
+        assert instance.shows(make_wheel("demo"))
+        assert instance.ask("GET", "/health")[0] == 200
+        assert instance.post(make_wheel("demo", "2.0")) == 503
+        assert instance.log.read_text().count("/ready answers 503: ") == 1
+
+        permit_everything(server)
+        until_ready(instance)
+
+        assert instance.post(make_wheel("demo", "2.0")) == 200
+        assert "/ready answers 200" in instance.log.read_text()
+        refuse(server)
+        assert instance.post(make_wheel("demo", "3.0")) == 503
+        assert {readiness(instance)[0] for _ in range(8)} == {200}
+    after = server.bucket("wheels").names()
+    assert set(before) <= set(after)
+    assert not [name for name in after if "trial" in name]
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_one_write_for_each_start(server: BucketServer, yard: Yard, workers: str) -> None:
+    """A server writes once when it starts, however many workers it has, and never for a probe."""
+    before = contents(server.bucket("wheels"))
+    server.log.clear()
+
+    with yard.serving("", "--workers", workers) as instance:
+        assert {readiness(instance)[0] for _ in range(20)} == {200}
+
+    written = [each.kind for each in server.log.records() if each.kind in WRITES]
+    assert written == ["insert"]
+    assert contents(server.bucket("wheels")) == before
+
+
+def test_each_place_is_tried(server: BucketServer, yard: Yard) -> None:
+    """Where tokens have a bucket of their own, that has to be written, too."""
+    settings = yard.folder / "wheelyard.toml"
+    settings.write_text('[access]\ncredentials_store = "gs://apart"\n')
+    server.log.clear()
+
+    with yard.serving("", "--config", str(settings)) as instance:
+        assert readiness(instance)[0] == 200
+
+    written = [each.bucket for each in server.log.records() if each.kind == "insert"]
+    assert sorted(written) == ["apart", "wheels"]
+    server.remove_bucket("apart")
+    done = yard.run("config", "check", "--config", settings)
+    assert (done.returncode, "There is no bucket gs://apart" in done.stderr) == (1, True)
+
+
+def test_a_server_that_only_reads(server: BucketServer, yard: Yard) -> None:
+    """A server with read_only is ready without a write, and makes none, not even a token's day."""
+    token = yard.make_token()
+    server.permissions.deny("storage.objects.create", "storage.objects.delete")
+    server.log.clear()
+
+    with yard.serving(token, "--set", "server.read_only=true", "--private") as instance:
+        assert readiness(instance)[0] == 200
+        answer = instance.ask("GET", "/simple/demo/", Authorization=f"Bearer {token}")
+        assert answer[0] == 200
+        assert instance.post(make_wheel("demo", "2.0")) == 403
+
+    assert {each.kind for each in server.log.records()}.isdisjoint(WRITES)
+
+
+def test_a_server_that_only_reads_makes_no_store(server: BucketServer, tmp_path: Path) -> None:
+    """A server with read_only begins no store, and imports nothing."""
+    yard = yard_at(server, tmp_path, "gs://apart")
+
+    done = yard.run("serve", "--port", "0", "--set", "server.read_only=true")
+    watching = yard.run("serve", "--set", "server.read_only=true", "--watch", str(tmp_path))
+
+    assert (done.returncode, "There is no store at gs://apart" in done.stderr) == (1, True)
+    assert (watching.returncode, "imports nothing" in watching.stderr) == (1, True)
+    assert server.bucket("apart").names() == []
+
+
+@pytest.mark.parametrize("status", [412, 403, 400])
+def test_commands(server: BucketServer, yard: Yard, status: int) -> None:
+    """A command that has to write ends with status 1, in one line, well before a minute is over."""
+    refuse_writes(server, status)
+    fresh = yard_at(server, yard.folder / "fresh", "gs://apart")
+    uploads = yard.written(make_wheel("more"))
+    begun = time.monotonic()
+
+    for done in (
+        yard.run("token", "create", "ci", "--can", "read"),
+        yard.run("upload", *uploads),
+        yard.run("yank", "demo", "1.0"),
+        fresh.run("token", "create", "ci", "--can", "read"),
+    ):
+        assert done.returncode == 1, done.stdout
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert "gs://" in done.stderr
+
+    assert time.monotonic() - begun < 4 * 60
+
+
+@pytest.mark.parametrize(
+    ("denied", "told"),
+    [
+        (["storage.objects.create"], ["storage.objects.create"]),
+        (["storage.objects.delete"], ["storage.objects.delete"]),
+        (["storage.objects.get"], ["storage.objects.get"]),
+        (["storage.objects.list"], ["storage.objects.list"]),
+        (
+            ["storage.objects.create", "storage.objects.get", "storage.objects.list"],
+            ["storage.objects.list", "storage.objects.get", "storage.objects.create"],
+        ),
+    ],
+)
+def test_config_check(server: BucketServer, yard: Yard, denied: list[str], told: list[str]) -> None:
+    """`config check` names every right that is missing, and changes nothing in the bucket."""
+    before = contents(server.bucket("wheels"))
+    assert yard.run("config", "check").returncode == 0
+    assert contents(server.bucket("wheels")) == before
+    server.permissions.deny(*denied)
+
+    done = yard.run("config", "check")
+
+    lines = [line for line in done.stderr.splitlines() if "permission" in line]
+    assert done.returncode == 1
+    assert len(lines) == len(told)
+    assert all(name in line for name, line in zip(told, lines, strict=True))
+
+
+def test_config_check_of_a_server_that_only_reads(server: BucketServer, yard: Yard) -> None:
+    """A server that only reads needs no right to write."""
+    server.permissions.deny("storage.objects.create", "storage.objects.delete")
+
+    done = yard.run("config", "check", "--set", "server.read_only=true")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "uploads and changes: by nobody" in done.stdout
+
+
+def test_config_check_of_a_bucket_that_says_nothing(server: BucketServer, yard: Yard) -> None:
+    """Where the bucket cannot be asked, that is said, and is no failure."""
+    server.stop()
+    try:
+        done = yard.run("config", "check")
+    finally:
+        server.start()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "rights on the bucket: not tried. The bucket gs://wheels does not answer" in done.stdout
