@@ -117,11 +117,11 @@ def test_nobody_waits_for_ever() -> None:
 
     async def crowd() -> None:
         slots = Slots(1, "tests", patience=0.01)
-        async with slots.one():
+        async with slots.one("ci"):
             with pytest.raises(Unavailable) as caught:
-                await slots.one().__aenter__()
+                await slots.one("ci").__aenter__()
         assert caught.value.code == "overloaded"
-        async with slots.one():
+        async with slots.one("ci"):
             pass
 
     asyncio.run(crowd())

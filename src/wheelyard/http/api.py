@@ -83,7 +83,7 @@ async def _read(request: Request, segments: tuple[str, ...], desk: Desk) -> Repl
     if len(segments) == 1:
         return _answer(await desk.read(lambda: encode(_described(project))))
     after = after_of(request.query)
-    async with desk.long_reads.one():
+    async with desk.long_reads.one(request.party):
         projects, size = desk.index.projects, PAGE if desk.index.is_near else FAR_PAGE
         return _answer(await desk.read(lambda: journal_json(projects, project, after, size)))
 

@@ -261,14 +261,14 @@ class App:
                 query=scope["query_string"],
                 headers=incoming.headers,
                 caller=self._auth.anonymous,
+                address=address_of(scope, server.trusted_proxies),
                 receive=incoming,
                 has_body=incoming.has_body,
             )
-            address = address_of(scope, server.trusted_proxies)
-            answer = await self._answer_anybody(request, route, address)
+            answer = await self._answer_anybody(request, route)
             if answer is not None:
                 return answer
-            request = await self._identified(request, route, address)
+            request = await self._identified(request, route)
             watched.who = request.caller.principal
             if not isinstance(route, Upload):
                 # before a name is looked at: a stranger learns nothing, not even what is a name
@@ -281,27 +281,27 @@ class App:
             self._remember(scope, route, request.headers.get(b"authorization"))
         return answer
 
-    async def _answer_anybody(self, request: Request, route: Route, address: str) -> Reply | None:
+    async def _answer_anybody(self, request: Request, route: Route) -> Reply | None:
         """Return the reply where it does not matter who asks, else None."""
         refused = refused_change(request, route, self._index.settings.server)
         if refused is not None:
             return refused
         if isinstance(route, Exchange):
-            return await self._exchanges.answer(request, route, address)
+            return await self._exchanges.answer(request, route)
         if isinstance(route, Fixed):
             return await answer_fixed(route, self._desk)
         if isinstance(route, Metrics) and is_open_to(request, self._index.settings):
             return await answer_metrics(self._desk, self._observer)
         return None
 
-    async def _identified(self, request: Request, route: Route, address: str) -> Request:
+    async def _identified(self, request: Request, route: Route) -> Request:
         """Return the request with its caller, who is asked for before anything else is."""
         login = self._index.doors.iap
         if login is not None and _is_for_people(request, route):
             assertion = request.headers.get(ASSERTION, b"").decode("latin-1")
             caller = await self._desk.person(login, assertion)
             return replace(request, caller=caller)
-        header = request.headers.get(b"authorization")
+        header, address = request.headers.get(b"authorization"), request.address
         known = self._auth.fresh(header, address, self._auth.mark(header, address))
         if known is None and header is not None:
             credential = self._auth.credential(header, address)

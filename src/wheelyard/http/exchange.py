@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from wheelyard.errors import IndexFault
 from wheelyard.model.access import Caller
+from wheelyard.trust.throttle import address_key
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -41,9 +42,16 @@ class Request:
     headers: Mapping[bytes, bytes]
     """By lower-case name; of repeated ones the last."""
     caller: Caller
+    address: str
+    """The client's."""
     receive: Receive
     has_body: bool = True
     """Whether one was announced, be it as a length or as chunks."""
+
+    @property
+    def party(self) -> str:
+        """As whom it shares what is scarce: the caller's, or its network's if that is nobody."""
+        return address_key(self.address) if self.caller.is_anonymous else self.caller.principal
 
     @property
     def media_type(self) -> bytes:

@@ -16,11 +16,10 @@ keep the jobs out that share it.
 
 import logging
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from msgspec import DecodeError, Struct, ValidationError
@@ -43,8 +42,6 @@ from wheelyard.trust.throttle import Throttle, address_key
 
 if TYPE_CHECKING:
     from wheelyard.operations.publishing import Publishing
-
-T = TypeVar("T")
 
 BODY_LIMIT: Final = 32 * 1024
 """Bytes of a request for a token."""
@@ -90,8 +87,8 @@ class Exchanges:
         floods = Throttle(RATE * FLOOD, desk.index.ambient.monotonic)
         return cls(desk, throttle, floods, Slots(AT_ONCE, "requests for tokens"))
 
-    async def answer(self, request: Request, route: Exchange, address: str) -> Reply:
-        """Answer one step; `address` is the client's."""
+    async def answer(self, request: Request, route: Exchange) -> Reply:
+        """Answer one step."""
         publishing, settings = self.desk.index.doors.publishing, self.desk.index.settings
         if route.step == "discovery":
             return _discovered(request, settings) if publishing else _problem(404)
@@ -102,33 +99,34 @@ class Exchanges:
         try:
             sent = await _token_in(request)
         except (Invalid, TooLarge) as fault:
-            return self._one_too_many(_garbage(route, address)) or _told(route, fault)
-        return await self._take(route, sent, publishing, address)
+            return self._one_too_many(_garbage(request, route)) or _told(route, fault)
+        return await self._take(request, route, sent, publishing)
 
     async def _take(
-        self, route: Exchange, sent: str, publishing: "Publishing", address: str
+        self, request: Request, route: Exchange, sent: str, publishing: "Publishing"
     ) -> Reply:
         """Take a step, unless too many were taken; what is not genuine is counted apart."""
         if not _has_the_form(route, sent):
-            refused = self._one_too_many(_garbage(route, address))
-            return refused or (await self._taken(route, sent, publishing))[0]
-        key = address_key(address, route.step)
+            refused = self._one_too_many(_garbage(request, route))
+            return refused or (await self._taken(request, route, sent, publishing))[0]
+        key = address_key(request.address, route.step)
         wait = self.floods.take(key) or self.throttle.seconds_until((key,))
         if wait:
             return _too_many(wait)
-        answer, is_genuine = await self._taken(route, sent, publishing)
+        answer, is_genuine = await self._taken(request, route, sent, publishing)
         if not is_genuine:  # nobody's inventions keep a job waiting
-            return self._one_too_many(_garbage(route, address)) or answer
+            return self._one_too_many(_garbage(request, route)) or answer
         self.throttle.failed((key,))
         return answer
 
     async def _taken(
-        self, route: Exchange, sent: str, publishing: "Publishing"
+        self, request: Request, route: Exchange, sent: str, publishing: "Publishing"
     ) -> tuple[Reply, bool]:
         """Take a step; return the reply, and whether what was sent was genuine."""
         step = self._mint if route.step == "mint" else self._burn
         try:
-            return await step(sent, publishing), True
+            async with self.slots.one(request.party):
+                return await step(sent, publishing), True
         except IndexFault as fault:
             return _told(route, fault), fault.code in (INVALID_PUBLISHER, INVALID_REUSE)
 
@@ -138,21 +136,17 @@ class Exchanges:
         return _too_many(wait) if wait else None
 
     async def _mint(self, statement: str, publishing: "Publishing") -> Reply:
-        minted = await self._do(lambda: publishing.mint(statement))
+        minted = await self.desk.write(lambda: publishing.mint(statement))
         body = {"success": True, "token": minted.token.text, "expires": minted.expires}
         return _answer(200, body)
 
     async def _burn(self, text: str, publishing: "Publishing") -> Reply:
-        await self._do(lambda: publishing.burn(text))
+        await self.desk.write(lambda: publishing.burn(text))
         return _answer(202, {})
 
-    async def _do(self, work: Callable[[], T]) -> T:
-        async with self.slots.one():
-            return await self.desk.write(work)
 
-
-def _garbage(route: Exchange, address: str) -> str:
-    return address_key(address, f"{route.step}-garbage")
+def _garbage(request: Request, route: Exchange) -> str:
+    return address_key(request.address, f"{route.step}-garbage")
 
 
 def _too_many(wait: float) -> Reply:

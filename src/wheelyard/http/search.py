@@ -20,7 +20,7 @@ async def answer_search(request: Request, route: Search, desk: Desk) -> Reply:
         Unavailable: Too many ask at once, or the store does not answer.
     """
     del route
-    async with desk.long_reads.one():
+    async with desk.long_reads.one(request.party):
         every = await desk.read(desk.index.search.everything)
     caller = request.caller
     seen = every

@@ -42,6 +42,8 @@ from wheelyard.settings.sections import ServerSettings, Settings
 BACKLOG: Final = 1024
 HEADER_READ_MS: Final = 10_000
 STREAMS: Final = 64
+STREAM_WINDOW: Final = 1024 * 1024
+"""Bytes of one HTTP/2 body that a client may send before they are read."""
 HEADER_LIST: Final = 32 * 1024
 DRAIN_LIMIT: Final = 60
 """Seconds that requests under way get to finish."""
@@ -60,7 +62,7 @@ FIRST_WRITE: Final = 5.0
 WRITTEN: Final = "written"
 """The file among the workers' figures that says what has come of the trial writes."""
 DESCRIPTORS: Final = 65_536
-"""File descriptors, and so connections, that a process asks for at most."""
+"""File descriptors that a process asks for at most; half of them are for connections."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -238,6 +240,12 @@ def _raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _connections() -> int:
+    """Return how many connections one process keeps open; other files need descriptors, too."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(BACKLOG, (DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) // 2)
+
+
 def load_worker(settings: Settings, figures: Path, manager: int) -> App:
     """Return the application of one worker process; all keep their figures in one folder."""
     configure_logging(settings.log)
@@ -286,9 +294,16 @@ def _listening(server: ServerSettings) -> dict[str, Any]:
         "http": HTTPModes.auto,
         "websockets": False,
         "backlog": BACKLOG,
+        # by itself Granian accepts no more connections than the backlog has room for
+        "backpressure": _connections(),
         "http1_settings": HTTP1Settings(header_read_timeout=HEADER_READ_MS),
         "http2_settings": HTTP2Settings(
-            max_concurrent_streams=STREAMS, max_headers_size=HEADER_LIST
+            max_concurrent_streams=STREAMS,
+            max_headers_size=HEADER_LIST,
+            initial_stream_window_size=STREAM_WINDOW,
+            # a proxy sends everybody's requests over one connection: no body that waits for its
+            # turn may use up the window of the others
+            initial_connection_window_size=STREAMS * STREAM_WINDOW,
         ),
         "log_enabled": False,
     }

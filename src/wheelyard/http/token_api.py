@@ -93,7 +93,7 @@ async def answer_account(request: Request, route: Api, desk: Desk) -> Reply:
     if caller.is_anonymous:
         raise bad_credential()
     if request.method in ("GET", "HEAD"):
-        return await _list(caller, desk)
+        return await _list(request, desk)
     is_ambient = b"authorization" not in request.headers
     if is_ambient and not is_own(request.headers, desk.index.settings.server):
         return cross_site()
@@ -116,8 +116,8 @@ def _whoami(caller: Caller) -> Reply:
     return _answer(200, body)
 
 
-async def _list(caller: Caller, desk: Desk) -> Reply:
-    tokens, now = desk.index.tokens, desk.index.ambient.now()
+async def _list(request: Request, desk: Desk) -> Reply:
+    tokens, now, caller = desk.index.tokens, desk.index.ambient.now(), request.caller
     is_admin = caller.may_everywhere(Action.ADMIN)
 
     def shown(found: list[TokenRecord]) -> Reply:
@@ -133,7 +133,7 @@ async def _list(caller: Caller, desk: Desk) -> Reply:
 
     if not is_admin and not _is_person(caller):
         return await desk.read(itself)  # nothing here is theirs but the token itself
-    async with desk.long_reads.one():
+    async with desk.long_reads.one(request.party):
         return await desk.read(every)
 
 
@@ -153,7 +153,7 @@ async def _make(request: Request, desk: Desk) -> Reply:
             short="More than you may do.",
         )
     tokens = desk.index.tokens
-    async with desk.long_reads.one():
+    async with desk.long_reads.one(request.party):
         await desk.read(lambda: tokens.require_room(caller.principal, caller.names))
     token, record = await desk.write(lambda: tokens.create(wanted, by=caller.principal))
     return _answer(201, {"token": token.text, **_shown(record, now)})

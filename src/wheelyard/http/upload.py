@@ -20,10 +20,10 @@ from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refusal, refuse
 from wheelyard.http.exchange import JSON, NO_STORE, Receive, Reply, Request, reply
 from wheelyard.http.form import FormLimits, FormReader
-from wheelyard.http.incoming import WHOLE_LIMIT, ClientGone, next_piece
+from wheelyard.http.incoming import WHOLE_LIMIT, ClientGone
 from wheelyard.http.multipart import boundary_of
 from wheelyard.http.routes import Upload
-from wheelyard.http.slots import Slots
+from wheelyard.http.slots import Slot, Slots
 from wheelyard.model.access import Action, Caller
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.operations.upload import Accepted, Arrival, file_too_large
@@ -66,8 +66,8 @@ class Uploader:
         boundary = boundary_of(request.headers.get(b"content-type"))
         if boundary is None:
             return _not_a_form()
-        async with self.slots.one(), timeout(WHOLE_LIMIT):
-            result = await self._receive(request, boundary)
+        async with self.slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
+            result = await self._receive(request, boundary, slot)
         if isinstance(result, RetiredAction):
             message = "Registration is not needed, upload the files."
             return refuse(410, "invalid_action", message, message)
@@ -95,10 +95,12 @@ class Uploader:
             return refuse(400, "incomplete_body", message, "The request has no body.")
         return None
 
-    async def _receive(self, request: Request, boundary: bytes) -> Accepted | RetiredAction:
+    async def _receive(
+        self, request: Request, boundary: bytes, slot: Slot
+    ) -> Accepted | RetiredAction:
         arriving = Arriving(self.desk, request.caller, boundary)
         try:
-            async for batch, is_last in _batches(request.receive):
+            async for batch, is_last in _batches(request.receive, slot):
                 result = await self.desk.write(partial(arriving.take, batch, is_last))
                 if result is not None:
                     return result
@@ -172,17 +174,18 @@ def _or_warn(step: Callable[[], object]) -> None:
         logger.warning("a scratch file stays until 'wheelyard check --sweep': %s", error.strerror)
 
 
-async def _batches(receive: Receive) -> AsyncIterator[tuple[bytes, bool]]:
+async def _batches(receive: Receive, slot: Slot) -> AsyncIterator[tuple[bytes, bool]]:
     """
     Yield the body in large pieces, each with whether it is the last.
 
     Raises:
         ClientGone: The client hung up.
         SlowClient: Nothing came for too long.
+        Unavailable: Others wait, and this body was given up for them (code `overloaded`).
     """
     pieces, size, more = list[bytes](), 0, True
     while more:
-        piece, more = await next_piece(receive)
+        piece, more = await slot.next_piece(receive)
         pieces.append(piece)
         size += len(piece)
         if size >= BATCH or not more:

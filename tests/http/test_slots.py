@@ -1,0 +1,303 @@
+"""Who gets a slot, who waits for one, and whose body is given up for others."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.clients.servers import PATIENCE
+from wheelyard.errors import Unavailable
+from wheelyard.http.exchange import Message
+from wheelyard.http.slots import QUEUE_LIMIT, Slot, Slots
+
+NEVER = 3600.0
+SOON = 0.001
+
+
+@dataclass(eq=False)
+class Client:
+    """Somebody with one request, who sends a body piece by piece, when a test says so."""
+
+    slots: Slots
+    party: str
+    pieces: asyncio.Queue[tuple[bytes, bool]] = field(default_factory=asyncio.Queue)
+    slot: Slot | None = None
+    outcome: str = ""
+
+    async def upload(self) -> None:
+        """Wait for a slot, and send the body."""
+        try:
+            async with self.slots.one(self.party) as self.slot:
+                more = True
+                while more:
+                    _, more = await self.slot.next_piece(self.receive)
+            self.outcome = "taken"
+        except Unavailable as fault:
+            self.outcome = fault.code
+        finally:
+            self.outcome = self.outcome or "gone"
+
+    async def receive(self) -> Message:
+        """Return the next piece of the body, as ASGI has it."""
+        body, more = await self.pieces.get()
+        return {"type": "http.request", "body": body, "more_body": more}
+
+    def send(self, body: bytes, *, more: bool = True) -> None:
+        """Send a piece."""
+        self.pieces.put_nowait((body, more))
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether it was given a slot, and still is at it."""
+        return self.slot is not None and not self.outcome
+
+
+class Crowd:
+    """Many clients of the same slots."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots = slots
+        self.clients: list[Client] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def come(self, *parties: str) -> list[Client]:
+        """Let clients come, one after the other."""
+        new = [Client(self.slots, party) for party in parties]
+        self.clients += new
+        self.tasks += [asyncio.create_task(each.upload()) for each in new]
+        await settle()
+        return new
+
+    async def leave(self, client: Client) -> None:
+        """Let a client hang up, wherever it is."""
+        self.tasks[self.clients.index(client)].cancel()
+        await settle()
+
+    @property
+    def held(self) -> Counter[str]:
+        """How many slots each party has."""
+        return Counter(each.party for each in self.clients if each.has_slot)
+
+    @property
+    def waiting(self) -> int:
+        """How many have neither a slot nor an answer."""
+        return sum(each.slot is None and not each.outcome for each in self.clients)
+
+    async def end(self) -> None:
+        """Send everybody away."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+async def settle() -> None:
+    """Let everybody do what can be done without time passing."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def play(story: Callable[[Crowd], Awaitable[None]], count: int, grace: float = NEVER) -> None:
+    """Tell a story of a crowd and so many slots; at the end all of them are free again."""
+
+    async def told() -> None:
+        crowd = Crowd(Slots(count, "tests", patience=NEVER, grace=grace))
+        await story(crowd)
+        await crowd.end()
+        after = Crowd(crowd.slots)
+        await after.come(*["after"] * count)
+        assert after.held == {"after": count}, "no slot is lost, and none is there twice"
+        await after.come("after")
+        assert after.waiting == 1
+        await after.end()
+
+    asyncio.run(told())
+
+
+def test_one_party_may_have_them_all() -> None:
+    """A CI job that uploads many files at once has every slot while nobody else wants one."""
+
+    async def story(crowd: Crowd) -> None:
+        await crowd.come(*["ci"] * 4)
+        assert crowd.held == {"ci": 4}
+
+    play(story, 4)
+
+
+def test_whoever_has_the_fewest_is_next() -> None:
+    """Requests of one party that wait do not stand in front of another party's."""
+
+    async def story(crowd: Crowd) -> None:
+        first, second, third, *_ = await crowd.come(*["ci"] * 5)
+        await crowd.come("ana", "ana", "ben")
+        for client, held in (
+            (first, {"ci": 2, "ana": 1}),
+            (second, {"ci": 1, "ana": 1, "ben": 1}),
+            (third, {"ci": 1, "ana": 1, "ben": 1}),
+        ):
+            client.send(b"", more=False)
+            await settle()
+            assert crowd.held == held
+
+    play(story, 3)
+
+
+def test_the_slowest_body_gives_way() -> None:
+    """A newcomer gets the slot of the slowest body of whoever has the most, and of nobody else."""
+
+    async def story(crowd: Crowd) -> None:
+        fast, slow, other, *_ = await crowd.come("ci", "ci", "ci", "ana", "ana")
+        for client, size in ((fast, 1_000_000), (slow, 1000), (other, 1_000_000)):
+            client.send(bytes(size))
+        await settle()
+        (new,) = await crowd.come("ben")
+        await until(lambda: new.has_slot)
+        assert slow.outcome == "overloaded"
+        assert crowd.held == {"ci": 2, "ana": 2, "ben": 1}
+
+    play(story, 5, grace=SOON)
+
+
+def test_a_whole_body_does_not_give_way() -> None:
+    """What has come to its end is not given up while it is checked, though it came slowly."""
+
+    async def story(crowd: Crowd) -> None:
+        slots = crowd.slots
+        async with slots.one("ci") as whole:
+            client = Client(slots, "ci")
+            client.send(b"a", more=False)
+            assert await whole.next_piece(client.receive) == (b"a", False)
+            (fast,) = await crowd.come("ci")
+            fast.send(bytes(1_000_000))
+            await settle()
+            (new,) = await crowd.come("ana")
+            await until(lambda: new.has_slot)
+            assert fast.outcome == "overloaded"
+            assert not whole.is_lost
+
+    play(story, 2, grace=SOON)
+
+
+def test_a_body_that_is_not_waited_for_gives_way() -> None:
+    """A body that is being looked at gives way before more of it is read, unless it has ended."""
+
+    async def story(crowd: Crowd) -> None:
+        slots = crowd.slots
+        client = Client(slots, "ci")
+        async with slots.one("ci") as first, slots.one("ci") as second:
+            for slot in (first, second):
+                client.send(b"a")
+                assert await slot.next_piece(client.receive) == (b"a", True)
+            (new,) = await crowd.come("ana")
+            await until(lambda: new.has_slot)
+            lost = first if first.is_lost else second
+            with pytest.raises(Unavailable):
+                await lost.next_piece(client.receive)
+
+    play(story, 2, grace=SOON)
+
+
+def test_nobody_gives_way_to_those_who_have_as_many() -> None:
+    """Parties that share the slots as evenly as can be take none from each other."""
+
+    async def story(crowd: Crowd) -> None:
+        first, second, *_ = await crowd.come("ci", "ci", "ana", "ci", "ana", "ana")
+        for _ in range(10):
+            await asyncio.sleep(SOON)
+        assert crowd.held == {"ci": 2, "ana": 1}
+        assert first.has_slot
+        assert second.has_slot
+
+    play(story, 3, grace=SOON)
+
+
+def test_slots_that_come_free_by_themselves() -> None:
+    """Where a slot comes free soon enough, no body is given up."""
+
+    async def story(crowd: Crowd) -> None:
+        first, second = await crowd.come("ci", "ci")
+        (new,) = await crowd.come("ana")
+        first.send(b"", more=False)
+        await settle()
+        assert new.has_slot
+        assert (first.outcome, second.outcome) == ("taken", "")
+
+    play(story, 2)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_hanging_up(steps: int) -> None:
+    """Whoever goes away, while it waits or just when it is its turn, keeps no place."""
+
+    async def story(crowd: Crowd) -> None:
+        first, gone, late, last = await crowd.come(*["ci"] * 4)
+        await crowd.leave(gone)
+        first.send(b"", more=False)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await crowd.leave(late)
+        assert last.has_slot
+
+    play(story, 1)
+
+
+def test_a_long_queue() -> None:
+    """A party has so many requests that wait, and one more is refused; others wait as ever."""
+
+    async def story(crowd: Crowd) -> None:
+        await crowd.come("ci", *["ci"] * QUEUE_LIMIT)
+        too_many, other = await crowd.come("ci", "ana")
+        assert too_many.outcome == "overloaded"
+        assert not other.outcome
+        assert crowd.waiting == QUEUE_LIMIT + 1
+
+    play(story, 1)
+
+
+@given(st.data(), st.integers(2, 6))
+def test_newcomers_are_served(data: st.DataObject, count: int) -> None:
+    """Fewer others than slots, with any number of slow bodies each, keep no newcomer waiting."""
+    others = st.lists(st.sampled_from("abcdef"[: count - 1]), min_size=1, max_size=30)
+
+    async def story(crowd: Crowd) -> None:
+        await crowd.come(*data.draw(others))
+        (new,) = await crowd.come("new")
+        await until(lambda: new.has_slot)
+        assert sum(crowd.held.values()) <= count
+
+    play(story, count, grace=0)
+
+
+@given(st.data(), st.integers(1, 4))
+def test_slots_are_neither_lost_nor_doubled(data: st.DataObject, count: int) -> None:
+    """Whatever clients do, as many have slots as there are, and fewer only when none waits."""
+
+    async def story(crowd: Crowd) -> None:
+        for _ in range(data.draw(st.integers(1, 25))):
+            there = [each for each in crowd.clients if not each.outcome]
+            step = data.draw(st.sampled_from(("come", "send", "end", "leave", "wait")))
+            if step == "come" or not there:
+                await crowd.come(data.draw(st.sampled_from("abc")))
+                continue
+            client = data.draw(st.sampled_from(there))
+            if step == "leave":
+                await crowd.leave(client)
+            elif step != "wait":
+                client.send(b"x", more=step == "send")
+            await settle()
+            held = sum(crowd.held.values())
+            assert held <= count
+            assert held == count or not crowd.waiting
+
+    play(story, count, grace=0)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(PATIENCE):
+        while not is_so():  # noqa: ASYNC110 - nothing tells when it is
+            await asyncio.sleep(0)
+    await settle()
