@@ -33,6 +33,7 @@ def running_app(app: App, index: Index, folder: Path) -> Iterator[Site]:
         interface=Interfaces.ASGI,
         http=HTTPModes.auto,
         websockets=False,
+        backpressure=1024,  # connections
         log_enabled=False,
     )
     thread = Thread(target=loop.run_until_complete, args=(server.serve(),))

@@ -1,14 +1,21 @@
 """How often a login may fail before the next one is not even looked at."""
 
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
+from threading import Barrier, Event, Semaphore
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.clients.servers import PATIENCE
 from tests.operations.world import Clock
+from wheelyard.errors import Unavailable
 from wheelyard.trust.throttle import (
     BUCKETS,
     NAME_FACTOR,
     UNKNOWN_TOKENS,
+    WAITING_LIMIT,
     Throttle,
     login_keys,
     network_of,
@@ -62,8 +69,77 @@ def test_everything_is_forgiven_in_time(throttle: Throttle, clock: Clock) -> Non
     assert not throttle.allow(ANA)
 
 
+@pytest.mark.parametrize("limit", [1, 5])
+def test_a_burst(clock: Clock, limit: int) -> None:
+    """Of wrong passwords that are sent all at once, as many are tried as may fail in a minute."""
+    throttle, tried = Throttle(limit, clock.seconds), Semaphore(0)
+    go_on = Event()
+
+    def guess(_: int) -> bool:
+        if throttle.begin(ANA):
+            return False
+        tried.release()
+        assert go_on.wait(PATIENCE)
+        throttle.end(ANA, has_failed=True)
+        return True
+
+    with ThreadPoolExecutor(12) as threads:
+        guesses = threads.map(guess, range(12))
+        for _ in range(limit):
+            assert tried.acquire(timeout=PATIENCE)
+        go_on.set()
+        assert sum(guesses) == limit
+    assert throttle.begin(ANA) > 0
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_many_who_are_right_at_once(clock: Clock, limit: int) -> None:
+    """However many of one network log in at the same moment, none with the right password fails."""
+    throttle, most = Throttle(limit, clock.seconds), Barrier(limit)
+
+    def login(number: int) -> float:
+        keys = login_keys("192.0.2.7", f"user-{number}")
+        wait = throttle.begin(keys)
+        most.wait(PATIENCE)  # so many are under way at a time
+        throttle.end(keys, has_failed=False)
+        return wait
+
+    with ThreadPoolExecutor(40) as threads:
+        assert set(threads.map(login, range(40))) == {0.0}
+    assert throttle.allow(ANA)
+
+
+def test_one_wrong_among_many(clock: Clock) -> None:
+    """Whoever waits for a wrong password that was the last to be tried is refused after it."""
+    throttle = Throttle(1, clock.seconds)
+    assert throttle.begin(ANA) == 0
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(throttle.begin, login_keys("192.0.2.8", "bo"))
+        throttle.end(ANA, has_failed=True)
+        assert waiting.result() == pytest.approx(60)
+
+
+def test_too_many_wait(clock: Clock) -> None:
+    """So many tries wait for one that is under way, and one more is told to come again."""
+    throttle = Throttle(1, clock.seconds)
+    assert throttle.begin(ANA) == 0
+
+    def login(_: int) -> float | str:
+        try:
+            return throttle.begin(ANA)
+        except Unavailable as fault:
+            return fault.code
+
+    with ThreadPoolExecutor(WAITING_LIMIT + 3) as threads:
+        logins = [threads.submit(login, number) for number in range(WAITING_LIMIT + 3)]
+        first = [each.result() for each in islice(as_completed(logins), 3)]
+        assert first == ["overloaded"] * 3
+        throttle.end(ANA, has_failed=True)
+        assert sum(each.result() == pytest.approx(60) for each in logins) == WAITING_LIMIT
+
+
 def test_many_at_once_gain_nothing(throttle: Throttle, clock: Clock) -> None:
-    """Guesses that were sent all at once are paid for, by at most two minutes of waiting."""
+    """Guesses that nothing held back are paid for, by at most two minutes of waiting."""
     _fail(throttle, 40, ANA)
     assert throttle.seconds_until(ANA) == pytest.approx(22)
 
@@ -96,10 +172,10 @@ def test_a_name_that_everybody_guesses(throttle: Throttle, clock: Clock) -> None
     assert not throttle.allow(fresh)
     assert throttle.seconds_until(fresh) == pytest.approx(0.2)
     throttle.failed(login_keys("198.51.100.1", "bo"))
-    assert throttle.seconds_until_login(fresh) == pytest.approx(0.2)
+    assert throttle.begin(fresh) == pytest.approx(0.2)
     clock.advance(seconds=59)
     _guess_from_everywhere(throttle)
-    assert throttle.seconds_until_login(fresh) > 0
+    assert throttle.begin(fresh) > 0
 
 
 def test_a_network_that_has_not_failed(throttle: Throttle, clock: Clock) -> None:
@@ -107,15 +183,15 @@ def test_a_network_that_has_not_failed(throttle: Throttle, clock: Clock) -> None
     fresh = login_keys("198.51.100.1", "ana")
     _guess_from_everywhere(throttle)
 
-    assert throttle.seconds_until_login(fresh) == 0
-    assert throttle.seconds_until_login(fresh) > 0, "before it is known how the first one ends"
-    throttle.failed(fresh)
+    assert throttle.begin(fresh) == 0
+    assert throttle.begin(fresh) > 0, "before it is known how the first one ends"
+    throttle.end(fresh, has_failed=True)
     clock.advance(seconds=59)
     _guess_from_everywhere(throttle)
-    assert throttle.seconds_until_login(fresh) > 0
+    assert throttle.begin(fresh) > 0
     clock.advance(seconds=1)
     _guess_from_everywhere(throttle)
-    assert throttle.seconds_until_login(fresh) == 0
+    assert throttle.begin(fresh) == 0
 
 
 def test_a_network_in_debt_has_no_first_try(clock: Clock) -> None:
@@ -123,7 +199,7 @@ def test_a_network_in_debt_has_no_first_try(clock: Clock) -> None:
     throttle = Throttle(1, clock.seconds)
     _fail(throttle, 20, ANA)
     clock.advance(seconds=60)
-    assert throttle.seconds_until_login(ANA) == pytest.approx(60)
+    assert throttle.begin(ANA) == pytest.approx(60)
 
 
 def test_tokens_that_nobody_made(throttle: Throttle) -> None:
@@ -193,6 +269,32 @@ def test_the_rate_holds(pauses: list[float], per_minute: int) -> None:
             tried += 1
 
     assert tried <= per_minute + (clock.seconds() - began) * per_minute / 60 + 1e-3
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.floats(0, 10))), st.integers(1, 20))
+def test_the_rate_holds_for_many_at_once(
+    steps: list[tuple[bool, bool, float]], per_minute: int
+) -> None:
+    """However tries overlap, and whether they fail or not, failures keep to the rate."""
+    clock, under_way, failures = Clock(), 0, 0
+    throttle = Throttle(per_minute, clock.seconds)
+    began = clock.seconds()
+    for begins, fails, pause in steps:
+        clock.advance(seconds=pause)
+        if begins and under_way < per_minute - failures:  # beyond that it may have to wait
+            assert throttle.begin(ANA) == 0
+            under_way += 1
+        elif under_way:
+            throttle.end(ANA, has_failed=fails)
+            under_way, failures = under_way - 1, failures + fails
+    for _ in range(under_way):
+        throttle.end(ANA, has_failed=True)
+        failures += 1
+    while not throttle.begin(ANA):
+        throttle.end(ANA, has_failed=True)
+        failures += 1
+
+    assert failures <= per_minute + (clock.seconds() - began) * per_minute / 60 + 1e-3
 
 
 def _fail(throttle: Throttle, times: int, keys: tuple[str, ...]) -> None:

@@ -19,8 +19,8 @@ FAR_READER_THREADS: Final = 32
 """The same where the store is far: there threads mostly wait for the network."""
 STREAM_THREADS: Final = 64
 """Threads for bodies that are read on the way to a client."""
-HASHER_THREADS: Final = 72
-"""Threads in which passwords wait to be hashed; few at a time are, and the rest are refused."""
+HASHER_THREADS: Final = 136
+"""Threads in which passwords wait to be tried or hashed: 64 each, and the rest are refused."""
 KNOWN_HASHER_THREADS: Final = 8
 """The same for those that were right of late."""
 VERIFIER_THREADS: Final = 16

@@ -6,6 +6,8 @@ what the user name and the form of the secret say. Exactly one of them decides; 
 through, so that no credential is ever shown to somebody whom it was not meant for.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Final
@@ -181,16 +183,8 @@ class Doors:
         """Return the record of a token, unless too many were never made and the store is asked."""
         if self._is_in_memory(token):  # nobody guesses 190 bits: what exists is never counted
             return self.tokens.record(token)
-        keys = (token_key(address),)
-        wait = self.throttle.seconds_until(keys)
-        if wait:
-            raise _rate_limited(wait) from Refused("token_rate")
-        try:
+        with self._trying((token_key(address),), "token", lambda: not self._is_in_memory(token)):
             return self.tokens.record(token)
-        except Unauthenticated:
-            if not self._is_in_memory(token):
-                self.throttle.failed(keys)
-            raise
 
     def _is_in_memory(self, token: Token) -> bool:
         """Return whether there was such a record when the store was last asked."""
@@ -245,34 +239,42 @@ class Doors:
         """Verify a credential, unless too many have failed of late; if it fails, count it."""
         if kind_of(credential) is Kind.ID_TOKEN:  # cheap to refuse, and nobody guesses a signature
             return self._verified(credential)
-        keys = self._admitted(credential, address)
+        keys = _counted_under(credential, address)
+        if not self.has_held(credential):
+            with self._trying(keys, CODES[kind_of(credential)]):
+                return self._verified(credential)
         try:
             return self._verified(credential)
         except Unauthenticated:
             self.throttle.failed(keys)
             raise
 
-    def _admitted(self, credential: Credential, address: str) -> tuple[str, ...]:
+    @contextmanager
+    def _trying(
+        self, keys: tuple[str, ...], what: str, counts: Callable[[], bool] = lambda: True
+    ) -> Iterator[None]:
         """
-        Return what the failure of a credential is to be counted under.
+        Let a credential be looked at; if it does not hold, count it.
 
-        Only a password is a person's by its user name: everybody's tokens go by the same few. And
-        the failures of one kind keep no other out, since a whole office may have one address.
+        Args:
+            keys: What its failure is counted under.
+            what: Kind of credential, as the log calls it.
+            counts: Whether a failure is to be counted; asked after it.
 
         Raises:
-            Unavailable: Too many have failed (code `rate_limited`).
+            Unavailable: Too many have failed (code `rate_limited`), or are being looked at.
         """
-        kind = kind_of(credential)
-        keys: tuple[str, ...]
-        if kind is Kind.PASSWORD:
-            keys = login = login_keys(address, credential.user)
-            wait = 0.0 if self.has_held(credential) else self.throttle.seconds_until_login(login)
-        else:
-            keys = (origin_key(address, kind.name.lower()),)
-            wait = self.throttle.seconds_until(keys)
+        wait = self.throttle.begin(keys)
         if wait:
-            raise _rate_limited(wait) from Refused(f"{CODES[kind]}_rate")
-        return keys
+            raise _rate_limited(wait) from Refused(f"{what}_rate")
+        has_failed = False
+        try:
+            yield
+        except Unauthenticated:
+            has_failed = counts()
+            raise
+        finally:
+            self.throttle.end(keys, has_failed=has_failed)
 
     def has_held(self, credential: Credential) -> bool:
         """Return whether a password was right before: the guesses of others do not lock it out."""
@@ -311,6 +313,19 @@ class Doors:
         if not credential.secret or (kind is not Kind.PASSWORD and not credential.is_unicode):
             raise bad_credential() from Refused("auth_malformed")
         return kind
+
+
+def _counted_under(credential: Credential, address: str) -> tuple[str, ...]:
+    """
+    Return what the failure of a credential is counted under.
+
+    Only a password is a person's by its user name: everybody's tokens go by the same few. And the
+    failures of one kind keep no other out, since a whole office may have one address.
+    """
+    kind = kind_of(credential)
+    if kind is Kind.PASSWORD:
+        return login_keys(address, credential.user)
+    return (origin_key(address, kind.name.lower()),)
 
 
 def _rate_limited(seconds: float) -> Unavailable:

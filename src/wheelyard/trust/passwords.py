@@ -21,11 +21,11 @@ from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Final, TypeVar
 
-from wheelyard.errors import Unauthenticated, Unavailable
+from wheelyard.errors import Unauthenticated
 from wheelyard.model.identity import AUTHENTICATED, EVERYBODY, Identity
 from wheelyard.trust.crypts import verify
 from wheelyard.trust.htpasswd import NAME_LIMIT, parse_htpasswd
-from wheelyard.trust.refusals import Refused
+from wheelyard.trust.refusals import Refused, too_many_logins
 from wheelyard.trust.verdicts import Verdicts
 from wheelyard.trust.watched import WatchedFile
 
@@ -194,7 +194,7 @@ class Passwords:
         if self._is_held(mark, name):
             return flight.result()
         if not self._joining.acquire(blocking=False):
-            raise _overloaded()
+            raise too_many_logins()
         try:
             return flight.result()
         finally:
@@ -254,10 +254,10 @@ class Turns:
             Unavailable: Too many wait already, or none became free (code `overloaded`).
         """
         if not self._room.acquire(blocking=False):
-            raise _overloaded()
+            raise too_many_logins()
         try:
             if not self._free.acquire(timeout=self._patience):
-                raise _overloaded()
+                raise too_many_logins()
             try:
                 yield
             finally:
@@ -305,11 +305,3 @@ def bad_password(reason: str) -> Unauthenticated:
     )
     fault.__cause__ = Refused(reason)
     return fault
-
-
-def _overloaded() -> Unavailable:
-    return Unavailable(
-        "Too many logins are being checked. Try again in a moment.",
-        code="overloaded",
-        short="Too many logins.",
-    )

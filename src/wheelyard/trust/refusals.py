@@ -56,3 +56,12 @@ def unverifiable(who: str) -> Unavailable:
         code="identity_unavailable",
         short="The credential cannot be verified just now.",
     )
+
+
+def too_many_logins() -> Unavailable:
+    """Return the fault for a credential that is not looked at, because too many others are."""
+    return Unavailable(
+        "Too many logins are being checked. Try again in a moment.",
+        code="overloaded",
+        short="Too many logins.",
+    )

@@ -2,9 +2,12 @@
 How often a login may fail: a bucket of tokens for each address and for each name.
 
 A failure takes a token out of every bucket that it concerns, and tokens come back evenly over the
-minute. Where one of the buckets is empty, the next try is refused before anything is hashed. Logins
-that were under way at the same time can leave a bucket in debt, so that who tries many at once
-gains nothing; the debt is never more than a minute's.
+minute. Where one of the buckets is empty, the next try is refused before anything is hashed.
+
+A try reserves its tokens before anything is hashed, and gives them back unless it fails. So of many
+that are sent at once no more are tried than there are tokens. Where every token that is left is
+reserved, the next try waits until one of those under way has ended: whoever has the right password
+is not refused because others log in at the same moment.
 
 The bucket of a name holds ten times what that of an address does, so that nobody empties it from
 one place. When it is empty, a network that has not failed for a minute still has one try: whoever
@@ -12,13 +15,15 @@ guesses from everywhere has one a minute from each network, and the owner of the
 out.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
-from threading import Lock
+from threading import Condition, Semaphore
 from typing import Final
+
+from wheelyard.trust.refusals import too_many_logins
 
 BUCKETS: Final = 16_384
 """Buckets in memory, of about 300 bytes each."""
@@ -32,6 +37,10 @@ UNKNOWN_TOKENS: Final = 60
 """API tokens that nobody ever made, a minute and network."""
 UNTOUCHED_FOR: Final = 60.0
 """Seconds without a failure after which a network has a try although the name has none left."""
+PATIENCE: Final = 10.0
+"""Seconds that a try waits for others that are under way."""
+WAITING_LIMIT: Final = 64
+"""Tries that wait for that; one more is refused, since each keeps a thread."""
 
 _NAME: Final = "name"
 _UNKNOWN: Final = "token"
@@ -43,6 +52,12 @@ _NOTHING: Final = 1e-9
 class _Bucket:
     tokens: float
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    wait: float
+    """Seconds until there may be a try, 0 where one was reserved."""
 
 
 class Throttle:
@@ -63,7 +78,10 @@ class Throttle:
         }
         self._monotonic = monotonic
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
-        self._lock = Lock()
+        self._reserved: Counter[str] = Counter()
+        """Tokens of tries that are under way, by key."""
+        self._changed = Condition()
+        self._waiting = Semaphore(WAITING_LIMIT)
 
     def allow(self, keys: Iterable[str]) -> bool:
         """Return whether a login that these keys describe may be tried now; counts nothing."""
@@ -74,20 +92,36 @@ class Throttle:
         now = self._monotonic()
         return max((self._wait(key, now) for key in keys), default=0.0)
 
-    def seconds_until_login(self, keys: tuple[str, str]) -> float:
+    def begin(self, keys: tuple[str, ...]) -> float:
         """
-        Return after how many seconds a login may be tried, 0 for now.
+        Reserve a try; return 0 if that was done, else after how many seconds there may be one.
 
-        Where only the name has no try left, asking takes the one that an untouched network has.
+        Where all that is left is reserved, this waits, so it is called in a thread. Where only the
+        name has no try left, the one that an untouched network has is taken.
 
         Args:
-            keys: As `login_keys` has them.
+            keys: As `login_keys` has them, or one key. After 0, `end` has to be called with them.
+
+        Raises:
+            Unavailable: Too many wait already, or none ended for too long (code `overloaded`).
         """
-        network, _ = keys
-        wait = self.seconds_until(keys)
-        if not wait or self.seconds_until((network,)) or not self._takes_first_try(network):
-            return wait
-        return 0.0
+        with self._changed:
+            decided = self._reserve(keys)
+            if decided is None and self._waiting.acquire(blocking=False):
+                decided = self._changed.wait_for(lambda: self._reserve(keys), PATIENCE)
+                self._waiting.release()
+        if decided is None:
+            raise too_many_logins()
+        return decided.wait
+
+    def end(self, keys: tuple[str, ...], *, has_failed: bool) -> None:
+        """Give back what a try has reserved; if it has failed, count it."""
+        with self._changed:
+            self._reserved.subtract(keys)
+            self._reserved += Counter()  # what is nought goes
+            if has_failed:
+                self._count(keys)
+            self._changed.notify_all()
 
     def take(self, key: str) -> float:
         """Count one of what is counted whatever comes of it; return its wait, 0 for none."""
@@ -97,23 +131,35 @@ class Throttle:
         return wait
 
     def failed(self, keys: Iterable[str]) -> None:
-        """Count a login that was tried and failed."""
-        now = self._monotonic()
-        with self._lock:
-            for key in keys:
-                left = max(self._tokens(key, now) - 1, -self._capacity_of(key))
-                self._keep(key, _Bucket(left, now))
+        """Count a login that was tried and failed, and had reserved nothing."""
+        with self._changed:
+            self._count(keys)
 
-    def _takes_first_try(self, network: str) -> bool:
-        """Take the one try of a network without a failure of late; return whether it has one."""
+    def _count(self, keys: Iterable[str]) -> None:
         now = self._monotonic()
-        with self._lock:
-            bucket = self._buckets.get(network)
-            if bucket is not None and now - bucket.at < UNTOUCHED_FOR:
-                return False
-            # before it is known how it ends: or many at once would all be the first
-            self._keep(network, _Bucket(self._tokens(network, now), now))
-            return True
+        for key in keys:
+            left = max(self._tokens(key, now) - 1, -self._capacity_of(key))
+            self._keep(key, _Bucket(left, now))
+
+    def _reserve(self, keys: tuple[str, ...]) -> _Decided | None:
+        """Reserve a try, if there is one; return None where the tries under way will decide."""
+        now, wait = self._monotonic(), self.seconds_until(keys)
+        scarce = keys[:1] if wait and self._has_first_try(keys, now) else keys
+        if wait and scarce == keys:
+            return _Decided(wait)
+        if any(self._tokens(key, now) - self._reserved[key] < 1 - _NOTHING for key in scarce):
+            return None
+        if wait:  # before it is known how it ends: or many at once would all be the first
+            self._keep(keys[0], _Bucket(self._tokens(keys[0], now), now))
+        self._reserved.update(keys)
+        return _Decided(0.0)
+
+    def _has_first_try(self, keys: tuple[str, ...], now: float) -> bool:
+        """Return whether a network without a failure of late wants a name that has no try left."""
+        network = keys[0]
+        bucket = self._buckets.get(network)
+        is_untouched = bucket is None or now - bucket.at >= UNTOUCHED_FOR
+        return is_untouched and not self.seconds_until((network,))
 
     def _keep(self, key: str, bucket: _Bucket) -> None:
         self._buckets[key] = bucket
