@@ -1,11 +1,13 @@
 """What is refused before anything is looked at: unknown hosts, credentials over plain HTTP."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from tests.clients.harness import system_program
+from tests.http.frames import connected
 from tests.http.servers import Site, running_site
 from tests.operations.making import make_wheel
 from wheelyard.http.address import NOWHERE, address_of
@@ -89,6 +91,46 @@ def test_hosts_over_http2(named: Site) -> None:
 
     assert status() == "200"
     assert status("-H", "Host: evil.example.com") == "421"
+
+
+OURS, EVIL = "packages.example.com", "evil.example.com"
+
+
+@pytest.mark.parametrize(
+    ("names", "answer"),
+    [
+        ([(":authority", OURS)], "projects"),
+        ([("host", OURS)], "projects"),
+        ([(":authority", OURS), ("host", OURS)], "projects"),
+        ([(":authority", EVIL)], "unknown_host"),
+        ([("host", EVIL)], "unknown_host"),
+        ([(":authority", OURS), ("host", EVIL)], "unknown_host"),
+        # Granian hands only Host on where there are both, so nothing can tell that they differ
+        ([(":authority", EVIL), ("host", OURS)], "projects"),
+        ([(":authority", OURS), ("host", OURS), ("host", EVIL)], "bad_request"),
+        ([(":authority", OURS), ("host", OURS), ("host", OURS)], "bad_request"),
+        ([("host", OURS), ("host", EVIL)], "bad_request"),
+        ([], "unknown_host"),
+    ],
+)
+def test_two_names_over_http2(named: Site, names: list[tuple[str, str]], answer: str) -> None:
+    """Of `:authority` and Host, Host is the name that counts, and it may be there only once."""
+    head = [(":method", "GET"), (":scheme", "http"), (":path", "/simple/")]
+    with connected(named) as connection:
+        accept = ("accept", "application/vnd.pypi.simple.v1+json")
+        body = json.loads(connection.answer(connection.begin(*head, *names, accept)))
+    assert body.get("error", "projects") == answer
+    assert answer != "projects" or "projects" in body
+
+
+def test_two_authorities(named: Site) -> None:
+    """A request with two `:authority`, or an empty one, is no request."""
+    head = [(":method", "GET"), (":scheme", "http"), (":path", "/simple/")]
+    for names in ([OURS, OURS], [OURS, EVIL], [""]):
+        with connected(named) as connection:
+            authorities = [(":authority", name) for name in names]
+            stream = connection.begin(*head, *authorities, ("host", OURS))
+            assert connection.answer(stream) == b""
 
 
 @pytest.mark.parametrize(
