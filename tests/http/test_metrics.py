@@ -207,7 +207,7 @@ def test_exact_path(site: Site) -> None:
     publish(site, wheel("metrics"))
     assert "metrics-1.0-py3-none-any.whl" in site.get("/metrics/").text
     answer = ask(site, "POST /metrics HTTP/1.1")
-    assert (answer.status, answer.header("allow")) == (405, "GET, HEAD")
+    assert (answer.status, answer.header("allow")) == (405, "GET, HEAD, OPTIONS")
 
 
 def test_prefix(tmp_path: Path) -> None:

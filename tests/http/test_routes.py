@@ -172,36 +172,6 @@ def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("PUT", "/simple/demo/", "GET, HEAD"),
-        ("POST", "/simple/demo/", "GET, HEAD"),
-        ("DELETE", "/simple/", "GET, HEAD, POST"),
-        ("PATCH", "/legacy/", "GET, HEAD, POST"),
-        ("PUT", "/", "GET, HEAD, POST"),
-        ("DELETE", f"/files/demo/{DEMO.sha256}/{DEMO.filename}", "GET, HEAD"),
-        ("POST", f"/packages/x/{DEMO.filename}", "GET, HEAD"),
-        ("POST", "/pypi/demo/json", "GET, HEAD"),
-        ("POST", "/health", "GET, HEAD"),
-        ("DELETE", "/project/demo/", "GET, HEAD"),
-        ("GET", "/_/oidc/mint-token", "POST"),
-        ("OPTIONS", "/simple/", "GET, HEAD, POST"),
-        ("BREW", "/simple/demo/", "GET, HEAD"),
-        ("TRACE", "/simple/demo/", "GET, HEAD"),
-        ("get", "/simple/demo/", "GET, HEAD"),
-        ("PUT", "/api/v1/projects/demo", "GET, HEAD, POST"),
-    ],
-)
-def test_wrong_method(stocked: Site, method: str, path: str, allowed: str) -> None:
-    """A path that is there refuses other methods, and says which it takes (H17, H19, H22)."""
-    answer = ask(stocked, f"{method} {path} HTTP/1.1")
-
-    assert answer.status == 405
-    assert answer.header("allow") == allowed
-    assert answer.header("content-type") == "application/json"
-
-
-@pytest.mark.parametrize(
     "path",
     [
         "/simple/nothing/",
@@ -290,14 +260,6 @@ def test_trusted_publishing_is_off(stocked: Site, path: str) -> None:
     for answer in (stocked.ask("POST", path), stocked.get("/_/oidc/audience")):
         assert answer.status_code == 404
         assert answer.json()["errors"][0].keys() == {"code", "description"}
-
-
-@pytest.mark.parametrize("path", ["/pypi", "/RPC2"])
-def test_pip_search_is_told_that_there_is_none(stocked: Site, path: str) -> None:
-    """An XML-RPC call, as `pip search` makes one, gets an XML-RPC fault."""
-    answer = stocked.client.post(path, content=b"<x/>", headers={"Content-Type": "text/xml"})
-    assert answer.status_code == 200
-    assert "<int>-32500</int>" in answer.text
 
 
 def test_every_answer_forbids_guessing_its_type(stocked: Site) -> None:

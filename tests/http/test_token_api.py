@@ -163,11 +163,11 @@ def test_nobody_in_particular(office: Office, method: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", "tokens", "GET, HEAD, POST"),
-        ("GET", "tokens/0123456789", "DELETE"),
-        ("POST", "tokens/0123456789", "DELETE"),
-        ("GET", "tokens/self/revoke", "POST"),
-        ("POST", "whoami", "GET, HEAD"),
+        ("DELETE", "tokens", "GET, HEAD, POST, OPTIONS"),
+        ("GET", "tokens/0123456789", "DELETE, OPTIONS"),
+        ("POST", "tokens/0123456789", "DELETE, OPTIONS"),
+        ("GET", "tokens/self/revoke", "POST, OPTIONS"),
+        ("POST", "whoami", "GET, HEAD, OPTIONS"),
     ],
 )
 def test_other_methods(office: Office, method: str, path: str, allowed: str) -> None:

@@ -21,11 +21,12 @@ from msgspec.json import encode
 from packaging.utils import NormalizedName
 
 from wheelyard.http.bodies import decoded, small_body
+from wheelyard.http.conditions import unmet
 from wheelyard.http.desk import Desk, name_in
-from wheelyard.http.errors import nothing_here, refuse, wrong_method
+from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Reply, Request, reply
 from wheelyard.http.journals import FAR_PAGE, PAGE, after_of, journal_json
-from wheelyard.http.routes import POST, READ, Api
+from wheelyard.http.routes import Api
 from wheelyard.http.simple import visible
 from wheelyard.http.token_api import answer_account, is_account
 from wheelyard.model.access import Action
@@ -67,13 +68,9 @@ async def answer_api(request: Request, route: Api, desk: Desk) -> Reply:
         return await answer_account(request, route, desk)
     match route.segments:
         case ("projects", name, verb) if verb in _CHANGES:
-            posts = request.method == "POST"
-            return await _change(request, name, verb, desk) if posts else wrong_method(POST)
-        case ("projects",) | ("projects", _) | ("projects", _, "journal"):
-            reads = request.method != "POST"
-            return await _read(request, route.segments[1:], desk) if reads else wrong_method(READ)
+            return await _change(request, name, verb, desk)
         case _:
-            return nothing_here()
+            return await _read(request, route.segments[1:], desk)
 
 
 async def _read(request: Request, segments: tuple[str, ...], desk: Desk) -> Reply:
@@ -109,6 +106,9 @@ async def _change(request: Request, asked: str, verb: str, desk: Desk) -> Reply:
     if request.caller.is_anonymous:
         raise bad_credential()
     request.caller.require(Action.MANAGE, name)
+    refused = unmet(request.headers, None)
+    if refused is not None:
+        return refused
     if request.media_type != JSON:
         message = 'Send the change as JSON, with "Content-Type: application/json".'
         return refuse(415, "unsupported_media_type", message, "Send application/json.")

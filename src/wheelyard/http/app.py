@@ -22,13 +22,7 @@ from wheelyard.http.address import address_of
 from wheelyard.http.api import answer_api
 from wheelyard.http.auth import Authenticator
 from wheelyard.http.desk import Desk, name_in
-from wheelyard.http.errors import (
-    internal_error,
-    nothing_here,
-    refusal,
-    refuse,
-    wrong_method,
-)
+from wheelyard.http.errors import internal_error, not_taken, nothing_here, refusal, refuse
 from wheelyard.http.exchange import (
     Receive,
     Reply,
@@ -40,9 +34,9 @@ from wheelyard.http.exchange import (
 )
 from wheelyard.http.figures import Shelf
 from wheelyard.http.files import file_by_key, file_by_name
-from wheelyard.http.fixed import answer_fixed, is_xml_rpc, xml_rpc_fault
+from wheelyard.http.fixed import answer_fixed
 from wheelyard.http.guards import Guards
-from wheelyard.http.heads import Head, head_of
+from wheelyard.http.heads import Head, head_of, joined
 from wheelyard.http.hot import Hot
 from wheelyard.http.incoming import USUAL, ClientGone, Incoming, Pace, SlowClient, drain
 from wheelyard.http.legacy import legacy_json
@@ -70,6 +64,7 @@ from wheelyard.http.routes import (
     Search,
     Upload,
     is_change,
+    methods_at,
     prefix_of,
     route_of,
 )
@@ -80,6 +75,7 @@ from wheelyard.http.token_api import is_account
 from wheelyard.http.upload import Uploader
 from wheelyard.http.watched import Watched
 from wheelyard.http.wiring import close, desk_of
+from wheelyard.http.xml_rpc import answer_call, is_xml_rpc
 from wheelyard.index import Index
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_name
@@ -235,7 +231,7 @@ class App:
     def _kept_out(self, scope: Scope) -> Reply | None:
         """Return the refusal of a request that a setting keeps out, else None."""
         guards = self._guards
-        return None if guards is None else guards.refused(scope, dict(scope["headers"]))
+        return None if guards is None else guards.refused(scope, joined(scope["headers"]))
 
     async def _answer(self, scope: Scope, incoming: Incoming, watched: Watched) -> Reply:
         """Return the reply to a request that takes the long way."""
@@ -250,8 +246,9 @@ class App:
             method = scope["method"]
             route = route_of(path, method, self._roots)
             watched.route = name_of(route)
-            if route.allowed and method not in route.allowed.split(", "):
-                return wrong_method(route.allowed)
+            methods = () if method in route.allowed else methods_at(path, self._roots)
+            if methods:
+                return not_taken(method, methods)
             if is_change(route, method) and is_foreign(incoming.headers, self._index.settings):
                 return cross_site()
             request = Request(
@@ -289,7 +286,7 @@ class App:
         if isinstance(route, Exchange):
             return await self._exchanges.answer(request, route)
         if isinstance(route, Fixed):
-            return await answer_fixed(route, self._desk)
+            return await answer_fixed(request, route, self._desk)
         if isinstance(route, Metrics) and is_open_to(request, self._index.settings):
             return await answer_metrics(self._desk, self._observer)
         return None
@@ -318,8 +315,11 @@ class App:
                 require_metrics(request)
                 return await answer_metrics(self._desk, self._observer)
             case Upload():
-                is_call = is_xml_rpc(request)
-                return xml_rpc_fault() if is_call else await self._uploader.answer(request, route)
+                if is_xml_rpc(request):
+                    answer = answer_call(request, self._desk)
+                else:
+                    answer = self._uploader.answer(request, route)
+                return await answer
             case AddSlash() | Nothing():
                 return self._elsewhere(request, route)
             case _:

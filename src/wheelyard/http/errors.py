@@ -6,6 +6,7 @@ Faults as replies: the one table from families to statuses, and the one shape of
 The type is exactly `application/json`: uv shows `code` only then.
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -21,7 +22,7 @@ from wheelyard.errors import (
     Unauthenticated,
     Unavailable,
 )
-from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Header, Reply, reply
+from wheelyard.http.exchange import JSON, NO_STORE, NOSNIFF, POLICY, Header, Reply, reply
 from wheelyard.operations.doors import RATE_LIMITED
 from wheelyard.storage.faults import STORAGE_FULL
 
@@ -52,6 +53,7 @@ TITLES: Final = {
     408: "Request Timeout",
     409: "Conflict",
     410: "Gone",
+    412: "Precondition Failed",
     413: "Content Too Large",
     414: "URI Too Long",
     415: "Unsupported Media Type",
@@ -105,10 +107,13 @@ def not_readable() -> Reply:
     return refuse(404, "not_found", message, "Not found.")
 
 
-def wrong_method(allowed: str) -> Reply:
-    """Return the reply for a path that is there, but not for this method."""
-    message = f"This path does not take that method. Use {allowed}."
-    header = (b"allow", allowed.encode())
+def not_taken(method: str, allowed: Sequence[str]) -> Reply:
+    """Return the reply to a method that a path does not take; to OPTIONS, those that it takes."""
+    methods = ", ".join(allowed)
+    header = (b"allow", methods.encode())
+    if method == "OPTIONS":
+        return Reply(204, (header, NOSNIFF, NO_STORE))
+    message = f"This path does not take that method. Use {methods}."
     return refuse(405, "method_not_allowed", message, "Method not allowed.", header)
 
 

@@ -40,7 +40,7 @@ class Request:
     ends_with_slash: bool
     query: bytes
     headers: Mapping[bytes, bytes]
-    """By lower-case name; of repeated ones the last."""
+    """By lower-case name; repeated ones are one list."""
     caller: Caller
     address: str
     """The client's."""

@@ -12,6 +12,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import IndexFault, NotFound
+from wheelyard.http.conditions import unmet
 from wheelyard.http.desk import Desk, lost
 from wheelyard.http.errors import not_readable, refuse
 from wheelyard.http.exchange import (
@@ -109,6 +110,9 @@ async def _whole_or_part(
 ) -> Reply:
     etag = f'"{file.core_metadata if metadata else file.sha256}"'.encode()
     common = ((b"etag", etag), RANGES, NOSNIFF, SANDBOX, *desk.caching_of_file(name))
+    refused = unmet(request.headers, etag)
+    if refused is not None:
+        return refused
     known = request.headers.get(b"if-none-match")
     if known is not None and (etag in known or known.strip() == b"*"):
         return Reply(304, common)

@@ -8,9 +8,9 @@ from wheelyard.http.desk import Desk
 from wheelyard.http.errors import nothing_here, refuse
 from wheelyard.http.exchange import NO_STORE, Header, Reply, Request, reply
 from wheelyard.http.routes import Fixed
+from wheelyard.http.xml_rpc import answer_call
 
 TEXT: Final = b"text/plain; charset=utf-8"
-XML: Final = b"text/xml; charset=utf-8"
 FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
 
 UPLOAD_URL: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
@@ -18,15 +18,8 @@ UPLOAD_URL: Final = b"""This is the upload URL of a wheelyard index. Give it to 
     twine upload --repository-url <this URL> dist/*
 """
 
-XML_RPC_FAULT: Final = b"""<?xml version="1.0"?>
-<methodResponse><fault><value><struct>
-<member><name>faultCode</name><value><int>-32500</int></value></member>
-<member><name>faultString</name><value><string>search is not supported</string></value></member>
-</struct></value></fault></methodResponse>
-"""
 
-
-async def answer_fixed(route: Fixed, desk: Desk) -> Reply:
+async def answer_fixed(request: Request, route: Fixed, desk: Desk) -> Reply:
     """Answer a fixed route by its name."""
     match route.name:
         case "health":
@@ -38,7 +31,7 @@ async def answer_fixed(route: Fixed, desk: Desk) -> Reply:
         case "absent":
             answer = _absent()
         case _:
-            answer = xml_rpc_fault()
+            answer = await answer_call(request, desk)
     return answer
 
 
@@ -61,13 +54,3 @@ def _absent() -> Reply:
     nothing = nothing_here()
     kept = (header for header in nothing.headers if header != NO_STORE)
     return replace(nothing, headers=(*kept, FOR_A_DAY))
-
-
-def is_xml_rpc(request: Request) -> bool:
-    """Return whether a POST is a call of PyPI's old XML-RPC interface."""
-    return request.media_type == b"text/xml"
-
-
-def xml_rpc_fault() -> Reply:
-    """Return the fault that `pip search` understands."""
-    return reply(200, XML, XML_RPC_FAULT, NO_STORE)

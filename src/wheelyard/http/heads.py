@@ -1,4 +1,4 @@
-"""The few headers that a page in memory depends on, picked out in one pass."""
+"""Headers by their name: all, or the few that a page in memory depends on, in one pass."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def head_of(headers: Sequence[Header]) -> Head | None:
             if name in found:
                 return None
             found[name] = value
-    if not found.get(b"host") or not _OF_A_BODY.isdisjoint(found):
+    if not found.get(b"host") or not _CLOSER_LOOK.isdisjoint(found):
         return None
     get = found.get
     return Head(
@@ -42,7 +42,19 @@ def head_of(headers: Sequence[Header]) -> Head | None:
     )
 
 
-_OF_A_BODY: Final = frozenset({b"content-length", b"content-type", b"transfer-encoding"})
-_SINGLE: Final = _OF_A_BODY | {
+def joined(headers: Sequence[Header]) -> dict[bytes, bytes]:
+    """Return headers by their name; lines of one name are one list (RFC 9110, 5.3)."""
+    if len(found := dict(headers)) == len(headers):
+        return found
+    lines: dict[bytes, list[bytes]] = {name: [] for name in found}
+    for name, value in headers:
+        lines[name].append(value)
+    return {name: b", ".join(values) for name, values in lines.items()}
+
+
+_CLOSER_LOOK: Final = frozenset(
+    {b"content-length", b"content-type", b"transfer-encoding", b"if-match"}
+)
+_SINGLE: Final = _CLOSER_LOOK | {
     *(b"accept", b"accept-encoding", b"authorization", b"if-none-match", b"host")
 }

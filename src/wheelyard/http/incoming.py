@@ -13,6 +13,7 @@ from typing import Final
 
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import Message, Receive, Reply, Scope
+from wheelyard.http.heads import joined
 from wheelyard.http.paths import PATH_LIMIT
 
 HEADERS_LIMIT: Final = 32 * 1024
@@ -66,7 +67,7 @@ class Incoming:
         self._scope = scope
         self._pace = pace
         self._in_hand = pace.patience
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers = joined(scope["headers"])
         length = self.headers.get(b"content-length")
         # HTTP/2 frames a body without either header
         unframed = not scope["http_version"].startswith("1") and scope["method"] not in _BODILESS

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-_SINGLE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))", re.ASCII)
+_SINGLE = re.compile(r"(?i:bytes)=(?:([0-9]{1,999})-([0-9]{0,999})|-([0-9]{1,999}))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """
-What a path leads to: every route of the index, as a value.
+What a path leads to: every route of the index, as a value, and the methods that a path takes.
 
 The index answers under `/simple/`, `/pypi/simple/`, `/pypi/`, `/` and the configured roots; Hatch
 adds `+simple/` to whatever upload URL it has. A file is at its object's key, which a page links to
@@ -7,22 +7,23 @@ relatively, so every root also has its own `files/`. `/<name>/` is the root alia
 fixed stands; only `simple`, `pypi` and `legacy` cannot be projects.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from wheelyard.http.paths import Path
 
-READ: Final = "GET, HEAD"
-READ_OR_UPLOAD: Final = "GET, HEAD, POST"
-POST: Final = "POST"
-DELETE: Final = "DELETE"
+READ: Final = ("GET", "HEAD")
+POST: Final = ("POST",)
+DELETE: Final = ("DELETE",)
+METHODS: Final = (*READ, *POST, *DELETE)
+"""Every method that some route takes; OPTIONS is answered for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectList:
     """The list of projects, at an index root."""
 
-    allowed: str = READ
+    allowed: tuple[str, ...] = READ
     is_home: bool = False
     """Whether people get a page for people here."""
 
@@ -34,7 +35,7 @@ class ProjectDetail:
     name: str
     root: tuple[str, ...]
     """The segments before the name."""
-    allowed: str = READ
+    allowed: tuple[str, ...] = READ
     is_root_alias: bool = False
 
 
@@ -45,7 +46,7 @@ class FileByKey:
     project: str
     sha256: str
     filename: str
-    allowed: str = READ
+    allowed: tuple[str, ...] = READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class FileByName:
     filename: str
     project: str | None = None
     """As asked, where the path says it."""
-    allowed: str = READ
+    allowed: tuple[str, ...] = READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class LegacyJson:
 
     name: str
     version: str | None = None
-    allowed: str = READ
+    allowed: tuple[str, ...] = READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class ProjectPage:
     """The page for people about a project."""
 
     name: str
-    allowed: str = READ
+    allowed: tuple[str, ...] = READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Api:
     """A route of the documented API."""
 
     segments: tuple[str, ...]
-    allowed: str = READ_OR_UPLOAD
+    allowed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Upload:
 
     root: str = ""
     """The configured root that it is, if it is one."""
-    allowed: str = POST
+    allowed: tuple[str, ...] = POST
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Fixed:
     """A small route that is open to everybody."""
 
     name: str
-    allowed: str = field(default=READ)
+    allowed: tuple[str, ...] = READ
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,35 +107,35 @@ class Exchange:
 
     step: str
     """`audience`, `mint`, `burn` or `discovery`."""
-    allowed: str = READ
+    allowed: tuple[str, ...] = READ
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """What Prometheus reads."""
 
-    allowed: str = READ
+    allowed: tuple[str, ...] = READ
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
     """What the page for people searches in."""
 
-    allowed: str = READ
+    allowed: tuple[str, ...] = READ
 
 
 @dataclass(frozen=True, slots=True)
 class AddSlash:
     """The path of a page without its slash."""
 
-    allowed: str = READ
+    allowed: tuple[str, ...] = READ
 
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
     """A path that leads nowhere."""
 
-    allowed: str = ""
+    allowed: tuple[str, ...] = ()
 
 
 Route = (
@@ -194,8 +195,18 @@ def is_change(route: Route, method: str) -> bool:
 
 
 def route_of(path: Path, method: str, roots: frozenset[str]) -> Route:
-    """Return what `path` leads to; `roots` are the configured ones."""
+    """
+    Return what `path` leads to; `roots` are the configured ones.
+
+    Where a path does not take the method, it is a route that does not allow it.
+    """
     return _upload_route(path, roots) if method == "POST" else _read_route(path, roots)
+
+
+def methods_at(path: Path, roots: frozenset[str]) -> tuple[str, ...]:
+    """Return every method that `path` takes, none where it leads nowhere."""
+    found = tuple(each for each in METHODS if each in route_of(path, each, roots).allowed)
+    return (*found, "OPTIONS") if found else ()
 
 
 def _upload_route(path: Path, roots: frozenset[str]) -> Route:
@@ -204,8 +215,6 @@ def _upload_route(path: Path, roots: frozenset[str]) -> Route:
     fixed = _fixed(path)
     if fixed is not None:
         return fixed
-    if segments[:2] == ("api", "v1") and len(segments) > len(("api", "v1")):
-        return _api(segments[2:])
     if segments == ("RPC2",):
         return Fixed("xml-rpc", POST)
     if segments in _UPLOAD_PATHS:
@@ -222,7 +231,7 @@ def _read_route(path: Path, roots: frozenset[str]) -> Route:
     if fixed is not None:
         return fixed
     if segments == ("legacy",):
-        return Fixed("upload-url", READ_OR_UPLOAD)
+        return Fixed("upload-url")
     if segments[:2] == ("api", "v1") and len(segments) > len(("api", "v1")):
         return _api(segments[2:])
     for find in (_legacy_json, _file):
@@ -239,17 +248,21 @@ def _fixed(path: Path) -> Known | None:
     return None if path.ends_with_slash else _FIXED.get(path.segments)
 
 
-def _api(segments: tuple[str, ...]) -> Api:
+def _api(segments: tuple[str, ...]) -> Api | Nothing:
     """Return the route of the API that these segments name, behind its version."""
     match segments:
-        case ("whoami",):
+        case ("whoami",) | ("projects",) | ("projects", _) | ("projects", _, "journal"):
             return Api(segments, READ)
+        case ("projects", _, "yank" | "unyank" | "delete" | "status"):
+            return Api(segments, POST)
+        case ("tokens",):
+            return Api(segments, (*READ, *POST))
         case ("tokens", "self", "revoke"):
             return Api(segments, POST)
         case ("tokens", _):
             return Api(segments, DELETE)
         case _:
-            return Api(segments)
+            return Nothing()
 
 
 def _legacy_json(segments: tuple[str, ...]) -> LegacyJson | None:
@@ -280,16 +293,13 @@ def _file(segments: tuple[str, ...]) -> FileByKey | FileByName | None:
 
 def _index_route(path: Path, roots: frozenset[str]) -> Route:
     root, rest = _split_root(path.segments, roots)
-    allowed = READ_OR_UPLOAD if path.segments in _UPLOAD_PATHS or len(path.segments) == 1 else READ
-    if not rest:
-        if not path.ends_with_slash:
-            return AddSlash(allowed)
-        return ProjectList(allowed, is_home=not root)
     if len(rest) > 1:
         return Nothing()
     if not path.ends_with_slash:
-        return AddSlash(allowed)
-    return ProjectDetail(rest[0], root, allowed, is_root_alias=not root)
+        return AddSlash()
+    if not rest:
+        return ProjectList(is_home=not root)
+    return ProjectDetail(rest[0], root, is_root_alias=not root)
 
 
 def _split_root(

@@ -7,6 +7,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.names import NameList
+from wheelyard.http.conditions import unmet
 from wheelyard.http.desk import VARY, Desk, name_in
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import POLICY, Header, Reply, Request, redirect
@@ -111,10 +112,11 @@ async def page_of(
 
 
 def answer(request: Request, page: Page, form: Form) -> Reply:
-    """Return `page` as the client can take it, or "not modified"."""
+    """Return `page` as the client can take it, or "not modified", or that it is not what it was."""
     accepted = request.headers.get(b"accept-encoding")
     encoding = encoding_for(accepted.decode("latin-1") if accepted is not None else None)
-    return page.reply(form, encoding, request.headers.get(b"if-none-match"))
+    found = page.reply(form, encoding, request.headers.get(b"if-none-match"))
+    return unmet(request.headers, dict(found.headers)[b"etag"]) or found
 
 
 def sight_of(caller: Caller) -> tuple[Scope, ...] | None:

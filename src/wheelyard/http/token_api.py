@@ -28,6 +28,7 @@ from msgspec.json import decode, encode
 from wheelyard.errors import Forbidden, Invalid, NotFound, quoted
 from wheelyard.http.auth import credential_in
 from wheelyard.http.bodies import small_body
+from wheelyard.http.conditions import unmet
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import JSON, NO_STORE, NOSNIFF, POLICY, Reply, Request, reply
@@ -94,17 +95,24 @@ async def answer_account(request: Request, route: Api, desk: Desk) -> Reply:
         raise bad_credential()
     if request.method in ("GET", "HEAD"):
         return await _list(request, desk)
+    return await _change(request, route, desk)
+
+
+async def _change(request: Request, route: Api, desk: Desk) -> Reply:
     is_ambient = b"authorization" not in request.headers
     if is_ambient and not is_own(request.headers, desk.index.settings.server):
         return cross_site()
+    refused = unmet(request.headers, None)
+    if refused is not None:
+        return refused
     match route.segments:
         case ("tokens",):
             return await _make(request, desk)
         case ("tokens", "self", "revoke"):
-            return await _revoke(_own_id(request), caller, desk)
+            return await _revoke(_own_id(request), request.caller, desk)
         case _:
-            await _require_ownership(route.segments[1], caller, desk)
-            return await _revoke(route.segments[1], caller, desk)
+            await _require_ownership(route.segments[1], request.caller, desk)
+            return await _revoke(route.segments[1], request.caller, desk)
 
 
 def _whoami(caller: Caller) -> Reply:

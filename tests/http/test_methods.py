@@ -1,0 +1,136 @@
+"""Which methods a path takes, and that OPTIONS and every 405 say so, for each route there is."""
+
+from typing import Final, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.http.packages import wheel
+from tests.http.raw import ask, basic
+from tests.http.servers import Site
+from wheelyard.http.paths import Path
+from wheelyard.http.routes import METHODS, Nothing, Route, methods_at, route_of
+
+DEMO = wheel("demo", "1.0")
+NAMED = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
+READ = "GET, HEAD, OPTIONS"
+READ_OR_UPLOAD = "GET, HEAD, POST, OPTIONS"
+POST = "POST, OPTIONS"
+DELETE = "DELETE, OPTIONS"
+EVERY: Final = (*METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get", "options")
+ROOTS = frozenset({"acme"})
+
+PATHS: dict[str, str] = {
+    "/": READ_OR_UPLOAD,
+    "*": READ_OR_UPLOAD,
+    "/simple": READ_OR_UPLOAD,
+    "/simple/": READ_OR_UPLOAD,
+    "/pypi/": READ_OR_UPLOAD,
+    "/acme/": READ_OR_UPLOAD,
+    "/acme": READ_OR_UPLOAD,
+    "/demo/": READ_OR_UPLOAD,
+    "/+simple/": READ_OR_UPLOAD,
+    "/legacy": READ_OR_UPLOAD,
+    "/legacy/": READ_OR_UPLOAD,
+    "/RPC2": READ_OR_UPLOAD,
+    "/health/": READ_OR_UPLOAD,
+    "/pypi/simple/": READ,
+    "/legacy/+simple/": READ,
+    "/simple/demo": READ,
+    "/simple/demo/": READ,
+    "/simple/nothing/": READ,
+    "/acme/demo/": READ,
+    "/project/demo": READ,
+    "/project/demo/": READ,
+    NAMED: READ,
+    f"{NAMED}.metadata": READ,
+    f"/acme{NAMED}": READ,
+    f"/files/demo/{DEMO.filename}": READ,
+    f"/packages/x/{DEMO.filename}": READ,
+    "/pypi/demo/json": READ,
+    "/pypi/demo/1.0/json": READ,
+    "/health": READ,
+    "/ready": READ,
+    "/metrics": READ,
+    "/search.json": READ,
+    "/favicon.ico": READ,
+    "/robots.txt": READ,
+    "/_/oidc/audience": READ,
+    "/_/oidc/mint-token": POST,
+    "/_/oidc/github/mint-token": POST,
+    "/_/oidc/burn-token": POST,
+    "/.well-known/pytp": READ,
+    "/api/v1/projects": READ,
+    "/api/v1/projects/demo": READ,
+    "/api/v1/projects/demo/journal": READ,
+    "/api/v1/projects/demo/yank": POST,
+    "/api/v1/projects/demo/unyank": POST,
+    "/api/v1/projects/demo/delete": POST,
+    "/api/v1/projects/demo/status": POST,
+    "/api/v1/whoami": READ,
+    "/api/v1/tokens": READ_OR_UPLOAD,
+    "/api/v1/tokens/0123456789": DELETE,
+    "/api/v1/tokens/self/revoke": POST,
+}
+NOWHERE = ("/a/b/c/d", "/api/v1", "/api/v1/nothing", "/api/v1/tokens/x/y", f"{NAMED}/")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_methods_of_a_path(stocked: Site, path: str) -> None:
+    """OPTIONS and 405 list the very methods that a path does not answer with 405 (H17 to H22)."""
+    listed = PATHS[path]
+    credential = basic("__token__", stocked.make_token("x", can="read"))
+
+    told = ask(stocked, f"OPTIONS {path} HTTP/1.1")
+    assert (told.status, told.header("allow"), told.body) == (204, listed, b"")
+    for method in EVERY:
+        answer = ask(stocked, f"{method} {path} HTTP/1.1", credential)
+        assert (answer.status == 405) == (method not in listed.split(", ")), method
+        if answer.status == 405:
+            assert answer.header("allow") == listed
+            assert answer.header("content-type") == "application/json"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "POST", "GET"])
+@pytest.mark.parametrize("path", NOWHERE)
+def test_no_method_of_no_path(stocked: Site, path: str, method: str) -> None:
+    """Where nothing is, every method is told so."""
+    assert ask(stocked, f"{method} {path} HTTP/1.1").status == 404
+
+
+def test_methods_are_no_secret(private: Site) -> None:
+    """What a path takes depends on the path alone: not on who asks, nor on what is there."""
+    for name in ("demo", "secret-plan", "nothing"):
+        for token in ("", private.token, "wyd_wrong"):
+            answer = private.ask("OPTIONS", f"/simple/{name}/", token)
+            assert (answer.status_code, answer.headers["Allow"]) == (204, READ)
+
+
+def test_each_route_has_a_path_above() -> None:
+    """A route that is added to the table of routes is asked for its methods here as well."""
+    reached = {type(route_of(_parsed(path), method, ROOTS)) for path in PATHS for method in METHODS}
+    assert reached == {*get_args(Route)} - {Nothing}
+
+
+WORDS = [
+    *("", "simple", "pypi", "legacy", "acme", "+simple", "files", "packages", "project", "demo"),
+    *("api", "v1", "tokens", "self", "revoke", "projects", "yank", "journal", "whoami", "json"),
+    *("_", "oidc", "mint-token", "RPC2", "health", "metrics", "0" * 64, DEMO.filename),
+]
+
+
+@given(words=st.lists(st.sampled_from(WORDS), max_size=6), slash=st.booleans())
+def test_methods_of_any_path(words: list[str], *, slash: bool) -> None:
+    """A path that takes any method takes OPTIONS, and one that takes none leads nowhere."""
+    path = Path(tuple(filter(None, words)), ends_with_slash=slash)
+    listed = methods_at(path, ROOTS)
+    for method in (*METHODS, "PUT"):
+        route = route_of(path, method, ROOTS)
+        assert (method in route.allowed) == (method in listed)
+        assert isinstance(route, Nothing) == (not listed)
+    assert ("OPTIONS" in listed) == bool(listed)
+
+
+def _parsed(path: str) -> Path:
+    return Path(tuple(filter(None, path.split("/"))), ends_with_slash=path.endswith("/"))

@@ -1,0 +1,125 @@
+"""PyPI's old XML-RPC interface: every call is told what there is instead."""
+
+from xmlrpc.client import Fault, MultiCall, ServerProxy, dumps
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.http.servers import Answer, Site, running_site
+from wheelyard.http.bodies import BODY_LIMIT
+from wheelyard.http.xml_rpc import method_of
+
+PATHS = ("/", "/pypi", "/pypi/", "/RPC2", "/simple/", "/legacy/", "/acme")
+INSTEAD = {
+    "search": "/search.json",
+    "browse": "/search.json",
+    "list_packages": "/simple/",
+    "list_packages_with_serial": "/simple/",
+    "package_releases": "/pypi/NAME/json",
+    "release_urls": "/pypi/NAME/VERSION/json",
+    "release_data": "/pypi/NAME/VERSION/json",
+    "changelog": "/api/v1/projects/NAME/journal",
+    "changelog_since_serial": "/api/v1/projects/NAME/journal",
+    "changelog_last_serial": "/api/v1/projects/NAME/journal",
+    "package_roles": "/api/v1/whoami",
+    "user_packages": "/api/v1/whoami",
+    "system.listMethods": "/simple/",
+    "nobody.has:this/method": "/simple/",
+}
+BOMB = """<!DOCTYPE a [<!ENTITY a "search"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">
+<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;"><!ENTITY d "&c;&c;&c;&c;&c;&c;&c;&c;">]>"""
+CALL = "<methodCall><methodName>{}</methodName><params/></methodCall>"
+FILE = '<!DOCTYPE a [<!ENTITY f SYSTEM "file:///etc/hostname">]>'
+
+
+def call(site: Site, body: bytes, path: str = "/pypi", **headers: str) -> Answer:
+    """Send the body of a call."""
+    named = {"Content-Type": "text/xml"} | headers
+    return site.client.post(path, content=body, headers=named)
+
+
+@pytest.mark.parametrize("method", INSTEAD)
+def test_each_method(stocked: Site, method: str) -> None:
+    """A client shows which method there is not, and what to use instead."""
+    with ServerProxy(f"{stocked.url}/pypi") as client, pytest.raises(Fault) as caught:
+        getattr(client, method)({"name": "demo & <co>"}, "or")
+    assert caught.value.faultCode == -32500
+    assert caught.value.faultString.startswith(f"{method} is not supported: ")
+    assert INSTEAD[method] in caught.value.faultString
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_address(stocked: Site, private: Site, path: str) -> None:
+    """A call is answered wherever a file may be sent to, and to whoever asks."""
+    shown = pytest.raises(Fault, match=r"search is not supported: .* /search\.json\.")
+    for site in (stocked, private):
+        with ServerProxy(f"{site.url}{path}") as client, shown:
+            client.search({"name": "x"})
+
+
+def test_several_calls_at_once(stocked: Site) -> None:
+    """Calls in one request are answered as the one call that they are."""
+    with ServerProxy(f"{stocked.url}/RPC2") as client:
+        several = MultiCall(client)
+        several.search("x")
+        with pytest.raises(Fault, match=r"system\.multicall is not supported"):
+            several()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<x/>",
+        b"not XML at all",
+        b"<methodCall><methodName>search",
+        CALL.format("").encode(),
+        CALL.format("x" * 65).encode(),
+        CALL.format("a b").encode(),
+        CALL.format("<b>search</b>").encode(),
+        CALL.format("&lt;script&gt;").encode(),
+        CALL.format("&amp;").encode(),
+        (BOMB + CALL.format("&d;")).encode(),
+        (BOMB + CALL.format("search")).encode(),
+        (FILE + CALL.format("&f;")).encode(),
+        CALL.format("&f;").encode(),
+        b'<?xml version="1.0" encoding="nothing"?>' + CALL.format("search").encode(),
+        b'<?xml version="1.0" encoding="base64"?>' + CALL.format("search").encode(),
+        b'<?xml version="1.0" encoding="utf-7"?>' + CALL.format("search").encode(),
+        CALL.format("search").encode() + b" " * BODY_LIMIT,
+        b"<a>" * (BODY_LIMIT // 3),
+        CALL.format("s\xe9arch").encode("latin-1"),
+    ],
+    ids=range(20),
+)
+def test_call_that_names_nothing(stocked: Site, body: bytes) -> None:
+    """A call that is none, or would have entities expanded, gets a fault, and no more is read."""
+    answer = call(stocked, body)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/xml; charset=utf-8")
+    assert "<string>The call names no method: this index has no XML-RPC" in answer.text
+    assert "<int>-32500</int>" in answer.text
+    assert stocked.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1", "us-ascii"])
+def test_encodings(encoding: str) -> None:
+    """The encoding of a call is the one that it names."""
+    assert method_of(dumps(("x",), "search", encoding=encoding).encode(encoding)) == "search"
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes(body: bytes) -> None:
+    """No bytes are too odd for the reader of calls."""
+    assert method_of(body) == ""
+    assert method_of(CALL.format("search").encode() + body) in ("", "search")
+
+
+def test_addresses_have_the_prefix(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the index is below a path, so is what there is instead."""
+    config = '[server]\npath_prefix = "/py&pi"\n'
+    folder = tmp_path_factory.mktemp("prefixed")
+    with running_site(folder, config=config, prefix="/py&pi") as site:
+        answer = call(site, dumps((), "list_packages").encode(), "/py&pi/")
+        assert "The call" not in answer.text
+        assert "list of projects, /py&amp;pi/simple/." in answer.text
