@@ -14,6 +14,11 @@ from tests.clients.servers import Server
 
 pytestmark = pytest.mark.clients
 
+ATTESTATION = {
+    "version": 1,
+    "verification_material": {"certificate": "MA==", "transparency_entries": [{}]},
+    "envelope": {"statement": "e30=", "signature": "MA=="},
+}
 DISTUTILS_BOUNDARY = b"--------------GHSKFJDLGDS7543FJKLFHRE75642756743254"
 
 
@@ -74,6 +79,26 @@ def test_uv_publish(index: Server, desk: Desk, build: Builder) -> None:
     )
 
     assert_published(index, desk, project)
+
+
+@pytest.mark.parametrize("client", ["twine", "uv"])
+def test_attestations(index: Server, desk: Desk, build: Builder, client: str) -> None:
+    """The file is kept, and its attestations are not: the log says so, and twine shows it."""
+    project = build("hatchling", f"yard-attested-{client}")
+    attestation = project.wheel.with_name(f"{project.wheel.name}.publish.attestation")
+    attestation.write_text(json.dumps(ATTESTATION))
+
+    if client == "twine":
+        command = [*twine_command(index, project.wheel, attestation), "--attestations", "--verbose"]
+        printed = desk.run(*command, **twine_login(index.token))
+        assert "attestations were not kept" in " ".join(printed.split())
+    else:
+        command = [program("uv"), "publish", "--publish-url", index.upload_url]
+        desk.run(*command, "--token", index.token, project.wheel, attestation)
+
+    assert listed(index, project.name) == {project.wheel.name: sha256(project.wheel)}
+    log = (index.store.parent / "log.txt").read_text()
+    assert f"sent with {project.wheel.name} were not kept" in log
 
 
 def test_uv_publish_check_url(index: Server, desk: Desk, build: Builder) -> None:

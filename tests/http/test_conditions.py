@@ -1,6 +1,5 @@
 """Conditional and range requests, row by row of RFC 9110 (sections 5.3, 13 and 14)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -25,10 +24,10 @@ DATES = (
 
 
 @pytest.fixture(scope="module")
-def shelf(site: Site) -> Iterator[Site]:
+def shelf(site: Site) -> Site:
     """The server with a wheel of some thousand bytes."""
     publish(site, DEMO)
-    yield site
+    return site
 
 
 @dataclass(frozen=True)

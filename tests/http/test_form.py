@@ -181,6 +181,26 @@ def test_refused_in_pieces(row: str) -> None:
     assert code_of(chunks_of(body, 1)) == code
 
 
+@pytest.mark.parametrize(
+    ("sent", "any_came"),
+    [
+        ((text("attestations", '[{"version": 1}]'),), True),
+        ((text("attestations", ' {"version": 1}'),), True),
+        ((file("attestations", "x.json", b"[]"),), True),
+        ((file("attestations", FILENAME, b"[]"),), True),
+        ((text("attestations", "[1]"), text("attestations", "[]")), True),
+        ((text("attestations", "[]"),), False),
+        ((text("attestations", "null"),), False),
+        ((text("attestation", "[1]"), file("gpg_signature", f"{FILENAME}.asc", b"x")), False),
+        ((), False),
+    ],
+)
+def test_attestations(sent: tuple[bytes, ...], *, any_came: bool) -> None:
+    """U27: whether attestations came with a file is told, wherever in the form they stand."""
+    for parts in ((*sent, file()), (file(), *sent)):
+        assert upload(form(*parts)).has_attestations == any_came
+
+
 @pytest.mark.parametrize("action", ["submit", "verify", "doc_upload"])
 def test_retired_action(action: str) -> None:
     """U02: what old clients did besides uploading is told apart from nonsense."""

@@ -11,6 +11,7 @@ from tests.archive.families import DIFFERENT
 from tests.archive.wheels import A, record_lines
 from tests.http.packages import Package, form, post, publish, sdist, wheel
 from tests.http.servers import Answer, Site, running_site
+from wheelyard.http.upload import NO_ATTESTATIONS
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 TITLES = {
@@ -72,6 +73,29 @@ def test_warnings(site: Site) -> None:
         auth=(site.token, ""),
     )
     assert answer.text.splitlines()[1:] == [f"{odd.filename} ... ok", *texts]
+
+
+def test_attestations(site: Site) -> None:
+    """Attestations are not kept, and the answer and the log say so, each time that they come."""
+    sent = {"attestations": '[{"version": 1}]'}
+    for package in (wheel("attested"), sdist("attested"), wheel("attested")):
+        answer = post(site, package, **sent)
+        assert (answer.status_code, answer.json()["code"]) == (200, "200 OK")
+        assert answer.json()["warnings"] == [NO_ATTESTATIONS]
+        assert f" sent with {package.filename} were not kept" in site.log
+    assert "warnings" not in post(site, wheel("attested"), attestations="[]").json()
+
+    answer = site.client.post(
+        "/acme/",
+        files={"content": (package.filename, package.data)},
+        data=sent,
+        headers={"User-Agent": "curl/8"},
+        auth=(site.token, ""),
+    )
+    assert answer.text.splitlines()[1:] == [f"{package.filename} ... ok", NO_ATTESTATIONS]
+    refused = post(site, wheel("attested", "1.0", "Summary: Other bytes"), **sent)
+    assert_refused(refused, 409, "file_exists")
+    assert site.log.count("were not kept") == 4
 
 
 @pytest.mark.parametrize("package", [wheel("fresh"), sdist("fresh")], ids=["wheel", "sdist"])

@@ -58,6 +58,8 @@ class Form:
     version: str | None
     digests: Mapping[str, str]
     """By algorithm (`sha256`, `blake2_256`, `md5`), in lower-case hexadecimal digits."""
+    has_attestations: bool
+    """Whether attestations (PEP 740) came with the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,14 @@ def claim_of(field: str, text: str) -> str | None:
     return text
 
 
-def form_of(claims: Mapping[str, str], file: SpooledFile) -> Form:
+def form_of(claims: Mapping[str, str], file: SpooledFile, *, has_attestations: bool) -> Form:
     """
     Return the form that made these claims about `file`.
 
     Args:
         claims: What `claim_of` returned for each field.
         file: The package.
+        has_attestations: Whether attestations came with it.
 
     Raises:
         Invalid: `filetype` contradicts the file's name (code `invalid_filename`).
@@ -117,18 +120,18 @@ def form_of(claims: Mapping[str, str], file: SpooledFile) -> Form:
         for field, algorithm in DIGEST_FIELDS.items()
         if field in claims
     }
-    return Form(file, claims.get("name"), claims.get("version"), digests)
+    return Form(file, claims.get("name"), claims.get("version"), digests, has_attestations)
 
 
-def check_json(text: str) -> None:
+def are_attestations(text: str) -> bool:
     """
-    Refuse what is not JSON, as the value of `attestations`.
+    Return whether the value of `attestations` holds any.
 
     Raises:
         Invalid: It is not, or is nested beyond reason (code `invalid_field`).
     """
     try:
-        json.loads(text)
+        return bool(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise Invalid(
             "The field 'attestations' is not JSON. Upload without attestations.",

@@ -21,7 +21,7 @@ from wheelyard.http.claims import (
     Form,
     RetiredAction,
     SpooledFile,
-    check_json,
+    are_attestations,
     claim_of,
     form_of,
 )
@@ -32,10 +32,11 @@ from wheelyard.operations.upload import file_too_large
 FILE_FIELD = "content"
 CLAIM_LIMIT = 1024
 """Characters of a field that is kept."""
+ATTESTATIONS = "attestations"
 ATTESTATIONS_LIMIT = 512 << 10
 """Characters of `attestations`: checking its JSON takes some twenty times as much memory."""
 
-_NEVER_THE_FILE = frozenset({"gpg_signature", "attestations"})
+_NEVER_THE_FILE = frozenset({"gpg_signature", ATTESTATIONS})
 _NUL = re.compile("\x00")
 _NOT_ON_A_LINE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -91,6 +92,7 @@ class FormReader:
         self._claims: dict[str, str] = {}
         self._file: _FilePart | None = None
         self._other_file: str | None = None
+        self._has_attestations = False
         self._part: _Part = _IgnoredPart()
         self._part_size = 0
         self._fields_size = 0
@@ -120,7 +122,8 @@ class FormReader:
             return RetiredAction(action)
         if self._file is None:
             raise _no_file(self._other_file, self._suffixes)
-        return form_of(self._claims, self._file.spooled())
+        file = self._file.spooled()
+        return form_of(self._claims, file, has_attestations=self._has_attestations)
 
     def begin_part(self, head: PartHead) -> None:
         """Choose what becomes of the part."""
@@ -162,8 +165,8 @@ class FormReader:
             )
         if name in CLAIM_FIELDS:
             return _TextPart(name, _NOT_ON_A_LINE, CLAIM_LIMIT, partial(self._claim, name))
-        if name == "attestations":
-            return _TextPart(name, _NUL, ATTESTATIONS_LIMIT, check_json)
+        if name == ATTESTATIONS:
+            return _TextPart(name, _NUL, ATTESTATIONS_LIMIT, self._attest)
         return _TextPart(name, _NOT_ON_A_LINE if name == "summary" else _NUL)
 
     def _claim(self, name: str, text: str) -> None:
@@ -171,12 +174,16 @@ class FormReader:
         if claim is not None:
             self._claims[name] = claim
 
+    def _attest(self, text: str) -> None:
+        self._has_attestations |= are_attestations(text)
+
     def _file_part(self, name: str, filename: str) -> "_Part":
         if name in CLAIM_FIELDS:
             raise Invalid(
                 f"The field {quoted(name)} must be text, and it was sent as a file.",
                 code="invalid_field",
             )
+        self._has_attestations |= name == ATTESTATIONS
         if not self._is_package(name, filename):
             if name not in _NEVER_THE_FILE and not filename.endswith(".asc"):
                 self._other_file = filename

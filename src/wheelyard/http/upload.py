@@ -8,7 +8,7 @@ the rights on the project come as soon as the file's name is known.
 import logging
 from asyncio import timeout
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -25,12 +25,16 @@ from wheelyard.http.multipart import boundary_of
 from wheelyard.http.routes import Upload
 from wheelyard.http.slots import Slot, Slots
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.text import escaped
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.operations.upload import Accepted, Arrival, file_too_large
 from wheelyard.storage.faults import storage_faults
 
 BATCH: Final = 256 * 1024
 """Bytes that are gathered before a thread looks at them."""
+NO_ATTESTATIONS: Final = (
+    "The attestations were not kept, as this index does not store any yet. The file was accepted."
+)
 TEXT: Final = b"text/plain; charset=utf-8"
 
 logger = logging.getLogger("wheelyard")
@@ -164,7 +168,15 @@ class Arriving:
             claimed_name=form.name or "",
             claimed_version=form.version or "",
         )
-        return self._desk.index.uploads.accept(arrival, self._caller)
+        accepted = self._desk.index.uploads.accept(arrival, self._caller)
+        return _without_attestations(accepted, self._caller) if form.has_attestations else accepted
+
+
+def _without_attestations(accepted: Accepted, caller: Caller) -> Accepted:
+    """Return what was accepted, having said that the attestations were not."""
+    what, who = accepted.file.filename, escaped(caller.principal)
+    logger.warning("the attestations that %s sent with %s were not kept", who, what)
+    return replace(accepted, warnings=(*accepted.warnings, NO_ATTESTATIONS))
 
 
 def _or_warn(step: Callable[[], object]) -> None:
