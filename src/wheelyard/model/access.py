@@ -134,9 +134,10 @@ def parse_pattern(text: str) -> Pattern:
     """
     if "*" not in text:
         return Pattern(parse_name(text))
-    prefix = re.sub(r"[-_.]+", "-", text[:-1]).lower()
-    if _PREFIX.fullmatch(prefix):
-        return Pattern(f"{prefix}*")
+    if text.isascii():  # the Kelvin sign, for one, is a plain letter in lower case
+        prefix = re.sub(r"[-_.]+", "-", text[:-1]).lower()
+        if _PREFIX.fullmatch(prefix):
+            return Pattern(f"{prefix}*")
     raise Invalid(
         f"{quoted(text)} is not a project pattern. Write a name (acme-core), or the beginning of "
         "names and one star (acme-*).",
