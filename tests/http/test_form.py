@@ -157,6 +157,16 @@ REFUSED = {
         form(part(f'name="content"; filename="{FILENAME}"', b"", "Content-Transfer-Encoding: x")),
     ),
     "U54": ("bad_multipart", form(TWO_NAMES)),
+    "U54 filename in pieces": (
+        "bad_multipart",
+        form(part(f'name=content; filename="{FILENAME}"; filename*0=b.whl; filename*1=c.whl')),
+    ),
+    "U54 name in another spelling": (
+        "bad_multipart",
+        form(part(f"name=content; name*=utf-8''gpg_signature; filename={FILENAME}")),
+    ),
+    "U27 no number": ("invalid_field", form(file(), text("attestations", "[NaN]"))),
+    "U27 half a character": ("invalid_field", form(file(), text("attestations", '["\\ud800"]'))),
     "U54 charset": ("bad_multipart", form(part("name=content; filename*=latin-1''a.whl"))),
     "a parameter twice": ("bad_multipart", form(part("name=a; name=b"), file())),
     "a header twice": ("bad_multipart", form(part("name=a", b"", "A: 1", "a: 2"), file())),

@@ -78,3 +78,66 @@ def test_old_formats_are_other_files() -> None:
 
     assert len({parse_listed(name).identity for name in (*names, *more)}) == 6
     assert parse_listed("demo-1.0.tar.bz2").identity == parse_listed("demo-1.0.0.zip").identity
+
+
+REFUSED = {
+    "F03": (".-1.tar.gz", "..-1.tar.gz", "./x-1.tar.gz", "/x-1.tar.gz", "..%2fx-1.tar.gz"),
+    "F04": ("a\\b-1.tar.gz", "a\uff0fb-1.tar.gz", "a\u2215b-1.tar.gz", "a:b-1.tar.gz"),
+    "F05": ("..-1-py3-none-any.whl", "x-1-../py3-none-any.whl"),
+    "F06": (
+        *("x-1-py3-none-any.WHL.whl", "x-1-py3-none-any.whl.any.whl", "x-1-py3-none-whl.whl"),
+        *("x-1-py3.tar-none-any.whl", "x-1-py3-Zip-any.whl", "x-1-py3-none-any.zip.whl"),
+    ),
+    "F08": ("x-1-py3-none-any.Whl", "x-1.tar.Gz", "x-1.TAR.gz", "x-1.tar.gz.whl"),
+    "F11": ("x-1\r.tar.gz", "x-1\x0b.tar.gz", "x\u2028-1.tar.gz", "x-1\x85.tar.gz", "x-1.tar.gz\n"),
+    "F12": ("x%00-1.tar.gz", "x-1.tar.gz\0", "x\x7f-1.tar.gz"),
+    "F13": (
+        "x\xa0-1.tar.gz",
+        "x-\t1.tar.gz",
+        "x-1.tar.gz ",
+        "x-1\u200b.tar.gz",
+        "\ufeffx-1.tar.gz",
+    ),
+    "F15": ("x.-1.tar.gz", "x_-1.tar.gz", "-x-1.tar.gz", "x-.-1.tar.gz"),
+    "F16": ("x.-1-py3-none-any.whl", ".x-1-py3-none-any.whl", "x__-1-py3-none-any.whl"),
+    "F24": (f"x-{'.1' * 64}.tar.gz", f"x-1{'.1' * 64}.tar.gz", f"x-1+{'a' * 127}.tar.gz"),
+    "F25": ("x-v 1.tar.gz", "x-1.0+.tar.gz", "x-1..0.tar.gz", "x-1.0-.tar.gz"),
+    "F44": (
+        "x-1-py3-none-.whl",
+        "x-1-py3-none-..whl",
+        "x-1-py3.-none-any.whl",
+        "x-1-py\u0663-a-b.whl",
+    ),
+}
+"""By the numbers of the project's list of attacks: each with spellings that are not in it."""
+
+
+@pytest.mark.parametrize("row", REFUSED)
+def test_refused_filenames(row: str) -> None:
+    """A filename that packaging alone would take, or that readers take differently, is refused."""
+    for filename in REFUSED[row]:
+        with pytest.raises(Invalid) as caught:
+            parse_filename(filename, zip_sdists=True)
+        assert caught.value.code in ("invalid_filename", "invalid_version")
+
+
+@pytest.mark.parametrize(
+    "filename",
+    [
+        *(
+            "zip-1.0-py3-none-any.whl",
+            "x.tar-1-py3-none-any.whl",
+            "egg_whl-1-1zip-py3-a-b.whl",
+        ),
+        *("x-1-py3-none-manylinux_2_17_x86_64.evil.whl", "x-1-py3-none-win32.any.whl"),
+        *("x-1+gz-py3-none-any.whl", "x-01.tar.gz", "x-v1.tar.gz", "x-1RC0.tar.gz", "x-1!1.tar.gz"),
+    ],
+)
+def test_odd_filenames(filename: str) -> None:
+    """A filename that is merely odd is taken."""
+    assert parse_filename(filename).filename == filename
+
+
+def test_listed_wheel_with_two_extensions() -> None:
+    """A wheel that was taken before its name was refused can still be read."""
+    assert parse_listed("x-1-py3-none-any.WHL.whl").project == "x"

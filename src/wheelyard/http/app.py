@@ -237,7 +237,7 @@ class App:
         """Return the reply to a request that takes the long way."""
         route: Route = Nothing()
         try:
-            refused = incoming.refused() or self._kept_out(scope)
+            refused = incoming.refused() or self._kept_out(scope) or incoming.malformed()
             if refused is not None:
                 return refused
             server = self._index.settings.server

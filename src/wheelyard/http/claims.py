@@ -5,13 +5,15 @@ The archive is the truth, so a claim may be missing; but every claim made must h
 Follows the upload API of the packaging specifications (the "legacy" API).
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b, file_digest, md5
 from pathlib import Path
+
+from msgspec import DecodeError
+from msgspec.json import decode
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.distribution import Sha256
@@ -131,8 +133,8 @@ def are_attestations(text: str) -> bool:
         Invalid: It is not, or is nested beyond reason (code `invalid_field`).
     """
     try:
-        return bool(json.loads(text))
-    except (ValueError, RecursionError) as error:
+        return bool(decode(text))
+    except (DecodeError, UnicodeError, RecursionError) as error:
         raise Invalid(
             "The field 'attestations' is not JSON. Upload without attestations.",
             code="invalid_field",

@@ -1,5 +1,6 @@
 """Headers by their name: all, or the few that a page in memory depends on, in one pass."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -34,12 +35,18 @@ def head_of(headers: Sequence[Header]) -> Head | None:
             if name in found:
                 return None
             found[name] = value
-    if not found.get(b"host") or not _CLOSER_LOOK.isdisjoint(found):
+    host = found.get(b"host")
+    if not host or not is_host(host) or not _CLOSER_LOOK.isdisjoint(found):
         return None
     get = found.get
     return Head(
         get(b"authorization"), get(b"accept"), get(b"accept-encoding"), get(b"if-none-match")
     )
+
+
+def is_host(value: bytes) -> bool:
+    """Return whether a value of Host is one by RFC 9110 (7.2); an empty one is."""
+    return _HOST.fullmatch(value) is not None
 
 
 def joined(headers: Sequence[Header]) -> dict[bytes, bytes]:
@@ -52,6 +59,9 @@ def joined(headers: Sequence[Header]) -> dict[bytes, bytes]:
     return {name: b", ".join(values) for name, values in lines.items()}
 
 
+_HOST: Final = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z._~!$&'()*+,;=%:-]+\])(?::[0-9]*)?"
+)
 _CLOSER_LOOK: Final = frozenset(
     {b"content-length", b"content-type", b"transfer-encoding", b"if-match"}
 )

@@ -13,7 +13,7 @@ from typing import Final
 
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import Message, Receive, Reply, Scope
-from wheelyard.http.heads import joined
+from wheelyard.http.heads import is_host, joined
 from wheelyard.http.paths import PATH_LIMIT
 
 HEADERS_LIMIT: Final = 32 * 1024
@@ -123,6 +123,16 @@ class Incoming:
             return refuse(400, "bad_request", message, "Bad Content-Length.")
         if scope["http_version"] == "1.1" and not self.headers.get(b"host"):
             return refuse(400, "bad_request", "The request names no host.", "No Host header.")
+        return None
+
+    def malformed(self) -> Reply | None:
+        """Return the refusal of an odd Host or transfer coding, or None; asked after the guards."""
+        if not is_host(self.headers.get(b"host", b"")):
+            message = "The Host header is no host. Send a name or an address, and perhaps a port."
+            return refuse(400, "bad_request", message, "Bad Host header.")
+        if self.headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            message = "The body is encoded for its way. Send it as it is, or chunked."
+            return refuse(400, "bad_request", message, "Bad transfer coding.")
         return None
 
 

@@ -276,6 +276,8 @@ def _part_head(headers: dict[bytes, bytes], size: int) -> PartHead:
     parameters = _parameters(found + rest)
     if not parameters.get("name"):
         raise bad_multipart("it has a part without a name")
+    if any("*" in each and each != "filename*" for each in parameters):
+        raise bad_multipart("a part has a name in two spellings, or in pieces")
     return PartHead(parameters["name"], _filename(parameters), size)
 
 

@@ -79,6 +79,8 @@ _INSTALLER = re.compile(
 _DIGITS = re.compile(rf"[0-9]{{{DIGIT_RUN_LIMIT + 1}}}")
 _TRAILING_ZEROS = re.compile(r"\A((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*?)(?:\.0)+(?=\Z|[abr+]|\.[pd])")
 _EXTENSIONS = (".whl", ".gz", ".zip", ".egg", ".tar")
+_NO_TAGS = frozenset(each[1:] for each in _EXTENSIONS)
+"""What no tag of a wheel is called."""
 _RETIRED = {".egg": "bdist_egg", ".exe": "bdist_wininst", ".msi": "bdist_msi"}
 """Formats that were built before there were wheels, by the end of a filename."""
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f/\\%:]")
@@ -238,7 +240,7 @@ def parse_filename(
     if len(filename) > FILENAME_LIMIT:
         raise _bad_filename(filename, f"it is longer than {FILENAME_LIMIT} bytes")
     if filename.endswith(".whl"):
-        return _parse_wheel(filename)
+        return _parse_wheel(filename, legacy=legacy)
     if filename.endswith(_sdist_suffixes(zip_sdists=zip_sdists, legacy=legacy)):
         return _parse_sdist(filename)
     if legacy and filename.endswith(tuple(_RETIRED)):
@@ -262,7 +264,7 @@ def _sdist_suffixes(*, zip_sdists: bool, legacy: bool) -> tuple[str, ...]:
     return (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
 
 
-def _parse_wheel(filename: str) -> Wheel:
+def _parse_wheel(filename: str, *, legacy: bool) -> Wheel:
     match = _WHEEL.fullmatch(filename)
     if match is None:
         raise _bad_filename(filename, "a wheel is name-version[-build]-python-abi-platform.whl")
@@ -272,7 +274,8 @@ def _parse_wheel(filename: str) -> Wheel:
         combinations *= part.count(".") + 1
     if combinations > TAG_LIMIT:
         raise _bad_filename(filename, f"it names more than {TAG_LIMIT} tags")
-    if platform.endswith(_EXTENSIONS):
+    words = re.split("[-.]", match["tags"].lower())
+    if platform.endswith(_EXTENSIONS) or not (legacy or _NO_TAGS.isdisjoint(words)):
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
     try:
