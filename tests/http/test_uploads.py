@@ -221,6 +221,13 @@ REFUSALS: dict[str, tuple[Package, dict[str, str], int, str, str]] = {
         "Only .whl and .tar.gz are accepted.",
     ),
     "zip-sdist": (Package("good-1.0.zip", b"x", b""), {}, 400, "invalid_filename", ""),
+    "two-extensions": (
+        Package("good-1.0-py3-none-any.WHL.whl", GOOD.data, b""),
+        {},
+        400,
+        "invalid_filename",
+        "",
+    ),
     "filename": (Package("good-1.0-py3-any.whl", b"x", b""), {}, 400, "invalid_filename", ""),
     "filename-version": (Package("good-dev.tar.gz", b"x", b""), {}, 400, "invalid_version", ""),
     "reserved-name": (wheel("simple"), {}, 400, "invalid_name", ""),
