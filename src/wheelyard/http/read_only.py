@@ -2,8 +2,8 @@
 
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import Reply, Request
-from wheelyard.http.fixed import is_xml_rpc
 from wheelyard.http.routes import Exchange, Route, Upload, is_change
+from wheelyard.http.xml_rpc import is_xml_rpc
 from wheelyard.settings.sections import ServerSettings
 
 
