@@ -1,7 +1,7 @@
 """
 Where every object lives: the only module that joins strings into keys.
 
-    wheelyard.json                                       format of this store, written once
+    wheelyard.json                                       format of this store; never another one
     files/<project>/<sha256>/<filename>                  a distribution, never rewritten
     files/<project>/<sha256>/<filename>.metadata         its core metadata, byte for byte
     journal/<project>/<number>.json                      commit `number`, never rewritten
@@ -67,15 +67,15 @@ def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
 
 
-def trials(places: Sequence[str], mark: str) -> tuple[Key, ...]:
+def trials(prefixes: Sequence[str], mark: str) -> tuple[Key, ...]:
     """
-    Return a key in each place at which nothing ever stays, for finding out what a store takes.
+    Return keys at which nothing ever stays, for finding out whether a place can be written.
 
     Args:
-        places: Prefixes of keys, each of a place that a store keeps objects in.
+        prefixes: Of the keys in each place; one key begins with each.
         mark: What nobody else has at the same time.
     """
-    return tuple(Key(f"{prefix}trial-{mark}") for prefix in places)
+    return tuple(Key(f"{prefix}trial-{mark}") for prefix in prefixes)
 
 
 def token(token_id: str) -> Key:

@@ -285,7 +285,9 @@ class CloudStore:
             try:
                 make()
             except GOOGLE_FAULTS as error:
-                if not (retrying.may_have_landed and change.mark):
+                has_failed = isinstance(error, api.PreconditionFailed)
+                # of a deletion no mark is left that a look would find
+                if not (retrying.may_have_landed and (change.mark or has_failed)):
                     self._raise_unless_odd(change, retrying, error)
                 landed = change.settled(
                     self._as_it_is(change.key), error, may_have_landed=retrying.may_have_landed
