@@ -377,6 +377,27 @@ def test_everything_that_clients_send(site: Site) -> None:
     assert file["requires-python"] == ">=3.9"
 
 
+def test_archive_is_the_truth(site: Site) -> None:
+    """What a form says besides name, version, file type and digests is not compared (U68)."""
+    lines = ("Requires-Python: >=3.9", "Summary: Of the archive", "Requires-Dist: acme-core")
+    others = {
+        "requires_python": "<2",
+        "summary": "Of the form",
+        "requires_dist": "evil",
+        "author": "x",
+    }
+    package = wheel("truth", "1.0", *lines)
+    assert (
+        post(site, package, metadata_version="0.1", pyversion="cp27", **others).status_code == 200
+    )
+
+    (file,) = site.get("/simple/truth/", Accept=V1_JSON).json()["files"]
+    assert file["requires-python"] == ">=3.9"
+    info = site.get("/pypi/truth/json").json()["info"]
+    assert (info["summary"], info["requires_dist"]) == ("Of the archive", ["acme-core"])
+    assert info["requires_python"] == ">=3.9"
+
+
 def test_upload_address_explains_itself(site: Site) -> None:
     """People who open an upload address in a browser are told what it is for (U72)."""
     for path in ("/legacy/", "/legacy"):
