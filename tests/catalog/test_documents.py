@@ -47,13 +47,13 @@ class CountingStore(MemoryStore):
 
 
 class Far:
-    """A far store with one document in it, and a clock."""
+    """A store with one document in it, far unless it is said to be near, and a clock."""
 
-    def __init__(self, stale_if_error: float = 0.0) -> None:
+    def __init__(self, stale_if_error: float = 0.0, *, near: bool = False) -> None:
         self.clock = Clock()
         self.store = CountingStore(self.clock.seconds)
         belief = Belief(
-            near=False, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
+            near=near, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
         )
         self.looks = 0
         """At the clock."""
@@ -239,6 +239,22 @@ def test_a_slow_read_is_not_for_those_who_come_late(far: Far) -> None:
         while far.looks == looks:  # until it waits for the other
             sleep(0.001)
         far.store.go_on.set()
+        assert early.result(timeout=10).value == NameList((FIRST,))
+        assert late.result(timeout=10).value == NameList((FIRST, SECOND))
+
+
+def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
+    """Whoever asks a folder gets what was written before, though an earlier read is not over."""
+    near = Far(near=True)
+    near.store.go_on.clear()
+    with ThreadPoolExecutor(2) as pool:
+        early = pool.submit(near.documents.load, keys.NAMES)
+        assert near.store.asked.wait(timeout=10)
+        near.write(FIRST, SECOND)
+        near.store.asked.clear()
+        late = pool.submit(near.documents.load, keys.NAMES)
+        assert near.store.asked.wait(timeout=10)
+        near.store.go_on.set()
         assert early.result(timeout=10).value == NameList((FIRST,))
         assert late.result(timeout=10).value == NameList((FIRST, SECOND))
 

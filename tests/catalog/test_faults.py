@@ -116,6 +116,7 @@ def test_a_lost_reply_is_no_lost_race(tmp_path: Path) -> None:
 
     assert document(world.store).revision == 2
     assert document(world.store).gone == (ONE.filename,)
+    assert world.snapshot("files/") == {}
 
 
 def test_a_bodiless_conflict_of_bytes(tmp_path: Path) -> None:

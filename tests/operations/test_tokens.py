@@ -1,10 +1,14 @@
 """API tokens: made, recognised, expired, revoked."""
 
-from dataclasses import replace
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.operations.world import Clock, World, ambient_at
@@ -17,9 +21,24 @@ from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import Token, parse_token
 from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.storage.base import Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.trust.refusals import Refused
+
+
+@dataclass
+class Overtaken(FaultyStore):
+    """A store in which something happens right before the next write, once."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+        """Let it happen, and write."""
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            happens()
+        return super().put(key, body, expect)
 
 
 def test_a_token_opens_what_it_was_made_for(world: World) -> None:
@@ -78,6 +97,29 @@ def test_revocation(world: World) -> None:
     assert (revoked.revoked_by, revoked.revoked_at) == ("local:bob", world.clock.now)
     world.clock.advance(days=1)
     assert other.tokens.revoke(record.id, by="local:eve") == revoked
+
+
+@pytest.mark.parametrize("somebody_revokes", [True, False])
+def test_a_revocation_that_loses_a_race(
+    world: World, caplog: pytest.LogCaptureFixture, *, somebody_revokes: bool
+) -> None:
+    """A token whose record changes while it is being revoked ends revoked, which is logged once."""
+    caplog.set_level(logging.INFO, "wheelyard.audit")
+    _, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    key, store, bob = keys.token(record.id), Overtaken(world.store), world.index
+    index = index_over(store, bob.spool, Settings(), bob.ambient)
+    if somebody_revokes:
+        store.meanwhile = lambda: bob.tokens.revoke(record.id, by="local:bob")
+    else:  # the record says the same, and has another version
+        store.meanwhile = lambda: world.store.put(key, world.bytes_at(key), None)
+
+    revoked = index.tokens.revoke(record.id, by="local:eve")
+
+    who = "local:bob" if somebody_revokes else "local:eve"
+    assert revoked == replace(record, revoked_at=world.clock.now, revoked_by=who)
+    assert world.opened(4).tokens.all() == [revoked]
+    (line,) = [each for each in caplog.messages if each.startswith("token revoked")]
+    assert f"by {who}" in line
 
 
 @pytest.mark.parametrize("token_id", ["", "0123456789", ".", "../../wheelyard", "a/b", "x" * 5000])
@@ -262,7 +304,7 @@ def test_no_id_is_taken(tmp_path: Path) -> None:
         seconds += of
 
     store = FaultyStore(MemoryStore(lambda: 0.0), (Fault(Kind.LOST_RACE, "put", times=10_000),))
-    ambient = replace(ambient_at(Clock(), 1), monotonic=lambda: seconds, pause=pause)
+    ambient = dataclasses.replace(ambient_at(Clock(), 1), monotonic=lambda: seconds, pause=pause)
     store.store.put(keys.FORMAT, b'{"format":1}', None)
     index = index_over(store, Spool(tmp_path), Settings(), ambient)
 

@@ -1,0 +1,120 @@
+"""What one writer of a project's document does, next to others and when replies are lost."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from tests.catalog.faulty import Crash, Fault, FaultyStore, Kind
+from tests.catalog.promises import DEMO, document
+from tests.operations.world import START, Clock, ambient_at
+from wheelyard.catalog import keys
+from wheelyard.catalog.codec import Codec
+from wheelyard.catalog.commits import Commits, Intent
+from wheelyard.catalog.documents import Belief, Documents
+from wheelyard.catalog.races import Retries
+from wheelyard.model.project import AnyEvent, Deleted, File, Project, Uploaded
+from wheelyard.storage.base import Store
+from wheelyard.storage.memory import MemoryStore
+
+DOCUMENT: Final = ("get", keys.project(DEMO))
+
+
+class Writer:
+    """One process that commits, and what it tells of it."""
+
+    def __init__(self, store: Store, seed: int, *, near: bool = True) -> None:
+        self.store = FaultyStore(store)
+        self.told = list[AnyEvent]()
+        clock = Clock()
+        ambient = replace(
+            ambient_at(clock, seed), pause=lambda seconds: clock.advance(seconds=seconds)
+        )
+        belief = Belief(near=near, freshness=1e9, capacity=1 << 20)
+        documents = Documents(self.store, Codec(Project), ambient, belief, is_kept=True)
+        self.commits = Commits(
+            self.store,
+            documents,
+            ambient,
+            Retries(ambient=ambient, limit=5),
+            lambda _, event: self.told.append(event),
+        )
+
+    def submit(self, intent: Intent) -> Project:
+        """Commit what somebody wants of the project."""
+        return self.commits.submit(DEMO, intent)
+
+
+def uploads(version: str) -> Intent:
+    """Return the wish for a release with one file, which may be there already."""
+    filename = f"demo-{version}-py3-none-any.whl"
+    file = File(
+        filename=filename,
+        version=version,
+        sha256="0" * 64,
+        size=1,
+        uploaded_at=START,
+        uploaded_by="local:alice",
+        core_metadata="",
+    )
+    event = Uploaded(at=START, by="local:alice", file=file)
+    return lambda project: () if filename in project.by_filename else (event,)
+
+
+def deletes_all(project: Project) -> tuple[AnyEvent, ...]:
+    """Want every file gone."""
+    names = tuple(project.by_filename)
+    return (Deleted(at=START, by="local:alice", filenames=names),) if names else ()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """What all writers share."""
+    return MemoryStore(Clock().seconds)
+
+
+@pytest.mark.parametrize("near", [True, False])
+@pytest.mark.parametrize("wish", ["upload", "delete"])
+def test_a_commit_whose_reply_is_lost(store: MemoryStore, wish: str, *, near: bool) -> None:
+    """A change that was made, though the store's reply was lost, succeeds and is told once."""
+    Writer(store, 1).submit(uploads("1.0"))
+    writer = Writer(store, 2, near=near)
+    writer.store.faults = (Fault(Kind.DONE, "put", keys.project(DEMO)),)
+
+    after = writer.submit(uploads("2.0") if wish == "upload" else deletes_all)
+
+    assert [type(event) for event in writer.told] == [Uploaded if wish == "upload" else Deleted]
+    assert after == document(store)
+    assert after.commit is not None
+    assert (after.revision, after.commit.events) == (2, tuple(writer.told))
+
+
+def test_a_writer_remembers_what_it_wrote(store: MemoryStore) -> None:
+    """On a bucket, a process that commits again does not read the document a second time."""
+    writer = Writer(store, 1, near=False)
+    writer.submit(uploads("1.0"))
+    assert writer.store.calls.count(DOCUMENT) == 1
+
+    writer.submit(uploads("2.0"))
+    writer.submit(deletes_all)
+
+    assert writer.store.calls.count(DOCUMENT) == 1
+    assert document(store).revision == 3
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_writer_that_lost_reads_again(store: MemoryStore, *, dies: bool) -> None:
+    """On a bucket, a process whose document is an old one reads it again, and then commits."""
+    ours, theirs = Writer(store, 1, near=False), Writer(store, 2, near=False)
+    ours.submit(uploads("1.0"))
+    if dies:  # so that only the document tells of its commit, and not the journal
+        theirs.store.faults = (Fault(Kind.CRASH, "put", keys.commit(DEMO, 2)),)
+    with pytest.raises(Crash) if dies else nullcontext():
+        theirs.submit(uploads("2.0"))
+
+    after = ours.submit(uploads("3.0"))
+
+    assert [file.version for file in after.files] == ["1.0", "2.0", "3.0"]
+    assert after == document(store)
+    assert store.get(keys.commit(DEMO, 2)) is not None

@@ -1,0 +1,26 @@
+"""What a store keeps of a file, where something is at its key already."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.catalog.promises import DEMO
+from tests.operations.making import make_wheel
+from tests.operations.world import World
+from wheelyard.catalog import keys
+
+MADE = make_wheel()
+
+
+@pytest.mark.parametrize("what", ["distribution", "core metadata"])
+def test_a_young_object_that_is_cut_off(tmp_path: Path, what: str) -> None:
+    """An upload that finds only the beginning of its bytes in the store writes all of them."""
+    whole, world = World(tmp_path), World(tmp_path)
+    file = whole.upload(MADE)
+    of = keys.distribution if what == "distribution" else keys.core_metadata
+    key = of(DEMO, file.sha256, file.filename)
+    world.store.put(key, whole.bytes_at(key)[:-1], None)
+
+    world.upload(MADE)
+
+    assert world.snapshot(keys.FILES) == whole.snapshot(keys.FILES)
