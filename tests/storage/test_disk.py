@@ -26,37 +26,82 @@ from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.local import LocalStore
 
 store = LocalStore(Path(sys.argv[1]), Random())
+"""
+PUT = """
 version = store.put(Key("new/created"), b"1", ABSENT)
 store.put(Key("new/created"), b"2", version)
 """
+CREATE_ALL = """
+path, sink = store.spool.create()
+sink.write(b"1")
+sink.close()
+store.create_all([(Key("new/spooled"), path), (Key("new/bytes"), b"2"), (Key("old/bytes"), b"3")])
+"""
+DELETE = """
+store.delete(Key("old/first"), None)
+store.delete(Key("old/second"), None)
+"""
 
-CALL = re.compile(r"^[0-9]+ +(?P<verb>fsync|link|rename)[a-z0-9]*\((?P<rest>.*)\) += 0$")
+CALL = re.compile(
+    r"^[0-9]+ +(?P<verb>fsync|link|rename|unlink|rmdir)[a-z0-9]*\((?P<rest>.*)\) += 0$"
+)
 QUOTED = re.compile(r'<([^>]*)>|"([^"]*)"')
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-def test_order_of_syncs(tmp_path: Path) -> None:
-    """Bytes are synced before they take their name, and the folder after that."""
+@pytest.mark.parametrize(
+    ("what", "calls"),
+    [
+        pytest.param(
+            PUT,
+            [
+                "fsync spool",
+                "fsync .",
+                "link new/created",
+                "fsync new",
+                "fsync spool",
+                "rename new/created",
+                "fsync new",
+            ],
+            id="put",
+        ),
+        pytest.param(
+            CREATE_ALL,
+            [
+                "fsync spool",
+                "fsync spool",
+                "fsync spool",
+                "link new/spooled",
+                "link new/bytes",
+                "link old/bytes",
+                "fsync .",
+                "fsync new",
+                "fsync old",
+            ],
+            id="create_all",
+        ),
+        pytest.param(
+            DELETE,
+            ["unlink old/first", "fsync old", "unlink old/second", "fsync old", "rmdir old"],
+            id="delete",
+        ),
+    ],
+)
+def test_order_of_syncs(tmp_path: Path, what: str, calls: list[str]) -> None:
+    """Bytes are synced before they take their name, and a folder after a name in it changed."""
     root, log = tmp_path / "store", tmp_path / "log"
-    LocalStore(root, Random())
-    trace = "trace=fsync,link,linkat,rename,renameat,renameat2"
-    command = ["strace", "-f", "-y", "-o", str(log), "-e", trace, sys.executable, "-c", WRITER]
-    done = subprocess.run([*command, str(root)], check=False, capture_output=True, text=True)
+    store = LocalStore(root, Random())
+    store.create_all([(Key("old/first"), b"1"), (Key("old/second"), b"2")])
+    trace = "trace=fsync,link,linkat,rename,renameat,renameat2,unlink,unlinkat,rmdir"
+    command = ["strace", "-f", "-y", "-o", str(log), "-e", trace, sys.executable, "-c"]
+    done = subprocess.run(
+        [*command, WRITER + what, str(root)], check=False, capture_output=True, text=True
+    )
     if "ptrace" in done.stderr:
         pytest.skip("tracing is forbidden here")
     assert done.returncode == 0, done.stderr
 
-    calls = _calls(log.read_text(), root)
-
-    assert calls == [
-        "fsync spool",
-        "fsync .",
-        "link new/created",
-        "fsync new",
-        "fsync spool",
-        "rename new/created",
-        "fsync new",
-    ]
+    assert _calls(log.read_text(), root) == calls
 
 
 def test_full_disk(tmp_path: Path) -> None:
@@ -125,9 +170,10 @@ def _calls(log: str, root: Path) -> list[str]:
     ours = [
         (verb, path.removeprefix(str(root)).strip("/")) for verb, path in paths if str(root) in path
     ]
-    return [
+    said = [
         f"{verb} {'spool' if path.startswith('.spool/') else path or '.'}" for verb, path in ours
     ]
+    return [each for each in said if each != "unlink spool"]
 
 
 @contextmanager
