@@ -16,7 +16,7 @@ SETTINGS = f"""
 [access]
 htpasswd_file = "users"
 static_tokens_file = "tokens.toml"
-private_names = ["pay-*"]
+private_names = ["pay-*", "treasure"]
 
 [google.id_token]
 audience = ["https://packages.example.com"]

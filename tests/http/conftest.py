@@ -24,8 +24,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server where reading needs a token, with a secret family of names."""
-    config = '[access]\nprivate_names = ["secret-*"]\n'
+    """A server where reading needs a token, with a secret family of names and a secret name."""
+    config = '[access]\nprivate_names = ["secret-*", "hidden"]\n'
     with running_site(tmp_path_factory.mktemp("private"), "--private", config=config) as site:
         publish(site, wheel("demo"), wheel("acme-core"), wheel("secret-plan"))
         yield site

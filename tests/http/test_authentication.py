@@ -172,7 +172,7 @@ def test_limited_token_sees_its_projects_only(private: Site) -> None:
     assert len(bodies) == 1
 
 
-@pytest.mark.parametrize("name", ["secret-plan", "secret-nothing"])
+@pytest.mark.parametrize("name", ["secret-plan", "secret-nothing", "hidden"])
 def test_private_names_are_forbidden(private: Site, name: str) -> None:
     """A name of `private_names` is 403, by its pattern alone, and 401 to strangers."""
     token = private.make_token("acme-*")

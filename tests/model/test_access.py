@@ -85,6 +85,16 @@ def test_what_matches(pattern: str, name: str, *, matches: bool) -> None:
     assert matches_any([Pattern(pattern)], NormalizedName(name)) is matches
 
 
+@pytest.mark.parametrize("name", ["acme-core", "secret"])
+def test_one_pattern_is_enough(name: str) -> None:
+    """Of several patterns a name has to match one, whichever stands first."""
+    patterns = [Pattern("acme-*"), Pattern("secret")]
+    for each in (patterns, patterns[::-1]):
+        assert matches_any(each, NormalizedName(name))
+        assert not matches_any(each, NormalizedName("demo"))
+    assert not matches_any([], NormalizedName(name))
+
+
 @pytest.mark.parametrize(
     ("words", "implied"),
     [

@@ -49,6 +49,8 @@ REFUSED: dict[str, str | bytes] = {
     "M21-parent": HEAD + "License-File: ../x\n",
     "M21-absolute": HEAD + "License-File: /etc/passwd\n",
     "M21-drive": HEAD + "License-File: C:\\x\n",
+    "M21-drive-slash": HEAD + "License-File: C:/x\n",
+    "M21-drive-alone": HEAD + "License-File: C:x\n",
     "M21-backslash": HEAD + "License-File: a\\x\n",
     "M21-pattern": HEAD + "License-File: a*b\n",
     "M23-classifiers": HEAD + "Classifier: a\n" * 100_000,
