@@ -1,7 +1,6 @@
 """Sdists at their limits, and beyond them; ids as in the attack list."""
 
 import gzip
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,15 +69,3 @@ def test_limits(
     with pytest.raises(Invalid) as caught:
         inspect_bytes(tmp_path, SDIST_NAME, build(limit + 1), limits)
     assert caught.value.code == code
-
-
-def test_bombs_are_refused_quickly(tmp_path: Path) -> None:
-    """S10, S11, S13: small files that are costly to read with other tools are refused at once."""
-    many = sdist_bytes(tar_block(b"demo-1.0/x") * 100_001)
-    digits = sdist_bytes(tar_file(b"x", b"0" * 200_000, b"x"))
-    began = time.process_time()  # what others do on this machine is no work of ours
-    for data in (digits, many):
-        with pytest.raises(Invalid) as caught:
-            inspect_bytes(tmp_path, SDIST_NAME, data)
-        assert caught.value.code == "archive_bomb"
-    assert time.process_time() - began < 20

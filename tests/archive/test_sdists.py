@@ -3,6 +3,8 @@
 import bz2
 import gzip
 import lzma
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("S01-plain-tar", lambda: TAR, ""),
     ("S02-bzip2", lambda: bz2.compress(TAR), ""),
     ("S02-xz", lambda: lzma.compress(TAR), ""),
+    ("S02-zlib", lambda: zlib.compress(TAR), ""),
     ("S03-nothing", lambda: gzip.compress(b""), ""),
     ("S03-text", lambda: gzip.compress(b"hello" * 200), ""),
     ("S03-one-zero-block", lambda: gzip.compress(bytes(512)), ""),
@@ -64,6 +67,11 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("S09-cut-header", lambda: gzip.compress(sdist_tar() + TAR[:100]), ""),
     ("S09-cut-data", lambda: gzip.compress(sdist_tar(tar_block(b"demo-1.0/x", 600))), ""),
     ("S10-zeros", lambda: sdist_bytes(tar_file(b"demo-1.0/x", bytes(65 * MIB))), "archive_bomb"),
+    (
+        "S11-headers",
+        lambda: sdist_bytes(tar_block(b"demo-1.0/x") * 100_001),
+        "archive_bomb",
+    ),
     (
         "S12-long-name",
         lambda: sdist_bytes(tar_file(b"L", bytes(64 * 1024 + 1), b"L")),
@@ -218,6 +226,12 @@ def test_refuses_other_compressions(tmp_path: Path, suffix: str) -> None:
     assert caught.value.code == "invalid_filename"
 
 
+def signed(name: bytes, **fields: bytes) -> bytes:
+    """Return a tar header whose checksum is of signed characters, as some old writers have it."""
+    block = tar_block(name, checksum=b" " * 8, **fields)
+    return tar_block(name, checksum=b"%06o\0 " % sum(struct.unpack("512b", block)), **fields)
+
+
 def gzip_header(flags: int, body: bytes) -> bytes:
     """Return an sdist whose gzip header has optional fields."""
     return GOOD[:3] + bytes([flags]) + GOOD[4:10] + body + GOOD[10:]
@@ -255,6 +269,7 @@ def gzip_header(flags: int, body: bytes) -> bytes:
             id="S31-setuid",
         ),
         pytest.param(sdist_bytes(tar_block(b"demo-1.0/x", owner=b"a\0b")), id="S31-owner"),
+        pytest.param(sdist_bytes(signed(b"demo-1.0/x", owner=b"J\xe9r\xf4me")), id="S19-signed"),
         pytest.param(gzip_header(8, b"n" * MIB + b"\0"), id="S33-name-of-1-MiB"),
         pytest.param(gzip_header(4, b"\xff\xff" + bytes(0xFFFF)), id="S33-extra-field"),
         pytest.param(
