@@ -15,6 +15,7 @@ from tests.bucket.faults import (
     FaultPlan,
     FlipByte,
     Hold,
+    OtherRange,
     ResetAt,
     Slow,
     Stall,
@@ -87,6 +88,8 @@ class App:
         if isinstance(fault, StatusBefore):
             request.body.drain()
             return _status(fault, call.style)
+        if isinstance(fault, OtherRange):
+            request = request.with_range(fault.asked)
         if isinstance(fault, Slow):
             request.body.pace = Pace(fault.rate, self._pause)
         self._wait(fault, "before")

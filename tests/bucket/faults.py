@@ -80,6 +80,13 @@ class WrongHash:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherRange:
+    """Answer as if this had been the header Range; as if there had been none, if it is empty."""
+
+    asked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Stall:
     """Wait so many seconds, before the request is carried out or after."""
 
@@ -151,6 +158,7 @@ Fault = (
     | ResetAt
     | FlipByte
     | WrongHash
+    | OtherRange
     | Stall
     | Slow
     | Hold

@@ -23,6 +23,7 @@ from tests.bucket.faults import (
     Fault,
     FlipByte,
     Hold,
+    OtherRange,
     ResetAt,
     Slow,
     Stall,
@@ -173,6 +174,22 @@ def test_a_download_is_spoilt(
 
     answer = ask(server.address, "GET", MEDIA)
     assert answer.body == (b"0122456789" if isinstance(fault, FlipByte) else b"0123456789")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "body"), [("", 200, b"0123456789"), ("bytes=1-2", 206, b"12")]
+)
+def test_another_range_is_answered(
+    server: BucketServer, bucket: Bucket, asked: str, status: int, body: bytes
+) -> None:
+    """An answer may be about another range than the one that was asked for, and says so."""
+    bucket.put("a", b"0123456789")
+    server.faults.add(OtherRange(asked), "media")
+
+    answer = ask(server.address, "GET", MEDIA, Range="bytes=5-")
+
+    assert (answer.status, answer.body) == (status, body)
+    assert ask(server.address, "GET", MEDIA, Range="bytes=5-").body == b"56789"
 
 
 def test_a_stall(server: BucketServer, bucket: Bucket) -> None:

@@ -172,6 +172,11 @@ class Request:
         """Return the last parameter of that name, None if there is none."""
         return next((value for key, value in reversed(self.parameters) if key == name), None)
 
+    def with_range(self, asked: str) -> "Request":
+        """Return the same request for another part of the object, for all of it if empty."""
+        kept = [each for each in self.headers if each[0].lower() != "range"]
+        return replace(self, headers=[*kept, ("Range", asked)] if asked else kept)
+
     @property
     def root(self) -> str:
         """The server's URL, as this client knows it."""

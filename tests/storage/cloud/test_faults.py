@@ -122,6 +122,25 @@ def test_a_failure_that_does_not_pass(
     assert (planned.taken, opened_bucket.time.pauses) == (1, [])
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "storage_unavailable"), (401, "storage_credentials"), (403, "storage_denied")],
+)
+def test_a_swap_that_is_refused(
+    server: BucketServer, opened_bucket: Opened, status: int, code: str
+) -> None:
+    """A swap that the bucket refuses is no lost race: why it refused is said, after one request."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    planned = server.faults.add(StatusBefore(status), "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable) as fault:
+        opened_bucket.store.put(A, b"two", version)
+
+    assert fault.value.code == code
+    assert (planned.taken, opened_bucket.time.pauses) == (1, [])
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+
+
 @lost
 def test_a_creation_whose_answer_is_lost(
     server: BucketServer, bucket: Bucket, opened_bucket: Opened, fault: Fault

@@ -12,6 +12,7 @@ from tests.bucket.faults import (
     CutAt,
     Fault,
     FlipByte,
+    OtherRange,
     ResetAt,
     Slow,
     Stall,
@@ -92,6 +93,39 @@ def test_a_stream_that_breaks_off_again_and_again(
     with pytest.raises(Unavailable, match="gs://wheels does not answer"):
         b"".join(opened_bucket.store.read(A))
     assert planned.taken == 1 + streams.BREAKS
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "answered"),
+    [(5, None, ""), (5, 8, ""), (0, 8, ""), (5, None, "bytes=3-"), (5, 8, "bytes=5-9")],
+)
+def test_another_range_than_was_asked_for(
+    server: BucketServer, opened_bucket: Opened, start: int, stop: int | None, answered: str
+) -> None:
+    """Where somebody on the way answers with other bytes of the object, nobody gets them."""
+    opened_bucket.store.put(A, b"0123456789", ABSENT)
+    server.faults.add(OtherRange(answered), "media")
+
+    with pytest.raises(Unavailable, match="gs://wheels, or went there, was damaged"):
+        opened_bucket.store.read(A, start, stop)
+
+
+@pytest.mark.parametrize("answered", ["", "bytes=300000-"])
+def test_a_stream_that_goes_on_elsewhere(
+    server: BucketServer, opened_bucket: Opened, answered: str
+) -> None:
+    """A range that breaks off, and whose rest is answered with other bytes, ends with a fault."""
+    opened_bucket.store.put(A, BODY, ABSENT)
+    server.faults.add(CutAt(400_000), "media")
+    server.faults.add(OtherRange(answered), "media")
+    stream = opened_bucket.store.read(A, 1)
+    received: list[bytes] = []
+
+    with pytest.raises(Unavailable, match="gs://wheels, or went there, was damaged"):
+        received.extend(stream)
+
+    assert received
+    assert BODY[1:].startswith(b"".join(received))
 
 
 @pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "replaced"])

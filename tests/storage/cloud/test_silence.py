@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.bucket.faults import DropBefore, Hold
+from tests.bucket.faults import DropBefore, Fault, Hold, StatusBefore
 from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, RunningTime
 from wheelyard.errors import Unavailable
@@ -13,13 +13,18 @@ from wheelyard.storage.base import ABSENT, Stored
 from wheelyard.storage.cloud.retrying import READ_PATIENCE, REST, SilentBucket
 
 LONG = 3600.0
+AWAY: list[Fault] = [DropBefore(), *(StatusBefore(status) for status in (500, 502, 503, 504))]
+away = pytest.mark.parametrize("fault", AWAY, ids=["drop", "500", "502", "503", "504"])
 
 
-def test_a_silent_bucket_is_left_alone(server: BucketServer, opened_bucket: Opened) -> None:
-    """After a bucket was silent for as long as somebody waits, the next ones do not ask it."""
+@away
+def test_a_silent_bucket_is_left_alone(
+    server: BucketServer, opened_bucket: Opened, fault: Fault
+) -> None:
+    """After a bucket was away for as long as somebody waits, the next ones do not ask it."""
     store, still = opened_bucket.store, opened_bucket.time
-    silence = server.faults.add(DropBefore(), count=FOR_EVER)
-    with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+    silence = server.faults.add(fault, count=FOR_EVER)
+    with pytest.raises(Unavailable, match=r"gs://wheels (does not answer|answers with status 50)"):
         store.get(A)
     assert still.now <= READ_PATIENCE
     asked, waited = silence.taken, len(still.pauses)
@@ -53,6 +58,28 @@ def test_one_asks_for_all(
     hold.release()
     assert one.result() is None
     assert store.put(A, b"one", ABSENT)
+
+
+@away
+def test_others_wait_while_one_asks_in_vain(
+    server: BucketServer, opened_bucket: Opened, fault: Fault
+) -> None:
+    """While the one who asks for all finds the bucket still away, nobody else asks it."""
+    silenced(server, opened_bucket, fault)
+    opened_bucket.time.now += REST
+    silence = server.faults.add(fault, count=3)
+    others: list[BaseException | None] = []
+
+    def ask_meanwhile() -> None:
+        asked = silence.taken
+        with pytest.raises(Unavailable) as caught:
+            opened_bucket.store.get(OTHER)
+        others.append(caught.value.__cause__)
+        assert silence.taken == asked
+
+    opened_bucket.time.meanwhile = ask_meanwhile
+    assert opened_bucket.store.get(A) is None
+    assert [type(each) for each in others] == [SilentBucket]
 
 
 def test_who_asks_for_all_tries_again(server: BucketServer, opened_bucket: Opened) -> None:
@@ -122,9 +149,9 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def silenced(server: BucketServer, bucket: Opened) -> None:
-    """Have somebody find the bucket silent; after that it would answer."""
-    server.faults.add(DropBefore(), count=FOR_EVER)
+def silenced(server: BucketServer, bucket: Opened, fault: Fault | None = None) -> None:
+    """Have somebody find the bucket away; after that it would answer."""
+    server.faults.add(fault or DropBefore(), count=FOR_EVER)
     with pytest.raises(Unavailable):
         bucket.store.get(A)
     server.faults.clear()

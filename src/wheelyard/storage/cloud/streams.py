@@ -91,7 +91,7 @@ class BucketStream:
         if stop is not None and stop <= start:
             response.close()
             return True
-        self._begin(response, start)
+        self._begin(response, start, stop)
         return True
 
     def chunks(self) -> Iterator[bytes]:
@@ -137,21 +137,14 @@ class BucketStream:
             self.response.close()
         span = f"{self.position}-{self.stop - 1}"
         self.response = self.retrying.run(lambda: self._request(span))
+        _range_of(self.response, self.position, self.stop)
 
-    def _begin(self, response: requests.Response, start: int) -> None:
+    def _begin(self, response: requests.Response, start: int, stop: int | None) -> None:
         """Learn from the first answer what the stream is, and where it ends."""
         self.response = response
         self.generation = response.headers.get("X-Goog-Generation", "")
-        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if found is not None:
-            first, last, size = (int(number) for number in found.groups())
-        else:
-            size = int(response.headers.get("Content-Length", 0))
-            first, last = 0, size - 1
-        if first != start:
-            raise DataCorruption(response, "the bucket sent another range than was asked for")
-        self.stop = last + 1
-        if (first, last) == (0, size - 1):
+        self.stop, size = _range_of(response, start, stop)
+        if (start, self.stop) == (0, size):
             self.expected = _checksum_of(response)
 
     def _request(self, span: str) -> requests.Response:
@@ -287,6 +280,26 @@ def _media(
         status = response.status_code
         raise api.from_http_status(status, text, response=response)  # type: ignore[no-untyped-call]
     return response
+
+
+def _range_of(response: requests.Response, start: int, stop: int | None) -> tuple[int, int]:
+    """
+    Return where the bytes of an answer end, and the size of the whole object.
+
+    Raises:
+        DataCorruption: They are not from `start` up to `stop` at most, as when somebody on the way
+            takes no notice of the range that was asked for.
+    """
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if found is not None:
+        first, last, size = (int(number) for number in found.groups())
+    else:
+        size = int(response.headers.get("Content-Length", 0))
+        first, last = 0, size - 1
+    if first != start or (stop is not None and last >= stop):
+        response.close()
+        raise DataCorruption(response, "the bucket sent another range than was asked for")
+    return last + 1, size
 
 
 def _checksum_of(response: requests.Response) -> str:
