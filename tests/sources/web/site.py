@@ -16,6 +16,7 @@ class Answer:
     """What the server answers on one path."""
 
     body: bytes = b""
+    """Of which a range is answered, unless `headers` have a Content-Range of their own."""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     breaks_at: int | None = None
@@ -109,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer = self.site.answer(Seen(self.command, self.path, headers))
         body, first = answer.body, 0
-        wanted = headers.get("range", "")
+        wanted = "" if "Content-Range" in answer.headers else headers.get("range", "")
         if wanted and headers.get("if-range") in (None, answer.headers.get("ETag")):
             first = int(wanted.removeprefix("bytes=").removesuffix("-"))
         self.send_response(206 if first else answer.status)

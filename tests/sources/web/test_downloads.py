@@ -60,6 +60,30 @@ def test_another_file(site: Site, candidate: Candidate, etags: tuple[str, str]) 
         body_of(candidate)
 
 
+@pytest.mark.parametrize(
+    "answered", ["bytes 0-1048575/1048576", "bytes 100001-1048575/1048576", "bytes */1048576", ""]
+)
+def test_it_goes_on_elsewhere(site: Site, candidate: Candidate, answered: str) -> None:
+    """A file whose rest does not begin where the connection broke off is refused."""
+    etag = {"ETag": '"1"'}
+    site.serve(
+        PATH,
+        Answer(BODY, headers=etag, breaks_at=100_000),
+        Answer(BODY[100_000:], 206, etag | {"Content-Range": answered}),
+    )
+
+    with pytest.raises(OSError, match="does not go on from there"):
+        body_of(candidate)
+
+
+def test_a_part_that_nobody_asked_for(site: Site, candidate: Candidate) -> None:
+    """A part of a file is not taken for the whole."""
+    site.serve(PATH, Answer(BODY[:9], 206, {"Content-Range": "bytes 0-8/1048576"}))
+
+    with pytest.raises(OSError, match="status 206"):
+        body_of(candidate)
+
+
 def test_it_always_breaks_off(site: Site, candidate: Candidate) -> None:
     """A file that never comes is refused, after some tries."""
     site.serve(PATH, Answer(BODY, headers={"ETag": '"1"'}, breaks_at=1000))

@@ -11,6 +11,7 @@ from tests.clients.tls import running_proxy
 from tests.sources.offering import Pauses, body_of, offered, opened, sha256, taken
 from tests.sources.web.site import HTML, JSON, Answer, Site
 from wheelyard.errors import Invalid, Unavailable
+from wheelyard.sources.web.fetching import FIRST_PAUSE
 
 WHEEL = "a-1-py3-none-any.whl"
 DIGEST = sha256(b"wheel")
@@ -216,6 +217,21 @@ def test_patience(site: Site) -> None:
     assert found.passed_over == []
     assert len(site.asked("/simple/a/")) == 4
     assert 30.0 in pauses.made
+
+
+@pytest.mark.parametrize("asked", ["Sat, 09 Jun 2018 23:26:45 GMT", "-1", "1.5", "soon", ""])
+def test_patience_in_other_words(site: Site, asked: str) -> None:
+    """Where a server says in other words than seconds when to ask again, it is asked again soon."""
+    simple(site, "a")
+    busy = Answer(status=503, headers={"Retry-After": asked})
+    site.serve("/simple/a/", busy, Answer(b'{"files": []}', headers={"Content-Type": JSON}))
+    pauses = Pauses()
+
+    with opened(f"{site.url}/simple/", pauses) as source:
+        assert offered(source.offers()).passed_over == []
+
+    (pause,) = pauses.made
+    assert 0 < pause <= FIRST_PAUSE
 
 
 def test_one_project_that_fails(site: Site) -> None:

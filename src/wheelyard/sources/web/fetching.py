@@ -116,7 +116,7 @@ class Web:
         """
         sent = {"User-Agent": self._agent, **headers}
         answer = self._client.follow(method, url, sent, self._credentials.header_for)
-        if answer.status in (OK, PARTIAL):
+        if answer.status == OK or (answer.status == PARTIAL and "Range" in headers):
             return answer
         answer.close()
         raise _refused(answer)

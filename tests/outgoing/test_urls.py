@@ -1,0 +1,25 @@
+"""How a URL is read that a person or a page has written."""
+
+import pytest
+
+from wheelyard.outgoing.urls import BadUrl, parse_url
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("https://bücher.example/é", "https://xn--bcher-kva.example/%C3%A9"),
+        ("http://BÜCHER.example:8080", "http://xn--bcher-kva.example:8080/"),
+        ("https://Books.Example/a?b=ü", "https://books.example/a?b=%C3%BC"),
+    ],
+)
+def test_letters_outside_ascii(text: str, asked: str) -> None:
+    """A host with letters of any language is asked under its name for machines."""
+    assert parse_url(text).asked == asked
+
+
+@pytest.mark.parametrize("host", ["ü" * 64, "a..ü", "ü\u2028b", "ü b", "\ud800"])
+def test_letters_that_make_no_host(host: str) -> None:
+    """Letters that no host can be made of are a URL that is refused, and no other fault."""
+    with pytest.raises(BadUrl):
+        parse_url(f"https://{host}.example/")

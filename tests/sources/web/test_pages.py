@@ -1,0 +1,56 @@
+"""What the first page of an index lists, as a server and a person may write it."""
+
+import pytest
+
+from wheelyard.outgoing.urls import parse_url
+from wheelyard.sources.web.fetching import Page
+from wheelyard.sources.web.pages import ProjectLink, projects_of
+
+HERE = "https://index.example/simple/"
+
+
+def projects(text: str) -> list[tuple[str, str]]:
+    """Return the names of the projects that a page in HTML lists, and where they are."""
+    found = projects_of(Page(parse_url(HERE), "text/html", text.encode()))
+    return [(each.name, each.url.asked) for each in found if isinstance(each, ProjectLink)]
+
+
+@pytest.mark.parametrize(
+    ("href", "name"),
+    [
+        ("demo", "demo"),
+        ("demo/", "demo"),
+        ("Demo_Lib", "demo-lib"),
+        ("/simple/demo", "demo"),
+        ("demo/index.html", "demo"),
+        ("//index.example/simple/demo", "demo"),
+        (f"{HERE}demo", "demo"),
+    ],
+)
+def test_a_link_to_a_project(href: str, name: str) -> None:
+    """A link into the folder of the index names a project, with a slash at its end or without."""
+    url = parse_url(HERE).joined(href)
+
+    assert projects(f'<a href="{href}">demo</a>') == [(name, url.asked)]
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "https://other.example/simple/demo/",
+        "//other.example/simple/demo",
+        "https://index.example:8443/simple/demo/",
+        "http://index.example/simple/demo/",
+        "/demo/",
+        "../demo/",
+        "demo/1.0/",
+        "../",
+        "./",
+        "?C=N;O=D",
+        "simple/",
+        "mailto:ana@index.example",
+    ],
+)
+def test_a_link_to_something_else(href: str) -> None:
+    """A link to another host, or to another folder of this one, names no project."""
+    assert projects(f'<a href="{href}">demo</a>') == []
