@@ -48,6 +48,27 @@ def test_too_many_guesses_at_a_time(desk: Desk) -> None:
     assert desk.refuses("ana", "guess-again")
 
 
+def test_too_many_clients_with_one_wrong_password(desk: Desk) -> None:
+    """64 wait for the hash of one and the same wrong password, again and again; others do not."""
+    with ThreadPoolExecutor(QUEUE_LIMIT + 11) as threads:
+        for password in ("guess", "another guess"):
+            desk.hashing.go_on.clear()
+            guesses = [
+                threads.submit(desk.passwords.check, "ana", password)
+                for _ in range(QUEUE_LIMIT + 11)
+            ]
+            turned_away = _first_done(guesses, 10)
+            desk.hashing.go_on.set()
+
+            faults = [guess.exception() for guess in guesses]
+            overloaded = [each for each in faults if isinstance(each, Unavailable)]
+            assert {each.code for each in overloaded} == {"overloaded"}
+            assert {type(each.exception()) for each in turned_away} == {Unavailable}
+            assert len(overloaded) == 10
+            assert [type(each) for each in faults].count(Unauthenticated) == QUEUE_LIMIT + 1
+    assert len(desk.hashing.done) == 2
+
+
 @pytest.mark.parametrize("processors", [1, 2, 8])
 def test_strangers_keep_nobody_out_who_was_right(desk: Desk, processors: int) -> None:
     """However many strangers hash and wait, a password that was right today is hashed at once."""
