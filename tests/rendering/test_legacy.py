@@ -1,0 +1,154 @@
+"""The JSON of PyPI's legacy API, to the last byte that a client may look at."""
+
+from msgspec import json
+from packaging.utils import NormalizedName
+
+from tests.rendering.examples import file, project
+from wheelyard.model.metadata import parse_metadata
+from wheelyard.rendering.legacy import LegacyPage, project_json, release_json
+from wheelyard.rendering.releases import latest, releases_of
+
+EVERYTHING = b"""Metadata-Version: 2.4
+Name: Demo
+Version: 1.0
+Summary: Has everything
+Description-Content-Type: text/markdown
+Keywords: one,two
+Home-page: https://example.com/
+Download-URL: https://example.com/download
+Author: Ann
+Author-email: Ann <ann@example.com>
+Maintainer: Bob
+Maintainer-email: Bob <bob@example.com>
+License-Expression: mit
+License-File: LICENSE
+Classifier: Programming Language :: Python :: 3
+Requires-Dist: other>=1; extra == 'fast'
+Requires-Python: >=3.9
+Project-URL: Source, https://example.com/source
+Provides-Extra: Fast
+Platform: linux
+Platform: macos
+Dynamic: License-File
+
+# A demo
+"""
+NOTHING = b"Metadata-Version: 1.0\nName: demo\nVersion: 1.0\nLicense: as is\n"
+INFO: dict[str, object] = {
+    "author": "",
+    "author_email": "",
+    "bugtrack_url": None,
+    "classifiers": [],
+    "description": "",
+    "description_content_type": None,
+    "docs_url": None,
+    "download_url": "",
+    "downloads": {"last_day": -1, "last_month": -1, "last_week": -1},
+    "dynamic": None,
+    "home_page": "",
+    "keywords": "",
+    "license": "as is",
+    "license_expression": None,
+    "license_files": None,
+    "maintainer": "",
+    "maintainer_email": "",
+    "name": "demo",
+    "package_url": "",
+    "platform": "",
+    "project_url": "",
+    "project_urls": None,
+    "provides_extra": None,
+    "release_url": "",
+    "requires_dist": None,
+    "requires_python": None,
+    "summary": "",
+    "version": "1.0",
+    "yanked": False,
+    "yanked_reason": None,
+}
+"""Of a release that says nothing but its licence."""
+WHEEL: dict[str, object] = {
+    "comment_text": "",
+    "core-metadata": {"sha256": "b" * 64},
+    "digests": {"sha256": "a" * 64},
+    "downloads": -1,
+    "filename": "demo-1.0-py3-none-any.whl",
+    "has_sig": False,
+    "packagetype": "bdist_wheel",
+    "python_version": "py3",
+    "requires_python": ">=3.9",
+    "size": 1337,
+    "upload_time": "2026-11-20T12:00:00",
+    "upload_time_iso_8601": "2026-11-20T12:00:00.000000Z",
+    "url": f"/files/demo/{'a' * 64}/demo-1.0-py3-none-any.whl",
+    "yanked": False,
+    "yanked_reason": None,
+}
+SDIST = WHEEL | {
+    "core-metadata": False,
+    "filename": "demo-1.0.tar.gz",
+    "packagetype": "sdist",
+    "python_version": "source",
+    "requires_python": None,
+    "url": f"/files/demo/{'a' * 64}/demo-1.0.tar.gz",
+}
+OLD = WHEEL | {
+    "filename": "demo-0.9-py3-none-any.whl",
+    "requires_python": None,
+    "url": f"/files/demo/{'a' * 64}/demo-0.9-py3-none-any.whl",
+    "yanked": True,
+    "yanked_reason": "broken",
+}
+
+
+def test_a_project_that_says_everything() -> None:
+    """Whatever a release says of itself stands in the field that PyPI has for it."""
+    wheel, sdist = file(requires_python=">=3.9"), file(is_wheel=False)
+    releases = releases_of(project(wheel, sdist, file("0.9", yanked="broken")))
+    speaks = latest(releases)
+    assert speaks is not None
+    page = LegacyPage(NormalizedName("demo"), speaks, parse_metadata(EVERYTHING), "/files")
+
+    assert json.decode(project_json(page, releases)) == {
+        "info": INFO
+        | {
+            "author": "Ann",
+            "author_email": "Ann <ann@example.com>",
+            "classifiers": ["Programming Language :: Python :: 3"],
+            "description": "# A demo\n",
+            "description_content_type": "text/markdown",
+            "download_url": "https://example.com/download",
+            "dynamic": ["license-file"],
+            "home_page": "https://example.com/",
+            "keywords": "one,two",
+            "license": "",
+            "license_expression": "MIT",
+            "license_files": ["LICENSE"],
+            "maintainer": "Bob",
+            "maintainer_email": "Bob <bob@example.com>",
+            "name": "Demo",
+            "platform": "linux, macos",
+            "project_urls": {"Source": "https://example.com/source"},
+            "provides_extra": ["fast"],
+            "requires_dist": ["other>=1; extra == 'fast'"],
+            "requires_python": ">=3.9",
+            "summary": "Has everything",
+        },
+        "last_serial": 0,
+        "releases": {"1.0": [WHEEL, SDIST], "0.9": [OLD]},
+        "urls": [WHEEL, SDIST],
+        "vulnerabilities": [],
+    }
+
+
+def test_a_release_that_says_nothing() -> None:
+    """What a release does not say is null, empty or -1, as PyPI has it, and never left out."""
+    (release,) = releases_of(project(file(is_wheel=False, yanked="")))
+    page = LegacyPage(NormalizedName("demo"), release, parse_metadata(NOTHING), "/files")
+
+    assert json.decode(release_json(page)) == {
+        "info": INFO | {"yanked": True},
+        "last_serial": 0,
+        "urls": [SDIST | {"yanked": True}],
+        "vulnerabilities": [],
+    }
