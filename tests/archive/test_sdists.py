@@ -226,10 +226,10 @@ def test_refuses_other_compressions(tmp_path: Path, suffix: str) -> None:
     assert caught.value.code == "invalid_filename"
 
 
-def signed(name: bytes, **fields: bytes) -> bytes:
+def signed(name: bytes, owner: bytes) -> bytes:
     """Return a tar header whose checksum is of signed characters, as some old writers have it."""
-    block = tar_block(name, checksum=b" " * 8, **fields)
-    return tar_block(name, checksum=b"%06o\0 " % sum(struct.unpack("512b", block)), **fields)
+    block = tar_block(name, checksum=b" " * 8, owner=owner)
+    return tar_block(name, checksum=b"%06o\0 " % sum(struct.unpack("512b", block)), owner=owner)
 
 
 def gzip_header(flags: int, body: bytes) -> bytes:
