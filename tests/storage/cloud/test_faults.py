@@ -124,7 +124,7 @@ def test_a_failure_that_does_not_pass(
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [(400, "storage_unavailable"), (401, "storage_credentials"), (403, "storage_denied")],
+    [(400, "storage_refused"), (401, "storage_credentials"), (403, "storage_denied")],
 )
 def test_a_swap_that_is_refused(
     server: BucketServer, opened_bucket: Opened, status: int, code: str
