@@ -1,6 +1,7 @@
 """Trusted publishing: a statement becomes a token, and the token dies soon."""
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,6 +24,7 @@ from tests.operations.world import World, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Action, parse_pattern
+from wheelyard.model.credential import Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.publisher import parse_publishers
 from wheelyard.model.token import TokenRecord, parse_token
@@ -31,6 +33,7 @@ from wheelyard.operations.publishing import (
     PublishingRules,
 )
 from wheelyard.operations.tokens import TokenRequest
+from wheelyard.trust.refusals import Refused
 
 
 @pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda each: str(each.get("provider", "")))
@@ -97,6 +100,24 @@ def test_a_project_that_does_not_exist_yet(noon: World) -> None:
     assert {
         event.by for commit in history(noon.index, project.name) for event in commit.events
     } == {"publisher:gh-mylib"}
+
+
+def test_a_minted_token_as_a_password(noon: World) -> None:
+    """A minted token opens the index for its publisher, and nothing once that is gone."""
+    desk = publishing(noon.index)
+    token = Credential("__token__", desk.mint(signed(GITHUB_SAYS)).token.text)
+
+    caller = replace(noon.index.doors, publishing=desk).caller(token, "192.0.2.7")
+
+    assert caller.principal == "publisher:gh-mylib"
+    assert caller.may(Action.UPLOAD, parse_name("mylib"))
+    assert not caller.may(Action.UPLOAD, parse_name("other"))
+    others = replace(RULES, publishers=parse_publishers([GITLAB]))
+    for gone in (None, publishing(noon.index, others)):
+        with pytest.raises(Unauthenticated) as caught:
+            replace(noon.index.doors, publishing=gone).caller(token, "192.0.2.7")
+        assert isinstance(caught.value.__cause__, Refused)
+        assert caught.value.__cause__.reason == "publisher_gone"
 
 
 def test_several_publishers_at_once(noon: World) -> None:

@@ -1,0 +1,167 @@
+"""The application itself, asked without a server."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.http.afar import FarStore
+from tests.http.inside import Inside, inside
+from tests.operations.making import make_wheel
+from wheelyard.catalog import keys
+from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.model.distribution import parse_name
+from wheelyard.operations.tokens import TokenRequest
+from wheelyard.settings.sections import AccessSettings, Settings
+
+DEMO = make_wheel("demo")
+PAGE = "/simple/demo/"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Inside]:
+    """An application with one project, which anybody may read."""
+    with inside(tmp_path) as app:
+        app.publish(DEMO)
+        yield app
+
+
+def test_lifespan(app: Inside) -> None:
+    """A server is told when the application has started, and when it has stopped."""
+    assert app.tell("lifespan", "lifespan.startup", "lifespan.shutdown") == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
+
+
+def test_websocket(app: Inside) -> None:
+    """A connection for WebSocket is closed before it is open."""
+    assert app.tell("websocket", "websocket.connect") == ["websocket.close"]
+
+
+@pytest.mark.parametrize("name", ["-x-", "_", "a%20b", "x" * 129])
+def test_a_file_of_an_impossible_project(app: Inside, name: str) -> None:
+    """A path to a file that names no possible project is not found, however right the rest is."""
+    answer = app.get(f"/files/{name}/{DEMO.sha256}/{DEMO.filename}")
+
+    assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/simple/demo", "/simple", "/project/demo", "/pypi/simple/demo"])
+def test_a_missing_slash(app: Inside, path: str) -> None:
+    """A redirect to the path with its slash is kept by no cache: who may read may change."""
+    answer = app.get(path)
+
+    assert (answer.status, answer.headers["location"]) == (301, f"{path}/")
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_file_below_another_name(tmp_path: Path) -> None:
+    """Whose name a path says is decided first, whichever project the file would be of."""
+    private = AccessSettings(private=True, private_names=("secret",))
+    with inside(tmp_path, Settings(access=private)) as app:
+        app.publish(DEMO, make_wheel("secret"))
+        request = TokenRequest(
+            name="test", actions=parse_actions(["read"]), projects=(parse_pattern("demo"),)
+        )
+        token, _ = app.index.tokens.create(request, by="local:test")
+        bearer = ("authorization", f"Bearer {token.text}")
+
+        assert app.get(f"/files/demo/{DEMO.filename}", bearer).status == 200
+        assert app.get(f"/files/secret/{DEMO.filename}", bearer).status == 403
+        assert app.get(f"/files/other/{DEMO.filename}", bearer).status == 404
+        for name in ("demo", "secret", "other"):
+            assert app.get(f"/files/{name}/{DEMO.filename}").status == 401
+
+
+def test_names_afar(tmp_path: Path) -> None:
+    """On a bucket, all names that nobody has published cost one look at the list of projects."""
+    store = FarStore()
+    with inside(tmp_path, store=store, near=False) as app:
+        app.publish(DEMO)
+    store.calls.clear()
+    with inside(tmp_path, store=store, near=False) as app:
+        for number in range(9):
+            assert app.get(f"/simple/nothing-{number}/").status == 404
+        assert (store.asked("get", keys.NAMES), store.asked("get", keys.PROJECTS)) == (1, 0)
+
+        assert app.get(PAGE).status == 200
+        assert app.get(PAGE).status == 200
+        assert store.asked("get", keys.NAMES) == 1
+        assert store.asked("get", keys.project(parse_name("demo"))) == 1
+
+
+MANY = [("x-y", "z" * 1000)] * 24
+"""More than a request may have that needs no closer look, with its Host."""
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("accept", "application/vnd.pypi.simple.v1+json"), ("accept-encoding", "gzip, deflate")],
+        [("accept", "text/html"), ("user-agent", "pip/26.0"), ("cache-control", "max-age=0")],
+        MANY[1:],
+    ],
+    ids=["none", "uv", "pip", "many"],
+)
+def test_a_page_in_memory(app: Inside, headers: list[tuple[str, str]]) -> None:
+    """A page that was just shown is answered at once, and is the same page."""
+    first, second = app.get(PAGE, *headers), app.get(PAGE, *headers)
+
+    assert (first.was_quick, second.was_quick) == (False, True)
+    assert (second.status, second.body) == (200, first.body)
+    assert second.headers == first.headers
+    known = app.get(PAGE, *headers[:23], ("if-none-match", first.headers["etag"]))
+    assert (known.status, known.body) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "headers"),
+    [
+        (PAGE, "HEAD", []),
+        (f"{PAGE}?a=b", "GET", []),
+        ("/simple/Demo/", "GET", []),
+        (PAGE, "GET", [("accept", "text/html"), ("accept", "text/html")]),
+        (PAGE, "GET", [("host", "another")]),
+        (PAGE, "GET", [("content-length", "0")]),
+        (PAGE, "GET", [("transfer-encoding", "chunked")]),
+        (PAGE, "GET", [("x", "y" * 1024)]),
+        (PAGE, "GET", MANY),
+    ],
+    ids=["head", "query", "name", "twice", "host", "length", "chunked", "long", "many"],
+)
+def test_a_closer_look(
+    app: Inside, target: str, method: str, headers: list[tuple[str, str]]
+) -> None:
+    """What is not the usual request for a page in memory is looked at more closely each time."""
+    for _ in range(2):
+        app.get(PAGE)
+        assert not app.get(target, *headers, method=method).was_quick
+    assert app.get(PAGE).was_quick
+
+
+def test_a_new_page(app: Inside) -> None:
+    """A page that is in memory is not shown any more after an upload has changed it."""
+    old = [app.get(PAGE) for _ in range(2)][-1]
+    newer = make_wheel("demo", "2.0")
+    app.publish(newer)
+
+    first, second = app.get(PAGE), app.get(PAGE)
+
+    assert [each.was_quick for each in (old, first, second)] == [True, False, True]
+    assert newer.filename not in old.body.decode()
+    assert newer.filename in first.body.decode()
+    assert second.body == first.body
+
+
+def test_a_page_in_memory_under_another_name(tmp_path: Path) -> None:
+    """Where only some names are answered, a page in memory is kept from all others."""
+    trusted = AccessSettings(trusted_hosts=("index",))
+    with inside(tmp_path, Settings(access=trusted)) as app:
+        app.publish(DEMO)
+        assert [app.get(PAGE).was_quick for _ in range(2)] == [False, True]
+
+        assert app.get(PAGE, host="evil").status == 421
+        assert app.get(PAGE).was_quick
