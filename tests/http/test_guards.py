@@ -72,14 +72,6 @@ def test_probes(named: Site, path: str) -> None:
     assert named.get(path, Host="10.0.0.7:8080").status_code == 200
 
 
-def test_a_hot_page(named: Site) -> None:
-    """A page that is in memory is kept from other names as any other is."""
-    from_store(named)
-    for _ in range(3):
-        assert named.get("/simple/demo/", Host="packages.example.com").status_code == 200
-        assert named.get("/simple/demo/", Host="evil.example.com").status_code == 421
-
-
 def test_hosts_over_http2(named: Site) -> None:
     """The name of an HTTP/2 request, which has no Host of its own, is looked at as well."""
     curl = [system_program("curl"), "--silent", "--http2-prior-knowledge", "--noproxy", "*"]

@@ -67,7 +67,8 @@ class People:
         """Return a refusal as a page."""
         plain = refusal(fault)
         body = self.templates.refusal(TITLES[plain.status], fault.message)
-        kept = [header for header in plain.headers if not header[0].startswith(b"content-")]
+        own = (b"content-", b"x-content-")
+        kept = [header for header in plain.headers if not header[0].startswith(own)]
         return reply(plain.status, HTML, body, *kept, *self._policy)
 
     def _caching(self, *, is_public: bool) -> tuple[Header, ...]:
