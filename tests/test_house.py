@@ -19,21 +19,7 @@ from wheelyard.settings.sections import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "wheelyard").rglob("*.py"))
-ALL = [
-    path
-    for folder in ("src", "tests", "benchmarks", "deploy", "keyring", "tools")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-]
 DOCS = ROOT / "docs"
-
-
-def test_modules_are_short() -> None:
-    """Half the modules have at most 150 lines, and none has more than 400."""
-    sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in ALL}
-
-    assert statistics.median(len(path.read_text().splitlines()) for path in SOURCES) <= 150
-    assert statistics.median(sizes.values()) <= 150
-    assert {name for name, size in sizes.items() if size > 400} == set()
 
 
 def test_functions_are_short() -> None:

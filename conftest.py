@@ -1,0 +1,8 @@
+"""Loads what every test run has in common: options, workers, and the reports at the end."""
+
+pytest_plugins = [
+    "tests.plugins.isolation",
+    "tests.plugins.scheduling",
+    "tests.plugins.skips",
+    "tests.plugins.durations",
+]

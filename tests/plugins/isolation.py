@@ -1,0 +1,106 @@
+"""
+Keeps apart the tests that need this machine and those that need only Python.
+
+A test that starts a process or opens a socket has the marker `integration`. Every other test fails
+if it does so, which an audit hook of the interpreter (PEP 578) tells. `--fast` leaves out the tests
+with that marker, and the slow ones.
+"""
+
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+FOLDERS = frozenset(
+    {
+        "bucket",
+        "bucket_clients",
+        "clients",
+        "deploy",
+        "downloads",
+        "durability",
+        "instances",
+        "keyring_tests",
+        "moving",
+    }
+)
+"""Folders in which every test is an integration test."""
+MARKERS = frozenset({"integration", "clients", "downloads"})
+"""Markers of the tests that may start processes and open sockets."""
+LEFT_OUT = MARKERS | {"slow"}
+"""Markers of the tests that `--fast` leaves out."""
+FORBIDDEN = frozenset(
+    {
+        "os.exec",
+        "os.fork",
+        "os.forkpty",
+        "os.posix_spawn",
+        "os.system",
+        "socket.bind",
+        "socket.connect",
+        "subprocess.Popen",
+    }
+)
+"""Audit events of Python that only an integration test may cause."""
+
+
+class Isolation:
+    """Notes which forbidden events happen while one test runs, its fixtures included."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] | None = None
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, _arguments: object) -> None:
+        if self._seen is not None and event in FORBIDDEN:
+            self._seen.add(event)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Listen while a test without the marker runs."""
+        self._seen = None if _has_marker(item, MARKERS) else set()
+        try:
+            return (yield)
+        finally:
+            self._seen = None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fail a test that needs the marker and lacks it."""
+        result = yield
+        if self._seen:
+            events = ", ".join(sorted(self._seen))
+            pytest.fail(f"{item.name} causes {events}: mark it with pytest.mark.integration")
+        return result
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer `--fast`."""
+    text = "run only the tests that start no process and open no socket"
+    parser.addoption("--fast", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to listen."""
+    config.pluginmanager.register(Isolation())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the folders that `--fast` leaves out."""
+    return (config.getoption("fast") and collection_path.name in FOLDERS) or None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of the integration folders; with `--fast` leave all marked ones out."""
+    for item in items:
+        if FOLDERS.intersection(item.path.parts):
+            item.add_marker(pytest.mark.integration)
+    if config.getoption("fast"):
+        left_out = [item for item in items if _has_marker(item, LEFT_OUT)]
+        items[:] = [item for item in items if not _has_marker(item, LEFT_OUT)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _has_marker(item: pytest.Item, names: frozenset[str]) -> bool:
+    return any(mark.name in names for mark in item.iter_markers())

@@ -1,0 +1,58 @@
+"""
+Spreads the tests over several workers (pytest-xdist).
+
+The tests of one module run on one worker, so that they share its servers. Modules whose tests wait
+for programs come first: they take longest, and the others fill the gaps.
+"""
+
+import os
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+FIRST = (
+    "tests/clients/",
+    "tests/deploy/",
+    "tests/catalog/test_exploration.py",
+    "tests/instances/",
+    "tests/access/test_clients.py",
+    "tests/moving/",
+    "keyring/",
+    "tests/bucket_clients/",
+    "tests/durability/",
+    "tests/exporting/",
+    "tests/cli/",
+    "tests/http/",
+)
+"""How the names of the slow modules begin, the slowest first."""
+ALONE = ("tests/catalog/test_exploration.py", "tests/clients/")
+"""How the names of modules begin whose tests share nothing, so that each may run anywhere."""
+
+
+class ByModule(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a worker a whole module, or one test of those that share nothing."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule:
+    """Use that order."""
+    config.option.loadscopereorder = False  # ours is better than by the number of tests
+    return ByModule(config, log)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return a worker for each processor; three where most tests wait for other programs."""
+    return (os.cpu_count() or 1) * (1 if config.getoption("fast") else 3)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow modules first."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    ranks = (number for number, start in enumerate(FIRST) if item.nodeid.startswith(start))
+    return next(ranks, len(FIRST))
