@@ -30,6 +30,8 @@ from tests.http.packages import form, wheel
 from tests.trust.issuer import Answer as Fault
 from tests.trust.issuer import Bearer
 
+pytestmark = pytest.mark.integration
+
 V1 = ("accept", "application/vnd.pypi.simple.v1+json")
 READER, MANAGER = basic("reader", PASSWORD), basic("manager", PASSWORD)
 STRANGER = basic("stranger", PASSWORD)

@@ -30,6 +30,8 @@ from tests.access.places import (
 )
 from tests.http.packages import wheel
 
+pytestmark = pytest.mark.integration
+
 V1 = ("accept", "application/vnd.pypi.simple.v1+json")
 JSON = ("content-type", "application/json")
 NUMBERS = count(1)

@@ -22,6 +22,8 @@ from tests.access.places import (
     put_behind_the_proxy,
 )
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("person", PROXIED, ids=str)
 def test_pages_behind_the_proxy(proxied: Place, person: Person) -> None:

@@ -10,6 +10,8 @@ from tests.access.people import BAD, PEOPLE, PROXIED, Headers
 from tests.access.places import EXISTING, PASSWORD, Answer, Place, open_place
 from tests.http.packages import wheel
 
+pytestmark = pytest.mark.integration
+
 PATHS = (
     "/",
     "/simple/",

@@ -135,6 +135,7 @@ def test_accepted_archives_mean_the_same_to_zipfile(
         }
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(entries(), min_size=1, max_size=2), st.sampled_from([None, None, {}]))

@@ -28,6 +28,7 @@ def test_refuses(tmp_path: Path, data: bytes) -> None:
     assert caught.value.short.startswith("Invalid distribution file: ")
 
 
+@pytest.mark.integration
 @needs_filter
 @pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in ALIKE.items()])
 def test_accepts(tmp_path: Path, data: bytes) -> None:
@@ -42,6 +43,7 @@ def test_accepts(tmp_path: Path, data: bytes) -> None:
     assert others == [first] * len(others)
 
 
+@pytest.mark.integration
 @needs_filter
 @pytest.mark.slow
 @pytest.mark.parametrize("what", [*CHANGES, *PACKED])

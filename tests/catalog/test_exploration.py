@@ -17,6 +17,8 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
 
+pytestmark = pytest.mark.slow
+
 ONE = make_wheel(content=b"1")
 OTHER_BYTES = make_wheel(content=b"2")
 TWO = make_wheel(version="2.0")

@@ -17,6 +17,8 @@ from wheelyard.model.distribution import parse_name
 from wheelyard.model.project import Status, StatusSet, Yanked
 from wheelyard.settings.sections import Settings, StoreSettings
 
+pytestmark = pytest.mark.integration
+
 WHEEL = "acme_core-1.0-py3-none-any.whl"
 ODD = os.fsdecode(b"\xff")
 """What a shell passes on where somebody typed no text."""

@@ -10,6 +10,8 @@ from tests.cli.configured import ROBOT, SETTINGS, STATIC, WEAK
 from tests.cli.conftest import Done, Typed
 from tests.clients.harness import Desk
 
+pytestmark = pytest.mark.integration
+
 Configured = Callable[..., Done]
 
 

@@ -12,6 +12,8 @@ from tests.clients.servers import PATIENCE
 from tests.operations.making import make_wheel
 from tests.storage.cloud.opened import EMULATOR
 
+pytestmark = pytest.mark.integration
+
 WHEEL = make_wheel("demo", "1.0")
 
 

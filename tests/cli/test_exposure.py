@@ -7,6 +7,8 @@ import pytest
 from tests.cli.conftest import Serve, Typed
 from tests.clients.harness import Desk
 
+pytestmark = pytest.mark.integration
+
 OPEN = "every user of this machine may write to it; take that away with 'chmod o-w'."
 
 

@@ -14,6 +14,8 @@ from tests.clients.harness import REPOSITORY, Desk
 from tests.operations.making import make_sdist, make_wheel
 from tests.sources.web.site import running_site
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def packages(desk: Desk) -> Path:

@@ -8,6 +8,8 @@ from tests.cli.conftest import Typed
 from tests.operations.making import make_wheel
 from tests.sources.web.site import Answer, Site, running_site
 
+pytestmark = pytest.mark.integration
+
 OWN, LINKED, REDIRECTED = (make_wheel("demo", version) for version in ("1.0", "2.0", "3.0"))
 PRIVATE = "its host has a private address; give --allow-private if it may be reached."
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.clients.harness import REPOSITORY, Desk
 
+pytestmark = pytest.mark.integration
+
 FULL = Path("/dev/full")
 
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")

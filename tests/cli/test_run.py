@@ -12,6 +12,8 @@ from tests.clients.harness import Desk
 from tests.clients.servers import PATIENCE, TOKEN
 from tests.operations.making import Made, make_wheel
 
+pytestmark = pytest.mark.integration
+
 PASSWORD = "correct horse"
 DIGEST = hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()
 ANA = ("ana", PASSWORD)

@@ -12,6 +12,8 @@ from tests.cli.conftest import Serve, Typed
 from tests.clients.harness import Desk
 from tests.clients.servers import PATIENCE, TOKEN
 
+pytestmark = pytest.mark.integration
+
 WORKERS = [[], ["--workers", "4"]]
 NOTICE = "wheelyard: stopping when what is under way has ended; press Ctrl-C again to stop now\n"
 

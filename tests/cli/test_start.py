@@ -8,6 +8,8 @@ import pytest
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Desk
 
+pytestmark = pytest.mark.integration
+
 ADVICE = "[store] freshness counts for nothing: nothing is kept in a bucket"
 UNKNOWN = "WHEELYARD_STOER is no setting and is ignored; did you mean WHEELYARD_STORE?"
 TALKATIVE = {"WHEELYARD_STORE_FRESHNESS": "5", "WHEELYARD_STOER": "x"}

@@ -15,6 +15,8 @@ from tests.clients.harness import Desk
 from tests.clients.servers import PATIENCE
 from tests.operations.making import Made, make_sdist, make_wheel
 
+pytestmark = pytest.mark.integration
+
 WORKERS = [[], ["--workers", "4"]]
 
 

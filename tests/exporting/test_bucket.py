@@ -19,6 +19,8 @@ from wheelyard.index import Index, open_index
 from wheelyard.operations.exporting.options import Asked, Placing
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 
+pytestmark = pytest.mark.integration
+
 SITE = "gs://site/all/of/them"
 PREFIX = "all/of/them/"
 

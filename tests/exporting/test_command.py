@@ -20,6 +20,8 @@ from tests.exporting.sites import BASE, HEEDING, MANIFEST, SCRATCH, broken, page
 from tests.exporting.yard import Yard
 from tests.http.packages import wheel
 
+pytestmark = pytest.mark.integration
+
 ELSEWHERE = "https://files.example.com/x"
 AT = ("--base-url", BASE)
 

@@ -18,6 +18,8 @@ from tests.exporting.yard import Yard, delete, set_status, watched_export, yank
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[2]
 STEPS = 10
 """Of a real process, those that are tried."""

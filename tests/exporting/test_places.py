@@ -15,6 +15,8 @@ from tests.http.packages import wheel
 from wheelyard.errors import Invalid
 from wheelyard.operations.exporting.options import Asked, Options, Placing
 
+pytestmark = pytest.mark.integration
+
 ELSEWHERE = "https://files.example.com/of/ours"
 AT = ("--base-url", BASE)
 FOREIGN = (

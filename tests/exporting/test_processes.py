@@ -22,6 +22,8 @@ from tests.operations.world import ALICE
 from wheelyard.exports import MANY
 from wheelyard.operations.importing import Importer
 
+pytestmark = pytest.mark.integration
+
 SPAWN = multiprocessing.get_context("spawn")
 EXPORTERS = 2
 EXPORTS = 12

@@ -9,6 +9,8 @@ from tests.exporting.sites import BASE, tree
 from tests.exporting.yard import Yard
 from tests.http.packages import wheel
 
+pytestmark = pytest.mark.integration
+
 AT = ("--base-url", BASE)
 
 

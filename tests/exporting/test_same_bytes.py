@@ -58,6 +58,7 @@ def asked_live(path: str) -> tuple[str, str]:
     return f"/{path}", "*/*"
 
 
+@pytest.mark.integration
 def test_every_page_and_file(exported: Both) -> None:
     """Every page, file and piece of metadata of the site is what a server answers with."""
     found = tree(exported.static)
@@ -76,6 +77,7 @@ def test_every_page_and_file(exported: Both) -> None:
     assert any(path.endswith(".metadata") for path in found)
 
 
+@pytest.mark.integration
 def test_nothing_is_missing(exported: Both) -> None:
     """Every project that the server lists has all of its pages in the site."""
     listed = exported.live.get("/simple/", Accept=V1_JSON).json()["projects"]

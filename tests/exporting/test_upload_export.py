@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.bucket.server import BucketServer
 from tests.cli.conftest import Typed
 from tests.clients.harness import Desk
 from tests.exporting.sites import BASE, tree
 from tests.http.packages import wheel
+
+pytestmark = pytest.mark.integration
 
 AT = ("--base-url", BASE)
 

@@ -8,6 +8,8 @@ import pytest
 from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import Answer, Site
 
+pytestmark = pytest.mark.integration
+
 API = "/api/v1/projects"
 
 

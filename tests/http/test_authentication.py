@@ -19,6 +19,8 @@ from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
+pytestmark = pytest.mark.integration
+
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 CHALLENGE = 'Basic realm="wheelyard", charset="UTF-8"'
 WELL_FORMED = new_token(Random(0)).text

@@ -11,6 +11,8 @@ from tests.http.packages import publish, wheel
 from tests.http.raw import Reply, ask
 from tests.http.servers import Site, running_site
 
+pytestmark = pytest.mark.integration
+
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 KINDS = (V1_JSON, "application/vnd.pypi.simple.v1+html", "text/html", "application/json")
 PAGES = ("/simple/", "/simple/demo/", "/simple/local/", "/project/demo/", "/", "/pypi/demo/json")

@@ -8,6 +8,8 @@ from tests.http.packages import publish, wheel
 from tests.http.raw import Reply, ask, basic
 from tests.http.servers import Site
 
+pytestmark = pytest.mark.integration
+
 DEMO = wheel("conditions", filler=bytes(range(256)) * 8)
 FILE = f"/files/conditions/{DEMO.sha256}/{DEMO.filename}"
 METADATA = f"{FILE}.metadata"

@@ -18,6 +18,8 @@ from wheelyard.index import real_ambient
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
 
+pytestmark = pytest.mark.integration
+
 DEMO = wheel("demo", filler=bytes(range(256)) * 40)
 PATH = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
 KEY = Key(PATH[1:])

@@ -18,6 +18,8 @@ from tests.http.servers import Site, eventually, running_site
 from tests.http.test_waiting import waiting_at
 from wheelyard.http.upload import BATCH
 
+pytestmark = pytest.mark.integration
+
 SLOTS = 64
 """What a server has if no setting says otherwise."""
 QUEUED = 40

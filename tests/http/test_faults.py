@@ -11,6 +11,8 @@ from tests.http.packages import publish, wheel
 from tests.http.raw import Wire, wire
 from tests.http.servers import Site, running_site
 
+pytestmark = pytest.mark.integration
+
 needs_prlimit = pytest.mark.skipif(
     not hasattr(resource, "prlimit"), reason="limits are not changed from outside here"
 )

@@ -14,6 +14,8 @@ from tests.http.packages import Package, post, publish, sdist, wheel
 from tests.http.raw import Reply, ask, wire
 from tests.http.servers import Site
 
+pytestmark = pytest.mark.integration
+
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 DEMO = wheel("ranges", filler=bytes(range(256)) * 40)
 SIZE = len(DEMO.data)

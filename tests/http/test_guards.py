@@ -14,6 +14,8 @@ from wheelyard.http.address import NOWHERE, address_of
 from wheelyard.http.guards import Guards
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
+pytestmark = pytest.mark.integration
+
 HOSTS = '[access]\ntrusted_hosts = ["Packages.example.com", "[::1]:8080", "127.0.0.1"]\n'
 HTTPS = "[access]\nrequire_https = true\n[server]\ntrusted_proxies = 1\n"
 

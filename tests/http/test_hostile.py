@@ -8,6 +8,8 @@ import pytest
 from tests.http.raw import ask, exchange, wire
 from tests.http.servers import Site
 
+pytestmark = pytest.mark.integration
+
 REFUSED = {400, 404, None}
 """None: the server hung up."""
 DEMO = "/simple/demo/"

@@ -12,6 +12,8 @@ from tests.clients.harness import system_program
 from tests.http.packages import sdist, wheel
 from tests.http.servers import Site
 
+pytestmark = pytest.mark.integration
+
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 
 

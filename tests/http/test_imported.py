@@ -12,6 +12,8 @@ from tests.operations.offers import Listed, Shelf
 from tests.operations.world import ALICE
 from wheelyard.operations.importing import Importer
 
+pytestmark = pytest.mark.integration
+
 JSON = "application/vnd.pypi.simple.v1+json"
 THEN = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
 OLD = b"Metadata-Version: 1.1\nName: demo\nVersion: 1.0\nSummary: Old\nRequires-Dist: x (>=\n"

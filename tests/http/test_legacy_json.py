@@ -5,6 +5,8 @@ import pytest
 from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import Site
 
+pytestmark = pytest.mark.integration
+
 INFO = {
     *("author", "author_email", "bugtrack_url", "classifiers", "description"),
     *("description_content_type", "docs_url", "download_url", "downloads", "dynamic"),

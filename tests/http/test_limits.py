@@ -24,6 +24,8 @@ from wheelyard.model.distribution import parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import HttpSettings, Settings, StoreSettings
 
+pytestmark = pytest.mark.integration
+
 PATIENCE = 0.8
 LONG_PATIENCE = 5.0
 """Where an upload has to be taken although this machine may be busy for a while."""

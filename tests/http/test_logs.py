@@ -14,6 +14,8 @@ from tests.http.packages import publish, sdist, wheel
 from tests.http.raw import ask, wire
 from tests.http.servers import Site, running_site
 
+pytestmark = pytest.mark.integration
+
 ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACED = {"traceparent": f"00-{ID}-{SPAN}-01"}
 TRACE = "logging.googleapis.com/trace"

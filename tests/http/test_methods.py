@@ -12,6 +12,8 @@ from tests.http.servers import Site
 from wheelyard.http.paths import Path
 from wheelyard.http.routes import METHODS, Nothing, Route, methods_at, route_of
 
+pytestmark = pytest.mark.integration
+
 DEMO = wheel("demo", "1.0")
 NAMED = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
 READ = "GET, HEAD, OPTIONS"

@@ -16,6 +16,8 @@ from tests.http.servers import Site, running_site
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.storage.tally import Operation, Tally
 
+pytestmark = pytest.mark.integration
+
 TOKEN = "open-sesame"
 ELSEWHERE = ServerSettings(host="192.0.2.1")
 """Not a loopback address; only what the settings say counts."""

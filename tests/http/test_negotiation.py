@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tests.http.raw import ask
 from tests.http.servers import Site
 
+pytestmark = pytest.mark.integration
+
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 V1_HTML = "application/vnd.pypi.simple.v1+html"
 HTML = "text/html; charset=utf-8"

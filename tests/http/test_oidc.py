@@ -28,6 +28,8 @@ from wheelyard.operations.spent import Spent
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.local import LocalStore
 
+pytestmark = pytest.mark.integration
+
 
 def test_from_statement_to_package(ci: Ci) -> None:
     """A job asks for the audience, shows its statement, uploads, and gives the token back."""

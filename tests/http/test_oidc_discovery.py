@@ -8,6 +8,8 @@ from tests.http.jobs import BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.servers import Site
 from wheelyard.settings.sections import AccessSettings, Settings
 
+pytestmark = pytest.mark.integration
+
 PYTP = "application/vnd.pypi.pytp.v1+json"
 
 

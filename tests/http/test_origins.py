@@ -10,6 +10,8 @@ from tests.http.test_http2 import curl
 from wheelyard.http.origins import is_foreign
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
+pytestmark = pytest.mark.integration
+
 PACKAGE: Package = wheel("browser")
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import Site
 
+pytestmark = pytest.mark.integration
+
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 HARMLESS = {
     *("html", "head", "meta", "title", "style", "body", "header", "main", "h1", "h2", "h3", "p"),

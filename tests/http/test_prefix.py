@@ -8,6 +8,8 @@ import pytest
 from tests.http.packages import post, wheel
 from tests.http.servers import Site, running_site
 
+pytestmark = pytest.mark.integration
+
 JSON = "application/vnd.pypi.simple.v1+json"
 DEMO = wheel("demo")
 

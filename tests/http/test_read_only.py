@@ -13,6 +13,8 @@ from wheelyard.http.app import App
 from wheelyard.index import open_index
 from wheelyard.settings.sections import ServerSettings, Settings, StoreSettings
 
+pytestmark = pytest.mark.integration
+
 KIND = "multipart/form-data; boundary=frontier"
 JSON = "application/json"
 XML = "text/xml"

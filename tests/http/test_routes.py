@@ -8,6 +8,8 @@ from tests.http.packages import Package, publish, wheel
 from tests.http.raw import ask
 from tests.http.servers import Site
 
+pytestmark = pytest.mark.integration
+
 JSON = "application/vnd.pypi.simple.v1+json"
 ROOTS = ("/simple/", "/pypi/simple/", "/pypi/", "/", "/acme/")
 EVERY_ROOT = (

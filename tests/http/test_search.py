@@ -14,6 +14,8 @@ from tests.storage.cloud.opened import EMULATOR
 from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
 
+pytestmark = pytest.mark.integration
+
 Lines = list[list[str]]
 
 PATIENCE = 20.0

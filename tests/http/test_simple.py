@@ -11,6 +11,8 @@ import pytest
 from tests.http.packages import post, publish, sdist, wheel
 from tests.http.servers import Site
 
+pytestmark = pytest.mark.integration
+
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 HOSTILE = [
     "breaks on <3.14> & \"worse\" 'still'",

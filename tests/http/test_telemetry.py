@@ -25,6 +25,8 @@ from tests.http.servers import Site, running_site
 from wheelyard.http.observing import LAST_WORDS
 from wheelyard.http.telemetry import open_telemetry
 
+pytestmark = pytest.mark.integration
+
 ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 

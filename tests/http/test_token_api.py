@@ -17,6 +17,8 @@ from wheelyard.index import real_ambient
 from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest
 from wheelyard.storage.memory import MemoryStore
 
+pytestmark = pytest.mark.integration
+
 
 def test_a_life_of_a_token(office: Office) -> None:
     """Somebody makes a token, publishes with it, finds it in their list, and revokes it."""

@@ -9,6 +9,8 @@ from tests.http.people import ACCESS_TOKEN, INDEX, PASSWORD, STATIC, Office
 from tests.http.tokens import ANA, EVE, ROBOT, ROOT, STRANGER, WANTED, asked, listed, made, make
 from wheelyard.index import real_ambient
 
+pytestmark = pytest.mark.integration
+
 
 def test_the_usual_token(office: Office) -> None:
     """A token for which nothing else is said reads and uploads for 90 days."""

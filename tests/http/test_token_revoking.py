@@ -9,6 +9,8 @@ from tests.http.tokens import ANA, EVE, ROOT, listed, made
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
 
+pytestmark = pytest.mark.integration
+
 
 def test_other_tokens_are_as_good_as_none(office: Office) -> None:
     """Nobody can tell somebody else's token from one that is not there."""

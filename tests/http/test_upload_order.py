@@ -9,6 +9,8 @@ from tests.http.packages import Package, post, publish, wheel
 from tests.http.raw import basic, wire
 from tests.http.servers import Site, running_site
 
+pytestmark = pytest.mark.integration
+
 FORM = "multipart/form-data; boundary=frontier"
 TOO_LONG = str((1 << 20) + (32 << 20) + 1)
 

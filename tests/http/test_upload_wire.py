@@ -15,6 +15,8 @@ from tests.http.raw import Reply, Wire, basic, wire
 from tests.http.servers import Site, eventually, running_site
 from wheelyard.http.incoming import IDLE_LIMIT
 
+pytestmark = pytest.mark.integration
+
 KIND = "Content-Type: multipart/form-data; boundary=frontier"
 POST = "POST /legacy/ HTTP/1.1"
 CHUNKED = "Transfer-Encoding: chunked"

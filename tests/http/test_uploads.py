@@ -13,6 +13,8 @@ from tests.http.packages import Package, form, post, publish, sdist, wheel
 from tests.http.servers import Answer, Site, running_site
 from wheelyard.http.upload import NO_ATTESTATIONS
 
+pytestmark = pytest.mark.integration
+
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 TITLES = {
     400: "Bad Request",

@@ -27,6 +27,8 @@ from wheelyard.index import real_ambient
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 from wheelyard.trust.passwords import QUEUE_LIMIT
 
+pytestmark = pytest.mark.integration
+
 MANY = 60
 """More than there are threads for reading."""
 IN_PROGRESS = re.compile(r"^wheelyard_http_requests_in_progress (\S+)$", re.MULTILINE)

@@ -19,6 +19,8 @@ from wheelyard.http.figures import Figures, Shelf, together
 from wheelyard.storage.tally import Operation
 from wheelyard.storage.timings import Timing
 
+pytestmark = pytest.mark.integration
+
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 
 

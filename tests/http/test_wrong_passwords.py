@@ -10,6 +10,8 @@ from bcrypt import gensalt, hashpw
 from tests.http.raw import ask, basic
 from tests.http.servers import Site, running_site
 
+pytestmark = pytest.mark.integration
+
 LIMIT = 5
 AT_ONCE = 24
 NAMES = [f"user-{number}" for number in range(AT_ONCE)]

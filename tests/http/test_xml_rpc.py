@@ -10,6 +10,8 @@ from tests.http.servers import Answer, Site, running_site
 from wheelyard.http.bodies import BODY_LIMIT
 from wheelyard.http.xml_rpc import method_of
 
+pytestmark = pytest.mark.integration
+
 PATHS = ("/", "/pypi", "/pypi/", "/RPC2", "/simple/", "/legacy/", "/acme")
 INSTEAD = {
     "search": "/search.json",

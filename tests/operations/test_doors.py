@@ -23,6 +23,8 @@ from wheelyard.operations.doors import RATE_LIMITED
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.trust.passwords import Passwords
 
+pytestmark = pytest.mark.integration
+
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
 SHUT = parse_name("shut-lib")
 GOOGLE = "ya29.the-token-of-a-reader"

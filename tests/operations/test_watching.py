@@ -155,6 +155,7 @@ def test_old_files(world: World, folder: Path) -> None:
     assert listed(world) == {old.name}
 
 
+@pytest.mark.integration
 def test_a_bucket(
     world: World,
     tmp_path: Path,

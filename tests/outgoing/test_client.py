@@ -13,6 +13,8 @@ from wheelyard.outgoing.client import Client
 from wheelyard.outgoing.faults import WebFault
 from wheelyard.outgoing.urls import Login, parse_url
 
+pytestmark = pytest.mark.integration
+
 HERE = "127.0.0.1"
 
 

@@ -12,6 +12,8 @@ import pytest
 from tests.clients.harness import REPOSITORY, Desk, new_desk
 from wheelyard.cli.main import COMMANDS, Commands
 
+pytestmark = pytest.mark.integration
+
 Typed = Callable[..., CompletedProcess[str]]
 
 

@@ -75,6 +75,7 @@ def test_a_variable_without_end() -> None:
     assert "(WHEELYARD_PORT)" in told
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("variable", "text", "words"),
     [
@@ -106,6 +107,7 @@ def test_flags_that_are_no_text() -> None:
     assert "has no setting 'caf\\udce9'" in refusal(f"server.{NO_UTF8}=1")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", [["config", "check"], ["list"], ["serve"]])
 @pytest.mark.parametrize("text", [LONG, DEEP, NO_UTF8])
 def test_every_command(typed: Typed, command: list[str], text: str) -> None:

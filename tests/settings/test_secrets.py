@@ -110,6 +110,7 @@ def test_what_is_no_secret() -> None:
     assert settings.store.location == "./a@b?"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", [["config", "check"], ["serve", "--port", "0"]])
 def test_no_command_shows_it(typed: Typed, command: list[str]) -> None:
     """Neither a check of the settings nor a server prints the password of a public URL."""

@@ -15,6 +15,8 @@ from tests.sources.offering import Pauses, body_of, md5, offered, opened, taken
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.sources.folder import Total
 
+pytestmark = pytest.mark.integration
+
 WHEEL = "a-1-py3-none-any.whl"
 SDIST = "a-1.tar.gz"
 """Two filenames; a source never looks into a file."""

@@ -15,6 +15,8 @@ from wheelyard.errors import Invalid
 from wheelyard.sources.candidate import PassedOver
 from wheelyard.sources.facts import at_stat
 
+pytestmark = pytest.mark.integration
+
 JUNE_SECONDS = 1_528_586_805
 
 

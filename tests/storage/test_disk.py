@@ -16,6 +16,8 @@ from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Key, Stored
 from wheelyard.storage.local import LocalStore
 
+pytestmark = pytest.mark.integration
+
 BEFORE, AFTER = Key("a/before"), Key("a/after")
 
 WRITER = """

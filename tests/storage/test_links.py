@@ -269,6 +269,7 @@ def test_odd_names(store: LocalStore, name: str) -> None:
     assert key in [each.key for each in store.list(f"real/{name}")]
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("store")
 def test_without_proc(root: Path, outside: Path) -> None:
     """Where the system does not say where an open file is, links are not followed either."""

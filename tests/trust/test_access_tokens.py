@@ -16,6 +16,8 @@ from wheelyard.trust.fetching import Fetcher
 from wheelyard.trust.refusals import Refused
 from wheelyard.trust.verdicts import Verdicts
 
+pytestmark = pytest.mark.integration
+
 TOKEN = "ya29.a0AfH6SMBx-7hQJ_kLmNoPqRsTuV"
 AUTH = "https://www.googleapis.com/auth"
 GET, CREATE, DELETE = (f"storage.objects.{verb}" for verb in ("get", "create", "delete"))

@@ -49,6 +49,7 @@ def test_nobody_has_the_password_of_a_decoy(hashed: str) -> None:
     assert not verify(SECRET, real.decoy)
 
 
+@pytest.mark.integration
 @needs_openssl
 @pytest.mark.parametrize(
     ("option", "salt"),
@@ -70,6 +71,7 @@ def test_every_length_of_password(option: str, salt: str) -> None:
         assert not verify(password.encode() + b"x", hashed)
 
 
+@pytest.mark.integration
 @needs_openssl
 @settings(max_examples=20, deadline=None)
 @given(

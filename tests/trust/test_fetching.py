@@ -17,6 +17,8 @@ from cryptography.x509.oid import NameOID
 from tests.trust.issuer import Answer, StandIn, loopback_fetcher, rsa_key, stand_in
 from wheelyard.trust.fetching import BODY_LIMIT, Fetcher, FetchFault
 
+pytestmark = pytest.mark.integration
+
 LONG = 30.0
 
 

@@ -20,6 +20,8 @@ from wheelyard.trust.keysets import KeySet
 from wheelyard.trust.refusals import Refused
 from wheelyard.trust.statements import claims_of
 
+pytestmark = pytest.mark.integration
+
 NONSENSE = {
     "nothing": "",
     "one dot": ".",

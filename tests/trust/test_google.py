@@ -21,6 +21,8 @@ from wheelyard.trust.keysets import Means
 from wheelyard.trust.logins import Login
 from wheelyard.trust.verdicts import Verdicts
 
+pytestmark = pytest.mark.integration
+
 HERE = "https://pypi.acme.dev"
 ROBOT = "build@acme-ci.iam.gserviceaccount.com"
 ANA: dict[str, object] = {

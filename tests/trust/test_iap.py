@@ -23,6 +23,8 @@ from wheelyard.trust.keysets import Means
 from wheelyard.trust.logins import Login
 from wheelyard.trust.verdicts import Verdicts
 
+pytestmark = pytest.mark.integration
+
 HERE = "/projects/1234/global/backendServices/5678"
 KEY = ec_key("iap")
 ANA: dict[str, object] = {

@@ -23,6 +23,7 @@ def world() -> Iterator[World]:
         yield world
 
 
+@pytest.mark.integration
 def test_discovery(world: World) -> None:
     """An issuer of which only the name is known tells where its keys are, once."""
     world.site.serve_discovery()
@@ -34,6 +35,7 @@ def test_discovery(world: World) -> None:
     assert world.site.asked("/.well-known/openid-configuration") == 1
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "place",
     [
@@ -60,6 +62,7 @@ def test_discovery_that_leads_astray(world: World, place: object) -> None:
     assert [each.path for each in world.site.seen] == ["/.well-known/openid-configuration"]
 
 
+@pytest.mark.integration
 def test_discovery_that_points_to_a_neighbour(world: World) -> None:
     """Another port of the issuer's host is another place, even if usable keys lie there."""
     with stand_in() as other:
@@ -71,6 +74,7 @@ def test_discovery_that_points_to_a_neighbour(world: World) -> None:
         assert other.seen == []
 
 
+@pytest.mark.integration
 def test_discovery_of_somebody_else(world: World) -> None:
     """A discovery document that is about another issuer is not believed."""
     world.site.serve_discovery(issuer="https://accounts.google.com")
@@ -79,6 +83,7 @@ def test_discovery_of_somebody_else(world: World) -> None:
         world.discovered().key("old")
 
 
+@pytest.mark.integration
 def test_private_issuers_are_not_asked(world: World) -> None:
     """Unless an operator allows it, no issuer on the own machine or network is asked."""
     fetcher = Fetcher(world.clock)
@@ -90,6 +95,7 @@ def test_private_issuers_are_not_asked(world: World) -> None:
     fetcher.close()
 
 
+@pytest.mark.integration
 def test_several_keys(world: World) -> None:
     """Of a set with keys of many kinds those are used that can be."""
     world.site.serve_jwks([{"kty": "oct", "kid": "s", "k": "c2VjcmV0"}, OLD.jwk(), CURVE.jwk()])

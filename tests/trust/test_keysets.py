@@ -14,6 +14,8 @@ from tests.trust.keeping import BOTH, HOUR, NEW, OLD, World, running_issuer
 from wheelyard.errors import Unavailable
 from wheelyard.trust.keysets import KeySet, Means
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def world() -> Iterator[World]:

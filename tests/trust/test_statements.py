@@ -19,6 +19,8 @@ from wheelyard.trust.keysets import KeySet
 from wheelyard.trust.refusals import Refused
 from wheelyard.trust.statements import claims_of, looks_signed, verify
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def world() -> Iterator[World]:

@@ -46,6 +46,7 @@ def read_all(url: str, login: Login | None = None, netrc: Path | None = None) ->
             body_of(each)
 
 
+@pytest.mark.integration
 def test_in_the_url(two: tuple[Site, Site]) -> None:
     """A credential in the URL goes to the index, for pages and files, and to nobody else."""
     site, other = two
@@ -57,6 +58,7 @@ def test_in_the_url(two: tuple[Site, Site]) -> None:
     assert other.logins("/a-2.zip") == [None]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("written", "expected"),
     [("", ("__token__", "t")), ("bob@", ("bob", "t")), ("bob:own@", ("bob", "own"))],
@@ -72,6 +74,7 @@ def test_beside_the_url(two: tuple[Site, Site], written: str, expected: tuple[st
     assert other.logins("/a-2.zip") == [None]
 
 
+@pytest.mark.integration
 def test_a_token_without_a_password(site: Site) -> None:
     """A token before an empty password, as Gemfury has it, is sent as it is written."""
     site.page("/acme/", "")
@@ -81,6 +84,7 @@ def test_a_token_without_a_password(site: Site) -> None:
     assert site.logins("/acme/") == [basic("TOKEN", "")]
 
 
+@pytest.mark.integration
 def test_netrc(two: tuple[Site, Site], home: Path, tmp_path: Path) -> None:
     """The netrc file has a credential for its host; its default is for nobody."""
     site, _ = two
@@ -147,6 +151,7 @@ def test_one_origin(url: str, *, is_shown: bool, is_in_url: bool) -> None:
     assert credentials.header_for(parse_url(url)) == expected
 
 
+@pytest.mark.integration
 def test_redirects(two: tuple[Site, Site]) -> None:
     """A redirect is followed, and a credential is not taken along to another server."""
     site, other = two
@@ -161,6 +166,7 @@ def test_redirects(two: tuple[Site, Site]) -> None:
     assert other.logins("/w") == [None]
 
 
+@pytest.mark.integration
 def test_what_is_shown(site: Site) -> None:
     """No report names a credential, and no signed URL in full."""
     site.page("/simple/", '<a href="a/">a</a><a href="b/">b</a>')
@@ -186,6 +192,7 @@ def test_a_url_that_cannot_be_read() -> None:
     assert "secret" not in raised.value.message
 
 
+@pytest.mark.integration
 def test_files_elsewhere(site: Site, other: Site, tmp_path: Path) -> None:
     """What is for the server of a list goes to its files there, and to files elsewhere never."""
     login = Login("ana", "s e/cret")
@@ -209,6 +216,7 @@ def test_files_elsewhere(site: Site, other: Site, tmp_path: Path) -> None:
     assert site.logins("/pool/a-1.zip") == [ANA, ANA]
 
 
+@pytest.mark.integration
 def test_netrc_in_the_open(two: tuple[Site, Site], home: Path) -> None:
     """What the netrc file has for a host goes by http to nobody but the index itself."""
     site, other = two

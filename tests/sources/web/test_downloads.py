@@ -13,6 +13,8 @@ from wheelyard.model.ambient import Ambient
 from wheelyard.sources.candidate import Candidate
 from wheelyard.sources.opening import SourceRequest, open_source
 
+pytestmark = pytest.mark.integration
+
 BODY = bytes(range(256)) * 4096
 PATH = "/pool/a-1.zip"
 

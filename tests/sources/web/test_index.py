@@ -13,6 +13,8 @@ from tests.sources.web.site import HTML, JSON, Answer, Site
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.sources.web.fetching import FIRST_PAUSE
 
+pytestmark = pytest.mark.integration
+
 WHEEL = "a-1-py3-none-any.whl"
 DIGEST = sha256(b"wheel")
 

@@ -9,6 +9,8 @@ from tests.sources.web.site import JSON, Answer, Site
 from wheelyard.errors import Invalid
 from wheelyard.sources.web.urls import shown
 
+pytestmark = pytest.mark.integration
+
 PRIVATE = "its host has a private address; give --allow-private if it may be reached"
 PLACES = [
     "http://localhost:{port}/hidden/a-1.zip",

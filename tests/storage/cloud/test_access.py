@@ -19,6 +19,8 @@ from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import ABSENT, Key, Store
 
+pytestmark = pytest.mark.integration
+
 REPOSITORY = Path(__file__).parents[3]
 OPENING = """
 from tests.storage.cloud.opened import A, Opener

@@ -15,6 +15,8 @@ from wheelyard.storage.base import ABSENT, CHUNK, Store, Stored
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.split import SplitStore
 
+pytestmark = pytest.mark.integration
+
 PREFIX = "packages/internal/"
 FAULTS: list[Fault] = [
     StatusBefore(503),

@@ -14,6 +14,8 @@ from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key
 from wheelyard.storage.cloud.counting import operation_of
 from wheelyard.storage.tally import Operation
 
+pytestmark = pytest.mark.integration
+
 COUNTED = {
     "insert": Operation("insert", "A"),
     "resumable-start": Operation("insert", "A"),

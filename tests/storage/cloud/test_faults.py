@@ -19,6 +19,8 @@ from wheelyard.storage.cloud.retrying import (
     WRITE_PATIENCE,
 )
 
+pytestmark = pytest.mark.integration
+
 LOST: list[Fault] = [StatusAfter(503), DropAfter()]
 lost = pytest.mark.parametrize("fault", LOST, ids=["status", "drop"])
 verbs = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)

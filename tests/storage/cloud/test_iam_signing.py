@@ -13,6 +13,8 @@ from tests.storage.cloud.signatures import EMAIL, HOUR, NOON, verify
 from wheelyard.errors import Unavailable
 from wheelyard.storage.cloud.signers import BlobSigner, Signer, UrlSigner, signer_of
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def signer(iam: Iam, pauses: list[float]) -> Iterator[Signer]:

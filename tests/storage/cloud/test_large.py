@@ -16,6 +16,8 @@ from wheelyard.storage.base import ABSENT, CHUNK, ObjectVersion, Stored
 from wheelyard.storage.cloud.retrying import READ_PATIENCE, WRITE_PATIENCE
 from wheelyard.storage.cloud.store import ONE_REQUEST
 
+pytestmark = pytest.mark.integration
+
 SIZE = 20_000_000
 PIECES = 5
 FAULTS: list[Fault] = [

@@ -11,6 +11,8 @@ import pytest
 from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import EMULATOR
 
+pytestmark = pytest.mark.integration
+
 REPOSITORY = Path(__file__).parents[3]
 SIZE = 300_000_000
 ALLOWED = 60_000

@@ -12,6 +12,8 @@ from wheelyard.errors import Conflict, Invalid
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key, ObjectVersion, Stored
 from wheelyard.storage.cloud.opening import Downloads
 
+pytestmark = pytest.mark.integration
+
 FILE = Key(f"{FILES}a/a 1.0+cpu.whl")
 HOUR = timedelta(hours=1)
 

@@ -34,6 +34,8 @@ from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK, NOT_MODIFIED, Key, Stored
 from wheelyard.storage.cloud import streams
 
+pytestmark = pytest.mark.integration
+
 SIZE = 1_000_000
 BODY = Random(1).randbytes(SIZE)
 POSITIONS = [0, 1, SIZE // 2, SIZE - 1]

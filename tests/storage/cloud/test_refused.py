@@ -13,6 +13,8 @@ from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, create
 from wheelyard.storage.cloud.store import ONE_REQUEST
 
+pytestmark = pytest.mark.integration
+
 WRITES: dict[str, Callable[[Store, Path], object]] = {
     "create": lambda store, _: store.put(OTHER, b"new", ABSENT),
     "create a large one": lambda store, large: store.put(OTHER, large, ABSENT),

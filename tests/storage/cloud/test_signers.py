@@ -16,6 +16,8 @@ from tests.storage.cloud.iam import SIGN_BLOB, Iam, user_credentials
 from tests.storage.cloud.signatures import ACCOUNT, EMAIL, HOUR, NOON, verify
 from wheelyard.storage.cloud.signers import KeySigner, UrlSigner, signer_of
 
+pytestmark = pytest.mark.integration
+
 # google-auth and its credentials have no types to call them by
 pool_credentials: Callable[..., Credentials] = PoolCredentials
 account_credentials: Callable[[Any], Credentials] = AccountCredentials.from_service_account_info

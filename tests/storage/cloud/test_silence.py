@@ -12,6 +12,8 @@ from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Stored
 from wheelyard.storage.cloud.retrying import READ_PATIENCE, REST, SilentBucket
 
+pytestmark = pytest.mark.integration
+
 LONG = 3600.0
 AWAY: list[Fault] = [DropBefore(), *(StatusBefore(status) for status in (500, 502, 503, 504))]
 away = pytest.mark.parametrize("fault", AWAY, ids=["drop", "500", "502", "503", "504"])

@@ -18,6 +18,8 @@ from wheelyard.storage.cloud.counting import COPY, operation_of
 from wheelyard.storage.site.base import Site, WebType
 from wheelyard.storage.site.bucket import BucketSite
 
+pytestmark = pytest.mark.integration
+
 SOURCE = "prefix/files/a/0123/a-1-py3-none-any.whl"
 
 

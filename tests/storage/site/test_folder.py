@@ -263,6 +263,7 @@ def test_a_site_that_cannot_be(tmp_path: Path) -> None:
             FolderSite(place, Random())
 
 
+@pytest.mark.integration
 def test_a_killed_run(root: Path) -> None:
     """What a killed export has left half done goes with the next; that of a living one stays."""
     command = [sys.executable, "-c", STOPPED, str(root)]
@@ -291,6 +292,7 @@ def test_a_killed_run(root: Path) -> None:
     assert not (root / "files").exists()
 
 
+@pytest.mark.integration
 def test_no_process_loses_an_increment(root: Path, site: FolderSite) -> None:
     """Processes that count one object up, each over the version that it has seen, lose no step."""
     site.put("counter", b"0", PAGE, None)

@@ -21,6 +21,8 @@ from wheelyard.storage.base import ObjectVersion
 from wheelyard.storage.site.base import Site
 from wheelyard.storage.site.folder import FolderSite
 
+pytestmark = pytest.mark.integration
+
 DOCUMENTS = ("listed", "yanked", "listed")
 """The page of the last revision is that of the first, byte for byte."""
 SCHEDULES = sorted(set(permutations("PPAAABBB")))
