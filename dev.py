@@ -20,12 +20,23 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SYSTEM_PROGRAMS = {"bsdtar": "libarchive-tools", "curl": "curl", "strace": "strace"}
-"""Programs that some tests run, each with apt's package. Without one, its tests skip."""
+SYSTEM_PROGRAMS = {
+    "bsdtar": "libarchive-tools",
+    "chromium": "chromium",
+    "curl": "curl",
+    "htpasswd": "apache2-utils",
+    "nginx": "nginx-light",
+    "rsync": "rsync",
+    "strace": "strace",
+}
+"""Programs that some tests run, and Debian's packages of them. Without one, its tests skip."""
+START_POLICY = Path("/usr/sbin/policy-rc.d")
+"""What Debian asks before it starts the service of a package that it has just installed."""
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -55,8 +66,10 @@ def serve(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     """Run the static checks, then the tests, whose summary is the last line printed."""
+    installing = threading.Thread(target=install_system_programs)
+    if "--fast" not in arguments:
+        installing.start()
     prepare("test")
-    install_system_programs()
     make_hosts_file()
     os.chdir(ROOT)
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
@@ -64,6 +77,8 @@ def test(arguments: list[str]) -> int:
     checks = subprocess.run(nox, env=environment, check=False).returncode
     if checks:
         say("the static checks failed, see above; now the tests")
+    if installing.ident is not None:
+        installing.join()
     pytest = [str(BIN / "python"), "-m", "pytest", *arguments]
     return subprocess.run(pytest, env=environment, check=False).returncode or checks
 
@@ -117,22 +132,43 @@ def pip(*arguments: str) -> None:
 
 def install_system_programs() -> None:
     """Install what tests use beyond Python, where we may; where we may not, those tests skip."""
-    missing = [SYSTEM_PROGRAMS[name] for name in SYSTEM_PROGRAMS if shutil.which(name) is None]
+    missing = [name for name in SYSTEM_PROGRAMS if shutil.which(name) is None]
     if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     say("installing " + ", ".join(missing))
+    packages = [SYSTEM_PROGRAMS[name] for name in missing]
+    with no_services():
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+            apt(*command)
+
+
+def apt(*command: str) -> None:
+    """Run apt-get; what it cannot do shows as skipped tests."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
-        try:
-            subprocess.run(
-                ["apt-get", "--quiet", *command],
-                env=environment,
-                check=False,
-                capture_output=True,
-                timeout=300,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return
+    try:
+        subprocess.run(
+            ["apt-get", "--quiet", *command],
+            env=environment,
+            check=False,
+            capture_output=True,
+            timeout=300,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        say(f"apt-get {command[0]}: {error}")
+
+
+@contextmanager
+def no_services() -> Iterator[None]:
+    """Let no package that is installed meanwhile start a service (nginx would)."""
+    is_ours = not START_POLICY.exists()
+    if is_ours:
+        START_POLICY.write_text("#!/bin/sh\nexit 101\n")
+        START_POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if is_ours:
+            START_POLICY.unlink(missing_ok=True)
 
 
 def make_hosts_file() -> None:
