@@ -7,6 +7,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.http.packages import Package
 from tests.operations.making import Made
 from tests.operations.world import ALICE, Clock, ambient_at
 from wheelyard.http.app import App
@@ -40,17 +41,20 @@ class Inside:
         app: What is asked.
         index: What it serves.
         folder: Where scratch files are.
+        clock: Stands still until a test moves it.
         runner: Has its event loop.
     """
 
     app: App
     index: Index
     folder: Path
+    clock: Clock
     runner: asyncio.Runner = field(repr=False)
 
-    def publish(self, *distributions: Made) -> None:
+    def publish(self, *distributions: Made | Package) -> None:
         """Upload distributions."""
-        for made in distributions:
+        for each in distributions:
+            made = each if isinstance(each, Made) else Made(each.filename, each.data)
             self.index.uploads.accept(made.arrival(self.folder), ALICE)
 
     def get(
@@ -119,6 +123,6 @@ def inside(
         StoreTraits(is_near=near),
     )
     with asyncio.Runner() as runner:
-        opened = Inside(App(index), index, folder, runner)
+        opened = Inside(App(index), index, folder, clock, runner)
         yield opened
         opened.tell("lifespan", "lifespan.shutdown")

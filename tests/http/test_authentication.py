@@ -201,12 +201,12 @@ def test_reading_token_may_not_upload(private: Site) -> None:
 
 def test_limited_token_uploads_to_its_projects_only(private: Site) -> None:
     """A token for some names publishes these, and is refused others with the name alone."""
-    token = private.make_token("acme-*", "exact")
-    assert post(private, wheel("acme-new"), token=token).status_code == 200
+    token = private.make_token("team-*", "exact")
+    assert post(private, wheel("team-new"), token=token).status_code == 200
     assert post(private, wheel("exact"), token=token).status_code == 200
     answers = {
         name: post(private, wheel(name, "5.0"), token=token)
-        for name in ("demo", "nope", "exact-not", "acme")
+        for name in ("demo", "nope", "exact-not", "team")
     }
     assert {answer.status_code for answer in answers.values()} == {403}
     assert len({answer.text.replace(name, "NAME") for name, answer in answers.items()}) == 1

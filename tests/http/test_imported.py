@@ -28,6 +28,8 @@ FILES = {
         Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
     )
 }
+GOING = Made("going-1.0-py2.7.egg", zip_bytes([Entry(b"going.py", b"")]))
+"""Of a project of its own, because it is deleted."""
 EXCUSED = {
     "demo-1.0-py3-none-any.whl": ("invalid_metadata",),
     "demo-1.0.tar.gz": ("missing_metadata",),
@@ -40,7 +42,10 @@ EXCUSED = {
 def old(site: Site) -> Site:
     """The server with a project that has every kind of old file, and one without any metadata."""
     index, shelf = site.index, Shelf()
-    offers = [shelf.offer(made, uploaded_at=THEN, uploaded_by="<ann>") for made in FILES.values()]
+    offers = [
+        shelf.offer(made, uploaded_at=THEN, uploaded_by="<ann>")
+        for made in (*FILES.values(), GOING)
+    ]
     report = Importer(index.uploads, index.projects).run(Listed(offers), ALICE, lenient=True)
     assert report.refused == []
     return site
@@ -105,11 +110,12 @@ def test_the_page_for_people(old: Site) -> None:
 
 def test_a_deleted_old_file(old: Site) -> None:
     """An old file can be yanked and deleted like any other."""
-    old.change("demo", "yank", version="1.0", file="demo-1.0-py2.7.egg")
-    old.change("demo", "delete", version="1.0", file="demo-1.0-py2.7.egg")
+    assert old.get(f"/files/going/{GOING.filename}").status_code == 200
+    old.change("going", "yank", version="1.0", file=GOING.filename)
+    old.change("going", "delete", version="1.0", file=GOING.filename)
 
-    assert old.get("/files/demo/demo-1.0-py2.7.egg").status_code == 404
-    old.change("demo", "delete", version="1.0", file="demo-1.0-py2.7.egg")
+    assert old.get(f"/files/going/{GOING.filename}").status_code == 404
+    old.change("going", "delete", version="1.0", file=GOING.filename)
 
 
 def test_an_upload_is_no_import(old: Site) -> None:

@@ -191,7 +191,7 @@ def test_a_proxy_that_hands_inventions_on(proxied: Site) -> None:
 
     (entry,) = entries(proxied, count=1)
     assert entry["httpRequest"]["remoteIp"] == "fe80::1"
-    assert "ceo" not in proxied.log
+    assert "user:ceo@acme.dev" not in proxied.log  # three letters may stand in a token's id
 
 
 def test_an_upload_that_breaks_off(proxied: Site) -> None:

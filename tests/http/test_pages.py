@@ -3,12 +3,15 @@
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
 
+from tests.http.inside import inside
 from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import Site
+from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
 
@@ -83,11 +86,13 @@ def read(site: Site, path: str, status: int = 200) -> Page:
     return page
 
 
-def test_empty_home_says_how_to_begin(site: Site) -> None:
+def test_empty_home_says_how_to_begin(tmp_path: Path) -> None:
     """The page of an empty index tells how to publish the first package."""
-    page = read(site, "/")
+    settings = Settings(server=ServerSettings(public_url="https://packages.example.com"))
+    with inside(tmp_path, settings) as app:
+        page = Page(app.get("/", ("Accept", "text/html")).body.decode())
     assert "Nothing has been published" in page.text
-    assert f"twine upload --repository-url {site.url}/legacy/" in page.text
+    assert "twine upload --repository-url https://packages.example.com/legacy/" in page.text
 
 
 def test_home_lists_projects(stocked: Site) -> None:
@@ -97,11 +102,11 @@ def test_home_lists_projects(stocked: Site) -> None:
     assert f"pip install --index-url {stocked.url}/simple/ NAME" in page.text
 
 
-def test_home_is_new_after_an_upload(stocked: Site) -> None:
+def test_home_is_new_after_an_upload(site: Site) -> None:
     """A new project is on the home page at once."""
-    assert "project/newcomer/" not in read(stocked, "/").links
-    publish(stocked, wheel("newcomer"))
-    assert "project/newcomer/" in read(stocked, "/").links
+    assert "project/newcomer/" not in read(site, "/").links
+    publish(site, wheel("newcomer"))
+    assert "project/newcomer/" in read(site, "/").links
 
 
 def test_project_page_has_what_people_need(stocked: Site) -> None:

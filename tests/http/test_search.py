@@ -1,5 +1,6 @@
 """`/search.json`: what the page for people searches in."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -7,11 +8,15 @@ from time import monotonic, sleep
 import pytest
 
 from tests.bucket.server import BucketServer, running_bucket_server
-from tests.http.packages import publish, wheel
+from tests.http.inside import inside
+from tests.http.packages import wheel
 from tests.http.servers import Site, running_site
 from tests.operations.world import ALICE
 from tests.storage.cloud.opened import EMULATOR
 from wheelyard.index import open_index
+from wheelyard.model.distribution import parse_name, parse_version
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.search import NEAR_FOR
 from wheelyard.settings.sections import Settings, StoreSettings
 
 pytestmark = pytest.mark.integration
@@ -30,26 +35,26 @@ def lines(site: Site, token: str = "", path: str = "/search.json") -> Lines:
     return found
 
 
-def soon(site: Site, expected: Lines) -> None:
-    """Ask until that is found: a second may pass after an upload."""
-    end = monotonic() + PATIENCE
-    while (found := lines(site)) != expected:
-        assert monotonic() < end, found
-        sleep(0.05)
-
-
-def test_life_of_a_project(site: Site) -> None:
+def test_life_of_a_project(tmp_path: Path) -> None:
     """Each project is found by name, with the version and summary that speak for it."""
-    assert lines(site) == []
-    publish(site, wheel("a-b", "1.0", "Summary: First"), wheel("a", "2.0"))
-    soon(site, [["a", "2.0", ""], ["a-b", "1.0", "First"]])
+    with inside(tmp_path) as app:
 
-    publish(site, wheel("a-b", "1.1", "Summary: <b>Zweites</b>, größer"))
-    soon(site, [["a", "2.0", ""], ["a-b", "1.1", "<b>Zweites</b>, größer"]])
+        def found() -> Lines:
+            app.clock.advance(seconds=NEAR_FOR)
+            lines: Lines = json.loads(app.get("/search.json").body)
+            return lines
 
-    site.change("a-b", "yank", version="1.1")
-    site.change("a", "delete", version="2.0")
-    soon(site, [["a", "", ""], ["a-b", "1.0", "<b>Zweites</b>, größer"]])
+        assert found() == []
+        app.publish(wheel("a-b", "1.0", "Summary: First"), wheel("a", "2.0"))
+        assert found() == [["a", "2.0", ""], ["a-b", "1.0", "First"]]
+
+        app.publish(wheel("a-b", "1.1", "Summary: <b>Zweites</b>, größer"))
+        assert found() == [["a", "2.0", ""], ["a-b", "1.1", "<b>Zweites</b>, größer"]]
+
+        life = app.index.lifecycle
+        life.yank(ALICE, parse_name("a-b"), Selection(parse_version("1.1")), "")
+        life.delete(ALICE, parse_name("a"), Selection(parse_version("2.0")), "")
+        assert found() == [["a", "", ""], ["a-b", "1.0", "<b>Zweites</b>, größer"]]
 
 
 def test_caching(stocked: Site) -> None:
