@@ -43,8 +43,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return a worker for each processor; three where most tests wait for other programs."""
-    return (os.cpu_count() or 1) * (1 if config.getoption("fast") else 3)
+    """Return a worker for each processor; two where tests wait for other programs."""
+    return (os.cpu_count() or 1) * (1 if config.getoption("fast") else 2)
 
 
 @pytest.hookimpl(trylast=True)
