@@ -142,6 +142,16 @@ PAX = {
     ),
     "pax-empty-key": sdist_bytes(tar_file(b"p", b"5 =a\n19 path=demo-1.0/y\n", b"x"), X),
     "pax-nul-in-key": sdist_bytes(pax({b"path\0": TOP + b"y"}), X),
+    **{
+        f"pax-blank-before-{key}": sdist_bytes(X, pax({f"{blank}{key}".encode(): value}), HIDDEN)
+        for key, value in {
+            "path": TOP + b"x",
+            "linkpath": b"../../x",
+            "size": b"9",
+            "GNU.sparse.name": TOP + b"x",
+        }.items()
+        for blank in (" ", "  ")
+    },
     "pax-newline-in-key": sdist_bytes(pax({b"\npath": TOP + b"y"}), X),
     "pax-and-long-name": sdist_bytes(pax({b"size": b"3"}), long_name(TOP + b"y"), X),
     "long-name-and-pax": sdist_bytes(long_name(TOP + b"y"), pax({b"comment": b"a"}), X),
@@ -183,7 +193,30 @@ FIELDS = {
     "bidi-name": sdist_bytes(tar_file(TOP + "a\u202eyp.b".encode(), b"one")),
 }
 
-DIFFERENT = SLASHES | EMPTY_SLASHES | TWICE | LINKS | PAX | FIELDS
+BEGINNINGS = {
+    f"begins-as-{format_}-{kind.decode()}-{MAGICS[magic]}": gzip.compress(
+        tar_file(signature, b"12 comment=a\n" if kind in b"gx" else TOP + b"y\0", kind, magic=magic)
+        + sdist_tar(X)
+        + END_OF_TAR
+    )
+    for format_, signature in {
+        "gzip": b"\x1f\x8b\x08\x04\0\0\0\0\0\x03",
+        "bzip2": b"BZh91AY&SY",
+        "compress": b"\x1f\x9d\x90",
+        "xz": b"\xfd7zXZ\0",
+        "zstd": b"\x28\xb5\x2f\xfd",
+        "lrzip": b"LRZI\0\x06",
+        "uuencode": b"begin 644 a\n#0V%T\n",
+        "cab": b"MSCF",
+        "nothing": b"pax_header",
+    }.items()
+    for kind in (b"g", b"x", b"L")
+    for magic in MAGICS
+    if format_ not in {"cab", "nothing"} or magic == V7
+}
+"""What the first bytes say to a reader that looks for the signature of a format there."""
+
+DIFFERENT = SLASHES | EMPTY_SLASHES | TWICE | LINKS | PAX | FIELDS | BEGINNINGS
 
 ALIKE = {
     "file-twice-alike": sdist_bytes(X, X, tar_file(TOP + b"./x", b"one")),

@@ -49,10 +49,11 @@ def test_refuses_names(tmp_path: Path, name: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "control", "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    "control",
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x85\x9b\u2028\u2029",
 )
-def test_refuses_bidirectional_controls(tmp_path: Path, control: str) -> None:
-    """A member whose name is shown in another order than it is written is refused."""
+def test_refuses_controls_of_display(tmp_path: Path, control: str) -> None:
+    """A member whose name is shown otherwise than it is written is refused."""
     entry = Entry(f"demo/a{control}yp.b".encode(), both={"flags": 1 << 11})
     with pytest.raises(Invalid) as caught:
         inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes(entry))

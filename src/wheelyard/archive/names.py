@@ -10,8 +10,8 @@ from wheelyard.archive.limits import ArchiveLimits
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution import Distribution, parse_name, parse_version
 
-_CONTROL = re.compile("[\\x00-\\x1f\\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""With what Unicode calls Bidi_Control: it changes the order in which a name is shown."""
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""With the ends of lines, and what Unicode calls Bidi_Control: it changes how a name is shown."""
 _PART = 255
 """Bytes of a name between two slashes; more, and no usual file system takes it."""
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:")

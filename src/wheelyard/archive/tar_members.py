@@ -30,6 +30,15 @@ _TIME = re.compile(rb" *[0-7]*[ \0]*|\x80\0{6}.{5}|\xff{7}.{5}", re.DOTALL)
 _USTAR = b"ustar\0"
 _HIGH_BIT = 0x80
 
+_FIRST_NAME = re.compile(rb"(?!BZh[1-9]1AY&SY)[^\0-\x1f\x7f]*\0*")
+"""
+The name field at the beginning of an archive.
+
+Some readers look there for the signature of a compression or of another format, and then read
+another archive than this one. All signatures of a compression but that of bzip2 have control
+characters or are no text; those of formats count for less than the magic of tar.
+"""
+
 _CUT = 99
 """Bytes of a long name that every writer leaves in the field for the name."""
 
@@ -41,7 +50,8 @@ _EXTENSIONS = frozenset({_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL})
 _BEFORE_A_MEMBER = re.compile(b"g?(?:x|LK?|KL?)?")
 """The types of the extensions that one member may have; of others, readers forget some."""
 _PAX_LENGTH_DIGITS = 8
-_PAX_KEY = re.compile(rb"[^\0-\x1f\x7f]+")
+_PAX_KEY = re.compile(rb"[^\0-\x20\x7f][^\0-\x1f\x7f]*")
+"""Without a blank at its beginning: GNU tar skips it, and other readers take it for the key's."""
 _PAX_CHARSET = "ISO-IR 10646 2000 UTF-8"
 _PAX_NUMBERS = dict.fromkeys(
     ("atime", "ctime", "gid", "mtime", "uid", "LIBARCHIVE.creationtime"),
@@ -130,22 +140,34 @@ def _next_header(stream: TarStream) -> _Header | None:
     if len(block) < _BLOCK:
         raise invalid_archive("it is not a tar archive, or was cut off")
     fields = _HEADER.unpack(block)
+    if stream.position == _BLOCK:
+        _check_beginning(fields[0], fields[9])
     name, _, _, _, size, _, checksum, kind, target, magic = fields[:10]
     prefix = fields[15].partition(b"\0")[0]
     name = name.partition(b"\0")[0]
     short_name = name
     if not _is_checksum(block, checksum):
         raise invalid_archive("the header of a member is damaged", name)
-    # Their values mean nothing here, but some readers stop in silence at one that is no number.
-    are_numbers = all(_IGNORED_NUMBER.fullmatch(fields[place]) for place in _IGNORED_NUMBERS)
-    if not are_numbers or not _TIME.fullmatch(fields[5]):
-        raise invalid_archive("a field of a member's header is not a number", name)
+    _check_ignored_numbers(fields, name)
     if prefix and kind not in _EXTENSIONS:
         if magic != _USTAR:
             raise invalid_archive("a member's header has fields of no standard", name)
         name = prefix + b"/" + name
     target = target.partition(b"\0")[0]
     return _Header(name, short_name, kind, _number(size, name), target)
+
+
+def _check_beginning(name: bytes, magic: bytes) -> None:
+    is_text = _FIRST_NAME.fullmatch(name) and name == name.decode(errors="replace").encode()
+    if not is_text or not magic.startswith(b"ustar"):
+        raise invalid_archive("it begins as another format than tar does")
+
+
+def _check_ignored_numbers(fields: tuple[bytes, ...], name: bytes) -> None:
+    # Their values mean nothing here, but some readers stop in silence at one that is no number.
+    are_numbers = all(_IGNORED_NUMBER.fullmatch(fields[place]) for place in _IGNORED_NUMBERS)
+    if not are_numbers or not _TIME.fullmatch(fields[5]):
+        raise invalid_archive("a field of a member's header is not a number", name)
 
 
 def _is_checksum(block: bytes, field: bytes) -> bool:
