@@ -261,6 +261,7 @@ def test_a_linked_folder_is_not_served(site: Site, tmp_path: Path, at: str) -> N
         for headers in ({}, {"Range": "bytes=0-3"}):
             answer = site.client.get(f"/packages/{package.filename}{suffix}", headers=headers)
             assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
+            assert "lost" not in answer.json()["message"]
     folder.unlink()
     (tmp_path / "moved").rename(folder)
     assert site.get(f"/packages/{package.filename}").content == package.data

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from errno import EMFILE, ENFILE
+from errno import ELOOP, EMFILE, ENFILE
 from math import inf
 from stat import S_ISREG
 from threading import Lock
@@ -27,7 +27,7 @@ from wheelyard.http.ranges import Span
 from wheelyard.index import Index
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key
-from wheelyard.storage.in_place import open_in_place
+from wheelyard.storage.in_place import linked, open_in_place
 
 FILE_SCHEME: Final = "file://"
 NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
@@ -127,6 +127,8 @@ def _on_disk(url: str, file: File) -> FileOnDisk:
                 "operator raises the limit of file descriptors.",
                 short="Too many open files.",
             ) from error
+        if error.errno == ELOOP:
+            raise linked(file.filename) from error
         raise NotFound(f"{file.filename} cannot be reached.") from error
     try:
         found = os.fstat(descriptor)
