@@ -5,9 +5,9 @@ Would the tests notice a mistake? Single changes to the code (mutants), each run
     python -m tools.mutants run [--jobs 2] [--only storage]
 
 The tests run in copies of the repository under `.cache/mutants`, so that several run at once, and
-the servers that tests start run the changed code too. First come the tests that run the changed
-line, then all tests of the folders that are named here for its package. A test that hangs has
-noticed the change.
+the servers that tests start run the changed code too. All tests of the folders that are named here
+for its package are run until one fails; those that run the changed line come first. A test that
+hangs has noticed the change.
 
 Two libraries of PyPI's do this, and neither keeps a sample while code moves: mutmut numbers the
 changes within each function and makes none outside functions, and Cosmic Ray knows a change by its
@@ -35,7 +35,7 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryFile
-from typing import Final
+from typing import Final, TextIO
 
 import msgspec
 from coverage import CoverageData
@@ -56,7 +56,7 @@ FOLDERS: Final = {
     "archive": ("archive", "operations"),
     "catalog": ("catalog", "operations"),
     "http": ("http", "access"),
-    "model": ("model", "operations"),
+    "model": ("model", "archive", "operations"),
     "operations.exporting": ("exporting", "operations"),
     "operations": ("operations",),
     "rendering": ("rendering", "http"),
@@ -68,8 +68,6 @@ FOLDERS: Final = {
 The folders whose tests have to notice a change, the nearest first, by the beginning of the module's
 name; the first that fits counts.
 """
-MOST: Final = 60
-"""Test functions that are run because they run the changed line, at most."""
 LONGEST_TEST: Final = 120
 LONGEST_RUN: Final = 1800
 """Seconds after which a test, or pytest, hangs."""
@@ -77,7 +75,7 @@ PASSED: Final = (0, 5)
 """The status of pytest when no test failed; 5 is that none was collected."""
 PYTEST: Final = (
     *("-m", "pytest", "-q", "--tb=no", "-m", "not clients and not downloads"),
-    *("-p", "no:cacheprovider", "-p", "no:randomly"),
+    *("-p", "tools.covering", "-p", "no:cacheprovider", "-p", "no:randomly"),
     *(("-n0",) if importlib.util.find_spec("xdist") else ()),
     *("-o", f"faulthandler_timeout={LONGEST_TEST}", "-o", "faulthandler_exit_on_timeout=true"),
 )
@@ -123,25 +121,21 @@ class Runner:
         tree = self.trees.get()
         changed = tree / path.relative_to(ROOT)
         folders = _folders(mutant.module)
-        near = self._running(path, range(node.lineno, (node.end_lineno or 0) + 1), folders)
+        first = self._running(path, range(node.lineno, (node.end_lineno or 0) + 1), folders)
         try:
             _write(changed, replaced(source, node, mutant.replacement))
-            for tests in (near, [f"tests/{folder}" for folder in folders]):
-                by = _run(tree, *PYTEST, "-x", *tests) if tests else ""
-                if by:
-                    return Verdict(mutant, "killed", by)
-            return Verdict(mutant, "survived")
+            by = _run(tree, *PYTEST, "-x", *first, *(f"tests/{folder}" for folder in folders))
+            return Verdict(mutant, "killed" if by else "survived", by)
         finally:
             _write(changed, source)
             self.trees.put(tree)
 
-    def _running(self, path: Path, span: range, folders: Sequence[str]) -> list[str]:
-        """Return the tests that run some lines, those of the nearest folder first."""
-        found = dict[str, None]()
+    def _running(self, path: Path, span: range, folders: Sequence[str]) -> Iterator[str]:
+        """Yield an option of `tools/covering.py` for each test function that runs some lines."""
         for folder in folders:
             contexts = self.lines[folder].contexts_by_lineno(str(path))
-            found |= dict.fromkeys(test for line in span for test in sorted(contexts.get(line, ())))
-        return [test for test in found if test][:MOST]
+            for test in sorted({test for line in span for test in contexts.get(line, ())} - {""}):
+                yield f"--first={test}"
 
 
 def main() -> None:
@@ -184,13 +178,17 @@ def run(jobs: int, chosen: Sequence[Mutant]) -> None:
     for number in range(jobs):
         trees.put(_copied(number))
     verdicts = list[Verdict]()
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool, (CACHE / "results.txt").open("w") as results:
         for verdict in pool.map(Runner(trees, lines).judge, chosen):
             verdicts.append(verdict)
-            print(verdict, flush=True)
-    summary = "\n".join(_summary(verdicts))
-    print(summary)
-    (CACHE / "results.txt").write_text("\n".join((*map(str, verdicts), summary, "")))
+            _say(str(verdict), results)
+        _say("\n".join(_summary(verdicts)), results)
+
+
+def _say(text: str, results: TextIO) -> None:
+    """Print, and write down at once: a run that is stopped keeps what it has found out."""
+    print(text, flush=True)
+    print(text, file=results, flush=True)
 
 
 def _drawn(package: str, seed: int) -> Iterator[Mutant]:
@@ -237,8 +235,7 @@ def _coverage(digest: str, folder: str) -> CoverageData:
         unfinished = file.with_suffix(".coverage-unfinished")
         print(f"measuring which lines tests/{folder} runs", flush=True)
         options = ("--rcfile=/dev/null", "--source=wheelyard", f"--data-file={unfinished}")
-        tests = (*PYTEST, "-p", "tools.contexts", f"tests/{folder}")
-        by = _run(ROOT, "-m", "coverage", "run", *options, *tests)
+        by = _run(ROOT, "-m", "coverage", "run", *options, *PYTEST, f"tests/{folder}")
         if by:
             sys.exit(f"tests/{folder} fails without any change: {by}")
         unfinished.rename(file)
