@@ -79,7 +79,8 @@ def test(arguments: list[str]) -> int:
         say("the static checks failed, see above; now the tests")
     if installing.ident is not None:
         installing.join()
-    pytest = [str(BIN / "python"), "-m", "pytest", *arguments]
+    workers = ["--numprocesses=auto"] if "--fast" in arguments else []
+    pytest = [str(BIN / "python"), "-m", "pytest", *workers, *arguments]
     return subprocess.run(pytest, env=environment, check=False).returncode or checks
 
 

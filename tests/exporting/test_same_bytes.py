@@ -13,6 +13,8 @@ from tests.exporting.sites import BASE, broken, pages_of, reader, tree
 from tests.exporting.yard import stock
 from tests.http.servers import Site, running_site
 
+pytestmark = pytest.mark.integration
+
 V1_JSON = "application/vnd.pypi.simple.v1+json"
 SEARCH_IS_BELIEVED = 1.1
 """Seconds until a search knows of what was published just now."""
@@ -58,7 +60,6 @@ def asked_live(path: str) -> tuple[str, str]:
     return f"/{path}", "*/*"
 
 
-@pytest.mark.integration
 def test_every_page_and_file(exported: Both) -> None:
     """Every page, file and piece of metadata of the site is what a server answers with."""
     found = tree(exported.static)
@@ -77,7 +78,6 @@ def test_every_page_and_file(exported: Both) -> None:
     assert any(path.endswith(".metadata") for path in found)
 
 
-@pytest.mark.integration
 def test_nothing_is_missing(exported: Both) -> None:
     """Every project that the server lists has all of its pages in the site."""
     listed = exported.live.get("/simple/", Accept=V1_JSON).json()["projects"]

@@ -1,9 +1,9 @@
 """
 Keeps apart the tests that need this machine and those that need only Python.
 
-A test that starts a process or opens a socket has the marker `integration`. Every other test fails
-if it does so, which an audit hook of the interpreter (PEP 578) tells. `--fast` leaves out the tests
-with that marker, and the slow ones.
+A test that starts a process or opens a socket has the marker `integration`. `--fast` leaves out the
+tests with that marker, and the slow ones. With `--fast`, a test that nevertheless starts a process
+or opens a socket fails, which an audit hook of the interpreter (PEP 578) tells.
 """
 
 import sys
@@ -26,9 +26,7 @@ FOLDERS = frozenset(
     }
 )
 """Folders in which every test is an integration test."""
-MARKERS = frozenset({"integration", "clients", "downloads"})
-"""Markers of the tests that may start processes and open sockets."""
-LEFT_OUT = MARKERS | {"slow"}
+LEFT_OUT = frozenset({"integration", "clients", "downloads", "slow"})
 """Markers of the tests that `--fast` leaves out."""
 FORBIDDEN = frozenset(
     {
@@ -57,9 +55,9 @@ class Isolation:
             self._seen.add(event)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Listen while a test without the marker runs."""
-        self._seen = None if _has_marker(item, MARKERS) else set()
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Listen while a test runs."""
+        self._seen = set()
         try:
             return (yield)
         finally:
@@ -83,7 +81,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to listen."""
-    config.pluginmanager.register(Isolation())
+    if config.getoption("fast"):  # else threads of other tests would be heard, too
+        config.pluginmanager.register(Isolation())
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -97,10 +96,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if FOLDERS.intersection(item.path.parts):
             item.add_marker(pytest.mark.integration)
     if config.getoption("fast"):
-        left_out = [item for item in items if _has_marker(item, LEFT_OUT)]
-        items[:] = [item for item in items if not _has_marker(item, LEFT_OUT)]
+        left_out = [item for item in items if _is_left_out(item)]
+        items[:] = [item for item in items if not _is_left_out(item)]
         config.hook.pytest_deselected(items=left_out)
 
 
-def _has_marker(item: pytest.Item, names: frozenset[str]) -> bool:
-    return any(mark.name in names for mark in item.iter_markers())
+def _is_left_out(item: pytest.Item) -> bool:
+    return any(mark.name in LEFT_OUT for mark in item.iter_markers())

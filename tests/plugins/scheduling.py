@@ -1,5 +1,5 @@
 """
-Spreads the tests over several workers (pytest-xdist).
+With `-n auto`, spreads the tests over several workers (pytest-xdist).
 
 The tests of one module run on one worker, so that they share its servers. Modules whose tests wait
 for programs come first: they take longest, and the others fill the gaps.

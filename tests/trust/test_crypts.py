@@ -85,6 +85,7 @@ def test_any_password_and_salt(option: str, salt: str, passwords: list[str]) -> 
         assert verify(password.encode(), hashed)
 
 
+@pytest.mark.integration
 @needs_htpasswd
 @pytest.mark.parametrize("option", ["-m", "-B", "-s", "-2", "-5"])
 def test_what_htpasswd_writes(option: str) -> None:
