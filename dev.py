@@ -79,8 +79,8 @@ def test(arguments: list[str]) -> int:
         say("the static checks failed, see above; now the tests")
     if installing.ident is not None:
         installing.join()
-    workers = ["--numprocesses=auto"] if "--fast" in arguments else []
-    pytest = [str(BIN / "python"), "-m", "pytest", *workers, *arguments]
+    pytest = [str(BIN / "python"), "-m", "pytest", "--numprocesses=auto", "--durations=20"]
+    pytest.extend(arguments)
     return subprocess.run(pytest, env=environment, check=False).returncode or checks
 
 
