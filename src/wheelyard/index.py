@@ -14,7 +14,7 @@ from errno import EPERM
 from pathlib import Path
 from random import SystemRandom
 from stat import S_ISDIR
-from tempfile import gettempdir, mkdtemp
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from wheelyard.catalog import keys
@@ -146,7 +146,7 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
     """
     location, ambient = settings.store.location, real_ambient()
     if location == MEMORY:
-        return index_over(MemoryStore(time.time), _new_spool(), settings, ambient)
+        return index_over(MemoryStore(time.time), scratch_spool(), settings, ambient)
     opened = _of_packages(settings, ambient, create=create)
     apart = settings.access.credentials_store
     if apart:
@@ -268,10 +268,6 @@ def needs_gcs(what: str) -> Invalid:
     )
 
 
-def _new_spool() -> Spool:
-    return Spool(Path(mkdtemp(prefix="wheelyard-")))
-
-
 def _place_of_files(store: Store, asked: StoreSettings, *, create: bool) -> str:
     """Return where the files of a bucket's store are, if that is a bucket of their own."""
     found = read_format(store)
@@ -364,7 +360,9 @@ def far_retries(ambient: Ambient) -> Retries:
 
 def scratch_spool() -> Spool:
     """
-    Return this user's folder for bodies on their way into a bucket, in the system's own for such.
+    Return this user's folder for bodies on their way into a bucket or into memory.
+
+    It is in the system's folder for temporary files.
 
     Raises:
         Unavailable: It cannot be made, or belongs to somebody else.

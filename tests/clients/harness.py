@@ -74,6 +74,8 @@ class Desk:
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_NO_INPUT": "1",
+            # scratch files of this desk alone, which go when its folders do
+            "TMPDIR": str(self.home),
             "UV_PYTHON_DOWNLOADS": "never",
         }
 
