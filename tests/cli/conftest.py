@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.calling import called
 from tests.cli.configured import SETTINGS, STATIC, WEAK
 from tests.clients.harness import REPOSITORY, Desk, new_desk
 from tests.clients.servers import PATIENCE, TOKEN, is_healthy
+from tests.waiting import until
 
 WHEELYARD = (sys.executable, "-m", "wheelyard")
+WHERE = {"PYTHONPATH": str(REPOSITORY / "src")}
+SERVERS = {"serve", "run"}
+"""Commands that need a process of their own: they change its limits, its signals and its log."""
 
 Done = subprocess.CompletedProcess[str]
 Typed = Callable[..., Done]
@@ -50,8 +54,9 @@ def wheelyard(desk: Desk) -> Typed:
     """Type a command; the answer has its exit status and what it printed."""
 
     def run(*arguments: str | Path, **environment: str) -> Done:
-        where = {"PYTHONPATH": str(REPOSITORY / "src")}
-        return desk.attempt(sys.executable, "-m", "wheelyard", *arguments, **where, **environment)
+        if arguments[0] in SERVERS:
+            return desk.attempt(*WHEELYARD, *arguments, **WHERE, **environment)
+        return called(desk.folder, desk.environment() | environment, *arguments)
 
     return run
 
@@ -105,20 +110,20 @@ def serve(desk: Desk) -> Iterator[Serve]:
             process = subprocess.Popen(
                 [*WHEELYARD, command, "--port", "0", "--host", host, *options],
                 cwd=desk.folder,
-                env=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")} | environment,
+                env=desk.environment() | WHERE | environment,
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,
             )
         serving = Serving(process, log, printed)
         started.append(serving)
-        end = time.monotonic() + PATIENCE
-        while "poetry publish" not in printed.read_text() or not is_healthy(
-            f"127.0.0.1:{serving.port}"
-        ):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.02)
+        until(
+            lambda: (
+                "poetry publish" in printed.read_text() and is_healthy(f"127.0.0.1:{serving.port}")
+            ),
+            log.read_text,
+            process,
+        )
         return serving
 
     yield run

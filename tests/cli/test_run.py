@@ -162,14 +162,10 @@ def test_a_store_elsewhere(packages: Path, desk: Desk, serve: Serve) -> None:
     ("arguments", "status", "words"),
     [
         (["run", "-P", ".", "-a", ".", "packages"], 1, "give --i-know"),
-        (["run", "-P", ".htpasswd", "-a", "list", "packages"], 1, "give --i-know"),
         (["serve", "-P", ".", "-a", ".", "--host", "0.0.0.0"], 1, "give --i-know"),  # noqa: S104
         (["run", "-P", ".", "packages"], 2, "both of them"),
-        (["run", "-a", ".", "packages"], 2, "both of them"),
         (["run", "-P", ".htpasswd", "-a", "update,.", "packages"], 2, "-a takes"),
-        (["run", "-a", "fly", "packages"], 2, "-a takes"),
         (["run", "nowhere"], 1, "The folder nowhere cannot be read"),
-        (["run"], 1, "packages cannot be read"),
         (["run", "-P", "nowhere", "packages"], 1, "nowhere cannot be read"),
     ],
 )

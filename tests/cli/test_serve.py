@@ -1,9 +1,9 @@
 """What `wheelyard serve` prints, and how it ends."""
 
 import json
+import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from tests.cli.conftest import Serve, Typed
 from tests.clients.harness import Desk
 from tests.clients.servers import PATIENCE, TOKEN
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -43,11 +44,7 @@ def test_end_at_once(serve: Serve, options: list[str]) -> None:
     assert busy.recv(12) == b"HTTP/1.1 100"  # so it is waiting for the form now
     busy.sendall(b"--b\r\n")
     serving.stop(signal.SIGINT)
-    end = time.monotonic() + PATIENCE
-    while NOTICE not in serving.log.read_text():
-        assert serving.process.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: NOTICE in serving.log.read_text(), process=serving.process)
 
     serving.stop(signal.SIGINT)
 
@@ -71,13 +68,16 @@ def test_the_usual_store(serve: Serve) -> None:
     assert serving.log.read_text() == "wheelyard: made a new store at ./wheelyard-data\n"
 
 
-def test_memory(serve: Serve) -> None:
-    """A store in memory gets its token, and no line that would make one elsewhere."""
+def test_memory(desk: Desk, serve: Serve) -> None:
+    """A store in memory gets its token, no line that would make one elsewhere, and one folder."""
     serving = serve("--store", "memory:")
 
     assert TOKEN.search(serving.printed.read_text())
     assert "token create" not in serving.printed.read_text()
     assert serving.log.read_text() == ""
+    serving.stop(signal.SIGTERM)
+    serving.process.wait(PATIENCE)
+    assert [each.name for each in desk.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
 
 
 def test_every_address(serve: Serve) -> None:
@@ -106,10 +106,7 @@ def test_json_on_any_terminal(serve: Serve, encoding: str) -> None:
 
     with serving.connect(asked) as connection:
         connection.recv(9)
-        end = time.monotonic() + PATIENCE
-        while "userAgent" not in serving.log.read_text(errors="replace"):
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(lambda: "userAgent" in serving.log.read_text(errors="replace"))
 
     lines = serving.log.read_bytes().splitlines()
     assert all(json.loads(line.decode("utf-8")) for line in lines)

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Desk
 from tests.clients.servers import PATIENCE
 from tests.operations.making import Made, make_sdist, make_wheel
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -44,12 +44,12 @@ def page(serving: Serving, project: str = "demo") -> str:
 
 def wait_for(serving: Serving, *all_made: Made) -> None:
     """Wait until each file can be had, byte for byte."""
-    end = time.monotonic() + PATIENCE
     for made in all_made:
-        while made.filename not in page(serving):
-            assert serving.process.poll() is None, serving.log.read_text()
-            assert time.monotonic() < end, serving.log.read_text()
-            time.sleep(0.05)
+        until(
+            lambda name=made.filename: name in page(serving),  # type: ignore[misc]  # a default
+            serving.log.read_text,
+            serving.process,
+        )
         url = f"http://127.0.0.1:{serving.port}/packages/{made.filename}"
         assert (
             httpx2.get(url, trust_env=False, timeout=PATIENCE, follow_redirects=True).content
@@ -59,11 +59,11 @@ def wait_for(serving: Serving, *all_made: Made) -> None:
 
 def wait_for_line(serving: Serving, words: str, times: int = 1) -> None:
     """Wait until the log has said something so often: files can be had before it tells of them."""
-    end = time.monotonic() + PATIENCE
-    while serving.log.read_text().count(words) < times:
-        assert serving.process.poll() is None, serving.log.read_text()
-        assert time.monotonic() < end, serving.log.read_text()
-        time.sleep(0.05)
+    until(
+        lambda: serving.log.read_text().count(words) >= times,
+        serving.log.read_text,
+        serving.process,
+    )
 
 
 @pytest.mark.slow
@@ -75,16 +75,20 @@ def test_dropping_a_file(packages: Path, desk: Desk, serve: Serve, options: list
     copied, moved = make_wheel(version="2.0"), make_wheel(version="3.0")
     slow, deep = make_wheel(version="4.0"), make_sdist()
 
-    shutil.copy2(copied.write(desk.folder), packages)
+    with (packages / slow.filename).open("wb", buffering=0) as file:
+        shutil.copy2(copied.write(desk.folder), packages)
+
+        def is_met_half_written() -> bool:
+            file.write(slow.body[file.tell() :][:1])
+            return copied.filename in page(serving)
+
+        until(is_met_half_written, serving.log.read_text, serving.process)
+        file.write(slow.body[file.tell() :])
     moved.write(desk.folder).rename(packages / moved.filename)
     (packages / "deeper").mkdir()
     deep.write(packages / "deeper")
-    with (packages / slow.filename).open("wb", buffering=0) as file:
-        for start in range(0, len(slow.body), 100):
-            file.write(slow.body[start : start + 100])
-            time.sleep(0.3)
 
-    wait_for(serving, copied, moved, slow, deep)
+    wait_for(serving, moved, slow, deep)
     assert "was not imported" not in serving.log.read_text()
     (packages / copied.filename).unlink()
     assert copied.filename in page(serving)
@@ -109,11 +113,11 @@ def test_a_bad_file(packages: Path, serve: Serve) -> None:
     """What cannot be imported is told once, and keeps nothing else out."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
     serving = serve("--watch", str(packages), "--watch-every", "1")
-    time.sleep(3)
+    wait_for_line(serving, "bad-1.0.tar.gz was not imported: ")
 
-    wait_for(
-        serving, make_wheel(), Made("demo-1.0.tar.gz", make_sdist().write(packages).read_bytes())
-    )
+    for later in (make_sdist(), make_wheel(version="2.0")):  # each of which takes another look
+        later.write(packages)
+        wait_for(serving, later)
 
     assert serving.log.read_text().count("bad-1.0.tar.gz was not imported: ") == 1
 
@@ -125,17 +129,14 @@ def test_the_end(desk: Desk, serve: Serve, wheelyard: Typed, options: list[str])
     packages, waiting = desk.folder / "packages", desk.folder / "waiting"
     for folder in (packages, waiting):
         folder.mkdir()
-    names = [f"project{number}" for number in range(1000)]
+    names = [f"project{number}" for number in range(400)]
     for name in names:
         make_wheel(name).write(waiting)
     serving = serve("--watch", str(packages), "--watch-every", "1", *options)
     # not before: on a slow machine all would be imported by the time that the server answers
     waiting.rename(packages / "arrived")
-    end = time.monotonic() + PATIENCE
     listed = desk.folder / "wheelyard-data" / "projects"
-    while not (listed.exists() and any(listed.iterdir())):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: listed.exists() and any(listed.iterdir()))
 
     serving.stop(signal.SIGTERM)
 

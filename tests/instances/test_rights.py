@@ -1,7 +1,6 @@
 """A bucket that cannot be written: what servers and commands make of it."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,26 +8,30 @@ import pytest
 
 from tests.bucket.faults import StatusBefore
 from tests.bucket.server import BucketServer, running_bucket_server
-from tests.instances.yards import PATIENCE, Instance, Yard, contents, yard_at
+from tests.instances.yards import Instance, Yard, contents, yard_at
 from tests.operations.making import make_wheel
+from tests.waiting import until
 
 FOR_EVER = 1_000_000
 WRITES = ("insert", "resumable-start", "delete")
 Refuse = Callable[[BucketServer], None]
 
-REFUSALS: dict[str, tuple[Refuse, str]] = {
+REFUSALS: dict[str, tuple[Refuse, str, str]] = {
     "no right to create": (
         lambda server: server.permissions.deny("storage.objects.create"),
         "storage.objects.create",
+        "1",
     ),
     "no right to replace": (
         lambda server: server.permissions.deny("storage.objects.delete"),
         "storage.objects.delete",
+        "2",
     ),
-    "412": (lambda server: refuse_writes(server, 412), "refuses to write"),
-    "403": (lambda server: refuse_writes(server, 403), "storage.objects.create"),
-    "400": (lambda server: refuse_writes(server, 400), "refuses a request"),
+    "412": (lambda server: refuse_writes(server, 412), "refuses to write", "2"),
+    "403": (lambda server: refuse_writes(server, 403), "storage.objects.create", "1"),
+    "400": (lambda server: refuse_writes(server, 400), "refuses a request", "1"),
 }
+"""What refuses, the words that say so, and how many workers the server has."""
 
 
 @pytest.fixture
@@ -66,14 +69,10 @@ def readiness(instance: Instance) -> tuple[int, str]:
 
 def until_ready(instance: Instance) -> None:
     """Wait until a server is ready."""
-    end = time.monotonic() + PATIENCE
-    while readiness(instance)[0] != 200:
-        assert time.monotonic() < end, instance.log.read_text()
-        time.sleep(0.1)
+    until(lambda: readiness(instance)[0] == 200, instance.log.read_text)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize(("refuse", "words"), REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize(("refuse", "words", "workers"), REFUSALS.values(), ids=REFUSALS)
 def test_a_server_that_cannot_write(
     server: BucketServer, yard: Yard, refuse: Refuse, words: str, workers: str
 ) -> None:
@@ -164,11 +163,10 @@ def test_a_server_that_only_reads_makes_no_store(server: BucketServer, tmp_path:
 
 @pytest.mark.parametrize("status", [412, 403, 400])
 def test_commands(server: BucketServer, yard: Yard, status: int) -> None:
-    """A command that has to write ends with status 1, in one line, well before a minute is over."""
+    """A command that has to write ends with status 1, in one line."""
     refuse_writes(server, status)
     fresh = yard_at(server, yard.folder / "fresh", "gs://apart")
     uploads = yard.written(make_wheel("more"))
-    begun = time.monotonic()
 
     for done in (
         yard.run("token", "create", "ci", "--can", "read"),
@@ -179,8 +177,6 @@ def test_commands(server: BucketServer, yard: Yard, status: int) -> None:
         assert done.returncode == 1, done.stdout
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert "gs://" in done.stderr
-
-    assert time.monotonic() - begun < 4 * 60
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """
 Stores in a bucket, and the processes that use them: commands, and servers of a group of their own.
 
-Every process has an empty home and a folder for scratch files that is the yard's, so that nothing
-that another one leaves behind is taken for its own.
+Every process has the yard's home, which is for its scratch files, too, so that nothing that another
+one leaves behind is taken for its own.
 """
 
 import json
@@ -11,7 +11,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,13 +21,12 @@ from typing import Any, Self
 
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
+from tests.cli.calling import called
 from tests.clients.harness import REPOSITORY, Desk
 from tests.clients.servers import free_port
 from tests.durability.serving import get, post
 from tests.operations.making import Made
-
-PATIENCE = 60.0
-"""Seconds that a process may take to answer, or to end; a loaded machine may need some."""
+from tests.waiting import PATIENCE, until
 
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 METRIC = re.compile(r'\{class="(\w+)",operation="(\w+)"\} ([0-9.]+)')
@@ -126,7 +124,7 @@ class Yard:
     Args:
         store: `gs://BUCKET` or `gs://BUCKET/PREFIX`.
         variables: What leads a process to the bucket.
-        folder: Of this yard alone: home, scratch files, logs.
+        folder: Of this yard alone: home, logs.
     """
 
     store: str
@@ -135,8 +133,7 @@ class Yard:
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
-        for name in ("home", "scratch"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / "home").mkdir(parents=True, exist_ok=True)
 
     @property
     def desk(self) -> Desk:
@@ -151,15 +148,16 @@ class Yard:
         """Return what every process of the yard finds in its environment."""
         own = {
             "PYTHONPATH": str(REPOSITORY / "src"),
-            "TMPDIR": str(self.folder / "scratch"),
             "WHEELYARD_STORE": self.store,
         }
         return self.desk.environment() | own | dict(self.variables)
 
     def run(self, *arguments: str | Path) -> Done:
-        """Run a command to its end."""
+        """Run a command to its end, one that is no server inside this process."""
+        if "serve" not in arguments:
+            return called(self.folder, self.environment(), *arguments)
         process = self.begin(*arguments)
-        out, errors = process.communicate(timeout=PATIENCE * 3)
+        out, errors = process.communicate(timeout=PATIENCE)
         return Done(process.args, process.returncode, out, errors)
 
     def succeed(self, *arguments: str | Path) -> str:
@@ -288,8 +286,4 @@ def put_all(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
 
 
 def _wait_for(instance: Instance) -> None:
-    end = time.monotonic() + PATIENCE
-    while get(instance.port, "/health")[0] != 200:
-        assert instance.process.poll() is None, instance.log.read_text()
-        assert time.monotonic() < end, instance.log.read_text()
-        time.sleep(0.02)
+    until(lambda: get(instance.port, "/health")[0] == 200, instance.log.read_text, instance.process)

@@ -1,7 +1,6 @@
 """The commands, with settings from every side."""
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -9,6 +8,8 @@ from subprocess import CompletedProcess
 import click
 import pytest
 
+from tests.cli.calling import called
+from tests.cli.conftest import SERVERS, WHEELYARD, WHERE
 from tests.clients.harness import REPOSITORY, Desk, new_desk
 from wheelyard.cli.main import COMMANDS, Commands
 
@@ -28,8 +29,9 @@ def typed(desk: Desk) -> Typed:
     """Type a command; the answer has its exit status and what it printed."""
 
     def run(*arguments: str, **environment: str) -> CompletedProcess[str]:
-        where = {"PYTHONPATH": str(REPOSITORY / "src")} | environment
-        return desk.attempt(sys.executable, "-m", "wheelyard", *arguments, **where)
+        if arguments[0] in SERVERS or "PYTHONPATH" in environment:
+            return desk.attempt(*WHEELYARD, *arguments, **(WHERE | environment))
+        return called(desk.folder, desk.environment() | environment, *arguments)
 
     return run
 
@@ -141,9 +143,9 @@ def test_telemetry_without_its_library(typed: Typed, desk: Desk, *, is_there: bo
 
 def test_running_folders_says_nothing_needless(desk: Desk) -> None:
     """What `wheelyard run` sets for itself is not warned about where there are no passwords."""
-    environment = desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")}
+    environment = desk.environment() | WHERE
     with subprocess.Popen(
-        [sys.executable, "-m", "wheelyard", "run", "--port", "0", "--host", "127.0.0.1", "."],
+        [*WHEELYARD, "run", "--port", "0", "--host", "127.0.0.1", "."],
         cwd=desk.folder,
         env=environment,
         stdout=subprocess.PIPE,

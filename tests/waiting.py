@@ -1,0 +1,31 @@
+"""How a test waits for something that another process or thread does."""
+
+import time
+from collections.abc import Callable
+from subprocess import Popen
+
+PATIENCE = 60.0
+"""Seconds until a test gives up; a loaded machine may need some."""
+PAUSE = 0.01
+
+
+def until(
+    holds: Callable[[], bool],
+    explain: Callable[[], str] = str,
+    process: "Popen[bytes] | Popen[str] | None" = None,
+    patience: float = PATIENCE,
+) -> None:
+    """
+    Ask again and again until something holds.
+
+    Args:
+        holds: What is asked.
+        explain: Returns what the test says when it gives up, as the log of a server.
+        process: The test gives up at once if this one has ended.
+        patience: Seconds until the test gives up.
+    """
+    end = time.monotonic() + patience
+    while not holds():
+        assert process is None or process.poll() is None, explain()
+        assert time.monotonic() < end, explain()
+        time.sleep(PAUSE)
