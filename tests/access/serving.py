@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from tests.clients.harness import REPOSITORY, Desk
 from tests.clients.servers import free_port, stop, until_healthy
 from tests.http.packages import Package, form, wheel
 from tests.trust.issuer import Bearer, SigningKey, StandIn, stand_in
+from tests.waiting import until
 from wheelyard.index import open_index
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
@@ -119,10 +119,11 @@ class Served:
 
     def eventually(self, status: int, path: str, authorization: str, within: float) -> None:
         """Wait until a path is answered so."""
-        end = time.monotonic() + within
-        while self.status(path, authorization) != status:
-            assert time.monotonic() < end, f"{path} is still not answered with {status}"
-            time.sleep(0.1)
+        until(
+            lambda: self.status(path, authorization) == status,
+            lambda: f"{path} is still not answered with {status}",
+            patience=within,
+        )
 
     def allow_google(self, *permissions: str) -> None:
         """Say what the bearer of the access token may do."""

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import pytest
 
+from tests.waiting import PATIENCE, until
+
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PATIENCE: Final = 60.0
-"""Seconds that the browser may take for anything; a loaded machine may need some."""
 OPTIONS: Final = (
     "--headless",
     "--no-sandbox",  # which no container has
@@ -79,10 +79,7 @@ class Page:
 
     def wait(self, expression: str) -> None:
         """Wait until an expression holds."""
-        end = time.monotonic() + PATIENCE
-        while not self.evaluate(expression):
-            assert time.monotonic() < end, f"{expression}: {self.said}"
-            time.sleep(0.02)
+        until(lambda: bool(self.evaluate(expression)), lambda: f"{expression}: {self.said}")
 
     def type(self, text: str) -> None:
         """Type into whatever has the focus."""

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tests.clients.harness import REPOSITORY, system_program
 from tests.clients.servers import PATIENCE, free_port
+from tests.waiting import until
 
 GUIDE = REPOSITORY / "docs" / "static-site.md"
 DOCUMENTED_ROOT = "/srv/packages"
@@ -81,11 +81,7 @@ def _running(command: Sequence[str], port: int, log: Path) -> Iterator[Web]:
             stderr=written,
         )
     try:
-        end = time.monotonic() + PATIENCE
-        while not _answers(web.address):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.02)
+        until(lambda: _answers(web.address), log.read_text, process)
         yield web
     finally:
         process.kill()

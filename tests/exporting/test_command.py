@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.durability.serving import environment
 from tests.exporting.sites import BASE, HEEDING, MANIFEST, SCRATCH, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard
 from tests.http.packages import wheel
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -269,8 +269,7 @@ def test_ctrl_c(yard: Yard, wheelyard: Typed) -> None:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        while not begun.exists():
-            time.sleep(0.001)
+        until(begun.exists, process=process)
         process.send_signal(signal.SIGINT)
         printed, said = process.communicate(timeout=30)
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep
 from urllib.parse import quote
 
 import pytest
@@ -12,12 +11,11 @@ from tests.cli.conftest import Typed
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
 from tests.exporting.yard import stock
 from tests.http.servers import Site, running_site
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
 V1_JSON = "application/vnd.pypi.simple.v1+json"
-SEARCH_IS_BELIEVED = 1.1
-"""Seconds until a search knows of what was published just now."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,9 @@ def exported(both: Both, wheelyard: Typed) -> Both:
         config = both.live.folder / "wheelyard.toml"
         done = wheelyard("export", both.static, "--store", both.live.store, "--config", config)
         assert (done.returncode, done.stderr) == (0, "")
-        sleep(SEARCH_IS_BELIEVED)
+        # a search may know for a second what was there before
+        known = (both.static / "search.json").read_bytes()
+        until(lambda: both.live.get("/search.json").content == known)
     return both
 
 
