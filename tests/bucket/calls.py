@@ -100,9 +100,9 @@ def _of_object(request: Request, call: Call, rest: list[str]) -> Call | None:
     match request.method, rest:
         case "GET", [] if request.parameter("alt") == "media":
             return replace(call, kind="media", style="text")
-        case "GET" | "DELETE" | "PATCH", []:
+        case "GET" | "DELETE", []:
             return replace(call, kind=request.method.lower())
-        case "POST", ["rewriteTo" | "copyTo", "b", bucket, "o", name]:
+        case "POST", ["rewriteTo", "b", bucket, "o", name]:
             return replace(call, kind="rewrite", to_bucket=bucket, to_name=unquote(name))
     return None
 

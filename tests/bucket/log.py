@@ -20,7 +20,6 @@ PRICES: dict[str, Price] = {
     "resumable-status": "free",
     "resumable-cancel": "free",
     "list": "A",
-    "patch": "A",
     "rewrite": "A",
     "get": "B",
     "media": "B",

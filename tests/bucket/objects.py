@@ -5,13 +5,12 @@ An object is a value: a write replaces it, and whoever holds the old one keeps i
 reads and then writes happens under the bucket's one lock.
 
 A write is refused with 412 before it is refused with 429: a failed precondition changes nothing, so
-it is no mutation, and who has lost a race learns so at once. The service promises no order;
-`limit_first` turns it round.
+it is no mutation, and who has lost a race learns so at once. The service promises no order.
 """
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
 from threading import RLock
@@ -147,7 +146,6 @@ class Bucket:
     Attributes:
         public: Whether anybody may read it without a signature.
         write_interval: Seconds between two accepted mutations of one name; 0 is no limit.
-        limit_first: Whether 429 goes before 412.
         page_size: How many names a page of a listing has at most, whatever is asked.
         rewrite_piece: How many bytes a copy to here goes on in one request; 0 for all of them.
         empty_pages: Whether every other page of a listing is empty, and yet has a token.
@@ -157,7 +155,6 @@ class Bucket:
         self.name = name
         self.public = False
         self.write_interval = 0.0
-        self.limit_first = False
         self.page_size = 1000
         self.empty_pages = False
         self.rewrite_piece = 0
@@ -237,32 +234,7 @@ class Bucket:
             self._count(name)
             self.remove(name)
 
-    def patch(self, name: str, change: Mapping[str, Any], conditions: Conditions) -> StoredObject:
-        """
-        Change what is said about an object, not its bytes.
-
-        Raises:
-            ApiError: 404, 412 or 429.
-        """
-        with self._lock:
-            before = self.find(name)
-            self._admit(name, before, conditions)
-            metadata = change.get("metadata", {})
-            merged = {**before.metadata, **metadata} if metadata is not None else {}
-            after = replace(
-                before,
-                metageneration=before.metageneration + 1,
-                fields=_fields({**before.fields, **change}),
-                metadata=checked_metadata(merged),
-                updated=self._clock.now(),
-            )
-            self._count(name)
-            self._objects[name] = after
-            return after
-
     def _admit(self, name: str, found: StoredObject | None, conditions: Conditions) -> None:
-        if self.limit_first:
-            self._check_limit(name)
         conditions.check(found)
         self._check_limit(name)
 

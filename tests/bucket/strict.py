@@ -29,8 +29,8 @@ REWRITTEN = 1 << 20
 """Bytes of which `maxBytesRewrittenPerCall` is a multiple."""
 DIGESTS = {"crc32c": 4, "md5": 16}
 """The digests of `X-Goog-Hash`, and how many bytes each has."""
-WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-JSON_BODIES = frozenset({"patch", "resumable-start", "rewrite"})
+WITH_BODY = frozenset({"POST", "PUT"})
+JSON_BODIES = frozenset({"resumable-start", "rewrite"})
 """Kinds of requests whose body is a document."""
 TEXTS = (
     "cacheControl",

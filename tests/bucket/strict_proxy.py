@@ -74,8 +74,8 @@ class StrictProxy:
         elif call.kind == "resumable-start":
             resource = described(parse_json(body), request.header("x-upload-content-type"))
             self._check_name(request, resource.get("name"))
-        elif call.kind in {"rewrite", "patch"}:
-            check_name(call.to_name or call.name)
+        elif call.kind == "rewrite":
+            check_name(call.to_name)
             check_resource(parse_json(body))
         elif call.kind == "resumable-chunk":
             self._check_chunk(request)

@@ -3,12 +3,11 @@
 import base64
 import json
 from hashlib import md5
-from http.client import HTTPConnection
 from typing import Any
 
 import google_crc32c
 
-from tests.bucket.clients import PATIENCE, Answer, ask
+from tests.bucket.clients import Answer, ask
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
 
@@ -55,21 +54,6 @@ def test_a_name_has_limits(server: BucketServer) -> None:
     ]
 
     assert statuses == [400, 400, 400, 400, 400, 200, 200]
-
-
-def test_a_chunked_body(server: BucketServer, bucket: Bucket) -> None:
-    """A body whose length is not announced arrives whole."""
-    connection = HTTPConnection(server.address, timeout=PATIENCE)
-    pieces = [b"one", b"two", bytes(100_000)]
-    path = "/upload/storage/v1/b/wheels/o?uploadType=media&name=a"
-
-    connection.request("POST", path, iter(pieces), encode_chunked=True)
-
-    assert connection.getresponse().read()
-    connection.close()
-    found = bucket.get("a")
-    assert found
-    assert found.data == b"".join(pieces)
 
 
 def multipart(server: BucketServer, resource: dict[str, Any], content: bytes) -> Answer:

@@ -4,8 +4,6 @@ import pytest
 from google.api_core import exceptions as gexc
 from google.cloud.storage import Bucket as RemoteBucket
 
-from tests.bucket.errors import ApiError
-from tests.bucket.listing import selected
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
 
@@ -43,27 +41,6 @@ def test_pages(server: BucketServer, remote: RemoteBucket, bucket: Bucket) -> No
     assert listed(remote, fields="items(name)") == []
     with pytest.raises(gexc.BadRequest):
         listed(remote, match_glob="*")
-
-
-def test_fields() -> None:
-    """An answer has the fields that were asked for, and no others."""
-    page = {
-        "kind": "k",
-        "items": [{"name": "a", "size": "1", "o": {"x": 1, "y": 2}}],
-        "prefixes": [],
-    }
-
-    assert selected(page, None) == page
-    assert selected(page, "*") == page
-    assert selected(page, "kind,nextPageToken") == {"kind": "k"}
-    assert selected(page, "items(name,o/x),kind") == {
-        "kind": "k",
-        "items": [{"name": "a", "o": {"x": 1}}],
-    }
-    assert selected(page, "items/o(x),prefixes") == {"items": [{"o": {"x": 1}}], "prefixes": []}
-    for wrong in ("items(", "items)", "", "items(name", ",a"):
-        with pytest.raises(ApiError):
-            selected(page, wrong)
 
 
 def listed(remote: RemoteBucket, **options: object) -> list[str]:

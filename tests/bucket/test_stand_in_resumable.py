@@ -5,7 +5,6 @@ from contextlib import closing
 from http.client import HTTPConnection
 
 import pytest
-from google.cloud.storage import Bucket as RemoteBucket
 
 from tests.bucket.bodies import SMALL
 from tests.bucket.clients import PATIENCE, Answer, ask
@@ -94,17 +93,6 @@ def test_an_end_without_bytes(server: BucketServer, bucket: Bucket, total: int) 
     assert found.data == bytes(total)
 
 
-def test_one_chunk_without_a_range(server: BucketServer, bucket: Bucket) -> None:
-    """All bytes may come in one request that says nothing of ranges."""
-    upload = Upload(server, X_Upload_Content_Type="application/zip")
-
-    assert ask(server.address, "PUT", upload.target, b"12345").status == 200
-
-    found = bucket.get("a")
-    assert found
-    assert (found.data, found.fields["contentType"]) == (b"12345", "application/zip")
-
-
 def test_what_is_refused(server: BucketServer, bucket: Bucket) -> None:
     """Gaps, crooked chunks, wrong totals and wrong checksums are 400, and store nothing."""
     gap = Upload(server)
@@ -149,24 +137,3 @@ def test_a_chunk_that_breaks_off(server: BucketServer, bucket: Bucket, units: in
     found = bucket.get("a")
     assert found
     assert found.data == body
-
-
-def test_streams_of_unknown_size(remote: RemoteBucket, bucket: Bucket) -> None:
-    """The client's own stream arrives, and one that fails leaves nothing."""
-    body = os.urandom(3 * UNIT)
-    with remote.blob("a").open("wb", chunk_size=UNIT, ignore_flush=True) as stream:
-        stream.write(body)
-
-    found = bucket.get("a")
-    assert found
-    assert found.data == body
-    with pytest.raises(ZeroDivisionError):
-        break_off(remote, body)
-    assert bucket.names() == ["a"]
-
-
-def break_off(remote: RemoteBucket, body: bytes) -> None:
-    """Fail in the middle of an upload."""
-    with remote.blob("b").open("wb", chunk_size=UNIT, ignore_flush=True) as stream:
-        stream.write(body)
-        raise ZeroDivisionError
