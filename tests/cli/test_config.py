@@ -10,8 +10,6 @@ from tests.cli.configured import ROBOT, SETTINGS, STATIC, WEAK
 from tests.cli.conftest import Done, Typed
 from tests.clients.harness import Desk
 
-pytestmark = pytest.mark.integration
-
 Configured = Callable[..., Done]
 
 
@@ -151,6 +149,7 @@ def test_errors(wheelyard: Typed, settings: Path, name: str, content: str, words
     assert WEAK not in done.stderr
 
 
+@pytest.mark.integration  # a server has a process of its own
 def test_the_server_warns(desk: Desk, wheelyard: Typed, settings: Path) -> None:
     """A server says the same when it starts, and does not start where something is wrong."""
     del desk

@@ -14,8 +14,6 @@ from wheelyard.model.access import Action, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.reading import read_settings
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture
 def explain(wheelyard: Typed, settings: Path) -> Typed:

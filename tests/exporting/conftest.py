@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -19,10 +20,18 @@ def yard(tmp_path: Path) -> Yard:
     return Yard(tmp_path)
 
 
-@pytest.fixture
-def stocked(yard: Yard) -> Yard:
-    """An index in a folder, with something of everything in it."""
+@pytest.fixture(scope="session")
+def stock_room(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    """An index in a folder, with something of everything in it; it is only copied."""
+    yard = Yard(tmp_path_factory.mktemp("stock"))
     stock(yard.index, yard.folder)
+    return yard
+
+
+@pytest.fixture
+def stocked(yard: Yard, stock_room: Yard) -> Yard:
+    """The same, for one test alone."""
+    copytree(stock_room.store, yard.store)
     return yard
 
 

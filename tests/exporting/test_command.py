@@ -259,7 +259,7 @@ def test_lost_document(stocked: Yard, wheelyard: Typed) -> None:
 @pytest.mark.slow
 def test_ctrl_c(yard: Yard, wheelyard: Typed) -> None:
     """Ctrl-C ends it at once, with one line, and the next export finishes it."""
-    yard.publish(*(wheel(f"demo{number}", filler=bytes(9999)) for number in range(400)))
+    yard.publish(*(wheel(f"demo{number}", filler=bytes(9999)) for number in range(150)))
     line = ("export", str(yard.site), "--store", str(yard.store), *AT)
     begun = yard.site / ".wheelyard-export" / "begun.json"
     with subprocess.Popen(
