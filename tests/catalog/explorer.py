@@ -7,25 +7,26 @@ schedules that it stands for is counted over the graph of states.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
 
 from tests.catalog.promises import DEMO, Wish, broken_promises, document, is_named
-from tests.catalog.stage import Fate, GatedStore, Stage
+from tests.catalog.stage import Fate, GatedStore, Stage, outcomes_on_stage
 from tests.operations.making import Made
 from tests.operations.world import ALICE, Clock, ambient_at, objects
+from wheelyard.archive.reader import Contents
 from wheelyard.errors import IndexFault
 from wheelyard.index import Index, StoreTraits, index_over
-from wheelyard.model.distribution import parse_filename
+from wheelyard.model.distribution import Distribution, parse_filename
 from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.upload import Arrival
+from wheelyard.operations.upload import Arrival, Uploads
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
@@ -36,13 +37,6 @@ Step = tuple[str, Fate]
 Schedule = tuple[Step, ...]
 Opener = Callable[[Store, int], Index]
 
-REPLAYS = 20
-"""How often a schedule that went another way is tried again."""
-
-
-class Diverged(Exception):
-    """A schedule went another way than before: threads of one process met in another order."""
-
 
 class BrokenPromise(AssertionError):
     """The schedule, the answers so far, and what they lead to."""
@@ -52,6 +46,22 @@ def ticking() -> Callable[[], float]:
     """Return a clock that moves on whenever somebody looks at it."""
     ticks = count()
     return lambda: TICK * next(ticks)
+
+
+class _ReadOnce(Uploads):
+    """Uploads that read the archive of a distribution once for all plays."""
+
+    contents: dict[Path, Contents]
+
+    def __init__(self, uploads: Uploads, contents: dict[Path, Contents]) -> None:
+        for each in fields(Uploads):
+            object.__setattr__(self, each.name, getattr(uploads, each.name))
+        object.__setattr__(self, "contents", contents)
+
+    def _read(self, arrival: Arrival, distribution: Distribution) -> Contents:
+        if arrival.path not in self.contents:
+            self.contents[arrival.path] = super()._read(arrival, distribution)
+        return self.contents[arrival.path]
 
 
 @dataclass
@@ -76,10 +86,18 @@ class Scenario:
     far: bool = False
     opener: Opener | None = None
     arrivals: dict[Made, Arrival] = field(default_factory=dict)
+    contents: dict[Path, Contents] = field(default_factory=dict)
+    """What has been read of each distribution, which is the same in each play."""
+    start: dict[str, bytes] = field(default_factory=dict)
+    """Every object that is there before anyone enters."""
 
     def __post_init__(self) -> None:
         for made in (*self.before, *(wish.made for wish in self.wishes.values())):
             self.arrivals[made] = made.arrival(self.folder)
+        store = MemoryStore(Clock().seconds)
+        for made in self.before:
+            self.opened(store, 99).uploads.accept(self.arrivals[made], ALICE)
+        self.start.update(objects(store))
 
     def opened(self, store: Store, seed: int) -> Index:
         """Return an index over a store."""
@@ -87,25 +105,24 @@ class Scenario:
             return self.opener(store, seed)
         ambient = replace(ambient_at(Clock(), seed), monotonic=ticking())
         traits = StoreTraits(is_near=not self.far)
-        return index_over(store, Spool(self.folder), Settings(), ambient, traits)
+        index = index_over(store, Spool(self.folder), Settings(), ambient, traits)
+        return replace(index, uploads=_ReadOnce(index.uploads, self.contents))
 
     @contextmanager
     def stage(self) -> Iterator[Stage]:
         """Yield a stage where every writer waits for its first call."""
         store = MemoryStore(Clock().seconds)
-        for made in self.before:
-            self.opened(store, 99).uploads.accept(self.arrivals[made], ALICE)
+        for key, body in self.start.items():
+            store.put(Key(key), body, ABSENT)
         stage = Stage(store, sociable=self.together)
         gated = GatedStore(stage)
-        shared = self._informed(gated, 0)
-        try:
+        shared = self._informed(gated, 0) if self.together else None
+        with outcomes_on_stage(), closing(stage):
             for number, (name, wish) in enumerate(self.wishes.items(), 1):
-                index = shared if self.together else self._informed(gated, number)
+                index = shared or self._informed(gated, number)
                 process = "all" if self.together else name
                 stage.add(name, process, partial(self.fulfil, index, wish))
             yield stage
-        finally:
-            stage.close()
 
     def _informed(self, store: Store, seed: int) -> Index:
         """Return an index of a process that has read the project, if that is of any use to it."""
@@ -130,7 +147,6 @@ class Explored:
 
     states: int = 0
     ends: int = 0
-    diverged: int = 0
     schedules: int = 0
     answers: set[tuple[str, ...]] = field(default_factory=set)
     """What the writers were told, together."""
@@ -142,8 +158,6 @@ class Explorer:
 
     scenario: Scenario
     faults: int
-    most: int | None = None
-    """Plays, where they may never end: a busy machine shows threads in states of its own."""
     result: Explored = field(default_factory=Explored)
     _graph: dict[object, list[object]] = field(default_factory=dict)
     _healed: set[object] = field(default_factory=set)
@@ -156,18 +170,8 @@ class Explorer:
             BrokenPromise: One breaks a promise.
         """
         stack: list[tuple[Schedule, object]] = [((), None)]
-        plays = 0
-        while stack and plays != self.most:
-            schedule, parent = stack.pop()
-            plays += 1
-            for _ in range(REPLAYS):
-                try:
-                    stack += self._play(schedule, parent)
-                except Diverged:
-                    continue
-                break
-            else:
-                self.result.diverged += 1
+        while stack:
+            stack += self._play(*stack.pop())
         self.result.states = len(self._graph)
         self.result.schedules = self._count()
         return self.result
@@ -198,8 +202,6 @@ class Explorer:
         turns: list[tuple[Schedule, object]] = []
         with self.scenario.stage() as stage:
             for name, fate in schedule:
-                if name not in stage.waiting():
-                    raise Diverged
                 stage.let(name, fate)
             while True:
                 state = (stage.state(), _used(schedule))
@@ -234,6 +236,8 @@ class Explorer:
     def _end(self, stage: Stage, schedule: Schedule) -> None:
         """See to it that doing it all again puts everything right."""
         self.result.ends += 1
+        for name in self.scenario.wishes.keys() - stage.answers().keys():
+            raise BrokenPromise(_told(f"{name} waits for ever", schedule, stage))
         self.result.answers.add(tuple(stage.answers()[name] for name in self.scenario.wishes))
         state = frozenset(objects(stage.store))
         if state not in self._healed:

@@ -3,36 +3,34 @@ A stage on which writers move one store call at a time, as a director says.
 
 Writers are threads that run the product's own code. Each call that a writer makes to its store
 waits at a gate until the director lets it go, with a fate: it happens, it happens and its reply is
-lost, it is lost without happening, or the writer's process dies on it.
+lost, it is lost without happening, or the writer's process dies on it. A writer that waits for
+another writer of its process gives way, too; once it could go on, the director says when.
+
+Exactly one thread runs at a time: the director's, or that of the writer which it let go. They hand
+over by locks, so a schedule goes the same way on every machine.
 """
 
-import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread, current_thread
-from types import FrameType
+from threading import Lock, Thread, current_thread
 from typing import TypeVar
+
+import pytest
 
 from wheelyard.errors import IndexFault, Unavailable
 from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""Seconds until a stage whose writers do not come to rest is given up."""
-SCANS = 3
-"""How often in a row all writers must be found at rest, where one may wake another."""
-
-
 START = "start"
 """The first thing that a writer waits for, where writers meet."""
+GO_ON = "go on"
+"""What a writer waits for that had to wait for another one, and has to no longer."""
 
 
 class Fate(StrEnum):
@@ -58,7 +56,7 @@ class Call:
     @property
     def fates(self) -> tuple[Fate, ...]:
         """What could become of it, the smooth way first."""
-        if self.verb == START:
+        if self.verb in {START, GO_ON}:
             return (Fate.DONE,)
         changes = self.verb in {"put", "delete"}
         return tuple(fate for fate in Fate if changes or fate is not Fate.LOST_DONE)
@@ -73,22 +71,23 @@ class Actor(Thread):
         self.answer: str | None = None
         self.surprise: BaseException | None = None
         """What no code may raise."""
-        self.waits_for: Call | None = None
-        self.turn: SimpleQueue[Fate] = SimpleQueue()
+        self.stage = stage
         self.history: list[object] = []
         """Everything that its store has ever told it."""
-        self._asks: Future[object] | None = None
+        self._call: Call | None = None
+        self._outcome: Future[object] | None = None
+        self._fate = Fate.DONE
+        self._turn = Lock()
+        self._turn.acquire()
         self._play = play
-        self._stage = stage
 
     def run(self) -> None:
         """Play to the end."""
+        self._turn.acquire()
         answer = "ok"
-        if self._stage.sociable:
-            sys.setprofile(self._watch)
         try:
-            if self._stage.sociable:  # whoever comes first may lead the others
-                self._stage.gate(START, "", lambda: None)
+            if self.stage.sociable:  # whoever comes first may lead the others
+                self.stage.gate(START, "", lambda: None)
             self._play()
         except Crash:
             answer = "crashed"
@@ -96,24 +95,38 @@ class Actor(Thread):
             answer = f"{type(fault).__name__} {fault.code}"
         except BaseException as error:  # noqa: BLE001 - reported by the director
             answer, self.surprise = "surprised", error
-        sys.setprofile(None)
         self.answer = answer
-        self._stage.moved.put(self.name)
+        self.stage.turn.release()
 
     @property
-    def rest(self) -> str | None:
-        """Return where it has come to rest, or None while it runs."""
+    def waits_for(self) -> Call | None:
+        """Return what it waits for the director to say, if it could go on."""
+        if self._outcome is not None:
+            return Call(GO_ON, "") if self._outcome.done() else None
+        return self._call
+
+    @property
+    def rest(self) -> str:
+        """Return where it has come to rest."""
         if self.answer is not None:
             return "ended"
-        if self.waits_for is not None:
-            return "gate"
-        asks = self._asks
-        return "others" if asks is not None and not asks.done() else None
+        if self._outcome is not None:
+            return "woken" if self._outcome.done() else "others"
+        return "gate"
 
-    def _watch(self, frame: FrameType, event: str, _: object) -> None:
-        """Note, as the profiler of this thread, which outcome of another thread it asks for."""
-        if frame.f_code is Future.result.__code__:
-            self._asks = frame.f_locals["self"] if event == "call" else None
+    def wait(self, call: Call | None, outcome: Future[object] | None = None) -> Fate:
+        """Give way, in this writer's thread, until the director lets it go; return the fate."""
+        self._call, self._outcome = call, outcome
+        self.stage.turn.release()
+        self._turn.acquire()
+        self._call, self._outcome = None, None
+        return self._fate
+
+    def go(self, fate: Fate) -> None:
+        """Run, as the director, this writer until it comes to rest again."""
+        self._fate = fate
+        self._turn.release()
+        self.stage.turn.acquire()
 
 
 @dataclass
@@ -129,7 +142,8 @@ class Stage:
     store: Store
     sociable: bool
     actors: dict[str, Actor] = field(default_factory=dict)
-    moved: SimpleQueue[str] = field(default_factory=SimpleQueue)
+    turn: Lock = field(default_factory=Lock)
+    """Is released when it is the director's turn."""
     orders: dict[str, list[str]] = field(default_factory=dict)
     """Who used each key, in order."""
     _dead: set[str] = field(default_factory=set)
@@ -138,11 +152,15 @@ class Stage:
     _ordinals: dict[tuple[str, ObjectVersion], int] = field(default_factory=dict)
     _writes: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.turn.acquire()
+
     def add(self, name: str, process: str, play: Callable[[], None]) -> None:
         """Let a writer enter, and move to its first gate."""
-        actor = self.actors[name] = Actor(name, process, play, self)
+        actor = Actor(name, process, play, self)
         actor.start()
-        self.settle()
+        self.actors[name] = actor
+        actor.go(Fate.DONE)
 
     def waiting(self) -> dict[str, Call]:
         """Return the calls that wait for their fate, by writer."""
@@ -153,13 +171,12 @@ class Stage:
         return {name: each.answer for name, each in self.actors.items() if each.answer}
 
     def let(self, name: str, fate: Fate) -> None:
-        """Let a writer's call meet its fate, and wait until everybody rests again."""
+        """Let a writer's call meet its fate, and wait until the writer rests again."""
         actor = self.actors[name]
         if fate is Fate.CRASH:
             self._kill(actor.process)
         else:
-            self._release(actor, fate)
-        self.settle()
+            actor.go(fate)
 
     def state(self) -> object:
         """Return everything that what happens from here on depends on."""
@@ -171,26 +188,10 @@ class Stage:
         order = frozenset((key, tuple(names)) for key, names in self.orders.items())
         return held, actors, (order, frozenset(self._queue.items())) if self.sociable else None
 
-    def settle(self) -> None:
-        """Wait until no writer runs."""
-        end, scans = time.monotonic() + PATIENCE, 0
-        while scans < (SCANS if self.sociable else 1):
-            if all(each.rest for each in self.actors.values()):
-                scans += 1
-                continue
-            scans = 0
-            with suppress(Empty):
-                self.moved.get(timeout=0.0005 if self.sociable else PATIENCE)
-            assert time.monotonic() < end, "the writers do not come to rest"
-        waits = [name for name, each in self.actors.items() if each.rest == "others"]
-        since = tuple(len(each.history) for each in self.actors.values())
-        self._queue = {name: self._queue.get(name, since) for name in waits}
-
     def close(self) -> None:
         """Send everybody home."""
         for actor in self.actors.values():
             self._kill(actor.process)
-        self.settle()
         for actor in self.actors.values():
             actor.join()
 
@@ -201,13 +202,23 @@ class Stage:
             return act()
         if actor.process in self._dead:
             raise Crash
-        actor.waits_for = Call(verb, key)
-        self.moved.put(actor.name)
-        fate = actor.turn.get()
-        if fate is Fate.CRASH or actor.process in self._dead:
+        call = Call(verb, key)
+        fate = actor.wait(call)
+        if fate is Fate.CRASH:
             raise Crash
         self.orders.setdefault(key, []).append(actor.name)
-        return self._meet(actor, Call(verb, key), fate, act)
+        return self._meet(actor, call, fate, act)
+
+    def await_others(self, actor: Actor, outcome: Future[object]) -> None:
+        """Wait, as a writer, for what another writer of its process is doing."""
+        if actor.process in self._dead:
+            raise Crash
+        self._queue[actor.name] = tuple(len(each.history) for each in self.actors.values())
+        fate = actor.wait(None, outcome)
+        del self._queue[actor.name]
+        if fate is Fate.CRASH:
+            raise Crash
+        actor.history.append(GO_ON)
 
     def _meet(self, actor: Actor, call: Call, fate: Fate, act: Callable[[], T]) -> T:
         try:
@@ -246,15 +257,27 @@ class Stage:
     def _ordinal(self, key: str, version: ObjectVersion) -> int:
         return self._ordinals.get((key, version), 0)
 
-    def _release(self, actor: Actor, fate: Fate) -> None:
-        actor.waits_for = None
-        actor.turn.put(fate)
-
     def _kill(self, process: str) -> None:
         self._dead.add(process)
         for actor in self.actors.values():
-            if actor.process == process and actor.waits_for is not None:
-                self._release(actor, Fate.CRASH)
+            if actor.process == process and actor.answer is None:
+                actor.go(Fate.CRASH)
+
+
+@contextmanager
+def outcomes_on_stage() -> Iterator[None]:
+    """Have writers that wait for the outcome of another writer's work give way on their stage."""
+    wait = Future.result
+
+    def result(self: Future[object], timeout: float | None = None) -> object:
+        actor = current_thread()
+        if isinstance(actor, Actor) and not self.done():
+            actor.stage.await_others(actor, self)
+        return wait(self, timeout)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Future, "result", result)
+        yield
 
 
 @dataclass(frozen=True)

