@@ -7,22 +7,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
+from signal import SIGKILL
 from threading import Event
-from time import sleep
 
 import pytest
 
-from tests.durability.serving import eventually, first_token, get, post, server, start, wheelyard
+from tests.clients.servers import free_port
+from tests.durability.forking import fork_server
+from tests.durability.serving import eventually, first_token, get, post, server, wheelyard
 from tests.operations.making import Made, make_wheel
 from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
 
 KILLS = 100
 CLIENTS = 4
-LONGEST_LIFE = 0.15
-"""Seconds that a server lives once it answers, at most."""
+MOST_CHANGES = 100
+"""Changes of the store before a server kills itself; its start makes 8, and an upload 14."""
 
 
 @dataclass
@@ -57,18 +60,22 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
     numbers = count(1)
     answered: dict[str, str] = {}
     for turn in range(KILLS):
-        running = start(store, log)
-        life = Life(running.port, first_token(log))
+        port, steps = free_port(), random.randint(1, MOST_CHANGES) if turn % 2 else 0
+        process = fork_server(port, store, log, steps)
+        eventually(partial(_has_begun, process, port), log)
+        life = Life(port, first_token(log))
         with ThreadPoolExecutor(CLIENTS) as pool:
             clients = [pool.submit(life.publish, numbers) for _ in range(CLIENTS)]
             try:
-                # some die before they have answered anybody, and some after, however slow they are
-                eventually(partial(life.has_answered, turn % 4), log)
-                sleep(random.uniform(0, LONGEST_LIFE))
-                _verify_some(running.port, answered, random)
+                if not steps:
+                    # some die before they have answered anybody, and some after
+                    eventually(partial(life.has_answered, turn // 2 % 4), log)
+                    _verify_some(port, answered, random)
+                    process.kill()
+                process.join()
             finally:
-                running.kill()
                 life.is_over.set()
+        assert process.exitcode == -SIGKILL, log.read_text()
         for client in clients:
             client.result()
         answered |= {made.filename: made.sha256 for made in life.answered}
@@ -78,6 +85,11 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
     with server(store, log) as last:
         _verify_some(last.port, answered, random, len(answered))
     _verify_store(store)
+
+
+def _has_begun(process: BaseProcess, port: int) -> bool:
+    """Return whether a server answers, or has killed itself before it could."""
+    return get(port, "/health")[0] == 200 or not process.is_alive()
 
 
 def _verify_listed(store: Path, answered: dict[str, str]) -> None:

@@ -1,13 +1,13 @@
 """Many processes publish into one store at once: nothing that was accepted is lost."""
 
 import json
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.durability.forking import FORKS
 from tests.durability.serving import first_token, get, post, server, wheelyard
 from tests.operations.making import Made, make_wheel
 from tests.operations.world import ALICE
@@ -16,7 +16,6 @@ from wheelyard.settings.sections import Settings, StoreSettings
 
 PROCESSES = 8
 UPLOADS = 25
-SPAWN = multiprocessing.get_context("spawn")
 
 
 def distributions(process: int, project: str) -> list[Made]:
@@ -48,7 +47,7 @@ def send(port: int, token: str, process: int, together: bool) -> None:  # noqa: 
 def all_at_once(target: Callable[..., None], *arguments: object, together: bool) -> None:
     """Run one function in many processes, and expect each to succeed."""
     started = [
-        SPAWN.Process(target=target, args=(*arguments, number, together))
+        FORKS.Process(target=target, args=(*arguments, number, together))
         for number in range(PROCESSES)
     ]
     for process in started:

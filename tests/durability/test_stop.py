@@ -6,7 +6,6 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from threading import Event
-from time import sleep
 
 import pytest
 
@@ -45,14 +44,12 @@ def test_no_answered_upload_is_lost(tmp_path: Path, options: list[str]) -> None:
                     break
                 answered.append(made)
 
-        def have_some(least: int = len(answered) + 2) -> bool:
+        def have_some(least: int = len(answered) + 2 + 3 * round_) -> bool:
             return len(answered) >= least
 
         with ThreadPoolExecutor(CLIENTS) as pool:
             clients = [pool.submit(publish) for _ in range(CLIENTS)]
             try:
-                sleep(0.1 * (round_ + 1))
-                # a slow machine may not have answered anybody by then
                 eventually(have_some, log)
                 running.process.send_signal(signal.SIGTERM)
                 assert running.process.wait(PATIENCE) == 0
@@ -79,7 +76,8 @@ def test_an_upload_that_is_under_way(tmp_path: Path) -> None:
         # one has shows as soon as more has arrived than is gathered first
         eventually(lambda: any(store.joinpath(".spool").iterdir()), log)
         running.process.send_signal(signal.SIGTERM)
-        sleep(0.5)
+        # from then on it accepts no connection
+        eventually(lambda: get(running.port, "/health")[0] == 0, log)
 
     assert post(running.port, token, made, stop) == 200
     assert running.process.wait(PATIENCE) == 0

@@ -30,6 +30,8 @@ PASSES = 40
 class StoreConformance:
     """Subclass it, name it Test..., and give it a `store` fixture."""
 
+    passes = PASSES
+    """How often each race is run."""
     longest_key = 1024
     """Bytes; of a store that puts something before each key, what is left for the key."""
 
@@ -136,7 +138,7 @@ class StoreConformance:
         self, store: Store, pool: ThreadPoolExecutor
     ) -> None:
         """Of many creations of one key, one succeeds, and its bytes are the ones that stay."""
-        for attempt in range(PASSES):
+        for attempt in range(self.passes):
             key = Key(f"race/{attempt}")
             bodies = [f"{writer}".encode() * 1000 for writer in range(WRITERS)]
             racing = [partial(store.put, key, body, ABSENT) for body in bodies]
@@ -152,7 +154,7 @@ class StoreConformance:
     ) -> None:
         """Of many writes over one version, one succeeds; the others are told that they lost."""
         version = store.put(A, b"0", ABSENT)
-        for _ in range(PASSES):
+        for _ in range(self.passes):
             racing = [partial(store.put, A, b"%d" % writer, version) for writer in range(WRITERS)]
 
             outcomes = at_once(pool, racing)
@@ -319,7 +321,7 @@ class StoreConformance:
             return reads
 
         readers = [pool.submit(read) for _ in range(2)]
-        for turn in range(PASSES):
+        for turn in range(self.passes):
             store.put(A, bodies[turn % len(bodies)], None)
         done.set()
 
@@ -345,7 +347,7 @@ class StoreConformance:
         """Writers who create and delete side by side never hinder each other."""
 
         def work(writer: int) -> None:
-            for turn in range(PASSES):
+            for turn in range(self.passes):
                 key = Key(f"deep/down/{turn % 3}/{writer}")
                 store.put(key, b"%d" % turn, ABSENT)
                 assert store.get(key) is not None

@@ -14,7 +14,7 @@ from tests.storage.cloud.opened import EMULATOR
 pytestmark = pytest.mark.integration
 
 REPOSITORY = Path(__file__).parents[3]
-SIZE = 300_000_000
+SIZE = 150_000_000
 ALLOWED = 60_000
 """Kilobytes above what the process had when it had opened the bucket."""
 MOVING = """
@@ -49,7 +49,7 @@ print(json.dumps(found))
 
 @pytest.mark.slow
 def test_memory(server: BucketServer, tmp_path: Path) -> None:
-    """A file of 300 MB goes up and comes down within 60 MB of memory."""
+    """A file of 150 MB goes up and comes down within 60 MB of memory."""
     file = tmp_path / "large"
     with file.open("wb") as sink:
         sink.truncate(SIZE)
