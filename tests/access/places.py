@@ -23,6 +23,7 @@ from tests.trust.issuer import StandIn, ec_key, rsa_key, stand_in
 from wheelyard.http.app import App
 from wheelyard.index import Index, index_over, real_ambient
 from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.model.ambient import Ambient
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.checks import checked
 from wheelyard.settings.sections import Settings
@@ -312,6 +313,7 @@ def open_place(
     *,
     is_open: bool = True,
     adjust: Callable[[dict[str, object]], None] = lambda _: None,
+    ambient: Ambient | None = None,
     **more: object,
 ) -> Iterator[Place]:
     """
@@ -321,6 +323,7 @@ def open_place(
         folder: For its files.
         is_open: Whether anybody may read `open-*`.
         adjust: Changes the settings, as a file would have them.
+        ambient: Its clocks, if they are not this machine's.
         **more: Sections of the settings.
     """
     write_files(folder)
@@ -332,7 +335,7 @@ def open_place(
         settings = checked(convert(said, Settings, strict=False))
         store = CountingStore(MemoryStore(lambda: 0.0))
         (folder / "spool").mkdir(exist_ok=True)
-        index = index_over(store, Spool(folder / "spool"), settings, real_ambient())
+        index = index_over(store, Spool(folder / "spool"), settings, ambient or real_ambient())
         app = App(index)
         packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
         place = Place(index, app, store, site, packages, loop, settings.server.path_prefix)

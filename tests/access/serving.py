@@ -127,8 +127,12 @@ class Served:
 
     def allow_google(self, *permissions: str) -> None:
         """Say what the bearer of the access token may do."""
-        held = frozenset(f"storage.objects.{each}" for each in permissions)
-        self.google.bearers[ACCESS_TOKEN] = Bearer(held)
+        self.google.bearers[ACCESS_TOKEN] = allowed(*permissions)
+
+
+def allowed(*permissions: str) -> Bearer:
+    """Return somebody who may do these things in the bucket."""
+    return Bearer(frozenset(f"storage.objects.{each}" for each in permissions))
 
 
 def basic(user: str, password: str) -> str:

@@ -1,13 +1,11 @@
 """
 The clients as people have them, and a clean desk to run them at.
 
-Each client lives in an environment of its own, made once for each lock under `.cache/clients` in
-the clone. A client that cannot be installed here (no network, say) skips the tests that need it.
+Each client lives in an environment of its own, made once for each lock (`tests/once.py`). A client
+that cannot be installed here (no network, say) skips the tests that need it.
 """
 
-import fcntl
 import functools
-import hashlib
 import os
 import shutil
 import subprocess
@@ -19,8 +17,9 @@ from typing import Self
 import pytest
 from uv import find_uv_bin
 
+from tests.once import made_once
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-CACHE = REPOSITORY / ".cache" / "clients"
 TIMEOUT = 600
 """Seconds after which a run of a client is given up; a loaded machine may need some."""
 
@@ -122,18 +121,15 @@ def system_program(name: str) -> str:
     return shutil.which(name) or pytest.skip(f"{name} is not installed")
 
 
+def client_lock(client: str) -> Path:
+    """Return the file that names what is installed for a client."""
+    return REPOSITORY / "requirements" / "clients" / f"{client}.txt"
+
+
 @functools.cache
 def _environment(client: str) -> Path:
-    lock = REPOSITORY / "requirements" / "clients" / f"{client}.txt"
-    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = CACHE / f"{client}-{digest}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{client}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if not (folder / "ready").exists():
-            _install(lock, folder)
-            (folder / "ready").touch()
-    return folder
+    lock = client_lock(client)
+    return made_once(client, [lock, sys.version], functools.partial(_install, lock))
 
 
 def _install(lock: Path, folder: Path) -> None:
@@ -152,7 +148,7 @@ def _install(lock: Path, folder: Path) -> None:
 
 def _call(*command: str) -> str:
     """Run a command; returns the last line of what it had to say if it failed, else nothing."""
-    done = subprocess.run(command, cwd=CACHE, capture_output=True, check=False, text=True)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False, text=True)
     if done.returncode == 0:
         return ""
     return (done.stdout + done.stderr).strip().rpartition("\n")[2] or f"{command[0]} failed"

@@ -3,13 +3,16 @@
 import hashlib
 import os
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.clients.harness import Desk, program, site_packages
+from tests.clients.harness import Desk, client_lock, program, site_packages
+from tests.once import made_once
 
 BUILD_SYSTEMS = {
     "flit-core": ("flit_core.buildapi", '[tool.flit.module]\nname = "{module}"\n'),
@@ -62,6 +65,21 @@ def main():
 '''
 
 
+BUILD = """\
+import importlib, os, sys, tarfile
+
+backend = importlib.import_module(sys.argv[1])
+dist = sys.argv[2]
+sdist = backend.build_sdist(dist)
+os.chdir(os.environ["HOME"])
+with tarfile.open(os.path.join(dist, sdist)) as archive:
+    archive.extractall(filter="data")
+os.chdir(sdist.removesuffix(".tar.gz"))
+backend.build_wheel(dist)
+"""
+"""What a build frontend does, in one process: it calls a backend (PEP 517) twice."""
+
+
 @dataclass(frozen=True)
 class Built:
     """
@@ -109,20 +127,34 @@ def module_of(name: str) -> str:
     return name.lower().replace("-", "_").replace(".", "_")
 
 
-def build_project(
-    folder: Path, backend: str, name: str, version: str, dependencies: Sequence[str] = ()
-) -> Built:
-    """Write a project into a new folder, and build its sdist, and from that its wheel."""
-    write_project(folder, backend, name, version, dependencies)
+@cache
+def build_project(backend: str, name: str, version: str = "1.0", *dependencies: str) -> Built:
+    """
+    Write a project, and build its sdist, and from that its wheel: once for all tests and runs.
+
+    Whoever wants to change something copies it first.
+    """
+    arguments = (backend, name, version, *dependencies)
+    made_from: list[Path | str] = [Path(__file__), client_lock("build"), sys.version]
+    folder = made_once("-".join(("built", *arguments)), made_from, partial(_build, *arguments))
+    project = folder / "project"
+    (wheel,) = project.glob("dist/*.whl")
+    (sdist,) = project.glob("dist/*.tar.gz")
+    return Built(project, name, version, wheel, sdist)
+
+
+def _build(backend: str, name: str, version: str, *rest: str | Path) -> None:
+    *dependencies, folder = rest
+    project = Path(folder) / "project"
+    write_project(project, backend, name, version, [str(each) for each in dependencies])
     python = program("build", "python")
+    (project / "dist").mkdir()  # which uv_build does not make
+    entry, _ = BUILD_SYSTEMS[backend]
     with TemporaryDirectory() as home:
-        Desk(folder, Path(home)).run(
-            *(python, "-m", "build", "--no-isolation"),
+        Desk(project, Path(home)).run(
+            *(python, "-c", BUILD, entry, project / "dist"),
             PATH=os.pathsep.join((str(python.parent), os.defpath)),  # uv_build calls a program
         )
-    (wheel,) = folder.glob("dist/*.whl")
-    (sdist,) = folder.glob("dist/*.tar.gz")
-    return Built(folder, name, version, wheel, sdist)
 
 
 def write_project(

@@ -65,6 +65,11 @@ class Server:
         """Where clients publish."""
         return f"{self.url}/legacy/"
 
+    @property
+    def log(self) -> str:
+        """Everything that the server has said on standard error."""
+        return (self.store.parent / "log.txt").read_text()
+
 
 @contextmanager
 def running_server(folder: Path, *options: str) -> Iterator[Server]:

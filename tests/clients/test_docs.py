@@ -10,13 +10,15 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY, Desk, program, system_program, wheelyard
+from tests.clients.harness import REPOSITORY, Desk, program, system_program
 from tests.clients.projects import Builder
-from tests.clients.servers import Server
+from tests.clients.reading import publish
+from tests.clients.servers import Server, running_server
 
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("deploy/*.md"))]
@@ -24,6 +26,13 @@ DOCUMENTED = "127.0.0.1:8080"
 CLIENTS = ("twine", "uv", "poetry", "pdm", "hatch")
 
 pytestmark = pytest.mark.clients
+
+
+@pytest.fixture
+def fresh_server(tmp_path: Path) -> Iterator[Server]:
+    """A server for one page, whose examples publish, yank and delete what others do, too."""
+    with running_server(tmp_path / "server") as server:
+        yield server
 
 
 def commands(page: Path) -> list[str]:
@@ -36,11 +45,11 @@ def commands(page: Path) -> list[str]:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem
 )
-def test_examples(page: Path, server: Server, build: Builder, desk: Desk) -> None:
+def test_examples(page: Path, fresh_server: Server, build: Builder, desk: Desk) -> None:
     """Every example of the page does what the page says, when it is typed as it stands."""
     system_program("curl")
-    built = build("setuptools", "acme-core")
-    wheelyard(desk, "upload", "--store", server.store, built.wheel, built.sdist)
+    server, built = fresh_server, build("setuptools", "acme-core")
+    publish(server, built)
     project = desk.at(desk.folder / "acme-core")
     shutil.copytree(built.folder, project.folder)
     (project.folder / "requirements.in").write_text("acme-core\n")

@@ -46,7 +46,7 @@ repository_id = 456789
 owner_id = 123456
 workflow = "release.yml"
 environment = "release"
-projects = ["yard-hub", "yard-hand"]
+projects = ["yard-hub", "yard-kite", "yard-twice", "yard-other", "yard-hand"]
 
 [[publisher]]
 id = "gl-yard"
@@ -56,7 +56,7 @@ allow_private_issuer = true
 project_path = "group/tools"
 project_id = 46573356
 namespace_id = 68413579
-projects = ["yard-lab"]
+projects = ["yard-lab", "yard-theirs"]
 """
 
 
@@ -133,11 +133,19 @@ def running_ci(folder: Path, prefix: str = "") -> Iterator[Ci]:
         yield Ci(site, proxy, github, gitlab, prefix)
 
 
-@pytest.fixture
-def ci(tmp_path: Path) -> Iterator[Ci]:
+@pytest.fixture(scope="module")
+def shared_ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
     """An index at the root of its host."""
-    with running_ci(tmp_path) as ci:
+    with running_ci(tmp_path_factory.mktemp("ci")) as ci:
         yield ci
+
+
+@pytest.fixture
+def ci(shared_ci: Ci) -> Ci:
+    """The same, where nobody has asked for anything yet; each test publishes its own project."""
+    shared_ci.proxy.heard.clear()
+    shared_ci.github.seen.clear()
+    return shared_ci
 
 
 def succeeded(done: CompletedProcess[str]) -> bool:
@@ -175,7 +183,7 @@ def test_gitlab(ci: Ci, desk: Desk, build: Builder) -> None:
 
 def test_buildkite(ci: Ci, desk: Desk, build: Builder) -> None:
     """On Buildkite a client asks the agent for a statement."""
-    project = build("hatchling", "yard-hub")
+    project = build("hatchling", "yard-kite")
     agent = desk.folder / "buildkite-agent"
     agent.write_text(f'#!/bin/sh\necho "$@" > asked.txt\necho {ci.of_github()}\n')
     agent.chmod(0o755)
@@ -197,7 +205,7 @@ def test_below_a_prefix(tmp_path: Path, desk: Desk, build: Builder) -> None:
 
 def test_a_statement_twice(ci: Ci, desk: Desk, build: Builder) -> None:
     """A statement that was used, and that somebody finds in a log, publishes nothing any more."""
-    project = build("hatchling", "yard-hub")
+    project = build("hatchling", "yard-twice")
     job = ci.on_github(ci.of_github())
     assert succeeded(ci.publish(desk, project, **job))
 
@@ -222,7 +230,7 @@ def test_another_job(
     ci: Ci, desk: Desk, build: Builder, changes: dict[str, object], said: str
 ) -> None:
     """A job that is not the configured one gets nothing, and uv shows which claim differs."""
-    project = build("hatchling", "yard-hub")
+    project = build("hatchling", "yard-other")
 
     done = ci.publish(desk, project, **ci.on_github(ci.of_github(**changes)))
 
@@ -230,19 +238,19 @@ def test_another_job(
     assert "422" in done.stderr
     assert "invalid-publisher" in done.stderr
     assert said in re.sub(r"\s+", " ", done.stderr)
-    assert ci.site.get("/simple/yard-hub/").status_code == 404
+    assert ci.site.get("/simple/yard-other/").status_code == 404
     assert ci.tokens == []
 
 
 def test_a_project_of_somebody_else(ci: Ci, desk: Desk, build: Builder) -> None:
     """A job publishes to the projects of its publisher only."""
-    project = build("hatchling", "yard-lab")
+    project = build("hatchling", "yard-theirs")
 
     done = ci.publish(desk, project, **ci.on_github(ci.of_github()))
 
     assert done.returncode != 0
     assert "403" in done.stderr
-    assert ci.site.get("/simple/yard-lab/").status_code == 404
+    assert ci.site.get("/simple/yard-theirs/").status_code == 404
 
 
 def test_by_hand(ci: Ci, desk: Desk, build: Builder) -> None:

@@ -1,14 +1,15 @@
 """A folder that is copied into an image, and one that files are dropped into, installed from."""
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.clients.harness import Desk, program
 from tests.clients.projects import Builder
-from tests.clients.servers import PATIENCE, running_server
+from tests.clients.reading import listed
+from tests.clients.servers import running_server
+from tests.http.servers import eventually
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
 
@@ -20,13 +21,13 @@ def test_dropping_a_file(tmp_path: Path, build: Builder, desk: Desk) -> None:
     packages.mkdir()
     shutil.copy(first.wheel, packages)
     python = desk.python()
-    pip = (program("pip"), "--python", python, "install", "--no-deps")
     with running_server(tmp_path / "server", "--watch", str(packages)) as server:
         shutil.copy(second.sdist, packages)
         shutil.copy(second.wheel, packages)
-        for built in (first, second):
-            install = (*pip, "--index-url", server.index_url, built.requirement)
-            end = time.monotonic() + PATIENCE
-            while desk.attempt(*install).returncode and time.monotonic() < end:
-                time.sleep(0.2)
-            built.assert_installed(python)
+        assert eventually(lambda: len(listed(server, second.name)) == 2)
+        desk.run(
+            *(program("pip"), "--python", python, "install", "--no-deps"),
+            *("--index-url", server.index_url, first.requirement, second.requirement),
+        )
+    for built in (first, second):
+        built.assert_installed(python)

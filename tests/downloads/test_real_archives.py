@@ -180,7 +180,7 @@ def test_downloaded_again(server: Server, tmp_path: Path, wanted: Wanted) -> Non
 def test_unusual_versions(server: Server, tmp_path: Path, version: str) -> None:
     """Versions with an epoch or a local part are published, and install by their full name."""
     desk = new_desk(tmp_path)
-    project = build_project(tmp_path / "project", "hatchling", "yard-unusual", version)
+    project = build_project("hatchling", "yard-unusual", version)
     python = desk.python()
 
     for file in (project.wheel, project.sdist):

@@ -35,8 +35,13 @@ CLIENTS: dict[str, Install] = {
     "pdm": known.test_pdm,
 }
 """What each of them does with a live index."""
-SOME = ("pip", "uv")
-"""For servers that differ from the plain one in nothing that the others look at."""
+READERS = ("pip", "uv")
+"""
+Two that read every form of a page, JSON and HTML.
+
+The other places give out the pages that the folder has, and JSON as a live index does
+(`tests/clients`), which is all that the other clients could tell apart.
+"""
 
 
 @pytest.fixture
@@ -95,7 +100,7 @@ def test_from_a_folder(web: Web, desk: Desk, tool: Built, base: Built, client: s
     assert web.asked(rf"GET /(?!{PLACE}/)") == 1  # ours, for whether it is up
 
 
-@pytest.mark.parametrize("client", SOME)
+@pytest.mark.parametrize("client", READERS)
 def test_from_nginx(
     exported: Path, tmp_path: Path, desk: Desk, tool: Built, base: Built, client: str
 ) -> None:
@@ -156,7 +161,7 @@ def cloud(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield server
 
 
-@pytest.mark.parametrize("client", SOME)
+@pytest.mark.parametrize("client", READERS)
 def test_from_a_bucket(
     cloud: BucketServer, desk: Desk, tool: Built, base: Built, client: str
 ) -> None:

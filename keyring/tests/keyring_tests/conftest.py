@@ -6,27 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from keyring_tests.stage import ACCESS_TOKEN, Stage, build_wheel, lay_over
+from keyring_tests.stage import ACCESS_TOKEN, Stage, lay_over
 from keyring_tests.standins import Index, Listener, MetadataServer, listening, program
 from tests.clients.harness import Desk
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our wheel, as it would be published."""
-    return build_wheel(tmp_path_factory.mktemp("wheel"))
-
-
-@pytest.fixture(scope="session")
-def python(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+def python() -> Path:
     """The Python of an environment with pip, twine, keyring and our backend."""
-    return lay_over(tmp_path_factory.mktemp("environment"), wheel, "twine", "pip")
+    return lay_over("twine", "pip")
 
 
 @pytest.fixture(scope="session")
-def poetry_python(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+def poetry_python() -> Path:
     """The Python of Poetry's environment, with our backend."""
-    return lay_over(tmp_path_factory.mktemp("poetry"), wheel, "poetry")
+    return lay_over("poetry")
 
 
 @pytest.fixture

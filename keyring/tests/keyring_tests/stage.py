@@ -8,8 +8,9 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from keyring_tests.standins import Index, Listener, MetadataServer, program
-from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.harness import REPOSITORY, Desk, site_packages
 from tests.clients.harness import program as client_program
+from tests.once import made_once
 
 ACCESS_TOKEN = "ya29.a0_yard-" + "x" * 60
 ID_TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ5YXJkIn0.c2lnbmF0dXJl"
@@ -88,28 +89,40 @@ class Stage:
         program(self.bin, "gcloud", *lines)
 
 
-def lay_over(folder: Path, wheel: Path, *clients: str) -> Path:
+def lay_over(*clients: str) -> Path:
     """
     Make an environment that has our wheel, and sees everything that those clients have.
 
     Returns:
         Its Python.
     """
-    uv = [find_uv_bin(), "--no-config", "--quiet"]
-    desk = Desk(folder, folder)
-    desk.run(*uv, "venv", "--python", sys.executable, "env")
-    python = folder / "env" / "bin" / "python"
-    desk.run(*uv, "pip", "install", "--no-deps", "--no-index", "--python", python, wheel)
-    (site,) = python.parent.parent.glob("lib/python*/site-packages")
-    below = [client_program(each, "python").parent.parent for each in clients]
-    lines = [str(each) for place in below for each in place.glob("lib/python*/site-packages")]
-    (site / "clients.pth").write_text("\n".join(lines) + "\n")
-    return python
+    wheel = _wheel()
+    below = [site_packages(client_program(each, "python")) for each in clients]
+    lines = "".join(f"{each}\n" for each in below)
+
+    def make(folder: Path) -> None:
+        uv = [find_uv_bin(), "--no-config", "--quiet"]
+        desk = Desk(folder, folder)
+        desk.run(*uv, "venv", "--python", sys.executable, "env")
+        python = folder / "env" / "bin" / "python"
+        desk.run(*uv, "pip", "install", "--no-deps", "--no-index", "--python", python, wheel)
+        (site_packages(python) / "clients.pth").write_text(lines)
+
+    made = made_once("-".join(("keyring", *clients)), [wheel, lines, sys.version], make)
+    return made / "env" / "bin" / "python"
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build our wheel."""
-    desk = Desk(REPOSITORY / "keyring", folder)
-    desk.run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
-    (wheel,) = folder.glob("*.whl")
+def _wheel() -> Path:
+    """Build our wheel, as it would be published."""
+    source = REPOSITORY / "keyring"
+
+    def make(folder: Path) -> None:
+        desk = Desk(source, folder)
+        desk.run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
+
+    made_from = [
+        source / "src",
+        *(source / each for each in ("pyproject.toml", "README.md", "LICENSE")),
+    ]
+    (wheel,) = made_once("keyring-wheel", [*made_from, sys.version], make).glob("*.whl")
     return wheel

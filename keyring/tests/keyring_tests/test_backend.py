@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from keyring_tests.stage import ACCESS_TOKEN, INDEX_TOKEN, Stage
 
 OTHER = """\
@@ -35,26 +33,44 @@ def test_is_found(stage: Stage) -> None:
     assert "wheelyard_keyring.backend.WheelyardKeyring (priority: 9.1)" in printed
 
 
-@pytest.mark.parametrize("username", ["", "oauth2accesstoken", "__token__", "oidc"])
-def test_our_users(stage: Stage, username: str) -> None:
+def answers(stage: Stage, *asked: tuple[str, str], **more: str) -> tuple[list[str | None], str]:
+    """Ask keyring for passwords, all in one process; return them, and the messages."""
+    script = (
+        "import json, sys, keyring\n"
+        "asked = json.loads(sys.argv[1])\n"
+        "print(json.dumps([keyring.get_password(*each) for each in asked]))\n"
+    )
+    command = (stage.python, "-c", script, json.dumps(asked))
+    done = stage.desk.attempt(*command, **stage.environment(**more))
+    found: list[str | None] = json.loads(done.stdout)
+    return found, done.stderr
+
+
+def test_our_users(stage: Stage) -> None:
     """Every user name that means "whoever I am" gets the token."""
     stage.log_in()
+    users = ("", "oauth2accesstoken", "__token__", "oidc")
 
-    assert stage.ask("get", stage.index.url, username)[0] == f"{ACCESS_TOKEN}\n"
+    found, _ = answers(stage, *((stage.index.url, user) for user in users))
+
+    assert found == [ACCESS_TOKEN] * len(users)
 
 
-@pytest.mark.parametrize("username", ["alice", "OAUTH2ACCESSTOKEN", "_json_key", " "])
-def test_other_users(stage: Stage, username: str) -> None:
+def test_other_users(stage: Stage) -> None:
     """Somebody with a user name of her own has a password elsewhere: she gets nothing here."""
     stage.log_in()
+    users = ("alice", "OAUTH2ACCESSTOKEN", "_json_key", " ")
 
-    assert stage.ask("get", stage.index.url, username) == ("", "")
+    found = answers(stage, *((stage.index.url, user) for user in users))
+
+    assert found == ([None] * len(users), "")
     assert stage.started == []
 
 
-@pytest.mark.parametrize(
-    ("service", "username"),
-    [
+def test_others(stage: Stage) -> None:
+    """For everything else that keyring is asked it is silent, and asks nobody."""
+    stage.log_in()
+    asked = (
         ("python-poetry-check", "python-poetry"),
         ("poetry-repository-yard", "__poetry_source_empty_username__"),
         ("poetry-repository-yard", "__token__"),
@@ -62,13 +78,11 @@ def test_other_users(stage: Stage, username: str) -> None:
         ("example.com", "oauth2accesstoken"),
         ("system", "oauth2accesstoken"),
         ("https://[", "oauth2accesstoken"),
-    ],
-)
-def test_others(stage: Stage, service: str, username: str) -> None:
-    """For everything else that keyring is asked it is silent, and asks nobody."""
-    stage.log_in()
+    )
 
-    assert stage.ask("get", service, username, WHEELYARD_TOKEN=INDEX_TOKEN) == ("", "")
+    found = answers(stage, *asked, WHEELYARD_TOKEN=INDEX_TOKEN)
+
+    assert found == ([None] * len(asked), "")
     assert (stage.started, stage.metadata.seen) == ([], [])
 
 
