@@ -1,7 +1,7 @@
 """Installing from an index in a bucket, by redirect and through the index, with every client."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -27,23 +27,19 @@ CLIENTS: dict[str, Install] = {
     "poetry": known.test_poetry,
     "pdm": known.test_pdm,
     "pipenv": known.test_pipenv,
-    "hatch-pip": partial(known.test_hatch_environment, installer="pip"),
-    "hatch-uv": partial(known.test_hatch_environment, installer="uv"),
 }
-"""What each of them does with a folder's index; here the index is private, and in a bucket."""
+"""
+What each of them does with a folder's index; here the index is private, and in a bucket.
+
+Hatch is not here: it has pip or uv install, as `tests/clients` shows.
+"""
 
 
-@pytest.fixture(scope="module", params=["redirect", "proxy"])
-def yard(
-    request: pytest.FixtureRequest,
-    cloud: BucketServer,
-    build: Builder,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Yard]:
-    """Yield a private index whose bucket wants a token or a signature for everything."""
-    folder = tmp_path_factory.mktemp(request.param)
+@contextmanager
+def stocked_yard(folder: Path, cloud: BucketServer, build: Builder, mode: Mode) -> Iterator[Yard]:
+    """Run a private index whose bucket wants a token or a signature for everything."""
     cloud.permissions.token_required = True
-    environment = as_account(cloud, folder) | {"WHEELYARD_DOWNLOADS": request.param}
+    environment = as_account(cloud, folder) | {"WHEELYARD_DOWNLOADS": mode}
     with running_yard(folder, cloud, environment, "--private") as running:
         publish(
             running.server,
@@ -54,32 +50,54 @@ def yard(
         yield running
 
 
-@pytest.fixture
-def mode(request: pytest.FixtureRequest) -> Mode:
-    """Return how this index gives out its files."""
-    return "redirect" if "redirect" in request.node.name else "proxy"
+@pytest.fixture(scope="module")
+def redirecting(
+    cloud: BucketServer, build: Builder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Yard]:
+    """Yield an index that sends clients to the bucket."""
+    with stocked_yard(tmp_path_factory.mktemp("redirect"), cloud, build, "redirect") as yard:
+        yield yard
+
+
+@pytest.fixture(scope="module")
+def proxying(
+    cloud: BucketServer, build: Builder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Yard]:
+    """Yield an index through which every byte goes."""
+    with stocked_yard(tmp_path_factory.mktemp("proxy"), cloud, build, "proxy") as yard:
+        yield yard
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_install(yard: Yard, mode: Mode, desk: Desk, tool: Built, base: Built, client: str) -> None:
+def test_redirect(redirecting: Yard, desk: Desk, tool: Built, base: Built, client: str) -> None:
     """Every client installs from a private index in a bucket, and tells the bucket no secret."""
-    yard.cloud.log.clear()
+    redirecting.cloud.log.clear()
 
-    CLIENTS[client](yard.server, desk, tool, base)
+    CLIENTS[client](redirecting.server, desk, tool, base)
 
-    assert_downloaded(yard, mode, tool, base)
+    assert_downloaded(redirecting, "redirect", tool, base)
 
 
-def test_pip_netrc(yard: Yard, mode: Mode, desk: Desk, tool: Built, base: Built) -> None:
+@pytest.mark.parametrize("client", ["pip", "uv"])
+def test_proxy(proxying: Yard, desk: Desk, tool: Built, base: Built, client: str) -> None:
+    """Where files go through the index, clients never hear of the bucket: as from a folder."""
+    proxying.cloud.log.clear()
+
+    CLIENTS[client](proxying.server, desk, tool, base)
+
+    assert_downloaded(proxying, "proxy", tool, base)
+
+
+def test_pip_netrc(redirecting: Yard, desk: Desk, tool: Built, base: Built) -> None:
     """A token that pip finds in `~/.netrc` is for the index, and the bucket does not see it."""
-    yard.cloud.log.clear()
-    url = named_url(yard, desk)
+    redirecting.cloud.log.clear()
+    url = named_url(redirecting, desk)
     python = desk.python()
 
     known.pip_install(desk, python, "--index-url", f"{url}/simple/", "yard-tool")
 
     tool.assert_installed(python)
-    assert_downloaded(yard, mode, tool, base)
+    assert_downloaded(redirecting, "redirect", tool, base)
 
 
 def named_url(yard: Yard, desk: Desk) -> str:

@@ -20,7 +20,7 @@ def test_a_large_wheel(tmp_path: Path) -> None:
     wheel = Wheel("heavy", "1.0")
     file = tmp_path / wheel.filename
     with file.open("wb") as target:
-        wheel.write(target, blocks=200)
+        wheel.write(target, blocks=150)
 
     with (
         stand_in(tmp_path, BUCKET) as url,

@@ -17,7 +17,11 @@ from tests.clients.servers import Server
 pytestmark = pytest.mark.clients
 
 on_both = pytest.mark.parametrize("index", ["open", "private"], indirect=True)
-"""Runs a test without credentials, too. What a server answers does not depend on the client."""
+"""
+Runs a test on a server that anyone may read, too.
+
+Two clients are enough for that: a server answers them as it answers all others.
+"""
 
 PROJECT = """\
 [project]

@@ -25,8 +25,14 @@ FIRST = (
     "tests/http/",
 )
 """How the names of the slow modules begin, the slowest first."""
-ALONE = ("tests/catalog/test_exploration.py", "tests/clients/")
-"""How the names of modules begin whose tests share nothing, so that each may run anywhere."""
+ALONE = (
+    "tests/catalog/test_exploration.py",
+    "tests/clients/test_docs.py",
+    "tests/clients/test_install.py",
+    "tests/clients/test_publish.py",
+    "tests/clients/test_pypiserver_move.py",
+)
+"""The modules whose tests share nothing, or only what each worker has, so each may run anywhere."""
 
 
 class ByModule(LoadScopeScheduling):  # type: ignore[misc]

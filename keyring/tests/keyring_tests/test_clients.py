@@ -46,25 +46,23 @@ def test_pip(stage: Stage, provider: str, user: str) -> None:
         assert stage.started == ["auth print-access-token"]
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_pip_id_token(stage: Stage, provider: str) -> None:
+def test_pip_id_token(stage: Stage) -> None:
     """On a machine of Google's, pip sends an ID token that is good for this index alone."""
     stage.metadata.id_token = ID_TOKEN
     stage.index.login = f"oauth2accesstoken:{ID_TOKEN}"
 
-    stage.run(*pip(stage, provider, f"{stage.index.url}/simple/", "yard-tool"))
+    stage.run(*pip(stage, "import", f"{stage.index.url}/simple/", "yard-tool"))
 
     assert set(stage.metadata.audiences) == {stage.index.url}
     assert stage.started == []
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_pip_index_token(stage: Stage, provider: str) -> None:
+def test_pip_index_token(stage: Stage) -> None:
     """A token of the index itself comes before Google's, under the name that it goes by."""
     stage.log_in()
     stage.index.login = f"__token__:{INDEX_TOKEN}"
 
-    command = pip(stage, provider, f"{stage.index.url}/simple/", "yard-tool")
+    command = pip(stage, "subprocess", f"{stage.index.url}/simple/", "yard-tool")
     stage.run(*command, WHEELYARD_TOKEN=INDEX_TOKEN)
 
     assert stage.index.credentials == {f"__token__:{INDEX_TOKEN}"}
