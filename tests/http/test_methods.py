@@ -1,16 +1,18 @@
 """Which methods a path takes, and that OPTIONS and every 405 say so, for each route there is."""
 
-from typing import Final, get_args
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.http.inside import inside
 from tests.http.packages import wheel
 from tests.http.raw import ask, basic
 from tests.http.servers import Site
 from wheelyard.http.paths import Path
-from wheelyard.http.routes import METHODS, Nothing, Route, methods_at, route_of
+from wheelyard.http.routing import METHODS, Routes
+from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
 
@@ -21,7 +23,6 @@ READ_OR_UPLOAD = "GET, HEAD, POST, OPTIONS"
 POST = "POST, OPTIONS"
 DELETE = "DELETE, OPTIONS"
 EVERY: Final = (*METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get", "options")
-ROOTS = frozenset({"acme"})
 
 PATHS: dict[str, str] = {
     "/": READ_OR_UPLOAD,
@@ -109,10 +110,18 @@ def test_methods_are_no_secret(private: Site) -> None:
             assert (answer.status_code, answer.headers["Allow"]) == (204, READ)
 
 
-def test_each_route_has_a_path_above() -> None:
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> Routes:
+    """Return the table of routes of an index with a root of its own."""
+    settings = Settings(server=ServerSettings(roots=("acme",)))
+    with inside(tmp_path_factory.mktemp("routes"), settings) as site:
+        return site.app.routes
+
+
+def test_each_route_has_a_path_above(routes: Routes) -> None:
     """A route that is added to the table of routes is asked for its methods here as well."""
-    reached = {type(route_of(_parsed(path), method, ROOTS)) for path in PATHS for method in METHODS}
-    assert reached == {*get_args(Route)} - {Nothing}
+    reached = {routes.find(_parsed(path), method).name for path in PATHS for method in METHODS}
+    assert reached == {route.name for route in routes}
 
 
 WORDS = [
@@ -123,14 +132,14 @@ WORDS = [
 
 
 @given(words=st.lists(st.sampled_from(WORDS), max_size=6), slash=st.booleans())
-def test_methods_of_any_path(words: list[str], *, slash: bool) -> None:
+def test_methods_of_any_path(routes: Routes, words: list[str], *, slash: bool) -> None:
     """A path that takes any method takes OPTIONS, and one that takes none leads nowhere."""
     path = Path(tuple(filter(None, words)), ends_with_slash=slash)
-    listed = methods_at(path, ROOTS)
+    listed = routes.methods(path)
     for method in (*METHODS, "PUT"):
-        route = route_of(path, method, ROOTS)
-        assert (method in route.allowed) == (method in listed)
-        assert isinstance(route, Nothing) == (not listed)
+        match = routes.find(path, method)
+        assert match.takes(method) == (method in listed)
+        assert (match.route is None) == (not listed)
     assert ("OPTIONS" in listed) == bool(listed)
 
 

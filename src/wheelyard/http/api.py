@@ -26,9 +26,7 @@ from wheelyard.http.desk import Desk, name_in
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Reply, Request, reply
 from wheelyard.http.journals import FAR_PAGE, PAGE, after_of, journal_json
-from wheelyard.http.routes import Api
 from wheelyard.http.simple import visible
-from wheelyard.http.token_api import answer_account, is_account
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import File, Project, Status
@@ -62,30 +60,8 @@ class Change:
     desk: Desk
 
 
-async def answer_api(request: Request, route: Api, desk: Desk) -> Reply:
-    """Answer a route below `/api/v1/`."""
-    if is_account(route):
-        return await answer_account(request, route, desk)
-    match route.segments:
-        case ("projects", name, verb) if verb in _CHANGES:
-            return await _change(request, name, verb, desk)
-        case _:
-            return await _read(request, route.segments[1:], desk)
-
-
-async def _read(request: Request, segments: tuple[str, ...], desk: Desk) -> Reply:
-    if not segments:
-        return await _projects(request, desk)
-    project = await _readable_project(request, segments[0], desk)
-    if len(segments) == 1:
-        return _answer(await desk.read(lambda: encode(_described(project))))
-    after = after_of(request.query)
-    async with desk.long_reads.one(request.party):
-        projects, size = desk.index.projects, PAGE if desk.index.is_near else FAR_PAGE
-        return _answer(await desk.read(lambda: journal_json(projects, project, after, size)))
-
-
-async def _projects(request: Request, desk: Desk) -> Reply:
+async def projects(request: Request, desk: Desk) -> Reply:
+    """Answer with the names that the caller may read."""
     snapshot = await desk.names()
 
     def listed() -> bytes:
@@ -95,14 +71,38 @@ async def _projects(request: Request, desk: Desk) -> Reply:
     return _answer(await desk.read(listed))
 
 
-async def _readable_project(request: Request, asked: str, desk: Desk) -> Project:
-    name = name_in(asked)
+async def project(request: Request, desk: Desk) -> Reply:
+    """Answer with what a project is, and which files it has and had."""
+    found = await _readable_project(request, desk)
+    return _answer(await desk.read(lambda: encode(_described(found))))
+
+
+async def journal(request: Request, desk: Desk) -> Reply:
+    """Answer with who did what to a project, and when."""
+    found = await _readable_project(request, desk)
+    after = after_of(request.query)
+    async with desk.long_reads.one(request.party):
+        index, size = desk.index, PAGE if desk.index.is_near else FAR_PAGE
+        return _answer(await desk.read(lambda: journal_json(index.projects, found, after, size)))
+
+
+async def _readable_project(request: Request, desk: Desk) -> Project:
+    name = name_in(request.params["name"])
     desk.require_read(request.caller, name)
     return (await desk.listed(name))[0]
 
 
-async def _change(request: Request, asked: str, verb: str, desk: Desk) -> Reply:
-    name = name_in(asked)
+async def change_project(
+    request: Request, desk: Desk, change: Callable[[Change], Project]
+) -> Reply:
+    """
+    Change a project, and answer with what it is then.
+
+    Raises:
+        Unauthenticated: Nobody in particular asks.
+        Forbidden: The caller may not manage the project.
+    """
+    name = name_in(request.params["name"])
     if request.caller.is_anonymous:
         raise bad_credential()
     request.caller.require(Action.MANAGE, name)
@@ -112,8 +112,8 @@ async def _change(request: Request, asked: str, verb: str, desk: Desk) -> Reply:
     if request.media_type != JSON:
         message = 'Send the change as JSON, with "Content-Type: application/json".'
         return refuse(415, "unsupported_media_type", message, "Send application/json.")
-    change = Change(request, name, await small_body(request.receive), desk)
-    return _answer(await desk.write(lambda: encode(_described(_CHANGES[verb](change)))))
+    wanted = Change(request, name, await small_body(request.receive), desk)
+    return _answer(await desk.write(lambda: encode(_described(change(wanted)))))
 
 
 def _release_change(change: Change, verb: Callable[..., Project]) -> Project:
@@ -140,12 +140,13 @@ def _status(change: Change) -> Project:
     return lifecycle.set_status(caller, change.name, wanted.status, wanted.reason)
 
 
-_CHANGES: Final[dict[str, Callable[[Change], Project]]] = {
+CHANGES: Final[dict[str, Callable[[Change], Project]]] = {
     "yank": _yank,
     "unyank": _unyank,
     "delete": _delete,
     "status": _status,
 }
+"""What can be done to a project, by the last segment of the path."""
 
 
 def _described(project: Project) -> dict[str, object]:

@@ -7,75 +7,50 @@ no thread, no template and no router; one look at the object's version is all th
 
 import logging
 from asyncio import create_task
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from http import HTTPStatus
 from importlib import invalidate_caches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import IndexFault
 from wheelyard.http.address import address_of
-from wheelyard.http.api import answer_api
 from wheelyard.http.auth import Authenticator
-from wheelyard.http.desk import Desk, name_in
-from wheelyard.http.errors import internal_error, not_taken, nothing_here, refusal, refuse
+from wheelyard.http.errors import (
+    internal_error,
+    not_taken,
+    nothing_here,
+    read_only,
+    refusal,
+    refuse,
+)
 from wheelyard.http.exchange import (
     Receive,
     Reply,
     Request,
     Scope,
     Send,
-    redirect,
     send_reply,
 )
 from wheelyard.http.figures import Shelf
-from wheelyard.http.files import file_by_key, file_by_name
-from wheelyard.http.fixed import answer_fixed
 from wheelyard.http.guards import Guards
 from wheelyard.http.heads import Head, head_of, joined
 from wheelyard.http.hot import Hot
 from wheelyard.http.incoming import USUAL, ClientGone, Incoming, Pace, SlowClient, drain
-from wheelyard.http.legacy import legacy_json
-from wheelyard.http.metrics import answer_metrics, is_open_to, require_metrics
-from wheelyard.http.negotiation import Form
-from wheelyard.http.observing import Observer, name_of
+from wheelyard.http.observing import DETAIL, Observer
 from wheelyard.http.oidc import Exchanges
 from wheelyard.http.origins import cross_site, is_foreign
 from wheelyard.http.paths import Path, parse_path, path_of
-from wheelyard.http.read_only import refused_change
-from wheelyard.http.routes import (
-    AddSlash,
-    Api,
-    Exchange,
-    FileByKey,
-    FileByName,
-    Fixed,
-    LegacyJson,
-    Metrics,
-    Nothing,
-    ProjectDetail,
-    ProjectList,
-    ProjectPage,
-    Route,
-    Search,
-    Upload,
-    is_change,
-    methods_at,
-    prefix_of,
-    route_of,
-)
-from wheelyard.http.search import answer_search
+from wheelyard.http.routes import ASSERTION, UPLOAD, routes_of
+from wheelyard.http.routing import NOWHERE, Route
 from wheelyard.http.shown import shown
-from wheelyard.http.simple import detail_subject, form_of, project_detail, project_list
-from wheelyard.http.token_api import is_account
+from wheelyard.http.simple import detail_subject
 from wheelyard.http.upload import Uploader
 from wheelyard.http.watched import Watched
 from wheelyard.http.wiring import close, desk_of
-from wheelyard.http.xml_rpc import answer_call, is_xml_rpc
 from wheelyard.index import Index
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_name
@@ -84,18 +59,6 @@ from wheelyard.storage.faults import storage_faults
 
 if TYPE_CHECKING:
     from wheelyard.http.pages import People
-
-_HANDLERS: Final[dict[type[Any], Callable[[Request, Any, Desk], Awaitable[Reply]]]] = {
-    ProjectDetail: project_detail,
-    FileByKey: file_by_key,
-    FileByName: file_by_name,
-    LegacyJson: legacy_json,
-    Api: answer_api,
-    Search: answer_search,
-}
-
-ASSERTION: Final = b"x-goog-iap-jwt-assertion"
-"""The header in which a proxy vouches for a person."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -135,12 +98,13 @@ class App:
         self._pace = pace
         self._auth = Authenticator.of(index)
         self._guards = Guards.of(settings)
-        self._roots = frozenset(settings.server.roots)
         self._proxies = settings.server.trusted_proxies
         self._desk = desk_of(index, unwritable)
         self._uploader = Uploader.of(self._desk)
-        self._exchanges = Exchanges.of(self._desk)
         self._observer = Observer.of(index, shelf)
+        exchanges = Exchanges.of(self._desk, self._takes_uploads)
+        parts = (self._desk, self._uploader, exchanges, self._observer)
+        self.routes = routes_of(*parts, lambda: self._people)
         self._hot = Hot()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -235,26 +199,22 @@ class App:
 
     async def _answer(self, scope: Scope, incoming: Incoming, watched: Watched) -> Reply:
         """Return the reply to a request that takes the long way."""
-        route: Route = Nothing()
+        match = NOWHERE
         try:
             refused = incoming.refused() or self._kept_out(scope) or incoming.malformed()
             if refused is not None:
                 return refused
-            server = self._index.settings.server
-            raw_path = scope["raw_path"]
-            path = parse_path(raw_path, prefix_of(raw_path, server.path_prefix))
-            method = scope["method"]
-            route = route_of(path, method, self._roots)
-            watched.route = name_of(route)
-            methods = () if method in route.allowed else methods_at(path, self._roots)
+            server, method = self._index.settings.server, scope["method"]
+            path = parse_path(scope["raw_path"], server.path_prefix)
+            match = self.routes.find(path, method)
+            watched.route = match.name
+            methods = () if match.takes(method) else self.routes.methods(path)
             if methods:
                 return not_taken(method, methods)
-            if is_change(route, method) and is_foreign(incoming.headers, self._index.settings):
-                return cross_site()
             request = Request(
                 method=method,
                 segments=path.segments,
-                ends_with_slash=path.ends_with_slash,
+                params=match.params,
                 query=scope["query_string"],
                 headers=incoming.headers,
                 caller=self._auth.anonymous,
@@ -262,39 +222,35 @@ class App:
                 receive=incoming,
                 has_body=incoming.has_body,
             )
-            answer = await self._answer_anybody(request, route)
-            if answer is not None:
-                return answer
-            request = await self._identified(request, route)
-            watched.who = request.caller.principal
-            if not isinstance(route, Upload):
-                # before a name is looked at: a stranger learns nothing, not even what is a name
-                self._desk.require_reading(request.caller)
-            answer = await self._dispatch(request, route)
+            answer = await self._routed(request, match.route, watched)
         except IndexFault as fault:
-            shown = isinstance(route, ProjectPage) and _is_browser(incoming)
-            return self._refusal(fault, to_people=shown)
-        if answer.status == HTTPStatus.OK and isinstance(route, ProjectDetail):
-            self._remember(scope, route, request.headers.get(b"authorization"))
+            is_page = match.route is not None and match.route.is_page
+            return self._refusal(fault, to_people=is_page and _is_browser(incoming))
+        if answer.status == HTTPStatus.OK and match.name == DETAIL:
+            self._remember(scope, request)
         return answer
 
-    async def _answer_anybody(self, request: Request, route: Route) -> Reply | None:
-        """Return the reply where it does not matter who asks, else None."""
-        refused = refused_change(request, route, self._index.settings.server)
-        if refused is not None:
-            return refused
-        if isinstance(route, Exchange):
-            return await self._exchanges.answer(request, route)
-        if isinstance(route, Fixed):
-            return await answer_fixed(request, route, self._desk)
-        if isinstance(route, Metrics) and is_open_to(request, self._index.settings):
-            return await answer_metrics(self._desk, self._observer)
-        return None
+    async def _routed(self, request: Request, route: Route | None, watched: Watched) -> Reply:
+        """Return the reply of a route, once it is known who asks, where that matters."""
+        settings = self._index.settings
+        is_open = route is not None and route.is_open(request)
+        if route is not None and route.changes(request):
+            if not is_open and is_foreign(request.headers, settings):
+                return cross_site()
+            if settings.server.read_only:
+                return read_only()
+        if not is_open:
+            request = await self._identified(request, route)
+            watched.who = request.caller.principal
+            if route is None or route.needs_reader:
+                # before a name is looked at: a stranger learns nothing, not even what is a name
+                self._desk.require_reading(request.caller)
+        return nothing_here() if route is None else await route.handler(request)
 
-    async def _identified(self, request: Request, route: Route) -> Request:
+    async def _identified(self, request: Request, route: Route | None) -> Request:
         """Return the request with its caller, who is asked for before anything else is."""
         login = self._index.doors.iap
-        if login is not None and _is_for_people(request, route):
+        if login is not None and route is not None and route.by_proxy(request):
             assertion = request.headers.get(ASSERTION, b"").decode("latin-1")
             caller = await self._desk.person(login, assertion)
             return replace(request, caller=caller)
@@ -305,52 +261,15 @@ class App:
             known = await self._desk.caller(credential, header, address)
         return replace(request, caller=known or self._auth.anonymous)
 
-    async def _dispatch(self, request: Request, route: Route) -> Reply:
-        match route:
-            case ProjectList():
-                return await self._list(request, route)
-            case ProjectPage():
-                return await self._people.project(request, route)
-            case Metrics():
-                require_metrics(request)
-                return await answer_metrics(self._desk, self._observer)
-            case Upload():
-                if is_xml_rpc(request):
-                    answer = answer_call(request, self._desk)
-                else:
-                    answer = self._uploader.answer(request, route)
-                return await answer
-            case AddSlash() | Nothing():
-                return self._elsewhere(request, route)
-            case _:
-                return await _HANDLERS[type(route)](request, route, self._desk)
+    def _takes_uploads(self, path: Path) -> bool:
+        return self.routes.find(path, "POST").name == UPLOAD
 
-    async def _list(self, request: Request, route: ProjectList) -> Reply:
-        """Answer an index root; `/` itself is a page for people unless a program asks."""
-        if route.is_home and form_of(request) in (None, Form.HTML):
-            return await self._people.home(request)
-        return await project_list(request, self._desk)
-
-    def _elsewhere(self, request: Request, route: Route) -> Reply:
-        if isinstance(route, AddSlash):
-            self._require_target(request)
-            prefix = self._index.settings.server.path_prefix
-            return redirect(301, path_of(prefix, request.segments, request.query))
-        return nothing_here()
-
-    def _require_target(self, request: Request) -> None:
-        """Refuse who may not read the project that a path without its slash is about."""
-        slashed = Path(request.segments, ends_with_slash=True)
-        target = route_of(slashed, request.method, self._roots)
-        if isinstance(target, ProjectDetail | ProjectPage):
-            self._desk.require_read(request.caller, name_in(target.name))
-
-    def _remember(self, scope: Scope, route: ProjectDetail, header: bytes | None) -> None:
+    def _remember(self, scope: Scope, request: Request) -> None:
         """Let whoever has asked take the short way from now on, if the path is as ours are."""
-        raw_path, name = scope["raw_path"], parse_name(route.name)
+        raw_path, name = scope["raw_path"], parse_name(request.params["name"])
         prefix = self._index.settings.server.path_prefix
-        if raw_path == path_of(prefix, (*route.root, name), b"").encode():
-            mark = self._auth.mark(header, address_of(scope, self._proxies))
+        if raw_path == path_of(prefix, (*request.segments[:-1], name), b"").encode():
+            mark = self._auth.mark(request.headers.get(b"authorization"), request.address)
             self._hot.remember(mark, raw_path, name)
 
     def _refusal(self, fault: IndexFault, *, to_people: bool) -> Reply:
@@ -377,15 +296,6 @@ class App:
             except ImportError as error:  # what could not be listed seemed not to be there
                 invalidate_caches()
                 raise OSError(str(error)) from error
-
-
-def _is_for_people(request: Request, route: Route) -> bool:
-    """Return whether a request is from a person whom a proxy has let through, if there is one."""
-    is_home = isinstance(route, ProjectList) and route.is_home
-    if is_account(route) or isinstance(route, Search):
-        headers = request.headers  # who sends a credential of their own is known by that
-        return ASSERTION in headers and b"authorization" not in headers
-    return isinstance(route, ProjectPage) or (is_home and form_of(request) in (None, Form.HTML))
 
 
 def _is_browser(incoming: Incoming) -> bool:

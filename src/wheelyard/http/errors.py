@@ -117,6 +117,12 @@ def not_taken(method: str, allowed: Sequence[str]) -> Reply:
     return refuse(405, "method_not_allowed", message, "Method not allowed.", header)
 
 
+def read_only() -> Reply:
+    """Return the refusal of a change where [server] read_only is set."""
+    message = "Nothing is uploaded or changed by this server. Use another one of the same index."
+    return refuse(403, "read_only", message, "This index is read-only.")
+
+
 def internal_error() -> Reply:
     """Return the reply for a defect of ours; the log has the rest."""
     message = "The index made a mistake of its own. Try again, and tell its operator."

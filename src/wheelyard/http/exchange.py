@@ -37,7 +37,8 @@ class Request:
     method: str
     segments: tuple[str, ...]
     """Of the path: decoded, and without empty ones."""
-    ends_with_slash: bool
+    params: Mapping[str, str]
+    """What the path has for each name in the pattern of its route; decoded."""
     query: bytes
     headers: Mapping[bytes, bytes]
     """By lower-case name; repeated ones are one list."""

@@ -25,7 +25,6 @@ from wheelyard.http.exchange import (
     redirect,
 )
 from wheelyard.http.ranges import Span, Unsatisfiable, span_of
-from wheelyard.http.routes import FileByKey, FileByName
 from wheelyard.model.distribution import parse_listed, parse_name
 from wheelyard.model.project import File
 
@@ -43,31 +42,34 @@ Body = Callable[[Span | None], Awaitable[bytes | FileOnDisk | Stream | str]]
 """Returns part of a body, or all of it; a string is a URL that has it."""
 
 
-async def file_by_key(request: Request, route: FileByKey, desk: Desk) -> Reply:
+async def file_by_key(request: Request, desk: Desk) -> Reply:
     """Answer a file at its object's key, which is where the pages link to."""
-    filename = route.filename.removesuffix(METADATA)
-    found = await _listed(request, route.project, filename, desk)
-    if found is None or found[1].sha256 != route.sha256 or found[0] != route.project:
+    project, asked = request.params["project"], request.params["filename"]
+    filename = asked.removesuffix(METADATA)
+    found = await _listed(request, project, filename, desk)
+    if found is None or found[1].sha256 != request.params["sha256"] or found[0] != project:
         return not_readable()
-    return await _answer(request, *found, desk, metadata=filename != route.filename)
+    return await _answer(request, *found, desk, metadata=filename != asked)
 
 
-async def file_by_name(request: Request, route: FileByName, desk: Desk) -> Reply:
+async def file_by_name(request: Request, desk: Desk) -> Reply:
     """Answer a file by its name alone, in place, exactly as at its key."""
-    filename = route.filename.removesuffix(METADATA)
-    asked = None if route.project is None else _normalised(route.project)
+    filename = request.params["filename"].removesuffix(METADATA)
+    named = request.params.get("project")
+    asked = None if named is None else _normalised(named)
     if asked is not None:  # before anything else is looked at, wherever the path says it
         desk.require_read(request.caller, asked)
     try:
         project = parse_listed(filename).project
     except IndexFault:
         return not_readable()
-    if route.project is not None and asked != project:
+    if named is not None and asked != project:
         return not_readable()
     found = await _listed(request, project, filename, desk)
     if found is None:
         return not_readable()
-    return await _answer(request, *found, desk, metadata=filename != route.filename)
+    metadata = filename != request.params["filename"]
+    return await _answer(request, *found, desk, metadata=metadata)
 
 
 async def _listed(

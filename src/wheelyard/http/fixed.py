@@ -7,8 +7,6 @@ from wheelyard.errors import IndexFault
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import nothing_here, refuse
 from wheelyard.http.exchange import NO_STORE, Header, Reply, Request, reply
-from wheelyard.http.routes import Fixed
-from wheelyard.http.xml_rpc import answer_call
 
 TEXT: Final = b"text/plain; charset=utf-8"
 FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
@@ -19,23 +17,18 @@ UPLOAD_URL: Final = b"""This is the upload URL of a wheelyard index. Give it to 
 """
 
 
-async def answer_fixed(request: Request, route: Fixed, desk: Desk) -> Reply:
-    """Answer a fixed route by its name."""
-    match route.name:
-        case "health":
-            answer = reply(200, TEXT, b"Ok", NO_STORE)
-        case "ready":
-            answer = await _ready(desk)
-        case "upload-url":
-            answer = reply(200, TEXT, UPLOAD_URL, NO_STORE)
-        case "absent":
-            answer = _absent()
-        case _:
-            answer = await answer_call(request, desk)
-    return answer
+async def health(_request: Request) -> Reply:
+    """Answer that this process is alive."""
+    return reply(200, TEXT, b"Ok", NO_STORE)
 
 
-async def _ready(desk: Desk) -> Reply:
+async def upload_url(_request: Request) -> Reply:
+    """Tell a person what the upload URL is for."""
+    return reply(200, TEXT, UPLOAD_URL, NO_STORE)
+
+
+async def ready(_request: Request, desk: Desk) -> Reply:
+    """Answer whether the store can be read, and has taken a write since the start."""
     try:
         await desk.names()
     except IndexFault as fault:
@@ -49,8 +42,8 @@ async def _ready(desk: Desk) -> Reply:
     return reply(200, TEXT, b"Ok", NO_STORE)
 
 
-def _absent() -> Reply:
-    """Return what ends the questions of browsers and crawlers for a day."""
+async def absent(_request: Request) -> Reply:
+    """Answer what ends the questions of browsers and crawlers for a day."""
     nothing = nothing_here()
     kept = (header for header in nothing.headers if header != NO_STORE)
     return replace(nothing, headers=(*kept, FOR_A_DAY))

@@ -9,7 +9,6 @@ from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.desk import Desk
 from wheelyard.http.exchange import Reply, Request
 from wheelyard.http.negotiation import Form
-from wheelyard.http.routes import LegacyJson
 from wheelyard.http.simple import answer, page_of
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.model.project import Project
@@ -17,12 +16,13 @@ from wheelyard.rendering.legacy import LegacyPage, project_json, release_json
 from wheelyard.rendering.releases import Release, latest, releases_of
 
 
-async def legacy_json(request: Request, route: LegacyJson, desk: Desk) -> Reply:
+async def legacy_json(request: Request, desk: Desk) -> Reply:
     """Answer with a project, or with one of its releases; the name may have any spelling."""
     try:
-        name = parse_name(route.name)
+        name = parse_name(request.params["name"])
         desk.require_read(request.caller, name)
-        version = None if route.version is None else parse_version(route.version)
+        asked = request.params.get("version")
+        version = None if asked is None else parse_version(asked)
     except Invalid as error:
         raise NotFound(error.message, short="No such project or version.") from error
     project, revision = await desk.listed(name)

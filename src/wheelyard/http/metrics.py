@@ -39,7 +39,7 @@ def is_open_to(request: Request, settings: Settings) -> bool:
     return any(compare_digest(secret.encode(), expected) for secret in given)
 
 
-def require_metrics(request: Request) -> None:
+def _require_metrics(request: Request) -> None:
     """
     Return if a caller may have the metrics who has not given the token of theirs.
 
@@ -53,8 +53,10 @@ def require_metrics(request: Request) -> None:
         raise Forbidden(f"{request.caller.who} may not read the metrics. {HOW}")
 
 
-async def answer_metrics(desk: Desk, observer: Observer) -> Reply:
+async def answer_metrics(request: Request, desk: Desk, observer: Observer) -> Reply:
     """Answer with the metrics as they are now."""
+    if not is_open_to(request, desk.index.settings):
+        _require_metrics(request)
     # few are asked for their metrics, and nobody should wait for this at the start
     from wheelyard.http.exposition import exposed  # noqa: PLC0415
 

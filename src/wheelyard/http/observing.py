@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import Invalid
 from wheelyard.http.access_log import write
@@ -18,24 +18,7 @@ from wheelyard.http.address import address_of
 from wheelyard.http.circumstances import CURRENT, Circumstances, trace_of
 from wheelyard.http.exchange import Reply, Scope
 from wheelyard.http.figures import EVERY, Figures, Shelf, together
-from wheelyard.http.routes import (
-    AddSlash,
-    Api,
-    Exchange,
-    FileByKey,
-    FileByName,
-    Fixed,
-    LegacyJson,
-    Metrics,
-    Nothing,
-    ProjectDetail,
-    ProjectList,
-    ProjectPage,
-    Route,
-    Search,
-    Upload,
-)
-from wheelyard.http.watched import NOTHING, Watched
+from wheelyard.http.watched import Watched
 from wheelyard.index import Index
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.timings import Timings
@@ -47,27 +30,7 @@ LAST_WORDS: Final = 5.0
 """Seconds that a collector has for what is sent at the end."""
 DETAIL: Final = "project_detail"
 
-_NAMES: Final[dict[type[Any], str]] = {
-    AddSlash: "redirect",
-    Api: "api",
-    Exchange: "trusted_publishing",
-    FileByKey: "file",
-    FileByName: "file",
-    LegacyJson: "legacy_json",
-    Metrics: "metrics",
-    Nothing: NOTHING,
-    ProjectDetail: DETAIL,
-    ProjectList: "project_list",
-    ProjectPage: "project_page",
-    Search: "search",
-    Upload: "upload",
-}
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
-
-
-def name_of(route: Route) -> str:
-    """Return what a route is called in metrics and logs."""
-    return route.name if isinstance(route, Fixed) else _NAMES[type(route)]
 
 
 class Observer:

@@ -16,6 +16,7 @@ keep the jobs out that share it.
 
 import logging
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
@@ -31,8 +32,7 @@ from wheelyard.http.errors import TITLES, retry_after, status_of
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Header, Reply, Request, reply
 from wheelyard.http.incoming import next_piece
 from wheelyard.http.origins import public_origin
-from wheelyard.http.paths import parse_path
-from wheelyard.http.routes import Exchange, Upload, route_of
+from wheelyard.http.paths import Path, parse_path
 from wheelyard.http.slots import Slots
 from wheelyard.model.token import parse_token
 from wheelyard.operations.publishing import INVALID_PUBLISHER, INVALID_REUSE
@@ -79,56 +79,89 @@ class Exchanges:
     floods: Throttle
     """For whatever has the form of what a step takes, before it is looked at."""
     slots: Slots
+    takes_uploads: Callable[[Path], bool]
+    """Whether files are uploaded to a path."""
 
     @classmethod
-    def of(cls, desk: Desk) -> "Exchanges":
+    def of(cls, desk: Desk, takes_uploads: Callable[[Path], bool]) -> "Exchanges":
         """Return those of the index behind `desk`."""
         throttle = Throttle(RATE, desk.index.ambient.monotonic)
         floods = Throttle(RATE * FLOOD, desk.index.ambient.monotonic)
-        return cls(desk, throttle, floods, Slots(AT_ONCE, "requests for tokens"))
+        slots = Slots(AT_ONCE, "requests for tokens")
+        return cls(desk, throttle, floods, slots, takes_uploads)
 
-    async def answer(self, request: Request, route: Exchange) -> Reply:
-        """Answer one step."""
-        publishing, settings = self.desk.index.doors.publishing, self.desk.index.settings
-        if route.step == "discovery":
-            return _discovered(request, settings) if publishing else _problem(404)
+    async def discovery(self, request: Request) -> Reply:
+        """Tell where the steps are."""
+        if self.desk.index.doors.publishing is None:
+            return _problem(404)
+        accepted = request.headers.get(b"accept", b"").decode("latin-1").lower().split(",")
+        if not any(each.partition(";")[0].strip() in _DISCOVERY_TYPES for each in accepted):
+            return _problem(406)
+        origin = _origin(self.desk.index.settings)
+        if not origin or not self._is_upload_url(request.query):
+            return _problem(404)
+        body = {
+            "audience-endpoint": f"{origin}/_/oidc/audience",
+            "token-mint-endpoint": f"{origin}/_/oidc/mint-token",
+            "features": FEATURES,
+            "default-features": FEATURES,
+        }
+        return _answer(200, body)
+
+    def _is_upload_url(self, query: bytes) -> bool:
+        """Return whether `discover` in a query is the path of an upload URL."""
+        with suppress(IndexFault, LookupError, ValueError):
+            asked = parse_qs(query.decode("ascii"), errors="strict", max_num_fields=8)
+            (path,) = asked["discover"]
+            prefix = self.desk.index.settings.server.path_prefix
+            return path.startswith("/") and self.takes_uploads(parse_path(path.encode(), prefix))
+        return False
+
+    async def audience(self, _request: Request) -> Reply:
+        """Tell what to have a statement made for."""
+        publishing = self.desk.index.doors.publishing
         if publishing is None:
-            return _refused(404, "not-enabled", "Trusted publishing is not enabled here.")
-        if route.step == "audience":
-            return _answer(200, {"audience": publishing.rules.audiences[0]})
+            return _not_enabled()
+        return _answer(200, {"audience": publishing.rules.audiences[0]})
+
+    async def answer(self, request: Request, step: str) -> Reply:
+        """Take one step: `mint` or `burn`."""
+        publishing = self.desk.index.doors.publishing
+        if publishing is None:
+            return _not_enabled()
         try:
             sent = await _token_in(request)
         except (Invalid, TooLarge) as fault:
-            return self._one_too_many(_garbage(request, route)) or _told(route, fault)
-        return await self._take(request, route, sent, publishing)
+            return self._one_too_many(_garbage(request, step)) or _told(step, fault)
+        return await self._take(request, step, sent, publishing)
 
     async def _take(
-        self, request: Request, route: Exchange, sent: str, publishing: "Publishing"
+        self, request: Request, step: str, sent: str, publishing: "Publishing"
     ) -> Reply:
         """Take a step, unless too many were taken; what is not genuine is counted apart."""
-        if not _has_the_form(route, sent):
-            refused = self._one_too_many(_garbage(request, route))
-            return refused or (await self._taken(request, route, sent, publishing))[0]
-        key = address_key(request.address, route.step)
+        if not _has_the_form(step, sent):
+            refused = self._one_too_many(_garbage(request, step))
+            return refused or (await self._taken(request, step, sent, publishing))[0]
+        key = address_key(request.address, step)
         wait = self.floods.take(key) or self.throttle.seconds_until((key,))
         if wait:
             return _too_many(wait)
-        answer, is_genuine = await self._taken(request, route, sent, publishing)
+        answer, is_genuine = await self._taken(request, step, sent, publishing)
         if not is_genuine:  # nobody's inventions keep a job waiting
-            return self._one_too_many(_garbage(request, route)) or answer
+            return self._one_too_many(_garbage(request, step)) or answer
         self.throttle.failed((key,))
         return answer
 
     async def _taken(
-        self, request: Request, route: Exchange, sent: str, publishing: "Publishing"
+        self, request: Request, step: str, sent: str, publishing: "Publishing"
     ) -> tuple[Reply, bool]:
         """Take a step; return the reply, and whether what was sent was genuine."""
-        step = self._mint if route.step == "mint" else self._burn
+        take = self._mint if step == "mint" else self._burn
         try:
             async with self.slots.one(request.party):
-                return await step(sent, publishing), True
+                return await take(sent, publishing), True
         except IndexFault as fault:
-            return _told(route, fault), fault.code in (INVALID_PUBLISHER, INVALID_REUSE)
+            return _told(step, fault), fault.code in (INVALID_PUBLISHER, INVALID_REUSE)
 
     def _one_too_many(self, key: str) -> Reply | None:
         """Count a request; return the refusal if there were too many of its kind, else None."""
@@ -145,8 +178,8 @@ class Exchanges:
         return _answer(202, {})
 
 
-def _garbage(request: Request, route: Exchange) -> str:
-    return address_key(request.address, f"{route.step}-garbage")
+def _garbage(request: Request, step: str) -> str:
+    return address_key(request.address, f"{step}-garbage")
 
 
 def _too_many(wait: float) -> Reply:
@@ -155,9 +188,9 @@ def _too_many(wait: float) -> Reply:
     return _refused(429, "rate-limited", message, retry_after(seconds))
 
 
-def _has_the_form(route: Exchange, text: str) -> bool:
+def _has_the_form(step: str, text: str) -> bool:
     """Return whether a text looks like what a step takes, whether or not it holds."""
-    if route.step == "burn":
+    if step == "burn":
         return parse_token(text) is not None
     return _STATEMENT.fullmatch(text) is not None
 
@@ -184,45 +217,16 @@ async def _token_in(request: Request) -> str:
         raise Invalid('Send a JSON object: {"token": "..."}.') from error
 
 
-def _discovered(request: Request, settings: Settings) -> Reply:
-    """Return where the steps are, for a client that knows an upload URL of this index."""
-    accepted = request.headers.get(b"accept", b"").decode("latin-1").lower().split(",")
-    if not any(each.partition(";")[0].strip() in _DISCOVERY_TYPES for each in accepted):
-        return _problem(406)
-    origin = _origin(settings)
-    if not origin or not _takes_uploads(request.query, settings):
-        return _problem(404)
-    body = {
-        "audience-endpoint": f"{origin}/_/oidc/audience",
-        "token-mint-endpoint": f"{origin}/_/oidc/mint-token",
-        "features": FEATURES,
-        "default-features": FEATURES,
-    }
-    return _answer(200, body)
-
-
 def _origin(settings: Settings) -> str:
     """Return scheme and host of this index: never from a request, which could name any."""
     hosts = settings.access.trusted_hosts
     return public_origin(settings.server) or (f"https://{hosts[0]}" if hosts else "")
 
 
-def _takes_uploads(query: bytes, settings: Settings) -> bool:
-    """Return whether `discover` in a query is the path of an upload URL."""
-    server = settings.server
-    with suppress(IndexFault, LookupError, ValueError):
-        asked = parse_qs(query.decode("ascii"), errors="strict", max_num_fields=8)
-        (path,) = asked["discover"]
-        parsed = parse_path(path.encode(), server.path_prefix)
-        route = route_of(parsed, "POST", frozenset(server.roots))
-        return path.startswith("/") and isinstance(route, Upload)
-    return False
-
-
-def _told(route: Exchange, fault: IndexFault) -> Reply:
+def _told(step: str, fault: IndexFault) -> Reply:
     """Return the reply to a fault, and note it."""
     why = reason_of(fault, otherwise=fault.code)
-    logger.info("a step of trusted publishing was refused: %s, %s", route.step, why)
+    logger.info("a step of trusted publishing was refused: %s, %s", step, why)
     return _failed(fault)
 
 
@@ -241,6 +245,10 @@ def _refused(status: int, code: str, description: str, *headers: Header) -> Repl
     problem = {"type": "about:blank", "title": FAILED, "status": status, "detail": description}
     errors = [{"code": code, "description": description}]
     return _answer(status, {**problem, "message": FAILED, "errors": errors}, *headers)
+
+
+def _not_enabled() -> Reply:
+    return _refused(404, "not-enabled", "Trusted publishing is not enabled here.")
 
 
 def _problem(status: int) -> Reply:

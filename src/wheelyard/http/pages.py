@@ -8,7 +8,6 @@ from wheelyard.http.errors import TITLES, refusal
 from wheelyard.http.exchange import Header, Reply, Request, redirect, reply
 from wheelyard.http.negotiation import Form
 from wheelyard.http.paths import path_of
-from wheelyard.http.routes import ProjectPage
 from wheelyard.http.simple import answer, page_of, sight_of, visible
 from wheelyard.model.project import Project
 from wheelyard.rendering import pages
@@ -45,11 +44,11 @@ class People:
         page = await page_of(self.desk, subject, snapshot.version, render, caching, self._policy)
         return answer(request, page, Form.HTML)
 
-    async def project(self, request: Request, route: ProjectPage) -> Reply:
+    async def project(self, request: Request) -> Reply:
         """Answer `GET /project/<name>/`."""
-        name = name_in(route.name)
+        name = name_in(request.params["name"])
         self.desk.require_read(request.caller, name)
-        if name != route.name:
+        if name != request.params["name"]:
             prefix = self.desk.index.settings.server.path_prefix
             return redirect(301, path_of(prefix, ("project", name), request.query))
         project, version = await self.desk.listed(name)

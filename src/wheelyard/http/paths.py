@@ -15,8 +15,17 @@ from wheelyard.errors import Invalid, NotFound
 PATH_LIMIT: Final = 4096
 """Bytes of a raw path."""
 
-PROBES: Final = frozenset({("health",), ("ready",), ("metrics",)})
-"""What asks for these asks the process itself, so no proxy puts the prefix before them."""
+AT_THE_ROOT: Final = frozenset(
+    {
+        *(("health",), ("ready",), ("metrics",), (".well-known", "pytp")),
+        *(("_", "oidc", each) for each in ("audience", "mint-token", "burn-token")),
+        ("_", "oidc", "github", "mint-token"),
+    }
+)
+"""
+What is asked for at the root of the host, without the prefix: by probes, which ask the process
+itself, and by jobs that publish, wherever the upload URL is.
+"""
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SECRET = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
@@ -31,6 +40,11 @@ class Path:
     """Decoded; none is empty."""
     ends_with_slash: bool
 
+    @property
+    def text(self) -> str:
+        """The path as a pattern has it."""
+        return "".join(f"/{each}" for each in self.segments) + "/" * self.ends_with_slash
+
 
 def parse_path(raw: bytes, prefix: str) -> Path:
     """
@@ -44,7 +58,7 @@ def parse_path(raw: bytes, prefix: str) -> Path:
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
     segments = tuple(_decoded(part) for part in raw.split(b"/") if part)
     ahead = tuple(part for part in prefix.split("/") if part)
-    if segments in PROBES and not raw.endswith(b"/"):
+    if segments in AT_THE_ROOT and not raw.endswith(b"/"):
         return Path(segments, ends_with_slash=False)
     if segments[: len(ahead)] != ahead:
         raise NotFound(f"This index is below {prefix}/.", short="Not found.")

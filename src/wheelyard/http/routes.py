@@ -1,5 +1,5 @@
 """
-What a path leads to: every route of the index, as a value, and the methods that a path takes.
+The table of routes: what each path leads to, which methods it takes, and what a request needs.
 
 The index answers under `/simple/`, `/pypi/simple/`, `/pypi/`, `/` and the configured roots; Hatch
 adds `+simple/` to whatever upload URL it has. A file is at its object's key, which a page links to
@@ -7,309 +7,170 @@ relatively, so every root also has its own `files/`. `/<name>/` is the root alia
 fixed stands; only `simple`, `pypi` and `legacy` cannot be projects.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
-from wheelyard.http.paths import Path
+from wheelyard.http import api, token_api
+from wheelyard.http.desk import Desk, name_in
+from wheelyard.http.exchange import Reply, Request, redirect
+from wheelyard.http.files import file_by_key, file_by_name
+from wheelyard.http.fixed import absent, health, ready, upload_url
+from wheelyard.http.legacy import legacy_json
+from wheelyard.http.metrics import answer_metrics, is_open_to
+from wheelyard.http.negotiation import Form
+from wheelyard.http.observing import DETAIL, Observer
+from wheelyard.http.oidc import Exchanges
+from wheelyard.http.paths import path_of
+from wheelyard.http.routing import DELETE, POST, READ, Route, Routes, always, never
+from wheelyard.http.search import answer_search
+from wheelyard.http.simple import form_of, project_detail, project_list
+from wheelyard.http.upload import Uploader
+from wheelyard.http.xml_rpc import answer_call, is_xml_rpc
 
-READ: Final = ("GET", "HEAD")
-POST: Final = ("POST",)
-DELETE: Final = ("DELETE",)
-METHODS: Final = (*READ, *POST, *DELETE)
-"""Every method that some route takes; OPTIONS is answered for all of them."""
+if TYPE_CHECKING:
+    from wheelyard.http.pages import People
 
-
-@dataclass(frozen=True, slots=True)
-class ProjectList:
-    """The list of projects, at an index root."""
-
-    allowed: tuple[str, ...] = READ
-    is_home: bool = False
-    """Whether people get a page for people here."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectDetail:
-    """A project's page; the name is as asked, not parsed yet."""
-
-    name: str
-    root: tuple[str, ...]
-    """The segments before the name."""
-    allowed: tuple[str, ...] = READ
-    is_root_alias: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FileByKey:
-    """A file, by its object's key."""
-
-    project: str
-    sha256: str
-    filename: str
-    allowed: tuple[str, ...] = READ
+UPLOAD: Final = "upload"
+PAGE: Final = "project_page"
+ASSERTION: Final = b"x-goog-iap-jwt-assertion"
+"""The header in which a proxy vouches for a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileByName:
-    """A file by its name alone, as older systems link to theirs."""
-
-    filename: str
-    project: str | None = None
-    """As asked, where the path says it."""
-    allowed: tuple[str, ...] = READ
-
-
-@dataclass(frozen=True, slots=True)
-class LegacyJson:
-    """PyPI's JSON about a project, or about one release."""
-
-    name: str
-    version: str | None = None
-    allowed: tuple[str, ...] = READ
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectPage:
-    """The page for people about a project."""
-
-    name: str
-    allowed: tuple[str, ...] = READ
-
-
-@dataclass(frozen=True, slots=True)
-class Api:
-    """A route of the documented API."""
-
-    segments: tuple[str, ...]
-    allowed: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A place that takes uploads and shows nothing of its own."""
-
-    root: str = ""
-    """The configured root that it is, if it is one."""
-    allowed: tuple[str, ...] = POST
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """A small route that is open to everybody."""
-
-    name: str
-    allowed: tuple[str, ...] = READ
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A step of trusted publishing, at the root of the host; open to everybody."""
-
-    step: str
-    """`audience`, `mint`, `burn` or `discovery`."""
-    allowed: tuple[str, ...] = READ
-
-
-@dataclass(frozen=True, slots=True)
-class Metrics:
-    """What Prometheus reads."""
-
-    allowed: tuple[str, ...] = READ
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """What the page for people searches in."""
-
-    allowed: tuple[str, ...] = READ
-
-
-@dataclass(frozen=True, slots=True)
-class AddSlash:
-    """The path of a page without its slash."""
-
-    allowed: tuple[str, ...] = READ
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """A path that leads nowhere."""
-
-    allowed: tuple[str, ...] = ()
-
-
-Route = (
-    ProjectList
-    | ProjectDetail
-    | FileByKey
-    | FileByName
-    | LegacyJson
-    | ProjectPage
-    | Api
-    | Upload
-    | Fixed
-    | Exchange
-    | Metrics
-    | Search
-    | AddSlash
-    | Nothing
-)
-
-Known = Fixed | Exchange | Metrics | Search
-
-_EXCHANGE: Final[dict[tuple[str, ...], Exchange]] = {
-    ("_", "oidc", "audience"): Exchange("audience"),
-    ("_", "oidc", "mint-token"): Exchange("mint", POST),
-    ("_", "oidc", "github", "mint-token"): Exchange("mint", POST),
-    ("_", "oidc", "burn-token"): Exchange("burn", POST),
-    (".well-known", "pytp"): Exchange("discovery"),
-}
-_FIXED: Final[dict[tuple[str, ...], Known]] = {
-    **_EXCHANGE,
-    ("health",): Fixed("health"),
-    ("ready",): Fixed("ready"),
-    ("metrics",): Metrics(),
-    ("search.json",): Search(),
-    ("favicon.ico",): Fixed("absent"),
-    ("robots.txt",): Fixed("absent"),
-}
-_UPLOAD_PATHS: Final = frozenset({(), ("legacy",), ("simple",), ("pypi",)})
-_OLD_FILE_ROOTS: Final = frozenset({"packages", "raw"})
-_HATCH_ROOT: Final = "+simple"
-_AT_THE_ROOT: Final = frozenset(f"/{'/'.join(each)}".encode() for each in _EXCHANGE)
-
-
-def prefix_of(raw_path: bytes, prefix: str) -> str:
+def routes_of(
+    desk: Desk,
+    uploads: Uploader,
+    publishing: Exchanges,
+    observer: Observer,
+    people: "Callable[[], People]",
+) -> Routes:
     """
-    Return what stands before the route in a raw path: `prefix`, or nothing.
+    Return the table.
 
-    Clients ask for the steps of trusted publishing at the root of the host, wherever the upload
-    URL is.
+    Args:
+        desk: What handlers share.
+        uploads: Takes uploads.
+        publishing: Answers the steps of trusted publishing.
+        observer: Has the figures.
+        people: Returns the pages for people; their templates are read when they are wanted.
     """
-    return "" if raw_path in _AT_THE_ROOT else prefix
+    others = (_files(desk), _api(desk), _index(desk, people), _uploads(desk, uploads))
+    return Routes((*_open(desk, observer), *_publishing(publishing)), chain(*others))
 
 
-def is_change(route: Route, method: str) -> bool:
-    """Return whether a request changes anything that a browser could be made to change."""
-    return isinstance(route, Upload | Api) and method not in ("GET", "HEAD")
+def _open(desk: Desk, observer: Observer) -> Iterator[Route]:
+    """Yield small routes with a path of their own, most of them open to everybody."""
+    settings = desk.index.settings
+    yield Route("health", "/health", health, is_open=always)
+    yield Route("ready", "/ready", partial(ready, desk=desk), is_open=always)
+    for path in ("/favicon.ico", "/robots.txt"):
+        yield Route("absent", path, absent, is_open=always)
+    figures = partial(answer_metrics, desk=desk, observer=observer)
+    yield Route("metrics", "/metrics", figures, is_open=partial(is_open_to, settings=settings))
+    found = partial(answer_search, desk=desk)
+    yield Route("search", "/search.json", found, by_proxy=_is_vouched_for)
 
 
-def route_of(path: Path, method: str, roots: frozenset[str]) -> Route:
-    """
-    Return what `path` leads to; `roots` are the configured ones.
-
-    Where a path does not take the method, it is a route that does not allow it.
-    """
-    return _upload_route(path, roots) if method == "POST" else _read_route(path, roots)
-
-
-def methods_at(path: Path, roots: frozenset[str]) -> tuple[str, ...]:
-    """Return every method that `path` takes, none where it leads nowhere."""
-    found = tuple(each for each in METHODS if each in route_of(path, each, roots).allowed)
-    return (*found, "OPTIONS") if found else ()
+def _publishing(exchanges: Exchanges) -> Iterator[Route]:
+    name = "trusted_publishing"  # a statement of a job is in the body, so a browser adds nothing
+    mint, burn = partial(exchanges.answer, step="mint"), partial(exchanges.answer, step="burn")
+    yield Route(name, "/_/oidc/audience", exchanges.audience, is_open=always)
+    yield Route(name, "/.well-known/pytp", exchanges.discovery, is_open=always)
+    for path in ("/_/oidc/mint-token", "/_/oidc/github/mint-token"):
+        yield Route(name, path, mint, POST, is_open=always)
+    yield Route(name, "/_/oidc/burn-token", burn, POST, is_open=always)
 
 
-def _upload_route(path: Path, roots: frozenset[str]) -> Route:
-    """Return where a POST leads: besides the fixed routes, any single segment takes uploads."""
-    segments = path.segments
-    fixed = _fixed(path)
-    if fixed is not None:
-        return fixed
-    if segments == ("RPC2",):
-        return Fixed("xml-rpc", POST)
-    if segments in _UPLOAD_PATHS:
-        return Upload()
-    if len(segments) == 1:
-        return Upload(segments[0] if segments[0] in roots else "")
-    # what can be read but not written is 405, not 404
-    return _read_route(path, roots)
+def _files(desk: Desk) -> Iterator[Route]:
+    by_key, by_name = partial(file_by_key, desk=desk), partial(file_by_name, desk=desk)
+    for root in ("", "/{root}", "/pypi/simple"):
+        yield Route("file", f"{root}/files/{{project}}/{{sha256}}/{{filename}}", by_key)
+    yield Route("file", "/files/{project}/{filename}", by_name)
+    for root in ("packages", "raw"):
+        yield Route("file", f"/{root}/{{*}}/{{filename}}", by_name)
 
 
-def _read_route(path: Path, roots: frozenset[str]) -> Route:
-    segments = path.segments
-    fixed = _fixed(path)
-    if fixed is not None:
-        return fixed
-    if segments == ("legacy",):
-        return Fixed("upload-url")
-    if segments[:2] == ("api", "v1") and len(segments) > len(("api", "v1")):
-        return _api(segments[2:])
-    for find in (_legacy_json, _file):
-        found = find(segments)
-        if found is not None:
-            return found if isinstance(found, LegacyJson) or not path.ends_with_slash else Nothing()
-    if segments[:1] == ("project",) and len(segments) == len(("project", "name")):
-        return ProjectPage(segments[1]) if path.ends_with_slash else AddSlash()
-    return _index_route(path, roots)
+def _index(desk: Desk, people: "Callable[[], People]") -> Iterator[Route]:
+    """Yield the pages; those of `/pypi/simple/` come before what `/pypi/<name>/` has."""
+
+    async def home(request: Request) -> Reply:
+        if wants_page(request):
+            return await people().home(request)
+        return await project_list(request, desk)
+
+    async def page(request: Request) -> Reply:
+        return await people().project(request)
+
+    yield Route("upload-url", "/legacy/?", upload_url, is_open=always)
+    described = partial(legacy_json, desk=desk)
+    every, one = partial(project_list, desk=desk), partial(project_detail, desk=desk)
+    slash = partial(add_slash, desk=desk)
+    roots = (f"/{root}" for root in desk.index.settings.server.roots)
+    for root in ("/pypi/simple", "/{root}/+simple", "/simple", "/pypi", "/+simple", *roots, ""):
+        if root == "/pypi":
+            yield Route("legacy_json", "/pypi/{name}/json/?", described)
+            yield Route("legacy_json", "/pypi/{name}/{version}/json/?", described)
+        listed = Route("project_list", f"{root}/", every)
+        yield listed if root else replace(listed, handler=home, by_proxy=wants_page)
+        yield Route("redirect", root, slash)
+        yield Route(DETAIL, f"{root}/{{name}}/", one)
+        yield Route("redirect", f"{root}/{{name}}", slash)
+    yield Route(PAGE, "/project/{name}/", page, by_proxy=always, is_page=True)
+    yield Route("redirect", "/project/{name}", slash)
 
 
-def _fixed(path: Path) -> Known | None:
-    """Return the fixed route at exactly this path."""
-    return None if path.ends_with_slash else _FIXED.get(path.segments)
+def _uploads(desk: Desk, uploads: Uploader) -> Iterator[Route]:
+    """Yield where uploads go: besides the fixed places, any single segment takes them."""
+
+    async def upload(request: Request) -> Reply:
+        if is_xml_rpc(request):
+            return await answer_call(request, desk)
+        return await uploads.answer(request)
+
+    def is_upload(request: Request) -> bool:
+        return not is_xml_rpc(request)
+
+    called = partial(answer_call, desk=desk)
+    yield Route("xml-rpc", "/RPC2/?", called, POST, is_open=always, changes=never)
+    for place in ("/?", "/{root}/?"):
+        yield Route(UPLOAD, place, upload, POST, needs_reader=False, changes=is_upload)
 
 
-def _api(segments: tuple[str, ...]) -> Api | Nothing:
-    """Return the route of the API that these segments name, behind its version."""
-    match segments:
-        case ("whoami",) | ("projects",) | ("projects", _) | ("projects", _, "journal"):
-            return Api(segments, READ)
-        case ("projects", _, "yank" | "unyank" | "delete" | "status"):
-            return Api(segments, POST)
-        case ("tokens",):
-            return Api(segments, (*READ, *POST))
-        case ("tokens", "self", "revoke"):
-            return Api(segments, POST)
-        case ("tokens", _):
-            return Api(segments, DELETE)
-        case _:
-            return Nothing()
+def _api(desk: Desk) -> Iterator[Route]:
+    """Yield the documented API; what is about a project comes before what is about the caller."""
+    projects = "/api/v1/projects"
+    yield Route("api", f"{projects}/?", partial(api.projects, desk=desk))
+    yield Route("api", f"{projects}/{{name}}/?", partial(api.project, desk=desk))
+    yield Route("api", f"{projects}/{{name}}/journal/?", partial(api.journal, desk=desk))
+    for verb, change in api.CHANGES.items():
+        changed = partial(api.change_project, change=change, desk=desk)
+        yield Route("api", f"{projects}/{{name}}/{verb}/?", changed, POST)
+    for pattern, answer, methods in (
+        ("whoami", token_api.whoami, READ),
+        ("tokens", token_api.list_tokens, READ),
+        ("tokens", token_api.make_token, POST),
+        ("tokens/{id}", token_api.revoke_token, DELETE),
+        ("tokens/self/revoke", token_api.revoke_itself, POST),
+    ):
+        own = partial(answer, desk=desk)
+        yield Route("api", f"/api/v1/{pattern}/?", own, methods, by_proxy=_is_vouched_for)
 
 
-def _legacy_json(segments: tuple[str, ...]) -> LegacyJson | None:
-    match segments:
-        case ("pypi", name, "json") if name != "simple":
-            return LegacyJson(name)
-        case ("pypi", name, version, "json") if name != "simple":
-            return LegacyJson(name, version)
-        case _:
-            return None
+async def add_slash(request: Request, desk: Desk) -> Reply:
+    """Send a page's path without its slash to the page, if the caller may read that project."""
+    if "name" in request.params:
+        desk.require_read(request.caller, name_in(request.params["name"]))
+    prefix = desk.index.settings.server.path_prefix
+    return redirect(301, path_of(prefix, request.segments, request.query))
 
 
-def _file(segments: tuple[str, ...]) -> FileByKey | FileByName | None:
-    match segments:
-        case (
-            ("files", project, sha256, filename)
-            | (_, "files", project, sha256, filename)
-            | ("pypi", "simple", "files", project, sha256, filename)
-        ):
-            return FileByKey(project, sha256, filename)
-        case ("files", project, filename):
-            return FileByName(filename, project)
-        case (root, *_, filename) if root in _OLD_FILE_ROOTS and len(segments) > 1:
-            return FileByName(filename)
-        case _:
-            return None
+def wants_page(request: Request) -> bool:
+    """Return whether whoever asks for `/` gets the page for people: all but programs do."""
+    return form_of(request) in (None, Form.HTML)
 
 
-def _index_route(path: Path, roots: frozenset[str]) -> Route:
-    root, rest = _split_root(path.segments, roots)
-    if len(rest) > 1:
-        return Nothing()
-    if not path.ends_with_slash:
-        return AddSlash()
-    if not rest:
-        return ProjectList(is_home=not root)
-    return ProjectDetail(rest[0], root, is_root_alias=not root)
-
-
-def _split_root(
-    segments: tuple[str, ...], roots: frozenset[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the segments of the index root, and those behind it."""
-    match segments:
-        case (first, second, *_) if second == _HATCH_ROOT or (first, second) == ("pypi", "simple"):
-            return segments[:2], segments[2:]
-        case (first, *_) if first in {"simple", "pypi", _HATCH_ROOT} or first in roots:
-            return segments[:1], segments[1:]
-        case _:
-            return (), segments
+def _is_vouched_for(request: Request) -> bool:
+    """Return whether a proxy says who asks, and the request has no credential of its own."""
+    return ASSERTION in request.headers and b"authorization" not in request.headers

@@ -5,21 +5,19 @@ from hashlib import sha256
 from wheelyard.http.desk import Desk
 from wheelyard.http.exchange import Reply, Request
 from wheelyard.http.negotiation import Form
-from wheelyard.http.routes import Search
 from wheelyard.http.simple import answer, page_of
 from wheelyard.model.access import Action
 from wheelyard.rendering.search import search_json
 from wheelyard.storage.base import ObjectVersion
 
 
-async def answer_search(request: Request, route: Search, desk: Desk) -> Reply:
+async def answer_search(request: Request, desk: Desk) -> Reply:
     """
     Answer with a line about each project that the caller may read.
 
     Raises:
         Unavailable: Too many ask at once, or the store does not answer.
     """
-    del route
     async with desk.long_reads.one(request.party):
         every = await desk.read(desk.index.search.everything)
     caller = request.caller

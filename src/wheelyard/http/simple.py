@@ -14,7 +14,6 @@ from wheelyard.http.exchange import POLICY, Header, Reply, Request, redirect
 from wheelyard.http.negotiation import Form, encoding_for, form_by_name, form_for
 from wheelyard.http.pagestore import Page, make_page
 from wheelyard.http.paths import path_of
-from wheelyard.http.routes import ProjectDetail
 from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.model.project import Project
 from wheelyard.rendering import simple
@@ -49,16 +48,16 @@ async def project_list(request: Request, desk: Desk) -> Reply:
     return answer(request, page, form)
 
 
-async def project_detail(request: Request, route: ProjectDetail, desk: Desk) -> Reply:
+async def project_detail(request: Request, desk: Desk) -> Reply:
     """Answer `GET /simple/<name>/`; another spelling of the name is sent to the normalised one."""
-    name = name_in(route.name)
+    name = name_in(request.params["name"])
     desk.require_read(request.caller, name)
-    prefix = desk.index.settings.server.path_prefix
-    if route.is_root_alias and prefix:
+    prefix, root = desk.index.settings.server.path_prefix, request.segments[:-1]
+    if prefix and not root:
         # the page's relative links would leave the prefix from here
         return redirect(301, path_of("..", ("simple", name), request.query))
-    if name != route.name:
-        return redirect(301, path_of(prefix, (*route.root, name), request.query))
+    if name != request.params["name"]:
+        return redirect(301, path_of(prefix, (*root, name), request.query))
     form = form_of(request)
     if form is None:
         return not_acceptable()

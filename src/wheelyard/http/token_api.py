@@ -33,7 +33,6 @@ from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import JSON, NO_STORE, NOSNIFF, POLICY, Reply, Request, reply
 from wheelyard.http.origins import cross_site, is_own
-from wheelyard.http.routes import Api, Route
 from wheelyard.model.access import Action, Caller, Scope, is_within, parse_actions, parse_pattern
 from wheelyard.model.identity import EVERYBODY
 from wheelyard.model.token import TokenRecord, is_token_id, parse_token
@@ -67,55 +66,10 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     """Instead of `days`."""
 
 
-def is_account(route: Route) -> bool:
-    """Return whether a route is about the caller, and not about any project."""
-    if not isinstance(route, Api):
-        return False
-    match route.segments:
-        case ("whoami",) | ("tokens",) | ("tokens", _) | ("tokens", "self", "revoke"):
-            return True
-        case _:
-            return False
-
-
-async def answer_account(request: Request, route: Api, desk: Desk) -> Reply:
-    """
-    Answer a route of those.
-
-    Raises:
-        Unauthenticated: Nobody in particular asks.
-        Forbidden: The caller may not make such a token, or is none.
-        Conflict: The caller has too many tokens.
-        NotFound: There is no token with that id, or it is not the caller's.
-    """
+async def whoami(request: Request, desk: Desk) -> Reply:
+    """Answer by which names grants call the caller, and what they may do."""
+    del desk
     caller = request.caller
-    if route.segments == ("whoami",):
-        return _whoami(caller)
-    if caller.is_anonymous:
-        raise bad_credential()
-    if request.method in ("GET", "HEAD"):
-        return await _list(request, desk)
-    return await _change(request, route, desk)
-
-
-async def _change(request: Request, route: Api, desk: Desk) -> Reply:
-    is_ambient = b"authorization" not in request.headers
-    if is_ambient and not is_own(request.headers, desk.index.settings.server):
-        return cross_site()
-    refused = unmet(request.headers, None)
-    if refused is not None:
-        return refused
-    match route.segments:
-        case ("tokens",):
-            return await _make(request, desk)
-        case ("tokens", "self", "revoke"):
-            return await _revoke(_own_id(request), request.caller, desk)
-        case _:
-            await _require_ownership(route.segments[1], request.caller, desk)
-            return await _revoke(route.segments[1], request.caller, desk)
-
-
-def _whoami(caller: Caller) -> Reply:
     body = {
         "principal": caller.principal,
         "principals": sorted({EVERYBODY, *caller.names}),
@@ -124,7 +78,14 @@ def _whoami(caller: Caller) -> Reply:
     return _answer(200, body)
 
 
-async def _list(request: Request, desk: Desk) -> Reply:
+async def list_tokens(request: Request, desk: Desk) -> Reply:
+    """
+    Answer with the caller's tokens; an administrator sees all of them.
+
+    Raises:
+        Unauthenticated: Nobody in particular asks.
+    """
+    _require_somebody(request)
     tokens, now, caller = desk.index.tokens, desk.index.ambient.now(), request.caller
     is_admin = caller.may_everywhere(Action.ADMIN)
 
@@ -145,7 +106,18 @@ async def _list(request: Request, desk: Desk) -> Reply:
         return await desk.read(every)
 
 
-async def _make(request: Request, desk: Desk) -> Reply:
+async def make_token(request: Request, desk: Desk) -> Reply:
+    """
+    Make a token for the caller.
+
+    Raises:
+        Unauthenticated: Nobody in particular asks.
+        Forbidden: The caller may not make such a token, or is none.
+        Conflict: The caller has too many tokens.
+    """
+    refused = _refused(request, desk)
+    if refused is not None:
+        return refused
     caller, now = request.caller, desk.index.ambient.now()
     _require_signed_in(request, now)
     if request.media_type != JSON:
@@ -165,6 +137,51 @@ async def _make(request: Request, desk: Desk) -> Reply:
         await desk.read(lambda: tokens.require_room(caller.principal, caller.names))
     token, record = await desk.write(lambda: tokens.create(wanted, by=caller.principal))
     return _answer(201, {"token": token.text, **_shown(record, now)})
+
+
+async def revoke_token(request: Request, desk: Desk) -> Reply:
+    """
+    Revoke a token by its id.
+
+    Raises:
+        Unauthenticated: Nobody in particular asks.
+        NotFound: There is no token with that id, or it is not the caller's.
+    """
+    refused = _refused(request, desk)
+    if refused is None:
+        await _require_ownership(request.params["id"], request.caller, desk)
+    return refused or await _revoke(request.params["id"], request.caller, desk)
+
+
+async def revoke_itself(request: Request, desk: Desk) -> Reply:
+    """
+    Revoke the token that the request was sent with.
+
+    Raises:
+        Unauthenticated: Nobody in particular asks.
+        Forbidden: It was sent with another kind of credential.
+    """
+    refused = _refused(request, desk)
+    return refused or await _revoke(_own_id(request), request.caller, desk)
+
+
+def _require_somebody(request: Request) -> None:
+    if request.caller.is_anonymous:
+        raise bad_credential()
+
+
+def _refused(request: Request, desk: Desk) -> Reply | None:
+    """
+    Return the refusal of a change that a browser may have been made to send, else None.
+
+    Raises:
+        Unauthenticated: Nobody in particular asks.
+    """
+    _require_somebody(request)
+    is_ambient = b"authorization" not in request.headers
+    if is_ambient and not is_own(request.headers, desk.index.settings.server):
+        return cross_site()
+    return unmet(request.headers, None)
 
 
 async def _revoke(token_id: str, caller: Caller, desk: Desk) -> Reply:

@@ -22,7 +22,6 @@ from wheelyard.http.exchange import JSON, NO_STORE, Receive, Reply, Request, rep
 from wheelyard.http.form import FormLimits, FormReader
 from wheelyard.http.incoming import WHOLE_LIMIT, ClientGone
 from wheelyard.http.multipart import boundary_of
-from wheelyard.http.routes import Upload
 from wheelyard.http.slots import Slot, Slots
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.text import escaped
@@ -57,7 +56,7 @@ class Uploader:
         """Bytes of the longest body that could be an upload."""
         return self.desk.index.uploads.rules.max_size + FormLimits().fields
 
-    async def answer(self, request: Request, route: Upload) -> Reply:
+    async def answer(self, request: Request) -> Reply:
         """
         Answer a POST with a file in it.
 
@@ -75,7 +74,7 @@ class Uploader:
         if isinstance(result, RetiredAction):
             message = "Registration is not needed, upload the files."
             return refuse(410, "invalid_action", message, message)
-        return _accepted(request, route, result)
+        return _accepted(request, result, self.desk.index.settings.server.roots)
 
     def _refused_unread(self, request: Request) -> Reply | None:
         """Return the refusal of a request whose body need not be looked at, or None."""
@@ -205,10 +204,10 @@ async def _batches(receive: Receive, slot: Slot) -> AsyncIterator[tuple[bytes, b
             pieces, size = [], 0
 
 
-def _accepted(request: Request, route: Upload, accepted: Accepted) -> Reply:
+def _accepted(request: Request, accepted: Accepted, roots: tuple[str, ...]) -> Reply:
     file, warnings = accepted.file, accepted.warnings
     agent = request.headers.get(b"user-agent", b"")
-    if route.root and agent.startswith(b"curl/"):
+    if request.params.get("root") in roots and agent.startswith(b"curl/"):
         lines = ("~~> Processing package upload", f"{file.filename} ... ok", *warnings, "")
         return reply(200, TEXT, "\n".join(lines).encode(), NO_STORE)
     body: dict[str, object] = {

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from wheelyard.http.exchange import Reply, Scope
+from wheelyard.http.routing import NOTHING
 
 NOBODY_WAITS: Final = 499
 """The status of a request that its client has broken off; no client sees it."""
-NOTHING: Final = "nothing"
-"""What a route is called that leads nowhere, or is not known yet."""
 
 
 @dataclass(slots=True)
