@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec import ValidationError, convert
-
 from wheelyard.settings.limits import toml_of, why_impossible
 from wheelyard.settings.names import OPTIONS, PLATFORM, Place, Setting, every_setting
 from wheelyard.settings.urls import veiled
@@ -59,32 +57,28 @@ def of_environment(environ: Mapping[str, str]) -> Iterator[Given]:
     """
     Yield what the variables say; an empty one is how a compose file says "not set".
 
-    Raises:
-        Invalid: Both names of a variable are there, and say two things (code `bad_setting`).
+    Of the names of a variable, the last one counts: a platform's, the long one, the short one.
     """
     for place, setting in every_setting().items():
-        ours = [name for name in setting.variables if environ.get(name)]
-        if len({environ[name] for name in ours}) > 1:
-            raise bad_setting(f"{' and '.join(ours)} contradict each other. Take one away")
-        platform = PLATFORM.get(place, "")
-        for name in (*ours[:1], *([platform] if environ.get(platform) else [])):
+        names = (*setting.variables, PLATFORM.get(place, ""))
+        name = next(filter(environ.get, names), None)
+        if name is not None:
             text = environ[name]
             yield Given(place, _listed(text) if setting.is_list else text, name)
-            break
 
 
 def of_command_line(
     overrides: Mapping[str, Mapping[str, Any]], flags: Sequence[str]
 ) -> list[Given]:
     """
-    Return what the options say.
+    Return what the options say; of two that name one setting, the last one counts.
 
     Args:
         overrides: What options of their own say, by section and key; None stands for "not given".
         flags: What each `--set` says.
 
     Raises:
-        Invalid: A `--set` is none, or two options contradict each other (code `bad_setting`).
+        Invalid: A `--set` is none (code `bad_setting`).
     """
     said = [
         Given((section, key), value, OPTIONS.get((section, key), "an option"))
@@ -92,9 +86,7 @@ def of_command_line(
         for key, value in options.items()
         if value is not None
     ]
-    said += [_of_flag(flag) for flag in flags]
-    _check_agreement(said)
-    return said
+    return said + [_of_flag(flag) for flag in flags]
 
 
 def _of_flag(flag: str) -> Given:
@@ -133,27 +125,6 @@ def _value(setting: Setting, text: str) -> object:
         return value if isinstance(value, list) else _listed(str(found.get("value", text)))
     # a number is a text as well, where a text is what is wanted
     return value if setting.kind in (bool, int) or isinstance(value, str) else text
-
-
-def _check_agreement(said: Sequence[Given]) -> None:
-    known, first = every_setting(), dict[Place, Given]()
-    for each in said:
-        other = first.setdefault(each.place, each)
-        setting = known[each.place]
-        if _read(setting, other.value) != _read(setting, each.value):
-            raise bad_setting(
-                f"{setting}: {other.source} and {each.source} say different things. Give one of "
-                "them"
-                if other.source != each.source
-                else f"{setting}: {each.source} is given twice, with different values. Give it once"
-            )
-
-
-def _read(setting: Setting, value: object) -> object:
-    try:
-        return convert(value, setting.hint, strict=False)
-    except ValidationError:  # which is told in a moment
-        return value
 
 
 def _listed(text: str) -> list[str]:

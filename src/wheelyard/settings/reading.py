@@ -72,8 +72,8 @@ def read_settings(
         flags: What each `--set` says.
 
     Raises:
-        Invalid: The file is missing or no TOML, a key is unknown, a value makes no sense, or two
-            of them contradict each other.
+        Invalid: The file is missing or no TOML, a key is unknown, or a value makes no sense, by
+            itself or beside the others.
     """
     return read_with_sources(
         file=file, overrides=overrides, environ=environ, defaults=defaults, flags=flags
