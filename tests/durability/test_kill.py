@@ -16,8 +16,16 @@ from threading import Event
 import pytest
 
 from tests.clients.servers import free_port
-from tests.durability.forking import fork_server
-from tests.durability.serving import eventually, first_token, get, post, server, wheelyard
+from tests.durability.serving import (
+    environment,
+    eventually,
+    first_token,
+    get,
+    post,
+    server,
+    wheelyard,
+)
+from tests.forking import Surroundings, fork
 from tests.operations.making import Made, make_wheel
 from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -61,7 +69,15 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
     answered: dict[str, str] = {}
     for turn in range(KILLS):
         port, steps = free_port(), random.randint(1, MOST_CHANGES) if turn % 2 else 0
-        process = fork_server(port, store, log, steps)
+        surroundings = Surroundings(
+            folder=tmp_path,
+            environment=environment(),
+            output=log,
+            errors=log,
+            store=str(store),
+            steps=steps,
+        )
+        process = fork(["serve", "--port", str(port), "--store", str(store)], surroundings)
         eventually(partial(_has_begun, process, port), log)
         life = Life(port, first_token(log))
         with ThreadPoolExecutor(CLIENTS) as pool:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.durability.forking import FORKS
 from tests.durability.serving import first_token, get, post, server, wheelyard
+from tests.forking import FORKS
 from tests.operations.making import Made, make_wheel
 from tests.operations.world import ALICE
 from wheelyard.index import open_index

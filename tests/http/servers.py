@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from stat import S_ISREG
 
@@ -16,6 +17,7 @@ import pytest
 
 from tests.clients.harness import REPOSITORY, new_desk
 from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
+from tests.forking import Surroundings, fork
 from wheelyard.index import Index, open_index
 from wheelyard.model.access import Action, parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
@@ -115,17 +117,16 @@ def running_site(folder: Path, *options: str, config: str = "", prefix: str = ""
     desk = new_desk(folder)
     (folder / "wheelyard.toml").write_text(config)
     address = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1]]
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
-    with (folder / "printed.txt").open("w") as output, (folder / "log.txt").open("w") as errors:
-        process = subprocess.Popen(
-            [*command, *places, *options],
-            cwd=desk.folder,
-            env=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-        )
+    surroundings = Surroundings(
+        folder=desk.folder,
+        environment=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
+        output=folder / "printed.txt",
+        errors=folder / "log.txt",
+    )
+    # several workers need the program itself, which begins them
+    begin = _started if "--workers" in options else _forked
+    process = begin(["serve", "--port", address.split(":")[1], *places, *options], surroundings)
     with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
         try:
             _wait(process, client, f"{prefix}/health")
@@ -135,13 +136,50 @@ def running_site(folder: Path, *options: str, config: str = "", prefix: str = ""
                 site = replace(site, token=site.make_token(can="read,upload,manage"))
             yield site
         finally:
-            stop(process)
+            process.end()
             sys.stderr.write((folder / "log.txt").read_text())
     assert "Traceback" not in site.log
     assert not TOKEN_TEXT.search(site.log)
 
 
-def _wait(process: subprocess.Popen[bytes], client: httpx2.Client, path: str) -> None:
+@dataclass(frozen=True)
+class _Process:
+    """A server's process, whichever way it was begun."""
+
+    pid: int
+    is_alive: Callable[[], bool]
+    end: Callable[[], None]
+    """Ends it, and expects that it does so in good order."""
+
+
+def _started(arguments: list[str], surroundings: Surroundings) -> _Process:
+    with surroundings.output.open("w") as output, surroundings.errors.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wheelyard", *arguments],
+            cwd=surroundings.folder,
+            env=surroundings.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+        )
+    return _Process(process.pid, lambda: process.poll() is None, partial(stop, process))
+
+
+def _forked(arguments: list[str], surroundings: Surroundings) -> _Process:
+    process = fork(arguments, surroundings)
+    assert process.pid is not None
+
+    def end() -> None:
+        process.terminate()
+        process.join(PATIENCE)
+        process.kill()
+        process.join()
+        assert process.exitcode == 0, f"the server ended with {process.exitcode}"
+
+    return _Process(process.pid, process.is_alive, end)
+
+
+def _wait(process: _Process, client: httpx2.Client, path: str) -> None:
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -149,7 +187,7 @@ def _wait(process: subprocess.Popen[bytes], client: httpx2.Client, path: str) ->
                 return
         except httpx2.TransportError:  # not listening yet
             pass
-        if process.poll() is not None or time.monotonic() > end:
+        if not process.is_alive() or time.monotonic() > end:
             pytest.fail("the server did not come up")
         time.sleep(0.02)
 

@@ -1,25 +1,25 @@
 """
-Servers forked from one process, so that a hundred of them import the program once.
+Programs of ours, forked from one process that has imported what most of them need.
 
-Each is a process of its own, as if `wheelyard serve` had been started. It may be told to kill
-itself at some step of its work on the store.
+Each is a process of its own, as if `wheelyard` had been started; only the time for the imports is
+saved. It may be told to kill itself at some step of its work on a store.
 """
 
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from tests.durability.serving import environment
 from wheelyard.cli.main import main
 
 FORKS = multiprocessing.get_context("forkserver")
 IMPORTED = (
     "granian.server.embed",
-    "tests.durability.forking",
+    "tests.forking",
     "wheelyard.cli.serve",
     "wheelyard.http.app",
 )
@@ -28,31 +28,47 @@ CHANGES = frozenset({"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"
 """Audit events of Python that come before a change of a folder; opening a file is another."""
 
 
-def fork_server(port: int, store: Path, log: Path, steps: int = 0) -> BaseProcess:
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
     """
-    Start a server; its output goes to the end of `log`.
+    Where a program runs.
 
     Args:
-        port: Where it listens.
-        store: Its store.
-        log: A file.
+        folder: The folder that it is started in.
+        environment: All that it finds in its environment.
+        output: The file that what it prints is added to.
+        errors: The same for standard error.
+        store: The folder that `steps` speaks of.
         steps: Where not 0, it kills itself before this change of the store.
     """
+
+    folder: Path
+    environment: Mapping[str, str]
+    output: Path
+    errors: Path
+    store: str = ""
+    steps: int = 0
+
+
+def fork(arguments: Sequence[str], surroundings: Surroundings) -> BaseProcess:
+    """Start `wheelyard` with these arguments."""
+    for file in (surroundings.output, surroundings.errors):
+        file.touch(0o600)
     FORKS.set_forkserver_preload(list(IMPORTED))
-    process = FORKS.Process(target=_serve, args=(port, str(store), str(log), steps))
+    process = FORKS.Process(target=_run, args=(arguments, surroundings))
     process.start()
     return process
 
 
-def _serve(port: int, store: str, log: str, steps: int) -> None:
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+def _run(arguments: Sequence[str], surroundings: Surroundings) -> None:
+    for descriptor, file in ((1, surroundings.output), (2, surroundings.errors)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), descriptor)
+    os.chdir(surroundings.folder)
     os.environ.clear()  # noqa: TID251 - it is a process of its own
-    os.environ.update(environment())  # noqa: TID251
-    sys.argv = ["wheelyard", "serve", "--port", str(port), "--store", store]
-    if steps:
-        sys.addaudithook(_kill_at(steps, store))
+    os.environ.update(surroundings.environment)  # noqa: TID251
+    sys.argv = ["wheelyard", *arguments]
+    if surroundings.steps:
+        sys.addaudithook(_kill_at(surroundings.steps, surroundings.store))
     main()
 
 
