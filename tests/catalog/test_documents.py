@@ -4,7 +4,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event
-from time import sleep
 
 import pytest
 from packaging.utils import NormalizedName
@@ -55,15 +54,15 @@ class Far:
         belief = Belief(
             near=near, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
         )
-        self.looks = 0
-        """At the clock."""
+        self.looked = Event()
+        """Is set once somebody looks at the clock."""
         ambient = replace(ambient_at(self.clock, seed=1), monotonic=self.monotonic)
         self.documents = Documents(self.store, Codec(NameList), ambient, belief)
         self.first = self.write(FIRST)
 
     def monotonic(self) -> float:
-        """Return the time, and count that somebody has looked."""
-        self.looks += 1
+        """Return the time, and note that somebody has looked."""
+        self.looked.set()
         return self.clock.seconds()
 
     def write(self, *names: NormalizedName) -> ObjectVersion:
@@ -234,10 +233,9 @@ def test_a_slow_read_is_not_for_those_who_come_late(far: Far) -> None:
         far.store.asked.wait(timeout=10)
         far.write(FIRST, SECOND)
         far.clock.advance(seconds=FRESHNESS)
-        looks = far.looks
+        far.looked.clear()
         late = pool.submit(far.documents.load, keys.NAMES)
-        while far.looks == looks:  # until it waits for the other
-            sleep(0.001)
+        assert far.looked.wait(timeout=10)  # now it waits for the other
         far.store.go_on.set()
         assert early.result(timeout=10).value == NameList((FIRST,))
         assert late.result(timeout=10).value == NameList((FIRST, SECOND))

@@ -1,5 +1,6 @@
 """The commit protocol, played in every order with a fault anywhere, on the product's own code."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,6 +149,20 @@ def test_an_upload_and_its_deletion_in_one_commit(tmp_path: Path) -> None:
         assert (project.revision, project.gone) == (3, (ONE.filename,))
         assert project.commit is not None
         assert len(project.commit.events) == 1
+
+
+def test_schedules_go_the_same_way_each_time(tmp_path: Path) -> None:
+    """However the system shares its time among threads, the same schedules are played."""
+    scenario = SCENARIOS["same filename, other bytes"](tmp_path, True)  # noqa: FBT003
+    at_leisure = Explorer(scenario, faults=0).explore()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        hurried = Explorer(scenario, faults=0).explore()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert hurried == at_leisure
 
 
 def test_the_explorer_sees_a_missing_journal_entry(tmp_path: Path) -> None:
