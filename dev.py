@@ -27,12 +27,16 @@ from pathlib import Path
 
 SYSTEM_PROGRAMS = {
     "bsdtar": "libarchive-tools",
+    "buildah": "buildah",
+    "caddy": "caddy",
     "chromium": "chromium",
     "curl": "curl",
     "htpasswd": "apache2-utils",
+    "jq": "jq",
     "nginx": "nginx-light",
     "rsync": "rsync",
     "strace": "strace",
+    "systemd-analyze": "systemd",
 }
 """Programs that some tests run, and Debian's packages of them. Without one, its tests skip."""
 START_POLICY = Path("/usr/sbin/policy-rc.d")

@@ -1,22 +1,23 @@
 """
-Lines for `gcloud` in pages and scripts, held against gcloud's own list of commands and flags.
+Lines for `gcloud` in pages and scripts, held against a list of its commands and flags.
 
-The SDK brings that list along for completing commands in a shell, so nothing is run and nobody is
-asked. It knows what `gcloud ... --help` knows: commands, flags, and for some flags their values.
+The list, `gcloud_commands.json`, has the commands that are used here, as the SDK brings them along
+for completing commands in a shell. Where a new one is used, write it again with gcloud at hand:
+
+    python -m tests.deploy.gcloud
 """
 
+import json
 import re
 import runpy
 import shlex
+import shutil
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.clients.harness import system_program
+from tests.clients.harness import REPOSITORY
 
 FENCE = re.compile(r"^ *```(?:sh|console|bash|yaml)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`(gcloud [^`]+)`(?!`)")
@@ -26,6 +27,18 @@ HIDDEN = (["meta", "list-files-for-upload"],)
 """Commands that gcloud has, and does not list."""
 UNSAID = ("...", "--...")
 """What a page writes for whatever else a command takes."""
+LIST = Path(__file__).with_name("gcloud_commands.json")
+KNOWN: dict[str, dict[str, Any]] = json.loads(LIST.read_text())
+"""By command, its flags; those of every command are those of the empty one."""
+FILES = [
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+    *sorted(
+        path
+        for path in (REPOSITORY / "deploy").rglob("*")
+        if path.suffix in {".md", ".sh", ".yaml", ".yml"}
+    ),
+]
+"""Where such lines may be."""
 
 
 def lines(file: Path) -> list[str]:
@@ -40,35 +53,33 @@ def lines(file: Path) -> list[str]:
     return [_until_end(text[place:]) for place in places if not _is_prose(text, place)]
 
 
-def wrong(line: str) -> list[str]:
-    """Return what gcloud does not know of a line: a command, a flag, a flag's value."""
-    words = [word for word in shlex.split(line)[1:] if word not in UNSAID]
+def wrong(words: Sequence[str]) -> list[str]:
+    """Return what gcloud does not know of a line behind its name: command, flag, flag's value."""
+    words = [word for word in words if word not in UNSAID]
     if "--" in words:
         words = words[: words.index("--")]  # what follows is for another program
     if words in HIDDEN:
         return []
-    node, flags, rest = _command(words)
-    if node.get("commands"):
-        return [f"`{line}`: not a whole command, or an unknown one: {rest[:1]}"]
-    return [f"`{line}`: {each}" for each in _wrong_flags(rest, flags)]
+    plain = [word for word in words if not word.startswith("--")]
+    names = [" ".join(plain[:length]) for length in range(len(plain), 0, -1)]
+    command = next((name for name in names if name in KNOWN), None)
+    if command is None:
+        return [f"{words}: an unknown command, or {LIST.name} lacks it"]
+    flags = KNOWN[""] | KNOWN[command]
+    return [f"{words}: {each}" for each in _wrong_flags(words, flags)]
 
 
-@cache
-def tree() -> dict[str, Any]:
-    """Return gcloud's list of commands, or skip the test."""
-    root = Path(system_program("gcloud")).resolve().parents[1]
-    file = root / "data" / "cli" / "gcloud_completions.py"
-    if not file.exists():
-        pytest.skip("this gcloud came without its list of commands")
-    found: dict[str, Any] = runpy.run_path(str(file))["STATIC_COMPLETION_CLI_TREE"]
-    return found
+def words_of(line: str) -> list[str]:
+    """Split a command line, and leave out the program's name."""
+    return shlex.split(line)[1:]
 
 
 def _is_prose(text: str, place: int) -> bool:
     """Return whether gcloud is only spoken of there: in a comment or a message, and doing much."""
     before = text[text.rfind("\n", 0, place) + 1 : place]
+    word = text[place:].split()[1]
     spoken = "#" in before or "echo" in before
-    return spoken and text[place:].split()[1] not in tree()["commands"]
+    return spoken and not any(each.partition(" ")[0] == word for each in KNOWN)
 
 
 def _until_end(text: str) -> str:
@@ -77,23 +88,8 @@ def _until_end(text: str) -> str:
     return found[0].strip()
 
 
-def _command(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Follow the words to a command; return it, all flags on the way, and the words after it."""
-    node, flags = tree(), dict(tree()["flags"])
-    rest = list(words)
-    while rest and (rest[0] in node.get("commands", {}) or rest[0].startswith("--")):
-        if rest[0].startswith("--"):
-            rest.append(rest.pop(0))  # a flag before the command holds for it, too
-            if all(word.startswith("--") for word in rest):
-                break
-        else:
-            node = node["commands"][rest.pop(0)]
-            flags |= node.get("flags", {})
-    return node, flags, rest
-
-
-def _wrong_flags(rest: Sequence[str], flags: dict[str, Any]) -> Iterator[str]:
-    for word, following in pairwise((*rest, "")):
+def _wrong_flags(words: Sequence[str], flags: dict[str, Any]) -> Iterator[str]:
+    for word, following in pairwise((*words, "")):
         name, has_value, value = word.partition("=")
         if not name.startswith("--"):
             continue
@@ -104,3 +100,27 @@ def _wrong_flags(rest: Sequence[str], flags: dict[str, Any]) -> Iterator[str]:
             given = value if has_value else following
             if "$" not in given and given.lower() not in {str(each).lower() for each in kind}:
                 yield f"{name} is one of {kind}"
+
+
+def write_list() -> None:
+    """Write the list of what is used here, by the gcloud of this machine."""
+    program = shutil.which("gcloud")
+    assert program is not None
+    file = Path(program).resolve().parents[1] / "data" / "cli" / "gcloud_completions.py"
+    tree: dict[str, Any] = runpy.run_path(str(file))["STATIC_COMPLETION_CLI_TREE"]
+    found = {"": tree["flags"]}
+    for words in (words_of(line) for path in FILES for line in lines(path)):
+        node, command, flags = tree, list[str](), dict[str, Any]()
+        for word in words:
+            if word in node.get("commands", {}):
+                node = node["commands"][word]
+                command.append(word)
+                flags |= node.get("flags", {})
+        if not node.get("commands"):
+            found[" ".join(command)] = flags
+    parts = (f"{json.dumps(name)}: {json.dumps(found[name])}" for name in sorted(found))
+    LIST.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+
+
+if __name__ == "__main__":
+    write_list()

@@ -29,9 +29,13 @@ class Configuration:
     def read(cls, folder: Path, desk: Desk) -> "Configuration":
         """Read every file of a folder."""
         kinds: dict[str, list[dict[str, Any]]] = {}
-        for file in sorted(folder.glob("*.tf")):
-            told = desk.run(program("deploy", "hcl2tojson"), "--quiet", file)
-            for kind, blocks in json.loads(told).items():
+        told = desk.run(
+            program("deploy", "hcl2tojson"), "--quiet", "--ndjson", *folder.glob("*.tf")
+        )
+        for line in told.splitlines():
+            found = json.loads(line)
+            found.pop("__file__", None)
+            for kind, blocks in found.items():
                 kinds.setdefault(kind, []).extend(blocks)
         return cls(kinds)
 

@@ -1,31 +1,75 @@
-"""The files for CI services: what their services take, and what they have in common."""
+"""The files for CI services: what their services take, and their scripts on a running index."""
 
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from uv import find_uv_bin
 
-from tests.clients.conftest import build as _build
 from tests.clients.conftest import desk as _desk
-from tests.clients.harness import REPOSITORY, Desk, program, system_program
-from tests.clients.projects import Builder
-from tests.clients.test_trusted_publishing import Ci, running_ci
-from tests.deploy.build_rules import BuildRefusedError, filled
+from tests.clients.harness import (
+    REPOSITORY,
+    Desk,
+    new_desk,
+    program,
+    site_packages,
+    system_program,
+)
+from tests.clients.projects import write_project
+from tests.deploy.containers import wheels
 from tests.deploy.schemas import assert_valid, problems
+from tests.http.packages import wheel
+from tests.http.servers import Site, running_site
+from tests.trust.issuer import Answer, StandIn, rsa_key, stand_in
+from wheelyard.index import real_ambient
 
-build, desk = _build, _desk
+desk = _desk
 
 FILES = REPOSITORY / "deploy" / "cloud-build"
 BUILDS = sorted(FILES.glob("*.yaml"))
 TAGGED = [path for path in BUILDS if path.name != "folder.yaml"]
 GITHUB = FILES / "github.yml"
 GITLAB = FILES / "gitlab.yml"
+ACCOUNT = "wheelyard-publisher@acme.iam.gserviceaccount.com"
+AUDIENCE = "https://packages.example.com"
+IDENTITY = "/computeMetadata/v1/instance/service-accounts/default/identity"
+CONFIG = f"""\
+[access]
+private = true
+
+[google]
+allow_private = true
+
+[google.id_token]
+audience = ["{AUDIENCE}"]
+keys_url = "ISSUER/keys"
+
+[trusted_publishing]
+audience = ["packages.example.com"]
+
+[[grant]]
+who = ["serviceAccount:{ACCOUNT}"]
+projects = ["*"]
+actions = ["upload"]
+
+[[publisher]]
+id = "cloud-build"
+provider = "oidc"
+issuer = "ISSUER"
+jwks_url = "ISSUER/keys"
+allow_private_issuer = true
+require_jti = false
+match = {{ sub = "104857600123456789012", email = "{ACCOUNT}" }}
+projects = ["acme-core"]
+"""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -34,86 +78,9 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def jobs() -> dict[str, Any]:
-    """Return the jobs on GitHub."""
-    found: dict[str, Any] = read(GITHUB)["jobs"]
-    return found
-
-
 def steps(path: Path) -> dict[str, dict[str, Any]]:
     """Return the steps of a build by their ids."""
     return {step["id"]: step for step in read(path)["steps"]}
-
-
-def test_published_schemas(desk: Desk) -> None:
-    """Every file is what Cloud Build, GitHub and GitLab have published that they take."""
-    assert_valid(desk, "vendor.cloudbuild", *BUILDS)
-    assert_valid(desk, "vendor.github-workflows", GITHUB)
-    check = (program("deploy", "check-jsonschema"), "--builtin-schema", "vendor.gitlab-ci")
-    desk.run(*check, "--data-transform", "gitlab-ci", GITLAB)
-
-
-@pytest.mark.parametrize("path", BUILDS, ids=lambda path: path.stem)
-def test_the_api(path: Path) -> None:
-    """Every field of a build is one of Cloud Build's API, and every value is of its type."""
-    assert problems(read(path), "cloudbuild.v1", "Build") == []
-
-
-@pytest.mark.parametrize("path", BUILDS, ids=lambda path: path.stem)
-def test_what_cloud_build_refuses(path: Path) -> None:
-    """Cloud Build begins each build as it stands, with an account that can do nothing else."""
-    build = filled(read(path), {"TAG_NAME": "v1.0"}, "acme")
-
-    account = "projects/acme/serviceAccounts/wheelyard-publisher@acme.iam.gserviceaccount.com"
-    assert build.document["serviceAccount"] == account
-    assert build.is_automapped
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ({"substitutions": {"_USED": "$NOT_KNOWN"}}, "not a valid built-in"),
-        ({"serviceAccount": "projects/p/serviceAccounts/a"}, "has to say where it logs"),
-        ({"substitutions": {"_UNUSED": "x"}}, "_UNUSED.* is not matched"),
-        ({"steps": [{"name": "x", "args": ["$_NONE"]}]}, "_NONE has no value"),
-        ({"steps": [{"name": "x", "args": ["a"], "script": "b"}]}, "a script, or has arguments"),
-        ({"steps": [{"name": "x", "waitFor": ["later"]}]}, "not before it"),
-    ],
-)
-def test_the_stand_in_refuses(change: dict[str, Any], why: str) -> None:
-    """What Cloud Build would not begin is not begun here either."""
-    options = {"dynamicSubstitutions": True}
-    document = {"steps": [{"name": "x", "args": ["$$HOME"]}], "options": options, **change}
-
-    with pytest.raises(BuildRefusedError, match=why):
-        filled(document, {}, "acme")
-
-
-def test_the_same_build() -> None:
-    """Whatever way a file publishes, it builds and tests in the same way."""
-    first, *others = [steps(path) for path in TAGGED]
-
-    assert [step for step in others if step["build"] != first["build"]] == []
-    assert [step for step in others if step["test"] != first["test"]] == []
-    assert [step for step in others if step["unchanged"] != first["unchanged"]] == []
-    assert "volumes" not in first["test"]
-    assert [list(step)[:3] for step in others] == [["build", "test", "unchanged"]] * len(others)
-    assert {next(reversed(step)) for step in others} == {"publish"}
-
-
-def test_tests_are_apart() -> None:
-    """On GitHub and GitLab the tests see a copy of what is published, and cannot publish."""
-    github, gitlab = jobs(), read(GITLAB)
-
-    assert github["publish"]["needs"] == ["build", "test"]
-    assert [name for name in github if "id-token" in github[name]["permissions"]] == ["publish"]
-    assert github["build"]["steps"][-1]["uses"].startswith("actions/upload-artifact@")
-    assert "upload-artifact" not in str(github["test"]) + str(github["publish"])
-    assert [name for name in github if "pytest" in str(github[name])] == ["test"]
-    assert "download-artifact" in str(github["test"])
-    assert gitlab["stages"] == ["build", "test", "publish"]
-    assert [name for name in gitlab["stages"] if "artifacts" in gitlab[name]] == ["build"]
-    assert [name for name in gitlab["stages"] if "id_tokens" in gitlab[name]] == ["publish"]
 
 
 def scripts() -> Iterator[tuple[str, str]]:
@@ -127,93 +94,262 @@ def scripts() -> Iterator[tuple[str, str]]:
         yield f"gitlab-{name}", "\n".join(read(GITLAB)[name]["script"])
 
 
-@pytest.mark.parametrize("script", dict(scripts()).values(), ids=dict(scripts()).keys())
-def test_scripts_are_whole(script: str, desk: Desk) -> None:
-    """Every script, and every program in it, is what bash and Python can read."""
-    (desk.folder / "script").write_text(script)
-    desk.run(system_program("bash"), "-n", desk.folder / "script")
-    for body in re.findall(r"<<'END'\n(.*?)^END$", script, re.DOTALL | re.MULTILINE):
-        compile(body, "script", "exec")
+def test_published_schemas(desk: Desk) -> None:
+    """Every file is what Cloud Build, GitHub, GitLab and Compose have published that they take."""
+    image = REPOSITORY / "deploy" / "image"
+    assert_valid(desk, "vendor.cloudbuild", *BUILDS, image / "cloudbuild.yaml")
+    assert_valid(desk, "vendor.github-workflows", GITHUB)
+    assert_valid(desk, "vendor.compose-spec", image / "compose.yaml")
+    check = (program("deploy", "check-jsonschema"), "--builtin-schema", "vendor.gitlab-ci")
+    desk.run(*check, "--data-transform", "gitlab-ci", GITLAB)
 
 
-def test_no_secret_in_sight() -> None:
-    """No script writes a secret to a file, or prints what it does."""
+def test_the_api(desk: Desk) -> None:
+    """Every field of a build is one of Cloud Build's API, and every value is of its type."""
+    assert problems(desk, "cloudbuild.v1", "Build", *map(read, BUILDS)) == ""
+
+
+@pytest.mark.parametrize("path", BUILDS, ids=lambda path: path.stem)
+def test_what_cloud_build_refuses(path: Path) -> None:
+    """Cloud Build begins each build: it logs somewhere, names no unknown and has no odd step."""
+    build = read(path)
+    options, every = build["options"], build["steps"]
+    secrets = {name for step in every for name in step.get("secretEnv", ())}
+    available = build.get("availableSecrets", {})
+    known = {each["env"] for each in available.get("secretManager", ())}
+    known |= {name for each in available.get("inline", ()) for name in each["envMap"]}
+
+    assert options["logging"] == "CLOUD_LOGGING_ONLY"  # as an account of its own demands
+    assert options["automapSubstitutions"]
+    assert build["serviceAccount"].endswith(
+        "/wheelyard-publisher@$PROJECT_ID.iam.gserviceaccount.com"
+    )
+    assert [step["id"] for step in every if step.keys() & {"args", "entrypoint"}] == []
+    assert secrets == known
+    used = set(re.findall(r"\b_[A-Z][A-Z_]*[A-Z]\b", "".join(step["script"] for step in every)))
+    assert used <= build["substitutions"].keys()
+
+
+def test_the_same_build() -> None:
+    """Whatever way a file publishes, it builds and tests in the same way."""
+    first, *others = [steps(path) for path in TAGGED]
+
+    for name in ("build", "test", "unchanged"):
+        assert [step for step in others if step[name] != first[name]] == []
+    assert "volumes" not in first["test"]
+    assert {next(reversed(step)) for step in others} == {"publish"}
+
+
+def test_tests_are_apart() -> None:
+    """On GitHub and GitLab only one job can publish, and the tests are not in it."""
+    github, gitlab = read(GITHUB)["jobs"], read(GITLAB)
+
+    assert github["publish"]["needs"] == ["build", "test"]
+    assert [name for name in github if "id-token" in github[name]["permissions"]] == ["publish"]
+    assert [name for name in github if "upload-artifact" in str(github[name])] == ["build"]
+    assert [name for name in github if "pytest" in str(github[name])] == ["test"]
+    assert gitlab["stages"] == ["build", "test", "publish"]
+    assert [name for name in gitlab["stages"] if "artifacts" in gitlab[name]] == ["build"]
+    assert [name for name in gitlab["stages"] if "id_tokens" in gitlab[name]] == ["publish"]
+
+
+def test_scripts_are_whole(desk: Desk) -> None:
+    """Bash and Python can read every script and the programs in it; none tells a secret."""
     for name, script in scripts():
+        (desk.folder / name).write_text(script)
+        desk.run(system_program("bash"), "-n", desk.folder / name)
+        for body in re.findall(r"<<'END'\n(.*?)^END$", script, re.DOTALL | re.MULTILINE):
+            compile(body, name, "exec")
         assert "set -x" not in script, name
         assert not re.search(r"(PASSWORD|TOKEN|STATEMENT)\S* *>", script), name
 
 
-@pytest.fixture
-def ci(tmp_path: Path) -> Iterator[Ci]:
-    """GitHub, GitLab, and an index that knows a job of each."""
-    with running_ci(tmp_path) as ci:
-        yield ci
+@dataclass(frozen=True)
+class Runner:
+    """
+    A machine that carries out scripts, and the index that they publish to.
+
+    Args:
+        desk: Its folder is the workspace.
+        site: The index.
+        google: Signs for the account of the build, and answers as the metadata server.
+    """
+
+    desk: Desk
+    site: Site
+    google: StandIn
+
+    def run(self, script: str, **given: str) -> subprocess.CompletedProcess[str]:
+        """Run a script with the folders of an image moved to here."""
+        place = self.desk.home
+        for folder in ("tmp", "digests"):
+            (place / folder).mkdir(exist_ok=True)
+            script = re.sub(rf"(?<![\w.])/{folder}/", f"{place / folder}/", script)
+        path = f"{place / 'bin'}{os.pathsep}{os.defpath}"
+        known = {"PATH": path, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels())}
+        metadata = {"GCE_METADATA_HOST": self.google.url.removeprefix("http://")}
+        return self.desk.attempt(system_program("bash"), "-c", script, **known, **metadata, **given)
+
+    def identify(self, issuer: str, audience: str) -> str:
+        """Let the metadata server give a token of an issuer; return it."""
+        now = int(real_ambient().now().timestamp())
+        claims = {"iss": issuer, "aud": audience, "sub": "104857600123456789012"}
+        mail = {"email": ACCOUNT, "email_verified": True, "iat": now, "exp": now + 3600}
+        token = rsa_key("google").token(claims | mail)
+        self.google.answers[IDENTITY] = Answer(token.encode())
+        return token
+
+    def publishers(self) -> dict[str, str]:
+        """Return what the index has of the project: names, and who has published each."""
+        answer = self.site.get("/api/v1/projects/acme-core", self.site.token)
+        if answer.status_code == 404:
+            return {}
+        return {each["filename"]: each["uploaded-by"] for each in answer.json()["files"]}
 
 
-def typed(desk: Desk, ci: Ci, script: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a script as a runner does, with the programs that an image or an action has brought."""
-    folder = desk.folder / "bin"
-    folder.mkdir()
-    (folder / "uv").symlink_to(program("uv"))
-    (folder / "python").write_text("#!/bin/sh\n# uv is there already\n")
-    (folder / "python").chmod(0o755)
-    path = f"{folder}{os.pathsep}{desk.environment()['PATH']}"
-    authority = {"SSL_CERT_FILE": str(ci.proxy.authority)}
-    bash = (system_program("bash"), "-eo", "pipefail", "-c", script)
-    return desk.attempt(*bash, PATH=path, **authority, **more)
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    """A runner whose Python has pip, build, twine and pytest already."""
+    folder = tmp_path_factory.mktemp("runner")
+    desk = new_desk(folder)
+    desk.run(find_uv_bin(), "venv", "-q", "--allow-existing", "--python", sys.executable, desk.home)
+    there = [program(client, "python") for client in ("pip", "build", "twine")]
+    places = [str(site_packages(each)) for each in (*there, Path(sys.executable))]
+    python = desk.home / "bin" / "python"
+    (site_packages(python) / "clients.pth").write_text("\n".join(places))
+    with stand_in() as google:
+        google.serve_keys(rsa_key("google"))
+        with running_site(folder / "site", config=CONFIG.replace("ISSUER", google.url)) as site:
+            yield Runner(desk, site, google)
 
 
-@pytest.mark.clients
-def test_github(ci: Ci, desk: Desk, build: Builder) -> None:
-    """The job on GitHub publishes without a secret, and says what is missing if it has no URL."""
-    project = build("hatchling", "yard-hub")
-    shutil.copytree(project.folder / "dist", desk.folder / "dist")
-    (taking,) = [step for step in jobs()["build"]["steps"] if step.get("id") == "digests"]
-    output = desk.folder / "output"
-    bash = (system_program("bash"), "-e", "-c")
-    desk.run(*bash, taking["run"], GITHUB_OUTPUT=str(output))
+def files(runner: Runner, version: str) -> None:
+    """Lay a wheel of some version into `dist`, and nothing else."""
+    shutil.rmtree(runner.desk.folder / "dist", ignore_errors=True)
+    (runner.desk.folder / "dist").mkdir()
+    made = wheel("acme-core", version)
+    (runner.desk.folder / "dist" / made.filename).write_bytes(made.data)
+
+
+@pytest.mark.slow
+def test_a_build(runner: Runner) -> None:
+    """A tagged commit is built, tested and published; nothing is under another tag."""
+    build = steps(FILES / "cloudbuild.yaml")
+    write_project(runner.desk.folder, "hatchling", "acme-core", "1.0")
+    (runner.desk.folder / "tests").mkdir()
+    test = "import acme_core\n\n\ndef test_it():\n    acme_core.main()\n"
+    (runner.desk.folder / "tests" / "test_it.py").write_text(test)
+    runner.identify("https://accounts.google.com", AUDIENCE)
+    given = {"_INDEX_URL": f"{runner.site.url}/", "_AUDIENCE": AUDIENCE, "_TAG_PREFIX": "v"}
+
+    none = runner.run(build["build"]["script"], **given)
+    assert "--substitutions=TAG_NAME=v1.2" in none.stderr
+    for name, step in build.items():
+        done = runner.run(step["script"], **given, TAG_NAME="v1.0", _TEST="python -m pytest tests")
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+
+    names = ("acme_core-1.0-py3-none-any.whl", "acme_core-1.0.tar.gz")
+    assert runner.publishers() == dict.fromkeys(names, f"serviceAccount:{ACCOUNT}")
+    script = build["build"]["script"]
+    check = re.findall(r"^python -P - .*?^END$", script, re.DOTALL | re.MULTILINE)[-1]
+    other = runner.run(check, **given, TAG_NAME="v1.1")
+    assert "is version 1.0, and the tag says 1.1" in other.stderr
+    (runner.desk.folder / "dist" / "more-1.0.tar.gz").touch()
+    changed = runner.run(build["unchanged"]["script"])
+    assert changed.returncode == 1
+    assert "The tests have changed what lies in dist" in changed.stderr
+
+
+@pytest.mark.parametrize("name", ["folder", "secret-manager", "trusted"])
+def test_publishing(runner: Runner, name: str) -> None:
+    """Each way of publishing publishes, and prints no secret."""
+    version = f"2.{len(name)}"
+    files(runner, version)
+    trusted = name == "trusted"
+    issuer = runner.google.url if trusted else "https://accounts.google.com"
+    secret = runner.identify(issuer, "packages.example.com" if trusted else AUDIENCE)
+    token = runner.site.make_token("acme-*")
+    given = {"_FOLDER": ".", "_INDEX_URL": runner.site.url, "_AUDIENCE": AUDIENCE}
+    script = steps(FILES / f"{name}.yaml")["publish"]["script"]
+
+    there = "cd dist\n" if name == "folder" else ""
+    done = runner.run(there + script, **given, INDEX_TOKEN=f"{token}\n")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"acme_core-{version}-py3-none-any.whl" in runner.publishers()
+    assert secret not in done.stdout + done.stderr
+    assert token not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("cloudbuild", {}, "_INDEX_URL: is not set"),
+        ("folder", {}, "give the build the substitution _INDEX_URL or _STORE"),
+        (
+            "folder",
+            {"_STORE": "gs://acme", "_WHL_NAME": "a-1"},
+            "There is no a-1.whl in the folder",
+        ),
+        *(
+            (name, given, words)
+            for name in ("bucket", "folder")
+            for given, words in (
+                ({"_STORE": "acme"}, "_STORE and _SITE are gs://BUCKET"),
+                ({"_STORE": "gs://acme", "_SITE": "site"}, "_STORE and _SITE are gs://BUCKET"),
+                ({"_STORE": "gs://acme"}, "_WHEELYARD: give the build this substitution"),
+                ({"_STORE": "gs://acme", "_WHEELYARD": "wheelyard[gcs]==0.1"}, "_WHEELYARD: give"),
+            )
+        ),
+        ("trusted", {"_INDEX_URL": "http://127.0.0.1:9"}, "cannot be reached"),
+        ("trusted", {"_INDEX_URL": "packages.example.com"}, "Is _INDEX_URL right?"),
+    ],
+)
+def test_refused(runner: Runner, name: str, given: dict[str, str], words: str) -> None:
+    """A build that is told too little publishes nowhere, and says what to give it."""
+    files(runner, "3.0")
+    script = steps(FILES / f"{name}.yaml")["publish"]["script"]
+
+    done = runner.run(f"cd dist\n{script}" if name == "folder" else script, **given)
+
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_identity(runner: Runner) -> None:
+    """A build whose account may not have ID tokens names the role that is missing."""
+    files(runner, "3.0")
+    runner.google.answers[IDENTITY] = Answer(status=403)
+
+    script = steps(FILES / "cloudbuild.yaml")["publish"]["script"]
+    done = runner.run(script, _INDEX_URL=runner.site.url)
+
+    assert "roles/iam.serviceAccountOpenIdTokenCreator on itself" in done.stderr
+
+
+def test_jobs_that_publish(runner: Runner) -> None:
+    """The jobs on GitHub and GitLab hand uv what was built, and nothing that came in between."""
+    jobs = read(GITHUB)["jobs"]
+    (taking,) = [step["run"] for step in jobs["build"]["steps"] if step.get("id") == "digests"]
+    publish = jobs["publish"]["steps"][-1]["run"]
+    uv = runner.desk.home / "bin" / "uv"
+    uv.write_text('#!/bin/sh\necho "uv $*"\n')
+    uv.chmod(0o755)
+    files(runner, "3.0")
+    output = runner.desk.folder / "output"
+    runner.run(taking, GITHUB_OUTPUT=str(output))
     digests = output.read_text().removeprefix("digests=").strip()
-    script = jobs()["publish"]["steps"][-1]["run"]
-    of_job = {"WHEELYARD_URL": ci.proxy.url, **ci.on_github(ci.of_github())}
 
-    done = typed(desk, ci, script, DIGESTS=digests, **of_job)
-
-    assert done.returncode == 0, done.stderr
-    assert ci.site.get("/simple/yard-hub/").status_code == 200
-    (desk.folder / "dist" / "more-1.0.tar.gz").write_text("")
-    more = desk.attempt(*bash, script, DIGESTS=digests, **of_job)
+    done = runner.run(publish, WHEELYARD_URL=f"{AUDIENCE}/", DIGESTS=digests)
+    assert f"--publish-url {AUDIENCE}/legacy/ dist/acme_core-3.0" in done.stdout, done.stderr
+    missing = runner.run(publish, WHEELYARD_URL="")
+    assert "give the repository a variable WHEELYARD_URL" in missing.stderr
+    gitlab = "\n".join(read(GITLAB)["publish"]["script"])
+    done = runner.run(gitlab, INDEX_HOST="packages.example.com", INDEX_STATEMENT="secret")
+    assert "uv publish" in done.stdout, done.stderr
+    assert f"{AUDIENCE}/legacy/" in done.stdout
+    (runner.desk.folder / "dist" / "more-1.0.tar.gz").touch()
+    more = runner.run(publish, WHEELYARD_URL=AUDIENCE, DIGESTS=digests)
     assert more.returncode == 1
     assert "is not what the job 'build' has made" in more.stderr
-    missing = desk.attempt(*bash, script, WHEELYARD_URL="")
-    assert "give the repository a variable WHEELYARD_URL" in missing.stderr
-
-
-@pytest.mark.clients
-def test_gitlab(ci: Ci, desk: Desk, build: Builder) -> None:
-    """The job on GitLab hands its statement to uv under the name that uv looks for."""
-    project = build("hatchling", "yard-lab")
-    shutil.copytree(project.folder / "dist", desk.folder / "dist")
-    script = "\n".join(read(GITLAB)["publish"]["script"])
-    here = script.replace("https://$INDEX_HOST", ci.proxy.url)
-    assert here != script
-
-    given = {"INDEX_HOST": "packages.example.com", "INDEX_STATEMENT": ci.of_gitlab()}
-    done = typed(desk, ci, here, GITLAB_CI="true", **given)
-
-    assert done.returncode == 0, done.stderr
-    assert ci.site.get("/simple/yard-lab/").status_code == 200
-
-
-@pytest.mark.clients
-@pytest.mark.parametrize("tag", ["v1.0", "v2.0"])
-def test_versions(desk: Desk, build: Builder, tag: str) -> None:
-    """GitHub's and GitLab's jobs, too, publish nothing whose version is not the tag's."""
-    project = build("hatchling", "yard-hub")
-    shutil.copytree(project.folder / "dist", desk.folder / "dist")
-    python = program("build", "python")
-    for script in (dict(scripts())["github-build-0"], dict(scripts())["gitlab-build"]):
-        check = re.findall(r"^python -P - .*?^END$", script, re.DOTALL | re.MULTILINE)[-1]
-        path = f"{python.parent}{os.pathsep}{desk.environment()['PATH']}"
-        bash = (system_program("bash"), "-ec", check)
-        done = desk.attempt(*bash, PATH=path, TAG=tag, CI_COMMIT_TAG=tag)
-        assert (done.returncode == 0) == (tag == "v1.0"), done.stderr

@@ -1,16 +1,16 @@
-"""What leaves a clone when it is sent to Google to be built."""
+"""What leaves a clone when the image is built: to a builder here, or to Google's."""
 
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.clients.harness import REPOSITORY, system_program
-from tests.deploy.kitchen_recipe import Ignored
+from tests.deploy.containers import Buildah, require_buildah
 
 IMAGE = "deploy/image"
+INSIDE = ("LICENSE", "requirements/otel.txt", "src/wheelyard/index.py", f"{IMAGE}/health.py")
 SECRETS = [
     ".env",
     ".git/config",
@@ -20,78 +20,64 @@ SECRETS = [
     "deploy/image/auth/htpasswd",
     "dist/acme.whl",
     "key.json",
-    "src/.env",
-    "src/key.json",
-    "src/wheelyard/.env",
+    "requirements/dev.txt",
     "src/wheelyard/__pycache__/cli.pyc",
+    "tests/__init__.py",
     "wheelyard-data/credentials/tokens/one",
     "wheelyard.toml",
 ]
+"""Passwords, settings and state of somebody who works there, and what no builder needs."""
+ONLY_GOOGLE = ["src/.env", "src/key.json", "src/wheelyard/.env"]
+"""What only the rules for Google leave out."""
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone in which somebody works: with passwords, settings and state in it."""
+    """A clone in which somebody works."""
     folder = tmp_path / "clone"
-    folder.mkdir()
-    listed = subprocess.run(
-        [system_program("git"), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        check=False,
-    )
-    if listed.returncode != 0:
-        pytest.skip("this is not a clone")
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (REPOSITORY / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, folder / name)
-    for name in SECRETS:
+    for name in ("src", "requirements", IMAGE):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+    for name in ("LICENSE", "README.md", "pyproject.toml", ".gcloudignore"):
+        shutil.copy2(REPOSITORY / name, folder)
+    for name in (*SECRETS, *ONLY_GOOGLE):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("a secret")
     return folder
 
 
-def as_gcloud(clone: Path) -> set[str]:
-    """Ask gcloud itself, which asks nobody."""
-    settings = f"CLOUDSDK_CONFIG={clone.parent / 'gcloud'}"
-    told = subprocess.run(
-        ["/usr/bin/env", settings, system_program("gcloud"), "meta", "list-files-for-upload"],
-        cwd=clone,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    return set(told.stdout.splitlines())
-
-
 def as_git(clone: Path) -> set[str]:
     """Ask git, whose rules those of gcloud are."""
-    rules = (clone / ".gcloudignore").read_text()
-    empty = clone.parent / "repository"
-    git = [system_program("git"), f"--git-dir={empty}", f"--work-tree={clone}"]
+    git = [system_program("git"), f"--git-dir={clone.parent / 'empty'}", f"--work-tree={clone}"]
     subprocess.run([*git, "init", "--quiet"], check=True)
     for ignored in clone.rglob(".gitignore"):
         ignored.unlink()
-    (clone.parent / "rules").write_text(rules)
+    options = ("-z", "--others", f"--exclude-from={clone / '.gcloudignore'}")
     told = subprocess.run(
-        [*git, "ls-files", "-z", "--others", f"--exclude-from={clone.parent / 'rules'}"],
-        cwd=clone,
-        capture_output=True,
-        check=True,
+        [*git, "ls-files", *options], cwd=clone, check=True, capture_output=True, text=True
     )
-    return {name for name in told.stdout.decode().split("\0") if name}
+    return {name for name in told.stdout.split("\0") if name}
 
 
-@pytest.mark.parametrize("reader", [as_gcloud, as_git])
-def test_what_is_sent(clone: Path, reader: Callable[[Path], set[str]]) -> None:
-    """What is sent to be built is what the image is made of, and no secret that lies about."""
-    ignored = Ignored((clone / IMAGE / "Dockerfile.dockerignore").read_text())
-    files = [path for path in clone.rglob("*") if path.is_file()]
-    names = {str(path.relative_to(clone)) for path in files}
-    needed = {name for name in names - set(SECRETS) if name not in ignored}
+def as_buildah(clone: Path) -> set[str]:
+    """Build an image that has nothing but the whole context in it, and look at it."""
+    require_buildah()
+    buildah = Buildah(clone.parent / "storage")
+    dockerfile = clone.parent / "Dockerfile"
+    dockerfile.write_text("FROM scratch\nCOPY . /\n")
+    ignored = f"--ignorefile={clone / IMAGE / 'Dockerfile.dockerignore'}"
+    buildah.run("build", "--isolation=chroot", "--tag=all", f"--file={dockerfile}", ignored, clone)
+    root = Path(buildah.run("mount", buildah.run("from", "--pull-never", "all")))
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
-    sent = reader(clone)
 
-    assert sent & set(SECRETS) == set()
-    assert sent == needed | {f"{IMAGE}/Dockerfile", f"{IMAGE}/Dockerfile.dockerignore"}
+def test_what_is_sent(clone: Path) -> None:
+    """A builder gets what the image is made of, and Google that and the Dockerfile: no secret."""
+    here = as_buildah(clone)
+    there = as_git(clone)
+
+    assert here >= set(INSIDE)
+    assert here & set(SECRETS) == set()
+    assert there - here == {f"{IMAGE}/Dockerfile", f"{IMAGE}/Dockerfile.dockerignore"}
+    assert here - there == set(ONLY_GOOGLE)
+    assert there & set(SECRETS) == set()

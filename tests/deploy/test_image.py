@@ -1,14 +1,9 @@
-"""
-The image: built without Docker from its own Dockerfile, and run as a container is.
-
-Nothing here needs a Docker engine: `kitchen.py` carries out the file, step by step, in rooms that
-hold nothing but a system, a Python and what the steps put there.
-"""
+"""The image: built from its own Dockerfile by buildah, and run as a container is."""
 
 import base64
 import hashlib
 import importlib.util
-import json
+import inspect
 import re
 import shutil
 import socket
@@ -17,377 +12,280 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 import yaml
 
-from tests.clients.harness import REPOSITORY, Desk, new_desk, program
-from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
-from tests.deploy.kitchen import Image, Kitchen
-from tests.deploy.kitchen_guest import Guest, new_volume
-from tests.deploy.kitchen_recipe import Ignored, Stage, read_recipe
+from tests.clients.harness import REPOSITORY, new_desk, program, system_program
+from tests.clients.servers import PATIENCE, TOKEN, free_port
+from tests.deploy import containers
+from tests.deploy.containers import Buildah, Container
+from tests.once import made_once
 from tests.operations.making import Made, make_wheel
 from wheelyard.settings.reading import read_settings
+from wheelyard.settings.sections import Settings
 
 FOLDER = REPOSITORY / "deploy" / "image"
 DOCKERFILE = FOLDER / "Dockerfile"
 PAGE = REPOSITORY / "docs" / "deploy" / "image.md"
-PASSWORD = "correct horse"
+CONTEXT = ("LICENSE", "README.md", "pyproject.toml", "requirements", "src", "deploy/image")
+NOBODY = "1234567:0"
+"""A user as OpenShift makes one up: no name, and the group 0."""
+PASSWORD = "correct-horse"
 
 
-@pytest.fixture(scope="session")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This clone as it is now, whatever somebody changes in it while the tests run."""
-    folder = tmp_path_factory.mktemp("clone")
-    for name in ("src", "requirements", "deploy/image"):
-        shutil.copytree(REPOSITORY / name, folder / name)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy2(REPOSITORY / name, folder)
-    return folder
+def build(folder: Path) -> None:
+    """Build the image, from a clone as a person has it whose umask is 077."""
+    buildah, clone, secret = Buildah(folder), folder / "clone", folder / "pip.conf"
+    (base,) = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
+    buildah.run("commit", "--quiet", "--rm", buildah.new_base(), f"docker.io/library/{base}")
+    for name in CONTEXT:
+        source, target = REPOSITORY / name, clone / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
+    for path in clone.rglob("*"):
+        path.chmod(path.stat().st_mode & 0o700)
+    secret.write_text(containers.PIP_CONF)
+    buildah.run(
+        *("build", "--isolation=chroot", "--format=docker", "--pull-never", "--tag=wheelyard"),
+        *("--build-arg=VERSION=1.2", "--build-arg=REVISION=abc"),
+        *(f"--file={clone}/deploy/image/Dockerfile", f"--secret=id=pip.conf,src={secret}"),
+        *(f"--volume={containers.wheels()}:/run/wheels:ro", clone),
+    )
+    buildah.run("from", "--pull-never", "--name=image", "wheelyard")
+    shutil.rmtree(clone)
 
 
-@pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory, clone: Path) -> Image:
-    """The image, built once."""
-    return Kitchen(tmp_path_factory.mktemp("kitchen") / "rooms", clone).cook()
+@pytest.fixture(scope="module")
+def buildah() -> Buildah:
+    """The storage that has the image, and a container of it."""
+    containers.require_buildah()
+    sources = [Path(containers.__file__), *(REPOSITORY / name for name in CONTEXT)]
+    return Buildah(made_once("image", [*sources, inspect.getsource(build)], build))
 
 
 @pytest.fixture
-def guest(image: Image, tmp_path: Path) -> Guest:
-    """A container with a new volume, that only who is known may read."""
-    volume = new_volume(tmp_path / "volume", image)
-    return Guest(image, volume, variables={"WHEELYARD_PRIVATE": "true"})
+def container(buildah: Buildah, tmp_path: Path) -> Container:
+    """The container with a new volume, that only who is known may read, as a nameless user."""
+    mounts = {"/data": tmp_path / "volume", "/tmp": tmp_path / "tmp"}  # noqa: S108
+    for folder in mounts.values():
+        folder.mkdir()
+        folder.chmod(0o1777)
+    return Container(buildah, "image", NOBODY, mounts, {"WHEELYARD_PRIVATE": "true"})
 
 
-@pytest.fixture
-def last_stage() -> Stage:
-    """What the Dockerfile says of the image itself."""
-    return read_recipe(DOCKERFILE.read_text())[-1]
+@pytest.fixture(scope="module")
+def config(buildah: Buildah) -> dict[str, Any]:
+    """What the image says of itself."""
+    shown = yaml.safe_load(buildah.run("inspect", "--type=image", "wheelyard"))
+    found: dict[str, Any] = shown["Docker"]["config"]
+    return found
 
 
-def password_file(folder: Path) -> Path:
-    """Write a file with one name, whose password a container may read and nobody write."""
-    digest = hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()
-    file = folder / "htpasswd"
-    file.write_text(f"ana:{{SHA}}{base64.b64encode(digest).decode()}\n")
-    file.chmod(0o444)
-    return file
+def push(url: str, made: Made, name: str = "__token__", password: str = "") -> int:
+    """Upload a file as curl does; return the status."""
+    form, fields = {"content": (made.filename, made.body)}, {":action": "file_upload"}
+    auth = (name, password) if password else None
+    with httpx2.Client(trust_env=False, timeout=PATIENCE, auth=auth) as client:
+        return client.post(f"{url}/legacy/", files=form, data=fields).status_code
 
 
-def push(guest: Guest, made: Made, name: str = "", password: str = "") -> int:
-    """Upload a file as curl does; returns the status."""
-    auth = (name, password) if name else None
-    form = {"content": (made.filename, made.body)}
-    url = f"{guest.url}/legacy/"
-    fields = {":action": "file_upload"}
-    return httpx2.post(
-        url, files=form, data=fields, auth=auth, trust_env=False, timeout=PATIENCE
-    ).status_code
-
-
-def get(guest: Guest, path: str, token: str = "") -> httpx2.Response:
+def get(url: str, token: str = "") -> httpx2.Response:
     """Ask for a page."""
     auth = ("__token__", token) if token else None
-    return httpx2.get(f"{guest.url}{path}", auth=auth, trust_env=False, timeout=PATIENCE)
-
-
-def new_token(guest: Guest) -> str:
-    """Make a token beside the server, as a person does with `docker exec`."""
-    done = guest.run("wheelyard", "token", "create", "ci", "--can", "read,upload")
-    assert done.returncode == 0, done.stderr
-    assert TOKEN.fullmatch(done.stdout.strip())
-    return done.stdout.strip()
-
-
-def install(guest: Guest, folder: Path, name: str, password: str, package: str) -> str:
-    """Install a package from the container with pip; returns what the module says."""
-    desk = new_desk(folder)
-    python = desk.python()
-    index = guest.url.replace("//", f"//{name}:{password.replace(' ', '%20')}@") + "/simple/"
-    desk.run(
-        *(program("pip"), "--python", python, "install", "--index-url", index, package),
-        PIP_NO_CACHE_DIR="1",
-    )
-    return desk.run(python, "-c", f"import {package}")
+    return httpx2.get(url, auth=auth, trust_env=False, timeout=PATIENCE)
 
 
 def test_linted() -> None:
     """The Dockerfile has nothing that a linter of Dockerfiles minds."""
-    done = subprocess.run(
-        [program("deploy", "hadolint"), DOCKERFILE], check=False, capture_output=True, text=True
-    )
+    lint = (program("deploy", "hadolint"), DOCKERFILE)
+    done = subprocess.run(lint, check=False, capture_output=True, text=True)
 
     assert done.stdout + done.stderr == ""
 
 
-def test_who_runs(last_stage: Stage) -> None:
-    """The image names a user by number, so that a cluster sees that it is not root."""
-    assert re.fullmatch(r"[1-9]\d*:0", last_stage.last("USER").text)
-    assert last_stage.last("STOPSIGNAL").text == "SIGTERM"
-    assert last_stage.last("VOLUME").text == last_stage.last("WORKDIR").text == "/data"
-    assert last_stage.last("EXPOSE").text == "8080"
+def test_what_it_says(config: dict[str, Any]) -> None:
+    """The image names a user that a cluster sees is not root, its port, its volume, its labels."""
+    labels = {name.rpartition(".")[2]: text for name, text in config["Labels"].items()}
 
-
-def test_context() -> None:
-    """Of a clone nothing reaches the builder but what the image is made of."""
-    ignored = Ignored((FOLDER / "Dockerfile.dockerignore").read_text())
-    inside = (
-        "src/wheelyard/index.py",
-        "LICENSE",
-        "requirements/otel.txt",
-        "deploy/image/health.py",
-    )
-    outside = (
-        *(".git/config", ".venv/bin/python", "wheelyard.toml", "requirements/dev.txt", ".env"),
-        *("src/wheelyard/__pycache__/index.cpython-313.pyc", "deploy/image/auth/htpasswd"),
-        *("wheelyard-data/credentials/x", "dist/x.whl", "tests/__init__.py"),
-    )
-
-    assert [path for path in inside if path in ignored] == []
-    assert [path for path in outside if path not in ignored] == []
+    assert re.fullmatch(r"[1-9]\d*:0", config["User"])
+    assert config["StopSignal"] == "SIGTERM"
+    assert [*config["Volumes"]] == [config["WorkingDir"]] == ["/data"]
+    assert [*config["ExposedPorts"]] == ["8080/tcp"]
+    assert (labels["version"], labels["revision"]) == ("1.2", "abc")
 
 
 @pytest.mark.slow
-def test_serving(guest: Guest, tmp_path: Path) -> None:
-    """On a root that nobody can write, as a user that nobody has named, it takes and gives."""
-    demo = make_wheel("demo", "1.0", content=b"print('from the image')\n")
-    assert guest.health() == 1
-    with guest.running() as process:
-        assert guest.health() == 0
-        token = new_token(guest)
-        assert get(guest, "/simple/").status_code == 401
-        assert push(guest, demo) == 401
-        assert push(guest, demo, "__token__", token) == 200
-        assert install(guest, tmp_path, "__token__", token, "demo") == "from the image\n"
-        stop(process)
+def test_serving(container: Container, config: dict[str, Any], tmp_path: Path) -> None:
+    """As a user that nobody has named it takes and gives, and writes to its volume alone."""
+    command = (*config["Entrypoint"], *config["Cmd"])
+    kind, *health = config["Healthcheck"]["Test"]
+    demo, desk = make_wheel(content=b"print('from the image')\n"), new_desk(tmp_path)
+    with container.serving(tmp_path / "log.txt", *command) as url:
+        port = url.rpartition(":")[2]
+        assert kind == "CMD"
+        assert container.call(*health, PORT=port).returncode == 0
+        token = container.output("wheelyard", "token", "create", "ci", "--can", "read,upload")
+        assert TOKEN.fullmatch(token.strip())
+        assert get(f"{url}/simple/").status_code == 401
+        assert push(url, demo) == 401
+        assert push(url, demo, password=token.strip()) == 200
+        index = url.replace("//", f"//__token__:{token.strip()}@") + "/simple/"
+        python = desk.python()
+        pip = (program("pip"), "--python", python, "install", "--no-cache-dir", "demo")
+        desk.run(*pip, "--index-url", index)
+        assert desk.run(python, "-c", "import demo") == "from the image\n"
 
-    with guest.running():  # what was kept is in the volume, and nowhere else
-        assert get(guest, "/simple/demo/", token).status_code == 200
-    assert [each.name for each in guest.volume.iterdir()] == ["wheelyard-data"]
+    assert container.call(*health, PORT=port).returncode == 1
+    assert "demo" in container.output("wheelyard", "list")
+    assert [each.name for each in container.mounts["/data"].iterdir()] == ["wheelyard-data"]
+    assert [path for path in container.root.rglob("*") if path.lstat().st_uid == 1234567] == []
 
 
 @pytest.mark.slow
-def test_own_user(image: Image, tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", ["", "1000:1000"])
+def test_other_users(container: Container, user: str) -> None:
     """It runs as its own user, and as any other with any other group."""
-    for user in ((65532, 0), (1000, 1000)):
-        guest = Guest(image, new_volume(tmp_path / str(user[0]), image), user=user)
-        with guest.running():
-            assert push(guest, make_wheel(), "__token__", new_token(guest)) == 200
+    own = Container(container.buildah, container.name, user, container.mounts)
+
+    assert TOKEN.search(own.output("wheelyard", "token", "create", "ci"))
 
 
 @pytest.mark.slow
-def test_workers(guest: Guest) -> None:
-    """Several processes share the volume, and end as one does."""
-    with guest.running("serve", "--host", "0.0.0.0", "--workers", "2") as process:  # noqa: S104
-        assert guest.health() == 0
-        assert push(guest, make_wheel(), "__token__", new_token(guest)) == 200
-        stop(process)
-
-
-@pytest.mark.slow
-def test_in_place_of_pypiserver(image: Image, tmp_path: Path) -> None:
+def test_in_place_of_pypiserver(container: Container, tmp_path: Path) -> None:
     """The command line, the passwords and the packages of pypiserver go on as they were."""
-    packages = tmp_path / "packages"
-    packages.mkdir()
-    packages.chmod(0o777)
-    make_wheel("demo", "1.0", content=b"print('from the folder')\n").write(packages)
-    mounts = {"/data/.htpasswd": password_file(tmp_path), "/data/packages": packages}
-    guest = Guest(image, _volume_with(tmp_path / "volume", image, mounts), mounts=mounts)
+    volume = container.mounts["/data"]
+    (volume / "packages").mkdir()
+    (volume / "packages").chmod(0o777)
+    make_wheel().write(volume / "packages")
+    digest = base64.b64encode(hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest())
+    (volume / ".htpasswd").write_text(f"ana:{{SHA}}{digest.decode()}\n")
 
     arguments = ("run", "-P", "/data/.htpasswd", "-a", "update,download,list", "/data/packages")
-    with guest.running(*arguments):
-        assert guest.health() == 0
-        assert get(guest, "/simple/demo/").status_code == 401
-        assert install(guest, tmp_path, "ana", PASSWORD, "demo") == "from the folder\n"
-        assert push(guest, make_wheel("demo", "2.0"), "ana", PASSWORD) == 200
-    with guest.running("run", "-P", ".htpasswd", "packages"):
-        page = get(guest, "/simple/demo/").text
-        assert "demo-2.0" in page
+    with container.serving(tmp_path / "log.txt", "wheelyard", *arguments) as url:
+        assert get(f"{url}/simple/demo/").status_code == 401
+        assert push(url, make_wheel("demo", "2.0"), "ana", PASSWORD) == 200
+        page = get(f"{url.replace('//', f'//ana:{PASSWORD}@')}/simple/demo/").text
 
-    assert (packages / ".wheelyard" / "projects").is_dir()
-    assert not (guest.volume / "wheelyard-data").exists()
+    assert set(re.findall(r"demo-\d\.0", page)) == {"demo-1.0", "demo-2.0"}
+    assert not (volume / "wheelyard-data").exists()
 
 
-@pytest.mark.slow
-def test_composed(image: Image, tmp_path: Path) -> None:
-    """What compose.yaml starts wants a name and a password for everything."""
-    service = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["wheelyard"]
-    variables = {name: _default(value) for name, value in service["environment"].items()}
-    folder = tmp_path / "auth"
-    folder.mkdir()
-    password_file(folder)
-    (image.root / "etc" / "wheelyard").mkdir(exist_ok=True)  # Docker makes what is mounted on
-    volume = new_volume(tmp_path / "volume", image)
-    mounts = {"/etc/wheelyard": folder}
-    guest = Guest(image, volume, mounts, variables, user=(65532, 0))
-
-    with guest.running(*service["command"]):
-        assert get(guest, "/simple/").status_code == 401
-        assert push(guest, make_wheel(content=b"print(1)"), "ana", PASSWORD) == 200
-        assert install(guest, tmp_path, "ana", PASSWORD, "demo") == "1\n"
-
-
-def test_compose_file() -> None:
-    """compose.yaml is what Compose takes, and gives the container nothing that it does not need."""
-    file = FOLDER / "compose.yaml"
-    check = program("deploy", "check-jsonschema")
-    subprocess.run([check, "--builtin-schema", "vendor.compose-spec", file], check=True)
-    service = yaml.safe_load(file.read_text())["services"]["wheelyard"]
-
-    assert service["read_only"]
-    assert service["cap_drop"] == ["ALL"]
-    assert service["security_opt"] == ["no-new-privileges:true"]
-    assert [_default(port) for port in service["ports"]] == ["127.0.0.1:8080:8080"]
-    assert int(service["stop_grace_period"].removesuffix("s")) > 60
-    context = (FOLDER / service["build"]["context"]).resolve()
-    assert context / service["build"]["dockerfile"] == DOCKERFILE
-
-
-def test_cloud_build_file() -> None:
-    """cloudbuild.yaml is what Cloud Build takes, and fills in what the Dockerfile asks for."""
-    file = FOLDER / "cloudbuild.yaml"
-    check = program("deploy", "check-jsonschema")
-    subprocess.run([check, "--builtin-schema", "vendor.cloudbuild", file], check=True)
-    build = yaml.safe_load(file.read_text())
-    used = set(re.findall(r"\$(_[A-Z]+)", json.dumps([build["steps"], build["images"]])))
-    first = read_recipe(DOCKERFILE.read_text())[0]
-    declared = re.findall(r"^ARG (\w+)", DOCKERFILE.read_text(), re.MULTILINE)
-    (step,) = build["steps"]
-
-    assert used == set(build["substitutions"])
-    assert "--file=deploy/image/Dockerfile" in step["args"]
-    assert build["substitutions"]["_PYTHON"] == first.base
-    given = re.findall(r"--build-arg=(\w+)", " ".join(step["args"]))
-    assert sorted(given) == sorted(declared)
-
-
-@pytest.mark.slow
-def test_nothing_left_behind(image: Image) -> None:
-    """The image has no pip, no cache, no source tree, and no program that runs as somebody else."""
-    below = [path for path in image.root.rglob("*") if not path.is_symlink()]
-    names = {path.name for path in below}
+def test_what_is_in_it(container: Container) -> None:
+    """The image has no pip and no program that runs as root; every module is compiled for ever."""
+    place = container.root / "opt" / "wheelyard"
+    below = [path for path in place.rglob("*") if not path.is_symlink()]
+    modules = list(place.glob("lib/python*/site-packages/wheelyard/**/*.py"))
 
     assert [path for path in below if path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID)] == []
-    assert names.isdisjoint({"pip", "hatchling", "setuptools", ".cache", "pyproject.toml"})
-    assert {path.name for path in (image.root / "data").parent.iterdir()} >= {"data", "opt"}
-    assert list((image.root / "data").iterdir()) == []
-    assert list((image.root / "tmp").iterdir()) == []
+    assert {path.name for path in below}.isdisjoint({"pip", "hatchling", "setuptools"})
+    assert [*(container.root / "data").iterdir(), *(container.root / "tmp").iterdir()] == []
+    assert modules
+    # the third kind of PEP 552: by hash and never compared, so that no date gets in
+    heads = {
+        Path(importlib.util.cache_from_source(str(each))).read_bytes()[4:8] for each in modules
+    }
+    assert heads == {(1).to_bytes(4, "little")}
 
 
-@pytest.mark.slow
-def test_compiled(image: Image) -> None:
-    """Every module is compiled, and in a way that does not depend on when that was done."""
-    site = image.root / "opt" / "wheelyard" / "lib"
-    for module in site.glob("python*/site-packages/wheelyard/**/*.py"):
-        head = Path(importlib.util.cache_from_source(str(module))).read_bytes()[4:8]
-        assert int.from_bytes(head, "little") == 1  # unchecked-hash, as PEP 552 numbers them
-
-
-@pytest.mark.slow
-def test_same_again(image: Image, clone: Path, tmp_path: Path) -> None:
-    """Two builds of one clone have the same files with the same bytes."""
-    again = Kitchen(tmp_path / "rooms", clone).cook()
-
-    first, second = (dict(each.files("/opt")) for each in (image, again))
-    assert {path for path in first | second if first.get(path) != second.get(path)} == set()
-
-
-@pytest.mark.slow
-def test_without_rooms(clone: Path, tmp_path: Path) -> None:
-    """Where no namespace may be opened, the same steps make a program that works."""
-    image = Kitchen(tmp_path / "flat", clone, has_walls=False).cook()
-    python = image.root / "opt" / "wheelyard" / "bin" / "python"
-    desk = Desk(tmp_path, tmp_path / "home")
-    store = ("--store", tmp_path / "store")
-
-    desk.run(python, "-Im", "wheelyard", "upload", *store, make_wheel().write(tmp_path))
-    assert "demo" in desk.run(python, "-Im", "wheelyard", "list", *store)
-    assert stat.S_IMODE((image.root / "data").stat().st_mode) == 0o1777
-
-
-@pytest.mark.slow
-def test_size(image: Image) -> None:
+def test_size(container: Container) -> None:
     """The page says how large the image is on top of its base, to a tenth."""
     found = re.search(r"adds (\d+) MB", PAGE.read_text())
     assert found is not None
-    files = (image.root / "opt").rglob("*")
+    files = (container.root / "opt").rglob("*")
     size = sum(path.lstat().st_size for path in files if path.is_file()) / 1e6
 
     assert size == pytest.approx(int(found[1]), rel=0.1)
 
 
+def composed(**more: str) -> Settings:
+    """Return the settings of the service in compose.yaml, where nothing else is said."""
+    service = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["wheelyard"]
+    environ = {
+        name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(text))
+        for name, text in service["environment"].items()
+    }
+    return read_settings(file=None, overrides={}, environ=environ | more)
+
+
+def test_composed(tmp_path: Path) -> None:
+    """compose.yaml wants names and passwords; the page's override lets a settings file decide."""
+    (block,) = re.findall(r"```yaml\n(services:\n.*?)```", PAGE.read_text(), re.DOTALL)
+    override = yaml.safe_load(block)["services"]["wheelyard"]["environment"]
+    (tmp_path / "wheelyard.toml").write_text("[server]\ntrusted_proxies = 1\n")
+
+    usual = composed()
+    other = composed(**override | {"WHEELYARD_CONFIG": str(tmp_path / "wheelyard.toml")})
+
+    assert (usual.access.private, usual.server.trusted_proxies) == (True, 0)
+    assert usual.access.htpasswd_file == "/etc/wheelyard/htpasswd"
+    assert (other.access.private, other.server.trusted_proxies) == (False, 1)
+    assert not other.access.htpasswd_file
+
+
+def test_cloud_build_asks_for_the_same() -> None:
+    """cloudbuild.yaml builds on the Dockerfile's own base, and gives each of its arguments."""
+    build = yaml.safe_load((FOLDER / "cloudbuild.yaml").read_text())
+    declared = re.findall(r"^ARG (\w+)(?:=(\S+))?", DOCKERFILE.read_text(), re.MULTILINE)
+    given = re.findall(r"--build-arg=(\w+)", " ".join(build["steps"][0]["args"]))
+
+    assert sorted(given) == sorted(name for name, _ in declared)
+    assert build["substitutions"]["_PYTHON"] == dict(declared)["PYTHON"]
+
+
+def checked(**ports: str) -> "subprocess.CompletedProcess[str]":
+    """Run the health check with these variables."""
+    command = (sys.executable, "-IS", FOLDER / "health.py")
+    return subprocess.run(command, env=ports, check=False, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize(
-    ("answer", "status"),
+    ("variable", "answer", "status"),
     [
-        (b"HTTP/1.1 200 OK\r\n\r\n", 0),
-        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", 1),
-        (b"", 1),
+        ("WHEELYARD_PORT", b"HTTP/1.1 200 OK\r\n\r\n", 0),
+        ("PYPISERVER_PORT", b"HTTP/1.1 503 Service Unavailable\r\n\r\n", 1),
+        ("PORT", b"", 1),
     ],
 )
-@pytest.mark.parametrize(
-    "variable", ["WHEELYARD_PORT", "WHEELYARD_SERVER_PORT", "PORT", "PYPISERVER_PORT"]
-)
-def test_health(answer: bytes, status: int, variable: str) -> None:
+def test_health(variable: str, answer: bytes, status: int) -> None:
     """The health check asks at the port that the server was told of, and goes by the answer."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1024)
+            connection.sendall(answer)
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(60)  # where nobody comes
-        thread = threading.Thread(target=_answer, args=(listener, answer))
+        listener.settimeout(PATIENCE)  # where nobody comes
+        thread = threading.Thread(target=serve)
         thread.start()
-        port = str(listener.getsockname()[1])
-        done = subprocess.run(
-            [sys.executable, "-IS", FOLDER / "health.py"],
-            env={"PORT": "", variable: port},
-            check=False,
-            capture_output=True,
-        )
+        done = checked(**{"PORT": "", variable: str(listener.getsockname()[1])})
         thread.join()
 
-    assert done.returncode == status
-    assert bool(done.stdout) == bool(status)
+    assert (done.returncode, bool(done.stdout)) == (status, bool(status))
 
 
 @pytest.mark.parametrize("name", ["WHEELYARD_PORT", "WHEELYARD_SERVER_PORT"])
 def test_health_of_two_ports(name: str) -> None:
     """Where a platform names another port, the health check takes the one that the server does."""
-    ports = {"PORT": "3", name: "2"}
-    command = f"{sys.executable} -IS {FOLDER / 'health.py'}"
-    done = subprocess.run(command.split(), env=ports, check=False, capture_output=True, text=True)
+    ports = {"PORT": "3", name: str(free_port())}
+    done = checked(**ports)
+
     settings = read_settings(file=None, overrides={}, environ=ports)
-    assert f"on port {settings.server.port}:" in done.stdout
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith(f"nothing answers on port {settings.server.port}:")
 
 
-def test_health_of_nobody() -> None:
-    """Where nothing listens, the health check says so in one line."""
-    done = subprocess.run(
-        [sys.executable, "-IS", FOLDER / "health.py"],
-        env={"PORT": str(free_port())},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-
-    assert done.returncode == 1
-    assert done.stdout.startswith("nothing answers on port")
-    assert done.stderr == ""
-
-
-def _answer(listener: socket.socket, answer: bytes) -> None:
-    connection, _ = listener.accept()
-    with connection:
-        connection.recv(1024)
-        connection.sendall(answer)
-
-
-def _default(text: str) -> str:
-    """Fill in what Compose takes where nothing is said."""
-    return re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(text))
-
-
-def _volume_with(folder: Path, image: Image, mounts: dict[str, Path]) -> Path:
-    """Make a volume with the places in it that something is mounted on, as Docker does."""
-    volume = new_volume(folder, image)
-    for target, source in mounts.items():
-        place = volume / Path(target).relative_to("/data")
-        place.mkdir() if source.is_dir() else place.touch()
-    return volume
+def test_compose_itself() -> None:
+    """Docker's own Compose takes the file."""
+    docker = system_program("docker")
+    if subprocess.run([docker, "compose", "version"], check=False, capture_output=True).returncode:
+        pytest.skip("docker has no compose")
+    command = (docker, "compose", "--file", FOLDER / "compose.yaml", "config", "-q")
+    subprocess.run(command, check=True)

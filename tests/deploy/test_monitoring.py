@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import yaml
 
 from tests.clients.conftest import desk as _desk
 from tests.clients.harness import REPOSITORY, Desk, program, system_program
-from tests.deploy.gcloud import lines, wrong
 from tests.deploy.running import DEPLOY, documents
+from tests.deploy.test_pages import headings
 from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
-from tests.http.servers import running_site
+from tests.http.servers import Site, running_site
 from wheelyard.storage.tally import Operation, Tally
 
 desk = _desk
@@ -37,37 +36,6 @@ SCRAPED = {"job", "instance"}
 VALUES = {"$__rate_interval": "5m", "$__range": "6h", "$price_a": "0.005", "$price_b": "0.0004"}
 INDEX = {"INDEX_SCHEME": "https", "INDEX_HOST": "packages.example.com"}
 
-UNIT_TEST = """
-rule_files: [{rules}]
-evaluation_interval: 30s
-tests:
-  - interval: 30s
-    input_series:
-      - {{series: 'up{{job="wheelyard"}}', values: '1x60'}}
-      - {{series: '{name}{{job="wheelyard", route="file", status="200"}}', values: '0+30x60'}}
-      - {{series: '{name}{{job="wheelyard", route="upload", status="507"}}', values: '_x20 1x40'}}
-    promql_expr_test:
-      - expr: {firing}
-        eval_time: 10m
-      - expr: {firing}
-        eval_time: 12m
-        exp_samples:
-          - {{labels: '{{alertname="WheelyardStoreFull"}}', value: 1}}
-  - interval: 30s
-    input_series:
-      - {{series: 'up{{job="wheelyard"}}', values: '1x10 0x50'}}
-      - {{series: '{name}{{job="wheelyard", route="file", status="200"}}', values: '0+30x60'}}
-      - {{series: '{name}{{job="wheelyard", route="file", status="503"}}', values: '0+3x60'}}
-    promql_expr_test:
-      - expr: {firing}
-        eval_time: 20m
-        exp_samples:
-          - {{labels: '{{alertname="WheelyardDown"}}', value: 1}}
-          - {{labels: '{{alertname="WheelyardErrors"}}', value: 1}}
-"""
-"""A disk that is full for one upload; an index that fails once in eleven times, then always."""
-FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
-
 
 def expressions() -> Iterator[str]:
     """Yield what is asked of Prometheus, with values in the place of Grafana's variables."""
@@ -80,14 +48,21 @@ def expressions() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
-    """Return every figure of a running index by name: its labels, and their values."""
-    folder = tmp_path_factory.mktemp("figures")
-    with running_site(folder / "folder") as site:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An index that something was done with, and that logs what it is asked."""
+    config = '[log]\nformat = "json"\naccess = true\n'
+    with running_site(tmp_path_factory.mktemp("figures") / "folder", config=config) as site:
         publish(site, wheel())
         for path in ("/simple/", "/simple/demo/", "/ready", "/metrics"):
             assert site.get(path).status_code == 200
-        text = site.get("/metrics").text
+        yield site
+
+
+@pytest.fixture(scope="module")
+def figures(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
+    """Return every figure of a running index by name: its labels, and their values."""
+    folder = tmp_path_factory.mktemp("far")
+    text = site.get("/metrics").text
     tally = Tally()
     for operation in (
         Operation("insert", "A"),
@@ -95,8 +70,8 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set
         Operation("delete", "free"),
     ):
         tally.add(operation)
-    with far_site(folder / "bucket", FarStore(), tally=tally) as site:
-        text += site.get("/metrics").text
+    with far_site(folder, FarStore(), tally=tally) as far:
+        text += far.get("/metrics").text
     found: dict[str, dict[str, set[str]]] = {}
     for line in text.splitlines():
         name, _, labels = line.rpartition(" ")[0].partition("{")
@@ -131,37 +106,6 @@ def test_words(figures: dict[str, dict[str, set[str]]]) -> None:
                 assert set(value.split("|")) <= known.get(label, figures[name].get(label, set()))
 
 
-def test_panels() -> None:
-    """Every panel says what it shows, in which unit, and lies where no other does."""
-    ids = [panel["id"] for panel in DASHBOARD["panels"]]
-    assert len(ids) == len(set(ids))
-    for panel in PANELS:
-        assert panel["title"], panel["id"]
-        assert panel["description"].endswith("."), panel["title"]
-        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
-        references = [target["refId"] for target in panel["targets"]]
-        assert len(references) == len(set(references)), panel["title"]
-    for one, other in combinations(DASHBOARD["panels"], 2):
-        assert not _overlap(one["gridPos"], other["gridPos"]), (one["title"], other["title"])
-
-
-def _overlap(one: dict[str, int], other: dict[str, int]) -> bool:
-    across = one["x"] < other["x"] + other["w"] and other["x"] < one["x"] + one["w"]
-    down = one["y"] < other["y"] + other["h"] and other["y"] < one["y"] + one["h"]
-    return across and down
-
-
-def test_variables() -> None:
-    """The dashboard is of no installation: its datasource is chosen, and every variable is used."""
-    text = json.dumps(DASHBOARD)
-    names = [each["name"] for each in DASHBOARD["templating"]["list"]]
-    assert set(re.findall(r'"uid": "([^"]*)"', text)) == {"${datasource}", "wheelyard"}
-    for name in names:
-        assert re.search(rf"\$\{{?{name}\b", text), name
-    used = set(re.findall(r"\$\{?([a-z]\w*)", text))
-    assert used <= {*names}
-
-
 def test_alerts() -> None:
     """Every alert waits a while, says how bad it is, and leads to a heading that there is."""
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
@@ -170,22 +114,12 @@ def test_alerts() -> None:
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert {"summary", "description", "runbook"} == set(rule["annotations"])
         page, _, anchor = rule["annotations"]["runbook"].partition("#")
-        assert anchor in _anchors(REPOSITORY / page), rule["alert"]
+        assert anchor in headings(REPOSITORY / page), rule["alert"]
 
 
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
-
-
-def test_links() -> None:
-    """Every link of the two pages leads to a file and a heading that there are."""
-    for page in (PAGE, REPOSITORY / "docs" / "keeping.md"):
-        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-            name, _, anchor = target.partition("#")
-            leads = (page.parent / name).resolve() if name else page
-            assert leads.exists(), target
-            assert not anchor or anchor in _anchors(leads), target
 
 
 def test_syntax(desk: Desk) -> None:
@@ -201,15 +135,6 @@ def test_syntax(desk: Desk) -> None:
     (desk.folder / "prometheus.yml").write_text(text)
     (desk.folder / "rules.yaml").write_text((FOLDER / "rules.yaml").read_text())
     assert "1 rule files found" in desk.run(promtool, "check", "config", "prometheus.yml")
-
-
-def test_alerts_come(desk: Desk) -> None:
-    """A full disk is told of at its first upload, an index that fails or is down within minutes."""
-    promtool = system_program("promtool")
-    name = "wheelyard_http_request_duration_seconds_count"
-    text = UNIT_TEST.format(rules=FOLDER / "rules.yaml", name=name, firing=FIRING)
-    (desk.folder / "test.yaml").write_text(text)
-    desk.run(promtool, "test", "rules", "test.yaml")
 
 
 def _rendered(desk: Desk) -> str:
@@ -254,32 +179,11 @@ def test_kubernetes_takes_them(desk: Desk) -> None:
     desk.run(validate, "--strict", "-k", "1.30", desk.folder / "known.yaml")
 
 
-def test_rules_of_a_cluster() -> None:
-    """The line of the page makes a resource of the alerts, which has all of them."""
-    lines_ = [f"  {line}" for line in (FOLDER / "rules.yaml").read_text().splitlines()]
-    assert yaml.safe_load("\n".join(["spec:", *lines_])) == {"spec": {"groups": GROUPS}}
-    assert "sed 's/^/  /' deploy/monitoring/rules.yaml" in PAGE.read_text()
-
-
-def test_collector() -> None:
-    """Every part of the collector is used, and every part that is used is there."""
-    written = yaml.safe_load((FOLDER / "collector.yaml").read_text())
-    pipelines = written["service"]["pipelines"].values()
-    for kind in ("receivers", "processors", "exporters"):
-        assert {part for each in pipelines for part in each[kind]} == set(written[kind])
-    (job,) = written["receivers"]["prometheus"]["config"]["scrape_configs"]
-    assert job["job_name"] == "wheelyard"
-    assert job["authorization"]["credentials"] == "${env:WHEELYARD_METRICS_TOKEN}"
-
-
-def test_lines_of_the_log(tmp_path: Path) -> None:
+def test_lines_of_the_log(site: Site, tmp_path: Path) -> None:
     """The log has every field that the page asks Cloud Logging for, and jq finds who uploaded."""
     jq = system_program("jq")
-    config = '[log]\nformat = "json"\naccess = true\n'
-    with running_site(tmp_path / "site", config=config) as site:
-        publish(site, wheel())
-        site.change("demo", "yank", version="1.0", reason="broken")
-        assert site.get("/simple/", "wyd_" + "0" * 48).status_code == 401
+    site.change("demo", "yank", version="1.0", reason="broken")
+    assert site.get("/simple/", "wyd_" + "0" * 48).status_code == 401
     entries = [json.loads(line) for line in site.log.splitlines() if line.startswith("{")]
     for field in set(re.findall(r"jsonPayload\.([a-zA-Z.]+[a-zA-Z])", PAGE.read_text())):
         assert any(_has(entry, field.removesuffix(".list")) for entry in entries), field
@@ -299,8 +203,3 @@ def _has(entry: Any, path: str) -> bool:  # noqa: ANN401
             return False
         entry = entry[name]
     return True
-
-
-def test_lines_for_gcloud() -> None:
-    """Every line for gcloud has commands and flags that there are."""
-    assert [each for line in lines(PAGE) for each in wrong(line)] == []

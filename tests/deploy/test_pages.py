@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.clients.harness import REPOSITORY, system_program
+from tests.deploy.gcloud import FILES as FILES_WITH_LINES
+from tests.deploy.gcloud import lines, words_of, wrong
 from wheelyard.settings.reading import unknown_variables
 
 FOLDER = REPOSITORY / "deploy"
 DOCS = REPOSITORY / "docs" / "deploy"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = [*sorted(DOCS.glob("*.md")), REPOSITORY / "docs" / "keeping.md"]
 TUTORIAL = FOLDER / "cloud-shell" / "tutorial.md"
 IGNORED = {"__pycache__", ".terraform"}
 FILES = [
@@ -59,7 +61,9 @@ def test_every_page_is_listed() -> None:
     """The first page leads to every other one."""
     first = text_of(DOCS / "README.md")
 
-    assert [page.name for page in PAGES[1:] if f"({page.name}" not in first] == []
+    assert [page.name for page in DOCS.glob("*.md") if f"({page.name}" not in first] == [
+        "README.md"
+    ]
 
 
 def test_every_file_is_named() -> None:
@@ -88,14 +92,36 @@ def test_variables_are_settings() -> None:
     assert unknown_variables(dict.fromkeys(found - OUTSIDE, "")) == []
 
 
-@pytest.mark.parametrize("page", [*PAGES, TUTORIAL], ids=lambda page: page.stem)
-def test_lines_are_whole(page: Path, tmp_path: Path) -> None:
+def test_lines_are_whole() -> None:
     """Every line that a reader is meant to type is one that a shell can read."""
-    for number, block in enumerate(SHELL.findall(text_of(page))):
-        script = tmp_path / f"block-{number}"
-        script.write_text(block.replace("{{project-id}}", "project"))
-        read = subprocess.run([system_program("bash"), "-n", script], check=False)
-        assert read.returncode == 0
+    blocks = [block for page in (*PAGES, TUTORIAL) for block in SHELL.findall(text_of(page))]
+    for block in blocks:
+        script = block.replace("{{project-id}}", "project")
+        read = subprocess.run([system_program("bash"), "-n"], input=script, text=True, check=False)
+        assert read.returncode == 0, block
+
+
+def test_lines_for_gcloud() -> None:
+    """Every line for gcloud, in pages and scripts, has a command and flags that gcloud has."""
+    found = [line for file in FILES_WITH_LINES for line in lines(file)]
+
+    assert len(found) > 300
+    assert [each for line in found for each in wrong(words_of(line))] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gcloud run services replace - --regoin=europe-west1",
+        "gcloud run depoly wheelyard",
+        "gcloud run services",
+        "gcloud artifacts repositories create wheelyard --mode=somehow",
+        "gcloud --nothing run services list",
+    ],
+)
+def test_wrong_gcloud_lines_are_found(line: str) -> None:
+    """A flag or a command that gcloud has not is found, whatever else is right."""
+    assert wrong(words_of(line)) != []
 
 
 def test_lines_are_typed_where_files_are() -> None:

@@ -1,4 +1,4 @@
-"""deploy/cloud-run/terraform: every name leads somewhere, and the plan is what the page says."""
+"""deploy/cloud-run/terraform: names lead somewhere, and senseless values are refused."""
 
 import json
 import re
@@ -9,103 +9,166 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.bucket_clients.yard import SOURCE
 from tests.clients.conftest import desk as _desk
 from tests.clients.harness import Desk, system_program
-from tests.deploy.running import DEPLOY, PRODUCT
+from tests.deploy.running import DEPLOY
 from tests.deploy.terraform import SCHEMA, Configuration, wrong_arguments, wrong_references
-from tests.deploy.terraform_runs import EVERYTHING, FOLDER, NEEDED, Terraform
-from tests.deploy.terraform_runs import provider as _provider
-from tests.deploy.terraform_runs import terraform as _terraform
+from wheelyard.settings.reading import read_settings
 
-desk, provider, terraform = _desk, _provider, _terraform
+desk = _desk
 
-BUCKETS = ("google_storage_bucket.packages", "google_storage_bucket.credentials")
+FOLDER = DEPLOY / "cloud-run" / "terraform"
 MODULES = [FOLDER, FOLDER / "settings"]
+NEEDED: dict[str, object] = {
+    "project_id": "acme-packages",
+    "image": "europe-west1-docker.pkg.dev/acme-packages/wheelyard/wheelyard:0.1.0",
+}
+DOMAIN = "packages.acme.dev"
+SENSELESS: list[dict[str, object]] = [
+    {"project_id": "Acme Packages"},
+    {"image": "wheelyard"},
+    {"region": "europe-west1-b"},
+    {"bucket": "gs://acme"},
+    {"bucket": "packages.acme.dev"},
+    {"min_instances": 6},
+    {"min_instances": 0.5},
+    {"max_instances": 1.5},
+    {"concurrency": 1001},
+    {"concurrency": 1.5},
+    {"cpu": "0.5"},
+    {"spool_mib": 3329},
+    {"spool_mib": 7425, "cpu": "2"},
+    {"spool_mib": 1279, "cpu": "4"},
+    {"spool_mib": 15617, "cpu": "4"},
+    {"spool_mib": 1280.5},
+    {"concurrent_uploads": 1.5},
+    {"noncurrent_days": 1.5},
+    {"soft_delete_days": 3},
+    {"soft_delete_days": 7.5},
+    {"grants": [{"who": ["anonymous"], "projects": ["*"], "actions": ["write"]}]},
+    {"managers": [], "readers": ["allUsers"]},
+    {"environment": {"PORT": "80"}},
+    {"domain": "https://packages.acme.dev/"},
+    {"domain": "-a.acme.dev"},
+    {"domain": "a-.acme.dev"},
+    {"domain": "acme"},
+    {"domain": "acme.d3v"},
+    {"pages_domain": "web.acme.dev"},
+    {"pages_domain": "https://x/", "domain": DOMAIN},
+    {"pages_domain": DOMAIN, "domain": DOMAIN},
+    {"cdn": True},
+    {"cdn_max_age": 1.5},
+    {"settings": "page_cache = 32"},
+    {"settings": "# [uploads]\npage_cache = 32"},
+    {"settings": "[uploads]\n[ 'access' ] # mine"},
+    {"settings": "[uploads]\r\n[http]\r\n"},
+]
+"""The first variable of each is the one that is refused."""
+SENSIBLE: list[dict[str, object]] = [
+    {},
+    {"cpu": "4", "spool_mib": 1280},
+    {"cpu": "2", "spool_mib": 256},
+    {"domain": "xn--80ak6aa92e.xn--p1ai", "pages_domain": "web-1.xn--p1ai"},
+    {"domain": "1.acme.dev"},
+    {"soft_delete_days": 90},
+    {"settings": "# all of it\n\n  [uploads]\nzip_sdists = true"},
+    {"settings": '[limits]\nx = ["a"]\n[[grant]]\nwho = ["anonymous"]'},
+    {"settings": "[uploads]\n# [access] is not here\n[http.other]\n"},
+]
 
 
-def _module(path: Path) -> str:
-    return path.name
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Configuration]:
+    """The two modules, as python-hcl2 reads them."""
+    desk = Desk(tmp_path_factory.mktemp("desk"), tmp_path_factory.mktemp("home"))
+    return {folder.name: Configuration.read(folder, desk) for folder in MODULES}
 
 
-@pytest.mark.parametrize("folder", MODULES, ids=_module)
-def test_references(folder: Path, desk: Desk) -> None:
-    """Whatever an expression speaks of is there."""
-    configuration = Configuration.read(folder, desk)
+@pytest.mark.parametrize("name", ["terraform", "settings"])
+def test_names_and_arguments(name: str, modules: dict[str, Configuration]) -> None:
+    """What an expression speaks of is there; each resource has what Google's provider asks for."""
+    configuration = modules[name]
 
     assert len(configuration.references()) > 5
     assert wrong_references(configuration) == []
+    assert wrong_arguments(configuration) == []
 
 
-@pytest.mark.parametrize("folder", MODULES, ids=_module)
-def test_arguments(folder: Path, desk: Desk) -> None:
-    """Each resource has the arguments that Google's provider knows, and those that it demands."""
-    assert wrong_arguments(Configuration.read(folder, desk)) == []
-
-
-def test_mistakes_are_found(desk: Desk) -> None:
+def test_mistakes_are_found(modules: dict[str, Configuration]) -> None:
     """A misspelled variable, attribute or argument, and a missing one, are found."""
-    folder = desk.folder / "terraform"
-    shutil.copytree(FOLDER, folder)
-    for name, right, wrong in (
-        ("service.tf", "var.concurrency", "var.concurency"),
-        (
-            "service.tf",
-            "google_service_account.wheelyard.email",
-            "google_service_account.wheelyard.mail",
-        ),
-        ("service.tf", "http_get {", "http {"),
-        ("buckets.tf", "location                    = local.bucket_location", ""),
+    text = json.dumps(modules["terraform"].kinds)
+    for right, wrong in (
+        ("var.concurrency", "var.concurency"),
+        ("account.wheelyard.email", "account.wheelyard.mail"),
+        ('"http_get"', '"http"'),
+        ('"location": "${local.bucket_location}"', '"labels": {}'),
     ):
-        text = (folder / name).read_text()
         assert right in text
-        (folder / name).write_text(text.replace(right, wrong))
-    configuration = Configuration.read(folder, desk)
+        text = text.replace(right, wrong)
+    configuration = Configuration(json.loads(text))
 
-    assert wrong_references(configuration) == [
-        "google_service_account.wheelyard.mail",
-        "var.concurency",
-    ]
+    references = ["google_service_account.wheelyard.mail", "var.concurency"]
+    assert wrong_references(configuration) == references
     arguments = " ".join(wrong_arguments(configuration))
     assert "startup_probe.http is unknown" in arguments
     assert "google_storage_bucket.packages.location is missing" in arguments
 
 
-@pytest.mark.parametrize("folder", MODULES, ids=_module)
-def test_variables_and_outputs(folder: Path, desk: Desk) -> None:
+@pytest.mark.parametrize("name", ["terraform", "settings"])
+def test_variables_and_outputs(name: str, modules: dict[str, Configuration]) -> None:
     """Each variable has a type, a description and a use, and each output a description."""
-    configuration = Configuration.read(folder, desk)
+    configuration = modules[name]
     variables, outputs = configuration.named("variable"), configuration.named("output")
-    used = {name for kind, name, _ in configuration.references() if kind == "var"}
+    used = {each for kind, each, _ in configuration.references() if kind == "var"}
 
     assert [
-        name for name, it in variables.items() if not {"type", "description"} <= it.keys()
+        each for each, it in variables.items() if not {"type", "description"} <= it.keys()
     ] == []
     assert sorted(variables.keys() - used) == []
-    assert [name for name, it in outputs.items() if "description" not in it] == []
-    if folder != FOLDER:  # a module is given every value by name
-        (call,) = Configuration.read(FOLDER, desk).named("module").values()
-        assert variables.keys() == {name for name in call if name[0] != "_"} - {"source"}
+    assert [each for each, it in outputs.items() if "description" not in it] == []
+    if name == "settings":  # a module is given every value by name
+        (call,) = modules["terraform"].named("module").values()
+        assert variables.keys() == {each for each in call if each[0] != "_"} - {"source"}
 
 
-def test_example_of_variables(desk: Desk) -> None:
+def test_example_of_variables(modules: dict[str, Configuration]) -> None:
     """The example sets all that has to be set, and everything in it is a variable, and needed."""
     text = (FOLDER / "terraform.tfvars.example").read_text()
-    variables = Configuration.read(FOLDER, desk).named("variable")
+    variables = modules["terraform"].named("variable")
     required = {name for name, it in variables.items() if "default" not in it}
 
     assert set(re.findall(r"^(\w+)\s+=", text, re.MULTILINE)) == required == set(NEEDED)
     assert set(re.findall(r"^(?:# )?(\w+)\s+=", text, re.MULTILINE)) <= variables.keys()
 
 
-def test_provider_is_the_one_we_know(desk: Desk) -> None:
+def test_provider_is_the_one_we_know(modules: dict[str, Configuration]) -> None:
     """The provider that is asked for is the one whose arguments the tests know."""
-    (block,) = Configuration.read(FOLDER, desk).kinds["terraform"]
+    (block,) = modules["terraform"].kinds["terraform"]
     wanted = json.dumps(block["required_providers"])
 
     major, minor, _ = SCHEMA["version"].split(".")
     assert SCHEMA["provider"] in wanted
     assert f"~> {major}.{minor}" in wanted
+
+
+def test_same_service_as_by_gcloud(modules: dict[str, Configuration]) -> None:
+    """Terraform's service has arguments, port, probes, variables and volumes of service.yaml."""
+    written = yaml.safe_load((DEPLOY / "cloud-run" / "service.yaml").read_text())
+    (theirs,) = written["spec"]["template"]["spec"]["containers"]
+    service = modules["terraform"].typed("resource")["google_cloud_run_v2_service", "wheelyard"]
+    (ours,) = service["template"][0]["containers"]
+    text = (FOLDER / "service.tf").read_text()
+
+    assert [word.strip('"') for word in ours["args"]] == theirs["args"]
+    assert ours["ports"][0]["container_port"] == theirs["ports"][0]["containerPort"]
+    for name in ("startup", "liveness"):
+        (probe,), other = ours[f"{name}_probe"], theirs[f"{name}Probe"]
+        assert probe["http_get"][0]["path"].strip('"') == other["httpGet"]["path"]
+        assert probe["period_seconds"] == other["periodSeconds"]
+    assert {each["mount_path"].strip('"') for each in ours["volume_mounts"]} == {
+        each["mountPath"] for each in theirs["volumeMounts"]
+    }
+    assert [each["name"] for each in theirs["env"] if each["name"] not in text] == []
 
 
 def test_form() -> None:
@@ -116,188 +179,80 @@ def test_form() -> None:
     assert done.stdout == ""
 
 
-def test_it_is_valid(terraform: Terraform) -> None:
-    """Terraform itself finds nothing wrong, types of values included."""
-    assert "Success" in terraform.run("validate", "-no-color")
+def test_values(desk: Desk) -> None:
+    """A value that Google or the server would refuse later is refused before anything is made."""
+    template = (FOLDER / "settings" / "wheelyard.toml.tftpl").read_text()
+    tables = re.findall(r"^\[([^][]+)\]$", template, re.MULTILINE)
+    assert len(tables) > 4
+    senseless = SENSELESS + [{"settings": f"[{each}]\n"} for each in tables]
+    wrong = [_run(f"wrong_{n}", each, next(iter(each))) for n, each in enumerate(senseless)]
+    right = [_run(f"right_{n}", each) for n, each in enumerate(SENSIBLE)]
+    _write_variables(desk.folder)
+    (desk.folder / "all.tftest.hcl").write_text("\n".join(wrong + right))
+
+    done = desk.attempt(system_program("terraform"), "test", "-no-color", CHECKPOINT_DISABLE="1")
+
+    passed = re.findall(r'run "(\w+)"\.\.\. pass', done.stdout)
+    assert len(passed) == len(wrong + right), done.stdout + done.stderr
 
 
-def test_plain_plan(terraform: Terraform) -> None:
-    """Without options there are two closed buckets, the service and its account, and no more."""
-    plan = terraform.planned(**NEEDED)
-    kinds = {address.split(".")[0] for address in plan}
-    buckets = [
-        each for address, each in plan.items() if address.startswith("google_storage_bucket.")
-    ]
-    service = plan["google_cloud_run_v2_service.wheelyard"]
-
-    assert not any(kind.startswith(("google_compute", "google_iap")) for kind in kinds)
-    assert [each["name"] for each in buckets] == [
-        "acme-packages-wheelyard-credentials",
-        "acme-packages-wheelyard",
-    ]
-    for each in buckets:
-        assert each["uniform_bucket_level_access"] is True
-        assert each["public_access_prevention"] == "enforced"
-        assert each["versioning"] == [{"enabled": True}]
-        assert each["soft_delete_policy"] == [{"retention_duration_seconds": 604800}]
-        assert each["lifecycle_rule"]
-    assert service["invoker_iam_disabled"] is True
-    assert service["deletion_protection"] is True
-    assert service["ingress"] == "INGRESS_TRAFFIC_ALL"
-
-
-def test_rights_of_the_server(terraform: Terraform) -> None:
-    """The server may use its buckets, read its settings and sign as itself, and nothing else."""
-    plan = terraform.planned(**NEEDED)
-    roles = {address: each.get("role") for address, each in plan.items() if "iam_member" in address}
-
-    assert roles == {
-        "google_secret_manager_secret_iam_member.settings": "roles/secretmanager.secretAccessor",
-        "google_service_account_iam_member.signs_as_itself": None,  # known when it is made
-        "google_storage_bucket_iam_member.credentials": "roles/storage.objectUser",
-        "google_storage_bucket_iam_member.packages": "roles/storage.objectUser",
-    }
-    signer = plan["google_project_iam_custom_role.signer"]
-    assert signer["permissions"] == ["iam.serviceAccounts.signBlob"]
-
-
-def test_same_service_as_by_gcloud(terraform: Terraform) -> None:
-    """Terraform's service is service.yaml's: limits, probes, variables, volumes."""
-    written = yaml.safe_load((DEPLOY / "cloud-run" / "service.yaml").read_text())
-    revision = written["spec"]["template"]["spec"]
-    (theirs,) = revision["containers"]
-    (made,) = terraform.planned(**NEEDED)["google_cloud_run_v2_service.wheelyard"]["template"]
-    (ours,) = made["containers"]
-
-    assert made["max_instance_request_concurrency"] == revision["containerConcurrency"]
-    assert made["timeout"] == f"{revision['timeoutSeconds']}s"
-    assert ours["args"] == theirs["args"]
-    assert [(each["name"], each["container_port"]) for each in ours["ports"]] == [
-        (each["name"], each["containerPort"]) for each in theirs["ports"]
-    ]
-    assert {each["name"] for each in ours["env"]} == {each["name"] for each in theirs["env"]}
-    assert ours["resources"][0]["limits"] == {"cpu": "1", "memory": "2048Mi"}
-    assert theirs["resources"]["limits"] == {"cpu": "1", "memory": "2Gi"}
-    assert {each["name"]: each["mount_path"] for each in ours["volume_mounts"]} == {
-        each["name"]: each["mountPath"] for each in theirs["volumeMounts"]
-    }
-    for name in ("startup", "liveness"):
-        (probe,), other = ours[f"{name}_probe"], theirs[f"{name}Probe"]
-        assert probe["http_get"][0]["path"] == other["httpGet"]["path"]
-        assert probe["period_seconds"] == other["periodSeconds"]
-
-
-def test_everything_at_once(terraform: Terraform, desk: Desk) -> None:
-    """With every option on there is a plan, and the settings that come out are right."""
-    terraform.set(**EVERYTHING)
-    terraform.run("apply", "-auto-approve", "-input=false", "-no-color")
-    outputs = {
-        name: each["value"] for name, each in json.loads(terraform.run("output", "-json")).items()
-    }
-    (desk.folder / "wheelyard.toml").write_text(outputs["settings"])
-    environment = {
-        "WHEELYARD_CONFIG": "wheelyard.toml",
-        "WHEELYARD_PUBLIC_URL": outputs["index_url"],
-        "WHEELYARD_STORE": outputs["store"],
-        "WHEELYARD_TRUSTED_PROXIES": "2",
-    }
-
-    printed = desk.run(*PRODUCT, "config", "check", **SOURCE, **environment)
-    said = desk.run(
-        *(*PRODUCT, "access", "explain", "domain:acme.dev", "acme-core", "read"),
-        **SOURCE,
-        **environment,
+def _write_variables(folder: Path) -> None:
+    """Write the variables with the local values that they ask for, and without any provider."""
+    text = "\n".join(path.read_text() for path in sorted(FOLDER.glob("*.tf")))
+    (written,) = re.findall(
+        r"^  written_tables = concat\(.*?^  \)$", text, re.MULTILINE | re.DOTALL
     )
-
-    assert outputs["index_url"] == "https://packages.acme.dev"
-    assert outputs["address"] == "192.0.2.1"
-    assert outputs["store"] in printed
-    assert 'a \\"note\\" ' in outputs["settings"]
-    assert said
+    given = "  with_access_tokens = true\n  with_iap = true\n"
+    local_values = f"locals {{\n{written}\n{given}}}\n"
+    (folder / "variables.tf").write_text((FOLDER / "variables.tf").read_text() + local_values)
 
 
-def test_old_tls(desk: Desk) -> None:
-    """The load balancer goes by a policy of its own for TLS, and not by Google's default."""
-    proxies = Configuration.read(FOLDER, desk).typed("resource")
-    proxy = proxies["google_compute_target_https_proxy", "wheelyard"]
-
-    assert proxy["ssl_policy"] == "${google_compute_ssl_policy.wheelyard[0].id}"
-
-
-def test_way_round_the_load_balancer(terraform: Terraform) -> None:
-    """With a domain the service is reached by the load balancer alone, and counts both proxies."""
-    plan = terraform.planned(**EVERYTHING)
-    service = plan["google_cloud_run_v2_service.wheelyard"]
-    (container,) = service["template"][0]["containers"]
-    environment = {each["name"]: each["value"] for each in container["env"]}
-
-    assert service["ingress"] == "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
-    assert environment["WHEELYARD_TRUSTED_PROXIES"] == "2"
-    assert environment["WHEELYARD_STORE_FRESHNESS"] == "5"
-    policy = plan["google_compute_ssl_policy.wheelyard[0]"]
-    assert (policy["profile"], policy["min_tls_version"]) == ("MODERN", "TLS_1_2")
-    assert plan["google_compute_backend_service.index[0]"]["iap"] == []
-    assert plan["google_compute_backend_service.pages[0]"]["iap"][0]["enabled"] is True
-    assert plan["google_compute_backend_service.pages[0]"]["enable_cdn"] is None
+def _run(name: str, values: dict[str, object], refused: str = "") -> str:
+    """Return a run of `terraform test`: a plan with these values, of which one is refused."""
+    usual: dict[str, object] = {"publishing_audience": ["a"]} if refused == "settings" else {}
+    given = "\n".join(
+        f"{key} = {json.dumps(each)}" for key, each in (NEEDED | usual | values).items()
+    )
+    expected = f"expect_failures = [var.{refused}]\n" if refused else ""
+    return f'run "{name}" {{\ncommand = plan\nvariables {{\n{given}\n}}\n{expected}}}\n'
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
-        ("project_id", "Acme Packages", "project_id is the id of a project"),
-        ("image", "wheelyard", "image is a full reference"),
-        ("region", "europe-west1-b", "not of a zone"),
-        ("bucket", "gs://acme", "no gs://"),
-        ("min_instances", 6, "not more than max_instances"),
-        ("concurrency", 1001, "1 to 1000"),
-        ("cpu", "0.5", "cpu is 1, 2 or 4"),
-        ("spool_mib", 3329, "256 to 3328 with one CPU"),
-        ("soft_delete_days", 3, "0, or 7 to 90"),
-        (
-            "grants",
-            [{"who": ["anonymous"], "projects": ["*"], "actions": ["write"]}],
-            "read, upload",
-        ),
-        ("readers", ["allUsers"], "never allUsers"),
-        ("environment", {"PORT": "80"}, "given by Cloud Run"),
-        ("domain", "https://packages.acme.dev/", "without https://"),
-        ("pages_domain", "web.acme.dev", "another host name than domain"),
-        ("cdn", True, "cdn wants a domain"),
-    ],
-)
-def test_senseless_values(name: str, value: object, words: str, terraform: Terraform) -> None:
-    """A value that makes no sense is refused before anything is made, and the message says why."""
-    terraform.set(**NEEDED | {name: value})
+def test_settings(desk: Desk) -> None:
+    """The settings that Terraform writes are ones that the server takes, whatever is in a note."""
+    shutil.copytree(FOLDER / "settings", desk.folder / "settings")
+    values = {
+        "credentials_bucket": "acme-credentials",
+        "private": True,
+        "private_names": ["acme-*"],
+        "id_token_audience": ["https://packages.acme.dev"],
+        "allowed_domains": ["acme.dev"],
+        "authorisation_bucket": "acme-authorised",
+        "publishing_audience": [DOMAIN],
+        "iap_audience": ["/projects/1/global/backendServices/2"],
+        "public_max_age": 60,
+        "grants": [
+            {"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"], "note": 'a "b" <&>'}
+        ],
+        "extra": "[uploads]\nzip_sdists = true",
+    }
+    (desk.folder / "settings" / "terraform.tfvars.json").write_text(json.dumps(values))
+    there = desk.at(desk.folder / "settings")
+    terraform = system_program("terraform")
+    there.run(terraform, "apply", "-auto-approve", "-no-color", CHECKPOINT_DISABLE="1")
+    toml = desk.folder / "wheelyard.toml"
+    toml.write_text(there.run(terraform, "output", "-raw", "toml", CHECKPOINT_DISABLE="1"))
 
-    done = terraform.attempt("plan", "-input=false", "-no-color")
+    found = read_settings(file=toml, overrides={}, environ={})
 
-    assert done.returncode == 1
-    assert words in re.sub(r"\s*[│╷╵]?\s*\n[│╷╵]?\s*", " ", done.stderr)
+    assert found.access.credentials_store == "gs://acme-credentials"
+    assert found.uploads.zip_sdists
+    assert 'a \\"b\\" ' in toml.read_text()
 
 
-@pytest.mark.parametrize(("cpu", "most"), [("1", 3328), ("2", 7424), ("4", 15616)])
-def test_memory_for_uploads(cpu: str, most: int, terraform: Terraform) -> None:
-    """An instance gets the memory that Cloud Run has for its CPUs, and no more is asked for."""
-    plan = terraform.planned(**NEEDED, cpu=cpu, spool_mib=most)
-    (container,) = plan["google_cloud_run_v2_service.wheelyard"]["template"][0]["containers"]
-    assert container["resources"][0]["limits"]["memory"] == f"{int(cpu) * 4096}Mi"
+def test_apis_before_terraform() -> None:
+    """The page switches on what Terraform needs for the first question that it asks."""
+    page = (DEPLOY.parent / "docs" / "deploy" / "cloud-run.md").read_text()
+    last = page.partition("\nterraform init\n")[0].rpartition("```sh\n")[2]
 
-    terraform.set(**NEEDED, cpu=cpu, spool_mib=most + 1)
-    done = terraform.attempt("plan", "-input=false", "-no-color")
-    assert done.returncode == 1
-    assert "spool_mib is 256 to 3328" in done.stderr
-
-
-def test_buckets_stay(terraform: Terraform) -> None:
-    """`terraform destroy` takes neither packages nor tokens along, and then all but those."""
-    terraform.set(**NEEDED)
-    terraform.run("apply", "-auto-approve", "-input=false", "-no-color")
-
-    done = terraform.attempt("destroy", "-auto-approve", "-input=false", "-no-color")
-
-    assert done.returncode == 1
-    assert all(each in done.stderr for each in BUCKETS)
-
-    terraform.run("state", "rm", *BUCKETS)
-    terraform.run("destroy", "-auto-approve", "-input=false", "-no-color")
-    assert terraform.run("state", "list") == ""
+    assert "cloudresourcemanager.googleapis.com" in last
+    assert "serviceusage.googleapis.com" in last

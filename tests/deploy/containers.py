@@ -1,0 +1,202 @@
+"""
+Images and containers, made by Debian's `buildah`: as root, without a daemon and without a registry.
+
+The base is a small Debian with Python. It is made of the files that its packages have on this
+machine, so nothing is fetched but the wheels that the locks name.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.clients.harness import REPOSITORY, system_program
+from tests.clients.servers import free_port, until_healthy
+from tests.once import made_once
+
+PYTHON = "/usr/bin/python3"
+"""Debian's own, whichever Python runs the tests."""
+PACKAGES = (
+    *("coreutils", "dash", "findutils", "grep", "hostname", "libc-bin", "passwd"),
+    *("python3-venv", "sed", "util-linux"),
+)
+LEFT_OUT = re.compile(r"/(?:etc|var|usr/share/(?:doc|info|lintian|locale|man))/")
+PIP_CONF = "[global]\nno-index = true\nfind-links = /run/wheels\n"
+LOCKS = [REPOSITORY / "requirements" / f"{name}.txt" for name in ("build", "otel")]
+
+
+@dataclass(frozen=True)
+class Buildah:
+    """
+    A storage of images and containers, and the program that works on it.
+
+    Args:
+        storage: A folder.
+    """
+
+    storage: Path
+
+    def line(self, *words: str | Path) -> list[str]:
+        """Return a command line."""
+        places = ("--root", self.storage / "root", "--runroot", self.storage / "run")
+        return [*map(str, ("buildah", *places, "--storage-driver", "vfs", *words))]
+
+    def run(self, *words: str | Path) -> str:
+        """Run a command that has to succeed; return what it prints."""
+        done = subprocess.run(self.line(*words), check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def new_base(self) -> str:
+        """Make a container with nothing but the base in it; return its name."""
+        root = self.storage / "base"
+        write_base(root)
+        container = self.run("from", "scratch")
+        self.run("add", "--quiet", container, root, "/")
+        shutil.rmtree(root)
+        return container
+
+
+@dataclass(frozen=True)
+class Container:
+    """
+    A container, in which commands run one after the other or beside each other.
+
+    Args:
+        buildah: Where it is.
+        name: By which buildah knows it.
+        user: UID and GID; empty: those that the image names.
+        mounts: Folders and files of this machine, by where they are in there.
+        variables: What a command finds in its environment, besides what the image says.
+    """
+
+    buildah: Buildah
+    name: str
+    user: str = ""
+    mounts: Mapping[str, Path] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        """Its root folder."""
+        return Path(self.buildah.run("mount", self.name))
+
+    def line(self, *command: str, **variables: str) -> list[str]:
+        """Return what runs a command in there."""
+        options = [f"--user={self.user}"] if self.user else []
+        options += [f"--volume={source}:{target}" for target, source in self.mounts.items()]
+        found = {**self.variables, **variables}
+        options += [f"--env={name}={value}" for name, value in found.items()]
+        return self.buildah.line("run", "--isolation=chroot", *options, self.name, "--", *command)
+
+    def call(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command, whatever comes of it."""
+        line = self.line(*command, **variables)
+        return subprocess.run(line, check=False, capture_output=True, text=True, timeout=300)
+
+    def output(self, *command: str, **variables: str) -> str:
+        """Run a command that has to succeed; return what it prints."""
+        done = self.call(*command, **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @contextmanager
+    def serving(self, log: Path, *command: str, variable: str = "PORT") -> Iterator[str]:
+        """
+        Run a server until the block ends, and see that it ends in good order; yield its URL.
+
+        Args:
+            log: What it prints goes there.
+            command: The server; `/tmp` has to be mounted.
+            variable: By which it is told its port.
+        """
+        port = free_port()
+        # buildah kills where it is to end: so the server itself is told to, by the number it has
+        noted = ("/bin/sh", "-c", 'echo $$ >/tmp/pid; exec "$@"', "sh", *command)
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                self.line(*noted, **{variable: str(port)}), stdout=output, stderr=output
+            )
+        try:
+            until_healthy(process, f"127.0.0.1:{port}", log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            if process.poll() is None:
+                os.kill(int((self.mounts["/tmp"] / "pid").read_text()), 15)  # noqa: S108
+            status = process.wait(60)
+            sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
+        assert status == 0, log.read_text()
+
+    @classmethod
+    @contextmanager
+    def of(cls, buildah: Buildah, image: str) -> Iterator[Self]:
+        """Make a container of an image, and remove it when the block ends."""
+        name = buildah.run("from", "--pull-never", image)
+        try:
+            yield cls(buildah, name)
+        finally:
+            buildah.run("rm", name)
+
+
+def write_base(root: Path) -> None:
+    """Write a system with a Python and the tools that make users, and nothing in `/etc`."""
+    for name in ("bin", "lib", "lib64", "sbin"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    for name in ("dev", "etc", "opt", "proc", "root", "run", "sys", "tmp", "usr/local/bin", "var"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    (root / "tmp").chmod(0o1777)
+    (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (root / "etc" / "group").write_text("root:x:0:\n")
+    (root / "usr" / "local" / "bin" / "python").symlink_to(PYTHON)
+    for name in _files_of_packages():
+        source, target = Path(name), root / name.lstrip("/")
+        if source.is_symlink() or source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _files_of_packages() -> list[str]:
+    """Return the files of the packages of the base, and of all that those need."""
+    options = ("--installed", "--recurse", "--important")
+    told = _told(system_program("apt-cache"), "depends", *options, *PACKAGES)
+    packages = {line for line in told.splitlines() if line[:1] not in {"", " ", "<"}}
+    files = set(_told("dpkg-query", "--listfiles", *sorted(packages)).splitlines())
+    return sorted(each for each in files if each[:1] == "/" and not LEFT_OUT.match(each))
+
+
+def _told(*command: str) -> str:
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout
+
+
+def wheels() -> Path:
+    """Fetch what the locks of the image name, for the Python of the base; return the folder."""
+    version = _told(PYTHON, "-c", "import sys; print(*sys.version_info[:2], sep='.')").strip()
+
+    def fetch(folder: Path) -> None:
+        options = ("--quiet", "--only-binary=:all:", "--require-hashes", "--no-deps")
+        where = (f"--python-version={version}", f"--dest={folder}")
+        locks = [f"--requirement={lock}" for lock in LOCKS]
+        command = [sys.executable, "-m", "pip", "download", *options, *where, *locks]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"the wheels of the image cannot be fetched: {done.stderr[-200:]}")
+
+    return made_once("wheels", [*LOCKS, version], fetch)
+
+
+def require_buildah() -> None:
+    """Skip the test where there is no buildah, or nobody who may use it."""
+    system_program("buildah")
+    if os.geteuid() != 0:
+        pytest.skip("buildah is used as root here")
+    if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no mount namespace may be opened here, as buildah does")
