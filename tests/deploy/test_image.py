@@ -18,7 +18,7 @@ import httpx2
 import pytest
 import yaml
 
-from tests.clients.harness import REPOSITORY, new_desk, program, system_program
+from tests.clients.harness import REPOSITORY, new_desk, program
 from tests.clients.servers import PATIENCE, TOKEN, free_port
 from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
@@ -280,12 +280,3 @@ def test_health_of_two_ports(name: str) -> None:
     settings = read_settings(file=None, overrides={}, environ=ports)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith(f"nothing answers on port {settings.server.port}:")
-
-
-def test_compose_itself() -> None:
-    """Docker's own Compose takes the file."""
-    docker = system_program("docker")
-    if subprocess.run([docker, "compose", "version"], check=False, capture_output=True).returncode:
-        pytest.skip("docker has no compose")
-    command = (docker, "compose", "--file", FOLDER / "compose.yaml", "config", "-q")
-    subprocess.run(command, check=True)
