@@ -1,8 +1,15 @@
 """The changes that `tools/mutants.py` makes to the code, to see whether the tests notice."""
 
-import pytest
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
-from tools.mutants import read_sample
+import pytest
+from coverage import CoverageData
+
+from tools.covering import Measured, data
+from tools.mutants import ROOT, Judge, Place, located, read_sample
 from tools.mutations import Mutant, find, mutants, replaced
 
 SOURCE = '''\
@@ -88,6 +95,56 @@ def test_sample() -> None:
     """The sample has changes of every kind, each once, and the gaps that are known."""
     sample = read_sample()
 
-    assert len(set(sample)) == len(sample) > 160
+    assert len({str(each) for each in sample}) == len(sample) > 160
     assert len({each.kind for each in sample}) == 8
     assert any(each.gap for each in sample)
+
+
+def test_code_that_moves_into_another_module() -> None:
+    """A change is found in another module of its package, if its function has moved there."""
+    drawn = next(each for each in read_sample() if each.function == "Commits._landed")
+    moved = replace(drawn, module="wheelyard.catalog.elsewhere")
+    rewritten = replace(moved, original="found.revision == 5")
+
+    place = located(moved)
+
+    assert place is not None
+    assert place == located(drawn)
+    assert place.module == "wheelyard.catalog.commits"
+    assert located(rewritten) is None
+
+
+def test_quick_tests_of_the_line_run_first(tmp_path: Path) -> None:
+    """Tests that run a changed line come before other tests of its module; failing ones never."""
+    module = ROOT / "src" / "wheelyard" / "trust" / "verdicts.py"
+    runs = {"far": [], "a[0]": [7], "a[1]": [7], "b": [7, 9], "c": [9], "broken": [7]}
+    seconds = dict(zip(runs, (0.0, 0.1, 0.2, 0.3, 0.1, 0.1), strict=True))
+    measured = Measured({**seconds, "slow": 11.0, "endless": 31.0}, ["broken"], [])
+    coverage = CoverageData(str(data(tmp_path / "tests.json")))
+    for test, lines in (*runs.items(), ("slow", [7]), ("endless", [7])):
+        coverage.set_context(test)
+        coverage.add_lines({str(module): lines})
+    coverage.write()
+
+    chosen = Judge({tmp_path / "tests.json": measured}).chosen(Place(module, "", range(7, 8)))
+
+    assert chosen == (["a[0]", "b", "a[1]"], ["slow", "c"])
+
+
+@pytest.mark.integration
+def test_a_change_that_a_test_notices() -> None:
+    """Tests run with the changed code, and the first that fails is named."""
+    program = """if True:
+        from pathlib import Path
+        from tools.covering import killer
+        path = Path("src/wheelyard/errors.py").absolute()
+        tests = ["tests/test_house.py::test_links_lead_somewhere[api.md]",
+                 "tests/test_house.py::test_every_refusal_is_documented"]
+        for code in (path.read_text(), "raise ImportError"):
+            print([killer("wheelyard.errors", path, code, tests)])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+
+    assert done.stdout.splitlines() == ["['']", "['tests/test_house.py']"]

@@ -1,35 +1,175 @@
-"""A plugin of pytest for `tools/mutants.py`: which test runs which line, and which runs first."""
+"""
+Pytest for `tools/mutants.py`: which test runs which line, and does a test notice a change?
 
+Each run of pytest is in a process forked from this one. This one imports nothing of wheelyard, so
+each child imports the code that it tests; it imports the other libraries, so that no child has to.
+"""
+
+import multiprocessing
 import os
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import CodeType, ModuleType
+from typing import Final
 
+import msgspec
 import pytest
 from coverage import Coverage
 
-PARENT = os.getppid()
+OURS: Final = frozenset({"wheelyard", "tests", "conftest"})
+LONGEST_TEST: Final = 60
+LONGEST_RUN: Final = 600
+"""Seconds after which a test, or pytest, hangs."""
+HANGS: Final = "a test that hangs"
+PASSED: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+OPTIONS: Final = (
+    *("--fast", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    *("-o", f"faulthandler_timeout={LONGEST_TEST}", "-o", "faulthandler_exit_on_timeout=true"),
+)
+FORK: Final = multiprocessing.get_context("fork")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take the test functions that are run before all others."""
-    parser.addoption("--first", action="append", default=[])
+class Measured(msgspec.Struct, frozen=True):
+    """
+    What a run of some tests has shown.
+
+    Args:
+        seconds: The processor time of each test.
+        failed: The tests that failed.
+        libraries: The modules that were imported, but for ours.
+    """
+
+    seconds: dict[str, float]
+    failed: list[str]
+    libraries: list[str]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put some test functions before the others, and leave the order as it is otherwise."""
-    first = frozenset(config.getoption("--first"))
-    items.sort(key=lambda item: _function(item) not in first)
+class _Measuring:
+    """A plugin of pytest that notes the lines and the time of each test."""
+
+    def __init__(self, lines: Coverage) -> None:
+        self.seconds = dict[str, float]()
+        self.failed = list[str]()
+        self._lines = lines
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Tell coverage in whose name lines are run from now on, by fixtures too."""
+        self._lines.switch_context(item.nodeid)
+        began = time.process_time()
+        try:
+            return (yield)
+        finally:
+            self.seconds[item.nodeid] = time.process_time() - began
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a test that fails."""
+        if report.failed:
+            self.failed.append(report.nodeid)
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Tell coverage in whose name lines are run from now on, by fixtures too."""
-    if os.getppid() != PARENT:
-        pytest.exit("tools/mutants.py has been stopped")
-    measured = Coverage.current()
-    if measured is not None:
-        measured.switch_context(_function(item))
-    return (yield)
+class _Chosen:
+    """A plugin of pytest that runs some tests, in their order, and notes the first that fails."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.failed = ""
+        self._order = {test: number for number, test in enumerate(tests)}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
+        """Leave out what was not asked for, after all others have had their say."""
+        yield
+        chosen = (item for item in items if item.nodeid in self._order)
+        items[:] = sorted(chosen, key=lambda item: self._order[item.nodeid])
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a module that cannot be imported any more."""
+        if report.failed:
+            self.failed = self.failed or report.nodeid
+
+    pytest_runtest_logreport = pytest_collectreport
 
 
-def _function(item: pytest.Item) -> str:
-    return item.nodeid.partition("[")[0]
+class _Changed(SourceFileLoader):
+    """Imports one module with other source than what is in its file."""
+
+    def __init__(self, module: str, path: Path, source: str) -> None:
+        super().__init__(module, str(path))
+        self._source = source
+
+    def find_spec(
+        self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Say that this is the loader of its module."""
+        return spec_from_file_location(name, self.path, loader=self) if name == self.name else None
+
+    def get_code(self, _name: str) -> CodeType:
+        """Compile the other source."""
+        return compile(self._source, self.path, "exec", dont_inherit=True)
+
+
+def measured(tests: str, place: Path) -> Measured:
+    """Return what is in a file, or run a folder of tests as it is and put it there."""
+
+    def child() -> str:
+        lines = Coverage(str(data(place)), source_pkgs=["wheelyard"], config_file=False)
+        measuring = _Measuring(lines)
+        with lines.collect():
+            pytest.main([*OPTIONS, tests], [measuring])
+        lines.save()
+        libraries = [name for name in sys.modules if name.partition(".")[0] not in OURS]
+        found = Measured(measuring.seconds, measuring.failed, libraries)
+        place.write_bytes(msgspec.json.encode(found))
+        return ""
+
+    if not place.exists() and _forked(child):
+        sys.exit(f"{tests}: {HANGS} without any change")
+    return msgspec.json.decode(place.read_bytes(), type=Measured)
+
+
+def data(place: Path) -> Path:
+    """Return the file, beside that of `measured`, in which coverage says which test runs a line."""
+    return place.with_suffix(".coverage")
+
+
+def killer(module: str, path: Path, source: str, tests: Sequence[str]) -> str:
+    """Run tests with other source for one module; return the first that fails, or nothing."""
+
+    def child() -> str:
+        sys.meta_path.insert(0, _Changed(module, path, source))
+        chosen = _Chosen(tests)
+        with TemporaryDirectory() as folder:
+            status = pytest.main([*OPTIONS, "-x", f"--basetemp={folder}/tests", *tests], [chosen])
+        return chosen.failed or ("" if status in PASSED else f"pytest's status {status}")
+
+    return _forked(child) if tests else ""
+
+
+def _forked(function: Callable[[], str]) -> str:
+    """Run a function in a child that prints nothing; return what it returns."""
+    receiver, sender = FORK.Pipe(duplex=False)
+
+    def child() -> None:
+        receiver.close()
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(null, stream)
+        sender.send(function())
+
+    process = FORK.Process(target=child)
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv() if receiver.poll(LONGEST_RUN) else HANGS
+    except EOFError:
+        return HANGS
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()

@@ -2,12 +2,13 @@
 Would the tests notice a mistake? Single changes to the code (mutants), each run against the tests.
 
     python -m tools.mutants sample --seed 14   # draw another sample into tools/mutants.toml
-    python -m tools.mutants run [--jobs 2] [--only storage]
+    python -m tools.mutants run [TEXT]         # all, or those whose line in the results has a text
 
-The tests run in copies of the repository under `.cache/mutants`, so that several run at once, and
-the servers that tests start run the changed code too. All tests of the folders that are named here
-for its package are run until one fails; those that run the changed line come first. A test that
-hangs has noticed the change.
+A mutant is run against tests of `--fast`: first the quickest that run its line, then others that
+run its module, then others of its package's folder, until one fails. A test that hangs has noticed
+the change. `run` writes a line for each mutant into `tools/mutants_found.txt`, and names those that
+were killed before and are not any more. It goes on where it was stopped, unless a source or a test
+has been changed since.
 
 Two libraries of PyPI's do this, and neither keeps a sample while code moves: mutmut numbers the
 changes within each function and makes none outside functions, and Cosmic Ray knows a change by its
@@ -16,34 +17,32 @@ line and edits the working files.
 
 import argparse
 import hashlib
-import importlib.util
+import importlib
 import json
-import os
 import random
-import re
-import shutil
-import signal
-import subprocess
 import sys
 import tomllib
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, cached_property
+from itertools import count
 from pathlib import Path
-from queue import SimpleQueue
-from tempfile import TemporaryFile
-from typing import Final, TextIO
+from typing import Final
 
 import msgspec
 from coverage import CoverageData
 
+from tests.plugins.isolation import FOLDERS
+from tools.covering import FORK, Measured, data, killer, measured
 from tools.mutations import Mutant, find, mutants, replaced
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+SOURCES: Final = ROOT / "src"
 SAMPLE: Final = ROOT / "tools" / "mutants.toml"
+FOUND: Final = ROOT / "tools" / "mutants_found.txt"
 CACHE: Final = ROOT / ".cache" / "mutants"
 PACKAGES: Final = ("archive", "catalog", "http", "model", "operations", "storage", "trust")
 WANTED: Final = 23
@@ -52,90 +51,90 @@ WEIGHTS: Final = dict.fromkeys(("guard", "raise", "comparison", "boolean"), 4) |
     ("call", "branch", "return", "number"), 2
 )
 """How often each kind is drawn, next to the others."""
-FOLDERS: Final = {
-    "archive": ("archive", "operations"),
-    "catalog": ("catalog", "operations"),
-    "http": ("http", "access"),
-    "model": ("model", "archive", "operations"),
-    "operations.exporting": ("exporting", "operations"),
-    "operations": ("operations",),
-    "rendering": ("rendering", "http"),
-    "sources": ("sources",),
-    "storage": ("storage",),
-    "trust": ("trust",),
-}
-"""
-The folders whose tests have to notice a change, the nearest first, by the beginning of the module's
-name; the first that fits counts.
-"""
-LONGEST_TEST: Final = 120
-LONGEST_RUN: Final = 1800
-"""Seconds after which a test, or pytest, hangs."""
-PASSED: Final = (0, 5)
-"""The status of pytest when no test failed; 5 is that none was collected."""
-PYTEST: Final = (
-    *("-m", "pytest", "-q", "--tb=no", "-m", "not clients and not downloads"),
-    *("-p", "tools.covering", "-p", "no:cacheprovider", "-p", "no:randomly"),
-    *(("-n0",) if importlib.util.find_spec("xdist") else ()),
-    *("-o", f"faulthandler_timeout={LONGEST_TEST}", "-o", "faulthandler_exit_on_timeout=true"),
-)
-NOT_COPIED: Final = (".git", ".venv", ".cache", ".*_cache", ".nox", "__pycache__")
-FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+STATES: Final = ("killed", "survived", "equivalent", "gone")
+FIRST: Final = (60, 10.0)
+REST: Final = (1000, 30.0)
+"""How many tests are run at most, and how long they take at most, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant: killed (and by what), survived, gone or equivalent."""
+    """What became of a mutant: killed (and by which test), survived, gone or equivalent."""
 
-    mutant: Mutant
+    mutant: str
     state: str
     by: str = ""
 
     def __str__(self) -> str:
-        gap = f" [gap: {self.mutant.gap}]" if self.mutant.gap else ""
-        return f"{self.state:10} {self.mutant}{gap}  {self.by}".rstrip()
+        return f"{self.state}\t{self.mutant}\t{self.by}"
+
+    @property
+    def package(self) -> str:
+        """The package that the mutant is in."""
+        return self.mutant.split(".")[1]
 
 
 @dataclass(frozen=True, slots=True)
-class Runner:
-    """
-    Where mutants are run.
+class Place:
+    """Where the code of a mutant is now: a file, what is in it, and which lines it has there."""
 
-    Args:
-        trees: Copies of the repository that nobody uses now.
-        lines: Which tests run which line, as coverage tells it, for each folder of tests.
-    """
+    path: Path
+    changed: str
+    lines: range
 
-    trees: SimpleQueue[Path]
-    lines: dict[str, CoverageData]
+    @property
+    def module(self) -> str:
+        """The name of the module, with dots."""
+        return ".".join(self.path.relative_to(SOURCES).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Chooses tests and runs them. It knows what was measured of each folder of tests."""
+
+    measured: dict[Path, Measured]
+
+    @cached_property
+    def seconds(self) -> dict[str, float]:
+        """How long each test takes that passes without any change."""
+        every = (each for found in self.measured.values() for each in found.seconds.items())
+        failed = {each for found in self.measured.values() for each in found.failed}
+        return {test: seconds for test, seconds in every if test not in failed}
 
     def judge(self, mutant: Mutant) -> Verdict:
-        """Make one change in a copy, and run the tests until one fails."""
+        """Run tests with one change until one fails."""
         if mutant.equivalent:
-            return Verdict(mutant, "equivalent")
-        path = _path(mutant.module)
-        source = path.read_text(encoding="utf-8") if path.exists() else ""
-        node = find(mutant, source)
-        if node is None:
-            return Verdict(mutant, "gone")
-        tree = self.trees.get()
-        changed = tree / path.relative_to(ROOT)
-        folders = _folders(mutant.module)
-        first = self._running(path, range(node.lineno, (node.end_lineno or 0) + 1), folders)
-        try:
-            _write(changed, replaced(source, node, mutant.replacement))
-            by = _run(tree, *PYTEST, "-x", *first, *(f"tests/{folder}" for folder in folders))
-            return Verdict(mutant, "killed" if by else "survived", by)
-        finally:
-            _write(changed, source)
-            self.trees.put(tree)
+            return Verdict(str(mutant), "equivalent")
+        place = located(mutant)
+        if place is None:
+            return Verdict(str(mutant), "gone")
+        stages = self.chosen(place)
+        tried = (killer(place.module, place.path, place.changed, stage) for stage in stages)
+        by = next(filter(None, tried), "")
+        return Verdict(str(mutant), "killed" if by else "survived", by)
 
-    def _running(self, path: Path, span: range, folders: Sequence[str]) -> Iterator[str]:
-        """Yield an option of `tools/covering.py` for each test function that runs some lines."""
-        for folder in folders:
-            contexts = self.lines[folder].contexts_by_lineno(str(path))
-            for test in sorted({test for line in span for test in contexts.get(line, ())} - {""}):
-                yield f"--first={test}"
+    def chosen(self, place: Place) -> tuple[list[str], list[str]]:
+        """Return the tests that run first, all of which run the line, and those that run then."""
+        found = [_contexts(file, place.path) for file in self.measured]
+        on_line = {test for each in found for line in place.lines for test in each.get(line, ())}
+        in_module = {test for each in found for tests in each.values() for test in tests}
+        folder = f"tests/{place.module.split('.')[1]}/"
+        ranks = {
+            test: (test not in on_line, test not in in_module, turn)
+            for test, turn in _turns(sorted(self.seconds, key=self.seconds.__getitem__))
+            if test in on_line or test in in_module or test.startswith(folder)
+        }
+        ranked = sorted(ranks, key=ranks.__getitem__)
+        first = list(self._at_most(*FIRST, (test for test in ranked if test in on_line)))
+        return first, list(self._at_most(*REST, (test for test in ranked if test not in first)))
+
+    def _at_most(self, number: int, seconds: float, tests: Iterable[str]) -> Iterator[str]:
+        for test in tests:
+            if number and self.seconds[test] <= seconds:
+                number, seconds = number - 1, seconds - self.seconds[test]
+                yield test
 
 
 def main() -> None:
@@ -145,12 +144,12 @@ def main() -> None:
     commands.add_parser("sample").add_argument("--seed", type=int, required=True)
     running = commands.add_parser("run")
     running.add_argument("--jobs", type=int, default=2)
-    running.add_argument("--only", default="", metavar="PACKAGE")
+    running.add_argument("text", nargs="?", default="")
     given = parser.parse_args()
     if given.command == "sample":
         write_sample(given.seed)
     else:
-        run(given.jobs, [each for each in read_sample() if given.only in {"", each.package}])
+        sys.exit(run(given.jobs, given.text))
 
 
 def read_sample() -> list[Mutant]:
@@ -170,25 +169,60 @@ def write_sample(seed: int) -> None:
     SAMPLE.write_text("\n".join((head, *tables)), encoding="utf-8")
 
 
-def run(jobs: int, chosen: Sequence[Mutant]) -> None:
-    """Run mutants against the tests; print what became of each, and how many of each package."""
+def run(jobs: int, text: str) -> int:
+    """Judge mutants and write down what became of each; return 1 if one is killed no more."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    lines = _measured(jobs, dict.fromkeys(f for each in chosen for f in _folders(each.module)))
-    trees = SimpleQueue[Path]()
-    for number in range(jobs):
-        trees.put(_copied(number))
-    verdicts = list[Verdict]()
-    with ThreadPoolExecutor(jobs) as pool, (CACHE / "results.txt").open("w") as results:
-        for verdict in pool.map(Runner(trees, lines).judge, chosen):
-            verdicts.append(verdict)
-            _say(str(verdict), results)
-        _say("\n".join(_summary(verdicts)), results)
+    sample, before = read_sample(), read_found(FOUND)
+    chosen = [each for each in sample if text in str(before.get(str(each), each))]
+    log = CACHE / f"{_digest('src', 'tests')}.txt"
+    judge = _measured(jobs)
+    todo = [each for each in chosen if str(each) not in read_found(log)]
+    with ProcessPoolExecutor(jobs, FORK) as pool, log.open("a", encoding="utf-8") as file:
+        for verdict in pool.map(judge.judge, todo):
+            print(verdict, flush=True)
+            print(verdict, file=file, flush=True)
+    new = {str(each): read_found(log)[str(each)] for each in chosen}
+    after = before | new
+    lines = (f"{after[str(each)]}\n" for each in sample if str(each) in after)
+    FOUND.write_text("".join(lines), encoding="utf-8")
+    lost = [
+        str(each)
+        for name, each in new.items()
+        if _was_killed(before, name) and each.state != "killed"
+    ]
+    print("", *_summary(after.values()), "", "Killed before, and not any more:", *lost, sep="\n")
+    return bool(lost)
 
 
-def _say(text: str, results: TextIO) -> None:
-    """Print, and write down at once: a run that is stopped keeps what it has found out."""
-    print(text, flush=True)
-    print(text, file=results, flush=True)
+def read_found(file: Path) -> dict[str, Verdict]:
+    """Return what became of each mutant, as it stands in a file; nothing if there is no file."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    verdicts = (line.split("\t") for line in text.splitlines())
+    return {name: Verdict(name, state, by) for state, name, by in verdicts}
+
+
+def located(mutant: Mutant) -> Place | None:
+    """
+    Find the code of a mutant, and change it.
+
+    If it is not where it was drawn, it may have moved into another module with its function: that
+    is believed if there is one such place.
+    """
+    own = (SOURCES / Path(*mutant.module.split("."))).with_suffix(".py")
+    if own.exists() and (place := _changed(mutant, own)):
+        return place
+    paths = SOURCES.rglob("*.py") if mutant.function else ()
+    places = [place for path in paths if (place := _changed(mutant, path))]
+    return places[0] if len(places) == 1 else None
+
+
+def _changed(mutant: Mutant, path: Path) -> Place | None:
+    source = path.read_text(encoding="utf-8")
+    node = find(mutant, source)
+    if node is None:
+        return None
+    lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    return Place(path, replaced(source, node, mutant.replacement), lines)
 
 
 def _drawn(package: str, seed: int) -> Iterator[Mutant]:
@@ -217,88 +251,56 @@ def _table(mutant: Mutant) -> str:
     return f"[[mutant]]\n{text}\n"
 
 
-def _measured(jobs: int, folders: Collection[str]) -> dict[str, CoverageData]:
-    """Return which tests of some folders run which line, measured once for the code as it is."""
+def _measured(jobs: int) -> Judge:
+    """Return what the tests are like, each folder measured once for the code as it is."""
+    folders = sorted(
+        each.name
+        for each in (ROOT / "tests").iterdir()
+        if each.name not in FOLDERS and each.is_dir()
+    )
+    places = [CACHE / f"{folder}-{_digest('src', f'tests/{folder}')}.json" for folder in folders]
+    with ProcessPoolExecutor(jobs, FORK) as pool:
+        found = list(pool.map(measured, (f"tests/{folder}" for folder in folders), places))
+    for failed in (test for each in found for test in each.failed):
+        print(f"left out, as it fails without any change: {failed}", flush=True)
+    for library in {name for each in found for name in each.libraries}:
+        with suppress(ImportError):
+            importlib.import_module(library)
+    return Judge(dict(zip(places, found, strict=True)))
+
+
+def _digest(*folders: str) -> str:
     digest = hashlib.sha256()
-    for path in sorted(path for top in ("src", "tests") for path in (ROOT / top).rglob("*.py")):
+    for path in sorted(path for top in folders for path in (ROOT / top).rglob("*.py")):
         digest.update(path.read_bytes())
-    with ThreadPoolExecutor(jobs) as pool:
-        data = pool.map(partial(_coverage, digest.hexdigest()), folders)
-        return dict(zip(folders, data, strict=True))
+    return digest.hexdigest()[:16]
 
 
-def _coverage(digest: str, folder: str) -> CoverageData:
-    file = CACHE / f"{folder}-{digest[:16]}.coverage"
-    if not file.exists():
-        for old in CACHE.glob(f"{folder}-*.coverage*"):
-            old.unlink()
-        unfinished = file.with_suffix(".coverage-unfinished")
-        print(f"measuring which lines tests/{folder} runs", flush=True)
-        options = ("--rcfile=/dev/null", "--source=wheelyard", f"--data-file={unfinished}")
-        by = _run(ROOT, "-m", "coverage", "run", *options, *PYTEST, f"tests/{folder}")
-        if by:
-            sys.exit(f"tests/{folder} fails without any change: {by}")
-        unfinished.rename(file)
-    data = CoverageData(str(file))
-    data.read()
-    return data
+@cache
+def _contexts(place: Path, path: Path) -> dict[int, list[str]]:
+    """Return the tests of one folder that run each line of a module."""
+    found = CoverageData(str(data(place)))
+    found.read()
+    by_line = found.contexts_by_lineno(str(path))
+    return {line: [test for test in tests if test] for line, tests in by_line.items()}
 
 
-def _copied(number: int) -> Path:
-    """Return a fresh copy of the repository, without what tools leave behind."""
-    tree = CACHE / f"tree-{number}"
-    shutil.rmtree(tree, ignore_errors=True)
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*NOT_COPIED))
-    return tree
+def _turns(tests: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Number the tests of each function: so the many parameters of one do not crowd out others."""
+    turns = defaultdict[str, Iterator[int]](count)
+    for test in tests:
+        yield test, next(turns[test.partition("[")[0]])
 
 
-def _folders(module: str) -> tuple[str, ...]:
-    return next(FOLDERS[each] for each in FOLDERS if f"{module}.".startswith(f"wheelyard.{each}."))
+def _was_killed(before: Mapping[str, Verdict], mutant: str) -> bool:
+    return mutant in before and before[mutant].state == "killed"
 
 
-def _path(module: str) -> Path:
-    path = ROOT / "src" / Path(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _write(path: Path, source: str) -> None:
-    """Write a module, and forget what is compiled of it: Python compares seconds and sizes."""
-    path.write_text(source, encoding="utf-8")
-    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
-
-
-def _run(folder: Path, *command: str) -> str:
-    """Run Python in a folder, with the code that is in it; return what failed, or nothing."""
-    with TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-        process = subprocess.Popen(
-            (sys.executable, *command),
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(folder / "src")},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            status = process.wait(LONGEST_RUN)
-        except subprocess.TimeoutExpired:
-            status = -1
-        with suppress(ProcessLookupError):  # what a test has started and left behind
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        output.seek(0)
-        failed = FAILED.search(output.read())
-    if status in PASSED:
-        return ""
-    return failed[1] if failed else f"a test that hung, or pytest's status {status}"
-
-
-def _summary(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    yield from ("", "| package | killed | survived | gone |", "|---|---|---|---|")
-    for package in (*sorted({each.mutant.package for each in verdicts}), "all"):
-        states = Counter(each.state for each in verdicts if package in {"all", each.mutant.package})
-        yield f"| {package} | {states['killed']} | {states['survived']} | {states['gone']} |"
-    yield from map(str, (each for each in verdicts if each.state == "survived"))
+def _summary(verdicts: Collection[Verdict]) -> Iterator[str]:
+    yield from ("| package | killed | survived | equivalent | gone |", "|---|---|---|---|---|")
+    for package in (*sorted({each.package for each in verdicts}), "all"):
+        states = Counter(each.state for each in verdicts if package in {"all", each.package})
+        yield f"| {package} | " + " | ".join(str(states[state]) for state in STATES) + " |"
 
 
 if __name__ == "__main__":
