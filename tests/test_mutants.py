@@ -9,7 +9,7 @@ import pytest
 from coverage import CoverageData
 
 from tools.covering import Measured, data
-from tools.mutants import ROOT, Judge, Place, located, read_sample
+from tools.mutants import IMPORT, ROOT, Judge, Place, located, read_sample
 from tools.mutations import Mutant, find, mutants, replaced
 
 SOURCE = '''\
@@ -115,20 +115,23 @@ def test_code_that_moves_into_another_module() -> None:
 
 
 def test_quick_tests_of_the_line_run_first(tmp_path: Path) -> None:
-    """Tests that run a changed line come before other tests of its module; failing ones never."""
+    """Tests for which a changed condition holds come first, others of their files at the end."""
     module = ROOT / "src" / "wheelyard" / "trust" / "verdicts.py"
-    runs = {"far": [], "a[0]": [7], "a[1]": [7], "b": [7, 9], "c": [9], "broken": [7]}
-    seconds = dict(zip(runs, (0.0, 0.1, 0.2, 0.3, 0.1, 0.1), strict=True))
-    measured = Measured({**seconds, "slow": 11.0, "endless": 31.0}, ["broken"], [])
+    runs = {"a::x[0]": [7], "a::x[1]": [7], "a::y": [7, 8], "a::z": [9], "a::bad": [7], "b::z": [9]}
+    seconds = dict(zip(runs, (0.1, 0.2, 0.3, 0.1, 0.1, 0.1), strict=True))
+    measured = Measured({**seconds, "c::slow": 11.0, "c::endless": 31.0}, ["a::bad"], [])
     coverage = CoverageData(str(data(tmp_path / "tests.json")))
-    for test, lines in (*runs.items(), ("slow", [7]), ("endless", [7])):
+    for test, lines in (*runs.items(), ("c::slow", [7]), ("c::endless", [7]), (IMPORT, [1, 9])):
         coverage.set_context(test)
         coverage.add_lines({str(module): lines})
     coverage.write()
+    judge = Judge({tmp_path / "tests.json": measured})
 
-    chosen = Judge({tmp_path / "tests.json": measured}).chosen(Place(module, "", range(7, 8)))
+    chosen = judge.chosen(Place(module, "", range(7, 8)))
+    of_a_constant = judge.chosen(Place(module, "", range(1, 2)))
 
-    assert chosen == (["a[0]", "b", "a[1]"], ["slow", "c"])
+    assert chosen == (["a::y", "a::x[0]", "a::x[1]"], ["c::slow", "a::z"])
+    assert of_a_constant == ([], ["a::x[0]", "a::z", "b::z", "a::x[1]", "a::y", "c::slow"])
 
 
 @pytest.mark.integration

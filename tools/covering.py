@@ -21,15 +21,18 @@ import msgspec
 import pytest
 from coverage import Coverage
 
-OURS: Final = frozenset({"wheelyard", "tests", "conftest"})
+OURS: Final = frozenset({"wheelyard", "tests", "tools", "conftest"})
 LONGEST_TEST: Final = 60
-LONGEST_RUN: Final = 600
+LONGEST_RUN: Final = 3600
 """Seconds after which a test, or pytest, hangs."""
 HANGS: Final = "a test that hangs"
 PASSED: Final = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 OPTIONS: Final = (
-    *("--fast", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly"),
+    *("-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:randomly"),
+    *("-m", "not clients and not downloads and not slow"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+)
+NO_HANGING: Final = (
     *("-o", f"faulthandler_timeout={LONGEST_TEST}", "-o", "faulthandler_exit_on_timeout=true"),
 )
 FORK: Final = multiprocessing.get_context("fork")
@@ -40,7 +43,7 @@ class Measured(msgspec.Struct, frozen=True):
     What a run of some tests has shown.
 
     Args:
-        seconds: The processor time of each test.
+        seconds: How long each test took.
         failed: The tests that failed.
         libraries: The modules that were imported, but for ours.
     """
@@ -62,11 +65,11 @@ class _Measuring:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Tell coverage in whose name lines are run from now on, by fixtures too."""
         self._lines.switch_context(item.nodeid)
-        began = time.process_time()
+        began = time.monotonic()
         try:
             return (yield)
         finally:
-            self.seconds[item.nodeid] = time.process_time() - began
+            self.seconds[item.nodeid] = time.monotonic() - began
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a test that fails."""
@@ -114,14 +117,14 @@ class _Changed(SourceFileLoader):
         return compile(self._source, self.path, "exec", dont_inherit=True)
 
 
-def measured(tests: str, place: Path) -> Measured:
-    """Return what is in a file, or run a folder of tests as it is and put it there."""
+def measured(place: Path, options: Sequence[str]) -> Measured:
+    """Return what is in a file, or run tests without any change, and put it there."""
 
     def child() -> str:
         lines = Coverage(str(data(place)), source_pkgs=["wheelyard"], config_file=False)
         measuring = _Measuring(lines)
         with lines.collect():
-            pytest.main([*OPTIONS, tests], [measuring])
+            pytest.main([*OPTIONS, *options], [measuring])
         lines.save()
         libraries = [name for name in sys.modules if name.partition(".")[0] not in OURS]
         found = Measured(measuring.seconds, measuring.failed, libraries)
@@ -129,7 +132,7 @@ def measured(tests: str, place: Path) -> Measured:
         return ""
 
     if not place.exists() and _forked(child):
-        sys.exit(f"{tests}: {HANGS} without any change")
+        sys.exit(f"{options}: {HANGS} without any change")
     return msgspec.json.decode(place.read_bytes(), type=Measured)
 
 
@@ -145,9 +148,11 @@ def killer(module: str, path: Path, source: str, tests: Sequence[str]) -> str:
         sys.meta_path.insert(0, _Changed(module, path, source))
         chosen = _Chosen(tests)
         with TemporaryDirectory() as folder:
-            status = pytest.main([*OPTIONS, "-x", f"--basetemp={folder}/tests", *tests], [chosen])
+            options = (*OPTIONS, *NO_HANGING, "-x", f"--basetemp={folder}/tests")
+            status = pytest.main([*options, *tests], [chosen])
         return chosen.failed or ("" if status in PASSED else f"pytest's status {status}")
 
+    assert module not in sys.modules, f"a fork would have {module} without the change"  # noqa: S101
     return _forked(child) if tests else ""
 
 

@@ -4,11 +4,14 @@ Would the tests notice a mistake? Single changes to the code (mutants), each run
     python -m tools.mutants sample --seed 14   # draw another sample into tools/mutants.toml
     python -m tools.mutants run [TEXT]         # all, or those whose line in the results has a text
 
-A mutant is run against tests of `--fast`: first the quickest that run its line, then others that
-run its module, then others of its package's folder, until one fails. A test that hangs has noticed
-the change. `run` writes a line for each mutant into `tools/mutants_found.txt`, and names those that
-were killed before and are not any more. It goes on where it was stopped, unless a source or a test
-has been changed since.
+A mutant is run against the tests that run its line, the quickest first, until one fails; a test
+that hangs has noticed the change. These are tests of `--fast`, and those with sockets of some
+folders. A test that starts a process is of no use here: the process imports the code without the
+change. Which tests run a line, and how long they take, is measured before, for each folder whose
+tests have been changed, or for all if the code has been changed.
+
+`run` writes a line for each mutant into `tools/mutants_found.txt`, and names those that were killed
+before and are not any more. It goes on where it was stopped, unless something has been changed.
 
 Two libraries of PyPI's do this, and neither keeps a sample while code moves: mutmut numbers the
 changes within each function and makes none outside functions, and Cosmic Ray knows a change by its
@@ -22,6 +25,7 @@ import json
 import random
 import sys
 import tomllib
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -51,8 +55,14 @@ WEIGHTS: Final = dict.fromkeys(("guard", "raise", "comparison", "boolean"), 4) |
     ("call", "branch", "return", "number"), 2
 )
 """How often each kind is drawn, next to the others."""
-STATES: Final = ("killed", "survived", "equivalent", "gone")
-FIRST: Final = (60, 10.0)
+STATES: Final = ("killed", "survived", "elsewhere", "equivalent", "gone")
+IMPORT: Final = ""
+"""What stands in the place of a test where a line is run by the import of its module."""
+SERVING: Final = frozenset({"http", "sources", "storage", "trust"})
+"""Folders of which tests with sockets are run, too: no others run the code of clients."""
+TURN: Final = 0.01
+"""Seconds by which a test comes later for each quicker one of the same function."""
+FIRST: Final = (100, 10.0)
 REST: Final = (1000, 30.0)
 """How many tests are run at most, and how long they take at most, in seconds."""
 
@@ -110,21 +120,32 @@ class Judge:
         place = located(mutant)
         if place is None:
             return Verdict(str(mutant), "gone")
+        if mutant.elsewhere:
+            return Verdict(str(mutant), "elsewhere", mutant.elsewhere)
         stages = self.chosen(place)
         tried = (killer(place.module, place.path, place.changed, stage) for stage in stages)
         by = next(filter(None, tried), "")
-        return Verdict(str(mutant), "killed" if by else "survived", by)
+        unseen = "" if any(stages) else "no test runs it"
+        return Verdict(str(mutant), "killed" if by else "survived", by or unseen)
 
     def chosen(self, place: Place) -> tuple[list[str], list[str]]:
-        """Return the tests that run first, all of which run the line, and those that run then."""
+        """
+        Return the tests that run first, all of which run the line, and those that run then.
+
+        Those are others that run the line, and others of the same files, which share fixtures with
+        them. If the line is run when the module is imported, those that run any line of it follow.
+        Of all these, tests that run the next line too come first: where the line is a condition,
+        they are the ones for which it holds.
+        """
         found = [_contexts(file, place.path) for file in self.measured]
         on_line = {test for each in found for line in place.lines for test in each.get(line, ())}
+        on_next = {test for each in found for test in each.get(place.lines.stop, ())}
         in_module = {test for each in found for tests in each.values() for test in tests}
-        folder = f"tests/{place.module.split('.')[1]}/"
+        files = {_file(test) for test in on_line}
         ranks = {
-            test: (test not in on_line, test not in in_module, turn)
+            test: (test not in on_line, test not in on_next, turn * TURN + self.seconds[test])
             for test, turn in _turns(sorted(self.seconds, key=self.seconds.__getitem__))
-            if test in on_line or test in in_module or test.startswith(folder)
+            if _file(test) in files or (IMPORT in on_line and test in in_module)
         }
         ranked = sorted(ranks, key=ranks.__getitem__)
         first = list(self._at_most(*FIRST, (test for test in ranked if test in on_line)))
@@ -162,7 +183,7 @@ def write_sample(seed: int) -> None:
     """Draw another sample. Known gaps stay in it, and so does what is known of a mutant."""
     old = read_sample()
     gaps = [each for each in old if each.gap]
-    known = {replace(each, gap="", equivalent=""): each for each in old}
+    known = {replace(each, gap="", equivalent="", elsewhere=""): each for each in old}
     drawn = (known.get(each, each) for package in PACKAGES for each in _drawn(package, seed))
     head = f"# Written by `python -m tools.mutants sample --seed {seed}`.\n"
     tables = map(_table, dict.fromkeys((*gaps, *drawn)))
@@ -174,8 +195,8 @@ def run(jobs: int, text: str) -> int:
     CACHE.mkdir(parents=True, exist_ok=True)
     sample, before = read_sample(), read_found(FOUND)
     chosen = [each for each in sample if text in str(before.get(str(each), each))]
-    log = CACHE / f"{_digest('src', 'tests')}.txt"
     judge = _measured(jobs)
+    log = CACHE / f"{hashlib.sha256(repr(judge.measured.keys()).encode()).hexdigest()[:16]}.txt"
     todo = [each for each in chosen if str(each) not in read_found(log)]
     with ProcessPoolExecutor(jobs, FORK) as pool, log.open("a", encoding="utf-8") as file:
         for verdict in pool.map(judge.judge, todo):
@@ -253,18 +274,16 @@ def _table(mutant: Mutant) -> str:
 
 def _measured(jobs: int) -> Judge:
     """Return what the tests are like, each folder measured once for the code as it is."""
-    folders = sorted(
-        each.name
-        for each in (ROOT / "tests").iterdir()
-        if each.name not in FOLDERS and each.is_dir()
-    )
-    places = [CACHE / f"{folder}-{_digest('src', f'tests/{folder}')}.json" for folder in folders]
+    folders = [each.name for each in sorted((ROOT / "tests").iterdir()) if each.is_dir()]
+    folders = [each for each in folders if each not in FOLDERS]
+    places = [CACHE / f"{each}-{_digest('src', f'tests/{each}')}.json" for each in folders]
+    options = [[f"tests/{each}", *([] if each in SERVING else ["--fast"])] for each in folders]
     with ProcessPoolExecutor(jobs, FORK) as pool:
-        found = list(pool.map(measured, (f"tests/{folder}" for folder in folders), places))
+        found = list(pool.map(measured, places, options))
     for failed in (test for each in found for test in each.failed):
         print(f"left out, as it fails without any change: {failed}", flush=True)
     for library in {name for each in found for name in each.libraries}:
-        with suppress(ImportError):
+        with warnings.catch_warnings(action="ignore"), suppress(ImportError):
             importlib.import_module(library)
     return Judge(dict(zip(places, found, strict=True)))
 
@@ -281,8 +300,11 @@ def _contexts(place: Path, path: Path) -> dict[int, list[str]]:
     """Return the tests of one folder that run each line of a module."""
     found = CoverageData(str(data(place)))
     found.read()
-    by_line = found.contexts_by_lineno(str(path))
-    return {line: [test for test in tests if test] for line, tests in by_line.items()}
+    return found.contexts_by_lineno(str(path))
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def _turns(tests: Sequence[str]) -> Iterator[tuple[str, int]]:
@@ -297,7 +319,10 @@ def _was_killed(before: Mapping[str, Verdict], mutant: str) -> bool:
 
 
 def _summary(verdicts: Collection[Verdict]) -> Iterator[str]:
-    yield from ("| package | killed | survived | equivalent | gone |", "|---|---|---|---|---|")
+    yield from (
+        "| package | killed | survived | elsewhere | equivalent | gone |",
+        "|---|---|---|---|---|---|",
+    )
     for package in (*sorted({each.package for each in verdicts}), "all"):
         states = Counter(each.state for each in verdicts if package in {"all", each.package})
         yield f"| {package} | " + " | ".join(str(states[state]) for state in STATES) + " |"

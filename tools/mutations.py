@@ -49,6 +49,7 @@ class Mutant:
         occurrence: Which one it is of the equal pieces of code in the function, from 1.
         gap: What the tests did not notice when gaps were looked for; empty if it is from the draw.
         equivalent: Why no test can notice it, or need not; such a mutant does not count.
+        elsewhere: The test that notices it, where only tests that start processes do.
     """
 
     module: str
@@ -59,6 +60,7 @@ class Mutant:
     occurrence: int = 1
     gap: str = ""
     equivalent: str = ""
+    elsewhere: str = ""
 
     @property
     def package(self) -> str:
