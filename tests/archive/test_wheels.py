@@ -55,6 +55,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], str]] = [
     ("W01-text", lambda: b"hello\n" * 100, "invalid_archive"),
     ("W01-png", lambda: b"\x89PNG\r\n\x1a\n" + bytes(99), "invalid_archive"),
     ("W01-empty", lambda: b"", "invalid_archive"),
+    ("W01-zeros", lambda: bytes(21), "invalid_archive"),  # read from -1 on, an end without comment
     ("W01-no-members", lambda: zip_bytes([]), "missing_metadata"),
     ("W03-bytes-before", lambda: zip_bytes(wheel_entries(), before=b"#!/bin/sh\n"), ""),
     ("W04-bytes-after", lambda: GOOD + b"junk", ""),

@@ -106,6 +106,22 @@ def test_races_that_never_end(tmp_path: Path) -> None:
     assert document(world.store).revision == 0
 
 
+def test_bytes_that_can_never_be_written(tmp_path: Path) -> None:
+    """A file whose bytes never get into the store is not published, and its uploader is told."""
+    world = World(tmp_path)
+    ambient = replace(
+        ambient_at(world.clock, 5), pause=lambda seconds: world.clock.advance(seconds=seconds)
+    )
+    faults = (Fault(Kind.LOST_RACE, "put", "files/*", times=ALWAYS),)
+    index, _ = faulty_index(world, *faults, ambient=ambient)
+
+    with pytest.raises(Unavailable) as caught:
+        OPERATIONS["upload"](world, index)
+
+    assert caught.value.code == "overloaded"
+    assert world.snapshot("projects/") == {}
+
+
 def test_a_lost_reply_is_no_lost_race(tmp_path: Path) -> None:
     """A commit whose reply was lost is found by its id, and committed once only."""
     world = World(tmp_path)

@@ -8,6 +8,7 @@ from tests.catalog.promises import DEMO
 from tests.operations.making import make_wheel
 from tests.operations.world import World
 from wheelyard.catalog import keys
+from wheelyard.errors import NotFound
 
 MADE = make_wheel()
 
@@ -24,3 +25,14 @@ def test_a_young_object_that_is_cut_off(tmp_path: Path, what: str) -> None:
     world.upload(MADE)
 
     assert world.snapshot(keys.FILES) == whole.snapshot(keys.FILES)
+
+
+def test_core_metadata_that_is_lost(tmp_path: Path) -> None:
+    """Core metadata that the store has lost is reported as missing, with its place."""
+    world = World(tmp_path)
+    file = world.upload(MADE)
+    key = keys.core_metadata(DEMO, file.sha256, file.filename)
+    world.store.delete(key, None)
+
+    with pytest.raises(NotFound, match=key):
+        world.index.files.core_metadata(DEMO, file)

@@ -151,6 +151,7 @@ def test_refuses_names_and_versions(name: str, version: str, code: str) -> None:
         ),
         pytest.param("Summary: " + "a" * 513, "summary", "a" * 513, id="M32"),
         pytest.param("Summary: UNKNOWN\n", "summary", None, id="placeholder"),
+        pytest.param("License: UNKNOWN\n", "license", None, id="placeholder-of-several-lines"),
         pytest.param("Summary: a\nSummary: b\n", "summary", "a", id="shown-field-twice"),
         pytest.param(
             f"Project-URL: https://x\nProject-URL: {'l' * 33}, javascript:x\n",

@@ -1,0 +1,46 @@
+"""What a process says of a project whose document it has not read, or not lately."""
+
+from pathlib import Path
+
+from tests.catalog.promises import DEMO
+from tests.operations.making import make_wheel
+from tests.operations.world import World, ambient_at
+from wheelyard.catalog import keys
+from wheelyard.catalog.projects import Projects
+from wheelyard.index import StoreTraits, index_over
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.storage.spool import Spool
+
+
+def far_reader(world: World) -> Projects:
+    """Return the projects as a process has them whose store is far, and may be away for long."""
+    settings = Settings(store=StoreSettings(stale_if_error=60))
+    spool, ambient = Spool(world.folder), ambient_at(world.clock, 2)
+    return index_over(world.store, spool, settings, ambient, StoreTraits(is_near=False)).projects
+
+
+def test_a_project_that_was_missing_a_moment_ago(tmp_path: Path) -> None:
+    """A project is there as soon as its name is listed, though it was missing a moment ago."""
+    world = World(tmp_path)
+    reader = far_reader(world)
+
+    assert reader.documents.current(keys.project(DEMO)).value is None
+    world.upload(make_wheel())
+
+    assert reader.load(DEMO).value is not None
+
+
+def test_a_listed_project_is_never_said_to_be_missing(tmp_path: Path) -> None:
+    """Without the store, only a name that the list did not have is said to be missing."""
+    world = World(tmp_path)
+    before, after = far_reader(world), far_reader(world)
+
+    assert before.excused(DEMO) is None
+    before.names.current()
+    world.upload(make_wheel())
+    after.names.current()
+
+    missing = before.excused(DEMO)
+    assert missing is not None
+    assert missing.value is None
+    assert after.excused(DEMO) is None
