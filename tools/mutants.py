@@ -62,7 +62,7 @@ SERVING: Final = frozenset({"http", "sources", "storage", "trust"})
 """Folders of which tests with sockets are run, too: no others run the code of clients."""
 TURN: Final = 0.01
 """Seconds by which a test comes later for each quicker one of the same function."""
-FIRST: Final = (100, 10.0)
+FIRST: Final = (200, 10.0)
 REST: Final = (1000, 30.0)
 """How many tests are run at most, and how long they take at most, in seconds."""
 
@@ -134,16 +134,24 @@ class Judge:
 
         Those are others that run the line, and others of the same files, which share fixtures with
         them. If the line is run when the module is imported, those that run any line of it follow.
-        Of all these, tests that run the next line too come first: where the line is a condition,
-        they are the ones for which it holds.
+        Of those that run the line, the ones come first that go another way after it than most do:
+        where the line is a condition or a check, they are what it is for. Next are those in the
+        folder of the package.
         """
         found = [_contexts(file, place.path) for file in self.measured]
         on_line = {test for each in found for line in place.lines for test in each.get(line, ())}
-        on_next = {test for each in found for test in each.get(place.lines.stop, ())}
+        on_next = {
+            test for each in found for test in on_line.intersection(each.get(place.lines.stop, ()))
+        }
         in_module = {test for each in found for tests in each.values() for test in tests}
+        odd = on_next if 2 * len(on_next) < len(on_line) else on_line - on_next
         files = {_file(test) for test in on_line}
+        near = f"tests/{place.module.split('.')[1]}/"
         ranks = {
-            test: (test not in on_line, test not in on_next, turn * TURN + self.seconds[test])
+            test: (
+                *(test not in on_line, test not in odd, not test.startswith(near)),
+                turn * TURN + self.seconds[test],
+            )
             for test, turn in _turns(sorted(self.seconds, key=self.seconds.__getitem__))
             if _file(test) in files or (IMPORT in on_line and test in in_module)
         }
