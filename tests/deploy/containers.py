@@ -137,13 +137,15 @@ class Container:
 
     @classmethod
     @contextmanager
-    def of(cls, buildah: Buildah, image: str) -> Iterator[Self]:
-        """Make a container of an image, and remove it when the block ends."""
-        name = buildah.run("from", "--pull-never", image)
+    def copied(cls, buildah: Buildah, name: str) -> Iterator[Self]:
+        """Copy the files of a container into a new one, and remove it when the block ends."""
+        copy = cls(buildah, buildah.run("from", "scratch"))
         try:
-            yield cls(buildah, name)
+            source = f"{cls(buildah, name).root}/."
+            subprocess.run(["cp", "--archive", source, copy.root], check=True)
+            yield copy
         finally:
-            buildah.run("rm", name)
+            buildah.run("rm", copy.name)
 
 
 def write_base(root: Path) -> None:

@@ -22,6 +22,7 @@ SECRETS = [
     "key.json",
     "requirements/dev.txt",
     "src/wheelyard/__pycache__/cli.pyc",
+    "src/wheelyard/__pycache__/left.over",
     "tests/__init__.py",
     "wheelyard-data/credentials/tokens/one",
     "wheelyard.toml",

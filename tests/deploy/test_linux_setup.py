@@ -127,7 +127,7 @@ def install(folder: Path) -> None:
     place = root / str((root / "opt/wheelyard").readlink()).lstrip("/")
     place.rename(root / "srv/first")  # later runs of the script remove old environments
     container.output("/srv/bin/python", "-m", "venv", f"/{place.relative_to(root)}")
-    buildah.run("commit", "--quiet", "--rm", name, "machine")
+    (folder / "name").write_text(name)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     folder = made_once("machine", [*sources, *texts], install)
     spool = tmp_path_factory.mktemp("spool")
     spool.chmod(0o1777)
-    with Container.of(Buildah(folder), "machine") as container:
+    with Container.copied(Buildah(folder), (folder / "name").read_text()) as container:
         there = replace(container, mounts={"/tmp": spool})  # noqa: S108
         yield Machine(there, there.root, json.loads((folder / "first.json").read_text()).strip())
 
