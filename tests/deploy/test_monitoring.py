@@ -117,11 +117,6 @@ def test_alerts() -> None:
         assert anchor in headings(REPOSITORY / page), rule["alert"]
 
 
-def _anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
-
-
 def test_syntax(desk: Desk) -> None:
     """Prometheus takes every expression, the alerts, and the configuration that is rendered."""
     promtool = system_program("promtool")
