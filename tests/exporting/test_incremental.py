@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.utils import NormalizedName
 
 from tests.access.places import CountingStore
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
@@ -12,6 +13,7 @@ from tests.http.packages import sdist, wheel
 from wheelyard.exports import Exports
 from wheelyard.index import index_over, real_ambient
 from wheelyard.model.project import Status
+from wheelyard.operations.exporting.export import Failed
 from wheelyard.operations.exporting.options import Asked, Placing, made_by
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
@@ -278,3 +280,19 @@ def assert_fresh(yard: Yard) -> None:
     yard.export(fresh)
     assert tree(yard.site) == tree(fresh)
     assert broken(reader(yard.site), pages_of(yard.site)) == []
+
+
+@pytest.mark.parametrize(
+    ("lost", "advice"), [("projects/demo.json", "check --rebuild"), ("files/demo/*/*.whl", "lists")]
+)
+def test_what_the_store_has_lost(yard: Yard, lost: str, advice: str) -> None:
+    """Of a project whose document or file is lost, the export says how to get it back."""
+    yard.publish(wheel("demo", "1.0"))
+    (path,) = yard.store.glob(lost)
+    path.unlink()
+
+    with Yard(yard.folder).exports().opened() as (export, _):
+        outcome = export.project(NormalizedName("demo"))
+
+    assert isinstance(outcome, Failed)
+    assert advice in outcome.message

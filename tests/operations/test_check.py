@@ -243,6 +243,16 @@ def test_a_document_older_than_its_journal(full: World) -> None:
     assert full.bytes_at(DOCUMENT) == newer
 
 
+def test_a_journal_entry_of_another_history(full: World) -> None:
+    """A journal entry that does not follow the one before it is damaged, and not missing."""
+    entry = keys.commit(DEMO, 2)
+    full.store.put(entry, full.bytes_at(keys.commit(DEMO, 3)).replace(b"3", b"2"), None)
+
+    problems = full.check().problems
+
+    assert any(f"{entry} is damaged" in problem for problem in problems), problems
+
+
 def test_a_document_and_a_journal_of_two_histories(full: World) -> None:
     """Where document and journal contradict each other, neither is written over."""
     number = full.index.projects.latest(DEMO).revision

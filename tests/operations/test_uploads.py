@@ -11,9 +11,10 @@ from tests.operations.world import ALICE, World, code_of, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
-from wheelyard.model.distribution import parse_version
+from wheelyard.model.distribution import parse_listed, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.listing import listed
 
 DEMO = NormalizedName("demo")
 
@@ -108,6 +109,17 @@ def test_another_spelling_of_a_filename(
 
     assert caught.value.code == "file_exists"
     assert world.snapshot() == before
+
+
+def test_formats_of_an_old_index(world: World) -> None:
+    """From an old index, sdists of one version come in several formats, each spelled in one way."""
+    world.upload(make_sdist())
+    project = world.index.projects.get(DEMO)
+
+    assert listed(project, parse_listed("demo-1.0.zip"), "0" * 64, is_lenient=True) is None
+    for filename, is_lenient in (("demo-1.0.zip", False), ("demo-1.0.0.tar.gz", True)):
+        with pytest.raises(Invalid, match="differs only in spelling"):
+            listed(project, parse_listed(filename), "0" * 64, is_lenient=is_lenient)
 
 
 def test_neighbours_of_one_release(world: World) -> None:
