@@ -48,6 +48,14 @@ def test_a_file_of_an_impossible_project(app: Inside, name: str) -> None:
     assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["/pypi/-x-/json", "/pypi/demo/latest/json"])
+def test_facts_of_an_impossible_release(app: Inside, path: str) -> None:
+    """The facts of what can be no project or no version are not found."""
+    answer = app.get(path)
+
+    assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
+
+
 @pytest.mark.parametrize("path", ["/simple/demo", "/simple", "/project/demo", "/pypi/simple/demo"])
 def test_a_missing_slash(app: Inside, path: str) -> None:
     """A redirect to the path with its slash is kept by no cache: who may read may change."""
