@@ -1,0 +1,205 @@
+"""
+How far a request walks: `python -m tools.walks` counts it for an upload and for a cold page.
+
+Both are asked of an application in this process: an upload to a store in a folder and to one in a
+bucket (the tests' stand-in), and the first page of a project, with a token, of a store in a bucket.
+Only our own modules and functions are counted, and only while the request is answered.
+
+- modules: in how many modules of ours some function is called
+- depth at the commit point: how many functions of ours are on the stack when the store is told to
+  put the project's document; those of the event loop that wait for the thread are among them
+- thread hops: how often work is handed to another thread
+- requests in a row: how many verbs of the store begin only when another one has ended
+"""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any, Final
+
+import wheelyard
+from benchmarks.stores import BOUNDARY, Wheel
+from tests.bucket.server import running_bucket_server
+from wheelyard.catalog import keys
+from wheelyard.http.app import App
+from wheelyard.http.exchange import Message
+from wheelyard.index import open_index
+from wheelyard.model.access import EVERY_PROJECT, Action
+from wheelyard.model.distribution import parse_name
+from wheelyard.operations.tokens import TokenRequest
+from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
+
+OURS: Final = str(Path(wheelyard.__file__).parent)
+BUCKET: Final = "walks"
+PROJECT: Final = parse_name("walked")
+HEADERS: Final = (
+    (b"host", b"index"),
+    (b"accept", b"application/vnd.pypi.simple.v1+json"),
+    (b"content-type", f"multipart/form-data; boundary={BOUNDARY}".encode()),
+)
+
+
+@dataclass
+class Walk:
+    """What is counted while a request is answered; it is the profiler of every thread."""
+
+    modules: set[str] = field(default_factory=set)
+    hops: int = 0
+    depth: int = 0
+    """At the commit point."""
+    verbs: list[tuple[str, float, float]] = field(default_factory=list)
+    """What the store was asked, when that began and when it ended."""
+    _waiting: int = 0
+    """Functions of ours on the stack of the event loop when it last handed work over."""
+
+    def note(self, frame: FrameType, event: str, _: object) -> None:
+        """Take note of a call."""
+        if event != "call":
+            return
+        path, name = frame.f_code.co_filename, frame.f_code.co_name
+        if name == "submit" and path.endswith("concurrent/futures/thread.py"):
+            self.hops += 1
+            self._waiting = _depth(frame)
+        if not path.startswith(OURS) or name == "<module>":
+            return
+        module = path.removeprefix(OURS)
+        self.modules.add(module)
+        is_put = name == "put" and module.startswith("/storage/")
+        if is_put and frame.f_locals.get("key") == keys.project(PROJECT):
+            self.depth = self._waiting + _depth(frame)
+
+    def note_verb(self, verb: str, _: str, seconds: float) -> None:
+        """Take note of a verb of the store that has just ended."""
+        now = time.monotonic()
+        self.verbs.append((verb, now - seconds, now))
+
+    @property
+    def in_a_row(self) -> int:
+        """How many verbs of the store begin only when another one has ended."""
+        count, end = 0, 0.0
+        for _, began, ended in sorted(self.verbs, key=lambda each: each[2]):
+            if began >= end:
+                count, end = count + 1, ended
+        return count
+
+
+def _depth(frame: FrameType | None) -> int:
+    """Return how many functions of ours are on the stack."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename.startswith(OURS)
+        frame = frame.f_back
+    return count
+
+
+class Walked:
+    """An application over a store, whose requests can be walked along."""
+
+    def __init__(self, location: str) -> None:
+        settings = Settings(
+            store=StoreSettings(location=location), access=AccessSettings(private=True)
+        )
+        self._index = open_index(settings)
+        self._app = App(self._index)
+        request = TokenRequest(
+            name="walks",
+            actions=Action.READ | Action.UPLOAD,
+            projects=(EVERY_PROJECT,),
+            lifetime=timedelta(days=1),
+        )
+        self._token = self._index.tokens.create(request, by="local:walks")[0].text
+
+    def upload(self, version: str) -> Walk:
+        """Upload a version of the project, and return what was counted."""
+        return self._walk("POST", "/legacy/", Wheel(PROJECT, version).form())
+
+    def page(self) -> Walk:
+        """Ask for the project's page by an application that knows nothing yet."""
+        self._index = open_index(self._index.settings)
+        self._app = App(self._index)
+        return self._walk("GET", f"/simple/{PROJECT}/", b"")
+
+    def _walk(self, method: str, path: str, body: bytes) -> Walk:
+        walk = Walk()
+        self._index.watch.follower = walk.note_verb
+        threading.setprofile(walk.note)
+        sys.setprofile(walk.note)
+        try:
+            status = asyncio.run(self._status(method, path, body))
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+        if status != 200:
+            raise SystemExit(f"{method} {path} was answered with {status}.")
+        return walk
+
+    async def _status(self, method: str, path: str, body: bytes) -> int:
+        credential = b"Basic " + b64encode(f"__token__:{self._token}".encode())
+        headers = [*HEADERS, (b"authorization", credential)]
+        if body:
+            headers.append((b"content-length", str(len(body)).encode()))
+        scope: dict[str, Any] = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": headers,
+            "client": ("127.0.0.1", 50_000),
+        }
+        coming: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        sent = list[Message]()
+
+        async def receive() -> Message:
+            return coming.pop() if coming else await asyncio.Future()
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self._app(scope, receive, send)
+        status: int = sent[0]["status"]
+        return status
+
+
+@contextmanager
+def _stores() -> Iterator[tuple[str, str]]:
+    """Yield the location of a store in a folder, and of one in a bucket."""
+    with TemporaryDirectory(prefix="walks-") as folder, running_bucket_server(BUCKET) as server:
+        os.environ.update(server.environment())
+        yield folder, f"gs://{BUCKET}/index"
+
+
+def main() -> None:
+    """Count, and print what was counted."""
+    with _stores() as (folder, bucket):
+        near, far = Walked(folder), Walked(bucket)
+        for each in (near, far):
+            each.upload("0.1")  # what is imported when it is first needed is not counted
+        walks = {
+            "upload to a folder": Walked(folder).upload("1.0"),
+            "upload to a bucket": Walked(bucket).upload("1.1"),
+            "cold page on a bucket": far.page(),
+        }
+    for name, walk in walks.items():
+        commit = f", depth at the commit point {walk.depth}" if walk.depth else ""
+        verbs = " ".join(verb for verb, _, _ in walk.verbs)
+        print(f"{name}: {len(walk.modules)} modules{commit}, {walk.hops} thread hops")
+        print(f"    {walk.in_a_row} requests in a row: {verbs}")
+        if "-v" in sys.argv:
+            print("    " + " ".join(sorted(walk.modules)))
+
+
+if __name__ == "__main__":
+    main()
