@@ -24,7 +24,8 @@ from wheelyard.index import Index, StoreTraits, index_over
 from wheelyard.model.distribution import Distribution, parse_filename
 from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.upload import Arrival, Uploads
+from wheelyard.operations.spooling import Arrival
+from wheelyard.operations.upload import Uploads
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.memory import MemoryStore

@@ -1,14 +1,23 @@
 """Upload forms, built part by part, and read as the server reads them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from hashlib import sha256
-from io import BytesIO
+from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
+from tests.operations.world import ALICE
 from wheelyard.errors import Invalid
-from wheelyard.http.claims import Form, RetiredAction
-from wheelyard.http.form import FormLimits, FormReader
+from wheelyard.http.form import USUAL, FormLimits, FormReader
+from wheelyard.index import index_over, real_ambient
+from wheelyard.operations.spooling import Arrival
+from wheelyard.operations.upload import Uploads
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
 
 BOUNDARY = b"frontier"
 FILENAME = "demo-1.0-py3-none-any.whl"
@@ -64,25 +73,37 @@ def chunks_of(body: bytes, size: int) -> Iterable[bytes]:
     return (body[at : at + size] for at in range(0, len(body), size))
 
 
-def read(
-    body: bytes | Iterable[bytes], limits: FormLimits | None = None, sink: BytesIO | None = None
-) -> Form | RetiredAction:
-    """Read a body, in one piece unless it comes in pieces."""
-    sink = sink or BytesIO()
-    reader = FormReader(BOUNDARY, limits=limits or FormLimits(), open_file=lambda _: sink)
-    for chunk in [body] if isinstance(body, bytes) else body:
-        reader.feed(chunk)
-    return reader.finish()
+@cache
+def uploads() -> Uploads:
+    """Return what takes uploads, into an index in memory."""
+    store, spool = MemoryStore(lambda: 0.0), Spool(Path(gettempdir()))
+    return index_over(store, spool, Settings(), real_ambient()).uploads
 
 
-def upload(body: bytes | Iterable[bytes], limits: FormLimits | None = None) -> Form:
+def read(body: bytes | Iterable[bytes], limits: FormLimits = USUAL) -> Arrival | None:
+    """Read a body, in one piece unless it comes in pieces; nothing of its file stays."""
+    reader = FormReader(BOUNDARY, uploads(), ALICE, limits)
+    try:
+        for chunk in [body] if isinstance(body, bytes) else body:
+            reader.feed(chunk)
+        arrival = reader.finish()
+        if arrival is None:
+            return None
+        spooled = arrival.path.read_bytes()
+        assert (len(spooled), sha256(spooled).hexdigest()) == (arrival.size, arrival.sha256)
+        return replace(arrival, path=Path())
+    finally:
+        reader.close()
+
+
+def upload(body: bytes | Iterable[bytes], limits: FormLimits = USUAL) -> Arrival:
     """Read a body that is an upload."""
-    result = read(body, limits)
-    assert isinstance(result, Form)
-    return result
+    arrival = read(body, limits)
+    assert arrival is not None
+    return arrival
 
 
-def code_of(body: bytes | Iterable[bytes], limits: FormLimits | None = None) -> str:
+def code_of(body: bytes | Iterable[bytes], limits: FormLimits = USUAL) -> str:
     """Return the code with which a body is refused."""
     with pytest.raises(Invalid) as caught:
         read(body, limits)

@@ -32,7 +32,7 @@ def test_truncated() -> None:
 def test_boundary_at_every_seam() -> None:
     """A boundary is found wherever two chunks meet."""
     for at in range(len(GOOD)):
-        assert upload([GOOD[:at], GOOD[at:]]).file.sha256 == SHA256
+        assert upload([GOOD[:at], GOOD[at:]]).sha256 == SHA256
 
 
 @pytest.mark.parametrize(

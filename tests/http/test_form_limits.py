@@ -2,8 +2,10 @@
 
 import sys
 import tracemalloc
-from io import BytesIO
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pytest
 
@@ -17,17 +19,21 @@ from tests.http.forms import (
     file,
     form,
     part,
-    read,
     text,
     upload,
+    uploads,
 )
-from wheelyard.errors import Invalid, TooLarge
+from tests.operations.world import ALICE
+from wheelyard.errors import Forbidden, TooLarge
 from wheelyard.http.form import FormLimits, FormReader
+from wheelyard.model.access import Caller
+from wheelyard.operations.upload import UploadRules
+from wheelyard.storage.spool import Spool
 
 if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
-LIMITS = FormLimits(file=300, parts=4, field=50, fields=400, header=120)
+LIMITS = FormLimits(parts=4, field=50, fields=400, header=120)
 
 
 @pytest.mark.parametrize(
@@ -47,51 +53,59 @@ LIMITS = FormLimits(file=300, parts=4, field=50, fields=400, header=120)
 )
 def test_limits(code: str, good: list[Part], bad: list[Part]) -> None:
     """U28, U29, U30, U52: what reaches a limit passes, and what passes it does not."""
-    assert upload(form(*good, file()), LIMITS).file.size == len(DATA)
+    assert upload(form(*good, file()), LIMITS).size == len(DATA)
     assert code_of(form(*bad, file()), LIMITS) == code
 
 
-def test_file_limit() -> None:
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """A folder of scratch files that is a test's own."""
+    return Spool(tmp_path)
+
+
+def test_file_limit(spool: Spool) -> None:
     """U58: a file is refused with the first byte over the limit, and goes no further."""
-    sink = BytesIO()
-    reader = FormReader(BOUNDARY, limits=LIMITS, open_file=lambda _: sink)
+    small = replace(uploads(), spool=spool, rules=UploadRules(max_size=300))
+    reader = FormReader(BOUNDARY, small, ALICE)
     reader.feed(file(data=bytes(300))[:-2])
 
     with pytest.raises(TooLarge) as caught:
         reader.feed(b"xx")
 
     assert caught.value.short == "File too large, the limit is 300 bytes."
-    assert sink.getvalue() == bytes(300)
-    assert upload(form(file(data=bytes(300))), LIMITS).file.size == 300
+    assert [each.read_bytes() for each in spool.folder.iterdir()] == [bytes(300)]
+    reader.close()
+    assert list(spool.folder.iterdir()) == []
 
 
-def test_refused_before_the_first_byte() -> None:
-    """Whoever opens the sink sees the filename first, and may refuse it."""
-    seen = []
+def test_refused_before_the_first_byte(spool: Spool) -> None:
+    """Who may not upload a file is told so before its first byte has come."""
+    reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), Caller("token:x", ()))
+    head, _, _ = file().partition(DATA)
 
-    def refuse(filename: str) -> BytesIO:
-        seen.append(filename)
-        raise Invalid("No.", code="invalid_filename")
-
-    reader = FormReader(BOUNDARY, limits=FormLimits(), open_file=refuse)
-    head, _, _ = file(filename="a\u0130.whl").partition(DATA)
-    with pytest.raises(Invalid):
+    with pytest.raises(Forbidden):
         reader.feed(head)
 
-    assert seen == ["a\u0130.whl"]
+    assert list(spool.folder.iterdir()) == []
 
 
-def test_slow_sink() -> None:
-    """A sink may take less than it is given."""
+def test_disk_that_takes_little(tmp_path: Path) -> None:
+    """A disk may take less at a time than it is given."""
 
-    class Sip(BytesIO):
+    class Sip(FileIO):
         def write(self, data: memoryview, /) -> int:  # type: ignore[override]
             return super().write(data[:5])
 
-    sink = Sip()
-    read(GOOD, sink=sink)
+    class Sipping(Spool):
+        def create(self) -> tuple[Path, BinaryIO]:
+            path = self.folder / "scratch"
+            return path, cast("BinaryIO", Sip(path, "w"))
 
-    assert sink.getvalue() == DATA
+    reader = FormReader(BOUNDARY, replace(uploads(), spool=Sipping(tmp_path)), ALICE)
+    reader.feed(GOOD)
+
+    assert (tmp_path / "scratch").read_bytes() == DATA
+    reader.close()
 
 
 @pytest.mark.parametrize("filler", [b"\r", b"\r\n", b"\r\n--", b"\r\n--" + BOUNDARY[:-1], b"-"])
@@ -123,7 +137,7 @@ def steps_of(data: bytes) -> int:
 def test_memory() -> None:
     """A field of megabytes that nobody keeps is not kept."""
     tracemalloc.start()
-    reader = FormReader(BOUNDARY, limits=FormLimits(), open_file=lambda _: BytesIO())
+    reader = FormReader(BOUNDARY, uploads(), ALICE)
     reader.feed(text("description", "")[:-2])
     for _ in range(3 << 6):
         reader.feed(b"A" * (1 << 14))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from wheelyard.operations.upload import Arrival
+from wheelyard.model.distribution import parse_filename
+from wheelyard.operations.spooling import Arrival
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Made:
             file.write(self.body)
         path = Path(file.name)
         return Arrival(
-            filename=self.filename,
+            distribution=parse_filename(self.filename, legacy=True),
             path=path,
             size=len(self.body),
             sha256=self.sha256,

@@ -69,7 +69,8 @@ class World:
         return index_over(self.store, Spool(self.folder), Settings(), ambient_at(self.clock, seed))
 
     def upload(self, made: Made, caller: Caller = ALICE) -> File:
-        """Upload a distribution."""
+        """Upload a distribution, as soon as its name is admitted."""
+        self.index.uploads.admit(made.filename, caller)
         return self.index.uploads.accept(made.arrival(self.folder), caller).file
 
     def check(self, *, rebuild: bool = False, sweep: bool = False) -> Findings:

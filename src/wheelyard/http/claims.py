@@ -1,27 +1,33 @@
 """
-What a client claims about the file that it uploads, and whether that is so.
+The fields of an upload's form: what each may hold, and whether what it claims of the file is so.
 
-The archive is the truth, so a claim may be missing; but every claim made must hold.
-Follows the upload API of the packaging specifications (the "legacy" API).
+The archive is the truth, so a claim may be missing; but every claim made must hold. A field that
+claims nothing is ignored; but text must be text, in UTF-8. Follows the upload API of the packaging
+specifications (the "legacy" API).
 """
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b, file_digest, md5
-from pathlib import Path
+from hashlib import blake2b, file_digest, md5, sha256
+from typing import TYPE_CHECKING
 
 from msgspec import DecodeError
 from msgspec.json import decode
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.distribution import Sha256
+from wheelyard.http.multipart import bad_encoding
+from wheelyard.operations.spooling import SHA256, Spooling
+from wheelyard.storage.faults import storage_faults
+
+if TYPE_CHECKING:
+    from _hashlib import _HashObject as Hasher
 
 ACTION = ":action"
 RETIRED_ACTIONS = frozenset({"submit", "verify", "doc_upload"})
 """What old clients did besides uploading."""
-DIGEST_SIZES = {"sha256": (64,), "blake2_256": (64, 128), "md5": (32,)}
+DIGEST_SIZES = {SHA256: (64,), "blake2_256": (64, 128), "md5": (32,)}
 """
 The digests that a client may send, in hexadecimal digits.
 
@@ -33,42 +39,68 @@ CLAIM_FIELDS = frozenset(
     {ACTION, "protocol_version", "name", "version", "filetype", *DIGEST_FIELDS}
 )
 """The fields that are looked at; a form has each of them once at most."""
+CLAIM_LIMIT = 1024
+"""Characters of each of them."""
+ATTESTATIONS = "attestations"
+ATTESTATIONS_LIMIT = 512 << 10
+"""Characters of `attestations`: checking its JSON takes some twenty times as much memory."""
 
 _SUFFIXES = {
     "bdist_wheel": (".whl",),
     "sdist": (".tar.gz", ".zip"),
 }
 _NOTHING = frozenset({"", "UNKNOWN"})
+_NUL = re.compile("\x00")
+_NOT_ON_A_LINE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
-@dataclass(frozen=True, slots=True)
-class SpooledFile:
-    """The package, all of whose bytes are in the sink."""
+class Field:
+    """A field's text, decoded and checked as it comes, and kept only if somebody wants it whole."""
 
-    filename: str
-    size: int
-    """Bytes, at least one."""
-    sha256: Sha256
+    def __init__(self, name: str) -> None:
+        self.name = name
+        is_claim = name in CLAIM_FIELDS
+        self._forbidden = _NOT_ON_A_LINE if is_claim or name == "summary" else _NUL
+        self._is_kept = is_claim or name == ATTESTATIONS
+        self._limit = CLAIM_LIMIT if is_claim else ATTESTATIONS_LIMIT
+        self._decoder = getincrementaldecoder("utf-8")()
+        self._text = ""
 
+    def write(self, data: bytes, *, final: bool = False) -> None:
+        """
+        Take the next bytes.
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A complete upload: a file, and what the client claims about it (None where it does not)."""
+        Raises:
+            Invalid: They are not UTF-8 (code `bad_encoding`), or hold or make what does not belong
+                in such a field (code `invalid_field`).
+        """
+        try:
+            text = self._decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            raise bad_encoding(f"The field {quoted(self.name)}") from error
+        if self._forbidden.search(text):
+            raise Invalid(
+                f"The field {quoted(self.name)} holds a character that does not belong in "
+                "text of its kind. Remove control characters and line breaks.",
+                code="invalid_field",
+            )
+        if self._is_kept:
+            self._text += text
+            if len(self._text) > self._limit:
+                raise Invalid(
+                    f"The field {quoted(self.name)} is longer than {self._limit} characters.",
+                    code="invalid_field",
+                )
 
-    file: SpooledFile
-    name: str | None
-    version: str | None
-    digests: Mapping[str, str]
-    """By algorithm (`sha256`, `blake2_256`, `md5`), in lower-case hexadecimal digits."""
-    has_attestations: bool
-    """Whether attestations (PEP 740) came with the file."""
+    def end(self) -> str:
+        """
+        Return the text, empty if nobody wants it.
 
-
-@dataclass(frozen=True, slots=True)
-class RetiredAction:
-    """A complete form that asks for something that no index does any more."""
-
-    action: str
+        Raises:
+            Invalid: It ends within a character (code `bad_encoding`).
+        """
+        self.write(b"", final=True)
+        return self._text
 
 
 def claim_of(field: str, text: str) -> str | None:
@@ -99,30 +131,7 @@ def claim_of(field: str, text: str) -> str | None:
             f"'filetype' is {quoted(text)}. Upload a wheel (bdist_wheel) or an sdist (sdist).",
             code="invalid_field",
         )
-    if field in DIGEST_FIELDS:
-        _check_digest(field, text)
-    return text
-
-
-def form_of(claims: Mapping[str, str], file: SpooledFile, *, has_attestations: bool) -> Form:
-    """
-    Return the form that made these claims about `file`.
-
-    Args:
-        claims: What `claim_of` returned for each field.
-        file: The package.
-        has_attestations: Whether attestations came with it.
-
-    Raises:
-        Invalid: `filetype` contradicts the file's name (code `invalid_filename`).
-    """
-    _check_filetype(claims.get("filetype"), file.filename)
-    digests = {
-        algorithm: claims[field].lower()
-        for field, algorithm in DIGEST_FIELDS.items()
-        if field in claims
-    }
-    return Form(file, claims.get("name"), claims.get("version"), digests, has_attestations)
+    return _digest(field, text) if field in DIGEST_FIELDS else text
 
 
 def are_attestations(text: str) -> bool:
@@ -141,21 +150,35 @@ def are_attestations(text: str) -> bool:
         ) from error
 
 
-def check_digests(form: Form, path: Path) -> None:
+def hashers_of(claims: Mapping[str, str]) -> dict[str, "Hasher"]:
+    """Return what makes the digests that are claimed so far, by algorithm."""
+    return {
+        algorithm: _hasher(algorithm, claims[field])
+        for field, algorithm in DIGEST_FIELDS.items()
+        if field in claims
+    }
+
+
+def check_claims(claims: Mapping[str, str], spooling: Spooling) -> None:
     """
-    Compare every digest that the client sent, reading the file again for MD5 and BLAKE2.
+    Compare the file with its type and with every digest that the client sent.
 
     Args:
-        form: Its SHA-256 was computed while the file came in.
-        path: Where the sink put the file, flushed.
+        claims: What `claim_of` returned for each field.
+        spooling: The file, fed to `hashers_of` the claims that came before it.
 
     Raises:
-        Invalid: A digest belongs to other bytes (code `digest_mismatch`).
-        OSError: The file cannot be read.
+        Invalid: The type contradicts the file's name (code `invalid_filename`), or a digest belongs
+            to other bytes (code `digest_mismatch`).
+        Unavailable: The file cannot be read again.
     """
-    for algorithm, claimed in form.digests.items():
-        size = len(claimed) // 2
-        actual = form.file.sha256 if algorithm == "sha256" else _digest_of(path, algorithm, size)
+    _check_filetype(claims.get("filetype"), spooling.distribution.filename)
+    digests = spooling.digests
+    for field, algorithm in DIGEST_FIELDS.items():
+        claimed = claims.get(field)
+        if claimed is None:
+            continue
+        actual = digests.get(algorithm) or _read_again(spooling, algorithm, claimed)
         if claimed != actual:
             raise Invalid(
                 f"The {algorithm} digest sent does not match the uploaded file. "
@@ -164,20 +187,28 @@ def check_digests(form: Form, path: Path) -> None:
             )
 
 
-def _digest_of(path: Path, algorithm: str, size: int) -> str:
-    with path.open("rb") as file:
-        if algorithm == "md5":
-            return file_digest(file, partial(md5, usedforsecurity=False)).hexdigest()
-        return file_digest(file, partial(blake2b, digest_size=size)).hexdigest()
+def _read_again(spooling: Spooling, algorithm: str, claimed: str) -> str:
+    """Return a digest that was claimed only behind the file, as distutils does."""
+    with storage_faults("the upload"), spooling.path.open("rb") as file:
+        return file_digest(file, partial(_hasher, algorithm, claimed)).hexdigest()
 
 
-def _check_digest(field: str, text: str) -> None:
+def _hasher(algorithm: str, claimed: str) -> "Hasher":
+    if algorithm == SHA256:
+        return sha256()
+    if algorithm == "md5":
+        return md5(usedforsecurity=False)
+    return blake2b(digest_size=len(claimed) // 2)
+
+
+def _digest(field: str, text: str) -> str:
     sizes = DIGEST_SIZES[DIGEST_FIELDS[field]]
     if len(text) not in sizes or not re.fullmatch("[0-9A-Fa-f]*", text):
         raise Invalid(
             f"{quoted(field)} must be {sizes[0]} hexadecimal digits, or be left out.",
             code="invalid_field",
         )
+    return text.lower()
 
 
 def _check_filetype(filetype: str | None, filename: str) -> None:

@@ -104,5 +104,3 @@ def configure_logging(settings: LogSettings) -> None:
     logging.basicConfig(handlers=[handler])
     # who got a token for a statement, and why a credential was refused, is for the operator
     logging.getLogger("wheelyard").setLevel(logging.INFO)
-    # it warns of every damaged body, which any client can send
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)

@@ -1,19 +1,18 @@
 """
-Parts out of a multipart/form-data body, pushed chunk by chunk: no sockets, no files, no waiting.
+Parts out of a multipart/form-data body, chunk by chunk: no sockets, no files, no waiting.
 
-python-multipart finds the boundaries. It forgives what lets two readers of one body see different
-forms: a body that was cut off, text before the first boundary, a second form behind the last one,
-a boundary that might be content. None of that passes here. Follows RFC 7578 and RFC 2046 section
-5.1, and for the parameters of a header RFC 2183 and RFC 5987.
+The library `multipart` finds them. What it leaves to its callers is done here: two readers of one
+body must not see different forms. So nothing stands before the first boundary or follows the last
+one, no boundary could be taken for content, and the names in a part's headers have one meaning.
+Follows RFC 7578 and RFC 2046 section 5.1, and for the parameters of a header RFC 2183 and RFC 5987.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
 from wheelyard.errors import Invalid, quoted
 
@@ -22,6 +21,8 @@ BOUNDARY_LIMIT = 70
 LINE_END = b"\r\n"
 EPILOGUE_LIMIT = 1024
 """Bytes of line ends and blanks that may follow the last boundary."""
+HEADERS = 64
+"""How many headers a part may have; RFC 7578 knows three."""
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]*[0-9A-Za-z'()+_,./:=?-]")
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - a token in the sense of RFC 2045
@@ -30,12 +31,13 @@ _PARAMETER = re.compile(
 )
 _ESCAPED = re.compile(r'\\(["\\])')
 _EXTENDED = re.compile(r"(?i:utf-8)'[A-Za-z0-9-]*'((?:%[0-9A-Fa-f]{2}|[!#$&+.^_`|~0-9A-Za-z-])*)")
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_HEADER = re.compile(rb"(?!--)[!-9;-~]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+"""A header of a part, whose name could be no boundary."""
 _PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 
 
 @dataclass(frozen=True, slots=True)
-class PartHead:
+class Part:
     """What the headers of a part say."""
 
     name: str
@@ -45,174 +47,129 @@ class PartHead:
     """Bytes that the headers took."""
 
 
-class PartHandler(Protocol):
-    """What is done with the parts, in the order of the body; it may raise to stop the reading."""
+class _Parser(PushMultipartParser):  # type: ignore[misc]  # it says nothing of its types
+    """The library's parser, which would pass over blanks and control characters around a name."""
 
-    def begin_part(self, head: PartHead) -> None:
-        """Take the headers of a new part."""
-
-    def part_data(self, data: memoryview) -> None:
-        """Take the next bytes of the part; never empty."""
-
-    def end_part(self) -> None:
-        """Know that the part is whole."""
+    def _on_segment_headerline(self, line: bytes) -> None:
+        if not _HEADER.fullmatch(line):
+            raise bad_multipart("a header of a part is damaged")
+        super()._on_segment_headerline(line)
 
 
-class MultipartReader:
+class PartReader:
     """
     A body taken apart as it arrives; after a fault it is of no more use.
 
     Args:
         boundary: As `boundary_of` returned it.
-        handler: Gets the parts.
-        most_parts: How many parts the body may have.
         header_limit: Bytes of the headers of one part.
     """
 
-    def __init__(
-        self, boundary: bytes, handler: PartHandler, *, most_parts: int, header_limit: int
-    ) -> None:
-        self._handler = handler
-        self._most_parts = most_parts
+    def __init__(self, boundary: bytes, header_limit: int) -> None:
         self._header_limit = header_limit
-        self._parser = MultipartParser(
+        self._parser = _Parser(
             boundary,
-            {
-                "on_part_begin": self._begin_part,
-                "on_header_field": self._header_name,
-                "on_header_value": self._header_value,
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._end_headers,
-                "on_part_data": self._data,
-                "on_part_end": handler.end_part,
-                "on_end": self._end,
-            },
-            max_header_count=header_limit,
             max_header_size=header_limit,
+            max_header_count=HEADERS,
+            header_charset="latin-1",  # every byte stays what it was, and is looked at below
+            strict=True,
         )
-        self._delimiter = b"\r\n--" + boundary
-        self._delimiters = 0
-        self._boundaries = 0
-        self._matched = 0
-        self._first: bytes | None = b""
-        self._tail = b"\r\n"  # as if a line had ended before the body: a delimiter begins with that
-        self._ended = False
-        self._epilogue = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._headers_size = 0
-        self._name = self._value = b""
+        self._dashes = b"--" + boundary
+        self._closing = LINE_END + self._dashes + b"--"
+        self._start = b""
+        self._content = b""
+        """The first bytes of the part's content."""
+        self._tail = LINE_END  # as if a line had ended before the body: a boundary begins with that
+        self._epilogue: bytes | None = None
+        """What has followed the closing boundary; None as long as that has not come."""
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> Iterator[Part | bytes | None]:
         """
-        Take the next bytes of the body, as many as there are.
+        Yield what the next bytes of the body bring.
+
+        Yields:
+            The head of each part, then its content in pieces that are not empty, then None.
 
         Raises:
-            Invalid: They break the format (codes `bad_multipart`, `bad_encoding`) or pass a limit
-                (code `too_large`); and whatever the handler raises.
+            Invalid: They break the format (codes `bad_multipart`, `bad_encoding`).
         """
-        if self._ended:
-            self._add_epilogue(chunk)
-            return
-        chunk = self._without_line_end(chunk)
-        self._check_start(chunk)
-        seam = len(self._delimiter) - 1
-        self._delimiters += chunk.count(self._delimiter)
-        self._delimiters += (self._tail[-seam:] + chunk[:seam]).count(self._delimiter)
-        if self._parse(chunk):
-            _, _, epilogue = (self._tail + chunk).partition(self._delimiter + b"--")
-            self._add_epilogue(epilogue)
-        elif self._delimiters > self._boundaries + 1:  # one may still lack the end of its line
-            raise _boundary_inside()
-        self._tail = (self._tail + chunk[-seam - 2 :])[-seam - 2 :]
+        if self._epilogue is None:
+            self._check_start(chunk)
+            seen = self._tail + chunk
+            closing_at = seen.find(self._closing)
+            if closing_at < 0:
+                yield from self._events(chunk)
+                self._tail = seen[1 - len(self._closing) :]
+                return
+            end = closing_at + len(self._closing) - len(self._tail)
+            yield from self._events(chunk[:end], is_last=True)
+            self._epilogue, chunk = b"", chunk[end:]
+        self._epilogue += chunk[: EPILOGUE_LIMIT + 1]
+        if len(self._epilogue) > EPILOGUE_LIMIT or self._epilogue.strip(b" \t\r\n"):
+            raise bad_multipart("something follows its closing boundary")
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """
         Know that no more bytes come.
 
         Raises:
             Invalid: The body lacks its last boundary, or the line end behind it, which every
-                client sends: a body cut anywhere is refused (code `incomplete_body`). Or it has
-                its boundary inside a part (code `bad_multipart`).
+                client sends: a body cut anywhere is refused (code `incomplete_body`).
         """
-        if not self._epilogue.startswith(b"\r\n"):
+        if self._epilogue is None or not self._epilogue.startswith(LINE_END):
             raise Invalid(
                 "The form ends before its closing boundary, so part of it was lost on the way. "
                 "Upload it again.",
                 code="incomplete_body",
                 short="The form is incomplete.",
             )
-        if self._delimiters > self._boundaries:
-            raise _boundary_inside()
-
-    def _parse(self, chunk: bytes) -> bool:
-        """Return whether the last boundary came by."""
-        try:
-            self._parser.write(chunk)
-        except MultipartParseError as error:
-            raise bad_multipart("a boundary or a header is damaged") from error
-        return self._ended
-
-    def _without_line_end(self, chunk: bytes) -> bytes:
-        """Return `chunk` without the one line end that distutils puts before its form."""
-        if self._first is None:
-            return chunk
-        first = self._first + chunk
-        self._first = first if len(first) < len(LINE_END) else None
-        return b"" if self._first is not None else first.removeprefix(LINE_END)
 
     def _check_start(self, chunk: bytes) -> None:
-        wanted = self._delimiter[2:][self._matched : self._matched + len(chunk)]
-        if not chunk.startswith(wanted):
-            raise bad_multipart("it does not begin with the boundary that Content-Type names")
-        self._matched += len(wanted)
+        """Refuse a body that begins neither with the boundary nor, as distutils', a line before."""
+        starts = (self._dashes, LINE_END + self._dashes)
+        if len(self._start) < len(starts[1]):
+            self._start += chunk[: len(starts[1])]
+            if not any(start.startswith(self._start[: len(start)]) for start in starts):
+                raise bad_multipart("it does not begin with the boundary that Content-Type names")
 
-    def _add_epilogue(self, chunk: bytes) -> None:
-        self._epilogue += chunk[: EPILOGUE_LIMIT + 1]
-        if len(self._epilogue) > EPILOGUE_LIMIT or self._epilogue.strip(b" \t\r\n"):
-            raise bad_multipart("something follows its closing boundary")
+    def _events(self, chunk: bytes, *, is_last: bool = False) -> Iterator[Part | bytes | None]:
+        try:
+            for event in self._parser.parse(chunk) if chunk else ():
+                if isinstance(event, MultipartSegment):
+                    self._content = b""
+                    yield self._part(event.headerlist)
+                else:
+                    self._check_content(event or b"")
+                    yield event
+            if is_last:
+                self._parser.close()
+        except ParserLimitReached as error:
+            raise self._long_headers() from error
+        except MultipartError as error:
+            raise bad_multipart("a boundary or a header is damaged") from error
 
-    def _begin_part(self) -> None:
-        self._boundaries += 1
-        if self._boundaries > self._most_parts:
-            raise Invalid(
-                "The form has too many fields. Send each field of the metadata once.",
-                code="too_large",
-                short="The form has too many fields.",
-            )
-        self._headers = {}
-        self._headers_size = 0
+    def _check_content(self, data: bytes) -> None:
+        """Refuse a boundary right behind the headers: readers disagree whether it ends the part."""
+        if len(self._content) < len(self._dashes):
+            self._content += data[: len(self._dashes)]
+            if self._content.startswith(self._dashes):
+                raise bad_multipart("its boundary occurs inside a part")
 
-    def _header_name(self, data: bytes, start: int, end: int) -> None:
-        self._count_header(end - start)
-        self._name += data[start:end]
+    def _part(self, headers: list[tuple[str, str]]) -> Part:
+        size = sum(len(name) + len(value) for name, value in headers)
+        if size > self._header_limit:
+            raise self._long_headers()
+        parameters = _disposition(_values(headers))
+        if not parameters.get("name"):
+            raise bad_multipart("it has a part without a name")
+        if any("*" in each and each != "filename*" for each in parameters):
+            raise bad_multipart("a part has a name in two spellings, or in pieces")
+        return Part(parameters["name"], _filename(parameters), size)
 
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._count_header(end - start)
-        self._value += data[start:end]
-
-    def _count_header(self, size: int) -> None:
-        self._headers_size += size
-        if self._headers_size > self._header_limit:
-            raise bad_multipart(f"the headers of a part take over {self._header_limit} bytes")
-
-    def _end_header(self) -> None:
-        name, value = self._name.lower(), self._value.strip(b" \t")
-        self._name = self._value = b""
-        if name in self._headers:
-            raise bad_multipart("a part has a header twice")
-        if _CONTROL.search(value):
-            raise bad_multipart("a part's header holds a control character")
-        self._headers[name] = value
-
-    def _end_headers(self) -> None:
-        self._handler.begin_part(_part_head(self._headers, self._headers_size))
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        self._handler.part_data(memoryview(data)[start:end])
-
-    def _end(self) -> None:
-        self._boundaries += 1
-        self._ended = True
+    def _long_headers(self) -> Invalid:
+        return bad_multipart(
+            f"the headers of a part take over {self._header_limit} bytes, or are over {HEADERS}"
+        )
 
 
 def boundary_of(content_type: str | bytes | None) -> bytes | None:
@@ -248,12 +205,6 @@ def bad_multipart(why: str) -> Invalid:
     )
 
 
-def _boundary_inside() -> Invalid:
-    # Where headers end and `--boundary` follows at once, readers disagree whether a part ends; and
-    # each such line in a file costs the parser a slow step.
-    return bad_multipart("its boundary occurs inside a part")
-
-
 def bad_encoding(what: str) -> Invalid:
     """Return the fault for bytes that are not UTF-8."""
     return Invalid(
@@ -262,23 +213,24 @@ def bad_encoding(what: str) -> Invalid:
     )
 
 
-def _part_head(headers: dict[bytes, bytes], size: int) -> PartHead:
-    encoding = headers.get(b"content-transfer-encoding", b"binary").lower().decode("latin-1")
+def _values(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """Return what each header of a part says, byte for byte, with the names in Title-Case."""
+    values = dict(headers)
+    if len(values) != len(headers):
+        raise bad_multipart("a part has a header twice")
+    encoding = values.get("Content-Transfer-Encoding", "binary").strip(" \t").lower()
     if encoding not in _PLAIN_ENCODINGS:
         raise bad_multipart(f"it has a part in the transfer encoding {quoted(encoding)}")
+    return values
+
+
+def _disposition(values: dict[str, str]) -> dict[str, str]:
     try:
-        disposition = headers.get(b"content-disposition", b"").decode()
+        text = values["Content-Disposition"].encode("latin-1").decode()
     except UnicodeDecodeError as error:
         raise bad_encoding("A Content-Disposition header of the form") from error
-    kind, found, rest = disposition.partition(";")
-    if kind.strip().lower() != "form-data":
-        raise bad_multipart("it has a part without 'Content-Disposition: form-data'")
-    parameters = _parameters(found + rest)
-    if not parameters.get("name"):
-        raise bad_multipart("it has a part without a name")
-    if any("*" in each and each != "filename*" for each in parameters):
-        raise bad_multipart("a part has a name in two spellings, or in pieces")
-    return PartHead(parameters["name"], _filename(parameters), size)
+    _, found, rest = text.partition(";")
+    return _parameters(found + rest)
 
 
 def _parameters(text: str) -> dict[str, str]:

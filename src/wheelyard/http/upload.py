@@ -7,27 +7,25 @@ the rights on the project come as soon as the file's name is known.
 
 import logging
 from asyncio import timeout
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from msgspec.json import encode
 
-from wheelyard.http.claims import Form, RetiredAction, check_digests
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refusal, refuse
 from wheelyard.http.exchange import JSON, NO_STORE, Receive, Reply, Request, reply
-from wheelyard.http.form import FormLimits, FormReader
+from wheelyard.http.form import USUAL, FormReader
 from wheelyard.http.incoming import WHOLE_LIMIT, ClientGone
 from wheelyard.http.multipart import boundary_of
 from wheelyard.http.slots import Slot, Slots
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.text import escaped
+from wheelyard.operations.spooling import file_too_large
 from wheelyard.operations.tokens import bad_credential
-from wheelyard.operations.upload import Accepted, Arrival, file_too_large
-from wheelyard.storage.faults import storage_faults
+from wheelyard.operations.upload import Accepted, Uploads
 
 BATCH: Final = 256 * 1024
 """Bytes that are gathered before a thread looks at them."""
@@ -54,7 +52,7 @@ class Uploader:
     @property
     def body_limit(self) -> int:
         """Bytes of the longest body that could be an upload."""
-        return self.desk.index.uploads.rules.max_size + FormLimits().fields
+        return self.desk.index.uploads.rules.max_size + USUAL.fields
 
     async def answer(self, request: Request) -> Reply:
         """
@@ -71,7 +69,7 @@ class Uploader:
             return _not_a_form()
         async with self.slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
             result = await self._receive(request, boundary, slot)
-        if isinstance(result, RetiredAction):
+        if result is None:
             message = "Registration is not needed, upload the files."
             return refuse(410, "invalid_action", message, message)
         return _accepted(request, result, self.desk.index.settings.server.roots)
@@ -98,91 +96,32 @@ class Uploader:
             return refuse(400, "incomplete_body", message, "The request has no body.")
         return None
 
-    async def _receive(
-        self, request: Request, boundary: bytes, slot: Slot
-    ) -> Accepted | RetiredAction:
-        arriving = Arriving(self.desk, request.caller, boundary)
+    async def _receive(self, request: Request, boundary: bytes, slot: Slot) -> Accepted | None:
+        """Return what was accepted, None if the form brings no file on purpose."""
+        uploads, caller = self.desk.index.uploads, request.caller
+        form = FormReader(boundary, uploads, caller)
         try:
             async for batch, is_last in _batches(request.receive, slot):
-                result = await self.desk.write(partial(arriving.take, batch, is_last))
-                if result is not None:
-                    return result
+                if is_last:
+                    return await self.desk.write(partial(_accept, form, batch, uploads, caller))
+                await self.desk.write(partial(form.feed, batch))
         finally:
-            arriving.clean_up()
+            form.close()
         raise ClientGone
 
 
-class Arriving:
-    """One upload on its way in; used by one thread at a time."""
-
-    def __init__(self, desk: Desk, caller: Caller, boundary: bytes) -> None:
-        self._desk = desk
-        self._caller = caller
-        self._spooled: Path | None = None
-        self._sink: BinaryIO | None = None
-        rules = desk.index.uploads.rules
-        suffixes = (".whl", ".tar.gz", ".zip") if rules.zip_sdists else (".whl", ".tar.gz")
-        self._form = FormReader(
-            boundary,
-            limits=FormLimits(file=rules.max_size),
-            open_file=self._open,
-            suffixes=suffixes,
-        )
-
-    def take(self, batch: bytes, is_last: bool) -> Accepted | RetiredAction | None:  # noqa: FBT001
-        """
-        Take the next bytes; with the last of them, accept the file and return it.
-
-        Raises:
-            IndexFault: Something about the form or the file is wrong.
-        """
-        with storage_faults("the upload"):
-            self._form.feed(batch)
-        if not is_last:
-            return None
-        form = self._form.finish()
-        return form if isinstance(form, RetiredAction) else self._accept(form)
-
-    def clean_up(self) -> None:
-        """Remove the scratch file; where that fails, the answer to the client stays what it is."""
-        if self._sink is not None:
-            _or_warn(self._sink.close)
-        if self._spooled is not None:
-            _or_warn(partial(self._spooled.unlink, missing_ok=True))
-
-    def _open(self, filename: str) -> BinaryIO:
-        self._desk.index.uploads.admit(filename, self._caller)
-        self._spooled, self._sink = self._desk.index.spool.create()
-        return self._sink
-
-    def _accept(self, form: Form) -> Accepted:
-        assert self._spooled is not None  # noqa: S101 - a form has a file, and a file was opened
-        with storage_faults("the upload"):
-            check_digests(form, self._spooled)
-        arrival = Arrival(
-            filename=form.file.filename,
-            path=self._spooled,
-            size=form.file.size,
-            sha256=form.file.sha256,
-            claimed_name=form.name or "",
-            claimed_version=form.version or "",
-        )
-        accepted = self._desk.index.uploads.accept(arrival, self._caller)
-        return _without_attestations(accepted, self._caller) if form.has_attestations else accepted
-
-
-def _without_attestations(accepted: Accepted, caller: Caller) -> Accepted:
-    """Return what was accepted, having said that the attestations were not."""
+def _accept(form: FormReader, last: bytes, uploads: Uploads, caller: Caller) -> Accepted | None:
+    """Take the last bytes of a form and accept its file; None if it brings none on purpose."""
+    form.feed(last)
+    arrival = form.finish()
+    if arrival is None:
+        return None
+    accepted = uploads.accept(arrival, caller)
+    if not arrival.has_attestations:
+        return accepted
     what, who = accepted.file.filename, escaped(caller.principal)
     logger.warning("the attestations that %s sent with %s were not kept", who, what)
     return replace(accepted, warnings=(*accepted.warnings, NO_ATTESTATIONS))
-
-
-def _or_warn(step: Callable[[], object]) -> None:
-    try:
-        step()
-    except OSError as error:
-        logger.warning("a scratch file stays until 'wheelyard check --sweep': %s", error.strerror)
 
 
 async def _batches(receive: Receive, slot: Slot) -> AsyncIterator[tuple[bytes, bool]]:

@@ -20,6 +20,7 @@ from wheelyard.model.distribution import (
     parse_listed,
 )
 from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded, apply
+from wheelyard.operations.spooling import Arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +29,15 @@ class Checked:
     A file that may be listed, or is listed already.
 
     Args:
-        distribution: What its name says.
+        arrival: As it was sent.
         file: As it is listed, or will be.
         contents: What is in it; None if the very bytes are listed and kept.
-        is_lenient: Whether a file beside it may differ in the format alone.
         is_held: Whether it is listed already.
     """
 
-    distribution: Distribution
+    arrival: Arrival
     file: File
     contents: Contents | None
-    is_lenient: bool = False
     is_held: bool = False
 
     @property
@@ -72,10 +71,11 @@ class Listing:
         self.outcomes = []
         for each in self.checked:
             outcome = self._outcome(project, each)
-            if outcome is None and each.distribution.identity in added:
+            identity = each.arrival.distribution.identity
+            if outcome is None and identity in added:
                 outcome = _decided(_after(project, events), each)
             if outcome is None:
-                added.add(each.distribution.identity)
+                added.add(identity)
                 events.append(
                     Uploaded(at=self.at, by=self.by, file=each.file, summary=each.summary)
                 )
@@ -96,7 +96,7 @@ def _after(project: Project, events: Sequence[AnyEvent]) -> Project:
 
 def _decided(project: Project, each: Checked) -> File | IndexFault | None:
     try:
-        return listed(project, each.distribution, each.file.sha256, is_lenient=each.is_lenient)
+        return listed(project, each.arrival)
     except IndexFault as refusal:
         return refusal
 
@@ -116,17 +116,14 @@ def refuse_closed(project: Project) -> None:
         )
 
 
-def listed(
-    project: Project, distribution: Distribution, digest: str, *, is_lenient: bool = False
-) -> File | None:
+def listed(project: Project, arrival: Arrival) -> File | None:
     """
     Return the file if exactly these bytes are listed already, None if they may be.
 
     Args:
         project: As it is now.
-        distribution: What the filename says.
-        digest: SHA-256 of the bytes.
-        is_lenient: Let sdists of one version stand beside each other if their formats differ.
+        arrival: The file; where it is lenient, sdists of one version may stand beside each other
+            if their formats differ.
 
     Raises:
         Invalid: The filename, or another spelling of it, is taken or was deleted.
@@ -134,9 +131,10 @@ def listed(
         Conflict: Other bytes are listed under the filename.
     """
     refuse_closed(project)
+    distribution = arrival.distribution
     filename = distribution.filename
     held = project.by_filename.get(filename)
-    if held is not None and held.sha256 == digest:
+    if held is not None and held.sha256 == arrival.sha256:
         return held
     if held is not None:
         raise taken(filename)
@@ -146,7 +144,7 @@ def listed(
             code="file_exists",
             short="This filename was used by a file that has been deleted. Use a new version.",
         )
-    _refuse_respelled(project, distribution, is_lenient=is_lenient)
+    _refuse_respelled(project, distribution, is_lenient=arrival.is_lenient)
     return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from packaging.utils import NormalizedName
 
@@ -20,7 +20,7 @@ from wheelyard.archive.limits import ArchiveLimits
 from wheelyard.archive.reader import Contents, inspect
 from wheelyard.catalog.files import Body, Files
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import IndexFault, Invalid, TooLarge, quoted
+from wheelyard.errors import IndexFault, Invalid, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.distribution import (
@@ -35,12 +35,12 @@ from wheelyard.model.distribution import (
 from wheelyard.model.project import File, Project
 from wheelyard.operations.listing import Checked, Listing, listed, refuse_closed
 from wheelyard.operations.origin import Origin
+from wheelyard.operations.spooling import Arrival, Spooling
 from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.spool import Spool
 
 COPY_CHUNK: Final = 1024 * 1024
 """Bytes that are copied into the spool at a time."""
-MIB: Final = 1024**2
 GIB: Final = 1024**3
 SECONDS_PER_GIB: Final = 60.0
 SECONDS_BASE: Final = 10.0
@@ -56,29 +56,6 @@ class UploadRules:
     zip_sdists: bool = False
     """Whether `.zip` sdists are taken, which PEP 625 has retired."""
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """One file as it was sent: spooled to disk, counted and hashed on the way."""
-
-    filename: str
-    path: Path
-    """The spooled bytes, which stay the caller's to remove."""
-    size: int
-    """Bytes."""
-    sha256: str
-    """64 lower-case hexadecimal digits."""
-    claimed_name: str = ""
-    """What the form says; empty if it says nothing."""
-    claimed_version: str = ""
-    origin: Origin | None = None
-    """What its source knows of it, if it is imported."""
-
-    @property
-    def is_lenient(self) -> bool:
-        """Whether it is taken if it fails only today's stricter rules."""
-        return self.origin is not None and self.origin.lenient
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +108,21 @@ class Uploads:
         """
         Check, store and list one file; the same bytes again are a success that changes nothing.
 
+        Args:
+            arrival: The file; its distribution is what `admit` has returned for this caller.
+            caller: Who sends it.
+
         Raises:
-            Invalid: Something about the file, its name or the form is wrong.
-            Forbidden: The caller may not, or the project takes no files.
+            Invalid: Something about the file or the form is wrong.
+            Forbidden: The project takes no files.
             Conflict: Other bytes are listed under the filename (code `file_exists`).
             TooLarge: It is over the limit.
             Unavailable: The store does not answer.
         """
-        distribution = self.admit(arrival.filename, caller, lenient=arrival.is_lenient)
-        name = distribution.project
+        name = arrival.distribution.project
         before = self.projects.latest(name)
-        checked = self.check(arrival, distribution, caller, before)
-        self.keep(name, [(arrival, checked)])
+        checked = self.check(arrival, caller, before)
+        self.keep(name, [checked])
         listing = self.listing(before, [checked], caller)
         after = self.projects.change(name, listing)
         (outcome,) = listing.outcomes
@@ -152,33 +132,27 @@ class Uploads:
         # the same commit may delete it again
         return Accepted(after.by_filename.get(outcome.filename, outcome), warnings)
 
-    def check(
-        self, arrival: Arrival, distribution: Distribution, caller: Caller, before: Project
-    ) -> Checked:
+    def check(self, arrival: Arrival, caller: Caller, before: Project) -> Checked:
         """
         Return a file that may be listed; nothing is stored.
 
         Args:
-            arrival: The file.
-            distribution: As `admit` returned it.
+            arrival: The file, as for `accept`.
             caller: Who sends it.
             before: The project as it is.
 
         Raises:
             IndexFault: As `accept`.
         """
-        if arrival.size > self.rules.max_size:
-            raise file_too_large(self.rules.max_size)
-        _check_claims(arrival, distribution)
-        lenient = arrival.is_lenient
-        held = listed(before, distribution, arrival.sha256, is_lenient=lenient)
-        if held is not None and self.files.is_intact(distribution.project, held):
-            return Checked(distribution, held, None, is_lenient=lenient, is_held=True)
-        contents = self._read(arrival, distribution)
-        file = held or self._file(arrival, distribution, contents, caller)
-        return Checked(distribution, file, contents, lenient, is_held=held is not None)
+        _check_claims(arrival)
+        held = listed(before, arrival)
+        if held is not None and self.files.is_intact(before.name, held):
+            return Checked(arrival, held, None, is_held=True)
+        contents = self._read(arrival)
+        file = held or self._file(arrival, contents, caller)
+        return Checked(arrival, file, contents, is_held=held is not None)
 
-    def keep(self, name: NormalizedName, checked: Sequence[tuple[Arrival, Checked]]) -> None:
+    def keep(self, name: NormalizedName, checked: Sequence[Checked]) -> None:
         """
         Store the bytes of files of one project; those of a listed one only if they were lost.
 
@@ -186,10 +160,10 @@ class Uploads:
             Unavailable: The store does not answer, or is full.
         """
         new = list[Body]()
-        for arrival, each in checked:
+        for each in checked:
             if each.contents is None:
                 continue
-            body = Body(each.file, arrival.path, each.contents.metadata)
+            body = Body(each.file, each.arrival.path, each.contents.metadata)
             if each.is_held:
                 self.files.restore(name, body)
             else:
@@ -213,33 +187,30 @@ class Uploads:
             Invalid: It cannot be read.
             IndexFault: As `accept`.
         """
-        self.admit(path.name, caller)
-        spooled, sink = self.spool.create()
+        distribution = self.admit(path.name, caller)
+        spooling = Spooling(self.spool, distribution, self.rules.max_size, "the upload", {})
         try:
-            with sink:
-                digest, size = _copy(path, sink, progress)
-            arrival = Arrival(filename=path.name, path=spooled, size=size, sha256=digest)
-            return self.accept(arrival, caller)
+            _copy(path, spooling, progress)
+            return self.accept(spooling.arrival(), caller)
         finally:
-            spooled.unlink(missing_ok=True)
+            spooling.remove()
 
-    def _read(self, arrival: Arrival, distribution: Distribution) -> Contents:
+    def _read(self, arrival: Arrival) -> Contents:
         seconds = SECONDS_BASE + SECONDS_PER_GIB * arrival.size / GIB
         return inspect(
             arrival.path,
-            distribution,
+            arrival.distribution,
             limits=self.rules.archive,
             deadline=Deadline(self.ambient.monotonic, seconds),
             is_lenient=arrival.is_lenient,
         )
 
-    def _file(
-        self, arrival: Arrival, distribution: Distribution, contents: Contents, caller: Caller
-    ) -> File:
+    def _file(self, arrival: Arrival, contents: Contents, caller: Caller) -> File:
         now, origin = self.ambient.now(), arrival.origin or Origin()
         uploaded_at, metadata = origin.time(now), contents.metadata
+        distribution = arrival.distribution
         return File(
-            filename=arrival.filename,
+            filename=distribution.filename,
             version=_version(contents, distribution),
             sha256=arrival.sha256,
             size=arrival.size,
@@ -269,9 +240,7 @@ def _version(contents: Contents, distribution: Distribution) -> str:
     return str(written if written == distribution.version else distribution.version)
 
 
-def _copy(path: Path, sink: BinaryIO, progress: Callable[[int], None]) -> tuple[str, int]:
-    """Copy a file into the spool; return the SHA-256 and the size of what was copied."""
-    digest, size = sha256(), 0
+def _copy(path: Path, spooling: Spooling, progress: Callable[[int], None]) -> None:
     try:
         source = path.open("rb", buffering=0)
     except OSError as error:
@@ -281,28 +250,13 @@ def _copy(path: Path, sink: BinaryIO, progress: Callable[[int], None]) -> tuple[
         ) from error
     with source, storage_faults("the upload"):
         while chunk := source.read(COPY_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
+            spooling.write(chunk)
             progress(len(chunk))
-            rest = memoryview(chunk)
-            while rest:
-                rest = rest[sink.write(rest) :]
-    return digest.hexdigest(), size
 
 
-def file_too_large(limit: int) -> TooLarge:
-    """Return the fault for a file of more than `limit` bytes."""
-    readable = f"{limit} bytes" if limit % MIB else f"{limit // MIB} MiB"
-    return TooLarge(
-        f"File too large, the limit is {readable}. Ask for a higher [uploads] max_file_size; or, "
-        "where what stands before this index lets no more through, have it published straight into "
-        "the store, with 'wheelyard upload'.",
-        short=f"File too large, the limit is {readable}.",
-    )
-
-
-def _check_claims(arrival: Arrival, distribution: Distribution) -> None:
+def _check_claims(arrival: Arrival) -> None:
     """Refuse a form that speaks of another project or version than the filename does."""
+    distribution = arrival.distribution
     if arrival.claimed_name and parse_name(arrival.claimed_name) != distribution.project:
         raise _mismatch("name", distribution.project, arrival.claimed_name)
     if arrival.claimed_version and parse_version(arrival.claimed_version) != distribution.version:

@@ -2,20 +2,20 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Final
+from dataclasses import replace
+from typing import Final
 
 from wheelyard.errors import IndexFault, Invalid, quoted
+from wheelyard.model.distribution import Distribution
 from wheelyard.operations.origin import Origin
-from wheelyard.operations.upload import Arrival, file_too_large
+from wheelyard.operations.spooling import Arrival, Spooling, file_too_large
+from wheelyard.operations.upload import Uploads
 from wheelyard.sources.candidate import Candidate
-from wheelyard.storage.faults import storage_faults
-from wheelyard.storage.spool import Spool
 
-SHA256: Final = "sha256"
 UNREADABLE: Final = "unreadable_file"
 """The code of a refusal where the bytes could not be had."""
-ALGORITHMS: Final = frozenset({SHA256, "sha384", "sha512", "blake2b", "sha1", "md5"})
-"""What a source may say of the bytes; anything else it says cannot be compared."""
+ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md5"})
+"""What a source may say of the bytes besides SHA-256; anything else it says cannot be compared."""
 
 
 def claim(candidate: Candidate, algorithm: str) -> str:
@@ -25,8 +25,8 @@ def claim(candidate: Candidate, algorithm: str) -> str:
 
 def fetch(
     candidate: Candidate,
-    spool: Spool,
-    limit: int,
+    distribution: Distribution,
+    uploads: Uploads,
     *,
     lenient: bool,
     progress: Callable[[int], None],
@@ -36,26 +36,31 @@ def fetch(
 
     Args:
         candidate: Which.
-        spool: Where to.
-        limit: Bytes that it may have.
+        distribution: What its name says.
+        uploads: Where to, and how large it may be.
         lenient: Whether it is taken if it fails only today's stricter rules.
         progress: Told how many bytes were read just now.
 
     Raises:
         Invalid: It cannot be read, or its bytes are not what the source says they are.
-        TooLarge: It has more bytes than `limit`.
+        TooLarge: It is over the limit.
         Unavailable: The spool is full, or cannot be written.
     """
+    limit = uploads.rules.max_size
     if candidate.size is not None and candidate.size > limit:
         raise file_too_large(limit)
-    path, sink = spool.create()
+    wanted = ALGORITHMS & candidate.hashes.keys()
+    hashers = {name: hashlib.new(name, usedforsecurity=False) for name in wanted}
+    spooling = Spooling(uploads.spool, distribution, limit, "the import", hashers)
     try:
-        with sink:
-            size, digests = _copy(candidate, sink, limit, progress)
-        _compare(candidate, size, digests)
+        for piece in _pieces(candidate):
+            spooling.write(piece)
+            progress(len(piece))
+        _compare(candidate, spooling.size, spooling.digests)
     except BaseException:
-        path.unlink(missing_ok=True)
+        spooling.remove()
         raise
+    spooling.close()
     uploaded_at = candidate.uploaded_at
     if uploaded_at is None and candidate.dated is not None:
         uploaded_at = candidate.dated()
@@ -65,35 +70,7 @@ def fetch(
         yanked=candidate.yanked,
         lenient=lenient,
     )
-    return Arrival(
-        filename=candidate.filename, path=path, size=size, sha256=digests[SHA256], origin=origin
-    )
-
-
-def _copy(
-    candidate: Candidate, sink: BinaryIO, limit: int, progress: Callable[[int], None]
-) -> tuple[int, dict[str, str]]:
-    """Return the size of what was read, and its digests."""
-    wanted = {SHA256} | (ALGORITHMS & candidate.hashes.keys())
-    hashers = {name: hashlib.new(name, usedforsecurity=False) for name in wanted}
-    size = 0
-    for piece in _pieces(candidate):
-        size += len(piece)
-        if size > limit:
-            raise file_too_large(limit)
-        for hasher in hashers.values():
-            hasher.update(piece)
-        with storage_faults("the import"):
-            write_all(sink, piece)
-        progress(len(piece))
-    return size, {name: hasher.hexdigest() for name, hasher in hashers.items()}
-
-
-def write_all(sink: BinaryIO, piece: bytes) -> None:
-    """Write every byte of a piece."""
-    rest = memoryview(piece)
-    while rest:
-        rest = rest[sink.write(rest) :]
+    return replace(spooling.arrival(), origin=origin)
 
 
 def _pieces(candidate: Candidate) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from wheelyard.catalog.commits import Intent
 from wheelyard.catalog.projects import Projects
 from wheelyard.model.project import Project, apply
 from wheelyard.operations.listing import Checked
-from wheelyard.operations.upload import Arrival, Uploads
+from wheelyard.operations.upload import Uploads
 
 
 class Ledger(Protocol):
@@ -21,7 +21,7 @@ class Ledger(Protocol):
         """Return a project as it is."""
         ...
 
-    def keep(self, name: NormalizedName, checked: Sequence[tuple[Arrival, Checked]]) -> None:
+    def keep(self, name: NormalizedName, checked: Sequence[Checked]) -> None:
         """Store the bytes of files."""
         ...
 
@@ -45,7 +45,7 @@ class Books:
         """Return a project as it is."""
         return self.projects.latest(name)
 
-    def keep(self, name: NormalizedName, checked: Sequence[tuple[Arrival, Checked]]) -> None:
+    def keep(self, name: NormalizedName, checked: Sequence[Checked]) -> None:
         """Store the bytes of files."""
         self.uploads.keep(name, checked)
 
@@ -70,7 +70,7 @@ class Rehearsal:
         """Return a project as it would be by now."""
         return self._changed.get(name) or self.projects.latest(name)
 
-    def keep(self, name: NormalizedName, checked: Sequence[tuple[Arrival, Checked]]) -> None:
+    def keep(self, name: NormalizedName, checked: Sequence[Checked]) -> None:
         """Do nothing."""
 
     def commit(self, name: NormalizedName, intent: Intent) -> Project:

@@ -14,12 +14,13 @@ from wheelyard.errors import Conflict, Forbidden, IndexFault, Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution import Identity, parse_listed
 from wheelyard.model.project import File, Project
-from wheelyard.operations.importing.arrivals import SHA256, UNREADABLE, claim, fetch
+from wheelyard.operations.importing.arrivals import UNREADABLE, claim, fetch
 from wheelyard.operations.importing.groups import Group, Item
 from wheelyard.operations.importing.ledgers import Ledger
 from wheelyard.operations.importing.report import Fate, Outcome
 from wheelyard.operations.listing import Checked, taken
-from wheelyard.operations.upload import Arrival, Uploads
+from wheelyard.operations.spooling import SHA256
+from wheelyard.operations.upload import Uploads
 from wheelyard.sources.candidate import Candidate
 
 SPOOLED: Final = 64 * 1024 * 1024
@@ -114,7 +115,7 @@ class _Work:
 
     def __init__(self, job: Job, project: Project) -> None:
         self._job = job
-        self._pending: list[tuple[Candidate, Arrival, Checked]] = []
+        self._pending: list[tuple[Candidate, Checked]] = []
         self._waiting = set[Identity]()
         self._size = 0
         self._gone = {parse_listed(each).identity for each in project.gone}
@@ -143,18 +144,18 @@ class _Work:
         job, pending = self._job, self._pending
         if not pending:
             return
-        name = self.project.name
-        listing = job.uploads.listing(self.project, [each for _, _, each in pending], job.caller)
-        job.ledger.keep(name, [(arrival, each) for _, arrival, each in pending])
+        name, checked = self.project.name, [each for _, each in pending]
+        listing = job.uploads.listing(self.project, checked, job.caller)
+        job.ledger.keep(name, checked)
         self.project = job.ledger.commit(name, listing)
-        for (candidate, _, checked), outcome in zip(pending, listing.outcomes, strict=True):
-            self.outcomes.append(_outcome(candidate, checked, outcome))
+        for (candidate, each), outcome in zip(pending, listing.outcomes, strict=True):
+            self.outcomes.append(_outcome(candidate, each, outcome))
         self.close()
 
     def close(self) -> None:
         """Remove what waits in the spool."""
-        for _, arrival, _ in self._pending:
-            arrival.path.unlink(missing_ok=True)
+        for _, each in self._pending:
+            each.arrival.path.unlink(missing_ok=True)
         self._pending, self._size = [], 0
         self._waiting.clear()
 
@@ -187,17 +188,17 @@ class _Work:
         distribution = job.uploads.admit(candidate.filename, job.caller, lenient=job.lenient)
         arrival = fetch(
             candidate,
-            job.uploads.spool,
-            job.uploads.rules.max_size,
+            distribution,
+            job.uploads,
             lenient=job.lenient,
             progress=job.read,
         )
         try:
-            checked = job.uploads.check(arrival, distribution, job.caller, self.project)
+            checked = job.uploads.check(arrival, job.caller, self.project)
         except BaseException:
             arrival.path.unlink(missing_ok=True)
             raise
-        self._pending.append((candidate, arrival, checked))
+        self._pending.append((candidate, checked))
         self._waiting.add(distribution.identity)
         self._size += arrival.size
 

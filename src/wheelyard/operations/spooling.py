@@ -1,0 +1,139 @@
+"""A file on its way into the spool, whoever it comes from: written, counted and hashed at once."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from wheelyard.errors import TooLarge
+from wheelyard.model.distribution import Distribution
+from wheelyard.operations.origin import Origin
+from wheelyard.storage.faults import storage_faults
+from wheelyard.storage.spool import Spool
+
+if TYPE_CHECKING:
+    from _hashlib import _HashObject as Hasher
+
+SHA256: Final = "sha256"
+MIB: Final = 1024**2
+
+logger = logging.getLogger("wheelyard")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One file as it was sent: spooled to disk, counted and hashed on the way."""
+
+    distribution: Distribution
+    """What its name says, as `Uploads.admit` has returned it."""
+    path: Path
+    """The spooled bytes, which stay the caller's to remove."""
+    size: int
+    """Bytes."""
+    sha256: str
+    """64 lower-case hexadecimal digits."""
+    claimed_name: str = ""
+    """What the form says; empty if it says nothing."""
+    claimed_version: str = ""
+    has_attestations: bool = False
+    """Whether attestations (PEP 740) came with it."""
+    origin: Origin | None = None
+    """What its source knows of it, if it is imported."""
+
+    @property
+    def is_lenient(self) -> bool:
+        """Whether it is taken if it fails only today's stricter rules."""
+        return self.origin is not None and self.origin.lenient
+
+
+class Spooling:
+    """
+    A scratch file that is being written.
+
+    Args:
+        spool: Where it is made.
+        distribution: What the file's name says, as `Uploads.admit` has returned it.
+        limit: Bytes that it may have.
+        what: What is written, for the fault where that fails.
+        hashers: What is fed besides SHA-256, by algorithm.
+
+    Raises:
+        Unavailable: The disk is full or refuses writes.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        distribution: Distribution,
+        limit: int,
+        what: str,
+        hashers: Mapping[str, "Hasher"],
+    ) -> None:
+        self.path, self._sink = spool.create()
+        self.distribution = distribution
+        self.size = 0
+        """Bytes so far."""
+        self._limit = limit
+        self._what = what
+        self._hashers: dict[str, Hasher] = {SHA256: sha256(), **hashers}
+
+    def write(self, data: bytes) -> None:
+        """
+        Take the next bytes.
+
+        Raises:
+            TooLarge: They pass the limit; none of them is written.
+            Unavailable: The disk is full or refuses writes.
+        """
+        self.size += len(data)
+        if self.size > self._limit:
+            raise file_too_large(self._limit)
+        for hasher in self._hashers.values():
+            hasher.update(data)
+        rest = memoryview(data)
+        with storage_faults(self._what):
+            while rest:
+                rest = rest[self._sink.write(rest) :]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digests of what was written, by algorithm."""
+        return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
+
+    def arrival(self) -> Arrival:
+        """Return the file, all of which has been written."""
+        return Arrival(
+            distribution=self.distribution,
+            path=self.path,
+            size=self.size,
+            sha256=self.digests[SHA256],
+        )
+
+    def close(self) -> None:
+        """Write no more; the file stays."""
+        self._sink.close()
+
+    def remove(self) -> None:
+        """Remove the file; where that fails, the outcome of all that was done stays what it is."""
+        for step in (self._sink.close, self.path.unlink):
+            try:
+                step()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                logger.warning(
+                    "a scratch file stays until 'wheelyard check --sweep': %s", error.strerror
+                )
+
+
+def file_too_large(limit: int) -> TooLarge:
+    """Return the fault for a file of more than `limit` bytes."""
+    readable = f"{limit} bytes" if limit % MIB else f"{limit // MIB} MiB"
+    return TooLarge(
+        f"File too large, the limit is {readable}. Ask for a higher [uploads] max_file_size; or, "
+        "where what stands before this index lets no more through, have it published straight into "
+        "the store, with 'wheelyard upload'.",
+        short=f"File too large, the limit is {readable}.",
+    )
