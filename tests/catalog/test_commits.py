@@ -43,7 +43,7 @@ class Writer:
 
     def submit(self, intent: Intent) -> Project:
         """Commit what somebody wants of the project."""
-        return self.commits.submit(DEMO, intent)
+        return self.commits.submit(DEMO, intent).after
 
 
 def uploads(version: str) -> Intent:

@@ -40,6 +40,14 @@ Announce = Callable[[NormalizedName, AnyEvent], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Committed:
+    """A project before an intent was carried out, as it was asked last, and after its commit."""
+
+    before: Project
+    after: Project
+
+
+@dataclass(frozen=True, slots=True)
 class _Wanted:
     """An intent, and where it is from: a commit is made by one caller, on behalf of several."""
 
@@ -52,8 +60,13 @@ class _Decided:
     """What an intent has led to: a refusal, or events."""
 
     context: Context
+    before: Project
     events: tuple[AnyEvent, ...] = ()
     refusal: IndexFault | None = None
+
+    def outcome(self, after: Project) -> Committed | IndexFault:
+        """Return what is told to whoever had the intent."""
+        return self.refusal or Committed(self.before, after)
 
 
 class Commits:
@@ -83,14 +96,15 @@ class Commits:
         self._announce = announce
         self._codec = Codec(Commit)
         self._journaled: WeighedCache[NormalizedName, int] = WeighedCache(JOURNALED_LIMIT)
-        self._batches = Batches[NormalizedName, _Wanted, Project](self._handle)
+        self._batches = Batches[NormalizedName, _Wanted, Committed](self._handle)
 
-    def submit(self, name: NormalizedName, intent: Intent) -> Project:
+    def submit(self, name: NormalizedName, intent: Intent) -> Committed:
         """
         Carry out `intent`, in one commit with whatever else is wanted of the project right now.
 
         Returns:
-            The project after that commit, or as it is where nothing was left to do.
+            The project as the intent has seen it, and after that commit; the same twice where
+            nothing was left to do.
 
         Raises:
             IndexFault: The intent refused.
@@ -98,7 +112,7 @@ class Commits:
         """
         return self._batches.submit(name, _Wanted(intent, copy_context()))
 
-    def _handle(self, name: NormalizedName, take: Take[_Wanted]) -> list[Project | IndexFault]:
+    def _handle(self, name: NormalizedName, take: Take[_Wanted]) -> list[Committed | IndexFault]:
         key = keys.project(name)
         for attempt in self._retries.attempts():
             wanted, began = take(), self._ambient.monotonic()
@@ -112,7 +126,7 @@ class Commits:
                 # a swap would find out that the document is an old one; nothing else would
                 if not self._documents.is_still(key, before, began):
                     continue
-                return [each.refusal or project for each in decided]
+                return [each.outcome(project) for each in decided]
             after = fold(project, self._next(project, events))
             if self._is_overtaken(before, after) or not self._swap(before.version, after):
                 continue
@@ -120,7 +134,7 @@ class Commits:
                 for event in each.events:
                     each.context.run(self._announce, name, event)
             self._ensure_journaled(after, is_ours=True)
-            return [each.refusal or after for each in decided]
+            return [each.outcome(after) for each in decided]
         raise self._retries.exhausted(f"the project {name}")
 
     def _next(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
@@ -210,9 +224,9 @@ def _decide(project: Project, wanted: Sequence[_Wanted]) -> list[_Decided]:
         try:
             events = each.intent(project)
         except IndexFault as refusal:
-            decided.append(_Decided(each.context, refusal=refusal))
+            decided.append(_Decided(each.context, project, refusal=refusal))
             continue
+        decided.append(_Decided(each.context, project, events))
         for event in events:
             project = apply(project, event)
-        decided.append(_Decided(each.context, events))
     return decided

@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import DAMAGED, Codec
-from wheelyard.catalog.commits import Commits, Intent
+from wheelyard.catalog.commits import Commits, Committed, Intent
 from wheelyard.catalog.documents import Documents, Snapshot
 from wheelyard.catalog.names import NameList, Names
 from wheelyard.errors import NotFound, Unavailable, quoted
@@ -85,26 +85,17 @@ class Projects:
         """Return a project for a writer: its document, listed or not, or an empty project."""
         return self.documents.current(keys.project(name)).value or Project(name=name)
 
-    def change(self, name: NormalizedName, intent: Intent) -> Project:
+    def change(self, name: NormalizedName, intent: Intent) -> Committed:
         """
-        Carry out `intent`, durably, see that the name is listed, and return the project after it.
+        Carry out `intent`, durably, see that the name is listed, and return what it has changed.
 
         Raises:
             IndexFault: The intent refused, or the store did not answer.
         """
-        project = self.commit(name, intent)
-        if project.revision:
+        committed = self.commits.submit(name, intent)
+        if committed.after.revision:
             self.names.ensure(name)
-        return project
-
-    def commit(self, name: NormalizedName, intent: Intent) -> Project:
-        """
-        Do as `change`, but leave the list of names to the caller, who has many for it at once.
-
-        Raises:
-            IndexFault: The intent refused, or the store did not answer.
-        """
-        return self.commits.submit(name, intent)
+        return committed
 
     def journal(self, project: Project, after: int, last: int) -> Iterator[Commit]:
         """

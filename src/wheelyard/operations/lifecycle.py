@@ -154,7 +154,7 @@ class Lifecycle:
             at, by = self.ambient.now(), caller.principal
             return (StatusSet(at=at, by=by, status=status, reason=reason),)
 
-        return self.projects.change(name, intent)
+        return self.projects.change(name, intent).after
 
     def _change(
         self,
@@ -166,16 +166,13 @@ class Lifecycle:
     ) -> tuple[Project, tuple[File, ...]]:
         """Return the project after the event, and the files that it was about."""
         _check(caller, name, reason)
-        selected: tuple[File, ...] = ()
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
-            nonlocal selected
-            selected = selection.of(project)
-            wanted = event(selected)
+            wanted = event(selection.of(project))
             return () if wanted is None else (wanted,)
 
-        project = self.projects.change(name, intent)
-        return project, selected
+        committed = self.projects.change(name, intent)
+        return committed.after, selection.of(committed.before)
 
 
 def _check(caller: Caller, name: NormalizedName, reason: str) -> None:

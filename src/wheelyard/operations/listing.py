@@ -6,20 +6,15 @@ inside the commit, where races are decided.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from packaging.utils import canonicalize_version
 
 from wheelyard.archive.reader import Contents
 from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid, quoted
-from wheelyard.model.distribution import (
-    Distribution,
-    Identity,
-    Sdist,
-    parse_listed,
-)
-from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded, apply
+from wheelyard.model.distribution import Distribution, Sdist, parse_listed
+from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded
 from wheelyard.operations.spooling import Arrival
 
 
@@ -46,14 +41,14 @@ class Checked:
         return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Listing:
     """
     The intent to list files in one project: each is listed, or was, or is refused.
 
     Args:
         base: The project that the files were checked against.
-        checked: The files.
+        checked: The files, no two of which differ in their spelling alone.
         at: The time of the events, UTC.
         by: Who lists them.
     """
@@ -62,43 +57,27 @@ class Listing:
     checked: Sequence[Checked]
     at: datetime
     by: str
-    outcomes: list[File | IndexFault] = field(default_factory=list)
-    """What became of each, as of the last time that the intent was asked."""
 
     def __call__(self, project: Project) -> tuple[AnyEvent, ...]:
         """Return the events that list what may be listed in `project`."""
-        events, added = list[AnyEvent](), set[Identity]()
-        self.outcomes = []
-        for each in self.checked:
-            outcome = self._outcome(project, each)
-            identity = each.arrival.distribution.identity
-            if outcome is None and identity in added:
-                outcome = _decided(_after(project, events), each)
-            if outcome is None:
-                added.add(identity)
-                events.append(
-                    Uploaded(at=self.at, by=self.by, file=each.file, summary=each.summary)
-                )
-            self.outcomes.append(outcome or each.file)
-        return tuple(events)
+        return tuple(
+            Uploaded(at=self.at, by=self.by, file=each.file, summary=each.summary)
+            for each in self.checked
+            if self._decided(project, each) is None
+        )
 
-    def _outcome(self, project: Project, each: Checked) -> File | IndexFault | None:
+    def outcomes(self, project: Project) -> list[File | IndexFault]:
+        """Return what becomes of each file in `project`: it is listed as this, or refused."""
+        return [self._decided(project, each) or each.file for each in self.checked]
+
+    def _decided(self, project: Project, each: Checked) -> File | IndexFault | None:
+        """Return the file where it is listed already, None where it may be."""
         if project is self.base:  # of this very revision it was asked a moment ago
             return each.file if each.is_held else None
-        return _decided(project, each)
-
-
-def _after(project: Project, events: Sequence[AnyEvent]) -> Project:
-    for event in events:
-        project = apply(project, event)
-    return project
-
-
-def _decided(project: Project, each: Checked) -> File | IndexFault | None:
-    try:
-        return listed(project, each.arrival)
-    except IndexFault as refusal:
-        return refusal
+        try:
+            return listed(project, each.arrival)
+        except IndexFault as refusal:
+            return refusal
 
 
 def refuse_closed(project: Project) -> None:

@@ -124,13 +124,13 @@ class Uploads:
         checked = self.check(arrival, caller, before)
         self.keep(name, [checked])
         listing = self.listing(before, [checked], caller)
-        after = self.projects.change(name, listing)
-        (outcome,) = listing.outcomes
+        committed = self.projects.change(name, listing)
+        (outcome,) = listing.outcomes(committed.before)
         if isinstance(outcome, IndexFault):
             raise outcome
         warnings = checked.contents.warnings if checked.contents is not None else ()
         # the same commit may delete it again
-        return Accepted(after.by_filename.get(outcome.filename, outcome), warnings)
+        return Accepted(committed.after.by_filename.get(outcome.filename, outcome), warnings)
 
     def check(self, arrival: Arrival, caller: Caller, before: Project) -> Checked:
         """

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.commits import Intent
+from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.projects import Projects
 from wheelyard.model.project import Project, apply
 from wheelyard.operations.listing import Checked
@@ -25,8 +25,8 @@ class Ledger(Protocol):
         """Store the bytes of files."""
         ...
 
-    def commit(self, name: NormalizedName, intent: Intent) -> Project:
-        """Carry out an intent, and return the project after it."""
+    def commit(self, name: NormalizedName, intent: Intent) -> Committed:
+        """Carry out an intent, and return what it has changed."""
         ...
 
     def ensure(self, names: set[NormalizedName]) -> None:
@@ -49,9 +49,9 @@ class Books:
         """Store the bytes of files."""
         self.uploads.keep(name, checked)
 
-    def commit(self, name: NormalizedName, intent: Intent) -> Project:
-        """Carry out an intent, and return the project after it."""
-        return self.projects.commit(name, intent)
+    def commit(self, name: NormalizedName, intent: Intent) -> Committed:
+        """Carry out an intent, and return what it has changed."""
+        return self.projects.commits.submit(name, intent)
 
     def ensure(self, names: set[NormalizedName]) -> None:
         """See to it that names are in the list of projects."""
@@ -73,14 +73,14 @@ class Rehearsal:
     def keep(self, name: NormalizedName, checked: Sequence[Checked]) -> None:
         """Do nothing."""
 
-    def commit(self, name: NormalizedName, intent: Intent) -> Project:
-        """Return the project as it would be after an intent."""
+    def commit(self, name: NormalizedName, intent: Intent) -> Committed:
+        """Return what an intent would change."""
         with self._lock:
-            project = self.latest(name)
-            for event in intent(project):
-                project = apply(project, event)
-            self._changed[name] = project
-            return project
+            before = after = self.latest(name)
+            for event in intent(before):
+                after = apply(after, event)
+            self._changed[name] = after
+            return Committed(before, after)
 
     def ensure(self, names: set[NormalizedName]) -> None:
         """Do nothing."""

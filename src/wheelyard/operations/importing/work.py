@@ -147,8 +147,11 @@ class _Work:
         name, checked = self.project.name, [each for _, each in pending]
         listing = job.uploads.listing(self.project, checked, job.caller)
         job.ledger.keep(name, checked)
-        self.project = job.ledger.commit(name, listing)
-        for (candidate, each), outcome in zip(pending, listing.outcomes, strict=True):
+        committed = job.ledger.commit(name, listing)
+        self.project = committed.after
+        for (candidate, each), outcome in zip(
+            pending, listing.outcomes(committed.before), strict=True
+        ):
             self.outcomes.append(_outcome(candidate, each, outcome))
         self.close()
 
