@@ -23,7 +23,7 @@ from wheelyard.http.claims import (
 )
 from wheelyard.http.multipart import Part, PartReader
 from wheelyard.model.access import Caller
-from wheelyard.operations.spooling import Arrival, Spooling
+from wheelyard.operations.spooling import MIB, Arrival, Spooling
 from wheelyard.operations.upload import Uploads
 
 FILE_FIELD = "content"
@@ -238,13 +238,6 @@ class FormReader:
 
 def _oversized(what: str, limit: int) -> Invalid:
     return Invalid(
-        f"{what} is larger than {_readable(limit)}. Send less metadata with the file.",
+        f"{what} is larger than {limit / MIB:g} MiB. Send less metadata with the file.",
         code="too_large",
     )
-
-
-def _readable(size: int) -> str:
-    for factor, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if size >= factor and not size % factor:
-            return f"{size // factor} {unit}"
-    return f"{size} bytes"

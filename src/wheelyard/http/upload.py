@@ -7,7 +7,6 @@ the rights on the project come as soon as the file's name is known.
 
 import logging
 from asyncio import timeout
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -16,9 +15,9 @@ from msgspec.json import encode
 
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refusal, refuse
-from wheelyard.http.exchange import JSON, NO_STORE, Receive, Reply, Request, reply
+from wheelyard.http.exchange import JSON, NO_STORE, Reply, Request, reply
 from wheelyard.http.form import USUAL, FormReader
-from wheelyard.http.incoming import WHOLE_LIMIT, ClientGone
+from wheelyard.http.incoming import WHOLE_LIMIT
 from wheelyard.http.multipart import boundary_of
 from wheelyard.http.slots import Slot, Slots
 from wheelyard.model.access import Action, Caller
@@ -97,17 +96,30 @@ class Uploader:
         return None
 
     async def _receive(self, request: Request, boundary: bytes, slot: Slot) -> Accepted | None:
-        """Return what was accepted, None if the form brings no file on purpose."""
+        """
+        Return what was accepted, None if the form brings no file on purpose.
+
+        Raises:
+            IndexFault: Something about the form or the file is wrong, or the store's; or others
+                wait, and this body was given up for them (code `overloaded`).
+            ClientGone: The client hung up.
+            SlowClient: Nothing came for too long.
+        """
         uploads, caller = self.desk.index.uploads, request.caller
-        form = FormReader(boundary, uploads, caller)
+        form, pieces, size = FormReader(boundary, uploads, caller), list[bytes](), 0
         try:
-            async for batch, is_last in _batches(request.receive, slot):
-                if is_last:
-                    return await self.desk.write(partial(_accept, form, batch, uploads, caller))
-                await self.desk.write(partial(form.feed, batch))
+            while True:
+                piece, more = await slot.next_piece(request.receive)
+                pieces.append(piece)
+                size += len(piece)
+                if not more:
+                    last = b"".join(pieces)
+                    return await self.desk.write(partial(_accept, form, last, uploads, caller))
+                if size >= BATCH:
+                    await self.desk.write(partial(form.feed, b"".join(pieces)))
+                    pieces, size = [], 0
         finally:
             form.close()
-        raise ClientGone
 
 
 def _accept(form: FormReader, last: bytes, uploads: Uploads, caller: Caller) -> Accepted | None:
@@ -122,25 +134,6 @@ def _accept(form: FormReader, last: bytes, uploads: Uploads, caller: Caller) -> 
     what, who = accepted.file.filename, escaped(caller.principal)
     logger.warning("the attestations that %s sent with %s were not kept", who, what)
     return replace(accepted, warnings=(*accepted.warnings, NO_ATTESTATIONS))
-
-
-async def _batches(receive: Receive, slot: Slot) -> AsyncIterator[tuple[bytes, bool]]:
-    """
-    Yield the body in large pieces, each with whether it is the last.
-
-    Raises:
-        ClientGone: The client hung up.
-        SlowClient: Nothing came for too long.
-        Unavailable: Others wait, and this body was given up for them (code `overloaded`).
-    """
-    pieces, size, more = list[bytes](), 0, True
-    while more:
-        piece, more = await slot.next_piece(receive)
-        pieces.append(piece)
-        size += len(piece)
-        if size >= BATCH or not more:
-            yield b"".join(pieces), not more
-            pieces, size = [], 0
 
 
 def _accepted(request: Request, accepted: Accepted, roots: tuple[str, ...]) -> Reply:
