@@ -185,6 +185,11 @@ REFUSED = {
     "an open quote": ("bad_multipart", form(part('name="content; filename=a.whl'))),
     "only an egg": ("invalid_filename", form(file("package", "demo-1.0-py3.11.egg"))),
     "only a signature": ("missing_field", form(file("x", f"{FILENAME}.asc"))),
+    "a name of no wheel": ("invalid_filename", form(file(filename="good-1.0-py3-any.whl"))),
+    "a name with two extensions": ("invalid_filename", form(file(filename="a-1.zip.whl"))),
+    "a retired sdist": ("invalid_filename", form(file(filename="good-1.0.zip"))),
+    "a name without a version": ("invalid_version", form(file(filename="good-dev.tar.gz"))),
+    "a reserved name": ("invalid_name", form(file(filename="simple-1.0.tar.gz"))),
     "a name beyond all names": ("invalid_field", form(text("name", "a" * 1025), file())),
 }
 
@@ -245,10 +250,11 @@ def test_absent(name: str, value: str | None) -> None:
         ({"sha256_digest": SHA256, "md5_digest": MD5, "blake2_256_digest": BLAKE2.upper()}, None),
         ({"sha256_digest": "", "md5_digest": "UNKNOWN"}, None),
         ({"sha256_digest": "0" * 64}, "digest_mismatch"),
+        ({"sha256_digest": SHA256, "md5_digest": "0" * 32}, "digest_mismatch"),
         ({"md5_digest": "0" * 32}, "digest_mismatch"),
         ({"blake2_256_digest": "0" * 64}, "digest_mismatch"),
     ],
-    ids=["right, and long", "right", "U12 none", "U13", "U14", "U17"],
+    ids=["right, and long", "right", "U12 none", "U13", "U14 right and wrong", "U14", "U17"],
 )
 def test_digests(digests: dict[str, str], code: str | None) -> None:
     """Every digest that was sent is compared, wherever in the form it stands."""

@@ -6,9 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.archive.builders import SDIST_NAME, WHEEL_NAME, wheel_bytes
-from tests.archive.families import DIFFERENT
-from tests.archive.wheels import A, record_lines
 from tests.http.packages import Package, form, post, publish, sdist, wheel
 from tests.http.servers import Answer, Site, running_site
 from wheelyard.http.upload import NO_ATTESTATIONS
@@ -31,13 +28,12 @@ SKIPPED = ("already exist", "updating asset", "cannot be updated", "already been
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server that takes files of at most 1 MiB, with projects in every state."""
+    """A server that takes files of at most 1 MiB, with projects in some states."""
     config = '[server]\nroots = ["acme"]\n[uploads]\nmax_file_size = 1\n'
     with running_site(tmp_path_factory.mktemp("uploads"), config=config) as site:
-        publish(site, wheel("taken"), wheel("removed"), wheel("shelved"), wheel("suspect"))
+        publish(site, wheel("taken"), wheel("removed"), wheel("shelved"))
         site.change("removed", "delete", version="1.0")
         site.change("shelved", "status", status="archived")
-        site.change("suspect", "status", status="quarantined")
         yield site
 
 
@@ -130,130 +126,49 @@ def test_same_bytes_again(site: Site) -> None:
     assert site.kept() == kept
 
 
+GOOD = wheel("good")
 EXISTS = (
     "File already exists ('taken-1.0-py3-none-any.whl', with different content). Use a new version."
 )
-OTHER = wheel("taken", "1.0", "Summary: Other bytes")
-BIG = wheel("big", filler=bytes(1 << 20))
-BROKEN = Package("broken-1.0-py3-none-any.whl", b"this is no archive", b"")
-CUT = Package("cut-1.0-py3-none-any.whl", wheel("cut").data[:-30], b"")
-TWO_WAYS = Package(SDIST_NAME, DIFFERENT["slash-raw-only-pax-type-00-ustar"], b"")
-OTHER_SIZE = Package(
-    WHEEL_NAME, wheel_bytes(A, record=record_lines().replace(b",6\n", b",7\n")), b""
-)
-GOOD = wheel("good")
-REFUSALS: dict[str, tuple[Package, dict[str, str], int, str, str]] = {
-    "other-bytes": (
-        OTHER,
-        {},
-        409,
-        "file_exists",
-        EXISTS,
-    ),
-    "deleted-name": (
-        wheel("removed"),
-        {},
-        400,
-        "file_exists",
-        "This filename was used by a file that has been deleted. Use a new version.",
-    ),
-    "deleted-name-other-bytes": (
-        wheel("removed", "1.0", "Summary: Other bytes"),
-        {},
-        400,
-        "file_exists",
-        "This filename was used by a file that has been deleted. Use a new version.",
-    ),
-    "respelled": (
-        wheel("taken", "1.0.0"),
-        {},
-        400,
-        "file_exists",
-        "Clashes with 'taken-1.0-py3-none-any.whl', which differs only in spelling.",
-    ),
-    "sha256": (
-        GOOD,
-        {"sha256_digest": "0" * 64},
-        400,
-        "digest_mismatch",
-        "The sha256 digest sent does not match the uploaded file.",
-    ),
-    "md5": (GOOD, {"md5_digest": "0" * 32}, 400, "digest_mismatch", ""),
-    "blake2": (GOOD, {"blake2_256_digest": "0" * 64}, 400, "digest_mismatch", ""),
-    "right-and-wrong-digest": (
-        GOOD,
-        {"sha256_digest": GOOD.sha256, "md5_digest": "0" * 32},
-        400,
-        "digest_mismatch",
-        "",
-    ),
-    "no-digest-at-all": (GOOD, {"sha256_digest": "xyz"}, 400, "invalid_field", ""),
-    "not-an-archive": (BROKEN, {}, 400, "invalid_archive", ""),
-    "cut-archive": (CUT, {}, 400, "invalid_archive", ""),
-    "empty": (Package("good-1.0.tar.gz", b"", b""), {}, 400, "invalid_archive", ""),
-    "unpacked-in-two-ways": (TWO_WAYS, {}, 400, "invalid_archive", ""),
-    "another-size-in-RECORD": (OTHER_SIZE, {}, 400, "record_mismatch", ""),
-    "metadata-of-another": (
-        Package("good-1.0-py3-none-any.whl", wheel("other").data, b""),
-        {},
-        400,
-        "",
-        "",
-    ),
-    "name": (GOOD, {"name": "other"}, 400, "name_mismatch", ""),
-    "version": (GOOD, {"version": "2.0"}, 400, "version_mismatch", ""),
-    "no-name": (GOOD, {"name": "-"}, 400, "invalid_name", ""),
-    "no-version": (GOOD, {"version": "latest"}, 400, "invalid_version", ""),
-    "protocol": (GOOD, {"protocol_version": "2"}, 400, "invalid_field", ""),
-    "filetype": (GOOD, {"filetype": "bdist_egg"}, 400, "invalid_field", ""),
-    "filetype-of-another": (GOOD, {"filetype": "sdist"}, 400, "invalid_filename", ""),
-    "action": (GOOD, {":action": "list_classifiers"}, 400, "invalid_action", ""),
-    "retired-action": (
-        GOOD,
-        {":action": "submit"},
-        410,
-        "invalid_action",
-        "Registration is not needed, upload the files.",
-    ),
+GONE = "This filename was used by a file that has been deleted. Use a new version."
+CLASHES = "Clashes with 'taken-1.0-py3-none-any.whl', which differs only in spelling."
+RETIRED = "Registration is not needed, upload the files."
+REFUSALS = {
+    "other-bytes": (wheel("taken", "1.0", "Summary: Other bytes"), 409, "file_exists", EXISTS),
+    "deleted-name": (wheel("removed"), 400, "file_exists", GONE),
+    "respelled": (wheel("taken", "1.0.0"), 400, "file_exists", CLASHES),
+    "not-an-archive": (Package(GOOD.filename, b"none", b""), 400, "invalid_archive", ""),
     "extension": (
-        Package("good-1.0.egg", b"x", b""),
-        {},
-        400,
-        "invalid_filename",
+        *(Package("good-1.0.egg", b"x", b""), 400, "invalid_filename"),
         "Only .whl and .tar.gz are accepted.",
     ),
-    "zip-sdist": (Package("good-1.0.zip", b"x", b""), {}, 400, "invalid_filename", ""),
-    "two-extensions": (
-        Package("good-1.0-py3-none-any.WHL.whl", GOOD.data, b""),
-        {},
-        400,
-        "invalid_filename",
-        "",
+    "archived": (wheel("shelved", "2.0"), 403, "forbidden", "Project 'shelved' is archived."),
+    "too-large": (
+        *(wheel("big", filler=bytes(1 << 20)), 413, "too_large"),
+        "File too large, the limit is 1 MiB.",
     ),
-    "filename": (Package("good-1.0-py3-any.whl", b"x", b""), {}, 400, "invalid_filename", ""),
-    "filename-version": (Package("good-dev.tar.gz", b"x", b""), {}, 400, "invalid_version", ""),
-    "reserved-name": (wheel("simple"), {}, 400, "invalid_name", ""),
-    "archived": (wheel("shelved", "2.0"), {}, 403, "forbidden", "Project 'shelved' is archived."),
-    "quarantined": (
-        wheel("suspect", "2.0"),
-        {},
-        403,
-        "forbidden",
-        "Project 'suspect' is quarantined.",
+}
+"""One of each family, and where clients are told more than that."""
+CLAIMS = {
+    "md5_digest": (
+        *("0" * 32, 400, "digest_mismatch"),
+        "The md5 digest sent does not match the uploaded file.",
     ),
-    "too-large": (BIG, {}, 413, "too_large", "File too large, the limit is 1 MiB."),
+    "protocol_version": ("2", 400, "invalid_field", ""),
+    "name": ("other", 400, "name_mismatch", ""),
+    ":action": ("submit", 410, "invalid_action", RETIRED),
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.parametrize("case", [*REFUSALS, *CLAIMS])
 def test_refusal(site: Site, case: str) -> None:
     """A wrong upload gets its status and its sentence, and nothing of it stays."""
-    package, fields, status, error, code = REFUSALS[case]
+    package, status, error, code = REFUSALS.get(case) or (GOOD, *CLAIMS[case][1:])
     kept = site.kept()
 
-    answer = post(site, package, **fields)
+    answer = post(site, package, **({case: CLAIMS[case][0]} if case in CLAIMS else {}))
 
-    assert_refused(answer, status, error or answer.json()["error"], code)
+    assert_refused(answer, status, error, code)
     assert site.kept() == kept
     assert site.get("/simple/good/").status_code == 404
 
@@ -262,14 +177,9 @@ def test_refusal(site: Site, case: str) -> None:
     ("kind", "body", "status", "error"),
     [
         ("", b"x", 415, "unsupported_media_type"),
-        ("application/json", b"{}", 415, "unsupported_media_type"),
-        ("application/octet-stream", b"x", 415, "unsupported_media_type"),
-        ("application/x-www-form-urlencoded", b"a=b", 415, "unsupported_media_type"),
         ("multipart/mixed; boundary=frontier", form(GOOD), 415, "unsupported_media_type"),
         ("multipart/form-data", form(GOOD), 400, "bad_multipart"),
-        ("multipart/form-data; boundary=", form(GOOD), 400, "bad_multipart"),
         ("multipart/form-data; boundary=other", form(GOOD), 400, "bad_multipart"),
-        (f"multipart/form-data; boundary={'x' * 71}", form(GOOD), 400, "bad_multipart"),
         ("multipart/form-data; boundary=frontier", b"--frontier--\r\n", 400, "missing_field"),
         ("multipart/form-data; boundary=frontier", form(GOOD)[:-14], 400, "incomplete_body"),
         ("multipart/form-data; boundary=frontier", b"", 400, "incomplete_body"),
@@ -284,17 +194,6 @@ def test_body_that_is_no_form(site: Site, kind: str, body: bytes, status: int, e
 
     code = "Send multipart/form-data." if status == 415 else ""
     assert_refused(answer, status, error, code)
-    assert site.kept() == kept
-
-
-def test_form_cut_anywhere(site: Site) -> None:
-    """Wherever a body is cut, with a length that fits, it is refused and not listed (U44)."""
-    kept, body = site.kept(), form(GOOD)
-    auth = ("__token__", site.token)
-    kind = {"Content-Type": "multipart/form-data; boundary=frontier"}
-    for length in [*range(0, len(body) - 1, 11), *range(len(body) - 40, len(body) - 1)]:
-        answer = site.client.post("/legacy/", content=body[:length], headers=kind, auth=auth)
-        assert answer.status_code == 400, length
     assert site.kept() == kept
 
 
