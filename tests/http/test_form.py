@@ -21,7 +21,7 @@ from tests.http.forms import (
     upload,
 )
 from wheelyard.errors import Invalid
-from wheelyard.http.multipart import EPILOGUE_LIMIT
+from wheelyard.http.multipart import EPILOGUE_LIMIT, HEADERS
 
 BLAKE2 = blake2b(DATA, digest_size=32).hexdigest()
 MD5 = md5(DATA, usedforsecurity=False).hexdigest()
@@ -144,6 +144,10 @@ REFUSED = {
     "U52 long": ("bad_multipart", form(part("name=a", b"", "X: " + "x" * (1 << 20)), file())),
     "U52 long name": ("bad_multipart", form(text("n" * (1 << 20)), file())),
     "U52 many": ("bad_multipart", form(part("name=a", b"", *map("X{}: y".format, range(9999))))),
+    "U52 one too many": (
+        "bad_multipart",
+        form(part("name=a", b"", *map("X{}: y".format, range(HEADERS))), file()),
+    ),
     "U53": (
         "bad_multipart",
         form(part(f'name="content"; filename="{FILENAME}"', b"", "Content-Transfer-Encoding: x")),

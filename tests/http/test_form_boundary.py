@@ -40,9 +40,10 @@ def test_boundary_at_every_seam() -> None:
     [
         DATA + b"\r\n--" + BOUNDARY + b"x",
         b"--" + BOUNDARY + b"--\r\n",
+        b"--" + BOUNDARY + b"\r\nContent-Disposition: form-data; name=a\r\n\r\n",
         (b"\r\n--" + BOUNDARY + b"x") * 30_000,
     ],
-    ids=["once", "where headers end", "often"],
+    ids=["once", "the last, where headers end", "another there", "often"],
 )
 @pytest.mark.parametrize("size", [10, 1 << 18])
 def test_boundary_inside(data: bytes, size: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from wheelyard.errors import Invalid, quoted
 
@@ -143,10 +143,8 @@ class PartReader:
                     yield event
             if is_last:
                 self._parser.close()
-        except ParserLimitReached as error:
-            raise self._long_headers() from error
         except MultipartError as error:
-            raise bad_multipart("a boundary or a header is damaged") from error
+            raise bad_multipart("a boundary or a header is damaged, or too long") from error
 
     def _check_content(self, data: bytes) -> None:
         """Refuse a boundary right behind the headers: readers disagree whether it ends the part."""
@@ -158,18 +156,13 @@ class PartReader:
     def _part(self, headers: list[tuple[str, str]]) -> Part:
         size = sum(len(name) + len(value) for name, value in headers)
         if size > self._header_limit:
-            raise self._long_headers()
+            raise bad_multipart(f"the headers of a part take over {self._header_limit} bytes")
         parameters = _disposition(_values(headers))
         if not parameters.get("name"):
             raise bad_multipart("it has a part without a name")
         if any("*" in each and each != "filename*" for each in parameters):
             raise bad_multipart("a part has a name in two spellings, or in pieces")
         return Part(parameters["name"], _filename(parameters), size)
-
-    def _long_headers(self) -> Invalid:
-        return bad_multipart(
-            f"the headers of a part take over {self._header_limit} bytes, or are over {HEADERS}"
-        )
 
 
 def boundary_of(content_type: str | bytes | None) -> bytes | None:
@@ -252,15 +245,14 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def _filename(parameters: dict[str, str]) -> str | None:
-    plain = parameters.get("filename")
-    if plain is not None:
-        plain = _last_component(plain)
-    if "filename*" not in parameters:
-        return plain
-    extended = _last_component(_extended(parameters["filename*"]))
-    if plain is not None and plain != extended:
+    plain, extended = parameters.get("filename"), parameters.get("filename*")
+    names = [] if plain is None else [plain]
+    if extended is not None:
+        names.append(_extended(extended))
+    found = {each.replace("\\", "/").rpartition("/")[2] for each in names}
+    if len(found) > 1:
         raise bad_multipart("a part has two filenames")
-    return extended
+    return found.pop() if found else None
 
 
 def _extended(value: str) -> str:
@@ -271,7 +263,3 @@ def _extended(value: str) -> str:
         return unquote_to_bytes(match[1]).decode()
     except UnicodeDecodeError as error:
         raise bad_encoding("A filename of the form") from error
-
-
-def _last_component(filename: str) -> str:
-    return filename.replace("\\", "/").rpartition("/")[2]

@@ -66,12 +66,18 @@ class Uploader:
         boundary = boundary_of(request.headers.get(b"content-type"))
         if boundary is None:
             return _not_a_form()
+        uploads, caller = self.desk.index.uploads, request.caller
+        form = FormReader(boundary, uploads, caller)
         async with self.slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
-            result = await self._receive(request, boundary, slot)
-        if result is None:
+            try:
+                last = await self._feed(form, request, slot)
+                accepted = await self.desk.write(partial(_accept, form, last, uploads, caller))
+            finally:
+                form.close()
+        if accepted is None:
             message = "Registration is not needed, upload the files."
             return refuse(410, "invalid_action", message, message)
-        return _accepted(request, result, self.desk.index.settings.server.roots)
+        return _accepted(request, accepted, self.desk.index.settings.server.roots)
 
     def _refused_unread(self, request: Request) -> Reply | None:
         """Return the refusal of a request whose body need not be looked at, or None."""
@@ -95,31 +101,25 @@ class Uploader:
             return refuse(400, "incomplete_body", message, "The request has no body.")
         return None
 
-    async def _receive(self, request: Request, boundary: bytes, slot: Slot) -> Accepted | None:
+    async def _feed(self, form: FormReader, request: Request, slot: Slot) -> bytes:
         """
-        Return what was accepted, None if the form brings no file on purpose.
+        Feed the body to a form, but for the last bytes, which are returned.
 
         Raises:
-            IndexFault: Something about the form or the file is wrong, or the store's; or others
-                wait, and this body was given up for them (code `overloaded`).
+            IndexFault: Something about the form is wrong; or others wait, and this body was given
+                up for them (code `overloaded`).
             ClientGone: The client hung up.
             SlowClient: Nothing came for too long.
         """
-        uploads, caller = self.desk.index.uploads, request.caller
-        form, pieces, size = FormReader(boundary, uploads, caller), list[bytes](), 0
-        try:
-            while True:
-                piece, more = await slot.next_piece(request.receive)
-                pieces.append(piece)
-                size += len(piece)
-                if not more:
-                    last = b"".join(pieces)
-                    return await self.desk.write(partial(_accept, form, last, uploads, caller))
-                if size >= BATCH:
-                    await self.desk.write(partial(form.feed, b"".join(pieces)))
-                    pieces, size = [], 0
-        finally:
-            form.close()
+        pieces, size, more = list[bytes](), 0, True
+        while more:
+            piece, more = await slot.next_piece(request.receive)
+            pieces.append(piece)
+            size += len(piece)
+            if more and size >= BATCH:
+                await self.desk.write(partial(form.feed, b"".join(pieces)))
+                pieces, size = [], 0
+        return b"".join(pieces)
 
 
 def _accept(form: FormReader, last: bytes, uploads: Uploads, caller: Caller) -> Accepted | None:
