@@ -146,7 +146,6 @@ class Exports:
                 index.files,
                 site,
                 options.files,
-                is_near=not is_bucket(index.settings.store.location),
                 copied=_copier(site, index),
             ),
             writing=Writing(site, retries, counts),

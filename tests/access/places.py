@@ -27,7 +27,7 @@ from wheelyard.model.ambient import Ambient
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.checks import checked
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Stored
+from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, WebType
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 
@@ -70,7 +70,7 @@ class Answer:
         return self.status, headers, body
 
 
-class CountingStore:
+class CountingStore(Store):
     """A store that notes what it is asked for."""
 
     def __init__(self, store: MemoryStore) -> None:
@@ -89,10 +89,16 @@ class CountingStore:
         self.asked.append(key)
         return self._store.read(key, start, stop)
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+    ) -> ObjectVersion:
         """Store an object."""
         self.asked.append(key)
-        return self._store.put(key, body, expect)
+        return self._store.put(key, body, expect, kind)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove an object."""

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, conflict
+from wheelyard.storage.base import (
+    Entry,
+    Key,
+    NotModified,
+    ObjectVersion,
+    Store,
+    Stored,
+    WebType,
+    conflict,
+)
 
 T = TypeVar("T")
 
@@ -47,7 +56,7 @@ class Fault:
 
 
 @dataclass
-class FaultyStore:
+class FaultyStore(Store):
     """
     Another store, with faults.
 
@@ -73,9 +82,15 @@ class FaultyStore:
         """Return a stream, or fail."""
         return self._call("read", key, lambda: self.store.read(key, start, stop))
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+    ) -> ObjectVersion:
         """Write, or fail."""
-        return self._call("put", key, lambda: self.store.put(key, body, expect))
+        return self._call("put", key, lambda: self.store.put(key, body, expect, kind))
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Delete, or fail."""
@@ -88,6 +103,10 @@ class FaultyStore:
     def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
         """Return what the store says."""
         return self.store.sign(key, method, lifetime)
+
+    def path_of(self, key: Key) -> Path | None:
+        """Return what the store says."""
+        return self.store.path_of(key)
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         if self._dead:

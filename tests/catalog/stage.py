@@ -23,7 +23,7 @@ from typing import TypeVar
 import pytest
 
 from wheelyard.errors import IndexFault, Unavailable
-from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored
+from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, WebType
 
 T = TypeVar("T")
 
@@ -281,7 +281,7 @@ def outcomes_on_stage() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class GatedStore:
+class GatedStore(Store):
     """The store as the writers of a stage have it."""
 
     stage: Stage
@@ -296,9 +296,15 @@ class GatedStore:
         """Return a stream at once: no writer reads bytes."""
         return self.stage.store.read(key, start, stop)
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+    ) -> ObjectVersion:
         """Write, when it is this writer's turn."""
-        return self.stage.gate("put", key, lambda: self.stage.store.put(key, body, expect))
+        return self.stage.gate("put", key, lambda: self.stage.store.put(key, body, expect, kind))
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Delete, when it is this writer's turn."""

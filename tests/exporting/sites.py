@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from wheelyard.storage.base import ObjectVersion, Stored
-from wheelyard.storage.site.base import Site, SiteEntry, WebType
+from wheelyard.storage.base import ObjectVersion, Stored, WebType
+from wheelyard.storage.site.base import Site, SiteEntry
 
 HEEDING = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -15,7 +15,7 @@ from wheelyard.http.app import App
 from wheelyard.index import StoreTraits, index_over, real_ambient
 from wheelyard.model.ambient import Ambient
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored
+from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, WebType
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.storage.tally import Tally
@@ -49,7 +49,7 @@ class Watched:
 
 
 @dataclass
-class FarStore:
+class FarStore(Store):
     """
     A store that the index takes for one behind a network.
 
@@ -90,9 +90,15 @@ class FarStore:
         self.streams.append(stream)
         return stream
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+    ) -> ObjectVersion:
         """Write."""
-        return self.store.put(key, body, expect)
+        return self.store.put(key, body, expect, kind)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Delete."""

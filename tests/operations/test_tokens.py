@@ -21,7 +21,7 @@ from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import Token, parse_token
 from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.storage.base import Key, ObjectVersion
+from wheelyard.storage.base import Key, ObjectVersion, WebType
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.trust.refusals import Refused
@@ -33,12 +33,18 @@ class Overtaken(FaultyStore):
 
     meanwhile: Callable[[], object] | None = None
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+    ) -> ObjectVersion:
         """Let it happen, and write."""
         happens, self.meanwhile = self.meanwhile, None
         if happens is not None:
             happens()
-        return super().put(key, body, expect)
+        return super().put(key, body, expect, kind)
 
 
 def test_a_token_opens_what_it_was_made_for(world: World) -> None:

@@ -17,7 +17,7 @@ from wheelyard.storage.base import (
     ObjectVersion,
     Store,
     Stored,
-    create_all,
+    WebType,
 )
 
 T = TypeVar("T")
@@ -46,6 +46,20 @@ class StoreConformance:
         assert store.get(A) is None
         assert store.get(A, ObjectVersion("1")) is None
 
+    def test_where_an_object_is(self, store: Store) -> None:
+        """Where an object is a file of this machine, that file has its bytes."""
+        store.put(A, b"one", ABSENT)
+
+        path = store.path_of(A)
+
+        assert path is None or path.read_bytes() == b"one"
+
+    def test_what_is_said_to_other_readers(self, store: Store) -> None:
+        """Whoever else reads the objects may be told what they are, which changes no byte."""
+        version = store.put(A, b"one", ABSENT, WebType("text/html", "no-cache"))
+
+        assert store.get(A) == Stored(b"one", version)
+
     def test_a_version_that_is_known_already(self, store: Store) -> None:
         """Who knows the version is told so, and gets no bytes; after a write they get the bytes."""
         known = store.put(A, b"one", ABSENT)
@@ -61,7 +75,7 @@ class StoreConformance:
         file = tmp_path / "file"
         file.write_bytes(b"three")
 
-        taken = create_all(store, [(A, b"two"), (B, b"two"), (Key("b/c/d"), file)])
+        taken = store.create_all([(A, b"two"), (B, b"two"), (Key("b/c/d"), file)])
 
         assert taken == [A]
         assert store.get(A) == Stored(b"one", version)
@@ -69,7 +83,7 @@ class StoreConformance:
         assert [each.body for each in found if isinstance(each, Stored)] == [b"two", b"three"]
         assert [entry.key for entry in store.list("")] == [A, B, "b/c/d"]
         assert file.read_bytes() == b"three"
-        assert create_all(store, []) == []
+        assert store.create_all([]) == []
 
     def test_creations_together_are_raced(self, store: Store, pool: ThreadPoolExecutor) -> None:
         """Of many who create the same objects at once, each object is created by exactly one."""
@@ -78,7 +92,7 @@ class StoreConformance:
 
         def create(_: int) -> int:
             barrier.wait(30)
-            return len(objects) - len(create_all(store, objects))
+            return len(objects) - len(store.create_all(objects))
 
         assert sum(pool.map(create, range(WRITERS))) == len(objects)
 

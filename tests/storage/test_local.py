@@ -26,6 +26,13 @@ class TestLocalStore(StoreConformance):
         return LocalStore(tmp_path / "store", Random())
 
 
+def test_where_a_file_is(tmp_path: Path) -> None:
+    """The path of an object is the file at its key below the folder."""
+    store = LocalStore(tmp_path, Random())
+
+    assert store.path_of(Key("a/1%20")) == tmp_path / "a/1%20"
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_modes(tmp_path: Path, umask: int) -> None:
     """Files are 0640 and folders 0750, whatever the umask of the process."""
@@ -113,6 +120,7 @@ def test_no_key_leaves_the_folder(tmp_path: Path, key: str) -> None:
         lambda: store.read(Key(key)),
         lambda: store.put(Key(key), b"", None),
         lambda: store.delete(Key(key), None),
+        lambda: store.path_of(Key(key)),
     ):
         with pytest.raises(ValueError, match="no key"):
             call()

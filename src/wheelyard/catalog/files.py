@@ -13,7 +13,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.model.project import File
-from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored, create_all
+from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 
 ORPHAN_AGE: Final = timedelta(days=1)
 """How old unlisted bytes must be before `wheelyard check --sweep` removes them."""
@@ -47,7 +47,7 @@ class Files:
             Unavailable: The store does not answer, or is full.
         """
         objects = dict(each for body in bodies for each in _objects(name, body))
-        for key in create_all(self.store, list(objects.items())):
+        for key in self.store.create_all(list(objects.items())):
             self._create(key, objects[key])
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
@@ -89,6 +89,10 @@ class Files:
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL that storage itself answers for `lifetime`, or None where it has none."""
         return self.store.sign(key, "GET", lifetime)
+
+    def path_of(self, key: Key) -> Path | None:
+        """Return where a distribution is a file of this machine, if it is there; else None."""
+        return self.store.path_of(key)
 
     def _digest(self, key: Key) -> str | None:
         digest = sha256()

@@ -1,8 +1,8 @@
 """
 The bytes of a listed file: from the disk by the kernel, from a bucket itself, or through us.
 
-What the store answers to `sign` decides: a `file:` URL is a path for the kernel, any other URL is
-where the client is sent, and without one the bytes are read here. A store that could sign, and
+The store decides: a file of this machine goes to the kernel as its path; where the store signs a
+URL, the client is sent there; else the bytes are read here. A store that could sign, and
 cannot just now, is read as well: a slow download is better than none.
 """
 
@@ -15,7 +15,6 @@ from math import inf
 from stat import S_ISREG
 from threading import Lock
 from typing import Final
-from urllib.parse import unquote
 
 from packaging.utils import NormalizedName
 
@@ -29,7 +28,6 @@ from wheelyard.model.project import File
 from wheelyard.storage.base import Key
 from wheelyard.storage.in_place import linked, open_in_place
 
-FILE_SCHEME: Final = "file://"
 NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
 """The codes of an Unavailable that leaves the bytes themselves within reach."""
 REST: Final = 30.0
@@ -75,13 +73,13 @@ class Downloads:
             Unavailable: The store does not answer.
         """
         key = keys.distribution(name, file.sha256, file.filename)
-        url = self._signed(key)
-        if url is not None and not url.startswith(FILE_SCHEME):
-            return url
-        if url is not None:
-            on_disk = _on_disk(url, file)
+        path = self._files.path_of(key)
+        if path is not None:
+            on_disk = _on_disk(str(path), file)
             if span is None:
                 return on_disk
+        elif (url := self._signed(key)) is not None:
+            return url
         start, stop = (span.start, span.stop) if span else (0, file.size)
         chunks = _Exactly(self._files.read(key, start, stop), stop - start)
         chunks.begin()
@@ -110,14 +108,13 @@ class Downloads:
             logger.warning("downloads go through the index itself: %s", fault.message)
 
 
-def _on_disk(url: str, file: File) -> FileOnDisk:
+def _on_disk(path: str, file: File) -> FileOnDisk:
     """
-    Return the path of a file, which is there and no link is on the way to it.
+    Return a file, which is there and no link is on the way to it.
 
     The server opens the path once more, a moment later: whoever may write to the store can put a
     link there in between.
     """
-    path = unquote(url.removeprefix(FILE_SCHEME))
     try:
         descriptor = open_in_place(path, os.O_NONBLOCK)
     except OSError as error:

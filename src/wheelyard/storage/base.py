@@ -1,5 +1,5 @@
 """
-The storage contract: six verbs over named objects.
+The storage contract: a few verbs over named objects.
 
 An object is a key, bytes, and an opaque version that changes with every write. Reads see the
 latest finished write, listings included. What `tests/storage/conformance.py` asserts is the
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, NewType, Protocol, runtime_checkable
+from typing import Final, NewType, Protocol
 
 from wheelyard.errors import Conflict
 
@@ -59,11 +59,20 @@ class Entry:
     """When it was written: seconds since the epoch, by the store's own clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class WebType:
+    """What a bucket says of an object to whoever downloads it from there; a folder says nothing."""
+
+    content_type: str
+    cache_control: str
+
+
 class Store(Protocol):
     """
     A place that keeps objects under keys; safe to share between threads and processes.
 
-    Every verb may raise Unavailable; nothing else escapes but what is listed.
+    Every verb may raise Unavailable; nothing else escapes but what is listed. The verbs that have a
+    body here are right for every store; a subclass has its own where it can do better.
     """
 
     def get(
@@ -81,7 +90,13 @@ class Store(Protocol):
         """
         ...
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+    ) -> ObjectVersion:
         """
         Store `body` whole and return its version; a reader never sees part of it.
 
@@ -89,11 +104,32 @@ class Store(Protocol):
             key: Where.
             body: What; a path is a whole file on disk, which stays the caller's.
             expect: Write only over this version; ABSENT writes only a new key; None always.
+            kind: What is to be said of it to readers past us; None where there are none.
 
         Raises:
             Conflict: The key holds another version than `expect`.
         """
         ...
+
+    def create_all(self, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
+        """
+        Store objects under keys that must be new; return those keys that are taken, and left alone.
+
+        All others are durable once this returns. They appear one by one.
+
+        Args:
+            objects: Keys, each once, and what to store there, as for `put`.
+
+        Raises:
+            Unavailable: What was stored, and what was not, is unknown.
+        """
+        taken = list[Key]()
+        for key, body in objects:
+            try:
+                self.put(key, body, ABSENT)
+            except Conflict:
+                taken.append(key)
+        return taken
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """
@@ -109,21 +145,13 @@ class Store(Protocol):
         ...
 
     def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
-        """
-        Return a URL that storage itself answers for `lifetime`, or None where it has none.
-
-        A local store answers with a `file:` URL, which a server hands to the kernel.
-        """
+        """Return a URL that storage itself answers for `lifetime`, or None where it has none."""
         ...
 
-
-@runtime_checkable
-class CreatesTogether(Protocol):
-    """A store for which several new objects at once are less work than one after the other."""
-
-    def create_all(self, objects: "Sequence[tuple[Key, bytes | Path]]") -> list[Key]:
-        """As `create_all`."""
-        ...
+    def path_of(self, key: Key) -> Path | None:
+        """Return where the object is a file of this machine, if it is there at all; else None."""
+        del key
+        return None
 
 
 def create(store: Store, key: Key, body: bytes) -> ObjectVersion:
@@ -140,30 +168,6 @@ def create(store: Store, key: Key, body: bytes) -> ObjectVersion:
         if store.get(key) is not None:
             raise
         return store.put(key, body, ABSENT)
-
-
-def create_all(store: Store, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
-    """
-    Store objects under keys that must be new; return those keys that are taken, and left alone.
-
-    All others are durable once this returns. They appear one by one.
-
-    Args:
-        store: Where.
-        objects: Keys, each once, and what to store there, as for `put`.
-
-    Raises:
-        Unavailable: What was stored, and what was not, is unknown.
-    """
-    if isinstance(store, CreatesTogether):
-        return store.create_all(objects)
-    taken = list[Key]()
-    for key, body in objects:
-        try:
-            store.put(key, body, ABSENT)
-        except Conflict:
-            taken.append(key)
-    return taken
 
 
 def conflict(key: Key) -> str:

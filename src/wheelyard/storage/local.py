@@ -36,6 +36,7 @@ from wheelyard.storage.base import (
     NotModified,
     ObjectVersion,
     Stored,
+    WebType,
     conflict,
 )
 from wheelyard.storage.faults import storage_faults
@@ -108,8 +109,15 @@ class LocalStore:
             raise _unreadable(key, error) from error
         return _chunks(key, file, start, stop)
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+    ) -> ObjectVersion:
         """Store `body` whole and return its version."""
+        del kind
         target = Path(self._path(key))
         with storage_faults(str(key)):
             if expect == ABSENT and isinstance(body, Path) and body.parent == self.spool.folder:
@@ -163,9 +171,13 @@ class LocalStore:
             yield from self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
 
     def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
-        """Return the object's `file:` URL, which lives as long as the file."""
-        del lifetime
-        return Path(self._path(key)).as_uri() if method == "GET" else None
+        """Return None: nobody but this machine reads a folder."""
+        del key, method, lifetime
+        return None
+
+    def path_of(self, key: Key) -> Path:
+        """Return the path of the object's file, if there is one."""
+        return Path(self._path(key))
 
     def _check_root(self) -> None:
         """

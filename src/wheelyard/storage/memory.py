@@ -15,12 +15,14 @@ from wheelyard.storage.base import (
     Key,
     NotModified,
     ObjectVersion,
+    Store,
     Stored,
+    WebType,
     conflict,
 )
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """
     Objects in a dictionary, gone when the process ends.
 
@@ -52,8 +54,15 @@ class MemoryStore:
         body = held[0].body[start:stop]
         return (body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+    ) -> ObjectVersion:
         """Store `body` whole and return its version."""
+        del kind
         content = body.read_bytes() if isinstance(body, Path) else bytes(body)
         with self._lock:
             self._check(key, expect)

@@ -13,7 +13,7 @@ from wheelyard.storage.base import (
     ObjectVersion,
     Store,
     Stored,
-    create_all,
+    WebType,
 )
 
 
@@ -42,15 +42,21 @@ class SplitStore:
         """Return a stream of part of an object."""
         return self._of(key).read(key, start, stop)
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+    ) -> ObjectVersion:
         """Store `body` whole and return its version."""
-        return self._of(key).put(key, body, expect)
+        return self._of(key).put(key, body, expect, kind)
 
     def create_all(self, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
         """Store objects under keys that must be new; return those keys that are taken."""
         apart = [each for each in objects if each[0].startswith(self.prefix)]
         usual = [each for each in objects if not each[0].startswith(self.prefix)]
-        return [*create_all(self.usual, usual), *create_all(self.apart, apart)]
+        return [*self.usual.create_all(usual), *self.apart.create_all(apart)]
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove the object."""
@@ -70,6 +76,10 @@ class SplitStore:
     def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
         """Return a URL that storage itself answers, or None where it has none."""
         return self._of(key).sign(key, method, lifetime)
+
+    def path_of(self, key: Key) -> Path | None:
+        """Return where the object is a file of this machine, or None."""
+        return self._of(key).path_of(key)
 
     def _of(self, key: str) -> Store:
         return self.apart if key.startswith(self.prefix) else self.usual

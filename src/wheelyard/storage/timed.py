@@ -14,7 +14,7 @@ from wheelyard.storage.base import (
     ObjectVersion,
     Store,
     Stored,
-    create_all,
+    WebType,
 )
 from wheelyard.storage.timings import Timings
 
@@ -89,13 +89,19 @@ class TimedStore:
         """Return a stream of part of an object."""
         return self._timed("read", lambda: self.inner.read(key, start, stop))
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
+    ) -> ObjectVersion:
         """Store `body` whole and return its version."""
-        return self._timed("put", lambda: self.inner.put(key, body, expect))
+        return self._timed("put", lambda: self.inner.put(key, body, expect, kind))
 
     def create_all(self, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
         """Store objects under keys that must be new; return those keys that are taken."""
-        return self._timed("create_all", lambda: create_all(self.inner, objects))
+        return self._timed("create_all", lambda: self.inner.create_all(objects))
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove the object."""
@@ -118,6 +124,10 @@ class TimedStore:
     def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
         """Return a URL that storage itself answers, or None where it has none."""
         return self._timed("sign", lambda: self.inner.sign(key, method, lifetime))
+
+    def path_of(self, key: Key) -> Path | None:
+        """Return where the object is a file of this machine, or None; nothing is asked for that."""
+        return self.inner.path_of(key)
 
     def _timed(self, verb: str, work: Callable[[], T]) -> T:
         began = self.watch.monotonic()

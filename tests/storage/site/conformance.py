@@ -9,8 +9,8 @@ import pytest
 
 from tests.storage.conformance import PASSES, WRITERS, at_once
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.storage.base import ABSENT, ObjectVersion, Stored
-from wheelyard.storage.site.base import Site, WebType
+from wheelyard.storage.base import ABSENT, ObjectVersion, Stored, WebType
+from wheelyard.storage.site.base import Site
 
 PAGE = WebType("text/html; charset=utf-8", "no-cache")
 WHEEL = WebType("application/octet-stream", "public, max-age=31536000, immutable")

@@ -1,6 +1,5 @@
 """BucketSite is a Site, and what its bucket says of the objects is what a client needs."""
 
-import gzip
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -13,9 +12,9 @@ from tests.bucket.server import BucketServer
 from tests.storage.site.conformance import FILE, LARGE, PAGE, WHEEL, A, SiteConformance
 from tests.storage.site.opened import bucket_site
 from wheelyard.errors import Invalid, NotFound, Unavailable
-from wheelyard.storage.base import ABSENT, Stored
+from wheelyard.storage.base import ABSENT
 from wheelyard.storage.cloud.counting import COPY, operation_of
-from wheelyard.storage.site.base import Site, WebType
+from wheelyard.storage.site.base import Site
 from wheelyard.storage.site.bucket import BucketSite
 
 pytestmark = pytest.mark.integration
@@ -69,17 +68,6 @@ def test_what_a_browser_is_told(server: BucketServer, bucket: Bucket, site: Buck
     assert page == (b"page", "text/html; charset=utf-8", "no-cache")
     assert wheel == (b"wheel", WHEEL.content_type, WHEEL.cache_control)
     assert [each.path for each in site.names("simple/a/")] == ["simple/a/"]
-
-
-def test_a_compressed_page(bucket: Bucket, site: BucketSite) -> None:
-    """A page that is stored compressed reads back as it is stored."""
-    packed = gzip.compress(b"page")
-    version = site.put(A, packed, WebType("text/html", "no-cache", "gzip"), None)
-
-    assert site.get(A) == Stored(packed, version)
-    found = bucket.get(A)
-    assert found
-    assert found.fields["contentEncoding"] == "gzip"
 
 
 def test_a_read_past_caches(server: BucketServer, bucket: Bucket, site: BucketSite) -> None:

@@ -23,7 +23,7 @@ STOPPED = """
 import sys, time
 from pathlib import Path
 from random import Random
-from wheelyard.storage.site.base import WebType
+from wheelyard.storage.base import WebType
 from wheelyard.storage.site.folder import FolderSite
 
 def stream():
@@ -40,7 +40,7 @@ import sys
 from pathlib import Path
 from random import Random
 from wheelyard.errors import Conflict
-from wheelyard.storage.site.base import WebType
+from wheelyard.storage.base import WebType
 from wheelyard.storage.site.folder import FolderSite
 
 site, page = FolderSite(Path(sys.argv[1]), Random()), WebType("", "")

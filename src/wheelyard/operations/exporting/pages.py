@@ -15,7 +15,7 @@ from wheelyard.rendering.legacy import LegacyPage, project_json
 from wheelyard.rendering.pages import PageTemplates, ProjectPage
 from wheelyard.rendering.releases import Release, latest, releases_of
 from wheelyard.rendering.search import Found, found
-from wheelyard.storage.site.base import WebType
+from wheelyard.storage.base import WebType
 
 PAGE_CACHING: Final = "no-cache"
 """A page is asked for anew each time; a bucket would otherwise keep it for an hour."""

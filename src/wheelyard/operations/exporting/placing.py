@@ -2,10 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from packaging.utils import NormalizedName
 
@@ -17,12 +14,11 @@ from wheelyard.model.project import Project
 from wheelyard.operations.exporting.options import Placing
 from wheelyard.operations.exporting.pages import BINARY, METADATA
 from wheelyard.rendering.simple import served_files
-from wheelyard.storage.base import Key
+from wheelyard.storage.base import Key, WebType
 from wheelyard.storage.in_place import require_in_place
-from wheelyard.storage.site.base import Site, WebType
+from wheelyard.storage.site.base import Site
 
 Copied = Callable[[Key, WebType], object]
-A_MOMENT: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +39,6 @@ class Places:
     files: Files
     site: Site
     placing: Placing
-    is_near: bool
-    """Whether the store is a folder of this machine."""
     copied: Copied | None = None
     """Has the bucket of the site copy an object of the store's bucket, if both are in one."""
 
@@ -102,13 +96,9 @@ class Places:
         Raises:
             Unavailable: There is a link on the way to it.
         """
-        if not self.is_near:
-            return None
-        url = urlsplit(self.files.sign(key, A_MOMENT) or "")
-        if url.scheme != "file":
-            return None
-        path = Path(unquote(url.path))
-        require_in_place(path)
+        path = self.files.path_of(key)
+        if path is not None:
+            require_in_place(path)
         return path
 
 

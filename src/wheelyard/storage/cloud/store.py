@@ -28,7 +28,9 @@ from wheelyard.storage.base import (
     Key,
     NotModified,
     ObjectVersion,
+    Store,
     Stored,
+    WebType,
     conflict,
 )
 from wheelyard.storage.cloud.faults import GOOGLE_FAULTS, is_missing_bucket, unavailable
@@ -44,7 +46,6 @@ from wheelyard.storage.cloud.retrying import (
 from wheelyard.storage.cloud.settling import Change, contradicted, generation_of, version_of
 from wheelyard.storage.cloud.streams import BucketStream, read_whole
 from wheelyard.storage.faults import storage_faults
-from wheelyard.storage.site.base import WebType
 
 ONE_REQUEST: Final = 4 * 1024**2
 """Bytes of a body up to which it goes out in one request; above that in pieces of this size."""
@@ -94,7 +95,7 @@ class Unchanging:
     cache_control: str
 
 
-class CloudStore:
+class CloudStore(Store):
     """
     A store in a bucket; safe to share between threads, not across a fork.
 
@@ -165,21 +166,18 @@ class CloudStore:
             raise NotFound(f"The store holds nothing at {key}.")
         return self._chunks(stream)
 
-    def put(self, key: Key, body: bytes | Path, expect: ObjectVersion | None) -> ObjectVersion:
-        """Store `body` whole and return its version."""
-        content_type = "application/json" if key.endswith(".json") else "application/octet-stream"
-        is_unchanging = key.startswith(self._unchanging.prefix)
-        caching = self._unchanging.cache_control if is_unchanging else ""
-        return self.write(key, body, expect, WebType(content_type, caching))
-
-    def write(
-        self, key: Key, body: bytes | Path, expect: ObjectVersion | None, kind: WebType
+    def put(
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
     ) -> ObjectVersion:
-        """Do the same, and say of it what `kind` says to whoever downloads it from the bucket."""
+        """Store `body` whole and return its version."""
         # who expects a version has to read again after somebody else's write, not to wait
         retrying = self._writing(waits_for_turn=expect is None or expect == ABSENT)
         change = Change(key=key, expect=expect, mark=self._new_mark())
-        blob = self._described(change, kind)
+        blob = self._described(change, kind or self._usual_kind(key))
         with self._faults("storage.objects.create"):
             landed = self._made(change, retrying, lambda: self._send(blob, body, expect, retrying))
         return landed or version_of(blob)
@@ -333,6 +331,12 @@ class CloudStore:
     def _new_mark(self) -> str:
         return f"{self._pacing.random.getrandbits(128):032x}"
 
+    def _usual_kind(self, key: Key) -> WebType:
+        content_type = "application/json" if key.endswith(".json") else "application/octet-stream"
+        is_unchanging = key.startswith(self._unchanging.prefix)
+        caching = self._unchanging.cache_control if is_unchanging else ""
+        return WebType(content_type, caching)
+
     def _described(self, change: Change, kind: WebType) -> Blob:
         """Return an object that is about to be written."""
         blob = self._blob(change.key)
@@ -340,8 +344,6 @@ class CloudStore:
         blob.content_type = kind.content_type
         if kind.cache_control:
             blob.cache_control = kind.cache_control
-        if kind.encoding:
-            blob.content_encoding = kind.encoding
         return blob
 
     def _reading(self) -> Retrying:

@@ -12,7 +12,7 @@ from google.api_core import exceptions as api
 from google.cloud.storage import Blob, Client
 
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.storage.base import Entry, Key, ObjectVersion, Stored
+from wheelyard.storage.base import Entry, Key, ObjectVersion, Stored, WebType
 from wheelyard.storage.cloud.faults import (
     READ,
     is_missing_bucket,
@@ -28,7 +28,6 @@ from wheelyard.storage.cloud.store import (
     Unchanging,
 )
 from wheelyard.storage.cloud.streams import read_generation
-from wheelyard.storage.site.base import WebType
 
 LOOKS: Final = 20
 """How often an object may change between the two questions of one read: 35 seconds, about."""

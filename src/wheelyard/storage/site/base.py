@@ -16,28 +16,17 @@ again, so a folder's is not synced to the disk.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from wheelyard.errors import Invalid, Unavailable, quoted
-from wheelyard.storage.base import ObjectVersion, Stored
+from wheelyard.storage.base import ObjectVersion, Stored, WebType
 
 BAD_DESTINATION: Final = "bad_destination"
 """The code of an Invalid that says that a site cannot be written as it is."""
 
 _SEGMENT: Final = r"(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f]+"
 _PATH: Final = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*/?")
-
-
-@dataclass(frozen=True, slots=True)
-class WebType:
-    """What a web server is to say of an object; of a folder, the server's own rules say it."""
-
-    content_type: str
-    cache_control: str
-    encoding: str = ""
-    """Of HTTP, `gzip` for one, where the bytes are compressed and the path does not say so."""
 
 
 class SiteEntry(NamedTuple):

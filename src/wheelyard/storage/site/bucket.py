@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from wheelyard.errors import Conflict, NotFound, Unavailable
-from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored, WebType
 from wheelyard.storage.cloud.location import BucketLocation
 from wheelyard.storage.cloud.web import CloudWeb
 from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.site.base import (
     SiteEntry,
-    WebType,
     conflict,
     is_path,
     no_link,
@@ -65,7 +64,7 @@ class BucketSite:
     ) -> ObjectVersion:
         """Write an object and return its version."""
         try:
-            return self._web.write(_key(path), body, expect, kind)
+            return self._web.put(_key(path), body, expect, kind)
         except Conflict as error:
             raise Conflict(conflict(path)) from error
 
@@ -137,7 +136,7 @@ class BucketSite:
 
     def _writer(self, path: str, body: bytes | Path, kind: WebType) -> Write:
         key = _key(path)
-        return lambda expect: self._web.write(key, body, expect, kind)
+        return lambda expect: self._web.put(key, body, expect, kind)
 
     def _create(self, path: str, size: Callable[[], int], write: Write) -> bool:
         """Write what never changes, and return whether it was not there yet."""

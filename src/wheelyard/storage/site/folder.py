@@ -20,11 +20,10 @@ from stat import S_ISREG
 from typing import Final
 
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.storage.base import ABSENT, CHUNK, ObjectVersion, Stored
+from wheelyard.storage.base import ABSENT, CHUNK, ObjectVersion, Stored, WebType
 from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.site.base import (
     SiteEntry,
-    WebType,
     conflict,
     is_path,
     no_link,
