@@ -11,7 +11,7 @@ import sys
 from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -34,26 +34,27 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog.files import ORPHAN_AGE
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
-from wheelyard.index import Index, far_retries, needs_gcs, open_index, surroundings_of
+from wheelyard.index import Index, far_retries, open_index, store_in
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.old_metadata import core_of
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped
-from wheelyard.operations.exporting.export import Export, Outcome, Work
-from wheelyard.operations.exporting.manifest import manifest_of
-from wheelyard.operations.exporting.options import Asked, Options, Placing
+from wheelyard.operations.exporting.export import Export, Outcome, Task, Work
+from wheelyard.operations.exporting.manifest import Noted, noted
+from wheelyard.operations.exporting.options import BAD_DESTINATION, Asked, Options, Placing
 from wheelyard.operations.exporting.pages import Pages
-from wheelyard.operations.exporting.placing import Copied, Places
+from wheelyard.operations.exporting.placing import Copied, Places, Site
 from wheelyard.operations.exporting.writing import Counts, Writing
 from wheelyard.rendering.pages import PageTemplates
 from wheelyard.settings.sections import MEMORY, Settings
+from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket, parse_location
-from wheelyard.storage.site.base import BAD_DESTINATION, Site
-from wheelyard.storage.site.folder import FolderSite
+from wheelyard.storage.local import LocalStore
 
-Done = Generator[tuple[NormalizedName, Outcome], None, None]
+Done = Generator[tuple[Task, Outcome], None, None]
 
 NEAR_THREADS: Final = 4
 FAR_THREADS: Final = 16
@@ -96,9 +97,8 @@ class Exports:
             Invalid: The place is none for a site (code `bad_destination`).
             Unavailable: It does not answer.
         """
-        with closing(open_site(self.place, self.index)) as site:
-            counts = Counts()
-            yield self.over(site, counts), counts
+        counts = Counts()
+        yield self.over(open_site(self.place, self.index), counts), counts
 
     def over(self, site: Site, counts: Counts) -> Export:
         """
@@ -107,18 +107,19 @@ class Exports:
         Raises:
             Invalid: The place cannot have files of its own (code `bad_destination`).
         """
-        manifest = manifest_of(site)
-        before = manifest.options if manifest else Options(base_url=self._public_url)
+        found = noted(site.store)
+        options = Options(base_url=self._public_url)
+        before = found.manifest.options if found.manifest else options
         options = self.asked.over(before)
         if options.files is not Placing.LEAVE:
             _refuse_files_of(self.index, self.place)
-        return self._export(site, options, counts)
+        return self._export(site, found, options, counts)
 
     @property
     def _public_url(self) -> str:
         return self.index.settings.server.public_url.rstrip("/")
 
-    def _export(self, site: Site, options: Options, counts: Counts) -> Export:
+    def _export(self, site: Site, found: Noted, options: Options, counts: Counts) -> Export:
         index = self.index
         is_near = index.is_near and site.serves_folders
         retries = Retries(ambient=index.ambient) if is_near else far_retries(index.ambient)
@@ -132,30 +133,26 @@ class Exports:
         def read_core(name: NormalizedName, file: File) -> CoreMetadata:
             return _core_of(index, name, file)
 
-        def each(names: list[NormalizedName], work: Work) -> Done:
-            if is_near and self.processors > 1 and len(names) > MANY:
-                return self._in_processes(names, options, counts)
-            return in_threads(names, work, NEAR_THREADS if is_near else FAR_THREADS)
+        def each(tasks: list[Task], work: Work) -> Done:
+            if is_near and self.processors > 1 and len(tasks) > MANY:
+                return self._in_processes(tasks, options, counts)
+            return in_threads(tasks, work, NEAR_THREADS if is_near else FAR_THREADS)
 
         return Export(
             projects=index.projects,
-            site=site,
+            noted=found,
             options=options,
             pages=Pages(options, templates, read_core, serves_folders=site.serves_folders),
-            places=Places(
-                index.files,
-                site,
-                options.files,
-                copied=_copier(site, index),
-            ),
-            writing=Writing(site, retries, counts),
+            places=Places(index.files, site, options.files),
+            writing=Writing(site.store, counts),
+            retries=retries,
             each=each,
             owns_files=not _has_files_of(index, self.place),
         )
 
-    def _in_processes(self, names: list[NormalizedName], options: Options, counts: Counts) -> Done:
+    def _in_processes(self, tasks: list[Task], options: Options, counts: Counts) -> Done:
         """Export projects on every processor: pages are made of computing, and little else."""
-        parts = _parts(names, self.processors)
+        parts = _parts(tasks, self.processors)
         asked = Asked(
             base_url=options.base_url,
             files=options.files,
@@ -182,20 +179,20 @@ class Exports:
                 pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
 
-def in_threads(names: list[NormalizedName], work: Work, threads: int) -> Done:
-    """Do `work` for each name in threads, and yield what comes of it, in order."""
+def in_threads(tasks: list[Task], work: Work, threads: int) -> Done:
+    """Do `work` for each project in threads, and yield what comes of it, in order."""
     with ThreadPoolExecutor(threads) as pool:
         try:
-            yield from zip(names, pool.map(work, names), strict=True)
+            yield from zip(tasks, pool.map(work, tasks), strict=True)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _parts(names: list[NormalizedName], processors: int) -> list[list[NormalizedName]]:
-    """Return the names in parts of PART at most, which keep every processor busy to the end."""
-    turns = -(-len(names) // (PART * processors))
-    size = -(-len(names) // (turns * processors))
-    return [names[start : start + size] for start in range(0, len(names), size)]
+def _parts(tasks: list[Task], processors: int) -> list[list[Task]]:
+    """Return the tasks in parts of PART at most, which keep every processor busy to the end."""
+    turns = -(-len(tasks) // (PART * processors))
+    size = -(-len(tasks) // (turns * processors))
+    return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
 
 @contextmanager
@@ -225,12 +222,12 @@ def _attend() -> None:
 
 
 def _export_part(
-    settings: Settings, place: str, asked: Asked, names: list[NormalizedName]
+    settings: Settings, place: str, asked: Asked, tasks: list[Task]
 ) -> tuple[list[Outcome], int]:
     """Export some projects in a process of their own; return their lines, and pages written."""
     index = open_index(settings, create=False)
     with Exports(index=index, place=place, asked=asked).opened() as (export, counts):
-        lines = [export.project(name) for name in names]
+        lines = [export.project(task) for task in tasks]
     return lines, counts.written
 
 
@@ -245,38 +242,36 @@ def open_site(place: str, index: Index) -> Site:
     settings = index.settings
     if is_bucket(place):
         _refuse_bucket(place, settings)
-        return _bucket_site(place, index)
+        store = store_in(place, index.tally)
+        return Site(store, index.spool, serves_folders=False, copied=_copier(store, index))
     if "://" in place or place in ("", MEMORY):
         raise Invalid(
             f"A site cannot be written to {quoted(place)}. Give a folder, or gs://BUCKET/PREFIX.",
             code=BAD_DESTINATION,
         )
     _refuse_folder(place, settings)
-    return FolderSite(Path(place), index.ambient.random)
+    return _folder_site(Path(place), index)
 
 
-def _bucket_site(place: str, index: Index) -> Site:
-    try:
-        # Google's libraries take 40 MB of memory, which a folder has no use for
-        from wheelyard.storage.cloud.opening import open_web  # noqa: PLC0415
-        from wheelyard.storage.site.bucket import BucketSite  # noqa: PLC0415
-    except ImportError as error:
-        raise needs_gcs("A site in a bucket") from error
-    surroundings = surroundings_of(index.ambient, index.tally)
-    return BucketSite(open_web(parse_location(place), surroundings), index.spool)
+def _folder_site(place: Path, index: Index) -> Site:
+    store = LocalStore(place, index.ambient.random, is_site=True)
+    trial, sink = store.spool.create()  # to say at once, and not half-way, that nothing can be
+    sink.close()
+    trial.unlink()
+    for left in store.spool.leftovers((index.ambient.now() - ORPHAN_AGE).timestamp()):
+        left.unlink(missing_ok=True)  # of an export that was killed
+    return Site(store, store.spool, serves_folders=True, linked=store.link)
 
 
-def _copier(site: Site, index: Index) -> Copied | None:
+def _copier(store: Store, index: Index) -> Copied | None:
     """Return what copies an object of the store to the site without it ever coming here."""
-    location = index.traits.files or index.settings.store.location
-    if site.serves_folders or not is_bucket(location):
-        return None
-    from wheelyard.storage.site.bucket import BucketSite  # noqa: PLC0415 - as above
+    from wheelyard.storage.cloud.store import CloudStore  # noqa: PLC0415 - of a bucket's site only
 
-    place = parse_location(location)
-    if not isinstance(site, BucketSite):
+    location = index.traits.files or index.settings.store.location
+    if not is_bucket(location) or not isinstance(store, CloudStore):
         return None
-    return lambda key, kind: site.copy_object(key, place.bucket, place.name_of(key), kind)
+    place = parse_location(location)
+    return lambda key, expect, kind: store.copy(place, place.name_of(key), key, expect, kind)
 
 
 def _refuse_folder(place: str, settings: Settings) -> None:

@@ -166,14 +166,19 @@ def doors_of_settings(settings: Settings) -> Doors:
     return index_over(MemoryStore(time.time), spool, settings, ambient).doors
 
 
-def store_in(bucket: str) -> Store:
+def store_in(bucket: str, tally: Tally | None = None) -> Store:
     """
-    Return a store in a bucket, of which nothing is asked yet.
+    Return a store in a bucket, of which nothing is asked yet, and from which nobody is sent there.
+
+    Args:
+        bucket: Where.
+        tally: Counts what it is asked.
 
     Raises:
+        Invalid: Google's library is not installed (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    return _of_credentials(bucket, Tally(), real_ambient()).store
+    return _of_credentials(bucket, tally or Tally(), real_ambient()).store
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +239,7 @@ def _bucket(
             open_bucket,
         )
     except ImportError as error:
-        raise needs_gcs("A store in a bucket") from error
+        raise needs_gcs("A bucket") from error
     request = Request(
         place=parse_location(location),
         files_prefix=keys.FILES,

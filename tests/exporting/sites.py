@@ -4,13 +4,16 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from wheelyard.storage.base import ObjectVersion, Stored, WebType
-from wheelyard.storage.site.base import Site, SiteEntry
+from wheelyard.catalog.keys import FILES
+from wheelyard.operations.exporting.manifest import PLACE
+from wheelyard.operations.exporting.placing import Site
+from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, WebType
 
 HEEDING = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -19,8 +22,8 @@ HEEDING = (
 """The command, also where the tests run in the background of a shell, which ignores Ctrl-C."""
 BASE = "https://packages.example.com/all/of/them"
 """What the sites of tests are served as."""
-SCRATCH = ".wheelyard-export/.scratch/"
-MANIFEST = ".wheelyard-export/manifest.json"
+HOME = "wheelyard-export/"
+MANIFEST = str(PLACE)
 
 Read = Callable[[str], bytes | None]
 """Gives what is at a path of a site."""
@@ -31,68 +34,76 @@ class Killed(BaseException):
 
 
 @dataclass
-class Watched:
+class Watched(Store):
     """
-    A site that tells of every call that is about to happen.
+    A site's store that tells of every call that is about to happen.
 
     Args:
-        site: Where the calls go on to.
-        told: Is told the verb and the path; what it raises, the call does.
+        store: Where the calls go on to.
+        told: Is told the verb and the path; what it raises, the call does. A put of something that
+            pages link to is a `file`.
     """
 
-    site: Site
+    store: Store
     told: Callable[[str, str], None]
 
-    @property
-    def serves_folders(self) -> bool:
-        """Whether who serves it finds `index.html`."""
-        return self.site.serves_folders
-
-    def version(self, path: str) -> ObjectVersion:
-        """Return a version."""
-        self.told("version", path)
-        return self.site.version(path)
-
-    def get(self, path: str) -> Stored | None:
+    def get(
+        self, key: Key, unless_version: ObjectVersion | None = None
+    ) -> Stored | NotModified | None:
         """Return an object."""
-        self.told("get", path)
-        return self.site.get(path)
+        self.told("get", key)
+        return self.store.get(key, unless_version)
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Return a stream."""
+        self.told("read", key)
+        return self.store.read(key, start, stop)
 
     def put(
-        self, path: str, body: bytes, kind: WebType, expect: ObjectVersion | None
+        self,
+        key: Key,
+        body: bytes | Path,
+        expect: ObjectVersion | None,
+        kind: WebType | None = None,
     ) -> ObjectVersion:
         """Write an object."""
-        self.told("put", path)
-        return self.site.put(path, body, kind, expect)
+        self.told("file" if key.startswith(FILES) else "put", key)
+        return self.store.put(key, body, expect, kind)
 
-    def put_file(self, path: str, source: Path, kind: WebType) -> bool:
-        """Write a file."""
-        self.told("file", path)
-        return self.site.put_file(path, source, kind)
-
-    def put_stream(self, path: str, source: Callable[[], Iterator[bytes]], kind: WebType) -> bool:
-        """Write a stream."""
-        self.told("file", path)
-        return self.site.put_stream(path, source, kind)
-
-    def link_file(self, path: str, source: Path) -> bool:
-        """Link a file."""
-        self.told("file", path)
-        return self.site.link_file(path, source)
-
-    def delete(self, path: str, expect: ObjectVersion | None) -> None:
+    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove an object."""
-        self.told("delete", path)
-        self.site.delete(path, expect)
+        self.told("delete", key)
+        self.store.delete(key, expect)
 
-    def names(self, prefix: str) -> Iterator[SiteEntry]:
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Yield the objects below a prefix."""
-        self.told("names", prefix)
-        return self.site.names(prefix)
+        self.told("list", prefix)
+        return self.store.list(prefix, after)
 
-    def close(self) -> None:
-        """Let go of it."""
-        self.site.close()
+    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+        """Return nothing: nobody is sent to a site."""
+        return self.store.sign(key, method, lifetime)
+
+
+def watched(site: Site, told: Callable[[str, str], None]) -> Site:
+    """Return a site that tells of every call that is about to happen."""
+
+    def linked(key: Key, source: Path) -> None:
+        told("file", key)
+        assert site.linked is not None
+        site.linked(key, source)
+
+    def copied(key: Key, expect: ObjectVersion, kind: WebType) -> None:
+        told("file", key)
+        assert site.copied is not None
+        site.copied(key, expect, kind)
+
+    return replace(
+        site,
+        store=Watched(site.store, told),
+        linked=site.linked and linked,
+        copied=site.copied and copied,
+    )
 
 
 WRITES = frozenset({"put", "file", "delete"})
@@ -119,13 +130,13 @@ class Log:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Return every file of a site, but for those of writers at work."""
+    """Return every file of a site, but for what only an export reads."""
     files = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
         if path.is_file()
     }
-    return {path: body for path, body in files.items() if not path.startswith(SCRATCH)}
+    return {path: body for path, body in files.items() if not path.startswith((".", HOME))}
 
 
 def reader(folder: Path) -> Read:
@@ -150,8 +161,7 @@ def pages_of(folder: Path) -> list[str]:
 
 def is_page(path: str) -> bool:
     """Return whether something of a site is a page."""
-    is_hidden, is_file = path.startswith("."), path.startswith("files/")
-    return not (is_hidden or is_file or path.endswith(".gz"))
+    return not (path.startswith((".", HOME, FILES)) or path.endswith(".gz"))
 
 
 def broken(read: Read, pages: list[str], *, is_begun: bool = False) -> list[str]:

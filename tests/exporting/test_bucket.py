@@ -8,7 +8,7 @@ import pytest
 
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer, running_bucket_server
-from tests.exporting.sites import BASE, MANIFEST, SCRATCH, Killed, Read, broken, is_page, tree
+from tests.exporting.sites import BASE, HOME, MANIFEST, Killed, Read, broken, is_page, tree
 from tests.exporting.test_crash import changed, killer
 from tests.exporting.yard import AT_BASE, Yard, publish, stock, watched_export
 from tests.http.packages import wheel
@@ -41,12 +41,13 @@ def index(cloud: BucketServer) -> Index:
 
 
 def objects(bucket: Bucket) -> dict[str, bytes]:
-    """Return every object of the site."""
+    """Return every object of the site, but for what only an export reads."""
     found = {}
     for name in bucket.names():
         stored = bucket.get(name)
         assert stored is not None
-        found[name.removeprefix(PREFIX)] = stored.data
+        if HOME not in name:
+            found[name.removeprefix(PREFIX)] = stored.data
     return found
 
 
@@ -82,7 +83,7 @@ def test_the_same_as_in_a_folder(cloud: BucketServer, index: Index, tmp_path: Pa
     there, here = objects(cloud.bucket("site")), tree(tmp_path / "site")
 
     assert {path: there[path] for path in here} == here
-    more = {path for path in there.keys() - here.keys() if SCRATCH not in path}
+    more = there.keys() - here.keys()
     assert more == {
         path.removesuffix("index.html") for path in here if path.endswith("/index.html")
     }
@@ -118,6 +119,8 @@ def test_one_new_file(cloud: BucketServer, index: Index, tmp_path: Path) -> None
     assert {each.bucket for each in written} == {"site"}
     assert len(written) == 8  # two pages twice, two forms of JSON, search, manifest
     assert cloud.log.count(kind="rewrite") == 2
+    read = {each.name for each in cloud.log.records("media") if each.bucket == "site"}
+    assert read == {f"{PREFIX}{MANIFEST}"}  # which says what versions the pages have
     assert cloud.log.count("A") <= 13  # with two listings, of documents and of what is there
     assert broken_links(cloud.bucket("site")) == []
 

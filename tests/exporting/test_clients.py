@@ -137,7 +137,7 @@ def test_what_nginx_says(exported: Path, tmp_path: Path) -> None:
             assert (kind, len(body)) == ("application/octet-stream", file["size"])
             assert "immutable" in caching
         with pytest.raises(urllib.error.HTTPError) as hidden:
-            ask("/.wheelyard-export/manifest.json")
+            ask("/wheelyard-export/manifest.json")
         with hidden.value:
             assert hidden.value.code == 404
 

@@ -52,6 +52,7 @@ def test_one_new_file(stocked: Yard) -> None:
     place = f"files/demo/{new.sha256}/{new.filename}"
     assert log.paths("file") == {place, f"{place}.metadata"}
     assert log.paths("put") == DEMO | TOLD
+    assert log.paths("get") == {MANIFEST}
     assert len(log.writes) == 8
     assert_fresh(stocked)
 
@@ -223,7 +224,7 @@ def test_refresh(stocked: Yard) -> None:
     log = stocked.log_of("demo")
 
     assert log.paths("put") == DEMO | TOLD
-    assert {path for verb, path in log.calls if verb == "names"} == {"files/demo/"}
+    assert {path for verb, path in log.calls if verb == "list"} == {"files/demo/"}
     stocked.export()
     assert_fresh(stocked)
 
@@ -280,6 +281,7 @@ def assert_fresh(yard: Yard) -> None:
     yard.export(fresh)
     assert tree(yard.site) == tree(fresh)
     assert broken(reader(yard.site), pages_of(yard.site)) == []
+    assert yard.log_of(asked=Asked()).writes == []
 
 
 @pytest.mark.parametrize(

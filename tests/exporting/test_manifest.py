@@ -5,11 +5,13 @@ from packaging.utils import NormalizedName
 from wheelyard.operations.exporting.manifest import Line, Manifest, encoded
 from wheelyard.operations.exporting.options import Options, made_by
 from wheelyard.rendering.search import Found
+from wheelyard.storage.base import ABSENT
 
 
 def line(revision: int) -> Line:
     """Return what is known of pages of a revision."""
-    return Line(revision, f"version-{revision}", Found(NormalizedName("demo"), f"{revision}", ""))
+    found = Found(NormalizedName("demo"), f"{revision}", "")
+    return Line(revision, f"version-{revision}", found, (ABSENT,))
 
 
 def never(_name: str, _line: Line) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,7 +11,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.archive.builders import Entry, sdist_bytes, zip_bytes
-from tests.exporting.sites import BASE, Log, Watched
+from tests.exporting.sites import BASE, Log, watched
 from tests.http.packages import PYTHON, Package, sdist, wheel
 from tests.operations.making import Made
 from tests.operations.offers import Listed, Shelf
@@ -20,7 +19,7 @@ from tests.operations.world import ALICE
 from wheelyard.exports import Done, Exports, open_site
 from wheelyard.index import Index, open_index
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.export import Export, Work
+from wheelyard.operations.exporting.export import Export, Task, Work
 from wheelyard.operations.exporting.options import Asked, identity_of
 from wheelyard.operations.exporting.writing import Counts
 from wheelyard.operations.importing import Importer
@@ -90,21 +89,21 @@ def watched_export(
     exports: Exports, told: Callable[[str, str], None], *names: str, in_order: bool = True
 ) -> None:
     """Export with somebody watching: all that has changed, or some projects."""
-    with closing(open_site(exports.place, exports.index)) as site:
-        export = exports.over(Watched(site, told), Counts())
-        export = one_by_one(export) if in_order else export
-        if names:
-            export.refresh(NormalizedName(name) for name in names)
-        else:
-            export.run(lambda *_: None)
+    site = watched(open_site(exports.place, exports.index), told)
+    export = exports.over(site, Counts())
+    export = one_by_one(export) if in_order else export
+    if names:
+        export.refresh(NormalizedName(name) for name in names)
+    else:
+        export.run(lambda *_: None)
 
 
 def one_by_one(export: Export) -> Export:
     """Return an export that does one thing after the other, in this thread."""
 
-    def each(names: list[NormalizedName], work: Work) -> Done:
-        for name in names:
-            yield name, work(name)
+    def each(tasks: list[Task], work: Work) -> Done:
+        for task in tasks:
+            yield task, work(task)
 
     return replace(export, each=each)
 

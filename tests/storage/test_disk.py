@@ -39,6 +39,9 @@ sink.write(b"1")
 sink.close()
 store.create_all([(Key("new/spooled"), path), (Key("new/bytes"), b"2"), (Key("old/bytes"), b"3")])
 """
+SITE = f"""
+store = LocalStore(Path(sys.argv[1]), Random(), is_site=True)
+{PUT}"""
 DELETE = """
 store.delete(Key("old/first"), None)
 store.delete(Key("old/second"), None)
@@ -67,6 +70,7 @@ QUOTED = re.compile(r'<([^>]*)>|"([^"]*)"')
             ],
             id="put",
         ),
+        pytest.param(SITE, ["link new/created", "rename new/created"], id="a site"),
         pytest.param(
             CREATE_ALL,
             [

@@ -116,7 +116,7 @@ def _on_disk(path: str, file: File) -> FileOnDisk:
     link there in between.
     """
     try:
-        descriptor = open_in_place(path, os.O_NONBLOCK)
+        descriptor = open_in_place(path, os.O_RDONLY)
     except OSError as error:
         if error.errno in (EMFILE, ENFILE):  # the server would take it for a file that is not there
             raise Unavailable(

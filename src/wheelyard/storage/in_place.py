@@ -28,8 +28,9 @@ def open_in_place(path: str, flags: int) -> int:
     Raises:
         OSError: It cannot be opened; ELOOP if there is a link.
     """
-    # a link to a folder would be told of as what is no folder; where it leads is looked at below
-    nothing_more = os.O_DIRECTORY if flags & os.O_DIRECTORY else os.O_NOFOLLOW
+    # a link to a folder would be told of as what is no folder; where it leads is looked at below;
+    # and a pipe that somebody has put there keeps nobody waiting
+    nothing_more = os.O_DIRECTORY if flags & os.O_DIRECTORY else os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags | nothing_more)
     if not _is_at(descriptor, path):
         os.close(descriptor)

@@ -13,18 +13,22 @@ The root may be a link, which is the operator's choice; below it no link is foll
 at the very path of their key. A version is only compared, so a file that still has it is the file
 that was read before. Before a write or a delete each folder of the key is looked at; somebody who
 may write to the store can still put a link there in between.
+
+A static site is such a store, too. It can be made again, so nothing of it is synced, and a web
+server reads it, so the umask decides about the modes.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
-from errno import ELOOP
+from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from random import Random
+from stat import S_ISLNK
 
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
@@ -41,7 +45,7 @@ from wheelyard.storage.base import (
 )
 from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.in_place import linked, names_in_place, open_in_place
-from wheelyard.storage.spool import FILE_MODE, Spool
+from wheelyard.storage.spool import BY_UMASK, FILE_MODE, Spool, write_all
 from wheelyard.storage.syncing import sync, sync_all
 
 SPOOL = ".spool"
@@ -60,24 +64,26 @@ class LocalStore:
     Args:
         root: The folder.
         random: Tells apart what is written within one tick of the clock.
+        is_site: Whether it is a static site, which is not synced, and has the modes of the umask.
 
     Raises:
         Unavailable: The folder cannot be created or written.
     """
 
-    def __init__(self, root: Path, random: Random) -> None:
+    def __init__(self, root: Path, random: Random, *, is_site: bool = False) -> None:
         self._random = random
+        self._is_site = is_site
         self._root = os.path.realpath(root)  # a str, joined on the hot path
-        self.spool = Spool(Path(self._root, SPOOL))
+        self.spool = Spool(Path(self._root, SPOOL), None if is_site else FILE_MODE)
         try:
             Path(self._root).parent.mkdir(parents=True, exist_ok=True)
             for folder in (Path(self._root), self.spool.folder, Path(self._root, LOCKS)):
-                _new_folder(folder)
+                self._new_folder(str(folder))
                 self._refuse_links(str(folder))
         except OSError as error:
             raise Unavailable(
-                f"{root} cannot be a store: {error.strerror}. Choose another folder with --store, "
-                "or make this one writable.",
+                f"Nothing can be stored in {root}: {error.strerror}. Choose another folder, or "
+                "make this one writable.",
                 short="Storage is not available.",
             ) from error
 
@@ -121,31 +127,42 @@ class LocalStore:
         target = Path(self._path(key))
         with storage_faults(str(key)):
             if expect == ABSENT and isinstance(body, Path) and body.parent == self.spool.folder:
-                sync(body)
+                self._sync(body)
                 version = self._place(key, body, target, expect)
             else:
                 with self._staged(body) as staged:
                     version = self._place(key, staged, target, expect)
             with suppress(FileNotFoundError):  # deleted since, and its folder too
-                sync(target.parent)
+                self._sync(target.parent)
             return version
+
+    def link(self, key: Key, source: Path) -> None:
+        """
+        Give a file a second name, under a key that must be new.
+
+        Raises:
+            Conflict: The key holds something.
+            OSError: The file cannot have another name, or not there.
+        """
+        self._place(key, source, Path(self._path(key)), ABSENT)
 
     def create_all(self, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
         """Store objects under keys that must be new; return those keys that are taken."""
-        taken, unsynced = list[Key](), dict[Path, None]()
+        taken, unsynced = list[Key](), dict[str, None]()
         with storage_faults("files"), ExitStack() as stack:
             staged = [self._written(body, stack) for _, body in objects]
-            sync_all(staged)
+            if not self._is_site:
+                sync_all(staged)
             for (key, _), path in zip(objects, staged, strict=True):
                 target = Path(self._path(key))
                 try:
                     self._place(key, path, target, ABSENT, unsynced)
                 except Conflict:
                     taken.append(key)
-                unsynced[target.parent] = None
+                unsynced[str(target.parent)] = None
             for folder in unsynced:
                 with suppress(FileNotFoundError):  # deleted since
-                    sync(folder)
+                    self._sync(folder)
         return taken
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
@@ -159,7 +176,7 @@ class LocalStore:
                 with suppress(FileNotFoundError, NotADirectoryError):
                     target.unlink()
             with suppress(OSError):
-                sync(target.parent)
+                self._sync(target.parent)
                 while str(target.parent) != self._root:
                     target = target.parent
                     target.rmdir()
@@ -206,7 +223,8 @@ class LocalStore:
             with sink:
                 _write(sink.fileno(), body)
                 self._scatter(sink.fileno())
-                os.fsync(sink.fileno())
+                if not self._is_site:
+                    os.fsync(sink.fileno())
             yield staged
         finally:
             staged.unlink(missing_ok=True)
@@ -221,6 +239,11 @@ class LocalStore:
             _write(sink.fileno(), body)
             self._scatter(sink.fileno())
         return staged
+
+    def _sync(self, path: Path | str) -> None:
+        """Return once a file or a folder of a store is on the disk."""
+        if not self._is_site:
+            sync(path)
 
     def _scatter(self, descriptor: int) -> None:
         """
@@ -239,12 +262,12 @@ class LocalStore:
         staged: Path,
         target: Path,
         expect: ObjectVersion | None,
-        unsynced: dict[Path, None] | None = None,
+        unsynced: dict[str, None] | None = None,
     ) -> ObjectVersion:
         """Give a staged file its name, in a folder that a delete may take away at any moment."""
         for _ in range(ATTEMPTS):
             with suppress(FileNotFoundError):
-                self._make_folder(target.parent, unsynced)
+                self._make_folder(str(target.parent), unsynced)
                 if expect == ABSENT:
                     return _create(key, staged, target)
                 return self._replace(key, staged, target, expect)
@@ -258,7 +281,7 @@ class LocalStore:
                 before = target.lstat()
             except FileNotFoundError:
                 before = None
-            if expect is not None and (before is None or _version(before) != expect):
+            if expect is not None and (before is None or not _is_at(before, expect)):
                 raise Conflict(conflict(key))
             now = staged.stat()
             if before is not None and now.st_mtime_ns <= before.st_mtime_ns:
@@ -267,19 +290,23 @@ class LocalStore:
             staged.replace(target)
             return version
 
-    def _make_folder(self, folder: Path, unsynced: dict[Path, None] | None = None) -> None:
+    def _make_folder(self, folder: str, unsynced: dict[str, None] | None = None) -> None:
         """Make a folder durably, or note in `unsynced` what is still to be synced for that."""
-        self._refuse_links(str(folder))
-        if folder.is_dir():
+        self._refuse_links(folder)
+        if os.path.isdir(folder):  # noqa: PTH112 - a str at hand
             return
-        self._check_root()
-        if str(folder) != self._root:
-            self._make_folder(folder.parent)  # others may rely on that one at once
-        _new_folder(folder)
+        above = folder[: folder.rindex("/")]
+        if len(above) <= len(self._root):  # where an empty folder is, there may have been a disk
+            self._check_root()
+        try:
+            self._new_folder(folder)
+        except FileNotFoundError:
+            self._make_folder(above)  # others may rely on that one at once
+            self._new_folder(folder)
         if unsynced is None:
-            sync(folder.parent)
+            self._sync(above)
         else:
-            unsynced[folder.parent] = None
+            unsynced[above] = None
 
     def _refuse_links(self, place: str) -> None:
         while place != self._root:
@@ -290,12 +317,29 @@ class LocalStore:
     @contextmanager
     def _locked(self, key: Key) -> Iterator[None]:
         shard = blake2b(key.encode(), digest_size=1).hexdigest()
-        descriptor = _open_lock(f"{self._root}/{LOCKS}/{shard}")
+        descriptor = self._open_lock(f"{self._root}/{LOCKS}/{shard}")
         try:
             flock(descriptor, LOCK_EX)
             yield
         finally:
             os.close(descriptor)
+
+    def _new_folder(self, folder: str) -> None:
+        """Make a folder unless it is there; the umask decides about a site's mode alone."""
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o777 if self._is_site else FOLDER_MODE)  # noqa: PTH102
+            if not self._is_site:
+                os.chmod(folder, FOLDER_MODE)  # noqa: PTH101
+
+    def _open_lock(self, path: str) -> int:
+        flags = os.O_RDWR | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            descriptor = os.open(path, flags | os.O_CREAT, BY_UMASK if self._is_site else FILE_MODE)
+            if not self._is_site:
+                os.fchmod(descriptor, FILE_MODE)
+            return descriptor
 
     def _walk(self, folder: str, prefix: str, after: str) -> Iterator[Entry]:
         for name, is_folder in _names(f"{self._root}/{folder}"):
@@ -308,23 +352,6 @@ class LocalStore:
                 with suppress(FileNotFoundError):
                     found = os.lstat(f"{self._root}/{path}")
                     yield Entry(Key(path), found.st_size, _version(found), found.st_mtime)
-
-
-def _new_folder(folder: Path) -> None:
-    """Make a folder unless it is there; its mode is ours, whatever the umask."""
-    with suppress(FileExistsError):
-        folder.mkdir(FOLDER_MODE)
-        folder.chmod(FOLDER_MODE)
-
-
-def _open_lock(path: str) -> int:
-    flags = os.O_RDWR | os.O_NOFOLLOW
-    try:
-        return os.open(path, flags)
-    except FileNotFoundError:
-        descriptor = os.open(path, flags | os.O_CREAT, FILE_MODE)
-        os.fchmod(descriptor, FILE_MODE)
-        return descriptor
 
 
 def _names(folder: str) -> list[tuple[str, bool]]:
@@ -340,14 +367,21 @@ def _names(folder: str) -> list[tuple[str, bool]]:
 
 def _create(key: Key, staged: Path, target: Path) -> ObjectVersion:
     try:
-        target.hardlink_to(staged)
+        os.link(staged, target)
     except FileExistsError as error:
+        if target.is_dir():  # which is no object, and nobody would find one there
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR)) from error
         raise Conflict(conflict(key)) from error
     return _version(staged.stat())
 
 
 def _version(found: os.stat_result) -> ObjectVersion:
     return ObjectVersion(f"{found.st_mtime_ns}.{found.st_ino}.{found.st_size}")
+
+
+def _is_at(found: os.stat_result, version: ObjectVersion) -> bool:
+    """Return whether a file is an object of that version; a link is none, whatever its times."""
+    return not S_ISLNK(found.st_mode) and _version(found) == version
 
 
 def _version_at(path: Path) -> ObjectVersion:
@@ -378,9 +412,7 @@ def _write(descriptor: int, body: bytes | Path) -> None:
             while chunk := source.read(CHUNK):
                 _write(descriptor, chunk)
         return
-    view = memoryview(body)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    write_all(descriptor, body)
 
 
 def _unreadable(key: Key, error: OSError) -> Unavailable:

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkstemp
-from typing import BinaryIO
+from secrets import token_hex
+from typing import BinaryIO, Final
 
 from wheelyard.storage.faults import storage_faults
 
 PREFIX = "upload-"
 FILE_MODE = 0o640
 """Of every file of a store, whatever the umask."""
+BY_UMASK: Final = 0o666
+"""Of a file whose mode the umask decides."""
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Spool:
     """A folder of scratch files."""
 
     folder: Path
+    mode: int | None = FILE_MODE
+    """Of each file; None leaves that to the umask."""
 
     def create(self) -> tuple[Path, BinaryIO]:
         """
@@ -34,9 +39,11 @@ class Spool:
             Unavailable: The disk is full or refuses writes.
         """
         with storage_faults("the spool folder"):
-            descriptor, name = mkstemp(prefix=PREFIX, dir=self.folder)
-            os.fchmod(descriptor, FILE_MODE)
-        return Path(name), os.fdopen(descriptor, "wb", buffering=0)
+            path = self.folder / f"{PREFIX}{token_hex(16)}"
+            descriptor = os.open(path, _NEW, BY_UMASK if self.mode is None else self.mode)
+            if self.mode is not None:
+                os.fchmod(descriptor, self.mode)
+        return path, os.fdopen(descriptor, "wb", buffering=0)
 
     def leftovers(self, older_than: float) -> Iterator[Path]:
         """Yield scratch files last written before `older_than`, seconds since the epoch."""
@@ -44,3 +51,10 @@ class Spool:
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < older_than:
                     yield path
+
+
+def write_all(descriptor: int, body: bytes) -> None:
+    """Write bytes to a file, however many calls that takes."""
+    view = memoryview(body)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -11,7 +11,7 @@ TOGETHER: Final = 16
 """Files that are open at a time."""
 
 
-def sync(path: Path) -> None:
+def sync(path: Path | str) -> None:
     """Return once a file or a folder is on the disk."""
     with ExitStack() as stack:
         os.fsync(_opened(path, stack))
@@ -30,7 +30,7 @@ def sync_all(paths: Sequence[Path]) -> None:
                 os.fsync(descriptor)
 
 
-def _opened(path: Path, stack: ExitStack) -> int:
+def _opened(path: Path | str, stack: ExitStack) -> int:
     descriptor = os.open(path, os.O_RDONLY)
     stack.callback(os.close, descriptor)
     return descriptor

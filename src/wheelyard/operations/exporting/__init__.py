@@ -8,6 +8,8 @@ export at once, and it never links to what is not there. A distribution is taken
 pages, and only if its filename was deleted, which is for ever, or its project is quarantined; that
 may end, so it is looked at again before and after.
 
-Which document each project was exported from is written down last, in the manifest. Where an export
-dies before that, the next one does the same again, and finds most of it done.
+Which document each project was exported from, and which versions its pages have now, is written
+down last, in the manifest. The next export believes that; where it is wrong, a put is a Conflict,
+and the site itself is asked. Where an export dies before it has written its manifest, the next one
+does the same again, and finds most of it done.
 """

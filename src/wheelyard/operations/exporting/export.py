@@ -1,25 +1,42 @@
 """The export: what has changed since the last one, and only that."""
 
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import DAMAGED
 from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.model.project import Project
 from wheelyard.operations.exporting.clearing import Clearing
-from wheelyard.operations.exporting.manifest import PLACE, Line, Manifest, encoded, manifest_of
+from wheelyard.operations.exporting.manifest import (
+    PLACE,
+    Line,
+    Manifest,
+    Noted,
+    encoded,
+    noted,
+)
 from wheelyard.operations.exporting.options import Options
 from wheelyard.operations.exporting.pages import JSON, Page, Pages
 from wheelyard.operations.exporting.placing import Places, lost, lost_document
-from wheelyard.operations.exporting.writing import Writing
+from wheelyard.operations.exporting.writing import Versions, Writing
 from wheelyard.rendering.search import search_json
-from wheelyard.storage.base import ABSENT
-from wheelyard.storage.site.base import Site
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A project that is to be exported."""
+
+    name: NormalizedName
+    seen: tuple[ObjectVersion, ...]
+    """The versions that its pages had before this export, as far as is known; in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +47,8 @@ class Failed:
 
 
 Outcome = Line | Failed
-Work = Callable[[NormalizedName], Outcome]
-Each = Callable[[list[NormalizedName], Work], Generator[tuple[NormalizedName, Outcome], None, None]]
+Work = Callable[[Task], Outcome]
+Each = Callable[[list[Task], Work], Generator[tuple[Task, Outcome], None, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +69,43 @@ class _Done:
 
     lines: dict[str, Line] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    lists: dict[Key, ObjectVersion] = field(default_factory=dict)
+    """The versions of the lists that were written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Begun:
     """What an export begins with."""
 
-    before: Manifest | None
+    noted: Noted
     """What the site says of itself."""
     manifest: Manifest
     """What of it holds."""
-    is_new: bool
-    """Whether every page has to be made anew."""
+    there: Versions | None = None
+    """What pages the site has, where every page has to be made anew; else the manifest knows."""
     vanished: Mapping[str, Line] = field(default_factory=dict)
     """Projects that the site has and the store has not: it was restored from a backup."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether every page has to be made anew."""
+        return self.there is not None
+
+    @property
+    def lists(self) -> Versions:
+        """The versions of the lists, and of the search index."""
+        return self.manifest.lists if self.there is None else self.there
+
+    def seen(self, name: str, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
+        """Return the versions of a project's pages."""
+        if self.there is not None:
+            return {path: self.there[path] for path in paths if path in self.there}
+        line = self.manifest.projects.get(name)
+        return dict(zip(paths, line.pages, strict=False)) if line else {}
+
+    def task(self, name: NormalizedName, paths: Iterable[Key]) -> Task:
+        """Return what is to be done for a project."""
+        return Task(name, versions_of(paths, self.seen(name, paths)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,21 +115,23 @@ class Export:
 
     Args:
         projects: What there is.
-        site: Where it is to be seen.
+        noted: What the site says of itself.
         options: How.
         pages: Makes the pages.
         places: Brings the distributions.
         writing: Puts the pages.
+        retries: How often a project is begun anew that somebody else exports, too.
         each: Does the work for every project, several at a time.
         owns_files: Whether `files/` of the site is not the store's own.
     """
 
     projects: Projects
-    site: Site
+    noted: Noted
     options: Options
     pages: Pages
     places: Places
     writing: Writing
+    retries: Retries
     each: Each
     owns_files: bool = True
 
@@ -101,8 +143,8 @@ class Export:
             Invalid: It holds what no export has made (code `bad_destination`).
             Unavailable: It does not answer.
         """
-        if manifest_of(self.site) is None:
-            self._clearing.require_ours()
+        if self.noted.manifest is None:
+            self._clearing.require_ours(self._clearing.pages_there())
 
     def run(self, progress: Callable[[int, int], None], *, everything: bool = False) -> Exported:
         """
@@ -121,8 +163,8 @@ class Export:
         entries = self.projects.store.list(keys.PROJECTS)
         named = ((keys.project_of(entry.key), entry.version) for entry in entries)
         documents = {name: version for name, version in named if name is not None}
-        there = begun.before.projects if begun.before else {}
-        gone = {each: there[each] for each in there.keys() - documents.keys() - listed}
+        shown = begun.noted.manifest.projects if begun.noted.manifest else {}
+        gone = {each: shown[each] for each in shown.keys() - documents.keys() - listed}
         stale = [
             name
             for name, version in documents.items()
@@ -140,72 +182,83 @@ class Export:
             Invalid: The site holds what no export has made (code `bad_destination`).
             Unavailable: The store or the site does not answer.
         """
-        manifest = manifest_of(self.site)
+        manifest = self.noted.manifest
         if manifest is None or self._holding(manifest) is not manifest:
             return self.run(_nobody)
-        begun = _Begun(before=manifest, manifest=manifest, is_new=False)
+        begun = _Begun(noted=self.noted, manifest=manifest)
         return self._export(sorted(set(names)), begun, _nobody)
 
     @property
     def _clearing(self) -> Clearing:
-        return Clearing(self.site, self.options, self.pages, self.owns_files)
+        return Clearing(self.writing.site, self.options, self.pages, self.owns_files)
 
     def _begun(self, *, everything: bool) -> _Begun:
         """Look at what the site shows, and make room where all of it has to be made anew."""
-        found = manifest_of(self.site)
-        if found is None and not everything:
-            self._clearing.require_ours()
-        if found is None:
-            self._clearing.begin()
+        found, clearing = self.noted.manifest, self._clearing
         manifest = self._holding(None if everything else found)
-        is_new = manifest is not found
-        if is_new:
-            before = found.projects.keys() if found else ()
-            self._clearing.compressed({*self.projects.names.latest().names, *before})
-        return _Begun(before=found, manifest=manifest, is_new=is_new)
+        if manifest is found:
+            return _Begun(noted=self.noted, manifest=manifest)
+        there = clearing.pages_there()
+        if found is None and not everything:
+            clearing.require_ours(there)
+        if found is None:
+            clearing.begin()
+        before = found.projects.keys() if found else ()
+        clearing.compressed(there, {*self.projects.names.latest().names, *before})
+        return _Begun(noted=self.noted, manifest=manifest, there=there)
 
     def _export(
         self, names: list[NormalizedName], begun: _Begun, progress: Callable[[int, int], None]
     ) -> Exported:
         done, manifest = _Done(), begun.manifest
-        self._do(names, done, progress)
+        self._do(names, begun, done, progress)
         is_listed = done.lines.keys() <= manifest.projects.keys() and not begun.vanished
         if begun.is_new or not is_listed:
-            known, paths = manifest.projects.keys(), self.pages.list_paths
-            self.writing.renew(paths, lambda: self._lists(known, done), "the list of projects")
+            self._list(begun, done)
         if begun.is_new:
-            served = {*done.lines, *begun.vanished, *(begun.before or manifest).projects}
-            self._clearing.files(begun.before, served - done.failed.keys())
+            before = begun.noted.manifest
+            served = {*done.lines, *begun.vanished, *(before or manifest).projects}
+            self._clearing.files(before, served - done.failed.keys())
         if begun.is_new or done.lines or begun.vanished:
-            manifest = self._finish(done.lines, begun.vanished)
+            manifest = self._finish(begun, done)
         failed = tuple(done.failed[name] for name in sorted(done.failed))
         return Exported(len(done.lines), len(manifest.projects), failed)
 
     def _do(
-        self, names: list[NormalizedName], done: _Done, progress: Callable[[int, int], None]
+        self,
+        names: list[NormalizedName],
+        begun: _Begun,
+        done: _Done,
+        progress: Callable[[int, int], None],
     ) -> None:
-        with closing(self.each(names, self.project)) as outcomes:
-            for number, (name, outcome) in enumerate(outcomes, 1):
+        tasks = [begun.task(name, self.pages.paths_of(name)) for name in names]
+        with closing(self.each(tasks, self.project)) as outcomes:
+            for number, (task, outcome) in enumerate(outcomes, 1):
                 if isinstance(outcome, Failed):
-                    done.failed[name] = outcome.message
+                    done.failed[task.name] = outcome.message
                 else:
-                    done.lines[name] = outcome
+                    done.lines[task.name] = outcome
                 progress(number, len(names))
 
-    def project(self, name: NormalizedName) -> Outcome:
+    def project(self, task: Task) -> Outcome:
         """Export one project; return what the manifest will say of it, or why it cannot."""
         try:
-            return self._project(name)
+            return self._project(task)
         except Unavailable as fault:
             if fault.code != DAMAGED:
                 raise
             return Failed(fault.message)
 
-    def _project(self, name: NormalizedName) -> Line:
-        paths = self.pages.paths_of(name)
-        what = f"the pages of {name}"
-        for _ in self.writing.retries.attempts():
-            project, line = self.writing.renew(paths, lambda: self._pages_of(name), what)
+    def _project(self, task: Task) -> Line:
+        name, paths = task.name, self.pages.paths_of(task.name)
+        seen = dict(zip(paths, task.seen, strict=True))
+        for attempt in self.retries.attempts():
+            if attempt:
+                seen = self.writing.seen(paths)
+            try:
+                project, line = self._renewed(name, seen)
+            except Conflict:
+                continue  # somebody else exports it, too, and perhaps something later
             if project.status.serves_files:
                 self.places.take_away(project)  # what was deleted, which is for ever
                 return line
@@ -214,12 +267,18 @@ class Export:
                 self.places.take_away(project)
                 if self._is_latest(line, name):
                     return line
-        raise self.writing.retries.exhausted(what)
+        raise self.retries.exhausted(f"the pages of {name}")
 
     def _is_latest(self, line: Line, name: NormalizedName) -> bool:
         return self.projects.documents.reload(keys.project(name)).version == line.document
 
-    def _pages_of(self, name: NormalizedName) -> tuple[Iterable[Page], tuple[Project, Line]]:
+    def _renewed(self, name: NormalizedName, seen: Versions) -> tuple[Project, Line]:
+        """
+        Put the pages of a project, whose document is read after their versions were seen.
+
+        Raises:
+            Conflict: Somebody else has put some, too.
+        """
         key = keys.project(name)
         snapshot = self.projects.documents.reload(key)
         project = snapshot.value
@@ -232,40 +291,67 @@ class Export:
             if self.projects.documents.reload(key).version != snapshot.version:
                 raise Conflict(fault.message) from fault  # deleted meanwhile, so look again
             raise lost(name, fault) from fault
-        return pages, (project, Line(project.revision, snapshot.version, found))
+        put = versions_of(self.pages.paths_of(name), self.writing.put(pages, seen))
+        return project, Line(project.revision, snapshot.version, found, put)
 
-    def _lists(self, known: Collection[str], done: _Done) -> tuple[Iterable[Page], None]:
-        """Export what the lists name and the site has not, and make the lists."""
-        names = self.projects.names.latest().names
-        seen = {*known, *done.lines, *done.failed}
-        self._do([name for name in names if name not in seen], done, _nobody)
-        listed = [name for name in names if name not in done.failed or self._has_page(name)]
-        return self.pages.of_names(listed), None
+    def _list(self, begun: _Begun, done: _Done) -> None:
+        """Export what the lists name and the site has not, and put the lists."""
+        paths, seen = self.pages.list_paths, begun.lists
+        for attempt in self.retries.attempts():
+            if attempt:
+                seen = self.writing.seen(paths)
+            names = self.projects.names.latest().names
+            known = {*begun.manifest.projects, *done.lines, *done.failed}
+            self._do([name for name in names if name not in known], begun, done, _nobody)
+            listed = [name for name in names if name not in done.failed or self._has_page(name)]
+            with suppress(Conflict):
+                done.lists = self.writing.put(self.pages.of_names(listed), seen)
+                return
+        raise self.retries.exhausted("the list of projects")
 
     def _has_page(self, name: NormalizedName) -> bool:
-        return self.site.version(self.pages.paths_of(name)[0]) != ABSENT
+        return bool(self.writing.seen(self.pages.paths_of(name)[:1]))
 
-    def _finish(self, lines: Mapping[str, Line], vanished: Mapping[str, Line]) -> Manifest:
+    def _finish(self, begun: _Begun, done: _Done) -> Manifest:
         """
         Renew the search index, and write down what was done; return what the site shows.
 
         The index comes first: what the manifest says is done is never looked at again.
         """
-        gone = [path for name in vanished for path in self.pages.paths_of(NormalizedName(name))]
-        paths = (*self.pages.search_paths, *gone, PLACE)
+        gone = [(name, self.pages.paths_of(NormalizedName(name))) for name in begun.vanished]
+        paths = (*self.pages.search_paths, *(path for _, of_one in gone for path in of_one))
+        seen = {**begun.lists}
+        for name, of_one in gone:
+            seen |= begun.seen(name, of_one)
+        before = begun.noted
+        for attempt in self.retries.attempts():
+            if attempt:
+                seen, before = self.writing.seen(paths), noted(self.writing.site)
+            with suppress(Conflict):
+                return self._told(before, seen, begun.vanished, done)
+        raise self.retries.exhausted("the search index")
+
+    def _told(
+        self, before: Noted, seen: Versions, vanished: Mapping[str, Line], done: _Done
+    ) -> Manifest:
+        """
+        Put the search index, and the manifest over the one that was there before.
+
+        Raises:
+            Conflict: Somebody else has done so.
+        """
 
         def is_latest(name: str, line: Line) -> bool:
             return self._is_latest(line, NormalizedName(name))
 
-        def made() -> tuple[Iterable[Page], Manifest]:
-            held = self._holding(manifest_of(self.site)).without(vanished)
-            merged = held.merged(lines, is_latest)
-            found_here = search_json(line.found for line in merged.projects.values())
-            unlisted = self._unlisted(vanished.keys() - merged.projects.keys())
-            note = Page(PLACE, JSON, encoded(merged))
-            return (*self.pages.of_search(found_here), *unlisted, note), merged
-
-        return self.writing.renew(paths, made, "the search index")
+        held = self._holding(before.manifest).without(vanished)
+        merged = held.merged(done.lines, is_latest)
+        found = search_json(line.found for line in merged.projects.values())
+        put = self.writing.put(self.pages.of_search(found), seen)
+        self.writing.put(self._unlisted(vanished.keys() - merged.projects.keys()), seen)
+        merged = structs.replace(merged, lists={**merged.lists, **done.lists, **put})
+        self.writing.put([Page(PLACE, JSON, encoded(merged))], {PLACE: before.version})
+        return merged
 
     def _unlisted(self, names: Iterable[str]) -> Iterator[Page]:
         """Yield that there are to be no pages of projects that are not there any more."""
@@ -276,6 +362,11 @@ class Export:
     def _holding(self, found: Manifest | None) -> Manifest:
         """Return what holds of a manifest for pages as they are to look now."""
         return (found or Manifest(self.options)).under(self.options)
+
+
+def versions_of(paths: Iterable[Key], versions: Versions) -> tuple[ObjectVersion, ...]:
+    """Return the versions of pages in the order of their paths."""
+    return tuple(versions.get(path, ABSENT) for path in paths)
 
 
 def _nobody(_done: int, _of: int) -> None:

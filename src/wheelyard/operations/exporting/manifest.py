@@ -1,5 +1,5 @@
 """
-What a site shows already: each project, and the document that its pages were made from.
+What a site shows already: each project, the document that its pages were made from, and theirs.
 
 It is a note to save work, and nobody who installs reads it. Whatever it says has happened; what it
 does not say may have happened, too. A project's line moves on to a later revision, and back to an
@@ -7,6 +7,7 @@ earlier one only if that is what the store has now: it was restored from a backu
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec import DecodeError, Struct, ValidationError
@@ -15,9 +16,11 @@ from msgspec.structs import replace
 
 from wheelyard.operations.exporting.options import Options, made_by
 from wheelyard.rendering.search import Found
-from wheelyard.storage.site.base import Site
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
-PLACE: Final = ".wheelyard-export/manifest.json"
+HOME: Final = "wheelyard-export/"
+"""Where a site has what an export has to know of it."""
+PLACE: Final = Key(f"{HOME}manifest.json")
 
 
 class Line(Struct, frozen=True, array_like=True):
@@ -28,6 +31,8 @@ class Line(Struct, frozen=True, array_like=True):
     """The version that the store gave to the document."""
     found: Found
     """What the search index says of it."""
+    pages: tuple[ObjectVersion, ...]
+    """The versions that the site gave to its pages, in the order of `Pages.paths_of`."""
 
 
 class Manifest(Struct, frozen=True):
@@ -38,6 +43,8 @@ class Manifest(Struct, frozen=True):
     made_by: str = ""
     """What made them."""
     projects: dict[str, Line] = {}
+    lists: dict[Key, ObjectVersion] = {}
+    """The versions of the pages that list every project, and of the search index."""
 
     def merged(
         self, lines: Mapping[str, Line], is_latest: Callable[[str, Line], bool]
@@ -76,13 +83,24 @@ class Manifest(Struct, frozen=True):
         return Manifest(options, made_by())
 
 
-def manifest_of(site: Site) -> Manifest | None:
-    """Return what a site says of itself, None if it says nothing that makes sense."""
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The manifest as it was read from a site."""
+
+    manifest: Manifest | None
+    """None where there is none that makes sense."""
+    version: ObjectVersion
+
+
+def noted(site: Store) -> Noted:
+    """Return what a site says of itself."""
     stored = site.get(PLACE)
+    if not isinstance(stored, Stored):
+        return Noted(None, ABSENT)
     try:
-        return Decoder(Manifest).decode(stored.body) if stored else None
+        return Noted(Decoder(Manifest).decode(stored.body), stored.version)
     except (DecodeError, ValidationError, UnicodeDecodeError):
-        return None
+        return Noted(None, stored.version)
 
 
 def encoded(manifest: Manifest) -> bytes:

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from wheelyard.errors import Invalid
 from wheelyard.rendering.simple import FILES_FROM_DETAIL
-from wheelyard.storage.site.base import BAD_DESTINATION
 
+BAD_DESTINATION: Final = "bad_destination"
+"""The code of an Invalid that says that a site cannot be written as it is."""
 FORM: Final = 2
 """
 Goes up when the pages of a document change though the version of wheelyard does not.
@@ -78,7 +79,7 @@ class Asked:
         if self.store and before.store and self.store != before.store:
             raise Invalid(
                 "This site was made from another store. Choose another place; or, if it is the "
-                "same store and has moved, remove .wheelyard-export/manifest.json from the site, "
+                "same store and has moved, remove wheelyard-export/manifest.json from the site, "
                 "and export again.",
                 code=BAD_DESTINATION,
             )

@@ -15,7 +15,7 @@ from wheelyard.rendering.legacy import LegacyPage, project_json
 from wheelyard.rendering.pages import PageTemplates, ProjectPage
 from wheelyard.rendering.releases import Release, latest, releases_of
 from wheelyard.rendering.search import Found, found
-from wheelyard.storage.base import WebType
+from wheelyard.storage.base import Key, WebType
 
 PAGE_CACHING: Final = "no-cache"
 """A page is asked for anew each time; a bucket would otherwise keep it for an hour."""
@@ -37,7 +37,7 @@ ReadCore = Callable[[NormalizedName, File], CoreMetadata]
 class Page:
     """A page of the site; `body` is None where there is to be none."""
 
-    path: str
+    path: Key
     kind: WebType
     body: bytes | None
 
@@ -59,7 +59,7 @@ class Pages:
     read_core: ReadCore
     serves_folders: bool
 
-    def paths_of(self, name: NormalizedName) -> tuple[str, ...]:
+    def paths_of(self, name: NormalizedName) -> tuple[Key, ...]:
         """Return where a project's pages are, whatever is on them."""
         folders = (f"simple/{name}/", f"project/{name}/")
         plain = (f"simple/{name}/index.json", f"pypi/{name}/json")
@@ -90,7 +90,7 @@ class Pages:
         yield from self._html(f"project/{name}/", self.templates.project(people))
 
     @property
-    def list_paths(self) -> tuple[str, ...]:
+    def list_paths(self) -> tuple[Key, ...]:
         """Where the pages are that list every project."""
         paths = (*self._places("simple/"), "simple/index.json", INDEX)
         return self._with_gzip(paths)
@@ -101,16 +101,16 @@ class Pages:
         yield from self._page("simple/index.json", SIMPLE_JSON, simple.list_json(names))
         yield from self._page(INDEX, HTML, self.templates.project_list(names))
 
-    def left_over(self, names: Iterable[str]) -> frozenset[str]:
+    def left_over(self, names: Iterable[str]) -> frozenset[Key]:
         """Return where compressed pages may be that there are to be none of."""
         if self.options.is_gzipped:
             return frozenset()
         of_projects = (path for name in names for path in self.paths_of(NormalizedName(name)))
         every = (*self.list_paths, *self.search_paths, *of_projects)
-        return frozenset(f"{path}.gz" for path in every if not path.endswith("/"))
+        return frozenset(Key(f"{path}.gz") for path in every if not path.endswith("/"))
 
     @property
-    def search_paths(self) -> tuple[str, ...]:
+    def search_paths(self) -> tuple[Key, ...]:
         """Where the search index is."""
         return self._with_gzip((SEARCH,))
 
@@ -123,20 +123,19 @@ class Pages:
         index = f"{folder}{INDEX}"
         return (index,) if self.serves_folders else (index, folder)
 
-    def _with_gzip(self, paths: tuple[str, ...]) -> tuple[str, ...]:
-        if not self.options.is_gzipped:
-            return paths
-        return (*paths, *(f"{path}.gz" for path in paths if not path.endswith("/")))
+    def _with_gzip(self, paths: tuple[str, ...]) -> tuple[Key, ...]:
+        packed = (f"{path}.gz" for path in paths if not path.endswith("/"))
+        return tuple(map(Key, (*paths, *packed) if self.options.is_gzipped else paths))
 
     def _html(self, folder: str, body: bytes) -> Iterator[Page]:
         index, *others = self._places(folder)
         yield from self._page(index, HTML, body)
         for path in others:
-            yield Page(path, HTML, body)
+            yield Page(Key(path), HTML, body)
 
     def _page(self, path: str, kind: WebType, body: bytes | None) -> Iterator[Page]:
-        yield Page(path, kind, body)
+        yield Page(Key(path), kind, body)
         if self.options.is_gzipped:
             # the time of the compression would make other bytes of the same page
             packed = None if body is None else gzip.compress(body, GZIP_LEVEL, mtime=0)
-            yield Page(f"{path}.gz", GZIP, packed)
+            yield Page(Key(f"{path}.gz"), GZIP, packed)

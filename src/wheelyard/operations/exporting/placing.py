@@ -1,24 +1,51 @@
 """Distributions and their core metadata, brought to where the pages link to, and taken away."""
 
+import errno
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import DAMAGED
 from wheelyard.catalog.files import Files
-from wheelyard.errors import IndexFault, NotFound, Unavailable
+from wheelyard.errors import IndexFault, Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.project import Project
-from wheelyard.operations.exporting.options import Placing
+from wheelyard.operations.exporting.options import BAD_DESTINATION, Placing
 from wheelyard.operations.exporting.pages import BINARY, METADATA
 from wheelyard.rendering.simple import served_files
-from wheelyard.storage.base import Key, WebType
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
+from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.in_place import require_in_place
-from wheelyard.storage.site.base import Site
+from wheelyard.storage.spool import Spool, write_all
 
-Copied = Callable[[Key, WebType], object]
+Linked = Callable[[Key, Path], object]
+Copied = Callable[[Key, ObjectVersion, WebType], object]
+
+UNLINKABLE: Final = {
+    errno.EXDEV: "it is on another file system",
+    errno.EPERM: "the file system has no links, or the file belongs to somebody else",
+    errno.ENOTSUP: "the file system has no links",
+    errno.EMLINK: "it has too many names already",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place that a static site is written to, which is open."""
+
+    store: Store
+    spool: Spool
+    """Where the bytes of a stream wait for its end."""
+    serves_folders: bool
+    """Whether who serves it answers `simple/` with `simple/index.html`; a bucket does not."""
+    linked: Linked | None = None
+    """Gives a file of this machine a second name there, if it is a folder."""
+    copied: Copied | None = None
+    """Has its bucket copy an object of the store's bucket, if both are in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +66,24 @@ class Places:
     files: Files
     site: Site
     placing: Placing
-    copied: Copied | None = None
-    """Has the bucket of the site copy an object of the store's bucket, if both are in one."""
 
     def bring(self, project: Project) -> None:
         """
         See to it that all is there that the pages of `project` will link to.
 
         Raises:
+            Conflict: Somebody else brings it, too.
             Unavailable: The store has lost some of it, or one of the two places does not answer.
         """
         wanted = list(wanted_by(project)) if self.placing is not Placing.LEAVE else []
         if not wanted:
             return
-        there = {path: size for path, size, _ in self.site.names(_folder(project.name))}
+        there = {entry.key: entry for entry in self.site.store.list(_folder(project.name))}
         for each in wanted:
-            if each.key not in there or each.size not in (None, there[each.key]):
-                self._bring(each)
+            found = there.get(each.key)
+            # the digest is in the path, so an object of another size is half a one
+            if found is None or each.size not in (None, found.size):
+                self._bring(each, found.version if found else ABSENT)
 
     def take_away(self, project: Project) -> None:
         """Remove what is not to be had any more: what was deleted, for ever, or is quarantined."""
@@ -63,43 +91,64 @@ class Places:
             return
         kept = {each.key for each in wanted_by(project)}
         gone = set(project.gone)
-        for path, _, _ in list(self.site.names(_folder(project.name))):
-            owner = keys.owner_of(Key(path))
-            if owner is None or path in kept:
+        for entry in list(self.site.store.list(_folder(project.name))):
+            owner = keys.owner_of(entry.key)
+            if owner is None or entry.key in kept:
                 continue
             if owner.filename in gone or not project.status.serves_files:
-                self.site.delete(path, None)
+                self.site.store.delete(entry.key, None)
 
-    def _bring(self, wanted: Wanted) -> None:
-        local = self._on_disk(wanted.key)
+    def _bring(self, wanted: Wanted, expect: ObjectVersion) -> None:
+        local = self.files.path_of(wanted.key)
+        if local is not None:
+            require_in_place(local)
         try:
-            self._put(wanted, local)
+            self._put(wanted, local, expect)
         except IndexFault as fault:
             if local is None or local.exists():
                 raise
             raise NotFound(f"The store holds nothing at {wanted.key}.") from fault
 
-    def _put(self, wanted: Wanted, local: Path | None) -> None:
+    def _put(self, wanted: Wanted, local: Path | None, expect: ObjectVersion) -> None:
+        site = self.site
         if self.placing is Placing.LINK:
-            self.site.link_file(wanted.key, local or Path(wanted.key))
-        elif self.copied is not None:
-            self.copied(wanted.key, wanted.kind)
+            self._link(wanted.key, local, expect)
+        elif site.copied is not None:
+            site.copied(wanted.key, expect, wanted.kind)
         elif local is not None:
-            self.site.put_file(wanted.key, local, wanted.kind)
+            site.store.put(wanted.key, local, expect, wanted.kind)
         else:
-            self.site.put_stream(wanted.key, lambda: self.files.read(wanted.key), wanted.kind)
+            with self._spooled(wanted.key) as path:
+                site.store.put(wanted.key, path, expect, wanted.kind)
 
-    def _on_disk(self, key: Key) -> Path | None:
-        """
-        Return the file of this machine that holds an object, if one does.
+    def _link(self, key: Key, source: Path | None, expect: ObjectVersion) -> None:
+        if source is None:
+            raise _no_link(key, "it is no file of this machine")
+        if self.site.linked is None:
+            raise _no_link(str(source), "the site is in a bucket")
+        if expect != ABSENT:
+            self.site.store.delete(key, expect)
+        with storage_faults(str(key)):
+            try:
+                self.site.linked(key, source)
+            except OSError as error:
+                if error.errno in UNLINKABLE:
+                    raise _no_link(str(source), UNLINKABLE[error.errno]) from error
+                raise
 
-        Raises:
-            Unavailable: There is a link on the way to it.
-        """
-        path = self.files.path_of(key)
-        if path is not None:
-            require_in_place(path)
-        return path
+    @contextmanager
+    def _spooled(self, key: Key) -> Iterator[Path]:
+        """Yield a file with the bytes of an object, of which nothing is seen until it is whole."""
+        chunks = self.files.read(key)
+        path, sink = self.site.spool.create()
+        try:
+            with sink:
+                for chunk in chunks:
+                    with storage_faults(str(key)):
+                        write_all(sink.fileno(), chunk)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def wanted_by(project: Project) -> Iterator[Wanted]:
@@ -129,6 +178,13 @@ def lost_document(name: NormalizedName) -> Unavailable:
         "backup, and export again.",
         code=DAMAGED,
         short="A document of the index is damaged.",
+    )
+
+
+def _no_link(source: str, why: str) -> Invalid:
+    return Invalid(
+        f"{quoted(source)} cannot be linked into the site: {why}. Export with --files copy.",
+        code=BAD_DESTINATION,
     )
 
 

@@ -1,17 +1,14 @@
 """Pages, put over the versions that were seen before their documents were read."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TypeVar
 
-from wheelyard.catalog.races import Retries
-from wheelyard.errors import Conflict
 from wheelyard.operations.exporting.pages import Page
-from wheelyard.storage.base import ABSENT, ObjectVersion
-from wheelyard.storage.site.base import Site
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
-T = TypeVar("T")
+Versions = Mapping[Key, ObjectVersion]
+"""Of pages; what is not named is not there."""
 
 
 @dataclass(slots=True)
@@ -33,44 +30,28 @@ class Counts:
 class Writing:
     """Writes pages to a site."""
 
-    site: Site
-    retries: Retries
+    site: Store
     counts: Counts
 
-    def renew(
-        self,
-        paths: Iterable[str],
-        make: Callable[[], tuple[Iterable[Page], T]],
-        what: str,
-    ) -> T:
-        """
-        Put pages whose content is read only after it is known which versions they have.
+    def seen(self, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
+        """Return the version that each page has now."""
+        found = ((path, self.site.get(path)) for path in paths)
+        return {path: each.version for path, each in found if isinstance(each, Stored)}
 
-        Args:
-            paths: Of all of them.
-            make: Reads what they show, and makes them, with what is to be returned.
-            what: They are, for a fault.
+    def put(self, pages: Iterable[Page], seen: Versions) -> dict[Key, ObjectVersion]:
+        """
+        Put pages over the versions that were seen; return those that they have now.
 
         Raises:
-            Unavailable: A place does not answer, or others export all the time.
+            Conflict: Somebody else was there, and what comes after that page is not written.
         """
-        every = tuple(paths)
-        for _ in self.retries.attempts():
-            seen = {path: self.site.version(path) for path in every}
-            try:
-                pages, outcome = make()
-                self._put_all(pages, seen)
-            except Conflict:
-                continue  # somebody else exports, too, and perhaps something later
-            return outcome
-        raise self.retries.exhausted(what)
-
-    def _put_all(self, pages: Iterable[Page], seen: Mapping[str, ObjectVersion]) -> None:
+        put = dict[Key, ObjectVersion]()
         for page in pages:
-            before = seen[page.path]
+            before = seen.get(page.path, ABSENT)
             if page.body is not None:
-                self.site.put(page.path, page.body, page.kind, before)
+                put[page.path] = self.site.put(page.path, page.body, before, page.kind)
                 self.counts.add(written=1)
             elif before != ABSENT:
                 self.site.delete(page.path, before)
                 self.counts.add(removed=1)
+        return put

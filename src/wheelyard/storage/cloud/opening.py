@@ -30,7 +30,6 @@ from wheelyard.storage.cloud.retrying import Breaker, Pacing
 from wheelyard.storage.cloud.signers import UrlSigner, signer_of
 from wheelyard.storage.cloud.signing import object_path
 from wheelyard.storage.cloud.store import CloudStore, Links, Unchanging
-from wheelyard.storage.cloud.web import CloudWeb
 from wheelyard.storage.split import SplitStore
 from wheelyard.storage.tally import Tally
 
@@ -120,16 +119,6 @@ def open_bucket(request: Request, surroundings: Surroundings) -> OpenBucket:
         apart = CloudStore(client, request.files_place, pacing, links, unchanging)
         store = SplitStore(store, apart, request.files_prefix)
     return OpenBucket(store, _credentials(client))
-
-
-def open_web(place: BucketLocation, surroundings: Surroundings) -> CloudWeb:
-    """
-    Open a bucket that others will read as a web server; nothing is asked of it yet.
-
-    Raises:
-        Unavailable: There are no credentials (code `storage_credentials`).
-    """
-    return CloudWeb(_connected(place, surroundings.tally), place, _pacing(surroundings))
 
 
 def _pacing(surroundings: Surroundings) -> Pacing:

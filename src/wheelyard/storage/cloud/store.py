@@ -33,7 +33,7 @@ from wheelyard.storage.base import (
     WebType,
     conflict,
 )
-from wheelyard.storage.cloud.faults import GOOGLE_FAULTS, is_missing_bucket, unavailable
+from wheelyard.storage.cloud.faults import GOOGLE_FAULTS, READ, is_missing_bucket, unavailable
 from wheelyard.storage.cloud.location import BucketLocation
 from wheelyard.storage.cloud.retrying import (
     PROBE_PATIENCE,
@@ -182,6 +182,48 @@ class CloudStore(Store):
             landed = self._made(change, retrying, lambda: self._send(blob, body, expect, retrying))
         return landed or version_of(blob)
 
+    def copy(
+        self,
+        source: BucketLocation,
+        name: str,
+        key: Key,
+        expect: ObjectVersion | None,
+        kind: WebType,
+    ) -> ObjectVersion:
+        """
+        Have the bucket copy an object of this or another bucket, and return the copy's version.
+
+        Args:
+            source: Where it is; only the bucket counts.
+            name: Its whole name there.
+            key: Where the copy goes.
+            expect: As in `put`.
+            kind: What is to be said of the copy.
+
+        Raises:
+            Conflict: The key holds another version than `expect`.
+            NotFound: There is no such object.
+        """
+        retrying = self._writing(waits_for_turn=True)
+        change = Change(key=key, expect=expect, mark=self._new_mark())
+        blob = self._described(change, kind)
+
+        def rewrite() -> None:
+            try:
+                self._rewrite(blob, self._client.bucket(source.bucket).blob(name), expect, retrying)
+            except api.NotFound as error:
+                if is_missing_bucket(error):
+                    raise
+                raise NotFound(f"There is nothing at {name} in gs://{source.bucket}.") from error
+            except api.Forbidden as error:
+                if READ not in str(error):
+                    raise
+                raise unavailable(error, source, READ) from error
+
+        with self._faults("storage.objects.create"):
+            landed = self._made(change, retrying, rewrite)
+        return landed or version_of(blob)
+
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove the object."""
         retrying = self._writing(waits_for_turn=True)
@@ -251,6 +293,21 @@ class CloudStore(Store):
             except ValueError as error:
                 # the bucket may keep a part of a piece, and the library cannot go on from there
                 raise ConnectionError from error
+
+    def _rewrite(
+        self, blob: Blob, source: Blob, expect: ObjectVersion | None, retrying: Retrying
+    ) -> None:
+        """Copy, which between places far apart takes several requests."""
+        token, is_done = None, False
+        while not is_done:
+            token, _, _ = blob.rewrite(
+                source,
+                token=token,
+                if_generation_match=generation_of(expect),
+                timeout=SENDING,
+                retry=retrying,
+            )
+            is_done = token is None
 
     def _remove(self, key: Key, expect: ObjectVersion | None, retrying: Retrying) -> None:
         try:

@@ -215,35 +215,6 @@ def read_whole(
         return body, generation
 
 
-def read_generation(
-    client: Client,
-    place: BucketLocation,
-    name: str,
-    generation: str,
-    encoding: str,
-    monotonic: Callable[[], float],
-) -> bytes:
-    """
-    Return all bytes of one generation of an object as they are stored. One try.
-
-    Args:
-        client: Google's client.
-        place: The bucket.
-        name: Of the object, with the prefix.
-        generation: Which; caches on the way answer for no other.
-        encoding: That it is stored in, which the bucket would else undo.
-        monotonic: Seconds since some moment.
-
-    Raises:
-        Exception: What the library raises; NotFound if it is another generation by now.
-    """
-    headers = {"Accept-Encoding": encoding} if encoding else {}
-    with _media(client, place, name, {"generation": generation}, headers, WHOLE) as response:
-        body = _within(response, monotonic)
-        _compare(response, _checksum_of(response), google_crc32c.value(body).to_bytes(4, "big"))
-        return body
-
-
 def _within(response: requests.Response, monotonic: Callable[[], float]) -> bytes:
     """Return a body that is neither too large for memory nor too slow to be waited for."""
     parts, size, end = list[bytes](), 0, monotonic() + WHOLE_IN

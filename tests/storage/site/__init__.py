@@ -1,1 +1,0 @@
-"""Tests of the places that a static site is written to."""
