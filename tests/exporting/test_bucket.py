@@ -1,16 +1,14 @@
 """A site in a bucket: the same pages, the same order, and what each export asks and costs."""
 
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer, running_bucket_server
-from tests.exporting.sites import BASE, HOME, MANIFEST, Killed, Read, broken, is_page, tree
-from tests.exporting.test_crash import changed, killer
-from tests.exporting.yard import AT_BASE, Yard, publish, stock, watched_export
+from tests.exporting.sites import BASE, HOME, MANIFEST, Read, broken, is_page, tree
+from tests.exporting.yard import AT_BASE, Yard, publish, stock
 from tests.http.packages import wheel
 from tests.storage.cloud.opened import EMULATOR
 from wheelyard.errors import Invalid
@@ -62,10 +60,10 @@ def reader_of(bucket: Bucket) -> Read:
     return read
 
 
-def broken_links(bucket: Bucket, *, is_begun: bool = False) -> list[str]:
+def broken_links(bucket: Bucket) -> list[str]:
     """Return the links of the site that lead nowhere."""
     paths = [path for path in objects(bucket) if is_page(path)]
-    return broken(reader_of(bucket), paths, is_begun=is_begun)
+    return broken(reader_of(bucket), paths)
 
 
 def export(index: Index, place: str = SITE) -> None:
@@ -123,32 +121,6 @@ def test_one_new_file(cloud: BucketServer, index: Index, tmp_path: Path) -> None
     assert read == {f"{PREFIX}{MANIFEST}"}  # which says what versions the pages have
     assert cloud.log.count("A") <= 13  # with two listings, of documents and of what is there
     assert broken_links(cloud.bucket("site")) == []
-
-
-@pytest.mark.slow
-def test_killed_before_every_write(cloud: BucketServer, yard: Yard) -> None:
-    """Wherever an export ends, the bucket's site works, and the next one finishes it."""
-    bucket = cloud.bucket("site")
-    yard.publish(wheel("demo", "1.0"), wheel("demo", "1.1"))
-    yard.publish(*(wheel(name) for name in ("gone", "hidden", "old")))
-    export(yard.index)
-    before = objects(bucket).keys()
-    changed(yard)
-    for left in count():
-        try:
-            exports = Exports(index=yard.index, place=SITE, asked=AT_BASE)
-            watched_export(exports, killer(left))
-        except Killed:
-            assert broken_links(bucket) == [], left
-        else:
-            break
-    assert left > 3
-
-    found = objects(bucket)
-    export(yard.index, "gs://site/fresh")
-    fresh = {path: body for path, body in objects(bucket).items() if path.startswith("fresh/")}
-    assert {path.removeprefix("fresh/"): body for path, body in fresh.items()} == found
-    assert before - found.keys()  # something went away
 
 
 def test_files_in_a_public_bucket(cloud: BucketServer, tmp_path: Path) -> None:

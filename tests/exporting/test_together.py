@@ -8,13 +8,13 @@ from threading import Condition, Thread
 
 import pytest
 
-from tests.exporting.sites import BASE, WRITES, broken, pages_of, reader, tree
+from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard, delete, set_status, watched_export, yank
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.options import Asked, Placing
 
-SEEDS = 15
+SEEDS = 10
 EXPORTS = ("first", "second")
 
 
@@ -127,6 +127,37 @@ def test_two_exports_and_a_publisher(tmp_path: Path, is_first: bool) -> None:  #
         yard.export()
         yard.export(yard.folder / "fresh")
         assert tree(yard.site) == tree(yard.folder / "fresh"), f"with seed {seed}"
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("simple/demo/index.html", "simple/demo/index.json", "pypi/demo/json"),
+        *("project/demo/index.html", "simple/index.html", "search.json", MANIFEST),
+    ],
+)
+def test_overtaken(yard: Yard, path: str, is_first: bool) -> None:  # noqa: FBT001
+    """An export that another one overtakes puts no page of what it has read before."""
+    yard.publish(wheel("demo", "1.0"))
+    if not is_first:
+        yard.export()
+    yard.publish(wheel("demo", "2.0"), wheel("other", "1.0"))
+    calls = list[str]()
+
+    def told(verb: str, each: str) -> None:
+        if (verb, each) == ("put", path) and not calls:
+            calls.append(each)
+            yank(yard.index, "demo", "2.0")
+            yard.publish(wheel("newcomer", "1.0"))
+            Yard(yard.folder).export()
+
+    watched_export(yard.exports(), told)
+
+    assert calls == [path]
+    yard.export(yard.folder / "fresh")
+    assert tree(yard.site) == tree(yard.folder / "fresh")
+    assert yard.log_of().writes == []
 
 
 @pytest.mark.parametrize("verb", ["put", "list", "delete"])
