@@ -132,5 +132,5 @@ def test_a_site_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(Unavailable, match="Choose another folder"):
+        with pytest.raises(Unavailable, match="No site can be written to"):
             LocalStore(place, Random(), is_site=True)

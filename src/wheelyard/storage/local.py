@@ -81,9 +81,10 @@ class LocalStore:
                 self._new_folder(str(folder))
                 self._refuse_links(str(folder))
         except OSError as error:
+            what = f"No site can be written to {root}" if is_site else f"{root} cannot be a store"
+            where = "another folder" if is_site else "another folder with --store"
             raise Unavailable(
-                f"Nothing can be stored in {root}: {error.strerror}. Choose another folder, or "
-                "make this one writable.",
+                f"{what}: {error.strerror}. Choose {where}, or make this one writable.",
                 short="Storage is not available.",
             ) from error
 
