@@ -21,7 +21,7 @@ from tests.operations.world import ALICE, Clock, ambient_at, objects
 from wheelyard.archive.reader import Contents
 from wheelyard.errors import IndexFault
 from wheelyard.index import Index, StoreTraits, index_over
-from wheelyard.model.distribution import Distribution, parse_filename
+from wheelyard.model.distribution import parse_filename
 from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooling import Arrival
@@ -59,9 +59,9 @@ class _ReadOnce(Uploads):
             object.__setattr__(self, each.name, getattr(uploads, each.name))
         object.__setattr__(self, "contents", contents)
 
-    def _read(self, arrival: Arrival, distribution: Distribution) -> Contents:
+    def _read(self, arrival: Arrival) -> Contents:
         if arrival.path not in self.contents:
-            self.contents[arrival.path] = super()._read(arrival, distribution)
+            self.contents[arrival.path] = super()._read(arrival)
         return self.contents[arrival.path]
 
 

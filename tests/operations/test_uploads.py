@@ -1,6 +1,7 @@
 """What becomes of an upload."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 
 import pytest
@@ -15,6 +16,8 @@ from wheelyard.model.distribution import parse_listed, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.listing import listed
+from wheelyard.operations.origin import Origin
+from wheelyard.operations.spooling import Arrival
 
 DEMO = NormalizedName("demo")
 
@@ -116,10 +119,15 @@ def test_formats_of_an_old_index(world: World) -> None:
     world.upload(make_sdist())
     project = world.index.projects.get(DEMO)
 
-    assert listed(project, parse_listed("demo-1.0.zip"), "0" * 64, is_lenient=True) is None
-    for filename, is_lenient in (("demo-1.0.zip", False), ("demo-1.0.0.tar.gz", True)):
+    def arrival(filename: str, *, lenient: bool) -> Arrival:
+        arrived = make_wheel().arrival(world.folder)
+        distribution = parse_listed(filename)
+        return replace(arrived, distribution=distribution, origin=Origin(lenient=lenient))
+
+    assert listed(project, arrival("demo-1.0.zip", lenient=True)) is None
+    for filename, lenient in (("demo-1.0.zip", False), ("demo-1.0.0.tar.gz", True)):
         with pytest.raises(Invalid, match="differs only in spelling"):
-            listed(project, parse_listed(filename), "0" * 64, is_lenient=is_lenient)
+            listed(project, arrival(filename, lenient=lenient))
 
 
 def test_neighbours_of_one_release(world: World) -> None:
