@@ -204,7 +204,8 @@ def run(jobs: int, text: str) -> int:
     sample, before = read_sample(), read_found(FOUND)
     chosen = [each for each in sample if text in str(before.get(str(each), each))]
     judge = _measured(jobs)
-    log = CACHE / f"{hashlib.sha256(repr(judge.measured.keys()).encode()).hexdigest()[:16]}.txt"
+    known = f"{judge.measured.keys()} {SAMPLE.read_text(encoding='utf-8')}".encode()
+    log = CACHE / f"{hashlib.sha256(known).hexdigest()[:16]}.txt"
     todo = [each for each in chosen if str(each) not in read_found(log)]
     with ProcessPoolExecutor(jobs, FORK) as pool, log.open("a", encoding="utf-8") as file:
         for verdict in pool.map(judge.judge, todo):
@@ -219,7 +220,14 @@ def run(jobs: int, text: str) -> int:
         for name, each in new.items()
         if _was_killed(before, name) and each.state != "killed"
     ]
-    print("", *_summary(after.values()), "", "Killed before, and not any more:", *lost, sep="\n")
+    print(
+        "",
+        *_summary(after.values()),
+        "",
+        "Killed before, and not any more:",
+        *(lost or ["none"]),
+        sep="\n",
+    )
     return bool(lost)
 
 
