@@ -121,6 +121,7 @@ def measured(place: Path, options: Sequence[str]) -> Measured:
     """Return what is in a file, or run tests without any change, and put it there."""
 
     def child() -> str:
+        data(place).unlink(missing_ok=True)  # of a run that was stopped
         lines = Coverage(str(data(place)), source_pkgs=["wheelyard"], config_file=False)
         measuring = _Measuring(lines)
         with lines.collect():
