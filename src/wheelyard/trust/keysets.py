@@ -9,7 +9,6 @@ knows makes us look again once a minute at most.
 
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
+from wheelyard.concurrency.timed import TimedCache
 from wheelyard.trust.fetching import Fetcher, FetchFault, Reply
 from wheelyard.trust.refusals import unverifiable
 
@@ -99,7 +99,7 @@ class KeySet:
         self._tried: float | None = None
         self._failures = 0
         self._flight: Future[None] | None = None
-        self._refused: OrderedDict[str, float] = OrderedDict()
+        self._refused: TimedCache[str, bool] = TimedCache(means.monotonic, REFUSED)
         self._lock = Lock()
 
     @property
@@ -122,7 +122,7 @@ class KeySet:
             known = self._renewed(now)
         elif now >= known.renew:
             self._renew_beside()
-        return known.keys.get(kid) or self._sought(kid, now)
+        return known.keys.get(kid) or self._sought(kid)
 
     def _renewed(self, now: float) -> _Known:
         self._look(PAUSE if self._is_usable(now) else PAUSE_WITHOUT_KEYS)
@@ -147,10 +147,8 @@ class KeySet:
         except RuntimeError:  # no more threads
             self._fly(mine)
 
-    def _sought(self, kid: str, now: float) -> Key | None:
-        with self._lock:
-            refused = self._refused.get(kid)
-        if refused is not None and now < refused + PAUSE:
+    def _sought(self, kid: str) -> Key | None:
+        if self._refused.get(kid):
             return None
         is_settled = self._look(PAUSE)
         key = self._known.keys.get(kid) if self._known else None
@@ -158,11 +156,7 @@ class KeySet:
             return key
         if self._failures or not is_settled:
             raise unverifiable("The issuer of this token")
-        with self._lock:
-            self._refused[kid] = now
-            self._refused.move_to_end(kid)
-            if len(self._refused) > REFUSED:
-                self._refused.popitem(last=False)
+        self._refused.put(kid, value=True, seconds=PAUSE)
         return None
 
     def _look(self, pause: float) -> bool:

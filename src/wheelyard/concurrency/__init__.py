@@ -1,0 +1,1 @@
+"""What threads share, whatever it is about; knows nothing of indexes."""
