@@ -6,7 +6,6 @@ can reach the network by it. Nor is it imported: what verifies signatures takes 
 everything else together.
 """
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,7 +127,7 @@ class _Builder:
             return None
         from wheelyard.trust.passwords import Passwords
 
-        return Passwords(Path(file), self._key, self.ambient.monotonic, os.cpu_count() or 1)
+        return Passwords(Path(file), self._key, self.ambient.monotonic)
 
     def id_tokens(self) -> Verifier | None:
         asked = self.settings.google.id_token

@@ -64,8 +64,13 @@ DOCUMENT_CAPACITY: Final = 16 * MIB
 """Bytes of memory for the documents of one kind."""
 CHECKERS: Final = 16
 """Projects that are checked at a time on a bucket, which answers slowly."""
-TOKEN_FRESHNESS: Final = 15.0
-"""Seconds that a token is believed on a far store, and so may outlive its revocation."""
+TOKEN_FRESHNESS: Final = 14.0
+"""
+Seconds that a token's record is believed on a far store.
+
+A server believes who it has recognised for one second more, so a token outlives its revocation by
+15 seconds at most.
+"""
 
 T = TypeVar("T")
 

@@ -26,6 +26,7 @@ from tests.clients.harness import REPOSITORY, Desk
 from tests.clients.servers import free_port, stop, until_healthy
 from tests.http.packages import Package, form, wheel
 from tests.trust.issuer import Bearer, SigningKey, StandIn, stand_in
+from tests.waiting import until
 from wheelyard.index import open_index
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
@@ -115,6 +116,13 @@ class Served:
             timeout=30,
         )
         assert answer.status_code == 200, answer.text
+
+    def eventually(self, status: int, path: str, authorization: str, server: int) -> None:
+        """Wait until a path is answered so."""
+        until(
+            lambda: self.status(path, authorization, server) == status,
+            lambda: f"{path} is still not answered with {status}",
+        )
 
     def allow_google(self, *permissions: str) -> None:
         """Say what the bearer of the access token may do."""

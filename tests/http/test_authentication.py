@@ -11,7 +11,7 @@ import pytest
 from tests.http.apps import running_app
 from tests.http.packages import post, publish, wheel
 from tests.http.raw import ask, basic
-from tests.http.servers import Site
+from tests.http.servers import Site, eventually
 from wheelyard.http.app import App
 from wheelyard.index import index_over, real_ambient
 from wheelyard.model.token import new_token
@@ -122,10 +122,11 @@ def test_missing_and_bad_credentials_look_alike(private: Site) -> None:
 
 
 def test_revoked_token(private: Site) -> None:
-    """A token opens nothing any more once it is revoked, though it was used just before."""
+    """A token opens nothing any more soon after it is revoked, though it was used just before."""
     token = private.make_token()
     assert private.get("/simple/demo/", token).status_code == 200
     private.index.tokens.revoke(token[4:14], by="local:test")
+    assert eventually(lambda: private.get("/simple/demo/", token).status_code == 401)
 
     for path in EVERY_PATH:
         assert private.get(path, token).status_code == 401
@@ -135,7 +136,11 @@ def test_revoked_token(private: Site) -> None:
 def test_expired_token(tmp_path: Path) -> None:
     """A token opens nothing any more once its time is over."""
     ambient, later = real_ambient(), timedelta()
-    ambient = replace(ambient, now=lambda: real_ambient().now() + later)
+    ambient = replace(
+        ambient,
+        now=lambda: real_ambient().now() + later,
+        monotonic=lambda: real_ambient().monotonic() + later.total_seconds(),
+    )
     settings = Settings(access=AccessSettings(private=True))
     index = index_over(MemoryStore(lambda: 0.0), Spool(tmp_path), settings, ambient)
     with running_app(App(index), index, tmp_path) as site:  # its own token is good for a day

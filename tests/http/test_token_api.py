@@ -39,7 +39,7 @@ def test_a_life_of_a_token(office: Office) -> None:
     gone = office.ask("DELETE", f"tokens/{told['id']}", office.id_token(ANA))
 
     assert (gone.status_code, gone.content) == (204, b"")
-    assert office.site.get("/simple/", token).status_code == 401
+    assert eventually(lambda: office.site.get("/simple/", token).status_code == 401)
     (found,) = [each for each in listed(office, ANA) if each["id"] == told["id"]]
     assert (found["state"], found["revoked-by"]) == ("revoked", f"user:{ANA}")
     assert office.ask("DELETE", f"tokens/{told['id']}", office.id_token(ANA)).status_code == 204

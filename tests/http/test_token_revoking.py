@@ -1,10 +1,12 @@
 """Tokens that come to their end: who may revoke which, and what is no token to revoke."""
 
 from base64 import b64encode
+from functools import partial
 
 import pytest
 
 from tests.http.people import ACCESS_TOKEN, STATIC, Office
+from tests.http.servers import eventually
 from tests.http.tokens import ANA, EVE, ROOT, listed, made
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
@@ -26,6 +28,11 @@ def test_other_tokens_are_as_good_as_none(office: Office) -> None:
     assert left["state"] == "active"
 
 
+def is_out(office: Office, token: str) -> bool:
+    """Return whether a token opens nothing any more."""
+    return office.ask("GET", "whoami", token).status_code == 401
+
+
 def test_who_may_revoke(office: Office) -> None:
     """Besides the owner, an administrator revokes a token, and so does the token itself."""
     first, second, third = made(office), made(office), made(office)
@@ -34,7 +41,7 @@ def test_who_may_revoke(office: Office) -> None:
     assert office.ask("DELETE", f"tokens/{second[4:14]}", second).status_code == 204
     assert office.ask("POST", "tokens/self/revoke", third).status_code == 204
     for token in (first, second, third):
-        assert office.ask("GET", "whoami", token).status_code == 401
+        assert eventually(partial(is_out, office, token))
         assert office.ask("POST", "tokens/self/revoke", token).status_code == 401
 
 
@@ -52,7 +59,7 @@ def test_whoever_finds_a_token_can_end_it(office: Office) -> None:
     answer = office.site.client.post("/api/v1/tokens/self/revoke", headers=headers)
     assert answer.status_code == 204
     for token in (minted, lost):
-        assert office.site.get("/simple/", token).status_code == 401
+        assert eventually(partial(is_out, office, token))
 
 
 @pytest.mark.parametrize("secret", [STATIC, ACCESS_TOKEN])

@@ -22,10 +22,8 @@ from tests.http.servers import Site, eventually
 from wheelyard.errors import Unavailable
 from wheelyard.http.exchange import Message, Reply, Stream, send_reply
 from wheelyard.http.flights import Flights
-from wheelyard.http.wiring import HASHER_THREADS
 from wheelyard.index import real_ambient
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
-from wheelyard.trust.passwords import QUEUE_LIMIT
 
 pytestmark = pytest.mark.integration
 
@@ -310,12 +308,12 @@ def test_a_wrong_password_sent_by_many(store: FarStore, later: Later, tmp_path: 
             line.ask(*ana)
             assert statuses([line]) == {200}
         later.by += 301  # so that her password is to be hashed again
-        guesses = [stack.enter_context(wire(site)) for _ in range(HASHER_THREADS + 8)]
+        guesses = [stack.enter_context(wire(site)) for _ in range(100)]
         for guess in guesses:
             guess.ask("GET /simple/ HTTP/1.1", basic("ben", "wrong"))
         with wire(site) as line:
             line.ask(*ana)
             assert statuses([line]) == {200}
         answered = select([guess.connection for guess in guesses], [], [], 0)[0]
-        assert len(answered) <= len(guesses) - QUEUE_LIMIT  # the others still wait
-        assert statuses(guesses) <= {401, 429, 503}
+        assert len(answered) < len(guesses)  # they still wait for one hash
+        assert statuses(guesses) == {401}

@@ -145,28 +145,15 @@ def test_a_password_may_look_like_anything(place: Place) -> None:
     assert place.google.seen == []
 
 
-def test_a_change_of_the_file_is_seen_by_who_was_just_let_in(place: Place) -> None:
-    """What somebody was recognised by is looked at again as soon as the file has changed."""
-    doors = place.index.doors
-    assert is_let_in(place, Credential("reader", PASSWORD))
-    found = doors.fresh(Credential("reader", PASSWORD))
-    assert found is not None
-    assert doors.holds(found[1])
-    assert doors.passwords is not None
-    assert not doors.holds(type(found[1])(None, (0, -1), found[1].until))
-    assert not doors.holds(type(found[1])(None, found[1].files, 0.0))
-
-
 def test_a_revoked_token_holds_no_more(place: Place) -> None:
     """An API token that was good a moment ago is looked up again, and refused once revoked."""
     text = place.token("*", can="read")
     sent = Credential("__token__", text)
     place.index.doors.caller(sent, HERE)
-    found = place.index.doors.fresh(sent)
-    assert found is not None
-    assert place.index.doors.holds(found[1])
+    assert place.index.doors.known(sent) is not None
     place.index.tokens.revoke(text[4:14], by="local:test")
-    assert not place.index.doors.holds(found[1])
+    with pytest.raises(Unauthenticated):
+        place.index.doors.known(sent)
 
 
 def test_latin_1(place: Place) -> None:
@@ -178,16 +165,19 @@ def test_latin_1(place: Place) -> None:
         place.index.doors.caller(sent, HERE)
 
 
-def test_the_file_of_passwords_is_for_passwords(place: Place, tmp_path: Path) -> None:
-    """A token holds though nobody has looked at the passwords for long; a password does not."""
+def test_a_file_that_is_due(place: Place, tmp_path: Path) -> None:
+    """Whoever sends an API token never waits for a look at a file; for a password there is one."""
     clock = Clock()
-    passwords = Passwords(tmp_path / "htpasswd", bytes(32), clock.seconds, 1)
+    passwords = Passwords(tmp_path / "htpasswd", bytes(32), clock.seconds)
     doors = replace(place.index.doors, passwords=passwords)
     right = Credential("reader", PASSWORD)
+    sent = (right, Credential("__token__", place.token("*", can="read")))
     doors.caller(right, HERE)
-    grounds = [doors.fresh(each) for each in (Credential("x", static_token("reader")), right)]
-    clock.advance(seconds=60)
-    assert [found is not None and doors.holds(found[1]) for found in grounds] == [True, False]
+    assert [doors.is_due(each) for each in sent] == [False, False]
+    clock.advance(seconds=4)
+    assert [doors.is_due(each) for each in sent] == [True, False]
+    assert doors.known(right) is not None
+    assert not doors.is_due(right)
 
 
 def test_keys_do_not_flood_the_log(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -219,7 +209,7 @@ def test_what_the_log_says(
     place: Place, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
 ) -> None:
     """The log tells an operator why a credential was refused and from where, and no secret."""
-    for attempt in (place.index.doors.fresh, lambda sent: place.index.doors.caller(sent, HERE)):
+    for attempt in (place.index.doors.known, lambda sent: place.index.doors.caller(sent, HERE)):
         caplog.clear()
         caplog.set_level(logging.INFO)
         try:
@@ -291,20 +281,6 @@ def test_tokens_that_hold_no_more_are_not_counted(world: World) -> None:
     for _ in range(100):
         with pytest.raises(Unauthenticated):
             doors.caller(Credential("", token.text), HERE)
-
-
-def test_a_token_that_is_used_for_days(world: World) -> None:
-    """A job that never pauses is seen to use its token on the second day too."""
-    token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")
-    tokens = world.index.doors.tokens
-    credentials = replace(tokens.credentials, start=lambda work: work())
-    doors = replace(world.index.doors, tokens=replace(tokens, credentials=credentials))
-    doors.caller(Credential("", token.text), HERE)
-    found = doors.fresh(Credential("", token.text))
-    assert found is not None
-    world.clock.advance(days=1)
-    assert doors.holds(found[1])
-    assert doors.tokens.last_uses([record]) == {record.id: world.clock.now.date()}
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Desk:
         self.hashing = Hashing()
         self.path = folder / "htpasswd"
         self.write(f"ana:{SHA512}\n")
-        self.passwords = Passwords(self.path, KEY, self.clock.seconds, 2, self.hashing)
+        self.passwords = Passwords(self.path, KEY, self.clock.seconds, self.hashing)
 
     def write(self, text: str) -> None:
         """Change the file."""

@@ -114,9 +114,9 @@ def watched(path: Path, clock: Clock) -> WatchedFile[Htpasswd]:
 
 
 def test_a_change_is_seen(watched: WatchedFile[Htpasswd], path: Path, clock: Clock) -> None:
-    """A changed file is in force five seconds later, and is not looked at before."""
+    """A changed file is read four seconds later, and is not looked at before."""
     _write(path, f"bo:{SHA512}\n")
-    clock.advance(seconds=4.9)
+    clock.advance(seconds=3.9)
     assert (watched.is_due, list(watched.current().hashes)) == (False, ["ana"])
 
     clock.advance(seconds=0.1)

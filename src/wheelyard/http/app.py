@@ -96,10 +96,10 @@ class App:
         settings = index.settings
         self._index = index
         self._pace = pace
-        self._auth = Authenticator.of(index)
         self._guards = Guards.of(settings)
         self._proxies = settings.server.trusted_proxies
         self._desk = desk_of(index, unwritable)
+        self._auth = Authenticator.of(self._desk)
         self._uploader = Uploader.of(self._desk)
         self._observer = Observer.of(index, shelf)
         exchanges = Exchanges.of(self._desk, self._takes_uploads)
@@ -128,13 +128,17 @@ class App:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         observer = self._observer
         began = observer.now()
-        at_once = self._at_once(scope)
+        head, mark, at_once = head_of(scope["headers"]), None, None
+        if head is not None:
+            mark = self._auth.mark(head.authorization, address_of(scope, self._proxies))
+            at_once = self._at_once(scope, head, mark)
         if at_once is not None:
             answer, who = at_once
             await send_reply(answer, "GET", send, self._desk.streamers)
             observer.at_once(scope, answer, who, began)
             return
         watched = observer.begin(scope, began)
+        watched.mark = mark
         try:
             await self._serve_watched(scope, Incoming(receive, scope, self._pace), send, watched)
         finally:
@@ -163,22 +167,17 @@ class App:
         if not incoming.has_ended:
             await drain(incoming, self._uploader.body_limit)
 
-    def _at_once(self, scope: Scope) -> tuple[Reply, str] | None:
+    def _at_once(self, scope: Scope, head: Head, mark: bytes) -> tuple[Reply, str] | None:
         """Return the page and who asks for it, if that needs no waiting and no thought."""
         if scope["method"] != "GET" or scope["query_string"]:
             return None
-        head = head_of(scope["headers"])
-        if head is None:
-            return None
-        address = address_of(scope, self._proxies)
-        mark = self._auth.mark(head.authorization, address)
         name = self._hot.name(mark, scope["raw_path"])
         if name is None or self._kept_out(scope):
             return None
+        caller = self._auth.recent(mark)
+        if caller is None or not caller.may(Action.READ, name):
+            return None
         try:
-            caller = self._auth.fresh(head.authorization, address, mark)
-            if caller is None or not caller.may(Action.READ, name):
-                return None
             answer = self._in_memory(name, head)
         except IndexFault:
             return None
@@ -227,7 +226,7 @@ class App:
             is_page = match.route is not None and match.route.is_page
             return self._refusal(fault, to_people=is_page and _is_browser(incoming))
         if answer.status == HTTPStatus.OK and match.name == DETAIL:
-            self._remember(scope, request)
+            self._remember(scope, request, watched)
         return answer
 
     async def _routed(self, request: Request, route: Route | None, watched: Watched) -> Reply:
@@ -240,37 +239,34 @@ class App:
             if settings.server.read_only:
                 return read_only()
         if not is_open:
-            request = await self._identified(request, route)
+            request = await self._identified(request, route, watched)
             watched.who = request.caller.principal
             if route is None or route.needs_reader:
                 # before a name is looked at: a stranger learns nothing, not even what is a name
                 self._desk.require_reading(request.caller)
         return nothing_here() if route is None else await route.handler(request)
 
-    async def _identified(self, request: Request, route: Route | None) -> Request:
+    async def _identified(self, request: Request, route: Route | None, watched: Watched) -> Request:
         """Return the request with its caller, who is asked for before anything else is."""
         login = self._index.doors.iap
         if login is not None and route is not None and route.by_proxy(request):
             assertion = request.headers.get(ASSERTION, b"").decode("latin-1")
-            caller = await self._desk.person(login, assertion)
-            return replace(request, caller=caller)
+            return replace(request, caller=await self._auth.person(login, assertion))
         header, address = request.headers.get(b"authorization"), request.address
-        known = self._auth.fresh(header, address, self._auth.mark(header, address))
-        if known is None and header is not None:
-            credential = self._auth.credential(header, address)
-            known = await self._desk.caller(credential, header, address)
-        return replace(request, caller=known or self._auth.anonymous)
+        if watched.mark is None:
+            watched.mark = self._auth.mark(header, address)
+        return replace(request, caller=await self._auth.caller(header, address, watched.mark))
 
     def _takes_uploads(self, path: Path) -> bool:
         return self.routes.find(path, "POST").name == UPLOAD
 
-    def _remember(self, scope: Scope, request: Request) -> None:
+    def _remember(self, scope: Scope, request: Request, watched: Watched) -> None:
         """Let whoever has asked take the short way from now on, if the path is as ours are."""
         raw_path, name = scope["raw_path"], parse_name(request.params["name"])
         prefix = self._index.settings.server.path_prefix
-        if raw_path == path_of(prefix, (*request.segments[:-1], name), b"").encode():
-            mark = self._auth.mark(request.headers.get(b"authorization"), request.address)
-            self._hot.remember(mark, raw_path, name)
+        is_ours = raw_path == path_of(prefix, (*request.segments[:-1], name), b"").encode()
+        if is_ours and watched.mark is not None:
+            self._hot.remember(watched.mark, raw_path, name)
 
     def _refusal(self, fault: IndexFault, *, to_people: bool) -> Reply:
         self._desk.troubles.note(fault)

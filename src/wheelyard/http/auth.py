@@ -6,27 +6,35 @@ missing package. RFC 7617 (Basic) and RFC 6750 (Bearer).
 """
 
 import re
+from asyncio import get_running_loop
 from base64 import b64decode
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final
+from typing import Final, TypeVar
 
-from wheelyard.catalog.cache import WeighedCache
-from wheelyard.errors import Invalid
+from wheelyard.concurrency.timed import TimedCache
+from wheelyard.errors import Invalid, Unauthenticated
+from wheelyard.http.circumstances import here
+from wheelyard.http.desk import Desk
 from wheelyard.http.errors import HEADERS_TOO_LARGE
-from wheelyard.index import Index
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.credential import Credential
-from wheelyard.operations.doors import Ground
+from wheelyard.operations.kinds import Kind, kind_of
+from wheelyard.operations.refused import reason_of
 from wheelyard.operations.tokens import bad_credential
-from wheelyard.trust.throttle import origin_of
+from wheelyard.trust.throttle import network_of, origin_of
+from wheelyard.trust.verifier import Verifier
+
+T = TypeVar("T")
 
 HEADER_LIMIT: Final = 16_384
 """Bytes of an Authorization header."""
-REMEMBERED: Final = 512 * 1024
-"""Bytes of memory for who was recognised by a header of late."""
-WEIGHT: Final = 1024
-"""Bytes of memory that one of them takes, about."""
+RECENT: Final = 1.0
+"""Seconds that a header which held is believed without a second look."""
+REMEMBERED: Final = 512
+"""Callers in memory, of about 1 KiB each."""
 MARK: Final = 16
 """Bytes of the mark that a header is remembered by: never the header itself."""
 
@@ -38,17 +46,19 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class Authenticator:
     """Recognises the callers of an index."""
 
-    index: Index
+    desk: Desk
     anonymous: Caller
     key: bytes = field(repr=False)
-    recent: WeighedCache[bytes, tuple[Caller, Ground]]
+    callers: TimedCache[bytes, Caller]
+    """Who was recognised within the last second, by the mark of their header."""
 
     @classmethod
-    def of(cls, index: Index) -> "Authenticator":
-        """Return the authenticator of `index`."""
+    def of(cls, desk: Desk) -> "Authenticator":
+        """Return the authenticator of a server."""
+        index = desk.index
         anonymous = Caller(ANONYMOUS, index.public_scopes)
         key = index.ambient.random.randbytes(32)
-        return cls(index, anonymous, key, WeighedCache(REMEMBERED))
+        return cls(desk, anonymous, key, TimedCache(index.ambient.monotonic, REMEMBERED))
 
     def mark(self, header: bytes | None, address: str) -> bytes:
         """Return what a header is remembered by, from where it comes; nothing for none."""
@@ -57,35 +67,79 @@ class Authenticator:
         marked = header + b"\0" + origin_of(address).encode()
         return blake2b(marked, digest_size=MARK, key=self.key).digest()
 
-    def fresh(self, header: bytes | None, address: str, mark: bytes) -> Caller | None:
+    def recent(self, mark: bytes) -> Caller | None:
+        """Return who was recognised by a header a moment ago, else None."""
+        return self.callers.get(mark) if mark else self.anonymous
+
+    async def caller(self, header: bytes | None, address: str, mark: bytes) -> Caller:
         """
-        Return the caller if that needs no waiting, else None.
+        Return who sends a header, waiting for whatever can tell.
 
         Raises:
             Unauthenticated: The credential does not hold.
             Invalid: The header is no header.
+            Unavailable: It cannot be told just now, or too many have failed.
         """
-        if header is None:
-            return self.anonymous
-        doors = self.index.doors
-        known = self.recent.get(mark)
-        if known is not None and doors.holds(known[1]):
-            return known[0]
-        known = doors.fresh(self.credential(header, address))
-        if known is None:
-            return None
-        self.recent.put(mark, known, WEIGHT)
-        return known[0]
+        found = self.recent(mark)
+        if found is None and header is not None:
+            now = self.desk.index.ambient.monotonic
+            began, credential = now(), credential_in(header, origin_of(address))
+            found = await self._recognised(credential, address, mark)
+            self.callers.put(mark, found, began + RECENT - now())
+        return found or self.anonymous
 
-    def credential(self, header: bytes, address: str) -> Credential:
+    async def person(self, login: Verifier, assertion: str) -> Caller:
         """
-        Return what a header carries.
+        Return who sits before a browser, by the word of the proxy that has let them through.
 
         Raises:
-            Unauthenticated: It is of another scheme, or the pair is none.
-            Invalid: It is too long, or not printable ASCII.
+            Unauthenticated: There is no such word, or it does not hold.
+            Unavailable: The proxy's keys cannot be had.
         """
-        return credential_in(header, origin_of(address))
+        if not assertion:
+            raise Unauthenticated(
+                "This page is for people who come through Google's Identity-Aware Proxy, and this "
+                "request has not. Open the address of the proxy.",
+                short="Come through the proxy.",
+            )
+        doors, identity = self.desk.index.doors, login.known(assertion)
+        if identity is None:
+            try:
+                identity = await _in(self.desk.verifiers, lambda: login.identity(assertion))
+            except Unauthenticated as fault:
+                doors.log.note(reason_of(fault, otherwise=fault.code), "the proxy")
+                raise
+        return doors.rights.caller(identity)
+
+    async def _recognised(self, credential: Credential, address: str, mark: bytes) -> Caller:
+        desk, doors = self.desk, self.desk.index.doors
+        if doors.is_due(credential):
+            known = await desk.read(lambda: doors.known(credential))
+        else:
+            known = doors.known(credential)
+        if known is not None:
+            return known
+        subject = ("caller", mark)
+        if doors.may_be_slow(credential):
+            return await desk.flights.join(subject, lambda: self._verified(credential, address))
+        return await desk.shared(
+            subject,
+            lambda: doors.caller(credential, address),
+            lambda: doors.excused(credential),
+        )
+
+    async def _verified(self, credential: Credential, address: str) -> Caller:
+        """Verify a credential in a thread that nobody reads in; a password waits for its turn."""
+        desk, doors = self.desk, self.desk.index.doors
+        if kind_of(credential) is not Kind.PASSWORD:
+            return await _in(desk.verifiers, lambda: doors.caller(credential, address))
+        turns = desk.known_logins if doors.has_held(credential) else desk.logins
+        async with turns.one(network_of(address)):
+            return await _in(desk.hashers, lambda: doors.caller(credential, address))
+
+
+async def _in(threads: Executor, work: Callable[[], T]) -> T:
+    return await get_running_loop().run_in_executor(threads, here(work))
 
 
 def credential_in(header: bytes, origin: str = "") -> Credential:

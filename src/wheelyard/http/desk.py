@@ -19,7 +19,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.names import NameList
-from wheelyard.errors import Forbidden, IndexFault, NotFound, Unauthenticated, Unavailable
+from wheelyard.errors import Forbidden, IndexFault, NotFound, Unavailable
 from wheelyard.http.circumstances import here
 from wheelyard.http.downloads import Downloads
 from wheelyard.http.exchange import Header
@@ -29,17 +29,13 @@ from wheelyard.http.slots import Slots
 from wheelyard.http.troubles import Troubles
 from wheelyard.index import Index
 from wheelyard.model.access import ANONYMOUS, Action, Caller, matches_any
-from wheelyard.model.credential import Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.old_metadata import core_of
 from wheelyard.model.project import File, Project
-from wheelyard.operations.kinds import Kind, kind_of
-from wheelyard.operations.refused import reason_of
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.operations.trial import Reason
 from wheelyard.storage.base import ObjectVersion
-from wheelyard.trust.verifier import Verifier
 
 T = TypeVar("T")
 
@@ -68,10 +64,12 @@ class Desk:
     """Threads for uploads and changes; as many as may be under way."""
     hashers: Executor
     """Threads in which passwords are checked, so that guesses keep nobody from reading."""
-    known_hashers: Executor
-    """The same for passwords that were right of late, which guesses keep no turn from either."""
+    logins: Slots
+    """Turns at that; one thread less than there are."""
+    known_logins: Slots
+    """Turns for passwords that were right of late: guesses never take every thread from them."""
     verifiers: Executor
-    """The same for what is signed, or known to Google."""
+    """Threads in which signatures are checked, and Google is asked."""
     cache_control: Header
     """For pages that anybody may read."""
     long_reads: Slots
@@ -191,57 +189,6 @@ class Desk:
         if self.index.is_near:
             return await self.read(work)
         return await self.flights.join(subject, lambda: self.read(work), excused)
-
-    async def caller(self, credential: Credential, header: bytes, address: str) -> Caller:
-        """
-        Return who sends a credential, waiting for whatever can tell.
-
-        Raises:
-            Unauthenticated: The credential does not hold.
-            Unavailable: It cannot be told just now, or too many have failed.
-        """
-        doors = self.index.doors
-        if doors.may_be_slow(credential):
-            threads = self._threads_for(credential)
-            return await self._verify(lambda: doors.caller(credential, address), threads)
-        about = ("caller", header, address)
-        return await self.shared(
-            about,
-            lambda: doors.caller(credential, address),
-            lambda: doors.excused(credential),
-        )
-
-    async def person(self, login: Verifier, assertion: str) -> Caller:
-        """
-        Return who sits before a browser, by the word of the proxy that has let them through.
-
-        Raises:
-            Unauthenticated: There is no such word, or it does not hold.
-            Unavailable: The proxy's keys cannot be had.
-        """
-        if not assertion:
-            raise Unauthenticated(
-                "This page is for people who come through Google's Identity-Aware Proxy, and this "
-                "request has not. Open the address of the proxy.",
-                short="Come through the proxy.",
-            )
-        identity = login.known(assertion)
-        if identity is None:
-            try:
-                identity = await self._verify(lambda: login.identity(assertion), self.verifiers)
-            except Unauthenticated as fault:
-                self.index.doors.log.note(reason_of(fault, otherwise=fault.code), "the proxy")
-                raise
-        return self.index.doors.rights.caller(identity)
-
-    def _threads_for(self, credential: Credential) -> Executor:
-        if kind_of(credential) is not Kind.PASSWORD:
-            return self.verifiers
-        return self.known_hashers if self.index.doors.has_held(credential) else self.hashers
-
-    async def _verify(self, work: Callable[[], T], threads: Executor) -> T:
-        """Do what may wait for hashes or for Google in a thread that nobody reads in."""
-        return await get_running_loop().run_in_executor(threads, here(work))
 
     async def write(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for changes."""

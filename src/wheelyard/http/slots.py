@@ -27,7 +27,7 @@ WAIT_LIMIT: Final = 30.0
 GRACE: Final = 1.0
 """Seconds in which a slot may come free by itself before one is taken away."""
 QUEUE_LIMIT: Final = 256
-"""Requests of one party that wait; one more is refused at once, since each keeps memory."""
+"""Requests of one party that wait, as a rule; one more is refused, since each keeps memory."""
 
 
 @dataclass(eq=False, slots=True)
@@ -94,15 +94,23 @@ class Slots:
         what: Of what too many are under way, for the message.
         patience: Seconds that somebody waits for others to end.
         grace: Seconds after which a body of a party that has more slots is given up for them.
+        queue: How many of one party may wait.
     """
 
     def __init__(
-        self, count: int, what: str, patience: float = WAIT_LIMIT, grace: float = GRACE
+        self,
+        count: int,
+        what: str,
+        *,
+        patience: float = WAIT_LIMIT,
+        grace: float = GRACE,
+        queue: int = QUEUE_LIMIT,
     ) -> None:
         self._free = count
         self._what = what
         self._patience = patience
         self._grace = grace
+        self._queue = queue
         self._held: dict[str, list[Slot]] = {}
         self._queues: dict[str, deque[Future[Slot]]] = {}
         """Those who wait, by party; the party that was served last comes last."""
@@ -127,7 +135,7 @@ class Slots:
             self._free -= 1
             return self._given(party)
         queue = self._queues.setdefault(party, deque())
-        if len(queue) >= QUEUE_LIMIT:
+        if len(queue) >= self._queue:
             raise _overloaded(self._what)
         turn: Future[Slot] = get_running_loop().create_future()
         queue.append(turn)

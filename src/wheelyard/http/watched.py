@@ -19,6 +19,8 @@ class Watched:
     span: Any = None
     """OpenTelemetry's, where that is on."""
     route: str = NOTHING
+    mark: bytes | None = None
+    """What its caller is remembered by; None as long as nobody has asked."""
     who: str = ""
     """A principal; empty as long as nobody has asked."""
     status: int = NOBODY_WAITS

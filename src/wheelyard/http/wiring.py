@@ -1,5 +1,6 @@
 """The parts of a running server, made from its index: the threads, and what pages are kept in."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -19,10 +20,12 @@ FAR_READER_THREADS: Final = 32
 """The same where the store is far: there threads mostly wait for the network."""
 STREAM_THREADS: Final = 64
 """Threads for bodies that are read on the way to a client."""
-HASHER_THREADS: Final = 136
-"""Threads in which passwords wait to be tried or hashed: 64 each, and the rest are refused."""
-KNOWN_HASHER_THREADS: Final = 8
-"""The same for those that were right of late."""
+HASHING_LIMIT: Final = 4
+"""Passwords that are hashed at a time, on however many processors."""
+LOGIN_PATIENCE: Final = 10.0
+"""Seconds that a password waits for that."""
+LOGIN_QUEUE: Final = 64
+"""Passwords of one network that wait; one more is refused at once."""
 VERIFIER_THREADS: Final = 16
 """Threads in which signatures are checked, and Google is asked."""
 READERS_TO_A_LONG_READ: Final = 4
@@ -35,6 +38,7 @@ def desk_of(index: Index, unwritable: Reason) -> Desk:
     """Return the parts of a server of `index`; `unwritable` is for `Desk`."""
     settings = index.settings
     threads = READER_THREADS if index.is_near else FAR_READER_THREADS
+    strangers = max(1, min(os.cpu_count() or 1, HASHING_LIMIT) - 1)
     return Desk(
         index=index,
         pages=PageStore(settings.http.page_cache * MIB),
@@ -44,9 +48,10 @@ def desk_of(index: Index, unwritable: Reason) -> Desk:
         cache_control=page_cache_control(settings.http, is_public=bool(index.public_scopes)),
         long_reads=Slots(threads // READERS_TO_A_LONG_READ, "long answers"),
         downloads=Downloads.of(index),
-        hashers=ThreadPoolExecutor(HASHER_THREADS, "hash"),
+        hashers=ThreadPoolExecutor(strangers + 1, "hash"),
+        logins=_turns(strangers),
+        known_logins=_turns(strangers + 1),
         verifiers=ThreadPoolExecutor(VERIFIER_THREADS, "verify"),
-        known_hashers=ThreadPoolExecutor(KNOWN_HASHER_THREADS, "rehash"),
         core_metadata_cache=WeighedCache(0 if index.is_near else CORE_METADATA_CACHE),
         troubles=Troubles(index.ambient.monotonic, is_near=index.is_near),
         unwritable=unwritable,
@@ -56,8 +61,12 @@ def desk_of(index: Index, unwritable: Reason) -> Desk:
 def close(desk: Desk) -> None:
     """Let the changes that are under way finish, and nothing else."""
     desk.writers.shutdown()
-    for threads in (desk.readers, desk.streamers, desk.hashers, desk.known_hashers, desk.verifiers):
+    for threads in (desk.readers, desk.streamers, desk.hashers, desk.verifiers):
         threads.shutdown(cancel_futures=True)
+
+
+def _turns(count: int) -> Slots:
+    return Slots(count, "logins", patience=LOGIN_PATIENCE, queue=LOGIN_QUEUE)
 
 
 def page_cache_control(settings: HttpSettings, *, is_public: bool) -> Header:

@@ -32,26 +32,6 @@ if TYPE_CHECKING:
 
 NOBODY: Final = Identity(EVERYBODY, frozenset({EVERYBODY}))
 RATE_LIMITED: Final = "rate_limited"
-RECENT: Final = 1.0
-"""Seconds that somebody is not recognised anew, by anything but an API token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """
-    What somebody was recognised by.
-
-    Args:
-        record: Of their API token; None for any other credential.
-        files: Which contents of the files of credentials were in force.
-        until: When they are to be recognised anew, on the monotonic clock.
-        by_password: Whether it was a password; nothing else looks at the file of those.
-    """
-
-    record: TokenRecord | None
-    files: tuple[int, int] = (0, 0)
-    until: float = 0.0
-    by_password: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,34 +53,32 @@ class Doors:
         """Begin with a log that has said nothing yet."""
         object.__setattr__(self, "log", RefusedLog(self.tokens.ambient.monotonic))
 
-    def fresh(self, credential: Credential) -> tuple[Caller, Ground] | None:
+    def is_due(self, credential: Credential) -> bool:
+        """Return whether `known` may look at a file, so that it is called in a thread."""
+        if not self.may_be_slow(credential):
+            return False
+        return self.static_tokens.is_due or (self.passwords is not None and self.passwords.is_due)
+
+    def known(self, credential: Credential) -> Caller | None:
         """
-        Return who sends a credential, and by what, if that needs neither waiting nor hashing.
+        Return who sends a credential if that is known without hashing and without asking anybody.
 
         Raises:
             Unauthenticated: The credential does not hold.
         """
         try:
-            return self._fresh(credential)
+            return self._known(credential)
         except Unauthenticated as fault:
             self._note(fault, credential, network_of(credential.origin))
             raise
 
-    def _fresh(self, credential: Credential) -> tuple[Caller, Ground] | None:
+    def _known(self, credential: Credential) -> Caller | None:
         token = token_in(credential)
         if token is not None:
             record = self.tokens.fresh_record(token)
-            return None if record is None else (self.bearer(record), Ground(record))
-        if self.static_tokens.is_due:
-            return None
-        files, until = self._files, self.tokens.ambient.monotonic() + RECENT
-        identity = self._static(credential)
-        by_password = identity is None and kind_of(credential) is Kind.PASSWORD
-        if identity is None:
-            identity = self._known(credential)
-        if identity is None:
-            return None
-        return self.rights.caller(identity), Ground(None, files, until, by_password)
+            return None if record is None else self.bearer(record)
+        identity = self._remembered(credential)
+        return None if identity is None else self.rights.caller(identity)
 
     def excused(self, credential: Credential) -> Caller | None:
         """
@@ -112,27 +90,6 @@ class Doors:
         token = token_in(credential)
         record = None if token is None else self.tokens.excused_record(token)
         return None if record is None else self.bearer(record)
-
-    def holds(self, ground: Ground) -> bool:
-        """Return whether what somebody was recognised by a moment ago would say the same now."""
-        if ground.record is not None:
-            return self._still_has(ground.record)
-        if self.tokens.ambient.monotonic() >= ground.until or self.static_tokens.is_due:
-            return False
-        if ground.by_password and self.passwords is not None and self.passwords.is_due:
-            return False
-        return ground.files == self._files
-
-    def _still_has(self, record: TokenRecord) -> bool:
-        """Return whether a record is the store's still, and opens something."""
-        snapshot = self.tokens.credentials.fresh(record.id)
-        if snapshot is None or snapshot.value is not record:
-            return False
-        return self.tokens.is_active(record)
-
-    @property
-    def _files(self) -> tuple[int, int]:
-        return self.static_tokens.revision, self.passwords.revision if self.passwords else 0
 
     def caller(self, credential: Credential, address: str) -> Caller:
         """
@@ -156,9 +113,7 @@ class Doors:
         token = token_in(credential)
         if token is not None:
             return self.bearer(self._record(token, address))
-        identity = self._static(credential)
-        if identity is None:
-            identity = self._remembered(credential) or self._counted(credential, address)
+        identity = self._remembered(credential) or self._counted(credential, address)
         return self.rights.caller(identity)
 
     def may_be_slow(self, credential: Credential) -> bool:
@@ -215,39 +170,30 @@ class Doors:
             name = f"htpasswd:{credential.user}" if self.passwords.knows(credential.user) else ""
         self.log.note(reason, network, name)
 
-    def _known(self, credential: Credential) -> Identity | None:
+    def _remembered(self, credential: Credential) -> Identity | None:
+        """Return who sends anything but an API token, as far as that was found out before."""
+        identity = self._static(credential)
+        if identity is not None:
+            return identity
         secret = credential.secret
         match self._checked(credential):
-            case Kind.ID_TOKEN:
-                return self.id_tokens.known(secret) if self.id_tokens else None
-            case Kind.ACCESS_TOKEN:
-                return self.access_tokens.known(secret) if self.access_tokens else None
-            case Kind.PASSWORD:
-                return (
-                    self.passwords.fresh(credential.user, secret, credential.origin)
-                    if self.passwords
-                    else None
-                )
-
-    def _remembered(self, credential: Credential) -> Identity | None:
-        """Return the same, where a file may be looked at."""
-        if self.passwords is not None and self._checked(credential) is Kind.PASSWORD:
-            return self.passwords.known(credential.user, credential.secret, credential.origin)
-        return self._known(credential)
+            case Kind.ID_TOKEN if self.id_tokens:
+                return self.id_tokens.known(secret)
+            case Kind.ACCESS_TOKEN if self.access_tokens:
+                return self.access_tokens.known(secret)
+            case Kind.PASSWORD if self.passwords:
+                return self.passwords.known(credential.user, secret, credential.origin)
+            case _:
+                return None
 
     def _counted(self, credential: Credential, address: str) -> Identity:
         """Verify a credential, unless too many have failed of late; if it fails, count it."""
-        if kind_of(credential) is Kind.ID_TOKEN:  # cheap to refuse, and nobody guesses a signature
+        # a signature is cheap to refuse, and nobody guesses one; who was right guesses nothing
+        if kind_of(credential) is Kind.ID_TOKEN or self.has_held(credential):
             return self._verified(credential)
         keys = _counted_under(credential, address)
-        if not self.has_held(credential):
-            with self._trying(keys, CODES[kind_of(credential)]):
-                return self._verified(credential)
-        try:
+        with self._trying(keys, CODES[kind_of(credential)]):
             return self._verified(credential)
-        except Unauthenticated:
-            self.throttle.failed(keys)
-            raise
 
     @contextmanager
     def _trying(

@@ -184,14 +184,6 @@ class Tokens:
         """
         return self._active(token, self.credentials.current(token.id))
 
-    def is_active(self, record: TokenRecord) -> bool:
-        """Return whether the record of a token that is shown opens something; if so, note that."""
-        now = self.ambient.now()
-        if record.state(now) != "active":
-            return False
-        self._note(record, now)
-        return True
-
     def _note(self, record: TokenRecord, now: datetime) -> None:
         if self.notes_uses and not record.publishers:  # those of jobs live for minutes
             self.credentials.last_uses.note(record.id, now)
@@ -202,9 +194,11 @@ class Tokens:
             raise bad_credential() from Refused("token_unknown")
         if not record.is_of(token):
             raise bad_credential() from Refused("token_secret")
-        if not self.is_active(record):
+        now = self.ambient.now()
+        if record.state(now) != "active":
             what = "expired" if record.revoked_at is None else "revoked"
             raise bad_credential() from Refused(f"token_{what}")
+        self._note(record, now)
         return record
 
     def _check(self, request: TokenRequest) -> None:

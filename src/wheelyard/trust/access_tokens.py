@@ -10,10 +10,8 @@ It goes to the two hosts that are named here, in a header or a body, and is kept
 import logging
 import re
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from http import HTTPStatus
-from threading import Lock
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -26,7 +24,7 @@ from wheelyard.trust.verdicts import Verdicts
 STORAGE: Final = "https://storage.googleapis.com"
 TOKENINFO: Final = "https://oauth2.googleapis.com/tokeninfo"
 PATIENCE: Final = 3.0
-"""Seconds for both questions together, and that others wait for the answers."""
+"""Seconds for both questions together."""
 REMEMBERED: Final = 300.0
 """Seconds that rights are believed, at most."""
 REMEMBERED_NO: Final = 10.0
@@ -106,8 +104,6 @@ class AccessTokens:
         self._monotonic = monotonic
         self._verdicts = verdicts
         self._remembered = min(remembered, REMEMBERED)
-        self._flights: dict[bytes, Future[Identity | Refused]] = {}
-        self._lock = Lock()
 
     def known(self, token: str) -> Identity | None:
         """Return what a bearer may do if that needs no waiting, else None."""
@@ -125,38 +121,16 @@ class AccessTokens:
         if not _TOKEN.fullmatch(token):
             raise bad_access_token() from Refused("auth_malformed")
         mark = self._mark(token)
-        found = self._verdicts.get(mark) or self._shared(mark, token)
+        found = self._verdicts.get(mark)
+        if found is None:
+            found, seconds = self._asked(mark, token)
+            self._verdicts.put(mark, found, seconds)
         if isinstance(found, Refused):
             raise bad_access_token() from found
         return found
 
     def _mark(self, token: str) -> bytes:
         return self._verdicts.mark("gat", self._resource.bucket, "", token)
-
-    def _shared(self, mark: bytes, token: str) -> Identity | Refused:
-        """Ask Google, or wait for whoever is asking about the same token."""
-        mine = Future[Identity | Refused]()
-        with self._lock:
-            flight = self._flights.setdefault(mark, mine)
-        if flight is not mine:
-            try:
-                return flight.result(PATIENCE)
-            except TimeoutError:
-                raise unverifiable("Google") from None
-        try:
-            found, seconds = self._asked(mark, token)
-        except BaseException as error:
-            self._land(mark)
-            mine.set_exception(error)
-            raise
-        self._verdicts.put(mark, found, seconds)
-        self._land(mark)
-        mine.set_result(found)
-        return found
-
-    def _land(self, mark: bytes) -> None:
-        with self._lock:
-            del self._flights[mark]
 
     def _asked(self, mark: bytes, token: str) -> tuple[Identity | Refused, float]:
         """Return what Google says, and for how many seconds it may be believed."""

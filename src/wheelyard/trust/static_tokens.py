@@ -109,11 +109,6 @@ class StaticTokens:
         """Whether the next `find` will look at the file."""
         return self._file is not None and self._file.is_due
 
-    @property
-    def revision(self) -> int:
-        """A number that changes when what the file says is read anew."""
-        return self._file.revision if self._file else 0
-
     def find(self, secrets: Iterable[str]) -> Identity | None:
         """
         Return whose token one of `secrets` is, or None where none of them is one.

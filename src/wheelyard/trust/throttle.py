@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address, ip_network
-from threading import Condition, Semaphore
+from threading import Condition
 from typing import Final
 
 from wheelyard.trust.refusals import too_many_logins
@@ -39,8 +39,6 @@ UNTOUCHED_FOR: Final = 60.0
 """Seconds without a failure after which a network has a try although the name has none left."""
 PATIENCE: Final = 10.0
 """Seconds that a try waits for others that are under way."""
-WAITING_LIMIT: Final = 64
-"""Tries that wait for that; one more is refused, since each keeps a thread."""
 
 _NAME: Final = "name"
 _UNKNOWN: Final = "token"
@@ -68,20 +66,26 @@ class Throttle:
         failed_login_per_minute: How many an address may have; at least 1. A name may have
             NAME_FACTOR times as many.
         monotonic: Seconds that never jump.
+        patience: Seconds that a try waits for others that are under way.
     """
 
-    def __init__(self, failed_login_per_minute: int, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        failed_login_per_minute: int,
+        monotonic: Callable[[], float],
+        patience: float = PATIENCE,
+    ) -> None:
         self._capacity = failed_login_per_minute
         self._capacities = {
             _NAME: failed_login_per_minute * NAME_FACTOR,
             _UNKNOWN: UNKNOWN_TOKENS,
         }
         self._monotonic = monotonic
+        self._patience = patience
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._reserved: Counter[str] = Counter()
         """Tokens of tries that are under way, by key."""
         self._changed = Condition()
-        self._waiting = Semaphore(WAITING_LIMIT)
 
     def allow(self, keys: Iterable[str]) -> bool:
         """Return whether a login that these keys describe may be tried now; counts nothing."""
@@ -103,13 +107,10 @@ class Throttle:
             keys: As `login_keys` has them, or one key. After 0, `end` has to be called with them.
 
         Raises:
-            Unavailable: Too many wait already, or none ended for too long (code `overloaded`).
+            Unavailable: None of those under way ended for too long (code `overloaded`).
         """
         with self._changed:
-            decided = self._reserve(keys)
-            if decided is None and self._waiting.acquire(blocking=False):
-                decided = self._changed.wait_for(lambda: self._reserve(keys), PATIENCE)
-                self._waiting.release()
+            decided = self._changed.wait_for(lambda: self._reserve(keys), self._patience)
         if decided is None:
             raise too_many_logins()
         return decided.wait

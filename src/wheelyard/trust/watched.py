@@ -20,8 +20,8 @@ from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
 from wheelyard.trust.exposure import ways_to_change
 
-LOOK_EVERY: Final = 5.0
-"""Seconds between two looks at a file."""
+LOOK_EVERY: Final = 4.0
+"""Seconds between two looks at a file; a server believes what it found for one more."""
 FILE_LIMIT: Final = 16 * 1024**2
 """Bytes of a file of credentials."""
 
@@ -62,8 +62,6 @@ class WatchedFile(Generic[T]):
         self._looked_at = monotonic()
         self._is_settled = False
         self._complaint = ""
-        self.revision = 0
-        """Goes up when what the file says is read anew."""
         self._stamp, self._content = self._read()
 
     @property
@@ -107,7 +105,6 @@ class WatchedFile(Generic[T]):
         else:
             self._is_settled = found == self._stamp
             self._stamp, self._content = found, content
-            self.revision += 1
             self._is_mended()
             for warning in self.warnings:
                 if warning not in before:
