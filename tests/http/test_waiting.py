@@ -8,22 +8,20 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from select import select
 from threading import Event
 
 import pytest
-from bcrypt import gensalt, hashpw
 
 from tests.clients.servers import PATIENCE
 from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
-from tests.http.raw import Wire, basic, wire
+from tests.http.raw import Wire, wire
 from tests.http.servers import Site, eventually
 from wheelyard.errors import Unavailable
 from wheelyard.http.exchange import Message, Reply, Stream, send_reply
 from wheelyard.http.flights import Flights
 from wheelyard.index import real_ambient
-from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
 
 pytestmark = pytest.mark.integration
 
@@ -293,27 +291,3 @@ def test_body_is_closed_when_sending_is_called_off() -> None:
     outcome = sending(chunks, lambda _: None, is_called_off=True)
     assert isinstance(outcome.exception(), asyncio.CancelledError)
     assert chunks.closed_while_reading == [False]
-
-
-def test_a_wrong_password_sent_by_many(store: FarStore, later: Later, tmp_path: Path) -> None:
-    """Whoever logs in every day still does while a hundred clients wait for one wrong password."""
-    file = tmp_path / "htpasswd"
-    slow = f"$2b$15${'.' * 22}{'.' * 31}"  # a hash of some seconds, and of nobody's password
-    file.write_text(f"ana:{hashpw(b'right', gensalt(4)).decode()}\nben:{slow}\n")
-    settings = Settings(access=AccessSettings(private=True, htpasswd_file=str(file)))
-    ana = ("GET /simple/ HTTP/1.1", basic("ana", "right"))
-    with ExitStack() as stack:
-        site = stack.enter_context(far_site(tmp_path, store, settings, ambient=later.ambient))
-        with wire(site) as line:
-            line.ask(*ana)
-            assert statuses([line]) == {200}
-        later.by += 301  # so that her password is to be hashed again
-        guesses = [stack.enter_context(wire(site)) for _ in range(100)]
-        for guess in guesses:
-            guess.ask("GET /simple/ HTTP/1.1", basic("ben", "wrong"))
-        with wire(site) as line:
-            line.ask(*ana)
-            assert statuses([line]) == {200}
-        answered = select([guess.connection for guess in guesses], [], [], 0)[0]
-        assert len(answered) < len(guesses)  # they still wait for one hash
-        assert statuses(guesses) == {401}

@@ -204,7 +204,7 @@ def test_warnings(desk: Desk) -> None:
     desk.write(f"ana:{APR1}\n")
     passwords = Passwords(desk.path, KEY, desk.clock.seconds)
 
-    assert "line 1 is MD5" in passwords.warnings[0]
+    assert "line 1 is MD5" in passwords.file.warnings[0]
 
 
 def test_a_password_from_elsewhere(desk: Desk) -> None:

@@ -77,7 +77,7 @@ def test_a_bare_token(clock: Clock) -> None:
     found = tokens.find(["", SECRET])
     assert found is not None
     assert (found.principal, found.scopes) == ("static:environment", (FULL,))
-    assert (tokens.is_due, tokens.warnings) == (False, ())
+    assert tokens.file is None
 
 
 def test_no_tokens(clock: Clock) -> None:
@@ -174,7 +174,6 @@ def test_a_changed_file(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureF
     path = tmp_path / "tokens.toml"
     path.write_text(f'[[token]]\nname = "ci"\nvalue = "{OTHER}')
     clock.advance(seconds=5)
-    assert tokens.is_due
     assert tokens.find([SECRET]) is not None
     assert len(caplog.records) == 1
     assert OTHER not in caplog.text
@@ -192,7 +191,8 @@ def test_a_file_that_all_may_read(tmp_path: Path, clock: Clock) -> None:
     path.chmod(0o644)
 
     tokens = StaticTokens(path, "", lambda: clock.now, clock.seconds)
-    assert "chmod o-r" in tokens.warnings[0]
+    assert tokens.file is not None
+    assert "chmod o-r" in tokens.file.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,8 @@ def settle(*, in_log: bool) -> None:
 
 def warn_of(settings: Settings, doors: Doors) -> None:
     """Say what there is to know of settings, and of the places with credentials that they name."""
-    files = (doors.passwords, doors.static_tokens)
-    for each in files:
-        for sentence in each.warnings if each is not None else ():
+    for file in doors.files:
+        for sentence in file.warnings:
             warn(sentence)
     store = settings.access.credentials_store or settings.store.location
     if store != MEMORY and not is_bucket(store):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.errors import IndexFault, Unauthenticated, Unavailable
 from wheelyard.model.access import Caller, narrowed
@@ -25,6 +25,7 @@ from wheelyard.trust.refusals import Refused
 from wheelyard.trust.static_tokens import StaticTokens
 from wheelyard.trust.throttle import Throttle, login_keys, network_of, origin_key, token_key
 from wheelyard.trust.verifier import Verifier
+from wheelyard.trust.watched import WatchedFile
 
 if TYPE_CHECKING:
     from wheelyard.operations.publishing import Publishing
@@ -53,11 +54,15 @@ class Doors:
         """Begin with a log that has said nothing yet."""
         object.__setattr__(self, "log", RefusedLog(self.tokens.ambient.monotonic))
 
+    @property
+    def files(self) -> tuple[WatchedFile[Any], ...]:
+        """The files of credentials."""
+        held = (self.passwords.file if self.passwords else None, self.static_tokens.file)
+        return tuple(each for each in held if each is not None)
+
     def is_due(self, credential: Credential) -> bool:
         """Return whether `known` may look at a file, so that it is called in a thread."""
-        if not self.may_be_slow(credential):
-            return False
-        return self.static_tokens.is_due or (self.passwords is not None and self.passwords.is_due)
+        return self.may_be_slow(credential) and any(each.is_due for each in self.files)
 
     def known(self, credential: Credential) -> Caller | None:
         """

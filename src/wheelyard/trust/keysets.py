@@ -10,7 +10,6 @@ knows makes us look again once a minute at most.
 import logging
 import re
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from http import HTTPStatus
 from random import Random
@@ -98,9 +97,9 @@ class KeySet:
         self._known: _Known | None = None
         self._tried: float | None = None
         self._failures = 0
-        self._flight: Future[None] | None = None
         self._refused: TimedCache[str, bool] = TimedCache(means.monotonic, REFUSED)
-        self._lock = Lock()
+        self._looking = Lock()
+        """Held by whoever looks for keys."""
 
     @property
     def failures(self) -> int:
@@ -139,13 +138,12 @@ class KeySet:
         return self._known is not None and now < self._known.fetched + STALE
 
     def _renew_beside(self) -> None:
-        mine, _ = self._take_off(PAUSE)
-        if mine is None:
+        if not self._is_time(PAUSE) or not self._looking.acquire(blocking=False):
             return
         try:
-            self._means.spawn(lambda: self._fly(mine))
+            self._means.spawn(lambda: self._renew(PAUSE))
         except RuntimeError:  # no more threads
-            self._fly(mine)
+            self._renew(PAUSE)
 
     def _sought(self, kid: str) -> Key | None:
         if self._refused.get(kid):
@@ -161,27 +159,23 @@ class KeySet:
 
     def _look(self, pause: float) -> bool:
         """Look for keys unless that was done just now; return whether no look is under way."""
-        mine, theirs = self._take_off(pause)
-        if mine is not None:
-            self._fly(mine)
-        elif theirs is not None:
-            try:
-                theirs.result(PATIENCE)
-            except TimeoutError:
-                return False
-        return True
+        is_settled = self._looking.acquire(timeout=PATIENCE)
+        if is_settled:
+            self._renew(pause)
+        return is_settled
 
-    def _take_off(self, pause: float) -> tuple[Future[None] | None, Future[None] | None]:
-        """Return a look that the caller has to carry out, or one that is under way."""
-        with self._lock:
-            if self._flight is not None:
-                return None, self._flight
-            if self._tried is not None and self._means.monotonic() < self._tried + pause:
-                return None, None
-            self._flight = Future()
-            return self._flight, None
+    def _renew(self, pause: float) -> None:
+        """Fetch the keys unless that was done just now, and let others look for them again."""
+        try:
+            if self._is_time(pause):
+                self._fetch()
+        finally:
+            self._looking.release()
 
-    def _fly(self, flight: Future[None]) -> None:
+    def _is_time(self, pause: float) -> bool:
+        return self._tried is None or self._means.monotonic() >= self._tried + pause
+
+    def _fetch(self) -> None:
         try:
             self._known = self._fetched()
             self._failures = 0
@@ -189,10 +183,7 @@ class KeySet:
             self._failures += 1
             logger.warning("the keys of %s cannot be fetched: %s", self._issuer, fault)
         finally:
-            with self._lock:
-                self._tried = self._means.monotonic()
-                self._flight = None
-            flight.set_result(None)
+            self._tried = self._means.monotonic()
 
     def _fetched(self) -> _Known:
         end = self._means.monotonic() + PATIENCE

@@ -73,22 +73,12 @@ class Passwords:
         monotonic: Callable[[], float],
         check_hash: Callable[[bytes, str], bool] = verify,
     ) -> None:
-        self._file = WatchedFile(path, parse_htpasswd, monotonic)
+        self.file = WatchedFile(path, parse_htpasswd, monotonic)
         self._check_hash = check_hash
         self._monotonic = monotonic
         self._right: Verdicts[_Right] = Verdicts(process_key, monotonic, REMEMBERED)
         self._wrong: Verdicts[tuple[str | None]] = Verdicts(process_key, monotonic, REMEMBERED)
         """By which line, or the lack of one."""
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What an operator should know of the file, in sentences that name it."""
-        return self._file.warnings
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the file will be looked at before the next answer."""
-        return self._file.is_due
 
     def known(self, name: str, password: str, origin: str = "") -> Identity | None:
         """
@@ -98,7 +88,7 @@ class Passwords:
             Unauthenticated: The name or the password is wrong.
         """
         mark = mark_of(self._right, name, password, origin)
-        line = self._file.current().hashes.get(name)
+        line = self.file.current().hashes.get(name)
         right = self._right.get(mark)
         if right is not None and right.line == line and self._monotonic() < right.until:
             return right.identity
@@ -110,12 +100,12 @@ class Passwords:
         """Return whether the two were right within a day: who sends them guesses nothing."""
         with suppress(Unauthenticated):
             right = self._right.get(mark_of(self._right, name, password, origin))
-            return right is not None and right.line == self._file.value.hashes.get(name)
+            return right is not None and right.line == self.file.value.hashes.get(name)
         return False
 
     def knows(self, name: str) -> bool:
         """Return whether a name is in the file; nobody outside is to be told."""
-        return name in self._file.value.hashes
+        return name in self.file.value.hashes
 
     def check(self, name: str, password: str, origin: str = "") -> Identity:
         """
@@ -135,7 +125,7 @@ class Passwords:
         return "htpasswd_password" if self.knows(name) else "htpasswd_user"
 
     def _hashed(self, name: str, password: str, origin: str) -> Identity | None:
-        mark, users = mark_of(self._right, name, password, origin), self._file.value
+        mark, users = mark_of(self._right, name, password, origin), self.file.value
         line = users.hashes.get(name)
         hashed = line or users.decoy
         matches = hashed is not None and self._check_hash(password.encode(), hashed)

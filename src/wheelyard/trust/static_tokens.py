@@ -81,12 +81,7 @@ class StaticTokens:
     ) -> None:
         self._now = now
         self._bare = _bare(bare.strip())  # files that become variables end in a newline
-        self._file = WatchedFile(path, parse_static_tokens, monotonic) if path else None
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What an operator should know of the file, in sentences that name it."""
-        return self._file.warnings if self._file else ()
+        self.file = WatchedFile(path, parse_static_tokens, monotonic) if path else None
 
     @property
     def identities(self) -> tuple[Identity, ...]:
@@ -101,13 +96,8 @@ class StaticTokens:
 
     @property
     def _every(self) -> tuple["_Held", ...]:
-        tokens = self._file.value if self._file else {}
+        tokens = self.file.value if self.file else {}
         return (*tokens.values(), *self._bare.values())
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the next `find` will look at the file."""
-        return self._file is not None and self._file.is_due
 
     def find(self, secrets: Iterable[str]) -> Identity | None:
         """
@@ -120,7 +110,7 @@ class StaticTokens:
         Raises:
             Unauthenticated: It is one that has expired.
         """
-        tokens = self._file.current() if self._file else {}
+        tokens = self.file.current() if self.file else {}
         # a digest may be of any text, and short ones can be guessed
         digests = [_digest_of(each) for each in secrets if len(each) >= SHORTEST]
         found = [tokens.get(each) or self._bare.get(each) for each in digests]

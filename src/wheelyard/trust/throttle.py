@@ -87,12 +87,8 @@ class Throttle:
         """Tokens of tries that are under way, by key."""
         self._changed = Condition()
 
-    def allow(self, keys: Iterable[str]) -> bool:
-        """Return whether a login that these keys describe may be tried now; counts nothing."""
-        return self.seconds_until(keys) == 0
-
     def seconds_until(self, keys: Iterable[str]) -> float:
-        """Return after how many seconds it may be tried, 0 for now."""
+        """Return after how many seconds a login may be tried, 0 for now; counts nothing."""
         now = self._monotonic()
         return max((self._wait(key, now) for key in keys), default=0.0)
 
