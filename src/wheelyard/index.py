@@ -244,7 +244,11 @@ def _bucket(
             open_bucket,
         )
     except ImportError as error:
-        raise needs_gcs("A bucket") from error
+        raise Invalid(
+            "A bucket needs google-cloud-storage, which is not installed. Install "
+            "'wheelyard[gcs]', or in a clone requirements/gcs.txt.",
+            code="bad_setting",
+        ) from error
     request = Request(
         place=parse_location(location),
         files_prefix=keys.FILES,
@@ -266,15 +270,6 @@ def surroundings_of(ambient: Ambient, tally: Tally) -> "Surroundings":
         pause=ambient.pause,
         random=ambient.random,
         tally=tally,
-    )
-
-
-def needs_gcs(what: str) -> Invalid:
-    """Return the fault for what there is not without Google's library."""
-    return Invalid(
-        f"{what} needs google-cloud-storage, which is not installed. Install 'wheelyard[gcs]', or "
-        "in a clone requirements/gcs.txt.",
-        code="bad_setting",
     )
 
 
