@@ -21,7 +21,7 @@ from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import new_token
 from wheelyard.operations.doors import RATE_LIMITED
 from wheelyard.operations.tokens import TokenRequest
-from wheelyard.trust.passwords import Passwords
+from wheelyard.trust.passwords import ACCEPTED_FOR, Passwords
 
 pytestmark = pytest.mark.integration
 
@@ -84,11 +84,17 @@ def test_guesses_from_everywhere(place: Place) -> None:
     assert is_let_in(place, Credential("reader", PASSWORD), ELSEWHERE)
 
 
-def test_who_was_right_before_is_let_in(place: Place) -> None:
-    """Somebody whose password was right before is not locked out by the guesses of others."""
-    right = Credential("reader", PASSWORD)
+def test_who_was_right_before_is_let_in(place: Place, tmp_path: Path) -> None:
+    """Somebody whose password was right today is not locked out by the guesses of others."""
+    clock, right = Clock(), Credential("reader", PASSWORD)
+    passwords = Passwords(tmp_path / "htpasswd", bytes(32), clock.seconds)
+    place = replace(
+        place,
+        index=replace(place.index, doors=replace(place.index.doors, passwords=passwords)),
+    )
     assert is_let_in(place, right)
     guess(place, HERE, Credential("reader", "guess"))
+    clock.advance(seconds=ACCEPTED_FOR)
     assert is_let_in(place, right)
     assert not is_let_in(place, Credential("reader", "guess-9"))
 
