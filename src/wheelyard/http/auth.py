@@ -28,6 +28,7 @@ from wheelyard.trust.throttle import network_of, origin_of
 from wheelyard.trust.verifier import Verifier
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Caller | None)
 
 HEADER_LIMIT: Final = 16_384
 """Bytes of an Authorization header."""
@@ -82,10 +83,8 @@ class Authenticator:
         """
         found = self.recent(mark)
         if found is None and header is not None:
-            now = self.desk.index.ambient.monotonic
-            began, credential = now(), credential_in(header, origin_of(address))
+            credential = credential_in(header, origin_of(address))
             found = await self._recognised(credential, address, mark)
-            self.callers.put(mark, found, began + RECENT - now())
         return found or self.anonymous
 
     async def person(self, login: Verifier, assertion: str) -> Caller:
@@ -113,29 +112,38 @@ class Authenticator:
 
     async def _recognised(self, credential: Credential, address: str, mark: bytes) -> Caller:
         desk, doors = self.desk, self.desk.index.doors
-        if doors.is_due(credential):
-            known = await desk.read(lambda: doors.known(credential))
-        else:
-            known = doors.known(credential)
-        if known is not None:
-            return known
+
+        def known() -> Caller | None:
+            return self._noted(mark, lambda: doors.known(credential))
+
+        def verified() -> Caller:
+            return self._noted(mark, lambda: doors.caller(credential, address))
+
+        found = await desk.read(known) if doors.is_due(credential) else known()
+        if found is not None:
+            return found
         subject = ("caller", mark)
         if doors.may_be_slow(credential):
-            return await desk.flights.join(subject, lambda: self._verified(credential, address))
-        return await desk.shared(
-            subject,
-            lambda: doors.caller(credential, address),
-            lambda: doors.excused(credential),
-        )
+            return await desk.flights.join(subject, lambda: self._in_turn(credential, verified))
+        return await desk.shared(subject, verified, lambda: doors.excused(credential))
 
-    async def _verified(self, credential: Credential, address: str) -> Caller:
+    def _noted(self, mark: bytes, look: Callable[[], C]) -> C:
+        """Look who sends a header, and note it for a second from the beginning of the look."""
+        now = self.desk.index.ambient.monotonic
+        began, found = now(), look()
+        if found is not None:
+            self.callers.put(mark, found, began + RECENT - now())
+        return found
+
+    async def _in_turn(self, credential: Credential, verified: Callable[[], Caller]) -> Caller:
         """Verify a credential in a thread that nobody reads in; a password waits for its turn."""
-        desk, doors = self.desk, self.desk.index.doors
+        desk = self.desk
         if kind_of(credential) is not Kind.PASSWORD:
-            return await _in(desk.verifiers, lambda: doors.caller(credential, address))
-        turns = desk.known_logins if doors.has_held(credential) else desk.logins
-        async with turns.one(network_of(address)):
-            return await _in(desk.hashers, lambda: doors.caller(credential, address))
+            return await _in(desk.verifiers, verified)
+        is_held = desk.index.doors.has_held(credential)
+        turns = desk.known_logins if is_held else desk.logins
+        async with turns.one(network_of(credential.origin)):
+            return await _in(desk.hashers, verified)
 
 
 async def _in(threads: Executor, work: Callable[[], T]) -> T:
