@@ -176,6 +176,7 @@ class Stage:
         if fate is Fate.CRASH:
             self._kill(actor.process)
         else:
+            assert actor.waits_for, f"{name} cannot go on: it has come to rest at {actor.rest!r}"
             actor.go(fate)
 
     def state(self) -> object:

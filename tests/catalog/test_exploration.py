@@ -138,7 +138,7 @@ def test_an_upload_and_its_deletion_in_one_commit(tmp_path: Path) -> None:
     """An upload whose file is deleted by the very same commit succeeds, and is not listed."""
     wishes = {"L": Wish(TWO), "A": Wish(ONE), "D": Wish(ONE, delete=True)}
     with Scenario(tmp_path, wishes, (ONE,), together=True).stage() as stage:
-        for writer in "LLLLAAAD":  # A and D wait together while L commits
+        for writer in "LLLLAAD":  # A and D wait together while L commits
             stage.let(writer, Fate.DONE)
         assert list(stage.waiting()) == ["L"]
         while stage.waiting():
