@@ -102,7 +102,7 @@ def test_two_processes_far_away(tmp_path: Path, name: str, fewest: int) -> None:
     [
         ("same filename, other bytes", 0, 5_000),
         ("same filename, same bytes", 0, 100_000),
-        ("first uploads of a project", 0, 25_000),
+        ("first uploads of a project", 0, 20_000),
         ("upload beside a delete", 1, 150_000),
         ("upload and delete of one file", 1, 2_500),
         ("upload again and delete", 1, 1_700),
