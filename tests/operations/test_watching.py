@@ -1,9 +1,9 @@
 """What becomes of what appears in a place that is watched."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,7 @@ from wheelyard.index import index_over
 from wheelyard.operations.importing.report import Fate
 from wheelyard.operations.watching import QUIET
 from wheelyard.settings.sections import Settings
-from wheelyard.sources.candidate import Candidate
-from wheelyard.sources.sights import FolderView, Sight, View
+from wheelyard.sources.places import FolderPlace, Item
 from wheelyard.sources.views import open_view
 from wheelyard.storage.spool import Spool
 
@@ -31,7 +30,7 @@ def test_what_is_there_and_what_appears(
 ) -> None:
     """What is there is imported at the first look, what appears as soon as two looks agree."""
     settle(world, make_wheel().write(folder))
-    watch = watching(world, FolderView(folder))
+    watch = watching(world, FolderPlace(folder))
 
     watch.look()
     assert listed(world) == {make_wheel().filename}
@@ -48,9 +47,9 @@ def test_what_is_there_and_what_appears(
 def test_a_file_that_is_being_written(
     world: World, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
-    """A file that grows, or was touched within the last second, waits."""
+    """A file that grows waits until two looks have found it the same."""
     made = make_wheel()
-    watch = watching(world, FolderView(folder))
+    watch = watching(world, FolderPlace(folder))
     watch.look()
     path = folder / made.filename
     for stop in range(100, len(made.body), 100):
@@ -58,16 +57,26 @@ def test_a_file_that_is_being_written(
         settle(world, path)
         watch.look()
     path.write_bytes(made.body)
-    world.clock.now = datetime.fromtimestamp(path.stat().st_ctime, UTC)
-    watch.look()
     watch.look()
     assert listed(world) == set()
-    world.clock.advance(seconds=QUIET + 0.01)
 
     watch.look()
 
     assert listed(world) == {made.filename}
     assert log.messages[1:] == [f"{folder}: imported 1 file"]
+
+
+def test_a_file_that_was_just_written(world: World, folder: Path) -> None:
+    """What is there at the first look waits if it was touched within the last second."""
+    path = make_wheel().write(folder)
+    world.clock.now = datetime.fromtimestamp(path.stat().st_ctime + QUIET / 2, UTC)
+    watch = watching(world, FolderPlace(folder))
+    watch.look()
+    assert listed(world) == set()
+
+    watch.look()
+
+    assert listed(world) == {path.name}
 
 
 def test_other_files(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
@@ -79,32 +88,23 @@ def test_other_files(world: World, folder: Path, log: pytest.LogCaptureFixture) 
         (folder / name).mkdir()
         made.write(folder / name)
     settle(world, folder)
-    watch = watching(world, FolderView(folder, (folder / "store",)))
+    watch = watching(world, FolderPlace(folder, (folder / "store",)))
 
     assert [watch.look().is_idle for _ in range(3)] == [True, True, True]
 
     assert log.messages == [f"{folder}: imported 0 files"]
 
 
-@dataclass
-class Counted:
-    """A view that counts what is made of its sights."""
+@dataclass(frozen=True, slots=True)
+class Counted(FolderPlace):
+    """A folder that counts what is read there."""
 
-    view: View
-    every: float = 1.0
-    offered: list[str] = field(default_factory=list)
+    opened: list[str] = field(default_factory=list)
 
-    def sights(self, trouble: Callable[[str], None]) -> Iterator[Sight]:
-        """Yield what is there now."""
-        for sight in self.view.sights(trouble):
-            offer = partial(self._offer, sight)
-            yield Sight(sight.place, sight.mark, sight.touched_at, offer)
-
-    def _offer(self, sight: Sight) -> Candidate:
-        self.offered.append(Path(sight.place).name)
-        offer = sight.offer()
-        assert isinstance(offer, Candidate)
-        return offer
+    def read(self, item: Item) -> AbstractContextManager[Iterator[bytes]]:
+        """Open a file."""
+        self.opened.append(item.path)
+        return FolderPlace.read(self, item)
 
 
 def test_an_idle_look(world: World, folder: Path) -> None:
@@ -114,23 +114,23 @@ def test_an_idle_look(world: World, folder: Path) -> None:
     settle(world, bad, make_wheel().write(folder))
     store = FaultyStore(world.store)
     world.index = index_over(store, Spool(world.folder), Settings(), world.index.ambient)
-    view = Counted(FolderView(folder))
-    watch = watching(world, view)
+    place = Counted(folder)
+    watch = watching(world, place)
     watch.look()
-    assert sorted(view.offered) == [bad.name, make_wheel().filename]
+    assert sorted(place.opened) == [bad.name, make_wheel().filename]
     store.calls.clear()
-    view.offered.clear()
+    place.opened.clear()
 
     looks = [watch.look() for _ in range(3)]
 
     assert all(look.is_idle for look in looks)
-    assert (store.calls, view.offered) == ([], [])
+    assert (store.calls, place.opened) == ([], [])
 
 
 def test_what_is_passed_by(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
     """What somebody else imports is not imported again, and what comes after it is."""
     settle(world, make_wheel().write(folder))
-    watch = watching(world, FolderView(folder))
+    watch = watching(world, FolderPlace(folder))
     watch.pass_by()
     assert watch.look().is_idle
 
@@ -148,9 +148,9 @@ def test_old_files(world: World, folder: Path) -> None:
     old.write_bytes(b"MZ" + bytes(99))
     settle(world, old)
 
-    watching(world, FolderView(folder)).look()
+    watching(world, FolderPlace(folder)).look()
     assert listed(world) == set()
-    watching(world, FolderView(folder), lenient=True).look()
+    watching(world, FolderPlace(folder), lenient=True).look()
 
     assert listed(world) == {old.name}
 
@@ -168,8 +168,8 @@ def test_a_bucket(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         bucket = server.bucket("drop")
         bucket.put("in/demo-1.0-py3-none-any.whl", make_wheel().body)
-        view = open_view("gs://drop/in", (), "files/", Pauses().ambient())
-        watch = watching(world, view)
+        place = open_view("gs://drop/in", (), "files/", Pauses().ambient())
+        watch = watching(world, place)
         watch.look()
         bucket.put("in/deeper/demo-1.0.tar.gz", make_sdist().body)
         bucket.put("out/demo-2.0-py3-none-any.whl", make_wheel(version="2.0").body)
@@ -194,6 +194,6 @@ def test_fates_are_counted(world: World, folder: Path) -> None:
     settle(world, folder / "bad-1.0.tar.gz", make_wheel().write(folder))
     world.upload(make_wheel())
 
-    fates = watching(world, FolderView(folder)).look().report.fates
+    fates = watching(world, FolderPlace(folder)).look().report.fates
 
     assert (fates[Fate.THERE], fates[Fate.REFUSED], fates[Fate.NEW]) == (1, 1, 0)

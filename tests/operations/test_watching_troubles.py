@@ -2,25 +2,25 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from tests.archive.builders import END_OF_TAR, sdist_tar, tar_file
 from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.operations.making import make_sdist, make_wheel
-from tests.operations.offers import Shelf
 from tests.operations.watches import DEMO, listed, settle, watching
 from tests.operations.world import ALICE, World
+from tests.sources.offering import make_unreadable
 from wheelyard.index import index_over
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.watching import AGAIN
 from wheelyard.settings.sections import Settings
-from wheelyard.sources.candidate import Candidate
-from wheelyard.sources.sights import FolderView, Sight
+from wheelyard.sources.candidate import PassedOver
+from wheelyard.sources.places import FolderPlace, Item
 from wheelyard.storage.spool import Spool
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -32,7 +32,7 @@ def test_refusals(world: World, folder: Path, log: pytest.LogCaptureFixture) -> 
     path = folder / made.filename
     path.write_bytes(b"no wheel")
     settle(world, path)
-    watch = watching(world, FolderView(folder))
+    watch = watching(world, FolderPlace(folder))
 
     for _ in range(3):
         watch.look()
@@ -52,7 +52,7 @@ def test_a_link_to_nowhere(world: World, folder: Path, log: pytest.LogCaptureFix
     made = make_wheel()
     settle(world, folder)
     (folder / made.filename).symlink_to(world.folder / made.filename)
-    watch = watching(world, FolderView(folder))
+    watch = watching(world, FolderPlace(folder))
     for _ in range(3):
         watch.look()
     assert len(log.messages) == 2
@@ -69,7 +69,7 @@ def test_a_store_that_is_away(world: World, folder: Path, log: pytest.LogCapture
     settle(world, make_wheel().write(folder))
     store = FaultyStore(world.store, (Fault(Kind.NOT_DONE, verb="put", times=1000),))
     world.index = index_over(store, Spool(world.folder), Settings(), world.index.ambient)
-    watch = watching(world, FolderView(folder))
+    watch = watching(world, FolderPlace(folder))
     for _ in range(4):
         watch.look()
     assert len(log.messages) == 1
@@ -91,7 +91,7 @@ def test_a_folder_that_vanishes(world: World, folder: Path, log: pytest.LogCaptu
     bad = folder / "bad-1.0.tar.gz"
     bad.write_bytes(b"no archive")
     settle(world, bad)
-    watch = watching(world, FolderView(folder))
+    watch = watching(world, FolderPlace(folder))
     watch.look()
     elsewhere = folder.rename(world.folder / "elsewhere")
     for _ in range(3):
@@ -113,11 +113,28 @@ def test_a_folder_that_vanishes(world: World, folder: Path, log: pytest.LogCaptu
 GONE = os.strerror(2)
 
 
+def test_a_folder_too_deep(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
+    """A folder in it that cannot be read is told once, and hides no other."""
+    make_unreadable(folder / "a")
+    (folder / "b").mkdir()
+    settle(world, make_wheel().write(folder / "b"))
+    watch = watching(world, FolderPlace(folder))
+
+    watch.look()
+    watch.look()
+    settle(world, make_sdist().write(folder))
+    watch.look()
+    watch.look()
+
+    assert listed(world) == {make_wheel().filename, make_sdist().filename}
+    assert [message.count("The folder") for message in log.messages] == [1, 0, 0]
+
+
 def test_what_is_taken_away(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
     """What is taken away there stays here, and what was deleted here stays away."""
     path = make_wheel().write(folder)
     settle(world, path)
-    watch = watching(world, FolderView(folder))
+    watch = watching(world, FolderPlace(folder))
     watch.look()
     path.unlink()
     watch.look()
@@ -140,7 +157,7 @@ def test_a_project_that_takes_no_files(
     world.upload(make_wheel())
     world.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
     settle(world, make_sdist().write(folder))
-    watch = watching(world, FolderView(folder))
+    watch = watching(world, FolderPlace(folder))
     watch.look()
     assert watch.look().is_idle
     for _ in range(10):
@@ -155,43 +172,47 @@ def test_a_project_that_takes_no_files(
     assert make_sdist().filename in listed(world)
 
 
-@dataclass
 class Odd:
-    """A view that is broken at first."""
+    """A place where something happens behind the first file."""
 
-    every: float = 1.0
-    is_broken: bool = True
-    found: tuple[Sight, ...] = ()
+    def __init__(self, folder: Path, happens: Callable[[], None]) -> None:
+        self._folder = FolderPlace(folder)
+        self.happens = happens
+        self.find, self.read = self._folder.find, self._folder.read
 
-    def sights(self, trouble: Callable[[str], None]) -> Iterator[Sight]:
-        """Yield what is there, if it can."""
-        del trouble
-        yield from self.found
-        if self.is_broken:
-            raise RuntimeError("a mistake")
+    def items(self) -> Iterator[Item | PassedOver]:
+        """Yield what is there."""
+        for number, item in enumerate(self._folder.items()):
+            if number:
+                self.happens()
+            yield item
 
 
-def test_a_mistake(world: World, log: pytest.LogCaptureFixture) -> None:
+def test_a_mistake(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
     """A mistake in the code itself is told once, with where it is, and does not end the watch."""
-    shelf = Shelf()
-    offer = shelf.offer(make_wheel(), algorithms=("sha256",))
-    view = Odd(found=(Sight("there", (1,), None, lambda: offer),))
-    watch = watching(world, view)
+
+    def fail() -> None:
+        raise RuntimeError("a mistake")
+
+    for each in (make_wheel(), make_sdist()):
+        each.write(folder)
+    place = Odd(folder, fail)
+    watch = watching(world, place)
 
     watch.look()
     watch.look()
     assert [record.exc_info is not None for record in log.records] == [True]
-    view.is_broken = False
+    place.happens = lambda: None
     watch.look()
 
-    assert listed(world) == {make_wheel().filename}
+    assert listed(world) == {make_wheel().filename, make_sdist().filename}
 
 
 def test_a_bare_archive_that_is_not_whole(world: World, folder: Path) -> None:
     """A bare tar archive that is half copied, to the end of a member, is taken when it is whole."""
     body = sdist_tar(tar_file(b"demo-1.0/x", b"x" * 512)) + END_OF_TAR
     path = folder / "demo-1.0.tar"
-    watch = watching(world, FolderView(folder), lenient=True)
+    watch = watching(world, FolderPlace(folder), lenient=True)
     path.write_bytes(body[: -len(END_OF_TAR) - 1024])
     settle(world, path)
 
@@ -211,26 +232,19 @@ def test_a_link_in_circles(world: World, folder: Path, log: pytest.LogCaptureFix
         (folder / name).symlink_to(name)
     settle(world, make_wheel().write(folder))
 
-    watching(world, FolderView(folder)).look()
+    watching(world, FolderPlace(folder)).look()
 
     assert listed(world) == {make_wheel().filename}
     assert len(log.messages) == 2
 
 
-def test_the_end(world: World) -> None:
+def test_the_end(world: World, folder: Path) -> None:
     """When it is stopped a watch gives up what it has in hand, and leaves nothing behind."""
-    shelf = Shelf()
-    first, second = (shelf.offer(make_wheel(version=each)) for each in ("1.0", "2.0"))
-
-    def stopping() -> Candidate:
-        watch.stop()
-        return second
-
-    view = Odd(
-        is_broken=False,
-        found=(Sight("1", (1,), None, lambda: first), Sight("2", (1,), None, stopping)),
-    )
-    watch = watching(world, view)
+    for version in ("1.0", "2.0"):
+        make_wheel(version=version).write(folder)
+    place = Odd(folder, Event().set)
+    watch = watching(world, place)
+    place.happens = watch.stop
 
     watch.run()
 

@@ -8,19 +8,21 @@ from packaging.utils import NormalizedName
 from tests.operations.world import ALICE, World
 from wheelyard.operations.importing import Importer
 from wheelyard.operations.watching import QUIET, Watch
-from wheelyard.sources.sights import View
+from wheelyard.sources.places import FolderPlace, Place
 
 DEMO = NormalizedName("demo")
 
 
-def watching(world: World, view: View, *, lenient: bool = False) -> Watch:
+def watching(world: World, place: Place, *, lenient: bool = False) -> Watch:
     """Return what watches a place for a world."""
     importer = Importer(world.index.uploads, world.index.projects)
     return Watch(
-        view=view,
+        place=place,
         importer=importer,
         caller=ALICE,
         ambient=world.index.ambient,
+        every=1.0,
+        appears_whole=not isinstance(place, FolderPlace),
         lenient=lenient,
     )
 

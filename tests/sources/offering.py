@@ -1,10 +1,12 @@
 """What a source offers, as a test looks at it."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 from threading import Lock
 from typing import Any
@@ -104,3 +106,15 @@ def sha256(body: bytes) -> str:
 def md5(body: bytes) -> str:
     """Return the other digest of a file."""
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def make_unreadable(folder: Path) -> None:
+    """Make a folder that not even root can list, as its path is longer than the system takes."""
+    folder.mkdir()
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=at)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)

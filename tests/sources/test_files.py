@@ -13,7 +13,6 @@ from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
 from tests.sources.offering import Pauses, body_of, md5, offered, opened, taken
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.sources.folder import Total
 
 pytestmark = pytest.mark.integration
 
@@ -156,13 +155,12 @@ def test_how_much_there_is(tmp_path: Path, bucket: Bucket) -> None:
     (tmp_path / WHEEL).write_bytes(b"wheel")
 
     with opened(tmp_path) as source:
-        assert source.countable is not None
-        assert source.countable.total() == Total(1, 5)
+        assert source.total() == 1
         assert source.title == "packages in a folder or a bucket"
     with opened(tmp_path, projects=("a",)) as source:
-        assert source.countable is None
+        assert source.total() is None
     with opened("gs://wheels") as source:
-        assert source.countable is None
+        assert source.total() is None
 
 
 def test_projects_that_are_asked_for(tmp_path: Path) -> None:

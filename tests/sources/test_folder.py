@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.operations.making import make_sdist, make_wheel
+from tests.sources.offering import make_unreadable, opened
 from wheelyard.errors import Invalid
 from wheelyard.sources.candidate import Candidate, PassedOver
-from wheelyard.sources.folder import FolderSource, Total
+from wheelyard.sources.files import FilesSource
+from wheelyard.sources.places import FolderPlace
 
 WHEEL = make_wheel()
 SDIST = make_sdist()
@@ -36,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_offers(folder: Path) -> None:
     """Distributions are offered in the order of their names; hidden ones and the store are not."""
-    source = FolderSource(folder, (folder / "store",))
+    source = FilesSource(FolderPlace(folder, (folder / "store",)))
 
     offers = [each for each in source.offers() if isinstance(each, Candidate)]
 
@@ -45,13 +47,13 @@ def test_offers(folder: Path) -> None:
     assert [each.filename for each in offers] == [name.rpartition("/")[2] for name in names]
     with offers[0].read() as pieces:
         assert b"".join(pieces) == WHEEL.body
-    size = len(WHEEL.body) + 2 * len(SDIST.body)
-    assert source.total() == Total(3, size)
+    assert [each.size for each in offers] == [len(WHEEL.body), *2 * [len(SDIST.body)]]
+    assert source.total() == 3
 
 
 def test_what_is_passed_over(folder: Path) -> None:
     """Other files are told of, but for those that go with packages; links to nothing are faults."""
-    source = FolderSource(folder, (folder / "store",))
+    source = FilesSource(FolderPlace(folder, (folder / "store",)))
 
     others = {
         Path(each.place).name: each.is_fault
@@ -67,7 +69,9 @@ def test_times(folder: Path) -> None:
     then = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
     os.utime(folder / WHEEL.filename, (0, then.timestamp()))
 
-    offer = next(each for each in FolderSource(folder).offers() if isinstance(each, Candidate))
+    offer = next(
+        each for each in FilesSource(FolderPlace(folder)).offers() if isinstance(each, Candidate)
+    )
 
     assert offer.uploaded_at == then
     assert offer.changed_at is not None
@@ -78,20 +82,34 @@ def test_no_folder(folder: Path) -> None:
     """A folder that is not there is no source."""
     for place in (folder / "nowhere", folder / WHEEL.filename):
         with pytest.raises(Invalid) as caught:
-            list(FolderSource(place).offers())
+            list(FilesSource(FolderPlace(place)).offers())
         assert caught.value.code == "bad_source"
 
 
 def test_links_in_circles(folder: Path) -> None:
     """A link that leads to itself is told of, and hides nothing."""
-    before = FolderSource(folder).total()
+    before = FilesSource(FolderPlace(folder)).total()
     for name in ("loop", "loop-1.0.tar.gz"):
         (folder / name).symlink_to(name)
 
-    source = FolderSource(folder)
+    source = FilesSource(FolderPlace(folder))
 
     told = {Path(each.place).name: each for each in source.offers() if isinstance(each, PassedOver)}
     assert "symbolic links" in told["loop"].why
     assert "symbolic links" in told["loop-1.0.tar.gz"].why
     assert told["loop-1.0.tar.gz"].is_fault
     assert source.total() == before
+
+
+@pytest.mark.parametrize("kind", ["files", "gaepypi", "pypicloud"])
+def test_a_folder_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
+    """A folder in it that cannot be read is told of behind all others, and never left out."""
+    make_unreadable(tmp_path / "a")
+    (tmp_path / "b" / "1").mkdir(parents=True)
+    SDIST.write(tmp_path / "b" / "1")
+    offers = list[Candidate | PassedOver]()
+
+    with opened(tmp_path, kind=kind) as source, pytest.raises(Invalid, match="cannot be read"):
+        offers.extend(source.offers())
+
+    assert [each.filename for each in offers if isinstance(each, Candidate)] == [SDIST.filename]

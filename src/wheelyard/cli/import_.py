@@ -9,8 +9,8 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.cli.common import open_or_make_index, settings_from, store_options
-from wheelyard.cli.importing import ImportOptions, import_source, total_of
+from wheelyard.cli.common import is_terminal, open_or_make_index, settings_from, store_options
+from wheelyard.cli.importing import ImportOptions, import_source
 from wheelyard.index import Index, open_index, real_ambient
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import Fate, Report
@@ -74,7 +74,7 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
                 dry_run=options["dry_run"],
                 lenient=options["lenient"],
                 is_near="://" not in options["source"] + options["packages_url"],
-                total=total_of(opened.countable),
+                total=opened.total() if is_terminal() else None,
             ),
         )
     finally:

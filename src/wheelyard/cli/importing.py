@@ -15,7 +15,7 @@ from wheelyard.model.text import escaped
 from wheelyard.operations.importing import Importer
 from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report
 from wheelyard.sources.candidate import Source
-from wheelyard.sources.folder import Countable, FolderSource, Total
+from wheelyard.sources.files import FilesSource
 
 KILO: Final = 1000
 """Bytes, as the bar counts them."""
@@ -30,13 +30,13 @@ class ImportOptions:
         dry_run: Whether nothing is written.
         lenient: Whether files are taken that fail only today's stricter rules.
         is_near: Whether the source is on this machine.
-        total: How much it offers, where that is known.
+        total: How many files it offers, where that is known.
     """
 
     dry_run: bool = False
     lenient: bool = False
     is_near: bool = True
-    total: Total | None = None
+    total: int | None = None
 
 
 def import_source(index: Index, source: Source, options: ImportOptions) -> Report:
@@ -65,7 +65,7 @@ def import_source(index: Index, source: Source, options: ImportOptions) -> Repor
             ) from fault
 
 
-def import_folder(index: Index, source: FolderSource, *, lenient: bool = False) -> None:
+def import_folder(index: Index, source: FilesSource, *, lenient: bool = False) -> None:
     """
     Import the packages that lie in a folder, and print what became of them.
 
@@ -77,18 +77,13 @@ def import_folder(index: Index, source: FolderSource, *, lenient: bool = False) 
     Raises:
         Unavailable: The store does not answer.
     """
-    options = ImportOptions(lenient=lenient, total=total_of(source))
+    options = ImportOptions(lenient=lenient, total=source.total() if is_terminal() else None)
     report = import_source(index, source, options)
-    click.echo(f"{escaped(str(source.root))}: {report.summary()}")
-
-
-def total_of(source: Countable | None) -> Total | None:
-    """Return how much a source offers, if it can tell and somebody may watch."""
-    return source.total() if is_terminal() and source is not None else None
+    click.echo(f"{escaped(str(source.place))}: {report.summary()}")
 
 
 @contextmanager
-def _watching(total: Total | None) -> Iterator[Progress]:
+def _watching(total: int | None) -> Iterator[Progress]:
     """Yield whoever watches an import: a bar where a person may see it."""
     if not is_terminal():
         yield _Watcher(lambda line: click.echo(line, err=True))
@@ -106,9 +101,7 @@ def _watching(total: Total | None) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(
-            "import", total=None if total is None else total.files, amount="", rate=""
-        )
+        task = bar.add_task("import", total=total, amount="", rate="")
 
         def show(watcher: _Watcher) -> None:
             speed = bar.tasks[0].speed

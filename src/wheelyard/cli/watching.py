@@ -11,10 +11,13 @@ from wheelyard.cli.serve import WatchWish
 from wheelyard.index import Index
 from wheelyard.operations.importing import Importer
 from wheelyard.operations.watching import Watch
-from wheelyard.sources.folder import FolderSource
-from wheelyard.sources.sights import FolderView, View
+from wheelyard.sources.files import FilesSource
+from wheelyard.sources.places import FolderPlace
 from wheelyard.sources.views import open_view
 
+FOLDER_EVERY: Final = 2.0
+BUCKET_EVERY: Final = 60.0
+"""Seconds from one look to the next: a bucket's costs money."""
 FORKING: Final = 1.0
 """Seconds in which workers are made: a lock that a thread holds meanwhile would be held in them."""
 PATIENCE: Final = 2.0
@@ -29,12 +32,10 @@ class Lookouts:
     Args:
         index: What is imported into.
         watches: One for each place.
-        lenient: Whether files are taken that fail only today's stricter rules.
     """
 
     index: Index
     watches: tuple[Watch, ...]
-    lenient: bool
     _threads: list[Thread] = field(default_factory=list)
 
     def import_first(self) -> None:
@@ -47,9 +48,8 @@ class Lookouts:
         """
         for watch in self.watches:
             watch.pass_by()
-            if isinstance(watch.view, FolderView):
-                source = FolderSource(watch.view.root, watch.view.leave_out)
-                import_folder(self.index, source, lenient=self.lenient)
+            if isinstance(watch.place, FolderPlace):
+                import_folder(self.index, FilesSource(watch.place), lenient=watch.lenient)
 
     def begin(self) -> None:
         """Look from now on; where there are workers, in this process alone, once they are made."""
@@ -79,26 +79,22 @@ def open_lookouts(index: Index, wish: WatchWish) -> Lookouts:
         Invalid: A place is none, or has the store in it (code `bad_source`, `bad_setting`).
         Unavailable: There are no credentials for a bucket.
     """
-    caller = local_caller(index)
+    location, caller = index.settings.store.location, local_caller(index)
+    stores = [each for each in (location, index.traits.files) if each]
     watches = list[Watch]()
     for text in dict.fromkeys(wish.places):
-        view = _view(index, text)
-        is_near = index.is_near and isinstance(view, FolderView)
-        importer = Importer(index.uploads, index.projects, near=is_near)
+        place = open_view(text, stores, keys.FILES, index.ambient)
+        is_folder = isinstance(place, FolderPlace)
+        importer = Importer(index.uploads, index.projects, near=index.is_near and is_folder)
         watches.append(
             Watch(
-                view=view,
+                place=place,
                 importer=importer,
                 caller=caller,
                 ambient=index.ambient,
+                every=wish.every or (FOLDER_EVERY if is_folder else BUCKET_EVERY),
+                appears_whole=not is_folder,
                 lenient=wish.lenient,
-                every=wish.every,
             )
         )
-    return Lookouts(index, tuple(watches), wish.lenient)
-
-
-def _view(index: Index, text: str) -> View:
-    location = index.settings.store.location
-    stores = [each for each in (location, index.traits.files) if each]
-    return open_view(text, stores, keys.FILES, index.ambient)
+    return Lookouts(index, tuple(watches))

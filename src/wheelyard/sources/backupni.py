@@ -16,8 +16,7 @@ from wheelyard.sources.ahead import map_ahead
 from wheelyard.sources.candidate import Candidate, PassedOver
 from wheelyard.sources.digests import parse_hash
 from wheelyard.sources.facts import at_seconds, author
-from wheelyard.sources.files import passed_over
-from wheelyard.sources.naming import is_offered
+from wheelyard.sources.files import distributions
 from wheelyard.sources.places import Item, Place, candidate_at, read_small, where
 
 THREADS: Final = 8
@@ -49,12 +48,12 @@ class BackupniSource:
 
     def offers(self) -> Iterator[Candidate | PassedOver]:
         """Yield what there is."""
-        for offers in map_ahead(self._offers_of, self.packages.items(), THREADS):
+        for offers in map_ahead(self._offers_of, distributions(self.packages), THREADS):
             yield from offers
 
-    def _offers_of(self, item: Item) -> list[Candidate | PassedOver]:
-        if not is_offered(item.filename):
-            return list(passed_over(self.packages, item))
+    def _offers_of(self, item: Item | PassedOver) -> list[Candidate | PassedOver]:
+        if isinstance(item, PassedOver):
+            return [item]
         candidate = candidate_at(self.packages, item)
         path = item.path + SUFFIX
         try:

@@ -25,7 +25,8 @@ def recognised(place: Place) -> str:
     """
     if place.find(devpi.INDEX) is not None:
         return "devpi"
-    items = list(islice(place.items(), LOOKED_AT))
+    looked_at = islice(place.items(), LOOKED_AT)
+    items = [found for found in looked_at if isinstance(found, Item)]
     offered = [item for item in items if is_offered(item.filename)]
     if offered and all(gaepypi.is_right(item) for item in offered):
         return "gaepypi"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from wheelyard.sources.candidate import Candidate, PassedOver
 from wheelyard.sources.naming import is_beside, is_offered
-from wheelyard.sources.places import Item, Place, candidate_at, is_hidden, where
+from wheelyard.sources.places import FolderPlace, Item, Place, candidate_at, is_hidden, where
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,27 @@ class FilesSource:
 
     def offers(self) -> Iterator[Candidate | PassedOver]:
         """Yield what there is."""
-        for item in self.place.items():
-            if is_offered(item.filename) and not is_hidden(item.path):
-                yield candidate_at(self.place, item)
-            else:
-                yield from passed_over(self.place, item)
+        for found in distributions(self.place):
+            yield found if isinstance(found, PassedOver) else candidate_at(self.place, found)
+
+    def total(self) -> int | None:
+        """Return how many distributions there are, None where it costs requests to know that."""
+        if not isinstance(self.place, FolderPlace):
+            return None
+        return sum(isinstance(each, Item) for each in distributions(self.place))
 
 
-def passed_over(place: Place, item: Item) -> Iterator[PassedOver]:
-    """Yield what a report says of a file that is no distribution, if anybody may miss it."""
-    if not is_beside(item.filename) and not is_hidden(item.path) and item.filename:
-        yield PassedOver(where(place, item.path), "it is not named like a distribution")
+def distributions(place: Place) -> Iterator[Item | PassedOver]:
+    """
+    Yield what is named like a distribution, and what a report says of other files.
+
+    A file that nobody would miss is passed by: a hidden one, or one that goes with a distribution.
+    """
+    for found in place.items():
+        if isinstance(found, PassedOver):
+            yield found
+        elif not is_hidden(found.path):
+            if is_offered(found.filename):
+                yield found
+            elif not is_beside(found.filename):
+                yield PassedOver(where(place, found.path), "it is not named like a distribution")

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wheelyard.sources.candidate import Candidate, PassedOver
-from wheelyard.sources.files import passed_over
-from wheelyard.sources.naming import is_offered
+from wheelyard.sources.files import distributions
 from wheelyard.sources.places import Item, Place, candidate_at, where
 
 FOLDER: Final = "packages"
@@ -31,14 +30,14 @@ class GaepypiSource:
 
     def offers(self) -> Iterator[Candidate | PassedOver]:
         """Yield what there is."""
-        for item in self.place.items():
-            if not is_offered(item.filename):
-                yield from passed_over(self.place, item)
-            elif is_right(item, is_bare=True):
-                yield candidate_at(self.place, item)
+        for found in distributions(self.place):
+            if isinstance(found, PassedOver):
+                yield found
+            elif is_right(found, is_bare=True):
+                yield candidate_at(self.place, found)
             else:
                 yield PassedOver(
-                    where(self.place, item.path), "it is not at packages/NAME/VERSION/FILE"
+                    where(self.place, found.path), "it is not at packages/NAME/VERSION/FILE"
                 )
 
 

@@ -30,7 +30,6 @@ from wheelyard.sources.devpi import DevpiSource
 from wheelyard.sources.dumb_pypi import DumbPypiSource, Shelf
 from wheelyard.sources.faults import bad_source
 from wheelyard.sources.files import FilesSource
-from wheelyard.sources.folder import Countable, FolderSource
 from wheelyard.sources.gaepypi import GaepypiSource
 from wheelyard.sources.lists import (
     ListFile,
@@ -133,10 +132,11 @@ class OpenSource:
         """What it was taken for, in words."""
         return TITLES[self.kind]
 
-    @property
-    def countable(self) -> Countable | None:
-        """The source, if it can tell how much of it will be offered."""
-        return self.source if isinstance(self.source, Countable) and not self.projects else None
+    def total(self) -> int | None:
+        """Return how many files will be offered, None if that is not known."""
+        if self.projects or not isinstance(self.source, FilesSource):
+            return None
+        return self.source.total()
 
     def offers(self) -> Iterator[Candidate | PassedOver]:
         """Yield what there is of the projects that were asked for."""
@@ -210,8 +210,6 @@ class _Opener:
             return BackupniSource(place, self.place(request.meta or _meta_of(request.text)))
         if kind == "devpi":
             return DevpiSource(place, request.indexes, mirrors=request.mirrors)
-        if kind == "files" and isinstance(place, FolderPlace):
-            return FolderSource(place.root, place.leave_out)
         kinds: dict[str, Callable[[Place], Source]] = {
             "files": FilesSource,
             "gaepypi": GaepypiSource,

@@ -8,15 +8,17 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from wheelyard.sources.candidate import NO_HASHES, Candidate
+from wheelyard.sources.candidate import NO_HASHES, Candidate, PassedOver
 from wheelyard.sources.facts import at_stat
 from wheelyard.sources.faults import bad_source, unreadable
+from wheelyard.sources.naming import is_offered
 
 NO_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType({})
 PIECE: Final = 256 * 1024
@@ -35,20 +37,21 @@ class Item:
     Args:
         path: Below the place, with slashes.
         size: Bytes; None where what is read has another size than what is kept.
-        created_at: When it was put there, UTC; in a folder, when it was last written.
+        created_at: When it was put there, UTC; in a folder, when it was last written. None if no
+            calendar has that date.
         changed_at: When its bytes, or the file under its name, last changed: seconds.
         attributes: What was said of it when it was put there; a folder has none.
         hashes: What its bytes have, where the place knows.
-        version: What a read is pinned to; empty if it cannot be.
+        version: Another one whenever anybody has touched the file; in a bucket, a read asks for it.
     """
 
     path: str
     size: int | None
-    created_at: datetime
+    created_at: datetime | None
     changed_at: float
     attributes: Mapping[str, str] = field(default_factory=lambda: NO_ATTRIBUTES)
     hashes: Mapping[str, str] = field(default_factory=lambda: NO_HASHES)
-    version: str = ""
+    version: str
 
     @property
     def filename(self) -> str:
@@ -64,12 +67,13 @@ class Item:
 class Place(Protocol):
     """Somewhere files lie."""
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[Item | PassedOver]:
         """
         Yield every file that is not hidden, in an order that stays the same.
 
         Raises:
-            Invalid: There is no such place (code `bad_source`).
+            Invalid: There is no such place, or, after all others, a folder in it cannot be read
+                (code `bad_source`).
             Unavailable: It does not answer.
         """
         ...
@@ -154,22 +158,25 @@ class FolderPlace:
     def __str__(self) -> str:
         return str(self.root)
 
-    def items(self) -> Iterator[Item]:
-        """Yield every file that is not hidden."""
-        if not self.root.is_dir():
-            raise bad_source(f"There is no folder {str(self.root)!a}. Check the name.")
+    def items(self) -> Iterator[Item | PassedOver]:
+        """Yield every file that is not hidden; asks of each its size and times, and opens none."""
         others = {os.path.realpath(each) for each in self.leave_out}
-        for folder, folders, files in os.walk(self.root):
-            folders[:] = sorted(
-                each
-                for each in folders
-                if not each.startswith(".") and os.path.realpath(Path(folder, each)) not in others
-            )
-            for name in sorted(files):
-                if not name.startswith("."):
-                    found = self._item(Path(folder, name))
-                    if found is not None:
-                        yield found
+        below = len(os.path.join(self.root, ""))  # noqa: PTH118 - paths are text here, for speed
+        waiting, fault = [str(self.root)], None
+        while waiting:
+            folder = waiting.pop()
+            try:
+                entries = _listed(folder)
+            except OSError as error:
+                if folder == str(self.root) or not isinstance(error, FileNotFoundError):
+                    why = f"The folder {folder!a} cannot be read: {error.strerror}."
+                    fault = fault or bad_source(why)
+                continue
+            yield from (_seen(entry, below) for entry in entries if not _leads_to_folder(entry))
+            folders = [each.path for each in entries if each.is_dir(follow_symlinks=False)]
+            waiting += [each for each in reversed(folders) if os.path.realpath(each) not in others]
+        if fault is not None:
+            raise fault
 
     def read(self, item: Item) -> AbstractContextManager[Iterator[bytes]]:
         """Open a file."""
@@ -177,21 +184,48 @@ class FolderPlace:
 
     def find(self, path: str) -> Item | None:
         """Return one file by its path."""
-        return self._item(self.root / path) if is_below(path) else None
-
-    def _item(self, path: Path) -> Item | None:
+        if not is_below(path):
+            return None
         try:
-            found = path.stat()
+            found = (self.root / path).stat()
         except OSError:  # a link that leads nowhere, or gone meanwhile
             return None
-        if not path.is_file():  # a pipe would be waited for
-            return None
-        return Item(
-            path=path.relative_to(self.root).as_posix(),
-            size=found.st_size,
-            created_at=at_stat(found.st_mtime) or datetime.fromtimestamp(0, UTC),
-            changed_at=max(found.st_mtime, found.st_ctime),
-        )
+        return _item(path, found) if S_ISREG(found.st_mode) else None
+
+
+def _listed(folder: str) -> list["os.DirEntry[str]"]:
+    with os.scandir(folder) as entries:
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in circles
+        return False
+
+
+def _seen(entry: "os.DirEntry[str]", below: int) -> Item | PassedOver:
+    """Return what a file is; the path of its place has so many characters."""
+    try:
+        found = entry.stat()
+    except OSError as error:  # a link that leads nowhere, or gone meanwhile
+        why = f"it cannot be read: {error.strerror}"
+        return PassedOver(entry.path, why, is_fault=is_offered(entry.name))
+    if not S_ISREG(found.st_mode):  # a pipe would be waited for
+        return PassedOver(entry.path, "it is no file")
+    return _item(entry.path[below:], found)
+
+
+def _item(path: str, found: os.stat_result) -> Item:
+    return Item(
+        path=path,
+        size=found.st_size,
+        created_at=at_stat(found.st_mtime),
+        changed_at=max(found.st_mtime, found.st_ctime),
+        version=f"{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}.{found.st_ino}",
+    )
 
 
 def is_below(path: str) -> bool:

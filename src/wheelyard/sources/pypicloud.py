@@ -20,8 +20,7 @@ from msgspec.structs import asdict
 from wheelyard.sources.candidate import Candidate, PassedOver
 from wheelyard.sources.digests import DamagedDigest, checked
 from wheelyard.sources.facts import author
-from wheelyard.sources.files import passed_over
-from wheelyard.sources.naming import is_offered
+from wheelyard.sources.files import distributions
 from wheelyard.sources.places import Item, Place, candidate_at, read_small, where
 
 SUFFIX = ".meta"
@@ -48,11 +47,11 @@ class PypicloudSource:
 
     def offers(self) -> Iterator[Candidate | PassedOver]:
         """Yield what there is."""
-        for item in self.place.items():
-            if is_offered(item.filename):
-                yield from self._offers_of(item)
+        for found in distributions(self.place):
+            if isinstance(found, PassedOver):
+                yield found
             else:
-                yield from passed_over(self.place, item)
+                yield from self._offers_of(found)
 
     def _offers_of(self, item: Item) -> Iterator[Candidate | PassedOver]:
         candidate = candidate_at(self.place, item)

@@ -7,12 +7,12 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model.ambient import Ambient
 from wheelyard.sources.buckets import open_bucket_place
 from wheelyard.sources.faults import bad_source
-from wheelyard.sources.sights import BucketView, FolderView, View
+from wheelyard.sources.places import FolderPlace, Place
 from wheelyard.sources.web.urls import is_url, shown
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 
 
-def open_view(text: str, stores: Iterable[str], files: str, ambient: Ambient) -> View:
+def open_view(text: str, stores: Iterable[str], files: str, ambient: Ambient) -> Place:
     """
     Return a folder or a bucket to look at; a store in a folder of it is passed by.
 
@@ -35,7 +35,7 @@ def open_view(text: str, stores: Iterable[str], files: str, ambient: Ambient) ->
                 code="bad_setting",
             )
     if is_bucket(text):
-        return BucketView(open_bucket_place(parse_location(text), ambient))
+        return open_bucket_place(parse_location(text), ambient)
     if is_url(text):
         raise bad_source("A URL cannot be watched. Give a folder, or gs://BUCKET/PREFIX.")
     root = Path(text).expanduser()
@@ -46,7 +46,7 @@ def open_view(text: str, stores: Iterable[str], files: str, ambient: Ambient) ->
             f"The folder {quoted(shown(text))} cannot be read: {error.strerror}. "
             "Name one that is there, with packages in it or without."
         ) from error
-    return FolderView(root, tuple(Path(store) for store in stores if not is_bucket(store)))
+    return FolderPlace(root, tuple(Path(store) for store in stores if not is_bucket(store)))
 
 
 def _is_in_the_way(text: str, store: str, files: str) -> bool:
