@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Protocol
 
 from packaging.utils import NormalizedName
 
@@ -14,28 +13,8 @@ from wheelyard.operations.listing import Checked
 from wheelyard.operations.upload import Uploads
 
 
-class Ledger(Protocol):
-    """Where files are listed."""
-
-    def latest(self, name: NormalizedName) -> Project:
-        """Return a project as it is."""
-        ...
-
-    def keep(self, name: NormalizedName, checked: Sequence[Checked]) -> None:
-        """Store the bytes of files."""
-        ...
-
-    def commit(self, name: NormalizedName, intent: Intent) -> Committed:
-        """Carry out an intent, and return what it has changed."""
-        ...
-
-    def ensure(self, names: set[NormalizedName]) -> None:
-        """See to it that names are in the list of projects."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class Books:
+class Ledger:
     """The index itself."""
 
     uploads: Uploads
@@ -45,12 +24,9 @@ class Books:
         """Return a project as it is."""
         return self.projects.latest(name)
 
-    def keep(self, name: NormalizedName, checked: Sequence[Checked]) -> None:
-        """Store the bytes of files."""
+    def commit(self, name: NormalizedName, checked: Sequence[Checked], intent: Intent) -> Committed:
+        """Store the bytes of files, carry out the intent that lists them, and return the change."""
         self.uploads.keep(name, checked)
-
-    def commit(self, name: NormalizedName, intent: Intent) -> Committed:
-        """Carry out an intent, and return what it has changed."""
         return self.projects.commits.submit(name, intent)
 
     def ensure(self, names: set[NormalizedName]) -> None:
@@ -59,10 +35,9 @@ class Books:
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class Rehearsal(Ledger):
     """What the index would be like; nothing is written anywhere."""
 
-    projects: Projects
     _changed: dict[NormalizedName, Project] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -70,11 +45,9 @@ class Rehearsal:
         """Return a project as it would be by now."""
         return self._changed.get(name) or self.projects.latest(name)
 
-    def keep(self, name: NormalizedName, checked: Sequence[Checked]) -> None:
-        """Do nothing."""
-
-    def commit(self, name: NormalizedName, intent: Intent) -> Committed:
+    def commit(self, name: NormalizedName, checked: Sequence[Checked], intent: Intent) -> Committed:
         """Return what an intent would change."""
+        del checked
         with self._lock:
             before = after = self.latest(name)
             for event in intent(before):

@@ -13,7 +13,7 @@ from wheelyard.errors import IndexFault
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution import Identity, parse_filename
 from wheelyard.operations.importing.groups import Group, Groups, Item
-from wheelyard.operations.importing.ledgers import Books, Ledger, Rehearsal
+from wheelyard.operations.importing.ledgers import Ledger, Rehearsal
 from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report, Unwatched
 from wheelyard.operations.importing.work import Done, Job, import_group, refused
 from wheelyard.operations.upload import Uploads
@@ -71,8 +71,7 @@ class Importer:
                 imported stays.
         """
         watcher = progress or Unwatched()
-        books = Books(self.uploads, self.projects)
-        ledger: Ledger = Rehearsal(self.projects) if dry_run else books
+        ledger = (Rehearsal if dry_run else Ledger)(self.uploads, self.projects)
         job = Job(
             uploads=self.uploads,
             ledger=ledger,

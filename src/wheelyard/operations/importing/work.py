@@ -146,8 +146,7 @@ class _Work:
             return
         name, checked = self.project.name, [each for _, each in pending]
         listing = job.uploads.listing(self.project, checked, job.caller)
-        job.ledger.keep(name, checked)
-        committed = job.ledger.commit(name, listing)
+        committed = job.ledger.commit(name, checked, listing)
         self.project = committed.after
         for (candidate, each), outcome in zip(
             pending, listing.outcomes(committed.before), strict=True
