@@ -167,5 +167,5 @@ def _import_old(index: Index) -> None:
         Made("oldest-1.0.win32-py2.7.exe", b"MZ" + bytes(99)),
     )
     offers = [shelf.offer(each, uploaded_at=THEN, uploaded_by="<ann>") for each in files]
-    report = Importer(index.uploads, index.projects).run(Listed(offers), ALICE, lenient=True)
+    report = Importer(index.uploads.leniently, index.projects).run(Listed(offers), ALICE)
     assert report.refused == [], report.refused

@@ -20,9 +20,9 @@ def importer(world: World) -> Importer:
     return Importer(world.index.uploads, world.index.projects)
 
 
-def taken(world: World, *offers: Candidate | PassedOver, lenient: bool = False) -> Report:
+def taken(world: World, *offers: Candidate | PassedOver) -> Report:
     """Import what is offered."""
-    return importer(world).run(Listed(offers), ALICE, lenient=lenient)
+    return importer(world).run(Listed(offers), ALICE)
 
 
 def counted(**fates: int) -> Counter[Fate]:

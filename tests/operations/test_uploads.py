@@ -16,7 +16,6 @@ from wheelyard.model.distribution import parse_listed, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.listing import listed
-from wheelyard.operations.origin import Origin
 from wheelyard.operations.spooling import Arrival
 
 DEMO = NormalizedName("demo")
@@ -119,15 +118,15 @@ def test_formats_of_an_old_index(world: World) -> None:
     world.upload(make_sdist())
     project = world.index.projects.get(DEMO)
 
-    def arrival(filename: str, *, lenient: bool) -> Arrival:
-        arrived = make_wheel().arrival(world.folder)
-        distribution = parse_listed(filename)
-        return replace(arrived, distribution=distribution, origin=Origin(lenient=lenient))
+    arrived = make_wheel().arrival(world.folder)
 
-    assert listed(project, arrival("demo-1.0.zip", lenient=True)) is None
+    def arrival(filename: str) -> Arrival:
+        return replace(arrived, distribution=parse_listed(filename))
+
+    assert listed(project, arrival("demo-1.0.zip"), is_lenient=True) is None
     for filename, lenient in (("demo-1.0.zip", False), ("demo-1.0.0.tar.gz", True)):
         with pytest.raises(Invalid, match="differs only in spelling"):
-            listed(project, arrival(filename, lenient=lenient))
+            listed(project, arrival(filename), is_lenient=lenient)
 
 
 def test_neighbours_of_one_release(world: World) -> None:

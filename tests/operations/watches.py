@@ -15,15 +15,14 @@ DEMO = NormalizedName("demo")
 
 def watching(world: World, place: Place, *, lenient: bool = False) -> Watch:
     """Return what watches a place for a world."""
-    importer = Importer(world.index.uploads, world.index.projects)
+    uploads = world.index.uploads.leniently if lenient else world.index.uploads
     return Watch(
         place=place,
-        importer=importer,
+        importer=Importer(uploads, world.index.projects),
         caller=ALICE,
         ambient=world.index.ambient,
         every=1.0,
         appears_whole=not isinstance(place, FolderPlace),
-        lenient=lenient,
     )
 
 

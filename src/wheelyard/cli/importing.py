@@ -47,7 +47,7 @@ def import_source(index: Index, source: Source, options: ImportOptions) -> Repor
         Invalid: It is no source (code `bad_source`).
         Unavailable: The store does not answer, or the source.
     """
-    importer = Importer(index.uploads, index.projects, near=index.is_near and options.is_near)
+    importer = importer_of(index, is_near=options.is_near, lenient=options.lenient)
     caller = local_caller(index)
     with _watching(options.total) as watcher:
         try:
@@ -55,7 +55,6 @@ def import_source(index: Index, source: Source, options: ImportOptions) -> Repor
                 source,
                 caller,
                 dry_run=options.dry_run,
-                lenient=options.lenient,
                 progress=watcher,
             )
         except Unavailable as fault:
@@ -63,6 +62,19 @@ def import_source(index: Index, source: Source, options: ImportOptions) -> Repor
                 f"{fault.message} What was imported stays; import again to go on from there.",
                 code=fault.code,
             ) from fault
+
+
+def importer_of(index: Index, *, is_near: bool, lenient: bool) -> Importer:
+    """
+    Return what imports into an index.
+
+    Args:
+        index: The index.
+        is_near: Whether the source is on this machine.
+        lenient: Whether files are taken that fail only today's stricter rules.
+    """
+    uploads = index.uploads.leniently if lenient else index.uploads
+    return Importer(uploads, index.projects, near=index.is_near and is_near)
 
 
 def import_folder(index: Index, source: FilesSource, *, lenient: bool = False) -> None:

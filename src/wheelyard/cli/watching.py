@@ -6,10 +6,9 @@ from typing import Final
 
 from wheelyard.catalog import keys
 from wheelyard.cli.common import local_caller
-from wheelyard.cli.importing import import_folder
+from wheelyard.cli.importing import import_folder, importer_of
 from wheelyard.cli.serve import WatchWish
 from wheelyard.index import Index
-from wheelyard.operations.importing import Importer
 from wheelyard.operations.watching import Watch
 from wheelyard.sources.files import FilesSource
 from wheelyard.sources.places import FolderPlace
@@ -32,10 +31,12 @@ class Lookouts:
     Args:
         index: What is imported into.
         watches: One for each place.
+        lenient: Whether files are taken that fail only today's stricter rules.
     """
 
     index: Index
     watches: tuple[Watch, ...]
+    lenient: bool
     _threads: list[Thread] = field(default_factory=list)
 
     def import_first(self) -> None:
@@ -49,7 +50,7 @@ class Lookouts:
         for watch in self.watches:
             watch.pass_by()
             if isinstance(watch.place, FolderPlace):
-                import_folder(self.index, FilesSource(watch.place), lenient=watch.lenient)
+                import_folder(self.index, FilesSource(watch.place), lenient=self.lenient)
 
     def begin(self) -> None:
         """Look from now on; where there are workers, in this process alone, once they are made."""
@@ -85,16 +86,14 @@ def open_lookouts(index: Index, wish: WatchWish) -> Lookouts:
     for text in dict.fromkeys(wish.places):
         place = open_view(text, stores, keys.FILES, index.ambient)
         is_folder = isinstance(place, FolderPlace)
-        importer = Importer(index.uploads, index.projects, near=index.is_near and is_folder)
         watches.append(
             Watch(
                 place=place,
-                importer=importer,
+                importer=importer_of(index, is_near=is_folder, lenient=wish.lenient),
                 caller=caller,
                 ambient=index.ambient,
                 every=wish.every or (FOLDER_EVERY if is_folder else BUCKET_EVERY),
                 appears_whole=not is_folder,
-                lenient=wish.lenient,
             )
         )
-    return Lookouts(index, tuple(watches))
+    return Lookouts(index, tuple(watches), wish.lenient)

@@ -51,12 +51,14 @@ class Listing:
         checked: The files, no two of which differ in their spelling alone.
         at: The time of the events, UTC.
         by: Who lists them.
+        is_lenient: As for `listed`.
     """
 
     base: Project
     checked: Sequence[Checked]
     at: datetime
     by: str
+    is_lenient: bool = False
 
     def __call__(self, project: Project) -> tuple[AnyEvent, ...]:
         """Return the events that list what may be listed in `project`."""
@@ -75,7 +77,7 @@ class Listing:
         if project is self.base:  # of this very revision it was asked a moment ago
             return each.file if each.is_held else None
         try:
-            return listed(project, each.arrival)
+            return listed(project, each.arrival, is_lenient=self.is_lenient)
         except IndexFault as refusal:
             return refusal
 
@@ -95,14 +97,15 @@ def refuse_closed(project: Project) -> None:
         )
 
 
-def listed(project: Project, arrival: Arrival) -> File | None:
+def listed(project: Project, arrival: Arrival, *, is_lenient: bool = False) -> File | None:
     """
     Return the file if exactly these bytes are listed already, None if they may be.
 
     Args:
         project: As it is now.
-        arrival: The file; where it is lenient, sdists of one version may stand beside each other
-            if their formats differ.
+        arrival: The file.
+        is_lenient: Whether sdists of one version may stand beside each other if their formats
+            differ.
 
     Raises:
         Invalid: The filename, or another spelling of it, is taken or was deleted.
@@ -123,7 +126,7 @@ def listed(project: Project, arrival: Arrival) -> File | None:
             code="file_exists",
             short="This filename was used by a file that has been deleted. Use a new version.",
         )
-    _refuse_respelled(project, distribution, is_lenient=arrival.is_lenient)
+    _refuse_respelled(project, distribution, is_lenient=is_lenient)
     return None
 
 

@@ -23,13 +23,11 @@ class Origin:
         uploaded_at: When it was uploaded there; None if the source does not tell.
         uploaded_by: By whom; empty if the source does not tell.
         yanked: None, or the reason, which may be empty.
-        lenient: Whether it is taken if it fails only today's stricter rules.
     """
 
     uploaded_at: datetime | None = None
     uploaded_by: str = ""
     yanked: str | None = None
-    lenient: bool = False
 
     def time(self, now: datetime) -> datetime | None:
         """Return when it was uploaded, UTC, and not in the future; None if that is not known."""

@@ -42,11 +42,6 @@ class Arrival:
     origin: Origin | None = None
     """What its source knows of it, if it is imported."""
 
-    @property
-    def is_lenient(self) -> bool:
-        """Whether it is taken if it fails only today's stricter rules."""
-        return self.origin is not None and self.origin.lenient
-
 
 class Spooling:
     """

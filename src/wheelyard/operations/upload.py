@@ -7,7 +7,7 @@ upload leaves nothing behind, and once inside the commit, where races are decide
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -55,6 +55,8 @@ class UploadRules:
     """Bytes of one file."""
     zip_sdists: bool = False
     """Whether `.zip` sdists are taken, which PEP 625 has retired."""
+    lenient: bool = False
+    """Whether files are taken that fail only today's stricter rules; see `archive/excuses.py`."""
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
@@ -77,20 +79,25 @@ class Uploads:
     ambient: Ambient
     rules: UploadRules
 
-    def admit(self, filename: str, caller: Caller, *, lenient: bool = False) -> Distribution:
+    @property
+    def leniently(self) -> "Uploads":
+        """The same operation, with files taken that fail only today's stricter rules."""
+        return replace(self, rules=replace(self.rules, lenient=True))
+
+    def admit(self, filename: str, caller: Caller) -> Distribution:
         """
         Return what `filename` names if `caller` may upload it now; asked before the body is read.
 
         Args:
             filename: As it was sent.
             caller: Who sends it.
-            lenient: Take the formats that were retired.
 
         Raises:
             Invalid: It is no distribution's filename, or its project's name is reserved.
             Forbidden: The caller may not upload to the project, or the project takes no files.
         """
-        distribution = parse_filename(filename, zip_sdists=self.rules.zip_sdists, legacy=lenient)
+        rules = self.rules
+        distribution = parse_filename(filename, zip_sdists=rules.zip_sdists, legacy=rules.lenient)
         if distribution.project in RESERVED_NAMES:
             raise Invalid(
                 f"No project can be named {quoted(distribution.project)}: it is a path of the "
@@ -145,7 +152,7 @@ class Uploads:
             IndexFault: As `accept`.
         """
         _check_claims(arrival)
-        held = listed(before, arrival)
+        held = listed(before, arrival, is_lenient=self.rules.lenient)
         if held is not None and self.files.is_intact(before.name, held):
             return Checked(arrival, held, None, is_held=True)
         contents = self._read(arrival)
@@ -172,7 +179,7 @@ class Uploads:
 
     def listing(self, before: Project, checked: Sequence[Checked], caller: Caller) -> Listing:
         """Return the intent that lists files, which `before` may have."""
-        return Listing(before, checked, self.ambient.now(), caller.principal)
+        return Listing(before, checked, self.ambient.now(), caller.principal, self.rules.lenient)
 
     def accept_path(self, path: Path, caller: Caller, progress: Callable[[int], None]) -> Accepted:
         """
@@ -202,7 +209,7 @@ class Uploads:
             arrival.distribution,
             limits=self.rules.archive,
             deadline=Deadline(self.ambient.monotonic, seconds),
-            is_lenient=arrival.is_lenient,
+            is_lenient=self.rules.lenient,
         )
 
     def _file(self, arrival: Arrival, contents: Contents, caller: Caller) -> File:

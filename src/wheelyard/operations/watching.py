@@ -72,7 +72,6 @@ class Watch:
         ambient: The clocks.
         every: Seconds from one look to the next.
         appears_whole: Whether no file there can be half written.
-        lenient: Whether files are taken that fail only today's stricter rules.
     """
 
     place: Place
@@ -81,7 +80,6 @@ class Watch:
     ambient: Ambient
     every: float
     appears_whole: bool = False
-    lenient: bool = False
     is_new: bool = field(default=True, init=False)
     """Whether there was no look yet; after the first one, two have to find a file the same."""
     known: dict[str, _Known] = field(default_factory=dict, init=False)
@@ -125,7 +123,7 @@ class Watch:
         """Import what is new since the last look, and return what came of it."""
         look = Look(self)
         try:
-            self.importer.run(look, self.caller, lenient=self.lenient, progress=look)
+            self.importer.run(look, self.caller, progress=look)
         except _Stopped:
             pass
         except IndexFault as fault:

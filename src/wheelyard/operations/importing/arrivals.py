@@ -27,8 +27,6 @@ def fetch(
     candidate: Candidate,
     distribution: Distribution,
     uploads: Uploads,
-    *,
-    lenient: bool,
     progress: Callable[[int], None],
 ) -> Arrival:
     """
@@ -38,7 +36,6 @@ def fetch(
         candidate: Which.
         distribution: What its name says.
         uploads: Where to, and how large it may be.
-        lenient: Whether it is taken if it fails only today's stricter rules.
         progress: Told how many bytes were read just now.
 
     Raises:
@@ -68,7 +65,6 @@ def fetch(
         uploaded_at=uploaded_at,
         uploaded_by=candidate.uploaded_by,
         yanked=candidate.yanked,
-        lenient=lenient,
     )
     return replace(spooling.arrival(), origin=origin)
 

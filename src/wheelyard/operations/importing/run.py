@@ -52,7 +52,6 @@ class Importer:
         caller: Caller,
         *,
         dry_run: bool = False,
-        lenient: bool = False,
         progress: Progress | None = None,
     ) -> Report:
         """
@@ -62,7 +61,6 @@ class Importer:
             source: What to import from.
             caller: Who imports.
             dry_run: Read and check everything, and write nothing.
-            lenient: Take files that fail only today's stricter rules; see `archive/excuses.py`.
             progress: Whoever watches.
 
         Raises:
@@ -77,7 +75,6 @@ class Importer:
             ledger=ledger,
             caller=caller,
             began=self.uploads.ambient.now(),
-            lenient=lenient,
             read=watcher.read,
         )
         workers = NEAR_WORKERS if self.near else FAR_WORKERS

@@ -37,7 +37,6 @@ class Job:
         ledger: Where they are listed.
         caller: Who imports.
         began: When the import began, UTC.
-        lenient: Whether files are taken that fail only today's stricter rules.
         read: Told how many bytes were read just now, by several threads.
         stopped: Set when nothing more is to be begun.
     """
@@ -46,7 +45,6 @@ class Job:
     ledger: Ledger
     caller: Caller
     began: datetime
-    lenient: bool
     read: Callable[[int], None]
     stopped: Event = field(default_factory=Event)
 
@@ -187,14 +185,8 @@ class _Work:
 
     def _check(self, item: Item) -> None:
         job, candidate = self._job, item.candidate
-        distribution = job.uploads.admit(candidate.filename, job.caller, lenient=job.lenient)
-        arrival = fetch(
-            candidate,
-            distribution,
-            job.uploads,
-            lenient=job.lenient,
-            progress=job.read,
-        )
+        distribution = job.uploads.admit(candidate.filename, job.caller)
+        arrival = fetch(candidate, distribution, job.uploads, job.read)
         try:
             checked = job.uploads.check(arrival, job.caller, self.project)
         except BaseException:
@@ -205,8 +197,9 @@ class _Work:
         self._size += arrival.size
 
     def _hint(self, fault: IndexFault) -> str:
-        is_excusable = fault.code in EXCUSABLE and not isinstance(fault, Conflict)
-        return "With --lenient it may be taken." if is_excusable and not self._job.lenient else ""
+        if self._job.uploads.rules.lenient or isinstance(fault, Conflict):
+            return ""
+        return "With --lenient it may be taken." if fault.code in EXCUSABLE else ""
 
 
 def _outcome(candidate: Candidate, checked: Checked, outcome: File | IndexFault) -> Outcome:
