@@ -9,7 +9,7 @@ cannot be written loses the note, never the request, and is left alone for an ho
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from threading import Lock, Thread
 from typing import Final
 
@@ -63,10 +63,11 @@ class LastUses:
         self._start = start
         self._codec = Codec(LastUse)
         self._lock = Lock()
+        self._day = date.min
+        """The day of which uses are noted, UTC."""
         self._noted = set[str]()
-        self._until = datetime.min.replace(tzinfo=UTC)
-        """When everything is noted anew: at midnight, or when the store has rested."""
-        self._rests = False
+        self._again = datetime.min.replace(tzinfo=UTC)
+        """When the store has rested."""
         self._is_writing = False
         self._waiting: deque[tuple[str, datetime]] = deque()
         self._read: WeighedCache[Key, tuple[ObjectVersion, date]] = WeighedCache(READ)
@@ -79,14 +80,24 @@ class LastUses:
             token_id: Of a token that was shown to hold.
             now: The time of day, UTC.
         """
-        if token_id in self._noted and now < self._until:
+        day = now.date()
+        if (token_id in self._noted and day == self._day) or now < self._again:
             return
-        if self._begins(token_id, now):
-            try:
-                self._start(self._write)
-            except RuntimeError:  # no more threads
-                with self._lock:
-                    self._is_writing = False
+        with self._lock:
+            if day != self._day:
+                self._noted, self._day = set(), day
+            if token_id in self._noted:
+                return
+            self._noted.add(token_id)
+            self._waiting.append((token_id, now))
+            if self._is_writing:
+                return
+            self._is_writing = True
+        try:
+            self._start(self._write)
+        except RuntimeError:  # no more threads
+            with self._lock:
+                self._is_writing = False
 
     def days(self, token_ids: frozenset[str]) -> dict[str, date]:
         """
@@ -115,22 +126,6 @@ class LastUses:
                 is_known = held is not None and held[0] == entry.version
                 yield token_id, held[1] if held and is_known else self._day_at(entry.key)[1]
 
-    def _begins(self, token_id: str, now: datetime) -> bool:
-        """Put a use among what waits; return whether somebody has to begin writing."""
-        with self._lock:
-            if now >= self._until:
-                tomorrow = now.astimezone(UTC).date() + DAY
-                self._noted, self._rests = set(), False
-                self._until = datetime.combine(tomorrow, time(), UTC)
-            if token_id in self._noted:
-                return False
-            self._noted.add(token_id)
-            if self._rests:
-                return False
-            self._waiting.append((token_id, now))
-            begins, self._is_writing = not self._is_writing, True
-            return begins
-
     def _write(self) -> None:
         """Write what waits, until nothing does."""
         while True:
@@ -140,19 +135,15 @@ class LastUses:
                     return
                 token_id, now = self._waiting.popleft()
             try:
-                self._put(token_id, now.astimezone(UTC).date())
+                self._put(token_id, now.date())
             except Conflict:
                 pass  # another process has noted it just now
             except IndexFault as fault:
-                self._rest(now, fault)
-
-    def _rest(self, now: datetime, fault: IndexFault) -> None:
-        """Leave the store alone for an hour; what waits is lost."""
-        logger.info("it could not be noted when tokens were last used: %s", fault.message)
-        with self._lock:
-            self._waiting.clear()
-            self._rests = True
-            self._until = now + REST
+                logger.info("it could not be noted when tokens were last used: %s", fault.message)
+                with self._lock:  # what waits is lost
+                    self._waiting.clear()
+                    self._noted.clear()
+                    self._again = now + REST
 
     def _put(self, token_id: str, day: date) -> None:
         key = keys.last_use(token_id)
