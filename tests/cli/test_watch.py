@@ -110,10 +110,13 @@ def test_run(packages: Path, serve: Serve) -> None:
 
 @pytest.mark.slow
 def test_a_bad_file(packages: Path, serve: Serve) -> None:
-    """What cannot be imported is told once, and keeps nothing else out."""
+    """What cannot be imported is told once, and keeps nothing else out; old files may be taken."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
-    serving = serve("--watch", str(packages), "--watch-every", "1")
+    old = Made("demo-1.0.win32.exe", b"MZ" + bytes(99))
+    old.write(packages)
+    serving = serve("--watch", str(packages), "--watch-every", "1", "--lenient")
     wait_for_line(serving, "bad-1.0.tar.gz was not imported: ")
+    wait_for(serving, old)
 
     for later in (make_sdist(), make_wheel(version="2.0")):  # each of which takes another look
         later.write(packages)
@@ -165,15 +168,6 @@ def test_a_bucket(cloud: BucketServer, serve: Serve) -> None:
     wait_for(serving, make_sdist())
     wait_for_line(serving, "gs://wheels/drop: imported 1 file", 2)
     assert serving.log.read_text().count("gs://wheels/drop: imported 1 file") == 2
-
-
-@pytest.mark.slow
-def test_old_files(packages: Path, serve: Serve) -> None:
-    """With --lenient old formats are taken."""
-    old = Made("demo-1.0.win32.exe", b"MZ" + bytes(99))
-    old.write(packages)
-
-    wait_for(serve("--watch", str(packages), "--lenient"), old)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from tests.operations.watches import listed, settle, watching
 from tests.operations.world import World
 from tests.sources.offering import Pauses
 from wheelyard.index import index_over
-from wheelyard.operations.importing.report import Fate
 from wheelyard.operations.watching import QUIET
 from wheelyard.settings.sections import Settings
 from wheelyard.sources.places import FolderPlace, Item
@@ -142,19 +141,6 @@ def test_what_is_passed_by(world: World, folder: Path, log: pytest.LogCaptureFix
     assert log.messages == [f"{folder}: imported 1 file"]
 
 
-def test_old_files(world: World, folder: Path) -> None:
-    """Old formats are taken if that is asked for."""
-    old = folder / "demo-1.0.win32.exe"
-    old.write_bytes(b"MZ" + bytes(99))
-    settle(world, old)
-
-    watching(world, FolderPlace(folder)).look()
-    assert listed(world) == set()
-    watching(world, FolderPlace(folder), lenient=True).look()
-
-    assert listed(world) == {old.name}
-
-
 @pytest.mark.integration
 def test_a_bucket(
     world: World,
@@ -186,14 +172,3 @@ def test_a_bucket(
     assert listed(world) == {make_wheel().filename, make_sdist().filename}
     assert len([each for each in log.messages if "was not imported: File already" in each]) == 1
     assert len([each for each in log.messages if "does not answer" in each]) == 1
-
-
-def test_fates_are_counted(world: World, folder: Path) -> None:
-    """A look tells how many files became what."""
-    (folder / "bad-1.0.tar.gz").write_bytes(b"no archive")
-    settle(world, folder / "bad-1.0.tar.gz", make_wheel().write(folder))
-    world.upload(make_wheel())
-
-    fates = watching(world, FolderPlace(folder)).look().report.fates
-
-    assert (fates[Fate.THERE], fates[Fate.REFUSED], fates[Fate.NEW]) == (1, 1, 0)

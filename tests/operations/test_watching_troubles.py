@@ -7,7 +7,6 @@ from threading import Event
 
 import pytest
 
-from tests.archive.builders import END_OF_TAR, sdist_tar, tar_file
 from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.operations.making import make_sdist, make_wheel
 from tests.operations.watches import DEMO, listed, settle, watching
@@ -206,24 +205,6 @@ def test_a_mistake(world: World, folder: Path, log: pytest.LogCaptureFixture) ->
     watch.look()
 
     assert listed(world) == {make_wheel().filename, make_sdist().filename}
-
-
-def test_a_bare_archive_that_is_not_whole(world: World, folder: Path) -> None:
-    """A bare tar archive that is half copied, to the end of a member, is taken when it is whole."""
-    body = sdist_tar(tar_file(b"demo-1.0/x", b"x" * 512)) + END_OF_TAR
-    path = folder / "demo-1.0.tar"
-    watch = watching(world, FolderPlace(folder), lenient=True)
-    path.write_bytes(body[: -len(END_OF_TAR) - 1024])
-    settle(world, path)
-
-    watch.look()
-    assert listed(world) == set()
-
-    path.write_bytes(body)
-    settle(world, path)
-    watch.look()
-    watch.look()
-    assert listed(world) == {path.name}
 
 
 def test_a_link_in_circles(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:

@@ -13,12 +13,11 @@ from wheelyard.sources.places import FolderPlace, Place
 DEMO = NormalizedName("demo")
 
 
-def watching(world: World, place: Place, *, lenient: bool = False) -> Watch:
+def watching(world: World, place: Place) -> Watch:
     """Return what watches a place for a world."""
-    uploads = world.index.uploads.leniently if lenient else world.index.uploads
     return Watch(
         place=place,
-        importer=Importer(uploads, world.index.projects),
+        importer=Importer(world.index.uploads, world.index.projects),
         caller=ALICE,
         ambient=world.index.ambient,
         every=1.0,

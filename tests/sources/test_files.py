@@ -134,21 +134,6 @@ def test_what_a_folder_knows(tmp_path: Path) -> None:
     assert candidate.changed_at == path.stat().st_ctime
 
 
-@pytest.mark.parametrize("kind", ["files", "pypicloud"])
-def test_what_is_passed_by(tmp_path: Path, kind: str) -> None:
-    """Hidden files, links that lead nowhere, pipes, and the store itself are no candidates."""
-    root, store = tmp_path / "packages", tmp_path / "packages" / "data"
-    for folder in (root / ".hidden", store / "files"):
-        folder.mkdir(parents=True)
-        (folder / SDIST).write_bytes(b"?")
-    (root / f".{SDIST}").write_bytes(b"?")
-    (root / "b-1.tar.gz").symlink_to("nowhere")
-    os.mkfifo(root / "c-1.tar.gz")
-    (root / WHEEL).write_bytes(b"wheel")
-
-    assert taken(root, kind=kind, leave_out=(store,))[1].names == [WHEEL]
-
-
 def test_how_much_there_is(tmp_path: Path, bucket: Bucket) -> None:
     """A folder tells how much it offers; a bucket, or a part of a folder, does not."""
     bucket.put(WHEEL, b"wheel")

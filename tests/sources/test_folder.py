@@ -1,7 +1,6 @@
 """What a folder of this machine offers."""
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -62,28 +61,6 @@ def test_what_is_passed_over(folder: Path) -> None:
     }
 
     assert others == {"README": False, "pipe-1.0.zip": False, "lost-1.0.tar.gz": True}
-
-
-def test_times(folder: Path) -> None:
-    """A file was uploaded when it was last written, and is touched when anything is done to it."""
-    then = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
-    os.utime(folder / WHEEL.filename, (0, then.timestamp()))
-
-    offer = next(
-        each for each in FilesSource(FolderPlace(folder)).offers() if isinstance(each, Candidate)
-    )
-
-    assert offer.uploaded_at == then
-    assert offer.changed_at is not None
-    assert offer.changed_at > then.timestamp()
-
-
-def test_no_folder(folder: Path) -> None:
-    """A folder that is not there is no source."""
-    for place in (folder / "nowhere", folder / WHEEL.filename):
-        with pytest.raises(Invalid) as caught:
-            list(FilesSource(FolderPlace(place)).offers())
-        assert caught.value.code == "bad_source"
 
 
 def test_links_in_circles(folder: Path) -> None:
