@@ -174,9 +174,7 @@ def test_a_bucket(cloud: BucketServer, serve: Serve) -> None:
     ("arguments", "status", "words"),
     [
         (["--watch", "nowhere"], 1, "The folder 'nowhere' cannot be read"),
-        (["--watch", "http://127.0.0.1/simple/"], 1, "A URL cannot be watched"),
         (["--watch", "kept", "--store", "kept"], 1, "Watch a place beside it"),
-        (["--watch", "kept/files/x", "--store", "kept"], 1, "Watch a place beside it"),
         (["--lenient"], 2, "--watch"),
         (["--watch-every", "5"], 2, "--watch"),
         (["--watch", "packages", "--watch-every", "0"], 2, "0"),
@@ -191,22 +189,3 @@ def test_refusals(
 
     assert done.returncode == status
     assert words in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("place", "store"),
-    [
-        ("gs://wheels", "gs://wheels/store"),
-        ("gs://wheels/store", "gs://wheels/store/"),
-        ("gs://wheels/files/demo", "gs://wheels"),
-    ],
-)
-def test_the_store_in_a_bucket(
-    cloud: BucketServer, wheelyard: Typed, place: str, store: str
-) -> None:
-    """A bucket in which the store would be seen is not watched."""
-    options = ("--store", store, "--watch", place)
-    done = wheelyard("serve", "--port", "0", *options, **cloud.environment())
-
-    assert done.returncode == 1
-    assert "Watch a place beside it" in done.stderr
