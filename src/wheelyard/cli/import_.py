@@ -9,8 +9,8 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.cli.common import is_terminal, open_or_make_index, settings_from, store_options
-from wheelyard.cli.importing import ImportOptions, import_source
+from wheelyard.cli.common import local_caller, open_or_make_index, settings_from, store_options
+from wheelyard.cli.importing import import_source, importer_of
 from wheelyard.index import Index, open_index, real_ambient
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import Fate, Report
@@ -67,16 +67,9 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
         if options["kind"] == AUTO:
             click.echo(f"wheelyard: taken for {opened.title}", err=True)
         index = _index(settings, dry_run=options["dry_run"])
-        report = import_source(
-            index,
-            opened,
-            ImportOptions(
-                dry_run=options["dry_run"],
-                lenient=options["lenient"],
-                is_near="://" not in options["source"] + options["packages_url"],
-                total=opened.total() if is_terminal() else None,
-            ),
-        )
+        is_near = "://" not in options["source"] + options["packages_url"]
+        importer = importer_of(index, is_near=is_near, lenient=options["lenient"])
+        report = import_source(importer, opened, local_caller(index), dry_run=options["dry_run"])
     finally:
         opened.close()
     if options["as_json"]:

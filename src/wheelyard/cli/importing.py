@@ -2,66 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from wheelyard.cli.common import is_terminal, local_caller
+from wheelyard.cli.common import is_terminal
 from wheelyard.errors import Unavailable
 from wheelyard.index import Index
+from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing import Importer
 from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report
-from wheelyard.sources.candidate import Source
 from wheelyard.sources.files import FilesSource
+
+if TYPE_CHECKING:  # whoever watches a folder has no use for what asks other servers
+    from wheelyard.sources.opening import OpenSource
 
 KILO: Final = 1000
 """Bytes, as the bar counts them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportOptions:
-    """
-    How something is imported.
-
-    Args:
-        dry_run: Whether nothing is written.
-        lenient: Whether files are taken that fail only today's stricter rules.
-        is_near: Whether the source is on this machine.
-        total: How many files it offers, where that is known.
-    """
-
-    dry_run: bool = False
-    lenient: bool = False
-    is_near: bool = True
-    total: int | None = None
-
-
-def import_source(index: Index, source: Source, options: ImportOptions) -> Report:
-    """
-    Import what a source has, and tell of each refusal.
-
-    Raises:
-        Invalid: It is no source (code `bad_source`).
-        Unavailable: The store does not answer, or the source.
-    """
-    importer = importer_of(index, is_near=options.is_near, lenient=options.lenient)
-    caller = local_caller(index)
-    with _watching(options.total) as watcher:
-        try:
-            return importer.run(
-                source,
-                caller,
-                dry_run=options.dry_run,
-                progress=watcher,
-            )
-        except Unavailable as fault:
-            raise Unavailable(
-                f"{fault.message} What was imported stays; import again to go on from there.",
-                code=fault.code,
-            ) from fault
 
 
 def importer_of(index: Index, *, is_near: bool, lenient: bool) -> Importer:
@@ -77,21 +36,29 @@ def importer_of(index: Index, *, is_near: bool, lenient: bool) -> Importer:
     return Importer(uploads, index.projects, near=index.is_near and is_near)
 
 
-def import_folder(index: Index, source: FilesSource, *, lenient: bool = False) -> None:
+def import_source(
+    importer: Importer,
+    source: "FilesSource | OpenSource",
+    caller: Caller,
+    *,
+    dry_run: bool = False,
+) -> Report:
     """
-    Import the packages that lie in a folder, and print what became of them.
-
-    Args:
-        index: What they are imported into.
-        source: The folder.
-        lenient: Whether files are taken that fail only today's stricter rules.
+    Import what a source has, and tell of each refusal.
 
     Raises:
-        Unavailable: The store does not answer.
+        Invalid: It is no source (code `bad_source`).
+        Unavailable: The store does not answer, or the source.
     """
-    options = ImportOptions(lenient=lenient, total=source.total() if is_terminal() else None)
-    report = import_source(index, source, options)
-    click.echo(f"{escaped(str(source.place))}: {report.summary()}")
+    total = source.total() if is_terminal() else None
+    with _watching(total) as watcher:
+        try:
+            return importer.run(source, caller, dry_run=dry_run, progress=watcher)
+        except Unavailable as fault:
+            raise Unavailable(
+                f"{fault.message} What was imported stays; import again to go on from there.",
+                code=fault.code,
+            ) from fault
 
 
 @contextmanager

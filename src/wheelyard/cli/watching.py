@@ -4,11 +4,14 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import Final
 
+import click
+
 from wheelyard.catalog import keys
 from wheelyard.cli.common import local_caller
-from wheelyard.cli.importing import import_folder, importer_of
+from wheelyard.cli.importing import import_source, importer_of
 from wheelyard.cli.serve import WatchWish
 from wheelyard.index import Index
+from wheelyard.model.text import escaped
 from wheelyard.operations.watching import Watch
 from wheelyard.sources.files import FilesSource
 from wheelyard.sources.places import FolderPlace
@@ -31,17 +34,15 @@ class Lookouts:
     Args:
         index: What is imported into.
         watches: One for each place.
-        lenient: Whether files are taken that fail only today's stricter rules.
     """
 
     index: Index
     watches: tuple[Watch, ...]
-    lenient: bool
     _threads: list[Thread] = field(default_factory=list)
 
     def import_first(self) -> None:
         """
-        Import what is in the folders now, while somebody waits for it.
+        Import what is in the folders now, and print what became of it, while somebody waits.
 
         Raises:
             Invalid: One of them cannot be read (code `bad_source`).
@@ -50,7 +51,9 @@ class Lookouts:
         for watch in self.watches:
             watch.pass_by()
             if isinstance(watch.place, FolderPlace):
-                import_folder(self.index, FilesSource(watch.place), lenient=self.lenient)
+                source = FilesSource(watch.place)
+                report = import_source(watch.importer, source, watch.caller)
+                click.echo(f"{escaped(str(watch.place))}: {report.summary()}")
 
     def begin(self) -> None:
         """Look from now on; where there are workers, in this process alone, once they are made."""
@@ -96,4 +99,4 @@ def open_lookouts(index: Index, wish: WatchWish) -> Lookouts:
                 appears_whole=not is_folder,
             )
         )
-    return Lookouts(index, tuple(watches), wish.lenient)
+    return Lookouts(index, tuple(watches))
