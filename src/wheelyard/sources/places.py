@@ -7,13 +7,15 @@ A place knows names, sizes and dates, and nothing of packages. It is only ever r
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from stat import S_ISREG
 from types import MappingProxyType
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from wheelyard.sources.candidate import NO_HASHES, Candidate, PassedOver
 from wheelyard.sources.facts import at_stat
@@ -29,8 +31,7 @@ BESIDE_LIMIT: Final = 1024**2
 Reading = Callable[[], AbstractContextManager[Iterator[bytes]]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(Struct, frozen=True, kw_only=True):  # a look at a folder makes thousands
     """
     One file, as a listing shows it.
 
@@ -49,8 +50,8 @@ class Item:
     size: int | None
     created_at: datetime | None
     changed_at: float
-    attributes: Mapping[str, str] = field(default_factory=lambda: NO_ATTRIBUTES)
-    hashes: Mapping[str, str] = field(default_factory=lambda: NO_HASHES)
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
+    hashes: Mapping[str, str] = NO_HASHES
     version: str
 
     @property
