@@ -1,18 +1,25 @@
 """Files and their core metadata: whole, in part, unchanged, and no longer there."""
 
 import hashlib
+import json
 import os
 import socket
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from packaging.utils import NormalizedName
+from packaging.version import Version
 
+from tests.http.inside import inside
 from tests.http.packages import Package, post, publish, sdist, wheel
 from tests.http.raw import Reply, ask, wire
 from tests.http.servers import Site
+from tests.operations.world import ALICE, Clock
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.storage.base import Key, NotModified, ObjectVersion, Stored
+from wheelyard.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.integration
 
@@ -281,20 +288,31 @@ def test_changed_bytes_are_not_served(site: Site, suffix: str) -> None:
         assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
 
 
-def test_delete_in_the_middle_of_a_look(site: Site) -> None:
+class Hasty(MemoryStore):
+    """A store where somebody else does something just before core metadata is read."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def get(
+        self, key: Key, unless_version: ObjectVersion | None = None
+    ) -> Stored | NotModified | None:
+        """Return a small object whole."""
+        if self.meanwhile is not None and key.endswith(".metadata"):
+            self.meanwhile()
+            return None
+        return super().get(key, unless_version)
+
+
+def test_delete_in_the_middle_of_a_look(tmp_path: Path) -> None:
     """A file that is deleted while somebody asks for it is not there, rather than lost."""
-    package = wheel("hasty")
-    publish(site, package)
-    assert site.get("/simple/hasty/").status_code == 200
-    (kept,) = site.store.glob("files/hasty/*/*.metadata")
-    kept.unlink()
-    os.mkfifo(kept)  # whoever reads it waits for a writer
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(site.get, f"/packages/{package.filename}.metadata")
-        with kept.open("wb"):
-            site.change("hasty", "delete", version="1.0")
-        answer = asked.result()
-    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+    package, name, release = wheel("hasty"), NormalizedName("hasty"), Selection(Version("1.0"))
+    store = Hasty(Clock().seconds)
+    with inside(tmp_path, store=store) as site:
+        site.publish(package)
+        assert site.get("/simple/hasty/").status == 200
+        store.meanwhile = lambda: site.index.lifecycle.delete(ALICE, name, release, "")
+        answer = site.get(f"/packages/{package.filename}.metadata")
+    assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="there is no /proc here")
