@@ -134,6 +134,7 @@ def test_work(filler: bytes) -> None:
 def steps_of(data: bytes) -> int:
     """Return how many lines of Python it takes to read an upload, in four pieces."""
     body, taken = form(file(data=data)), 0
+    upload(chunks_of(body, 1 << 18))  # what is imported or compiled once is not counted
 
     def note(*_: object) -> "TraceFunction":
         nonlocal taken
