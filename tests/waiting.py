@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from subprocess import Popen
 
-PATIENCE = 60.0
+PATIENCE = 45.0
 """Seconds until a test gives up; a loaded machine may need some."""
 PAUSE = 0.01
 

@@ -23,6 +23,7 @@ from tests.bucket_clients.yard import (
 )
 from tests.clients.harness import new_desk
 from tests.http.packages import wheel
+from tests.waiting import until
 
 PIP_GIVES_UP = 15
 """Seconds of silence after which pip takes a server for dead."""
@@ -108,7 +109,7 @@ def test_bucket_is_gone(cloud: BucketServer, tmp_path: Path, begin: Outage) -> N
         assert max(each.seconds for each in health) < AT_ONCE
 
         until_well(yard, ["/ready", "/simple/yard-1/", path])
-        until(lambda: upload(yard, more).status == 200)
+        until(lambda: upload(yard, more).status == 200, patience=BACK)
         assert "Traceback" not in yard.log
 
 
@@ -134,7 +135,7 @@ def test_stale_if_error(cloud: BucketServer, tmp_path: Path) -> None:
         assert {each.status for each in answers} == {200}
         assert max(each.seconds for each in answers) < 5
         assert_unavailable(refused)
-        until(lambda: upload(yard, wheel("yard-0", "4.0")).status == 200)
+        until(lambda: upload(yard, wheel("yard-0", "4.0")).status == 200, patience=BACK)
         until_well(yard, [path_of(yard, wheel("yard-0", "4.0"))])
 
 
@@ -163,7 +164,7 @@ def test_credentials_expire(cloud: BucketServer, tmp_path: Path) -> None:
         cloud.identity.revoke_tokens()
 
         assert ask(yard, "/simple/yard-0/").status == 200
-        until(lambda: ask(yard, "/simple/yard-0/").status == 503)
+        until(lambda: ask(yard, "/simple/yard-0/").status == 503, patience=BACK)
         answers = [
             ask(yard, "/simple/yard-0/"),
             ask(yard, "/simple/yard-1/"),
@@ -206,12 +207,4 @@ def begun_again(cloud: BucketServer) -> None:
 
 def until_well(yard: Yard, targets: Sequence[str]) -> None:
     """Wait until everything is answered again, which does not take long."""
-    until(lambda: all(ask(yard, each).status == 200 for each in targets))
-
-
-def until(is_well: Callable[[], bool]) -> None:
-    """Wait until something works again, which does not take long."""
-    end = time.monotonic() + BACK
-    while not is_well():
-        assert time.monotonic() < end, "it has not come back"
-        time.sleep(0.1)
+    until(lambda: all(ask(yard, each).status == 200 for each in targets), patience=BACK)

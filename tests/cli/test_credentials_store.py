@@ -9,9 +9,9 @@ from tests.bucket.server import BucketServer, running_bucket_server
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Desk
 from tests.clients.servers import PATIENCE
-from tests.http.servers import eventually
 from tests.operations.making import make_wheel
 from tests.storage.cloud.opened import EMULATOR
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -88,7 +88,7 @@ def test_revoked(desk: Desk, serve: Serve, wheelyard: Typed) -> None:
 
     assert wheelyard("token", "revoke", token).returncode == 0
 
-    assert eventually(lambda: ask(serving, "/simple/", token).status_code == 401)
+    until(lambda: ask(serving, "/simple/", token).status_code == 401)
 
 
 def places_of_tokens(desk: Desk, google: BucketServer) -> list[str]:

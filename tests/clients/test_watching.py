@@ -9,7 +9,7 @@ from tests.clients.harness import Desk, program
 from tests.clients.projects import Builder
 from tests.clients.reading import listed
 from tests.clients.servers import running_server
-from tests.http.servers import eventually
+from tests.waiting import until
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
 
@@ -24,7 +24,7 @@ def test_dropping_a_file(tmp_path: Path, build: Builder, desk: Desk) -> None:
     with running_server(tmp_path / "server", "--watch", str(packages)) as server:
         shutil.copy(second.sdist, packages)
         shutil.copy(second.wheel, packages)
-        assert eventually(lambda: len(listed(server, second.name)) == 2)
+        until(lambda: len(listed(server, second.name)) == 2)
         desk.run(
             *(program("pip"), "--python", python, "install", "--no-deps"),
             *("--index-url", server.index_url, first.requirement, second.requirement),

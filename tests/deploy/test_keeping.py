@@ -22,9 +22,10 @@ from tests.bucket_clients.asking import upload as upload_to
 from tests.bucket_clients.yard import BUCKET, Yard, as_nobody, running_yard
 from tests.clients.harness import REPOSITORY, system_program
 from tests.http.packages import post, publish, wheel
-from tests.http.servers import Answer, Site, eventually, running_site
+from tests.http.servers import Answer, Site, running_site
 from tests.operations.making import make_wheel
 from tests.operations.world import ALICE
+from tests.waiting import until
 from wheelyard.index import Index, open_index, real_ambient
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.operations.check import CheckOptions
@@ -174,7 +175,7 @@ def test_a_busy_server(tmp_path: Path) -> None:
         made = [tmp_path / f"{number}.tar.gz" for number in range(3)]
         for archive in made:
             before_it = len(answers)
-            assert eventually(lambda least=before_it + 3: len(answers) > least)  # type: ignore[misc]
+            until(lambda least=before_it + 3: len(answers) > least)  # type: ignore[misc]
             done = tarred(site.store, archive)
             assert done.returncode in {0, 1}, done.stderr
         stop.set()
@@ -358,7 +359,7 @@ def test_messages_of_a_bucket(tmp_path: Path) -> None:
 
 def _once_old(yard: Yard) -> str:
     """Ask for a page that is no longer believed, and return what is said instead."""
-    assert eventually(lambda: ask_yard(yard, "/simple/acme-core/").status == 503)
+    until(lambda: ask_yard(yard, "/simple/acme-core/").status == 503)
     answer = ask_yard(yard, "/simple/acme-core/")
     assert answer.headers["retry-after"] == "5"
     message: str = json.loads(answer.body)["message"]

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from tests.clients.servers import free_port
 from tests.operations.making import Made
+from tests.waiting import until
 
 PATIENCE = 30.0
 """Seconds until a server that does not answer is given up."""
@@ -59,20 +59,8 @@ def start(store: Path, log: Path, *options: str) -> Running:
             start_new_session=True,
         )
     running = Running(port, process)
-    end = time.monotonic() + PATIENCE
-    while get(port, "/health")[0] != 200:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.01)
+    until(lambda: get(port, "/health")[0] == 200, log.read_text, process, PATIENCE)
     return running
-
-
-def eventually(holds: Callable[[], bool], log: Path) -> None:
-    """Wait until something holds; what never does fails the test by the server's log."""
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -17,8 +17,8 @@ import pytest
 
 from tests.clients.servers import free_port
 from tests.durability.serving import (
+    PATIENCE,
     environment,
-    eventually,
     first_token,
     get,
     post,
@@ -27,6 +27,7 @@ from tests.durability.serving import (
 )
 from tests.forking import Surroundings, fork
 from tests.operations.making import Made, make_wheel
+from tests.waiting import until
 from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
 
@@ -78,14 +79,16 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
             steps=steps,
         )
         process = fork(["serve", "--port", str(port), "--store", str(store)], surroundings)
-        eventually(partial(_has_begun, process, port), log)
+        until(partial(_has_begun, process, port), log.read_text, patience=PATIENCE)
         life = Life(port, first_token(log))
         with ThreadPoolExecutor(CLIENTS) as pool:
             clients = [pool.submit(life.publish, numbers) for _ in range(CLIENTS)]
             try:
                 if not steps:
                     # some die before they have answered anybody, and some after
-                    eventually(partial(life.has_answered, turn // 2 % 4), log)
+                    until(
+                        partial(life.has_answered, turn // 2 % 4), log.read_text, patience=PATIENCE
+                    )
                     _verify_some(port, answered, random)
                     process.kill()
                 process.join()

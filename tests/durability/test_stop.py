@@ -11,7 +11,6 @@ import pytest
 
 from tests.durability.serving import (
     PATIENCE,
-    eventually,
     first_token,
     get,
     post,
@@ -20,6 +19,7 @@ from tests.durability.serving import (
     wheelyard,
 )
 from tests.operations.making import Made, make_wheel
+from tests.waiting import until
 
 ROUNDS = 6
 CLIENTS = 6
@@ -50,7 +50,7 @@ def test_no_answered_upload_is_lost(tmp_path: Path, options: list[str]) -> None:
         with ThreadPoolExecutor(CLIENTS) as pool:
             clients = [pool.submit(publish) for _ in range(CLIENTS)]
             try:
-                eventually(have_some, log)
+                until(have_some, log.read_text, patience=PATIENCE)
                 running.process.send_signal(signal.SIGTERM)
                 assert running.process.wait(PATIENCE) == 0
             finally:
@@ -74,10 +74,10 @@ def test_an_upload_that_is_under_way(tmp_path: Path) -> None:
     def stop() -> None:
         # what was sent may still wait to be accepted, and is then no upload that has begun; that
         # one has shows as soon as more has arrived than is gathered first
-        eventually(lambda: any(store.joinpath(".spool").iterdir()), log)
+        until(lambda: any(store.joinpath(".spool").iterdir()), log.read_text, patience=PATIENCE)
         running.process.send_signal(signal.SIGTERM)
         # from then on it accepts no connection
-        eventually(lambda: get(running.port, "/health")[0] == 0, log)
+        until(lambda: get(running.port, "/health")[0] == 0, log.read_text, patience=PATIENCE)
 
     assert post(running.port, token, made, stop) == 200
     assert running.process.wait(PATIENCE) == 0
@@ -93,8 +93,8 @@ def test_a_manager_that_is_killed(tmp_path: Path) -> None:
     try:
         running.process.kill()
         running.process.wait()
-        eventually(lambda: log.read_text().count("was killed") >= 2, log)
-        eventually(lambda: get(running.port, "/health")[0] == 0, log)
+        until(lambda: log.read_text().count("was killed") >= 2, log.read_text, patience=PATIENCE)
+        until(lambda: get(running.port, "/health")[0] == 0, log.read_text, patience=PATIENCE)
     finally:
         with suppress(ProcessLookupError):
             running.kill()

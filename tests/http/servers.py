@@ -18,6 +18,7 @@ import pytest
 from tests.clients.harness import REPOSITORY, new_desk
 from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
 from tests.forking import Surroundings, fork
+from tests.waiting import until
 from wheelyard.index import Index, open_index
 from wheelyard.model.access import Action, parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
@@ -100,7 +101,7 @@ class Site:
         places = [self.store / name for name in KEPT]
         spool = self.index.spool.folder
         # that a token was used is written down in the background
-        eventually(lambda: not any(spool.iterdir()))
+        until(lambda: not any(spool.iterdir()))
         paths = [path for place in (*places, spool) for path in (place, *place.rglob("*"))]
         found = dict[str, int]()
         for path in paths:
@@ -190,13 +191,3 @@ def _wait(process: _Process, client: httpx2.Client, path: str) -> None:
         if not process.is_alive() or time.monotonic() > end:
             pytest.fail("the server did not come up")
         time.sleep(0.02)
-
-
-def eventually(is_so: Callable[[], bool]) -> bool:
-    """Return whether something becomes true before patience ends."""
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True

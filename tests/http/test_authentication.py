@@ -11,7 +11,8 @@ import pytest
 from tests.http.apps import running_app
 from tests.http.packages import post, publish, wheel
 from tests.http.raw import ask, basic
-from tests.http.servers import Site, eventually
+from tests.http.servers import Site
+from tests.waiting import until
 from wheelyard.http.app import App
 from wheelyard.index import index_over, real_ambient
 from wheelyard.model.token import new_token
@@ -126,7 +127,7 @@ def test_revoked_token(private: Site) -> None:
     token = private.make_token()
     assert private.get("/simple/demo/", token).status_code == 200
     private.index.tokens.revoke(token[4:14], by="local:test")
-    assert eventually(lambda: private.get("/simple/demo/", token).status_code == 401)
+    until(lambda: private.get("/simple/demo/", token).status_code == 401)
 
     for path in EVERY_PATH:
         assert private.get(path, token).status_code == 401

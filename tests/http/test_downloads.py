@@ -12,7 +12,8 @@ import pytest
 from tests.http.afar import FarStore, far_site
 from tests.http.packages import Package, publish, wheel
 from tests.http.raw import ask, wire
-from tests.http.servers import Site, eventually
+from tests.http.servers import Site
+from tests.waiting import until
 from wheelyard.errors import Unavailable
 from wheelyard.index import real_ambient
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -120,7 +121,7 @@ def test_file_comes_through(
     assert answer.header("etag") == f'"{DEMO.sha256}"'
     (stream,) = store.streams
     assert stream.size == len(expected)
-    assert eventually(lambda: stream.is_closed)
+    until(lambda: stream.is_closed)
 
 
 def test_lost_bytes(site: Site, store: FarStore) -> None:
@@ -186,8 +187,8 @@ def test_clients_that_hang_up(site: Site, store: FarStore) -> None:
             connection.ask(line)
             for _ in range(pieces):
                 assert connection.connection.recv(10_000)
-    assert eventually(lambda: len(store.streams) == 2)
-    assert eventually(lambda: all(stream.is_closed for stream in store.streams))
+    until(lambda: len(store.streams) == 2)
+    until(lambda: all(stream.is_closed for stream in store.streams))
     assert all(stream.size < 32 << 20 for stream in store.streams)
 
 
@@ -197,12 +198,12 @@ def test_clients_that_do_not_read(site: Site, store: FarStore) -> None:
     with ExitStack() as stack:
         for _ in range(8):
             stack.enter_context(wire(site)).ask(line)
-        assert eventually(lambda: len(store.streams) == 8)
+        until(lambda: len(store.streams) == 8)
         before = -1
         while before != (before := sum(stream.size for stream in store.streams)):
             time.sleep(0.5)
         assert all(stream.size < 16 << 20 for stream in store.streams)
-    assert eventually(lambda: all(stream.is_closed for stream in store.streams))
+    until(lambda: all(stream.is_closed for stream in store.streams))
 
 
 def test_core_metadata_is_fetched_once(site: Site, store: FarStore) -> None:

@@ -14,8 +14,9 @@ import pytest
 from tests.http.frames import connected
 from tests.http.packages import form, post, wheel
 from tests.http.raw import Wire, basic, wire
-from tests.http.servers import Site, eventually, running_site
+from tests.http.servers import Site, running_site
 from tests.http.test_waiting import waiting_at
+from tests.waiting import until
 from wheelyard.http.upload import BATCH
 
 pytestmark = pytest.mark.integration
@@ -53,8 +54,8 @@ def slow_bodies(site: Site, count: int) -> Iterator[list[Wire]]:
         lines = [stack.enter_context(wire(site)) for _ in range(count)]
         for number, line in enumerate(lines):
             begin(line, number, basic("u", site.token))
-        assert eventually(lambda: waiting_at(site) == count)
-        assert eventually(lambda: spooled(site) == SLOTS)
+        until(lambda: waiting_at(site) == count)
+        until(lambda: spooled(site) == SLOTS)
         yield lines
 
 
@@ -87,7 +88,7 @@ def test_nothing_stays_taken(site: Site) -> None:
     """When its clients have hung up, whether they had a slot or waited, a credential goes on."""
     with slow_bodies(site, SLOTS + QUEUED):
         pass
-    assert eventually(lambda: spooled(site) == 0)
+    until(lambda: spooled(site) == 0)
     with ThreadPoolExecutor(SLOTS) as pool:
         answers = pool.map(lambda number: post(site, wheel(f"job-{number}")), range(SLOTS))
         assert {answer.status_code for answer in answers} == {200}
@@ -133,7 +134,7 @@ def test_a_network_without_a_credential(tmp_path: Path) -> None:
         lines = [stack.enter_context(wire(site)) for _ in range(12)]
         for number, line in enumerate(lines):
             begin(line, number, f"X-Forwarded-For: 192.0.2.{number}")
-        assert eventually(lambda: spooled(site) == 4)
+        until(lambda: spooled(site) == 4)
         site.client.headers["X-Forwarded-For"] = "198.51.100.7"
         assert post(site, wheel("prompt"), token="").status_code == 200
         assert len(answered(lines)) <= 1

@@ -10,8 +10,8 @@ from threading import Event
 
 import pytest
 
+from tests import waiting
 from tests.clients.servers import PATIENCE
-from tests.http.servers import eventually
 from tests.operations.world import Clock
 from tests.trust.logins import KEY, Hashing
 from tests.trust.test_crypts import SHA
@@ -112,7 +112,7 @@ def play(office: Office, story: Callable[[], Awaitable[None]]) -> None:
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    assert await asyncio.to_thread(eventually, is_so)
+    await asyncio.to_thread(waiting.until, is_so)
 
 
 def test_believed_for_a_second(office: Office) -> None:

@@ -15,9 +15,10 @@ import pytest
 from tests.clients.harness import Desk, wheelyard
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, KEY, MINT, RELEASE, Ci, refused, running_ci
 from tests.http.packages import post, wheel
-from tests.http.servers import Answer, eventually, running_site
+from tests.http.servers import Answer, running_site
 from tests.trust.issuer import Answer as Said
 from tests.trust.issuer import SigningKey, rsa_key, stand_in
+from tests.waiting import until
 from wheelyard.catalog.claims import Claims
 from wheelyard.index import index_over, real_ambient
 from wheelyard.model.ambient import Ambient
@@ -47,7 +48,7 @@ def test_from_statement_to_package(ci: Ci) -> None:
     burnt = ci.ask(BURN, {"token": token})
 
     assert (burnt.status_code, burnt.json()) == (202, {})
-    assert eventually(lambda: ci.site.get("/simple/", token).status_code == 401)
+    until(lambda: ci.site.get("/simple/", token).status_code == 401)
     assert post(ci.site, wheel("demo", "1.1"), token=token).status_code == 401
     assert ci.ask(BURN, {"token": token}).status_code == 202
     for answer in (audience, minted, burnt):

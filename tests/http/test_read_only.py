@@ -7,7 +7,8 @@ import pytest
 
 from tests.http.apps import running_app
 from tests.http.packages import form, post, publish, wheel
-from tests.http.servers import Site, eventually, running_site
+from tests.http.servers import Site, running_site
+from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.http.app import App
 from wheelyard.index import open_index
@@ -89,7 +90,7 @@ def test_no_use_of_a_token_is_noted(tmp_path: Path, *, reads_only: bool) -> None
         assert site.get("/simple/", site.token).status_code == 200
         # one after the other is noted, in the background
         index.tokens.credentials.last_uses.note("0" * 10, index.ambient.now())
-        eventually((site.store / keys.last_use("0" * 10)).exists)
+        until((site.store / keys.last_use("0" * 10)).exists)
 
     noted = (tmp_path / "store" / keys.last_use(site.token[4:14])).exists()
     assert noted is not reads_only

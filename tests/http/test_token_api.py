@@ -9,9 +9,10 @@ from msgspec.structs import fields, replace
 
 from tests.http.packages import post, wheel
 from tests.http.people import ACCESS_TOKEN, GRANTS, STATIC, Office, running_office
-from tests.http.servers import Site, eventually
+from tests.http.servers import Site
 from tests.http.tokens import ANA, EVE, ROBOT, ROOT, STRANGER, asked, listed, made, make
 from tests.test_house import DOCS
+from tests.waiting import until
 from wheelyard.http.token_api import NewToken
 from wheelyard.index import real_ambient
 from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest
@@ -39,7 +40,7 @@ def test_a_life_of_a_token(office: Office) -> None:
     gone = office.ask("DELETE", f"tokens/{told['id']}", office.id_token(ANA))
 
     assert (gone.status_code, gone.content) == (204, b"")
-    assert eventually(lambda: office.site.get("/simple/", token).status_code == 401)
+    until(lambda: office.site.get("/simple/", token).status_code == 401)
     (found,) = [each for each in listed(office, ANA) if each["id"] == told["id"]]
     assert (found["state"], found["revoked-by"]) == ("revoked", f"user:{ANA}")
     assert office.ask("DELETE", f"tokens/{told['id']}", office.id_token(ANA)).status_code == 204
@@ -57,7 +58,7 @@ def test_when_a_token_was_last_used(office: Office) -> None:
         return [each["last-used"] for each in found if each["id"] == token[4:14]]
 
     own = office.id_token(ANA)
-    assert eventually(lambda: days(own, token) != [None])
+    until(lambda: days(own, token) != [None])
     assert days(own, token)[0] in (str(before), str(after))
     assert days(own, other) == [None]
     assert days(token, token) == days(own, token)

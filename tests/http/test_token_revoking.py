@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from tests.http.people import ACCESS_TOKEN, STATIC, Office
-from tests.http.servers import eventually
 from tests.http.tokens import ANA, EVE, ROOT, listed, made
+from tests.waiting import until
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
 
@@ -41,7 +41,7 @@ def test_who_may_revoke(office: Office) -> None:
     assert office.ask("DELETE", f"tokens/{second[4:14]}", second).status_code == 204
     assert office.ask("POST", "tokens/self/revoke", third).status_code == 204
     for token in (first, second, third):
-        assert eventually(partial(is_out, office, token))
+        until(partial(is_out, office, token))
         assert office.ask("POST", "tokens/self/revoke", token).status_code == 401
 
 
@@ -59,7 +59,7 @@ def test_whoever_finds_a_token_can_end_it(office: Office) -> None:
     answer = office.site.client.post("/api/v1/tokens/self/revoke", headers=headers)
     assert answer.status_code == 204
     for token in (minted, lost):
-        assert eventually(partial(is_out, office, token))
+        until(partial(is_out, office, token))
 
 
 @pytest.mark.parametrize("secret", [STATIC, ACCESS_TOKEN])

@@ -12,7 +12,8 @@ import pytest
 from tests.clients.servers import PATIENCE
 from tests.http.packages import Package, form, post, publish, wheel
 from tests.http.raw import Reply, Wire, basic, wire
-from tests.http.servers import Site, eventually, running_site
+from tests.http.servers import Site, running_site
+from tests.waiting import until
 from wheelyard.http.incoming import IDLE_LIMIT
 
 pytestmark = pytest.mark.integration
@@ -40,7 +41,7 @@ def line(site: Site) -> Iterator[Wire]:
     kept = site.kept()
     with wire(site) as line:
         yield line
-    eventually(lambda: site.kept() == kept)  # the server may see the end only now
+    until(lambda: site.kept() == kept)  # the server may see the end only now
     assert site.kept() == kept
     assert site.get("/simple/good/").status_code == 404
     assert site.get("/health").status_code == 200
@@ -48,7 +49,7 @@ def line(site: Site) -> Iterator[Wire]:
 
 def wait_until_quiet(site: Site) -> None:
     """Wait for scratch files to go, which they do as soon as the server sees the end."""
-    eventually(lambda: not list(site.index.spool.folder.glob("upload-*")))
+    until(lambda: not list(site.index.spool.folder.glob("upload-*")))
 
 
 def credentials(site: Site) -> str:

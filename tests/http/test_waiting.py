@@ -16,7 +16,8 @@ from tests.clients.servers import PATIENCE
 from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
 from tests.http.raw import Wire, wire
-from tests.http.servers import Site, eventually
+from tests.http.servers import Site
+from tests.waiting import until
 from wheelyard.errors import Unavailable
 from wheelyard.http.exchange import Message, Reply, Stream, send_reply
 from wheelyard.http.flights import Flights
@@ -95,8 +96,8 @@ def test_one_project_takes_one_thread(site: Site, store: FarStore, later: Later)
     store.answers.clear()
     with ExitStack() as stack:
         waiting = asking(site, stack, *["/simple/demo/"] * MANY)
-        assert eventually(lambda: waiting_at(site) == MANY)
-        assert eventually(lambda: store.asked("get", "projects/demo.json") == before + 1)
+        until(lambda: waiting_at(site) == MANY)
+        until(lambda: store.asked("get", "projects/demo.json") == before + 1)
         assert site.get("/files/other/other-1.0-py3-none-any.whl").status_code == 200
         store.answers.set()
         assert statuses(waiting) == {200}
@@ -110,8 +111,8 @@ def test_unknown_names_take_one_thread(site: Site, store: FarStore, later: Later
     store.answers.clear()
     with ExitStack() as stack:
         waiting = asking(site, stack, *[f"/simple/unknown-{n}/" for n in range(MANY)])
-        assert eventually(lambda: waiting_at(site) == MANY)
-        assert eventually(lambda: len(store.calls) > before)
+        until(lambda: waiting_at(site) == MANY)
+        until(lambda: len(store.calls) > before)
         assert store.calls[before:] == [("get", "projects.json")]
         store.answers.set()
         assert statuses(waiting) == {404}
@@ -131,10 +132,10 @@ def test_nobody_is_told_old_news(
     store.answers.clear()
     with ExitStack() as stack:
         first = asking(site, stack, path)
-        assert eventually(lambda: store.asked("get", key) == before + 1)
+        until(lambda: store.asked("get", key) == before + 1)
         later.by += 2
         second = asking(site, stack, path)
-        assert eventually(lambda: waiting_at(site) == 2)
+        until(lambda: waiting_at(site) == 2)
         store.answers.set()
         assert statuses([*first, *second]) == {200}
     assert store.asked("get", key) == before + 2
@@ -149,8 +150,8 @@ def test_one_credential_takes_one_thread(site: Site, store: FarStore, later: Lat
         lines = [stack.enter_context(wire(site)) for _ in range(MANY)]
         for line in lines:
             line.ask("GET /simple/ HTTP/1.1", f"Authorization: Bearer {site.token}")
-        assert eventually(lambda: store.asked("get", "credentials/tokens/") == before + 1)
-        assert eventually(lambda: waiting_at(site) == MANY)
+        until(lambda: store.asked("get", "credentials/tokens/") == before + 1)
+        until(lambda: waiting_at(site) == MANY)
         store.answers.set()
         assert statuses(lines) == {200}
     assert store.asked("get", "credentials/tokens/") == before + 1
@@ -162,7 +163,7 @@ def test_who_goes_away_goes_alone(site: Site, store: FarStore, later: Later) -> 
     store.answers.clear()
     with ExitStack() as stack:
         first, *others = asking(site, stack, *["/simple/demo/"] * 5)
-        assert eventually(lambda: waiting_at(site) == 5)
+        until(lambda: waiting_at(site) == 5)
         first.close()
         assert waiting_at(site) in {4, 5}  # an answer to somebody who came after that
         store.answers.set()

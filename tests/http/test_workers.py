@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from tests.clients.servers import PATIENCE
 from tests.http.packages import post, publish, wheel
-from tests.http.servers import Site, eventually, running_site
+from tests.http.servers import Site, running_site
+from tests.waiting import until
 from wheelyard.http.figures import Figures, Shelf, together
 from wheelyard.storage.tally import Operation
 from wheelyard.storage.timings import Timing
@@ -142,7 +143,7 @@ def test_a_process_that_is_killed(tmp_path: Path) -> None:
         while "Unexpected exit" not in site.log:
             assert time.monotonic() < end
             time.sleep(0.1)
-        assert eventually(lambda: len(_workers(site.pid)) == 2)
+        until(lambda: len(_workers(site.pid)) == 2)
         assert shown() >= before
 
         lines = [line for line in site.log.splitlines() if "Unexpected exit" in line]
@@ -207,4 +208,4 @@ def test_revocation_is_seen_by_every_process(site: Site) -> None:
     def statuses() -> set[int]:
         return {answer.status_code for answer in asked_anew(site, "/simple/", token)}
 
-    assert eventually(lambda: statuses() == {401})
+    until(lambda: statuses() == {401})
