@@ -6,17 +6,14 @@ missing package. RFC 7617 (Basic) and RFC 6750 (Bearer).
 """
 
 import re
-from asyncio import get_running_loop
 from base64 import b64decode
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, TypeVar
 
 from wheelyard.concurrency.timed import TimedCache
 from wheelyard.errors import Invalid, Unauthenticated
-from wheelyard.http.circumstances import here
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import HEADERS_TOO_LARGE
 from wheelyard.model.access import ANONYMOUS, Caller
@@ -27,7 +24,6 @@ from wheelyard.operations.tokens import bad_credential
 from wheelyard.trust.throttle import network_of, origin_of
 from wheelyard.trust.verifier import Verifier
 
-T = TypeVar("T")
 C = TypeVar("C", bound=Caller | None)
 
 HEADER_LIMIT: Final = 16_384
@@ -104,7 +100,9 @@ class Authenticator:
         doors, identity = self.desk.index.doors, login.known(assertion)
         if identity is None:
             try:
-                identity = await _in(self.desk.verifiers, lambda: login.identity(assertion))
+                identity = await self.desk.run(
+                    self.desk.verifiers, lambda: login.identity(assertion)
+                )
             except Unauthenticated as fault:
                 doors.log.note(reason_of(fault, otherwise=fault.code), "the proxy")
                 raise
@@ -139,15 +137,11 @@ class Authenticator:
         """Verify a credential in a thread that nobody reads in; a password waits for its turn."""
         desk = self.desk
         if kind_of(credential) is not Kind.PASSWORD:
-            return await _in(desk.verifiers, verified)
+            return await desk.run(desk.verifiers, verified)
         is_held = desk.index.doors.has_held(credential)
         turns = desk.known_logins if is_held else desk.logins
         async with turns.one(network_of(credential.origin)):
-            return await _in(desk.hashers, verified)
-
-
-async def _in(threads: Executor, work: Callable[[], T]) -> T:
-    return await get_running_loop().run_in_executor(threads, here(work))
+            return await desk.run(desk.hashers, verified)
 
 
 def credential_in(header: bytes, origin: str = "") -> Credential:

@@ -168,7 +168,7 @@ class Desk:
 
     async def read(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for reading."""
-        return await get_running_loop().run_in_executor(self.readers, here(work))
+        return await self.run(self.readers, work)
 
     async def shared(
         self,
@@ -192,7 +192,12 @@ class Desk:
 
     async def write(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for changes."""
-        return await get_running_loop().run_in_executor(self.writers, here(work))
+        return await self.run(self.writers, work)
+
+    @staticmethod
+    async def run(threads: Executor, work: Callable[[], T]) -> T:
+        """Do blocking work in one of some threads."""
+        return await get_running_loop().run_in_executor(threads, here(work))
 
     def core(self, name: NormalizedName, file: File) -> CoreMetadata:
         """
