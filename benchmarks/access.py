@@ -46,11 +46,8 @@ static_tokens_file = "{folder}/tokens.toml"
 allow_private = true
 [google.id_token]
 audience = ["{audience}"]
-keys_url = "{google}/keys"
 [google.access_token]
 resource = "gs://acme-authz"
-storage_url = "{google}"
-tokeninfo_url = "{google}/tokeninfo"
 [[grant]]
 who = ["anonymous"]
 projects = ["project-00000"]
@@ -191,7 +188,7 @@ def _serving(folder: Path, store: Path, google: StandIn) -> Iterator[Server]:
     google.bearers[ACCESS_TOKEN] = Bearer(frozenset({"storage.objects.get"}))
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
     table = f'[[token]]\nname = "benchmark"\nvalue = "{STATIC}"\ncan = ["read"]\nprojects = ["*"]\n'
-    said = SETTINGS.format(folder=folder, audience=AUDIENCE, google=google.url)
+    said = SETTINGS.format(folder=folder, audience=AUDIENCE)
     for name, text in {
         "htpasswd": f"ana:{hashed}\n",
         "tokens.toml": table,
@@ -204,7 +201,7 @@ def _serving(folder: Path, store: Path, google: StandIn) -> Iterator[Server]:
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             command,
-            env={"HOME": str(folder), "PYTHONPATH": str(REPOSITORY / "src")},
+            env={"HOME": str(folder), "PYTHONPATH": str(REPOSITORY / "src"), **google.environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -21,6 +21,7 @@ from wheelyard.operations.spent import Spent
 from wheelyard.operations.tokens import Tokens
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.cloud.location import is_bucket, parse_location
+from wheelyard.trust.endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.trust.static_tokens import StaticTokens
 from wheelyard.trust.throttle import Throttle
 from wheelyard.trust.verifier import Verifier
@@ -52,14 +53,20 @@ def rights_of(settings: Settings) -> Rights:
     return Rights(grants, everybody)
 
 
-def doors_of(settings: Settings, tokens: Tokens, spent: Spent, ambient: Ambient) -> Doors:
+def doors_of(
+    settings: Settings,
+    tokens: Tokens,
+    spent: Spent,
+    ambient: Ambient,
+    google: GoogleEndpoints = GOOGLE,
+) -> Doors:
     """
     Return the ways in that the settings open.
 
     Raises:
         Invalid: A file that they name cannot be read, or makes no sense (code `bad_setting`).
     """
-    builder = _Builder(settings, ambient)
+    builder = _Builder(settings, ambient, google)
     access = settings.access
     return Doors(
         tokens=tokens,
@@ -85,6 +92,7 @@ class _Builder:
 
     settings: Settings
     ambient: Ambient
+    google: GoogleEndpoints
 
     @cached_property
     def _key(self) -> bytes:
@@ -135,7 +143,7 @@ class _Builder:
             return None
         from wheelyard.trust import google
 
-        keys = google.google_keys(self._means, asked.keys_url)
+        keys = google.google_keys(self._means, self.google.keys)
         domains = frozenset(domain.lower() for domain in asked.allowed_domains)
         audiences = frozenset(asked.audience)
         return google.google_login(keys, audiences, domains, self._now, self._verdicts())
@@ -149,8 +157,7 @@ class _Builder:
         resource = Resource(
             parse_location(asked.resource).bucket,
             read_only=self._is_of_packages(asked.resource),
-            storage=asked.storage_url.rstrip("/"),
-            tokeninfo=asked.tokeninfo_url,
+            google=self.google,
         )
         return AccessTokens(
             resource,
@@ -166,7 +173,7 @@ class _Builder:
             return None
         from wheelyard.trust import iap
 
-        keys = iap.iap_keys(self._means, asked.keys_url)
+        keys = iap.iap_keys(self._means, self.google.iap_keys)
         return iap.iap_login(keys, frozenset(asked.audience), self._now, self._verdicts())
 
     def publishing(self, tokens: Tokens, spent: Spent) -> "Publishing | None":

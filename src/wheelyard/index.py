@@ -43,6 +43,7 @@ from wheelyard.operations.search import SearchIndex
 from wheelyard.operations.spent import Spent
 from wheelyard.operations.tokens import Tokens
 from wheelyard.operations.upload import UploadRules, Uploads
+from wheelyard.settings.reading import google_endpoints, process_environment
 from wheelyard.settings.sections import MEMORY, MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket, parse_location
@@ -53,6 +54,7 @@ from wheelyard.storage.split import SplitStore
 from wheelyard.storage.spool import Spool
 from wheelyard.storage.tally import Tally
 from wheelyard.storage.timed import Stopwatch, TimedStore
+from wheelyard.trust.endpoints import GOOGLE, GoogleEndpoints
 
 if TYPE_CHECKING:
     from wheelyard.storage.cloud.opening import Surroundings
@@ -150,13 +152,15 @@ def open_index(settings: Settings, *, create: bool = True) -> Index:
         Unavailable: The store does not answer.
     """
     location, ambient = settings.store.location, real_ambient()
+    google = google_endpoints(process_environment())
     if location == MEMORY:
-        return index_over(MemoryStore(time.time), scratch_spool(), settings, ambient)
+        store = MemoryStore(time.time)
+        return index_over(store, scratch_spool(), settings, ambient, google=google)
     opened = _of_packages(settings, ambient, create=create)
     apart = settings.access.credentials_store
     if apart:
         opened = opened.with_credentials_in(_of_credentials(apart, opened.traits.tally, ambient))
-    return index_over(opened.store, opened.spool, settings, ambient, opened.traits)
+    return index_over(opened.store, opened.spool, settings, ambient, opened.traits, google)
 
 
 def doors_of_settings(settings: Settings) -> Doors:
@@ -168,7 +172,8 @@ def doors_of_settings(settings: Settings) -> Doors:
     """
     ambient = real_ambient()
     spool = Spool(Path(gettempdir()))  # which nothing is written to
-    return index_over(MemoryStore(time.time), spool, settings, ambient).doors
+    store, google = MemoryStore(time.time), google_endpoints(process_environment())
+    return index_over(store, spool, settings, ambient, google=google).doors
 
 
 def store_in(bucket: str, tally: Tally | None = None) -> Store:
@@ -304,6 +309,7 @@ def index_over(
     settings: Settings,
     ambient: Ambient,
     traits: StoreTraits | None = None,
+    google: GoogleEndpoints = GOOGLE,
 ) -> Index:
     """Return an index that keeps everything in `store`, which is near unless `traits` say else."""
     traits = traits or StoreTraits()
@@ -331,7 +337,7 @@ def index_over(
     tokens = Tokens(credentials, ambient, limit, notes_uses=notes)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     spent = Spent(Claims(store), credentials, ambient, lifetime)
-    doors = doors_of(settings, tokens, spent, ambient)
+    doors = doors_of(settings, tokens, spent, ambient, google)
     rules = UploadRules(
         max_size=settings.uploads.max_file_size * MIB, zip_sdists=settings.uploads.zip_sdists
     )

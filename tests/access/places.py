@@ -270,12 +270,8 @@ def values(folder: Path, site: StandIn, *, is_open: bool, **more: object) -> dic
         },
         "google": {
             "allow_private": True,
-            "id_token": {"audience": [HERE], "keys_url": site.keys_url},
-            "access_token": {
-                "resource": f"gs://{site.bucket}",
-                "storage_url": site.url,
-                "tokeninfo_url": f"{site.url}/tokeninfo",
-            },
+            "id_token": {"audience": [HERE]},
+            "access_token": {"resource": f"gs://{site.bucket}"},
         },
         "trusted_publishing": {"audience": [PUBLISHING]},
         "publisher": [
@@ -308,9 +304,7 @@ def write_files(folder: Path) -> None:
 
 def put_behind_the_proxy(said: dict[str, object]) -> None:
     """Change settings, as a file has them, so that pages for people are behind Google's proxy."""
-    google = said["google"]
-    assert isinstance(google, dict)
-    said["iap"] = {"audience": [IAP_HERE], "keys_url": google["id_token"]["keys_url"]}
+    said["iap"] = {"audience": [IAP_HERE]}
 
 
 @contextmanager
@@ -341,7 +335,8 @@ def open_place(
         settings = checked(convert(said, Settings, strict=False))
         store = CountingStore(MemoryStore(lambda: 0.0))
         (folder / "spool").mkdir(exist_ok=True)
-        index = index_over(store, Spool(folder / "spool"), settings, ambient or real_ambient())
+        spool, ambient = Spool(folder / "spool"), ambient or real_ambient()
+        index = index_over(store, spool, settings, ambient, google=site.google)
         app = App(index)
         packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
         place = Place(index, app, store, site, packages, loop, settings.server.path_prefix)

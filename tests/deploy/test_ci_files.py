@@ -50,7 +50,6 @@ allow_private = true
 
 [google.id_token]
 audience = ["{AUDIENCE}"]
-keys_url = "ISSUER/keys"
 
 [trusted_publishing]
 audience = ["packages.example.com"]
@@ -219,7 +218,8 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     (site_packages(python) / "clients.pth").write_text("\n".join(places))
     with stand_in() as google:
         google.serve_keys(rsa_key("google"))
-        with running_site(folder / "site", config=CONFIG.replace("ISSUER", google.url)) as site:
+        config = CONFIG.replace("ISSUER", google.url)
+        with running_site(folder / "site", config=config, environment=google.environment) as site:
             yield Runner(desk, site, google)
 
 

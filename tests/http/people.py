@@ -129,20 +129,16 @@ def running_office(
             ),
             google=GoogleSettings(
                 allow_private=True,
-                id_token=IdTokenSettings(audience=(INDEX,), keys_url=issuer.keys_url),
-                access_token=AccessTokenSettings(
-                    resource=f"gs://{issuer.bucket}",
-                    storage_url=issuer.url,
-                    tokeninfo_url=f"{issuer.url}/tokeninfo",
-                ),
+                id_token=IdTokenSettings(audience=(INDEX,)),
+                access_token=AccessTokenSettings(resource=f"gs://{issuer.bucket}"),
             ),
-            iap=IapSettings(audience=(PROXIED,), keys_url=issuer.keys_url),
+            iap=IapSettings(audience=(PROXIED,)),
             trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
             publisher=(publisher(issuer),),
             grant=tuple(grants),
         )
         ambient = real_ambient()
         store = store or MemoryStore(lambda: ambient.now().timestamp())
-        index = index_over(store, Spool(folder), settings, ambient)
+        index = index_over(store, Spool(folder), settings, ambient, google=issuer.google)
         with running_app(App(index), index, folder) as site:
             yield Office(site, issuer, index)

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -113,7 +113,13 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, *options: str, config: str = "", prefix: str = "") -> Iterator[Site]:
+def running_site(
+    folder: Path,
+    *options: str,
+    config: str = "",
+    prefix: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Site]:
     """Start a server on a new store, and see at the end that its log tells no secret or trace."""
     desk = new_desk(folder)
     (folder / "wheelyard.toml").write_text(config)
@@ -121,7 +127,8 @@ def running_site(folder: Path, *options: str, config: str = "", prefix: str = ""
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
     surroundings = Surroundings(
         folder=desk.folder,
-        environment=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
+        environment=desk.environment()
+        | {"PYTHONPATH": str(REPOSITORY / "src"), **(environment or {})},
         output=folder / "printed.txt",
         errors=folder / "log.txt",
     )

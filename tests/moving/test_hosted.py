@@ -75,10 +75,9 @@ def test_artifact_registry(
     with stand_in() as google:
         google.bearers[ACCESS_TOKEN] = BEARER
         google.bucket = "acme-wheelyard-authz"
-        told = f'storage_url = "{google.url}"\ntokeninfo_url = "{google.url}/tokeninfo"\n'
         with (move.settings / "wheelyard.toml").open("a") as settings:
-            settings.write(f"{told}\n[google]\nallow_private = true\n")
-        with move.serving() as server:
+            settings.write("\n[google]\nallow_private = true\n")
+        with move.serving(**google.environment) as server:
             move.type("Clients")
             with pytest.raises(Refused, match="401"):
                 fetch(f"{server.url}{root}/simple/acme-core/")

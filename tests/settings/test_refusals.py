@@ -60,7 +60,6 @@ PLAIN = (
         '[google.id_token]\naudience = ["a b"]',
         '[google.id_token]\nallowed_domains = ["acme.dev"]',
         '[google.id_token]\naudience = ["a"]\nallowed_domains = ["@acme.dev"]',
-        '[google.id_token]\nkeys_url = "http://127.0.0.1/keys"',
         '[google.access_token]\nresource = "acme-authorisation"',
         '[google.access_token]\nresource = "gs://acme-authorisation/folder"',
         '[iap]\naudience = [""]',

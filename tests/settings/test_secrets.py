@@ -24,10 +24,6 @@ SECRETIVE: Final = (
 URLS: Final = (
     "server.public_url",
     "telemetry.otlp_endpoint",
-    "google.id_token.keys_url",
-    "google.access_token.storage_url",
-    "google.access_token.tokeninfo_url",
-    "iap.keys_url",
 )
 PLACES: Final = ("store.files", "google.access_token.resource")
 FOLDERS: Final = ("store.location", "access.credentials_store")
@@ -90,7 +86,7 @@ def test_a_secret_in_an_audience(key: str) -> None:
 @pytest.mark.parametrize("key", URLS)
 def test_a_port_that_cannot_be(key: str, port: str) -> None:
     """A URL with a port that no host has is refused, and said."""
-    told = refusal("google.allow_private=true", f"{key}=http://127.0.0.1:{port}")
+    told = refusal(f"{key}=http://127.0.0.1:{port}")
 
     assert f"'http://127.0.0.1:{port}'" in told
 

@@ -7,8 +7,9 @@ import pytest
 
 from tests.settings.written import settings_of
 from wheelyard.errors import Invalid
-from wheelyard.settings.reading import read_settings, unknown_variables
+from wheelyard.settings.reading import google_endpoints, read_settings, unknown_variables
 from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.trust.endpoints import GoogleEndpoints
 
 
 def test_defaults() -> None:
@@ -105,6 +106,15 @@ def test_typing_errors_in_variables() -> None:
     assert unknown_variables({"WHEELYARD_STOER": "x", "WHEELYARD_STORE": "y"}) == [
         "WHEELYARD_STOER"
     ]
+
+
+def test_where_google_is() -> None:
+    """Google is asked at Google's own URLs, and only a test puts a server in its place."""
+    stand_in = {"WHEELYARD_GOOGLE_STAND_IN": "http://127.0.0.1:1"}
+
+    assert google_endpoints({}) == GoogleEndpoints()
+    assert google_endpoints(stand_in).tokeninfo == "http://127.0.0.1:1/tokeninfo"
+    assert unknown_variables(stand_in) == []
 
 
 def test_files_beside_the_file(tmp_path: Path) -> None:

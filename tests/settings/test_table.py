@@ -67,4 +67,4 @@ def test_variables_that_have_always_been() -> None:
     there = {each.variable for each in every_setting().values()}
 
     assert {f"WHEELYARD_{name}" for name in names.split()} <= there
-    assert {"WHEELYARD_GOOGLE_ID_TOKEN_KEYS_URL", "WHEELYARD_STORE_FRESHNESS"} <= there
+    assert {"WHEELYARD_GOOGLE_ALLOW_PRIVATE", "WHEELYARD_STORE_FRESHNESS"} <= there

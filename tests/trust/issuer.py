@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from wheelyard.trust.endpoints import GoogleEndpoints, stand_in_at
 from wheelyard.trust.fetching import Fetcher
 
 NOW = 1_795_000_000
@@ -182,6 +183,16 @@ class StandIn:
     def keys_url(self) -> str:
         """Where the keys are."""
         return f"{self.url}/keys"
+
+    @property
+    def google(self) -> GoogleEndpoints:
+        """What hands this server to an index in Google's place."""
+        return stand_in_at(self.url)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What does the same for a process."""
+        return {"WHEELYARD_GOOGLE_STAND_IN": self.url}
 
     def serve_keys(self, *keys: SigningKey, max_age: int | None = None) -> None:
         """Publish these keys and no others."""

@@ -36,7 +36,7 @@ class World:
     @property
     def resource(self) -> Resource:
         """The bucket."""
-        return Resource("acme-authz", storage=self.site.url, tokeninfo=f"{self.site.url}/tokeninfo")
+        return Resource("acme-authz", google=self.site.google)
 
     def tokens(self, resource: Resource | None = None, remembered: float = 300.0) -> AccessTokens:
         """Return what recognises bearers."""

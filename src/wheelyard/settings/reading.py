@@ -23,15 +23,17 @@ from wheelyard.settings.names import OPTIONS, PREFIX, TABLES, WHOLE, Place, ever
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.urls import veiled
 from wheelyard.settings.words import bad_setting, in_words, outside
+from wheelyard.trust.endpoints import GOOGLE, GoogleEndpoints, stand_in_at
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 CONFIG: Final = f"{PREFIX}CONFIG"
 """The variable that names the file."""
 OTHERS: Final = frozenset(
-    {"CONFIG", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"},
+    {"CONFIG", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"}
+    | {"GOOGLE_STAND_IN"},
 )
-"""Variables that are no settings: what finds the file or is one, what the keyring backend and one
-command read."""
+"""Variables that are no settings: what finds the file or is one, what the keyring backend, one
+command and tests read."""
 
 _Values = dict[str, Any]
 _BESIDE: Final = ("htpasswd_file", "static_tokens_file")
@@ -126,6 +128,17 @@ def settings_home(file: Path | None, environ: Mapping[str, str]) -> str:
 def process_environment() -> Mapping[str, str]:
     """Return the environment of this process."""
     return os.environ
+
+
+def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
+    """
+    Return where Google is asked about credentials.
+
+    Tests name a server that stands in for Google in a variable, which every process that they start
+    inherits. As with Google, a private address is asked only if `[google] allow_private` is set.
+    """
+    url = environ.get(f"{PREFIX}GOOGLE_STAND_IN", "")
+    return stand_in_at(url) if url else GOOGLE
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:

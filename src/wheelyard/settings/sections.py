@@ -150,8 +150,6 @@ class IdTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     audience: tuple[str, ...] = ()
     """What Google's ID tokens call this index, such as its URL; empty switches them off."""
-    keys_url: Url = "https://www.googleapis.com/oauth2/v3/certs"
-    """Where the keys are that sign them."""
     allowed_domains: Domains = ()
     """Domains of Google Workspace whose people are known here; empty: any Google account."""
 
@@ -161,10 +159,6 @@ class AccessTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     resource: Bucket = ""
     """The bucket whose IAM policy says who may do what; empty switches access tokens off."""
-    storage_url: Url = "https://storage.googleapis.com"
-    """Who is asked about the bucket; by default Google."""
-    tokeninfo_url: Url = "https://oauth2.googleapis.com/tokeninfo"
-    """Who is asked about a token's scopes; by default Google."""
     cache_seconds: CacheSeconds = 300
     """How long Google's answer is believed."""
 
@@ -181,8 +175,6 @@ class GoogleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class IapSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Google's Identity-Aware Proxy before the pages for people."""
 
-    keys_url: Url = "https://www.gstatic.com/iap/verify/public_key-jwk"
-    """Where the proxy's keys are."""
     audience: tuple[str, ...] = ()
     """What the assertions of Identity-Aware Proxy call this service; empty switches them off."""
 

@@ -88,10 +88,6 @@ _WHY: Final[dict[Place, Why]] = {
     ("access", "anonymous_uploads_anywhere"): _without_anonymous_uploads,
     ("http", "public_max_age"): _where_all_is_closed,
     ("google", "allow_private"): _without_google,
-    ("google", "id_token", "keys_url"): _without_id_tokens,
     ("google", "access_token", "cache_seconds"): _without_access_tokens,
-    ("google", "access_token", "storage_url"): _without_access_tokens,
-    ("google", "access_token", "tokeninfo_url"): _without_access_tokens,
-    ("iap", "keys_url"): _without_iap,
     ("trusted_publishing", "token_seconds"): _without_publishing,
 }

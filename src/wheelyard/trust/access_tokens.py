@@ -17,12 +17,11 @@ from urllib.parse import quote, urlencode
 
 from wheelyard.model.access import EVERY_PROJECT, Action, Scope
 from wheelyard.model.identity import AUTHENTICATED, EVERYBODY, Identity
+from wheelyard.trust.endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.trust.fetching import Fetcher, FetchFault, Reply
 from wheelyard.trust.refusals import Refused, bad_access_token, unverifiable
 from wheelyard.trust.verdicts import Verdicts
 
-STORAGE: Final = "https://storage.googleapis.com"
-TOKENINFO: Final = "https://oauth2.googleapis.com/tokeninfo"
 PATIENCE: Final = 3.0
 """Seconds for both questions together."""
 REMEMBERED: Final = 300.0
@@ -57,21 +56,20 @@ class Resource:
         bucket: Its name.
         read_only: Whether no more than reading is honoured, as for the bucket of the packages:
             who may write there could write past the index.
-        storage: Scheme and host of Google's storage.
-        tokeninfo: The URL that tells the scopes of a token.
+        google: Who is asked.
     """
 
     bucket: str
     read_only: bool = False
-    storage: str = STORAGE
-    tokeninfo: str = TOKENINFO
+    google: GoogleEndpoints = GOOGLE
 
     @property
     def question(self) -> str:
         """The URL that tells which of the permissions the asking token has."""
         asked = [name for name, may in PERMISSIONS.items() if may is Action.READ or self.may_write]
         query = urlencode([("permissions", name) for name in asked])
-        return f"{self.storage}/storage/v1/b/{quote(self.bucket, '')}/iam/testPermissions?{query}"
+        bucket = f"{self.google.storage}/storage/v1/b/{quote(self.bucket, '')}"
+        return f"{bucket}/iam/testPermissions?{query}"
 
     @property
     def may_write(self) -> bool:
@@ -170,7 +168,7 @@ class AccessTokens:
     def _scopes(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
         """Return the scopes of a token and the seconds it has left; none if nobody knows them."""
         form = {"access_token": token}
-        reply = self._fetcher.post_form(self._resource.tokeninfo, form, timeout=timeout)
+        reply = self._fetcher.post_form(self._resource.google.tokeninfo, form, timeout=timeout)
         if reply.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
             return frozenset(), REMEMBERED
         found = _document(reply)

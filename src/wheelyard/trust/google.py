@@ -20,7 +20,6 @@ from wheelyard.trust.refusals import Refused
 from wheelyard.trust.statements import Issuer
 from wheelyard.trust.verdicts import Verdicts
 
-KEYS_URL: Final = "https://www.googleapis.com/oauth2/v3/certs"
 ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
 """Both occur."""
 ALGORITHMS: Final = frozenset({"RS256"})
@@ -36,7 +35,7 @@ _UID = re.compile(r"[0-9]{1,40}")
 logger = logging.getLogger("wheelyard")
 
 
-def google_keys(means: Means, url: str = KEYS_URL) -> KeySet:
+def google_keys(means: Means, url: str) -> KeySet:
     """Return the keys that Google signs ID tokens with."""
     return KeySet(ISSUERS[0], ALGORITHMS, means, url)
 

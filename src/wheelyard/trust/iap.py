@@ -18,7 +18,6 @@ from wheelyard.trust.refusals import Refused
 from wheelyard.trust.statements import Issuer
 from wheelyard.trust.verdicts import Verdicts
 
-KEYS_URL: Final = "https://www.gstatic.com/iap/verify/public_key-jwk"
 ISSUER: Final = "https://cloud.google.com/iap"
 ALGORITHMS: Final = frozenset({"ES256"})
 LIFETIME: Final = 660
@@ -27,7 +26,7 @@ LIFETIME: Final = 660
 _SUBJECT = re.compile(r"accounts\.google\.com:[0-9]{1,40}")
 
 
-def iap_keys(means: Means, url: str = KEYS_URL) -> KeySet:
+def iap_keys(means: Means, url: str) -> KeySet:
     """Return the keys that the proxy signs with."""
     return KeySet(ISSUER, ALGORITHMS, means, url)
 
