@@ -16,8 +16,6 @@ that is new or was revoked; for GET the same again for the days of last use. The
 of which few are under way at a time.
 """
 
-import json
-from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Annotated, Final
@@ -35,6 +33,7 @@ from wheelyard.http.exchange import JSON, NO_STORE, NOSNIFF, POLICY, Reply, Requ
 from wheelyard.http.origins import cross_site, is_own
 from wheelyard.model.access import Action, Caller, Scope, is_within, parse_actions, parse_pattern
 from wheelyard.model.identity import EVERYBODY
+from wheelyard.model.statement import moment
 from wheelyard.model.token import TokenRecord, is_token_id, parse_token
 from wheelyard.operations.tokens import (
     DEFAULT_ACTIONS,
@@ -43,6 +42,7 @@ from wheelyard.operations.tokens import (
     bad_credential,
 )
 from wheelyard.rendering.simple import timestamp
+from wheelyard.trust.unverified import object_in
 
 SIGNED_IN_FOR: Final = timedelta(hours=1)
 """How long ago somebody may have signed in who makes a token."""
@@ -214,9 +214,7 @@ def _require_signed_in(request: Request, now: datetime) -> None:
 
 def _issued_at(statement: str) -> float:
     """Return when a signed token was made; whoever is a person by it has shown it to hold."""
-    payload = statement.split(".")[1]
-    issued: int = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iat"]
-    return issued
+    return moment(object_in(statement.split(".")[1]).get("iat")) or 0.0
 
 
 def _wanted(body: bytes, caller: Caller, now: datetime) -> TokenRequest:

@@ -6,10 +6,7 @@ a token. The signature is PyJWT's work. The times are ours: PyJWT reads the cloc
 longest lifetime, and takes a time that is a string or a fraction.
 """
 
-import binascii
-import json
 import logging
-from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +16,7 @@ import jwt
 from wheelyard.model.statement import Claims
 from wheelyard.trust.keysets import KeySet
 from wheelyard.trust.refusals import SIGNATURE_REMOVED, Refused, bad_statement
+from wheelyard.trust.unverified import object_in
 
 logger = logging.getLogger("wheelyard")
 
@@ -130,15 +128,6 @@ def claims_of(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:
     return claims
 
 
-def looks_signed(text: str) -> bool:
-    """Return whether a secret has the form of a signed token, whatever it is worth."""
-    try:
-        _opened(text)
-    except Refused as refused:
-        return refused.reason == "sig_removed_by_google"
-    return True
-
-
 def _opened(token: str) -> tuple[Claims, Claims]:
     """Return header and claims of a token, as anybody could have written them."""
     if len(token) > LENGTH or not token.isascii():
@@ -149,17 +138,7 @@ def _opened(token: str) -> tuple[Claims, Claims]:
     head, body, signature = segments
     if signature == REMOVED:
         raise Refused(SIGNATURE_REMOVED)
-    return _object(head), _object(body)
-
-
-def _object(segment: str) -> Claims:
-    try:
-        found = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
-    except (ValueError, RecursionError, binascii.Error):
-        raise Refused("auth_malformed") from None
-    if not isinstance(found, dict):
-        raise Refused("auth_malformed")
-    return found
+    return object_in(head), object_in(body)
 
 
 def _checked_kid(header: Claims, issuer: Issuer) -> str:
