@@ -1,21 +1,25 @@
 """The bodies of changes: from JSON to a value, or to a refusal in words for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum, EnumMeta
+from types import MappingProxyType
 from typing import TypeVar
 
-from msgspec import DecodeError, Struct, ValidationError, convert
+from msgspec import DecodeError, Struct
 from msgspec.json import decode
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import fields
 
 from wheelyard.errors import Invalid, TooLarge, quoted
 from wheelyard.http.exchange import Receive
 from wheelyard.http.incoming import next_piece
+from wheelyard.model.converting import Why, WrongField, converted
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a change."""
 
 S = TypeVar("S", bound=Struct)
+
+_PLAIN: Mapping[str, str] = MappingProxyType({})
 
 
 async def small_body(receive: Receive) -> bytes:
@@ -36,13 +40,14 @@ async def small_body(receive: Receive) -> bytes:
     return body
 
 
-def decoded(body: bytes, kind: type[S]) -> S:
+def decoded(body: bytes, kind: type[S], expected: Mapping[str, str] = _PLAIN) -> S:
     """
     Return the value that a body holds.
 
     Args:
         body: A JSON object with the fields of `kind`.
-        kind: Of strings and enumerations.
+        kind: Its fields are strings and enumerations, but for those of `expected`.
+        expected: What a field can be, in words.
 
     Raises:
         Invalid: It is anything else (code `invalid_field`).
@@ -55,29 +60,22 @@ def decoded(body: bytes, kind: type[S]) -> S:
         ) from error
     if not isinstance(sent, dict):
         raise _wrong("the body is no JSON object", "Send one with the fields of the change")
-    known = {each.name: each for each in fields(kind)}
-    for name in sent:
-        if name not in known:
-            raise _wrong(f"unknown field {quoted(name)}", f"Send only {', '.join(known)}")
-    for name, each in known.items():
-        _check(each, name in sent, sent.get(name))
-    return convert(sent, kind)
+    try:
+        return converted(sent, kind)
+    except WrongField as wrong:
+        name = ".".join(wrong.place)
+        if wrong.why is Why.UNKNOWN:
+            known = ", ".join(each.name for each in fields(kind))
+            raise _wrong(f"unknown field {quoted(name)}", f"Send only {known}") from wrong
+        if wrong.why is Why.MISSING:
+            raise _wrong(f"{name} is missing", "Send it in the JSON object") from wrong
+        what = f"{name} must be {expected.get(name) or _values(wrong.hint)}"
+        raise _wrong(what, "Correct it and send the change again") from wrong
 
 
-def _check(field: FieldInfo, is_sent: bool, value: object) -> None:  # noqa: FBT001
-    if not is_sent and field.required:
-        raise _wrong(f"{field.name} is missing", "Send it in the JSON object")
-    if is_sent:
-        try:
-            convert(value, field.type)
-        except ValidationError as error:
-            what = f"{field.name} must be {_values(field.type)}"
-            raise _wrong(what, "Correct it and send the change again") from error
-
-
-def _values(kind: object) -> str:
-    if isinstance(kind, EnumMeta):
-        members: Iterable[Enum] = kind
+def _values(hint: object) -> str:
+    if isinstance(hint, EnumMeta):
+        members: Iterable[Enum] = hint
         return "one of " + ", ".join(str(each.value) for each in members)
     return "a string"
 

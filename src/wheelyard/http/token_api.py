@@ -18,14 +18,15 @@ of which few are under way at a time.
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from types import MappingProxyType
 from typing import Annotated, Final
 
-from msgspec import DecodeError, Meta, Struct, ValidationError
-from msgspec.json import decode, encode
+from msgspec import Meta, Struct
+from msgspec.json import encode
 
-from wheelyard.errors import Forbidden, Invalid, NotFound, quoted
+from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.auth import credential_in
-from wheelyard.http.bodies import small_body
+from wheelyard.http.bodies import decoded, small_body
 from wheelyard.http.conditions import unmet
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refuse
@@ -50,6 +51,16 @@ PEOPLE: Final = ("user:", "serviceAccount:")
 """How the principals begin of those who have signed in, and who can own a token."""
 PROJECTS_LIMIT: Final = 100
 """Patterns of one token."""
+
+EXPECTED: Final = MappingProxyType(
+    {
+        "projects": f"a list of 1 to {PROJECTS_LIMIT} patterns",
+        "can": "a list of actions",
+        "days": "a number from 1 to 36500",
+        "expires": "a time with its offset, such as 2030-01-31T00:00:00Z",
+    }
+)
+"""What the fields of a new token can be that are no strings."""
 
 Words = Annotated[list[str], Meta(min_length=1, max_length=PROJECTS_LIMIT)]
 
@@ -224,15 +235,7 @@ def _wanted(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
     Raises:
         Invalid: The body makes no sense (code `invalid_field`).
     """
-    try:
-        asked = decode(body, type=NewToken)
-    except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(
-            f"The body describes no token: {quoted(error)}. Send name, projects, and perhaps "
-            "can, and days or expires.",
-            code="invalid_field",
-            short="The body describes no token.",
-        ) from error
+    asked = decoded(body, NewToken, EXPECTED)
     if asked.days is not None and asked.expires is not None:
         raise Invalid("Send days or expires, and not both.", code="invalid_field")
     lifetime = DEFAULT_LIFETIME if asked.days is None else timedelta(days=asked.days)

@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, get_args
 from urllib.parse import urlsplit
 
-from msgspec import ValidationError, convert
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
+from wheelyard.model.converting import Why, WrongField, converted
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.providers import (
     EXPECTED,
@@ -44,9 +44,7 @@ _COMMIT: Final = ("sha", "build_commit")
 _ALWAYS_THERE: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})
 """Claims that say nothing of who sends a statement, or that are looked at anyway."""
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
-_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
-_PLACE: Final = re.compile(r" - at `\$\.(\w+)")
+_PROVIDERS: Final = {each.__struct_config__.tag: each for each in get_args(AnyTable)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +136,19 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     Raises:
         Invalid: A key is unknown, missing or wrong (code `bad_setting`).
     """
+    provider = table.get("provider")
+    kind = _PROVIDERS.get(provider) if isinstance(provider, str) else None
+    if kind is None:
+        raise _unreadable(table.get("id"), "provider", is_there="provider" in table)
+    fields = {key: value for key, value in table.items() if key != "provider"}
     try:
-        parsed: AnyTable = convert(table, AnyTable)
-    except ValidationError as error:
-        raise _unreadable(table, str(error)) from error
+        parsed: AnyTable = converted(fields, kind)
+    except WrongField as wrong:
+        key = wrong.place[0]
+        if wrong.why is Why.UNKNOWN:
+            why = "there is no such key for this provider"
+            raise _wrong(table.get("id"), escaped(key[:100]), why) from wrong
+        raise _unreadable(table.get("id"), key, is_there=wrong.why is Why.WRONG) from wrong
     if isinstance(parsed, Oidc):
         _check_match(parsed)
     if isinstance(parsed, Buildkite) and not (parsed.build_branch or parsed.build_tag):
@@ -218,16 +225,10 @@ def _check_match(table: Oidc) -> None:
         raise _wrong(table.id, "match", why)
 
 
-def _unreadable(table: Mapping[str, object], problem: str) -> Invalid:
-    """Return the refusal of a table that msgspec could not read, in the words of its writer."""
-    name = table.get("id")
-    if found := _UNKNOWN.match(problem):
-        return _wrong(name, escaped(found[1][:100]), "there is no such key for this provider")
-    if found := _MISSING.match(problem):
-        return _wrong(name, found[1], f"is missing: give {EXPECTED.get(found[1], 'a text')}")
-    if found := _PLACE.search(problem):
-        return _wrong(name, found[1], f"expected {EXPECTED.get(found[1], 'a text')}")
-    return _wrong(name, "publisher", "expected a table")
+def _unreadable(publisher: object, key: str, *, is_there: bool) -> Invalid:
+    expected = EXPECTED.get(key, "a text")
+    why = f"expected {expected}" if is_there else f"is missing: give {expected}"
+    return _wrong(publisher, key, why)
 
 
 def _wrong(publisher: object, key: str, why: str) -> Invalid:

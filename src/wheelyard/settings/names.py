@@ -100,7 +100,7 @@ class Setting:
     @property
     def is_secret(self) -> bool:
         """Whether nobody may see it."""
-        return is_secret(self.key)
+        return self.key.endswith(_SECRET)
 
     @property
     def variable(self) -> str:
@@ -132,9 +132,11 @@ def every_setting() -> dict[Place, Setting]:
     return {each.place: each for each in _within(Settings, ())}
 
 
-def is_secret(key: str) -> bool:
-    """Return whether a setting of this name is one that nobody may see."""
-    return key.endswith(_SECRET)
+def names_in(section: Place) -> list[str]:
+    """Return what stands directly in a section: settings and sections; `()` is the whole file."""
+    depth = len(section)
+    below = (place for place in every_setting() if place[:depth] == section)
+    return list(dict.fromkeys(place[depth] for place in below if place[depth:]))
 
 
 def is_section(hint: object) -> bool:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import ValidationError, convert
-
 from wheelyard.errors import Invalid
+from wheelyard.model.converting import WrongField, converted
 from wheelyard.model.text import escaped
 from wheelyard.settings.checks import checked
 from wheelyard.settings.layers import Given, of_command_line, of_environment, of_tables
@@ -101,11 +100,11 @@ def read_with_sources(
     for each in every:
         _put(values, each)
     try:
-        settings = convert(values, Settings, strict=False)
-    except ValidationError as error:
+        settings = converted(values, Settings, strict=False)
+    except WrongField as wrong:
         options = OPTIONS.values()  # who has just typed one needs no telling
         told = {each.place: each.source for each in outside_of_files if each.source not in options}
-        raise bad_setting(in_words(str(error), values, told)) from error
+        raise bad_setting(in_words(wrong, told)) from wrong
     return Reading(checked(settings), {each.place: each.source for each in every})
 
 

@@ -1,75 +1,51 @@
 """Says what is wrong with a setting, in the words of whoever wrote it."""
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Final, Literal, get_args, get_origin
 
-from msgspec import Meta, Struct
-from msgspec.structs import fields
-
-from wheelyard.errors import Invalid, quoted
-from wheelyard.settings.names import TABLES, Place, every_setting, is_secret, is_section
-from wheelyard.settings.sections import Settings
+from wheelyard.errors import Invalid
+from wheelyard.model.converting import Why, WrongField
+from wheelyard.settings.names import TABLES, Place, Setting, every_setting, names_in
 from wheelyard.settings.urls import veiled
 
-_KINDS: Final = {
-    "array": "a list",
-    "bool": "true or false",
-    "int": "a number",
-    "object": "a table",
-    "str": "text",
-}
-_PLACE: Final = r"`\$((?:\.\w+)+)(\[.*)?`"
-_EXPECTED: Final = re.compile(
-    r"(?:Expected `(\w+)`(?: [<>]= -?\d+)?|Invalid enum value|Integer value out of range)"
-    rf".* - at {_PLACE}",
-    re.DOTALL,
-)
-_UNKNOWN: Final = re.compile(
-    rf"Object contains unknown field `(.*?)`(?: - at {_PLACE})?", re.DOTALL
-)
+NUMBER_BITS: Final = 63
+"""Of a number that is repeated; Python writes none with very many digits."""
+_KINDS: Final = {bool: "true or false", int: "a number", str: "text"}
 
 
-def in_words(problem: str, values: Mapping[str, Any], sources: Mapping[Place, str]) -> str:
+def in_words(wrong: WrongField, sources: Mapping[Place, str]) -> str:
     """
-    Return what msgspec says of a value, in the words of whoever wrote the value.
+    Return what is wrong with a value; it is repeated, unless it is a secret.
 
     Args:
-        problem: What msgspec says.
-        values: What it was to read; a value that is wrong is repeated, unless it is a secret.
+        wrong: Which one, and why.
         sources: Who gave a value, if it is not the file.
     """
-    if found := _UNKNOWN.fullmatch(problem):
-        name, place, _ = found.groups()
-        return no_such((*(place[1:].split(".") if place else ()), name))
-    if found := _EXPECTED.fullmatch(problem):
-        kind, place, within = found.groups()
-        keys = place[1:].split(".")
-        given = "" if within else _given(keys, values)
-        source = f" ({sources[tuple(keys)]})" if tuple(keys) in sources else ""
-        return f"{_shown(keys)}: expected {_expected(keys, kind)}{given}{source}"
-    return quoted(problem)
+    if wrong.why is Why.UNKNOWN:
+        return no_such(wrong.place)
+    setting = every_setting().get(wrong.place)
+    source = f" ({sources[wrong.place]})" if wrong.place in sources else ""
+    if setting is None:
+        return f"[{'.'.join(wrong.place)}]: expected a table{source}"
+    given = "" if setting.is_secret else _given(wrong.value)
+    return f"{setting}: expected {_expected(setting)}{given}{source}"
 
 
 def no_such(place: Place) -> str:
     """Return that there is no such setting or section, with what there is, and what is meant."""
-    *above, name = place
-    if not above:
-        return _no_section(name) if name not in _names(Settings) else _is_one(name)
-    hint: Any = Settings
-    for depth, key in enumerate(above):
-        hints = get_type_hints(hint)
-        if key not in hints:
-            return _no_section(key) if not depth else _no_setting(above[:depth], key)
-        hint = hints[key]
-        if not is_section(hint):
-            return f"{_shown(above[: depth + 1])} has no settings in it"
-    return _is_one(".".join(place)) if name in _names(hint) else _no_setting(above, name)
+    known = every_setting()
+    for depth, name in enumerate(place):
+        above = place[:depth]
+        if above in known:
+            return f"{known[above]} has no settings in it"
+        if name not in names_in(above):
+            return _no_setting(above, name) if above else _no_section(name)
+    return f"[{'.'.join(place)}] is a section. Say which of its settings: {_listed(place)}"
 
 
 def outside(name: str) -> str:
     """Return that a setting stands before the first section, with where it belongs."""
-    if name in _names(Settings):
+    if name in names_in(()):
         return f"{veiled(name)} is a section, and is written in brackets, [{name}]"
     places = _homes(name)
     where = f"Write it below {' or '.join(places)}" if places else f"These are {_sections()}"
@@ -84,24 +60,18 @@ def bad_setting(why: str) -> Invalid:
 def _no_section(name: str) -> str:
     if homes := _homes(name):
         return f"{veiled(name)} is no section. {' and '.join(homes)} has a setting of that name"
-    near = _nearest(name, _names(Settings))
+    near = _nearest(name, names_in(()))
     meant = f"; perhaps [{near}] is meant" if near else ""
     return f"there is no section {veiled(name)}. The sections are {_sections()}{meant}"
 
 
-def _no_setting(keys: Sequence[str], name: str) -> str:
-    names = _names(_hint(keys))
-    near, homes = _nearest(name, names), _homes(name)
+def _no_setting(section: Place, name: str) -> str:
+    near, homes = _nearest(name, names_in(section)), _homes(name)
     meant = f"; perhaps {near} is meant" if near else ""
     if homes and not near:
         meant = f"; {' and '.join(homes)} has one of that name"
-    return f"{_shown(keys)} has no setting {veiled(name)}. It has {', '.join(names)}{meant}"
-
-
-def _is_one(section: str) -> str:
-    """Return that something is a section, and no setting."""
-    names = ", ".join(_names(_hint(section.split("."))))
-    return f"[{section}] is a section. Say which of its settings: {names}"
+    shown = f"[{'.'.join(section)}]"
+    return f"{shown} has no setting {veiled(name)}. It has {_listed(section)}{meant}"
 
 
 def _homes(name: str) -> list[str]:
@@ -119,58 +89,32 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _sections() -> str:
-    return ", ".join(f"[[{name}]]" if name in TABLES else f"[{name}]" for name in _names(Settings))
+    return ", ".join(f"[[{name}]]" if name in TABLES else f"[{name}]" for name in names_in(()))
 
 
-def _names(section: type[Struct]) -> list[str]:
-    return [each.name for each in fields(section)]
+def _listed(section: Place) -> str:
+    return ", ".join(names_in(section))
 
 
-def _shown(keys: Sequence[str]) -> str:
-    """Return a setting, or a section, as the file has it."""
-    if keys[0] in TABLES:
-        return f"[[{keys[0]}]]"
-    if is_section(_hint(keys)):
-        return f"[{'.'.join(keys)}]"
-    return f"[{'.'.join(keys[:-1])}] {keys[-1]}"
-
-
-def _expected(keys: Sequence[str], kind: str | None) -> str:
-    """Return what a setting can be."""
-    hint = _hint(keys)
-    bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    if get_origin(bare) is Literal:
-        *words, last = get_args(bare)
+def _expected(setting: Setting) -> str:
+    """Return what a setting can be, and between which numbers, where there are limits."""
+    if get_origin(setting.kind) is Literal:
+        *words, last = get_args(setting.kind)
         return f"{', '.join(words)} or {last}"
-    if bare == tuple[str, ...]:
+    if setting.is_list:
         return "a list of texts"
-    return f"{_KINDS.get(kind or 'int', kind)}{_range(hint)}"
+    least = "" if setting.meta.ge is None else f" from {setting.meta.ge}"
+    most = "" if setting.meta.le is None else f" to {setting.meta.le}"
+    return f"{_KINDS.get(setting.kind, 'a table')}{least}{most}"
 
 
-def _range(hint: object) -> str:
-    """Return between which numbers a setting has to be, where there are limits."""
-    if get_origin(hint) is not Annotated:
-        return ""
-    limits = next(each for each in get_args(hint) if isinstance(each, Meta))
-    least = "" if limits.ge is None else f" from {limits.ge}"
-    return least if limits.le is None else f"{least} to {limits.le}"
-
-
-def _given(keys: Sequence[str], values: Mapping[str, Any]) -> str:
+def _given(value: object) -> str:
     """Return what was found instead, where that can be shown in a few characters."""
-    found: Any = values
-    for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    if is_secret(keys[-1]) or not isinstance(found, str | int | float):
-        return ""
-    if isinstance(found, bool):
-        return f", and found {str(found).lower()}"
-    return f", and found {veiled(found) if isinstance(found, str) else found}"
-
-
-def _hint(keys: Sequence[str]) -> Any:  # noqa: ANN401 - a type, or a form of one
-    """Return the type of a setting."""
-    hint: Any = Settings
-    for key in keys:
-        hint = get_type_hints(hint, include_extras=True).get(key)
-    return hint
+    if isinstance(value, bool):
+        return f", and found {str(value).lower()}"
+    if isinstance(value, str):
+        return f", and found {veiled(value)}"
+    is_short = isinstance(value, float) or (
+        isinstance(value, int) and value.bit_length() <= NUMBER_BITS
+    )
+    return f", and found {value}" if is_short else ""

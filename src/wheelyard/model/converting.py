@@ -1,0 +1,77 @@
+"""From a table that somebody has written to a value, or to the first field of it that is wrong."""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import TypeVar
+
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import fields
+
+S = TypeVar("S", bound=Struct)
+
+
+class Why(Enum):
+    """What is wrong with a field."""
+
+    UNKNOWN = auto()
+    MISSING = auto()
+    WRONG = auto()
+
+
+class WrongField(Exception):
+    """
+    A table is no value of the type that it was to be.
+
+    Args:
+        why: What is wrong.
+        place: The field, after the fields that it is in.
+        hint: Its type, unless it is unknown.
+        value: What it holds, if it holds anything.
+    """
+
+    def __init__(
+        self, why: Why, place: tuple[str, ...], hint: object = None, value: object = None
+    ) -> None:
+        super().__init__(why, place)
+        self.why, self.place, self.hint, self.value = why, place, hint, value
+
+
+def converted(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
+    """
+    Return the value that a table describes.
+
+    Args:
+        table: Its fields by name.
+        kind: The type of the value; it forbids unknown fields.
+        strict: Whether a text that reads like a number or a switch is none.
+
+    Raises:
+        WrongField: There is none; names the first field that is wrong.
+    """
+    try:
+        return convert(table, kind, strict=strict)
+    except ValidationError as error:
+        # what msgspec says is for programmers, and may be put differently by its next version
+        _check(table, kind, (), strict=strict)
+        raise WrongField(Why.WRONG, ()) from error
+
+
+def _check(
+    table: Mapping[str, object], kind: type[Struct], above: tuple[str, ...], *, strict: bool
+) -> None:
+    known = {each.name: each for each in fields(kind)}
+    for name in table:
+        if name not in known:
+            raise WrongField(Why.UNKNOWN, (*above, name))
+    for name, each in known.items():
+        place, hint, value = (*above, name), each.type, table.get(name)
+        if name not in table:
+            if each.required:
+                raise WrongField(Why.MISSING, place, hint)
+        elif isinstance(hint, type) and issubclass(hint, Struct) and isinstance(value, dict):
+            _check(value, hint, place, strict=strict)
+        else:
+            try:
+                convert(value, hint, strict=strict)
+            except ValidationError as error:
+                raise WrongField(Why.WRONG, place, hint, value) from error

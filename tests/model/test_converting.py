@@ -1,0 +1,52 @@
+"""From a table to a value, or to the field that is wrong."""
+
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from wheelyard.model.converting import Why, WrongField, converted
+
+
+class Shelf(Struct, forbid_unknown_fields=True):
+    """Where books stand."""
+
+    floor: int
+    books: tuple[str, ...] = ()
+
+
+class House(Struct, forbid_unknown_fields=True):
+    """Where shelves stand."""
+
+    shelf: Shelf
+    name: str = ""
+
+
+def test_a_value() -> None:
+    """A text counts as a number only where that is allowed."""
+    table = {"shelf": {"floor": "2"}}
+
+    assert converted(table, House, strict=False) == House(Shelf(2))
+    with pytest.raises(WrongField):
+        converted(table, House)
+
+
+@pytest.mark.parametrize(
+    ("table", "why", "place"),
+    [
+        ({}, Why.MISSING, "shelf"),
+        ({"shelf": {}}, Why.MISSING, "shelf.floor"),
+        ({"shelf": 5}, Why.WRONG, "shelf"),
+        ({"shelf": {"floor": None}}, Why.WRONG, "shelf.floor"),
+        ({"shelf": {"floor": 1, "books": [1]}}, Why.WRONG, "shelf.books"),
+        ({"shelf": {"floor": 1}, "name": 1}, Why.WRONG, "name"),
+        ({"shelf": {"floor": 1, "a` - at `$.b": 1}}, Why.UNKNOWN, "shelf.a` - at `$.b"),
+        ({"shelf": {"floor": 1}, "": 1}, Why.UNKNOWN, ""),
+    ],
+)
+def test_what_is_wrong(table: dict[str, Any], why: Why, place: str) -> None:
+    """Whatever is wrong with a table, the field is named, and what is wrong with it."""
+    with pytest.raises(WrongField) as caught:
+        converted(table, House)
+
+    assert (caught.value.why, ".".join(caught.value.place)) == (why, place)
