@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution import parse_name
 from wheelyard.settings.doors import TOKEN, bucket_of, check_doors
+from wheelyard.settings.names import every_setting
 from wheelyard.settings.sections import MEMORY, Settings, StoreSettings
 from wheelyard.settings.urls import has_credentials, has_host, veiled
-from wheelyard.settings.words import bad_setting
+from wheelyard.settings.words import NUMBER_BITS, bad_setting
 from wheelyard.storage.cloud.location import is_bucket
 
 FIXED_PATHS: Final = frozenset(
@@ -34,6 +35,10 @@ def checked(settings: Settings) -> Settings:
         Invalid: Something makes no sense (code `bad_setting`).
     """
     server = settings.server
+    for setting in every_setting().values():
+        number = setting.value_in(settings)
+        if isinstance(number, int) and number.bit_length() > NUMBER_BITS:
+            raise bad_setting(f"{setting}: expected a smaller number")
     for root in server.roots:
         _check_root(root)
     prefix = server.path_prefix.strip("/")

@@ -1,10 +1,10 @@
 """What each of those who may decide a setting says of it: file, environment, command line."""
 
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wheelyard.settings.limits import toml_of, why_impossible
 from wheelyard.settings.names import OPTIONS, PLATFORM, Place, Setting, every_setting
 from wheelyard.settings.urls import veiled
 from wheelyard.settings.words import bad_setting, no_such
@@ -21,7 +21,7 @@ class Given:
         source: Who gave it, in the words of a message: a variable, an option.
 
     Raises:
-        Invalid: No setting can have such a value, or such a name (code `bad_setting`).
+        Invalid: A text in it came as bytes that are no UTF-8 (code `bad_setting`).
     """
 
     place: Place
@@ -29,12 +29,39 @@ class Given:
     source: str
 
     def __post_init__(self) -> None:
-        why = why_impossible([*self.place, self.value])
-        if why:
-            setting = every_setting().get(self.place)
-            raise bad_setting(
-                f"{setting}: {why} ({self.source})" if setting else f"{self.source}: {why}"
-            )
+        for each in self.value if isinstance(self.value, list) else [self.value]:
+            if isinstance(each, str) and not is_text(each):
+                setting = every_setting()[self.place]
+                why = "expected text in UTF-8, and found other bytes"
+                raise bad_setting(f"{setting}: {why} ({self.source})")
+
+
+def is_text(text: str) -> bool:
+    """Return whether a text has no half characters, which stand for bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def toml_of(text: str) -> dict[str, Any]:
+    """
+    Return the tables that a text is, read as TOML.
+
+    Raises:
+        ValueError: It is no TOML, or has in it what Python does not read; says which.
+    """
+    if not is_text(text):
+        raise ValueError("there are bytes in it that are no UTF-8")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # Python reads 4300 digits at most
+        raise ValueError("a number in it has too many digits") from error
+    except RecursionError as error:
+        raise ValueError("its brackets are too deep in one another") from error
 
 
 def of_tables(tables: Mapping[str, Any], source: str) -> Iterator[Given]:

@@ -16,8 +16,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.converting import WrongField, converted
 from wheelyard.model.text import escaped
 from wheelyard.settings.checks import checked
-from wheelyard.settings.layers import Given, of_command_line, of_environment, of_tables
-from wheelyard.settings.limits import toml_of
+from wheelyard.settings.layers import Given, of_command_line, of_environment, of_tables, toml_of
 from wheelyard.settings.names import OPTIONS, PREFIX, TABLES, WHOLE, Place, every_setting, meant_by
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.urls import veiled

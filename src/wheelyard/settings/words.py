@@ -9,7 +9,7 @@ from wheelyard.settings.names import TABLES, Place, Setting, every_setting, name
 from wheelyard.settings.urls import veiled
 
 NUMBER_BITS: Final = 63
-"""Of a number that is repeated; Python writes none with very many digits."""
+"""Of a number; a larger one fits nowhere, and may have more digits than Python writes."""
 _KINDS: Final = {bool: "true or false", int: "a number", str: "text"}
 
 
