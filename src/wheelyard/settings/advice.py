@@ -1,20 +1,16 @@
 """What an operator should know of settings that are in force: sentences, none of which stops."""
 
 from collections.abc import Iterator
-from typing import Final
 from urllib.parse import urlsplit
 
-from wheelyard.errors import quoted
 from wheelyard.model.access import EVERY_PROJECT
 from wheelyard.model.identity import AUTHENTICATED, EVERYBODY
 from wheelyard.settings.doors import is_open, takes_credentials
+from wheelyard.settings.idle import idle_kinds
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.settings.unused import unused
 from wheelyard.settings.urls import is_loopback
 from wheelyard.storage.cloud.location import is_bucket, parse_location
-
-_NO_AUDIENCE: Final = "[google.id_token] audience is not set, so nobody is known by an e-mail"
-_NO_STATIC: Final = "there is no static token"
 
 
 def advice_on(settings: Settings) -> list[str]:
@@ -23,7 +19,7 @@ def advice_on(settings: Settings) -> list[str]:
         _of_the_listener,
         _of_hosts,
         _of_grants,
-        _of_principals,
+        idle_kinds,
         _of_places,
         _of_publishing,
         unused,
@@ -86,15 +82,6 @@ def _of_grants(settings: Settings) -> Iterator[str]:
         )
 
 
-def _of_principals(settings: Settings) -> Iterator[str]:
-    """Tell of principals that no credential proves, or whose rights grants do not decide."""
-    for grant in settings.grants.every:
-        for principal in sorted(grant.who):
-            why = _why_idle(settings, principal.partition(":")[0])
-            if why:
-                yield f"{grant} names {quoted(principal)} to no effect: {why}"
-
-
 def _of_places(settings: Settings) -> Iterator[str]:
     store, apart = settings.store, settings.access.credentials_store
     resource = settings.google.access_token.resource
@@ -131,21 +118,6 @@ def _of_places(settings: Settings) -> Iterator[str]:
 def _of_publishing(settings: Settings) -> Iterator[str]:
     if settings.trusted_publishing.audience and not settings.publisher:
         yield "[trusted_publishing] has an audience, and there is no [[publisher]], so it is off"
-
-
-def _why_idle(settings: Settings, kind: str) -> str:
-    """Return why a grant to such a principal does nothing, or nothing if it does something."""
-    access, audience = settings.access, settings.google.id_token.audience
-    idle = {
-        "user": "" if audience or settings.iap.audience else _NO_AUDIENCE,
-        "domain": "" if audience or settings.iap.audience else _NO_AUDIENCE,
-        "serviceAccount": "" if audience else _NO_AUDIENCE,
-        "htpasswd": "" if access.htpasswd_file else "there is no [access] htpasswd_file",
-        "static": "" if access.static_tokens_file or access.static_token else _NO_STATIC,
-        "token": "a token may do what it was made for",
-        "publisher": "its tokens may publish to the projects of its [[publisher]], and no more",
-    }
-    return idle.get(kind, "")
 
 
 def _has_a_way_in(server: ServerSettings) -> bool:

@@ -1,55 +1,64 @@
 """
 Grants that name somebody who can never come: a misspelt name, or one whom the settings keep out.
 
-Sentences for `wheelyard config check`. A server does not say them when it starts, because a file of
-passwords or tokens may get the name later.
+Some of that only `wheelyard config check` says, and no server that starts: a file of passwords or
+tokens may get the name later.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 from wheelyard.errors import quoted
-from wheelyard.model.grants import Grant
 from wheelyard.settings.sections import Settings
 
 ROBOTS: Final = ".gserviceaccount.com"
 """How the e-mail addresses of service accounts end, and no person's."""
+NO_AUDIENCE: Final = "[google.id_token] audience is not set, so nobody is known by an e-mail"
 
 
-def idle_grants(settings: Settings, names: Mapping[str, Collection[str]]) -> list[str]:
+def idle_kinds(settings: Settings) -> Iterator[str]:
+    """Yield what there is to say of kinds of principals that no credential proves here."""
+    access, audience = settings.access, settings.google.id_token.audience
+    is_person = audience or settings.iap.audience
+    idle = {
+        "user": "" if is_person else NO_AUDIENCE,
+        "domain": "" if is_person else NO_AUDIENCE,
+        "serviceAccount": "" if audience else NO_AUDIENCE,
+        "htpasswd": "" if access.htpasswd_file else "there is no [access] htpasswd_file",
+        "static": ""
+        if access.static_tokens_file or access.static_token
+        else "there is no static token",
+        "token": "a token may do what it was made for",
+        "publisher": "its tokens may publish to the projects of its [[publisher]], and no more",
+    }
+    return _told(settings, lambda kind, _: idle.get(kind, ""))
+
+
+def idle_grants(settings: Settings, names: Mapping[str, Collection[str]]) -> Iterator[str]:
     """
-    Return what there is to say of those whom grants name and who cannot be.
+    Yield what there is to say of those whom grants name and who cannot be.
 
     Args:
         settings: Those in force.
         names: Who is in the files, by the kind of principal: `htpasswd`, `static`. A kind that is
             left out is not compared.
     """
-    known = {kind: frozenset(each) for kind, each in names.items()}
-    parts: tuple[Callable[[str, str], str], ...] = (
-        lambda kind, name: _why_unknown(kind, name, known),
-        _why_nobody,
-        lambda kind, name: _why_kept_out(kind, name, settings),
-    )
-    return [
-        f"{grant} names {quoted(f'{kind}:{name}')} to no effect: {why}"
-        for grant, kind, name in _named(settings.grants.every)
-        if (why := next(filter(None, (part(kind, name) for part in parts)), ""))
-    ]
+    places = {"htpasswd": "[access] htpasswd_file", "static": "the static tokens"}
+
+    def why(kind: str, name: str) -> str:
+        if kind in names:
+            return "" if name in names[kind] else f"there is no such name in {places[kind]}"
+        return _why_nobody(kind, name) or _why_kept_out(kind, name, settings)
+
+    return _told(settings, why)
 
 
-def _named(grants: tuple[Grant, ...]) -> Iterator[tuple[Grant, str, str]]:
-    for grant in grants:
+def _told(settings: Settings, why: Callable[[str, str], str]) -> Iterator[str]:
+    for grant in settings.grants.every:
         for principal in sorted(grant.who):
             kind, _, name = principal.partition(":")
-            yield grant, kind, name
-
-
-def _why_unknown(kind: str, name: str, known: Mapping[str, Collection[str]]) -> str:
-    if kind not in known or name in known[kind]:
-        return ""
-    place = "[access] htpasswd_file" if kind == "htpasswd" else "the static tokens"
-    return f"there is no such name in {place}"
+            if reason := why(kind, name):
+                yield f"{grant} names {quoted(principal)} to no effect: {reason}"
 
 
 def _why_nobody(kind: str, name: str) -> str:
@@ -64,8 +73,7 @@ def _why_nobody(kind: str, name: str) -> str:
 
 def _why_kept_out(kind: str, name: str, settings: Settings) -> str:
     """Return why somebody's ID token is refused, where nothing but that could prove the name."""
-    google = settings.google.id_token
-    allowed = {domain.lower() for domain in google.allowed_domains}
+    allowed = {domain.lower() for domain in settings.google.id_token.allowed_domains}
     domain = name.rpartition("@")[2]
     # Identity-Aware Proxy has a policy of its own, and takes no notice of our list
     if kind not in ("user", "domain") or not allowed or domain in allowed or settings.iap.audience:
