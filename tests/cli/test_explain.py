@@ -157,10 +157,8 @@ def test_refusals(explain: Typed, arguments: list[str], status: int, words: str)
 @pytest.fixture
 def index(desk: Desk, settings: Path) -> Index:
     """The store that the commands use."""
-    location = str(desk.folder / "wheelyard-data")
-    return open_index(
-        read_settings(file=settings, overrides={"store": {"location": location}}, environ={})
-    )
+    store = {"location": str(desk.folder / "wheelyard-data")}
+    return open_index(read_settings(file=settings, overrides={"store": store}, environ={}).settings)
 
 
 def test_tokens(explain: Typed, index: Index) -> None:

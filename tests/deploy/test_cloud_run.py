@@ -138,7 +138,7 @@ def test_settings_are_right(desk: Desk, service: Service) -> None:
     """`config check` finds nothing to say about what the page deploys."""
     (desk.folder / "wheelyard.toml").write_text(rendered(SETTINGS, desk))
 
-    settings = read_settings(file=None, overrides={}, environ=service.environment(desk.folder))
+    settings = read_settings(environ=service.environment(desk.folder)).settings
 
     assert settings.access.private
     assert settings.store.location == f"gs://{BUCKET}"

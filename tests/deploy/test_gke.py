@@ -127,7 +127,7 @@ def test_settings_are_right(container: dict[str, Any], desk: Desk) -> None:
         if "value" in each
     }
 
-    settings = read_settings(file=None, overrides={}, environ=environ)
+    settings = read_settings(environ=environ).settings
 
     assert settings.access.credentials_store == f"gs://{BUCKET}-credentials"
     assert settings.store.location == f"gs://{BUCKET}"

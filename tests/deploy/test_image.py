@@ -210,7 +210,7 @@ def composed(**more: str) -> Settings:
         name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(text))
         for name, text in service["environment"].items()
     }
-    return read_settings(file=None, overrides={}, environ=environ | more)
+    return read_settings(environ=environ | more).settings
 
 
 def test_composed(tmp_path: Path) -> None:
@@ -277,6 +277,6 @@ def test_health_of_two_ports(name: str) -> None:
     ports = {"PORT": "3", name: str(free_port())}
     done = checked(**ports)
 
-    settings = read_settings(file=None, overrides={}, environ=ports)
+    settings = read_settings(environ=ports).settings
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith(f"nothing answers on port {settings.server.port}:")

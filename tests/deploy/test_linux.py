@@ -128,7 +128,7 @@ def test_cloud_init(tmp_path: Path) -> None:
     (tmp_path / "wheelyard.toml").write_text(settings["content"])
     environ = {name: text for name, _, text in words}
     environ["WHEELYARD_CONFIG"] = str(tmp_path / Path(environ["WHEELYARD_CONFIG"]).name)
-    found = read_settings(file=None, overrides={}, environ=environ)
+    found = read_settings(environ=environ).settings
     waits = re.search(r"-t (\d+)", unit.one("ExecStop"))
 
     assert {"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"} <= set(command)
@@ -144,12 +144,12 @@ def test_cloud_init(tmp_path: Path) -> None:
 
 def test_settings(tmp_path: Path) -> None:
     """The settings that are installed, and those that the page has, are ones the server takes."""
-    installed = read_settings(file=FOLDER / "wheelyard.toml", overrides={}, environ={})
+    installed = read_settings(file=FOLDER / "wheelyard.toml", environ={}).settings
     (block,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "wheelyard.toml").write_text(yaml.safe_load(block)["content"])
 
     assert installed.access.private
-    read_settings(file=tmp_path / "wheelyard.toml", overrides={}, environ={})
+    read_settings(file=tmp_path / "wheelyard.toml", environ={})
     # as far to the right as there
     assert block.splitlines()[0] in (FOLDER / "cloud-init.yaml").read_text().splitlines()
 

@@ -242,7 +242,7 @@ def test_settings(desk: Desk) -> None:
     toml = desk.folder / "wheelyard.toml"
     toml.write_text(there.run(terraform, "output", "-raw", "toml", CHECKPOINT_DISABLE="1"))
 
-    found = read_settings(file=toml, overrides={}, environ={})
+    found = read_settings(file=toml, environ={}).settings
 
     assert found.access.credentials_store == "gs://acme-credentials"
     assert found.uploads.zip_sdists

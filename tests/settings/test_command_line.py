@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from wheelyard.errors import Invalid
-from wheelyard.settings.reading import Reading, ignored, read_settings, read_with_sources
+from wheelyard.settings.reading import Reading, ignored, read_settings
 
 GRANT: Final = 'grant=[{who=["domain:acme.dev"], projects=["*"], actions=["read"]}]'
 WHOLE: Final = '[access]\nprivate = true\nstatic_token = "hunter2hunter2"\n'
@@ -14,7 +14,7 @@ WHOLE: Final = '[access]\nprivate = true\nstatic_token = "hunter2hunter2"\n'
 
 def flagged(*flags: str, **overrides: object) -> Reading:
     """Read settings of `--set`, and of options for `[server]`."""
-    return read_with_sources(file=None, overrides={"server": overrides}, environ={}, flags=flags)
+    return read_settings(overrides={"server": overrides}, environ={}, flags=flags)
 
 
 def test_values() -> None:
@@ -42,7 +42,7 @@ def test_empty_values() -> None:
     environ = {"WHEELYARD_TRUSTED_HOSTS": "a", "WHEELYARD_PATH_PREFIX": "/a"}
     flags = ("access.trusted_hosts=", "server.path_prefix=")
 
-    settings = read_settings(file=None, overrides={}, environ=environ, flags=flags)
+    settings = read_settings(environ=environ, flags=flags).settings
 
     assert (settings.access.trusted_hosts, settings.server.path_prefix) == ((), "")
 
@@ -108,7 +108,7 @@ def test_a_file_in_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     Path("wheelyard.toml").write_text("[server]\nport = 1\n")
     environ = {"WHEELYARD_TOML": f'{WHOLE}htpasswd_file = "users"', "WHEELYARD_PRIVATE": "0"}
 
-    reading = read_with_sources(file=None, overrides={}, environ=environ)
+    reading = read_settings(environ=environ)
 
     access = reading.settings.access
     assert reading.settings.server.port == 8080
@@ -134,7 +134,7 @@ def test_a_file_in_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_nonsense_in_a_variable(text: str, words: str) -> None:
     """A WHEELYARD_TOML that makes no sense stops the start in one line, without a secret."""
     with pytest.raises(Invalid) as caught:
-        read_settings(file=None, overrides={}, environ={"WHEELYARD_TOML": text})
+        read_settings(environ={"WHEELYARD_TOML": text})
 
     assert words in caught.value.message
     assert "\n" not in caught.value.message
@@ -147,7 +147,7 @@ def test_two_places_for_a_file(file: Path | None) -> None:
     environ = {"WHEELYARD_TOML": WHOLE, "WHEELYARD_CONFIG": "" if file else "other.toml"}
 
     with pytest.raises(Invalid, match="both say where the settings are"):
-        read_settings(file=file, overrides={}, environ=environ)
+        read_settings(file=file, environ=environ)
 
 
 @pytest.mark.parametrize(
@@ -172,22 +172,22 @@ def test_what_was_meant(name: str, meant: str) -> None:
 def test_a_variable_that_names_its_section() -> None:
     """A variable with a short name has the long one as well; the short one counts."""
     environ = {"WHEELYARD_ACCESS_PRIVATE": "true"}
-    assert read_settings(file=None, overrides={}, environ=environ).access.private
+    assert read_settings(environ=environ).settings.access.private
     assert list(ignored(environ)) == []
 
     environ["WHEELYARD_PRIVATE"] = "false"
 
-    assert not read_settings(file=None, overrides={}, environ=environ).access.private
+    assert not read_settings(environ=environ).settings.access.private
 
 
 def test_variables_of_a_platform() -> None:
     """GOOGLE_CLOUD_PROJECT is the project of the log, unless WHEELYARD_LOG_PROJECT names one."""
     environ = {"GOOGLE_CLOUD_PROJECT": "acme"}
-    assert read_settings(file=None, overrides={}, environ=environ).log.project == "acme"
+    assert read_settings(environ=environ).settings.log.project == "acme"
 
     environ["WHEELYARD_LOG_PROJECT"] = "other"
 
-    assert read_settings(file=None, overrides={}, environ=environ).log.project == "other"
+    assert read_settings(environ=environ).settings.log.project == "other"
 
 
 def test_a_mark_at_the_beginning(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_mark_at_the_beginning(tmp_path: Path) -> None:
     file = tmp_path / "wheelyard.toml"
     file.write_text("[http]\npage_cache = 7\n", encoding="utf-8-sig")
 
-    assert read_settings(file=file, overrides={}, environ={}).http.page_cache == 7
+    assert read_settings(file=file, environ={}).settings.http.page_cache == 7
 
 
 @pytest.mark.parametrize("path", ["/v1/traces", "/v1/metrics/", "/otlp/v1/traces"])
@@ -204,4 +204,4 @@ def test_an_endpoint_of_one_signal(path: str) -> None:
     flag = f"telemetry.otlp_endpoint=http://127.0.0.1:4318{path}"
 
     with pytest.raises(Invalid, match="without /v1/traces"):
-        read_settings(file=None, overrides={}, environ={}, flags=[flag])
+        read_settings(environ={}, flags=[flag])

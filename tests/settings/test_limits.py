@@ -34,7 +34,7 @@ NO_UTF8: Final = os.fsdecode(b"caf\xe9")
 def refusal(*flags: str, file: Path | None = None, environ: Mapping[str, str] = NOTHING) -> str:
     """Return why settings are refused: one short line."""
     with pytest.raises(Invalid) as caught:
-        read_settings(file=file, overrides={}, environ=environ, flags=flags)
+        read_settings(file=file, environ=environ, flags=flags)
     told = caught.value.message
     assert caught.value.code == "bad_setting"
     assert told.isprintable()

@@ -32,7 +32,7 @@ FOLDERS: Final = ("store.location", "access.credentials_store")
 def refusal(*flags: str) -> str:
     """Return why settings that come by `--set` are refused."""
     with pytest.raises(Invalid) as caught:
-        read_settings(file=None, overrides={}, environ={}, flags=flags)
+        read_settings(environ={}, flags=flags)
     assert caught.value.code == "bad_setting"
     return caught.value.message
 
@@ -100,7 +100,7 @@ def test_what_is_no_secret() -> None:
     """An @ in the path of a URL, or in a folder, is nobody's password."""
     flags = ("server.public_url=https://a.com:65535/@team", "store.location=./a@b?")
 
-    settings = read_settings(file=None, overrides={}, environ={}, flags=flags)
+    settings = read_settings(environ={}, flags=flags).settings
 
     assert settings.base_url == "https://a.com:65535/@team"
     assert settings.store.location == "./a@b?"

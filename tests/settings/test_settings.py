@@ -14,7 +14,7 @@ from wheelyard.trust.endpoints import GoogleEndpoints
 
 def test_defaults() -> None:
     """Without any configuration the index is on loopback, open to readers, in one folder."""
-    settings = read_settings(file=None, overrides={}, environ={})
+    settings = read_settings(environ={}).settings
 
     assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8080)
     assert settings.store.location == "./wheelyard-data"
@@ -24,7 +24,7 @@ def test_defaults() -> None:
 
 def test_port_of_the_platform() -> None:
     """`$PORT` sets the port, and leaves the host as it is."""
-    server = read_settings(file=None, overrides={}, environ={"PORT": "3333"}).server
+    server = read_settings(environ={"PORT": "3333"}).settings.server
 
     assert (server.host, server.port) == ("127.0.0.1", 3333)
 
@@ -33,7 +33,7 @@ def test_tokens_are_not_shown() -> None:
     """Whoever prints the settings does not print the tokens in them."""
     environ = {"WHEELYARD_METRICS_TOKEN": "open-sesame", "WHEELYARD_STATIC_TOKEN": "sesame-" * 3}
 
-    settings = read_settings(file=None, overrides={}, environ=environ)
+    settings = read_settings(environ=environ).settings
 
     assert settings.access.metrics_token == "open-sesame"
     assert "sesame" not in repr(settings)
@@ -65,9 +65,9 @@ def test_empty_variables() -> None:
     every = (*names, *of_buckets, *of_access)
     environ = {"PORT": "", **{f"WHEELYARD_{name}": "" for name in every}}
 
-    assert read_settings(file=None, overrides={}, environ=environ) == Settings()
+    assert read_settings(environ=environ).settings == Settings()
     environ["PORT"] = "3333"
-    assert read_settings(file=None, overrides={}, environ=environ).server.port == 3333
+    assert read_settings(environ=environ).settings.server.port == 3333
 
 
 def test_public_url_with_more_than_the_prefix(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_urls_for_every_address(host: str) -> None:
 def test_a_named_file_is_there(tmp_path: Path) -> None:
     """A file that was asked for by name has to be there."""
     with pytest.raises(Invalid):
-        read_settings(file=tmp_path / "none.toml", overrides={}, environ={})
+        read_settings(file=tmp_path / "none.toml", environ={})
 
 
 def test_prefix_and_public_url(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_files_beside_the_file(tmp_path: Path) -> None:
     assert access.static_tokens_file == "/etc/tokens.toml"
 
     file, overrides = tmp_path / "wheelyard.toml", {"access": {"htpasswd_file": "users"}}
-    settings = read_settings(file=file, overrides=overrides, environ={})
+    settings = read_settings(file=file, overrides=overrides, environ={}).settings
 
     assert settings.access.htpasswd_file == "users"
 
@@ -136,7 +136,7 @@ def test_defaults_of_a_command(tmp_path: Path) -> None:
     file.write_text("[server]\nport = 1\n")
     defaults = {"server": {"port": 2, "host": "::1"}}
 
-    server = read_settings(file=file, overrides={}, environ={}, defaults=defaults).server
+    server = read_settings(file=file, environ={}, defaults=defaults).settings.server
 
     assert (server.port, server.host) == (1, "::1")
 

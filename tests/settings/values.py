@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.json import encode
 
 from wheelyard.settings.names import Place, Setting
-from wheelyard.settings.reading import Reading, read_with_sources
+from wheelyard.settings.reading import Reading, read_settings
 
 BASE: Final[Mapping[str, Mapping[str, Any]]] = {
     "store": {"location": "gs://kept", "files": "gs://open"},
@@ -91,7 +91,7 @@ class Desk:
         """Return the settings, with who decided them."""
         file = self.folder / "wheelyard.toml"
         file.write_text(self.text, encoding="utf-8")
-        return read_with_sources(
+        return read_settings(
             file=None if "WHEELYARD_TOML" in self.environ else file,
             overrides={},
             environ=self.environ,

@@ -23,4 +23,4 @@ def settings_of(text: str, folder: Path) -> Settings:
     """Return the settings of a file with `text` in it."""
     file = folder / "wheelyard.toml"
     file.write_text(text)
-    return read_settings(file=file, overrides={}, environ={})
+    return read_settings(file=file, environ={}).settings

@@ -22,8 +22,7 @@ from wheelyard.settings.reading import (
     Reading,
     ignored,
     process_environment,
-    read_with_sources,
-    settings_home,
+    read_settings,
 )
 from wheelyard.settings.sections import MEMORY, Settings
 
@@ -123,11 +122,10 @@ def settings_from(
     """
     for sentence in ignored(process_environment()):
         warn(sentence)
-    settings = reading_from(store, config, overrides, defaults).settings
-    home = settings_home(config, process_environment())
-    if home not in ("", WHOLE):
-        warn_of_writers(Path(home))
-    return settings
+    reading = reading_from(store, config, overrides, defaults)
+    if reading.home not in ("", WHOLE):
+        warn_of_writers(Path(reading.home))
+    return reading.settings
 
 
 def reading_from(
@@ -138,11 +136,11 @@ def reading_from(
 ) -> Reading:
     """Return the same as `settings_from`, with who decided what; warn of nothing."""
     context = click.get_current_context(silent=True)
-    return read_with_sources(
+    return read_settings(
         file=config,
         overrides={"store": {"location": store}, **(overrides or {})},
         environ=process_environment(),
-        defaults=defaults,
+        defaults=defaults or {},
         flags=context.meta.get(FLAGS, ()) if context else (),
     )
 

@@ -22,7 +22,7 @@ from wheelyard.operations.doors import Doors
 from wheelyard.operations.trial import reading, refusals_of, writing
 from wheelyard.settings.idle import idle_grants
 from wheelyard.settings.names import Setting, every_setting
-from wheelyard.settings.reading import Reading, process_environment, settings_home
+from wheelyard.settings.reading import Reading
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket
@@ -52,8 +52,8 @@ def check(store: str | None, config: Path | None) -> None:
     absent = _absent(settings)
     present = replace(settings, access=replace(settings.access, **dict.fromkeys(absent, "")))
     doors = doors_of_settings(present)
-    home = settings_home(config, process_environment())
-    for line in (*_lines(present, doors, home), *_origins(reading_from(store, config))):
+    reading = reading_from(store, config)
+    for line in (*_lines(present, doors, reading.home), *_origins(reading)):
         click.echo(escaped(line))
     warn_of(settings, doors)
     for sentence in idle_grants(settings, _names(present, doors, absent)):

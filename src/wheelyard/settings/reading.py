@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from wheelyard.errors import Invalid
@@ -34,6 +35,7 @@ OTHERS: Final = frozenset(
 command and tests read."""
 
 _Values = dict[str, Any]
+_NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 _BESIDE: Final = ("htpasswd_file", "static_tokens_file")
 """Settings of `[access]` that name a file."""
 
@@ -46,22 +48,24 @@ class Reading:
     Args:
         settings: Those in force.
         sources: Who gave a setting: the file, a variable, an option. What nobody gave is not there.
+        home: Where a whole table of them is read from: a file, `WHEELYARD_TOML`, or nowhere.
     """
 
     settings: Settings
     sources: Mapping[Place, str]
+    home: str
 
 
 def read_settings(
     *,
-    file: Path | None,
-    overrides: Mapping[str, Mapping[str, Any]],
+    file: Path | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] = _NOTHING,
     environ: Mapping[str, str],
-    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] = _NOTHING,
     flags: Sequence[str] = (),
-) -> Settings:
+) -> Reading:
     """
-    Return the settings in force.
+    Return the settings in force, and who decided what.
 
     Args:
         file: What `--config` names; None takes `$WHEELYARD_TOML`, else `$WHEELYARD_CONFIG`, else
@@ -75,24 +79,11 @@ def read_settings(
         Invalid: The file is missing or no TOML, a key is unknown, or a value makes no sense, by
             itself or beside the others.
     """
-    return read_with_sources(
-        file=file, overrides=overrides, environ=environ, defaults=defaults, flags=flags
-    ).settings
-
-
-def read_with_sources(
-    *,
-    file: Path | None,
-    overrides: Mapping[str, Mapping[str, Any]],
-    environ: Mapping[str, str],
-    defaults: Mapping[str, Mapping[str, Any]] | None = None,
-    flags: Sequence[str] = (),
-) -> Reading:
-    """Return the same as `read_settings`, with who decided what."""
+    home = _home(file, environ)
     outside_of_files = [*of_environment(environ), *of_command_line(overrides, flags)]
     every = [
-        *of_tables(defaults or {}, "this command"),
-        *_of_file(file, environ),
+        *of_tables(defaults, "this command"),
+        *_of_file(home, environ),
         *outside_of_files,
     ]
     values: _Values = {}
@@ -104,23 +95,7 @@ def read_with_sources(
         options = OPTIONS.values()  # who has just typed one needs no telling
         told = {each.place: each.source for each in outside_of_files if each.source not in options}
         raise bad_setting(in_words(wrong, told)) from wrong
-    return Reading(checked(settings), {each.place: each.source for each in every})
-
-
-def settings_home(file: Path | None, environ: Mapping[str, str]) -> str:
-    """
-    Return where a whole table of settings is read from: a file, or a variable.
-
-    Raises:
-        Invalid: There are two, both of which somebody has named.
-    """
-    named = str(file or "") or environ.get(CONFIG, "")
-    if not environ.get(WHOLE):
-        return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")
-    if named:
-        who = "--config" if file else CONFIG
-        raise bad_setting(f"{WHOLE} and {who} both say where the settings are. Take one away")
-    return WHOLE
+    return Reading(checked(settings), {each.place: each.source for each in every}, home)
 
 
 def process_environment() -> Mapping[str, str]:
@@ -155,8 +130,23 @@ def ignored(environ: Mapping[str, str]) -> Iterator[str]:
         yield f"{DEFAULT_FILE} in this folder is not read, because {WHOLE} is set"
 
 
-def _of_file(file: Path | None, environ: Mapping[str, str]) -> Iterator[Given]:
-    home = settings_home(file, environ)
+def _home(file: Path | None, environ: Mapping[str, str]) -> str:
+    """
+    Return where a whole table of settings is read from: a file, or a variable.
+
+    Raises:
+        Invalid: There are two, both of which somebody has named.
+    """
+    named = str(file or "") or environ.get(CONFIG, "")
+    if not environ.get(WHOLE):
+        return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")
+    if named:
+        who = "--config" if file else CONFIG
+        raise bad_setting(f"{WHOLE} and {who} both say where the settings are. Take one away")
+    return WHOLE
+
+
+def _of_file(home: str, environ: Mapping[str, str]) -> Iterator[Given]:
     if home == WHOLE:
         return of_tables(_parsed(environ[WHOLE], WHOLE), WHOLE)
     if not home:
