@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, Final, get_args, get_origin
 
@@ -127,9 +128,10 @@ class Setting:
         return f"[{'.'.join(self.place[:-1])}] {self.key}"
 
 
-def every_setting() -> dict[Place, Setting]:
+@cache
+def every_setting() -> Mapping[Place, Setting]:
     """Return all settings, in the order of their sections, the tables last."""
-    return {each.place: each for each in _within(Settings, ())}
+    return MappingProxyType({each.place: each for each in _within(Settings, ())})
 
 
 def names_in(section: Place) -> list[str]:
