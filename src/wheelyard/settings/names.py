@@ -1,6 +1,6 @@
 """Every setting by its names: what the file, the environment and the command line call it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -148,15 +148,20 @@ def is_section(hint: object) -> bool:
 
 def meant_by(name: str) -> str:
     """Return which variable somebody may have meant by one that is no setting, or nothing."""
-    # only for whoever has mistyped something
-    from difflib import get_close_matches  # noqa: PLC0415
-
     if name in {PREFIX + table.upper() for table in TABLES}:
         return WHOLE
     known = [setting.variable for setting in every_setting().values() if setting.variable]
     rests = [each.removeprefix(PREFIX) for each in (*known, f"{PREFIX}CONFIG", WHOLE)]
-    found = get_close_matches(name.removeprefix(PREFIX), rests, 1, 0.7)
-    return f"{PREFIX}{found[0]}" if found else ""
+    found = nearest(name.removeprefix(PREFIX), rests, 0.7)
+    return f"{PREFIX}{found}" if found else ""
+
+
+def nearest(name: str, known: Sequence[str], likeness: float = 0.6) -> str:
+    """Return which name of some is meant by one that is none of them, or nothing."""
+    # only for whoever has mistyped something
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    return next(iter(get_close_matches(name, known, 1, likeness)), "")
 
 
 def _long(place: Place) -> str:

@@ -1,11 +1,11 @@
 """Says what is wrong with a setting, in the words of whoever wrote it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, Literal, get_args, get_origin
 
 from wheelyard.errors import Invalid
 from wheelyard.model.converting import Why, WrongField
-from wheelyard.settings.names import TABLES, Place, Setting, every_setting, names_in
+from wheelyard.settings.names import TABLES, Place, Setting, every_setting, names_in, nearest
 from wheelyard.settings.urls import veiled
 
 NUMBER_BITS: Final = 63
@@ -60,13 +60,13 @@ def bad_setting(why: str) -> Invalid:
 def _no_section(name: str) -> str:
     if homes := _homes(name):
         return f"{veiled(name)} is no section. {' and '.join(homes)} has a setting of that name"
-    near = _nearest(name, names_in(()))
+    near = nearest(name, names_in(()))
     meant = f"; perhaps [{near}] is meant" if near else ""
     return f"there is no section {veiled(name)}. The sections are {_sections()}{meant}"
 
 
 def _no_setting(section: Place, name: str) -> str:
-    near, homes = _nearest(name, names_in(section)), _homes(name)
+    near, homes = nearest(name, names_in(section)), _homes(name)
     meant = f"; perhaps {near} is meant" if near else ""
     if homes and not near:
         meant = f"; {' and '.join(homes)} has one of that name"
@@ -79,13 +79,6 @@ def _homes(name: str) -> list[str]:
     return [
         f"[{'.'.join(place[:-1])}]" for place in every_setting() if place[1:] and place[-1] == name
     ]
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    # only for whoever has mistyped something
-    from difflib import get_close_matches  # noqa: PLC0415
-
-    return next(iter(get_close_matches(name, known, 1)), "")
 
 
 def _sections() -> str:
