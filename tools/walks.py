@@ -9,7 +9,8 @@ Only our own modules and functions are counted, and only while the request is an
 - depth at the commit point: how many functions of ours are on the stack when the store is told to
   put the project's document; those of the event loop that wait for the thread are among them
 - thread hops: how often work is handed to another thread
-- requests in a row: how many verbs of the store begin only when another one has ended
+- requests in a row: how many verbs of the store begin only when another one has ended; the note of
+  a token's last use is left out, as no request waits for it
 """
 
 import asyncio
@@ -79,7 +80,9 @@ class Walk:
             self.depth = self._waiting + _depth(frame)
 
     def note_verb(self, verb: str, _: str, seconds: float) -> None:
-        """Take note of a verb of the store that has just ended."""
+        """Take note of a verb of the store that has just ended, unless nobody waits for it."""
+        if threading.current_thread().daemon:
+            return
         now = time.monotonic()
         self.verbs.append((verb, now - seconds, now))
 

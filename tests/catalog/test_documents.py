@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -11,7 +10,7 @@ from packaging.utils import NormalizedName
 from tests.operations.world import Clock, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec
-from wheelyard.catalog.documents import Belief, Documents, Learnt
+from wheelyard.catalog.documents import Age, Belief, Documents, Learnt
 from wheelyard.catalog.names import NameList
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Key, NotModified, ObjectVersion, Stored
@@ -54,16 +53,9 @@ class Far:
         belief = Belief(
             near=near, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
         )
-        self.looked = Event()
-        """Is set once somebody looks at the clock."""
-        ambient = replace(ambient_at(self.clock, seed=1), monotonic=self.monotonic)
+        ambient = ambient_at(self.clock, seed=1)
         self.documents = Documents(self.store, Codec(NameList), ambient, belief)
         self.first = self.write(FIRST)
-
-    def monotonic(self) -> float:
-        """Return the time, and note that somebody has looked."""
-        self.looked.set()
-        return self.clock.seconds()
 
     def write(self, *names: NormalizedName) -> ObjectVersion:
         """Put the document, as another process would."""
@@ -76,7 +68,7 @@ class Far:
 
     def names(self) -> tuple[NormalizedName, ...]:
         """Return what a reader sees."""
-        value = self.documents.current(keys.NAMES).value
+        value = self.documents.get(keys.NAMES).value
         return value.names if value else ()
 
 
@@ -106,18 +98,6 @@ def test_what_others_write_shows_within_the_window(far: Far) -> None:
 
     far.clock.advance(seconds=FRESHNESS / 2)
     assert far.names() == (FIRST, SECOND)
-
-
-def test_all_who_wait_share_one_read(far: Far) -> None:
-    """Many readers of a document that is not at hand cost one read."""
-    far.store.go_on.clear()
-    with ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(far.names) for _ in range(8)]
-        far.store.asked.wait(timeout=10)
-        far.store.go_on.set()
-        assert {answer.result(timeout=10) for answer in answers} == {(FIRST,)}
-
-    assert far.store.reads <= 2  # one who came when the first was just done
 
 
 def test_what_this_process_wrote_shows_at_once(far: Far) -> None:
@@ -191,7 +171,7 @@ def test_a_reload_sees_what_others_wrote(far: Far) -> None:
     far.names()
     far.write(FIRST, SECOND)
 
-    far.documents.reload(keys.NAMES)
+    far.documents.get(keys.NAMES, Age.NOW)
 
     assert far.names() == (FIRST, SECOND)
     assert far.store.reads == 2
@@ -203,10 +183,10 @@ def test_a_reload_that_fails(far: Far) -> None:
     far.store.is_down = True
 
     with pytest.raises(Unavailable):
-        far.documents.reload(keys.NAMES)
+        far.documents.get(keys.NAMES, Age.NOW)
 
     assert far.names() == (FIRST,)
-    assert far.documents.remembered(keys.NAMES) is not None
+    assert far.documents.peek(keys.NAMES, Age.EVER) is not None
 
 
 def test_a_reload_beside_a_write(far: Far) -> None:
@@ -215,7 +195,7 @@ def test_a_reload_beside_a_write(far: Far) -> None:
     far.store.asked.clear()
     far.store.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
-        reloaded = pool.submit(far.documents.reload, keys.NAMES)
+        reloaded = pool.submit(far.documents.get, keys.NAMES, Age.NOW)
         far.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
         far.learn(value, far.write(FIRST, SECOND))
@@ -225,51 +205,20 @@ def test_a_reload_beside_a_write(far: Far) -> None:
     assert far.names() == (FIRST, SECOND)
 
 
-def test_a_slow_read_is_not_for_those_who_come_late(far: Far) -> None:
-    """Whoever asks during a read that has taken too long already gets another one."""
-    far.store.go_on.clear()
-    with ThreadPoolExecutor(2) as pool:
-        early = pool.submit(far.documents.load, keys.NAMES)
-        far.store.asked.wait(timeout=10)
-        far.write(FIRST, SECOND)
-        far.clock.advance(seconds=FRESHNESS)
-        far.looked.clear()
-        late = pool.submit(far.documents.load, keys.NAMES)
-        assert far.looked.wait(timeout=10)  # now it waits for the other
-        far.store.go_on.set()
-        assert early.result(timeout=10).value == NameList((FIRST,))
-        assert late.result(timeout=10).value == NameList((FIRST, SECOND))
-
-
 def test_in_a_folder_nobody_shares_an_earlier_read() -> None:
     """Whoever asks a folder gets what was written before, though an earlier read is not over."""
     near = Far(near=True)
     near.store.go_on.clear()
     with ThreadPoolExecutor(2) as pool:
-        early = pool.submit(near.documents.load, keys.NAMES)
+        early = pool.submit(near.documents.get, keys.NAMES)
         assert near.store.asked.wait(timeout=10)
         near.write(FIRST, SECOND)
         near.store.asked.clear()
-        late = pool.submit(near.documents.load, keys.NAMES)
+        late = pool.submit(near.documents.get, keys.NAMES)
         assert near.store.asked.wait(timeout=10)
         near.store.go_on.set()
         assert early.result(timeout=10).value == NameList((FIRST,))
         assert late.result(timeout=10).value == NameList((FIRST, SECOND))
-
-
-def test_what_was_remembered_is_made_sure_of(far: Far) -> None:
-    """Whether a document is still as it was is asked of the store, unless it was just read."""
-    held = far.documents.current(keys.NAMES)
-    assert far.documents.is_still(keys.NAMES, held, held.checked_at)
-    assert far.store.reads == 1
-
-    far.clock.advance(seconds=FRESHNESS / 2)
-    now = far.clock.seconds()
-    assert far.documents.is_still(keys.NAMES, held, now)
-    assert far.store.reads == 2
-
-    far.write(FIRST, SECOND)
-    assert not far.documents.is_still(keys.NAMES, held, now)
 
 
 def test_a_late_reply_does_not_bring_back_what_was_written_over(far: Far) -> None:

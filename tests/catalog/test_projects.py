@@ -6,6 +6,7 @@ from tests.catalog.promises import DEMO
 from tests.operations.making import make_wheel
 from tests.operations.world import World, ambient_at
 from wheelyard.catalog import keys
+from wheelyard.catalog.documents import Age
 from wheelyard.catalog.projects import Projects
 from wheelyard.index import StoreTraits, index_over
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -24,7 +25,7 @@ def test_a_project_that_was_missing_a_moment_ago(tmp_path: Path) -> None:
     world = World(tmp_path)
     reader = far_reader(world)
 
-    assert reader.documents.current(keys.project(DEMO)).value is None
+    assert reader.documents.get(keys.project(DEMO)).value is None
     world.upload(make_wheel())
 
     assert reader.load(DEMO).value is not None
@@ -35,12 +36,12 @@ def test_a_listed_project_is_never_said_to_be_missing(tmp_path: Path) -> None:
     world = World(tmp_path)
     before, after = far_reader(world), far_reader(world)
 
-    assert before.excused(DEMO) is None
-    before.names.current()
+    assert before.peek(DEMO, Age.STALE) is None
+    before.names.get()
     world.upload(make_wheel())
-    after.names.current()
+    after.names.get()
 
-    missing = before.excused(DEMO)
+    missing = before.peek(DEMO, Age.STALE)
     assert missing is not None
     assert missing.value is None
-    assert after.excused(DEMO) is None
+    assert after.peek(DEMO, Age.STALE) is None

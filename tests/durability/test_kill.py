@@ -113,7 +113,7 @@ def _has_begun(process: BaseProcess, port: int) -> bool:
 
 def _verify_listed(store: Path, answered: dict[str, str]) -> None:
     index = open_index(Settings(store=StoreSettings(location=str(store))))
-    names = index.projects.names.current().value
+    names = index.projects.names.get().value
     listed = {
         file.filename: file.sha256
         for name in (names.names if names else ())

@@ -116,7 +116,7 @@ def test_nothing_is_told_that_a_token_is_known_by(office: Office) -> None:
         assert answer.headers.get_list("Cache-Control") == ["no-store"]
         assert token not in answer.text
         assert "sha256" not in answer.text
-        record = office.index.tokens.credentials.current(token[4:14]).value
+        record = office.index.tokens.credentials.get(token[4:14]).value
         assert record is not None
         assert record.sha256 not in answer.text
 

@@ -119,6 +119,36 @@ def test_unknown_names_take_one_thread(site: Site, store: FarStore, later: Later
     assert store.calls[before:] == [("get", "projects.json")]
 
 
+@pytest.mark.usefixtures("site")
+def test_unknown_names_of_a_server_that_has_just_started(store: FarStore, tmp_path: Path) -> None:
+    """They wait for one list of names, too, though the first of them may be looked for itself."""
+    with far_site(tmp_path, store) as other, ExitStack() as stack:
+        before = len(store.calls)
+        store.answers.clear()
+        waiting = asking(other, stack, *[f"/simple/unknown-{n}/" for n in range(MANY)])
+        assert eventually(lambda: waiting_at(other) == MANY)
+        assert eventually(lambda: ("get", "projects.json") in store.calls[before:])
+        store.answers.set()
+        assert statuses(waiting) == {404}
+        asked = [key for _, key in store.calls[before:]]
+    assert asked.count("projects.json") == 1
+    assert len(asked) <= 2
+
+
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize("first", ["/health", "/simple/"])
+def test_page_of_a_project_takes_one_question(
+    store: FarStore, later: Later, tmp_path: Path, first: str
+) -> None:
+    """A server that has no list of names, or an old one that has the name, asks for none."""
+    with far_site(tmp_path, store, ambient=later.ambient) as other:
+        assert other.get(first).status_code == 200
+        later.by += 2
+        before = len(store.calls)
+        assert other.get("/simple/demo/").status_code == 200
+        assert store.calls[before:] == [("get", "projects/demo.json")]
+
+
 @pytest.mark.parametrize("site", [0.0, 100.0], indirect=True)
 @pytest.mark.parametrize(
     ("path", "key"), [("/simple/", "projects.json"), ("/simple/demo/", "projects/demo.json")]

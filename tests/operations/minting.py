@@ -89,7 +89,7 @@ def refusal(desk: Publishing, says: Mapping[str, object]) -> str:
 
 def bearer(desk: Publishing, token: Token) -> Caller:
     """Return what whoever bears a minted token may do now."""
-    record = desk.tokens.credentials.current(token.id).value
+    record = desk.tokens.credentials.get(token.id).value
     assert record is not None
     identity = desk.identity(record)
     return Caller(identity.principal, identity.scopes) if identity else Caller("", ())

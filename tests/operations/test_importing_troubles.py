@@ -114,7 +114,7 @@ def test_the_store_goes_away(world: World, shelf: Shelf, after: int) -> None:
     assert is_cut is (after <= 18 + 3 * 2 + 1)
     assert report.fates[Fate.NEW] + report.fates[Fate.THERE] == 9
     assert is_cut or report.fates == counted(there=9)
-    names = world.index.projects.names.current().value
+    names = world.index.projects.names.get().value
     assert names is not None
     assert names.names == ("a", "b", "c")
     assert world.check().problems == []

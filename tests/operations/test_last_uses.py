@@ -75,7 +75,7 @@ def test_another_day(world: World) -> None:
     assert writes(store) == [keys.last_use(record.id)]
 
     world.clock.advance(seconds=1)
-    assert tokens.fresh_record(token) is not None
+    assert tokens.peek(token) is not None
     assert used_on(world, record) == [date(2026, 1, 2)]
     assert len(writes(store)) == 2
 
@@ -145,7 +145,7 @@ def test_a_busy_token(world: World) -> None:
     store.calls.clear()
 
     for _ in range(100):
-        assert tokens.fresh_record(token) is held
+        assert tokens.peek(token) is held
 
     assert store.calls == [("get", keys.token(record.id))] * 100
 

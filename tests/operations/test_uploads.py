@@ -101,7 +101,7 @@ def test_another_spelling_of_a_filename(
     """A file that differs from a listed or a deleted one only in spelling is refused."""
     file = world.upload(listed)
     if deleted:
-        (name,) = world.index.projects.names.current().value.names  # type: ignore[union-attr]
+        (name,) = world.index.projects.names.get().value.names  # type: ignore[union-attr]
         selection = Selection(parse_version(file.version))
         world.index.lifecycle.delete(ALICE, name, selection, "")
     before = world.snapshot()

@@ -17,7 +17,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.batches import Batches, Take
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.codec import DAMAGED, Codec, digest
-from wheelyard.catalog.documents import Documents, Learnt, Snapshot
+from wheelyard.catalog.documents import Age, Documents, Learnt, Snapshot
 from wheelyard.catalog.races import OVERLOADED, Retries
 from wheelyard.errors import Conflict, IndexFault, Unavailable
 from wheelyard.model.ambient import Ambient
@@ -116,15 +116,14 @@ class Commits:
         key = keys.project(name)
         for attempt in self._retries.attempts():
             wanted, began = take(), self._ambient.monotonic()
-            read = self._documents.current if attempt == 0 else self._documents.reload
-            before = read(key)
+            before = self._documents.get(key, Age.FRESH if attempt == 0 else Age.NOW)
             project = before.value or Project(name=name)
             self._ensure_journaled(project, is_ours=False)
             decided = _decide(project, wanted)
             events = tuple(event for each in decided for event in each.events)
             if not events:
                 # a swap would find out that the document is an old one; nothing else would
-                if not self._documents.is_still(key, before, began):
+                if before.checked_at < began and self._has_changed(key, before):
                     continue
                 return [each.outcome(project) for each in decided]
             after = fold(project, self._next(project, events))
@@ -152,9 +151,12 @@ class Commits:
         """
         if self._store.get(keys.commit(after.name, after.revision)) is None:
             return False
-        if self._documents.reload(keys.project(after.name)).version != before.version:
+        if self._has_changed(keys.project(after.name), before):
             return True
         raise _contradiction(after.name, after.revision)
+
+    def _has_changed(self, key: Key, before: Snapshot[Project]) -> bool:
+        return self._documents.get(key, Age.NOW).version != before.version
 
     def _swap(self, expect: ObjectVersion, after: Project) -> bool:
         """Write the document; return whether this very commit is now part of the project."""
@@ -165,7 +167,7 @@ class Commits:
         except Conflict:
             return False
         except Unavailable as fault:
-            found = self._documents.reload(key)
+            found = self._documents.get(key, Age.NOW)
             if self._landed(after, found.value):
                 return True
             # it may still happen: to try again is safe, because only one of both can

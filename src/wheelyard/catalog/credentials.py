@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.documents import Documents, Learnt, Snapshot
+from wheelyard.catalog.documents import Age, Documents, Learnt, Snapshot
 from wheelyard.catalog.last_uses import LastUses, Start, in_background
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, NotFound, Unavailable, quoted
@@ -28,21 +28,13 @@ class Credentials:
         """Begin without having noted any use."""
         object.__setattr__(self, "last_uses", LastUses(self.store, self.start))
 
-    def fresh(self, token_id: str) -> Snapshot[TokenRecord] | None:
-        """Return the record if that needs no waiting, else None."""
-        return self.documents.fresh(keys.token(token_id))
+    def peek(self, token_id: str, max_age: Age = Age.FRESH) -> Snapshot[TokenRecord] | None:
+        """Return the record if it is at hand and not too old, else None; never waits."""
+        return self.documents.peek(keys.token(token_id), max_age)
 
-    def excused(self, token_id: str) -> Snapshot[TokenRecord] | None:
-        """Return the record if it is not too old for a store that does not answer, else None."""
-        return self.documents.excused(keys.token(token_id))
-
-    def remembered(self, token_id: str) -> Snapshot[TokenRecord] | None:
-        """Return the record as it was last seen, however long ago; None if it never was."""
-        return self.documents.remembered(keys.token(token_id))
-
-    def current(self, token_id: str) -> Snapshot[TokenRecord]:
+    def get(self, token_id: str) -> Snapshot[TokenRecord]:
         """Return the record, waiting for the store only if need be."""
-        return self.documents.current(keys.token(token_id))
+        return self.documents.get(keys.token(token_id))
 
     def create(self, record: TokenRecord) -> None:
         """
@@ -73,7 +65,7 @@ class Credentials:
             NotFound: There is no such token.
         """
         known = is_token_id(token_id)
-        snapshot = self.documents.reload(keys.token(token_id)) if known else None
+        snapshot = self.documents.get(keys.token(token_id), Age.NOW) if known else None
         if snapshot is None or snapshot.value is None:
             raise NotFound(
                 f"There is no token with the id {quoted(token_id)}. "
@@ -90,8 +82,8 @@ class Credentials:
         """
         for entry in self.store.list(keys.TOKENS):
             with suppress(Unavailable):
-                held = self.documents.remembered(entry.key)
+                held = self.documents.peek(entry.key, Age.EVER)
                 is_known = held is not None and held.version == entry.version
-                snapshot = held if is_known else self.documents.reload(entry.key)
+                snapshot = held if is_known else self.documents.get(entry.key, Age.NOW)
                 if snapshot is not None and snapshot.value is not None:
                     yield snapshot.value

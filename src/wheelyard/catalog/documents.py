@@ -1,15 +1,14 @@
 """
 Documents of one kind, remembered as long as they may be believed.
 
-`fresh` answers without waiting, or says that it cannot; `load` may wait for the store, and all who
-wait for one document share one conditional read. On a store that is near (a folder, memory) every
-answer is checked by one cheap look at the object's version; on one that is far, a document is
-believed for `freshness` seconds, and longer while the store does not answer, if that is wanted.
+`peek` answers without waiting, or says that it cannot; `get` may wait for the store. Both are told
+how old an answer may be. On a store that is near (a folder, memory) every answer is checked by one
+cheap look at the object's version. On one that is far, a document is believed for `freshness`
+seconds, and longer while the store does not answer, if that is wanted.
 """
 
-from concurrent.futures import Future
 from dataclasses import KW_ONLY, dataclass, replace
-from threading import Lock
+from enum import Enum, auto
 from typing import Final, Generic, TypeVar
 
 from wheelyard.catalog.cache import WeighedCache
@@ -26,6 +25,19 @@ HEAVIEST: Final = 4
 """The part of the memory for documents that one of them counts for at most, however large it is."""
 WEIGHT_BASE: Final = 512
 """Bytes of memory that a snapshot costs by itself, about."""
+
+
+class Age(Enum):
+    """How old a document may be."""
+
+    NOW = auto()
+    """As the store has it now, whatever is remembered."""
+    FRESH = auto()
+    """As the store has it now where it is near; not older than `freshness` where it is far."""
+    STALE = auto()
+    """Not older than `stale_if_error`: for a store that is far and does not answer."""
+    EVER = auto()
+    """As it was last seen, however long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,90 +109,46 @@ class Documents(Generic[T]):
         self._ambient = ambient
         self._belief = belief
         self._cache: WeighedCache[Key, Snapshot[T]] = WeighedCache(belief.capacity)
-        self._flights: dict[Key, Future[Snapshot[T]]] = {}
-        self._lock = Lock()
 
-    def fresh(self, key: Key) -> Snapshot[T] | None:
-        """Return the document if that needs no waiting, else None."""
+    def peek(self, key: Key, max_age: Age = Age.FRESH) -> Snapshot[T] | None:
+        """Return the document if it is at hand and not too old, else None; never waits."""
         held = self._cache.get(key)
-        if held is None:
-            return None
-        if self._belief.near:
+        if held is None or max_age is Age.EVER:
+            return held
+        if max_age is Age.FRESH and self._belief.near:
             current = self._store.get(key, held.version or None)
             unchanged = current is None if held.version == ABSENT else type(current) is NotModified
             return held if unchanged else None
-        age = self._ambient.monotonic() - held.asked_at
-        return held if age < self._belief.freshness else None
+        now = self._ambient.monotonic()
+        if max_age is Age.FRESH:
+            return held if now - held.asked_at < self._belief.freshness else None
+        is_excused = max_age is Age.STALE and not self._belief.near
+        return held if is_excused and now - held.checked_at < self._belief.stale_if_error else None
 
-    def excused(self, key: Key) -> Snapshot[T] | None:
-        """Return the document if it is not too old for a store that does not answer, else None."""
-        held = self._cache.get(key)
-        if held is None or self._belief.near:
-            return None
-        age = self._ambient.monotonic() - held.checked_at
-        return held if age < self._belief.stale_if_error else None
-
-    def remembered(self, key: Key) -> Snapshot[T] | None:
-        """Return the document as it was last seen, however long ago."""
-        return self._cache.get(key)
-
-    def load(self, key: Key) -> Snapshot[T]:
+    def get(self, key: Key, max_age: Age = Age.FRESH) -> Snapshot[T]:
         """
-        Return the document, read again if it may have changed.
+        Return the document, read again where it is too old, or never read; may wait.
+
+        Where a far store does not answer, a stale one is returned, unless `max_age` is NOW.
 
         Raises:
             Unavailable: The store does not answer, or the document is damaged.
         """
-        if self._belief.near:
-            # a read that began before this call may miss what was written before it
-            return self._refresh(key)
-        with self._lock:
-            flight = self._flights.get(key)
-            leads = flight is None
-            if flight is None:
-                flight = self._flights[key] = Future()
-        if not leads:
-            return self._joined(key, flight)
+        if max_age is Age.NOW or self._belief.near:
+            return self._refresh(key, max_age)
+        held = self.peek(key, max_age)
+        if held is not None:
+            return held
         try:
-            snapshot = self._refreshed_or_excused(key)
-        except BaseException as error:
-            flight.set_exception(error)
-            raise
-        else:
-            flight.set_result(snapshot)
-            return snapshot
-        finally:
-            with self._lock:
-                del self._flights[key]
-
-    def current(self, key: Key) -> Snapshot[T]:
-        """Return the document, waiting for the store only if need be."""
-        return self.fresh(key) or self.load(key)
-
-    def reload(self, key: Key) -> Snapshot[T]:
-        """
-        Return the document as the store has it now, whatever is remembered.
-
-        Raises:
-            Unavailable: The store does not answer, or the document is damaged.
-        """
-        return self._refresh(key, is_conditional=False)
-
-    def is_still(self, key: Key, snapshot: Snapshot[T], since: float) -> bool:
-        """
-        Return whether the document was as in `snapshot` at some time from `since` on.
-
-        Args:
-            key: Which document.
-            snapshot: As `current` has returned it after `since`.
-            since: On the monotonic clock.
-
-        Raises:
-            Unavailable: The store does not answer, or the document is damaged.
-        """
-        if self._belief.near or snapshot.checked_at >= since:
-            return True
-        return self._refresh(key).version == snapshot.version
+            return self._refresh(key, max_age)
+        except Unavailable as fault:
+            held = self.peek(key, Age.STALE)
+            if held is None or fault.code == DAMAGED:
+                raise
+            # so that the store is asked once a window, and not by everybody
+            excused = replace(held, asked_at=self._ambient.monotonic())
+            self._remember(key, excused)
+            return excused
 
     def moment(self) -> float:
         """Return the time by the clock that documents are believed by."""
@@ -196,30 +164,10 @@ class Documents(Generic[T]):
         since = learnt.since
         self._remember(key, Snapshot(value, learnt.version, since, since, learnt.size))
 
-    def _joined(self, key: Key, flight: Future[Snapshot[T]]) -> Snapshot[T]:
-        """Return what another caller is reading, unless that has begun too long ago by now."""
-        now = self._ambient.monotonic()
-        snapshot = flight.result()
-        is_fresh = now - snapshot.asked_at < self._belief.freshness
-        return snapshot if is_fresh else self.load(key)
-
-    def _refreshed_or_excused(self, key: Key) -> Snapshot[T]:
-        try:
-            return self._refresh(key)
-        except Unavailable as fault:
-            held = self.excused(key)
-            if held is None or fault.code == DAMAGED:
-                raise
-            # so that the store is asked once a window, and not by everybody
-            excused = replace(held, asked_at=self._ambient.monotonic())
-            self._remember(key, excused)
-            return excused
-
-    def _refresh(self, key: Key, *, is_conditional: bool = True) -> Snapshot[T]:
+    def _refresh(self, key: Key, max_age: Age) -> Snapshot[T]:
         held = self._cache.get(key)
-        before = held if is_conditional else None
         asked_at = self._ambient.monotonic()
-        found = self._store.get(key, (before.version or None) if before else None)
+        found = self._store.get(key, (held.version or None) if held else None)
         snapshot: Snapshot[T]
         if found is None and held is not None and held.value is not None and self._is_kept:
             raise _vanished(key)
@@ -228,14 +176,15 @@ class Documents(Generic[T]):
         elif isinstance(found, Stored):
             value = self.codec.decode(key, found.body)
             snapshot = Snapshot(value, found.version, asked_at, asked_at, len(found.body))
-        elif before is not None:
-            snapshot = replace(before, checked_at=asked_at, asked_at=asked_at)
+        elif held is not None:
+            snapshot = replace(held, checked_at=asked_at, asked_at=asked_at)
         else:  # pragma: no cover - a store never says "not modified" unasked
             raise AssertionError(key)
-        learnt = self._cache.get(key)
-        if learnt is not held and learnt is not None and not self._belief.near:
+        other = self._cache.get(key)
+        is_other = other is not None and (held is None or other.version != held.version)
+        if other is not None and is_other and not self._belief.near:
             # perhaps written by this process while the answer was under way
-            return learnt if is_conditional else snapshot
+            return snapshot if max_age is Age.NOW else other
         self._remember(key, snapshot)
         return snapshot
 

@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.batches import Batches, Take
-from wheelyard.catalog.documents import Documents, Learnt, Snapshot
+from wheelyard.catalog.documents import Age, Documents, Learnt, Snapshot
 from wheelyard.catalog.races import OVERLOADED, Retries
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import Store
@@ -37,21 +37,17 @@ class Names:
         self._retries = retries
         self._additions = Batches[str, frozenset[NormalizedName], bool](self._add)
 
-    def fresh(self) -> Snapshot[NameList] | None:
-        """Return the list if that needs no waiting, else None."""
-        return self._documents.fresh(keys.NAMES)
+    def peek(self, max_age: Age = Age.FRESH) -> Snapshot[NameList] | None:
+        """Return the list if it is at hand and not too old, else None; never waits."""
+        return self._documents.peek(keys.NAMES, max_age)
 
-    def excused(self) -> Snapshot[NameList] | None:
-        """Return the list if it is not too old for a store that does not answer, else None."""
-        return self._documents.excused(keys.NAMES)
-
-    def current(self) -> Snapshot[NameList]:
+    def get(self) -> Snapshot[NameList]:
         """Return the list, waiting for the store only if need be."""
-        return self._documents.current(keys.NAMES)
+        return self._documents.get(keys.NAMES)
 
     def latest(self) -> NameList:
         """Return the list as the store has it now."""
-        return self._documents.reload(keys.NAMES).value or NameList()
+        return self._documents.get(keys.NAMES, Age.NOW).value or NameList()
 
     def ensure(self, *names: NormalizedName) -> None:
         """
@@ -60,7 +56,7 @@ class Names:
         Raises:
             Unavailable: The store does not answer, or too many others are writing.
         """
-        held = self._documents.remembered(keys.NAMES)
+        held = self.peek(Age.EVER)
         known = held.value.known if held is not None and held.value is not None else frozenset()
         missing = frozenset(names) - known
         if missing:
@@ -69,8 +65,7 @@ class Names:
     def _add(self, _: str, take: Take[frozenset[NormalizedName]]) -> list[bool]:
         for attempt in self._retries.attempts():
             wanted = take()
-            read = self._documents.current if attempt == 0 else self._documents.reload
-            snapshot = read(keys.NAMES)
+            snapshot = self._documents.get(keys.NAMES, Age.FRESH if attempt == 0 else Age.NOW)
             before = snapshot.value or NameList()
             missing = frozenset[NormalizedName]().union(*wanted) - before.known
             if not missing:
@@ -83,7 +78,7 @@ class Names:
             except Conflict:
                 continue
             except Unavailable as fault:
-                found = self._documents.reload(keys.NAMES)
+                found = self._documents.get(keys.NAMES, Age.NOW)
                 # it may still happen
                 if found.version == snapshot.version and fault.code != OVERLOADED:
                     raise

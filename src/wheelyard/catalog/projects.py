@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import DAMAGED, Codec
 from wheelyard.catalog.commits import Commits, Committed, Intent
-from wheelyard.catalog.documents import Documents, Snapshot
+from wheelyard.catalog.documents import Age, Documents, Snapshot
 from wheelyard.catalog.names import NameList, Names
 from wheelyard.errors import NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
@@ -29,20 +29,12 @@ class Projects:
     names: Names
     commits: Commits
 
-    def fresh(self, name: NormalizedName) -> Snapshot[Project] | None:
-        """Return the project's document if that needs no waiting, else None."""
-        snapshot = self.documents.fresh(keys.project(name))
+    def peek(self, name: NormalizedName, max_age: Age = Age.FRESH) -> Snapshot[Project] | None:
+        """Return the document if it is at hand and not too old, else None; never waits."""
+        snapshot = self.documents.peek(keys.project(name), max_age)
         if snapshot is not None and snapshot.value is not None:
             return snapshot
-        names = self.names.fresh()
-        return _nothing(names) if names is not None and not _lists(names, name) else None
-
-    def excused(self, name: NormalizedName) -> Snapshot[Project] | None:
-        """Return the document if it is not too old for a store that does not answer, else None."""
-        snapshot = self.documents.excused(keys.project(name))
-        if snapshot is not None and snapshot.value is not None:
-            return snapshot
-        names = self.names.excused()
+        names = self.names.peek(max_age)
         return _nothing(names) if names is not None and not _lists(names, name) else None
 
     def load(self, name: NormalizedName) -> Snapshot[Project]:
@@ -53,21 +45,28 @@ class Projects:
             Unavailable: The store does not answer, or the document is damaged.
         """
         if not self.is_known(name):
-            names = self.names.current()
+            names = self.names.get()
             if not _lists(names, name):
                 return _nothing(names)
-        snapshot = self.documents.current(keys.project(name))
+        snapshot = self.documents.get(keys.project(name))
         if snapshot.value is None:
             # a name is listed after its document is there; it may have come just now
-            snapshot = self.documents.reload(keys.project(name))
+            snapshot = self.documents.get(keys.project(name), Age.NOW)
         if snapshot.value is None:
             raise _lost(name)
         return snapshot
 
+    def unlisted(self, name: NormalizedName) -> Snapshot[Project]:
+        """Return the project's document, whether its name is listed or not."""
+        return self.documents.get(keys.project(name))
+
     def is_known(self, name: NormalizedName) -> bool:
         """Return whether the project has been seen before: a name that is listed stays listed."""
-        held = self.documents.remembered(keys.project(name))
-        return held is not None and held.value is not None
+        held = self.documents.peek(keys.project(name), Age.EVER)
+        if held is not None and held.value is not None:
+            return True
+        names = self.names.peek(Age.EVER)
+        return names is not None and _lists(names, name)
 
     def get(self, name: NormalizedName) -> Project:
         """
@@ -76,14 +75,14 @@ class Projects:
         Raises:
             NotFound: No file was ever uploaded under `name`.
         """
-        snapshot = self.fresh(name) or self.load(name)
+        snapshot = self.peek(name) or self.load(name)
         if snapshot.value is None:
             raise unknown_project(name)
         return snapshot.value
 
     def latest(self, name: NormalizedName) -> Project:
         """Return a project for a writer: its document, listed or not, or an empty project."""
-        return self.documents.current(keys.project(name)).value or Project(name=name)
+        return self.unlisted(name).value or Project(name=name)
 
     def change(self, name: NormalizedName, intent: Intent) -> Committed:
         """

@@ -31,7 +31,7 @@ def command(
 
 
 def _list_projects(index: Index, *, as_json: bool) -> None:
-    known = index.projects.names.current().value
+    known = index.projects.names.get().value
     names = known.names if known else ()
     if as_json:
         click.echo(encode({"projects": [{"name": name} for name in names]}))

@@ -184,7 +184,7 @@ class App:
         return None if answer is None else (answer, caller.principal)
 
     def _in_memory(self, name: NormalizedName, head: Head) -> Reply | None:
-        snapshot = self._index.projects.fresh(name)
+        snapshot = self._index.projects.peek(name)
         form, encoding = self._hot.negotiated(head)
         if snapshot is None or form is None:
             return None

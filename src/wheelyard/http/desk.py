@@ -10,6 +10,7 @@ from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
@@ -17,7 +18,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.cache import WeighedCache
-from wheelyard.catalog.documents import Snapshot
+from wheelyard.catalog.documents import Age, Snapshot
 from wheelyard.catalog.names import NameList
 from wheelyard.errors import Forbidden, IndexFault, NotFound, Unavailable
 from wheelyard.http.circumstances import here
@@ -101,36 +102,49 @@ class Desk:
     def _anybody(self) -> Caller:
         return Caller(ANONYMOUS, self.index.public_scopes)
 
-    async def project(self, name: NormalizedName) -> Snapshot[Project]:
-        """Return a project's document."""
-        fresh = self.index.projects.fresh(name)
-        if fresh is not None:
-            return fresh
-        if self.index.is_near:
-            return await self.read(lambda: self.index.projects.load(name))
-        return await self._believable(
-            ("project", name),
-            lambda: self._project_afar(name),
-            lambda: self.index.projects.excused(name),
-        )
-
-    async def _project_afar(self, name: NormalizedName) -> Snapshot[Project]:
-        if not self.index.projects.is_known(name):
-            # all the names that nobody has published wait for one look at the list
-            await self.names()
-            fresh = self.index.projects.fresh(name)
-            if fresh is not None:
-                return fresh
-        return await self.read(lambda: self.index.projects.load(name))
-
-    async def listed(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:
+    async def project(
+        self, name: NormalizedName, ahead: Callable[[Snapshot[Project]], object] = lambda _: None
+    ) -> Snapshot[Project]:
         """
-        Return a project and its document's version.
+        Return a project's document.
+
+        Args:
+            name: Which project's.
+            ahead: What to do with it in the thread that has read it, if one has to.
+        """
+        projects = self.index.projects
+
+        def read(
+            look: Callable[[NormalizedName], Snapshot[Project]] = projects.load,
+        ) -> Snapshot[Project]:
+            snapshot = look(name)
+            ahead(snapshot)
+            return snapshot
+
+        async def afar() -> Snapshot[Project]:
+            found: Snapshot[Project] | None = None
+            if not projects.is_known(name):
+                if projects.names.peek(Age.EVER) is None and self.flights.is_alone:
+                    # this server has just started: a document that is there needs no list
+                    found = await self.read(partial(read, projects.unlisted))
+                if found is None or found.value is None:
+                    # all the names that nobody has published wait for one look at the list
+                    await self.names()
+                    found = projects.peek(name)
+            return found if found is not None else await self.read(read)
+
+        return await self._looked(("project", name), partial(projects.peek, name), read, afar)
+
+    async def listed(
+        self, name: NormalizedName, ahead: Callable[[Snapshot[Project]], object] = lambda _: None
+    ) -> tuple[Project, ObjectVersion]:
+        """
+        Return a project and its document's version; `ahead` is as for `project`.
 
         Raises:
             NotFound: There is none.
         """
-        snapshot = await self.project(name)
+        snapshot = await self.project(name, ahead)
         if snapshot.value is None:
             raise unreadable(name)
         return snapshot.value, snapshot.version
@@ -138,30 +152,31 @@ class Desk:
     async def names(self) -> Snapshot[NameList]:
         """Return the name list."""
         names = self.index.projects.names
-        fresh = names.fresh()
+        return await self._looked("names", names.peek, names.get, lambda: self.read(names.get))
+
+    async def _looked(
+        self,
+        subject: Hashable,
+        peek: Callable[[Age], Snapshot[T] | None],
+        get: Callable[[], Snapshot[T]],
+        afar: Callable[[], Coroutine[Any, Any, Snapshot[T]]],
+    ) -> Snapshot[T]:
+        """Return a document; afar, as a look tells it that did not begin too long ago."""
+        fresh = peek(Age.FRESH)
         if fresh is not None:
             return fresh
         if self.index.is_near:
-            return await self.read(names.current)
-        return await self._believable("names", lambda: self.read(names.current), names.excused)
-
-    async def _believable(
-        self,
-        subject: Hashable,
-        work: Callable[[], Coroutine[Any, Any, Snapshot[T]]],
-        excused: Callable[[], Snapshot[T] | None],
-    ) -> Snapshot[T]:
-        """Return a document as a look at a far store tells it that did not begin too long ago."""
+            return await self.read(get)
         began, freshness = self.index.ambient.monotonic(), self.index.settings.store.freshness
         old: Snapshot[T] | None = None
 
         def excuse() -> Snapshot[T] | None:
             nonlocal old
-            old = excused()
+            old = peek(Age.STALE)
             return old
 
         while True:
-            snapshot = await self.flights.join(subject, work, excuse)
+            snapshot = await self.flights.join(subject, afar, excuse)
             # who has joined a slow look that began long ago would be told old news
             if snapshot is old or began - snapshot.asked_at < freshness:
                 return snapshot
@@ -242,7 +257,7 @@ class Desk:
     async def lists(self, name: NormalizedName, file: File) -> bool:
         """Return whether a file is listed, as the store has it now."""
         key = keys.project(name)
-        document = (await self.read(lambda: self.index.projects.documents.reload(key))).value
+        document = (await self.read(lambda: self.index.projects.documents.get(key, Age.NOW))).value
         return document is not None and document.by_filename.get(file.filename) == file
 
     def require_read(self, caller: Caller, name: NormalizedName) -> None:

@@ -22,6 +22,11 @@ class Flights:
     def __init__(self) -> None:
         self._tasks: dict[Hashable, tuple[Task[Any], float]] = {}
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nothing is under way, but the work that asks."""
+        return len(self._tasks) == 1
+
     async def join(
         self,
         subject: Hashable,

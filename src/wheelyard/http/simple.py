@@ -61,10 +61,18 @@ async def project_detail(request: Request, desk: Desk) -> Reply:
     form = form_of(request)
     if form is None:
         return not_acceptable()
-    project, version = await desk.listed(name)
+    subject = detail_subject(name, form)
+    headers = (POLICY, *desk.caching_of_page(is_public=desk.is_public(name)))
+
+    def made(found: Snapshot[Project]) -> None:
+        if found.value is not None and desk.pages.get(subject, found.version) is None:
+            body = render_detail(found.value, form)
+            desk.pages.put(subject, make_page(found.version, body, headers))
+
+    project, version = await desk.listed(name, ahead=made)
     page = await page_of(
         desk,
-        detail_subject(name, form),
+        subject,
         version,
         lambda: render_detail(project, form),
         desk.caching_of_page(is_public=desk.is_public(name)),

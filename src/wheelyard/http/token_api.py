@@ -283,7 +283,7 @@ async def _require_ownership(token_id: str, caller: Caller, desk: Desk) -> None:
 def _record(token_id: str, desk: Desk) -> TokenRecord | None:
     if not is_token_id(token_id):
         return None
-    return desk.index.tokens.credentials.current(token_id).value
+    return desk.index.tokens.credentials.get(token_id).value
 
 
 def _owns(caller: Caller, record: TokenRecord) -> bool:

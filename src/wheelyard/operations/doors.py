@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+from wheelyard.catalog.documents import Age
 from wheelyard.errors import IndexFault, Unauthenticated, Unavailable
 from wheelyard.model.access import Caller, narrowed
 from wheelyard.model.credential import Credential
@@ -80,7 +81,7 @@ class Doors:
     def _known(self, credential: Credential) -> Caller | None:
         token = token_in(credential)
         if token is not None:
-            record = self.tokens.fresh_record(token)
+            record = self.tokens.peek(token)
             return None if record is None else self.bearer(record)
         identity = self._remembered(credential)
         return None if identity is None else self.rights.caller(identity)
@@ -93,7 +94,7 @@ class Doors:
             Unauthenticated: The credential does not hold.
         """
         token = token_in(credential)
-        record = None if token is None else self.tokens.excused_record(token)
+        record = None if token is None else self.tokens.peek(token, Age.STALE)
         return None if record is None else self.bearer(record)
 
     def caller(self, credential: Credential, address: str) -> Caller:
@@ -148,7 +149,7 @@ class Doors:
 
     def _is_in_memory(self, token: Token) -> bool:
         """Return whether there was such a record when the store was last asked."""
-        snapshot = self.tokens.credentials.remembered(token.id)
+        snapshot = self.tokens.credentials.peek(token.id, Age.EVER)
         return snapshot is not None and snapshot.value is not None
 
     def _static(self, credential: Credential) -> Identity | None:
@@ -165,7 +166,7 @@ class Doors:
             return  # uv asks with a name alone before it asks with the password
         name = ""
         if tokens:
-            snapshot = self.tokens.credentials.remembered(tokens[0].id)
+            snapshot = self.tokens.credentials.peek(tokens[0].id, Age.EVER)
             record = None if snapshot is None else snapshot.value
             name = f"token:{record.id}" if record else ""
         reason = reason_of(fault, f"{CODES[kind_of(credential)]}_rejected")

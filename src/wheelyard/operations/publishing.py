@@ -136,7 +136,7 @@ class Publishing:
         token = parse_token(text)
         if token is None:
             return False
-        record = self.tokens.credentials.current(token.id).value
+        record = self.tokens.credentials.get(token.id).value
         if record is None or not record.is_of(token) or not record.publishers:
             return False
         self.tokens.revoke(token.id, by=record.created_by)

@@ -62,7 +62,7 @@ class SearchIndex:
             return tuple(line.found for line in self._lines.values())
 
     def _looked(self) -> dict[NormalizedName, _Line]:
-        listed = self.projects.names.current()
+        listed = self.projects.names.get()
         known = listed.value.known if listed.value else frozenset()
         entries = dict[NormalizedName, Entry]()
         for entry in self.projects.store.list(keys.PROJECTS):

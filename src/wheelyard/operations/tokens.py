@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from wheelyard.catalog.credentials import Credentials
-from wheelyard.catalog.documents import Snapshot
+from wheelyard.catalog.documents import Age, Snapshot
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.ambient import Ambient
@@ -154,24 +154,14 @@ class Tokens:
                 return revoked
         raise self.credentials.retries.exhausted(f"the token {token_id}")
 
-    def fresh_record(self, token: Token) -> TokenRecord | None:
+    def peek(self, token: Token, max_age: Age = Age.FRESH) -> TokenRecord | None:
         """
-        Return the record of `token` if that needs no waiting, else None.
+        Return the record of `token` if it is at hand and not too old, else None; never waits.
 
         Raises:
             Unauthenticated: The token is unknown, revoked or expired.
         """
-        snapshot = self.credentials.fresh(token.id)
-        return None if snapshot is None else self._active(token, snapshot)
-
-    def excused_record(self, token: Token) -> TokenRecord | None:
-        """
-        Return the record of `token` as far as a store that does not answer has said, else None.
-
-        Raises:
-            Unauthenticated: The token is unknown, revoked or expired.
-        """
-        snapshot = self.credentials.excused(token.id)
+        snapshot = self.credentials.peek(token.id, max_age)
         return None if snapshot is None else self._active(token, snapshot)
 
     def record(self, token: Token) -> TokenRecord:
@@ -182,7 +172,7 @@ class Tokens:
             Unauthenticated: The token is unknown, revoked or expired.
             Unavailable: The store does not answer.
         """
-        return self._active(token, self.credentials.current(token.id))
+        return self._active(token, self.credentials.get(token.id))
 
     def _note(self, record: TokenRecord, now: datetime) -> None:
         if self.notes_uses and not record.publishers:  # those of jobs live for minutes

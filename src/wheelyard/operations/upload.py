@@ -106,7 +106,7 @@ class Uploads:
                 short="This project name is reserved.",
             )
         caller.require(Action.UPLOAD, distribution.project)
-        snapshot = self.projects.fresh(distribution.project)
+        snapshot = self.projects.peek(distribution.project)
         if snapshot is not None and snapshot.value is not None:
             refuse_closed(snapshot.value)
         return distribution
