@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from tests.operations.world import Clock, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec
-from wheelyard.catalog.documents import Age, Belief, Documents, Learnt
+from wheelyard.catalog.documents import Belief, Documents, Learnt
 from wheelyard.catalog.names import NameList
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Key, NotModified, ObjectVersion, Stored
@@ -171,7 +171,7 @@ def test_a_reload_sees_what_others_wrote(far: Far) -> None:
     far.names()
     far.write(FIRST, SECOND)
 
-    far.documents.get(keys.NAMES, Age.NOW)
+    far.documents.get(keys.NAMES, "now")
 
     assert far.names() == (FIRST, SECOND)
     assert far.store.reads == 2
@@ -183,10 +183,10 @@ def test_a_reload_that_fails(far: Far) -> None:
     far.store.is_down = True
 
     with pytest.raises(Unavailable):
-        far.documents.get(keys.NAMES, Age.NOW)
+        far.documents.get(keys.NAMES, "now")
 
     assert far.names() == (FIRST,)
-    assert far.documents.peek(keys.NAMES, Age.EVER) is not None
+    assert far.documents.peek(keys.NAMES, "ever") is not None
 
 
 def test_a_reload_beside_a_write(far: Far) -> None:
@@ -195,7 +195,7 @@ def test_a_reload_beside_a_write(far: Far) -> None:
     far.store.asked.clear()
     far.store.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
-        reloaded = pool.submit(far.documents.get, keys.NAMES, Age.NOW)
+        reloaded = pool.submit(far.documents.get, keys.NAMES, "now")
         far.store.asked.wait(timeout=10)
         value = NameList((FIRST, SECOND))
         far.learn(value, far.write(FIRST, SECOND))

@@ -6,7 +6,6 @@ from tests.catalog.promises import DEMO
 from tests.operations.making import make_wheel
 from tests.operations.world import World, ambient_at
 from wheelyard.catalog import keys
-from wheelyard.catalog.documents import Age
 from wheelyard.catalog.projects import Projects
 from wheelyard.index import StoreTraits, index_over
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -36,12 +35,12 @@ def test_a_listed_project_is_never_said_to_be_missing(tmp_path: Path) -> None:
     world = World(tmp_path)
     before, after = far_reader(world), far_reader(world)
 
-    assert before.peek(DEMO, Age.STALE) is None
+    assert before.peek(DEMO, "stale") is None
     before.names.get()
     world.upload(make_wheel())
     after.names.get()
 
-    missing = before.peek(DEMO, Age.STALE)
+    missing = before.peek(DEMO, "stale")
     assert missing is not None
     assert missing.value is None
-    assert after.peek(DEMO, Age.STALE) is None
+    assert after.peek(DEMO, "stale") is None

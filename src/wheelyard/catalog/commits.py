@@ -17,7 +17,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.batches import Batches, Take
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.codec import DAMAGED, Codec, digest
-from wheelyard.catalog.documents import Age, Documents, Learnt, Snapshot
+from wheelyard.catalog.documents import Documents, Learnt, Snapshot
 from wheelyard.catalog.races import OVERLOADED, Retries
 from wheelyard.errors import Conflict, IndexFault, Unavailable
 from wheelyard.model.ambient import Ambient
@@ -116,7 +116,7 @@ class Commits:
         key = keys.project(name)
         for attempt in self._retries.attempts():
             wanted, began = take(), self._ambient.monotonic()
-            before = self._documents.get(key, Age.FRESH if attempt == 0 else Age.NOW)
+            before = self._documents.get(key, "fresh" if attempt == 0 else "now")
             project = before.value or Project(name=name)
             self._ensure_journaled(project, is_ours=False)
             decided = _decide(project, wanted)
@@ -156,7 +156,7 @@ class Commits:
         raise _contradiction(after.name, after.revision)
 
     def _has_changed(self, key: Key, before: Snapshot[Project]) -> bool:
-        return self._documents.get(key, Age.NOW).version != before.version
+        return self._documents.get(key, "now").version != before.version
 
     def _swap(self, expect: ObjectVersion, after: Project) -> bool:
         """Write the document; return whether this very commit is now part of the project."""
@@ -167,7 +167,7 @@ class Commits:
         except Conflict:
             return False
         except Unavailable as fault:
-            found = self._documents.get(key, Age.NOW)
+            found = self._documents.get(key, "now")
             if self._landed(after, found.value):
                 return True
             # it may still happen: to try again is safe, because only one of both can

@@ -28,7 +28,7 @@ class Credentials:
         """Begin without having noted any use."""
         object.__setattr__(self, "last_uses", LastUses(self.store, self.start))
 
-    def peek(self, token_id: str, max_age: Age = Age.FRESH) -> Snapshot[TokenRecord] | None:
+    def peek(self, token_id: str, max_age: Age = "fresh") -> Snapshot[TokenRecord] | None:
         """Return the record if it is at hand and not too old, else None; never waits."""
         return self.documents.peek(keys.token(token_id), max_age)
 
@@ -65,7 +65,7 @@ class Credentials:
             NotFound: There is no such token.
         """
         known = is_token_id(token_id)
-        snapshot = self.documents.get(keys.token(token_id), Age.NOW) if known else None
+        snapshot = self.documents.get(keys.token(token_id), "now") if known else None
         if snapshot is None or snapshot.value is None:
             raise NotFound(
                 f"There is no token with the id {quoted(token_id)}. "
@@ -82,8 +82,8 @@ class Credentials:
         """
         for entry in self.store.list(keys.TOKENS):
             with suppress(Unavailable):
-                held = self.documents.peek(entry.key, Age.EVER)
+                held = self.documents.peek(entry.key, "ever")
                 is_known = held is not None and held.version == entry.version
-                snapshot = held if is_known else self.documents.get(entry.key, Age.NOW)
+                snapshot = held if is_known else self.documents.get(entry.key, "now")
                 if snapshot is not None and snapshot.value is not None:
                     yield snapshot.value

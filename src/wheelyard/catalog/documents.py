@@ -8,8 +8,7 @@ seconds, and longer while the store does not answer, if that is wanted.
 """
 
 from dataclasses import KW_ONLY, dataclass, replace
-from enum import Enum, auto
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.codec import DAMAGED, Codec
@@ -19,25 +18,22 @@ from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Stor
 
 T = TypeVar("T")
 
+Age = Literal["now", "fresh", "stale", "ever"]
+"""
+How old a document may be.
+
+- now: as the store has it now, whatever is remembered
+- fresh: not older than `freshness` where the store is far; as it is now where it is near
+- stale: not older than `stale_if_error`, for a store that is far and does not answer
+- ever: as it was last seen, however long ago
+"""
+
 WEIGHT_FACTOR: Final = 4
 """Bytes of memory that a decoded byte of JSON costs, about."""
 HEAVIEST: Final = 4
 """The part of the memory for documents that one of them counts for at most, however large it is."""
 WEIGHT_BASE: Final = 512
 """Bytes of memory that a snapshot costs by itself, about."""
-
-
-class Age(Enum):
-    """How old a document may be."""
-
-    NOW = auto()
-    """As the store has it now, whatever is remembered."""
-    FRESH = auto()
-    """As the store has it now where it is near; not older than `freshness` where it is far."""
-    STALE = auto()
-    """Not older than `stale_if_error`: for a store that is far and does not answer."""
-    EVER = auto()
-    """As it was last seen, however long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,31 +106,31 @@ class Documents(Generic[T]):
         self._belief = belief
         self._cache: WeighedCache[Key, Snapshot[T]] = WeighedCache(belief.capacity)
 
-    def peek(self, key: Key, max_age: Age = Age.FRESH) -> Snapshot[T] | None:
+    def peek(self, key: Key, max_age: Age = "fresh") -> Snapshot[T] | None:
         """Return the document if it is at hand and not too old, else None; never waits."""
         held = self._cache.get(key)
-        if held is None or max_age is Age.EVER:
+        if held is None or max_age == "ever":
             return held
-        if max_age is Age.FRESH and self._belief.near:
+        if self._belief.near:
             current = self._store.get(key, held.version or None)
             unchanged = current is None if held.version == ABSENT else type(current) is NotModified
             return held if unchanged else None
         now = self._ambient.monotonic()
-        if max_age is Age.FRESH:
-            return held if now - held.asked_at < self._belief.freshness else None
-        is_excused = max_age is Age.STALE and not self._belief.near
-        return held if is_excused and now - held.checked_at < self._belief.stale_if_error else None
+        if max_age == "stale":
+            return held if now - held.checked_at < self._belief.stale_if_error else None
+        is_fresh = max_age == "fresh" and now - held.asked_at < self._belief.freshness
+        return held if is_fresh else None
 
-    def get(self, key: Key, max_age: Age = Age.FRESH) -> Snapshot[T]:
+    def get(self, key: Key, max_age: Age = "fresh") -> Snapshot[T]:
         """
         Return the document, read again where it is too old, or never read; may wait.
 
-        Where a far store does not answer, a stale one is returned, unless `max_age` is NOW.
+        Where a far store does not answer, a stale one is returned, unless `max_age` is `now`.
 
         Raises:
             Unavailable: The store does not answer, or the document is damaged.
         """
-        if max_age is Age.NOW or self._belief.near:
+        if max_age == "now" or self._belief.near:
             return self._refresh(key, max_age)
         held = self.peek(key, max_age)
         if held is not None:
@@ -142,7 +138,7 @@ class Documents(Generic[T]):
         try:
             return self._refresh(key, max_age)
         except Unavailable as fault:
-            held = self.peek(key, Age.STALE)
+            held = self.peek(key, "stale")
             if held is None or fault.code == DAMAGED:
                 raise
             # so that the store is asked once a window, and not by everybody
@@ -184,7 +180,7 @@ class Documents(Generic[T]):
         is_other = other is not None and (held is None or other.version != held.version)
         if other is not None and is_other and not self._belief.near:
             # perhaps written by this process while the answer was under way
-            return snapshot if max_age is Age.NOW else other
+            return snapshot if max_age == "now" else other
         self._remember(key, snapshot)
         return snapshot
 

@@ -37,7 +37,7 @@ class Names:
         self._retries = retries
         self._additions = Batches[str, frozenset[NormalizedName], bool](self._add)
 
-    def peek(self, max_age: Age = Age.FRESH) -> Snapshot[NameList] | None:
+    def peek(self, max_age: Age = "fresh") -> Snapshot[NameList] | None:
         """Return the list if it is at hand and not too old, else None; never waits."""
         return self._documents.peek(keys.NAMES, max_age)
 
@@ -47,7 +47,7 @@ class Names:
 
     def latest(self) -> NameList:
         """Return the list as the store has it now."""
-        return self._documents.get(keys.NAMES, Age.NOW).value or NameList()
+        return self._documents.get(keys.NAMES, "now").value or NameList()
 
     def ensure(self, *names: NormalizedName) -> None:
         """
@@ -56,7 +56,7 @@ class Names:
         Raises:
             Unavailable: The store does not answer, or too many others are writing.
         """
-        held = self.peek(Age.EVER)
+        held = self.peek("ever")
         known = held.value.known if held is not None and held.value is not None else frozenset()
         missing = frozenset(names) - known
         if missing:
@@ -65,7 +65,7 @@ class Names:
     def _add(self, _: str, take: Take[frozenset[NormalizedName]]) -> list[bool]:
         for attempt in self._retries.attempts():
             wanted = take()
-            snapshot = self._documents.get(keys.NAMES, Age.FRESH if attempt == 0 else Age.NOW)
+            snapshot = self._documents.get(keys.NAMES, "fresh" if attempt == 0 else "now")
             before = snapshot.value or NameList()
             missing = frozenset[NormalizedName]().union(*wanted) - before.known
             if not missing:
@@ -78,7 +78,7 @@ class Names:
             except Conflict:
                 continue
             except Unavailable as fault:
-                found = self._documents.get(keys.NAMES, Age.NOW)
+                found = self._documents.get(keys.NAMES, "now")
                 # it may still happen
                 if found.version == snapshot.version and fault.code != OVERLOADED:
                     raise

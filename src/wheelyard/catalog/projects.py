@@ -29,7 +29,7 @@ class Projects:
     names: Names
     commits: Commits
 
-    def peek(self, name: NormalizedName, max_age: Age = Age.FRESH) -> Snapshot[Project] | None:
+    def peek(self, name: NormalizedName, max_age: Age = "fresh") -> Snapshot[Project] | None:
         """Return the document if it is at hand and not too old, else None; never waits."""
         snapshot = self.documents.peek(keys.project(name), max_age)
         if snapshot is not None and snapshot.value is not None:
@@ -51,7 +51,7 @@ class Projects:
         snapshot = self.documents.get(keys.project(name))
         if snapshot.value is None:
             # a name is listed after its document is there; it may have come just now
-            snapshot = self.documents.get(keys.project(name), Age.NOW)
+            snapshot = self.documents.get(keys.project(name), "now")
         if snapshot.value is None:
             raise _lost(name)
         return snapshot
@@ -62,10 +62,10 @@ class Projects:
 
     def is_known(self, name: NormalizedName) -> bool:
         """Return whether the project has been seen before: a name that is listed stays listed."""
-        held = self.documents.peek(keys.project(name), Age.EVER)
+        held = self.documents.peek(keys.project(name), "ever")
         if held is not None and held.value is not None:
             return True
-        names = self.names.peek(Age.EVER)
+        names = self.names.peek("ever")
         return names is not None and _lists(names, name)
 
     def get(self, name: NormalizedName) -> Project:

@@ -124,7 +124,7 @@ class Desk:
         async def afar() -> Snapshot[Project]:
             found: Snapshot[Project] | None = None
             if not projects.is_known(name):
-                if projects.names.peek(Age.EVER) is None and self.flights.is_alone:
+                if projects.names.peek("ever") is None and self.flights.is_alone:
                     # this server has just started: a document that is there needs no list
                     found = await self.read(partial(read, projects.unlisted))
                 if found is None or found.value is None:
@@ -162,7 +162,7 @@ class Desk:
         afar: Callable[[], Coroutine[Any, Any, Snapshot[T]]],
     ) -> Snapshot[T]:
         """Return a document; afar, as a look tells it that did not begin too long ago."""
-        fresh = peek(Age.FRESH)
+        fresh = peek("fresh")
         if fresh is not None:
             return fresh
         if self.index.is_near:
@@ -172,7 +172,7 @@ class Desk:
 
         def excuse() -> Snapshot[T] | None:
             nonlocal old
-            old = peek(Age.STALE)
+            old = peek("stale")
             return old
 
         while True:
@@ -257,7 +257,7 @@ class Desk:
     async def lists(self, name: NormalizedName, file: File) -> bool:
         """Return whether a file is listed, as the store has it now."""
         key = keys.project(name)
-        document = (await self.read(lambda: self.index.projects.documents.get(key, Age.NOW))).value
+        document = (await self.read(lambda: self.index.projects.documents.get(key, "now"))).value
         return document is not None and document.by_filename.get(file.filename) == file
 
     def require_read(self, caller: Caller, name: NormalizedName) -> None:

@@ -7,7 +7,7 @@ from packaging.version import Version
 
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.desk import Desk
-from wheelyard.http.exchange import Reply, Request
+from wheelyard.http.exchange import POLICY, Reply, Request
 from wheelyard.http.negotiation import Form
 from wheelyard.http.simple import answer, page_of
 from wheelyard.model.distribution import parse_name, parse_version
@@ -28,7 +28,7 @@ async def legacy_json(request: Request, desk: Desk) -> Reply:
     project, revision = await desk.listed(name)
     render = _renderer(project, version, desk)
     caching = desk.caching_of_page(is_public=desk.is_public(name))
-    page = await page_of(desk, ("legacy", name, version), revision, render, caching)
+    page = await page_of(desk, ("legacy", name, version), revision, render, (POLICY, *caching))
     return answer(request, page, Form.PLAIN_JSON)
 
 

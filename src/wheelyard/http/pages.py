@@ -40,8 +40,8 @@ class People:
             return self.templates.project_list(visible(snapshot, caller))
 
         subject = ("home", sight_of(caller))
-        caching = self._caching(is_public=self.desk.is_public())
-        page = await page_of(self.desk, subject, snapshot.version, render, caching, self._policy)
+        headers = (*self._policy, *self._caching(is_public=self.desk.is_public()))
+        page = await page_of(self.desk, subject, snapshot.version, render, headers)
         return answer(request, page, Form.HTML)
 
     async def project(self, request: Request) -> Reply:
@@ -57,8 +57,7 @@ class People:
             ("project", name),
             version,
             lambda: self._render(project),
-            self._caching(is_public=self.desk.is_public(name)),
-            self._policy,
+            (*self._policy, *self._caching(is_public=self.desk.is_public(name))),
         )
         return answer(request, page, Form.HTML)
 

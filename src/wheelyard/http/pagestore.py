@@ -6,7 +6,7 @@ with gzip and once with zstd, and its replies are put together once: a request f
 """
 
 import gzip
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
@@ -105,6 +105,16 @@ class PageStore:
         page = self._pages.get(subject)
         return page if page is not None and page.version == version else None
 
-    def put(self, subject: Hashable, page: Page) -> None:
-        """Keep a page in the place of an older one."""
-        self._pages.put(subject, page, page.weight)
+    def made(
+        self,
+        subject: Hashable,
+        version: ObjectVersion,
+        render: Callable[[], bytes],
+        headers: tuple[Header, ...],
+    ) -> Page:
+        """Return the same; where there is none, make one, and keep it in the place of an older."""
+        page = self.get(subject, version)
+        if page is None:
+            page = make_page(version, render(), headers)
+            self._pages.put(subject, page, page.weight)
+        return page

@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 from wheelyard.http.desk import Desk
-from wheelyard.http.exchange import Reply, Request
+from wheelyard.http.exchange import POLICY, Reply, Request
 from wheelyard.http.negotiation import Form
 from wheelyard.http.simple import answer, page_of
 from wheelyard.model.access import Action
@@ -27,5 +27,5 @@ async def answer_search(request: Request, desk: Desk) -> Reply:
     body = search_json(seen)
     version = ObjectVersion(sha256(body).hexdigest())
     caching = desk.caching_of_page(is_public=desk.is_public())
-    page = await page_of(desk, ("search", version), version, lambda: body, caching)
+    page = await page_of(desk, ("search", version), version, lambda: body, (POLICY, *caching))
     return answer(request, page, Form.PLAIN_JSON)

@@ -1,6 +1,7 @@
 """The Simple API: the list of projects, and the page of one."""
 
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import parse_qs
 
 from packaging.utils import NormalizedName
@@ -12,7 +13,7 @@ from wheelyard.http.desk import VARY, Desk, name_in
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import POLICY, Header, Reply, Request, redirect
 from wheelyard.http.negotiation import Form, encoding_for, form_by_name, form_for
-from wheelyard.http.pagestore import Page, make_page
+from wheelyard.http.pagestore import Page
 from wheelyard.http.paths import path_of
 from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.model.project import Project
@@ -43,7 +44,7 @@ async def project_list(request: Request, desk: Desk) -> Reply:
         subject,
         snapshot.version,
         lambda: rendering(visible(snapshot, request.caller)),
-        desk.caching_of_page(is_public=desk.is_public()),
+        (POLICY, *desk.caching_of_page(is_public=desk.is_public())),
     )
     return answer(request, page, form)
 
@@ -63,20 +64,18 @@ async def project_detail(request: Request, desk: Desk) -> Reply:
         return not_acceptable()
     subject = detail_subject(name, form)
     headers = (POLICY, *desk.caching_of_page(is_public=desk.is_public(name)))
+    ready = dict[ObjectVersion, Page]()
 
-    def made(found: Snapshot[Project]) -> None:
-        if found.value is not None and desk.pages.get(subject, found.version) is None:
-            body = render_detail(found.value, form)
-            desk.pages.put(subject, make_page(found.version, body, headers))
+    def make(found: Snapshot[Project]) -> None:
+        if found.value is not None:
+            render = partial(render_detail, found.value, form)
+            ready[found.version] = desk.pages.made(subject, found.version, render, headers)
 
-    project, version = await desk.listed(name, ahead=made)
-    page = await page_of(
-        desk,
-        subject,
-        version,
-        lambda: render_detail(project, form),
-        desk.caching_of_page(is_public=desk.is_public(name)),
-    )
+    project, version = await desk.listed(name, ahead=make)
+    page = ready.get(version)
+    if page is None:
+        render = partial(render_detail, project, form)
+        page = await page_of(desk, subject, version, render, headers)
     return answer(request, page, form)
 
 
@@ -95,8 +94,7 @@ async def page_of(
     subject: tuple[object, ...],
     version: ObjectVersion,
     render: Callable[[], bytes],
-    caching: tuple[Header, ...],
-    policy: tuple[Header, ...] = (POLICY,),
+    headers: tuple[Header, ...],
 ) -> Page:
     """
     Return the page about `subject`, rendered in a thread if it is not at hand.
@@ -106,15 +104,13 @@ async def page_of(
         subject: What the page is kept under.
         version: Of the document that it shows.
         render: Makes its bytes.
-        caching: For whom it may be kept, and how long.
-        policy: What else a browser is told of it.
+        headers: What a client is told with it: its policy, for whom it may be kept, how long.
     """
     page = desk.pages.get(subject, version)
     if page is None:
-        headers = (*policy, *caching)
         about = ("page", subject, version)
-        page = await desk.shared(about, lambda: make_page(version, render(), headers))
-        desk.pages.put(subject, page)
+        make = partial(desk.pages.made, subject, version, render, headers)
+        page = await desk.shared(about, make)
     return page
 
 

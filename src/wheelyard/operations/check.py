@@ -17,7 +17,6 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec
-from wheelyard.catalog.documents import Age
 from wheelyard.catalog.files import ORPHAN_AGE
 from wheelyard.catalog.names import NameList
 from wheelyard.catalog.projects import Projects
@@ -220,7 +219,7 @@ class Check:
     def _sweep(self, entry: Entry, owner: keys.Owner) -> bool:
         """Remove an orphan unless it was listed or renewed just now; return whether it is gone."""
         key = keys.project(NormalizedName(owner.project))
-        project = self.projects.documents.get(key, Age.NOW).value
+        project = self.projects.documents.get(key, "now").value
         file = project.by_filename.get(owner.filename) if project else None
         if file is not None and file.sha256 == owner.sha256:
             return False

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
-from wheelyard.catalog.documents import Age
 from wheelyard.errors import IndexFault, Unauthenticated, Unavailable
 from wheelyard.model.access import Caller, narrowed
 from wheelyard.model.credential import Credential
@@ -94,7 +93,7 @@ class Doors:
             Unauthenticated: The credential does not hold.
         """
         token = token_in(credential)
-        record = None if token is None else self.tokens.peek(token, Age.STALE)
+        record = None if token is None else self.tokens.peek(token, "stale")
         return None if record is None else self.bearer(record)
 
     def caller(self, credential: Credential, address: str) -> Caller:
@@ -149,7 +148,7 @@ class Doors:
 
     def _is_in_memory(self, token: Token) -> bool:
         """Return whether there was such a record when the store was last asked."""
-        snapshot = self.tokens.credentials.peek(token.id, Age.EVER)
+        snapshot = self.tokens.credentials.peek(token.id, "ever")
         return snapshot is not None and snapshot.value is not None
 
     def _static(self, credential: Credential) -> Identity | None:
@@ -166,7 +165,7 @@ class Doors:
             return  # uv asks with a name alone before it asks with the password
         name = ""
         if tokens:
-            snapshot = self.tokens.credentials.peek(tokens[0].id, Age.EVER)
+            snapshot = self.tokens.credentials.peek(tokens[0].id, "ever")
             record = None if snapshot is None else snapshot.value
             name = f"token:{record.id}" if record else ""
         reason = reason_of(fault, f"{CODES[kind_of(credential)]}_rejected")

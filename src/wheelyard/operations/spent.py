@@ -14,7 +14,6 @@ from typing import Final
 from wheelyard.catalog import keys
 from wheelyard.catalog.claims import Claims
 from wheelyard.catalog.credentials import Credentials
-from wheelyard.catalog.documents import Age
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.token import is_token_id
@@ -70,7 +69,7 @@ class Spent:
         if not is_token_id(token_id):
             return True
         try:
-            snapshot = self.credentials.documents.get(keys.token(token_id), Age.NOW)
+            snapshot = self.credentials.documents.get(keys.token(token_id), "now")
         except Unavailable as fault:
             if fault.code == "damaged_document":
                 return True  # it opens nothing, and `check` tells of it

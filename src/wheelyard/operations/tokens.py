@@ -154,7 +154,7 @@ class Tokens:
                 return revoked
         raise self.credentials.retries.exhausted(f"the token {token_id}")
 
-    def peek(self, token: Token, max_age: Age = Age.FRESH) -> TokenRecord | None:
+    def peek(self, token: Token, max_age: Age = "fresh") -> TokenRecord | None:
         """
         Return the record of `token` if it is at hand and not too old, else None; never waits.
 

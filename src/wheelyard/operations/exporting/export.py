@@ -9,7 +9,6 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import DAMAGED
-from wheelyard.catalog.documents import Age
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, NotFound, Unavailable
@@ -271,7 +270,7 @@ class Export:
         raise self.retries.exhausted(f"the pages of {name}")
 
     def _is_latest(self, line: Line, name: NormalizedName) -> bool:
-        return self.projects.documents.get(keys.project(name), Age.NOW).version == line.document
+        return self.projects.documents.get(keys.project(name), "now").version == line.document
 
     def _renewed(self, name: NormalizedName, seen: Versions) -> tuple[Project, Line]:
         """
@@ -281,7 +280,7 @@ class Export:
             Conflict: Somebody else has put some, too.
         """
         key = keys.project(name)
-        snapshot = self.projects.documents.get(key, Age.NOW)
+        snapshot = self.projects.documents.get(key, "now")
         project = snapshot.value
         if project is None:
             raise lost_document(name)
@@ -289,7 +288,7 @@ class Export:
             self.places.bring(project)
             pages, found = self.pages.of_project(project)
         except NotFound as fault:
-            if self.projects.documents.get(key, Age.NOW).version != snapshot.version:
+            if self.projects.documents.get(key, "now").version != snapshot.version:
                 raise Conflict(fault.message) from fault  # deleted meanwhile, so look again
             raise lost(name, fault) from fault
         put = versions_of(self.pages.paths_of(name), self.writing.put(pages, seen))
@@ -357,7 +356,7 @@ class Export:
     def _unlisted(self, names: Iterable[str]) -> Iterator[Page]:
         """Yield that there are to be no pages of projects that are not there any more."""
         for name in map(NormalizedName, sorted(names)):
-            if self.projects.documents.get(keys.project(name), Age.NOW).version == ABSENT:
+            if self.projects.documents.get(keys.project(name), "now").version == ABSENT:
                 yield from (Page(path, JSON, None) for path in self.pages.paths_of(name))
 
     def _holding(self, found: Manifest | None) -> Manifest:
