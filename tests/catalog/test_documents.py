@@ -157,6 +157,25 @@ def test_what_was_stale_is_read_again() -> None:
     assert far.names() == (FIRST, SECOND)
 
 
+def test_an_answer_beside_a_failure() -> None:
+    """What one read has found is shown, though another has failed meanwhile."""
+    far = Far(stale_if_error=60)
+    far.names()
+    far.write(FIRST, SECOND)
+    far.clock.advance(seconds=FRESHNESS)
+    far.store.asked.clear()
+    far.store.go_on.clear()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(far.names)
+        assert far.store.asked.wait(timeout=10)
+        far.store.is_down = True
+        assert far.names() == (FIRST,)
+        far.store.go_on.set()
+        assert answer.result(timeout=10) == (FIRST, SECOND)
+
+    assert far.names() == (FIRST, SECOND)
+
+
 def test_nothing_is_excused_that_was_never_read() -> None:
     """A document that this process has never seen is not made up while the store is away."""
     far = Far(stale_if_error=60)
