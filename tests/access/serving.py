@@ -166,7 +166,7 @@ def served(
         access_token["cache_seconds"] = SOON
         adjust(said)
         (folder / "wheelyard.toml").write_text(toml(said))
-        ports = tuple(stack.enter_context(_server(folder)) for _ in range(servers))
+        ports = tuple(stack.enter_context(_server(folder, google)) for _ in range(servers))
         place = Served(folder, ports, google)
         place.allow_google("get", "create", "delete")
         for name in PROJECTS:
@@ -176,7 +176,7 @@ def served(
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[int]:
+def _server(folder: Path, google: StandIn) -> Iterator[int]:
     home, port = folder / "home", free_port()
     home.mkdir(exist_ok=True)
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
@@ -185,7 +185,9 @@ def _server(folder: Path) -> Iterator[int]:
         process = subprocess.Popen(
             [sys.executable, "-m", "wheelyard", "serve", "--port", str(port), *places],
             cwd=home,
-            env=Desk(home, home).environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
+            env=Desk(home, home).environment()
+            | google.environment
+            | {"PYTHONPATH": str(REPOSITORY / "src")},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
