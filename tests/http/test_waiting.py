@@ -126,8 +126,8 @@ def test_unknown_names_of_a_server_that_has_just_started(store: FarStore, tmp_pa
         before = len(store.calls)
         store.answers.clear()
         waiting = asking(other, stack, *[f"/simple/unknown-{n}/" for n in range(MANY)])
-        assert eventually(lambda: waiting_at(other) == MANY)
-        assert eventually(lambda: ("get", "projects.json") in store.calls[before:])
+        until(lambda: waiting_at(other) == MANY)
+        until(lambda: ("get", "projects.json") in store.calls[before:])
         store.answers.set()
         assert statuses(waiting) == {404}
         asked = [key for _, key in store.calls[before:]]
