@@ -1,7 +1,7 @@
 """An application that is asked in this thread, without a server or a socket."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -30,6 +30,8 @@ class Said:
     body: bytes
     was_quick: bool
     """Whether it went the short way, on which a request is not watched."""
+    unread: int
+    """Pieces of the request's body that nobody has asked for."""
 
 
 @dataclass
@@ -58,9 +60,14 @@ class Inside:
             self.index.uploads.accept(made.arrival(self.folder), ALICE)
 
     def get(
-        self, target: str, *headers: tuple[str, str], method: str = "GET", host: str = "index"
+        self,
+        target: str,
+        *headers: tuple[str, str],
+        method: str = "GET",
+        host: str = "index",
+        body: Sequence[bytes] = (),
     ) -> Said:
-        """Ask for a path, which may have a query, with these headers and a Host."""
+        """Ask for a path, which may have a query, with these headers, a Host and a body."""
         path, _, query = target.partition("?")
         named: list[Header] = [(b"host", host.encode())]
         named += [(name.lower().encode(), value.encode()) for name, value in headers]
@@ -75,7 +82,7 @@ class Inside:
             "headers": named,
             "client": ("127.0.0.1", 50_000),
         }
-        return self.runner.run(self._answer(scope), context=copy_context())
+        return self.runner.run(self._answer(scope, body), context=copy_context())
 
     def tell(self, kind: str, *events: str) -> list[str]:
         """Open a connection of another kind, let events come, and return the types of answers."""
@@ -90,12 +97,15 @@ class Inside:
         self.runner.run(self.app({"type": kind}, receive, send), context=copy_context())
         return sent
 
-    async def _answer(self, scope: dict[str, object]) -> Said:
+    async def _answer(self, scope: dict[str, object], pieces: Sequence[bytes]) -> Said:
         sent, quick = list[Message](), list[bool]()
-        coming: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+        coming: list[Message] = [
+            *({"type": "http.request", "body": piece, "more_body": True} for piece in pieces),
+            {"type": "http.request", "body": b"", "more_body": False},
+        ]
 
         async def receive() -> Message:
-            return coming.pop() if coming else await asyncio.Future()  # the client stays
+            return coming.pop(0) if coming else await asyncio.Future()  # the client stays
 
         async def send(message: Message) -> None:
             sent.append(message)
@@ -105,7 +115,7 @@ class Inside:
         start, *rest = sent
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
         body = b"".join(each.get("body", b"") for each in rest)
-        return Said(start["status"], headers, body, quick[0])
+        return Said(start["status"], headers, body, quick[0], len(coming) if pieces else 0)
 
 
 @contextmanager

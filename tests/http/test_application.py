@@ -83,6 +83,25 @@ def test_a_file_below_another_name(tmp_path: Path) -> None:
             assert app.get(f"/files/{name}/{DEMO.filename}").status == 401
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_no_form_of_a_page_that_the_client_takes(app: Inside, method: str) -> None:
+    """A client that takes neither HTML nor JSON is told so."""
+    assert app.get(PAGE, ("accept", "image/png"), method=method).status == 406
+
+
+@pytest.mark.parametrize("path", ["/", "/project/demo/"])
+def test_a_page_for_people_that_any_cache_may_keep(app: Inside, path: str) -> None:
+    """Any cache may keep a page that anybody may read."""
+    assert app.get(path).headers["cache-control"].startswith("public,")
+
+
+def test_the_rest_of_a_refused_body(app: Inside) -> None:
+    """What a client still sends after a refusal is read, so that it gets to see the refusal."""
+    answer = app.get(PAGE, ("content-length", "9"), method="POST", body=[b"x"] * 9)
+
+    assert (answer.status, answer.unread) == (405, 0)
+
+
 def test_names_afar(tmp_path: Path) -> None:
     """On a bucket, names that nobody has published cost one look at the list of projects."""
     store = FarStore()

@@ -148,6 +148,14 @@ def test_a_false_word_of_the_proxy(office: Office) -> None:
     assert seen.json()["principal"] == f"user:{EVE}"
 
 
+def test_who_may_keep_a_page_behind_googles_proxy(office: Office) -> None:
+    """A page is for whom the proxy has let through, though anybody may read the index."""
+    headers = {"X-Goog-IAP-JWT-Assertion": office.assertion(ANA)}
+    page = office.site.client.get("/", headers=headers)
+
+    assert (page.status_code, page.headers["cache-control"]) == (200, "private, no-cache")
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -86,6 +86,21 @@ def test_no_urls(opener: Opener, server: BucketServer, downloads: Downloads) -> 
     assert opener(downloads=downloads).store.sign(FILE, "GET", HOUR) is None
 
 
+def test_no_urls_though_somebody_can_sign(
+    opener: Opener, server: BucketServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With `proxy`, no URL is signed; without it, the same key signs one."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(server.write_key_file(tmp_path)))
+    monkeypatch.delenv(EMULATOR)
+    stores = [opener(downloads=downloads).store for downloads in ("auto", "proxy")]
+
+    signed, unsigned = (store.sign(FILE, "GET", HOUR) for store in stores)
+
+    assert signed is not None
+    assert "X-Goog-Signature=" in signed
+    assert unsigned is None
+
+
 def test_redirects_that_nobody_can_sign(
     opener: Opener, server: BucketServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
