@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from wheelyard.archive.deadline import Deadline
-from wheelyard.archive.limits import ArchiveLimits
+from wheelyard.archive.limits import ArchiveLimits, Deadline
 from wheelyard.archive.reader import Contents, inspect
 from wheelyard.model.distribution import parse_filename
 

@@ -5,6 +5,8 @@ import io
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from unicodedata import normalize
 
 import pytest
@@ -16,15 +18,23 @@ from tests.archive.families import NFC, NFD
 from tests.archive.unpacking import unpacked
 from tests.archive.wheels import EXPERIMENTAL, NUMBERS_64, A, unicode_path
 from wheelyard.archive.compressions import tar_pieces
-from wheelyard.archive.deadline import Deadline
-from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.archive.names import check_portable_name, check_relative_name
-from wheelyard.archive.paths import path_of
-from wheelyard.archive.tar_members import tar_members
-from wheelyard.archive.tar_stream import TarStream
-from wheelyard.archive.zip_members import member_pieces
-from wheelyard.archive.zip_structure import read_structure
+from wheelyard.archive.faults import Leniency
+from wheelyard.archive.limits import ArchiveLimits, Deadline, Reading
+from wheelyard.archive.names import check_portable_name, check_relative_name, path_of
+from wheelyard.archive.tar_members import TarStream, tar_members
+from wheelyard.archive.zip_members import read_structure
 from wheelyard.errors import Invalid
+
+
+@contextmanager
+def reading(data: bytes) -> Iterator[Reading]:
+    """Lend a file of these bytes, as it is read by the index."""
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        deadline = Deadline(lambda: 0.0, 1)
+        yield Reading(file.fileno(), ArchiveLimits(), deadline, Leniency(is_lenient=False))
+
 
 CHANGES = st.lists(
     st.tuples(st.integers(0, 511), st.sampled_from(b"\0 /.0123Lgx5\xff")), max_size=2
@@ -46,16 +56,10 @@ def test_accepted_archives_mean_the_same_to_tarfile(
         block[148:156] = b"%06o\0 " % sum(block)
         out += bytes(block)
     data = gzip.compress(out + tar_file(b"end", b"x" * 600) + END_OF_TAR)
-    with tempfile.TemporaryFile() as file:
-        file.write(data)
-        file.flush()
-        deadline = Deadline(lambda: 0.0, 1)
-        stream = TarStream(tar_pieces(".tar.gz", file.fileno(), ArchiveLimits(), deadline))
+    with reading(data) as file:
+        members = tar_members(TarStream(tar_pieces(".tar.gz", file)), file)
         try:
-            ours = [
-                (one.name.rstrip("/"), one.size)
-                for one in tar_members(stream, ArchiveLimits(), deadline)
-            ]
+            ours = [(one.name.rstrip("/"), one.size) for one in members]
         except Invalid:
             return
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as other:
@@ -115,16 +119,10 @@ def test_accepted_archives_mean_the_same_to_zipfile(
 ) -> None:
     """Whatever ZIP file is accepted, `zipfile` finds the same members with the same data in it."""
     data = zip_bytes(members, comment=comment, end=end, wide=wide)
-    with tempfile.TemporaryFile() as file:
-        file.write(data)
-        file.flush()
-        deadline = Deadline(lambda: 0.0, 1)
+    with reading(data) as file:
         try:
-            archive = read_structure(file.fileno(), check_portable_name, ArchiveLimits(), deadline)
-            ours = {
-                name: b"".join(member_pieces(archive, member, deadline))
-                for name, member in archive.members.items()
-            }
+            archive = read_structure(file, check_portable_name)
+            ours = {name: archive.read(each, 4000) for name, each in archive.members.items()}
         except Invalid:
             return
     with zipfile.ZipFile(io.BytesIO(data)) as other:
@@ -144,16 +142,13 @@ def test_accepted_archives_are_unpacked_to_the_same_files(
 ) -> None:
     """Whatever ZIP file is accepted, every program unpacks the same files from it."""
     data = zip_bytes(members, wide=wide)
-    with tempfile.TemporaryFile() as file:
-        file.write(data)
-        file.flush()
-        deadline = Deadline(lambda: 0.0, 1)
+    with reading(data) as file:
         try:
-            archive = read_structure(file.fileno(), check_relative_name, ArchiveLimits(), deadline)
+            archive = read_structure(file, check_relative_name)
             ours = {
-                normalize("NFC", path_of(name)): b"".join(member_pieces(archive, member, deadline))
-                for name, member in archive.members.items()
-                if not member.is_folder
+                normalize("NFC", path_of(name)): archive.read(each, 4000)
+                for name, each in archive.members.items()
+                if not each.is_folder
             }
         except Invalid:
             return

@@ -23,7 +23,7 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
-from wheelyard.archive.excuses import EXCUSABLE
+from wheelyard.archive.faults import EXCUSABLE
 from wheelyard.archive.limits import MIB, ArchiveLimits
 from wheelyard.errors import Invalid
 

@@ -18,11 +18,10 @@ from tests.archive.builders import (
     zip_bytes,
 )
 from tests.archive.wheels import GOOD, A, record_lines
-from wheelyard.archive.deadline import Deadline
-from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.archive.names import check_portable_name
-from wheelyard.archive.zip_structure import read_structure
+from wheelyard.archive.limits import ArchiveLimits, Deadline
+from wheelyard.archive.reader import inspect
 from wheelyard.errors import Invalid
+from wheelyard.model.distribution import parse_filename
 
 
 def padded(size: int) -> bytes:
@@ -127,6 +126,7 @@ def test_gives_up_at_the_deadline(tmp_path: Path) -> None:
     deadline = Deadline(lambda: float(next(ticks)), 2)
     path = tmp_path / "spooled"
     path.write_bytes(GOOD)
-    with path.open("rb") as file, pytest.raises(Invalid) as caught:
-        read_structure(file.fileno(), check_portable_name, ArchiveLimits(), deadline)
+    wheel = parse_filename(WHEEL_NAME)
+    with pytest.raises(Invalid) as caught:
+        inspect(path, wheel, limits=ArchiveLimits(), deadline=deadline)
     assert caught.value.code == "archive_bomb"

@@ -1,7 +1,7 @@
 """
-The inflated bytes of a compressed tar archive, in whatever format sdists have had.
+The inflated bytes of a compressed member or archive, in pieces of bounded size.
 
-The data is read to its very end: readers of tar stop at the end marker, and never notice that the
+An archive is read to its very end: readers of tar stop at the end marker, and never notice that the
 rest is cut off, damaged, or another archive. Follows RFC 1952 for gzip. Of bzip2 and xz, several
 streams in a row are one, as parallel compressors write them and every reader reads them.
 """
@@ -11,22 +11,28 @@ import lzma
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
-from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.faults import archive_bomb, invalid_archive
-from wheelyard.archive.inflate import GZIP, INFLATED_PIECE, PIECE, Inflater
-from wheelyard.archive.limits import MIB, ArchiveLimits
+from wheelyard.archive.limits import KIB, MIB, Deadline, Reading
 from wheelyard.model.distribution import BZIP2_SUFFIXES, GZIP_SUFFIXES, XZ_SUFFIXES
 
-_GZIP_FIRST_BYTE = b"\x1f"
+PIECE: Final = 256 * KIB
+"""Read from a file at once, in bytes."""
+INFLATED_PIECE: Final = MIB
+"""Inflated at once at most, in bytes."""
+GZIP: Final = 31
+"""Window bits of a gzip member, whose checksum and length zlib compares at its end."""
+RAW: Final = -15
+"""Window bits of a deflate stream without a header."""
+_GZIP_FIRST_BYTE: Final = b"\x1f"
 _BLOCK: Final = 512
 """Bytes of a tar archive's header; two blocks of zeros are its end marker."""
 _SIZE: Final = slice(124, 136)
 """Where a header has the size of its member."""
 _OCTAL: Final = re.compile(rb"[0-7]+")
-_PADDING_MEMBERS = 16
+_PADDING_MEMBERS: Final = 16
 """Gzip members of nothing but zeros that may follow the first."""
 _XZ_MEMORY: Final = 128 * MIB
 """What reading xz data may take; its strongest usual setting takes half of that."""
@@ -34,32 +40,60 @@ _STREAMS: Final = 10_000
 """Streams in a row that may make up one archive."""
 
 
-def tar_pieces(
-    suffix: str, descriptor: int, limits: ArchiveLimits, deadline: Deadline
-) -> Iterator[bytes]:
+class Inflater:
+    """One deflate stream; `window_bits` is `GZIP` or `RAW`."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, window_bits: int) -> None:
+        self._stream = zlib.decompressobj(window_bits)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream has come to its own end."""
+        return self._stream.eof
+
+    @property
+    def leftover(self) -> bytes:
+        """What followed the end of the stream in the last piece."""
+        return self._stream.unused_data
+
+    def pieces(self, source: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the inflated data up to the end of the stream; zlib.error if it is damaged."""
+        for piece in source:
+            rest = piece
+            while rest:
+                yield self._stream.decompress(rest, INFLATED_PIECE)
+                rest = self._stream.unconsumed_tail
+            if self._stream.eof:
+                return
+        # All input is taken, but output that did not fit into the last piece may be held back.
+        while not self._stream.eof and (held := self._stream.decompress(b"", INFLATED_PIECE)):
+            yield held
+
+
+def tar_pieces(suffix: str, reading: Reading) -> Iterator[bytes]:
     """
     Return the pieces of a tar archive, none of them empty and none over 1 MiB.
 
-    Args:
-        suffix: How the filename ends, which decides on the format.
-        descriptor: Of the file, open for reading.
-        limits: Of what it may inflate to.
-        deadline: Asked for every piece.
+    The suffix of the filename decides on the format.
 
     Raises:
         Invalid: While it is read: it is not of that format, or damaged (code `invalid_archive`),
             or over the limits (`archive_bomb`).
     """
+    descriptor, limits = reading.descriptor, reading.limits
+    allowed = limits.inflatable(os.fstat(descriptor).st_size, limits.tar_inflated)
     if suffix in GZIP_SUFFIXES:
-        return _GzipFile(descriptor, limits, deadline).pieces()
+        return _GzipFile(descriptor, allowed, reading.deadline).pieces()
     if suffix in BZIP2_SUFFIXES:
         source = _streams(descriptor, bz2.BZ2Decompressor, OSError)
     elif suffix in XZ_SUFFIXES:
         source = _streams(descriptor, _xz_decompressor, lzma.LZMAError)
     else:
-        _check_end(descriptor, deadline)
+        _check_end(descriptor, reading.deadline)
         source = _raw(descriptor)
-    return _bounded(source, _inflatable(descriptor, limits), deadline)
+    return _bounded(source, allowed, reading.deadline)
 
 
 class _Decompressor(Protocol):
@@ -76,10 +110,6 @@ class _Decompressor(Protocol):
 
 def _xz_decompressor() -> _Decompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
-
-
-def _inflatable(descriptor: int, limits: ArchiveLimits) -> int:
-    return limits.inflatable(os.fstat(descriptor).st_size, limits.tar_inflated)
 
 
 def _check_end(descriptor: int, deadline: Deadline) -> None:
@@ -137,21 +167,14 @@ def _streams(
 
 
 class _GzipFile:
-    """
-    A gzip file that holds one archive.
-
-    Args:
-        descriptor: Of the file, open for reading.
-        limits: Of what it may inflate to.
-        deadline: Asked for every piece.
-    """
+    """A gzip file that holds one archive, which may inflate to `left` bytes."""
 
     __slots__ = ("_at", "_deadline", "_descriptor", "_left")
 
-    def __init__(self, descriptor: int, limits: ArchiveLimits, deadline: Deadline) -> None:
+    def __init__(self, descriptor: int, left: int, deadline: Deadline) -> None:
         self._descriptor = descriptor
         self._deadline = deadline
-        self._left = _inflatable(descriptor, limits)
+        self._left = left
         self._at = 0
 
     def pieces(self) -> Iterator[bytes]:

@@ -1,22 +1,23 @@
-"""What the metadata in an archive says, held to what the filename promises."""
+"""What an archive says of its name, version and metadata, held to what the filename promises."""
 
-from wheelyard.archive.excuses import METADATA, NAME, VERSION, Leniency
-from wheelyard.archive.faults import refusal
-from wheelyard.archive.names import is_spelled_like
+import re
+
+from packaging.utils import canonicalize_name
+
+from wheelyard.archive.faults import METADATA, NAME, VERSION, Leniency, refusal
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution import Distribution, parse_name, parse_version
 from wheelyard.model.metadata import CoreMetadata, parse_metadata
 from wheelyard.model.old_metadata import claimed, salvaged
+
+_ODD = re.compile(r"[^a-z0-9]+")
 
 
 def read_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
     """
     Return what METADATA or PKG-INFO says; if that breaks a rule and is excused, what can be read.
 
-    Args:
-        raw: Its bytes, bounded by the caller.
-        distribution: What the filename promises.
-        leniency: What may be otherwise than it should be.
+    The caller bounds the length of `raw`.
 
     Raises:
         Invalid: It cannot be read, or speaks of something else (codes `invalid_metadata`,
@@ -31,12 +32,23 @@ def read_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> Cor
     return salvaged(raw, distribution.project, distribution.version)
 
 
+def is_named_for(folder: str, distribution: Distribution) -> bool:
+    """Return whether `folder` is `name-version` of the distribution, in whatever spelling."""
+    name, _, version = folder.rpartition("-")
+    return _is_name(name, distribution) and _is_version(version, distribution)
+
+
+def is_of_project(folder: str, distribution: Distribution) -> bool:
+    """Return whether `folder` is `name-` of the distribution and anything; installers ask that."""
+    return canonicalize_name(folder).startswith(f"{distribution.project}-")
+
+
 def _check_agreement(
     name: str, version: str, distribution: Distribution, leniency: Leniency
 ) -> None:
     if name and not _is_name(name, distribution):
         fault = refusal("name_mismatch", "its Name is not that of the filename", name)
-        if not is_spelled_like(name, distribution):
+        if not _is_spelled_like(name, distribution):
             raise fault
         with leniency.excusing(NAME):
             raise fault
@@ -44,6 +56,11 @@ def _check_agreement(
         if version and not _is_version(version, distribution):
             reason = "its Version is not that of the filename"
             raise refusal("version_mismatch", reason, version)
+
+
+def _is_spelled_like(name: str, distribution: Distribution) -> bool:
+    # the same letters and digits in the same order
+    return _ODD.sub("", name.lower()) == _ODD.sub("", distribution.project)
 
 
 def _is_name(name: str, distribution: Distribution) -> bool:

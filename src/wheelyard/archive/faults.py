@@ -1,36 +1,19 @@
-"""What is said of an archive that is refused: one sentence a kind of refusal."""
+"""
+How a distribution file is refused, and which of today's rules an old file may fail.
+
+These rules have come over the years, and what was built before them is in every old collection. A
+lenient import takes such a file as it is, and the index says which rules it fails. Whatever
+protects this index or an installer (where members lead, how much there is to inflate, archives that
+two programs read differently, commands that are written into code) is never excused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType, TracebackType
+from typing import Final
 
 from wheelyard.errors import Invalid, quoted
-
-
-def invalid_archive(reason: str, member: str | bytes | None = None) -> Invalid:
-    """Return the refusal of an archive that programs would read in different ways."""
-    return refusal("invalid_archive", reason, member)
-
-
-def unsafe_archive(reason: str, member: str | bytes | None = None) -> Invalid:
-    """Return the refusal of an archive that could write outside the place it is unpacked to."""
-    return refusal("unsafe_archive", reason, member)
-
-
-def archive_bomb(reason: str, member: str | bytes | None = None) -> Invalid:
-    """Return the refusal of an archive that costs more to read than the limits allow."""
-    return refusal("archive_bomb", reason, member)
-
-
-def missing_metadata(reason: str, member: str | bytes | None = None) -> Invalid:
-    """Return the refusal of an archive without the files that describe a distribution."""
-    return refusal("missing_metadata", reason, member)
-
-
-def invalid_metadata(reason: str, member: str | bytes | None = None) -> Invalid:
-    """Return the refusal of an archive whose describing files cannot be read."""
-    return refusal("invalid_metadata", reason, member)
-
-
-def record_mismatch(reason: str, member: str | bytes | None = None) -> Invalid:
-    """Return the refusal of a wheel that is not what its RECORD says."""
-    return refusal("record_mismatch", reason, member)
 
 
 def refusal(code: str, reason: str, member: str | bytes | None = None) -> Invalid:
@@ -50,3 +33,90 @@ def refusal(code: str, reason: str, member: str | bytes | None = None) -> Invali
         code=code,
         short=f"Invalid distribution file: {reason}.",
     )
+
+
+invalid_archive = partial(refusal, "invalid_archive")
+"""Programs would read the archive in different ways."""
+unsafe_archive = partial(refusal, "unsafe_archive")
+"""The archive could write outside the place it is unpacked to."""
+archive_bomb = partial(refusal, "archive_bomb")
+"""The archive costs more to read than the limits allow."""
+missing_metadata = partial(refusal, "missing_metadata")
+"""The archive lacks the files that describe a distribution."""
+invalid_metadata = partial(refusal, "invalid_metadata")
+"""The files that describe the distribution cannot be read."""
+record_mismatch = partial(refusal, "record_mismatch")
+"""The wheel is not what its RECORD says."""
+
+RETIRED_FORMAT: Final = "invalid_filename"
+RECORD: Final = "record_mismatch"
+NO_METADATA: Final = "missing_metadata"
+METADATA: Final = "invalid_metadata"
+NAME: Final = "name_mismatch"
+VERSION: Final = "version_mismatch"
+
+EXCUSABLE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        RETIRED_FORMAT: "Its format is retired. Clients that do not know it pass it over.",
+        RECORD: "It has no RECORD, or not the one of its files. Installers write their own.",
+        NO_METADATA: "It is an sdist or an egg without PKG-INFO. Nobody is promised any metadata.",
+        METADATA: "Its metadata breaks a rule. Clients read it in the file itself as they can.",
+        NAME: "It spells its name otherwise than its filename, by which it is asked for.",
+        VERSION: "It spells its version otherwise than its filename, by which it is asked for.",
+    }
+)
+"""From the code of a rule to what a file that fails it is like."""
+
+_STANDS_FOR: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        RECORD: frozenset({RECORD, NO_METADATA}),
+        METADATA: frozenset({METADATA, "invalid_name", "invalid_version"}),
+    }
+)
+"""The codes of refusals that are excused as a rule, where that is not its own alone."""
+
+
+class Leniency:
+    """What is excused in one file."""
+
+    __slots__ = ("_found", "is_lenient")
+
+    def __init__(self, *, is_lenient: bool) -> None:
+        self.is_lenient = is_lenient
+        self._found: set[str] = set()
+
+    @property
+    def excused(self) -> tuple[str, ...]:
+        """The codes of the rules that the file fails, sorted."""
+        return tuple(sorted(self._found))
+
+    def excusing(self, rule: str) -> "Excusing":
+        """Return a block that is left without an error where the file fails an excused `rule`."""
+        return Excusing(self, rule)
+
+    def excuses(self, rule: str, fault: Invalid) -> bool:
+        """Return whether a refusal is of a rule that is excused here; if so it is remembered."""
+        stands_for = _STANDS_FOR.get(rule, frozenset({rule}))
+        if not self.is_lenient or fault.code not in stands_for:
+            return False
+        self._found.add(rule)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Excusing:
+    """A block in which a file may fail one rule."""
+
+    leniency: Leniency
+    rule: str
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        return isinstance(error, Invalid) and self.leniency.excuses(self.rule, error)

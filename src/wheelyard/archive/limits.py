@@ -1,6 +1,9 @@
-"""How much of an archive is read before it is refused."""
+"""How much of an archive is read, and for how long, before it is refused."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from wheelyard.archive.faults import Leniency, archive_bomb
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -46,3 +49,34 @@ class ArchiveLimits:
     def inflatable(self, file_size: int, absolute: int) -> int:
         """Return the bytes that a file of `file_size` bytes may inflate to, at most `absolute`."""
         return min(absolute, max(self.free_inflated, self.inflated_ratio * file_size))
+
+    def check_count(self, count: int) -> None:
+        """Raise Invalid (code `archive_bomb`) for a number of members over the limit."""
+        if count > self.entries:
+            raise archive_bomb(f"it has more than {self.entries} members")
+
+
+class Deadline:
+    """The end of the `seconds`, by a monotonic clock, that reading one archive may take."""
+
+    __slots__ = ("_clock", "_end")
+
+    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def check(self) -> None:
+        """Raise Invalid (code `archive_bomb`) if the time is up; asked between chunks of work."""
+        if self._clock() > self._end:
+            raise archive_bomb("reading it takes too long")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One file that is being read, and what holds meanwhile."""
+
+    descriptor: int
+    """Of the file, open for reading."""
+    limits: ArchiveLimits
+    deadline: Deadline
+    leniency: Leniency

@@ -1,14 +1,19 @@
-"""Which names a member of an archive may have."""
+"""
+Which names the members of an archive may have, and the paths that they are unpacked to.
+
+Each path stands for one thing. Where two members have one path, some programs write into what the
+first one left, through a link for example, and others replace it. Where two names are one to a file
+system, it depends on the file system.
+"""
 
 import re
 from collections.abc import Iterable
+from enum import Enum
+from itertools import pairwise
+from unicodedata import is_normalized, normalize
 
-from packaging.utils import canonicalize_name
-
-from wheelyard.archive.faults import archive_bomb, unsafe_archive
+from wheelyard.archive.faults import invalid_archive, unsafe_archive
 from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.errors import Invalid
-from wheelyard.model.distribution import Distribution, parse_name, parse_version
 
 _CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """With the ends of lines, and what Unicode calls Bidi_Control: it changes how a name is shown."""
@@ -16,7 +21,6 @@ _PART = 255
 """Bytes of a name between two slashes; more, and no usual file system takes it."""
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:")
 _PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
-_ODD = re.compile(r"[^a-z0-9]+")
 _DEVICE = re.compile(
     r"(?:^|/)(?:CON|CONIN\$|CONOUT\$|PRN|AUX|NUL|(?:COM|LPT)[0-9\xb9\xb2\xb3])(?:/|$)",
     re.IGNORECASE,
@@ -26,16 +30,9 @@ _DEVICE = re.compile(
 
 def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> None:
     """
-    Accept the name of a wheel's member: relative, and a possible path on every platform.
+    Raise Invalid (code `unsafe_archive`) unless a wheel's member can have this name everywhere.
 
-    Args:
-        name: In the archive.
-        limits: Of its length and depth.
-        project: The normalised name of the wheel's own project, whose top-level folder may be
-            named for a device of Windows, as the project is.
-
-    Raises:
-        Invalid: It is none (code `unsafe_archive`).
+    The top-level folder of a wheel may be named for a device of Windows, if its `project` is.
     """
     check_relative_name(name, limits)
     path = name.removesuffix("/")
@@ -47,13 +44,7 @@ def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> 
 
 
 def check_relative_name(name: str, limits: ArchiveLimits) -> None:
-    """
-    Accept the name of an sdist's member: within the place that the archive is unpacked to.
-
-    Raises:
-        Invalid: It is absolute, leads outside, or `check_text` refuses it (code
-            `unsafe_archive`).
-    """
+    """Raise Invalid (code `unsafe_archive`) for a name that leads outside, or is no sound text."""
     check_text(name, limits)
     path = name.replace("\\", "/")
     if _ABSOLUTE.match(path) or ".." in path.split("/"):
@@ -62,11 +53,9 @@ def check_relative_name(name: str, limits: ArchiveLimits) -> None:
 
 def check_text(name: str, limits: ArchiveLimits) -> None:
     """
-    Accept the text of a name, or of the target of a link, wherever it leads.
+    Raise Invalid (code `unsafe_archive`) for control characters, or a text over the limits.
 
-    Raises:
-        Invalid: It has control characters, or is longer or deeper than the limits (code
-            `unsafe_archive`).
+    It is the name of a member or the target of a link, wherever it leads.
     """
     if _CONTROL.search(name):
         raise unsafe_archive("a member's name has a control character", name)
@@ -91,34 +80,76 @@ def same_when_folded(names: Iterable[str]) -> str | None:
     return None
 
 
-def is_named_for(folder: str, distribution: Distribution) -> bool:
-    """Return whether `folder` is `name-version` of the distribution, in whatever spelling."""
-    name, _, version = folder.rpartition("-")
-    try:
-        return (parse_name(name), parse_version(version)) == (
-            distribution.project,
-            distribution.version,
-        )
-    except Invalid:
-        return False
+class Kind(Enum):
+    """What a member of an archive is."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    HARD_LINK = "hard link"
+    SYMBOLIC_LINK = "symbolic link"
 
 
-def is_of_project(folder: str, distribution: Distribution) -> bool:
-    """Return whether `folder` is `name-` of the distribution and anything; installers ask that."""
-    return canonicalize_name(folder).startswith(f"{distribution.project}-")
+def path_of(name: str) -> str:
+    """Return the path that a name stands for: without empty parts, `.` and a slash at its end."""
+    return "/".join([part for part in name.split("/") if part and part != "."])
 
 
-def is_spelled_like(name: str, distribution: Distribution) -> bool:
-    """Return whether a name has the letters and digits of the project's name, in their order."""
-    return _ODD.sub("", name.lower()) == _ODD.sub("", distribution.project)
+class Paths:
+    """The paths of one archive."""
+
+    __slots__ = ("_kinds", "repeated")
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, Kind] = {}
+        self.repeated: set[str] = set()
+        """Paths that more than one plain file has."""
+
+    def add(self, path: str, kind: Kind) -> None:
+        """
+        Take in a member, whose path is what `path_of` returns.
+
+        Raises:
+            Invalid: Another member has this path, and not both are folders or both are files (code
+                `invalid_archive`).
+        """
+        before = self._kinds.get(path)
+        if before is None:
+            self._kinds[path] = kind
+        elif before is kind is Kind.FILE:
+            self.repeated.add(path)
+        elif not before is kind is Kind.FOLDER:
+            raise invalid_archive("two members have one name", path)
+
+    def kind(self, path: str) -> Kind | None:
+        """Return what the member with this path is, None if there is none so far."""
+        return self._kinds.get(path)
+
+    def check(self) -> None:
+        """
+        Look at the paths of an archive that has no further members.
+
+        Raises:
+            Invalid: A member lies below a file or a link (code `unsafe_archive`), or two names
+                differ only in their Unicode normal form (`invalid_archive`).
+        """
+        # NUL, which no name has, sorts before every character: what lies below a name follows it.
+        keys = sorted(path.replace("/", "\0") for path in self._kinds)
+        for upper, lower in pairwise(keys):
+            is_below = lower.startswith(upper + "\0")
+            if is_below and self._kinds[upper.replace("\0", "/")] is not Kind.FOLDER:
+                raise unsafe_archive("a file lies below another file", lower.replace("\0", "/"))
+        if not all(is_normalized("NFC", key) for key in keys):
+            _check_normal_forms(keys)
 
 
-def check_count(count: int, limits: ArchiveLimits) -> None:
-    """
-    Accept a number of members.
-
-    Raises:
-        Invalid: There are more than the limit (code `archive_bomb`).
-    """
-    if count > limits.entries:
-        raise archive_bomb(f"it has more than {limits.entries} members")
+def _check_normal_forms(keys: list[str]) -> None:
+    # Sorted by their normal form, names that share it, or that of a folder, are neighbours.
+    spelled = sorted((normalize("NFC", key), key) for key in keys)
+    for (normal, key), (next_normal, next_key) in pairwise(spelled):
+        columns = (each.split("\0") for each in (normal, next_normal, key, next_key))
+        for form, next_form, part, next_part in zip(*columns, strict=False):
+            if form != next_form:
+                break
+            if part != next_part:
+                reason = "two names differ only in their Unicode normal form"
+                raise invalid_archive(reason, next_key.replace("\0", "/"))

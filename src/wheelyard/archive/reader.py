@@ -1,18 +1,39 @@
-"""Reads a distribution file that may be hostile, and says what is in it or what is wrong."""
+"""
+What a distribution file holds, whatever its kind.
 
+Eggs, and installers for Windows, are what was built before there were wheels. An egg is a ZIP file,
+and read as one. What an installer holds cannot be told without running it, so it is taken as bytes,
+if it begins as one does and is not large; no index looks into it, and no current client asks for
+it.
+"""
+
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from wheelyard.archive.core import read_core
-from wheelyard.archive.deadline import Deadline
-from wheelyard.archive.excuses import Leniency
-from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.archive.retired import read_retired
+from wheelyard.archive.faults import (
+    NO_METADATA,
+    Leniency,
+    archive_bomb,
+    invalid_archive,
+    missing_metadata,
+)
+from wheelyard.archive.limits import ArchiveLimits, Deadline, Reading
+from wheelyard.archive.names import check_relative_name
 from wheelyard.archive.sdist import read_sdist
 from wheelyard.archive.wheel import read_wheel
-from wheelyard.model.distribution import Distribution, Sdist, Wheel
+from wheelyard.archive.zip_members import read_structure
+from wheelyard.model.distribution import Distribution, Retired, Sdist, Wheel
 from wheelyard.model.metadata import CoreMetadata, metadata_warnings
 from wheelyard.model.old_metadata import absent
+
+_PKG_INFO: Final = "EGG-INFO/PKG-INFO"
+_BEGINNINGS: Final = {
+    "bdist_wininst": b"MZ",
+    "bdist_msi": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +62,8 @@ def inspect(
     Return what the file at `path` holds, after reading all of it once.
 
     Nothing is extracted, executed or followed, and memory stays bounded whatever the file claims.
-
-    Args:
-        path: Of the file, which nobody writes to any more.
-        distribution: What its filename promises.
-        limits: Of what is read.
-        deadline: Of the whole inspection.
-        is_lenient: Take an old file that fails only what `excuses.py` lists.
+    Nobody may write to the file any more. Lenient is to take an old file that fails only rules of
+    `EXCUSABLE`.
 
     Raises:
         Invalid: The file is not the distribution that its name promises, or not one that every
@@ -57,24 +73,48 @@ def inspect(
     """
     leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:
-        metadata, core, warnings = _read(file.fileno(), distribution, limits, deadline, leniency)
+        reading = Reading(file.fileno(), limits, deadline, leniency)
+        metadata, core, warnings = _read(reading, distribution)
     return Contents(metadata, core, warnings + metadata_warnings(core), leniency.excused)
 
 
 def _read(
-    descriptor: int,
-    distribution: Distribution,
-    limits: ArchiveLimits,
-    deadline: Deadline,
-    leniency: Leniency,
+    reading: Reading, distribution: Distribution
 ) -> tuple[bytes | None, CoreMetadata, tuple[str, ...]]:
     """Return the metadata of a file, what it says, and warnings."""
     if isinstance(distribution, Wheel):
-        return read_wheel(descriptor, distribution, limits, deadline, leniency)
+        return read_wheel(reading, distribution)
     if isinstance(distribution, Sdist):
-        metadata = read_sdist(descriptor, distribution, limits, deadline, leniency)
+        metadata = read_sdist(reading, distribution)
     else:
-        metadata = read_retired(descriptor, distribution, limits, deadline, leniency)
+        metadata = _read_retired(reading, distribution)
     if metadata is None:
         return None, absent(distribution.project, distribution.version), ()
-    return metadata, read_core(metadata, distribution, leniency), ()
+    return metadata, read_core(metadata, distribution, reading.leniency), ()
+
+
+def _read_retired(reading: Reading, retired: Retired) -> bytes | None:
+    """Return the bytes of an egg's PKG-INFO, None where there are none."""
+    beginning = _BEGINNINGS.get(retired.packagetype)
+    if beginning is None:
+        return _read_egg(reading)
+    largest = reading.limits.opaque
+    if os.fstat(reading.descriptor).st_size > largest:
+        raise archive_bomb(f"nobody can look into it, and it is larger than {largest} bytes")
+    if os.pread(reading.descriptor, len(beginning), 0) != beginning:
+        raise invalid_archive("it is not of the kind that its name says")
+    return None
+
+
+def _read_egg(reading: Reading) -> bytes | None:
+    archive = read_structure(reading, check_relative_name)
+    found = None
+    for member in archive.members.values():
+        if member.name == _PKG_INFO:
+            found = archive.read(member, reading.limits.metadata)
+        else:
+            archive.check(member)
+    with reading.leniency.excusing(NO_METADATA):
+        if found is None:
+            raise missing_metadata("it has no PKG-INFO", _PKG_INFO)
+    return found

@@ -5,129 +5,107 @@ Follows the source distribution format (PEP 517, 625, 643), and takes the folder
 spellings as well. Old ones are ZIP files, or tar archives in other formats than gzip.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
+from typing import NamedTuple
 from unicodedata import is_normalized
 
 from wheelyard.archive.compressions import tar_pieces
-from wheelyard.archive.deadline import Deadline
-from wheelyard.archive.excuses import NAME, NO_METADATA, Leniency
+from wheelyard.archive.core import is_named_for
 from wheelyard.archive.faults import (
+    NAME,
+    NO_METADATA,
     archive_bomb,
     invalid_archive,
     missing_metadata,
     refusal,
     unsafe_archive,
 )
-from wheelyard.archive.limits import MIB, ArchiveLimits
-from wheelyard.archive.names import check_relative_name, check_text, is_named_for
-from wheelyard.archive.paths import Kind, Paths, path_of
-from wheelyard.archive.tar_members import TarMember, tar_members
-from wheelyard.archive.tar_stream import TarStream
-from wheelyard.archive.zip_members import member_pieces, read_member
-from wheelyard.archive.zip_structure import read_structure
+from wheelyard.archive.limits import MIB, Deadline, Reading
+from wheelyard.archive.names import Kind, Paths, check_relative_name, check_text, path_of
+from wheelyard.archive.tar_members import TarMember, TarStream, tar_members
+from wheelyard.archive.zip_members import read_structure
 from wheelyard.model.distribution import ZIP_SUFFIX, Sdist
 
 _PKG_INFO = "PKG-INFO"
 _FOLDER_ENDS = ("/", "/.")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was found in an sdist."""
-
+class _Found(NamedTuple):
     top: str
-    """Its one folder."""
+    """The one folder of an sdist."""
     pkg_info: bytes | None
 
 
-def read_sdist(
-    descriptor: int, sdist: Sdist, limits: ArchiveLimits, deadline: Deadline, leniency: Leniency
-) -> bytes | None:
+def read_sdist(reading: Reading, sdist: Sdist) -> bytes | None:
     """
     Return the bytes of an sdist's PKG-INFO, None where that is missing and excused.
 
-    Args:
-        descriptor: Of the file, open for reading.
-        sdist: What its filename promises; PKG-INFO is not compared with it here.
-        limits: Of what is read.
-        deadline: Asked between pieces of work.
-        leniency: What may be otherwise than it should be.
+    PKG-INFO is not compared here with what the filename promises.
 
     Raises:
         Invalid: The file is not an sdist that every client unpacks in the same way.
     """
-    if sdist.suffix == ZIP_SUFFIX:
-        found = _read_zip(descriptor, limits, deadline)
-    else:
-        found = _read_tar(_Tar(sdist.suffix, descriptor, limits, deadline))
+    is_zip = sdist.suffix == ZIP_SUFFIX
+    found = _read_zip(reading) if is_zip else _read_tar(reading, sdist.suffix)
     stem = sdist.filename.removesuffix(sdist.suffix)
-    with leniency.excusing(NAME):
+    with reading.leniency.excusing(NAME):
         if found.top != stem and not is_named_for(found.top, sdist):
             raise refusal("name_mismatch", "its folder is not named for the file", found.top)
-    with leniency.excusing(NO_METADATA):
+    with reading.leniency.excusing(NO_METADATA):
         if found.pkg_info is None:
             raise missing_metadata("it has no PKG-INFO", f"{found.top}/{_PKG_INFO}")
     return found.pkg_info
 
 
-def _read_zip(descriptor: int, limits: ArchiveLimits, deadline: Deadline) -> Found:
-    archive = read_structure(descriptor, check_relative_name, limits, deadline)
+def _read_zip(reading: Reading) -> _Found:
+    archive = read_structure(reading, check_relative_name)
     tree = _Tree()
     found = None
     for member in archive.members.values():
-        is_pkg_info = tree.add(member.name, Kind.FOLDER if member.is_folder else Kind.FILE)
-        if is_pkg_info:
-            found = read_member(archive, member, limits.metadata, deadline)
+        if tree.add(member.name, Kind.FOLDER if member.is_folder else Kind.FILE):
+            found = archive.read(member, reading.limits.metadata)
         else:
-            for _ in member_pieces(archive, member, deadline):
-                pass
+            archive.check(member)
     return tree.finished(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tar:
-    suffix: str
-    descriptor: int
-    limits: ArchiveLimits
-    deadline: Deadline
-
-    def members(self) -> Iterator[tuple[TarMember, TarStream]]:
-        """Read the archive from its beginning; yield each member, with the stream at its data."""
-        pieces = tar_pieces(self.suffix, self.descriptor, self.limits, self.deadline)
-        stream = TarStream(pieces)
-        for member in tar_members(stream, self.limits, self.deadline):
-            yield member, stream
+def _members(reading: Reading, suffix: str) -> Iterator[tuple[TarMember, TarStream]]:
+    """Read a tar archive from its beginning; yield each member, with the stream at its data."""
+    stream = TarStream(tar_pieces(suffix, reading))
+    for member in tar_members(stream, reading):
+        yield member, stream
 
 
-def _read_tar(tar: _Tar) -> Found:
+def _read_tar(reading: Reading, suffix: str) -> _Found:
+    limits = reading.limits
     tree = _Tree()
     found = None
-    for member, stream in tar.members():
-        check_relative_name(member.name, tar.limits)
+    for member, stream in _members(reading, suffix):
+        check_relative_name(member.name, limits)
         if member.kind is Kind.SYMBOLIC_LINK:
-            check_text(member.target, tar.limits)
-        is_pkg_info = tree.add(member.name, member.kind, member.target)
-        if is_pkg_info and member.size > tar.limits.metadata:
-            raise archive_bomb(f"PKG-INFO is larger than {tar.limits.metadata} bytes", member.name)
-        if is_pkg_info:
+            check_text(member.target, limits)
+        if tree.add(member.name, member.kind, member.target):
+            if member.size > limits.metadata:
+                raise archive_bomb(f"PKG-INFO is larger than {limits.metadata} bytes", member.name)
             found = stream.take(member.size)
     if tree.paths.repeated:
-        _check_repeated(tar, tree.paths.repeated)
+        _check_repeated(_members(reading, suffix), tree.paths.repeated, reading.deadline)
     return tree.finished(found)
 
 
-def _check_repeated(tar: _Tar, repeated: set[str]) -> None:
-    """Read the archive again, and accept it if the files of each of these paths are the same."""
+def _check_repeated(
+    members: Iterable[tuple[TarMember, TarStream]], repeated: set[str], deadline: Deadline
+) -> None:
+    """Refuse an archive, read again, unless the files of each of these paths are the same."""
     digests: dict[str, bytes] = {}
-    for member, stream in tar.members():
+    for member, stream in members:
         path = path_of(member.name)
         if path not in repeated:
             continue
         digest = sha256()
         for at in range(0, member.size, MIB):
-            tar.deadline.check()
+            deadline.check()
             digest.update(stream.take(min(MIB, member.size - at)))
         if digests.setdefault(path, digest.digest()) != digest.digest():
             raise invalid_archive("two members have one name, and other bytes", member.name)
@@ -162,13 +140,13 @@ class _Tree:
         self.paths.add(path, kind)
         return is_pkg_info
 
-    def finished(self, pkg_info: bytes | None) -> Found:
+    def finished(self, pkg_info: bytes | None) -> _Found:
         """Return what is in a tree that is complete."""
         self.paths.check()
         for path in self._folders_of_links:
             if self.paths.kind(path) not in {None, Kind.FOLDER}:
                 raise invalid_archive("a symbolic link takes a file for a folder", path)
-        return Found(self._top, pkg_info)
+        return _Found(self._top, pkg_info)
 
     def _check_hard_link(self, target: str, name: str) -> None:
         _check_normal(target, name)

@@ -10,12 +10,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wheelyard.archive.deadline import Deadline
 from wheelyard.archive.faults import archive_bomb, invalid_archive, unsafe_archive
-from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.archive.names import check_count
-from wheelyard.archive.paths import Kind
-from wheelyard.archive.tar_stream import TarStream
+from wheelyard.archive.limits import ArchiveLimits, Reading
+from wheelyard.archive.names import Kind
 
 _BLOCK = 512
 _HEADER = struct.Struct("<100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")
@@ -62,7 +59,6 @@ _SPARSE = "GNU.sparse."
 _PAX_MEANING = re.compile(r"GNU\.|SUN\.|SCHILY\.(?!acl\.|xattr\.|(?:dev|fflags|ino|nlink)$)")
 """Keys that change for some readers what a member is, or which bytes are its data."""
 
-
 _KINDS = {
     b"0": Kind.FILE,
     b"\0": Kind.FILE,
@@ -70,6 +66,64 @@ _KINDS = {
     b"2": Kind.SYMBOLIC_LINK,
     b"5": Kind.FOLDER,
 }
+
+
+class TarStream:
+    """The bytes of a tar archive, inflated, taken and skipped once from the front."""
+
+    __slots__ = ("_buffer", "_next", "_source", "position")
+
+    def __init__(self, source: Iterator[bytes]) -> None:
+        self._source = source  # none of its pieces is empty
+        self._buffer = b""
+        self._next = 0
+        self.position = 0
+        """Bytes that have been taken or skipped."""
+
+    def take(self, size: int) -> bytes:
+        """
+        Return the next `size` bytes, fewer only at the end.
+
+        Raises:
+            Invalid: As for `tar_pieces`; so do the other methods.
+        """
+        found = self._buffer[self._next : self._next + size]
+        self._next += len(found)
+        self.position += len(found)
+        if len(found) == size:
+            return found
+        parts = [found]
+        missing = size - len(found)
+        while missing and self._refill():
+            parts.append(self._buffer[:missing])
+            self._next = len(parts[-1])
+            self.position += self._next
+            missing -= self._next
+        return b"".join(parts)
+
+    def skip(self, size: int) -> bool:
+        """Pass over `size` bytes, and return whether there were as many."""
+        self.position += size
+        self._next += size
+        while self._next > len(self._buffer):
+            beyond = self._next - len(self._buffer)
+            if not self._refill():
+                return False
+            self._next = beyond
+        return True
+
+    def ends_in_zeros(self) -> bool:
+        """Read to the end, and return whether only zeros were left."""
+        rest = self._buffer[self._next :]
+        zeros = not rest.strip(b"\0")
+        while zeros and self._refill():
+            zeros = not self._buffer.strip(b"\0")
+        return zeros
+
+    def _refill(self) -> bool:
+        self._buffer = next(self._source, b"")
+        self._next = 0
+        return bool(self._buffer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +148,7 @@ class _Header:
     target: bytes
 
 
-def tar_members(
-    stream: TarStream, limits: ArchiveLimits, deadline: Deadline
-) -> Iterator[TarMember]:
+def tar_members(stream: TarStream, reading: Reading) -> Iterator[TarMember]:
     """
     Yield the members, and read the archive to its end.
 
@@ -110,15 +162,15 @@ def tar_members(
     before = b""
     count = extended = 0
     while (header := _next_header(stream)) is not None:
-        deadline.check()
+        reading.deadline.check()
         if header.type in _EXTENSIONS:
             extended += header.size + _BLOCK
             before += header.type
-            _check_extension(before, header, extended, limits)
+            _check_extension(before, header, extended, reading.limits)
             extensions |= _extension(header, _padded(stream, header.size))
             continue
         count += 1
-        check_count(count, limits)
+        reading.limits.check_count(count)
         member = _member(header, extensions)
         extensions, before = {}, b""
         stop = stream.position + member.size + -member.size % _BLOCK

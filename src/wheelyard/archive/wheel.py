@@ -1,43 +1,55 @@
 """
 A wheel: the files of its `.dist-info`, and every file against RECORD.
 
-Follows the binary distribution format, and PEP 639 for the place of licence files.
+Follows the binary distribution format, the entry points specification as its strictest reader does,
+and PEP 639 for the place of licence files. Installers copy RECORD and do not compare, so a wheel is
+held to it here, once. They turn entry points into files.
 """
 
+import base64
+import csv
+import hashlib
+import io
 import re
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
-from wheelyard.archive.core import read_core
-from wheelyard.archive.deadline import Deadline
-from wheelyard.archive.entry_points import check_entry_points
-from wheelyard.archive.excuses import METADATA, RECORD, VERSION, Leniency
+from wheelyard.archive.core import is_named_for, is_of_project, read_core
 from wheelyard.archive.faults import (
+    METADATA,
+    RECORD,
+    VERSION,
     invalid_archive,
     invalid_metadata,
     missing_metadata,
+    record_mismatch,
     refusal,
+    unsafe_archive,
 )
-from wheelyard.archive.limits import ArchiveLimits
-from wheelyard.archive.names import (
-    check_portable_name,
-    is_named_for,
-    is_of_project,
-    same_when_folded,
-)
-from wheelyard.archive.record import check_hash, check_listed, parse_record
-from wheelyard.archive.zip_members import read_member
-from wheelyard.archive.zip_structure import ZipFile, read_structure
+from wheelyard.archive.limits import ArchiveLimits, Reading
+from wheelyard.archive.names import check_portable_name, same_when_folded
+from wheelyard.archive.zip_members import Member, ZipFile, read_structure
 from wheelyard.errors import quoted
 from wheelyard.model.distribution import TAG_LIMIT, Wheel
-from wheelyard.model.headers import parse_headers
-from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.metadata import LICENSE_VERSION, CoreMetadata, Headers, parse_headers
 
 _DIST_INFO = ".dist-info"
 _WHEEL_VERSION = re.compile(r"(?P<major>[0-9]{1,4})(?:\.[0-9]{1,4})+")
 _KNOWN_WHEEL_VERSION = "1.0"
-_LICENSE_FILES_SINCE = (2, 4)
-"""The Metadata-Version from which the files of License-File have a place of their own."""
+
+_ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
+_SIGNATURES = ("", ".jws", ".p7s")
+"""Suffixes of RECORD itself and its signatures, which cannot have a hash in it."""
+_COMMAS = 4
+"""In a line of RECORD, on average at most: two, and some in names."""
+
+_SCRIPTS = frozenset({"console_scripts", "gui_scripts"})
+_SCRIPT_NAME = re.compile(r"[\w.-]+")
+_DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_REFERENCE = re.compile(rf"{_DOTTED}\s*:\s*{_DOTTED}\s*(?:\[[\w\s,.=-]*\])?")
+"""The object reference of a command: a module, a function in it, and extras."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,48 +57,38 @@ class _OpenWheel:
     archive: ZipFile
     folder: str
     """The one `.dist-info` folder, without a slash."""
-    limits: ArchiveLimits
-    deadline: Deadline
-    leniency: Leniency
 
     def read(self, name: str, limit: int) -> bytes:
         member = self.archive.members.get(f"{self.folder}/{name}")
         if member is None:
             raise missing_metadata(f"it has no file {name}", f"{self.folder}/{name}")
-        return read_member(self.archive, member, limit, self.deadline)
+        return self.archive.read(member, limit)
 
 
-def read_wheel(
-    descriptor: int, wheel: Wheel, limits: ArchiveLimits, deadline: Deadline, leniency: Leniency
-) -> tuple[bytes, CoreMetadata, tuple[str, ...]]:
+def read_wheel(reading: Reading, wheel: Wheel) -> tuple[bytes, CoreMetadata, tuple[str, ...]]:
     """
     Return the bytes of a wheel's METADATA, what they say, and warnings.
-
-    Args:
-        descriptor: Of the file, open for reading.
-        wheel: What its filename promises.
-        limits: Of what is read.
-        deadline: Asked between pieces of work.
-        leniency: What may be otherwise than it should be.
 
     Raises:
         Invalid: The file is not a wheel that every client installs in the same way.
     """
-    rule = partial(check_portable_name, project=wheel.project)
-    archive = read_structure(descriptor, rule, limits, deadline)
-    folder = _dist_info(archive, wheel, leniency)
-    opened = _OpenWheel(archive, folder, limits, deadline, leniency)
-    warnings = [*_check_wheel_file(opened, wheel), *_check_case(archive)]
+    limits, leniency = reading.limits, reading.leniency
+    archive = read_structure(reading, partial(check_portable_name, project=wheel.project))
+    opened = _OpenWheel(archive, _dist_info(reading, archive, wheel))
+    headers = parse_headers(opened.read("WHEEL", limits.wheel_file))
+    warnings = [*_check_wheel_file(headers, wheel), *_check_case(archive)]
     raw = opened.read("METADATA", limits.metadata)
     core = read_core(raw, wheel, leniency)
     with leniency.excusing(METADATA):
         _check_license_files(opened, core)
-    _check_entry_points(opened)
-    _check_record(opened)
+    if f"{opened.folder}/entry_points.txt" in archive.members:
+        entry_points = opened.read("entry_points.txt", limits.entry_points)
+        _check_entry_points(entry_points, f"{opened.folder}/entry_points.txt")
+    _check_record(opened, reading)
     return raw, core, tuple(warnings)
 
 
-def _dist_info(archive: ZipFile, wheel: Wheel, leniency: Leniency) -> str:
+def _dist_info(reading: Reading, archive: ZipFile, wheel: Wheel) -> str:
     tops = {name.partition("/")[0] for name in archive.members if "/" in name}
     found = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
     if len(found) > 1:
@@ -94,15 +96,14 @@ def _dist_info(archive: ZipFile, wheel: Wheel, leniency: Leniency) -> str:
     lacking = "it has no .dist-info folder of the name and version of the file"
     if not found or not is_of_project(found[0][: -len(_DIST_INFO)], wheel):
         raise missing_metadata(lacking)
-    with leniency.excusing(VERSION):
+    with reading.leniency.excusing(VERSION):
         if not is_named_for(found[0][: -len(_DIST_INFO)], wheel):
-            code = "version_mismatch" if leniency.is_lenient else "missing_metadata"
+            code = "version_mismatch" if reading.leniency.is_lenient else "missing_metadata"
             raise refusal(code, lacking)
     return found[0]
 
 
-def _check_wheel_file(opened: _OpenWheel, wheel: Wheel) -> list[str]:
-    headers = parse_headers(opened.read("WHEEL", opened.limits.wheel_file))
+def _check_wheel_file(headers: Headers, wheel: Wheel) -> list[str]:
     version = headers.only("wheel-version") or ""
     match = _WHEEL_VERSION.fullmatch(version)
     if match is None or match["major"] != "1":
@@ -135,8 +136,7 @@ def _check_case(archive: ZipFile) -> list[str]:
 
 
 def _check_license_files(opened: _OpenWheel, core: CoreMetadata) -> None:
-    major, _, minor = core.metadata_version.partition(".")
-    if (int(major), int(minor)) < _LICENSE_FILES_SINCE:
+    if core.format < LICENSE_VERSION:
         return
     for path in core.license_files:
         name = f"{opened.folder}/licenses/{path}"
@@ -144,24 +144,147 @@ def _check_license_files(opened: _OpenWheel, core: CoreMetadata) -> None:
             raise invalid_metadata("a License-File of METADATA is not in the wheel", name)
 
 
-def _check_entry_points(opened: _OpenWheel) -> None:
-    path = f"{opened.folder}/entry_points.txt"
-    if path in opened.archive.members:
-        raw = opened.read("entry_points.txt", opened.limits.entry_points)
-        check_entry_points(raw, path)
+def _check_entry_points(raw: bytes, path: str) -> None:
+    """
+    Accept a table of entry points whose commands are plain file names of plain functions.
+
+    `configparser` is not used: a line of blanks costs it quadratic time.
+    """
+    try:
+        lines = raw.decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise invalid_metadata("the entry points are not UTF-8 text", path) from error
+    groups = _groups(lines, path)
+    for group in _SCRIPTS & groups.keys():
+        for name, value in groups[group].items():
+            _check_command(name, "\n".join(value))
 
 
-def _check_record(opened: _OpenWheel) -> None:
-    with opened.leniency.excusing(RECORD):
-        _check_against_record(opened)
+def _groups(lines: list[str], path: str) -> dict[str, dict[str, list[str]]]:
+    """Return the lines of each value, by group and name; a deeper line continues the one above."""
+    groups: dict[str, dict[str, list[str]]] = {}
+    entries: dict[str, list[str]] = {}
+    indent = 0
+    for line in lines:
+        text, depth = line.strip(), len(line) - len(line.lstrip())
+        if not text or text[0] in "#;":
+            continue
+        if entries and depth > indent:
+            entries[next(reversed(entries))].append(text)
+            continue
+        indent = depth
+        if text.startswith("["):
+            entries = groups[_group(text, groups, path)] = {}
+        elif "=" in text and groups:
+            _add(text, entries)
+        else:
+            raise invalid_metadata("a line of the entry points is not 'name = object'", path)
+    return groups
+
+
+def _group(text: str, groups: Container[str], path: str) -> str:
+    group = text[1:-1].strip()
+    if not text.endswith("]") or not group or group in groups:
+        raise invalid_metadata("a group of entry points is malformed or given twice", path)
+    return group
+
+
+def _add(text: str, entries: dict[str, list[str]]) -> None:
+    name, _, value = (part.strip() for part in text.partition("="))
+    if not name or name in entries:
+        raise invalid_metadata("an entry point has no name, or its name is given twice", name)
+    entries[name] = [value]
+
+
+def _check_command(name: str, value: str) -> None:
+    if any(mark in name for mark in "/\\:") or not name.strip("."):
+        raise unsafe_archive("the name of a command is a path", name)
+    if not _SCRIPT_NAME.fullmatch(name):
+        raise invalid_metadata("the name of a command has other than letters, digits, '._-'", name)
+    # an installer writes this into the code of the command
+    if not _REFERENCE.fullmatch(value):
+        raise invalid_metadata("a command does not lead to 'module:function'", name)
+
+
+def _check_record(opened: _OpenWheel, reading: Reading) -> None:
+    with reading.leniency.excusing(RECORD):
+        _check_against_record(opened, reading.limits)
         return
     for member in opened.archive.members.values():  # a damaged archive is no matter of RECORD's
-        check_hash(opened.archive, member, None, opened.deadline)
+        opened.archive.check(member)
 
 
-def _check_against_record(opened: _OpenWheel) -> None:
+def _check_against_record(opened: _OpenWheel, limits: ArchiveLimits) -> None:
     path = f"{opened.folder}/RECORD"
-    record = parse_record(opened.read("RECORD", opened.limits.record), path, opened.limits)
-    check_listed(record, opened.archive.members, path)
-    for member in opened.archive.members.values():
-        check_hash(opened.archive, member, record.get(member.name), opened.deadline)
+    record = _parse_record(opened.read("RECORD", limits.record), path, limits)
+    members = opened.archive.members
+    files = {name for name in members if not name.endswith("/")} - _unhashed(path)
+    for name in sorted(files - record.keys()):
+        raise record_mismatch("RECORD does not list a file of the wheel", name)
+    for name in sorted(record.keys() - files):
+        raise record_mismatch("RECORD lists a file that the wheel does not have", name)
+    for member in members.values():
+        if member.name in record:
+            _check_hash(opened.archive, member, record[member.name])
+        else:
+            opened.archive.check(member)
+
+
+class _Listed(NamedTuple):
+    """What a line of RECORD says of a file, as written."""
+
+    hashed: str
+    """`sha256=...`."""
+    size: str
+    """In bytes; may be left out."""
+
+
+_Record = dict[str, _Listed]
+"""From the path of a file to what is said of it."""
+
+
+def _parse_record(raw: bytes, path: str, limits: ArchiveLimits) -> _Record:
+    """Return what RECORD lists, but for itself, its signatures and folders."""
+    if max(raw.count(b"\n"), raw.count(b",") // _COMMAS) >= limits.record_lines:
+        raise record_mismatch(f"RECORD has more than {limits.record_lines} lines", path)
+    if b"\0" in raw:
+        raise record_mismatch("RECORD contains a NUL character", path)
+    try:
+        lines = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", newline="")
+        return _collected(csv.reader(lines), path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise record_mismatch("RECORD is not a table in UTF-8") from error
+
+
+def _collected(rows: Iterable[list[str]], path: str) -> _Record:
+    record: _Record = {}
+    unhashed = _unhashed(path)
+    for row in rows:
+        if not row:
+            continue
+        name = row[0].replace("\\", "/")
+        listed = _Listed(*(*row[1:3], "", "")[:2])
+        if name in unhashed or name.endswith("/"):
+            continue
+        if record.setdefault(name, listed) != listed:
+            raise record_mismatch("RECORD lists a file twice", name)
+    return record
+
+
+def _unhashed(path: str) -> set[str]:
+    return {path + suffix for suffix in _SIGNATURES}
+
+
+def _check_hash(archive: ZipFile, member: Member, listed: _Listed) -> None:
+    """Read a member to its end and refuse it unless it has the hash and the size of RECORD."""
+    algorithm, _, expected = listed.hashed.partition("=")
+    if algorithm not in _ALGORITHMS:
+        raise record_mismatch("RECORD has no hash of SHA-256 or better for a file", member.name)
+    digest = hashlib.new(algorithm)
+    for piece in archive.pieces(member):
+        digest.update(piece)
+    if listed.size not in {"", str(member.size)}:
+        raise record_mismatch("a file does not have the size that RECORD lists", member.name)
+    encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=")
+    if encoded != expected.encode():
+        raise record_mismatch("a file does not have the hash that RECORD lists", member.name)

@@ -1,5 +1,5 @@
 """
-Core metadata: the METADATA of a wheel, the PKG-INFO of an sdist.
+Core metadata: the METADATA of a wheel, the PKG-INFO of an sdist; and the header format of both.
 
 The rules are those that protect clients, and no more: what an index can only show is kept as it
 is. Follows the core metadata specifications up to 2.6; fields that a later minor version may add
@@ -14,10 +14,12 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidName, canonicalize_name
 
-from wheelyard.errors import quoted
+from wheelyard.errors import Invalid, quoted
 from wheelyard.model.distribution import parse_name, parse_version
-from wheelyard.model.headers import Headers, parse_headers, refused
 
+HEADER_LIMIT = 64 * 1024
+"""Characters of one header; `Description` and `License` hold whole documents and are exempt."""
+HEADER_COUNT_LIMIT = 10_000
 REQUIRES_PYTHON_LIMIT = 1024
 """Characters of `Requires-Python`: clients parse it for each file of a page."""
 REQUIRES_DIST_LIMIT = 512 * 1024
@@ -38,14 +40,116 @@ The lowest `Metadata-Version` that may have `License-Expression`.
 Many wheels of 2024 have it under 2.3 already, and clients read it there.
 """
 
+_SPLIT = re.compile(r"\n(?![ \t])")
+_HEADER = re.compile(r"([!-9;-~]+):(.*)", re.ASCII | re.DOTALL)
+_FOLD = re.compile(r"\n[ \t]+")
+_INDENT = re.compile(r"\n(?: {7}\||[ \t]{1,8})")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+
+_DOCUMENTS = frozenset({"description", "license"})
+_PLACEHOLDER = "UNKNOWN"
+"""What old build tools wrote for a field that was not given."""
+
 _METADATA_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 _CONTENT_TYPES = frozenset({"text/plain", "text/x-rst", "text/markdown"})
-_CONTENT_TYPES_TEXT = "text/plain, text/x-rst or text/markdown"
 _VARIANTS = frozenset({"gfm", "commonmark"})
 _PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 _NEVER_DYNAMIC = frozenset({"metadata-version", "name", "version"})
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """The headers of a METADATA, PKG-INFO or WHEEL file, and what follows them."""
+
+    fields: dict[str, tuple[str, ...]]
+    """From the name in lower case to its values, in order, still folded."""
+    body: str
+
+    def every(self, name: str) -> tuple[str, ...]:
+        """Return all values of a field on one line each, without empty ones and placeholders."""
+        given = self.fields.get(name)
+        if given is None:
+            return ()
+        values = (_unfolded(name, value) for value in given)
+        return tuple(value for value in values if value and value != _PLACEHOLDER)
+
+    def first(self, name: str) -> str | None:
+        """Return the first value of a field that is only shown, or None."""
+        return next(iter(self.every(name)), None)
+
+    def only(self, name: str) -> str | None:
+        """Return the value of a field that decides something; refuse it if it is given twice."""
+        if len(self.fields.get(name, ())) > 1:
+            raise _refused(f"the field {name.title()} is given more than once")
+        return self.first(name)
+
+    def document(self, name: str) -> str | None:
+        """Return a value of several lines with the indentation of its header taken off."""
+        value = next(iter(self.fields.get(name, ())), "")
+        text = _INDENT.sub("\n", value).strip()
+        return text if text and text != _PLACEHOLDER else None
+
+
+def parse_headers(raw: bytes) -> Headers:
+    """
+    Split the bytes of a METADATA, PKG-INFO or WHEEL file into headers and a body.
+
+    `email` is not used: it loses what it cannot read (a repeated `Requires-Python` disappears),
+    takes a lone carriage return for a new header, and recurses into nested messages. Everything
+    here is linear in the length of the bytes.
+
+    Raises:
+        Invalid: They are not UTF-8 text, or a line is no header, or there are more or longer
+            headers than the limits (code `invalid_metadata`).
+    """
+    head, body = _decoded(raw)
+    fields: dict[str, list[str]] = {}
+    lines = _SPLIT.split(head)
+    if len(lines) > HEADER_COUNT_LIMIT:
+        raise _refused(f"there are more than {HEADER_COUNT_LIMIT} headers")
+    for line in lines:
+        match = _HEADER.fullmatch(line)
+        if match is None:
+            raise _refused("a line is not a header", line)
+        name, value = match[1].lower(), match[2]
+        if len(value) > HEADER_LIMIT and name not in _DOCUMENTS:
+            raise _refused(f"a header is longer than {HEADER_LIMIT} characters", match[1])
+        fields.setdefault(name, []).append(value)
+    return Headers({name: tuple(values) for name, values in fields.items()}, body)
+
+
+def _decoded(raw: bytes) -> tuple[str, str]:
+    try:
+        text = raw.replace(b"\r\n", b"\n").decode()
+    except UnicodeDecodeError as error:
+        raise _refused("it is not UTF-8 text") from error
+    if text.startswith("\ufeff"):
+        raise _refused("it begins with a byte order mark")
+    if "\0" in text:
+        raise _refused("it contains a NUL character")
+    head, _, body = text.partition("\n\n")
+    if "\r" in head:
+        raise _refused("a header contains a carriage return, where some clients begin a new one")
+    return head.rstrip("\n"), body
+
+
+def _unfolded(name: str, value: str) -> str:
+    text = _FOLD.sub(" ", value).strip()
+    if _CONTROL.search(text):
+        raise _refused(f"the field {name.title()} contains a control character", text)
+    return text
+
+
+def _refused(reason: str, value: str | None = None) -> Invalid:
+    """Return the refusal of metadata; `reason` is the rest of a sentence, without its values."""
+    shown = "" if value is None else f", here {quoted(value)}"
+    return Invalid(
+        f"The metadata is refused: {reason}{shown}. Correct it and build the file again.",
+        code="invalid_metadata",
+        short=f"Invalid distribution file: {reason}.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +191,16 @@ class CoreMetadata:
     import_names: tuple[str, ...]
     import_namespaces: tuple[str, ...]
 
+    @property
+    def format(self) -> tuple[int, int]:
+        """The `Metadata-Version` as two numbers."""
+        major, _, minor = self.metadata_version.partition(".")
+        return int(major), int(minor)
+
 
 def parse_metadata(raw: bytes) -> CoreMetadata:
     """
-    Return the core metadata in the bytes of a METADATA or PKG-INFO file.
-
-    The caller bounds the length of `raw`.
+    Return the core metadata in the bytes of a METADATA or PKG-INFO file; the caller bounds them.
 
     Raises:
         Invalid: The bytes break the core metadata specifications where a client would be misled
@@ -102,7 +210,7 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
     version = _metadata_version(headers)
     name, release = headers.only("name"), headers.only("version")
     if name is None or release is None:
-        raise refused(f"the field {'Version' if name else 'Name'} is missing")
+        raise _refused(f"the field {'Version' if name else 'Name'} is missing")
     parse_name(name)
     parse_version(release)
     _refuse_mail(headers)
@@ -140,12 +248,11 @@ def parse_metadata(raw: bytes) -> CoreMetadata:
 def metadata_warnings(core: CoreMetadata) -> tuple[str, ...]:
     """Return one sentence for each thing in `core` that is allowed but not good."""
     found = []
-    major, _, minor = core.metadata_version.partition(".")
-    if (int(major), int(minor)) > NEWEST_VERSION:
+    if core.format > NEWEST_VERSION:
         found.append(f"Metadata-Version {core.metadata_version} is newer than this index knows.")
     if core.license and core.license_expression:
         found.append("License is obsolete beside License-Expression; remove it.")
-    if core.license_expression and (int(major), int(minor)) < LICENSE_VERSION:
+    if core.license_expression and core.format < LICENSE_VERSION:
         found.append(f"License-Expression is newer than Metadata-Version {core.metadata_version}.")
     found.extend(
         f"Provides-Extra {quoted(extra)} is not a valid name of an extra."
@@ -166,28 +273,28 @@ def _refuse_mail(headers: Headers) -> None:
     content_type = headers.only("content-type") or "text/plain"
     encoding = headers.only("content-transfer-encoding") or "8bit"
     if not content_type.lower().startswith("text/"):
-        raise refused("Content-Type is not text", content_type)
+        raise _refused("Content-Type is not text", content_type)
     if encoding.lower() not in _PLAIN_ENCODINGS:
-        raise refused("Content-Transfer-Encoding hides the description", encoding)
+        raise _refused("Content-Transfer-Encoding hides the description", encoding)
 
 
 def _metadata_version(headers: Headers) -> tuple[int, int]:
     text = headers.only("metadata-version")
     if text is None:
-        raise refused("the field Metadata-Version is missing")
+        raise _refused("the field Metadata-Version is missing")
     match = _METADATA_VERSION.fullmatch(text)
     if match is None or int(match[1]) not in {1, NEWEST_VERSION[0]}:
-        raise refused("Metadata-Version is neither 1.x nor 2.x", text)
+        raise _refused("Metadata-Version is neither 1.x nor 2.x", text)
     return int(match[1]), int(match[2])
 
 
 def _description(headers: Headers) -> str | None:
     if len(headers.fields.get("description", ())) > 1:
-        raise refused("the field Description is given more than once")
+        raise _refused("the field Description is given more than once")
     body = headers.body if headers.body.strip() else None
     header = headers.document("description")
     if body and header:
-        raise refused("the description is given twice, as a header and after the headers")
+        raise _refused("the description is given twice, as a header and after the headers")
     return body or header
 
 
@@ -201,11 +308,12 @@ def _description_content_type(headers: Headers) -> str | None:
         key, _, option = part.partition("=")
         options[key.strip().lower()] = option.strip().strip('"').lower()
     if kind.lower() not in _CONTENT_TYPES:
-        raise refused(f"Description-Content-Type is not {_CONTENT_TYPES_TEXT}", value)
+        known = "text/plain, text/x-rst or text/markdown"
+        raise _refused(f"Description-Content-Type is not {known}", value)
     if options.get("charset", "utf-8") not in {"utf-8", "utf8"}:
-        raise refused("the charset of Description-Content-Type is not UTF-8", value)
+        raise _refused("the charset of Description-Content-Type is not UTF-8", value)
     if kind.lower() == "text/markdown" and options.get("variant", "gfm") not in _VARIANTS:
-        raise refused("the variant of Description-Content-Type is not GFM or CommonMark", value)
+        raise _refused("the variant of Description-Content-Type is not GFM or CommonMark", value)
     return value
 
 
@@ -214,13 +322,13 @@ def _license_expression(headers: Headers, version: tuple[int, int]) -> str | Non
     if value is None:
         return None
     if version < OLDEST_EXPRESSION:
-        raise refused("License-Expression needs Metadata-Version 2.4 or newer", value)
+        raise _refused("License-Expression needs Metadata-Version 2.4 or newer", value)
     try:
         if len(value) <= EXPRESSION_LIMIT:
             return canonicalize_license_expression(value)
     except (ValueError, RecursionError, MemoryError):
         pass
-    raise refused("License-Expression is not an SPDX expression", value)
+    raise _refused("License-Expression is not an SPDX expression", value)
 
 
 def _license_files(headers: Headers, version: tuple[int, int]) -> tuple[str, ...]:
@@ -230,7 +338,7 @@ def _license_files(headers: Headers, version: tuple[int, int]) -> tuple[str, ...
         return tuple(path for path in paths if _is_plain_path(path))
     for path in paths:
         if not _is_plain_path(path):
-            raise refused("License-File is not a plain relative path", path)
+            raise _refused("License-File is not a plain relative path", path)
     return paths
 
 
@@ -242,12 +350,12 @@ def _is_plain_path(path: str) -> bool:
 def _requires_dist(headers: Headers) -> tuple[str, ...]:
     values = headers.every("requires-dist")
     if sum(map(len, values)) > REQUIRES_DIST_LIMIT:
-        raise refused(f"the fields Requires-Dist are over {REQUIRES_DIST_LIMIT} characters")
+        raise _refused(f"the fields Requires-Dist are over {REQUIRES_DIST_LIMIT} characters")
     for value in values:
         try:
             Requirement(value)
         except (ValueError, RecursionError) as error:
-            raise refused("Requires-Dist is not a requirement by PEP 508", value) from error
+            raise _refused("Requires-Dist is not a requirement by PEP 508", value) from error
     return values
 
 
@@ -258,7 +366,7 @@ def _requires_python(headers: Headers) -> str | None:
             return value
     except ValueError:
         pass
-    raise refused("Requires-Python is not a version specifier by PEP 440", value)
+    raise _refused("Requires-Python is not a version specifier by PEP 440", value)
 
 
 def _project_urls(headers: Headers) -> tuple[tuple[str, str], ...]:
@@ -278,7 +386,7 @@ def _provides_extra(headers: Headers, version: tuple[int, int]) -> tuple[str, ..
             extras[canonicalize_name(value, validate=True)] = None
         except InvalidName as error:
             if version >= (2, 3):
-                raise refused("Provides-Extra is not a valid name", value) from error
+                raise _refused("Provides-Extra is not a valid name", value) from error
             extras[value] = None
     return tuple(extras)
 
@@ -294,5 +402,5 @@ def _dynamic(headers: Headers) -> tuple[str, ...]:
     values = tuple(value.lower() for value in headers.every("dynamic"))
     for value in values:
         if value in _NEVER_DYNAMIC:
-            raise refused("Dynamic names a field that must be fixed", value)
+            raise _refused("Dynamic names a field that must be fixed", value)
     return values

@@ -14,9 +14,8 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.archive.deadline import Deadline
-from wheelyard.archive.excuses import RETIRED_FORMAT
-from wheelyard.archive.limits import ArchiveLimits
+from wheelyard.archive.faults import RETIRED_FORMAT
+from wheelyard.archive.limits import ArchiveLimits, Deadline
 from wheelyard.archive.reader import Contents, inspect
 from wheelyard.catalog.files import Body, Files
 from wheelyard.catalog.projects import Projects

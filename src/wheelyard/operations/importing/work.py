@@ -8,7 +8,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.archive.excuses import EXCUSABLE
+from wheelyard.archive.faults import EXCUSABLE
 from wheelyard.catalog.codec import DAMAGED
 from wheelyard.errors import Conflict, Forbidden, IndexFault, Unavailable
 from wheelyard.model.access import Caller
