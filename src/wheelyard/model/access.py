@@ -94,12 +94,7 @@ class Caller:
         return any(scope.permits(action, project) for scope in self.scopes)
 
     def require(self, action: Action, project: NormalizedName) -> None:
-        """
-        Return if this caller may do `action` to `project`, existing or not.
-
-        Raises:
-            Forbidden: They may not.
-        """
+        """Raise Forbidden unless this caller may do `action` to `project`, existing or not."""
         if not self.may(action, project):
             message = f"{self.who} may not {action.verb} {quoted(project)}."
             raise Forbidden(
@@ -126,12 +121,7 @@ ANYONE_READS = Scope(Action.READ, (EVERY_PROJECT,))
 
 
 def parse_pattern(text: str) -> Pattern:
-    """
-    Return a project pattern, normalised.
-
-    Raises:
-        Invalid: It is neither a project name nor a prefix with one trailing `*`.
-    """
+    """Return a project pattern, normalised; raise Invalid if it is none."""
     if "*" not in text:
         return Pattern(parse_name(text))
     if text.isascii():  # the Kelvin sign, for one, is a plain letter in lower case
@@ -146,12 +136,7 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def parse_actions(words: Iterable[str]) -> Action:
-    """
-    Return the actions that `words` name, with what they imply.
-
-    Raises:
-        Invalid: One is not read, upload or manage.
-    """
+    """Return the actions that `words` name, with those implied; raise Invalid for another word."""
     actions = Action(0)
     for word in words:
         named = _GRANTED.get(word.strip().lower())

@@ -22,11 +22,8 @@ class WrongField(Exception):
     """
     A table is no value of the type that it was to be.
 
-    Args:
-        why: What is wrong.
-        place: The field, after the fields that it is in.
-        hint: Its type, unless it is unknown.
-        value: What it holds, if it holds anything.
+    `place` is the field at fault, after the fields that it is in. `hint` is its type, unless it is
+    unknown, and `value` what it holds, if it holds anything.
     """
 
     def __init__(
@@ -38,15 +35,12 @@ class WrongField(Exception):
 
 def converted(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
     """
-    Return the value that a table describes.
+    Return the value that a table describes; its type `kind` forbids unknown fields.
 
-    Args:
-        table: Its fields by name.
-        kind: The type of the value; it forbids unknown fields.
-        strict: Whether a text that reads like a number or a switch is none.
+    Unless `strict`, a text that reads like a number or a switch is one.
 
     Raises:
-        WrongField: There is none; names the first field that is wrong.
+        WrongField: There is no such value; names the first field that is wrong.
     """
     try:
         return convert(table, kind, strict=strict)

@@ -12,7 +12,7 @@ specifications, PEP 440 and PEP 625.
 
 import re
 from dataclasses import dataclass
-from typing import NewType
+from typing import ClassVar, NewType
 
 from packaging.utils import (
     InvalidName,
@@ -93,6 +93,10 @@ Identity = tuple[str, ...]
 class Sdist:
     """A source distribution."""
 
+    packagetype: ClassVar[str] = "sdist"
+    """What PyPI calls this kind."""
+    python: ClassVar[str] = "source"
+    """What PyPI's JSON says of the Python that it is for."""
     filename: str
     project: NormalizedName
     version: Version
@@ -107,21 +111,12 @@ class Sdist:
         """How the filename ends: the format of the archive."""
         return next(each for each in SDIST_SUFFIXES if self.filename.endswith(each))
 
-    @property
-    def packagetype(self) -> str:
-        """What PyPI calls this kind."""
-        return "sdist"
-
-    @property
-    def python(self) -> str:
-        """What PyPI's JSON says of the Python that it is for."""
-        return "source"
-
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
     """A built distribution."""
 
+    packagetype: ClassVar[str] = "bdist_wheel"
     filename: str
     project: NormalizedName
     version: Version
@@ -134,11 +129,6 @@ class Wheel:
     def identity(self) -> Identity:
         """What may exist once in the project."""
         return ("wheel", canonicalize_version(self.version), self.build, *self.tags)
-
-    @property
-    def packagetype(self) -> str:
-        """What PyPI calls this kind."""
-        return "bdist_wheel"
 
     @property
     def python(self) -> str:
@@ -171,12 +161,7 @@ Distribution = Sdist | Wheel | Retired
 
 
 def parse_name(text: str) -> NormalizedName:
-    """
-    Return `text` normalised: the only spelling that rooms below `http` and `cli` ever see.
-
-    Raises:
-        Invalid: It is no project name (code `invalid_name`).
-    """
+    """Return a project's name normalised; raise Invalid (code `invalid_name`) if it is none."""
     if len(text) <= NAME_LIMIT and _NAME.fullmatch(text):
         try:
             return canonicalize_name(text, validate=True)
@@ -191,12 +176,7 @@ def parse_name(text: str) -> NormalizedName:
 
 
 def parse_version(text: str) -> Version:
-    """
-    Return a PEP 440 version, written without blanks around it.
-
-    Raises:
-        Invalid: It is none, or is longer than the limits (code `invalid_version`).
-    """
+    """Return a PEP 440 version; raise Invalid (`invalid_version`) if it is none or too long."""
     if text.isascii() and len(text) <= VERSION_LIMIT and not _DIGITS.search(text):
         try:
             if text == text.strip():
@@ -226,10 +206,8 @@ def parse_filename(
     """
     Return the distribution that `filename` names.
 
-    Args:
-        filename: As the client sent it.
-        zip_sdists: Take `.zip` sdists too, which PEP 625 has retired.
-        legacy: Take every format there ever was that an index may have.
+    With `zip_sdists` also `.zip` sdists, which PEP 625 has retired, and with `legacy` every format
+    that an index may ever have had.
 
     Raises:
         Invalid: It names neither a wheel nor a `.tar.gz` sdist (code `invalid_filename`), or its
@@ -241,7 +219,8 @@ def parse_filename(
         raise _bad_filename(filename, f"it is longer than {FILENAME_LIMIT} bytes")
     if filename.endswith(".whl"):
         return _parse_wheel(filename, legacy=legacy)
-    if filename.endswith(_sdist_suffixes(zip_sdists=zip_sdists, legacy=legacy)):
+    suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
+    if filename.endswith(SDIST_SUFFIXES if legacy else suffixes):
         return _parse_sdist(filename)
     if legacy and filename.endswith(tuple(_RETIRED)):
         return _parse_retired(filename)
@@ -256,12 +235,6 @@ def parse_filename(
 def parse_listed(filename: str) -> Distribution:
     """Return the distribution of a filename that a project has, or had: it has been parsed once."""
     return parse_filename(filename, legacy=True)
-
-
-def _sdist_suffixes(*, zip_sdists: bool, legacy: bool) -> tuple[str, ...]:
-    if legacy:
-        return SDIST_SUFFIXES
-    return (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
 
 
 def _parse_wheel(filename: str, *, legacy: bool) -> Wheel:

@@ -19,8 +19,6 @@ from wheelyard.model.metadata import CoreMetadata, parse_metadata
 FIELD_LIMIT: Final = 1000
 """Fields that are looked at, the first ones."""
 
-_VERSION: Final = "2.4"
-"""The Metadata-Version that all fields are held to."""
 _OURS: Final = frozenset({"metadata-version", "name", "version"})
 _REPEATED: Final = frozenset(
     {
@@ -44,14 +42,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 
 
 def core_of(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    """
-    Return what a listed file says of itself, or what can be read of it.
-
-    Args:
-        raw: The bytes that are kept beside it; None if it has none.
-        name: Of its project.
-        version: Of its release.
-    """
+    """Return what the metadata kept beside a listed file says; `raw` is None if it has none."""
     if raw is None:
         return absent(name, version)
     try:
@@ -109,5 +100,6 @@ def _is_sound(line: str, name: NormalizedName, version: Version | str) -> bool:
 
 
 def _parsed(rest: str, name: NormalizedName, version: Version | str) -> CoreMetadata:
-    head = f"Metadata-Version: {_VERSION}\nName: {name}\nVersion: {version}\n"
+    # every field is held to this version
+    head = f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n"
     return parse_metadata((head + rest).encode())

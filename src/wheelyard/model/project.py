@@ -35,11 +35,7 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """UTC; of an imported file as its source says it."""
     uploaded_by: str
     core_metadata: str
-    """
-    SHA-256 of the METADATA or PKG-INFO bytes that are kept beside the file.
-
-    Empty for a file that has none, which only an import takes.
-    """
+    """SHA-256 of the METADATA or PKG-INFO kept beside the file; empty for an import without."""
     requires_python: str | None = None
     yanked: str | None = None
     """None: not yanked. Otherwise the reason, which may be empty."""

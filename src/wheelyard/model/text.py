@@ -10,15 +10,11 @@ _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udf
 
 def one_line(text: str, what: str, limit: int) -> str:
     """
-    Return `text`, which is one line that every terminal shows as it was written.
-
-    Args:
-        text: As somebody wrote it; may be empty.
-        what: What a refusal calls it at the beginning of a sentence.
-        limit: Characters that it may have.
+    Return `text` if it is one line that every terminal shows as it was written; it may be empty.
 
     Raises:
-        Invalid: It is longer, or has a character that is none of a line (code `invalid_field`).
+        Invalid: It has more than `limit` characters, or one that is none of a line (code
+            `invalid_field`). The sentence begins with `what`.
     """
     if len(text) > limit:
         raise Invalid(
