@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Scope
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.identity import EVERYBODY
-from wheelyard.operations.doors import Doors
-from wheelyard.operations.rights import Rights
+from wheelyard.operations.doors import Doors, Rights
 from wheelyard.operations.spent import Spent
 from wheelyard.operations.tokens import Tokens
 from wheelyard.settings.sections import Settings

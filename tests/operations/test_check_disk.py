@@ -6,7 +6,7 @@ from tests.operations.making import make_wheel
 from tests.operations.world import ALICE
 from wheelyard.index import Index, open_index
 from wheelyard.operations.check import CheckOptions
-from wheelyard.operations.findings import Findings
+from wheelyard.operations.check_project import Findings
 from wheelyard.settings.sections import Settings, StoreSettings
 
 PROJECTS = ("first", "second", "third")

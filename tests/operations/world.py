@@ -15,7 +15,7 @@ from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import Commit, File
 from wheelyard.operations.check import CheckOptions
-from wheelyard.operations.findings import Findings
+from wheelyard.operations.check_project import Findings
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.memory import MemoryStore

@@ -9,9 +9,9 @@ import click
 from msgspec.json import encode
 
 from wheelyard.cli.common import existing_index, is_terminal, store_options
-from wheelyard.model.text import escaped
+from wheelyard.model.text import counted, escaped
 from wheelyard.operations.check import CheckOptions
-from wheelyard.operations.findings import Findings, Progress, counted
+from wheelyard.operations.check_project import Findings, Progress
 
 
 @click.command("check")

@@ -16,11 +16,10 @@ from wheelyard.cli.warnings import warn
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exports import Exports
 from wheelyard.index import Index
-from wheelyard.model.text import escaped
+from wheelyard.model.text import counted, escaped
 from wheelyard.operations.exporting.export import Export, Exported
 from wheelyard.operations.exporting.options import Asked, Placing, identity_of
 from wheelyard.operations.exporting.writing import Counts
-from wheelyard.operations.findings import counted
 from wheelyard.settings.doors import is_open
 from wheelyard.settings.sections import MEMORY
 from wheelyard.storage.cloud.location import is_bucket, parse_location

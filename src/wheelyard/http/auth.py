@@ -18,7 +18,7 @@ from wheelyard.http.desk import Desk
 from wheelyard.http.errors import HEADERS_TOO_LARGE
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.credential import Credential
-from wheelyard.operations.kinds import Kind, kind_of
+from wheelyard.operations.doors import Kind, kind_of
 from wheelyard.operations.refused import reason_of
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.trust.throttle import network_of, origin_of

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Final
 
 from wheelyard.catalog.races import OVERLOADED
+from wheelyard.concurrency.ration import Ration
 from wheelyard.errors import IndexFault, Unavailable
 from wheelyard.operations.doors import RATE_LIMITED
-from wheelyard.operations.refused import Ration
 
 LINES: Final = 6
 """Lines a minute."""

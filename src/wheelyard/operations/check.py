@@ -22,18 +22,19 @@ from wheelyard.catalog.names import NameList
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, IndexFault
 from wheelyard.model.ambient import Ambient
+from wheelyard.model.text import counted
 from wheelyard.model.token import TokenRecord, is_token_id
-from wheelyard.operations.check_project import CheckedProject, ProjectCheck
-from wheelyard.operations.findings import (
+from wheelyard.operations.check_project import (
+    CheckedProject,
     Findings,
     Progress,
+    ProjectCheck,
     Unreadable,
-    counted,
     look,
     mend,
 )
 from wheelyard.operations.spent import Spent
-from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
+from wheelyard.storage.base import ABSENT, Entry, Store, Stored
 from wheelyard.storage.spool import Spool
 
 _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -81,8 +82,6 @@ class Check:
     def _checked(
         self, names: Iterable[NormalizedName], options: CheckOptions, progress: Progress
     ) -> Iterator[tuple[Findings, CheckedProject]]:
-        """Yield what was found of each project, in their order."""
-
         def check(name: NormalizedName) -> tuple[Findings, CheckedProject]:
             findings = Findings(projects=1)
             project = ProjectCheck(self.store, name, findings, progress)
@@ -99,15 +98,17 @@ class Check:
 
     def _names(self, findings: Findings) -> list[NormalizedName]:
         """Return the projects that have a document or a journal."""
-        found = set[str]()
+        found = set[NormalizedName]()
         for prefix, end in ((keys.PROJECTS, ".json"), (keys.JOURNAL, "/")):
             for entry in self.store.list(prefix):
-                name, separator, _ = entry.key.removeprefix(prefix).partition(end)
-                if _NAME.fullmatch(name) and separator and _is_ours(entry, name):
+                text, separator, _ = entry.key.removeprefix(prefix).partition(end)
+                name = NormalizedName(text)
+                is_ours = prefix == keys.JOURNAL or entry.key == keys.project(name)
+                if _NAME.fullmatch(name) and separator and is_ours:
                     found.add(name)
                 else:
-                    findings.notes.append(f"{entry.key} is no object of wheelyard's")
-        return sorted(NormalizedName(name) for name in found)
+                    findings.note_stray(entry.key)
+        return sorted(found)
 
     def _mend_names(
         self, checked: Iterable[CheckedProject], findings: Findings
@@ -118,25 +119,23 @@ class Check:
         Returns:
             The names that it had, None if it could not be read.
         """
-        names = {each.name for each in checked}
         found = look(self.store, keys.NAMES, findings)
         stored = found if isinstance(found, Stored) else None
-        codec = Codec(NameList)
-        known: frozenset[NormalizedName] | None = None
+        codec, known = Codec(NameList), None
         with suppress(IndexFault):
             known = codec.decode(keys.NAMES, stored.body).known if stored else None
+        listed = known or frozenset()
         findings.problems += [
             f"{name}: listed, and its document and journal are gone; restore them from a backup"
-            for name in sorted((known or frozenset()) - names)
+            for name in sorted(listed - {each.name for each in checked})
         ]
         # an object that only lies where a document would lie makes no project
         real = {each.name for each in checked if each.project is not None}
-        missing = real - (known or frozenset())
-        if missing and not isinstance(found, Unreadable):
-            after = NameList(tuple(sorted(real | (known or frozenset()))))
+        if real - listed and not isinstance(found, Unreadable):
+            body = codec.encode(NameList(tuple(sorted(real | listed))))
             expect = stored.version if stored else ABSENT
-            if mend(self.store, keys.NAMES, codec.encode(after), expect, findings):
-                added = ", ".join(sorted(missing))
+            if mend(self.store, keys.NAMES, body, expect, findings):
+                added = ", ".join(sorted(real - listed))
                 findings.mended.append(f"added to the list of projects: {added}")
         return known
 
@@ -146,7 +145,7 @@ class Check:
         for entry in self.store.list(keys.TOKENS):
             token_id = entry.key.removeprefix(keys.TOKENS).removesuffix(".json")
             if not is_token_id(token_id) or entry.key != keys.token(token_id):
-                findings.notes.append(f"{entry.key} is no object of wheelyard's")
+                findings.note_stray(entry.key)
                 continue
             uses.pop(token_id, None)
             found = look(self.store, entry.key, findings)
@@ -172,7 +171,7 @@ class Check:
         for entry in self.store.list(keys.USES):
             token_id = keys.user_of(entry.key)
             if token_id is None:
-                findings.notes.append(f"{entry.key} is no object of wheelyard's")
+                findings.note_stray(entry.key)
             else:
                 uses[token_id] = entry
         return uses
@@ -181,8 +180,8 @@ class Check:
         self, belongings: "Belongings", findings: Findings, options: CheckOptions
     ) -> None:
         """Count bytes that nothing lists, and scratch files; remove those that are old enough."""
-        cutoff = (self.ambient.now() - ORPHAN_AGE).timestamp()
-        orphans = 0
+        now = self.ambient.now()
+        cutoff, orphans = (now - ORPHAN_AGE).timestamp(), 0
         for entry, owner in self._orphans(belongings, findings):
             may_go = options.sweep and belongings.may_go(entry, owner, cutoff)
             if may_go and self._sweep(entry, owner):
@@ -192,7 +191,7 @@ class Check:
         for path in self.spool.leftovers(cutoff) if options.sweep else ():
             path.unlink(missing_ok=True)
             findings.swept += 1
-        scratch = sum(1 for _ in self.spool.leftovers(self.ambient.now().timestamp()))
+        scratch = sum(1 for _ in self.spool.leftovers(now.timestamp()))
         if orphans:
             findings.notes.append(
                 f"{counted(orphans, 'object')} under {keys.FILES} belong to no listed file: "
@@ -206,13 +205,13 @@ class Check:
         self, belongings: "Belongings", findings: Findings
     ) -> Iterator[tuple[Entry, keys.Owner]]:
         """Yield bytes that nothing lists, and whose they are."""
-        listed = belongings.listed()
+        listed = {key for each in belongings.checked.values() for key in each.listed_keys()}
         for entry in self.store.list(keys.FILES):
             if entry.key in listed:
                 continue
             owner = keys.owner_of(entry.key)
             if owner is None:
-                findings.notes.append(f"{entry.key} is no object of wheelyard's")
+                findings.note_stray(entry.key)
             elif not belongings.may_list(owner):
                 yield entry, owner
 
@@ -237,10 +236,6 @@ class Belongings:
     known: frozenset[NormalizedName] | None
     """The names in the name list, None if it was lost: then any project may have been there."""
 
-    def listed(self) -> set[Key]:
-        """Return the keys of all bytes that are listed."""
-        return {key for each in self.checked.values() for key in each.listed_keys()}
-
     def may_list(self, owner: keys.Owner) -> bool:
         """Return whether a project's document may be lost that lists these bytes."""
         project = self.checked.get(NormalizedName(owner.project))
@@ -255,7 +250,3 @@ class Belongings:
         # a deleted filename never comes back, so its bytes need not wait
         is_gone = project is not None and owner.filename in project.gone
         return is_gone or entry.modified < cutoff
-
-
-def _is_ours(entry: Entry, name: str) -> bool:
-    return entry.key.startswith(keys.JOURNAL) or entry.key == keys.project(NormalizedName(name))

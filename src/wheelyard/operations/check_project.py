@@ -1,19 +1,84 @@
 """The check of one project: its journal, its document, and the bytes of its files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
+from typing import Final
 
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.codec import Codec, digest
 from wheelyard.catalog.files import listed_objects
-from wheelyard.errors import IndexFault, NotFound
+from wheelyard.errors import Conflict, IndexFault, NotFound
 from wheelyard.model.project import Commit, File, Project, fold
-from wheelyard.operations.findings import Findings, Progress, Unreadable, look, mend
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
+
+Progress = Callable[[str, int], None]
+"""Told what is being looked at, and how many bytes of it were read just now."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a check has found so far."""
+
+    projects: int = 0
+    files: int = 0
+    size: int = 0
+    """Bytes that were read and hashed."""
+    problems: list[str] = field(default_factory=list)
+    """Damage, each with what can be done about it."""
+    notes: list[str] = field(default_factory=list)
+    """What a crash or a person may leave behind, and what does no harm."""
+    mended: list[str] = field(default_factory=list)
+    rebuilt: int = 0
+    """Documents that were folded again from their journal."""
+    swept: int = 0
+    """Leftovers that were removed."""
+
+    def add(self, others: "Findings") -> None:
+        """Add what was found elsewhere."""
+        for each in fields(self):
+            # lists and numbers both know how to be added to
+            setattr(self, each.name, getattr(self, each.name) + getattr(others, each.name))
+
+    def note_stray(self, key: Key) -> None:
+        """Note an object that nothing of wheelyard's has made."""
+        self.notes.append(f"{key} is no object of wheelyard's")
+
+
+class Unreadable:
+    """The answer of `look` where an object is there and cannot be read."""
+
+    __slots__ = ()
+
+
+UNREADABLE: Final = Unreadable()
+
+
+def look(store: Store, key: Key, findings: Findings) -> Stored | Unreadable | None:
+    """Return an object, None where there is none; one that cannot be read is a problem."""
+    try:
+        found = store.get(key)
+    except IndexFault as fault:
+        findings.problems.append(
+            f"{key} cannot be read: {fault.message} If something else lies in its place, remove it"
+        )
+        return UNREADABLE
+    return found if isinstance(found, Stored) else None
+
+
+def mend(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: Findings) -> bool:
+    """Write what was found missing; return whether it was written, and not by somebody else."""
+    try:
+        store.put(key, body, expect)
+    except Conflict:
+        return False
+    except IndexFault as fault:
+        findings.problems.append(f"{key} could not be mended: {fault.message}")
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +99,7 @@ class CheckedProject:
 
 @dataclass(slots=True)
 class ProjectCheck:
-    """
-    The check of one project.
-
-    Args:
-        store: Where it is.
-        name: Which it is.
-        findings: Added to.
-        progress: Told of every file.
-    """
+    """The check of one project, which adds to `findings` and tells `progress` of every file."""
 
     store: Store
     name: NormalizedName
@@ -72,10 +129,16 @@ class ProjectCheck:
             self.is_sound = False
         elif rebuild and folded is not None:
             project = self._rebuild(folded, stored)
-        else:
-            self._compare(project, folded, stored)
+        elif project is None or stored is None:
+            advice = "fold it again with --rebuild" if folded else "restore it from a backup"
+            self._unsound(f"its document is missing or damaged; {advice}")
+        elif folded is not None and self.documents.encode(folded) != stored.body:
+            self._unsound("its document is not what its journal says; fold it again with --rebuild")
         for file in project.files if project else ():
-            self._check_file(file)
+            self.findings.files += 1
+            self.progress(file.filename, 0)
+            for key, expected in listed_objects(self.name, file):
+                self._check_object(key, expected, file)
         return CheckedProject(self.name, project, self.is_sound)
 
     def _problem(self, what: str) -> None:
@@ -86,13 +149,11 @@ class ProjectCheck:
         self._problem(what)
 
     def _document(self, stored: Stored | None) -> Project | None:
-        if stored is None:
-            return None
-        try:
-            project = self.documents.decode(keys.project(self.name), stored.body)
-        except IndexFault:
-            return None
-        return project if project.name == self.name else None
+        with suppress(IndexFault):
+            if stored is not None:
+                project = self.documents.decode(keys.project(self.name), stored.body)
+                return project if project.name == self.name else None
+        return None
 
     def _journal(self) -> dict[int, Commit]:
         """Return the commits that the journal has, by their number."""
@@ -100,10 +161,8 @@ class ProjectCheck:
         for entry in self.store.list(keys.journal(self.name)):
             number = keys.number_of(entry.key)
             if number is None:
-                self.findings.notes.append(f"{entry.key} is no object of wheelyard's")
-                continue
-            commit = self._commit(number)
-            if commit is not None:
+                self.findings.note_stray(entry.key)
+            elif (commit := self._commit(number)) is not None:
                 commits[number] = commit
         return commits
 
@@ -155,15 +214,6 @@ class ProjectCheck:
             previous = digest(self.commits.encode(commit))
         return folded if commits else None
 
-    def _compare(
-        self, project: Project | None, folded: Project | None, stored: Stored | None
-    ) -> None:
-        if project is None or stored is None:
-            advice = "fold it again with --rebuild" if folded else "restore it from a backup"
-            self._unsound(f"its document is missing or damaged; {advice}")
-        elif folded is not None and self.documents.encode(folded) != stored.body:
-            self._unsound("its document is not what its journal says; fold it again with --rebuild")
-
     def _rebuild(self, folded: Project, stored: Stored | None) -> Project:
         body = self.documents.encode(folded)
         self.findings.rebuilt += 1
@@ -173,20 +223,14 @@ class ProjectCheck:
                 self.findings.mended.append(f"{self.name}: document written again from its journal")
         return folded
 
-    def _check_file(self, file: File) -> None:
-        self.findings.files += 1
-        self.progress(file.filename, 0)
-        for key, expected in listed_objects(self.name, file):
-            self._check_object(key, expected, file.filename)
-
-    def _check_object(self, key: Key, expected: str, filename: str) -> None:
-        digest_ = sha256()
-        advice = f"upload {filename} again, or restore {key} from a backup"
+    def _check_object(self, key: Key, expected: str, file: File) -> None:
+        found = sha256()
+        advice = f"upload {file.filename} again, or restore {key} from a backup"
         try:
             for chunk in self.store.read(key):
-                digest_.update(chunk)
+                found.update(chunk)
                 self.findings.size += len(chunk)
-                self.progress(filename, len(chunk))
+                self.progress(file.filename, len(chunk))
         except NotFound:
             self._problem(f"{key} is missing; {advice}")
         except IndexFault as fault:
@@ -194,5 +238,5 @@ class ProjectCheck:
                 f"{key} cannot be read: {fault.message} If that stays so, remove it, then {advice}"
             )
         else:
-            if digest_.hexdigest() != expected:
+            if found.hexdigest() != expected:
                 self._problem(f"{key} has not the bytes that were uploaded; {advice}")

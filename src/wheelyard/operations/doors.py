@@ -1,29 +1,32 @@
 """
-Every kind of credential that opens an index, and which of them a credential is tried as.
+Who sends a credential: every kind that an index takes, and as which of them one is tried.
 
 The order is part of the contract: API tokens by their shape, static tokens by their digest, then
-what the user name and the form of the secret say. Exactly one of them decides; there is no falling
-through, so that no credential is ever shown to somebody whom it was not meant for.
+what the user name and the form of the secret say. Exactly one kind decides, so that no credential
+is shown to somebody whom it was not meant for.
 """
 
+import re
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.errors import IndexFault, Unauthenticated, Unavailable
-from wheelyard.model.access import Caller, narrowed
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, narrowed
 from wheelyard.model.credential import Credential
+from wheelyard.model.grants import Grants
 from wheelyard.model.identity import EVERYBODY, Identity
 from wheelyard.model.token import Token, TokenRecord, looks_like_token, parse_token
-from wheelyard.operations.kinds import CODES, Kind, is_key, kind_of, token_in
 from wheelyard.operations.refused import KEY_SENT, RefusedLog, reason_of
-from wheelyard.operations.rights import Rights
 from wheelyard.operations.tokens import Tokens, bad_credential
 from wheelyard.trust.refusals import Refused
 from wheelyard.trust.static_tokens import StaticTokens
 from wheelyard.trust.throttle import Throttle, login_keys, network_of, origin_key, token_key
+from wheelyard.trust.unverified import object_in
 from wheelyard.trust.verifier import Verifier
 from wheelyard.trust.watched import WatchedFile
 
@@ -33,6 +36,57 @@ if TYPE_CHECKING:
 
 NOBODY: Final = Identity(EVERYBODY, frozenset({EVERYBODY}))
 RATE_LIMITED: Final = "rate_limited"
+BY_PASSWORD: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
+"""What a name in the htpasswd file may do where no grant says anything, as with pypiserver."""
+
+GOOGLE_USER: Final = "oauth2accesstoken"
+TOKEN_USERS: Final = frozenset({GOOGLE_USER, "oidc", "__token__"})
+"""User names that say that the password is a token of some kind."""
+GOOGLE_PREFIX: Final = "ya29."
+KEY_USERS: Final = frozenset({"_json_key", "_json_key_base64"})
+SHORTEST_KEY: Final = 64
+"""Characters that no service account's key has fewer of."""
+
+_SIGNED: Final = re.compile(r"([A-Za-z0-9_-]{4,2048})\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+
+
+class Kind(Enum):
+    """What a credential is tried as, once it is neither an API token nor a static one."""
+
+    ID_TOKEN = auto()
+    ACCESS_TOKEN = auto()
+    PASSWORD = auto()
+
+
+CODES: Final = {Kind.ID_TOKEN: "jwt", Kind.ACCESS_TOKEN: "gat", Kind.PASSWORD: "htpasswd"}
+"""What the reasons of each kind begin with in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """From an identity to what it may do: grants, and what the credential itself brings."""
+
+    grants: Grants
+    public: tuple[Scope, ...]
+    """What anybody may do, with or without a credential."""
+    by_password: Scope = BY_PASSWORD
+    """What a name in the htpasswd file may do where there is no grant."""
+
+    @property
+    def anybody_uploads(self) -> bool:
+        """Whether publishing takes no credential."""
+        return any(scope.actions & Action.UPLOAD for scope in self.public)
+
+    def caller(self, identity: Identity) -> Caller:
+        """Return the caller that an identity is."""
+        scopes = (*identity.scopes, *self.of(identity.principals))
+        if not self.grants.every and identity.principal.startswith("htpasswd:"):
+            scopes = (self.by_password, *scopes)
+        return Caller(identity.principal, scopes, identity.principals)
+
+    def of(self, names: frozenset[str]) -> tuple[Scope, ...]:
+        """Return what somebody may do who goes by these names, now."""
+        return (*self.grants.scopes_of(names), *self.public)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +118,10 @@ class Doors:
         """Return whether `known` may look at a file, so that it is called in a thread."""
         return self.may_be_slow(credential) and any(each.is_due for each in self.files)
 
+    def may_be_slow(self, credential: Credential) -> bool:
+        """Return whether finding out may keep a thread busy with a slow hash, or with Google."""
+        return not any(looks_like_token(half) for half in credential.halves)
+
     def known(self, credential: Credential) -> Caller | None:
         """
         Return who sends a credential if that is known without hashing and without asking anybody.
@@ -71,19 +129,13 @@ class Doors:
         Raises:
             Unauthenticated: The credential does not hold.
         """
-        try:
-            return self._known(credential)
-        except Unauthenticated as fault:
-            self._note(fault, credential, network_of(credential.origin))
-            raise
-
-    def _known(self, credential: Credential) -> Caller | None:
-        token = token_in(credential)
-        if token is not None:
-            record = self.tokens.peek(token)
-            return None if record is None else self.bearer(record)
-        identity = self._remembered(credential)
-        return None if identity is None else self.rights.caller(identity)
+        with self._noting(credential, credential.origin):
+            token = token_in(credential)
+            if token is not None:
+                record = self.tokens.peek(token)
+                return None if record is None else self.bearer(record)
+            identity = self._remembered(credential)
+            return None if identity is None else self.rights.caller(identity)
 
     def excused(self, credential: Credential) -> Caller | None:
         """
@@ -108,22 +160,12 @@ class Doors:
             Unauthenticated: The credential does not hold.
             Unavailable: It cannot be told, or too many have failed (code `rate_limited`).
         """
-        try:
-            return self._caller(credential, address)
-        except (Unauthenticated, Unavailable) as fault:
-            self._note(fault, credential, network_of(address))
-            raise
-
-    def _caller(self, credential: Credential, address: str) -> Caller:
-        token = token_in(credential)
-        if token is not None:
-            return self.bearer(self._record(token, address))
-        identity = self._remembered(credential) or self._counted(credential, address)
-        return self.rights.caller(identity)
-
-    def may_be_slow(self, credential: Credential) -> bool:
-        """Return whether finding out may keep a thread busy with a slow hash, or with Google."""
-        return not any(looks_like_token(half) for half in credential.halves)
+        with self._noting(credential, address):
+            token = token_in(credential)
+            if token is not None:
+                return self.bearer(self._record(token, address))
+            identity = self._remembered(credential) or self._counted(credential, address)
+            return self.rights.caller(identity)
 
     def bearer(self, record: TokenRecord) -> Caller:
         """Return who bears an API token, and what they may do now."""
@@ -139,8 +181,15 @@ class Doors:
             scopes = narrowed(record.scope, self.rights.of(frozenset(record.owner_names)))
         return Caller(name, (*scopes, *self.rights.public), frozenset({name}))
 
+    def has_held(self, credential: Credential) -> bool:
+        """Return whether a password was right before: the guesses of others do not lock it out."""
+        return (
+            self.passwords is not None
+            and kind_of(credential) is Kind.PASSWORD
+            and self.passwords.has_held(credential.user, credential.secret, credential.origin)
+        )
+
     def _record(self, token: Token, address: str) -> TokenRecord:
-        """Return the record of a token, unless too many were never made and the store is asked."""
         if self._is_in_memory(token):  # nobody guesses 190 bits: what exists is never counted
             return self.tokens.record(token)
         with self._trying((token_key(address),), "token", lambda: not self._is_in_memory(token)):
@@ -151,33 +200,36 @@ class Doors:
         snapshot = self.tokens.credentials.peek(token.id, "ever")
         return snapshot is not None and snapshot.value is not None
 
-    def _static(self, credential: Credential) -> Identity | None:
+    @contextmanager
+    def _noting(self, credential: Credential, address: str) -> Iterator[None]:
+        """Let the log say why a credential is refused; one that only cannot be told is none."""
         try:
-            return self.static_tokens.find(credential.halves)
-        except Unauthenticated as fault:
-            raise fault from Refused("static_expired")
+            yield
+        except (Unauthenticated, Unavailable) as fault:
+            # uv asks with a name alone before it asks with the password
+            is_question = not credential.secret and not looks_like_token(credential.user)
+            is_no = isinstance(fault, Unauthenticated) or fault.code == RATE_LIMITED
+            if is_no and not is_question:
+                self._note(fault, credential, network_of(address))
+            raise
 
     def _note(self, fault: IndexFault, credential: Credential, network: str) -> None:
-        """Let the log say why a credential was refused; one that only cannot be told is none."""
-        tokens = [each for each in map(parse_token, credential.halves) if each is not None]
-        is_question = not credential.secret and not looks_like_token(credential.user)
-        if is_question or (isinstance(fault, Unavailable) and fault.code != RATE_LIMITED):
-            return  # uv asks with a name alone before it asks with the password
-        name = ""
-        if tokens:
-            snapshot = self.tokens.credentials.peek(tokens[0].id, "ever")
-            record = None if snapshot is None else snapshot.value
-            name = f"token:{record.id}" if record else ""
         reason = reason_of(fault, f"{CODES[kind_of(credential)]}_rejected")
+        name = ""
         if reason == KEY_SENT:
             self.log.note_key(network)
         elif reason.startswith("htpasswd_") and self.passwords:
             name = f"htpasswd:{credential.user}" if self.passwords.knows(credential.user) else ""
+        for token in filter(None, map(parse_token, credential.halves)):
+            name = f"token:{token.id}" if self._is_in_memory(token) else name
         self.log.note(reason, network, name)
 
     def _remembered(self, credential: Credential) -> Identity | None:
         """Return who sends anything but an API token, as far as that was found out before."""
-        identity = self._static(credential)
+        try:
+            identity = self.static_tokens.find(credential.halves)
+        except Unauthenticated as fault:
+            raise fault from Refused("static_expired")
         if identity is not None:
             return identity
         secret = credential.secret
@@ -211,9 +263,6 @@ class Doors:
             keys: What its failure is counted under.
             what: Kind of credential, as the log calls it.
             counts: Whether a failure is to be counted; asked after it.
-
-        Raises:
-            Unavailable: Too many have failed (code `rate_limited`), or are being looked at.
         """
         wait = self.throttle.begin(keys)
         if wait:
@@ -226,14 +275,6 @@ class Doors:
             raise
         finally:
             self.throttle.end(keys, has_failed=has_failed)
-
-    def has_held(self, credential: Credential) -> bool:
-        """Return whether a password was right before: the guesses of others do not lock it out."""
-        return (
-            self.passwords is not None
-            and kind_of(credential) is Kind.PASSWORD
-            and self.passwords.has_held(credential.user, credential.secret, credential.origin)
-        )
 
     def _verified(self, credential: Credential) -> Identity:
         secret = credential.secret
@@ -254,7 +295,7 @@ class Doors:
         return not (self.passwords or credential.is_bearer) and self.rights.anybody_uploads
 
     def _checked(self, credential: Credential) -> Kind:
-        if is_key(credential):
+        if credential.user in KEY_USERS or _is_key(credential.secret):
             raise Unauthenticated(
                 "A service account's key is not a credential here, and has now been shown to "
                 "somebody: delete it. Send a short-lived token instead.",
@@ -264,6 +305,57 @@ class Doors:
         if not credential.secret or (kind is not Kind.PASSWORD and not credential.is_unicode):
             raise bad_credential() from Refused("auth_malformed")
         return kind
+
+
+def token_in(credential: Credential) -> Token | None:
+    """
+    Return the API token that a credential carries, in whichever half, None if it is none.
+
+    Raises:
+        Unauthenticated: It is meant to be one, and is not well formed.
+    """
+    for half in credential.halves:
+        if looks_like_token(half):
+            token = parse_token(half)
+            if token is None:
+                raise bad_credential() from Refused("token_shape")
+            return token
+    return None
+
+
+def kind_of(credential: Credential) -> Kind:
+    """Return what a credential is tried as; what is nothing else is a password."""
+    is_named = credential.is_bearer or credential.user in TOKEN_USERS
+    if is_named and _is_signed(credential.secret):
+        return Kind.ID_TOKEN
+    # nothing else that somebody has sent by mistake is to be shown to Google
+    if credential.user == GOOGLE_USER or (is_named and credential.secret.startswith(GOOGLE_PREFIX)):
+        return Kind.ACCESS_TOKEN
+    return Kind.PASSWORD
+
+
+def _is_signed(secret: str) -> bool:
+    """Return whether a secret has the form of a signed token (JWT), whatever it is worth."""
+    found = _SIGNED.fullmatch(secret)
+    if found is None:
+        return False
+    try:
+        object_in(found[1])
+    except Refused:
+        return False
+    return True
+
+
+def _is_key(secret: str) -> bool:
+    """Return whether a secret is a service account's key file, plain or in base64."""
+    if len(secret) < SHORTEST_KEY or secret[0] not in "{e":  # e is what { becomes
+        return False
+    if secret[0] == "{":
+        return "private_key" in secret
+    try:
+        return b"private_key" in b64decode(secret, altchars=b"-_" if "_" in secret else None)
+    except ValueError:
+        return False
 
 
 def _counted_under(credential: Credential, address: str) -> tuple[str, ...]:

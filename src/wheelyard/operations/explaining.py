@@ -1,8 +1,4 @@
-"""
-Why somebody may do something, or what they see if they may not: for whoever has to find out.
-
-It asks the same rules as a request does, and only says more about them.
-"""
+"""Why somebody may do something, or what they see if they may not: by the rules of a request."""
 
 import re
 from collections.abc import Iterator
@@ -32,8 +28,6 @@ _NEXT: Final = re.compile(
 )
 """Where the next principal begins: the name of a static token may have a comma in it."""
 _UNIQUE_ID: Final = re.compile(r"#[0-9]+\Z")
-_OPEN: Final = "anybody may read: there is no [[grant]], and [access] private is not set"
-_UPLOADS_OPEN: Final = "anybody may upload: [access] anonymous_uploads is set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +64,21 @@ def subject_of(text: str, doors: Doors) -> Subject:
         Unavailable: The store does not answer.
     """
     every = [parse_principal(each.strip()) for each in _NEXT.split(text)]
-    first = every[0]
+    first, rights = every[0], doors.rights
     kind, _, name = first.partition(":")
     if kind == "token":
         record = doors.tokens.credentials.latest(name).value
         assert record is not None  # noqa: S101 - `latest` raises for none
         return _bearer(record, doors)
-    names = frozenset(_implied(every))
-    if first == ANONYMOUS and len(every) == 1:
-        return Subject(Caller(ANONYMOUS, doors.rights.public, frozenset({ANONYMOUS})))
+    if every == [ANONYMOUS]:
+        return Subject(Caller(ANONYMOUS, rights.public, frozenset({ANONYMOUS})))
     own, words = _own(every, doors)
     principal = next((each for each in every if each.startswith("htpasswd:")), first)
-    caller = doors.rights.caller(Identity(principal, names, own))
+    caller = rights.caller(Identity(principal, frozenset(_implied(every)), own))
     if principal in doors.static_tokens.expired:
         return Subject(caller, state="expired")
-    if kind == "htpasswd" and not doors.rights.grants.every:
-        own, words = (doors.rights.by_password,), "what a password is good for without a [[grant]]"
+    if kind == "htpasswd" and not rights.grants.every:
+        own, words = (rights.by_password,), "what a password is good for without a [[grant]]"
     return Subject(caller, own, words)
 
 
@@ -100,26 +93,34 @@ def explain(
     caller = subject.caller
     if subject.state != "active":
         return Explanation(allowed=False, reasons=(f"401, because the token is {subject.state}",))
-    if not caller.may(action, project):
-        return Explanation(
-            allowed=False,
-            reasons=(_seen(caller, action, project, private_patterns),),
-            hints=tuple(_hints(caller, action, project, doors)),
-        )
-    reasons = dict.fromkeys(_reasons(subject, action, project, doors))  # each of them once
-    return Explanation(allowed=True, reasons=tuple(reasons))
+    if caller.may(action, project):
+        reasons = dict.fromkeys(_reasons(subject, action, project, doors))  # each of them once
+        return Explanation(allowed=True, reasons=tuple(reasons))
+    if caller.is_anonymous:
+        seen = "401, as everybody is asked who they are"
+    elif action is not Action.READ:
+        seen = "403, whether or not the project exists"
+    elif matches_any(private_patterns, project):
+        seen = "403, because the name matches [access] private_names"
+    else:
+        seen = "404, as for a project that does not exist"
+    hints = tuple(_hints(caller, action, project, doors))
+    return Explanation(allowed=False, reasons=(seen,), hints=hints)
 
 
 def _reasons(
     subject: Subject, action: Action, project: NormalizedName, doors: Doors
 ) -> Iterator[str]:
     rights = doors.rights
-    for grant in rights.deciding(subject.caller.names | {EVERYBODY}, action, project):
+    for grant in rights.grants.deciding(subject.caller.names | {EVERYBODY}, action, project):
         yield f"grant {grant.number}: {described(grant)}"
     named = rights.grants.scopes_of((EVERYBODY,))
     for scope in rights.public:
         if scope not in named and scope.permits(action, project):
-            yield _OPEN if scope == ANYONE_READS else _UPLOADS_OPEN
+            if scope == ANYONE_READS:
+                yield "anybody may read: there is no [[grant]], and [access] private is not set"
+            else:
+                yield "anybody may upload: [access] anonymous_uploads is set"
     for scope in subject.own:
         if scope.permits(action, project):
             what = f"{words_of(scope.actions)} {projects_of(scope.projects)}"
@@ -141,29 +142,14 @@ def _could_be(own: str, name: str) -> str:
     kind, _, address = own.partition(":")
     if name.startswith(f"{own}#") and kind == "serviceAccount":
         return "ask for it so, if that is the account's unique id"
-    domain = f"domain:{address.rpartition('@')[2]}"
-    if kind == "user" and name == domain:
+    if kind == "user" and name == f"domain:{address.rpartition('@')[2]}":
         return f"ask for {own},{name}, if that is the Workspace domain of the account"
     if kind == "user" and _UNIQUE_ID.sub("", name) == f"serviceAccount:{address}":
         return "a service account is no user"
     return ""
 
 
-def _seen(
-    caller: Caller, action: Action, project: NormalizedName, private: tuple[Pattern, ...]
-) -> str:
-    """Return what a client is told that may not, as the routes decide it."""
-    if caller.is_anonymous:
-        return "401, as everybody is asked who they are"
-    if action is not Action.READ:
-        return "403, whether or not the project exists"
-    if matches_any(private, project):
-        return "403, because the name matches [access] private_names"
-    return "404, as for a project that does not exist"
-
-
 def _bearer(record: TokenRecord, doors: Doors) -> Subject:
-    state = record.state(doors.tokens.ambient.now())
     try:
         caller = doors.bearer(record)
     except Unauthenticated:
@@ -172,7 +158,7 @@ def _bearer(record: TokenRecord, doors: Doors) -> Subject:
     words = "what the token itself is good for"
     if record.owner:
         words = f"what the token is good for, inside the rights of its owner {record.owner}"
-    return Subject(caller, own, words, state)
+    return Subject(caller, own, words, record.state(doors.tokens.ambient.now()))
 
 
 def _own(every: list[str], doors: Doors) -> tuple[tuple[Scope, ...], str]:
@@ -180,8 +166,7 @@ def _own(every: list[str], doors: Doors) -> tuple[tuple[Scope, ...], str]:
     for identity in doors.static_tokens.identities:
         if identity.principal in every:
             return identity.scopes, "what the static token itself is good for"
-    rules = doors.publishing.rules if doors.publishing else None
-    for publisher in rules.publishers if rules else ():
+    for publisher in doors.publishing.rules.publishers if doors.publishing else ():
         if publisher.principal in every:
             patterns = tuple(Pattern(name) for name in publisher.projects)
             return (Scope(Action.UPLOAD.with_implied, patterns),), "what the publisher may do"

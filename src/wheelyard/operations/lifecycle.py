@@ -1,12 +1,13 @@
 """Yank, unyank, delete, and set the status of what is there already."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.catalog.commits import Committed
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.errors import NotFound, quoted
@@ -90,29 +91,20 @@ class Lifecycle:
                 did not answer.
         """
 
-        def event(files: tuple[File, ...]) -> AnyEvent | None:
-            names = tuple(file.filename for file in files if file.yanked != reason)
-            at, by = self.ambient.now(), caller.principal
-            return Yanked(at=at, by=by, filenames=names, reason=reason) if names else None
+        def meant(project: Project) -> list[File]:
+            return [file for file in selection.of(project) if file.yanked != reason]
 
-        return self._change(caller, name, selection, reason, event)[0]
+        return self._change(caller, name, Yanked, meant, reason).after
 
     def unyank(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
     ) -> Project:
-        """
-        Take the mark back; the journal keeps the reason.
+        """Take the mark back; the journal keeps the reason. Raises as `yank` does."""
 
-        Raises:
-            IndexFault: As `yank`.
-        """
+        def meant(project: Project) -> list[File]:
+            return [file for file in selection.of(project) if file.yanked is not None]
 
-        def event(files: tuple[File, ...]) -> AnyEvent | None:
-            names = tuple(file.filename for file in files if file.yanked is not None)
-            at, by = self.ambient.now(), caller.principal
-            return Unyanked(at=at, by=by, filenames=names, reason=reason) if names else None
-
-        return self._change(caller, name, selection, reason, event)[0]
+        return self._change(caller, name, Unyanked, meant, reason).after
 
     def delete(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
@@ -120,30 +112,18 @@ class Lifecycle:
         """
         Remove files for good: first from the document, then their bytes; no filename comes back.
 
-        Raises:
-            IndexFault: As `yank`.
+        Raises as `yank` does.
         """
-
-        def event(files: tuple[File, ...]) -> AnyEvent | None:
-            names = tuple(file.filename for file in files)
-            at, by = self.ambient.now(), caller.principal
-            return Deleted(at=at, by=by, filenames=names, reason=reason) if names else None
-
         wanted = replace(selection, may_be_gone=True)
-        project, removed = self._change(caller, name, wanted, reason, event)
-        for file in removed:
+        committed = self._change(caller, name, Deleted, wanted.of, reason)
+        for file in wanted.of(committed.before):
             self.files.remove(name, file)
-        return project
+        return committed.after
 
     def set_status(
         self, caller: Caller, name: NormalizedName, status: Status, reason: str
     ) -> Project:
-        """
-        Set the project's status (PEP 792).
-
-        Raises:
-            IndexFault: As `yank`.
-        """
+        """Set the project's status (PEP 792). Raises as `yank` does."""
         _check(caller, name, reason)
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
@@ -160,19 +140,18 @@ class Lifecycle:
         self,
         caller: Caller,
         name: NormalizedName,
-        selection: Selection,
+        event: type[Yanked | Unyanked | Deleted],
+        meant: Callable[[Project], Sequence[File]],
         reason: str,
-        event: Callable[[tuple[File, ...]], AnyEvent | None],
-    ) -> tuple[Project, tuple[File, ...]]:
-        """Return the project after the event, and the files that it was about."""
+    ) -> Committed:
         _check(caller, name, reason)
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
-            wanted = event(selection.of(project))
-            return () if wanted is None else (wanted,)
+            names = tuple(each.filename for each in meant(project))
+            at, by = self.ambient.now(), caller.principal
+            return (event(at=at, by=by, filenames=names, reason=reason),) if names else ()
 
-        committed = self.projects.change(name, intent)
-        return committed.after, selection.of(committed.before)
+        return self.projects.change(name, intent)
 
 
 def _check(caller: Caller, name: NormalizedName, reason: str) -> None:

@@ -1,11 +1,9 @@
 """
 Trusted publishing: a job's signed statement becomes a token for a quarter of an hour.
 
-The order is the point. An issuer that nobody has configured is refused before anything is fetched;
-a statement is used up when all else holds, so that a mistake does not cost it; the token is written
+The order matters. An issuer that nobody has configured is refused before anything is fetched. A
+statement is used up when all else holds, so that a mistake does not cost it. The token is written
 after that, so that a crash costs the job another statement and never makes two tokens of one.
-
-What happened to a statement is told by one of five codes, which clients know.
 """
 
 from collections.abc import Callable
@@ -41,16 +39,15 @@ REFUSALS: Final = frozenset(
 
 STATEMENT_LIMIT: Final = 8192
 """Characters of a statement."""
+PARTS: Final = 3
+"""Of a JWT: header, payload and signature."""
 LIFETIME: Final = timedelta(minutes=15)
 """How long a minted token lives, unless a setting says otherwise."""
 SWEPT_AT_ONCE: Final = 8
 """Used statements that a mint looks through, which is more than it adds."""
 
 Verify = Callable[[str], Statement]
-"""
-Returns what a statement says once its signature, its times and its audience hold; raises
-Unauthenticated where they do not, and Unavailable where that cannot be told.
-"""
+"""Returns what a statement says; raises Unauthenticated unless signature and times hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +124,7 @@ class Publishing:
         return Minted(token, record)
 
     def burn(self, text: str) -> bool:
-        """
-        Revoke a minted token that its bearer needs no longer; return whether it was one.
-
-        Raises:
-            Unavailable: The store does not answer.
-        """
+        """Revoke a minted token that its bearer needs no longer; return whether it was one."""
         token = parse_token(text)
         if token is None:
             return False
@@ -193,8 +185,10 @@ class Publishing:
                 f"This statement was used {REUSES} times in an hour. Use one token for all files, "
                 "or ask for a new statement.",
             )
+        # every publisher's rules have looked at `exp`
+        expiry = datetime.fromtimestamp(moment(said.get("exp")) or 0.0, UTC)
         try:
-            self.spent.claims.take(str(said["iss"]), mark, _expiry_of(said), token.id)
+            self.spent.claims.take(str(said["iss"]), mark, expiry, token.id)
         except Conflict as fault:
             raise _refused(
                 INVALID_REUSE,
@@ -206,43 +200,29 @@ class Publishing:
     def _record(self, token: Token, publishers: list[Publisher]) -> tuple[Token, TokenRecord]:
         now, principal = self.tokens.ambient.now(), _principal(publishers)
         whole = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
-        for _ in self.tokens.credentials.retries.attempts():
-            record = TokenRecord(
-                id=token.id,
-                sha256=token.digest,
-                name=principal[:NAME_LIMIT],
-                actions=int(Action.UPLOAD.with_implied),
-                projects=_projects_of(publishers),
-                created_at=now,
-                created_by=principal,
-                expires_at=whole + self.rules.lifetime,
-                publishers=tuple(each.id for each in publishers),
-            )
-            try:
-                self.tokens.credentials.create(record)
-            except Conflict:  # the id is taken: one in 62 to the tenth
-                token = new_token(self.tokens.ambient.random)
-                continue
-            return token, record
-        raise self.tokens.credentials.retries.exhausted("the tokens")
+        names = dict.fromkeys(name for each in publishers for name in each.projects)
+        record = TokenRecord(
+            id=token.id,
+            sha256=token.digest,
+            name=principal[:NAME_LIMIT],
+            actions=int(Action.UPLOAD.with_implied),
+            projects=tuple(map(Pattern, names)),
+            created_at=now,
+            created_by=principal,
+            expires_at=whole + self.rules.lifetime,
+            publishers=tuple(each.id for each in publishers),
+        )
+        return self.tokens.store(token, record)
 
 
 def _issuer_of(statement: str) -> str:
     """Return what a JWT says of its issuer, unverified."""
-    header, _, rest = statement.partition(".")
-    payload, _, signature = rest.partition(".")
-    is_well_formed = (
-        len(statement) <= STATEMENT_LIMIT
-        and statement.isascii()
-        and header
-        and "." not in signature
-        and signature
-    )
-    with suppress(Refused):
-        # nothing else is believed before the signature is verified
-        issuer = object_in(payload).get("iss") if is_well_formed else None
-        if isinstance(issuer, str):
-            return issuer
+    parts = statement.split(".") if len(statement) <= STATEMENT_LIMIT else []
+    if len(parts) == PARTS and all(parts) and statement.isascii():
+        with suppress(Refused):
+            issuer = object_in(parts[1]).get("iss")
+            if isinstance(issuer, str):
+                return issuer
     raise _refused(
         INVALID_PAYLOAD,
         f"This is no signed statement: a JWT of three parts that says who issued it, in at most "
@@ -258,16 +238,6 @@ def _mark_of(said: Statement) -> str:
             "The statement has no claim jti, so nobody could tell whether it was used before.",
         )
     return mark
-
-
-def _expiry_of(said: Statement) -> datetime:
-    """Return when a statement expires, which every publisher's rules have looked at."""
-    return datetime.fromtimestamp(moment(said.get("exp")) or 0.0, UTC)
-
-
-def _projects_of(publishers: list[Publisher]) -> tuple[Pattern, ...]:
-    names = dict.fromkeys(name for each in publishers for name in each.projects)
-    return tuple(Pattern(name) for name in names)
 
 
 def _principal(publishers: list[Publisher]) -> str:

@@ -1,67 +1,30 @@
 """
 What the log says of credentials that did not hold: a code and a network, so many lines a minute.
 
-Whoever sent a credential is told one text whatever was wrong with it. Its operator has to know more
-to mend it, and nothing that would be worth stealing from a log: a name is written only if it is
-known to be one, since people type passwords there, and of a credential nothing is.
+Whoever sent a credential is told one text whatever was wrong with it; the operator has to know
+more. Nothing of a credential is logged, and a name only if it is known to be one, since people type
+passwords there.
 """
 
 import logging
 from collections.abc import Callable
-from threading import Lock
 from typing import Final
 
+from wheelyard.concurrency.ration import Ration
 from wheelyard.errors import IndexFault
 from wheelyard.model.text import escaped
 from wheelyard.trust.refusals import SIGNATURE_REMOVED, Refused
 
 LINES: Final = 60
 """Lines a minute about credentials that did not hold."""
-MINUTE: Final = 60.0
 KEY_SENT: Final = "sa_key_refused"
 """The reason for what is a service account's key."""
 
 logger = logging.getLogger("wheelyard")
 
 
-class Ration:
-    """
-    So many lines a minute, and a count of those that were left out; safe to share between threads.
-
-    Args:
-        lines: How many.
-        monotonic: Seconds that never jump.
-    """
-
-    def __init__(self, lines: int, monotonic: Callable[[], float]) -> None:
-        self._lines = lines
-        self._monotonic = monotonic
-        self._ends_at = monotonic()
-        self._written = 0
-        self._left_out = 0
-        self._lock = Lock()
-
-    def take(self) -> int | None:
-        """Return how many lines were left out before this one, None if it is left out too."""
-        now = self._monotonic()
-        with self._lock:
-            if now >= self._ends_at:
-                self._ends_at, self._written = now + MINUTE, 0
-            elif self._written >= self._lines:
-                self._left_out += 1
-                return None
-            self._written += 1
-            left_out, self._left_out = self._left_out, 0
-            return left_out
-
-
 class RefusedLog:
-    """
-    The lines of an index about credentials that did not hold; safe to share between threads.
-
-    Args:
-        monotonic: Seconds that never jump.
-    """
+    """The lines of an index about refused credentials; safe to share between threads."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._refused = Ration(LINES, monotonic)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -58,27 +58,33 @@ class Tokens:
             Unavailable: The store does not answer, or has taken none of many ids.
         """
         self._check(request)
-        now = self.ambient.now()
+        now, token = self.ambient.now(), new_token(self.ambient.random)
+        record = TokenRecord(
+            id=token.id,
+            sha256=token.digest,
+            name=request.name,
+            actions=int(request.actions),
+            projects=request.projects,
+            created_at=now,
+            created_by=by,
+            expires_at=now + request.lifetime,
+            owner=request.owner,
+            owner_names=request.owner_names,
+        )
+        token, record = self.store(token, record)
+        note_token("token_created", by, record.id, {"name": record.name})
+        return token, record
+
+    def store(self, token: Token, record: TokenRecord) -> tuple[Token, TokenRecord]:
+        """Store the record of a new token; if its id is taken, that of another token instead."""
         for _ in self.credentials.retries.attempts():
-            token = new_token(self.ambient.random)
-            record = TokenRecord(
-                id=token.id,
-                sha256=token.digest,
-                name=request.name,
-                actions=int(request.actions),
-                projects=request.projects,
-                created_at=now,
-                created_by=by,
-                expires_at=now + request.lifetime,
-                owner=request.owner,
-                owner_names=request.owner_names,
-            )
             try:
                 self.credentials.create(record)
-            except Conflict:
-                continue  # the id is taken: one in 62 to the tenth
-            note_token("token_created", by, record.id, {"name": record.name})
-            return token, record
+            except Conflict:  # one in 62 to the tenth
+                token = new_token(self.ambient.random)
+                record = replace(record, id=token.id, sha256=token.digest)
+            else:
+                return token, record
         raise self.credentials.retries.exhausted("the tokens")
 
     def all(self) -> list[TokenRecord]:
@@ -89,15 +95,12 @@ class Tokens:
         """
         Return if somebody may have one more token.
 
-        It takes a listing of all tokens, and a read for each that this process has not seen yet.
-
         Args:
             owner: Whose tokens are counted.
             names: Every name that grants call them by.
 
         Raises:
             Conflict: They have as many as one may have (code `too_many_tokens`).
-            Unavailable: The store does not answer.
         """
         now = self.ambient.now()
         owned = (each for each in self.credentials.all() if each.is_owned_by(owner, names))
@@ -110,12 +113,7 @@ class Tokens:
             )
 
     def last_uses(self, records: Iterable[TokenRecord]) -> dict[str, date]:
-        """
-        Return on which days (UTC) tokens were last used, by their ids; those never used are not in.
-
-        Raises:
-            Unavailable: The store does not answer.
-        """
+        """Return the day (UTC) of each token's last use, by id; those never used are not in."""
         return self.credentials.last_uses.days(frozenset(each.id for each in records))
 
     def any_active(self) -> bool:
@@ -133,7 +131,6 @@ class Tokens:
 
         Raises:
             NotFound: There is no such token.
-            Unavailable: The store does not answer.
         """
         token_id = token_id_in(asked)
         if token_id is None:
@@ -165,18 +162,8 @@ class Tokens:
         return None if snapshot is None else self._active(token, snapshot)
 
     def record(self, token: Token) -> TokenRecord:
-        """
-        Return the record of `token`, waiting for the store if need be.
-
-        Raises:
-            Unauthenticated: The token is unknown, revoked or expired.
-            Unavailable: The store does not answer.
-        """
+        """Return the record of `token` as `peek` does, waiting for the store if need be."""
         return self._active(token, self.credentials.get(token.id))
-
-    def _note(self, record: TokenRecord, now: datetime) -> None:
-        if self.notes_uses and not record.publishers:  # those of jobs live for minutes
-            self.credentials.last_uses.note(record.id, now)
 
     def _active(self, token: Token, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
         record = snapshot.value
@@ -188,26 +175,26 @@ class Tokens:
         if record.state(now) != "active":
             what = "expired" if record.revoked_at is None else "revoked"
             raise bad_credential() from Refused(f"token_{what}")
-        self._note(record, now)
+        if self.notes_uses and not record.publishers:  # those of jobs live for minutes
+            self.credentials.last_uses.note(record.id, now)
         return record
 
     def _check(self, request: TokenRequest) -> None:
+        wrong = ""
         if not one_line(request.name, "The name of a token", NAME_LIMIT).strip():
-            raise Invalid(
-                f"A token needs a name. Use 1 to {NAME_LIMIT} characters that say where it lives.",
-                code="invalid_field",
+            wrong = (
+                f"A token needs a name. Use 1 to {NAME_LIMIT} characters that say where it lives."
             )
-        if request.lifetime <= timedelta(0):
-            raise Invalid(
-                "A token has to live for some time. Choose 12h, 90d or 8w, for example.",
-                code="invalid_field",
+        elif request.lifetime <= timedelta(0):
+            wrong = "A token has to live for some time. Choose 12h, 90d or 8w, for example."
+        elif request.lifetime > self.max_lifetime:
+            days = self.max_lifetime.days
+            wrong = (
+                f"A token may live for at most {days} days. Choose a shorter time, or raise "
+                "[tokens] max_days."
             )
-        if request.lifetime > self.max_lifetime:
-            raise Invalid(
-                f"A token may live for at most {self.max_lifetime.days} days. "
-                "Choose a shorter time, or raise [tokens] max_days.",
-                code="invalid_field",
-            )
+        if wrong:
+            raise Invalid(wrong, code="invalid_field")
 
 
 def bad_credential() -> Unauthenticated:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
-from wheelyard.operations.findings import counted
+from wheelyard.model.text import counted
 
 REFUSALS_KEPT: Final = 10_000
 """Refusals that a report has in full; of the others it has the number."""
