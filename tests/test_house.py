@@ -13,9 +13,8 @@ from msgspec.structs import fields
 
 from wheelyard.cli.main import COMMANDS
 from wheelyard.http.api import ReleaseChange, StatusChange
-from wheelyard.settings.names import TABLES
 from wheelyard.settings.reading import unknown_variables
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import TABLES, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "src" / "wheelyard").rglob("*.py"))

@@ -16,7 +16,7 @@ from msgspec.json import encode
 from msgspec.structs import fields
 
 from wheelyard.settings import sections
-from wheelyard.settings.names import (
+from wheelyard.settings.sections import (
     OPTIONS,
     PLATFORM,
     Place,

@@ -1,5 +1,6 @@
 """The commands, with settings from every side."""
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,14 +70,23 @@ def test_a_command_heeds_them(typed: Typed, desk: Desk) -> None:
     assert "ci" in typed("token", "list", "--set", "store.location=here").stdout
 
 
-@pytest.mark.parametrize("command", [["list"], ["serve", "--port", "0"], ["run", "."]])
+@pytest.mark.parametrize("command", [["list"], ["config", "check"], ["serve"], ["run", "."]])
 def test_one_line(typed: Typed, command: list[str]) -> None:
-    """A setting that is none ends every command with status 1 and one line."""
-    done = typed(*command, "--set", "server.prot=80")
+    """A setting that is none ends every command with status 1 and one line, without a secret."""
+    done = typed(*command, WHEELYARD_PUBLIC_URL="https://user:hunter2@packages.example.com")
 
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("wheelyard: A setting is wrong: --set 'server.prot': [server] has no")
+    assert line.startswith("wheelyard: A setting is wrong: [server] public_url: ")
+    assert "hunter2" not in line
+
+
+def test_bytes_that_are_no_text(typed: Typed) -> None:
+    """Bytes in a variable that are no UTF-8 are refused by a command, too."""
+    done = typed("config", "check", WHEELYARD_STORE=os.fsdecode(b"caf\xe9"))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "[store] location: expected text in UTF-8" in done.stderr
 
 
 def test_who_decided(typed: Typed, desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""Values that no setting can have: numbers and brackets without end, bytes that are no text."""
+"""Values that no setting can have, and secrets where they do not belong: told, and not repeated."""
 
 import os
 from collections.abc import Mapping
@@ -8,27 +8,27 @@ from typing import Final
 
 import pytest
 
-from tests.settings.test_commands import Typed, desk, typed
 from wheelyard.errors import Invalid
 from wheelyard.settings.reading import read_settings
-
-__all__ = ["desk", "typed"]
+from wheelyard.settings.sections import every_setting
 
 LONG: Final = "1" * 5000
 DEEP: Final = "[" * 5000
 DOTTED: Final = ".".join("a" * 5000)
-TABLES: Final = (
-    f"[server]\nport = {LONG}",
-    f"[server]\ntrusted_proxies = 0x{LONG}",
-    "[server]\ntrusted_proxies = 9223372036854775808",
-    f"[store]\nlocation = {LONG}",
-    f"[server]\nroots = {DEEP}",
-    f"[server]\nroots = {'[' * 100}{']' * 100}",
-    f"[[grant]]\nwho.{DOTTED} = 1\nprojects = []\nactions = []",
-    f"[server]\n{DOTTED} = 1",
-)
-NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 NO_UTF8: Final = os.fsdecode(b"caf\xe9")
+SECRETIVE: Final = (
+    "https://user:hunter2@packages.example.com",
+    "https://packages.example.com/?api_key=hunter2",
+    "https://packages.example.com#hunter2",
+    "user:hunter2@packages.example.com",
+    "gs://user:hunter2@acme-packages",
+    "gs://acme-packages/index?api_key=hunter2",
+    "http://user:hunter2%40packages.example.com",
+)
+URLS: Final = ("server.public_url", "telemetry.otlp_endpoint")
+PLACES: Final = ("store.files", "google.access_token.resource")
+OTHERS: Final = ("server.host", "access.trusted_hosts", "server.port", "server.roots", "log.format")
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def refusal(*flags: str, file: Path | None = None, environ: Mapping[str, str] = NOTHING) -> str:
@@ -43,7 +43,18 @@ def refusal(*flags: str, file: Path | None = None, environ: Mapping[str, str] = 
     return told
 
 
-@pytest.mark.parametrize("text", TABLES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[server]\nport = {LONG}",
+        f"[server]\ntrusted_proxies = 0x{LONG}",
+        "[server]\ntrusted_proxies = 9223372036854775808",
+        f"[server]\nroots = {DEEP}",
+        f"[server]\nroots = {'[' * 100}{']' * 100}",
+        f"[[grant]]\nwho.{DOTTED} = 1\nprojects = []\nactions = []",
+        f"[server]\n{DOTTED} = 1",
+    ],
+)
 def test_without_end(tmp_path: Path, text: str) -> None:
     """A number or a table without end in a file, or in WHEELYARD_TOML, is refused in one line."""
     file = tmp_path / "wheelyard.toml"
@@ -68,7 +79,6 @@ def test_a_variable_without_end(number: str) -> None:
     assert "[server] trusted_proxies: expected a smaller number" in told
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("variable", "text", "words"),
     [
@@ -77,31 +87,58 @@ def test_a_variable_without_end(number: str) -> None:
         ("WHEELYARD_TOML", f'[[grant]]\n"{NO_UTF8}" = 1', "WHEELYARD_TOML cannot be read: there"),
     ],
 )
-def test_bytes_that_are_no_text(typed: Typed, variable: str, text: str, words: str) -> None:
+def test_bytes_that_are_no_text(variable: str, text: str, words: str) -> None:
     """Bytes in a variable that are no UTF-8 are refused in one line that names it."""
-    told = refusal(environ={variable: text})
-    assert words in told
-
-    done = typed("config", "check", **{variable: text})
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"wheelyard: {told}\n"
+    assert words in refusal(environ={variable: text})
 
 
 def test_flags_that_are_no_text() -> None:
     """Bytes after --set that are no UTF-8 are refused, as a value and as a name."""
     assert "expected text in UTF-8" in refusal(f"store.location={NO_UTF8}")
-    assert "expected text in UTF-8" in refusal(*2 * (f"server.port={NO_UTF8}",))
     assert "has no setting 'caf\\udce9'" in refusal(f"server.{NO_UTF8}=1")
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("command", [["config", "check"], ["list"], ["serve"]])
-@pytest.mark.parametrize("text", [LONG, NO_UTF8])
-def test_every_command(typed: Typed, command: list[str], text: str) -> None:
-    """Whatever is wrong with a value, a command ends with status 1 and one line."""
-    done = typed(*command, "--set", f"server.port={text}")
+def test_every_url_is_tested() -> None:
+    """Each setting that holds a URL or a bucket is one of these here."""
+    titles = {"URL": URLS, "`gs://BUCKET/PREFIX`": PLACES, "`gs://BUCKET`": PLACES}
 
-    assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("wheelyard: A setting is wrong: [server] port: expected ")
+    for place, setting in every_setting().items():
+        assert ".".join(place) in titles.get(setting.meta.title or "", (".".join(place),))
+
+
+@pytest.mark.parametrize("secretive", SECRETIVE)
+@pytest.mark.parametrize("key", [*URLS, *PLACES, *OTHERS, "google.id_token.allowed_domains"])
+def test_a_secret_in_a_url(key: str, secretive: str) -> None:
+    """A URL or a place with a password or a key in it is refused, and not repeated."""
+    flags = ("store.location=gs://acme-packages", "google.id_token.audience=a")
+
+    assert "hunter2" not in refusal(*flags, f"{key}={secretive}")
+
+
+@pytest.mark.parametrize("secretive", [each for each in SECRETIVE if "://" in each])
+@pytest.mark.parametrize("key", ["store.location", "access.credentials_store"])
+def test_a_secret_in_a_place(key: str, secretive: str) -> None:
+    """A place for packages or tokens is no URL of another kind, and is not repeated if it is."""
+    assert "hunter2" not in refusal(f"{key}={secretive}")
+
+
+@pytest.mark.parametrize("secretive", SECRETIVE)
+def test_a_secret_for_a_name(secretive: str) -> None:
+    """A URL with a secret in it that stands for the name of a setting is not repeated."""
+    assert "hunter2" not in refusal(f"{secretive}=hunter2")
+
+
+@pytest.mark.parametrize("key", ["google.id_token", "iap", "trusted_publishing"])
+def test_a_secret_in_an_audience(key: str) -> None:
+    """An audience that is a URL has no password in it, because it is told to everybody."""
+    assert "hunter2" not in refusal(f"{key}.audience={SECRETIVE[0]}")
+
+
+def test_what_is_no_secret() -> None:
+    """An @ in the path of a URL, or in a folder, is nobody's password."""
+    flags = ("server.public_url=https://a.com:65535/@team", "store.location=./a@b?")
+
+    settings = read_settings(environ={}, flags=flags).settings
+
+    assert settings.base_url == "https://a.com:65535/@team"
+    assert settings.store.location == "./a@b?"

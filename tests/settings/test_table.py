@@ -6,8 +6,8 @@ import pytest
 
 from tools.settings_table import BEGIN, END, PAGE, table, with_table
 from wheelyard.cli import run, serve
-from wheelyard.settings.names import OPTIONS, every_setting
 from wheelyard.settings.reading import OTHERS
+from wheelyard.settings.sections import OPTIONS, every_setting
 
 
 def test_the_page_is_up_to_date() -> None:

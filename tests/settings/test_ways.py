@@ -1,20 +1,102 @@
 """A setting is the same, whichever way it is given, and the ways have an order."""
 
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.json import encode
 
-from tests.settings.values import Desk, as_file, as_toml, as_variable, values_of
-from wheelyard.settings.names import Setting, every_setting
+from wheelyard.settings.reading import Reading, read_settings
+from wheelyard.settings.sections import Setting, every_setting
 
 EVERY: Final = [each for each in every_setting().values() if each.key != "publisher"]
-IDS: Final = [".".join(each.place) for each in EVERY]
 PROPERTY: Final = settings(max_examples=12, deadline=None)
-WAYS: Final = ("file", "variable", "flag")
+BASE: Final[Mapping[str, Mapping[str, Any]]] = {
+    "store": {"location": "gs://kept", "files": "gs://open"},
+    "google": {"id_token": {"audience": ["https://packages.example.com"]}},
+}
+"""What makes every single setting one that makes sense: defaults, which anything beats."""
+WORD: Final = "[a-z][a-z0-9]{0,8}"
+FORMS: Final[Mapping[str, str]] = {
+    "path_prefix": f"/{WORD}",
+    "public_url": f"https://{WORD}[.]example[.]com",
+    "otlp_endpoint": f"http://{WORD}:4318",
+    "location": "gs://kept-[a-z]{1,8}/index",
+    "htpasswd_file": f"/etc/{WORD}",
+    "static_tokens_file": f"/etc/{WORD}",
+    "files": "gs://open-[a-z]{1,8}/files",
+    "credentials_store": "gs://credentials-[a-z]{1,8}",
+    "resource": "gs://rights-[a-z]{1,8}",
+    "allowed_domains": f"{WORD}[.]dev",
+}
+"""Of texts that a setting may have, where not every word is one."""
+
+
+def values_of(setting: Setting) -> st.SearchStrategy[Any]:
+    """Return values that a setting may have, none of them empty."""
+    if setting.is_table:
+        names = st.from_regex("[a-z]{1,8}", fullmatch=True)
+        grant = {"who": ["anonymous"], "actions": ["read"]}
+        return st.lists(names.map(lambda name: {**grant, "projects": [name]}), min_size=1)
+    if setting.kind is bool:
+        return st.booleans()
+    if setting.kind is int:
+        top = setting.meta.le if setting.meta.le is not None else 10**9
+        return st.integers(int(setting.meta.ge or 0), int(top))
+    if get_origin(setting.kind) is Literal:
+        return st.sampled_from(get_args(setting.kind))
+    texts = st.from_regex(FORMS.get(setting.key, f"own{WORD}"), fullmatch=True)
+    return st.lists(texts, min_size=1, max_size=4, unique=True) if setting.is_list else texts
+
+
+def as_toml(value: object) -> str:
+    """Return a value as TOML has it: as JSON, but for the tables."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(as_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {as_toml(each)}' for key, each in value.items())}}}"
+    return encode(value).decode()
+
+
+def as_file(setting: Setting, value: object) -> str:
+    """Return a settings file that says nothing else."""
+    head = "" if setting.is_table else f"[{'.'.join(setting.place[:-1])}]\n"
+    return f"{head}{setting.key} = {as_toml(value)}\n"
+
+
+def as_variable(value: object) -> str:
+    """Return the text of a variable."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read(folder: Path, setting: Setting, said: Mapping[str, object]) -> Reading:
+    """Read settings, of which one is given in some ways: whole, file, variable, flag, text."""
+    file, environ, flags = folder / "wheelyard.toml", dict[str, str](), list[str]()
+    file.write_text("")
+    for way, value in said.items():
+        if way == "whole" or (way == "file" and setting.key == "static_token"):
+            environ["WHEELYARD_TOML"] = as_file(setting, value)
+        elif way == "file":
+            file.write_text(as_file(setting, value))
+        elif way == "variable":
+            environ[setting.variable] = as_variable(value)
+        else:
+            text = as_toml(value) if way == "flag" else as_variable(value)
+            flags.append(f"{'.'.join(setting.place)}={text}")
+    named = None if "WHEELYARD_TOML" in environ else file
+    return read_settings(file=named, environ=environ, defaults=BASE, flags=flags)
+
+
+def ways_of(setting: Setting) -> list[str]:
+    """Return the ways in which a setting can be given, the one that beats all others last."""
+    impossible = {"flag"} if setting.is_secret else {"variable"} if setting.is_table else set()
+    return [way for way in ("file", "variable", "flag") if way not in impossible]
 
 
 @pytest.fixture(scope="module")
@@ -23,77 +105,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("settings")
 
 
-def desk_of(folder: Path, setting: Setting, said: dict[str, Any]) -> Desk:
-    """Return where a setting has been given in these ways."""
-    environ, flags, text = dict[str, str](), tuple[str, ...](), ""
-    for way, value in said.items():
-        if way == "file" and setting.key == "static_token":  # where it may not be
-            environ["WHEELYARD_TOML"] = as_file(setting, value)
-        elif way == "file":
-            text = as_file(setting, value)
-        elif way == "variable":
-            environ[setting.variable] = as_variable(value)
-        else:
-            flags = (f"{'.'.join(setting.place)}={as_toml(value)}",)
-    return Desk(folder, environ, flags, text)
-
-
-def ways_of(setting: Setting) -> list[str]:
-    """Return the ways in which a setting can be given."""
-    impossible = {"flag"} if setting.is_secret else {"variable"} if setting.is_table else set()
-    return [way for way in WAYS if way not in impossible]
-
-
-@pytest.mark.parametrize("setting", EVERY, ids=IDS)
+@pytest.mark.parametrize("setting", EVERY, ids=str)
 @PROPERTY
 @given(data=st.data())
 def test_the_same_in_every_way(setting: Setting, folder: Path, data: st.DataObject) -> None:
     """A value means the same in the file, in a variable, in WHEELYARD_TOML and after --set."""
     value = data.draw(values_of(setting))
+    ways = [*ways_of(setting), "whole"]
+    if not setting.is_secret and not setting.is_table:
+        ways.append("text")  # what a variable has can stand after --set as it is
 
-    read = [desk_of(folder, setting, {way: value}).read().settings for way in ways_of(setting)]
-    whole = Desk(folder, {"WHEELYARD_TOML": as_file(setting, value)}).read().settings
+    first, *others = (read(folder, setting, {way: value}).settings for way in ways)
 
-    assert [each for each in read if each != whole] == []
+    assert [each for each in others if each != first] == []
 
 
-@pytest.mark.parametrize("setting", EVERY, ids=IDS)
+@pytest.mark.parametrize("setting", EVERY, ids=str)
 @PROPERTY
 @given(data=st.data())
 def test_order_of_the_ways(setting: Setting, folder: Path, data: st.DataObject) -> None:
     """The command line beats a variable, which beats the file, which beats the default."""
-    ways = ways_of(setting)
-    said = {way: data.draw(values_of(setting), way) for way in ways}
-    alone = {way: desk_of(folder, setting, {way: said[way]}).read() for way in ways}
+    said = {way: data.draw(values_of(setting), way) for way in ways_of(setting)}
+    alone = {way: read(folder, setting, {way: value}) for way, value in said.items()}
 
-    for count in range(2, len(ways) + 1):
-        for chosen in combinations(ways, count):
-            read = desk_of(folder, setting, {way: said[way] for way in chosen}).read()
-            assert read.settings == alone[chosen[-1]].settings
-            assert read.sources[setting.place] == alone[chosen[-1]].sources[setting.place]
-
-
-@pytest.mark.parametrize(
-    "setting", [each for each in EVERY if not each.is_secret and not each.is_table], ids=str
-)
-@PROPERTY
-@given(data=st.data())
-def test_plain_text_after_set(setting: Setting, folder: Path, data: st.DataObject) -> None:
-    """What a variable has can stand after --set as it is, unless it is in quotes."""
-    text = as_variable(data.draw(values_of(setting).filter(lambda it: str(it)[0] not in "'\"")))
-    flag = f"{'.'.join(setting.place)}={text}"
-
-    by_flag = Desk(folder, {}, (flag,)).read().settings
-
-    assert by_flag == Desk(folder, {setting.variable: text}).read().settings
+    for count in range(2, len(said) + 1):
+        for chosen in combinations(said, count):
+            found = read(folder, setting, {way: said[way] for way in chosen})
+            assert found.settings == alone[chosen[-1]].settings
+            assert found.sources[setting.place] == alone[chosen[-1]].sources[setting.place]
 
 
 @pytest.mark.parametrize("text", ["true", "True", "TRUE", "1", "false", "0", "False"])
 def test_switches(folder: Path, text: str) -> None:
     """A switch is true or 1, or false or 0, in letters of either size."""
-    wanted = text.lower() in ("true", "1")
+    setting = every_setting()["access", "private"]
 
-    by_variable = Desk(folder, {"WHEELYARD_PRIVATE": text}).read().settings
-    by_flag = Desk(folder, {}, (f"access.private={text}",)).read().settings
-
-    assert by_variable.access.private is by_flag.access.private is wanted
+    for way in ("variable", "text"):
+        found = read(folder, setting, {way: text}).settings.access.private
+        assert found is (text.lower() in ("true", "1"))

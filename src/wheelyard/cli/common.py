@@ -17,8 +17,8 @@ from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.model.text import escaped
 from wheelyard.operations.lifecycle import Lifecycle, Selection
-from wheelyard.settings.names import WHOLE
 from wheelyard.settings.reading import (
+    WHOLE,
     Reading,
     ignored,
     process_environment,

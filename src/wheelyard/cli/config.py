@@ -20,10 +20,9 @@ from wheelyard.model.grants import described
 from wheelyard.model.text import escaped
 from wheelyard.operations.doors import Doors
 from wheelyard.operations.trial import reading, refusals_of, writing
-from wheelyard.settings.idle import idle_grants
-from wheelyard.settings.names import Setting, every_setting
+from wheelyard.settings.advice import idle_grants
 from wheelyard.settings.reading import Reading
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import Setting, Settings, every_setting
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket
 from wheelyard.trust.static_tokens import BARE_NAME

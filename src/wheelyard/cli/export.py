@@ -20,7 +20,7 @@ from wheelyard.model.text import counted, escaped
 from wheelyard.operations.exporting.export import Export, Exported
 from wheelyard.operations.exporting.options import Asked, Placing, identity_of
 from wheelyard.operations.exporting.writing import Counts
-from wheelyard.settings.doors import is_open
+from wheelyard.settings.checks import is_open
 from wheelyard.settings.sections import MEMORY
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 

@@ -39,7 +39,7 @@ from requests import Session
 from wheelyard.http.circumstances import CURRENT, Trace
 from wheelyard.http.exchange import Scope
 from wheelyard.http.shown import shown
-from wheelyard.settings.urls import is_loopback
+from wheelyard.settings.sections import is_loopback
 
 NAME: Final = "wheelyard"
 NANOSECONDS: Final = 10**9

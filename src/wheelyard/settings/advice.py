@@ -1,30 +1,54 @@
 """What an operator should know of settings that are in force: sentences, none of which stops."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
+from wheelyard.errors import quoted
 from wheelyard.model.access import EVERY_PROJECT
 from wheelyard.model.identity import AUTHENTICATED, EVERYBODY
-from wheelyard.settings.doors import is_open, takes_credentials
-from wheelyard.settings.idle import idle_kinds
-from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.settings.unused import unused
-from wheelyard.settings.urls import is_loopback
+from wheelyard.settings.checks import is_open
+from wheelyard.settings.sections import ServerSettings, Settings, every_setting, is_loopback
 from wheelyard.storage.cloud.location import is_bucket, parse_location
+
+ROBOTS: Final = ".gserviceaccount.com"
+"""How the e-mail addresses of service accounts end, and no person's."""
+NO_AUDIENCE: Final = "[google.id_token] audience is not set, so nobody is known by an e-mail"
 
 
 def advice_on(settings: Settings) -> list[str]:
     """Return the warnings that settings deserve, in one sentence each."""
-    parts = (
-        _of_the_listener,
-        _of_hosts,
-        _of_grants,
-        idle_kinds,
-        _of_places,
-        _of_publishing,
-        unused,
-    )
+    parts = (_of_the_listener, _of_grants, _of_kinds, _of_places, _of_publishing, _unused)
     return [sentence for part in parts for sentence in part(settings)]
+
+
+def idle_grants(settings: Settings, names: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """
+    Yield what there is to say of those whom grants name and who cannot be.
+
+    Only `wheelyard config check` says this, and no server that starts: a file of passwords or
+    tokens may get the name later.
+
+    Args:
+        settings: Those in force.
+        names: Who is in the files, by the kind of principal: `htpasswd`, `static`. A kind that is
+            left out is not compared.
+    """
+    places = {"htpasswd": "[access] htpasswd_file", "static": "the static tokens"}
+
+    def why(kind: str, name: str) -> str:
+        if kind in names:
+            return "" if name in names[kind] else f"there is no such name in {places[kind]}"
+        return _why_nobody(kind, name) or _why_kept_out(kind, name, settings)
+
+    return _told(settings, why)
+
+
+def other_credentials(settings: Settings) -> bool:
+    """Return whether somebody can get in without a token of the index."""
+    access = settings.access
+    has_secrets = access.htpasswd_file or access.static_tokens_file or access.static_token
+    return bool(has_secrets) or _knows_google(settings)
 
 
 def _of_the_listener(settings: Settings) -> Iterator[str]:
@@ -44,10 +68,6 @@ def _of_the_listener(settings: Settings) -> Iterator[str]:
             "credentials may come over plain HTTP, where others can read them; put a proxy that "
             "ends TLS before the server, and set [access] require_https"
         )
-
-
-def _of_hosts(settings: Settings) -> Iterator[str]:
-    server, access = settings.server, settings.access
     if access.require_https and not server.trusted_proxies:
         yield (
             "[access] require_https: no proxy is trusted to say that a request came over HTTPS, so "
@@ -60,6 +80,12 @@ def _of_hosts(settings: Settings) -> Iterator[str]:
             "none is trusted to say who asks: everybody shares one limit of failed logins, and one "
             "of tokens for jobs; set [server] trusted_proxies"
         )
+
+
+def _has_a_way_in(server: ServerSettings) -> bool:
+    """Return whether others reach a listener that only this machine reaches by itself."""
+    name = urlsplit(server.public_url).hostname or "localhost"
+    return server.trusted_proxies > 0 or not is_loopback(name)
 
 
 def _of_grants(settings: Settings) -> Iterator[str]:
@@ -80,6 +106,52 @@ def _of_grants(settings: Settings) -> Iterator[str]:
             f"{narrow[0]} is for some projects only, and [access] private_names is empty: who may "
             "not read a name is told 404, and uv then looks for it on the next index"
         )
+
+
+def _of_kinds(settings: Settings) -> Iterator[str]:
+    """Yield what there is to say of kinds of principals that no credential proves here."""
+    access, audience = settings.access, settings.google.id_token.audience
+    idle = {
+        "token": "a token may do what it was made for",
+        "publisher": "its tokens may publish to the projects of its [[publisher]], and no more",
+    }
+    if not audience:
+        idle["serviceAccount"] = NO_AUDIENCE
+    if not audience and not settings.iap.audience:
+        idle["user"] = idle["domain"] = NO_AUDIENCE
+    if not access.htpasswd_file:
+        idle["htpasswd"] = "there is no [access] htpasswd_file"
+    if not access.static_tokens_file and not access.static_token:
+        idle["static"] = "there is no static token"
+    return _told(settings, lambda kind, _: idle.get(kind, ""))
+
+
+def _told(settings: Settings, why: Callable[[str, str], str]) -> Iterator[str]:
+    for grant in settings.grants.every:
+        for principal in sorted(grant.who):
+            kind, _, name = principal.partition(":")
+            if reason := why(kind, name):
+                yield f"{grant} names {quoted(principal)} to no effect: {reason}"
+
+
+def _why_nobody(kind: str, name: str) -> str:
+    """Return why nobody at all goes by a name at Google."""
+    if kind == "user" and name.endswith(ROBOTS):
+        return f"it is a service account; write serviceAccount:{name}"
+    if kind == "serviceAccount" and not name.partition("#")[0].endswith(ROBOTS):
+        return f"the e-mail of a service account ends in {ROBOTS}"
+    return ""
+
+
+def _why_kept_out(kind: str, name: str, settings: Settings) -> str:
+    """Return why somebody's ID token is refused, where nothing but that could prove the name."""
+    allowed = {domain.lower() for domain in settings.google.id_token.allowed_domains}
+    domain = name.rpartition("@")[2]
+    # Identity-Aware Proxy has a policy of its own, and takes no notice of our list
+    if kind not in ("user", "domain") or not allowed or domain in allowed or settings.iap.audience:
+        return ""
+    unless = ", unless that account belongs to one of them" if kind == "user" else ""
+    return f"{domain} is not in [google.id_token] allowed_domains{unless}"
 
 
 def _of_places(settings: Settings) -> Iterator[str]:
@@ -120,15 +192,67 @@ def _of_publishing(settings: Settings) -> Iterator[str]:
         yield "[trusted_publishing] has an audience, and there is no [[publisher]], so it is off"
 
 
-def _has_a_way_in(server: ServerSettings) -> bool:
-    """Return whether others reach a listener that only this machine reaches by itself."""
-    if server.trusted_proxies:
-        return True
-    name = urlsplit(server.public_url).hostname or ""
-    return bool(name) and not is_loopback(name)
+def _unused(settings: Settings) -> Iterator[str]:
+    """Yield, for each setting that is not the default and counts for nothing, why it does."""
+    for setting in every_setting().values():
+        if setting.value_in(settings) != setting.default:
+            whys = _UNUSED.get(".".join(setting.place), ())
+            why = next((why for is_so, why in whys if is_so(settings)), "")
+            if why:
+                yield f"{setting} counts for nothing: {why}"
 
 
-def other_credentials(settings: Settings) -> bool:
-    """Return whether somebody can get in without a token of the index."""
-    is_google = settings.google.id_token.audience or settings.google.access_token.resource
-    return bool(is_google or settings.iap.audience) or takes_credentials(settings.access)
+def _has_no_bucket(settings: Settings) -> bool:
+    return not any(map(is_bucket, (settings.store.location, settings.access.credentials_store)))
+
+
+def _is_closed(settings: Settings) -> bool:
+    is_shared = any(EVERYBODY in each.who for each in settings.grants.every)
+    return not (is_open(settings) or is_shared)
+
+
+def _knows_google(settings: Settings) -> bool:
+    google = settings.google
+    return bool(google.id_token.audience or google.access_token.resource or settings.iap.audience)
+
+
+_NO_BUCKET: Final = ((_has_no_bucket, "nothing is kept in a bucket"),)
+_UNUSED: Final[dict[str, tuple[tuple[Callable[[Settings], bool], str], ...]]] = {
+    "store.signed_url_minutes": (
+        (lambda it: not is_bucket(it.store.location), "[store] location is no bucket"),
+        (
+            lambda it: it.store.downloads in ("proxy", "public"),
+            "no URL is signed where [store] downloads is proxy or public",
+        ),
+    ),
+    "store.freshness": _NO_BUCKET,
+    "store.stale_if_error": _NO_BUCKET,
+    "access.private_names": ((is_open, "everybody may read every name"),),
+    "access.htpasswd_may_manage": (
+        (lambda it: not it.access.htpasswd_file, "[access] htpasswd_file is not set"),
+        (
+            lambda it: bool(it.grant),
+            "there is a [[grant]]; name the users there, as htpasswd:NAME",
+        ),
+    ),
+    "access.anonymous_uploads_anywhere": (
+        (lambda it: not it.access.anonymous_uploads, "[access] anonymous_uploads is not set"),
+    ),
+    "http.public_max_age": ((_is_closed, "there is no page that anyone may read"),),
+    "google.allow_private": (
+        (lambda it: not _knows_google(it), "no credential of Google's is taken"),
+    ),
+    "google.access_token.cache_seconds": (
+        (
+            lambda it: not it.google.access_token.resource,
+            "[google.access_token] resource is not set",
+        ),
+    ),
+    "trusted_publishing.token_seconds": (
+        (
+            lambda it: not it.trusted_publishing.audience,
+            "[trusted_publishing] audience is not set",
+        ),
+    ),
+}
+"""By setting: when it counts for nothing, and why."""

@@ -1,30 +1,52 @@
-"""Settings that make no sense, by themselves or together, stop the start with one clear line."""
+"""What is wrong with settings, by themselves or together: one clear line that stops the start."""
 
 import re
+from collections.abc import Callable, Iterator
+from itertools import chain
+from os.path import realpath
 from typing import Final
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.access import EVERY_PROJECT, parse_pattern
 from wheelyard.model.distribution import parse_name
-from wheelyard.settings.doors import TOKEN, bucket_of, check_doors
-from wheelyard.settings.names import every_setting
-from wheelyard.settings.sections import MEMORY, Settings, StoreSettings
-from wheelyard.settings.urls import has_credentials, has_host, veiled
-from wheelyard.settings.words import NUMBER_BITS, bad_setting
-from wheelyard.storage.cloud.location import is_bucket
+from wheelyard.model.grants import Grant
+from wheelyard.model.identity import EVERYBODY
+from wheelyard.settings.sections import MEMORY, Settings, StoreSettings, every_setting
+from wheelyard.storage.cloud.location import BucketLocation, is_bucket, parse_location
 
 FIXED_PATHS: Final = frozenset(
     {"simple", "pypi", "legacy", "files", "project", "api", "raw", "packages"}
     | {"health", "ready", "metrics"}
 )
 """First segments of paths that mean something already, so no root can be called like them."""
+NUMBER_BITS: Final = 63
+"""Of a number; a larger one fits nowhere, and may have more digits than Python writes."""
+MOST_AUDIENCES: Final = 5
+"""Names that statements may be made for: each is tried in turn."""
+NOT_SHOWN: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
 
-_FOLDER_OR_BUCKET: Final = "a folder, gs://BUCKET/PREFIX, or memory:"
-_NO_PATH: Final = re.compile(r"[\s\x00-\x1f\x7f%?#\\\\]")
-"""What a path of a URL has in other forms, or not at all."""
-_PUBLIC_URL: Final = re.compile(r"https?://[^\x00-\x20\x7f/?#]+(/[^\x00-\x20\x7f?#]*)?")
+_REVEALING: Final = re.compile(r"[@?#%]")
+_PRINTABLE: Final = re.compile(r"[\x21-\x7e]*")
+_AUDIENCE: Final = re.compile(r"(?!.*://[^/?#]*@)[\x21-\x7e]{1,500}")
+_DOMAIN: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_PORT: Final = re.compile(r":[0-9]*\Z")
+_SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[^\s\x00-\x1f\x7f%?#\\]+")
+"""A part of a path that has only one spelling in a URL."""
+_URL: Final = re.compile(r"https?://[^\x00-\x20\x7f/?#@]+(/[^\x00-\x20\x7f?#]*)?")
+
+
+def bad_setting(why: str) -> Invalid:
+    """Return the fault for a setting that makes no sense."""
+    return Invalid(f"A setting is wrong: {why}. See docs/settings.md.", code="bad_setting")
+
+
+def veiled(text: str) -> str:
+    """Return a wrong value as a message may repeat it: with a password or a key in it, not."""
+    return NOT_SHOWN if _REVEALING.search(text) else quoted(text)
 
 
 def checked(settings: Settings) -> Settings:
@@ -34,106 +56,232 @@ def checked(settings: Settings) -> Settings:
     Raises:
         Invalid: Something makes no sense (code `bad_setting`).
     """
+    for why in chain(_by_themselves(settings), _of_places(settings), _together(settings)):
+        raise bad_setting(why)
+    if settings.publisher:
+        _ = settings.publishers  # a wrong one is told at once
     server = settings.server
-    for setting in every_setting().values():
-        number = setting.value_in(settings)
-        if isinstance(number, int) and number.bit_length() > NUMBER_BITS:
-            raise bad_setting(f"{setting}: expected a smaller number")
-    for root in server.roots:
-        _check_root(root)
     prefix = server.path_prefix.strip("/")
-    is_odd = any(part in ("", ".", "..") for part in prefix.split("/")) or _NO_PATH.search(prefix)
-    if prefix and is_odd:
-        raise bad_setting(
-            f"[server] path_prefix: {veiled(server.path_prefix)} is none. Write what a proxy puts "
-            "before every path, such as /packages"
-        )
-    _check_public_url(server.public_url, f"/{prefix}" if prefix else "")
-    if not server.host or "/" in server.host or "@" in server.host:
-        raise bad_setting("[server] host: expected an address to listen on, such as 127.0.0.1")
-    _check_store(settings.store)
-    if server.workers > 1 and settings.store.location == MEMORY:
-        raise bad_setting("[server] workers: a store in memory cannot be shared. Use one worker")
-    check_doors(settings)
-    _check_observation(settings)
     return replace(settings, server=replace(server, path_prefix=f"/{prefix}" if prefix else ""))
 
 
-def _check_root(root: str) -> None:
-    if root in FIXED_PATHS:
-        raise bad_setting(
-            f"[server] roots: {veiled(root)} is a path of the index already. Choose another"
-        )
+def is_open(settings: Settings) -> bool:
+    """Return whether anybody may read everything: nothing says otherwise, or a grant says so."""
+    return bool(_opening(settings)) or not (settings.access.private or settings.grant)
+
+
+def _opening(settings: Settings) -> Grant | None:
+    """Return the first grant by which everybody reads every project, None if there is none."""
+    everybodys = (each for each in settings.grants.every if EVERYBODY in each.who)
+    return next((each for each in everybodys if EVERY_PROJECT in each.scope.projects), None)
+
+
+def _by_themselves(settings: Settings) -> Iterator[str]:
+    for setting in every_setting().values():
+        value = setting.value_in(settings)
+        if isinstance(value, int) and value.bit_length() > NUMBER_BITS:
+            yield f"{setting}: expected a smaller number"
+        key = ".".join(setting.place)
+        if value == setting.default or key not in _RULES:
+            continue
+        holds, remedy = _RULES[key]
+        for each in value if setting.is_list else (value,):
+            if not holds(each):
+                found = "what it is" if setting.is_secret else veiled(each)
+                yield f"{setting}: {found} is none. Write {remedy}"
+
+
+def _is_name(text: str) -> bool:
     try:
-        name = parse_name(root)
-    except Invalid as fault:
-        raise bad_setting(
-            f"[server] roots: {veiled(root)} cannot be one. Write a-z, 0-9 and -, such as acme"
-        ) from fault
-    if name != root:
-        raise bad_setting(f"[server] roots: {veiled(root)} is to be written {veiled(name)}")
+        return parse_name(text) == text and text not in FIXED_PATHS
+    except Invalid:
+        return False
 
 
-def _check_store(store: StoreSettings) -> None:
-    is_other = "://" in store.location and not is_bucket(store.location)
-    if not store.location or "\0" in store.location or is_other:
-        raise bad_setting(
-            f"[store] location: expected {_FOLDER_OR_BUCKET}, and found {veiled(store.location)}"
+def _is_pattern(text: str) -> bool:
+    try:
+        return bool(parse_pattern(text))
+    except Invalid:
+        return False
+
+
+def _is_path(text: str) -> bool:
+    return not text.strip("/") or all(map(_SEGMENT.fullmatch, text.strip("/").split("/")))
+
+
+def _is_url(text: str) -> bool:
+    return bool(_URL.fullmatch(text)) and _has_host(text)
+
+
+def _is_host(text: str) -> bool:
+    return bool(_HOST.fullmatch(text)) and _has_host(f"//{text}")
+
+
+def _has_host(url: str) -> bool:
+    """Return whether a URL names a host, and no port that cannot be."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as half of a pair of brackets, or port 65536
+        return False
+
+
+def _is_folder(text: str) -> bool:
+    return bool(text) and "\0" not in text and "://" not in text and text[:3].lower() != "gs:"
+
+
+def _in_bucket(text: str) -> BucketLocation | None:
+    """Return the place in a bucket that a text names, None if it names none."""
+    try:
+        return None if "?" in text or "#" in text else parse_location(text)
+    except Invalid:
+        return None
+
+
+def _is_place(text: str) -> bool:
+    return text == MEMORY or _is_folder(text) or _in_bucket(text) is not None
+
+
+def _is_whole_bucket(text: str) -> bool:
+    found = _in_bucket(text)
+    return found is not None and not found.prefix
+
+
+def _matching(form: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda text: form.fullmatch(text) is not None
+
+
+_A_URL: Final = "a URL such as https://packages.example.com, without a name and a password in it"
+_A_FILE: Final = "the path of a file, without NUL"
+_IN_A_BUCKET: Final = "gs://BUCKET or gs://BUCKET/PREFIX"
+_AN_AUDIENCE: Final = (
+    _matching(_AUDIENCE),
+    "1 to 500 ASCII characters without spaces, such as https://packages.example.com",
+)
+_RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
+    "server.host": (
+        lambda text: bool(text) and not {"/", "@"} & set(text),
+        "an address to listen on, such as 127.0.0.1",
+    ),
+    "server.roots": (_is_name, "a-z, 0-9 and -, such as acme, and no path of the index"),
+    "server.path_prefix": (_is_path, "what a proxy puts before every path, such as /packages"),
+    "server.public_url": (_is_url, _A_URL),
+    "store.location": (_is_place, "a folder, gs://BUCKET/PREFIX, or memory:"),
+    "store.files": (lambda text: _in_bucket(text) is not None, _IN_A_BUCKET),
+    "access.private_names": (_is_pattern, "acme-core, or the beginning of names, as acme-*"),
+    "access.metrics_token": (_matching(_PRINTABLE), "ASCII without spaces"),
+    "access.htpasswd_file": (lambda text: "\0" not in text, _A_FILE),
+    "access.static_tokens_file": (lambda text: "\0" not in text, _A_FILE),
+    "access.trusted_hosts": (
+        _is_host,
+        "packages.example.com, or packages.example.com:8443 where only that port is meant",
+    ),
+    "access.credentials_store": (
+        lambda text: text != MEMORY and _is_place(text),
+        "a folder, or gs://BUCKET/PREFIX",
+    ),
+    "google.id_token.audience": _AN_AUDIENCE,
+    "google.id_token.allowed_domains": (_matching(_DOMAIN), "a domain such as acme.dev"),
+    "google.access_token.resource": (_is_whole_bucket, "a bucket as a whole, gs://BUCKET"),
+    "iap.audience": _AN_AUDIENCE,
+    "trusted_publishing.audience": _AN_AUDIENCE,
+    "log.project": (_matching(_PRINTABLE), "the id of a Google Cloud project"),
+    "telemetry.otlp_endpoint": (_is_url, _A_URL),
+}
+"""By setting: whether it can be so, and what to write instead."""
+
+
+def _of_places(settings: Settings) -> Iterator[str]:
+    store, tokens = settings.store, settings.access.credentials_store
+    if store.downloads == "public" and is_bucket(store.location):
+        yield from _of_public_files(store, tokens)
+    for name in ("files", "downloads"):
+        is_said = getattr(store, name) != getattr(StoreSettings(), name)
+        if is_said and not is_bucket(store.location):
+            yield (
+                f"[store] {name} is for a bucket, and [store] location names none. Leave it out, "
+                "or give gs://BUCKET/PREFIX as the location"
+            )
+    if tokens and store.location == MEMORY:
+        yield "[access] credentials_store: a store in memory keeps its tokens there. Leave it out"
+    if tokens and _resolved(tokens) == _resolved(store.location):
+        yield (
+            "[access] credentials_store: it is the [store] location. Leave it out, or name another"
         )
-    if not store.location.lower().startswith("gs:"):
-        for name in ("files", "downloads"):
-            if getattr(store, name) != getattr(StoreSettings(), name):
-                raise bad_setting(
-                    f"[store] {name} is for a bucket, and [store] location names none. Leave it "
-                    "out, or give gs://BUCKET/PREFIX as the location"
-                )
-        return
-    kept = bucket_of("[store] location", store.location)
-    files = bucket_of("[store] files", store.files) if store.files else kept
-    if store.downloads == "public" and files.bucket == kept.bucket:
-        raise bad_setting(
+    if settings.server.workers > 1 and store.location == MEMORY:
+        yield "[server] workers: a store in memory cannot be shared. Use one worker"
+
+
+def _of_public_files(store: StoreSettings, tokens: str) -> Iterator[str]:
+    kept = parse_location(store.location).bucket
+    shown = parse_location(store.files or store.location).bucket
+    if shown == kept:
+        yield (
             '[store] downloads = "public" needs [store] files in a bucket of its own: allUsers '
-            f"covers a whole bucket, and {kept.bucket} holds credentials and the journal as well"
+            f"covers a whole bucket, and {kept} holds credentials and the journal as well"
+        )
+    if is_bucket(tokens) and parse_location(tokens).bucket == shown:
+        yield (
+            f'[access] credentials_store: [store] downloads = "public" opens the bucket {shown} to '
+            "everybody. Keep the tokens in another one"
         )
 
 
-def _check_observation(settings: Settings) -> None:
-    """Return if log and telemetry name what could be a project and a collector."""
-    if not TOKEN.fullmatch(settings.log.project):
-        raise bad_setting(
-            f"[log] project: {veiled(settings.log.project)} is none. Write the id of a Google "
-            "Cloud project, such as acme-packages"
-        )
-    endpoint = settings.telemetry.otlp_endpoint
-    is_one = _PUBLIC_URL.fullmatch(endpoint) and has_host(endpoint) and "@" not in endpoint
-    if endpoint and not is_one:
-        raise bad_setting(
-            f"[telemetry] otlp_endpoint: {veiled(endpoint)} is none. Write the URL of a collector "
-            "that takes OTLP over HTTP, such as http://127.0.0.1:4318"
-        )
-    if urlsplit(endpoint).path.rstrip("/").endswith(("/v1/traces", "/v1/metrics")):
-        raise bad_setting(
-            "[telemetry] otlp_endpoint: expected the URL without /v1/traces or /v1/metrics, which "
-            "are put behind it. Write a URL such as http://127.0.0.1:4318"
-        )
+def _resolved(place: str) -> BucketLocation | str:
+    return parse_location(place) if is_bucket(place) else realpath(place)
 
 
-def _check_public_url(url: str, prefix: str) -> None:
-    if not url:
-        return
-    if has_credentials(url):
-        raise bad_setting(
-            "[server] public_url: expected no name and no password before the host, because it is "
-            "shown to everybody. Write a URL such as https://packages.example.com"
+def _together(settings: Settings) -> Iterator[str]:
+    server, access, google = settings.server, settings.access, settings.google.id_token
+    url, prefix = server.public_url, server.path_prefix.strip("/")
+    host = url.partition("://")[2].partition("/")[0].lower()
+    if prefix and url and not urlsplit(url).path.rstrip("/").endswith(f"/{prefix}"):
+        yield f"[server] public_url: expected it to end with the path_prefix, {veiled(prefix)}"
+    if access.require_https and url.lower().startswith("http://") and server.trusted_proxies:
+        yield (
+            "[access] require_https: [server] public_url begins with http://, so everybody is sent "
+            "to where no credential is taken. Write https://, or leave require_https out"
         )
-    if not _PUBLIC_URL.fullmatch(url) or not has_host(url):
-        raise bad_setting(
-            f"[server] public_url: {veiled(url)} is none. Write a URL that begins with https:// or "
-            "http://, such as https://packages.example.com"
+    trusted = {each.lower() for each in access.trusted_hosts}
+    if trusted and host and trusted.isdisjoint({host, _PORT.sub("", host)}):
+        yield (
+            f"[access] trusted_hosts: {veiled(host)} is not among them, and [server] public_url "
+            "sends everybody there"
         )
-    path = url.split("://", 1)[1].partition("/")[2].rstrip("/")
-    if not f"/{path}".endswith(prefix):
-        raise bad_setting(
-            f"[server] public_url: expected it to end with the path_prefix, {veiled(prefix)}, and "
-            f"found {veiled(url)}"
+    is_wide = access.anonymous_uploads and not server.is_loopback
+    if is_wide and not access.anonymous_uploads_anywhere:
+        yield (
+            f"[access] anonymous_uploads: whoever reaches {veiled(server.host)} could publish "
+            "anything here. Listen on 127.0.0.1; or, if that is meant, set "
+            "anonymous_uploads_anywhere, or give --i-know"
+        )
+    if google.allowed_domains and not google.audience:
+        yield (
+            "[google.id_token] allowed_domains: ID tokens are off. Say in audience what they call "
+            "this index, or leave both out"
+        )
+    opening = _opening(settings)
+    if access.private and opening:
+        yield (
+            f"[access] private: {opening} lets everybody read every project. Leave one of the two "
+            "out"
+        )
+    yield from _of_publishing(settings)
+
+
+def _of_publishing(settings: Settings) -> Iterator[str]:
+    audiences = settings.trusted_publishing.audience
+    if len(audiences) > MOST_AUDIENCES:
+        yield f"[trusted_publishing] audience: expected {MOST_AUDIENCES} at most"
+    shared = {*settings.google.id_token.audience, *settings.iap.audience} & set(audiences)
+    if shared:
+        yield (
+            f"[trusted_publishing] audience: {veiled(min(shared))} is the audience of "
+            "[google.id_token] or [iap] as well, so that a job's statement could pass for a "
+            "person's. Use different ones"
+        )
+    if settings.publisher and not audiences:
+        yield (
+            "there is a [[publisher]], and publishing is off. Say in [trusted_publishing] audience "
+            "what a job's statement calls this index, such as its host"
         )

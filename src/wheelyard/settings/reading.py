@@ -7,26 +7,35 @@ command runs.
 """
 
 import os
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 
 from wheelyard.errors import Invalid
-from wheelyard.model.converting import WrongField, converted
+from wheelyard.model.converting import Why, WrongField, converted
 from wheelyard.model.text import escaped
-from wheelyard.settings.checks import checked
-from wheelyard.settings.layers import Given, of_command_line, of_environment, of_tables, toml_of
-from wheelyard.settings.names import OPTIONS, PREFIX, TABLES, WHOLE, Place, every_setting, meant_by
-from wheelyard.settings.sections import Settings
-from wheelyard.settings.urls import veiled
-from wheelyard.settings.words import bad_setting, in_words, outside
+from wheelyard.settings.checks import NUMBER_BITS, bad_setting, checked, veiled
+from wheelyard.settings.sections import (
+    OPTIONS,
+    PLATFORM,
+    PREFIX,
+    TABLES,
+    Place,
+    Setting,
+    Settings,
+    every_setting,
+    names_in,
+)
 from wheelyard.trust.endpoints import GOOGLE, GoogleEndpoints, stand_in_at
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 CONFIG: Final = f"{PREFIX}CONFIG"
 """The variable that names the file."""
+WHOLE: Final = f"{PREFIX}TOML"
+"""The variable that holds the text of a whole settings file."""
 OTHERS: Final = frozenset(
     {"CONFIG", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"}
     | {"GOOGLE_STAND_IN"},
@@ -36,8 +45,7 @@ command and tests read."""
 
 _Values = dict[str, Any]
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
-_BESIDE: Final = ("htpasswd_file", "static_tokens_file")
-"""Settings of `[access]` that name a file."""
+_KINDS: Final = {bool: "true or false", int: "a number", str: "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,12 @@ class Reading:
     settings: Settings
     sources: Mapping[Place, str]
     home: str
+
+
+class _Given(NamedTuple):
+    place: Place
+    value: Any
+    source: str
 
 
 def read_settings(
@@ -80,22 +94,23 @@ def read_settings(
             itself or beside the others.
     """
     home = _home(file, environ)
-    outside_of_files = [*of_environment(environ), *of_command_line(overrides, flags)]
     every = [
-        *of_tables(defaults, "this command"),
-        *_of_file(home, environ),
-        *outside_of_files,
+        *_of_tables(defaults, "this command"),
+        *_of_tables(_file(home, environ), home),
+        *_of_environment(environ),
+        *_of_options(overrides),
+        *map(_of_flag, flags),
     ]
-    values: _Values = {}
+    values, sources = _Values(), dict[Place, str]()
     for each in every:
+        _require_text(each)
         _put(values, each)
+        sources[each.place] = each.source
     try:
         settings = converted(values, Settings, strict=False)
     except WrongField as wrong:
-        options = OPTIONS.values()  # who has just typed one needs no telling
-        told = {each.place: each.source for each in outside_of_files if each.source not in options}
-        raise bad_setting(in_words(wrong, told)) from wrong
-    return Reading(checked(settings), {each.place: each.source for each in every}, home)
+        raise bad_setting(_in_words(wrong, sources.get(wrong.place, home), home)) from wrong
+    return Reading(checked(settings), sources, home)
 
 
 def process_environment() -> Mapping[str, str]:
@@ -123,20 +138,22 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 def ignored(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield what the environment, and the folder, say to no effect: in a sentence each."""
-    for name in unknown_variables(environ):
-        meant = meant_by(name)
-        yield f"{name} is no setting and is ignored" + (f"; did you mean {meant}?" if meant else "")
+    # only for whoever has mistyped something
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    known = [each.variable for each in every_setting().values() if each.variable]
+    names = [each.removeprefix(PREFIX) for each in (*known, CONFIG, WHOLE)]
+    for variable in unknown_variables(environ):
+        name = variable.removeprefix(PREFIX)
+        near = ["TOML"] if name.lower() in TABLES else get_close_matches(name, names, 1, 0.7)
+        meant = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+        yield f"{variable} is no setting and is ignored{meant}"
     if environ.get(WHOLE) and DEFAULT_FILE.exists():
         yield f"{DEFAULT_FILE} in this folder is not read, because {WHOLE} is set"
 
 
 def _home(file: Path | None, environ: Mapping[str, str]) -> str:
-    """
-    Return where a whole table of settings is read from: a file, or a variable.
-
-    Raises:
-        Invalid: There are two, both of which somebody has named.
-    """
+    """Return where a whole table of settings is read from: a file, a variable, or nowhere."""
     named = str(file or "") or environ.get(CONFIG, "")
     if not environ.get(WHOLE):
         return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")
@@ -146,58 +163,153 @@ def _home(file: Path | None, environ: Mapping[str, str]) -> str:
     return WHOLE
 
 
-def _of_file(home: str, environ: Mapping[str, str]) -> Iterator[Given]:
-    if home == WHOLE:
-        return of_tables(_parsed(environ[WHOLE], WHOLE), WHOLE)
+def _file(home: str, environ: Mapping[str, str]) -> _Values:
+    """Return the tables of the settings file, or of what stands for one."""
     if not home:
-        return iter(())
+        return {}
     try:
-        text = Path(home).read_text(encoding="utf-8-sig")
+        is_file = home != WHOLE
+        text = Path(home).read_text(encoding="utf-8-sig") if is_file else environ[WHOLE]
+        values = _toml_of(text)
     except FileNotFoundError as error:
         raise Invalid(
             f"There is no file {escaped(home)}. Give --config one that is there.",
             code="bad_setting",
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(home, error) from error
-    values = _parsed(text, home)
-    _look_beside(Path(home).parent, values.get("access", {}))
-    return of_tables(values, home)
-
-
-def _parsed(text: str, home: str) -> _Values:
-    try:
-        values = toml_of(text)
-    except ValueError as error:
-        raise _unreadable(home, error) from error
-    for section, value in values.items():
-        if section in TABLES and not isinstance(value, list):
-            raise bad_setting(f"{veiled(section)} is written in double brackets, [[{section}]]")
-        if section not in TABLES and not isinstance(value, dict):
-            raise bad_setting(outside(section))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Invalid(
+            f"{escaped(home)} cannot be read: {why}. See docs/settings.md for its form.",
+            code="bad_setting",
+        ) from error
+    for name, value in values.items():
+        if name in TABLES and not isinstance(value, list):
+            raise bad_setting(f"{veiled(name)} is written in double brackets, [[{name}]]")
+        if name not in TABLES and not isinstance(value, dict):
+            raise bad_setting(f"{veiled(name)} stands in no section. These are {_sections()}")
+    if is_file:
+        _look_beside(Path(home).parent, values.get("access", {}))
     return values
 
 
-def _unreadable(home: str, error: Exception) -> Invalid:
-    why = getattr(error, "strerror", None) or error
-    return Invalid(
-        f"{escaped(home)} cannot be read: {why}. See docs/settings.md for its form.",
-        code="bad_setting",
-    )
+def _toml_of(text: str) -> _Values:
+    """Return the tables that a text is, or raise ValueError: it is none that Python can read."""
+    if not _is_text(text):
+        raise ValueError("there are bytes in it that are no UTF-8")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # Python reads 4300 digits at most
+        raise ValueError("a number in it has too many digits") from error
+    except RecursionError as error:
+        raise ValueError("its brackets are too deep in one another") from error
 
 
 def _look_beside(folder: Path, access: _Values) -> None:
+    """Make the files that a settings file names those beside it."""
     if "static_token" in access:
         raise bad_setting(
             "[access] static_token: a token is not for a file that others may read. Set "
             "WHEELYARD_STATIC_TOKEN, or write it into a static_tokens_file"
         )
-    for name in _BESIDE:
+    for name in ("htpasswd_file", "static_tokens_file"):
         if isinstance(access.get(name), str) and access[name]:
             access[name] = str(folder / access[name])
 
 
-def _put(values: _Values, given: Given) -> None:
+def _of_tables(tables: Mapping[str, Any], source: str, above: Place = ()) -> Iterator[_Given]:
+    """Yield what the sections of a settings file say; what is no section stays as it is."""
+    for name, value in tables.items():
+        place = (*above, name)
+        if isinstance(value, dict) and place not in every_setting() and names_in(place):
+            yield from _of_tables(value, source, place)
+        else:
+            yield _Given(place, value, source)
+
+
+def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
+    """
+    Yield what the variables say; an empty one is how a compose file says "not set".
+
+    Of the names of a variable, the short one counts before the long one, and that before a
+    platform's.
+    """
+    for place, setting in every_setting().items():
+        names = (*setting.variables, PLATFORM.get(place, ""))
+        name = next(filter(environ.get, names), None)
+        if name is not None:
+            text = environ[name]
+            yield _Given(place, _listed(text) if setting.is_list else text, name)
+
+
+def _of_options(overrides: Mapping[str, Mapping[str, Any]]) -> Iterator[_Given]:
+    for section, options in overrides.items():
+        for key, value in options.items():
+            if value is not None:
+                yield _Given((section, key), value, OPTIONS.get((section, key), "an option"))
+
+
+def _of_flag(flag: str) -> _Given:
+    """Return what a `--set` says."""
+    name, equals, text = flag.partition("=")
+    if not equals:  # what was typed is not repeated: it may be a secret
+        raise bad_setting(
+            "--set: expected SECTION.KEY=VALUE, such as server.port=8080, and found no ="
+        )
+    place = tuple(part.strip() for part in name.split("."))
+    setting = every_setting().get(place)
+    if setting is None:
+        raise bad_setting(f"--set {veiled(name)}: {_no_such(place)}")
+    if setting.is_secret:
+        raise bad_setting(
+            f"--set {name}: a command line can be read by everybody on this machine. Set "
+            f"{setting.variable} instead"
+        )
+    return _Given(place, _value(setting, text), f"--set {'.'.join(place)}")
+
+
+def _value(setting: Setting, text: str) -> object:
+    """Return what was typed as TOML, if it is TOML of the right kind, and else as text."""
+    try:
+        found = _toml_of(f"value = {text}")
+    except ValueError:
+        found = {}
+    value = found.get("value", text) if len(found) == 1 else text
+    if setting.is_table:
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise bad_setting(
+                f"--set {setting.key}: expected a list of tables as TOML, such as "
+                f"{setting.key}=[{{...}}]"
+            )
+        return value
+    if setting.is_list:
+        return value if isinstance(value, list) else _listed(str(found.get("value", text)))
+    # a number is a text as well, where a text is what is wanted
+    return value if setting.kind in (bool, int) or isinstance(value, str) else text
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _is_text(text: str) -> bool:
+    """Return whether a text has no half characters, which stand for bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require_text(given: _Given) -> None:
+    for each in given.value if isinstance(given.value, list) else [given.value]:
+        if isinstance(each, str) and not _is_text(each):
+            why = "expected text in UTF-8, and found other bytes"
+            raise bad_setting(f"{every_setting()[given.place]}: {why} ({given.source})")
+
+
+def _put(values: _Values, given: _Given) -> None:
     """Put a value where it belongs among nested tables."""
     *tables, name = given.place
     for table in tables:
@@ -206,3 +318,57 @@ def _put(values: _Values, given: Given) -> None:
             return  # what stands there is refused in a moment
         values = found
     values[name] = given.value
+
+
+def _in_words(wrong: WrongField, source: str, home: str) -> str:
+    """Return what is wrong with a value; it is repeated, unless it is a secret."""
+    if wrong.why is Why.UNKNOWN:
+        return _no_such(wrong.place)
+    # who has just typed an option, or wrote the file that is read, needs no telling
+    who = "" if source == home or source in OPTIONS.values() else f" ({source})"
+    setting = every_setting().get(wrong.place)
+    if setting is None:
+        return f"[{'.'.join(wrong.place)}]: expected a table{who}"
+    given = "" if setting.is_secret else _given(wrong.value)
+    return f"{setting}: expected {_expected(setting)}{given}{who}"
+
+
+def _no_such(place: Place) -> str:
+    """Return that there is no such setting or section, with what there is."""
+    known = every_setting()
+    for depth, name in enumerate(place):
+        above = place[:depth]
+        if above in known:
+            return f"{known[above]} has no settings in it"
+        if name not in names_in(above):
+            if not above:
+                return f"there is no section {veiled(name)}. The sections are {_sections()}"
+            has = ", ".join(names_in(above))
+            return f"[{'.'.join(above)}] has no setting {veiled(name)}. It has {has}"
+    return (
+        f"[{'.'.join(place)}] is a section. Say which of its settings: {', '.join(names_in(place))}"
+    )
+
+
+def _sections() -> str:
+    return ", ".join(f"[[{name}]]" if name in TABLES else f"[{name}]" for name in names_in(()))
+
+
+def _expected(setting: Setting) -> str:
+    """Return what a setting can be, and between which numbers, where there are limits."""
+    if get_origin(setting.kind) is Literal:
+        *words, last = get_args(setting.kind)
+        return f"{', '.join(words)} or {last}"
+    if setting.is_list:
+        return "a list of texts"
+    least = "" if setting.meta.ge is None else f" from {setting.meta.ge}"
+    most = "" if setting.meta.le is None else f" to {setting.meta.le}"
+    return f"{_KINDS.get(setting.kind, 'a table')}{least}{most}"
+
+
+def _given(value: object) -> str:
+    """Return what was found instead, where that can be shown in a few characters."""
+    if isinstance(value, str):
+        return f", and found {veiled(value)}"
+    is_short = isinstance(value, int | float) and abs(value) < 1 << NUMBER_BITS
+    return f", and found {value}".lower() if is_short else ""

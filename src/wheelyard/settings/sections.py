@@ -1,18 +1,22 @@
 """
-What an operator can decide: every section of `wheelyard.toml`, with its defaults.
+What an operator can decide: every section of `wheelyard.toml`, with its defaults and its names.
 
 What stands below a setting is what docs/settings.md says of it: `nox -s settings` puts it there.
 """
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
 
 from msgspec import Meta, Struct
+from msgspec.structs import fields
 
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.grants import Grants, parse_grant
-from wheelyard.settings.urls import is_loopback
 
 if TYPE_CHECKING:
     from wheelyard.model.publisher import Publisher
@@ -21,6 +25,48 @@ DEFAULT_STORE: Final = "./wheelyard-data"
 MEMORY: Final = "memory:"
 """The place of a store that ends with the process."""
 MIB: Final = 1024**2
+
+Place = tuple[str, ...]
+"""The sections that a setting is in, and its key."""
+
+PREFIX: Final = "WHEELYARD_"
+TABLES: Final = frozenset({"grant", "publisher"})
+"""What stands in the file as `[[name]]`, any number of times."""
+PLATFORM: Final[Mapping[Place, str]] = MappingProxyType(
+    {("server", "port"): "PORT", ("log", "project"): "GOOGLE_CLOUD_PROJECT"}
+)
+"""Variables that platforms set; our own beats them."""
+OPTIONS: Final[Mapping[Place, str]] = MappingProxyType(
+    {
+        ("server", "host"): "--host",
+        ("server", "port"): "--port",
+        ("server", "workers"): "--workers",
+        ("store", "location"): "--store",
+        ("access", "private"): "--private",
+        ("access", "htpasswd_file"): "-P",
+        ("access", "anonymous_uploads"): "-a",
+        ("access", "anonymous_uploads_anywhere"): "--i-know",
+    }
+)
+"""Settings that have an option of their own, besides `--set`."""
+
+_BY_KEY: Final[Mapping[str, str]] = {
+    "server": "host port workers public_url path_prefix trusted_proxies",
+    "store": "files downloads",
+    "access": "private private_names trusted_hosts htpasswd_file static_tokens_file metrics_token "
+    "static_token credentials_store require_https",
+}
+_SHORT: Final[Mapping[Place, str]] = MappingProxyType(
+    {
+        ("store", "location"): "STORE",
+        ("trusted_publishing", "audience"): "PUBLISHING_AUDIENCE",
+        ("google", "id_token", "audience"): "ID_TOKEN_AUDIENCE",
+        ("google", "id_token", "allowed_domains"): "ALLOWED_DOMAINS",
+        ("google", "access_token", "resource"): "ACCESS_TOKEN_RESOURCE",
+        **{(name, key): key.upper() for name, keys in _BY_KEY.items() for key in keys.split()},
+    }
+)
+"""Settings whose variable does not name the section."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Workers = Annotated[int, Meta(ge=1, le=64)]
@@ -293,8 +339,113 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return parse_publishers(self.publisher)
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """
+    One setting.
+
+    Args:
+        place: Its sections and its key.
+        hint: Its type, with its limits.
+        default: What it is where nobody says anything.
+    """
+
+    place: Place
+    hint: Any
+    default: object
+
+    @property
+    def key(self) -> str:
+        """Its name within its section."""
+        return self.place[-1]
+
+    @property
+    def kind(self) -> Any:  # noqa: ANN401 - a type, or a form of one
+        """Its type, without its limits."""
+        return get_args(self.hint)[0] if get_origin(self.hint) is Annotated else self.hint
+
+    @property
+    def meta(self) -> Meta:
+        """Its limits, and the `title` of what it holds."""
+        return next((each for each in get_args(self.hint) if isinstance(each, Meta)), Meta())
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it stands in the file as `[[name]]`."""
+        return self.place[0] in TABLES
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a list of texts."""
+        return bool(self.kind == tuple[str, ...])
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether nobody may see it."""
+        return self.key.endswith("_token")
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that it is read from, the usual one first; none for a table."""
+        long = "_".join(self.place).upper()
+        names = () if self.is_table else (_SHORT.get(self.place, long), long)
+        return tuple(dict.fromkeys(f"{PREFIX}{name}" for name in names))
+
+    @property
+    def variable(self) -> str:
+        """The usual variable; nothing for a table."""
+        return next(iter(self.variables), "")
+
+    def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
+        """Return what it is in some settings."""
+        value: Any = settings
+        for name in self.place:
+            value = getattr(value, name)
+        return value
+
+    def __str__(self) -> str:  # as the file has it
+        if self.is_table:
+            return f"[[{self.key}]]"
+        return f"[{'.'.join(self.place[:-1])}] {self.key}"
+
+
+@cache
+def every_setting() -> Mapping[Place, Setting]:
+    """Return all settings, in the order of their sections, the tables last."""
+    return MappingProxyType({each.place: each for each in _within(Settings, ())})
+
+
+def names_in(section: Place) -> list[str]:
+    """Return what stands directly in a section: settings and sections; `()` is the whole file."""
+    depth = len(section)
+    below = (place for place in every_setting() if place[:depth] == section)
+    return list(dict.fromkeys(place[depth] for place in below if place[depth:]))
+
+
+def is_section(hint: object) -> bool:
+    """Return whether a type is that of a section."""
+    return isinstance(hint, type) and issubclass(hint, Struct)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, as only this machine reaches it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _within(section: type[Struct], above: Place) -> Iterator[Setting]:
+    for each in fields(section):
+        place = (*above, each.name)
+        if is_section(each.type):
+            yield from _within(each.type, place)
+        else:
+            yield Setting(place, each.type, each.default)
+
+
 def _is_unspecified(host: str) -> bool:
-    """Return whether `host` stands for every address of this machine, which no URL can name."""
+    # such as 0.0.0.0, which stands for every address of this machine and is in no URL
     try:
         return ip_address(host).is_unspecified
     except ValueError:
