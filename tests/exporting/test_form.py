@@ -9,7 +9,7 @@ from wheelyard.model.project import Status
 from wheelyard.operations.exporting.options import FORM, Options
 from wheelyard.operations.exporting.pages import Pages
 from wheelyard.rendering.pages import PageTemplates
-from wheelyard.rendering.search import search_json
+from wheelyard.rendering.releases import search_json
 
 FORM_OF_PAGES = (2, "aa602ec678116bd8be2c042f7d1af3730d7e6d71f797394d624b66ca170a4e66")
 """The form of the pages, and the digest of some that have it."""

@@ -4,7 +4,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.operations.exporting.manifest import Line, Manifest, encoded
 from wheelyard.operations.exporting.options import Options, made_by
-from wheelyard.rendering.search import Found
+from wheelyard.rendering.releases import Found
 from wheelyard.storage.base import ABSENT
 
 

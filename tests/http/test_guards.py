@@ -10,7 +10,7 @@ from tests.clients.harness import system_program
 from tests.http.frames import connected
 from tests.http.servers import Site, running_site
 from tests.operations.making import make_wheel
-from wheelyard.http.address import NOWHERE, address_of
+from wheelyard.http.circumstances import NOWHERE, address_of
 from wheelyard.http.guards import Guards
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 

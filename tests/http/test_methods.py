@@ -10,8 +10,7 @@ from tests.http.inside import inside
 from tests.http.packages import wheel
 from tests.http.raw import ask, basic
 from tests.http.servers import Site
-from wheelyard.http.paths import Path
-from wheelyard.http.routing import METHODS, Routes
+from wheelyard.http.routing import METHODS, Path, Routes
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.clients.harness import REPOSITORY
 from wheelyard.errors import IndexFault
-from wheelyard.http.journals import after_of
+from wheelyard.http.api import after_of
 from wheelyard.http.token_api import NewToken
 from wheelyard.model.access import parse_pattern
 from wheelyard.model.distribution import parse_listed, parse_name, parse_version

@@ -67,6 +67,21 @@ def test_nothing_is_outside_the_prefix(site: Site, path: str) -> None:
     assert site.get(path).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/health", 200), ("/ready", 200), ("/metrics", 200), ("/.well-known/pytp", 404)]
+    + [(f"/_/oidc/{step}", 405) for step in ("mint-token", "github/mint-token", "burn-token")],
+)
+def test_what_is_at_the_root_too(site: Site, path: str, status: int) -> None:
+    """Probes, and jobs that publish, need not know the prefix; with a slash they have to."""
+    answer = site.get(path)
+    below = site.get(f"/team/python{path}")
+
+    assert answer.status_code == below.status_code == status
+    assert "This index is below" not in answer.text
+    assert "This index is below" in site.get(f"{path}/").text
+
+
 def test_pages_for_people_link_below_the_prefix(site: Site) -> None:
     """The pages for people name the index with its prefix, and link only below it."""
     home = site.get("/team/python/", Accept="text/html").text

@@ -5,9 +5,8 @@ from hypothesis import given
 
 from tests.rendering.examples import PROJECTS, file, project
 from wheelyard.model.project import Project
-from wheelyard.rendering.pages import PageTemplates, ProjectPage
-from wheelyard.rendering.releases import latest, releases_of
-from wheelyard.rendering.rows import readable_size
+from wheelyard.rendering.pages import PageTemplates, readable_size
+from wheelyard.rendering.releases import ProjectPage, latest, releases_of
 
 TEMPLATES = PageTemplates("http://index.example/simple/")
 

@@ -9,8 +9,7 @@ from packaging.utils import NormalizedName
 
 from tests.rendering.examples import PROJECTS, TEXT, file, project
 from wheelyard.model.project import Project, Status
-from wheelyard.rendering.releases import latest, releases_of
-from wheelyard.rendering.search import Found, found, search_json
+from wheelyard.rendering.releases import Found, found, latest, releases_of, search_json
 
 NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).map(NormalizedName)
 FOUND = st.builds(Found, NAMES, TEXT, TEXT)

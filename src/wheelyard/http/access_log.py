@@ -8,8 +8,7 @@ import logging
 from http import HTTPStatus
 from typing import Any, Final
 
-from wheelyard.http.shown import shown
-from wheelyard.http.watched import Watched
+from wheelyard.http.circumstances import Watched, shown
 from wheelyard.operations.audit import FACTS
 
 PROBES: Final = frozenset({"health", "ready", "metrics"})

@@ -12,27 +12,37 @@
 What is about the caller themselves, tokens for one, is in `token_api.py`.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import parse_qs
 
 from msgspec import Struct
 from msgspec.json import encode
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog.projects import Projects
+from wheelyard.errors import Invalid, quoted
 from wheelyard.http.bodies import decoded, small_body
-from wheelyard.http.conditions import unmet
 from wheelyard.http.desk import Desk, name_in
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Reply, Request, reply
-from wheelyard.http.journals import FAR_PAGE, PAGE, after_of, journal_json
+from wheelyard.http.negotiation import unmet
 from wheelyard.http.simple import visible
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import File, Project, Status
-from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.lifecycle import Lifecycle, Selection
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.rendering.simple import timestamp
+
+JOURNAL_PAGE: Final = 1000
+"""Commits in one answer, at most."""
+FAR_JOURNAL_PAGE: Final = 100
+"""The same where the store is far: each commit is a read of its own, one after the other."""
+
+_NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +67,7 @@ class Change:
     request: Request
     name: NormalizedName
     body: bytes
-    desk: Desk
+    lifecycle: Lifecycle
 
 
 async def projects(request: Request, desk: Desk) -> Reply:
@@ -82,8 +92,39 @@ async def journal(request: Request, desk: Desk) -> Reply:
     found = await _readable_project(request, desk)
     after = after_of(request.query)
     async with desk.long_reads.one(request.party):
-        index, size = desk.index, PAGE if desk.index.is_near else FAR_PAGE
+        index = desk.index
+        size = JOURNAL_PAGE if index.is_near else FAR_JOURNAL_PAGE
         return _answer(await desk.read(lambda: journal_json(index.projects, found, after, size)))
+
+
+def after_of(query: bytes) -> int:
+    """
+    Return the number of the commit that `?after=` names, 0 where nothing does.
+
+    Raises:
+        Invalid: It is no number, or there are several (code `invalid_field`).
+    """
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("after", ["0"])
+    if len(values) > 1 or not _NUMBER.fullmatch(values[0]):
+        raise Invalid(
+            f"'after' is {quoted(values[-1])}. Send the number of one commit, in digits.",
+            code="invalid_field",
+        )
+    return int(values[0])
+
+
+def journal_json(projects: Projects, project: Project, after: int, page_size: int) -> bytes:
+    """
+    Return at most `page_size` commits that follow number `after`, waiting for the store.
+
+    Where there are more, `next` is what to ask for `after` the next time.
+    """
+    last = min(after + page_size, project.revision)
+    commits = list(projects.journal(project, after, last))
+    page: dict[str, object] = {"name": project.name, "commits": commits}
+    if last < project.revision:
+        page["next"] = last
+    return encode(page)
 
 
 async def _readable_project(request: Request, desk: Desk) -> Project:
@@ -112,7 +153,8 @@ async def change_project(
     if request.media_type != JSON:
         message = 'Send the change as JSON, with "Content-Type: application/json".'
         return refuse(415, "unsupported_media_type", message, "Send application/json.")
-    wanted = Change(request, name, await small_body(request.receive), desk)
+    body = await small_body(request.receive)
+    wanted = Change(request, name, body, desk.index.lifecycle)
     return _answer(await desk.write(lambda: encode(_described(change(wanted)))))
 
 
@@ -122,29 +164,16 @@ def _release_change(change: Change, verb: Callable[..., Project]) -> Project:
     return verb(change.request.caller, change.name, selection, wanted.reason)
 
 
-def _yank(change: Change) -> Project:
-    return _release_change(change, change.desk.index.lifecycle.yank)
-
-
-def _unyank(change: Change) -> Project:
-    return _release_change(change, change.desk.index.lifecycle.unyank)
-
-
-def _delete(change: Change) -> Project:
-    return _release_change(change, change.desk.index.lifecycle.delete)
-
-
-def _status(change: Change) -> Project:
-    wanted = decoded(change.body, StatusChange)
-    lifecycle, caller = change.desk.index.lifecycle, change.request.caller
-    return lifecycle.set_status(caller, change.name, wanted.status, wanted.reason)
+def _status_change(change: Change) -> Project:
+    wanted, caller = decoded(change.body, StatusChange), change.request.caller
+    return change.lifecycle.set_status(caller, change.name, wanted.status, wanted.reason)
 
 
 CHANGES: Final[dict[str, Callable[[Change], Project]]] = {
-    "yank": _yank,
-    "unyank": _unyank,
-    "delete": _delete,
-    "status": _status,
+    "yank": lambda change: _release_change(change, change.lifecycle.yank),
+    "unyank": lambda change: _release_change(change, change.lifecycle.unyank),
+    "delete": lambda change: _release_change(change, change.lifecycle.delete),
+    "status": _status_change,
 }
 """What can be done to a project, by the last segment of the path."""
 

@@ -9,16 +9,13 @@ import logging
 from asyncio import create_task
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
 from http import HTTPStatus
-from importlib import invalidate_caches
-from typing import TYPE_CHECKING
 
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import IndexFault
-from wheelyard.http.address import address_of
 from wheelyard.http.auth import Authenticator
+from wheelyard.http.circumstances import Watched, address_of, shown
 from wheelyard.http.errors import (
     internal_error,
     not_taken,
@@ -27,38 +24,31 @@ from wheelyard.http.errors import (
     refusal,
     refuse,
 )
-from wheelyard.http.exchange import (
-    Receive,
-    Reply,
-    Request,
-    Scope,
-    Send,
-    send_reply,
-)
+from wheelyard.http.exchange import Receive, Reply, Request, Scope, Send, send_reply
 from wheelyard.http.figures import Shelf
-from wheelyard.http.guards import Guards
-from wheelyard.http.heads import Head, head_of, joined
-from wheelyard.http.hot import Hot
-from wheelyard.http.incoming import USUAL, ClientGone, Incoming, Pace, SlowClient, drain
+from wheelyard.http.guards import Guards, cross_site, is_foreign
+from wheelyard.http.incoming import (
+    USUAL,
+    ClientGone,
+    Head,
+    Incoming,
+    Pace,
+    SlowClient,
+    drain,
+    head_of,
+    joined,
+)
 from wheelyard.http.observing import DETAIL, Observer
-from wheelyard.http.oidc import Exchanges
-from wheelyard.http.origins import cross_site, is_foreign
-from wheelyard.http.paths import Path, parse_path, path_of
-from wheelyard.http.routes import ASSERTION, UPLOAD, routes_of
-from wheelyard.http.routing import NOWHERE, Route
-from wheelyard.http.shown import shown
-from wheelyard.http.simple import detail_subject
+from wheelyard.http.pages import People
+from wheelyard.http.pagestore import Hot, detail_subject
+from wheelyard.http.routes import ASSERTION, routes_of
+from wheelyard.http.routing import NOWHERE, Route, path_of
 from wheelyard.http.upload import Uploader
-from wheelyard.http.watched import Watched
 from wheelyard.http.wiring import close, desk_of
 from wheelyard.index import Index
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_name
 from wheelyard.operations.trial import Reason, written
-from wheelyard.storage.faults import storage_faults
-
-if TYPE_CHECKING:
-    from wheelyard.http.pages import People
 
 logger = logging.getLogger("wheelyard")
 
@@ -100,11 +90,10 @@ class App:
         self._proxies = settings.server.trusted_proxies
         self._desk = desk_of(index, unwritable)
         self._auth = Authenticator.of(self._desk)
-        self._uploader = Uploader.of(self._desk)
         self._observer = Observer.of(index, shelf)
-        exchanges = Exchanges.of(self._desk, self._takes_uploads)
-        parts = (self._desk, self._uploader, exchanges, self._observer)
-        self.routes = routes_of(*parts, lambda: self._people)
+        self._uploader = Uploader.of(self._desk)
+        self._people = People(self._desk)
+        self.routes = routes_of(self._desk, self._uploader, self._people, self._observer)
         self._hot = Hot()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -203,8 +192,8 @@ class App:
             refused = incoming.refused() or self._kept_out(scope) or incoming.malformed()
             if refused is not None:
                 return refused
-            server, method = self._index.settings.server, scope["method"]
-            path = parse_path(scope["raw_path"], server.path_prefix)
+            method = scope["method"]
+            path = self.routes.path(scope["raw_path"])
             match = self.routes.find(path, method)
             watched.route = match.name
             methods = () if match.takes(method) else self.routes.methods(path)
@@ -217,7 +206,7 @@ class App:
                 query=scope["query_string"],
                 headers=incoming.headers,
                 caller=self._auth.anonymous,
-                address=address_of(scope, server.trusted_proxies),
+                address=address_of(scope, self._proxies),
                 receive=incoming,
                 has_body=incoming.has_body,
             )
@@ -257,9 +246,6 @@ class App:
             watched.mark = self._auth.mark(header, address)
         return replace(request, caller=await self._auth.caller(header, address, watched.mark))
 
-    def _takes_uploads(self, path: Path) -> bool:
-        return self.routes.find(path, "POST").name == UPLOAD
-
     def _remember(self, scope: Scope, request: Request, watched: Watched) -> None:
         """Let whoever has asked take the short way from now on, if the path is as ours are."""
         raw_path, name = scope["raw_path"], parse_name(request.params["name"])
@@ -274,24 +260,6 @@ class App:
             with suppress(IndexFault):  # the page is a courtesy, and needs templates
                 return self._people.refusal(fault)
         return refusal(fault)
-
-    @cached_property
-    def _people(self) -> "People":
-        """
-        The pages for people; where they cannot be had, the next request tries again.
-
-        Raises:
-            Unavailable: Their code or their templates could not be read.
-        """
-        # templates take longer to import than the first page of the Simple API may take
-        with storage_faults("the templates of the pages"):
-            try:
-                from wheelyard.http.pages import People  # noqa: PLC0415
-
-                return People.of(self._desk)
-            except ImportError as error:  # what could not be listed seemed not to be there
-                invalidate_caches()
-                raise OSError(str(error)) from error
 
 
 def _is_browser(incoming: Incoming) -> bool:

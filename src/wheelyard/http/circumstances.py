@@ -1,18 +1,39 @@
 """
-In which request something happens: its trace and its client's address.
+What is known of one request: its client's address, its trace, and what became of it so far.
 
-Whatever is logged on the way of a request, in whichever thread, can be told to belong to it.
+A proxy on the same machine forwards strangers over a connection from this machine. So a forwarded
+request is not from here, whether or not the proxy is trusted to say from where it is.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote
+
+from wheelyard.http.exchange import Reply, Scope
+from wheelyard.model.masking import masked
+from wheelyard.model.text import escaped
 
 T = TypeVar("T")
 
+NOWHERE: Final = "0.0.0.0"  # noqa: S104 - what a connection without an address is counted as
+NOBODY_WAITS: Final = 499
+"""The status of a request that its client has broken off; no client sees it."""
+NOTHING: Final = "nothing"
+"""The name, in metrics and logs, of a path that leads nowhere."""
+SHOWN_LIMIT: Final = 512
+"""Characters."""
+
+_FORWARDING: Final = frozenset(
+    b"forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-forwarded-for "
+    b"x-envoy-external-address cf-connecting-ip fastly-client-ip true-client-ip".split()
+)
+"""The headers that proxies add, besides everything that begins with `X-Forwarded-`."""
+_WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 _PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _CLOUD: Final = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
 _SPANS: Final = 2**64
@@ -34,14 +55,62 @@ class Circumstances:
     """What is known of a request before anything is done about it."""
 
     address: str
-    """Of the client, as far as proxies are trusted."""
+    """The client's, as far as proxies are trusted."""
     trace: Trace | None
     span: Any = None
     """OpenTelemetry's own span of it, where that is on."""
 
 
 CURRENT: Final[ContextVar[Circumstances | None]] = ContextVar("circumstances", default=None)
-"""Those of the request that is being answered."""
+"""Those of the request that is being answered; whatever it logs, in any thread, finds them here."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """A request that is being answered, for metrics, the access log and traces."""
+
+    scope: Scope
+    began: float
+    span: Any = None
+    """OpenTelemetry's, where that is on."""
+    route: str = NOTHING
+    mark: bytes | None = None
+    """What its caller is remembered by; None as long as nobody has asked."""
+    who: str = ""
+    """A principal; empty as long as nobody has asked."""
+    status: int = NOBODY_WAITS
+    size: int | None = None
+    """Bytes of the body; None where nobody knew before."""
+
+    def answered(self, answer: Reply, *, is_alone: bool = False) -> None:
+        """Note what the client is sent; a broken request has mostly nobody left to read it."""
+        self.status = NOBODY_WAITS if is_alone else answer.status
+        length = next((value for name, value in answer.headers if name == b"content-length"), None)
+        self.size = None if length is None else int(length)
+
+
+def address_of(scope: Scope, proxies: int) -> str:
+    """
+    Return the address of the client.
+
+    Each of the `proxies` before the server adds the address that it sees to the end of
+    X-Forwarded-For; whatever stands before those is the client's own invention.
+    """
+    peer = str((scope.get("client") or (NOWHERE,))[0])
+    if proxies:
+        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        seen = b",".join(lines).decode("latin-1").split(",")
+        peer = seen[-proxies if len(seen) >= proxies else 0].strip() or peer
+    peer = peer.partition("%")[0]  # what follows is the zone of an interface, and may be any text
+    try:
+        return str(ip_address(peer))
+    except ValueError:
+        return _without_port(peer)
+
+
+def is_forwarded(headers: Iterable[bytes]) -> bool:
+    """Return whether one of these names of headers is a proxy's."""
+    return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in headers)
 
 
 def trace_of(headers: Mapping[bytes, bytes]) -> Trace | None:
@@ -66,3 +135,20 @@ def trace_of(headers: Mapping[bytes, bytes]) -> Trace | None:
 def here(work: Callable[[], T]) -> Callable[[], T]:
     """Return the same work for another thread, where it belongs to this request, too."""
     return partial(copy_context().run, work)
+
+
+def shown(text: bytes) -> str:
+    """Return the beginning of a path or a header for a log: in one line, without a secret."""
+    begun = text[:SHOWN_LIMIT].decode("latin-1")
+    decoded = unquote(begun)
+    veiled = masked(decoded)  # in whatever way it is written
+    return escaped(begun if veiled == decoded else veiled).replace('"', "%22")
+
+
+def _without_port(peer: str) -> str:
+    """Return the address in `1.2.3.4:port` or `[v6]:port`, as some proxies write it."""
+    found = _WITH_PORT.fullmatch(peer)
+    try:
+        return str(ip_address(found[1] or found[2])) if found else NOWHERE
+    except ValueError:
+        return NOWHERE

@@ -23,11 +23,11 @@ from wheelyard.catalog.names import NameList
 from wheelyard.errors import Forbidden, IndexFault, NotFound, Unavailable
 from wheelyard.http.circumstances import here
 from wheelyard.http.downloads import Downloads
+from wheelyard.http.errors import Troubles
 from wheelyard.http.exchange import Header
 from wheelyard.http.flights import Flights
 from wheelyard.http.pagestore import PageStore
 from wheelyard.http.slots import Slots
-from wheelyard.http.troubles import Troubles
 from wheelyard.index import Index
 from wheelyard.model.access import ANONYMOUS, Action, Caller, matches_any
 from wheelyard.model.distribution import parse_name

@@ -22,7 +22,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.http.exchange import FileOnDisk, Stream
-from wheelyard.http.ranges import Span
+from wheelyard.http.negotiation import Span
 from wheelyard.index import Index
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key

@@ -1,17 +1,20 @@
 """
-Faults as replies: the one table from families to statuses, and the one shape of a refusal.
+Faults as replies: the one table from families to statuses, the one shape of a refusal, and the log.
 
     {"message": "for people", "code": "400 for uv", "title": "Bad Request", "error": "for programs"}
 
 The type is exactly `application/json`: uv shows `code` only then.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
 
 from msgspec.json import encode
 
+from wheelyard.catalog.races import OVERLOADED
+from wheelyard.concurrency.ration import Ration
 from wheelyard.errors import (
     Conflict,
     Forbidden,
@@ -71,6 +74,31 @@ TITLES: Final = {
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
 RETRY_AFTER: Final = 5
 """Seconds that somebody is asked to wait for what is not to be had just now."""
+TROUBLE_LINES: Final = 6
+"""Lines a minute about a store that fails: every client that asks meanwhile is told the same."""
+OF_OTHERS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
+"""Codes of what is no store's trouble, or has been logged where it was seen."""
+UNAVAILABLE: Final = "storage_unavailable"
+
+logger = logging.getLogger("wheelyard")
+
+
+class Troubles:
+    """What the log of one process says of its store, for the operator, when requests fail on it."""
+
+    def __init__(self, monotonic: Callable[[], float], *, is_near: bool) -> None:
+        self._ration = Ration(TROUBLE_LINES, monotonic)
+        # a bucket's silence is logged where the bucket is asked
+        self._silent = OF_OTHERS if is_near else OF_OTHERS | {UNAVAILABLE}
+
+    def note(self, fault: IndexFault) -> None:
+        """Say that a request was refused, if that is the store's doing."""
+        if not isinstance(fault, Unavailable) or fault.code in self._silent:
+            return
+        left_out = self._ration.take()
+        if left_out is not None:
+            more = f" ({left_out} more were refused since the last such line)" if left_out else ""
+            logger.warning("a request was refused, %s: %s%s", fault.code, fault.message, more)
 
 
 def refusal(fault: IndexFault) -> Reply:

@@ -12,7 +12,6 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import IndexFault, NotFound
-from wheelyard.http.conditions import unmet
 from wheelyard.http.desk import Desk, lost
 from wheelyard.http.errors import not_readable, refuse
 from wheelyard.http.exchange import (
@@ -24,7 +23,7 @@ from wheelyard.http.exchange import (
     Stream,
     redirect,
 )
-from wheelyard.http.ranges import Span, Unsatisfiable, span_of
+from wheelyard.http.negotiation import Span, Unsatisfiable, span_of, unmet
 from wheelyard.model.distribution import parse_listed, parse_name
 from wheelyard.model.project import File
 

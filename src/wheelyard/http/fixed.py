@@ -1,20 +1,58 @@
-"""The small routes that are open to everybody and know next to nothing."""
+"""
+Small routes that read next to nothing: probes, and PyPI's old XML-RPC interface.
 
+No method of that interface is served. The answer to a call is a fault, which is what clients such
+as `pip search` show, and says what to use instead.
+"""
+
+import re
+from contextlib import suppress
 from dataclasses import replace
+from html import escape
 from typing import Final
 
-from wheelyard.errors import IndexFault
+from wheelyard.errors import IndexFault, TooLarge
+from wheelyard.http.bodies import small_body
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import nothing_here, refuse
 from wheelyard.http.exchange import NO_STORE, Header, Reply, Request, reply
 
 TEXT: Final = b"text/plain; charset=utf-8"
 FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
-
 UPLOAD_URL: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
 
     twine upload --repository-url <this URL> dist/*
 """
+
+XML: Final = b"text/xml; charset=utf-8"
+FAULT: Final = """<?xml version="1.0"?>
+<methodResponse><fault><value><struct>
+<member><name>faultCode</name><value><int>-32500</int></value></member>
+<member><name>faultString</name><value><string>{}</string></value></member>
+</struct></value></fault></methodResponse>
+"""
+
+_NAMES: Final = "Read the list of projects, {prefix}/simple/."
+_RELEASES: Final = "Read {prefix}/pypi/NAME/json, or {prefix}/pypi/NAME/VERSION/json."
+_INSTEAD: Final = {
+    "Search on the page for people, {prefix}/, or in its list, {prefix}/search.json.": (
+        "search browse top_packages"
+    ),
+    _NAMES: "list_packages list_packages_with_serial",
+    _RELEASES: (
+        "package_releases package_data package_urls release_data release_urls release_downloads"
+    ),
+    "Read the journal of a project, {prefix}/api/v1/projects/NAME/journal.": (
+        "changelog changelog_last_serial changelog_since_serial changed_packages updated_releases"
+    ),
+    "Read what you may do, {prefix}/api/v1/whoami; the operator knows about others.": (
+        "package_roles user_packages"
+    ),
+}
+"""What to use instead of the methods that PyPI has, or had."""
+_METHOD: Final = re.compile(
+    rb"<methodCall>\s*<methodName>\s*([A-Za-z0-9_.:/]{1,64})\s*</methodName>", re.ASCII
+)
 
 
 async def health(_request: Request) -> Reply:
@@ -47,3 +85,26 @@ async def absent(_request: Request) -> Reply:
     nothing = nothing_here()
     kept = (header for header in nothing.headers if header != NO_STORE)
     return replace(nothing, headers=(*kept, FOR_A_DAY))
+
+
+def is_xml_rpc(request: Request) -> bool:
+    """Return whether a POST is a call of PyPI's old XML-RPC interface."""
+    return request.media_type == b"text/xml"
+
+
+async def answer_call(request: Request, prefix: str) -> Reply:
+    """Answer a call with a fault that names its method and says what to use instead."""
+    method = ""
+    with suppress(TooLarge):
+        method = method_of(await small_body(request.receive))
+    found = (text for text, methods in _INSTEAD.items() if method in methods.split())
+    instead = next(found, f"{_NAMES} {_RELEASES}").format(prefix=prefix)
+    what = f"{method} is not supported" if method else "The call names no method"
+    text = f"{what}: this index has no XML-RPC interface. {instead}"
+    return reply(200, XML, FAULT.format(escape(text)).encode(), NO_STORE)
+
+
+def method_of(call: bytes) -> str:
+    """Return the method that a call names, an empty string where it names none."""
+    found = _METHOD.search(call)  # no XML is parsed, so no entity is expanded
+    return found[1].decode() if found else ""

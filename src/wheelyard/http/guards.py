@@ -1,39 +1,49 @@
 """
-What is refused before anything is looked at: unknown hosts, and credentials over plain HTTP.
+What is refused before anything is looked at: by host, by scheme, and by the page that sent it.
 
-Both are off unless a setting asks for them. Probes are answered under any name: whoever asks them
-knows an address, and no host.
+Unknown hosts and credentials over plain HTTP are refused only where a setting asks for it. Probes
+are answered under any name: whoever asks them knows an address, and no host.
+
+A browser sends a password that it has once been given, and whatever lets somebody through a proxy,
+along with requests that any page makes. It also says where the page is from: `Sec-Fetch-Site`, or
+`Origin`, which no page can forge. Clients on a command line send neither.
+
+A page can also make the name that it came from lead to this machine (DNS rebinding), and is then
+of the same origin as whatever listens here. Where an index for this machine alone knows no name of
+its own, or takes uploads from everybody, browsers change something by an address, by `localhost`,
+or by the name that `public_url` says.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
-from wheelyard.http.address import is_forwarded
+from wheelyard.http.circumstances import is_forwarded
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import Reply, Scope
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import ServerSettings, Settings, is_loopback
 
 HTTPS: Final = "https"
+OWN_PAGE: Final = "same-origin"
+OWN_OR_PERSON: Final = frozenset({OWN_PAGE, "none"})
+"""What a browser says of a page of ours, and of what somebody has typed or bookmarked."""
+
+Headers = Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """
-    The guards of an index that has any.
-
-    Args:
-        hosts: The only values of Host that are answered, in lower case; none for any.
-        open_paths: Raw paths that are answered under every name.
-        needs_https: Whether credentials have to come over HTTPS.
-        proxies: How many proxies before the server are trusted to say what they came over.
-    """
+    """Which hosts an index answers to, and whether credentials may come over plain HTTP."""
 
     hosts: frozenset[str]
+    """The only values of Host that are answered, in lower case; none for any."""
     open_paths: frozenset[bytes]
+    """Raw paths that are answered under every name."""
     needs_https: bool
     proxies: int
+    """How many proxies before the server are trusted to say what they came over."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Guards | None":
@@ -50,7 +60,7 @@ class Guards:
             server.trusted_proxies,
         )
 
-    def refused(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Reply | None:
+    def refused(self, scope: Scope, headers: Headers) -> Reply | None:
         """Return the refusal of a request that gets no further, else None."""
         if not self._is_ours(headers) and scope["raw_path"] not in self.open_paths:
             message = "This index does not answer to that host name. Use the URL that you were told"
@@ -64,33 +74,92 @@ class Guards:
             return refuse(403, "https_required", message, "Use https.")
         return None
 
-    def _is_ours(self, headers: Mapping[bytes, bytes]) -> bool:
-        if not self.hosts:
-            return True
-        host = headers.get(b"host", b"").decode("latin-1").lower()
-        return host in self.hosts or without_port(host) in self.hosts
+    def _is_ours(self, headers: Headers) -> bool:
+        host = _text(headers, b"host")
+        return not self.hosts or host in self.hosts or _without_port(host) in self.hosts
 
-    def _is_private(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+    def _is_private(self, scope: Scope, headers: Headers) -> bool:
         """Return whether nobody on the way could read the request."""
         if scope.get("scheme") == HTTPS:
             return True
         if not self.proxies:
-            return is_loopback(scope) and not is_forwarded(headers)
+            peer = str((scope.get("client") or ("",))[0])
+            return is_loopback(peer) and not is_forwarded(headers)
         # each proxy that adds to the header does so at its end, as with X-Forwarded-For
-        said = headers.get(b"x-forwarded-proto", b"").decode("latin-1")
-        seen = [each.strip().lower() for each in said.split(",")]
+        seen = [each.strip() for each in _text(headers, b"x-forwarded-proto").split(",")]
         return seen[-self.proxies if len(seen) >= self.proxies else 0] == HTTPS
 
 
-def without_port(host: str) -> str:
+def is_foreign(headers: Headers, settings: Settings) -> bool:
+    """Return whether a page made the request that is not of this index."""
+    return _is_of_another(headers, settings.server) or _is_misled(headers, settings)
+
+
+def is_own(headers: Headers, server: ServerSettings) -> bool:
+    """Return whether a page of this index made the request, by the browser's word."""
+    if _is_of_another(headers, server):
+        return False
+    return b"origin" in headers or _text(headers, b"sec-fetch-site") == OWN_PAGE
+
+
+def cross_site() -> Reply:
+    """Return the refusal of what a page of another site has sent."""
+    message = (
+        "A page of another site sent this, or one under a name that the index does not know. Send "
+        "it from a program, or from the index itself; [server] public_url says how that is called."
+    )
+    return refuse(403, "cross_site", message, "Cross-site request.")
+
+
+def public_origin(server: ServerSettings) -> str:
+    """Return scheme and host that people reach the index by, empty if nobody has said."""
+    parts = urlsplit(server.public_url)
+    return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""
+
+
+def _is_of_another(headers: Headers, server: ServerSettings) -> bool:
+    if b"sec-fetch-site" in headers and _text(headers, b"sec-fetch-site") not in OWN_OR_PERSON:
+        return True
+    if b"origin" not in headers:
+        return False
+    origin, public = _text(headers, b"origin"), public_origin(server)
+    scheme, _, host = origin.partition("://")
+    if scheme not in ("http", "https") or not host:
+        return True
+    if host == public.partition("://")[2]:
+        return origin != public
+    return host != _text(headers, b"host")
+
+
+def _is_misled(headers: Headers, settings: Settings) -> bool:
+    """Return whether a browser may have been led to this machine by a name that is not ours."""
+    server, access = settings.server, settings.access
+    if access.trusted_hosts or not (b"origin" in headers or b"sec-fetch-site" in headers):
+        return False
+    is_named = server.public_url or server.trusted_proxies or not server.is_loopback
+    if is_named and not access.anonymous_uploads:  # or a credential is asked for, which it has not
+        return False
+    host = _text(headers, b"host")
+    return host != public_origin(server).partition("://")[2] and not _is_local(host)
+
+
+def _is_local(host: str) -> bool:
+    """Return whether a value of Host is an address or `localhost`: nobody's to point elsewhere."""
+    name = _without_port(host).removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _text(headers: Headers, name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1").strip().lower()
+
+
+def _without_port(host: str) -> str:
     """Return a value of Host without the port in it; an IPv6 address keeps its brackets."""
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdecimal() else host
-
-
-def is_loopback(scope: Scope) -> bool:
-    """Return whether the connection comes from this machine."""
-    try:
-        return ip_address(str((scope.get("client") or ("",))[0])).is_loopback
-    except ValueError:
-        return False

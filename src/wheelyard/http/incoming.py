@@ -1,5 +1,5 @@
 """
-A request as it comes in: its head, checked, and its body, read to the end or thrown away.
+A request as it comes in: its headers, checked, and its body, read to the end or thrown away.
 
 A client that sends its whole body before it reads an answer must be able to read a refusal too: so
 the refusal is sent first, and then what is left of the body is read and dropped.
@@ -7,18 +7,23 @@ the refusal is sent first, and then what is left of the body is read and dropped
 
 import re
 from asyncio import get_running_loop, timeout
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from wheelyard.http.errors import refuse
-from wheelyard.http.exchange import Message, Receive, Reply, Scope
-from wheelyard.http.heads import is_host, joined
-from wheelyard.http.paths import PATH_LIMIT
+from wheelyard.http.exchange import Header, Message, Receive, Reply, Scope
 
+PATH_LIMIT: Final = 4096
+"""Bytes of a raw path and its query."""
 HEADERS_LIMIT: Final = 32 * 1024
 """Bytes of all names and values together."""
 HEADER_COUNT_LIMIT: Final = 100
+SHORT_COUNT_LIMIT: Final = 24
+"""Headers of a request that needs no closer look."""
+SHORT_LENGTH_LIMIT: Final = 1024
+"""Bytes of such a header, but for Authorization, which has a limit of its own."""
 IDLE_LIMIT: Final = 30.0
 """Seconds without a byte after which a body is given up."""
 SLOWEST: Final = 10 * 1024
@@ -28,8 +33,18 @@ DRAIN_IDLE_LIMIT: Final = 5.0
 WHOLE_LIMIT: Final = 3600.0
 """Seconds that one body may take."""
 
-_LENGTH = re.compile(rb"[0-9]{1,19}")
+_HOST: Final = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z._~!$&'()*+,;=%:-]+\])(?::[0-9]*)?"
+)
+"""A value of Host by RFC 9110 (7.2); an empty one is."""
+_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
 _ONCE: Final = frozenset({b"authorization", b"host", b"content-length", b"content-type"})
+_CLOSER_LOOK: Final = frozenset(
+    {b"content-length", b"content-type", b"transfer-encoding", b"if-match"}
+)
+_SINGLE: Final = _CLOSER_LOOK | {
+    *(b"accept", b"accept-encoding", b"authorization", b"if-none-match", b"host")
+}
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -39,6 +54,47 @@ class ClientGone(Exception):
 
 class SlowClient(Exception):
     """The client has sent too little for too long."""
+
+
+@dataclass(slots=True)
+class Head:
+    """The few headers that a page in memory depends on; None where one is missing."""
+
+    authorization: bytes | None = None
+    accept: bytes | None = None
+    accept_encoding: bytes | None = None
+    if_none_match: bytes | None = None
+
+
+def head_of(headers: Sequence[Header]) -> Head | None:
+    """Return the headers that matter, None where there are any that need a closer look."""
+    if len(headers) > SHORT_COUNT_LIMIT:
+        return None
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if len(name) + len(value) > SHORT_LENGTH_LIMIT and name != b"authorization":
+            return None
+        if name in _SINGLE:
+            if name in found:
+                return None
+            found[name] = value
+    host = found.get(b"host")
+    if not host or not _HOST.fullmatch(host) or not _CLOSER_LOOK.isdisjoint(found):
+        return None
+    get = found.get
+    return Head(
+        get(b"authorization"), get(b"accept"), get(b"accept-encoding"), get(b"if-none-match")
+    )
+
+
+def joined(headers: Sequence[Header]) -> dict[bytes, bytes]:
+    """Return headers by their name; lines of one name are one list (RFC 9110, 5.3)."""
+    if len(found := dict(headers)) == len(headers):
+        return found
+    lines: dict[bytes, list[bytes]] = {name: [] for name in found}
+    for name, value in headers:
+        lines[name].append(value)
+    return {name: b", ".join(values) for name, values in lines.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,25 +170,25 @@ class Incoming:
         if size > HEADERS_LIMIT or len(headers) > HEADER_COUNT_LIMIT:
             message = "The headers are too long. Send fewer or shorter ones."
             return refuse(431, "headers_too_large", message, "Headers too large.")
-        repeated = {name for name, _ in headers if name in _ONCE}
-        if len(repeated) != sum(name in _ONCE for name, _ in headers):
+        once = [name for name, _ in headers if name in _ONCE]
+        if len(set(once)) != len(once):
             message = "A header that may stand once is there twice. Send it once."
-            return refuse(400, "bad_request", message, "Repeated header.")
+            return _bad(message, "Repeated header.")
         if not _LENGTH.fullmatch(self.headers.get(b"content-length", b"0")):
             message = "The Content-Length is no number of bytes. Send it in at most 19 digits."
-            return refuse(400, "bad_request", message, "Bad Content-Length.")
+            return _bad(message, "Bad Content-Length.")
         if scope["http_version"] == "1.1" and not self.headers.get(b"host"):
-            return refuse(400, "bad_request", "The request names no host.", "No Host header.")
+            return _bad("The request names no host.", "No Host header.")
         return None
 
     def malformed(self) -> Reply | None:
         """Return the refusal of an odd Host or transfer coding, or None; asked after the guards."""
-        if not is_host(self.headers.get(b"host", b"")):
+        if not _HOST.fullmatch(self.headers.get(b"host", b"")):
             message = "The Host header is no host. Send a name or an address, and perhaps a port."
-            return refuse(400, "bad_request", message, "Bad Host header.")
+            return _bad(message, "Bad Host header.")
         if self.headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
             message = "The body is encoded for its way. Send it as it is, or chunked."
-            return refuse(400, "bad_request", message, "Bad transfer coding.")
+            return _bad(message, "Bad transfer coding.")
         return None
 
 
@@ -158,3 +214,7 @@ async def drain(incoming: Incoming, limit: int) -> None:
                 async with timeout(DRAIN_IDLE_LIMIT):
                     message = await incoming()
                 limit -= len(message.get("body", b""))
+
+
+def _bad(message: str, short: str) -> Reply:
+    return refuse(400, "bad_request", message, short)

@@ -11,8 +11,8 @@ from hmac import compare_digest
 from typing import Final
 
 from wheelyard.errors import Forbidden, IndexFault, Unauthenticated
-from wheelyard.http.address import is_forwarded
 from wheelyard.http.auth import credential_in
+from wheelyard.http.circumstances import is_forwarded
 from wheelyard.http.desk import Desk
 from wheelyard.http.exchange import NO_STORE, Reply, Request, reply
 from wheelyard.http.observing import Observer

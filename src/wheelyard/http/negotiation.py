@@ -1,20 +1,25 @@
 """
-Which form of a page a client wants, and in which encoding it may come.
+Which form of a body a client wants, in which encoding, which part of it, and on which condition.
 
-Follows RFC 9110 (12.5) and PEP 691, as clients really ask: a bare `*/*` gets HTML, because the
-tools that send it read links.
+Follows RFC 9110 (12.5, 13.1.1, 14) and PEP 691, as clients really ask: a bare `*/*` gets HTML,
+because the tools that send it read links.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from wheelyard.http.errors import refuse
+from wheelyard.http.exchange import Reply
 
 ACCEPT_LIMIT: Final = 4096
 """Bytes of an Accept header; a longer one counts as `*/*`."""
 
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
-_RANGE = re.compile(r"[a-z0-9!#$&^_.+*-]+/[a-z0-9!#$&^_.+*-]+", re.ASCII)
+_SPAN = re.compile(r"(?i:bytes)=(?:([0-9]{1,999})-([0-9]{0,999})|-([0-9]{1,999}))", re.ASCII)
+_TAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,19 @@ class Encoding(Enum):
     ZSTD = "z"
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes `start` up to but not including `stop`."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unsatisfiable:
+    """The range begins behind the end."""
+
+
 def form_by_name(name: str) -> Form | None:
     """Return the form that `?format=` names, where a blank may stand for its plus sign."""
     return _NAMES.get(name.replace(" ", "+"))
@@ -66,15 +84,9 @@ def form_for(accept: str | None) -> Form | None:
     """Return the form that suits an Accept header best, None where none does."""
     if accept is None or not accept.strip() or len(accept) > ACCEPT_LIMIT:
         return Form.HTML
-    exact, wide = _scores(accept)
-    best, best_quality = None, 0.0
-    for form in Form:
-        quality = exact.get(form)
-        if quality is None:
-            quality = wide.get(form, 0.0)
-        if quality > best_quality:
-            best, best_quality = form, quality
-    return best
+    scores = _scores(accept)
+    best = max(Form, key=lambda form: scores.get(form, 0.0))  # of equals, the first
+    return best if scores.get(best, 0.0) > 0 else None
 
 
 def encoding_for(accept_encoding: str | None) -> Encoding:
@@ -92,24 +104,52 @@ def encoding_for(accept_encoding: str | None) -> Encoding:
     return Encoding.IDENTITY
 
 
-def _scores(accept: str) -> tuple[dict[Form, float], dict[Form, float]]:
-    """Return the quality of each form: by its own name, and by a range that covers it."""
-    exact, wide = dict[Form, float](), dict[Form, tuple[int, float]]()
+def span_of(header: str, size: int) -> Span | Unsatisfiable | None:
+    """Return the span that a Range header asks of `size` bytes, None for the whole body."""
+    match = _SPAN.fullmatch(header.strip())
+    if match is None:  # several ranges at once get the whole body
+        return None
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        length = min(int(suffix), size)
+        return Span(size - length, size) if length else Unsatisfiable()
+    start = int(first)
+    if last and int(last) < start:
+        return None  # a range that ends before it begins is no range at all
+    stop = min(int(last) + 1, size) if last else size
+    return Span(start, stop) if start < size else Unsatisfiable()
+
+
+def unmet(headers: Mapping[bytes, bytes], etag: bytes | None) -> Reply | None:
+    """
+    Return the refusal of a request whose If-Match names another representation, else None.
+
+    `etag` is the strong one of what would be sent or changed; where it has none, only `*` holds.
+    """
+    condition = headers.get(b"if-match")
+    if condition is None or condition.strip() == b"*" or etag in _TAG.findall(condition):
+        return None
+    message = "If-Match names an ETag that this path does not have now. Ask for it again without."
+    return refuse(412, "precondition_failed", message, "Precondition failed.")
+
+
+def _scores(accept: str) -> dict[Form, float]:
+    """Return the quality of each form, by the narrowest range that covers it."""
+    found = dict[Form, tuple[int, float]]()
     for element in accept.lower().split(","):
         name, _, parameters = element.strip().partition(";")
         name, quality = name.strip(), _quality(parameters)
-        if quality is None or not _RANGE.fullmatch(name):
+        if quality is None:
             continue  # one malformed element does not spoil the others
-        if (form := _NAMES.get(name)) is not None:
-            exact[form] = max(quality, exact.get(form, 0.0))
-        for form in _WIDE.get(name, ()):
-            narrowness = 0 if name == "*/*" else 1
-            wide[form] = max((narrowness, quality), wide.get(form, (0, 0.0)))
-    return exact, {form: quality for form, (_, quality) in wide.items()}
+        exact = _NAMES.get(name)
+        narrowness = 2 if exact else int(name != "*/*")
+        for form in (exact,) if exact else _WIDE.get(name, ()):
+            found[form] = max((narrowness, quality), found.get(form, (0, 0.0)))
+    return {form: quality for form, (_, quality) in found.items()}
 
 
 def _quality(parameters: str) -> float | None:
-    """Return the quality among `parameters`: 1 where there is none, None where it is nonsense."""
+    """Return the quality among parameters: 1 where there is none, None where it is nonsense."""
     for parameter in parameters.split(";"):
         if parameter.strip().startswith("q"):
             match = _QUALITY.fullmatch(parameter.strip())

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import Invalid
 from wheelyard.http.access_log import write
-from wheelyard.http.address import address_of
-from wheelyard.http.circumstances import CURRENT, Circumstances, trace_of
+from wheelyard.http.circumstances import CURRENT, Circumstances, Watched, address_of, trace_of
 from wheelyard.http.exchange import Reply, Scope
 from wheelyard.http.figures import EVERY, Figures, Shelf, together
-from wheelyard.http.watched import Watched
 from wheelyard.index import Index
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.timings import Timings

@@ -30,9 +30,8 @@ from wheelyard.errors import IndexFault, Invalid, TooLarge, Unavailable
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import TITLES, retry_after, status_of
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Header, Reply, Request, reply
+from wheelyard.http.guards import public_origin
 from wheelyard.http.incoming import next_piece
-from wheelyard.http.origins import public_origin
-from wheelyard.http.paths import Path, parse_path
 from wheelyard.http.slots import Slots
 from wheelyard.model.token import parse_token
 from wheelyard.operations.publishing import INVALID_PUBLISHER, INVALID_REUSE
@@ -79,11 +78,11 @@ class Exchanges:
     floods: Throttle
     """For whatever has the form of what a step takes, before it is looked at."""
     slots: Slots
-    takes_uploads: Callable[[Path], bool]
-    """Whether files are uploaded to a path."""
+    takes_uploads: Callable[[bytes], bool]
+    """Whether files are uploaded to a raw path."""
 
     @classmethod
-    def of(cls, desk: Desk, takes_uploads: Callable[[Path], bool]) -> "Exchanges":
+    def of(cls, desk: Desk, takes_uploads: Callable[[bytes], bool]) -> "Exchanges":
         """Return those of the index behind `desk`."""
         throttle = Throttle(RATE, desk.index.ambient.monotonic)
         floods = Throttle(RATE * FLOOD, desk.index.ambient.monotonic)
@@ -113,8 +112,7 @@ class Exchanges:
         with suppress(IndexFault, LookupError, ValueError):
             asked = parse_qs(query.decode("ascii"), errors="strict", max_num_fields=8)
             (path,) = asked["discover"]
-            prefix = self.desk.index.settings.server.path_prefix
-            return path.startswith("/") and self.takes_uploads(parse_path(path.encode(), prefix))
+            return path.startswith("/") and self.takes_uploads(path.encode())
         return False
 
     async def audience(self, _request: Request) -> Reply:

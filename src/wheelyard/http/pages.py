@@ -1,63 +1,79 @@
 """The pages for people: `/` and `/project/<name>/`, and refusals that a browser shows."""
 
-from dataclasses import dataclass
+from functools import cached_property
+from importlib import invalidate_caches
+from typing import TYPE_CHECKING
 
 from wheelyard.errors import IndexFault
 from wheelyard.http.desk import Desk, name_in
 from wheelyard.http.errors import TITLES, refusal
 from wheelyard.http.exchange import Header, Reply, Request, redirect, reply
 from wheelyard.http.negotiation import Form
-from wheelyard.http.paths import path_of
+from wheelyard.http.routing import path_of
 from wheelyard.http.simple import answer, page_of, sight_of, visible
 from wheelyard.model.project import Project
-from wheelyard.rendering import pages
-from wheelyard.rendering.pages import PageTemplates
-from wheelyard.rendering.releases import latest, releases_of
+from wheelyard.rendering.releases import ProjectPage, latest, releases_of
+from wheelyard.storage.faults import storage_faults
+
+if TYPE_CHECKING:
+    from wheelyard.rendering.pages import PageTemplates
 
 HTML = b"text/html; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
 class People:
     """The pages for people, with their templates."""
 
-    desk: Desk
-    templates: PageTemplates
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
-    @classmethod
-    def of(cls, desk: Desk) -> "People":
-        """Return the pages of the index behind `desk`."""
-        settings = desk.index.settings
-        is_certain = bool(settings.server.public_url)
-        return cls(desk, PageTemplates(settings.index_url, is_certain=is_certain))
+    @cached_property
+    def templates(self) -> "PageTemplates":
+        """
+        The templates; where they cannot be had, the next request tries again.
+
+        Raises:
+            Unavailable: Their code or they themselves could not be read.
+        """
+        settings = self._desk.index.settings
+        # they take longer to import than the first page of the Simple API may take
+        with storage_faults("the templates of the pages"):
+            try:
+                from wheelyard.rendering.pages import PageTemplates  # noqa: PLC0415
+
+                is_certain = bool(settings.server.public_url)
+                return PageTemplates(settings.index_url, is_certain=is_certain)
+            except ImportError as error:  # what could not be listed seemed not to be there
+                invalidate_caches()
+                raise OSError(str(error)) from error
 
     async def home(self, request: Request) -> Reply:
         """Answer `GET /` with the projects that the caller may read."""
-        snapshot = await self.desk.names()
+        snapshot = await self._desk.names()
         caller = request.caller
 
         def render() -> bytes:
             return self.templates.project_list(visible(snapshot, caller))
 
         subject = ("home", sight_of(caller))
-        headers = (*self._policy, *self._caching(is_public=self.desk.is_public()))
-        page = await page_of(self.desk, subject, snapshot.version, render, headers)
+        headers = (*self._policy, *self._caching(is_public=self._desk.is_public()))
+        page = await page_of(self._desk, subject, snapshot.version, render, headers)
         return answer(request, page, Form.HTML)
 
     async def project(self, request: Request) -> Reply:
         """Answer `GET /project/<name>/`."""
         name = name_in(request.params["name"])
-        self.desk.require_read(request.caller, name)
+        self._desk.require_read(request.caller, name)
         if name != request.params["name"]:
-            prefix = self.desk.index.settings.server.path_prefix
+            prefix = self._desk.index.settings.server.path_prefix
             return redirect(301, path_of(prefix, ("project", name), request.query))
-        project, version = await self.desk.listed(name)
+        project, version = await self._desk.listed(name)
         page = await page_of(
-            self.desk,
+            self._desk,
             ("project", name),
             version,
             lambda: self._render(project),
-            (*self._policy, *self._caching(is_public=self.desk.is_public(name))),
+            (*self._policy, *self._caching(is_public=self._desk.is_public(name))),
         )
         return answer(request, page, Form.HTML)
 
@@ -71,17 +87,15 @@ class People:
 
     def _caching(self, *, is_public: bool) -> tuple[Header, ...]:
         # behind Google's proxy a page is for those whom it has let through
-        is_open = is_public and self.desk.index.doors.iap is None
-        return self.desk.caching_of_page(is_public=is_open)
+        is_open = is_public and self._desk.index.doors.iap is None
+        return self._desk.caching_of_page(is_public=is_open)
 
     def _render(self, project: Project) -> bytes:
         releases = releases_of(project)
         described = latest(releases)
-        core = None
-        if described is not None:
-            core = self.desk.core(project.name, described.speaker)
+        core = None if described is None else self._desk.core(project.name, described.speaker)
         return self.templates.project(
-            pages.ProjectPage(project=project, releases=releases, described=described, core=core)
+            ProjectPage(project=project, releases=releases, described=described, core=core)
         )
 
     @property

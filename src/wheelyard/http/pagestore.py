@@ -1,8 +1,8 @@
 """
-Rendered pages, kept until the document that they show has another version.
+What is kept in memory so that a page is a look-up: rendered pages, and what requests have led to.
 
 A page is rendered once for each version of its document, hashed for a strong ETag, compressed once
-with gzip and once with zstd, and its replies are put together once: a request for it is a look-up.
+with gzip and once with zstd, and its replies are put together once.
 """
 
 import gzip
@@ -12,10 +12,13 @@ from hashlib import blake2b
 from typing import Final
 
 import zstandard
+from packaging.utils import NormalizedName
 
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.http.exchange import NOSNIFF, Header, Reply
-from wheelyard.http.negotiation import Encoding, Form
+from wheelyard.http.incoming import Head
+from wheelyard.http.negotiation import Encoding, Form, encoding_for, form_for
+from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
 
 SMALLEST_COMPRESSED: Final = 1024
@@ -25,6 +28,16 @@ ZSTD_LEVEL: Final = 9
 ETAG_BYTES: Final = 16
 PAGE_OVERHEAD: Final = 4096
 """Bytes of memory that a page costs besides its bodies, about."""
+PATHS: Final = 4 * MIB
+"""Bytes of memory for the paths whose project is remembered."""
+PATH_LIMIT: Final = 256
+"""Bytes of such a path."""
+ACCEPTS: Final = 128 * 1024
+"""Bytes of memory for the pairs of Accept and Accept-Encoding whose answer is remembered."""
+ACCEPT_LIMIT: Final = 1024
+"""Bytes of such a pair; longer ones are no client's, and would only take memory."""
+OVERHEAD: Final = 256
+"""Bytes of memory that one of them takes besides its own, about."""
 
 _CODINGS: Final[dict[Encoding, tuple[Header, ...]]] = {
     Encoding.IDENTITY: (),
@@ -53,18 +66,23 @@ class Page:
         both = self.replies.get((form, encoding))
         if both is None:
             both = self.replies[form, encoding] = self._put_together(form, encoding)
-        if if_none_match is None or not self._is_known(form, if_none_match):
+        if if_none_match is None:
             return both[0]
-        return both[1]
+        # the same body and type in any encoding is what the client has; W/ makes no difference
+        is_known = self._mark(form).encode() in if_none_match or if_none_match.strip() == b"*"
+        return both[is_known]
 
     @property
     def weight(self) -> int:
         """Bytes of memory, about."""
         return PAGE_OVERHEAD + sum(len(body) for body in self.bodies.values())
 
+    def _mark(self, form: Form) -> str:
+        return f'"{self.digest}-{form.value.mark}'
+
     def _put_together(self, form: Form, encoding: Encoding) -> tuple[Reply, Reply]:
         body = self.bodies[encoding]
-        etag = f'"{self.digest}-{form.value.mark}{encoding.value}"'.encode()
+        etag = f'{self._mark(form)}{encoding.value}"'.encode()
         common = ((b"etag", etag), NOSNIFF, *self.headers)
         whole = (
             (b"content-type", form.value.content_type),
@@ -72,11 +90,6 @@ class Page:
             *_CODINGS[encoding],
         )
         return Reply(200, (*whole, *common), body), Reply(304, common)
-
-    def _is_known(self, form: Form, if_none_match: bytes) -> bool:
-        # the same body and type in any encoding is what the client has; W/ makes no difference
-        mark = f'"{self.digest}-{form.value.mark}'.encode()
-        return mark in if_none_match or if_none_match.strip() == b"*"
 
 
 def make_page(version: ObjectVersion, body: bytes, headers: tuple[Header, ...]) -> Page:
@@ -90,12 +103,7 @@ def make_page(version: ObjectVersion, body: bytes, headers: tuple[Header, ...]) 
 
 
 class PageStore:
-    """
-    Pages by what they show.
-
-    Args:
-        capacity: Bytes of memory for all of them.
-    """
+    """Pages by what they show, in at most `capacity` bytes of memory."""
 
     def __init__(self, capacity: int) -> None:
         self._pages: WeighedCache[Hashable, Page] = WeighedCache(capacity)
@@ -118,3 +126,44 @@ class PageStore:
             page = make_page(version, render(), headers)
             self._pages.put(subject, page, page.weight)
         return page
+
+
+def detail_subject(name: NormalizedName, form: Form) -> tuple[str, bool]:
+    """Return what a project's page is kept under."""
+    return (name, form.value.is_json)
+
+
+class Hot:
+    """What one process remembers of requests for pages that it has answered before."""
+
+    def __init__(self) -> None:
+        self._paths: WeighedCache[bytes, NormalizedName] = WeighedCache(PATHS)
+        self._accepts: WeighedCache[tuple[bytes, bytes], tuple[Form | None, Encoding]] = (
+            WeighedCache(ACCEPTS)
+        )
+
+    def name(self, mark: bytes, raw_path: bytes) -> NormalizedName | None:
+        """
+        Return the project whose page a raw path has led to, None for whoever has not had it.
+
+        The caller's mark is part of the question, so that how long a denial takes says nothing of
+        a name to anybody else.
+        """
+        return self._paths.get(mark + raw_path)
+
+    def remember(self, mark: bytes, raw_path: bytes, name: NormalizedName) -> None:
+        """Remember that a caller has had the page of a project at a path."""
+        if len(raw_path) <= PATH_LIMIT:
+            self._paths.put(mark + raw_path, name, OVERHEAD + 2 * len(raw_path))
+
+    def negotiated(self, head: Head) -> tuple[Form | None, Encoding]:
+        """Return which form of a page is asked for, None for none that there is; and how packed."""
+        asked = (head.accept or b"", head.accept_encoding or b"")
+        known = self._accepts.get(asked)
+        if known is None:
+            form = form_for(asked[0].decode("latin-1"))
+            known = (form, encoding_for(asked[1].decode("latin-1")))
+            length = len(asked[0]) + len(asked[1])
+            if length <= ACCEPT_LIMIT:
+                self._accepts.put(asked, known, OVERHEAD + length)
+        return known

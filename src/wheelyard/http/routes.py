@@ -7,31 +7,25 @@ relatively, so every root also has its own `files/`. `/<name>/` is the root alia
 fixed stands; only `simple`, `pypi` and `legacy` cannot be projects.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from wheelyard.http import api, token_api
 from wheelyard.http.desk import Desk, name_in
 from wheelyard.http.exchange import Reply, Request, redirect
 from wheelyard.http.files import file_by_key, file_by_name
-from wheelyard.http.fixed import absent, health, ready, upload_url
-from wheelyard.http.legacy import legacy_json
+from wheelyard.http.fixed import absent, answer_call, health, is_xml_rpc, ready, upload_url
 from wheelyard.http.metrics import answer_metrics, is_open_to
 from wheelyard.http.negotiation import Form
 from wheelyard.http.observing import DETAIL, Observer
 from wheelyard.http.oidc import Exchanges
-from wheelyard.http.paths import path_of
-from wheelyard.http.routing import DELETE, POST, READ, Route, Routes, always, never
-from wheelyard.http.search import answer_search
-from wheelyard.http.simple import form_of, project_detail, project_list
+from wheelyard.http.pages import People
+from wheelyard.http.routing import DELETE, POST, READ, Route, Routes, always, never, path_of
+from wheelyard.http.simple import answer_search, form_of, legacy_json, project_detail, project_list
 from wheelyard.http.upload import Uploader
-from wheelyard.http.xml_rpc import answer_call, is_xml_rpc
-
-if TYPE_CHECKING:
-    from wheelyard.http.pages import People
 
 UPLOAD: Final = "upload"
 PAGE: Final = "project_page"
@@ -39,48 +33,43 @@ ASSERTION: Final = b"x-goog-iap-jwt-assertion"
 """The header in which a proxy vouches for a person."""
 
 
-def routes_of(
-    desk: Desk,
-    uploads: Uploader,
-    publishing: Exchanges,
-    observer: Observer,
-    people: "Callable[[], People]",
-) -> Routes:
-    """
-    Return the table.
+def routes_of(desk: Desk, uploads: Uploader, people: People, observer: Observer) -> Routes:
+    """Return the table."""
 
-    Args:
-        desk: What handlers share.
-        uploads: Takes uploads.
-        publishing: Answers the steps of trusted publishing.
-        observer: Has the figures.
-        people: Returns the pages for people; their templates are read when they are wanted.
-    """
+    def takes_uploads(raw_path: bytes) -> bool:
+        return routes.find(routes.path(raw_path), "POST").name == UPLOAD
+
+    fixed = (*_open(desk, observer), *_publishing(Exchanges.of(desk, takes_uploads)))
     others = (_files(desk), _api(desk), _index(desk, people), _uploads(desk, uploads))
-    return Routes((*_open(desk, observer), *_publishing(publishing)), chain(*others))
+    routes = Routes(desk.index.settings.server.path_prefix, fixed, chain(*others))
+    return routes
 
 
 def _open(desk: Desk, observer: Observer) -> Iterator[Route]:
     """Yield small routes with a path of their own, most of them open to everybody."""
     settings = desk.index.settings
-    yield Route("health", "/health", health, is_open=always)
-    yield Route("ready", "/ready", partial(ready, desk=desk), is_open=always)
+    yield Route("health", "/health", health, is_open=always, at_root=True)
+    yield Route("ready", "/ready", partial(ready, desk=desk), is_open=always, at_root=True)
     for path in ("/favicon.ico", "/robots.txt"):
         yield Route("absent", path, absent, is_open=always)
     figures = partial(answer_metrics, desk=desk, observer=observer)
-    yield Route("metrics", "/metrics", figures, is_open=partial(is_open_to, settings=settings))
+    is_open = partial(is_open_to, settings=settings)
+    yield Route("metrics", "/metrics", figures, is_open=is_open, at_root=True)
     found = partial(answer_search, desk=desk)
     yield Route("search", "/search.json", found, by_proxy=_is_vouched_for)
 
 
 def _publishing(exchanges: Exchanges) -> Iterator[Route]:
-    name = "trusted_publishing"  # a statement of a job is in the body, so a browser adds nothing
     mint, burn = partial(exchanges.answer, step="mint"), partial(exchanges.answer, step="burn")
-    yield Route(name, "/_/oidc/audience", exchanges.audience, is_open=always)
-    yield Route(name, "/.well-known/pytp", exchanges.discovery, is_open=always)
-    for path in ("/_/oidc/mint-token", "/_/oidc/github/mint-token"):
-        yield Route(name, path, mint, POST, is_open=always)
-    yield Route(name, "/_/oidc/burn-token", burn, POST, is_open=always)
+    for path, answer, methods in (
+        ("/.well-known/pytp", exchanges.discovery, READ),
+        ("/_/oidc/audience", exchanges.audience, READ),
+        ("/_/oidc/mint-token", mint, POST),
+        ("/_/oidc/github/mint-token", mint, POST),
+        ("/_/oidc/burn-token", burn, POST),
+    ):  # a statement of a job is in the body, so a browser adds nothing
+        name = "trusted_publishing"
+        yield Route(name, path, answer, methods, is_open=always, at_root=True)
 
 
 def _files(desk: Desk) -> Iterator[Route]:
@@ -92,16 +81,13 @@ def _files(desk: Desk) -> Iterator[Route]:
         yield Route("file", f"/{root}/{{*}}/{{filename}}", by_name)
 
 
-def _index(desk: Desk, people: "Callable[[], People]") -> Iterator[Route]:
+def _index(desk: Desk, people: People) -> Iterator[Route]:
     """Yield the pages; those of `/pypi/simple/` come before what `/pypi/<name>/` has."""
 
     async def home(request: Request) -> Reply:
         if wants_page(request):
-            return await people().home(request)
+            return await people.home(request)
         return await project_list(request, desk)
-
-    async def page(request: Request) -> Reply:
-        return await people().project(request)
 
     yield Route("upload-url", "/legacy/?", upload_url, is_open=always)
     described = partial(legacy_json, desk=desk)
@@ -117,22 +103,22 @@ def _index(desk: Desk, people: "Callable[[], People]") -> Iterator[Route]:
         yield Route("redirect", root, slash)
         yield Route(DETAIL, f"{root}/{{name}}/", one)
         yield Route("redirect", f"{root}/{{name}}", slash)
-    yield Route(PAGE, "/project/{name}/", page, by_proxy=always, is_page=True)
+    yield Route(PAGE, "/project/{name}/", people.project, by_proxy=always, is_page=True)
     yield Route("redirect", "/project/{name}", slash)
 
 
 def _uploads(desk: Desk, uploads: Uploader) -> Iterator[Route]:
     """Yield where uploads go: besides the fixed places, any single segment takes them."""
+    called = partial(answer_call, prefix=desk.index.settings.server.path_prefix)
 
     async def upload(request: Request) -> Reply:
         if is_xml_rpc(request):
-            return await answer_call(request, desk)
+            return await called(request)
         return await uploads.answer(request)
 
     def is_upload(request: Request) -> bool:
         return not is_xml_rpc(request)
 
-    called = partial(answer_call, desk=desk)
     yield Route("xml-rpc", "/RPC2/?", called, POST, is_open=always, changes=never)
     for place in ("/?", "/{root}/?"):
         yield Route(UPLOAD, place, upload, POST, needs_reader=False, changes=is_upload)

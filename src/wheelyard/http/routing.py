@@ -1,31 +1,94 @@
 """
-Which route a path leads to: patterns, compared with the segments of a path in the table's order.
+Which route a request's path leads to.
+
+Raw paths become segments once and strictly (RFC 3986): runs of `/` collapse (pipenv needs it), each
+segment is decoded exactly once, and what could mean one thing here and another thing elsewhere is
+refused. The segments are compared with the patterns of the routes, in the table's order.
 
 A pattern is a path in which `{name}` stands for any one segment, and `{*}` for any number of them.
 It says how the path has to end: with `/`, with `/?` for either, or without. A page's path without
 its slash leads to a redirect, which is a route of the table like any other.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
+from urllib.parse import quote, unquote_to_bytes
 
+from wheelyard.errors import Invalid, NotFound
+from wheelyard.http.circumstances import NOTHING
 from wheelyard.http.exchange import Reply, Request
-from wheelyard.http.paths import Path
 
 READ: Final = ("GET", "HEAD")
 POST: Final = ("POST",)
 DELETE: Final = ("DELETE",)
 METHODS: Final = (*READ, *POST, *DELETE)
 """Every method that some route takes; OPTIONS is answered for all of them."""
-NOTHING: Final = "nothing"
-"""The name, in metrics and logs, of a path that leads nowhere."""
 
 Handler = Callable[[Request], Awaitable[Reply]]
 Condition = Callable[[Request], bool]
 
 _ANY: Final = "{*}"
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_SECRET = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A path that can be routed."""
+
+    segments: tuple[str, ...]
+    """Decoded; none is empty."""
+    ends_with_slash: bool
+
+    @property
+    def text(self) -> str:
+        """The path as a pattern has it."""
+        return "".join(f"/{each}" for each in self.segments) + "/" * self.ends_with_slash
+
+
+def parse_path(raw: bytes) -> Path:
+    """
+    Return the segments of a raw path.
+
+    Raises:
+        Invalid: It holds a control character, a backslash, a broken escape, or no UTF-8.
+        NotFound: A segment is `.` or `..` or holds a slash.
+    """
+    if _BAD_ESCAPE.search(raw):
+        raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
+    return Path(tuple(_decoded(part) for part in raw.split(b"/") if part), raw.endswith(b"/"))
+
+
+def path_of(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
+    """
+    Return a path of this host, percent-encoded, with a slash at its end and the same query.
+
+    A query with a secret in it is left out, as people put tokens there that no URL of ours repeats.
+    """
+    query = b"" if _SECRET.search(query) else query
+    path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
+    tail = f"?{quote(query, safe='=&%+:,;@!*-._~/?')}" if query else ""
+    return f"{prefix}{path}/{tail}"
+
+
+def _decoded(part: bytes) -> str:
+    try:
+        text = unquote_to_bytes(part).decode()
+    except UnicodeDecodeError as error:
+        raise _bad_path("is not UTF-8") from error
+    if _CONTROL.search(text) or "\\" in text:
+        raise _bad_path("holds a control character or a backslash")
+    if text in (".", "..") or "/" in text:
+        raise NotFound("There is nothing at a path with dots or an encoded slash.")
+    return text
+
+
+def _bad_path(why: str) -> Invalid:
+    return Invalid(f"The path {why}. Ask for a path as the index links to it.", short="Bad path.")
 
 
 def always(_request: Request) -> bool:
@@ -62,6 +125,12 @@ class Route:
     """Whether the caller is the person whom Identity-Aware Proxy vouches for, where it is used."""
     is_page: bool = False
     """Whether a browser is shown a refusal as a page for people."""
+    at_root: bool = False
+    """
+    Whether a fixed path is found without the prefix, too.
+
+    Probes ask the process itself, and jobs that publish know the host alone.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +159,14 @@ class Routes:
     The table of routes.
 
     Args:
+        prefix: What every path begins with, but for those of routes that are at the root.
         fixed: Routes whose pattern has no names; a path that one of them has leads nowhere else.
         others: The rest; where several suit, the first counts that takes the method.
     """
 
-    def __init__(self, fixed: Iterable[Route], others: Iterable[Route]) -> None:
+    def __init__(self, prefix: str, fixed: Iterable[Route], others: Iterable[Route]) -> None:
+        self._prefix = prefix
+        self._ahead = tuple(part for part in prefix.split("/") if part)
         self._fixed = {each.pattern: Match(each, {}) for each in fixed}
         self._others = tuple((_Pattern.of(each.pattern), each) for each in others)
 
@@ -102,6 +174,22 @@ class Routes:
         """Yield every route."""
         fixed = (each.route for each in self._fixed.values() if each.route)
         return chain(fixed, (route for _, route in self._others))
+
+    def path(self, raw: bytes) -> Path:
+        """
+        Return a raw path as the table has it: without the prefix.
+
+        Raises:
+            Invalid: It cannot be read.
+            NotFound: It is not below the prefix, or cannot be anybody's.
+        """
+        path, ahead = parse_path(raw), self._ahead
+        fixed = self._fixed.get(path.text, NOWHERE).route
+        if not ahead or (fixed is not None and fixed.at_root):
+            return path
+        if path.segments[: len(ahead)] != ahead:
+            raise NotFound(f"This index is below {self._prefix}/.", short="Not found.")
+        return Path(path.segments[len(ahead) :], path.ends_with_slash)
 
     def find(self, path: Path, method: str) -> Match:
         """Return where a request leads: to a route that takes its method, if there is one."""

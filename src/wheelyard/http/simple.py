@@ -1,23 +1,28 @@
-"""The Simple API: the list of projects, and the page of one."""
+"""Pages for programs: the Simple API, PyPI's JSON, and the search index."""
 
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from urllib.parse import parse_qs
 
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.names import NameList
-from wheelyard.http.conditions import unmet
+from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.desk import VARY, Desk, name_in
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import POLICY, Header, Reply, Request, redirect
-from wheelyard.http.negotiation import Form, encoding_for, form_by_name, form_for
-from wheelyard.http.pagestore import Page
-from wheelyard.http.paths import path_of
+from wheelyard.http.negotiation import Form, encoding_for, form_by_name, form_for, unmet
+from wheelyard.http.pagestore import Page, detail_subject
+from wheelyard.http.routing import path_of
 from wheelyard.model.access import Action, Caller, Scope
+from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.rendering import simple
+from wheelyard.rendering.legacy import LegacyPage, project_json, release_json
+from wheelyard.rendering.releases import Release, latest, releases_of, search_json
 from wheelyard.storage.base import ObjectVersion
 
 
@@ -79,14 +84,69 @@ async def project_detail(request: Request, desk: Desk) -> Reply:
     return answer(request, page, form)
 
 
-def detail_subject(name: NormalizedName, form: Form) -> tuple[str, bool]:
-    """Return what a project's page is kept under."""
-    return (name, form.value.is_json)
-
-
 def render_detail(project: Project, form: Form) -> bytes:
     """Return a project's page in a form."""
     return simple.detail_json(project) if form.value.is_json else simple.detail_html(project)
+
+
+async def legacy_json(request: Request, desk: Desk) -> Reply:
+    """Answer with a project, or with one of its releases; the name may have any spelling."""
+    try:
+        name = parse_name(request.params["name"])
+        desk.require_read(request.caller, name)
+        asked = request.params.get("version")
+        version = None if asked is None else parse_version(asked)
+    except Invalid as error:
+        raise NotFound(error.message, short="No such project or version.") from error
+    project, revision = await desk.listed(name)
+    render = _renderer(project, version, desk)
+    caching = desk.caching_of_page(is_public=desk.is_public(name))
+    page = await page_of(desk, ("legacy", name, version), revision, render, (POLICY, *caching))
+    return answer(request, page, Form.PLAIN_JSON)
+
+
+def _renderer(project: Project, version: Version | None, desk: Desk) -> Callable[[], bytes]:
+    def render() -> bytes:
+        releases = releases_of(project)
+        if version is None:
+            page = _page(project.name, latest(releases), desk)
+            return project_json(page, releases)
+        chosen = next((each for each in releases if Version(each.version) == version), None)
+        return release_json(_page(project.name, chosen, desk))
+
+    return render
+
+
+def _page(name: NormalizedName, release: Release | None, desk: Desk) -> LegacyPage:
+    if release is None:
+        raise NotFound(
+            f"{name} has no such release. See /simple/{name}/ for those it has.",
+            short="No such release.",
+        )
+    settings = desk.index.settings
+    base = settings.server.public_url.rstrip("/") or settings.server.path_prefix
+    core = desk.core(name, release.speaker)
+    return LegacyPage(name, release, core, f"{base}/files")
+
+
+async def answer_search(request: Request, desk: Desk) -> Reply:
+    """
+    Answer with a line about each project that the caller may read.
+
+    Raises:
+        Unavailable: Too many ask at once, or the store does not answer.
+    """
+    async with desk.long_reads.one(request.party):
+        every = await desk.read(desk.index.search.everything)
+    caller = request.caller
+    seen = every
+    if not caller.may_everywhere(Action.READ):
+        seen = tuple(each for each in every if caller.may(Action.READ, each.name))
+    body = search_json(seen)
+    version = ObjectVersion(sha256(body).hexdigest())
+    caching = desk.caching_of_page(is_public=desk.is_public())
+    page = await page_of(desk, ("search", version), version, lambda: body, (POLICY, *caching))
+    return answer(request, page, Form.PLAIN_JSON)
 
 
 async def page_of(

@@ -36,9 +36,8 @@ from opentelemetry.trace import (
 )
 from requests import Session
 
-from wheelyard.http.circumstances import CURRENT, Trace
+from wheelyard.http.circumstances import CURRENT, Trace, shown
 from wheelyard.http.exchange import Scope
-from wheelyard.http.shown import shown
 from wheelyard.settings.sections import is_loopback
 
 NAME: Final = "wheelyard"

@@ -27,11 +27,11 @@ from msgspec.json import encode
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.auth import credential_in
 from wheelyard.http.bodies import decoded, small_body
-from wheelyard.http.conditions import unmet
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import JSON, NO_STORE, NOSNIFF, POLICY, Reply, Request, reply
-from wheelyard.http.origins import cross_site, is_own
+from wheelyard.http.guards import cross_site, is_own
+from wheelyard.http.negotiation import unmet
 from wheelyard.model.access import Action, Caller, Scope, is_within, parse_actions, parse_pattern
 from wheelyard.model.identity import EVERYBODY
 from wheelyard.model.statement import moment

@@ -7,10 +7,10 @@ from typing import Final
 from wheelyard.catalog.cache import WeighedCache
 from wheelyard.http.desk import Desk
 from wheelyard.http.downloads import Downloads
+from wheelyard.http.errors import Troubles
 from wheelyard.http.exchange import Header
 from wheelyard.http.pagestore import PageStore
 from wheelyard.http.slots import Slots
-from wheelyard.http.troubles import Troubles
 from wheelyard.index import Index
 from wheelyard.operations.trial import Reason
 from wheelyard.settings.sections import MIB, HttpSettings

@@ -14,8 +14,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
-from wheelyard.rendering.releases import latest, releases_of
-from wheelyard.rendering.search import Found, found
+from wheelyard.rendering.releases import Found, found, latest, releases_of
 from wheelyard.storage.base import Entry, ObjectVersion, Stored
 
 AT_A_TIME: Final = 16

@@ -32,12 +32,8 @@ class LegacyPage:
 
 def project_json(page: LegacyPage, releases: Iterable[Release]) -> bytes:
     """Return a project's page: the described release and all the files there are."""
-    return _encode(
-        page,
-        releases={
-            release.version: [_file(page, file) for file in release.files] for release in releases
-        },
-    )
+    files = {each.version: [_file(page, file) for file in each.files] for each in releases}
+    return _encode(page, releases=files)
 
 
 def release_json(page: LegacyPage) -> bytes:

@@ -1,34 +1,28 @@
-"""The pages for people: the list of projects, one project, and a refusal."""
+"""
+The pages for people: the list of projects, one project, and a refusal.
+
+A project has as many rows as it has files, so rows are put together here, which takes a fraction of
+the time that a template does. Whatever somebody has chosen is escaped.
+"""
 
 from base64 import b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from hashlib import sha256
+from html import escape
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from packaging.utils import NormalizedName
 
-from wheelyard.model.metadata import CoreMetadata
-from wheelyard.model.project import File, Project, Status
-from wheelyard.rendering.releases import Release
-from wheelyard.rendering.rows import release_section
+from wheelyard.model.project import File, Status
+from wheelyard.rendering.releases import ProjectPage, Release
 from wheelyard.rendering.simple import FILES_FROM_DETAIL, file_url
 
 PAGES = ("layout.html", "index.html", "project.html", "refusal.html")
+UNITS = ("KiB", "MiB", "GiB")
+KIB = 1024
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectPage:
-    """What a project's page is made of."""
-
-    project: Project
-    releases: Sequence[Release]
-    """Newest first."""
-    described: Release | None
-    """The release that speaks for the project, if there is any."""
-    core: CoreMetadata | None
-    """Of that release."""
+_HEAD = "<thead><tr><th>File</th><th>Size</th><th>Uploaded</th></tr></thead>\n<tbody>\n"
 
 
 class PageTemplates:
@@ -85,7 +79,7 @@ class PageTemplates:
     def _index_link(self, root: str) -> Markup:
         """Return the index URL; on a page that was not told of one, for the script to mend."""
         if self._is_certain:
-            return escape(self._index_url)
+            return Markup.escape(self._index_url)
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self._index_url)
 
     def _sections(self, page: ProjectPage) -> Markup:
@@ -94,7 +88,7 @@ class PageTemplates:
         def url_of(file: File) -> str:
             return f"{self._files_url}/{file_url(name, file)}"
 
-        sections = [release_section(each, url_of) for each in page.releases]
+        sections = [_release_section(each, url_of) for each in page.releases]
         return Markup("".join(sections))  # noqa: S704 - escaped there
 
     def _render(self, template: str, **values: object) -> bytes:
@@ -110,3 +104,45 @@ def _digest(text: str) -> str:
 def _web_address(url: str) -> str:
     """Return `url` if a link may lead there, else an empty string."""
     return url if url.lower().startswith(("https://", "http://", "mailto:")) else ""
+
+
+def _release_section(release: Release, url_of: Callable[[File], str]) -> str:
+    version, is_yanked = escape(release.version), release.is_yanked
+    mark = _yanked(release.yanked_reason) if is_yanked else ""
+    rows = [_file_row(file, url_of(file), tells_yank=not is_yanked) for file in release.files]
+    return (
+        f'<h3 id="v{version}">{version}\n{mark}</h3>\n<table>\n{_HEAD}'
+        f"{''.join(rows)}</tbody>\n</table>\n"
+    )
+
+
+def _file_row(file: File, url: str, *, tells_yank: bool) -> str:
+    moment, marks = file.uploaded_at, ""
+    if file.yanked is not None and tells_yank:
+        marks += f"{_yanked(file.yanked)}\n"
+    if file.excused:
+        rules = escape(", ".join(file.excused))
+        marks += f'<span class="mark">imported as it is: {rules}</span>\n'
+    return (
+        f'<tr>\n<td class="name"><a href="{escape(url)}">{escape(file.filename)}</a>\n{marks}'
+        f'<div class="digest">sha256 {file.sha256}</div></td>\n'
+        f"<td>{readable_size(file.size)}</td>\n"
+        f'<td><time datetime="{moment.isoformat()}">{moment.isoformat(" ", "minutes")[:16]} UTC'
+        f"</time><br>by {escape(file.uploaded_by)}</td>\n</tr>\n"
+    )
+
+
+def _yanked(reason: str) -> str:
+    why = f": <bdi>{escape(reason)}</bdi>" if reason else ""
+    return f'<span class="mark">yanked{why}</span>'
+
+
+def readable_size(size: int) -> str:
+    """Return a size in bytes as people read it."""
+    if size < KIB:
+        return f"{size} bytes"
+    amount, units = size / KIB, iter(UNITS)
+    unit = next(units)
+    while amount >= KIB and unit != UNITS[-1]:
+        amount, unit = amount / KIB, next(units)
+    return f"{amount:.1f} {unit}"

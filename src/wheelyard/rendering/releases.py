@@ -1,10 +1,15 @@
-"""A project's releases in the order that people expect, and the one that speaks for it."""
+"""A project's releases, newest first; the one that speaks for it, and what a search finds of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
+from msgspec import Struct
+from msgspec.json import Encoder
+from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.simple import served_files
 
@@ -32,6 +37,19 @@ class Release:
         return next((file for file in self.files if file.has_metadata), self.files[0])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectPage:
+    """What a project's page is made of."""
+
+    project: Project
+    releases: Sequence[Release]
+    """Newest first."""
+    described: Release | None
+    """The release that speaks for the project, if there is any."""
+    core: CoreMetadata | None
+    """Of that release."""
+
+
 def releases_of(project: Project) -> tuple[Release, ...]:
     """Return the project's releases, newest first."""
     groups: dict[Version, list[File]] = {}
@@ -49,3 +67,25 @@ def latest(releases: Iterable[Release]) -> Release | None:
     kept = [release for release in ordered if not release.is_yanked]
     final = (release for release in kept if not Version(release.version).is_prerelease)
     return next(final, None) or next(iter(kept or ordered), None)
+
+
+class Found(Struct, frozen=True, array_like=True):
+    """What a search shows of a project: `["acme-core", "1.4.0", "What every service needs"]`."""
+
+    name: NormalizedName
+    version: str
+    """Of the release that speaks for the project; empty where there is none."""
+    summary: str
+
+
+def found(project: Project, described: Release | None) -> Found:
+    """Return what a search shows of a project and the release that speaks for it."""
+    return Found(project.name, described.version if described else "", project.summary)
+
+
+def search_json(projects: Iterable[Found]) -> bytes:
+    """Return the search index, one project to a line, in the order of their names."""
+    encoder = Encoder()
+    ordered = sorted(projects, key=attrgetter("name"))
+    lines = b",\n".join(encoder.encode(each) for each in ordered)
+    return b"[\n" + lines + b"\n]\n" if lines else b"[]\n"

@@ -26,7 +26,7 @@ from wheelyard.operations.exporting.options import Options
 from wheelyard.operations.exporting.pages import JSON, Page, Pages
 from wheelyard.operations.exporting.placing import Places, lost, lost_document
 from wheelyard.operations.exporting.writing import Versions, Writing
-from wheelyard.rendering.search import search_json
+from wheelyard.rendering.releases import search_json
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
 

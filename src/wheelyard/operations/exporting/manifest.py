@@ -15,7 +15,7 @@ from msgspec.json import Decoder, encode
 from msgspec.structs import replace
 
 from wheelyard.operations.exporting.options import Options, made_by
-from wheelyard.rendering.search import Found
+from wheelyard.rendering.releases import Found
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 HOME: Final = "wheelyard-export/"

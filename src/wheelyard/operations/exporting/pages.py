@@ -12,9 +12,8 @@ from wheelyard.model.project import File, Project
 from wheelyard.operations.exporting.options import Options
 from wheelyard.rendering import simple
 from wheelyard.rendering.legacy import LegacyPage, project_json
-from wheelyard.rendering.pages import PageTemplates, ProjectPage
-from wheelyard.rendering.releases import Release, latest, releases_of
-from wheelyard.rendering.search import Found, found
+from wheelyard.rendering.pages import PageTemplates
+from wheelyard.rendering.releases import Found, ProjectPage, Release, found, latest, releases_of
 from wheelyard.storage.base import Key, WebType
 
 PAGE_CACHING: Final = "no-cache"
