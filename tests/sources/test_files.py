@@ -163,7 +163,7 @@ def test_projects_that_are_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "request_", "words"),
     [
-        ("nowhere", {}, "no folder 'nowhere'"),
+        ("nowhere", {}, "The folder 'nowhere' cannot be read"),
         ("gs://NO", {}, "gs://BUCKET"),
         (__file__, {}, "wheelyard upload"),
         ("nowhere", {"kind": "apt"}, "no kind of source"),

@@ -6,14 +6,14 @@ import pytest
 
 from tests.sources.offering import Pauses
 from wheelyard.errors import Invalid
-from wheelyard.sources.views import open_view
+from wheelyard.sources.buckets import open_view
 
 
 @pytest.mark.parametrize(
     ("place", "store", "words"),
     [
         ("nowhere", "kept", "The folder 'nowhere' cannot be read"),
-        ("http://127.0.0.1/simple/", "kept", "A URL cannot be watched"),
+        ("http://127.0.0.1/simple/", "kept", "is a URL"),
         ("kept", "kept", "Watch a place beside it"),
         ("kept/files/x", "kept", "Watch a place beside it"),
         ("gs://wheels", "gs://wheels/store", "Watch a place beside it"),

@@ -17,8 +17,8 @@ from wheelyard.operations.importing.report import Fate, Report
 from wheelyard.outgoing.urls import Login
 from wheelyard.settings.reading import process_environment
 from wheelyard.settings.sections import MEMORY, Settings
+from wheelyard.sources.naming import shown
 from wheelyard.sources.opening import AUTO, KINDS, SourceRequest, open_source
-from wheelyard.sources.web.urls import shown
 from wheelyard.storage.cloud.location import is_bucket
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"

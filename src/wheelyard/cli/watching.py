@@ -14,8 +14,7 @@ from wheelyard.index import Index
 from wheelyard.model.text import escaped
 from wheelyard.operations.watching import Watch
 from wheelyard.sources.files import FilesSource
-from wheelyard.sources.places import FolderPlace
-from wheelyard.sources.views import open_view
+from wheelyard.sources.places import FolderPlace, open_view
 
 FOLDER_EVERY: Final = 2.0
 BUCKET_EVERY: Final = 60.0

@@ -3,27 +3,28 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+THREADS: Final = 8
+"""Pages that are asked for at a time, descriptions that are read, files that are looked for."""
 
-def map_ahead(work: Callable[[T], R], things: Iterable[T], threads: int) -> Iterator[R]:
+
+def map_ahead(work: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
     """
-    Yield what `work` returns for each thing, in order; twice `threads` are under way at most.
+    Yield what `work` returns for each thing, in order; twice THREADS are under way at most.
 
-    Closing the iterator waits for those that have begun, and begins no more.
-
-    Raises:
-        Exception: What `work` raised, when its turn comes.
+    Closing the iterator waits for those that have begun, and begins no more. What `work` raises is
+    raised when its turn comes.
     """
-    pool = ThreadPoolExecutor(threads, "source")
+    pool = ThreadPoolExecutor(THREADS, "source")
     waiting = deque[Future[R]]()
     try:
         for thing in things:
             waiting.append(pool.submit(work, thing))
-            if len(waiting) >= 2 * threads:
+            if len(waiting) >= 2 * THREADS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -13,14 +13,11 @@ from typing import Final
 import msgspec
 
 from wheelyard.sources.ahead import map_ahead
-from wheelyard.sources.candidate import Candidate, PassedOver
-from wheelyard.sources.digests import parse_hash
-from wheelyard.sources.facts import at_seconds, author
+from wheelyard.sources.candidate import Candidate, Offer, PassedOver
+from wheelyard.sources.facts import at_seconds, author, parse_hash
 from wheelyard.sources.files import distributions
-from wheelyard.sources.places import Item, Place, candidate_at, read_small, where
+from wheelyard.sources.places import Item, Place, candidate_at, read_small
 
-THREADS: Final = 8
-"""Descriptions that are read at a time."""
 SUFFIX: Final = ".meta"
 
 
@@ -35,23 +32,17 @@ class Description(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class BackupniSource:
-    """
-    What backupni has kept.
-
-    Args:
-        packages: The bucket of packages.
-        meta: The bucket of descriptions.
-    """
+    """A bucket of packages, and one of descriptions."""
 
     packages: Place
     meta: Place
 
-    def offers(self) -> Iterator[Candidate | PassedOver]:
+    def offers(self) -> Iterator[Offer]:
         """Yield what there is."""
-        for offers in map_ahead(self._offers_of, distributions(self.packages), THREADS):
+        for offers in map_ahead(self._offers_of, distributions(self.packages)):
             yield from offers
 
-    def _offers_of(self, item: Item | PassedOver) -> list[Candidate | PassedOver]:
+    def _offers_of(self, item: Item | PassedOver) -> list[Offer]:
         if isinstance(item, PassedOver):
             return [item]
         candidate = candidate_at(self.packages, item)
@@ -63,7 +54,7 @@ class BackupniSource:
             return [_described(candidate, read_small(self.meta, beside))]
         except (OSError, ValueError, RecursionError) as error:
             why = f"it cannot be used, so the file is taken without it: {_reason(error)}"
-            return [candidate, PassedOver(where(self.meta, path), why, is_fault=True)]
+            return [candidate, PassedOver(f"{self.meta}/{path}", why, is_fault=True)]
 
 
 def _described(candidate: Candidate, text: bytearray) -> Candidate:
@@ -81,8 +72,6 @@ def _described(candidate: Candidate, text: bytearray) -> Candidate:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or "it cannot be read"
-    return "it is not the JSON that it should be" if _is_json(error) else str(error)
-
-
-def _is_json(error: Exception) -> bool:
-    return isinstance(error, msgspec.MsgspecError | UnicodeDecodeError | RecursionError)
+    if isinstance(error, msgspec.MsgspecError | UnicodeDecodeError | RecursionError):
+        return "it is not the JSON that it should be"
+    return str(error)

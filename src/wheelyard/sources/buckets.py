@@ -1,17 +1,23 @@
-"""A place in a bucket: read at the generations that were listed, and never written."""
+"""
+Buckets that are read at the generations that were listed, and the opening of buckets and folders.
 
-from collections.abc import Iterator, Mapping
+Apart from `places.py`, because nothing that operations import may know of Google's storage.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wheelyard.errors import NotFound
+from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.model.ambient import Ambient
-from wheelyard.sources.candidate import NO_HASHES
-from wheelyard.sources.faults import bad_source, unreadable
-from wheelyard.sources.places import Item
-from wheelyard.storage.cloud.location import BucketLocation
+from wheelyard.sources.candidate import NO_HASHES, bad_source, unreadable
+from wheelyard.sources.naming import is_url, shown
+from wheelyard.sources.places import FolderPlace, Item, Place
+from wheelyard.storage.cloud.location import is_bucket, parse_location
 from wheelyard.storage.tally import Tally
 
 if TYPE_CHECKING:
@@ -20,12 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BucketPlace:
-    """
-    A bucket, or what begins with a prefix in it.
-
-    Args:
-        bucket: The bucket, open.
-    """
+    """A bucket, or what begins with a prefix in it; read at the generations that were listed."""
 
     bucket: "ForeignBucket"
 
@@ -40,12 +41,12 @@ class BucketPlace:
         """Yield every object that is a file: a name with a slash at its end stands for a folder."""
         for found in self.bucket.objects():
             if found.name and not found.name.endswith("/"):
-                yield _item(found)
+                yield _object(found)
 
     def find(self, path: str) -> Item | None:
         """Return one object by its name below the prefix."""
         found = self.bucket.find(path)
-        return None if found is None else _item(found)
+        return None if found is None else _object(found)
 
     @contextmanager
     def read(self, item: Item) -> Iterator[Iterator[bytes]]:
@@ -63,22 +64,79 @@ class BucketPlace:
             yield pieces
 
 
-def open_bucket_place(location: BucketLocation, ambient: Ambient) -> BucketPlace:
+def open_place(text: str, ambient: Ambient, leave_out: Iterable[Path] = ()) -> Place:
     """
-    Return a place in a bucket; nothing is asked of it yet.
+    Return a folder, or a bucket, of which nothing is asked yet.
+
+    Args:
+        text: Its path, or `gs://BUCKET/PREFIX`.
+        ambient: Clock and pauses of the requests to a bucket.
+        leave_out: Folders that are passed by.
 
     Raises:
-        Invalid: Google's library is not installed (code `bad_source`).
-        Unavailable: There are no credentials (code `storage_credentials`).
+        Invalid: There is no such folder, or it cannot be read, or Google's library is not installed
+            (code `bad_source`).
+        Unavailable: There are no credentials for a bucket (code `storage_credentials`).
     """
+    if is_bucket(text):
+        return _open_bucket(text, ambient)
+    name = quoted(shown(text))
+    if is_url(text):
+        raise bad_source(f"{name} is a URL, and this needs a folder or gs://BUCKET/PREFIX.")
+    path = Path(text)
+    try:
+        next(path.iterdir(), None)  # a typing error must not become a place where nothing appears
+    except NotADirectoryError as error:
+        raise bad_source(
+            f"{name} is a file. Name the folder that it is in, or publish it with "
+            "'wheelyard upload'."
+        ) from error
+    except OSError as error:
+        raise bad_source(
+            f"The folder {name} cannot be read: {error.strerror}. Name one that is there, with "
+            "packages in it or without."
+        ) from error
+    return FolderPlace(path, tuple(leave_out))
+
+
+def open_view(text: str, stores: Iterable[str], files: str, ambient: Ambient) -> Place:
+    """
+    Return a folder or a bucket to watch; a store in a folder of it is passed by.
+
+    Args:
+        text: As for `open_place`.
+        stores: Where the parts of the store are.
+        files: What the keys of distributions begin with there.
+        ambient: As for `open_place`.
+
+    Raises:
+        Invalid: As for `open_place`; or the store would be seen there (code `bad_setting`).
+        Unavailable: As for `open_place`.
+    """
+    text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for users that are not there
+    for store in stores:
+        if _is_in_the_way(text, store, files):
+            raise Invalid(
+                f"{quoted(text)} cannot be watched: the store {quoted(store)} is there. Watch a "
+                "place beside it.",
+                code="bad_setting",
+            )
+    return open_place(text, ambient, (Path(store) for store in stores if not is_bucket(store)))
+
+
+def _open_bucket(text: str, ambient: Ambient) -> BucketPlace:
     try:
         # 40 MB of memory, which a folder has no use for
         from wheelyard.storage.cloud.opening import Surroundings, open_foreign  # noqa: PLC0415
+
+        location = parse_location(text)
     except ImportError as error:
         raise bad_source(
             "A bucket needs google-cloud-storage, which is not installed. Install "
             "'wheelyard[gcs]', or in a clone requirements/gcs.txt."
         ) from error
+    except Invalid as fault:
+        raise bad_source(fault.message) from fault
     surroundings = Surroundings(
         now=lambda: ambient.now().timestamp(),
         monotonic=ambient.monotonic,
@@ -89,19 +147,29 @@ def open_bucket_place(location: BucketLocation, ambient: Ambient) -> BucketPlace
     return BucketPlace(open_foreign(location, surroundings))
 
 
-def _item(found: "ForeignObject") -> Item:
-    hashes = {"md5": found.md5} if found.md5 and not found.is_packed else NO_HASHES
+def _is_in_the_way(text: str, store: str, files: str) -> bool:
+    if is_bucket(text) != is_bucket(store):
+        return False
+    if is_bucket(text):
+        ours, theirs = parse_location(store), parse_location(text)
+        below = theirs.prefix.removeprefix(ours.prefix)
+        return ours.bucket == theirs.bucket and (
+            ours.prefix.startswith(theirs.prefix)
+            or (theirs.prefix.startswith(ours.prefix) and below.startswith(files))
+        )
+    root, kept = Path(text).resolve(), Path(store).resolve()
+    return root == kept or root.is_relative_to(kept / files)
+
+
+def _object(found: "ForeignObject") -> Item:
+    # some libraries have changed the names of an object's own metadata
+    said = {name.lower().replace("-", "_"): value for name, value in found.metadata.items()}
     return Item(
         path=found.name,
         size=None if found.is_packed else found.size,
         created_at=found.created,
         changed_at=found.created.timestamp(),
-        attributes=_spelled(found.metadata),
-        hashes=hashes,
+        attributes=MappingProxyType(said),
+        hashes={"md5": found.md5} if found.md5 and not found.is_packed else NO_HASHES,
         version=found.generation,
     )
-
-
-def _spelled(metadata: Mapping[str, str]) -> Mapping[str, str]:
-    """Return an object's own metadata with the names as they were before libraries changed them."""
-    return MappingProxyType({k.lower().replace("-", "_"): v for k, v in metadata.items()})

@@ -1,5 +1,6 @@
-"""What a source offers: a file, and what the source knows of it."""
+"""What a source offers, and the refusals that all sources share."""
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -7,7 +8,11 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from wheelyard.errors import Invalid, Unavailable
+
 NO_HASHES: Final[Mapping[str, str]] = MappingProxyType({})
+GONE: Final = "source_unavailable"
+"""The code of an Unavailable that is about where files come from, and not about the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,24 +48,22 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """
-    What a source has that is no candidate.
-
-    Args:
-        place: Where it is.
-        why: A sentence, without its full stop.
-        is_fault: Whether it ought to have been one: a damaged line, a file that cannot be had.
-    """
+    """Something that a source has and that is no candidate."""
 
     place: str
     why: str
+    """A sentence, without its full stop."""
     is_fault: bool = False
+    """Whether it ought to have been one: a damaged line, a file that cannot be had."""
+
+
+Offer = Candidate | PassedOver
 
 
 class Source(Protocol):
     """A place to import from."""
 
-    def offers(self) -> Iterator[Candidate | PassedOver]:
+    def offers(self) -> Iterator[Offer]:
         """
         Yield what there is, in an order that stays the same, with bounded memory where it can be.
 
@@ -69,3 +72,18 @@ class Source(Protocol):
             Unavailable: It does not answer.
         """
         ...
+
+
+def bad_source(message: str) -> Invalid:
+    """Return the refusal of something that cannot be imported from."""
+    return Invalid(message, code="bad_source", short="Not a source to import from.")
+
+
+def gone(message: str) -> Unavailable:
+    """Return the fault of a source that does not answer any more."""
+    return Unavailable(message, code=GONE, short="The source does not answer.")
+
+
+def unreadable(why: str) -> OSError:
+    """Return the fault of one file that cannot be had, while others may."""
+    return OSError(errno.EIO, why)

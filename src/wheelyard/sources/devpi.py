@@ -13,6 +13,7 @@ What `devpi-export` has written: `dataindex.json`, and the files that it names.
 Metadata of projects and the hashes of passwords are in it too, and are not read.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -21,17 +22,14 @@ import msgspec
 from msgspec import Struct
 
 from wheelyard.errors import quoted
-from wheelyard.sources.candidate import Candidate, PassedOver
-from wheelyard.sources.digests import DamagedDigest, checked, parse_hash
-from wheelyard.sources.facts import at_http, at_parts, author
-from wheelyard.sources.faults import bad_source
-from wheelyard.sources.places import Place, candidate_at, read_small, where
+from wheelyard.sources.candidate import Offer, PassedOver, bad_source
+from wheelyard.sources.facts import DamagedDigest, at_http, at_parts, author, checked, parse_hash
+from wheelyard.sources.places import Place, candidate_at, read_small
 
 INDEX: Final = "dataindex.json"
 LARGEST: Final = 1024**3
 """Bytes of `dataindex.json`: that of 100,000 files has some 500 MB, descriptions mostly."""
 RELEASE: Final = "releasefile"
-MIRROR: Final = "mirror"
 VERSIONS: Final = ("1", "2")
 _KINDS: Final = {"doczip": "documentation", "toxresult": "results of tests"}
 
@@ -77,7 +75,7 @@ class IndexEntry(Struct):
     @property
     def is_mirror(self) -> bool:
         """Whether its files are copies of another index's."""
-        return self.indexconfig.type == MIRROR
+        return self.indexconfig.type == "mirror"
 
 
 class Dump(Struct):
@@ -89,37 +87,30 @@ class Dump(Struct):
 
 @dataclass(frozen=True, slots=True)
 class DevpiSource:
-    """
-    An export of devpi-server.
-
-    Args:
-        place: The folder.
-        chosen: Indexes to take, as USER/INDEX; may be left out if only one has packages.
-        mirrors: Whether what was mirrored is taken too; a mirror that is chosen always is.
-    """
+    """An export of devpi-server."""
 
     place: Place
     chosen: tuple[str, ...] = ()
+    """Indexes to take, as USER/INDEX; may be left out if only one has packages."""
     mirrors: bool = False
+    """Whether what was mirrored is taken too; a mirror that is chosen always is."""
 
-    def offers(self) -> Iterator[Candidate | PassedOver]:
+    def offers(self) -> Iterator[Offer]:
         """Yield what there is."""
         indexes = self._dump().indexes
         chosen = self.chosen or _only(indexes, mirrors=self.mirrors)
         for name in chosen:
             if name not in indexes:
                 raise bad_source(
-                    f"There is no index {quoted(name)} in this export. It has "
-                    f"{_listed(sorted(indexes))}."
+                    f"There is no index {quoted(name)} in this export. It has {_listed(indexes)}."
                 )
-        for name in sorted(indexes):
-            files, is_mirror = indexes[name].files, indexes[name].is_mirror
+        for name, index in sorted(indexes.items()):
             if name in chosen:
-                yield from self._offers_of(name, files)
-            elif is_mirror and files:
-                yield PassedOver(f"{self.place}/{name}", f"it mirrors {len(files)} files")
-            elif files:
-                yield PassedOver(f"{self.place}/{name}", "it is not the index that was asked for")
+                yield from self._offers_of(name, index.files)
+            elif index.files:
+                mirrored = f"it mirrors {len(index.files)} files"
+                why = mirrored if index.is_mirror else "it is not the index that was asked for"
+                yield PassedOver(f"{self.place}/{name}", why)
 
     def _dump(self) -> Dump:
         found = self.place.find(INDEX)
@@ -136,32 +127,33 @@ class DevpiSource:
             )
         return dump
 
-    def _offers_of(self, name: str, files: list[FileEntry]) -> Iterator[Candidate | PassedOver]:
-        counts = dict[str, int]()
+    def _offers_of(self, name: str, files: list[FileEntry]) -> Iterator[Offer]:
         for entry in sorted(files, key=lambda each: each.relpath):
             if entry.type == RELEASE:
                 yield self._offer(entry)
-            else:
-                counts[entry.type] = counts.get(entry.type, 0) + 1
-        for kind, count in sorted(counts.items()):
+        others = Counter(each.type for each in files if each.type != RELEASE)
+        for kind, count in sorted(others.items()):
             what = _KINDS.get(kind, f"of the kind {quoted(kind)}")
             counted = "1 file is" if count == 1 else f"{count} files are"
             yield PassedOver(f"{self.place}/{name}", f"{counted} {what}")
 
-    def _offer(self, entry: FileEntry) -> Candidate | PassedOver:
-        place = where(self.place, entry.relpath)
+    def _offer(self, entry: FileEntry) -> Offer:
+        place = f"{self.place}/{entry.relpath}"
         item = self.place.find(entry.relpath)
         if item is None:
             return PassedOver(place, f"{INDEX} names it, and it is not there", is_fault=True)
+        said = entry.entrymapping
+        claimed = {"md5": said.md5} if said.md5 is not None else {}
         try:
-            hashes = _hashes(entry.entrymapping)
+            hashes = checked({**claimed, **(said.hashes or {})})
+            hashes = {**parse_hash(said.hash_spec or ""), **hashes}
         except DamagedDigest as error:
             return PassedOver(place, str(error), is_fault=True)
         upload = next((each for each in entry.log if each.what == "upload"), Deed())
         return replace(
             candidate_at(self.place, item),
             hashes=hashes,
-            uploaded_at=at_parts(upload.when) or at_http(entry.entrymapping.last_modified),
+            uploaded_at=at_parts(upload.when) or at_http(said.last_modified),
             uploaded_by=author(upload.who),
         )
 
@@ -171,17 +163,13 @@ def _only(indexes: Mapping[str, IndexEntry], *, mirrors: bool) -> tuple[str, ...
     own = [name for name, each in indexes.items() if each.files and not each.is_mirror]
     if len(own) > 1:
         raise bad_source(
-            f"This export has the indexes {_listed(sorted(own))}. Choose with --index, which may "
-            "be repeated: an index here is one."
+            f"This export has the indexes {_listed(own)}. Choose with --index, which may be "
+            "repeated: an index here is one."
         )
     copied = [name for name, each in indexes.items() if each.is_mirror] if mirrors else []
     return (*own, *copied)
 
 
-def _hashes(said: Said) -> Mapping[str, str]:
-    claimed = {"md5": said.md5} if said.md5 is not None else {}
-    return {**parse_hash(said.hash_spec or ""), **checked({**claimed, **(said.hashes or {})})}
-
-
-def _listed(names: list[str]) -> str:
+def _listed(indexes: Mapping[str, IndexEntry] | list[str]) -> str:
+    names = sorted(indexes)
     return ", ".join(ascii(each)[1:-1] for each in names[:10]) + (", ..." if names[10:] else "")

@@ -9,24 +9,55 @@ that dumb-pypi would skip is a fault here.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from dataclasses import dataclass, field, replace
+from functools import partial
+from os.path import normpath
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urljoin
 
 import msgspec
 from msgspec import Struct
 
 from wheelyard.errors import quoted
+from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.urls import Url
 from wheelyard.sources.ahead import map_ahead
-from wheelyard.sources.candidate import Candidate, PassedOver
-from wheelyard.sources.digests import parse_hash
-from wheelyard.sources.facts import at_seconds, author
-from wheelyard.sources.faults import bad_source
-from wheelyard.sources.web.urls import shown
+from wheelyard.sources.candidate import Candidate, Offer, PassedOver, bad_source, gone
+from wheelyard.sources.facts import at_seconds, author, parse_hash
+from wheelyard.sources.naming import is_url, shown
+from wheelyard.sources.places import Item, Place, candidate_at
+from wheelyard.sources.web.downloads import Download
+from wheelyard.sources.web.fetching import Web
+from wheelyard.storage.cloud.location import SCHEME, is_bucket
 
-THREADS: Final = 8
-"""Files that are looked for at a time."""
+SUFFIXES: Final = (".json", ".jsonl", ".txt", ".lst")
+PAGE: Final = "simple/name/"
+"""What a relative packages URL is relative to: a page of the site beside the list."""
 LINE_LIMIT: Final = 1024**2
 """Bytes of one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListFile:
+    """A package list, to be read."""
+
+    text: str = field(repr=False)
+    """Where it is."""
+    shown: str
+    """What a report calls it."""
+    pieces: Callable[[], Iterator[bytes]]
+    """Opens it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where the files of a list are."""
+
+    shown: str
+    """What a person calls it."""
+    fetch: Callable[[str], Candidate | None]
+    """Returns a file by its name, None if there is none of that name."""
 
 
 class Line(Struct):
@@ -39,50 +70,32 @@ class Line(Struct):
     yanked_reason: str | None = None
 
 
-class Shelf(Protocol):
-    """Where the files are: it finds one by its name."""
-
-    def fetch(self, filename: str) -> Candidate | None:
-        """Return a file as the shelf knows it, None if it has none of that name."""
-        ...
-
-    def __str__(self) -> str:
-        """Return what a person calls it."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class DumbPypiSource:
-    """
-    The packages that a list names.
+    """The packages that a list names."""
 
-    Args:
-        name: What a report calls the list.
-        pieces: Opens the list.
-        shelf: Where the files are.
-    """
-
-    name: str
-    pieces: Callable[[], Iterator[bytes]]
+    packages: ListFile
     shelf: Shelf
 
-    def offers(self) -> Iterator[Candidate | PassedOver]:
+    def offers(self) -> Iterator[Offer]:
         """Yield what there is."""
-        lines = enumerate(lines_of(self.pieces(), self.name), 1)
-        said = (each for each in lines if each[1].strip())
-        yield from map_ahead(self._offer, said, THREADS)
+        lines = enumerate(_lines_of(self.packages), 1)
+        yield from map_ahead(self._offer, (each for each in lines if each[1].strip()))
 
-    def _offer(self, numbered: tuple[int, bytes]) -> Candidate | PassedOver:
+    def _offer(self, numbered: tuple[int, bytes]) -> Offer:
         number, line = numbered
-        place = f"{self.name}, line {number}"
+        place = f"{self.packages.shown}, line {number}"
         try:
             said = _parsed(line)
             hashes = parse_hash(said.hash or "")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            why = "it is neither a filename nor a JSON object with one"
+            return PassedOver(place, why, is_fault=True)
         except ValueError as error:
-            return PassedOver(place, _reason(error), is_fault=True)
+            return PassedOver(place, str(error), is_fault=True)
         found = self.shelf.fetch(said.filename)
         if found is None:
-            why = f"{quoted(said.filename)} is not at {self.shelf}"
+            why = f"{quoted(said.filename)} is not at {self.shelf.shown}"
             return PassedOver(place, why, is_fault=True)
         return replace(
             found,
@@ -93,37 +106,106 @@ class DumbPypiSource:
         )
 
 
-def lines_of(pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
+def is_list(text: str) -> bool:
+    """Return whether a source is a package list, by its name."""
+    is_elsewhere = is_url(text) or is_bucket(text)
+    return text.endswith(SUFFIXES) and (is_elsewhere or Path(text).is_file())
+
+
+def list_in(place: Place, name: str, text: str) -> ListFile:
     """
-    Yield lines without their ends, whatever the pieces that they come in.
+    Return a list in a folder or a bucket, which somebody has named by `text`.
 
     Raises:
-        Invalid: One of them is too long for a list of packages (code `bad_source`).
+        Invalid: There is no such file (code `bad_source`).
     """
+    item = place.find(name)
+    if item is None:
+        raise bad_source(f"There is no package list {quoted(name)} in {place}. Check the name.")
+    return ListFile(text, text, partial(_pieces_in, place, item))
+
+
+def list_at(web: Web, url: Url) -> ListFile:
+    """Return a list below a URL."""
+    return ListFile(url.asked, url.shown, partial(_pieces_at, web, url))
+
+
+def shelf_of(text: str, reference: str) -> str:
+    """
+    Return where the files of a list are.
+
+    Args:
+        text: Where the list is.
+        reference: What dumb-pypi was given as `--packages-url`: absolute, or relative to a
+            project's page; of a list in a file it may be a folder too, as the shell names it.
+    """
+    if is_url(reference) or is_bucket(reference):
+        return reference
+    if is_url(text):
+        return urljoin(urljoin(text, PAGE), reference)
+    if is_bucket(text):
+        folder = text.removeprefix(SCHEME).rpartition("/")[0]
+        return SCHEME + normpath(f"{folder}/{PAGE}{reference}")
+    if Path(reference).is_dir():
+        return reference
+    return normpath(Path(text).parent / PAGE / reference)
+
+
+def shelf_in(place: Place) -> Shelf:
+    """Return the files that lie flat in a place."""
+
+    def fetch(filename: str) -> Candidate | None:
+        item = place.find(filename)
+        return None if item is None else candidate_at(place, item)
+
+    return Shelf(str(place), fetch)
+
+
+def shelf_at(web: Web, root: Url) -> Shelf:
+    """Return the files below a URL; whether they are there is known when they are read."""
+    return Shelf(root.shown, lambda name: Download(web, root.joined(quote(name))).candidate(name))
+
+
+def _pieces_in(place: Place, item: Item) -> Iterator[bytes]:
+    try:
+        with place.read(item) as pieces:
+            yield from pieces
+    except OSError as error:
+        path = quoted(item.path)
+        raise bad_source(f"The package list {path} cannot be read: {error.strerror}.") from error
+
+
+def _pieces_at(web: Web, url: Url) -> Iterator[bytes]:
+    try:
+        answer = web.open(url, {"Accept-Encoding": "identity"})
+        try:
+            yield from answer.pieces(web.pace())
+        finally:
+            answer.close()
+    except WebFault as fault:
+        if fault.is_away or fault.is_passing:
+            raise gone(f"{url.host} does not answer: {fault.why}. Try again later.") from fault
+        raise bad_source(f"There is no package list at {url.shown}: {fault.why}.") from fault
+
+
+def _lines_of(packages: ListFile) -> Iterator[bytes]:
     rest = b""
-    for piece in pieces:
+    for piece in packages.pieces():
         *whole, rest = (rest + piece).split(b"\n")
         yield from whole
         if len(rest) > LINE_LIMIT:
-            raise bad_source(f"{name} is no list of packages: it has lines of a megabyte.")
+            raise bad_source(
+                f"{packages.shown} is no list of packages: it has lines of a megabyte."
+            )
     yield rest
 
 
 def _parsed(line: bytes) -> Line:
     if line.lstrip().startswith(b"{"):
-        try:
-            said = msgspec.json.decode(line, type=Line)
-        except RecursionError as error:
-            raise ValueError("its JSON is nested too deeply") from error
+        said = msgspec.json.decode(line, type=Line)
     else:
         said = Line(line.decode().strip())
     name = said.filename
     if not name or "/" in name or "\\" in name or ".." in name or not name.isprintable():
         raise ValueError(f"{quoted(shown(name))} is no filename")
     return said
-
-
-def _reason(error: ValueError) -> str:
-    if isinstance(error, msgspec.MsgspecError | UnicodeDecodeError):
-        return "it is neither a filename nor a JSON object with one"
-    return str(error)

@@ -1,31 +1,35 @@
 """
-Files in a bucket or a folder, named as distributions are, in whatever folders.
+Files in a bucket or a folder, named as distributions are.
 
-Flat, `NAME/FILE` as nginx lists it, or in `raw/` beside a static site (gcs-pypi): only the last
-part of a path counts. Nothing else is known of a file but when it was put there. A bucket says that
-itself; copying from bucket to bucket begins anew, so the first one is the better source.
+`FilesSource`: in whatever folders; flat, `NAME/FILE` as nginx lists it, or in `raw/` beside a
+static site (gcs-pypi): only the last part of a path counts. Nothing else is known of a file but
+when it was put there. A bucket says that itself; copying from bucket to bucket begins anew, so the
+first one is the better source.
+
+`GaepypiSource`: GAEPyPI's bucket or a copy of it, `packages/NAME/VERSION/FILE`. NAME was only put
+into lower case, so `my_pkg/` and `my-pkg/` may both be there, and are one project. There is nothing
+beside the files. The place may be the bucket, or `packages/` in it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from wheelyard.sources.candidate import Candidate, PassedOver
+from wheelyard.sources.candidate import Offer, PassedOver
 from wheelyard.sources.naming import is_beside, is_offered
-from wheelyard.sources.places import FolderPlace, Item, Place, candidate_at, is_hidden, where
+from wheelyard.sources.places import FolderPlace, Item, Place, candidate_at
+
+FOLDER: Final = "packages"
+"""Where GAEPyPI keeps files."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilesSource:
-    """
-    Whatever is named like a distribution.
-
-    Args:
-        place: Where.
-    """
+    """Whatever is named like a distribution."""
 
     place: Place
 
-    def offers(self) -> Iterator[Candidate | PassedOver]:
+    def offers(self) -> Iterator[Offer]:
         """Yield what there is."""
         for found in distributions(self.place):
             yield found if isinstance(found, PassedOver) else candidate_at(self.place, found)
@@ -37,6 +41,34 @@ class FilesSource:
         return sum(isinstance(each, Item) for each in distributions(self.place))
 
 
+@dataclass(frozen=True, slots=True)
+class GaepypiSource:
+    """What GAEPyPI has kept."""
+
+    place: Place
+
+    def offers(self) -> Iterator[Offer]:
+        """Yield what there is."""
+        for found in distributions(self.place):
+            if isinstance(found, PassedOver):
+                yield found
+            elif is_gaepypi(found, is_bare=True):
+                yield candidate_at(self.place, found)
+            else:
+                why = "it is not at packages/NAME/VERSION/FILE"
+                yield PassedOver(f"{self.place}/{found.path}", why)
+
+
+def is_gaepypi(item: Item, *, is_bare: bool = False) -> bool:
+    """Return whether a file lies where GAEPyPI puts one; `is_bare`: maybe below `packages/`."""
+    parts = item.parts
+    if parts[0] == FOLDER:
+        parts = parts[1:]
+    elif not is_bare:
+        return False
+    return len(parts) == 3 and all(parts)  # noqa: PLR2004 - NAME, VERSION, FILE
+
+
 def distributions(place: Place) -> Iterator[Item | PassedOver]:
     """
     Yield what is named like a distribution, and what a report says of other files.
@@ -46,8 +78,9 @@ def distributions(place: Place) -> Iterator[Item | PassedOver]:
     for found in place.items():
         if isinstance(found, PassedOver):
             yield found
-        elif not is_hidden(found.path):
+        elif not (found.path.startswith(".") or "/." in found.path):
             if is_offered(found.filename):
                 yield found
             elif not is_beside(found.filename):
-                yield PassedOver(where(place, found.path), "it is not named like a distribution")
+                why = "it is not named like a distribution"
+                yield PassedOver(f"{place}/{found.path}", why)

@@ -1,5 +1,5 @@
 """
-What a filename tells of a file that nobody has looked into: may it be a distribution, and whose?
+What names tell: of a file that nobody has looked into, and of a source that somebody has typed.
 
 Looser than `wheelyard.model.distribution`, which decides what is taken: a source offers whatever
 was once named so, that the report can tell of it.
@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from packaging.utils import canonicalize_name
+
+from wheelyard.outgoing.urls import BadUrl, parse_url
 
 SUFFIXES: Final = (
     *(".whl", ".tar.gz", ".zip", ".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb"),
@@ -28,7 +30,7 @@ _SDIST: Final = re.compile(r"(.+?)-v?\d.*", re.DOTALL)
 
 
 def is_offered(filename: str) -> bool:
-    """Return whether a file may be a distribution, by its name."""
+    """Return whether a file may be a distribution."""
     return filename.endswith(SUFFIXES) and not filename.startswith(".")
 
 
@@ -46,11 +48,25 @@ def project_of(filename: str) -> str:
 
 
 def is_wanted(project: str, patterns: tuple[str, ...]) -> bool:
-    """Return whether a project, normalised, is one of those asked for; nobody asked is all."""
-    return not patterns or any(fnmatchcase(project, normalised(each)) for each in patterns)
+    """Return whether a normalised project name is one of those asked for; no pattern means all."""
+    # canonicalize_name leaves `*`, `?` and `[...]` as they are; a range such as [a-z] keeps its "-"
+    return not patterns or any(fnmatchcase(project, canonicalize_name(each)) for each in patterns)
 
 
-def normalised(pattern: str) -> str:
-    """Return a name that may have `*`, `?` and `[...]` in it as `is_wanted` compares it."""
-    # canonicalize_name leaves these as they are; a range such as [a-z] has one "-" and keeps it
-    return canonicalize_name(pattern)
+def is_url(text: str) -> bool:
+    """Return whether a source is meant to be a URL of http or https."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def shown(text: str) -> str:
+    """Return what somebody has named as people may see it: no credential, and no query of a URL."""
+    try:
+        return parse_url(text.strip()).shown
+    except BadUrl:
+        pass
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme.strip().lower() == "gs" or not ("@" in rest or "?" in rest):
+        return text
+    if rest.startswith("/") or "?" in rest:  # a URL with a mistake in it: which part is which?
+        return f"{scheme.rpartition('@')[2]}:..."
+    return "..." + rest.rpartition("@")[2]

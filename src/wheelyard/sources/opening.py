@@ -14,40 +14,27 @@ Opens what somebody wants to import from, of whatever kind it is.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import quoted
 from wheelyard.model.ambient import Ambient
 from wheelyard.outgoing.addresses import Reach
 from wheelyard.outgoing.urls import BadUrl, Login, Url, parse_url
+from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.backupni import BackupniSource
-from wheelyard.sources.buckets import open_bucket_place
-from wheelyard.sources.candidate import Candidate, PassedOver, Source
-from wheelyard.sources.detection import recognised
-from wheelyard.sources.devpi import DevpiSource
-from wheelyard.sources.dumb_pypi import DumbPypiSource, Shelf
-from wheelyard.sources.faults import bad_source
-from wheelyard.sources.files import FilesSource
-from wheelyard.sources.gaepypi import GaepypiSource
-from wheelyard.sources.lists import (
-    ListFile,
-    is_list,
-    list_at_path,
-    list_at_url,
-    list_in_place,
-    shelf_of,
-)
-from wheelyard.sources.naming import is_wanted, project_of
-from wheelyard.sources.places import FolderPlace, Place
-from wheelyard.sources.pypicloud import PypicloudSource
-from wheelyard.sources.shelves import PlaceShelf, WebShelf
+from wheelyard.sources.buckets import BucketPlace, open_place
+from wheelyard.sources.candidate import Offer, PassedOver, Source, bad_source
+from wheelyard.sources.files import FilesSource, GaepypiSource, is_gaepypi
+from wheelyard.sources.naming import is_offered, is_url, is_wanted, project_of, shown
+from wheelyard.sources.places import Item, Place
+from wheelyard.sources.pypicloud import PypicloudSource, is_pypicloud
 from wheelyard.sources.web.credentials import Credentials, read_netrc
 from wheelyard.sources.web.fetching import Web
 from wheelyard.sources.web.index import IndexSource
-from wheelyard.sources.web.urls import is_url, shown
-from wheelyard.storage.cloud.location import is_bucket, parse_location
+from wheelyard.storage.cloud.location import is_bucket
 
 AUTO: Final = "auto"
 TITLES: Final = MappingProxyType(
@@ -71,9 +58,8 @@ OF_ONE_KIND: Final = MappingProxyType(
     }
 )
 """What only one kind of source has a use for, by field: its option, and that kind."""
-NETRC: Final = ".netrc"
-BACKUPNI: Final = ("-packages", "-meta")
-"""How the names of its two buckets end."""
+LOOKED_AT: Final = 500
+"""Files that tell what kind of source a place is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +79,6 @@ class SourceRequest:
         leave_out: Folders that are passed by.
         login: A credential for the URL that is named, beside what is in it.
         netrc: The file of credentials by host; `~/.netrc` if it is None.
-        agent: What the importer calls itself to servers.
     """
 
     text: str
@@ -107,25 +92,19 @@ class SourceRequest:
     leave_out: tuple[Path, ...] = ()
     login: Login | None = None
     netrc: Path | None = None
-    agent: str = "wheelyard"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSource:
-    """
-    A source, open; it is to be closed when nothing of it is read any more.
-
-    Args:
-        kind: What it was taken for.
-        source: The source itself.
-        projects: Patterns of project names; nothing is all.
-        closing: What lets go of its connections.
-    """
+    """A source, open; it is to be closed when nothing of it is read any more."""
 
     kind: str
+    """What it was taken for."""
     source: Source
     projects: tuple[str, ...] = ()
+    """Patterns of project names; nothing is all."""
     closing: list[Callable[[], None]] = field(default_factory=list)
+    """What lets go of its connections."""
 
     @property
     def title(self) -> str:
@@ -138,7 +117,7 @@ class OpenSource:
             return None
         return self.source.total()
 
-    def offers(self) -> Iterator[Candidate | PassedOver]:
+    def offers(self) -> Iterator[Offer]:
         """Yield what there is of the projects that were asked for."""
         for each in self.source.offers():
             if isinstance(each, PassedOver) or is_wanted(project_of(each.filename), self.projects):
@@ -169,6 +148,27 @@ def open_source(request: SourceRequest, ambient: Ambient) -> OpenSource:
         raise
 
 
+def recognised(place: Place) -> str:
+    """
+    Return the kind of source that a place seems to be; `files` if nothing says otherwise.
+
+    A few hundred files are looked at, and nothing is read but names and what a listing says.
+
+    Raises:
+        Invalid: There is no such place (code `bad_source`).
+        Unavailable: It does not answer.
+    """
+    if place.find(devpi.INDEX) is not None:
+        return "devpi"
+    items = [each for each in islice(place.items(), LOOKED_AT) if isinstance(each, Item)]
+    offered = [item for item in items if is_offered(item.filename)]
+    if offered and all(is_gaepypi(item) for item in offered):
+        return "gaepypi"
+    if offered and is_pypicloud(items, offered):
+        return "pypicloud"
+    return "files"
+
+
 @dataclass(frozen=True, slots=True)
 class _Opener:
     """Opens the parts of one source."""
@@ -191,25 +191,25 @@ class _Opener:
             return request.kind
         if request.meta:
             return "backupni"
-        if request.packages_url or is_list(request.text):
+        if request.packages_url or dumb_pypi.is_list(request.text):
             return "dumb-pypi"
         if is_url(request.text):
             return "index"
-        return recognised(self.place(request.text))
+        return recognised(self._place(request.text))
 
     def source(self, kind: str) -> Source:
         """Return the source."""
         request = self.request
         if kind == "index":
-            url = self.url(request.text)
-            return IndexSource(self.web(url), url, request.projects)
+            url = _url(request.text)
+            return IndexSource(self._web(url), url, request.projects)
         if kind == "dumb-pypi":
-            return self.listed()
-        place = self.place(request.text)
+            return self._listed()
+        place = self._place(request.text)
         if kind == "backupni":
-            return BackupniSource(place, self.place(request.meta or _meta_of(request.text)))
+            return BackupniSource(place, self._place(request.meta or _meta_of(request.text)))
         if kind == "devpi":
-            return DevpiSource(place, request.indexes, mirrors=request.mirrors)
+            return devpi.DevpiSource(place, request.indexes, mirrors=request.mirrors)
         kinds: dict[str, Callable[[Place], Source]] = {
             "files": FilesSource,
             "gaepypi": GaepypiSource,
@@ -217,87 +217,63 @@ class _Opener:
         }
         return kinds[kind](place)
 
-    def place(self, text: str) -> Place:
-        """Return a folder or a bucket."""
-        if is_bucket(text):
-            try:
-                place = open_bucket_place(parse_location(text), self.ambient)
-            except Invalid as fault:
-                raise bad_source(fault.message) from fault
+    def _place(self, text: str) -> Place:
+        place = open_place(text, self.ambient, self.request.leave_out)
+        if isinstance(place, BucketPlace):
             self.closing.append(place.close)
-            return place
-        if is_url(text):
-            raise bad_source(
-                f"{quoted(shown(text))} is a URL, and this needs a folder or gs://BUCKET/PREFIX."
-            )
-        path = Path(text)
-        if path.is_file():
-            raise bad_source(
-                f"{quoted(text)} is a file. Name the folder that it is in, or publish it with "
-                "'wheelyard upload'."
-            )
-        if not path.is_dir():
-            raise bad_source(f"There is no folder {quoted(shown(text))}. Check the name.")
-        return FolderPlace(path, self.request.leave_out)
+        return place
 
-    def listed(self) -> Source:
+    def _listed(self) -> Source:
         """Return a package list with its files."""
-        found = self.list_file()
-        reference = self.request.packages_url
+        text, reference = self.request.text, self.request.packages_url
         if not reference:
             raise bad_source(
                 "A package list does not say where its files are. Give what dumb-pypi was given as "
                 "--packages-url: a URL, gs://BUCKET/PREFIX or a folder."
             )
-        where = shelf_of(found.text, reference)
-        return DumbPypiSource(found.shown, found.pieces, self.shelf(where))
-
-    def list_file(self) -> ListFile:
-        """Return the list itself."""
-        text = self.request.text
         if is_url(text):
-            url = self.url(text)
-            return list_at_url(self.web(url), url)
-        if is_bucket(text):
+            url = _url(text)
+            packages = dumb_pypi.list_at(self._web(url), url)
+        elif is_bucket(text):
             folder, _, name = text.rpartition("/")
-            return list_in_place(self.place(folder), name)
-        return list_at_path(Path(text))
-
-    def shelf(self, where: str) -> Shelf:
-        """Return where the files of a list are."""
+            packages = dumb_pypi.list_in(self._place(folder), name, text)
+        else:
+            path = Path(text)
+            packages = dumb_pypi.list_in(self._place(str(path.parent)), path.name, text)
+        where = dumb_pypi.shelf_of(packages.text, reference)
         if is_url(where):
-            url = self.url(where)
-            return WebShelf(self.web(url), url.as_folder())
-        return PlaceShelf(self.place(where))
+            url = _url(where)
+            shelf = dumb_pypi.shelf_at(self._web(url), url.as_folder())
+        else:
+            shelf = dumb_pypi.shelf_in(self._place(where))
+        return dumb_pypi.DumbPypiSource(packages, shelf)
 
-    def url(self, text: str) -> Url:
-        """Return a URL."""
-        try:
-            return parse_url(text)
-        except BadUrl as error:
-            raise bad_source(f"{quoted(shown(text))} cannot be used: {error}.") from error
-
-    def web(self, url: Url) -> Web:
+    def _web(self, url: Url) -> Web:
         """Return what asks servers, with the credentials for this one."""
-        path = self.request.netrc or Path.home() / NETRC
-        known = read_netrc(path)
+        request = self.request
+        known = read_netrc(request.netrc or Path.home() / ".netrc")
         # a list in a file or a bucket has no server: that of its files is the one that is named
-        named = self.url(self.request.text) if is_url(self.request.text) else url
+        named = _url(request.text) if is_url(request.text) else url
         if url.origin == named.origin:
             own = replace(url, login=url.login or named.login)
-            credentials = Credentials(own, self.request.login, known)
+            credentials = Credentials(own, request.login, known)
         else:
             credentials = Credentials(url, None, known if url.is_secure else {})
-        reach = self.reach((url.host, named.host))
-        web = Web(credentials, self.ambient, reach, self.request.agent)
+        if request.allow_private:
+            reach = Reach(may_reach=lambda _: True)
+        else:
+            advice = "; give --allow-private if it may be reached"
+            reach = Reach((url.host, named.host), advice=advice)
+        web = Web(credentials, self.ambient, reach)
         self.closing.append(web.close)
         return web
 
-    def reach(self, named: tuple[str, ...]) -> Reach:
-        """Return which addresses may be connected to, where these hosts are named."""
-        if self.request.allow_private:
-            return Reach(may_reach=lambda _: True)
-        return Reach(named, advice="; give --allow-private if it may be reached")
+
+def _url(text: str) -> Url:
+    try:
+        return parse_url(text)
+    except BadUrl as error:
+        raise bad_source(f"{quoted(shown(text))} cannot be used: {error}.") from error
 
 
 def _check_options(request: SourceRequest, kind: str) -> None:
@@ -315,7 +291,6 @@ def _check_options(request: SourceRequest, kind: str) -> None:
 def _meta_of(text: str) -> str:
     """Return where backupni keeps what it says of the packages in a bucket."""
     bucket = text.rstrip("/")
-    packages, meta = BACKUPNI
-    if is_bucket(bucket) and bucket.endswith(packages):
-        return bucket.removesuffix(packages) + meta
+    if is_bucket(bucket) and bucket.endswith("-packages"):
+        return bucket.removesuffix("-packages") + "-meta"
     raise bad_source("Say with --meta which bucket has the .meta files.")

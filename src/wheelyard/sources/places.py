@@ -5,30 +5,25 @@ A place knows names, sizes and dates, and nothing of packages. It is only ever r
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from stat import S_ISREG
-from types import MappingProxyType
 from typing import Final, Protocol
 
 from msgspec import Struct
 
-from wheelyard.sources.candidate import NO_HASHES, Candidate, PassedOver
+from wheelyard.sources.candidate import NO_HASHES, Candidate, PassedOver, bad_source, unreadable
 from wheelyard.sources.facts import at_stat
-from wheelyard.sources.faults import bad_source, unreadable
 from wheelyard.sources.naming import is_offered
 
-NO_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType({})
 PIECE: Final = 256 * 1024
 """Bytes that are read at a time."""
 BESIDE_LIMIT: Final = 1024**2
 """Bytes of a small file that lies beside another one and describes it."""
-
-Reading = Callable[[], AbstractContextManager[Iterator[bytes]]]
 
 
 class Item(Struct, frozen=True, kw_only=True):  # a look at a folder makes thousands
@@ -50,7 +45,7 @@ class Item(Struct, frozen=True, kw_only=True):  # a look at a folder makes thous
     size: int | None
     created_at: datetime | None
     changed_at: float
-    attributes: Mapping[str, str] = NO_ATTRIBUTES
+    attributes: Mapping[str, str] = NO_HASHES
     hashes: Mapping[str, str] = NO_HASHES
     version: str
 
@@ -66,7 +61,7 @@ class Item(Struct, frozen=True, kw_only=True):  # a look at a folder makes thous
 
 
 class Place(Protocol):
-    """Somewhere files lie."""
+    """Somewhere files lie; `str` of it is what a person calls it."""
 
     def items(self) -> Iterator[Item | PassedOver]:
         """
@@ -98,26 +93,12 @@ class Place(Protocol):
         """
         ...
 
-    def __str__(self) -> str:
-        """Return what a person calls it."""
-        ...
-
-
-def is_hidden(path: str) -> bool:
-    """Return whether any part of a path begins with a dot."""
-    return path.startswith(".") or "/." in path
-
-
-def where(place: Place, path: str) -> str:
-    """Return what a report calls a file."""
-    return f"{place}/{path}"
-
 
 def candidate_at(place: Place, item: Item) -> Candidate:
     """Return what the place itself knows of a file."""
     return Candidate(
         filename=item.filename,
-        place=where(place, item.path),
+        place=f"{place}/{item.path}",
         read=partial(place.read, item),
         size=item.size,
         hashes=item.hashes,
@@ -145,16 +126,11 @@ def read_small(place: Place, item: Item, limit: int = BESIDE_LIMIT) -> bytearray
 
 @dataclass(frozen=True, slots=True)
 class FolderPlace:
-    """
-    A folder of this machine; links to files are followed, links to folders are not.
-
-    Args:
-        root: Where it is.
-        leave_out: Folders in it that are passed by: the store itself.
-    """
+    """A folder of this machine; links to files are followed, links to folders are not."""
 
     root: Path
     leave_out: tuple[Path, ...] = ()
+    """Folders in it that are passed by: the store itself."""
 
     def __str__(self) -> str:
         return str(self.root)
@@ -181,17 +157,23 @@ class FolderPlace:
 
     def read(self, item: Item) -> AbstractContextManager[Iterator[bytes]]:
         """Open a file."""
-        return reading_file(self.root / item.path)
+        return _reading(self.root / item.path)
 
     def find(self, path: str) -> Item | None:
-        """Return one file by its path."""
-        if not is_below(path):
+        """Return one file below the root by its path, which somebody else may have written."""
+        if "\\" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
             return None
         try:
             found = (self.root / path).stat()
         except OSError:  # a link that leads nowhere, or gone meanwhile
             return None
         return _item(path, found) if S_ISREG(found.st_mode) else None
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Iterator[bytes]]:
+    with path.open("rb") as file:
+        yield iter(partial(file.read, PIECE), b"")
 
 
 def _listed(folder: str) -> list["os.DirEntry[str]"]:
@@ -208,7 +190,7 @@ def _leads_to_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _seen(entry: "os.DirEntry[str]", below: int) -> Item | PassedOver:
-    """Return what a file is; the path of its place has so many characters."""
+    """Return what a file is; the path of its place has `below` characters."""
     try:
         found = entry.stat()
     except OSError as error:  # a link that leads nowhere, or gone meanwhile
@@ -227,16 +209,3 @@ def _item(path: str, found: os.stat_result) -> Item:
         changed_at=max(found.st_mtime, found.st_ctime),
         version=f"{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}.{found.st_ino}",
     )
-
-
-def is_below(path: str) -> bool:
-    """Return whether a path that somebody else wrote leads to somewhere below its root."""
-    parts = path.split("/")
-    return "\\" not in path and "\0" not in path and not {"", ".", ".."} & set(parts)
-
-
-@contextmanager
-def reading_file(path: Path) -> Iterator[Iterator[bytes]]:
-    """Open a file of this machine."""
-    with path.open("rb") as file:
-        yield iter(partial(file.read, PIECE), b"")

@@ -17,11 +17,10 @@ from hashlib import md5
 import msgspec
 from msgspec.structs import asdict
 
-from wheelyard.sources.candidate import Candidate, PassedOver
-from wheelyard.sources.digests import DamagedDigest, checked
-from wheelyard.sources.facts import author
+from wheelyard.sources.candidate import Offer, PassedOver
+from wheelyard.sources.facts import DamagedDigest, author, checked
 from wheelyard.sources.files import distributions
-from wheelyard.sources.places import Item, Place, candidate_at, read_small, where
+from wheelyard.sources.places import Item, Place, candidate_at, read_small
 
 SUFFIX = ".meta"
 
@@ -36,16 +35,11 @@ class Facts(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class PypicloudSource:
-    """
-    What pypicloud has kept.
-
-    Args:
-        place: Its bucket, with its prefix, or its folder.
-    """
+    """What pypicloud has kept in its bucket, with its prefix, or in its folder."""
 
     place: Place
 
-    def offers(self) -> Iterator[Candidate | PassedOver]:
+    def offers(self) -> Iterator[Offer]:
         """Yield what there is."""
         for found in distributions(self.place):
             if isinstance(found, PassedOver):
@@ -53,21 +47,21 @@ class PypicloudSource:
             else:
                 yield from self._offers_of(found)
 
-    def _offers_of(self, item: Item) -> Iterator[Candidate | PassedOver]:
+    def _offers_of(self, item: Item) -> Iterator[Offer]:
         candidate = candidate_at(self.place, item)
         try:
             said = item.attributes or self._beside(item)
             claimed = {"sha256": said.get("hash_sha256"), "md5": said.get("hash_md5")}
             hashes = checked({name: value for name, value in claimed.items() if value})
         except (OSError, ValueError, RecursionError) as error:
-            yield PassedOver(where(self.place, item.path), _ignored(error), is_fault=True)
+            why = str(error) if isinstance(error, DamagedDigest) else "its .meta cannot be used"
+            why = f"{why}; the file is taken without it"
+            yield PassedOver(candidate.place, why, is_fault=True)
+            yield candidate
         else:
-            candidate = replace(
-                candidate,
-                hashes={**candidate.hashes, **hashes},
-                uploaded_by=author(said.get("uploader")),
-            )
-        yield candidate
+            uploader = author(said.get("uploader"))
+            hashes = {**candidate.hashes, **hashes}
+            yield replace(candidate, hashes=hashes, uploaded_by=uploader)
 
     def _beside(self, item: Item) -> Mapping[str, str | None]:
         beside = self.place.find(item.path + SUFFIX)
@@ -76,18 +70,21 @@ class PypicloudSource:
         return asdict(msgspec.json.decode(read_small(self.place, beside), type=Facts))
 
 
-def has_hash(item: Item) -> bool:
-    """Return whether a file lies below its hash, as pypicloud puts it."""
+def is_pypicloud(items: list[Item], offered: list[Item]) -> bool:
+    """Return whether the distributions among the first items of a place lie as pypicloud's do."""
+    if all(_has_hash(item) or _has_facts(item) for item in offered):
+        return True
+    paths = {item.path for item in items}
+    return all(
+        len(item.parts) == 3 and item.path + SUFFIX in paths  # noqa: PLR2004 - NAME/VERSION/FILE
+        for item in offered[: len(offered) // 2 + 1]  # the rest may lie beyond what was looked at
+    )
+
+
+def _has_hash(item: Item) -> bool:
     digest = md5(item.filename.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest()
     return item.parts[-3:-2] == [digest[:4]]
 
 
-def has_facts(item: Item) -> bool:
-    """Return whether an object has the metadata that pypicloud gives it."""
+def _has_facts(item: Item) -> bool:
     return bool(item.attributes.get("name") and item.attributes.get("version"))
-
-
-def _ignored(error: Exception) -> str:
-    if isinstance(error, DamagedDigest):
-        return f"{error}; the file is taken without it"
-    return "its .meta cannot be used; the file is taken without it"

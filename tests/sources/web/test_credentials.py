@@ -10,8 +10,8 @@ from tests.sources.offering import body_of, offered, opened, taken
 from tests.sources.web.site import Answer, Site
 from wheelyard.errors import Invalid
 from wheelyard.outgoing.urls import Login, parse_url
+from wheelyard.sources.naming import shown
 from wheelyard.sources.web.credentials import Credentials
-from wheelyard.sources.web.urls import shown
 
 WHEEL = "a-1-py3-none-any.whl"
 

@@ -7,7 +7,7 @@ import pytest
 from tests.sources.offering import body_of, offered, opened, taken
 from tests.sources.web.site import JSON, Answer, Site
 from wheelyard.errors import Invalid
-from wheelyard.sources.web.urls import shown
+from wheelyard.sources.naming import shown
 
 pytestmark = pytest.mark.integration
 

@@ -15,23 +15,17 @@ from pathlib import Path
 
 from wheelyard.outgoing.urls import PORTS, Login, Url
 
-DEFAULT = "default"
-
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """
-    Everything that may be shown to servers.
-
-    Args:
-        index: The URL that the operator has named.
-        login: What the operator has given beside it; only a password is enough.
-        known: By host, what the netrc file has.
-    """
+    """Everything that may be shown to servers."""
 
     index: Url
+    """The URL that the operator has named."""
     login: Login | None = None
+    """What the operator has given beside it; only a password is enough."""
     known: Mapping[str, Login] = field(default_factory=dict, repr=False)
+    """By host, what the netrc file has."""
 
     def header_for(self, url: Url) -> str | None:
         """Return what the Authorization header of a request to `url` says."""
@@ -65,5 +59,5 @@ def read_netrc(path: Path) -> dict[str, Login]:
     return {
         host.lower(): Login(entry[0], entry[2] or "")
         for host, entry in hosts.items()
-        if host != DEFAULT
+        if host != "default"
     }

@@ -15,8 +15,8 @@ from wheelyard.outgoing.client import Answer
 from wheelyard.outgoing.faults import WebFault
 from wheelyard.outgoing.pace import Pace
 from wheelyard.outgoing.urls import Url
+from wheelyard.sources.candidate import Candidate, gone, unreadable
 from wheelyard.sources.facts import at_http
-from wheelyard.sources.faults import gone, unreadable
 from wheelyard.sources.web.fetching import OK, Web
 
 BREAKS: Final = 4
@@ -27,17 +27,16 @@ IDENTITY: Final = {"Accept-Encoding": "identity"}
 
 @dataclass(slots=True)
 class Download:
-    """
-    A file below a URL.
-
-    Args:
-        web: What asks for it.
-        url: Where it is.
-    """
+    """A file below a URL."""
 
     web: Web
     url: Url
     _modified: str | None = field(default=None, init=False)
+
+    def candidate(self, filename: str) -> Candidate:
+        """Return the file as a source offers it."""
+        place = self.url.shown
+        return Candidate(filename=filename, place=place, read=self.open, dated=self.dated)
 
     @contextmanager
     def open(self) -> Iterator[Iterator[bytes]]:
@@ -52,7 +51,7 @@ class Download:
             stream = _Stream(self.web, self.url, self.web.open(self.url, IDENTITY), self.web.pace())
         self._modified = stream.answer.headers.get("last-modified", "")
         try:
-            yield self._pieces(stream)
+            yield stream.pieces()
         finally:
             stream.answer.close()
 
@@ -67,10 +66,6 @@ class Download:
             self._modified = answer.headers.get("last-modified", "")
         return at_http(self._modified)
 
-    def _pieces(self, stream: "_Stream") -> Iterator[bytes]:
-        with _faults(self.url):
-            yield from stream.pieces()
-
 
 @dataclass(slots=True)
 class _Stream:
@@ -83,7 +78,10 @@ class _Stream:
     position: int = 0
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield them all."""
+        with _faults(self.url):
+            yield from self._pieces()
+
+    def _pieces(self) -> Iterator[bytes]:
         breaks, in_all = 0, 0
         while True:
             before = self.position
@@ -115,9 +113,7 @@ class _Stream:
 def _validator(answer: Answer) -> str:
     """Return what tells whether the rest of a file is of the same file."""
     etag = answer.headers.get("etag", "")
-    if etag.startswith('"'):
-        return etag
-    return answer.headers.get("last-modified", "")
+    return etag if etag.startswith('"') else answer.headers.get("last-modified", "")
 
 
 @contextmanager

@@ -50,15 +50,11 @@ class Web:
         credentials: What may be shown to whom.
         ambient: Clock, pauses and chance.
         reach: Which addresses may be connected to.
-        agent: What it calls itself.
     """
 
-    def __init__(
-        self, credentials: Credentials, ambient: Ambient, reach: Reach, agent: str = "wheelyard"
-    ) -> None:
+    def __init__(self, credentials: Credentials, ambient: Ambient, reach: Reach) -> None:
         self._credentials = credentials
         self._ambient = ambient
-        self._agent = agent
         self._client = Client(ambient.monotonic, reach)
 
     def close(self) -> None:
@@ -77,7 +73,7 @@ class Web:
             WebFault: It cannot be had.
         """
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
-        return self.patiently(lambda: self._page(url, headers))
+        return self._patiently(lambda: self._page(url, headers))
 
     def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> Answer:
         """
@@ -86,15 +82,9 @@ class Web:
         Raises:
             WebFault: There is none that can be used.
         """
-        return self.patiently(lambda: self.ask(url, headers, method))
+        return self._patiently(lambda: self._ask(url, headers, method))
 
-    def patiently(self, call: Callable[[], T]) -> T:
-        """
-        Return what `call` returns, at last.
-
-        Raises:
-            WebFault: What the last try raised.
-        """
+    def _patiently(self, call: Callable[[], T]) -> T:
         limit = FIRST_PAUSE
         for left in range(TRIES - 1, -1, -1):
             try:
@@ -107,14 +97,8 @@ class Web:
             limit = min(2 * limit, LONGEST_PAUSE)
         raise AssertionError  # pragma: no cover - the last try returns or raises
 
-    def ask(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> Answer:
-        """
-        Return an answer as soon as it begins. One try.
-
-        Raises:
-            WebFault: There is none that can be used.
-        """
-        sent = {"User-Agent": self._agent, **headers}
+    def _ask(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> Answer:
+        sent = {"User-Agent": "wheelyard", **headers}
         answer = self._client.follow(method, url, sent, self._credentials.header_for)
         if answer.status == OK or (answer.status == PARTIAL and "Range" in headers):
             return answer
@@ -123,7 +107,7 @@ class Web:
 
     def _page(self, url: Url, headers: Mapping[str, str]) -> Page:
         end = self._ambient.monotonic() + PAGE_TIME
-        answer = self.ask(url, headers)
+        answer = self._ask(url, headers)
         found = bytearray()
         try:
             for piece in _unpacked(answer):

@@ -3,19 +3,25 @@ The links of an HTML page: of a Simple API, or of what a plain web server makes 
 
 Follows the simple repository API: `<a href>`, `<base href>`, `data-yanked`. Everything else on a
 page is for people. `data-requires-python` is not read, because the file itself says it.
+
+Markup is read as the HTML standard has it where that matters for links: comments, quoted values,
+and elements whose content is text. The work is linear in the length of a page, whatever it holds:
+each pattern is possessive, and what is not closed reaches to the end of the page. Nothing is raised
+for nonsense. (`html.parser` takes time by the square of what is not closed.)
 """
 
+import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from wheelyard.sources.web.anchors import Scanner
-
 YANKED: Final = "data-yanked"
 BASE_LIMIT: Final = 2048
 """Characters of a base, which goes into every link."""
+PLAIN: Final = 4096
+"""Characters of a value; in a longer one, references such as `&amp;` stay as they are written."""
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.ASCII)
 _CODECS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -24,6 +30,29 @@ _CODECS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """What else than UTF-8 is read: each in linear time, without a fault."""
+_MARKUP: Final = re.compile(r"<(?:!(?P<comment>--)|[!?/]|(?P<name>[A-Za-z][^ \t\n\r\f/>]*+))")
+_ATTRIBUTE: Final = re.compile(
+    r"""
+    [ \t\n\r\f/]*+
+    (?: (?P<end> > | \Z )
+    |   (?P<key> [^>] [^ \t\n\r\f/>=]*+ )
+        (?: [ \t\n\r\f]*+ = [ \t\n\r\f]*+
+            (?: "(?P<double>[^"]*+)(?:"|\Z) | '(?P<single>[^']*+)(?:'|\Z)
+            |   (?P<bare>[^ \t\n\r\f>]*+) ) )?+
+    )
+    """,
+    re.VERBOSE,
+)
+_TEXT: Final = MappingProxyType(
+    {
+        name: re.compile(f"</{name}(?=[ \\t\\n\\r\\f/>])", re.IGNORECASE | re.ASCII)
+        for name in (
+            *("script", "style", "textarea", "title"),
+            *("xmp", "iframe", "noembed", "noframes"),
+        )
+    }
+)
+"""Elements that have no others in them, and how each ends."""
 
 
 class BadLinks(ValueError):
@@ -54,15 +83,15 @@ def read_links(body: bytes, content_type: str, limit: int) -> Links:
     Raises:
         BadLinks: There are more than `limit`, or their base is too long.
     """
+    named = _CHARSET.search(content_type)
+    codec = _CODECS.get(named[1].lower(), "utf-8") if named else "utf-8"
     base, found = "", list[Link]()
-    for tag in Scanner(_decoded(body, content_type)).tags():
-        href = tag.attributes.get("href")
-        if not href:
-            continue
-        if tag.name == "base":
+    for name, attributes in _tags(body.decode(codec, errors="replace")):
+        href = attributes.get("href")
+        if href and name == "base":
             base = base or href
-        else:
-            found.append(Link(href, tag.attributes.get(YANKED)))
+        elif href and name == "a":
+            found.append(Link(href, attributes.get(YANKED)))
         if len(found) > limit:
             raise BadLinks(f"it has more than {limit} links")
     if len(base) > BASE_LIMIT:
@@ -70,7 +99,32 @@ def read_links(body: bytes, content_type: str, limit: int) -> Links:
     return Links(base, found)
 
 
-def _decoded(body: bytes, content_type: str) -> str:
-    named = _CHARSET.search(content_type)
-    codec = _CODECS.get(named[1].lower(), "utf-8") if named else "utf-8"
-    return body.decode(codec, errors="replace")
+def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield the name and the attributes of each element whose tag is closed."""
+    at = 0
+    while found := _MARKUP.search(text, at):
+        if found["name"] is None:
+            # the dashes of `<!-->` begin the comment and end it
+            ending, begins = ("-->", found.end() - 2) if found["comment"] else (">", found.end())
+            at = text.find(ending, begins) + len(ending)
+            if at < len(ending):
+                return
+            continue
+        name, at, attributes = found["name"].lower(), found.end(), dict[str, str]()
+        while (found := _ATTRIBUTE.match(text, at)) and found["key"]:
+            at = found.end()
+            # of two of one name, the first counts
+            attributes.setdefault(found["key"].lower(), _value(found))
+        if not found or not found["end"]:
+            return
+        at = found.end()
+        yield name, attributes
+        if name in _TEXT:
+            closing = _TEXT[name].search(text, at)
+            at = closing.start() if closing else len(text)
+
+
+def _value(found: "re.Match[str]") -> str:
+    written = found["double"] or found["single"] or found["bare"] or ""
+    # of a number with thousands of digits, unescape makes an error
+    return html.unescape(written) if len(written) <= PLAIN else written

@@ -19,12 +19,10 @@ from wheelyard.errors import quoted
 from wheelyard.outgoing.faults import WebFault
 from wheelyard.outgoing.urls import BadUrl, Url
 from wheelyard.sources.candidate import PassedOver
-from wheelyard.sources.digests import DamagedDigest, checked, parse_hash
-from wheelyard.sources.facts import at_iso
-from wheelyard.sources.naming import is_beside, is_offered
+from wheelyard.sources.facts import DamagedDigest, at_iso, checked, parse_hash
+from wheelyard.sources.naming import is_beside, is_offered, shown
 from wheelyard.sources.web.fetching import Page
 from wheelyard.sources.web.links import BadLinks, Link, read_links
-from wheelyard.sources.web.urls import shown
 
 ACCEPT: Final = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
@@ -48,8 +46,7 @@ T = TypeVar("T", bound=Struct)
 class ProjectLink:
     """A project that an index lists."""
 
-    name: str
-    """Normalised."""
+    name: str  # normalised
     url: Url
 
 
@@ -101,10 +98,7 @@ def files_of(page: Page) -> Iterator[FileLink | PassedOver]:
     document = _document(page)
     if document is None:
         base, links = _links_of(page)
-        for link in links:
-            found = _link_in_html(page, base, link)
-            if found is not None:
-                yield found
+        yield from (found for link in links if (found := _link_in_html(page, base, link)))
         return
     if document.files is None:
         raise WebFault("its page lists no files")
@@ -213,7 +207,7 @@ def _project_at(base: Url, url: Url) -> str:
 
 def _link_in_html(page: Page, base: Url, link: Link) -> FileLink | PassedOver | None:
     """Return what a link of a project's page is worth: a file, a word in the report, nothing."""
-    filename = link.href.partition("#")[0].partition("?")[0].rpartition("/")[2]
+    filename = _written(link)
     if is_offered(filename):
         return _file_in_html(page, base, link)
     try:
@@ -230,10 +224,13 @@ def _file_in_html(page: Page, base: Url, link: Link) -> FileLink | PassedOver:
         url = _linked(page, base, link.href)
         claimed = parse_hash(url.fragment)
     except (BadUrl, DamagedDigest) as error:
-        written = link.href.partition("#")[0].partition("?")[0].rpartition("/")[2]
-        place = f"{page.url.shown}, {quoted(written.rpartition('@')[2])}"
+        place = f"{page.url.shown}, {quoted(_written(link).rpartition('@')[2])}"
         return PassedOver(place, str(error), is_fault=True)
     return FileLink(filename=url.filename, url=url, hashes=claimed, yanked=link.yanked)
+
+
+def _written(link: Link) -> str:
+    return link.href.partition("#")[0].partition("?")[0].rpartition("/")[2]
 
 
 def _linked(page: Page, base: Url, reference: str) -> Url:
