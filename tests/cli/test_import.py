@@ -132,7 +132,7 @@ def test_lenient(packages: Path, wheelyard: Typed) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["nowhere"], 1, "There is no folder"),
+        (["nowhere"], 1, "cannot be read: No such file"),
         (["--from", "fairyland", "packages"], 2, "fairyland"),
         (["--mirrors", "packages"], 1, "--mirrors is for an export of devpi-server, and this was"),
         (["--from", "files", "--meta", "m", "packages"], 1, "or say --from backupni."),

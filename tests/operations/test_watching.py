@@ -17,7 +17,8 @@ from tests.sources.offering import Pauses
 from wheelyard.index import index_over
 from wheelyard.operations.watching import QUIET
 from wheelyard.settings.sections import Settings
-from wheelyard.sources.places import FolderPlace, Item, open_view
+from wheelyard.sources.buckets import open_view
+from wheelyard.sources.places import FolderPlace, Item
 from wheelyard.storage.spool import Spool
 
 pytestmark = pytest.mark.usefixtures("log")

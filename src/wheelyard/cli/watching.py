@@ -13,8 +13,9 @@ from wheelyard.cli.serve import WatchWish
 from wheelyard.index import Index
 from wheelyard.model.text import escaped
 from wheelyard.operations.watching import Watch
+from wheelyard.sources.buckets import open_view
 from wheelyard.sources.files import FilesSource
-from wheelyard.sources.places import FolderPlace, open_view
+from wheelyard.sources.places import FolderPlace
 
 FOLDER_EVERY: Final = 2.0
 BUCKET_EVERY: Final = 60.0
