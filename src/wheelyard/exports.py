@@ -8,10 +8,9 @@ nobody may read, nor into the store's own folder.
 import gc
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -43,11 +42,9 @@ from wheelyard.model.old_metadata import core_of
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped
 from wheelyard.operations.exporting.export import Export, Outcome, Task, Work
-from wheelyard.operations.exporting.manifest import Noted, noted
-from wheelyard.operations.exporting.options import BAD_DESTINATION, Asked, Options, Placing
-from wheelyard.operations.exporting.pages import Pages
+from wheelyard.operations.exporting.manifest import BAD_DESTINATION, Asked, Options, Placing, noted
+from wheelyard.operations.exporting.pages import Pages, Writing
 from wheelyard.operations.exporting.placing import Copied, Places, Site
-from wheelyard.operations.exporting.writing import Counts, Writing
 from wheelyard.rendering.pages import PageTemplates
 from wheelyard.settings.sections import MEMORY, Settings
 from wheelyard.storage.base import Store
@@ -88,69 +85,55 @@ class Exports:
     asked: Asked
     processors: int = 1
 
-    @contextmanager
-    def opened(self) -> Iterator[tuple[Export, Counts]]:
+    def opened(self) -> Export:
         """
-        Yield the export, and where it counts what it writes.
+        Return the export to the place, which is looked at.
 
         Raises:
             Invalid: The place is none for a site (code `bad_destination`).
             Unavailable: It does not answer.
         """
-        counts = Counts()
-        yield self.over(open_site(self.place, self.index), counts), counts
+        return self.over(open_site(self.place, self.index))
 
-    def over(self, site: Site, counts: Counts) -> Export:
-        """
-        Return the export to a site that is open, which counts there what it writes.
-
-        Raises:
-            Invalid: The place cannot have files of its own (code `bad_destination`).
-        """
-        found = noted(site.store)
-        options = Options(base_url=self._public_url)
-        before = found.manifest.options if found.manifest else options
+    def over(self, site: Site) -> Export:
+        """Return the export to a site that is open. Raises as `opened` does."""
+        index, found = self.index, noted(site.store)
+        base = index.settings.server.public_url.rstrip("/")
+        before = found.manifest.options if found.manifest else Options(base_url=base)
         options = self.asked.over(before)
-        if options.files is not Placing.LEAVE:
-            _refuse_files_of(self.index, self.place)
-        return self._export(site, found, options, counts)
-
-    @property
-    def _public_url(self) -> str:
-        return self.index.settings.server.public_url.rstrip("/")
-
-    def _export(self, site: Site, found: Noted, options: Options, counts: Counts) -> Export:
-        index = self.index
+        has_files = _has_files_of(index, self.place)
+        if has_files and options.files is not Placing.LEAVE:  # those of a site come and go
+            raise Invalid(
+                f"{escaped(self.place)} has the store's own files. Leave them where they are with "
+                "--files and the URL of its files/ folder, or choose another prefix.",
+                code=BAD_DESTINATION,
+            )
         is_near = index.is_near and site.serves_folders
-        retries = Retries(ambient=index.ambient) if is_near else far_retries(index.ambient)
-        base = options.base_url
         templates = PageTemplates(
-            f"{base}/simple/" if base else index.settings.index_url,
-            is_certain=bool(base),
+            f"{options.base_url}/simple/" if options.base_url else index.settings.index_url,
+            is_certain=bool(options.base_url),
             files_url=options.files_from_page,
         )
-
-        def read_core(name: NormalizedName, file: File) -> CoreMetadata:
-            return _core_of(index, name, file)
+        writing = Writing(site.store)
 
         def each(tasks: list[Task], work: Work) -> Done:
             if is_near and self.processors > 1 and len(tasks) > MANY:
-                return self._in_processes(tasks, options, counts)
-            return in_threads(tasks, work, NEAR_THREADS if is_near else FAR_THREADS)
+                return self._in_processes(tasks, options, writing)
+            return _in_threads(tasks, work, NEAR_THREADS if is_near else FAR_THREADS)
 
         return Export(
             projects=index.projects,
             noted=found,
             options=options,
-            pages=Pages(options, templates, read_core, serves_folders=site.serves_folders),
+            pages=Pages(options, templates, partial(_core_of, index), site.serves_folders),
             places=Places(index.files, site, options.files),
-            writing=Writing(site.store, counts),
-            retries=retries,
+            writing=writing,
+            retries=Retries(ambient=index.ambient) if is_near else far_retries(index.ambient),
             each=each,
-            owns_files=not _has_files_of(index, self.place),
+            owns_files=not has_files,
         )
 
-    def _in_processes(self, tasks: list[Task], options: Options, counts: Counts) -> Done:
+    def _in_processes(self, tasks: list[Task], options: Options, writing: Writing) -> Done:
         """Export projects on every processor: pages are made of computing, and little else."""
         parts = _parts(tasks, self.processors)
         asked = Asked(
@@ -164,10 +147,14 @@ class Exports:
         context = get_context("fork" if IS_LINUX and active_count() == 1 else "spawn")
         with ProcessPoolExecutor(min(self.processors, len(parts)), context, _attend) as pool:
             try:
-                with _undisturbed():
+                # until processes attend to Ctrl-C, they would tell of it
+                before = pthread_sigmask(SIG_BLOCK, {SIGINT})
+                try:
                     done = pool.map(work, parts)
+                finally:
+                    pthread_sigmask(SIG_SETMASK, before)
                 for part, (lines, written) in zip(parts, done, strict=True):
-                    counts.add(written=written)
+                    writing.count(written)
                     yield from zip(part, lines, strict=True)
             except BrokenProcessPool as error:
                 self.index.ambient.pause(GRACE)  # for Ctrl-C, which has ended them a moment before
@@ -179,8 +166,7 @@ class Exports:
                 pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
 
-def in_threads(tasks: list[Task], work: Work, threads: int) -> Done:
-    """Do `work` for each project in threads, and yield what comes of it, in order."""
+def _in_threads(tasks: list[Task], work: Work, threads: int) -> Done:
     with ThreadPoolExecutor(threads) as pool:
         try:
             yield from zip(tasks, pool.map(work, tasks), strict=True)
@@ -193,16 +179,6 @@ def _parts(tasks: list[Task], processors: int) -> list[list[Task]]:
     turns = -(-len(tasks) // (PART * processors))
     size = -(-len(tasks) // (turns * processors))
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keep Ctrl-C back while processes begin: until they attend to it, they would tell of it."""
-    before = pthread_sigmask(SIG_BLOCK, {SIGINT})
-    try:
-        yield
-    finally:
-        pthread_sigmask(SIG_SETMASK, before)
 
 
 def _attend() -> None:
@@ -226,9 +202,8 @@ def _export_part(
 ) -> tuple[list[Outcome], int]:
     """Export some projects in a process of their own; return their lines, and pages written."""
     index = open_index(settings, create=False)
-    with Exports(index=index, place=place, asked=asked).opened() as (export, counts):
-        lines = [export.project(task) for task in tasks]
-    return lines, counts.written
+    export = Exports(index=index, place=place, asked=asked).opened()
+    return [export.project(task) for task in tasks], export.writing.written
 
 
 def open_site(place: str, index: Index) -> Site:
@@ -239,28 +214,43 @@ def open_site(place: str, index: Index) -> Site:
         Invalid: It is no place for a site (code `bad_destination`).
         Unavailable: It does not answer.
     """
-    settings = index.settings
+    _refuse_place(place, index.settings)
     if is_bucket(place):
-        _refuse_bucket(place, settings)
         store = store_in(place, index.tally)
         return Site(store, index.spool, serves_folders=False, copied=_copier(store, index))
-    if "://" in place or place in ("", MEMORY):
+    folder = LocalStore(Path(place), index.ambient.random, is_site=True)
+    trial, sink = folder.spool.create()  # to say at once, and not half-way, that nothing can be
+    sink.close()
+    trial.unlink()
+    for left in folder.spool.leftovers((index.ambient.now() - ORPHAN_AGE).timestamp()):
+        left.unlink(missing_ok=True)  # of an export that was killed
+    return Site(folder, folder.spool, serves_folders=True, linked=folder.link)
+
+
+def _refuse_place(place: str, settings: Settings) -> None:
+    """Refuse what is no place, and where who can read the site could read credentials."""
+    if not is_bucket(place) and ("://" in place or place in ("", MEMORY)):
         raise Invalid(
             f"A site cannot be written to {quoted(place)}. Give a folder, or gs://BUCKET/PREFIX.",
             code=BAD_DESTINATION,
         )
-    _refuse_folder(place, settings)
-    return _folder_site(Path(place), index)
-
-
-def _folder_site(place: Path, index: Index) -> Site:
-    store = LocalStore(place, index.ambient.random, is_site=True)
-    trial, sink = store.spool.create()  # to say at once, and not half-way, that nothing can be
-    sink.close()
-    trial.unlink()
-    for left in store.spool.leftovers((index.ambient.now() - ORPHAN_AGE).timestamp()):
-        left.unlink(missing_ok=True)  # of an export that was killed
-    return Site(store, store.spool, serves_folders=True, linked=store.link)
+    for each in (settings.store.location, settings.access.credentials_store):
+        if not each or each == MEMORY or is_bucket(each) != is_bucket(place):
+            continue
+        if not is_bucket(place):
+            site, store = Path(os.path.realpath(place)), Path(os.path.realpath(each))
+            if site == store or site in store.parents or store in site.parents:
+                raise Invalid(
+                    f"{escaped(place)} and the store {escaped(each)} are in each other's way: who "
+                    "can read the site could read credentials. Choose a folder beside the store.",
+                    code=BAD_DESTINATION,
+                )
+        elif parse_location(each).bucket == parse_location(place).bucket:
+            raise Invalid(
+                f"{escaped(place)} is in the bucket of {escaped(each)}, and a site's bucket is "
+                "readable as a whole. Choose another bucket.",
+                code=BAD_DESTINATION,
+            )
 
 
 def _copier(store: Store, index: Index) -> Copied | None:
@@ -274,44 +264,6 @@ def _copier(store: Store, index: Index) -> Copied | None:
     return lambda key, expect, kind: store.copy(place, place.name_of(key), key, expect, kind)
 
 
-def _refuse_folder(place: str, settings: Settings) -> None:
-    """Refuse a folder that has the store in it, or is in it."""
-    kept = (settings.store.location, settings.access.credentials_store)
-    site = Path(os.path.realpath(place))
-    for each in kept:
-        if not each or each == MEMORY or is_bucket(each):
-            continue
-        store = Path(os.path.realpath(each))
-        if site == store or site in store.parents or store in site.parents:
-            raise Invalid(
-                f"{escaped(place)} and the store {escaped(each)} are in each other's way: who can "
-                "read the site could read credentials. Choose a folder beside the store.",
-                code=BAD_DESTINATION,
-            )
-
-
-def _refuse_bucket(place: str, settings: Settings) -> None:
-    """Refuse a bucket that holds what nobody may read: who opens it opens all of it."""
-    bucket = parse_location(place).bucket
-    for each in (settings.store.location, settings.access.credentials_store):
-        if is_bucket(each) and parse_location(each).bucket == bucket:
-            raise Invalid(
-                f"{escaped(place)} is in the bucket of {escaped(each)}, and a site's bucket is "
-                "readable as a whole. Choose another bucket.",
-                code=BAD_DESTINATION,
-            )
-
-
-def _refuse_files_of(index: Index, place: str) -> None:
-    """Refuse the place of the store's own files: those of a site come and go."""
-    if _has_files_of(index, place):
-        raise Invalid(
-            f"{escaped(place)} has the store's own files. Leave them where they are with --files "
-            "and the URL of its files/ folder, or choose another prefix.",
-            code=BAD_DESTINATION,
-        )
-
-
 def _has_files_of(index: Index, place: str) -> bool:
     """Return whether a place is where the store keeps its own files."""
     files = index.traits.files
@@ -319,12 +271,7 @@ def _has_files_of(index: Index, place: str) -> bool:
 
 
 def _core_of(index: Index, name: NormalizedName, file: File) -> CoreMetadata:
-    """
-    Return what a listed file says of itself.
-
-    Raises:
-        NotFound: The store has lost or damaged it.
-    """
+    """Return what a listed file says of itself; raise NotFound if the store has lost it."""
     raw = index.files.core_metadata(name, file) if file.has_metadata else None
     if raw is not None and sha256(raw).hexdigest() != file.core_metadata:
         raise NotFound(f"The core metadata of {file.filename} is not what it was.")

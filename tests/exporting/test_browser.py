@@ -10,7 +10,7 @@ from tests.exporting.serving import python_web
 from tests.exporting.yard import Yard
 from tests.http.packages import publish, wheel
 from tests.http.servers import running_site
-from wheelyard.operations.exporting.options import Asked
+from wheelyard.operations.exporting.manifest import Asked
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
 

@@ -14,7 +14,7 @@ from tests.storage.cloud.opened import EMULATOR
 from wheelyard.errors import Invalid
 from wheelyard.exports import Exports
 from wheelyard.index import Index, open_index
-from wheelyard.operations.exporting.options import Asked, Placing
+from wheelyard.operations.exporting.manifest import Asked, Placing
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 
 pytestmark = pytest.mark.integration
@@ -68,8 +68,7 @@ def broken_links(bucket: Bucket) -> list[str]:
 
 def export(index: Index, place: str = SITE) -> None:
     """Bring a site up to date."""
-    with Exports(index=index, place=place, asked=AT_BASE).opened() as (work, _):
-        work.run(lambda *_: None)
+    Exports(index=index, place=place, asked=AT_BASE).opened().run(lambda *_: None)
 
 
 def test_the_same_as_in_a_folder(cloud: BucketServer, index: Index, tmp_path: Path) -> None:
@@ -137,8 +136,7 @@ def test_files_in_a_public_bucket(cloud: BucketServer, tmp_path: Path) -> None:
             export(index, site)
         assert "store's own files" in refused.value.message
     assert cloud.bucket("site").names() == kept
-    with Exports(index=index, place="gs://site/open", asked=asked).opened() as (work, _):
-        work.run(lambda *_: None)
+    Exports(index=index, place="gs://site/open", asked=asked).opened().run(lambda *_: None)
     export(index, "gs://site/open/copied")
 
     names = cloud.bucket("site").names()
@@ -161,8 +159,7 @@ def test_credentials_in_a_bucket(cloud: BucketServer, tmp_path: Path) -> None:
     asked = Asked(base_url=BASE, files=Placing.LINK)
 
     site = tmp_path / "site"
-    with Exports(index=index, place=str(site), asked=asked).opened() as (work, _):
-        work.run(lambda *_: None)
+    Exports(index=index, place=str(site), asked=asked).opened().run(lambda *_: None)
 
     files = [path for path in site.joinpath("files").rglob("*") if path.is_file()]
     assert [path.stat().st_nlink for path in files] == [2, 2]

@@ -6,7 +6,7 @@ from tests.exporting.sites import BASE
 from tests.rendering.examples import file, project
 from wheelyard.model.metadata import parse_metadata
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.options import FORM, Options
+from wheelyard.operations.exporting.manifest import FORM, Options
 from wheelyard.operations.exporting.pages import Pages
 from wheelyard.rendering.pages import PageTemplates
 from wheelyard.rendering.releases import search_json
@@ -46,4 +46,4 @@ def test_form() -> None:
         digest.update(f"{page.path}\n".encode() + (page.body or b""))
 
     now = (FORM, digest.hexdigest())
-    assert now == FORM_OF_PAGES, "raise FORM in operations/exporting/options.py, and write it here"
+    assert now == FORM_OF_PAGES, "raise FORM in operations/exporting/manifest.py, and write it here"

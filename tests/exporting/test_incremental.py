@@ -12,7 +12,7 @@ from tests.http.packages import sdist, wheel
 from wheelyard.exports import Exports
 from wheelyard.index import index_over, real_ambient
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.options import Asked, Placing, made_by
+from wheelyard.operations.exporting.manifest import Asked, Placing, made_by
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -253,13 +253,11 @@ def test_what_a_new_file_asks_of_the_store(tmp_path: Path) -> None:
     index = index_over(store, Spool(tmp_path), Settings(), ambient)
     stock(index, tmp_path)
     exports = Exports(index=index, place=str(tmp_path / "site"), asked=AT_BASE)
-    with exports.opened() as (export, _):
-        export.run(lambda *_: None)
+    exports.opened().run(lambda *_: None)
     publish(index, tmp_path, wheel("demo", "2!1.0"), sdist("demo", "2!1.0"))
     begun = len(store.asked)
 
-    with exports.opened() as (export, _):
-        export.run(lambda *_: None)
+    exports.opened().run(lambda *_: None)
 
     asked = [key for key in store.asked[begun:] if not key.startswith("files/")]
     read = [key for key in store.asked[begun:] if key.startswith("files/")]
@@ -291,7 +289,6 @@ def test_what_the_store_has_lost(yard: Yard, lost: str, advice: str) -> None:
     (path,) = yard.store.glob(lost)
     path.unlink()
 
-    with Yard(yard.folder).exports().opened() as (export, _):
-        (message,) = export.run(lambda *_: None).failed
+    (message,) = Yard(yard.folder).exports().opened().run(lambda *_: None).failed
 
     assert advice in message

@@ -2,8 +2,7 @@
 
 from packaging.utils import NormalizedName
 
-from wheelyard.operations.exporting.manifest import Line, Manifest, encoded
-from wheelyard.operations.exporting.options import Options, made_by
+from wheelyard.operations.exporting.manifest import Line, Manifest, Options, encoded, made_by
 from wheelyard.rendering.releases import Found
 from wheelyard.storage.base import ABSENT
 

@@ -13,7 +13,7 @@ from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
 from tests.exporting.yard import AT_BASE, Yard, delete
 from tests.http.packages import wheel
 from wheelyard.errors import Invalid
-from wheelyard.operations.exporting.options import Asked, Options, Placing
+from wheelyard.operations.exporting.manifest import Asked, Options, Placing
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, read
 from tests.exporting.yard import Yard, delete, set_status, watched_export, yank
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.options import Asked, Placing
+from wheelyard.operations.exporting.manifest import Asked, Placing
 
 SEEDS = 10
 EXPORTS = ("first", "second")

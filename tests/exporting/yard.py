@@ -20,8 +20,8 @@ from wheelyard.exports import Done, Exports, open_site
 from wheelyard.index import Index, open_index
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.export import Export, Task, Work
-from wheelyard.operations.exporting.options import Asked, identity_of
-from wheelyard.operations.exporting.writing import Counts
+from wheelyard.operations.exporting.manifest import Asked, identity_of
+from wheelyard.operations.exporting.pages import Writing
 from wheelyard.operations.importing import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -72,11 +72,11 @@ class Yard:
         asked = replace(asked, store=self.identity)
         return Exports(index=self.index, place=str(site or self.site), asked=asked)
 
-    def export(self, site: Path | None = None, asked: Asked = AT_BASE) -> Counts:
+    def export(self, site: Path | None = None, asked: Asked = AT_BASE) -> Writing:
         """Bring a site up to date, and return what that took."""
-        with self.exports(site, asked).opened() as (export, counts):
-            export.run(lambda *_: None)
-        return counts
+        export = self.exports(site, asked).opened()
+        export.run(lambda *_: None)
+        return export.writing
 
     def log_of(self, *names: str, site: Path | None = None, asked: Asked = AT_BASE) -> Log:
         """Bring a site up to date, or some of its projects, and return what was done to it."""
@@ -90,7 +90,7 @@ def watched_export(
 ) -> None:
     """Export with somebody watching: all that has changed, or some projects."""
     site = watched(open_site(exports.place, exports.index), told)
-    export = exports.over(site, Counts())
+    export = exports.over(site)
     export = one_by_one(export) if in_order else export
     if names:
         export.refresh(NormalizedName(name) for name in names)

@@ -18,8 +18,7 @@ from wheelyard.exports import Exports
 from wheelyard.index import Index
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.exporting.export import Export, Exported
-from wheelyard.operations.exporting.options import Asked, Placing, identity_of
-from wheelyard.operations.exporting.writing import Counts
+from wheelyard.operations.exporting.manifest import Asked, Placing, identity_of
 from wheelyard.settings.checks import is_open
 from wheelyard.settings.sections import MEMORY
 from wheelyard.storage.cloud.location import is_bucket, parse_location
@@ -75,12 +74,11 @@ def command(  # noqa: PLR0913 - as many as it has options
             code="bad_setting",
         )
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    exports = _exports(index, dest, asked, processors)
-    with exports.opened() as (export, counts):
-        _warn_of_readers(index, dest)
-        with _progress() as advance:
-            done = export.run(advance, everything=everything)
-    return _tell(dest, export, done, counts)
+    export = _exports(index, dest, asked, processors).opened()
+    _warn_of_readers(index, dest)
+    with _progress() as advance:
+        done = export.run(advance, everything=everything)
+    return _tell(dest, export, done)
 
 
 def asked_of(files: str | None, base_url: str | None, *, is_gzipped: bool | None) -> Asked:
@@ -106,8 +104,7 @@ def require_site(index: Index, dest: str) -> None:
         Invalid: It cannot (code `bad_destination`).
         Unavailable: It does not answer.
     """
-    with _exports(index, dest, Asked()).opened() as (export, _):
-        export.require_place()
+    _exports(index, dest, Asked()).opened().require_place()
     _warn_of_readers(index, dest)
 
 
@@ -118,9 +115,8 @@ def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
     Returns:
         The status to exit with.
     """
-    with _exports(index, dest, Asked()).opened() as (export, counts):
-        done = export.refresh(names)
-    return _tell(dest, export, done, counts)
+    export = _exports(index, dest, Asked()).opened()
+    return _tell(dest, export, export.refresh(names))
 
 
 def _exports(index: Index, dest: str, asked: Asked, processors: int = 1) -> Exports:
@@ -139,12 +135,12 @@ def _warn_of_readers(index: Index, dest: str) -> None:
         )
 
 
-def _tell(dest: str, export: Export, done: Exported, counts: Counts) -> int:
+def _tell(dest: str, export: Export, done: Exported) -> int:
     if not export.options.base_url:
         warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
     click.echo(
         f"{escaped(dest)}: {counted(done.of, 'project')}, {done.projects} of them exported anew, "
-        f"{counted(counts.written, 'page')} written"
+        f"{counted(export.writing.written, 'page')} written"
     )
     for message in done.failed:
         click.echo(f"wheelyard: {message}", err=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from msgspec import structs
 from packaging.utils import NormalizedName
@@ -11,23 +12,39 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.codec import DAMAGED
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.races import Retries
-from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.project import Project
-from wheelyard.operations.exporting.clearing import Clearing
 from wheelyard.operations.exporting.manifest import (
+    BAD_DESTINATION,
+    HOME,
     PLACE,
     Line,
     Manifest,
     Noted,
+    Options,
+    Placing,
     encoded,
     noted,
 )
-from wheelyard.operations.exporting.options import Options
-from wheelyard.operations.exporting.pages import JSON, Page, Pages
-from wheelyard.operations.exporting.placing import Places, lost, lost_document
-from wheelyard.operations.exporting.writing import Versions, Writing
+from wheelyard.operations.exporting.pages import (
+    INDEX,
+    JSON,
+    SEARCH,
+    Page,
+    Pages,
+    Versions,
+    Writing,
+    versions_of,
+)
+from wheelyard.operations.exporting.placing import Places
 from wheelyard.rendering.releases import search_json
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
+
+BEGUN: Final = Key(f"{HOME}begun.json")
+"""Put before the first page: it tells a site that an export has begun from anybody else's."""
+SIMPLE: Final = "simple/"
+PAGES: Final = (SIMPLE, "project/", "pypi/", INDEX, SEARCH)
+"""Prefixes of pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +120,6 @@ class _Begun:
         line = self.manifest.projects.get(name)
         return dict(zip(paths, line.pages, strict=False)) if line else {}
 
-    def task(self, name: NormalizedName, paths: Iterable[Key]) -> Task:
-        """Return what is to be done for a project."""
-        return Task(name, versions_of(paths, self.seen(name, paths)))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
@@ -116,7 +129,7 @@ class Export:
     Args:
         projects: What there is.
         noted: What the site says of itself.
-        options: How.
+        options: How it is to look.
         pages: Makes the pages.
         places: Brings the distributions.
         writing: Puts the pages.
@@ -141,10 +154,9 @@ class Export:
 
         Raises:
             Invalid: It holds what no export has made (code `bad_destination`).
-            Unavailable: It does not answer.
         """
         if self.noted.manifest is None:
-            self._clearing.require_ours(self._clearing.pages_there())
+            self._require_ours(self._pages_there())
 
     def run(self, progress: Callable[[int, int], None], *, everything: bool = False) -> Exported:
         """
@@ -176,11 +188,7 @@ class Export:
         """
         Export some projects, which have changed just now, and look at no other that is there.
 
-        Where the site has to be made first, all of them are exported.
-
-        Raises:
-            Invalid: The site holds what no export has made (code `bad_destination`).
-            Unavailable: The store or the site does not answer.
+        Where the site has to be made first, all of them are exported. Raises as `run` does.
         """
         manifest = self.noted.manifest
         if manifest is None or self._holding(manifest) is not manifest:
@@ -188,24 +196,47 @@ class Export:
         begun = _Begun(noted=self.noted, manifest=manifest)
         return self._export(sorted(set(names)), begun, _nobody)
 
-    @property
-    def _clearing(self) -> Clearing:
-        return Clearing(self.writing.site, self.options, self.pages, self.owns_files)
+    def project(self, task: Task) -> Outcome:
+        """Export one project; return what the manifest will say of it, or why it cannot."""
+        try:
+            return self._project(task)
+        except Unavailable as fault:
+            if fault.code != DAMAGED:
+                raise
+            return Failed(fault.message)
 
     def _begun(self, *, everything: bool) -> _Begun:
         """Look at what the site shows, and make room where all of it has to be made anew."""
-        found, clearing = self.noted.manifest, self._clearing
+        found = self.noted.manifest
         manifest = self._holding(None if everything else found)
         if manifest is found:
             return _Begun(noted=self.noted, manifest=manifest)
-        there = clearing.pages_there()
-        if found is None and not everything:
-            clearing.require_ours(there)
+        there = self._pages_there()
         if found is None:
-            clearing.begin()
-        before = found.projects.keys() if found else ()
-        clearing.compressed(there, {*self.projects.names.latest().names, *before})
+            if not everything:
+                self._require_ours(there)
+            with suppress(Conflict):  # somebody else begins it, too
+                self.writing.site.put(BEGUN, b"{}\n", ABSENT, JSON)
+        # compressed pages that nobody would renew, and a web server might prefer
+        names = {*self.projects.names.latest().names, *(found.projects if found else ())}
+        for path in there.keys() & self.pages.left_over(names):
+            self.writing.site.delete(path, None)
         return _Begun(noted=self.noted, manifest=manifest, there=there)
+
+    def _pages_there(self) -> dict[Key, ObjectVersion]:
+        """Return what is where pages are, be it ours or not, and which versions it has."""
+        found = (entry for prefix in PAGES for entry in self.writing.site.list(prefix))
+        return {entry.key: entry.version for entry in found}
+
+    def _require_ours(self, there: Versions) -> None:
+        """Refuse a site without a manifest if there are pages, and no export has begun it."""
+        theirs = next((key for key in there if key == INDEX or key.startswith(SIMPLE)), None)
+        if theirs is not None and self.writing.site.get(BEGUN) is None:
+            raise Invalid(
+                f"There are pages that no export has made, {theirs} for one. Choose an empty "
+                "place, or have them replaced with 'wheelyard export --all'.",
+                code=BAD_DESTINATION,
+            )
 
     def _export(
         self, names: list[NormalizedName], begun: _Begun, progress: Callable[[int, int], None]
@@ -216,9 +247,7 @@ class Export:
         if begun.is_new or not is_listed:
             self._list(begun, done)
         if begun.is_new:
-            before = begun.noted.manifest
-            served = {*done.lines, *begun.vanished, *(before or manifest).projects}
-            self._clearing.files(before, served - done.failed.keys())
+            self._remove_files(begun, done)
         if begun.is_new or done.lines or begun.vanished:
             manifest = self._finish(begun, done)
         failed = tuple(done.failed[name] for name in sorted(done.failed))
@@ -231,7 +260,10 @@ class Export:
         done: _Done,
         progress: Callable[[int, int], None],
     ) -> None:
-        tasks = [begun.task(name, self.pages.paths_of(name)) for name in names]
+        tasks = list[Task]()
+        for name in names:
+            paths = self.pages.paths_of(name)
+            tasks.append(Task(name, versions_of(paths, begun.seen(name, paths))))
         with closing(self.each(tasks, self.project)) as outcomes:
             for number, (task, outcome) in enumerate(outcomes, 1):
                 if isinstance(outcome, Failed):
@@ -239,15 +271,6 @@ class Export:
                 else:
                     done.lines[task.name] = outcome
                 progress(number, len(names))
-
-    def project(self, task: Task) -> Outcome:
-        """Export one project; return what the manifest will say of it, or why it cannot."""
-        try:
-            return self._project(task)
-        except Unavailable as fault:
-            if fault.code != DAMAGED:
-                raise
-            return Failed(fault.message)
 
     def _project(self, task: Task) -> Line:
         name, paths = task.name, self.pages.paths_of(task.name)
@@ -263,14 +286,11 @@ class Export:
                 self.places.take_away(project)  # what was deleted, which is for ever
                 return line
             # what is hidden may come back any time, and somebody else may be bringing it
-            if self._is_latest(line, name):
+            if self._is_latest(name, line):
                 self.places.take_away(project)
-                if self._is_latest(line, name):
+                if self._is_latest(name, line):
                     return line
         raise self.retries.exhausted(f"the pages of {name}")
-
-    def _is_latest(self, line: Line, name: NormalizedName) -> bool:
-        return self.projects.documents.get(keys.project(name), "now").version == line.document
 
     def _renewed(self, name: NormalizedName, seen: Versions) -> tuple[Project, Line]:
         """
@@ -290,7 +310,7 @@ class Export:
         except NotFound as fault:
             if self.projects.documents.get(key, "now").version != snapshot.version:
                 raise Conflict(fault.message) from fault  # deleted meanwhile, so look again
-            raise lost(name, fault) from fault
+            raise _lost(name, fault) from fault
         put = versions_of(self.pages.paths_of(name), self.writing.put(pages, seen))
         return project, Line(project.revision, snapshot.version, found, put)
 
@@ -311,6 +331,20 @@ class Export:
 
     def _has_page(self, name: NormalizedName) -> bool:
         return bool(self.writing.seen(self.pages.paths_of(name)[:1]))
+
+    def _remove_files(self, begun: _Begun, done: _Done) -> None:
+        """Remove copies and links of files that the pages do not lead to any more."""
+        before, options = begun.noted.manifest, self.options
+        is_left = options.files is Placing.LEAVE and self.owns_files
+        if not is_left or options.files_url == f"{options.base_url}/files":
+            return
+        if before is None or before.options.files is Placing.LEAVE:
+            return
+        served = {*done.lines, *begun.vanished, *before.projects} - done.failed.keys()
+        for entry in list(self.writing.site.list(keys.FILES)):
+            owner = keys.owner_of(entry.key)
+            if owner is not None and owner.project in served:  # what is nobody's stays
+                self.writing.site.delete(entry.key, None)
 
     def _finish(self, begun: _Begun, done: _Done) -> Manifest:
         """
@@ -340,12 +374,8 @@ class Export:
         Raises:
             Conflict: Somebody else has done so.
         """
-
-        def is_latest(name: str, line: Line) -> bool:
-            return self._is_latest(line, NormalizedName(name))
-
         held = self._holding(before.manifest).without(vanished)
-        merged = held.merged(done.lines, is_latest)
+        merged = held.merged(done.lines, self._is_latest)
         found = search_json(line.found for line in merged.projects.values())
         put = self.writing.put(self.pages.of_search(found), seen)
         self.writing.put(self._unlisted(vanished.keys() - merged.projects.keys()), seen)
@@ -359,14 +389,32 @@ class Export:
             if self.projects.documents.get(keys.project(name), "now").version == ABSENT:
                 yield from (Page(path, JSON, None) for path in self.pages.paths_of(name))
 
+    def _is_latest(self, name: str, line: Line) -> bool:
+        key = keys.project(NormalizedName(name))
+        return self.projects.documents.get(key, "now").version == line.document
+
     def _holding(self, found: Manifest | None) -> Manifest:
         """Return what holds of a manifest for pages as they are to look now."""
         return (found or Manifest(self.options)).under(self.options)
 
 
-def versions_of(paths: Iterable[Key], versions: Versions) -> tuple[ObjectVersion, ...]:
-    """Return the versions of pages in the order of their paths."""
-    return tuple(versions.get(path, ABSENT) for path in paths)
+def _lost(name: NormalizedName, fault: NotFound) -> Unavailable:
+    return Unavailable(
+        f"{fault.message} But {name} lists it. Run 'wheelyard check', restore it from a backup, "
+        "and export again.",
+        code=DAMAGED,
+        short="A file is missing from storage.",
+    )
+
+
+def lost_document(name: NormalizedName) -> Unavailable:
+    """Return the fault for a project whose document the store has not."""
+    return Unavailable(
+        f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it from a "
+        "backup, and export again.",
+        code=DAMAGED,
+        short="A document of the index is damaged.",
+    )
 
 
 def _nobody(_done: int, _of: int) -> None:

@@ -1,20 +1,21 @@
-"""Which pages a site has, what is on them, and how a web server is to give them out."""
+"""Which pages a site has, what is on them, and how they are put over others."""
 
 import gzip
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Final
 
 from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
-from wheelyard.operations.exporting.options import Options
+from wheelyard.operations.exporting.manifest import Options
 from wheelyard.rendering import simple
 from wheelyard.rendering.legacy import LegacyPage, project_json
 from wheelyard.rendering.pages import PageTemplates
 from wheelyard.rendering.releases import Found, ProjectPage, Release, found, latest, releases_of
-from wheelyard.storage.base import Key, WebType
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, WebType
 
 PAGE_CACHING: Final = "no-cache"
 """A page is asked for anew each time; a bucket would otherwise keep it for an hour."""
@@ -30,6 +31,8 @@ SEARCH: Final = "search.json"
 GZIP_LEVEL: Final = 9
 
 ReadCore = Callable[[NormalizedName, File], CoreMetadata]
+Versions = Mapping[Key, ObjectVersion]
+"""Of pages; what is not named is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class Pages:
 
     @property
     def search_paths(self) -> tuple[Key, ...]:
-        """Where the search index is."""
+        """Where the search index is, compressed too."""
         return self._with_gzip((SEARCH,))
 
     def of_search(self, body: bytes) -> Iterator[Page]:
@@ -138,3 +141,44 @@ class Pages:
             # the time of the compression would make other bytes of the same page
             packed = None if body is None else gzip.compress(body, GZIP_LEVEL, mtime=0)
             yield Page(Key(f"{path}.gz"), GZIP, packed)
+
+
+@dataclass(slots=True)
+class Writing:
+    """Writes pages to a site, and counts those that it has put; shared between threads."""
+
+    site: Store
+    written: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def count(self, written: int) -> None:
+        """Count pages that were put."""
+        with self._lock:
+            self.written += written
+
+    def seen(self, paths: Iterable[Key]) -> dict[Key, ObjectVersion]:
+        """Return the version that each page has now."""
+        found = ((path, self.site.get(path)) for path in paths)
+        return {path: each.version for path, each in found if isinstance(each, Stored)}
+
+    def put(self, pages: Iterable[Page], seen: Versions) -> dict[Key, ObjectVersion]:
+        """
+        Put pages over the versions that were seen; return those that they have now.
+
+        Raises:
+            Conflict: Somebody else was there, and what comes after that page is not written.
+        """
+        put = dict[Key, ObjectVersion]()
+        for page in pages:
+            before = seen.get(page.path, ABSENT)
+            if page.body is not None:
+                put[page.path] = self.site.put(page.path, page.body, before, page.kind)
+                self.count(1)
+            elif before != ABSENT:
+                self.site.delete(page.path, before)
+        return put
+
+
+def versions_of(paths: Iterable[Key], versions: Versions) -> tuple[ObjectVersion, ...]:
+    """Return the versions of pages in the order of their paths."""
+    return tuple(versions.get(path, ABSENT) for path in paths)

@@ -10,11 +10,10 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import DAMAGED
 from wheelyard.catalog.files import Files
-from wheelyard.errors import IndexFault, Invalid, NotFound, Unavailable, quoted
+from wheelyard.errors import IndexFault, Invalid, NotFound, quoted
 from wheelyard.model.project import Project
-from wheelyard.operations.exporting.options import BAD_DESTINATION, Placing
+from wheelyard.operations.exporting.manifest import BAD_DESTINATION, Placing
 from wheelyard.operations.exporting.pages import BINARY, METADATA
 from wheelyard.rendering.simple import served_files
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
@@ -49,17 +48,6 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Something that pages link to."""
-
-    key: Key
-    """Its place in the store, and in the site."""
-    size: int | None
-    """Bytes, where that is known."""
-    kind: WebType
-
-
-@dataclass(frozen=True, slots=True)
 class Places:
     """Brings what pages link to."""
 
@@ -75,22 +63,21 @@ class Places:
             Conflict: Somebody else brings it, too.
             Unavailable: The store has lost some of it, or one of the two places does not answer.
         """
-        wanted = list(wanted_by(project)) if self.placing is not Placing.LEAVE else []
-        if not wanted:
+        wanted = wanted_by(project)
+        if self.placing is Placing.LEAVE or not wanted:
             return
         there = {entry.key: entry for entry in self.site.store.list(_folder(project.name))}
-        for each in wanted:
-            found = there.get(each.key)
+        for key, size in wanted.items():
+            found = there.get(key)
             # the digest is in the path, so an object of another size is half a one
-            if found is None or each.size not in (None, found.size):
-                self._bring(each, found.version if found else ABSENT)
+            if found is None or size not in (None, found.size):
+                self._bring(key, found.version if found else ABSENT)
 
     def take_away(self, project: Project) -> None:
         """Remove what is not to be had any more: what was deleted, for ever, or is quarantined."""
         if self.placing is Placing.LEAVE:
             return
-        kept = {each.key for each in wanted_by(project)}
-        gone = set(project.gone)
+        kept, gone = wanted_by(project), set(project.gone)
         for entry in list(self.site.store.list(_folder(project.name))):
             owner = keys.owner_of(entry.key)
             if owner is None or entry.key in kept:
@@ -98,28 +85,28 @@ class Places:
             if owner.filename in gone or not project.status.serves_files:
                 self.site.store.delete(entry.key, None)
 
-    def _bring(self, wanted: Wanted, expect: ObjectVersion) -> None:
-        local = self.files.path_of(wanted.key)
+    def _bring(self, key: Key, expect: ObjectVersion) -> None:
+        local = self.files.path_of(key)
         if local is not None:
             require_in_place(local)
         try:
-            self._put(wanted, local, expect)
+            self._put(key, local, expect)
         except IndexFault as fault:
             if local is None or local.exists():
                 raise
-            raise NotFound(f"The store holds nothing at {wanted.key}.") from fault
+            raise NotFound(f"The store holds nothing at {key}.") from fault
 
-    def _put(self, wanted: Wanted, local: Path | None, expect: ObjectVersion) -> None:
-        site = self.site
+    def _put(self, key: Key, local: Path | None, expect: ObjectVersion) -> None:
+        site, kind = self.site, METADATA if key.endswith(".metadata") else BINARY
         if self.placing is Placing.LINK:
-            self._link(wanted.key, local, expect)
+            self._link(key, local, expect)
         elif site.copied is not None:
-            site.copied(wanted.key, expect, wanted.kind)
+            site.copied(key, expect, kind)
         elif local is not None:
-            site.store.put(wanted.key, local, expect, wanted.kind)
+            site.store.put(key, local, expect, kind)
         else:
-            with self._spooled(wanted.key) as path:
-                site.store.put(wanted.key, path, expect, wanted.kind)
+            with self._spooled(key) as path:
+                site.store.put(key, path, expect, kind)
 
     def _link(self, key: Key, source: Path | None, expect: ObjectVersion) -> None:
         if source is None:
@@ -151,34 +138,15 @@ class Places:
             path.unlink(missing_ok=True)
 
 
-def wanted_by(project: Project) -> Iterator[Wanted]:
-    """Yield what the pages of `project` link to."""
+def wanted_by(project: Project) -> dict[Key, int | None]:
+    """Return the keys of what the pages of `project` link to, and the size of each, if known."""
+    wanted = dict[Key, int | None]()
     for file in served_files(project):
-        name = project.name
-        yield Wanted(keys.distribution(name, file.sha256, file.filename), file.size, BINARY)
+        named = (project.name, file.sha256, file.filename)
+        wanted[keys.distribution(*named)] = file.size
         if file.serves_metadata:
-            key = keys.core_metadata(name, file.sha256, file.filename)
-            yield Wanted(key, None, METADATA)
-
-
-def lost(name: NormalizedName, fault: NotFound) -> Unavailable:
-    """Return the fault for what a project lists, and the store has not."""
-    return Unavailable(
-        f"{fault.message} But {name} lists it. Run 'wheelyard check', restore it from a backup, "
-        "and export again.",
-        code=DAMAGED,
-        short="A file is missing from storage.",
-    )
-
-
-def lost_document(name: NormalizedName) -> Unavailable:
-    """Return the fault for a project whose document the store has not."""
-    return Unavailable(
-        f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it from a "
-        "backup, and export again.",
-        code=DAMAGED,
-        short="A document of the index is damaged.",
-    )
+            wanted[keys.core_metadata(*named)] = None
+    return wanted
 
 
 def _no_link(source: str, why: str) -> Invalid:
