@@ -17,7 +17,7 @@ from tests.trust.logins import KEY, Hashing
 from tests.trust.test_crypts import SHA
 from wheelyard.errors import IndexFault
 from wheelyard.http.auth import RECENT, Authenticator
-from wheelyard.http.wiring import HASHING_LIMIT, LOGIN_QUEUE, close, desk_of
+from wheelyard.http.desk import HASHING_LIMIT, LOGIN_QUEUE, desk_of
 from wheelyard.index import index_over, real_ambient
 from wheelyard.model.identity import Identity
 from wheelyard.operations.tokens import TokenRequest
@@ -107,7 +107,7 @@ def play(office: Office, story: Callable[[], Awaitable[None]]) -> None:
     finally:
         office.hashing.go_on.set()
         office.google.go_on.set()
-        close(office.desk)
+        office.desk.threads.close()
 
 
 async def until(is_so: Callable[[], bool]) -> None:

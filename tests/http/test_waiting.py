@@ -20,7 +20,7 @@ from tests.http.servers import Site
 from tests.waiting import until
 from wheelyard.errors import Unavailable
 from wheelyard.http.exchange import Message, Reply, Stream, send_reply
-from wheelyard.http.flights import Flights
+from wheelyard.http.threads import Flights
 from wheelyard.index import real_ambient
 from wheelyard.settings.sections import Settings, StoreSettings
 

@@ -15,6 +15,7 @@ What is about the caller themselves, tokens for one, is in `token_api.py`.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -24,8 +25,9 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, quoted
+from wheelyard.http.audience import name_in
 from wheelyard.http.bodies import decoded, small_body
-from wheelyard.http.desk import Desk, name_in
+from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Reply, Request, reply
 from wheelyard.http.negotiation import unmet
@@ -72,19 +74,19 @@ class Change:
 
 async def projects(request: Request, desk: Desk) -> Reply:
     """Answer with the names that the caller may read."""
-    snapshot = await desk.names()
+    snapshot = await desk.reads.names()
 
     def listed() -> bytes:
         names = visible(snapshot, request.caller)
         return encode({"projects": [{"name": name} for name in names]})
 
-    return _answer(await desk.read(listed))
+    return _answer(await desk.threads.read(listed))
 
 
 async def project(request: Request, desk: Desk) -> Reply:
     """Answer with what a project is, and which files it has and had."""
     found = await _readable_project(request, desk)
-    return _answer(await desk.read(lambda: encode(_described(found))))
+    return _answer(await desk.threads.read(lambda: encode(_described(found))))
 
 
 async def journal(request: Request, desk: Desk) -> Reply:
@@ -92,9 +94,9 @@ async def journal(request: Request, desk: Desk) -> Reply:
     found = await _readable_project(request, desk)
     after = after_of(request.query)
     async with desk.long_reads.one(request.party):
-        index = desk.index
-        size = JOURNAL_PAGE if index.is_near else FAR_JOURNAL_PAGE
-        return _answer(await desk.read(lambda: journal_json(index.projects, found, after, size)))
+        size = JOURNAL_PAGE if desk.index.is_near else FAR_JOURNAL_PAGE
+        read = partial(journal_json, desk.index.projects, found, after, size)
+        return _answer(await desk.threads.read(read))
 
 
 def after_of(query: bytes) -> int:
@@ -129,8 +131,8 @@ def journal_json(projects: Projects, project: Project, after: int, page_size: in
 
 async def _readable_project(request: Request, desk: Desk) -> Project:
     name = name_in(request.params["name"])
-    desk.require_read(request.caller, name)
-    return (await desk.listed(name))[0]
+    desk.audience.require_read(request.caller, name)
+    return (await desk.reads.listed(name))[0]
 
 
 async def change_project(
@@ -155,7 +157,7 @@ async def change_project(
         return refuse(415, "unsupported_media_type", message, "Send application/json.")
     body = await small_body(request.receive)
     wanted = Change(request, name, body, desk.index.lifecycle)
-    return _answer(await desk.write(lambda: encode(_described(change(wanted)))))
+    return _answer(await desk.threads.write(lambda: encode(_described(change(wanted)))))
 
 
 def _release_change(change: Change, verb: Callable[..., Project]) -> Project:

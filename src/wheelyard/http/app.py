@@ -14,8 +14,10 @@ from http import HTTPStatus
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import IndexFault
+from wheelyard.http.audience import require_reading
 from wheelyard.http.auth import Authenticator
 from wheelyard.http.circumstances import Watched, address_of, shown
+from wheelyard.http.desk import desk_of
 from wheelyard.http.errors import (
     internal_error,
     not_taken,
@@ -44,7 +46,6 @@ from wheelyard.http.pagestore import Hot, detail_subject
 from wheelyard.http.routes import ASSERTION, routes_of
 from wheelyard.http.routing import NOWHERE, Route, path_of
 from wheelyard.http.upload import Uploader
-from wheelyard.http.wiring import close, desk_of
 from wheelyard.index import Index
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_name
@@ -110,7 +111,7 @@ class App:
         while (await receive())["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.complete"})
         sharing.cancel()
-        close(self._desk)
+        self._desk.threads.close()
         await self._observer.close()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -123,7 +124,7 @@ class App:
             at_once = self._at_once(scope, head, mark)
         if at_once is not None:
             answer, who = at_once
-            await send_reply(answer, "GET", send, self._desk.streamers)
+            await send_reply(answer, "GET", send, self._desk.threads.streamers)
             observer.at_once(scope, answer, who, began)
             return
         watched = observer.begin(scope, began)
@@ -152,7 +153,7 @@ class App:
             answer = internal_error()
         watched.answered(answer, is_alone=is_alone)
         gone = incoming.gone if incoming.has_ended else None
-        await send_reply(answer, scope["method"], send, self._desk.streamers, gone)
+        await send_reply(answer, scope["method"], send, self._desk.threads.streamers, gone)
         if not incoming.has_ended:
             await drain(incoming, self._uploader.body_limit)
 
@@ -232,7 +233,7 @@ class App:
             watched.who = request.caller.principal
             if route is None or route.needs_reader:
                 # before a name is looked at: a stranger learns nothing, not even what is a name
-                self._desk.require_reading(request.caller)
+                require_reading(request.caller)
         return nothing_here() if route is None else await route.handler(request)
 
     async def _identified(self, request: Request, route: Route | None, watched: Watched) -> Request:

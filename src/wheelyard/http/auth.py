@@ -9,6 +9,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import Final, TypeVar
 
@@ -100,8 +101,8 @@ class Authenticator:
         doors, identity = self.desk.index.doors, login.known(assertion)
         if identity is None:
             try:
-                identity = await self.desk.run(
-                    self.desk.verifiers, lambda: login.identity(assertion)
+                identity = await self.desk.threads.run(
+                    self.desk.threads.verifiers, lambda: login.identity(assertion)
                 )
             except Unauthenticated as fault:
                 doors.log.note(reason_of(fault, otherwise=fault.code), "the proxy")
@@ -117,13 +118,14 @@ class Authenticator:
         def verified() -> Caller:
             return self._noted(mark, lambda: doors.caller(credential, address))
 
-        found = await desk.read(known) if doors.is_due(credential) else known()
+        found = await desk.threads.read(known) if doors.is_due(credential) else known()
         if found is not None:
             return found
         subject = ("caller", mark)
         if doors.may_be_slow(credential):
-            return await desk.flights.join(subject, lambda: self._in_turn(credential, verified))
-        return await desk.shared(subject, verified, lambda: doors.excused(credential))
+            in_turn = partial(self._in_turn, credential, verified)
+            return await desk.reads.flights.join(subject, in_turn)
+        return await desk.reads.shared(subject, verified, lambda: doors.excused(credential))
 
     def _noted(self, mark: bytes, look: Callable[[], C]) -> C:
         """Look who sends a header, and note it for a second from the beginning of the look."""
@@ -137,11 +139,11 @@ class Authenticator:
         """Verify a credential in a thread that nobody reads in; a password waits for its turn."""
         desk = self.desk
         if kind_of(credential) is not Kind.PASSWORD:
-            return await desk.run(desk.verifiers, verified)
+            return await desk.threads.run(desk.threads.verifiers, verified)
         is_held = desk.index.doors.has_held(credential)
         turns = desk.known_logins if is_held else desk.logins
         async with turns.one(network_of(credential.origin)):
-            return await desk.run(desk.hashers, verified)
+            return await desk.threads.run(desk.threads.hashers, verified)
 
 
 def credential_in(header: bytes, origin: str = "") -> Credential:

@@ -1,16 +1,18 @@
 """
-The bytes of a listed file: from the disk by the kernel, from a bucket itself, or through us.
+What the store has of a listed file, as it reaches a client: its bytes, and its core metadata.
 
-The store decides: a file of this machine goes to the kernel as its path; where the store signs a
-URL, the client is sent there; else the bytes are read here. A store that could sign, and
-cannot just now, is read as well: a slow download is better than none.
+The store decides how bytes come: a file of this machine goes to the kernel as its path; where the
+store signs a URL, the client is sent there; else the bytes are read here. A store that could sign,
+and cannot just now, is read as well: a slow download is better than none.
 """
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from errno import ELOOP, EMFILE, ENFILE
+from hashlib import sha256
 from math import inf
 from stat import S_ISREG
 from threading import Lock
@@ -19,11 +21,14 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.files import Files
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.http.exchange import FileOnDisk, Stream
 from wheelyard.http.negotiation import Span
 from wheelyard.index import Index
+from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.old_metadata import core_of
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key
 from wheelyard.storage.in_place import linked, open_in_place
@@ -34,33 +39,70 @@ REST: Final = 30.0
 """Seconds that nothing is asked to sign after it could not: asking may take longer than reading."""
 WARNING_PAUSE: Final = 60.0
 """Seconds from one warning that nothing is signed to the next."""
+METADATA_OVERHEAD: Final = 256
+"""Bytes of memory that remembered core metadata takes besides its own, about."""
 
 logger = logging.getLogger("wheelyard")
 
 
+@dataclass(frozen=True, slots=True)
+class CoreMetadataStore:
+    """The core metadata of listed files; each verb may wait for the store."""
+
+    files: Files
+    cache: WeighedCache[str, bytes]
+    """By digest; holds nothing where the store is near."""
+
+    def core(self, name: NormalizedName, file: File) -> CoreMetadata:
+        """
+        Return what a listed file says of itself.
+
+        Raises:
+            Unavailable: The store has lost or damaged it, or does not answer.
+        """
+        try:
+            raw = self.get(name, file) if file.has_metadata else None
+        except NotFound as error:
+            raise lost(file) from error
+        return core_of(raw, name, file.version)
+
+    def get(self, name: NormalizedName, file: File) -> bytes:
+        """
+        Return the core metadata of a listed file that has some.
+
+        Raises:
+            NotFound: The store has lost or damaged it; or the file is not listed any more.
+            Unavailable: The store does not answer.
+        """
+        held = self.cache.get(file.core_metadata)
+        if held is not None:
+            return held
+        content = self.files.core_metadata(name, file)
+        if sha256(content).hexdigest() != file.core_metadata:
+            raise NotFound(f"The core metadata of {file.filename} is not what it was.")
+        self.cache.put(file.core_metadata, content, METADATA_OVERHEAD + len(content))
+        return content
+
+
+def lost(file: File) -> Unavailable:
+    """Return the fault for a listed file whose bytes are not there."""
+    # not 404: installers take that for "not here" and go elsewhere
+    return Unavailable(
+        f"The store has lost {file.filename}. Run 'wheelyard check' and restore it from a backup.",
+        short="The file is missing from storage.",
+    )
+
+
 class Downloads:
-    """
-    The files of an index, as they reach a client.
+    """The files of an index, as they reach a client."""
 
-    Args:
-        files: Where they are.
-        lifetime: How long a signed URL holds.
-        monotonic: Seconds that never jump.
-    """
-
-    def __init__(self, files: Files, lifetime: timedelta, monotonic: Callable[[], float]) -> None:
-        self._files = files
-        self._lifetime = lifetime
-        self._monotonic = monotonic
+    def __init__(self, index: Index) -> None:
+        self._files = index.files
+        self._lifetime = timedelta(minutes=index.settings.store.signed_url_minutes)
+        self._monotonic = index.ambient.monotonic
         self._lock = Lock()
         self._rests_until = -inf
         self._quiet_until = -inf
-
-    @classmethod
-    def of(cls, index: Index) -> "Downloads":
-        """Return the downloads of an index."""
-        lifetime = timedelta(minutes=index.settings.store.signed_url_minutes)
-        return cls(index.files, lifetime, index.ambient.monotonic)
 
     def body(
         self, name: NormalizedName, file: File, span: Span | None
@@ -97,7 +139,6 @@ class Downloads:
             return None
 
     def _rest(self, fault: Unavailable) -> None:
-        """Ask for no signature for a while, and say so once in a longer one."""
         now = self._monotonic()
         with self._lock:
             self._rests_until = now + REST
@@ -109,12 +150,8 @@ class Downloads:
 
 
 def _on_disk(path: str, file: File) -> FileOnDisk:
-    """
-    Return a file, which is there and no link is on the way to it.
-
-    The server opens the path once more, a moment later: whoever may write to the store can put a
-    link there in between.
-    """
+    # the server opens the path once more, a moment later: whoever may write to the store can put a
+    # link there in between
     try:
         descriptor = open_in_place(path, os.O_RDONLY)
     except OSError as error:
@@ -145,12 +182,7 @@ class _Exactly:
         self._first = b""
 
     def begin(self) -> None:
-        """
-        Read the first chunk, while it can still be said that it cannot be had.
-
-        Raises:
-            Unavailable: It cannot.
-        """
+        """Read the first chunk, while it can still be said that it cannot be had."""
         self._first = next(self, b"")
 
     def __iter__(self) -> Iterator[bytes]:
@@ -170,6 +202,4 @@ class _Exactly:
 
     def close(self) -> None:
         """Let go of the store's own stream."""
-        close = getattr(self._chunks, "close", None)
-        if close is not None:
-            close()
+        getattr(self._chunks, "close", lambda: None)()

@@ -6,13 +6,15 @@ needs no bytes of a file (HEAD, what the client has already, a range behind the 
 from the document, and core metadata is always sent by the index itself.
 """
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import IndexFault, NotFound
-from wheelyard.http.desk import Desk, lost
+from wheelyard.http.desk import Desk
+from wheelyard.http.downloads import lost
 from wheelyard.http.errors import not_readable, refuse
 from wheelyard.http.exchange import (
     NOSNIFF,
@@ -37,52 +39,51 @@ ELSEWHERE: Final[tuple[Header, ...]] = (
     (b"referrer-policy", b"no-referrer"),  # whoever has a signed URL has the file
 )
 
-Body = Callable[[Span | None], Awaitable[bytes | FileOnDisk | Stream | str]]
-"""Returns part of a body, or all of it; a string is a URL that has it."""
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    name: NormalizedName
+    file: File
+    is_metadata: bool
+    """Whether its core metadata is asked for, and not the file itself."""
 
 
 async def file_by_key(request: Request, desk: Desk) -> Reply:
     """Answer a file at its object's key, which is where the pages link to."""
-    project, asked = request.params["project"], request.params["filename"]
-    filename = asked.removesuffix(METADATA)
-    found = await _listed(request, project, filename, desk)
-    if found is None or found[1].sha256 != request.params["sha256"] or found[0] != project:
+    project = request.params["project"]
+    found = await _listed(request, project, desk)
+    if found is None or found.name != project or found.file.sha256 != request.params["sha256"]:
         return not_readable()
-    return await _answer(request, *found, desk, metadata=filename != asked)
+    return await _answer(request, found, desk)
 
 
 async def file_by_name(request: Request, desk: Desk) -> Reply:
     """Answer a file by its name alone, in place, exactly as at its key."""
-    filename = request.params["filename"].removesuffix(METADATA)
     named = request.params.get("project")
     asked = None if named is None else _normalised(named)
     if asked is not None:  # before anything else is looked at, wherever the path says it
-        desk.require_read(request.caller, asked)
+        desk.audience.require_read(request.caller, asked)
     try:
-        project = parse_listed(filename).project
+        project = parse_listed(request.params["filename"].removesuffix(METADATA)).project
     except IndexFault:
         return not_readable()
     if named is not None and asked != project:
         return not_readable()
-    found = await _listed(request, project, filename, desk)
-    if found is None:
-        return not_readable()
-    metadata = filename != request.params["filename"]
-    return await _answer(request, *found, desk, metadata=metadata)
+    found = await _listed(request, project, desk)
+    return not_readable() if found is None else await _answer(request, found, desk)
 
 
-async def _listed(
-    request: Request, project: str, filename: str, desk: Desk
-) -> tuple[NormalizedName, File] | None:
-    name = _normalised(project)
+async def _listed(request: Request, project: str, desk: Desk) -> _Found | None:
+    name, asked = _normalised(project), request.params["filename"]
     if name is None:
         return None
-    desk.require_read(request.caller, name)
-    document = (await desk.project(name)).value
+    desk.audience.require_read(request.caller, name)
+    document = (await desk.reads.project(name)).value
     if document is None or not document.status.serves_files:
         return None
+    filename = asked.removesuffix(METADATA)
     file = document.by_filename.get(filename)
-    return None if file is None else (name, file)
+    return None if file is None else _Found(name, file, filename != asked)
 
 
 def _normalised(project: str) -> NormalizedName | None:
@@ -92,45 +93,37 @@ def _normalised(project: str) -> NormalizedName | None:
         return None
 
 
-async def _answer(
-    request: Request, name: NormalizedName, file: File, desk: Desk, *, metadata: bool
-) -> Reply:
-    if metadata and not file.serves_metadata:
+async def _answer(request: Request, found: _Found, desk: Desk) -> Reply:
+    if found.is_metadata and not found.file.serves_metadata:
         return not_readable()
     try:
-        return await _whole_or_part(request, name, file, desk, metadata=metadata)
+        return await _whole_or_part(request, found, desk)
     except NotFound as error:
         # a delete takes the file out of the document first: it may have come in between
-        if await desk.lists(name, file):
-            raise lost(file) from error
+        if await desk.reads.lists(found.name, found.file):
+            raise lost(found.file) from error
         return not_readable()
 
 
-async def _whole_or_part(
-    request: Request, name: NormalizedName, file: File, desk: Desk, *, metadata: bool
-) -> Reply:
-    etag = f'"{file.core_metadata if metadata else file.sha256}"'.encode()
-    common = ((b"etag", etag), RANGES, NOSNIFF, SANDBOX, *desk.caching_of_file(name))
+async def _whole_or_part(request: Request, found: _Found, desk: Desk) -> Reply:
+    digest = found.file.core_metadata if found.is_metadata else found.file.sha256
+    etag, caching = f'"{digest}"'.encode(), desk.audience.caching_of_file(found.name)
+    common = ((b"etag", etag), RANGES, NOSNIFF, SANDBOX, *caching)
     refused = unmet(request.headers, etag)
     if refused is not None:
         return refused
     known = request.headers.get(b"if-none-match")
     if known is not None and (etag in known or known.strip() == b"*"):
         return Reply(304, common)
-    if not metadata:
-        return await _partial(
-            request, common, file.size, lambda span: _body(name, file, span, desk)
-        )
-    content = await _core_metadata(name, file, desk)
-
-    async def part(span: Span | None) -> bytes:
-        return content[span.start : span.stop] if span else content
-
-    return await _partial(request, common, len(content), part)
+    return await _partial(request, found, common, desk)
 
 
-async def _partial(request: Request, common: tuple[Header, ...], size: int, body: Body) -> Reply:
+async def _partial(
+    request: Request, found: _Found, common: tuple[Header, ...], desk: Desk
+) -> Reply:
     """Return the whole body, or the range that was asked for; `common` begins with the ETag."""
+    content = await _core_metadata(found, desk) if found.is_metadata else None
+    size = found.file.size if content is None else len(content)
     span = _span(request, common[0][1], size)
     if isinstance(span, Unsatisfiable):
         message = f"The file has {size} bytes, and the range begins behind them."
@@ -138,30 +131,29 @@ async def _partial(request: Request, common: tuple[Header, ...], size: int, body
         return refuse(416, "range_not_satisfiable", message, "Range not satisfiable.", total)
     if request.method == "HEAD":
         return Reply(200, (BINARY, _length(size), *common))
-    found = await body(span)
-    if isinstance(found, str):
-        return redirect(302, found, *ELSEWHERE)
+    whole = span or Span(0, size)
+    body = await _body(found, span, desk) if content is None else content[whole.start : whole.stop]
+    if isinstance(body, str):
+        return redirect(302, body, *ELSEWHERE)
     if span is None:
-        return Reply(200, (BINARY, _length(size), *common), found)
+        return Reply(200, (BINARY, _length(size), *common), body)
     part = (b"content-range", b"bytes %d-%d/%d" % (span.start, span.stop - 1, size))
-    return Reply(206, (BINARY, _length(span.stop - span.start), part, *common), found)
+    return Reply(206, (BINARY, _length(span.stop - span.start), part, *common), body)
 
 
-async def _body(
-    name: NormalizedName, file: File, span: Span | None, desk: Desk
-) -> FileOnDisk | Stream | str:
-    """Return a file's bytes, or where they are; afar, even the signature may take a network."""
-    if desk.index.is_near:
-        return desk.downloads.body(name, file, span)
-    return await desk.read(lambda: desk.downloads.body(name, file, span))
+async def _body(found: _Found, span: Span | None, desk: Desk) -> FileOnDisk | Stream | str:
+    """Return a file's bytes, or a URL that has them; afar, the signature may take a network."""
+    body = partial(desk.downloads.body, found.name, found.file, span)
+    return body() if desk.index.is_near else await desk.threads.read(body)
 
 
-async def _core_metadata(name: NormalizedName, file: File, desk: Desk) -> bytes:
-    held = desk.core_metadata_cache.get(file.core_metadata)
+async def _core_metadata(found: _Found, desk: Desk) -> bytes:
+    held = desk.core_metadata.cache.get(found.file.core_metadata)
     if held is not None:
         return held
-    subject = ("core metadata", name, file.sha256)
-    return await desk.shared(subject, lambda: desk.kept_core_metadata(name, file))
+    subject = ("core metadata", found.name, found.file.sha256)
+    read = partial(desk.core_metadata.get, found.name, found.file)
+    return await desk.reads.shared(subject, read)
 
 
 def _span(request: Request, etag: bytes, size: int) -> Span | Unsatisfiable | None:

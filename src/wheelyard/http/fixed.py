@@ -68,7 +68,7 @@ async def upload_url(_request: Request) -> Reply:
 async def ready(_request: Request, desk: Desk) -> Reply:
     """Answer whether the store can be read, and has taken a write since the start."""
     try:
-        await desk.names()
+        await desk.reads.names()
     except IndexFault as fault:
         desk.troubles.note(fault)  # nobody but probes may ask, where there is a load balancer
         message = "The store does not answer."

@@ -60,5 +60,5 @@ async def answer_metrics(request: Request, desk: Desk, observer: Observer) -> Re
     # few are asked for their metrics, and nobody should wait for this at the start
     from wheelyard.http.exposition import exposed  # noqa: PLC0415
 
-    body = await desk.read(lambda: exposed(observer.figures_of_all()))
+    body = await desk.threads.read(lambda: exposed(observer.figures_of_all()))
     return reply(200, CONTENT_TYPE, body, NO_STORE)

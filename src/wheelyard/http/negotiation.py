@@ -80,19 +80,19 @@ def form_by_name(name: str) -> Form | None:
     return _NAMES.get(name.replace(" ", "+"))
 
 
-def form_for(accept: str | None) -> Form | None:
+def form_for(accept: bytes) -> Form | None:
     """Return the form that suits an Accept header best, None where none does."""
-    if accept is None or not accept.strip() or len(accept) > ACCEPT_LIMIT:
+    if not accept.strip() or len(accept) > ACCEPT_LIMIT:
         return Form.HTML
-    scores = _scores(accept)
+    scores = _scores(accept.decode("latin-1"))
     best = max(Form, key=lambda form: scores.get(form, 0.0))  # of equals, the first
     return best if scores.get(best, 0.0) > 0 else None
 
 
-def encoding_for(accept_encoding: str | None) -> Encoding:
+def encoding_for(accept_encoding: bytes) -> Encoding:
     """Return the encoding that suits an Accept-Encoding header: zstd, else gzip, else identity."""
     qualities = dict[str, float]()
-    for element in (accept_encoding or "")[:ACCEPT_LIMIT].lower().split(","):
+    for element in accept_encoding[:ACCEPT_LIMIT].decode("latin-1").lower().split(","):
         name, _, parameters = element.strip().partition(";")
         quality = _quality(parameters)
         if quality is not None:

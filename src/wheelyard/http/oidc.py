@@ -167,12 +167,12 @@ class Exchanges:
         return _too_many(wait) if wait else None
 
     async def _mint(self, statement: str, publishing: "Publishing") -> Reply:
-        minted = await self.desk.write(lambda: publishing.mint(statement))
+        minted = await self.desk.threads.write(lambda: publishing.mint(statement))
         body = {"success": True, "token": minted.token.text, "expires": minted.expires}
         return _answer(200, body)
 
     async def _burn(self, text: str, publishing: "Publishing") -> Reply:
-        await self.desk.write(lambda: publishing.burn(text))
+        await self.desk.threads.write(lambda: publishing.burn(text))
         return _answer(202, {})
 
 

@@ -1,11 +1,14 @@
 """The pages for people: `/` and `/project/<name>/`, and refusals that a browser shows."""
 
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import invalidate_caches
 from typing import TYPE_CHECKING
 
+from packaging.utils import NormalizedName
+
 from wheelyard.errors import IndexFault
-from wheelyard.http.desk import Desk, name_in
+from wheelyard.http.audience import name_in
+from wheelyard.http.desk import Desk
 from wheelyard.http.errors import TITLES, refusal
 from wheelyard.http.exchange import Header, Reply, Request, redirect, reply
 from wheelyard.http.negotiation import Form
@@ -49,32 +52,26 @@ class People:
 
     async def home(self, request: Request) -> Reply:
         """Answer `GET /` with the projects that the caller may read."""
-        snapshot = await self._desk.names()
+        snapshot = await self._desk.reads.names()
         caller = request.caller
 
         def render() -> bytes:
             return self.templates.project_list(visible(snapshot, caller))
 
         subject = ("home", sight_of(caller))
-        headers = (*self._policy, *self._caching(is_public=self._desk.is_public()))
-        page = await page_of(self._desk, subject, snapshot.version, render, headers)
+        page = await page_of(self._desk, subject, snapshot.version, render, self._headers())
         return answer(request, page, Form.HTML)
 
     async def project(self, request: Request) -> Reply:
         """Answer `GET /project/<name>/`."""
         name = name_in(request.params["name"])
-        self._desk.require_read(request.caller, name)
+        self._desk.audience.require_read(request.caller, name)
         if name != request.params["name"]:
             prefix = self._desk.index.settings.server.path_prefix
             return redirect(301, path_of(prefix, ("project", name), request.query))
-        project, version = await self._desk.listed(name)
-        page = await page_of(
-            self._desk,
-            ("project", name),
-            version,
-            lambda: self._render(project),
-            (*self._policy, *self._caching(is_public=self._desk.is_public(name))),
-        )
+        project, version = await self._desk.reads.listed(name)
+        subject, render = ("project", name), partial(self._render, project)
+        page = await page_of(self._desk, subject, version, render, self._headers(name))
         return answer(request, page, Form.HTML)
 
     def refusal(self, fault: IndexFault) -> Reply:
@@ -85,15 +82,17 @@ class People:
         kept = [header for header in plain.headers if not header[0].startswith(own)]
         return reply(plain.status, HTML, body, *kept, *self._policy)
 
-    def _caching(self, *, is_public: bool) -> tuple[Header, ...]:
+    def _headers(self, name: NormalizedName | None = None) -> tuple[Header, ...]:
         # behind Google's proxy a page is for those whom it has let through
-        is_open = is_public and self._desk.index.doors.iap is None
-        return self._desk.caching_of_page(is_public=is_open)
+        audience, iap = self._desk.audience, self._desk.index.doors.iap
+        is_public = audience.is_public(name) and iap is None
+        return (*self._policy, *audience.caching_of_page(is_public=is_public))
 
     def _render(self, project: Project) -> bytes:
-        releases = releases_of(project)
+        releases, core = releases_of(project), None
         described = latest(releases)
-        core = None if described is None else self._desk.core(project.name, described.speaker)
+        if described is not None:
+            core = self._desk.core_metadata.core(project.name, described.speaker)
         return self.templates.project(
             ProjectPage(project=project, releases=releases, described=described, core=core)
         )

@@ -161,8 +161,7 @@ class Hot:
         asked = (head.accept or b"", head.accept_encoding or b"")
         known = self._accepts.get(asked)
         if known is None:
-            form = form_for(asked[0].decode("latin-1"))
-            known = (form, encoding_for(asked[1].decode("latin-1")))
+            known = (form_for(asked[0]), encoding_for(asked[1]))
             length = len(asked[0]) + len(asked[1])
             if length <= ACCEPT_LIMIT:
                 self._accepts.put(asked, known, OVERHEAD + length)

@@ -14,7 +14,8 @@ from itertools import chain
 from typing import Final
 
 from wheelyard.http import api, token_api
-from wheelyard.http.desk import Desk, name_in
+from wheelyard.http.audience import name_in
+from wheelyard.http.desk import Desk
 from wheelyard.http.exchange import Reply, Request, redirect
 from wheelyard.http.files import file_by_key, file_by_name
 from wheelyard.http.fixed import absent, answer_call, health, is_xml_rpc, ready, upload_url
@@ -147,7 +148,7 @@ def _api(desk: Desk) -> Iterator[Route]:
 async def add_slash(request: Request, desk: Desk) -> Reply:
     """Send a page's path without its slash to the page, if the caller may read that project."""
     if "name" in request.params:
-        desk.require_read(request.caller, name_in(request.params["name"]))
+        desk.audience.require_read(request.caller, name_in(request.params["name"]))
     prefix = desk.index.settings.server.path_prefix
     return redirect(301, path_of(prefix, request.segments, request.query))
 

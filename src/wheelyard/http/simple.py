@@ -11,7 +11,8 @@ from packaging.version import Version
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.names import NameList
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.http.desk import VARY, Desk, name_in
+from wheelyard.http.audience import VARY, name_in
+from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import POLICY, Header, Reply, Request, redirect
 from wheelyard.http.negotiation import Form, encoding_for, form_by_name, form_for, unmet
@@ -22,7 +23,7 @@ from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.rendering import simple
 from wheelyard.rendering.legacy import LegacyPage, project_json, release_json
-from wheelyard.rendering.releases import Release, latest, releases_of, search_json
+from wheelyard.rendering.releases import latest, releases_of, search_json
 from wheelyard.storage.base import ObjectVersion
 
 
@@ -32,8 +33,7 @@ def form_of(request: Request) -> Form | None:
         query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
         if "format" in query:
             return form_by_name(query["format"][0])
-    accept = request.headers.get(b"accept")
-    return form_for(accept.decode("latin-1") if accept is not None else None)
+    return form_for(request.headers.get(b"accept", b""))
 
 
 async def project_list(request: Request, desk: Desk) -> Reply:
@@ -41,23 +41,21 @@ async def project_list(request: Request, desk: Desk) -> Reply:
     form = form_of(request)
     if form is None:
         return not_acceptable()
-    snapshot = await desk.names()
-    subject = ("list", form.value.is_json, sight_of(request.caller))
+    snapshot = await desk.reads.names()
     rendering = simple.list_json if form.value.is_json else simple.list_html
-    page = await page_of(
-        desk,
-        subject,
-        snapshot.version,
-        lambda: rendering(visible(snapshot, request.caller)),
-        (POLICY, *desk.caching_of_page(is_public=desk.is_public())),
-    )
+
+    def render() -> bytes:
+        return rendering(visible(snapshot, request.caller))
+
+    subject = ("list", form.value.is_json, sight_of(request.caller))
+    page = await page_of(desk, subject, snapshot.version, render, headers_of(desk))
     return answer(request, page, form)
 
 
 async def project_detail(request: Request, desk: Desk) -> Reply:
     """Answer `GET /simple/<name>/`; another spelling of the name is sent to the normalised one."""
     name = name_in(request.params["name"])
-    desk.require_read(request.caller, name)
+    desk.audience.require_read(request.caller, name)
     prefix, root = desk.index.settings.server.path_prefix, request.segments[:-1]
     if prefix and not root:
         # the page's relative links would leave the prefix from here
@@ -67,66 +65,47 @@ async def project_detail(request: Request, desk: Desk) -> Reply:
     form = form_of(request)
     if form is None:
         return not_acceptable()
-    subject = detail_subject(name, form)
-    headers = (POLICY, *desk.caching_of_page(is_public=desk.is_public(name)))
-    ready = dict[ObjectVersion, Page]()
+    subject, headers = detail_subject(name, form), headers_of(desk, name)
+    rendering = simple.detail_json if form.value.is_json else simple.detail_html
 
-    def make(found: Snapshot[Project]) -> None:
+    def make(found: Snapshot[Project]) -> None:  # in the thread that has read the document
         if found.value is not None:
-            render = partial(render_detail, found.value, form)
-            ready[found.version] = desk.pages.made(subject, found.version, render, headers)
+            desk.pages.made(subject, found.version, partial(rendering, found.value), headers)
 
-    project, version = await desk.listed(name, ahead=make)
-    page = ready.get(version)
-    if page is None:
-        render = partial(render_detail, project, form)
-        page = await page_of(desk, subject, version, render, headers)
+    project, version = await desk.reads.listed(name, ahead=make)
+    page = await page_of(desk, subject, version, partial(rendering, project), headers)
     return answer(request, page, form)
-
-
-def render_detail(project: Project, form: Form) -> bytes:
-    """Return a project's page in a form."""
-    return simple.detail_json(project) if form.value.is_json else simple.detail_html(project)
 
 
 async def legacy_json(request: Request, desk: Desk) -> Reply:
     """Answer with a project, or with one of its releases; the name may have any spelling."""
     try:
         name = parse_name(request.params["name"])
-        desk.require_read(request.caller, name)
+        desk.audience.require_read(request.caller, name)
         asked = request.params.get("version")
         version = None if asked is None else parse_version(asked)
     except Invalid as error:
         raise NotFound(error.message, short="No such project or version.") from error
-    project, revision = await desk.listed(name)
-    render = _renderer(project, version, desk)
-    caching = desk.caching_of_page(is_public=desk.is_public(name))
-    page = await page_of(desk, ("legacy", name, version), revision, render, (POLICY, *caching))
+    project, revision = await desk.reads.listed(name)
+    render = partial(_legacy, project, version, desk)
+    page = await page_of(desk, ("legacy", name, version), revision, render, headers_of(desk, name))
     return answer(request, page, Form.PLAIN_JSON)
 
 
-def _renderer(project: Project, version: Version | None, desk: Desk) -> Callable[[], bytes]:
-    def render() -> bytes:
-        releases = releases_of(project)
-        if version is None:
-            page = _page(project.name, latest(releases), desk)
-            return project_json(page, releases)
-        chosen = next((each for each in releases if Version(each.version) == version), None)
-        return release_json(_page(project.name, chosen, desk))
-
-    return render
-
-
-def _page(name: NormalizedName, release: Release | None, desk: Desk) -> LegacyPage:
+def _legacy(project: Project, version: Version | None, desk: Desk) -> bytes:
+    name, releases = project.name, releases_of(project)
+    release = latest(releases)
+    if version is not None:
+        release = next((each for each in releases if Version(each.version) == version), None)
     if release is None:
         raise NotFound(
             f"{name} has no such release. See /simple/{name}/ for those it has.",
             short="No such release.",
         )
-    settings = desk.index.settings
-    base = settings.server.public_url.rstrip("/") or settings.server.path_prefix
-    core = desk.core(name, release.speaker)
-    return LegacyPage(name, release, core, f"{base}/files")
+    server = desk.index.settings.server
+    files_url = f"{server.public_url.rstrip('/') or server.path_prefix}/files"
+    page = LegacyPage(name, release, desk.core_metadata.core(name, release.speaker), files_url)
+    return project_json(page, releases) if version is None else release_json(page)
 
 
 async def answer_search(request: Request, desk: Desk) -> Reply:
@@ -137,16 +116,20 @@ async def answer_search(request: Request, desk: Desk) -> Reply:
         Unavailable: Too many ask at once, or the store does not answer.
     """
     async with desk.long_reads.one(request.party):
-        every = await desk.read(desk.index.search.everything)
+        seen = await desk.threads.read(desk.index.search.everything)
     caller = request.caller
-    seen = every
     if not caller.may_everywhere(Action.READ):
-        seen = tuple(each for each in every if caller.may(Action.READ, each.name))
+        seen = tuple(each for each in seen if caller.may(Action.READ, each.name))
     body = search_json(seen)
     version = ObjectVersion(sha256(body).hexdigest())
-    caching = desk.caching_of_page(is_public=desk.is_public())
-    page = await page_of(desk, ("search", version), version, lambda: body, (POLICY, *caching))
+    page = await page_of(desk, ("search", version), version, lambda: body, headers_of(desk))
     return answer(request, page, Form.PLAIN_JSON)
+
+
+def headers_of(desk: Desk, name: NormalizedName | None = None) -> tuple[Header, ...]:
+    """Return what goes with a page about a project, or about all of them, besides its type."""
+    audience = desk.audience
+    return (POLICY, *audience.caching_of_page(is_public=audience.is_public(name)))
 
 
 async def page_of(
@@ -156,28 +139,17 @@ async def page_of(
     render: Callable[[], bytes],
     headers: tuple[Header, ...],
 ) -> Page:
-    """
-    Return the page about `subject`, rendered in a thread if it is not at hand.
-
-    Args:
-        desk: Where pages are kept.
-        subject: What the page is kept under.
-        version: Of the document that it shows.
-        render: Makes its bytes.
-        headers: What a client is told with it: its policy, for whom it may be kept, how long.
-    """
+    """Return the page about `subject` at a version, rendered in a thread if it is not at hand."""
     page = desk.pages.get(subject, version)
     if page is None:
-        about = ("page", subject, version)
         make = partial(desk.pages.made, subject, version, render, headers)
-        page = await desk.shared(about, make)
+        page = await desk.reads.shared(("page", subject, version), make)
     return page
 
 
 def answer(request: Request, page: Page, form: Form) -> Reply:
     """Return `page` as the client can take it, or "not modified", or that it is not what it was."""
-    accepted = request.headers.get(b"accept-encoding")
-    encoding = encoding_for(accepted.decode("latin-1") if accepted is not None else None)
+    encoding = encoding_for(request.headers.get(b"accept-encoding", b""))
     found = page.reply(form, encoding, request.headers.get(b"if-none-match"))
     return unmet(request.headers, dict(found.headers)[b"etag"]) or found
 

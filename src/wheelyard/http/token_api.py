@@ -112,9 +112,9 @@ async def list_tokens(request: Request, desk: Desk) -> Reply:
         return shown([record] if record and _owns(caller, record) else [])
 
     if not is_admin and not _is_person(caller):
-        return await desk.read(itself)  # nothing here is theirs but the token itself
+        return await desk.threads.read(itself)  # nothing here is theirs but the token itself
     async with desk.long_reads.one(request.party):
-        return await desk.read(every)
+        return await desk.threads.read(every)
 
 
 async def make_token(request: Request, desk: Desk) -> Reply:
@@ -145,8 +145,8 @@ async def make_token(request: Request, desk: Desk) -> Reply:
         )
     tokens = desk.index.tokens
     async with desk.long_reads.one(request.party):
-        await desk.read(lambda: tokens.require_room(caller.principal, caller.names))
-    token, record = await desk.write(lambda: tokens.create(wanted, by=caller.principal))
+        await desk.threads.read(lambda: tokens.require_room(caller.principal, caller.names))
+    token, record = await desk.threads.write(lambda: tokens.create(wanted, by=caller.principal))
     return _answer(201, {"token": token.text, **_shown(record, now)})
 
 
@@ -197,7 +197,7 @@ def _refused(request: Request, desk: Desk) -> Reply | None:
 
 async def _revoke(token_id: str, caller: Caller, desk: Desk) -> Reply:
     tokens = desk.index.tokens
-    await desk.write(lambda: tokens.revoke(token_id, by=caller.principal))
+    await desk.threads.write(lambda: tokens.revoke(token_id, by=caller.principal))
     return Reply(204, (NOSNIFF, NO_STORE))
 
 
@@ -271,7 +271,7 @@ async def _require_ownership(token_id: str, caller: Caller, desk: Desk) -> None:
     Raises:
         NotFound: They may not, or there is none.
     """
-    record = await desk.read(lambda: _record(token_id, desk))
+    record = await desk.threads.read(lambda: _record(token_id, desk))
     is_theirs = record is not None and _owns(caller, record)
     if record is None or not (is_theirs or caller.may_everywhere(Action.ADMIN)):
         raise NotFound(

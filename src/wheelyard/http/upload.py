@@ -71,7 +71,8 @@ class Uploader:
         async with self.slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
             try:
                 last = await self._feed(form, request, slot)
-                accepted = await self.desk.write(partial(_accept, form, last, uploads, caller))
+                accept = partial(_accept, form, last, uploads, caller)
+                accepted = await self.desk.threads.write(accept)
             finally:
                 form.close()
         if accepted is None:
@@ -117,7 +118,7 @@ class Uploader:
             pieces.append(piece)
             size += len(piece)
             if more and size >= BATCH:
-                await self.desk.write(partial(form.feed, b"".join(pieces)))
+                await self.desk.threads.write(partial(form.feed, b"".join(pieces)))
                 pieces, size = [], 0
         return b"".join(pieces)
 

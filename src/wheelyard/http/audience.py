@@ -1,0 +1,103 @@
+"""Who may read which project, and for whom an answer may be kept."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Forbidden, IndexFault, NotFound
+from wheelyard.http.exchange import Header
+from wheelyard.model.access import Action, Caller, Pattern, matches_any
+from wheelyard.model.distribution import parse_name
+from wheelyard.operations.tokens import bad_credential
+
+VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
+VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization")
+VARY_FILE: Final[Header] = (b"vary", b"Authorization")
+PRIVATE_PAGE: Final[Header] = (b"cache-control", b"private, no-cache")
+PRIVATE_FILE: Final[Header] = (b"cache-control", b"private, max-age=31536000, immutable")
+PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """The readers of an index; what they may read is decided by patterns, never by what exists."""
+
+    anybody: Caller
+    """Who sends no credential."""
+    private: tuple[Pattern, ...]
+    """The names that `[access] private_names` has."""
+    max_age: int
+    """Seconds that a CDN may keep a page that anybody may read; for 0 it asks each time."""
+
+    def is_public(self, name: NormalizedName | None = None) -> bool:
+        """Return whether anybody may read a project; or, for None, every one there is."""
+        if name is None:
+            return self.anybody.may_everywhere(Action.READ)
+        return self.anybody.may(Action.READ, name)
+
+    def caching_of_page(self, *, is_public: bool) -> tuple[Header, ...]:
+        """Return for whom a page may be kept, and how long."""
+        if not is_public:
+            return (VARY_BY_CALLER, PRIVATE_PAGE)
+        kept = f"max-age={self.max_age}" if self.max_age else "no-cache"
+        return (VARY, (b"cache-control", f"public, {kept}".encode()))
+
+    def caching_of_file(self, name: NormalizedName) -> tuple[Header, ...]:
+        """Return for whom a file may be kept: for ever, since its bytes never change."""
+        return (PUBLIC_FILE,) if self.is_public(name) else (PRIVATE_FILE, VARY_FILE)
+
+    def require_read(self, caller: Caller, name: NormalizedName) -> None:
+        """
+        Return if `caller` may read `name`.
+
+        Raises:
+            Unauthenticated: Nobody in particular asks.
+            Forbidden: The name matches `[access] private_names`.
+            NotFound: Any other name.
+        """
+        if not caller.may(Action.READ, name):
+            raise self._refused(caller, name)
+
+    def _refused(self, caller: Caller, name: NormalizedName) -> IndexFault:
+        if caller.is_anonymous:
+            return bad_credential()
+        if matches_any(self.private, name):
+            message = f"{caller.who} may not read {name!r}."
+            return Forbidden(f"{message} Use a credential that may.", short=message)
+        return unreadable(name)
+
+
+def require_reading(caller: Caller) -> None:
+    """
+    Return if somebody in particular asks, or anybody may read some project.
+
+    Whoever is known, and may read nothing, finds an empty index.
+
+    Raises:
+        Unauthenticated: Neither is the case.
+    """
+    if caller.is_anonymous and not caller.may_anywhere(Action.READ):
+        raise bad_credential()
+
+
+def name_in(asked: str) -> NormalizedName:
+    """
+    Return the project that a segment of a path names.
+
+    Raises:
+        NotFound: No project can have such a name.
+    """
+    try:
+        return parse_name(asked)
+    except IndexFault as error:
+        raise NotFound(error.message, short="No such project.") from error
+
+
+def unreadable(name: str) -> NotFound:
+    """Return the one fault for what is not there and for what this caller may not read."""
+    return NotFound(
+        f"There is no project {name[:60]!a} here, or your credential may not read it. "
+        "Check the spelling and the credential.",
+        short="No such project.",
+    )
