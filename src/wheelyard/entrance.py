@@ -16,7 +16,7 @@ from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Scope
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.identity import EVERYBODY
 from wheelyard.operations.doors import Doors, Rights
-from wheelyard.operations.spent import Spent
+from wheelyard.operations.spent import Reuses, Spent
 from wheelyard.operations.tokens import Tokens
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.cloud.location import is_bucket, parse_location
@@ -180,7 +180,6 @@ class _Builder:
         if not self.settings.publisher or not asked.audience:
             return None
         from wheelyard.operations.publishing import Publishing, PublishingRules
-        from wheelyard.operations.reuses import Reuses
 
         rules = PublishingRules(
             publishers=self.settings.publishers,

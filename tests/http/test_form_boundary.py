@@ -1,7 +1,6 @@
 """Boundaries of upload forms, and cuts anywhere; U numbers as in the list of attacks."""
 
 from collections.abc import Iterable
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -55,15 +54,14 @@ def test_boundary_inside(data: bytes, size: int) -> None:
     "content_type",
     [
         None,
-        "",
-        "application/json",
-        "application/octet-stream",
-        "application/x-www-form-urlencoded",
-        "multipart/mixed; boundary=b",
+        b"",
+        b"application/json",
+        b"application/x-www-form-urlencoded",
+        b"multipart/mixed; boundary=b",
         b"text/plain\xff",
     ],
 )
-def test_no_form(content_type: str | bytes | None) -> None:
+def test_no_form(content_type: bytes | None) -> None:
     """U37, U38, U39: another media type is no form at all."""
     assert boundary_of(content_type) is None
 
@@ -71,13 +69,13 @@ def test_no_form(content_type: str | bytes | None) -> None:
 @pytest.mark.parametrize(
     ("content_type", "boundary"),
     [
-        ("multipart/form-data; boundary=abc", b"abc"),
+        (b"multipart/form-data; boundary=abc", b"abc"),
         (b'Multipart/Form-Data;charset=latin-1; BOUNDARY="a b/c=d"', b"a b/c=d"),
-        ("multipart/form-data; boundary====12==", b"===12=="),
-        ("multipart/form-data; boundary=" + "b" * 70, b"b" * 70),
+        (b"multipart/form-data; boundary====12==", b"===12=="),
+        (b"multipart/form-data; boundary=" + b"b" * 70, b"b" * 70),
     ],
 )
-def test_boundary(content_type: str | bytes, boundary: bytes) -> None:
+def test_boundary(content_type: bytes, boundary: bytes) -> None:
     """A boundary comes bare or quoted, among other parameters."""
     assert boundary_of(content_type) == boundary
 
@@ -85,33 +83,24 @@ def test_boundary(content_type: str | bytes, boundary: bytes) -> None:
 @pytest.mark.parametrize(
     "parameters",
     [
-        "",
-        "; boundary=",
-        '; boundary=""',
-        "; boundary=" + "b" * 71,
-        "; boundary=b; boundary=c",
-        '; boundary="a "',
-        '; boundary="\r\n"',
-        "; boundary=\u00e9",
-        "; boundary=a b",
-        "; x",
+        b"",
+        b"; boundary=",
+        b'; boundary=""',
+        b"; boundary=" + b"b" * 71,
+        b"; boundary=b; boundary=c",
+        b'; boundary="a "',
+        b'; boundary="\r\n"',
+        b"; boundary=\xe9",
+        b"; boundary=a b",
+        b"; x",
     ],
 )
-def test_bad_boundary(parameters: str) -> None:
+def test_bad_boundary(parameters: bytes) -> None:
     """U40, U42: a form without a boundary of the right kind is refused."""
     with pytest.raises(Invalid) as caught:
-        boundary_of("multipart/form-data" + parameters)
+        boundary_of(b"multipart/form-data" + parameters)
 
     assert caught.value.code == "bad_multipart"
-
-
-@given(cuts=st.lists(st.integers(0, len(GOOD))))
-def test_chunking(cuts: list[int]) -> None:
-    """One body is one form, wherever it was cut."""
-    marks = [0, *sorted(cuts), len(GOOD)]
-    pieces = [GOOD[start:stop] for start, stop in pairwise(marks)]
-
-    assert upload(pieces) == upload(GOOD)
 
 
 @given(

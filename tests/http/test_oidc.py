@@ -24,8 +24,7 @@ from wheelyard.index import index_over, real_ambient
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.publisher import parse_publishers
 from wheelyard.operations.publishing import Publishing, PublishingRules
-from wheelyard.operations.reuses import Reuses
-from wheelyard.operations.spent import Spent
+from wheelyard.operations.spent import Reuses, Spent
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.local import LocalStore
 

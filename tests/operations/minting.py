@@ -23,8 +23,7 @@ from wheelyard.operations.publishing import (
     PublishingRules,
     Verify,
 )
-from wheelyard.operations.reuses import Reuses
-from wheelyard.operations.spent import Spent
+from wheelyard.operations.spent import Reuses, Spent
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool

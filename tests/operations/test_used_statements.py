@@ -30,7 +30,7 @@ from wheelyard.operations.publishing import (
     INVALID_TOKEN,
     PublishingRules,
 )
-from wheelyard.operations.reuses import REUSES
+from wheelyard.operations.spent import REUSES
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.local import LocalStore
 

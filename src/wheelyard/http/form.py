@@ -1,34 +1,56 @@
 """
 The form of an upload, read as it arrives: the file goes to the spool, next to nothing is kept.
 
-A field may be missing, empty or UNKNOWN. The file is the part `content`, or, where there is none,
-whatever part has a distribution's filename. Follows the upload API of the packaging specifications
-(the "legacy" API) over RFC 7578.
+The file is the part `content`, or, where there is none, whatever part has a distribution's
+filename. The archive is the truth, so a field may be missing, empty or UNKNOWN; but every claim
+that is made of the file must hold, and text must be UTF-8. Follows the upload API of the packaging
+specifications (the "legacy" API).
 """
 
+import re
+from codecs import getincrementaldecoder
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from hashlib import blake2b, file_digest, md5, sha256
+from typing import TYPE_CHECKING, Final
+
+from msgspec import DecodeError
+from msgspec.json import decode
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.http.claims import (
-    ACTION,
-    ATTESTATIONS,
-    CLAIM_FIELDS,
-    RETIRED_ACTIONS,
-    Field,
-    are_attestations,
-    check_claims,
-    claim_of,
-    hashers_of,
-)
-from wheelyard.http.multipart import Part, PartReader
+from wheelyard.http.multipart import Part, PartReader, bad_encoding
 from wheelyard.model.access import Caller
 from wheelyard.operations.spooling import MIB, Arrival, Spooling
 from wheelyard.operations.upload import Uploads
+from wheelyard.storage.faults import storage_faults
 
-FILE_FIELD = "content"
+if TYPE_CHECKING:
+    from _hashlib import _HashObject as Hasher
+
+FILE_FIELD: Final = "content"
+ACTION: Final = ":action"
+RETIRED_ACTIONS: Final = frozenset({"submit", "verify", "doc_upload"})
+"""What old clients did besides uploading."""
+DIGESTS: Final = {"sha256_digest": (64,), "blake2_256_digest": (64, 128), "md5_digest": (32,)}
+"""
+How many hexadecimal digits each digest can have that a client may send.
+
+distutils calls a BLAKE2b of full length `blake2_256_digest`.
+"""
+CLAIM_FIELDS: Final = frozenset(
+    {ACTION, "protocol_version", "name", "version", "filetype", *DIGESTS}
+)
+"""The fields that are looked at; a form has each of them once at most."""
+CLAIM_LIMIT: Final = 1024
+"""Characters of each of them."""
+ATTESTATIONS: Final = "attestations"
+ATTESTATIONS_LIMIT: Final = 512 << 10
+"""Characters of `attestations`: checking its JSON takes some twenty times as much memory."""
 
 _NEVER_THE_FILE = frozenset({"gpg_signature", ATTESTATIONS})
+_SUFFIXES = {"bdist_wheel": (".whl",), "sdist": (".tar.gz", ".zip")}
+_NUL = re.compile("\x00")
+_NOT_ON_A_LINE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +88,7 @@ class FormReader:
         self._caller = caller
         self._limits = limits
         self._claims: dict[str, str] = {}
-        self._seen: set[str] = set()
+        """What each field of CLAIM_FIELDS says; empty where it is as good as missing."""
         self._has_attestations = False
         self._file: Spooling | None = None
         self._other_file: str | None = None
@@ -112,7 +134,7 @@ class FormReader:
             return None
         if file is None:
             raise self._no_file()
-        check_claims(claims, file)
+        self._check_claims(file)
         return replace(
             file.arrival(),
             claimed_name=claims.get("name", ""),
@@ -126,7 +148,6 @@ class FormReader:
             self._file.remove()
 
     def _begin(self, part: Part) -> None:
-        """Choose what becomes of a part."""
         self._count += 1
         if self._count > self._limits.parts:
             raise Invalid(
@@ -137,17 +158,22 @@ class FormReader:
         self._size = 0
         self._weigh(part.size)
         name, filename = part.name, part.filename
-        if name in self._seen:
+        if name in self._claims:
             raise Invalid(
                 f"The form has the field {quoted(name)} twice. Send it once.",
                 code="duplicate_field",
             )
-        if name in CLAIM_FIELDS:
-            self._seen.add(name)
-        self._part = self._field(name) if filename is None else self._opened(name, filename)
+        if filename is not None:
+            self._part = self._opened(name, filename)
+        elif name == FILE_FIELD:
+            raise _invalid_field(
+                "The field 'content' must be a file, with a filename. "
+                "With curl, write 'content=@FILE'."
+            )
+        else:
+            self._part = Field(name)
 
     def _take(self, data: bytes) -> None:
-        """Pass bytes on to the part, counted unless they are the package's."""
         if self._part is None or self._part is not self._file:
             self._size += len(data)
             if self._size > self._limits.field:
@@ -157,7 +183,6 @@ class FormReader:
             self._part.write(data)
 
     def _end(self) -> None:
-        """Look at a part as a whole."""
         match self._part:
             case Spooling(size=0, distribution=distribution):
                 raise Invalid(
@@ -165,32 +190,22 @@ class FormReader:
                     code="invalid_archive",
                 )
             case Field(name=name) as field:
-                text = field.end()
+                field.write(b"", final=True)
                 if name == ATTESTATIONS:
-                    self._has_attestations |= are_attestations(text)
-                elif name in CLAIM_FIELDS and (claim := claim_of(name, text)) is not None:
-                    self._claims[name] = claim
+                    self._has_attestations |= _are_attestations(field.text)
+                elif name in CLAIM_FIELDS:
+                    self._claims[name] = _claim(name, field.text)
 
     def _weigh(self, size: int) -> None:
         self._fields_size += size
         if self._fields_size > self._limits.fields:
             raise _oversized("The form without its file", self._limits.fields)
 
-    def _field(self, name: str) -> Field:
-        if name == FILE_FIELD:
-            raise Invalid(
-                "The field 'content' must be a file, with a filename. "
-                "With curl, write 'content=@FILE'.",
-                code="invalid_field",
-            )
-        return Field(name)
-
     def _opened(self, name: str, filename: str) -> Spooling | None:
         """Return where a file goes, None if it is not the package, as a signature is not."""
         if name in CLAIM_FIELDS:
-            raise Invalid(
-                f"The field {quoted(name)} must be text, and it was sent as a file.",
-                code="invalid_field",
+            raise _invalid_field(
+                f"The field {quoted(name)} must be text, and it was sent as a file."
             )
         self._has_attestations |= name == ATTESTATIONS
         may_be = name not in _NEVER_THE_FILE
@@ -210,7 +225,8 @@ class FormReader:
             )
         uploads = self._uploads
         distribution = uploads.admit(filename, self._caller)
-        limit, hashers = uploads.rules.max_size, hashers_of(self._claims)
+        hashers = {name: _hasher(name, digest) for name, digest in self._digests()}
+        limit = uploads.rules.max_size
         self._file = Spooling(uploads.spool, distribution, limit, "the upload", hashers)
         return self._file
 
@@ -235,9 +251,127 @@ class FormReader:
             short=f"Only {accepted} are accepted.",
         )
 
+    def _check_claims(self, file: Spooling) -> None:
+        """Compare the file with its type and with every digest that the client sent."""
+        filetype, filename = self._claims.get("filetype"), file.distribution.filename
+        if filetype and not filename.endswith(_SUFFIXES[filetype]):
+            raise Invalid(
+                f"'filetype' is {filetype}, and {quoted(filename)} is not one by its name. "
+                "Upload with a current client, or leave 'filetype' out.",
+                code="invalid_filename",
+            )
+        digests = file.digests
+        for name, claimed in self._digests():
+            actual = digests.get(name) or _read_again(file, name, claimed)
+            if claimed != actual:
+                raise Invalid(
+                    f"The {name} digest sent does not match the uploaded file. "
+                    f"The file received has {actual}: upload it again.",
+                    code="digest_mismatch",
+                )
+
+    def _digests(self) -> list[tuple[str, str]]:
+        """Return the digests that are claimed so far, with the algorithm of each."""
+        claimed = ((field, self._claims.get(field)) for field in DIGESTS)
+        return [(field.removesuffix("_digest"), digest) for field, digest in claimed if digest]
+
+
+class Field:
+    """A field's text, decoded and checked as it comes, and kept only if somebody wants it whole."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text = ""
+        is_claim = name in CLAIM_FIELDS
+        self._forbidden = _NOT_ON_A_LINE if is_claim or name == "summary" else _NUL
+        self._is_kept = is_claim or name == ATTESTATIONS
+        self._limit = CLAIM_LIMIT if is_claim else ATTESTATIONS_LIMIT
+        self._decoder = getincrementaldecoder("utf-8")()
+
+    def write(self, data: bytes, *, final: bool = False) -> None:
+        """
+        Take the next bytes.
+
+        Raises:
+            Invalid: They are not UTF-8 (code `bad_encoding`), or hold or make what does not belong
+                in such a field (code `invalid_field`).
+        """
+        try:
+            text = self._decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            raise bad_encoding(f"The field {quoted(self.name)}") from error
+        if self._forbidden.search(text):
+            raise _invalid_field(
+                f"The field {quoted(self.name)} holds a character that does not belong in "
+                "text of its kind. Remove control characters and line breaks."
+            )
+        if self._is_kept:
+            self.text += text
+            if len(self.text) > self._limit:
+                raise _invalid_field(
+                    f"The field {quoted(self.name)} is longer than {self._limit} characters."
+                )
+
+
+def _invalid_field(message: str) -> Invalid:
+    return Invalid(message, code="invalid_field")
+
 
 def _oversized(what: str, limit: int) -> Invalid:
     return Invalid(
         f"{what} is larger than {limit / MIB:g} MiB. Send less metadata with the file.",
         code="too_large",
     )
+
+
+def _claim(field: str, text: str) -> str:
+    """
+    Return what a field of CLAIM_FIELDS claims, empty if it is as good as missing.
+
+    Raises:
+        Invalid: The field cannot have this value (codes `invalid_action`, `invalid_field`).
+    """
+    if text.strip() in ("", "UNKNOWN"):
+        return ""
+    if field == ACTION and text != "file_upload" and text not in RETIRED_ACTIONS:
+        raise Invalid(
+            f"':action' is {quoted(text)}, and only 'file_upload' is supported here. "
+            "Upload with a current client, or leave ':action' out.",
+            code="invalid_action",
+        )
+    if field == "protocol_version" and text != "1":
+        raise _invalid_field(f"'protocol_version' is {quoted(text)}. Send 1, or leave it out.")
+    if field == "filetype" and text not in _SUFFIXES:
+        raise _invalid_field(
+            f"'filetype' is {quoted(text)}. Upload a wheel (bdist_wheel) or an sdist (sdist)."
+        )
+    if field not in DIGESTS:
+        return text
+    if len(text) not in DIGESTS[field] or not re.fullmatch("[0-9A-Fa-f]*", text):
+        raise _invalid_field(
+            f"{quoted(field)} must be {DIGESTS[field][0]} hexadecimal digits, or be left out."
+        )
+    return text.lower()
+
+
+def _are_attestations(text: str) -> bool:
+    try:
+        return bool(decode(text))
+    except (DecodeError, UnicodeError, RecursionError) as error:
+        raise _invalid_field(
+            "The field 'attestations' is not JSON. Upload without attestations."
+        ) from error
+
+
+def _hasher(algorithm: str, claimed: str) -> "Hasher":
+    if algorithm == "sha256":
+        return sha256()
+    if algorithm == "md5":
+        return md5(usedforsecurity=False)
+    return blake2b(digest_size=len(claimed) // 2)
+
+
+def _read_again(file: Spooling, algorithm: str, claimed: str) -> str:
+    """Return a digest that was claimed only behind the file, as distutils does."""
+    with storage_faults("the upload"), file.path.open("rb") as content:
+        return file_digest(content, partial(_hasher, algorithm, claimed)).hexdigest()

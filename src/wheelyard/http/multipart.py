@@ -10,19 +10,20 @@ Follows RFC 7578 and RFC 2046 section 5.1, and for the parameters of a header RF
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from wheelyard.errors import Invalid, quoted
 
-BOUNDARY_LIMIT = 70
+BOUNDARY_LIMIT: Final = 70
 """Characters of a boundary, as RFC 2046 has it."""
-LINE_END = b"\r\n"
-EPILOGUE_LIMIT = 1024
+EPILOGUE_LIMIT: Final = 1024
 """Bytes of line ends and blanks that may follow the last boundary."""
-HEADERS = 64
+HEADERS: Final = 64
 """How many headers a part may have; RFC 7578 knows three."""
+LINE_END: Final = b"\r\n"
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]*[0-9A-Za-z'()+_,./:=?-]")
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - a token in the sense of RFC 2045
@@ -84,15 +85,7 @@ class PartReader:
         """What has followed the closing boundary; None as long as that has not come."""
 
     def feed(self, chunk: bytes) -> Iterator[Part | bytes | None]:
-        """
-        Yield what the next bytes of the body bring.
-
-        Yields:
-            The head of each part, then its content in pieces that are not empty, then None.
-
-        Raises:
-            Invalid: They break the format (codes `bad_multipart`, `bad_encoding`).
-        """
+        """Yield the head of each part, its content in pieces that are not empty, and then None."""
         if self._epilogue is None:
             self._check_start(chunk)
             seen = self._tail + chunk
@@ -157,7 +150,7 @@ class PartReader:
         size = sum(len(name) + len(value) for name, value in headers)
         if size > self._header_limit:
             raise bad_multipart(f"the headers of a part take over {self._header_limit} bytes")
-        parameters = _disposition(_values(headers))
+        parameters = _disposition(headers)
         if not parameters.get("name"):
             raise bad_multipart("it has a part without a name")
         if any("*" in each and each != "filename*" for each in parameters):
@@ -165,21 +158,17 @@ class PartReader:
         return Part(parameters["name"], _filename(parameters), size)
 
 
-def boundary_of(content_type: str | bytes | None) -> bytes | None:
+def boundary_of(content_type: bytes | None) -> bytes | None:
     """
     Return the boundary of a form, or None if `content_type` is not multipart/form-data.
 
-    Args:
-        content_type: The value of the header, None if there is none. Its charset is not looked at:
-            a form is UTF-8.
+    Its charset is not looked at: a form is UTF-8.
 
     Raises:
         Invalid: It is multipart/form-data, but without a boundary of 1 to 70 characters as RFC
             2046 has them (code `bad_multipart`).
     """
-    if isinstance(content_type, bytes):
-        content_type = content_type.decode("latin-1")
-    media_type, found, parameters = (content_type or "").partition(";")
+    media_type, found, parameters = (content_type or b"").decode("latin-1").partition(";")
     if media_type.strip().lower() != "multipart/form-data":
         return None
     boundary = _parameters(found + parameters).get("boundary", "")
@@ -206,18 +195,14 @@ def bad_encoding(what: str) -> Invalid:
     )
 
 
-def _values(headers: list[tuple[str, str]]) -> dict[str, str]:
-    """Return what each header of a part says, byte for byte, with the names in Title-Case."""
+def _disposition(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the parameters of the Content-Disposition of a part with these headers."""
     values = dict(headers)
     if len(values) != len(headers):
         raise bad_multipart("a part has a header twice")
     encoding = values.get("Content-Transfer-Encoding", "binary").strip(" \t").lower()
     if encoding not in _PLAIN_ENCODINGS:
         raise bad_multipart(f"it has a part in the transfer encoding {quoted(encoding)}")
-    return values
-
-
-def _disposition(values: dict[str, str]) -> dict[str, str]:
     try:
         text = values["Content-Disposition"].encode("latin-1").decode()
     except UnicodeDecodeError as error:
@@ -245,21 +230,16 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def _filename(parameters: dict[str, str]) -> str | None:
-    plain, extended = parameters.get("filename"), parameters.get("filename*")
-    names = [] if plain is None else [plain]
-    if extended is not None:
-        names.append(_extended(extended))
+    names = [parameters["filename"]] if "filename" in parameters else []
+    if "filename*" in parameters:
+        match = _EXTENDED.fullmatch(parameters["filename*"])
+        if match is None:
+            raise bad_multipart("a 'filename*' is not UTF-8''PERCENT-ENCODED")
+        try:
+            names.append(unquote_to_bytes(match[1]).decode())
+        except UnicodeDecodeError as error:
+            raise bad_encoding("A filename of the form") from error
     found = {each.replace("\\", "/").rpartition("/")[2] for each in names}
     if len(found) > 1:
         raise bad_multipart("a part has two filenames")
     return found.pop() if found else None
-
-
-def _extended(value: str) -> str:
-    match = _EXTENDED.fullmatch(value)
-    if match is None:
-        raise bad_multipart("a 'filename*' is not UTF-8''PERCENT-ENCODED")
-    try:
-        return unquote_to_bytes(match[1]).decode()
-    except UnicodeDecodeError as error:
-        raise bad_encoding("A filename of the form") from error

@@ -21,8 +21,7 @@ from wheelyard.model.statement import Claims as Statement
 from wheelyard.model.statement import moment
 from wheelyard.model.token import Token, TokenRecord, new_token, parse_token
 from wheelyard.operations.audit import note_token
-from wheelyard.operations.reuses import REUSES, Reuses
-from wheelyard.operations.spent import Spent
+from wheelyard.operations.spent import REUSES, Reuses, Spent
 from wheelyard.operations.tokens import NAME_LIMIT, Tokens
 from wheelyard.trust.refusals import Refused
 from wheelyard.trust.unverified import object_in

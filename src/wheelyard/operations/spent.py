@@ -2,13 +2,17 @@
 What trusted publishing leaves behind: statements that were used, and tokens that are dead.
 
 Both have to be known for a while longer than they are good for, and are forgotten after that,
-whether or not anybody publishes that way still.
+whether or not anybody publishes that way still. A statement that may be used again, because its
+issuer does not mark it, is counted in memory.
 """
 
+from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from threading import Lock
 from typing import Final
 
 from wheelyard.catalog import keys
@@ -22,6 +26,10 @@ KEPT: Final = timedelta(hours=1)
 """How long the record of a minted token stays once the token is dead."""
 SLACK: Final = timedelta(minutes=2)
 """By how much clocks may differ before a statement is forgotten that somebody still takes."""
+REUSES: Final = 20
+"""Tokens an hour that one statement is good for that may be used again, in each process."""
+REUSE_WINDOW: Final = 3600.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +51,10 @@ class Spent:
 
     def sweep(self, at_most: int | None = None) -> int:
         """
-        Forget statements and tokens that have been dead for more than an hour.
+        Forget statements and tokens dead for more than an hour, and return how many that were.
 
         Args:
             at_most: Statements to look at; None for all.
-
-        Returns:
-            How many were forgotten.
 
         Raises:
             Unavailable: The store does not answer.
@@ -83,3 +88,29 @@ class Spent:
             self.credentials.store.delete(keys.token(token_id), snapshot.version)
             return True
         return False
+
+
+class Reuses:
+    """
+    How often each statement was used in this process that may be used again.
+
+    Only statements that hold are counted, so there are never many.
+
+    Args:
+        monotonic: Seconds that never jump.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._begun: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+
+    def allow(self, digest: bytes) -> bool:
+        """Count one use, and return whether it is among the first twenty of an hour."""
+        now = self._monotonic()
+        with self._lock:
+            while self._begun and next(iter(self._begun.values()))[0] + REUSE_WINDOW <= now:
+                self._begun.popitem(last=False)
+            since, used = self._begun.get(digest, (now, 0))
+            self._begun[digest] = (since, used + 1)
+            return used < REUSES

@@ -3,23 +3,65 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import TooLarge
 from wheelyard.model.distribution import Distribution
-from wheelyard.operations.origin import Origin
+from wheelyard.model.text import as_one_line
 from wheelyard.storage.faults import storage_faults
-from wheelyard.storage.spool import Spool
+from wheelyard.storage.spool import Spool, write_all
 
 if TYPE_CHECKING:
     from _hashlib import _HashObject as Hasher
 
 SHA256: Final = "sha256"
 MIB: Final = 1024**2
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""No file is older."""
+UPLOADER_LIMIT: Final = 200
+"""Characters of an uploader's name."""
+REASON_LIMIT: Final = 1024
+"""Characters of the reason of a yank."""
 
 logger = logging.getLogger("wheelyard")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """
+    What the source of an imported file says of it; see `File` for what becomes of that.
+
+    Args:
+        uploaded_at: When it was uploaded there; None if the source does not tell.
+        uploaded_by: By whom; empty if the source does not tell.
+        yanked: None, or the reason, which may be empty.
+    """
+
+    uploaded_at: datetime | None = None
+    uploaded_by: str = ""
+    yanked: str | None = None
+
+    def time(self, now: datetime) -> datetime | None:
+        """Return when it was uploaded, UTC, and not in the future; None if that is not known."""
+        at = self.uploaded_at
+        if at is None:
+            return None
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
+        return max(EPOCH, min(at, now)).astimezone(UTC)
+
+    @property
+    def uploader(self) -> str:
+        """Who uploaded it, as one line."""
+        return as_one_line(self.uploaded_by, UPLOADER_LIMIT)
+
+    @property
+    def yank(self) -> str | None:
+        """Why it is yanked, as one line; None if it is not."""
+        return None if self.yanked is None else as_one_line(self.yanked, REASON_LIMIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +129,8 @@ class Spooling:
             raise file_too_large(self._limit)
         for hasher in self._hashers.values():
             hasher.update(data)
-        rest = memoryview(data)
         with storage_faults(self._what):
-            while rest:
-                rest = rest[self._sink.write(rest) :]
+            write_all(self._sink.fileno(), data)
 
     @property
     def digests(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ upload leaves nothing behind, and once inside the commit, where races are decide
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -33,8 +34,7 @@ from wheelyard.model.distribution import (
 )
 from wheelyard.model.project import File, Project
 from wheelyard.operations.listing import Checked, Listing, listed, refuse_closed
-from wheelyard.operations.origin import Origin
-from wheelyard.operations.spooling import Arrival, Spooling
+from wheelyard.operations.spooling import Arrival, Origin, Spooling
 from wheelyard.storage.faults import storage_faults
 from wheelyard.storage.spool import Spool
 
@@ -87,10 +87,6 @@ class Uploads:
         """
         Return what `filename` names if `caller` may upload it now; asked before the body is read.
 
-        Args:
-            filename: As it was sent.
-            caller: Who sends it.
-
         Raises:
             Invalid: It is no distribution's filename, or its project's name is reserved.
             Forbidden: The caller may not upload to the project, or the project takes no files.
@@ -140,12 +136,7 @@ class Uploads:
 
     def check(self, arrival: Arrival, caller: Caller, before: Project) -> Checked:
         """
-        Return a file that may be listed; nothing is stored.
-
-        Args:
-            arrival: The file, as for `accept`.
-            caller: Who sends it.
-            before: The project as it is.
+        Return a file that may be listed in the project as it is; nothing is stored.
 
         Raises:
             IndexFault: As `accept`.
@@ -185,13 +176,12 @@ class Uploads:
         Accept a file of this machine, which is copied and stays as it is.
 
         Args:
-            path: Where it is; the last part is the distribution's filename.
+            path: Its last part is the distribution's filename.
             caller: Who publishes it.
             progress: Told how many bytes were read just now.
 
         Raises:
-            Invalid: It cannot be read.
-            IndexFault: As `accept`.
+            IndexFault: As `accept`; Invalid, too, where it cannot be read.
         """
         distribution = self.admit(path.name, caller)
         spooling = Spooling(self.spool, distribution, self.rules.max_size, "the upload", {})
@@ -239,11 +229,11 @@ class Uploads:
 
 def _version(contents: Contents, distribution: Distribution) -> str:
     """Return a file's version as its metadata spells it, if that is the filename's."""
-    try:
+    version = distribution.version
+    with suppress(Invalid):
         written = parse_version(contents.core.version)
-    except Invalid:
-        return str(distribution.version)
-    return str(written if written == distribution.version else distribution.version)
+        version = written if written == version else version
+    return str(version)
 
 
 def _copy(path: Path, spooling: Spooling, progress: Callable[[int], None]) -> None:

@@ -7,8 +7,7 @@ from typing import Final
 
 from wheelyard.errors import IndexFault, Invalid, quoted
 from wheelyard.model.distribution import Distribution
-from wheelyard.operations.origin import Origin
-from wheelyard.operations.spooling import Arrival, Spooling, file_too_large
+from wheelyard.operations.spooling import Arrival, Origin, Spooling, file_too_large
 from wheelyard.operations.upload import Uploads
 from wheelyard.sources.candidate import Candidate
 
