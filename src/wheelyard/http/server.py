@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -36,7 +36,7 @@ from wheelyard.http.figures import Shelf
 from wheelyard.http.logs import configure_logging
 from wheelyard.index import Index, open_index
 from wheelyard.model.text import escaped
-from wheelyard.operations.trial import Reason, Step, Trial, noted, writing_apart, written
+from wheelyard.operations.trial import Step, Trial, noted, writing_apart
 from wheelyard.settings.sections import ServerSettings, Settings
 
 BACKLOG: Final = 1024
@@ -98,22 +98,22 @@ def place_to_listen(server: ServerSettings) -> ServerSettings:
 def run_server(
     settings: Settings, index: Index, before_end: Callable[[], None] = lambda: None
 ) -> None:
-    """
-    Serve until a signal ends it.
-
-    Args:
-        settings: What to serve, and where.
-        index: The same, open.
-        before_end: Called when nothing is served any more; may be cut short.
-    """
+    """Serve an index until a signal ends it; `before_end` is called then, and may be cut short."""
     configure_logging(settings.log)
     _raise_descriptor_limit()
-    if settings.server.workers > 1:
-        _serve_in_workers(settings, index)
-    else:
-        trial = _begin_trial(index)
-        app = create_app(index, unwritable=lambda: trial.reason if trial else "")
-        asyncio.run(_serve_here(settings.server, app, trial))
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: sys.exit(0))  # as long as nothing is served
+    is_alone = settings.server.workers == 1
+    with nullcontext() if is_alone else TemporaryDirectory(prefix="wheelyard-figures-") as folder:
+        # by this process alone: a worker that begins anew must not find that it may not write
+        trial = _begun_trial(index, Path(folder, WRITTEN) if folder else None)
+        if folder:
+            serve = partial(_serve_in_workers, settings, Path(folder))
+        else:
+            app = create_app(index, unwritable=lambda: trial.reason)
+            serve = partial(_serve_here, settings.server, app)
+        trial.wait(FIRST_WRITE)
+        serve()
     before_end()
     logging.shutdown()
     if sys.stdout is not None:
@@ -122,52 +122,42 @@ def run_server(
     os._exit(0)
 
 
-def _begin_trial(index: Index, note: Path | None = None) -> Trial | None:
-    """Begin to try whether the store can be written; `note` is for `Trial`."""
-    if index.settings.server.read_only:
-        return None
-    store, retries = index.files.store, index.files.retries
-    steps: list[Step] = [partial(renew_format, store, retries)]
-    for key in trials(index.apart, index.ambient.new_id()):
-        steps += writing_apart(store, key)
+def _begun_trial(index: Index, note: Path | None) -> Trial:
+    """Return the trial of whether the store can be written, which one that is only read passes."""
+    steps = list[Step]()
+    if not index.settings.server.read_only:
+        steps.append(partial(renew_format, index.files.store, index.files.retries))
+        for key in trials(index.apart, index.ambient.new_id()):
+            steps += writing_apart(index.files.store, key)
     trial = Trial(steps, index.ambient, note)
     trial.begin()
     return trial
 
 
-async def _serve_here(server: ServerSettings, app: App, trial: Trial | None) -> None:
+def _serve_here(server: ServerSettings, app: App) -> None:
     from granian.server.embed import Server  # noqa: PLC0415 - the other mode does not need it
 
     embedded = Server(app, **_listening(server))
-    loop = asyncio.get_running_loop()
 
-    def stop() -> None:
-        if embedded.interrupt_signal:
-            os._exit(1)  # asked for twice; the store is safe at every step
-        embedded.stop()  # type: ignore[no-untyped-call]
-        loop.call_later(NOTICE_AFTER, _tell_that_it_waits)
-        # whoever is still busy then may be cut off
-        loop.call_later(DRAIN_LIMIT, os._exit, 0)
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop)
-    if trial is not None:
-        await asyncio.to_thread(trial.wait, FIRST_WRITE)
-    await embedded.serve()
+        def stop() -> None:
+            if embedded.interrupt_signal:
+                os._exit(1)  # asked for twice; the store is safe at every step
+            embedded.stop()  # type: ignore[no-untyped-call]
+            loop.call_later(NOTICE_AFTER, _tell_that_it_waits)
+            # whoever is still busy then may be cut off
+            loop.call_later(DRAIN_LIMIT, os._exit, 0)
 
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, stop)
+        await embedded.serve()
 
-def _serve_in_workers(settings: Settings, index: Index) -> None:
-    figures = TemporaryDirectory(prefix="wheelyard-figures-")
-    with figures as folder:
-        # by this process alone: a worker that begins anew must not find that it may not write
-        trial = _begin_trial(index, Path(folder, WRITTEN))
-        if trial is not None:
-            trial.wait(FIRST_WRITE)
-        load = partial(load_worker, settings, Path(folder), os.getpid())
-        _manage(settings, load, figures.cleanup)
+    asyncio.run(serve())
 
 
-def _manage(settings: Settings, load: Callable[[], App], clean_up: Callable[[], None]) -> None:
+def _serve_in_workers(settings: Settings, figures: Path) -> None:
     from granian.server import Server  # noqa: PLC0415 - imports multiprocessing
 
     workers = Server(
@@ -181,7 +171,8 @@ def _manage(settings: Settings, load: Callable[[], App], clean_up: Callable[[], 
     )
     logging.getLogger("_granian").addFilter(partial(_is_news, workers))
     # it runs once the manager has set its own handlers, and before there are workers
-    workers.on_startup(partial(_handle_signals, workers, clean_up))
+    workers.on_startup(partial(_handle_signals, workers, figures))
+    load = partial(load_worker, settings, figures, os.getpid())
     try:
         workers.serve(target_loader=load, wrap_loader=False)
     except SystemExit:
@@ -199,10 +190,7 @@ def _is_news(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN401 -
     return not workers.interrupt_signal
 
 
-def _handle_signals(
-    workers: Any,  # noqa: ANN401 - Granian has no type to name
-    clean_up: Callable[[], None],
-) -> None:
+def _handle_signals(workers: Any, figures: Path) -> None:  # noqa: ANN401 - has no type to name
     """See to it that a first signal ends the workers, and a second one at once."""
     manager = os.getpid()
 
@@ -212,7 +200,7 @@ def _handle_signals(
         if workers.interrupt_signal:
             for worker in workers.wrks:
                 worker.kill()
-            clean_up()
+            rmtree(figures, ignore_errors=True)
             os._exit(1)
         workers.signal_handler_interrupt()
         notice = threading.Timer(NOTICE_AFTER, _tell_that_it_waits)
@@ -254,16 +242,11 @@ def load_worker(settings: Settings, figures: Path, manager: int) -> App:
         try:
             shelf = Shelf(figures, os.getpid(), _is_running)
             index = open_index(settings, create=not settings.server.read_only)
-            return create_app(index, shelf, _unwritable(settings, figures))
+            return create_app(index, shelf, partial(noted, figures / WRITTEN))
         except IndexFault as fault:
             # if it ended, the manager would soon give up, and end the workers that are well, too
             logger.critical("a worker cannot begin, and tries again: %s", fault.message)
             sleep(BEGIN_AGAIN)
-
-
-def _unwritable(settings: Settings, figures: Path) -> Reason:
-    """Return what tells a worker why the store has taken no write since the start."""
-    return written if settings.server.read_only else partial(noted, figures / WRITTEN)
 
 
 def _end_after(manager: int, figures: Path) -> None:

@@ -29,12 +29,10 @@ NOT_TRIED: Final = "The first write has not ended yet."
 
 Reason = Callable[[], str]
 """Tells why a store has taken no write since the server began; nothing, if it has."""
-
-logger = logging.getLogger("wheelyard")
-
-
 Step = Callable[[], object]
 """Something that an index does with its store."""
+
+logger = logging.getLogger("wheelyard")
 
 
 def reading(store: Store, key: Key) -> tuple[Step, ...]:
