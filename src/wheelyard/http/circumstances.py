@@ -50,27 +50,15 @@ class Trace:
     is_sampled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """What is known of a request before anything is done about it."""
-
-    address: str
-    """The client's, as far as proxies are trusted."""
-    trace: Trace | None
-    span: Any = None
-    """OpenTelemetry's own span of it, where that is on."""
-
-
-CURRENT: Final[ContextVar[Circumstances | None]] = ContextVar("circumstances", default=None)
-"""Those of the request that is being answered; whatever it logs, in any thread, finds them here."""
-
-
 @dataclass(slots=True)
 class Watched:
     """A request that is being answered, for metrics, the access log and traces."""
 
     scope: Scope
     began: float
+    address: str
+    """The client's, as far as proxies are trusted."""
+    trace: Trace | None
     span: Any = None
     """OpenTelemetry's, where that is on."""
     route: str = NOTHING
@@ -87,6 +75,10 @@ class Watched:
         self.status = NOBODY_WAITS if is_alone else answer.status
         length = next((value for name, value in answer.headers if name == b"content-length"), None)
         self.size = None if length is None else int(length)
+
+
+CURRENT: Final[ContextVar[Watched | None]] = ContextVar("watched", default=None)
+"""The request that is being answered; whatever it logs, in any thread, finds it here."""
 
 
 def address_of(scope: Scope, proxies: int) -> str:

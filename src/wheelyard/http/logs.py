@@ -14,18 +14,12 @@ from typing import Any, Final
 
 from msgspec.json import encode
 
-from wheelyard.http.circumstances import CURRENT, Circumstances
+from wheelyard.http.circumstances import CURRENT, Trace
 from wheelyard.operations.audit import AUDIT, FACTS
 from wheelyard.settings.sections import LogSettings
 
 TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_SEVERITIES: Final = {
-    logging.DEBUG: "DEBUG",
-    logging.INFO: "INFO",
-    logging.WARNING: "WARNING",
-    logging.ERROR: "ERROR",
-    logging.CRITICAL: "CRITICAL",
-}
+_SEVERITIES: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
 class Lines(logging.Formatter):
@@ -36,18 +30,13 @@ class Lines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its caller's name
         """Return the line, without a traceback."""
-        line, here = super().formatMessage(record), CURRENT.get()
-        is_change = here is not None and AUDIT in facts_of(record)
-        return f"{line}, from {here.address}" if here and is_change else line
+        line, watched = super().formatMessage(record), CURRENT.get()
+        is_change = watched is not None and AUDIT in facts_of(record)
+        return f"{line}, from {watched.address}" if watched and is_change else line
 
 
 class JsonLines(logging.Formatter):
-    """
-    A record as one line of JSON.
-
-    Args:
-        project: The Google Cloud project that traces belong to; empty where there is none.
-    """
+    """A record as one line of JSON; traces belong to a project of Google Cloud, if there is one."""
 
     def __init__(self, project: str = "") -> None:
         super().__init__()
@@ -59,25 +48,21 @@ class JsonLines(logging.Formatter):
         if record.exc_info:  # Error Reporting knows a traceback in the message as one
             message = f"{message}\n{self.formatException(record.exc_info)}"
         entry: dict[str, Any] = {
-            "severity": _SEVERITIES.get(record.levelno, "DEFAULT"),
+            "severity": record.levelname if record.levelname in _SEVERITIES else "DEFAULT",
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
             "logger": record.name,
             "message": message,
         }
-        here = CURRENT.get()
-        if here is not None:
-            entry |= self._traced(here)
-        facts = facts_of(record)
-        if here is not None and AUDIT in facts:
-            facts = {**facts, AUDIT: {**facts[AUDIT], "address": here.address}}
+        watched, facts = CURRENT.get(), facts_of(record)
+        if watched is not None and watched.trace is not None:
+            entry |= self._traced(watched.trace)
+        if watched is not None and AUDIT in facts:
+            facts = {**facts, AUDIT: {**facts[AUDIT], "address": watched.address}}
         entry |= facts
         return encode(entry).decode()
 
-    def _traced(self, here: Circumstances) -> Mapping[str, object]:
+    def _traced(self, trace: Trace) -> Mapping[str, object]:
         """Return to which trace a record belongs, in the fields that Cloud Logging has for that."""
-        trace = here.trace
-        if trace is None:
-            return {}
         prefix = f"projects/{self._project}/traces/" if self._project else ""
         fields: dict[str, object] = {
             "logging.googleapis.com/trace": f"{prefix}{trace.id}",

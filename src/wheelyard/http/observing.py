@@ -2,22 +2,24 @@
 What is kept of every request: how long it took, its line in the access log, and its trace.
 
 A request that is answered from memory costs one entry in a table; whatever else there is to do is
-done only where a setting asks for it.
+done only where a setting asks for it. The access log has no secret in it: of the URL the path
+alone, and of the credential only whose it is.
 """
 
+import logging
 from asyncio import Event, get_running_loop, sleep, timeout
-from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from importlib.util import find_spec
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.errors import Invalid
-from wheelyard.http.access_log import write
-from wheelyard.http.circumstances import CURRENT, Circumstances, Watched, address_of, trace_of
+from wheelyard.http.circumstances import CURRENT, Watched, address_of, shown, trace_of
 from wheelyard.http.exchange import Reply, Scope
 from wheelyard.http.figures import EVERY, Figures, Shelf, together
 from wheelyard.index import Index
+from wheelyard.operations.audit import FACTS
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.timings import Timings
 
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
 LAST_WORDS: Final = 5.0
 """Seconds that a collector has for what is sent at the end."""
 DETAIL: Final = "project_detail"
+PROBES: Final = frozenset({"health", "ready", "metrics"})
+"""Routes that are asked every few seconds; what went well there is not worth a line."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+access_log = logging.getLogger("wheelyard.access")
 
 
 class Observer:
@@ -79,28 +85,19 @@ class Observer:
         """Keep a page that was in memory."""
         seconds = self.now() - began
         self.timings.add((DETAIL, "GET", str(answer.status)), seconds)
-        if not (self._telemetry or self._is_logging):
-            return
-        here = self._circumstances(scope, seconds)
-        if self._telemetry is not None:
-            self._telemetry.end(here.span, DETAIL, scope["method"], answer.status, seconds)
-        if self._is_logging:
-            CURRENT.set(here)
-            watched = Watched(scope, began, route=DETAIL, who=who)
+        if self._telemetry or self._is_logging:
+            watched = self._watched(scope, began, seconds)
+            CURRENT.set(watched)
+            watched.route, watched.who = DETAIL, who
             watched.answered(answer)
-            write(watched, here.address, seconds)
+            self._tell(watched, "GET", seconds)
 
     def begin(self, scope: Scope, began: float) -> Watched:
         """Begin to watch a request that takes some time."""
         self.under_way += 1
-        here = self._circumstances(scope)
-        CURRENT.set(here)
-        return Watched(scope, began, here.span)
-
-    def _circumstances(self, scope: Scope, ago: float = 0.0) -> Circumstances:
-        trace = trace_of(dict(scope["headers"]))
-        span = None if self._telemetry is None else self._telemetry.begin(scope, trace, ago)
-        return Circumstances(address_of(scope, self._proxies), trace, span)
+        watched = self._watched(scope, began)
+        CURRENT.set(watched)
+        return watched
 
     def end(self, watched: Watched) -> None:
         """Keep what became of a request."""
@@ -109,30 +106,35 @@ class Observer:
         method = watched.scope["method"]
         method = method if method in _METHODS else "other"
         self.timings.add((watched.route, method, str(watched.status)), seconds)
+        self._tell(watched, method, seconds)
+
+    def _watched(self, scope: Scope, began: float, ago: float = 0.0) -> Watched:
+        trace = trace_of(dict(scope["headers"]))
+        span = None if self._telemetry is None else self._telemetry.begin(scope, trace, ago)
+        return Watched(scope, began, address_of(scope, self._proxies), trace, span)
+
+    def _tell(self, watched: Watched, method: str, seconds: float) -> None:
+        """Tell a collector and the access log of a request, where there are any."""
         if self._telemetry is not None:
             self._telemetry.end(watched.span, watched.route, method, watched.status, seconds)
-        here = CURRENT.get()
-        if self._is_logging and here is not None:
-            write(watched, here.address, seconds)
+        if self._is_logging:
+            _write(watched, seconds)
 
     @property
     def figures(self) -> Figures:
-        """What this process has counted."""
+        """What this process has counted; and what it takes, if there are others."""
+        process = dict[str, float]()
+        if self._shelf is not None:
+            from wheelyard.http.exposition import process_figures  # noqa: PLC0415 - as in `metrics`
+
+            process = process_figures()
         return Figures(
             requests=tuple(self.timings.so_far()),
             verbs=tuple(self._index.watch.timings.so_far()),
             operations=tuple(sorted(self._index.tally.counts().items())),
             under_way=self.under_way,
-            process=self._process(),
+            process=process,
         )
-
-    def _process(self) -> Mapping[str, float]:
-        """Return what this worker takes, for the others; alone, it is looked at when asked."""
-        if self._shelf is None:
-            return {}
-        from wheelyard.http.exposition import process_figures  # noqa: PLC0415 - as in `metrics`
-
-        return process_figures()
 
     def figures_of_all(self) -> Figures:
         """Return what all workers of this server have counted, those that are gone included."""
@@ -173,9 +175,43 @@ class Observer:
                 await sent.wait()
 
 
+def _write(watched: Watched, seconds: float) -> None:
+    """Write the line of one request."""
+    failed = watched.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if watched.route in PROBES and not failed:
+        return
+    scope = watched.scope
+    path = shown(scope["raw_path"])
+    agent = shown(dict(scope["headers"]).get(b"user-agent", b""))
+    request: dict[str, Any] = {
+        "requestMethod": scope["method"],
+        "requestUrl": path,
+        "status": watched.status,
+        "userAgent": agent,
+        "remoteIp": watched.address,
+        "latency": f"{seconds:.6f}s",
+        "protocol": f"HTTP/{scope['http_version']}",
+    }
+    if watched.size is not None:
+        request["responseSize"] = str(watched.size)
+    access_log.log(
+        logging.WARNING if failed else logging.INFO,
+        '%s %s "%s %s" %d %s %.3fs "%s"',
+        watched.address,
+        watched.who or "-",
+        scope["method"],
+        path,
+        watched.status,
+        "-" if watched.size is None else watched.size,
+        seconds,
+        agent,
+        extra={FACTS: {"httpRequest": request, "route": watched.route, "who": watched.who or None}},
+    )
+
+
 def require_telemetry(settings: Settings) -> None:
     """
-    Return if what the settings ask for is installed.
+    Raise unless what the settings ask for is installed.
 
     Raises:
         Invalid: They ask for OpenTelemetry, and it is not (code `bad_setting`).

@@ -60,14 +60,7 @@ class Telemetry:
     verbs: Histogram
 
     def begin(self, scope: Scope, trace: Trace | None, ago: float = 0.0) -> Span:
-        """
-        Begin the span of a request.
-
-        Args:
-            scope: The request.
-            trace: What it is a part of.
-            ago: Seconds since it has begun.
-        """
+        """Begin the span of a request that has begun some seconds ago, as a part of a trace."""
         context = None
         if trace is not None and trace.span:
             flags = TraceFlags(TraceFlags.SAMPLED if trace.is_sampled else TraceFlags.DEFAULT)
@@ -88,16 +81,7 @@ class Telemetry:
         )
 
     def end(self, span: Span, route: str, method: str, status: int, seconds: float) -> None:
-        """
-        End the span of a request.
-
-        Args:
-            span: As `begin` returned it.
-            route: What the request was about.
-            method: Its method, or `other`.
-            status: What was answered.
-            seconds: How long it took.
-        """
+        """End the span of a request."""
         span.update_name(f"{method} {route}")
         span.set_attribute("http.route", route)
         span.set_attribute("http.response.status_code", status)
@@ -114,11 +98,11 @@ class Telemetry:
     def stored(self, verb: str, outcome: str, seconds: float) -> None:
         """Add a verb of the store that has just ended, to the request that has waited for it."""
         labels = {"wheelyard.store.verb": verb, "wheelyard.store.outcome": outcome}
-        here = CURRENT.get()
+        watched = CURRENT.get()
         self.verbs.record(seconds, labels)
-        if here is None or not isinstance(here.span, Span):
+        if watched is None or not isinstance(watched.span, Span):
             return
-        context = set_span_in_context(here.span)
+        context = set_span_in_context(watched.span)
         span = self.tracer.start_span(
             f"store {verb}", context, SpanKind.CLIENT, labels, start_time=self._moment(seconds)
         )
@@ -136,13 +120,7 @@ class Telemetry:
 
 
 def open_telemetry(endpoint: str, now: Callable[[], datetime]) -> Telemetry:
-    """
-    Return what sends to a collector.
-
-    Args:
-        endpoint: Its URL, without `/v1/traces`.
-        now: The time of day.
-    """
+    """Return what sends to the collector with a URL, which has no `/v1/traces` at its end."""
     base = endpoint.rstrip("/")
     resource = Resource.create({"service.name": NAME, "service.version": version(NAME)})
     tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
