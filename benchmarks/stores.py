@@ -15,9 +15,9 @@ from typing import BinaryIO
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import Codec
+from wheelyard.catalog.documents import Codec
 from wheelyard.catalog.format import ensure_format
-from wheelyard.catalog.names import NameList
+from wheelyard.catalog.projects import NameList
 from wheelyard.model.project import Commit, File, Project, Uploaded
 from wheelyard.storage.base import Key
 from wheelyard.storage.local import LocalStore

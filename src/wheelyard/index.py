@@ -18,15 +18,12 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.claims import Claims
-from wheelyard.catalog.codec import Codec
 from wheelyard.catalog.commits import Commits
-from wheelyard.catalog.credentials import Credentials
-from wheelyard.catalog.documents import Belief, Documents
+from wheelyard.catalog.credentials import Claims, Credentials
+from wheelyard.catalog.documents import Belief, Codec, Documents
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import ensure_format, read_format
-from wheelyard.catalog.names import NameList, Names
-from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.projects import NameList, Names, Projects
 from wheelyard.catalog.races import Retries
 from wheelyard.entrance import doors_of
 from wheelyard.errors import Invalid
@@ -47,13 +44,12 @@ from wheelyard.settings.reading import google_endpoints, process_environment
 from wheelyard.settings.sections import MEMORY, MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket, parse_location
-from wheelyard.storage.faults import storage_faults
+from wheelyard.storage.disk import storage_faults
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.split import SplitStore
 from wheelyard.storage.spool import Spool
-from wheelyard.storage.tally import Tally
-from wheelyard.storage.timed import Stopwatch, TimedStore
+from wheelyard.storage.timed import Stopwatch, Tally, TimedStore
 from wheelyard.trust.endpoints import GOOGLE, GoogleEndpoints
 
 if TYPE_CHECKING:
@@ -328,7 +324,7 @@ def index_over(
     projects_documents = Documents(store, Codec(Project), ambient, belief, is_kept=True)
     names_documents = Documents(store, Codec(NameList), ambient, belief, is_kept=True)
     token_documents = Documents(store, Codec(TokenRecord), ambient, token_belief)
-    names = Names(store, names_documents, retries)
+    names = Names(names_documents, retries)
     commits = Commits(store, projects_documents, ambient, retries, note_event)
     projects = Projects(store, projects_documents, names, commits)
     files = Files(store, retries)

@@ -110,10 +110,10 @@ class CountingStore(Store):
         self.asked.append(prefix)
         return self._store.list(prefix, after)
 
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL."""
         self.asked.append(key)
-        return self._store.sign(key, method, lifetime)
+        return self._store.sign(key, lifetime)
 
 
 @dataclass(frozen=True)

@@ -100,9 +100,9 @@ class FaultyStore(Store):
         """List, or fail."""
         return self._call("list", prefix, lambda: self.store.list(prefix, after))
 
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return what the store says."""
-        return self.store.sign(key, method, lifetime)
+        return self.store.sign(key, lifetime)
 
     def path_of(self, key: Key) -> Path | None:
         """Return what the store says."""

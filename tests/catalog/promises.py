@@ -7,8 +7,8 @@ from packaging.utils import NormalizedName
 
 from tests.operations.making import Made
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import Codec, digest
-from wheelyard.catalog.names import NameList
+from wheelyard.catalog.documents import Codec, digest
+from wheelyard.catalog.projects import NameList
 from wheelyard.model.project import Commit, Project, fold
 from wheelyard.storage.base import Key, Store, Stored
 

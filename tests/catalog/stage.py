@@ -316,6 +316,6 @@ class GatedStore(Store):
         found = self.stage.gate("list", prefix, lambda: [*self.stage.store.list(prefix, after)])
         return iter(found)
 
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return nothing."""
-        return self.stage.store.sign(key, method, lifetime)
+        return self.stage.store.sign(key, lifetime)

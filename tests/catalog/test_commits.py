@@ -10,9 +10,8 @@ from tests.catalog.faulty import Crash, Fault, FaultyStore, Kind
 from tests.catalog.promises import DEMO, document
 from tests.operations.world import START, Clock, ambient_at
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import Codec
 from wheelyard.catalog.commits import Commits, Intent
-from wheelyard.catalog.documents import Belief, Documents
+from wheelyard.catalog.documents import Belief, Codec, Documents
 from wheelyard.catalog.races import Retries
 from wheelyard.model.project import AnyEvent, Deleted, File, Project, Uploaded
 from wheelyard.storage.base import Store

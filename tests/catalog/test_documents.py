@@ -9,9 +9,8 @@ from packaging.utils import NormalizedName
 
 from tests.operations.world import Clock, ambient_at
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import Codec
-from wheelyard.catalog.documents import Belief, Documents, Learnt
-from wheelyard.catalog.names import NameList
+from wheelyard.catalog.documents import Belief, Codec, Documents, Snapshot
+from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Key, NotModified, ObjectVersion, Stored
 from wheelyard.storage.memory import MemoryStore
@@ -63,8 +62,9 @@ class Far:
 
     def learn(self, value: NameList, version: ObjectVersion) -> None:
         """Tell that this process has just written over what was there first."""
-        learnt = Learnt(version, 100, over=self.first, since=self.clock.seconds())
-        self.documents.learn(keys.NAMES, value, learnt)
+        since = self.clock.seconds()
+        written = Snapshot(value, version, since, since, 100)
+        self.documents.learn(keys.NAMES, written, over=self.first)
 
     def names(self) -> tuple[NormalizedName, ...]:
         """Return what a reader sees."""

@@ -12,7 +12,7 @@ from tests.catalog.promises import Wish, document
 from tests.catalog.stage import Fate
 from tests.operations.making import make_wheel
 from tests.operations.world import Clock, ambient_at
-from wheelyard.catalog.cache import WeighedCache
+from wheelyard.concurrency.caches import WeighedCache
 from wheelyard.index import Index, index_over
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store

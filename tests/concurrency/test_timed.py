@@ -3,7 +3,7 @@
 import pytest
 
 from tests.operations.world import Clock
-from wheelyard.concurrency.timed import TimedCache
+from wheelyard.concurrency.caches import TimedCache
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.deploy.test_pages import headings
 from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
 from tests.http.servers import Site, running_site
-from wheelyard.storage.tally import Operation, Tally
+from wheelyard.storage.timed import Operation, Tally
 
 desk = _desk
 

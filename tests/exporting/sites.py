@@ -80,9 +80,9 @@ class Watched(Store):
         self.told("list", prefix)
         return self.store.list(prefix, after)
 
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return nothing: nobody is sent to a site."""
-        return self.store.sign(key, method, lifetime)
+        return self.store.sign(key, lifetime)
 
 
 def watched(site: Site, told: Callable[[str, str], None]) -> Site:

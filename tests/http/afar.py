@@ -18,7 +18,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, WebType
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.storage.tally import Tally
+from wheelyard.storage.timed import Tally
 
 PATIENCE = 30.0
 
@@ -108,9 +108,9 @@ class FarStore(Store):
         """List."""
         return self.store.list(prefix, after)
 
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return what the test wants, or fail as it wants."""
-        self.calls.append((f"sign {method}", key))
+        self.calls.append(("sign", key))
         self.lifetimes.append(lifetime)
         if self.fault is not None:
             raise self.fault

@@ -12,7 +12,7 @@ from tests.http.packages import publish, wheel
 from tests.http.raw import Reply, ask, basic
 from tests.http.servers import Site, running_site
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
-from wheelyard.storage.tally import Operation, Tally
+from wheelyard.storage.timed import Operation, Tally
 
 pytestmark = pytest.mark.integration
 

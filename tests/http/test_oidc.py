@@ -19,7 +19,7 @@ from tests.http.servers import Answer, running_site
 from tests.trust.issuer import Answer as Said
 from tests.trust.issuer import SigningKey, rsa_key, stand_in
 from tests.waiting import until
-from wheelyard.catalog.claims import Claims
+from wheelyard.catalog.credentials import Claims
 from wheelyard.index import index_over, real_ambient
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.publisher import parse_publishers

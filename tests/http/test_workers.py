@@ -15,8 +15,7 @@ from tests.http.packages import post, publish, wheel
 from tests.http.servers import Site, running_site
 from tests.waiting import until
 from wheelyard.http.figures import Figures, Shelf, together
-from wheelyard.storage.tally import Operation
-from wheelyard.storage.timings import Timing
+from wheelyard.storage.timed import Operation, Timing
 
 pytestmark = pytest.mark.integration
 

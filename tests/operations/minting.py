@@ -12,7 +12,7 @@ from tests.model.jobs import (
     NOON,
 )
 from tests.operations.world import World, ambient_at
-from wheelyard.catalog.claims import Claims
+from wheelyard.catalog.credentials import Claims
 from wheelyard.errors import Invalid
 from wheelyard.index import Index, index_over
 from wheelyard.model.access import Caller

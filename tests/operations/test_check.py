@@ -22,7 +22,7 @@ from tests.operations.damages import (
 from tests.operations.making import make_wheel
 from tests.operations.world import ALICE, World
 from wheelyard.catalog import keys
-from wheelyard.catalog.names import NameList
+from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.storage.base import Key
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace as changed
 from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.operations.world import World
 from wheelyard.catalog import keys
-from wheelyard.catalog.last_uses import FEW, Start, in_background
+from wheelyard.catalog.credentials import FEW, Start, in_background
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.credential import Credential
 from wheelyard.model.token import Token, TokenRecord

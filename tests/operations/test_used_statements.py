@@ -23,7 +23,7 @@ from tests.model.jobs import (
 from tests.operations.minting import MOMENT, SINGLE_USE, over, publishing, refusal, signed
 from tests.operations.world import World
 from wheelyard.catalog import keys
-from wheelyard.catalog.claims import digest_of
+from wheelyard.catalog.credentials import digest_of
 from wheelyard.operations.publishing import (
     INVALID_PAYLOAD,
     INVALID_REUSE,

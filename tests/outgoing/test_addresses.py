@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import integers
 
-from wheelyard.outgoing.addresses import Reach, is_public, resolve
-from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.network import Reach, WebFault, is_public, resolve
 
 NUMBERS = integers(0, 2**32 - 1)
 PUBLIC, PRIVATE = "8.8.8.8", "127.0.0.1"

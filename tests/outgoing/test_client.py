@@ -8,9 +8,8 @@ from time import monotonic
 import pytest
 
 from tests.sources.web.site import Answer, Site, running_site
-from wheelyard.outgoing.addresses import Reach
 from wheelyard.outgoing.client import Client
-from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.network import Reach, WebFault
 from wheelyard.outgoing.urls import Login, parse_url
 
 pytestmark = pytest.mark.integration

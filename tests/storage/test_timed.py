@@ -9,8 +9,7 @@ from tests.storage.conformance import StoreConformance
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.timed import Stopwatch, TimedStore
-from wheelyard.storage.timings import Timings
+from wheelyard.storage.timed import Stopwatch, TimedStore, Timings
 
 KEY = Key("a/b")
 

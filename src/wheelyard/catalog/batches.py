@@ -38,8 +38,7 @@ class Batches(Generic[K, I, R]):
 
     Args:
         handle: Is given a key and what takes its items; returns an outcome for each of those that
-            it took last, in their order: a result or a refusal. What it raises is the outcome of
-            all.
+            it took last, in their order: a result or a refusal. What it raises is told to all.
     """
 
     def __init__(self, handle: Callable[[K, Take[I]], Sequence[R | IndexFault]]) -> None:

@@ -15,10 +15,9 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.batches import Batches, Take
-from wheelyard.catalog.cache import WeighedCache
-from wheelyard.catalog.codec import DAMAGED, Codec, digest
-from wheelyard.catalog.documents import Documents, Learnt, Snapshot
+from wheelyard.catalog.documents import Codec, Documents, Snapshot, damaged, digest
 from wheelyard.catalog.races import OVERLOADED, Retries
+from wheelyard.concurrency.caches import WeighedCache
 from wheelyard.errors import Conflict, IndexFault, Unavailable
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
@@ -33,7 +32,6 @@ What somebody wants of a project: the events that bring it about, none where it 
 
 Raises an IndexFault to refuse. Pure, because a lost race asks again about a newer project.
 """
-
 
 Announce = Callable[[NormalizedName, AnyEvent], None]
 """Is told of an event of a project once it has been committed, where it was wanted."""
@@ -57,7 +55,7 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What an intent has led to: a refusal, or events."""
+    """What an intent has led to, from a project as it was `before`: a refusal, or events."""
 
     context: Context
     before: Project
@@ -65,21 +63,11 @@ class _Decided:
     refusal: IndexFault | None = None
 
     def outcome(self, after: Project) -> Committed | IndexFault:
-        """Return what is told to whoever had the intent."""
         return self.refusal or Committed(self.before, after)
 
 
 class Commits:
-    """
-    The one writer of project documents and journals.
-
-    Args:
-        store: Where they are.
-        documents: The projects'.
-        ambient: The clock and the dice.
-        retries: How often a lost race is tried again.
-        announce: Is told of every event right after the commit point.
-    """
+    """The one writer of project documents and journals."""
 
     def __init__(
         self,
@@ -102,9 +90,7 @@ class Commits:
         """
         Carry out `intent`, in one commit with whatever else is wanted of the project right now.
 
-        Returns:
-            The project as the intent has seen it, and after that commit; the same twice where
-            nothing was left to do.
+        Where nothing is left to do, `before` and `after` are the same.
 
         Raises:
             IndexFault: The intent refused.
@@ -161,9 +147,8 @@ class Commits:
     def _swap(self, expect: ObjectVersion, after: Project) -> bool:
         """Write the document; return whether this very commit is now part of the project."""
         key = keys.project(after.name)
-        body, since = self._documents.codec.encode(after), self._documents.moment()
         try:
-            version = self._store.put(key, body, expect)
+            self._documents.put(key, after, expect)
         except Conflict:
             return False
         except Unavailable as fault:
@@ -174,8 +159,6 @@ class Commits:
             if found.version == expect and fault.code != OVERLOADED:
                 raise
             return False
-        learnt = Learnt(version, len(body), over=expect, since=since)
-        self._documents.learn(key, after, learnt)
         return True
 
     def _landed(self, wanted: Project, found: Project | None) -> bool:
@@ -203,7 +186,6 @@ class Commits:
         self._journaled.put(project.name, commit.number, 1)
 
     def _created(self, key: Key, body: bytes) -> Stored | NotModified | None:
-        """Return what is at `key` now: `body`, or the same bytes from whoever was first."""
         try:
             return Stored(body, self._store.put(key, body, ABSENT))
         except Conflict:
@@ -211,11 +193,9 @@ class Commits:
 
 
 def _contradiction(name: NormalizedName, number: int) -> Unavailable:
-    return Unavailable(
+    return damaged(
         f"The document of {name} and its journal disagree about commit {number}, as after a "
-        "restore from a backup. Run 'wheelyard check', which says what can be done about it.",
-        code=DAMAGED,
-        short="A document of the index is damaged.",
+        "restore from a backup. Run 'wheelyard check', which says what can be done about it."
     )
 
 

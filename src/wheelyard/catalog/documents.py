@@ -1,5 +1,5 @@
 """
-Documents of one kind, remembered as long as they may be believed.
+Documents of one kind: their stored form, and how long they are believed.
 
 `peek` answers without waiting, or says that it cannot; `get` may wait for the store. Both are told
 how old an answer may be. On a store that is near (a folder, memory) every answer is checked by one
@@ -7,16 +7,22 @@ cheap look at the object's version. On one that is far, a document is believed f
 seconds, and longer while the store does not answer, if that is wanted.
 """
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Final, Generic, Literal, TypeVar
 
-from wheelyard.catalog.cache import WeighedCache
-from wheelyard.catalog.codec import DAMAGED, Codec
+from msgspec import DecodeError
+from msgspec.json import Decoder, Encoder
+
+from wheelyard.concurrency.caches import WeighedCache
 from wheelyard.errors import Unavailable
 from wheelyard.model.ambient import Ambient
-from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersion, Store, Stored
 
 T = TypeVar("T")
+
+DAMAGED: Final = "damaged_document"
+"""The code of an Unavailable that trying again does not end."""
 
 Age = Literal["now", "fresh", "stale", "ever"]
 """
@@ -34,6 +40,48 @@ HEAVIEST: Final = 4
 """The part of the memory for documents that one of them counts for at most, however large it is."""
 WEIGHT_BASE: Final = 512
 """Bytes of memory that a snapshot costs by itself, about."""
+
+
+class Codec(Generic[T]):
+    """
+    The stored form of one kind of document.
+
+    The bytes of a value are always the same: fields in the order of the class, defaults left out,
+    one newline at the end. The journal's hash chain and the rebuilding of documents rest on that.
+    """
+
+    def __init__(self, kind: type[T]) -> None:
+        self._encoder = Encoder()
+        self._decoder = Decoder(kind)
+
+    def encode(self, value: T) -> bytes:
+        """Return the bytes of `value`."""
+        return self._encoder.encode(value) + b"\n"
+
+    def decode(self, key: Key, body: bytes) -> T:
+        """
+        Return the value that was stored at `key`.
+
+        Raises:
+            Unavailable: The bytes are no such document (code `damaged_document`).
+        """
+        try:
+            return self._decoder.decode(body)
+        except DecodeError as error:
+            raise damaged(
+                f"The document {key} is damaged: {error}. Run 'wheelyard check', which says what "
+                "can be done about it."
+            ) from error
+
+
+def digest(body: bytes) -> str:
+    """Return the SHA-256 of stored bytes, 64 hexadecimal digits."""
+    return sha256(body).hexdigest()
+
+
+def damaged(message: str, what: str = "damaged") -> Unavailable:
+    """Return the fault for a document that is not what was stored there."""
+    return Unavailable(message, code=DAMAGED, short=f"A document of the index is {what}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +110,6 @@ class Belief:
     """Seconds that it is believed where the store is far and does not answer."""
     capacity: int
     """Bytes of memory for the documents of one kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Learnt:
-    """A write of this process, once it is known to have happened."""
-
-    version: ObjectVersion
-    size: int
-    """Stored bytes."""
-    _: KW_ONLY
-    over: ObjectVersion
-    """The version that it replaced."""
-    since: float
-    """When it began, on the monotonic clock: what others have written since is not in it."""
 
 
 class Documents(Generic[T]):
@@ -146,19 +180,43 @@ class Documents(Generic[T]):
             self._remember(key, excused)
             return excused
 
-    def moment(self) -> float:
-        """Return the time by the clock that documents are believed by."""
-        return self._ambient.monotonic()
+    def get_listed(self, entry: Entry) -> Snapshot[T]:
+        """Return the document of a line of a listing; read if that version was not seen yet."""
+        held = self._cache.get(entry.key)
+        is_known = held is not None and held.version == entry.version
+        return held if held is not None and is_known else self.get(entry.key, "now")
 
-    def learn(self, key: Key, value: T, learnt: Learnt) -> None:
-        """Remember a document that this process has just written."""
+    def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
+        """
+        Write a document over a version, and remember it.
+
+        Raises:
+            Conflict: The store has another version.
+            Unavailable: It is not known whether it was written.
+        """
+        body, since = self.codec.encode(value), self.moment()
+        version = self._store.put(key, body, expect)
+        self.learn(key, Snapshot(value, version, since, since, len(body)), expect)
+
+    def learn(self, key: Key, written: Snapshot[T], over: ObjectVersion | None) -> None:
+        """
+        Remember a document that this process has just written.
+
+        Args:
+            key: Where.
+            written: It; `checked_at` is when the write began, as later writes are not in it.
+            over: The version that it replaced.
+        """
         held = self._cache.get(key)
-        if held is not None and held.version != learnt.over:
+        if held is not None and held.version != over:
             # read while the answer was under way: perhaps what somebody has put on top of ours
             self._cache.forget(key)
             return
-        since = learnt.since
-        self._remember(key, Snapshot(value, learnt.version, since, since, learnt.size))
+        self._remember(key, written)
+
+    def moment(self) -> float:
+        """Return the time by the clock that documents are believed by."""
+        return self._ambient.monotonic()
 
     def _refresh(self, key: Key, max_age: Age) -> Snapshot[T]:
         held = self._cache.get(key)
@@ -166,7 +224,12 @@ class Documents(Generic[T]):
         found = self._store.get(key, (held.version or None) if held else None)
         snapshot: Snapshot[T]
         if found is None and held is not None and held.value is not None and self._is_kept:
-            raise _vanished(key)
+            # not "not found": installers take that for "not here", and go elsewhere
+            raise damaged(
+                f"The document {key} was there, and is gone. Run 'wheelyard check', or restore the "
+                "store from a backup.",
+                "lost",
+            )
         if found is None:
             snapshot = Snapshot(None, ABSENT, asked_at, asked_at, 0)
         elif isinstance(found, Stored):
@@ -188,13 +251,3 @@ class Documents(Generic[T]):
         weight = WEIGHT_BASE + WEIGHT_FACTOR * snapshot.size
         # one that is never kept would be read again by every request
         self._cache.put(key, snapshot, min(weight, self._belief.capacity // HEAVIEST))
-
-
-def _vanished(key: Key) -> Unavailable:
-    # not "not found": installers take that for "not here", and go elsewhere
-    return Unavailable(
-        f"The document {key} was there, and is gone. Run 'wheelyard check', or restore the store "
-        "from a backup.",
-        code=DAMAGED,
-        short="A document of the index is lost.",
-    )

@@ -55,12 +55,7 @@ class Files:
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
 
     def restore(self, name: NormalizedName, body: Body) -> None:
-        """
-        Store the bytes of a listed file again, whatever has become of them.
-
-        Raises:
-            Unavailable: The store does not answer, or is full.
-        """
+        """Store the bytes of a listed file again, whatever has become of them."""
         for key, content in _objects(name, body):
             self.store.put(key, content, None)
 
@@ -70,12 +65,7 @@ class Files:
             self.store.delete(key, None)
 
     def core_metadata(self, name: NormalizedName, file: File) -> bytes:
-        """
-        Return a distribution's core metadata, byte for byte.
-
-        Raises:
-            NotFound: The store has lost it.
-        """
+        """Return a distribution's core metadata; raise NotFound if the store has lost it."""
         key = keys.core_metadata(name, file.sha256, file.filename)
         found = self.store.get(key)
         if not isinstance(found, Stored):
@@ -88,7 +78,7 @@ class Files:
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL that storage itself answers for `lifetime`, or None where it has none."""
-        return self.store.sign(key, "GET", lifetime)
+        return self.store.sign(key, lifetime)
 
     def path_of(self, key: Key) -> Path | None:
         """Return where a distribution is a file of this machine, if it is there; else None."""

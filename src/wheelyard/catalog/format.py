@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import DAMAGED, Codec
+from wheelyard.catalog.documents import DAMAGED, Codec
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
 from wheelyard.storage.base import Store, Stored, create
@@ -50,14 +50,11 @@ def read_format(store: Store) -> StoreFormat | None:
 
 def ensure_format(store: Store, files: str = "") -> bool:
     """
-    See to it that the store has a format that we read; a new one gets ours.
+    See to it that the store has a format that we read, and return whether it is new.
 
     Args:
         store: Where it is written.
         files: Where a new store keeps its distributions, if that is a bucket of their own.
-
-    Returns:
-        Whether it is new.
 
     Raises:
         Invalid: A newer version of wheelyard has written it (code `newer_store`).

@@ -1,23 +1,93 @@
 """
-Projects, by normalised name.
+Projects, by normalised name; and the list of all names there ever were.
 
-A reader goes from the name list to the document to the bytes, so it never sees a link to what is
-not there, wherever a writer died.
+The list is one document, only ever added to. A reader goes from it to a project's document to the
+bytes, so it never sees a link to what is not there, wherever a writer died.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import DAMAGED, Codec
+from wheelyard.catalog.batches import Batches, Take
 from wheelyard.catalog.commits import Commits, Committed, Intent
-from wheelyard.catalog.documents import Age, Documents, Snapshot
-from wheelyard.catalog.names import NameList, Names
-from wheelyard.errors import NotFound, Unavailable, quoted
+from wheelyard.catalog.documents import Age, Codec, Documents, Snapshot, damaged
+from wheelyard.catalog.races import OVERLOADED, Retries
+from wheelyard.errors import Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store, Stored
+
+
+class NameList(Struct, frozen=True, dict=True):
+    """Every project name, sorted."""
+
+    names: tuple[NormalizedName, ...] = ()
+
+    @cached_property
+    def known(self) -> frozenset[NormalizedName]:
+        """The same names, to look one up."""
+        return frozenset(self.names)
+
+
+class Names:
+    """The name list of a store."""
+
+    def __init__(self, documents: Documents[NameList], retries: Retries) -> None:
+        self._documents = documents
+        self._retries = retries
+        self._additions = Batches[str, frozenset[NormalizedName], bool](self._add)
+
+    def peek(self, max_age: Age = "fresh") -> Snapshot[NameList] | None:
+        """Return the list if it is at hand and not too old, else None; never waits."""
+        return self._documents.peek(keys.NAMES, max_age)
+
+    def get(self) -> Snapshot[NameList]:
+        """Return the list, waiting for the store only if need be."""
+        return self._documents.get(keys.NAMES)
+
+    def latest(self) -> NameList:
+        """Return the list as the store has it now."""
+        return self._documents.get(keys.NAMES, "now").value or NameList()
+
+    def ensure(self, *names: NormalizedName) -> None:
+        """
+        See to it that `names` are in the list.
+
+        Raises:
+            Unavailable: The store does not answer, or too many others are writing.
+        """
+        held = self.peek("ever")
+        known = held.value.known if held is not None and held.value is not None else frozenset()
+        missing = frozenset(names) - known
+        if missing:
+            self._additions.submit("all", missing)
+
+    def _add(self, _: str, take: Take[frozenset[NormalizedName]]) -> list[bool]:
+        for attempt in self._retries.attempts():
+            wanted = take()
+            snapshot = self._documents.get(keys.NAMES, "fresh" if attempt == 0 else "now")
+            before = snapshot.value or NameList()
+            missing = frozenset[NormalizedName]().union(*wanted) - before.known
+            if not missing:
+                return [True for _ in wanted]
+            # nearly sorted as it is, which `sorted` makes use of
+            after = NameList(tuple(sorted([*before.names, *missing])))
+            try:
+                self._documents.put(keys.NAMES, after, snapshot.version)
+            except Conflict:
+                continue
+            except Unavailable as fault:
+                found = self._documents.get(keys.NAMES, "now")
+                # it may still happen
+                if found.version == snapshot.version and fault.code != OVERLOADED:
+                    raise
+                continue  # landed or lost: the next attempt sees which
+            return [True for _ in wanted]
+        raise self._retries.exhausted("the list of projects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +123,11 @@ class Projects:
             # a name is listed after its document is there; it may have come just now
             snapshot = self.documents.get(keys.project(name), "now")
         if snapshot.value is None:
-            raise _lost(name)
+            # not "not found": installers take that for "not here", and go elsewhere
+            raise damaged(
+                f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it "
+                "from a backup."
+            )
         return snapshot
 
     def unlisted(self, name: NormalizedName) -> Snapshot[Project]:
@@ -69,12 +143,7 @@ class Projects:
         return names is not None and _lists(names, name)
 
     def get(self, name: NormalizedName) -> Project:
-        """
-        Return a project.
-
-        Raises:
-            NotFound: No file was ever uploaded under `name`.
-        """
+        """Return a project; raise NotFound if no file was ever uploaded under `name`."""
         snapshot = self.peek(name) or self.load(name)
         if snapshot.value is None:
             raise unknown_project(name)
@@ -120,16 +189,6 @@ def unknown_project(name: str) -> NotFound:
     return NotFound(
         f"There is no project named {quoted(name)} here. Check the spelling, or upload it first.",
         short="No such project.",
-    )
-
-
-def _lost(name: NormalizedName) -> Unavailable:
-    # not "not found": installers take that for "not here", and go elsewhere
-    return Unavailable(
-        f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it from a "
-        "backup.",
-        code=DAMAGED,
-        short="A document of the index is damaged.",
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from wheelyard.concurrency.pacing import pauses
 from wheelyard.errors import Unavailable
 from wheelyard.model.ambient import Ambient
 
@@ -29,15 +30,13 @@ class Retries:
 
     def attempts(self) -> Iterator[int]:
         """Yield 0, 1, 2 and so on, pausing before each but the first."""
-        pause = self.first_pause
+        waits = pauses(self.ambient.random, self.first_pause, self.longest_pause)
         end = self.ambient.monotonic() + self.patience
         for attempt in range(self.limit):
             if attempt:
                 if self.ambient.monotonic() >= end:
                     return
-                # full jitter: writers that lost together must not come back together
-                self.ambient.pause(self.ambient.random.uniform(0, pause))
-                pause = min(2 * pause, self.longest_pause)
+                self.ambient.pause(next(waits))
             yield attempt
 
     def exhausted(self, what: str) -> Unavailable:

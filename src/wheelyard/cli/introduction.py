@@ -20,7 +20,7 @@ from wheelyard.model.token import Token, TokenRecord
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.advice import other_credentials
 from wheelyard.settings.sections import DEFAULT_STORE, MEMORY, Settings
-from wheelyard.storage.mounts import remote_file_system
+from wheelyard.storage.disk import remote_file_system
 
 TRIAL: Final = NormalizedName("trial")
 PLACEHOLDER: Final = "TOKEN"

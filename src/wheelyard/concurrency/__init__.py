@@ -1,1 +1,1 @@
-"""What threads share, whatever it is about; knows nothing of indexes."""
+"""Caches, pauses and rations that every room may use; nothing here knows of indexes."""

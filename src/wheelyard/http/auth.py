@@ -13,7 +13,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final, TypeVar
 
-from wheelyard.concurrency.timed import TimedCache
+from wheelyard.concurrency.caches import TimedCache
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import HEADERS_TOO_LARGE

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from wheelyard.catalog.cache import WeighedCache
+from wheelyard.concurrency.caches import WeighedCache
 from wheelyard.http.audience import Audience
 from wheelyard.http.downloads import CoreMetadataStore, Downloads
 from wheelyard.http.errors import Troubles

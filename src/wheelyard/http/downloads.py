@@ -21,8 +21,8 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.cache import WeighedCache
 from wheelyard.catalog.files import Files
+from wheelyard.concurrency.caches import WeighedCache
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.http.exchange import FileOnDisk, Stream
 from wheelyard.http.negotiation import Span
@@ -31,7 +31,7 @@ from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.old_metadata import core_of
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key
-from wheelyard.storage.in_place import linked, open_in_place
+from wheelyard.storage.disk import linked, open_in_place
 
 NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
 """The codes of an Unavailable that leaves the bytes themselves within reach."""

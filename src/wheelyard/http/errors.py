@@ -14,7 +14,7 @@ from typing import Final
 from msgspec.json import encode
 
 from wheelyard.catalog.races import OVERLOADED
-from wheelyard.concurrency.ration import Ration
+from wheelyard.concurrency.pacing import Ration
 from wheelyard.errors import (
     Conflict,
     Forbidden,
@@ -27,7 +27,7 @@ from wheelyard.errors import (
 )
 from wheelyard.http.exchange import JSON, NO_STORE, NOSNIFF, POLICY, Header, Reply, reply
 from wheelyard.operations.doors import RATE_LIMITED
-from wheelyard.storage.faults import STORAGE_FULL
+from wheelyard.storage.disk import STORAGE_FULL
 
 STATUS: Final[dict[type[IndexFault], int]] = {
     Invalid: 400,

@@ -15,7 +15,7 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 
 from wheelyard.http.figures import Figures
-from wheelyard.storage.timings import BOUNDS, Timing
+from wheelyard.storage.timed import BOUNDS, Timing
 
 OF_WORKERS: Final = "Of all workers together; of descriptors, what one of them has."
 COUNTERS: Final = frozenset({"process_cpu_seconds"})

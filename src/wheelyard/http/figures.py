@@ -20,8 +20,7 @@ from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, encode
 from msgspec.structs import replace
 
-from wheelyard.storage.tally import Operation
-from wheelyard.storage.timings import Timing
+from wheelyard.storage.timed import Operation, Timing
 
 EVERY: Final = 2.0
 """Seconds from one look at a worker's figures to the next; the others' are so old at most."""

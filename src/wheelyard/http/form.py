@@ -22,7 +22,7 @@ from wheelyard.http.multipart import Part, PartReader, bad_encoding
 from wheelyard.model.access import Caller
 from wheelyard.operations.spooling import MIB, Arrival, Spooling
 from wheelyard.operations.upload import Uploads
-from wheelyard.storage.faults import storage_faults
+from wheelyard.storage.disk import storage_faults
 
 if TYPE_CHECKING:
     from _hashlib import _HashObject as Hasher

@@ -21,7 +21,7 @@ from wheelyard.http.figures import EVERY, Figures, Shelf, together
 from wheelyard.index import Index
 from wheelyard.operations.audit import FACTS
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.timings import Timings
+from wheelyard.storage.timed import Timings
 
 if TYPE_CHECKING:
     from wheelyard.http.telemetry import Telemetry

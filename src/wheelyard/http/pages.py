@@ -16,7 +16,7 @@ from wheelyard.http.routing import path_of
 from wheelyard.http.simple import answer, page_of, sight_of, visible
 from wheelyard.model.project import Project
 from wheelyard.rendering.releases import ProjectPage, latest, releases_of
-from wheelyard.storage.faults import storage_faults
+from wheelyard.storage.disk import storage_faults
 
 if TYPE_CHECKING:
     from wheelyard.rendering.pages import PageTemplates

@@ -14,7 +14,7 @@ from typing import Final
 import zstandard
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.cache import WeighedCache
+from wheelyard.concurrency.caches import WeighedCache
 from wheelyard.http.exchange import NOSNIFF, Header, Reply
 from wheelyard.http.incoming import Head
 from wheelyard.http.negotiation import Encoding, Form, encoding_for, form_for

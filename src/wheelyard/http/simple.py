@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.catalog.documents import Snapshot
-from wheelyard.catalog.names import NameList
+from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.audience import VARY, name_in
 from wheelyard.http.desk import Desk

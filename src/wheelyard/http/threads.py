@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Age, Snapshot
-from wheelyard.catalog.names import NameList
+from wheelyard.catalog.projects import NameList
 from wheelyard.http.audience import unreadable
 from wheelyard.http.circumstances import here
 from wheelyard.index import Index

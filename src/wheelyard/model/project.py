@@ -2,7 +2,7 @@
 A project, its files, and everything that has happened to them.
 
 A project's document is the fold of its commits: `fold(fold(empty, commit 1), commit 2)` and so on.
-The values here are also the stored form (`wheelyard.catalog.codec` turns them to JSON and back), so
+The values here are also the stored form (`Codec` turns them to JSON and back), so
 a field is only ever added, with a default.
 """
 

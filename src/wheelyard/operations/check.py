@@ -16,10 +16,9 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import Codec
+from wheelyard.catalog.documents import Codec
 from wheelyard.catalog.files import ORPHAN_AGE
-from wheelyard.catalog.names import NameList
-from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.errors import Conflict, IndexFault
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import counted

@@ -9,7 +9,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import Codec, digest
+from wheelyard.catalog.documents import Codec, digest
 from wheelyard.catalog.files import listed_objects
 from wheelyard.errors import Conflict, IndexFault, NotFound
 from wheelyard.model.project import Commit, File, Project, fold

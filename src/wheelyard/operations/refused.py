@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from wheelyard.concurrency.ration import Ration
+from wheelyard.concurrency.pacing import Ration
 from wheelyard.errors import IndexFault
 from wheelyard.model.text import escaped
 from wheelyard.trust.refusals import SIGNATURE_REMOVED, Refused

@@ -16,8 +16,7 @@ from threading import Lock
 from typing import Final
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.claims import Claims
-from wheelyard.catalog.credentials import Credentials
+from wheelyard.catalog.credentials import Claims, Credentials
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.token import is_token_id

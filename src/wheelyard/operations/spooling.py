@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from wheelyard.errors import TooLarge
 from wheelyard.model.distribution import Distribution
 from wheelyard.model.text import as_one_line
-from wheelyard.storage.faults import storage_faults
-from wheelyard.storage.spool import Spool, write_all
+from wheelyard.storage.disk import storage_faults, write_all
+from wheelyard.storage.spool import Spool
 
 if TYPE_CHECKING:
     from _hashlib import _HashObject as Hasher

@@ -19,8 +19,7 @@ from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import IndexFault
 from wheelyard.model.ambient import Ambient
-from wheelyard.storage.base import Key, Store, Stored
-from wheelyard.storage.faults import DENIED
+from wheelyard.storage.base import DENIED, Key, Store, Stored
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0

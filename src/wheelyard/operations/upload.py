@@ -35,7 +35,7 @@ from wheelyard.model.distribution import (
 from wheelyard.model.project import File, Project
 from wheelyard.operations.listing import Checked, Listing, listed, refuse_closed
 from wheelyard.operations.spooling import Arrival, Origin, Spooling
-from wheelyard.storage.faults import storage_faults
+from wheelyard.storage.disk import storage_faults
 from wheelyard.storage.spool import Spool
 
 COPY_CHUNK: Final = 1024 * 1024

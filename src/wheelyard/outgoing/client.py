@@ -10,17 +10,14 @@ cannot be told, and writes URLs to the log, with what is secret in them.
 """
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
 import httpcore2
 
-from wheelyard.outgoing.addresses import Reach
-from wheelyard.outgoing.faults import WebFault
-from wheelyard.outgoing.network import CheckedBackend
-from wheelyard.outgoing.pace import Pace
+from wheelyard.outgoing.network import CheckedBackend, Reach, WebFault
 from wheelyard.outgoing.urls import BadUrl, Url
 
 CONNECTIONS: Final = 48
@@ -40,6 +37,45 @@ FAULTS: Final = (
 UNREACHED: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
 LATE: Final = httpcore2.TimeoutException
 TOO_LATE: Final = "it does not answer in time"
+
+GRACE: Final = 60.0
+"""Seconds of waiting for a file in which it may come as slowly as it likes."""
+SLOWEST: Final = 10_000
+"""Bytes for each second of waiting after that, on average."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """
+    How fast a file comes, over as many connections as it takes.
+
+    A limit on silence alone is none: a server that sends a byte now and then would hold an import
+    up for days.
+    """
+
+    monotonic: Callable[[], float]
+    waited: float = field(default=0.0, init=False)
+    """Seconds, without those in which whoever takes the bytes was at work."""
+    size: int = field(default=0, init=False)
+
+    def timed(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield pieces, and take note of how long they took."""
+        source = iter(pieces)
+        while True:
+            began = self.monotonic()
+            try:
+                piece = next(source, None)
+            finally:
+                self.waited += self.monotonic() - began
+            if piece is None:
+                return
+            self.size += len(piece)
+            yield piece
+
+    @property
+    def is_too_slow(self) -> bool:
+        """Whether nobody should wait for the rest."""
+        return self.size < SLOWEST * (self.waited - GRACE)
 
 
 @dataclass(frozen=True, slots=True)

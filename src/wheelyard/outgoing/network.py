@@ -1,45 +1,162 @@
 """
 Connections to addresses that were checked, on which nobody waits longer than a limit says.
 
-The connection goes to the number that was checked, so that no second look-up can lead elsewhere.
-What is said on it, the Host header and TLS included, names the host.
+Only addresses of the open internet, and what the operator has named, may be connected to. The text
+of a URL says nothing about where it leads: a number such as 2130706433 is an address, and whoever
+owns a name may give it any address, and another one a moment later. So nothing is decided by text.
+A name is resolved once, what was found is checked, and the connection goes to one of the addresses
+that passed. What is said on it, the Host header and TLS included, names the host.
 """
 
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from socket import IPPROTO_TCP, getaddrinfo
 from threading import local
 from typing import Final
 
 import httpcore2
 
-from wheelyard.outgoing.addresses import Reach
-from wheelyard.outgoing.faults import WebFault
+Address = IPv4Address | IPv6Address
 
+CLOSED_V4: Final = tuple(
+    IPv4Network(each)
+    for each in (
+        "0.0.0.0/8",  # this host
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # shared by the customers of a provider; Alibaba's metadata
+        "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # Azure's platform: public by its number alone
+        "169.254.0.0/16",  # link-local; the metadata of most clouds
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments; Oracle's metadata
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # relays of 6to4
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+    )
+)
+"""What is not of the open internet; Python's own list differs from release to release."""
+OPEN_V6: Final = IPv6Network("2000::/3")
+"""All that is given out of IPv6: loopback, link-local, unique-local and multicast are outside."""
+CLOSED_V6: Final = tuple(
+    IPv6Network(each)
+    for each in (
+        "2001::/23",  # protocol assignments; Teredo
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4: an address of IPv4 is inside
+        "3fff::/20",  # documentation
+    )
+)
+NAT64: Final = IPv6Network("64:ff9b::/96")
 RESOLVERS: Final = 4
 """Names that are looked up at a time; a name server that is silent holds up no more threads."""
 
 
-class Limit(local):
+@dataclass(eq=False)
+class WebFault(Exception):
+    """
+    There is no answer that can be used.
+
+    Args:
+        why: In a few words, without URL, header or body.
+        status: What the server said; 0 if it did not.
+        is_passing: Whether another try may help.
+        is_away: Whether nobody answers there at all.
+        wait: Seconds that the server asks for.
+    """
+
+    why: str
+    status: int = 0
+    is_passing: bool = False
+    is_away: bool = False
+    wait: float = 0.0
+
+
+def is_public(address: Address) -> bool:
+    """Return whether an address is of the open internet; of one with IPv4 in it, that counts."""
+    if isinstance(address, IPv4Address):
+        return not any(address in each for each in CLOSED_V4)
+    if address in NAT64:  # how a machine without IPv4 reaches the rest of the internet
+        return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+    if address.ipv4_mapped is not None:
+        return is_public(address.ipv4_mapped)
+    return address in OPEN_V6 and not any(address in each for each in CLOSED_V6)
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """
+    Return the addresses of a host, of which a number in any spelling is one.
+
+    Raises:
+        OSError: It has none, or no name server answers.
+        UnicodeError: There can be no such name.
+    """
+    return [str(each[4][0]) for each in getaddrinfo(host, port, proto=IPPROTO_TCP)]
+
+
+@dataclass(slots=True)
+class Reach:
+    """
+    Which addresses a client may connect to; safe to share between threads.
+
+    A host that is named may have any address. But where it has a public one, it is reached there
+    only, from then on: the operator has not named a machine of this network, and whoever owns the
+    name cannot make it one later.
+
+    Args:
+        named: Hosts that the operator has named.
+        may_reach: What is asked about every other address.
+        advice: What a refusal goes on with.
+        resolve: Returns the addresses of a host.
+    """
+
+    named: Iterable[str] = ()
+    may_reach: Callable[[Address], bool] = is_public
+    advice: str = ", which is not allowed"
+    resolve: Callable[[str, int], list[str]] = resolve
+    _exempt: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._exempt = {_bare(each) for each in self.named}
+
+    def usable(self, host: str, found: Iterable[str]) -> list[str]:
+        """Return those of a host's addresses that may be connected to; raise WebFault if none."""
+        every = list(found)
+        fit = [each for each in every if self.may_reach(ip_address(each))]
+        if fit:
+            self._exempt.discard(_bare(host))
+        elif _bare(host) in self._exempt:
+            fit = every
+        if not fit:
+            raise WebFault(f"its host has a private address{self.advice}")
+        return fit
+
+
+def _bare(host: str) -> str:
+    return host.strip("[]").removesuffix(".").lower()
+
+
+class _Limit(local):
     """Until when a thread waits for the network at all."""
 
     end: float | None = None
 
 
 class CheckedBackend(httpcore2.NetworkBackend):
-    """
-    Connects to the first address that may be reached and takes the connection.
-
-    Args:
-        monotonic: The clock.
-        reach: What may be reached.
-    """
+    """Connects to the first address that may be reached and takes the connection."""
 
     def __init__(self, monotonic: Callable[[], float], reach: Reach) -> None:
         self._monotonic = monotonic
         self._reach = reach
-        self._limit = Limit()
+        self._limit = _Limit()
         self._resolvers = ThreadPoolExecutor(RESOLVERS, "resolver")
         self._sockets = httpcore2.SyncBackend()
 
@@ -59,12 +176,7 @@ class CheckedBackend(httpcore2.NetworkBackend):
             self._limit.end = before
 
     def left(self, timeout: float | None) -> float | None:
-        """
-        Return the seconds that something may take.
-
-        Raises:
-            ReadTimeout: There are none left.
-        """
+        """Return the seconds that something may take; raise ReadTimeout if none are left."""
         if self._limit.end is None:
             return timeout
         left = self._limit.end - self._monotonic()

@@ -18,7 +18,7 @@ from wheelyard.sources.candidate import NO_HASHES, bad_source, unreadable
 from wheelyard.sources.naming import is_url, shown
 from wheelyard.sources.places import FolderPlace, Item, Place
 from wheelyard.storage.cloud.location import is_bucket, parse_location
-from wheelyard.storage.tally import Tally
+from wheelyard.storage.timed import Tally
 
 if TYPE_CHECKING:
     from wheelyard.storage.cloud.foreign import ForeignBucket, ForeignObject

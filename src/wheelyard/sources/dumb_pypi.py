@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from wheelyard.errors import quoted
-from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.network import WebFault
 from wheelyard.outgoing.urls import Url
 from wheelyard.sources.ahead import map_ahead
 from wheelyard.sources.candidate import Candidate, Offer, PassedOver, bad_source, gone

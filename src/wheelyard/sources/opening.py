@@ -21,7 +21,7 @@ from typing import Final
 
 from wheelyard.errors import quoted
 from wheelyard.model.ambient import Ambient
-from wheelyard.outgoing.addresses import Reach
+from wheelyard.outgoing.network import Reach
 from wheelyard.outgoing.urls import BadUrl, Login, Url, parse_url
 from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.backupni import BackupniSource

@@ -2,8 +2,7 @@
 The storage contract: a few verbs over named objects.
 
 An object is a key, bytes, and an opaque version that changes with every write. Reads see the
-latest finished write, listings included. What `tests/storage/conformance.py` asserts is the
-contract; this page is its summary.
+latest finished write, listings included. `tests/storage/conformance.py` asserts the contract.
 
 `put` and `delete` either happened durably, or raise `Conflict` (another version was there, nothing
 changed), or raise `Unavailable` (the outcome is unknown: read, then decide).
@@ -23,11 +22,17 @@ Key = NewType("Key", str)
 ObjectVersion = NewType("ObjectVersion", str)
 """An opaque mark of one write of one key; compare with ==, never parse."""
 
+Body = bytes | Path
+"""What is to be stored; a path is a whole file on disk, which stays the caller's."""
+
 ABSENT: Final = ObjectVersion("")
 """The version of a key that holds nothing."""
 
 CHUNK: Final = 256 * 1024
 """Bytes that `read` yields at a time, at most."""
+
+DENIED: Final = "storage_denied"
+"""The code of an Unavailable that ends when somebody grants a right on a bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,7 @@ class Store(Protocol):
     """
     A place that keeps objects under keys; safe to share between threads and processes.
 
-    Every verb may raise Unavailable; nothing else escapes but what is listed. The verbs that have a
-    body here are right for every store; a subclass has its own where it can do better.
+    Every verb may raise Unavailable; nothing else escapes but what is listed.
     """
 
     def get(
@@ -91,34 +95,27 @@ class Store(Protocol):
         ...
 
     def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
+        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """
         Store `body` whole and return its version; a reader never sees part of it.
 
         Args:
             key: Where.
-            body: What; a path is a whole file on disk, which stays the caller's.
+            body: What.
             expect: Write only over this version; ABSENT writes only a new key; None always.
-            kind: What is to be said of it to readers past us; None where there are none.
+            kind: What a bucket says of it to whoever downloads it; None for the usual.
 
         Raises:
             Conflict: The key holds another version than `expect`.
         """
         ...
 
-    def create_all(self, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
+    def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
         """
         Store objects under keys that must be new; return those keys that are taken, and left alone.
 
-        All others are durable once this returns. They appear one by one.
-
-        Args:
-            objects: Keys, each once, and what to store there, as for `put`.
+        All others are durable once this returns. They appear one by one. No key is there twice.
 
         Raises:
             Unavailable: What was stored, and what was not, is unknown.
@@ -144,9 +141,10 @@ class Store(Protocol):
         """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
         ...
 
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL that storage itself answers for `lifetime`, or None where it has none."""
-        ...
+        del key, lifetime
+        return None
 
     def path_of(self, key: Key) -> Path | None:
         """Return where the object is a file of this machine, if it is there at all; else None."""

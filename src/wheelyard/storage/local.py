@@ -21,7 +21,6 @@ server reads it, so the umask decides about the modes.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import timedelta
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
@@ -35,18 +34,26 @@ from wheelyard.storage.base import (
     ABSENT,
     CHUNK,
     NOT_MODIFIED,
+    Body,
     Entry,
     Key,
     NotModified,
     ObjectVersion,
+    Store,
     Stored,
     WebType,
     conflict,
 )
-from wheelyard.storage.faults import storage_faults
-from wheelyard.storage.in_place import linked, names_in_place, open_in_place
-from wheelyard.storage.spool import BY_UMASK, FILE_MODE, Spool, write_all
-from wheelyard.storage.syncing import sync, sync_all
+from wheelyard.storage.disk import (
+    linked,
+    names_in_place,
+    open_in_place,
+    storage_faults,
+    sync,
+    sync_all,
+    write_all,
+)
+from wheelyard.storage.spool import BY_UMASK, FILE_MODE, Spool
 
 SPOOL = ".spool"
 LOCKS = ".locks"
@@ -57,7 +64,7 @@ SCATTER_NS = 1_000_000
 """Nanoseconds over which the times of writes in one tick of the clock are spread."""
 
 
-class LocalStore:
+class LocalStore(Store):
     """
     Objects as files below `root`, which is created if need be.
 
@@ -117,22 +124,16 @@ class LocalStore:
         return _chunks(key, file, start, stop)
 
     def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
+        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """Store `body` whole and return its version."""
         del kind
         target = Path(self._path(key))
         with storage_faults(str(key)):
-            if expect == ABSENT and isinstance(body, Path) and body.parent == self.spool.folder:
-                self._sync(body)
-                version = self._place(key, body, target, expect)
-            else:
-                with self._staged(body) as staged:
-                    version = self._place(key, staged, target, expect)
+            with ExitStack() as stack:
+                staged = self._staged(body, stack, is_new=expect == ABSENT)
+                self._sync(staged)
+                version = self._place(key, staged, target, expect)
             with suppress(FileNotFoundError):  # deleted since, and its folder too
                 self._sync(target.parent)
             return version
@@ -147,11 +148,11 @@ class LocalStore:
         """
         self._place(key, source, Path(self._path(key)), ABSENT)
 
-    def create_all(self, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
+    def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
         """Store objects under keys that must be new; return those keys that are taken."""
         taken, unsynced = list[Key](), dict[str, None]()
         with storage_faults("files"), ExitStack() as stack:
-            staged = [self._written(body, stack) for _, body in objects]
+            staged = [self._staged(body, stack, is_new=True) for _, body in objects]
             if not self._is_site:
                 sync_all(staged)
             for (key, _), path in zip(objects, staged, strict=True):
@@ -188,22 +189,12 @@ class LocalStore:
         if "/." not in f"/{prefix}" and "//" not in f"/{prefix}":  # of such, there are no keys
             yield from self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
 
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
-        """Return None: nobody but this machine reads a folder."""
-        del key, method, lifetime
-        return None
-
     def path_of(self, key: Key) -> Path:
         """Return the path of the object's file, if there is one."""
         return Path(self._path(key))
 
     def _check_root(self) -> None:
-        """
-        Return if the store is where it was: a disk that was taken away must not look empty.
-
-        Raises:
-            Unavailable: It is not.
-        """
+        """Raise Unavailable unless the root is there: a missing disk must not look empty."""
         if not self.spool.folder.is_dir():
             raise Unavailable(
                 "The store is not where it was. Mount its disk again, or restart with the right "
@@ -216,23 +207,17 @@ class LocalStore:
             raise ValueError(f"no key of wheelyard's: {key!r}")
         return f"{self._root}/{key}"
 
-    @contextmanager
-    def _staged(self, body: bytes | Path) -> Iterator[Path]:
-        """Yield a synced copy of `body` in the spool, and remove what is left of it."""
-        staged, sink = self.spool.create()
-        try:
-            with sink:
-                _write(sink.fileno(), body)
-                self._scatter(sink.fileno())
-                if not self._is_site:
-                    os.fsync(sink.fileno())
-            yield staged
-        finally:
-            staged.unlink(missing_ok=True)
+    def _staged(self, body: Body, stack: ExitStack, *, is_new: bool) -> Path:
+        """
+        Return a file in the spool, not synced yet; one made for this goes with `stack`.
 
-    def _written(self, body: bytes | Path, stack: ExitStack) -> Path:
-        """Return a file in the spool, not synced yet; one made for this goes with `stack`."""
-        if isinstance(body, Path) and body.parent == self.spool.folder:
+        Args:
+            body: What is in it. A spooled file is taken as it is where the key `is_new`, for that
+                links it; a replacement renames its file, and so needs one of its own.
+            stack: Removes what is left of a file that was made.
+            is_new: Whether the file is to be linked.
+        """
+        if is_new and isinstance(body, Path) and body.parent == self.spool.folder:
             return body
         staged, sink = self.spool.create()
         stack.callback(staged.unlink, missing_ok=True)
@@ -242,7 +227,6 @@ class LocalStore:
         return staged
 
     def _sync(self, path: Path | str) -> None:
-        """Return once a file or a folder of a store is on the disk."""
         if not self._is_site:
             sync(path)
 
@@ -292,7 +276,7 @@ class LocalStore:
             return version
 
     def _make_folder(self, folder: str, unsynced: dict[str, None] | None = None) -> None:
-        """Make a folder durably, or note in `unsynced` what is still to be synced for that."""
+        """Make a folder durably, or note in `unsynced` which folder has to be synced for that."""
         self._refuse_links(folder)
         if os.path.isdir(folder):  # noqa: PTH112 - a str at hand
             return
@@ -326,7 +310,6 @@ class LocalStore:
             os.close(descriptor)
 
     def _new_folder(self, folder: str) -> None:
-        """Make a folder unless it is there; the umask decides about a site's mode alone."""
         with suppress(FileExistsError):
             os.mkdir(folder, 0o777 if self._is_site else FOLDER_MODE)  # noqa: PTH102
             if not self._is_site:
@@ -356,7 +339,7 @@ class LocalStore:
 
 
 def _names(folder: str) -> list[tuple[str, bool]]:
-    """Return the names in a folder in the order of the keys below it; a folder's ends in '/'."""
+    """Return names in the order of the keys below them, which is why a folder's ends in '/'."""
     try:
         found = names_in_place(folder.rstrip("/"))
     except (FileNotFoundError, NotADirectoryError):
@@ -381,7 +364,7 @@ def _version(found: os.stat_result) -> ObjectVersion:
 
 
 def _is_at(found: os.stat_result, version: ObjectVersion) -> bool:
-    """Return whether a file is an object of that version; a link is none, whatever its times."""
+    # a link is no object, whatever its times
     return not S_ISLNK(found.st_mode) and _version(found) == version
 
 
@@ -407,7 +390,7 @@ def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[by
         file.close()
 
 
-def _write(descriptor: int, body: bytes | Path) -> None:
+def _write(descriptor: int, body: Body) -> None:
     if isinstance(body, Path):
         with body.open("rb", buffering=0) as source:
             while chunk := source.read(CHUNK):

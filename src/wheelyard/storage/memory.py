@@ -2,7 +2,6 @@
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 
@@ -11,6 +10,7 @@ from wheelyard.storage.base import (
     ABSENT,
     CHUNK,
     NOT_MODIFIED,
+    Body,
     Entry,
     Key,
     NotModified,
@@ -23,12 +23,7 @@ from wheelyard.storage.base import (
 
 
 class MemoryStore(Store):
-    """
-    Objects in a dictionary, gone when the process ends.
-
-    Args:
-        clock: Seconds since the epoch, for the age of an entry.
-    """
+    """Objects in a dictionary, gone when the process ends; `clock` tells when each was written."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -55,11 +50,7 @@ class MemoryStore(Store):
         return (body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
 
     def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
+        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """Store `body` whole and return its version."""
         del kind
@@ -90,11 +81,6 @@ class MemoryStore(Store):
                 for stored, modified in [self._objects[key]]
             ]
         return iter(found)
-
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
-        """Return None: nothing but this process can read its memory."""
-        del key, method, lifetime
-        return None
 
     def _check(self, key: Key, expect: ObjectVersion | None) -> None:
         held = self._objects.get(key)

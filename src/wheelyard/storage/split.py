@@ -7,6 +7,7 @@ from heapq import merge
 from pathlib import Path
 
 from wheelyard.storage.base import (
+    Body,
     Entry,
     Key,
     NotModified,
@@ -19,14 +20,7 @@ from wheelyard.storage.base import (
 
 @dataclass(frozen=True, slots=True)
 class SplitStore:
-    """
-    A store, and another one for the keys that begin with a prefix.
-
-    Args:
-        usual: Where everything else is.
-        apart: Where the keys with the prefix are.
-        prefix: Of those keys.
-    """
+    """The `usual` store, and one `apart` for the keys that begin with `prefix`."""
 
     usual: Store
     apart: Store
@@ -43,16 +37,12 @@ class SplitStore:
         return self._of(key).read(key, start, stop)
 
     def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
+        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """Store `body` whole and return its version."""
         return self._of(key).put(key, body, expect, kind)
 
-    def create_all(self, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
+    def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
         """Store objects under keys that must be new; return those keys that are taken."""
         apart = [each for each in objects if each[0].startswith(self.prefix)]
         usual = [each for each in objects if not each[0].startswith(self.prefix)]
@@ -73,9 +63,9 @@ class SplitStore:
         kept = (entry for entry in usual if not entry.key.startswith(self.prefix))
         return merge(kept, self.apart.list(self.prefix, after), key=lambda entry: entry.key)
 
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL that storage itself answers, or None where it has none."""
-        return self._of(key).sign(key, method, lifetime)
+        return self._of(key).sign(key, lifetime)
 
     def path_of(self, key: Key) -> Path | None:
         """Return where the object is a file of this machine, or None."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO, Final
 
-from wheelyard.storage.faults import storage_faults
+from wheelyard.storage.disk import storage_faults
 
 PREFIX = "upload-"
 FILE_MODE = 0o640
@@ -51,10 +51,3 @@ class Spool:
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < older_than:
                     yield path
-
-
-def write_all(descriptor: int, body: bytes) -> None:
-    """Write bytes to a file, however many calls that takes."""
-    view = memoryview(body)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -1,13 +1,18 @@
-"""A store whose every verb is timed: what it was asked, how that ended, and how long it took."""
+"""What a store was asked: how often, with what outcome, and how long that took."""
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import accumulate
 from pathlib import Path
-from typing import TypeVar
+from threading import Lock
+from typing import Final, TypeVar
 
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import (
+    Body,
     Entry,
     Key,
     NotModified,
@@ -16,12 +21,96 @@ from wheelyard.storage.base import (
     Stored,
     WebType,
 )
-from wheelyard.storage.timings import Timings
 
 T = TypeVar("T")
 
+BOUNDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+"""Seconds up to which a bucket goes: a page is within the first, a slow upload in the last."""
+
+Kind = tuple[str, ...]
+"""The labels of what took its time, in the order that whoever counts has chosen."""
+
 Follower = Callable[[str, str, float], None]
 """Is told a verb, its outcome and its seconds, in the thread that waited for it, right after."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Operation:
+    """One kind of operation on a bucket, whose owner pays for each."""
+
+    kind: str
+    """insert, copy, list, get, read, delete, or the piece of a large insert."""
+    price_class: str
+    """Of Cloud Storage's price list: A, B or free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A count of operations, from the start of the process; safe to share between threads."""
+
+    _counts: Counter[Operation] = field(default_factory=Counter)
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(self, operation: Operation) -> None:
+        """Count one operation."""
+        with self._lock:
+            self._counts[operation] += 1
+
+    def counts(self) -> dict[Operation, int]:
+        """Return how often each operation was asked for so far."""
+        with self._lock:
+            return dict(self._counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long everything of one kind has taken so far."""
+
+    kind: Kind
+    counts: tuple[int, ...]
+    """How many took at most as long as each bound; the last one, how many there were at all."""
+    seconds: float
+    """All of them together."""
+
+
+class Timings:
+    """
+    Durations by kind, from the start of the process; safe to share between threads.
+
+    Args:
+        bounds: Seconds up to which each bucket goes, ascending.
+    """
+
+    def __init__(self, bounds: Sequence[float] = BOUNDS) -> None:
+        self.bounds = tuple(bounds)
+        self._counts: dict[Kind, list[int]] = {}
+        self._seconds: dict[Kind, float] = {}
+        self._lock = Lock()
+
+    def add(self, kind: Kind, seconds: float) -> None:
+        """Count one thing that took so long."""
+        bucket = bisect_left(self.bounds, seconds)
+        with self._lock:
+            counts = self._counts.get(kind)
+            if counts is None:
+                counts = self._counts[kind] = [0] * (len(self.bounds) + 1)
+                self._seconds[kind] = 0.0
+            counts[bucket] += 1
+            self._seconds[kind] += seconds
+
+    def so_far(self) -> list[Timing]:
+        """Return what was counted, by kind."""
+        with self._lock:
+            counted = [
+                (kind, tuple(counts), self._seconds[kind]) for kind, counts in self._counts.items()
+            ]
+        return [
+            Timing(kind, tuple(accumulate(counts)), seconds)
+            for kind, counts, seconds in sorted(counted)
+        ]
 
 
 @dataclass(slots=True)
@@ -56,14 +145,10 @@ class Stopwatch:
 @dataclass(frozen=True, slots=True)
 class TimedStore:
     """
-    A store that is just as the one behind it.
+    A store that is just as the one behind it, and times every verb.
 
     A stream is timed until its first bytes can be had: how long the rest of it takes says how fast
     its reader is. A listing is timed as a whole.
-
-    Args:
-        inner: The one behind it.
-        watch: What is told of every verb.
     """
 
     inner: Store
@@ -81,8 +166,7 @@ class TimedStore:
             watch.note_fault("get", fault, began)
             raise
         is_there = "ok" if isinstance(found, Stored) else "unchanged"
-        outcome = "absent" if found is None else is_there
-        watch.note("get", outcome, began)
+        watch.note("get", "absent" if found is None else is_there, began)
         return found
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -90,16 +174,12 @@ class TimedStore:
         return self._timed("read", lambda: self.inner.read(key, start, stop))
 
     def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
+        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """Store `body` whole and return its version."""
         return self._timed("put", lambda: self.inner.put(key, body, expect, kind))
 
-    def create_all(self, objects: Sequence[tuple[Key, bytes | Path]]) -> list[Key]:
+    def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
         """Store objects under keys that must be new; return those keys that are taken."""
         return self._timed("create_all", lambda: self.inner.create_all(objects))
 
@@ -109,21 +189,20 @@ class TimedStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
-        watch = self.watch
-        began = watch.monotonic()
+        began = self.watch.monotonic()
         try:
             yield from self.inner.list(prefix, after)
         except Exception as fault:
-            watch.note_fault("list", fault, began)
+            self.watch.note_fault("list", fault, began)
             raise
         except GeneratorExit:  # whoever asked has seen enough
-            watch.note("list", "ok", began)
+            self.watch.note("list", "ok", began)
             raise
-        watch.note("list", "ok", began)
+        self.watch.note("list", "ok", began)
 
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL that storage itself answers, or None where it has none."""
-        return self._timed("sign", lambda: self.inner.sign(key, method, lifetime))
+        return self._timed("sign", lambda: self.inner.sign(key, lifetime))
 
     def path_of(self, key: Key) -> Path | None:
         """Return where the object is a file of this machine, or None; nothing is asked for that."""

@@ -15,9 +15,8 @@ from operator import attrgetter
 from typing import Final
 from urllib.parse import urlencode
 
-from wheelyard.outgoing.addresses import Reach
 from wheelyard.outgoing.client import Client
-from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.network import Reach, WebFault
 from wheelyard.outgoing.urls import BadUrl, Url, parse_url
 
 BODY_LIMIT: Final = 256 * 1024

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
-from wheelyard.concurrency.timed import TimedCache
+from wheelyard.concurrency.caches import TimedCache
 from wheelyard.trust.fetching import Fetcher, FetchFault, Reply
 from wheelyard.trust.refusals import unverifiable
 

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from wheelyard.concurrency.timed import TimedCache
+from wheelyard.concurrency.caches import TimedCache
 
 CAPACITY: Final = 10_000
 

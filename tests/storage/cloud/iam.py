@@ -1,25 +1,56 @@
-"""A stand-in for IAM, and whoever asks it for signatures."""
+"""A stand-in for IAM that signs with the key that Google has published, and how to verify that."""
 
 import json
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Event, Thread
-from typing import Any, Final
+from typing import Any, Final, cast
+from urllib.parse import parse_qs, urlsplit
 
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from google.auth.credentials import Credentials
 from google.oauth2.credentials import Credentials as UserCredentials
 
-from tests.storage.cloud.signatures import EMAIL, KEY
-
+VECTORS: Final = Path(__file__).with_name("vectors")
+ACCOUNT: Final = json.loads((VECTORS / "service_account.json").read_text())
+EMAIL: Final = ACCOUNT["client_email"]
+KEY: Final = cast(
+    "RSAPrivateKey", serialization.load_pem_private_key(ACCOUNT["private_key"].encode(), None)
+)
+HOUR: Final = timedelta(hours=1)
+NOON: Final = datetime(2026, 5, 4, 12, tzinfo=UTC).timestamp()
 SIGN_BLOB: Final = f"/v1/projects/-/serviceAccounts/{EMAIL.replace('@', '%40')}:signBlob"
 
 # google-auth and its credentials have no types to call them by
 user_credentials: Callable[[str], Credentials] = UserCredentials
+
+
+def sign(message: bytes) -> bytes:
+    """Return the signature of a message by the account."""
+    return KEY.sign(message, PKCS1v15(), hashes.SHA256())
+
+
+def verify(url: str) -> None:
+    """Check a URL for GET as the service does: from the URL alone, with the public key."""
+    parts = urlsplit(url)
+    query, _, signature = parts.query.partition("&X-Goog-Signature=")
+    said = parse_qs(query)
+    request = f"GET\n{parts.path}\n{query}\nhost:{parts.hostname}\n\nhost\nUNSIGNED-PAYLOAD"
+    scope = said["X-Goog-Credential"][0].partition("/")[2]
+    signed = (
+        f"GOOG4-RSA-SHA256\n{said['X-Goog-Date'][0]}\n{scope}\n"
+        f"{sha256(request.encode()).hexdigest()}"
+    )
+    key = KEY.public_key()
+    key.verify(bytes.fromhex(signature), signed.encode(), PKCS1v15(), hashes.SHA256())
 
 
 class Iam:
@@ -42,7 +73,7 @@ class Iam:
         self.open.wait(30)
         if self.failures:
             return self.failures.popleft()
-        signature = KEY.sign(b64decode(json.loads(body)["payload"]), PKCS1v15(), hashes.SHA256())
+        signature = sign(b64decode(json.loads(body)["payload"]))
         return 200, json.dumps({"keyId": "1", "signedBlob": b64encode(signature).decode()}).encode()
 
     def metadata(self, path: str) -> bytes:

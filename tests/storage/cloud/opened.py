@@ -17,7 +17,7 @@ from wheelyard.storage.cloud.opening import (
 )
 from wheelyard.storage.cloud.store import CloudStore
 from wheelyard.storage.split import SplitStore
-from wheelyard.storage.tally import Tally
+from wheelyard.storage.timed import Tally
 
 FILES = "files/"
 EMULATOR = "STORAGE_EMULATOR_HOST"

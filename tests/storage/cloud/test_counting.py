@@ -11,8 +11,8 @@ from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import FILES, OTHER, A, Opened, Opener
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key
-from wheelyard.storage.cloud.counting import operation_of
-from wheelyard.storage.tally import Operation
+from wheelyard.storage.cloud.opening import operation_of
+from wheelyard.storage.timed import Operation
 
 pytestmark = pytest.mark.integration
 

@@ -76,14 +76,14 @@ def test_urls_that_anyone_may_use(opener: Opener, server: BucketServer) -> None:
     """In a public bucket an object has a plain URL, with its name encoded once."""
     store = opener("gs://wheels/in", downloads="public").store
 
-    assert store.sign(FILE, "GET", HOUR) == f"{server.url}/wheels/in/files/a/a%201.0%2Bcpu.whl"
+    assert store.sign(FILE, HOUR) == f"{server.url}/wheels/in/files/a/a%201.0%2Bcpu.whl"
 
 
 @pytest.mark.parametrize("downloads", ["auto", "proxy"])
 def test_no_urls(opener: Opener, server: BucketServer, downloads: Downloads) -> None:
     """Where nobody can sign, or nobody is to, an object has no URL."""
     del server
-    assert opener(downloads=downloads).store.sign(FILE, "GET", HOUR) is None
+    assert opener(downloads=downloads).store.sign(FILE, HOUR) is None
 
 
 def test_no_urls_though_somebody_can_sign(
@@ -94,7 +94,7 @@ def test_no_urls_though_somebody_can_sign(
     monkeypatch.delenv(EMULATOR)
     stores = [opener(downloads=downloads).store for downloads in ("auto", "proxy")]
 
-    signed, unsigned = (store.sign(FILE, "GET", HOUR) for store in stores)
+    signed, unsigned = (store.sign(FILE, HOUR) for store in stores)
 
     assert signed is not None
     assert "X-Goog-Signature=" in signed

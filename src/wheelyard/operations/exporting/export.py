@@ -9,7 +9,7 @@ from msgspec import structs
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.codec import DAMAGED
+from wheelyard.catalog.documents import DAMAGED
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable

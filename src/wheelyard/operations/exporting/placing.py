@@ -17,9 +17,8 @@ from wheelyard.operations.exporting.manifest import BAD_DESTINATION, Placing
 from wheelyard.operations.exporting.pages import BINARY, METADATA
 from wheelyard.rendering.simple import served_files
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
-from wheelyard.storage.faults import storage_faults
-from wheelyard.storage.in_place import require_in_place
-from wheelyard.storage.spool import Spool, write_all
+from wheelyard.storage.disk import require_in_place, storage_faults, write_all
+from wheelyard.storage.spool import Spool
 
 Linked = Callable[[Key, Path], object]
 Copied = Callable[[Key, ObjectVersion, WebType], object]

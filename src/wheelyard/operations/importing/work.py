@@ -9,7 +9,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.archive.faults import EXCUSABLE
-from wheelyard.catalog.codec import DAMAGED
+from wheelyard.catalog.documents import DAMAGED
 from wheelyard.errors import Conflict, Forbidden, IndexFault, Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution import Identity, parse_listed

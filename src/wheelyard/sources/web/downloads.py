@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from wheelyard.outgoing.client import Answer
-from wheelyard.outgoing.faults import WebFault
-from wheelyard.outgoing.pace import Pace
+from wheelyard.outgoing.client import Answer, Pace
+from wheelyard.outgoing.network import WebFault
 from wheelyard.outgoing.urls import Url
 from wheelyard.sources.candidate import Candidate, gone, unreadable
 from wheelyard.sources.facts import at_http

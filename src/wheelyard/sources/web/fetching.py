@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from wheelyard.model.ambient import Ambient
-from wheelyard.outgoing.addresses import Reach
-from wheelyard.outgoing.client import Answer, Client
-from wheelyard.outgoing.faults import WebFault
-from wheelyard.outgoing.pace import Pace
+from wheelyard.outgoing.client import Answer, Client, Pace
+from wheelyard.outgoing.network import Reach, WebFault
 from wheelyard.outgoing.urls import Url
 from wheelyard.sources.web.credentials import Credentials
 

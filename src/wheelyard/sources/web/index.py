@@ -13,7 +13,7 @@ from typing import Final
 from packaging.utils import canonicalize_name
 
 from wheelyard.errors import IndexFault, quoted
-from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.network import WebFault
 from wheelyard.outgoing.urls import Url
 from wheelyard.sources.ahead import map_ahead
 from wheelyard.sources.candidate import Offer, PassedOver, bad_source, gone

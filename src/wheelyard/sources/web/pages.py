@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 from packaging.utils import canonicalize_name
 
 from wheelyard.errors import quoted
-from wheelyard.outgoing.faults import WebFault
+from wheelyard.outgoing.network import WebFault
 from wheelyard.outgoing.urls import BadUrl, Url
 from wheelyard.sources.candidate import PassedOver
 from wheelyard.sources.facts import DamagedDigest, at_iso, checked, parse_hash

@@ -19,9 +19,14 @@ from google.api_core import exceptions as api
 from google.cloud.storage import Blob, Client
 
 from wheelyard.errors import NotFound
-from wheelyard.storage.cloud.faults import GOOGLE_FAULTS, is_missing_bucket, unavailable
 from wheelyard.storage.cloud.location import BucketLocation
-from wheelyard.storage.cloud.retrying import Pacing, Retrying
+from wheelyard.storage.cloud.retrying import (
+    READ,
+    Pacing,
+    Retrying,
+    bucket_faults,
+    is_missing_bucket,
+)
 from wheelyard.storage.cloud.streams import BucketStream
 
 PATIENCE: Final = 30.0
@@ -29,7 +34,6 @@ PATIENCE: Final = 30.0
 TIMEOUTS: Final = (5.0, 30.0)
 """Seconds: to connect, and of silence."""
 FACTS: Final = "name,generation,size,timeCreated,updated,md5Hash,metadata,contentEncoding"
-LISTED: Final = f"items({FACTS}),nextPageToken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +88,11 @@ class ForeignBucket:
         blobs = self._client.list_blobs(
             self._place.bucket,
             prefix=self._place.prefix or None,
-            fields=LISTED,
+            fields=f"items({FACTS}),nextPageToken",
             timeout=TIMEOUTS,
             retry=self._retrying(),
         )
-        with self._faults("storage.objects.list"):
+        with bucket_faults(self._place, "storage.objects.list"):
             for blob in blobs:
                 yield self._described(blob)
 
@@ -100,7 +104,7 @@ class ForeignBucket:
             Unavailable: The bucket does not answer, or not to us.
         """
         bucket = self._client.bucket(self._place.bucket)
-        with self._faults("storage.objects.get"):
+        with bucket_faults(self._place, READ):
             blob = bucket.get_blob(
                 self._place.name_of(name), timeout=TIMEOUTS, retry=self._retrying()
             )
@@ -114,16 +118,18 @@ class ForeignBucket:
             NotFound: It is there no more; raised by the call, before the first piece.
             Unavailable: The bucket does not answer, or not to us.
         """
-        stream = BucketStream(self._client, self._place, self._place.name_of(name), self._reading())
+        # it asks a bucket that is silent all the same, or one file that cannot be read would keep
+        # the next one from being tried
+        retrying = Retrying(pacing=self._pacing, patience=PATIENCE, asks_anyway=True)
+        stream = BucketStream(self._client, self._place, self._place.name_of(name), retrying)
         stream.generation = generation
-        with self._faults("storage.objects.get"):
-            is_there = stream.open(0, None)
-        if not is_there:
-            raise NotFound("It was replaced or deleted after it was listed.")
+        with self._reading():
+            if not stream.open(0, None):
+                raise _gone()
         return self._pieces(stream)
 
     def _pieces(self, stream: BucketStream) -> Iterator[bytes]:
-        with self._faults("storage.objects.get"):
+        with self._reading():
             yield from stream.chunks()
 
     def _described(self, blob: Blob) -> ForeignObject:
@@ -143,22 +149,19 @@ class ForeignBucket:
     def _retrying(self) -> Retrying:
         return Retrying(pacing=self._pacing, patience=PATIENCE)
 
-    def _reading(self) -> Retrying:
-        # a file that cannot be read would otherwise keep the next one from being tried
-        return Retrying(pacing=self._pacing, patience=PATIENCE, asks_anyway=True)
-
     @contextmanager
-    def _faults(self, permission: str) -> Iterator[None]:
-        try:
-            yield
-        except GOOGLE_FAULTS as error:
-            if isinstance(error, api.NotFound) and not is_missing_bucket(error):
-                raise NotFound("It was replaced or deleted after it was listed.") from error
-            raise unavailable(error, self._place, permission) from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # what the library says when it is answered by something that is no bucket
-            nonsense = requests.ConnectionError("this is no answer of a bucket")
-            raise unavailable(nonsense, self._place, permission) from error
+    def _reading(self) -> Iterator[None]:
+        with bucket_faults(self._place, READ):
+            try:
+                yield
+            except api.NotFound as error:
+                if is_missing_bucket(error):
+                    raise
+                raise _gone() from error
+
+
+def _gone() -> NotFound:
+    return NotFound("It was replaced or deleted after it was listed.")
 
 
 def _hexadecimal(encoded: str | None) -> str:

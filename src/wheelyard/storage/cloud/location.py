@@ -11,7 +11,6 @@ PREFIX_LIMIT: Final = 512
 """Bytes of a prefix; an object's name has 1024 at most, and the longest of our keys needs 410."""
 
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +45,11 @@ def parse_location(text: str) -> BucketLocation:
     parts = path.strip("/").split("/") if path.strip("/") else []
     prefix = "".join(f"{part}/" for part in parts)
     is_right = (
-        text.startswith(SCHEME)
+        is_bucket(text)
         and _BUCKET.fullmatch(bucket)
         and not any(part in ("", ".", "..") for part in parts)
-        and not _CONTROL.search(prefix)
         and len(prefix.encode(errors="replace")) <= PREFIX_LIMIT
-        and prefix.isprintable()
+        and prefix.isprintable()  # so without control characters, too
     )
     if not is_right:
         raise Invalid(

@@ -1,14 +1,18 @@
 """
-Opens a bucket: finds the credentials, the endpoint, and who can sign.
+Opens a bucket: finds the credentials and the endpoint, whose they are, and who can sign.
 
 Google's library looks for Application Default Credentials itself: the file that
 GOOGLE_APPLICATION_CREDENTIALS names, what gcloud has left, or the metadata server; and with
 STORAGE_EMULATOR_HOST it goes to an emulator, as nobody.
+
+Each answered request is counted, failed tries included: the owner of the bucket pays for it.
 """
 
+import json
+import re
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from random import Random
 from typing import Any, Final, Literal
 
@@ -21,21 +25,29 @@ from requests.adapters import HTTPAdapter
 
 from wheelyard.errors import Invalid
 from wheelyard.storage.base import Store
-from wheelyard.storage.cloud.counting import Counter
-from wheelyard.storage.cloud.faults import no_credentials
 from wheelyard.storage.cloud.foreign import ForeignBucket
-from wheelyard.storage.cloud.identity import email_of
 from wheelyard.storage.cloud.location import BucketLocation
-from wheelyard.storage.cloud.retrying import Breaker, Pacing
-from wheelyard.storage.cloud.signers import UrlSigner, signer_of
-from wheelyard.storage.cloud.signing import object_path
+from wheelyard.storage.cloud.retrying import Breaker, Pacing, no_credentials
+from wheelyard.storage.cloud.signing import UrlSigner, object_path, signer_of
 from wheelyard.storage.cloud.store import CloudStore, Links, Unchanging
 from wheelyard.storage.split import SplitStore
-from wheelyard.storage.tally import Tally
+from wheelyard.storage.timed import Operation, Tally
 
 CONNECTIONS: Final = 160
 """Connections to the bucket that are kept open, at most."""
 FOR_EVER: Final = "max-age=31536000, immutable"
+
+INSERT: Final = Operation("insert", "A")
+COPY: Final = Operation("copy", "A")
+LIST: Final = Operation("list", "A")
+GET: Final = Operation("get", "B")
+READ: Final = Operation("read", "B")
+DELETE: Final = Operation("delete", "free")
+PIECE: Final = Operation("piece", "free")
+"""Of a large upload, whose beginning was the operation."""
+
+_COPIES: Final = re.compile(r"/storage/v1/b/[^/]+/o/[^/]+/rewriteTo/")
+_OBJECTS: Final = re.compile(r"/storage/v1/b/[^/]+/o$")
 
 Downloads = Literal["auto", "redirect", "proxy", "public"]
 
@@ -51,6 +63,10 @@ class Surroundings:
     pause: Callable[[float], None]
     random: Random
     tally: Tally
+
+    def pacing(self) -> Pacing:
+        """Return what the retries of one store share."""
+        return Pacing(self.monotonic, self.pause, self.random, Breaker(self.monotonic))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +94,6 @@ class OpenBucket:
         return email_of(self.credentials)
 
 
-@dataclass(frozen=True, slots=True)
-class PublicLinks:
-    """Plain URLs of a bucket that anyone may read."""
-
-    endpoint: str
-
-    def url(self, bucket: str, name: str, method: str, lifetime: timedelta) -> str:
-        """Return the URL of an object."""
-        del method, lifetime
-        return self.endpoint + object_path(bucket, name)
-
-
 def open_foreign(place: BucketLocation, surroundings: Surroundings) -> ForeignBucket:
     """
     Open a bucket of somebody else's layout, to read what is in it; nothing is asked of it yet.
@@ -97,8 +101,7 @@ def open_foreign(place: BucketLocation, surroundings: Surroundings) -> ForeignBu
     Raises:
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    client = _connected(place, surroundings.tally)
-    return ForeignBucket(client, place, _pacing(surroundings))
+    return ForeignBucket(_connected(place, surroundings.tally), place, surroundings.pacing())
 
 
 def open_bucket(request: Request, surroundings: Surroundings) -> OpenBucket:
@@ -109,9 +112,8 @@ def open_bucket(request: Request, surroundings: Surroundings) -> OpenBucket:
         Invalid: Redirects were asked for, and nothing here can sign (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
     """
-    client = _connected(request.place, surroundings.tally)
-    links = _links(request.downloads, client, surroundings)
-    pacing = _pacing(surroundings)
+    client, pacing = _connected(request.place, surroundings.tally), surroundings.pacing()
+    links = _links(request.downloads, client, surroundings.now, pacing)
     scope = "public" if request.downloads == "public" else "private"
     unchanging = Unchanging(prefix=request.files_prefix, cache_control=f"{scope}, {FOR_EVER}")
     store: Store = CloudStore(client, request.place, pacing, links, unchanging)
@@ -121,13 +123,47 @@ def open_bucket(request: Request, surroundings: Surroundings) -> OpenBucket:
     return OpenBucket(store, _credentials(client))
 
 
-def _pacing(surroundings: Surroundings) -> Pacing:
-    return Pacing(
-        surroundings.monotonic,
-        surroundings.pause,
-        surroundings.random,
-        Breaker(surroundings.monotonic),
-    )
+def operation_of(method: str, path_and_query: str) -> Operation | None:
+    """Return the operation of a request to the JSON API; None where it is not about objects."""
+    path, _, query = path_and_query.partition("?")
+    if path.startswith(("/upload/", "/resumable/upload/")):
+        return PIECE if method == "PUT" and "upload_id=" in query else INSERT
+    if path.startswith("/download/"):
+        return READ
+    if "/o" not in path:
+        return None
+    if method == "DELETE":
+        return DELETE
+    if _COPIES.search(path):
+        return COPY
+    return LIST if _OBJECTS.search(path) else GET
+
+
+def email_of(credentials: Any) -> str | None:  # noqa: ANN401 - each kind is a class of its own
+    """
+    Return the e-mail of whoever these credentials are, for the journal; None if they do not tell.
+
+    A service account's always do, once they have been used (the metadata server's say `default`
+    until then); a person's do where Google has sent an identity together with the access.
+    """
+    for attribute in ("service_account_email", "account"):
+        email = getattr(credentials, attribute, None)
+        if isinstance(email, str) and "@" in email:
+            return email
+    return _claimed(getattr(credentials, "id_token", None))
+
+
+def _claimed(id_token: object) -> str | None:
+    """Return the e-mail in an ID token that has just come from Google, so it is not verified."""
+    if not isinstance(id_token, str) or id_token.count(".") != 2:  # noqa: PLR2004 - RFC 7519
+        return None
+    payload = id_token.split(".")[1]
+    try:
+        claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except ValueError:
+        return None
+    email = claims.get("email") if isinstance(claims, dict) else None
+    return email if isinstance(email, str) and "@" in email else None
 
 
 def _connected(place: BucketLocation, tally: Tally) -> Client:
@@ -139,15 +175,16 @@ def _connected(place: BucketLocation, tally: Tally) -> Client:
     session = client._http  # noqa: SLF001 - the library's one session, made by its own rules
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS))
-    session.hooks["response"] += [Counter(tally), _read_refusal]
+
+    def answered(response: requests.Response, **_: object) -> None:
+        operation = operation_of(response.request.method or "", response.request.path_url)
+        if operation is not None:
+            tally.add(operation)
+        if not response.ok:  # of a 401 the library forgets the answer, and so the connection
+            response.content  # noqa: B018 - it reads
+
+    session.hooks["response"].append(answered)
     return client
-
-
-def _read_refusal(response: requests.Response, **options: object) -> None:
-    """Read a refusal to its end: of a 401 the library forgets the answer, and the connection."""
-    del options
-    if not response.ok:
-        _ = response.content
 
 
 def _client_or_none() -> Client | bool:
@@ -169,22 +206,25 @@ def _client() -> Client:
     return Client(project=None, credentials=_credentials(client), client_options=options)
 
 
-def _links(downloads: Downloads, client: Client, surroundings: Surroundings) -> Links | None:
+def _links(
+    downloads: Downloads, client: Client, now: Callable[[], float], pacing: Pacing
+) -> Links | None:
     if downloads == "proxy":
         return None
+    endpoint: str = client.api_endpoint
     if downloads == "public":
-        return PublicLinks(client.api_endpoint)
+        return lambda bucket, name, _: endpoint + object_path(bucket, name)
     credentials = _credentials(client)
     if isinstance(credentials, AnonymousCredentials) and downloads == "redirect":
         credentials = _credentials_beside_an_emulator(credentials)
-    signer = signer_of(credentials, pause=surroundings.pause, random=surroundings.random)
+    signer = signer_of(credentials, pacing)
     if signer is None and downloads == "redirect":
         raise Invalid(
             "[store] downloads: these credentials cannot sign a URL to redirect to. Use those of a "
             'service account, or downloads = "proxy".',
             code="bad_setting",
         )
-    return None if signer is None else UrlSigner(signer, surroundings.now, client.api_endpoint)
+    return None if signer is None else UrlSigner(signer, now, endpoint).url
 
 
 def _credentials(client: Client) -> Any:  # noqa: ANN401 - each kind is a class of its own

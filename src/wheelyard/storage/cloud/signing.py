@@ -1,31 +1,67 @@
 """
-Signed URLs of Cloud Storage, version 4: pure functions from what is asked to a URL.
+Signed URLs of Cloud Storage, version 4, and who signs them.
 
-The time of signing is an argument. `quantised` rounds it down, so that everybody who asks within a
-window gets the same URL, which caches of clients know again. Reference: "Signatures" and
-"Canonical requests" in the documentation of Cloud Storage.
+A private key signs where there is one, otherwise IAM by its method signBlob. On Cloud Run, GKE and
+Compute Engine nobody has the key of the service account, and a signature costs one call over the
+network, which needs the permission iam.serviceAccounts.signBlob. So the time of signing is rounded
+down, a URL is kept for its window, and callers who want the same one at once share one call.
+Reference: "Signatures" and "Canonical requests" in the documentation of Cloud Storage.
+
+Credentials of the metadata server do not know whose they are before they have been refreshed;
+nothing here goes to the network until the first URL is asked for.
 """
 
+import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Final
-from urllib.parse import quote
+from http import HTTPStatus
+from threading import Lock
+from typing import Final, Protocol
+from urllib.parse import quote, urlencode, urlsplit
+
+from google.auth import compute_engine, external_account, iam, impersonated_credentials
+from google.auth.credentials import Credentials, Scoped, Signing
+from google.auth.exceptions import GoogleAuthError
+from google.auth.transport.requests import AuthorizedSession, Request
+from requests import Response, Session
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException, Timeout
+
+from wheelyard.concurrency.caches import WeighedCache
+from wheelyard.errors import Unavailable
+from wheelyard.storage.cloud.retrying import Pacing
 
 ALGORITHM: Final = "GOOG4-RSA-SHA256"
-LONGEST: Final = timedelta(days=7)
-"""The service refuses a URL that is to live longer."""
-PAYLOAD_HEADER: Final = "x-goog-content-sha256"
+IAM: Final = "https://iamcredentials.googleapis.com"
+STORAGE: Final = "https://storage.googleapis.com"
+SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+PERMISSION: Final = "iam.serviceAccounts.signBlob"
+TIMEOUTS: Final = (3.0, 5.0)
+"""Seconds to connect, and to wait for more of a reply: a client waits for 15 at most."""
+CONNECTIONS: Final = 64
+"""Kept open to IAM at a time; more are opened if need be."""
+TRIES: Final = 3
+SERVERS: Final = HTTPStatus.INTERNAL_SERVER_ERROR
+"""The first status that says that the server is to blame, and another try may help."""
+CAPACITY: Final = 4096
+"""URLs in memory, of about 1.3 KB each."""
+NOT_YET_KNOWN: Final = "default"
+"""What credentials of the metadata server say for an email until they are refreshed."""
 
-Pairs = tuple[tuple[str, str], ...]
+# google-auth has no types of its own to call these by
+_session_of: Final[Callable[[Credentials], Session]] = AuthorizedSession
+_request_over: Final[Callable[[Session], Request]] = Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One request that a URL is to allow."""
+    """One object that a URL is to allow to be downloaded."""
 
-    method: str
+    scheme: str = "https"
     host: str
     """With its port, if it is not the scheme's own."""
     path: str
@@ -33,18 +69,7 @@ class Ask:
     signed_at: datetime
     """With a time zone; whole seconds count."""
     lifetime: timedelta
-    """1 second to 7 days, in whole seconds."""
-    headers: Pairs = ()
-    """What the client has to send besides `host`, letter for letter."""
-    query: Pairs = ()
-    """Unquoted."""
-    scheme: str = "https"
-
-    def __post_init__(self) -> None:
-        if not timedelta(seconds=1) <= self.lifetime <= LONGEST:
-            raise ValueError(f"a signed URL lives 1 second to 7 days, not {self.lifetime}")
-        if self.signed_at.tzinfo is None:
-            raise ValueError("the time of signing has no time zone")
+    """1 second to 7 days, in whole seconds; the service refuses any other."""
 
 
 def quantised(now: float, lifetime: timedelta) -> datetime:
@@ -57,89 +82,297 @@ def quantised(now: float, lifetime: timedelta) -> datetime:
         now: Seconds since the epoch.
         lifetime: At least 1 second.
     """
-    window = max(1, _seconds(lifetime) // 2)
+    window = max(1, int(lifetime.total_seconds()) // 2)
     return datetime.fromtimestamp(int(now) // window * window, UTC)
 
 
 def object_path(bucket: str, name: str) -> str:
     """Return the path of an object at the host that serves every bucket, quoted once."""
-    return f"/{_quoted(bucket)}/{quote(name, safe='/~')}"
-
-
-def string_to_sign(ask: Ask, email: str) -> str:
-    """Return what the service account `email` has to sign for the request to be allowed."""
-    canonical = sha256(canonical_request(ask, email).encode()).hexdigest()
-    return f"{ALGORITHM}\n{_stamp(ask)}\n{_scope(ask)}\n{canonical}"
+    return f"/{quote(bucket, safe='')}/{quote(name)}"
 
 
 def signed_url(ask: Ask, email: str, sign: Callable[[bytes], bytes]) -> str:
     """
-    Return the URL that allows the request.
+    Return the URL that allows the download.
 
     Args:
-        ask: The request.
+        ask: What is asked for.
         email: The service account that signs.
         sign: Returns its signature of a message, RSA PKCS #1 v1.5 with SHA-256. What it raises
             passes through.
     """
-    signature = sign(string_to_sign(ask, email).encode()).hex()
-    query = _canonical_query(ask, email)
+    stamp = ask.signed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    scope = f"{stamp[:8]}/auto/storage/goog4_request"
+    pairs = (  # sorted, as they have to be
+        ("X-Goog-Algorithm", ALGORITHM),
+        ("X-Goog-Credential", f"{email}/{scope}"),
+        ("X-Goog-Date", stamp),
+        ("X-Goog-Expires", str(int(ask.lifetime.total_seconds()))),
+        ("X-Goog-SignedHeaders", "host"),
+    )
+    query = urlencode(pairs, safe="", quote_via=quote)
+    # the service signs for the name alone, though the URL keeps the port
+    host = re.sub(r":[0-9]+$", "", ask.host)
+    request = f"GET\n{ask.path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
+    message = f"{ALGORITHM}\n{stamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
+    signature = sign(message.encode()).hex()
     return f"{ask.scheme}://{ask.host}{ask.path}?{query}&X-Goog-Signature={signature}"
 
 
-def canonical_request(ask: Ask, email: str) -> str:
-    """Return the request as the service writes it down before it checks a signature."""
-    headers = _canonical_headers(ask)
-    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    return "\n".join(
-        (
-            ask.method,
-            ask.path,
-            _canonical_query(ask, email),
-            lines,
-            ";".join(headers),
-            headers.get(PAYLOAD_HEADER, "UNSIGNED-PAYLOAD"),
+class Signer(Protocol):
+    """A service account, and something that signs for it; safe to share between threads."""
+
+    @property
+    def email(self) -> str:
+        """
+        The service account.
+
+        Raises:
+            Unavailable: It is not known yet, and the metadata server does not tell.
+        """
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """
+        Return the signature of a message, RSA PKCS #1 v1.5 with SHA-256.
+
+        Raises:
+            Unavailable: Code signing_denied, or signing_unavailable.
+        """
+        ...
+
+
+def signer_of(credentials: Credentials, pacing: Pacing, iam_url: str = IAM) -> Signer | None:
+    """
+    Return who signs for these credentials, or None: a person's, or nobody's.
+
+    Args:
+        credentials: As google-auth found them.
+        pacing: The pauses before a call is tried again.
+        iam_url: Scheme and host of IAM.
+    """
+    if isinstance(credentials, Signing) and _is_at_hand(credentials.signer):
+        return KeySigner(credentials.signer_email, credentials.sign_bytes)
+    email = _email_of(credentials)
+    if email is None:
+        return None
+    if isinstance(credentials, impersonated_credentials.Credentials):
+        # who may act for an account may sign for it, which the account itself often may not;
+        # google-auth has no public name for either
+        lender = getattr(credentials, "_source_credentials", credentials)
+        delegates = tuple(getattr(credentials, "_delegates", None) or ())
+        return BlobSigner(_scoped(lender), email, pacing, iam_url, delegates)
+    return BlobSigner(_scoped(credentials), email, pacing, iam_url)
+
+
+@dataclass(frozen=True, slots=True)
+class KeySigner:
+    """A private key in memory."""
+
+    email: str
+    sign: Callable[[bytes], bytes]
+
+
+class BlobSigner:
+    """
+    IAM, signing with a key that Google keeps.
+
+    `google.auth.iam.Signer` does the same without a limit of time: it pauses for seconds between
+    tries, knows no delegates, and does not say that a permission is missing.
+
+    Args:
+        credentials: Allowed to sign for the account; with the scope cloud-platform.
+        email: Whose signature it is; `default` for the account of the metadata server.
+        pacing: The pauses between tries.
+        iam_url: Scheme and host of IAM.
+        delegates: Accounts by way of which the permission is held.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        email: str,
+        pacing: Pacing,
+        iam_url: str,
+        delegates: tuple[str, ...] = (),
+    ) -> None:
+        self._credentials = credentials
+        self._session = _session_of(credentials)
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+        self._iam_url = iam_url
+        self._delegates = delegates
+        self._email = email
+        self._pacing = pacing
+        self._lock = Lock()
+
+    @property
+    def email(self) -> str:
+        """The service account, asked of the metadata server once if need be."""
+        with self._lock:
+            if self._email == NOT_YET_KNOWN:
+                self._email = self._introduced()
+            return self._email
+
+    def sign(self, message: bytes) -> bytes:
+        """Return IAM's signature of `message`."""
+        body = {"payload": b64encode(message).decode(), "delegates": list(self._delegates)}
+        url = f"{self._iam_url}/v1/projects/-/serviceAccounts/{quote(self.email)}:signBlob"
+        why = ""
+        cause: Exception | None = None
+        for _ in self._pacing.attempts(TRIES):
+            try:
+                reply = self._session.post(url, json=body, timeout=TIMEOUTS, allow_redirects=False)
+            except Timeout as error:
+                why, cause = "it does not answer", error
+                break  # a download waits for this, and silence lasts
+            except RequestException as error:
+                why, cause = "it cannot be reached", error
+                continue
+            except GoogleAuthError as error:
+                why, cause = "the credentials cannot be renewed", error
+                continue
+            if reply.status_code == HTTPStatus.OK:
+                return self._signature(reply)
+            if reply.status_code == HTTPStatus.FORBIDDEN:
+                raise self._denied()
+            why, cause = f"it answered {reply.status_code}", None
+            if reply.status_code != HTTPStatus.TOO_MANY_REQUESTS and reply.status_code < SERVERS:
+                break
+        raise _silent(f"IAM does not sign for {self._email}: {why}") from cause
+
+    def _introduced(self) -> str:
+        cause: GoogleAuthError | None = None
+        refresh: Callable[[Request], None] = self._credentials.refresh
+        for _ in self._pacing.attempts(TRIES):
+            try:
+                with Session() as session:
+                    refresh(_request_over(session))
+            except GoogleAuthError as error:
+                cause = error
+                continue
+            email = _email_of(self._credentials)
+            if email and email != NOT_YET_KNOWN:
+                return email
+        what = "The metadata server does not tell which service account this is"
+        raise _silent(what) from cause
+
+    def _signature(self, reply: Response) -> bytes:
+        try:
+            return b64decode(reply.json()["signedBlob"], validate=True)
+        except (ValueError, LookupError, TypeError) as error:
+            what = f"IAM does not sign for {self._email}: its reply holds no signature"
+            raise _silent(what) from error
+
+    def _denied(self) -> Unavailable:
+        return Unavailable(
+            f"Download URLs cannot be signed: the permission {PERMISSION} on {self._email} is "
+            "missing, or the API iamcredentials.googleapis.com is off. Grant a role "
+            "that has it on that account (docs/bucket.md), or have downloads streamed.",
+            code="signing_denied",
+            short="Download URLs cannot be signed.",
         )
+
+
+class UrlSigner:
+    """
+    URLs of objects, each signed once a window.
+
+    Args:
+        signer: Who signs.
+        now: Tells the seconds since the epoch.
+        endpoint: Scheme and host of the storage.
+        capacity: How many URLs are kept.
+    """
+
+    def __init__(
+        self,
+        signer: Signer,
+        now: Callable[[], float],
+        endpoint: str = STORAGE,
+        capacity: int = CAPACITY,
+    ) -> None:
+        self._signer = signer
+        self._now = now
+        self._endpoint = urlsplit(endpoint)
+        self._urls: WeighedCache[Ask, str] = WeighedCache(capacity)
+        self._under_way: dict[Ask, Future[str]] = {}
+        self._lock = Lock()
+
+    def url(self, bucket: str, name: str, lifetime: timedelta) -> str:
+        """
+        Return the URL that allows GET of one object.
+
+        It is the same for everybody within half a lifetime, and is good for at least as long.
+
+        Args:
+            bucket: Where the object is.
+            name: The object's, unquoted.
+            lifetime: 1 second to 7 days.
+
+        Raises:
+            Unavailable: Code signing_denied, or signing_unavailable; nothing is kept of it.
+        """
+        ask = Ask(
+            scheme=self._endpoint.scheme,
+            host=self._endpoint.netloc,
+            path=object_path(bucket, name),
+            signed_at=quantised(self._now(), lifetime),
+            lifetime=lifetime,
+        )
+        with self._lock:
+            known = self._urls.get(ask)
+            if known is not None:
+                return known
+            theirs = self._under_way.get(ask)
+            if theirs is None:
+                self._under_way[ask] = Future()
+        return self._made(ask) if theirs is None else theirs.result()
+
+    def _made(self, ask: Ask) -> str:
+        """Return the URL, for the caller and for everybody who waits for it."""
+        try:
+            url = signed_url(ask, self._signer.email, self._signer.sign)
+        except BaseException as error:
+            with self._lock:
+                outcome = self._under_way.pop(ask)
+            outcome.set_exception(error)
+            raise
+        with self._lock:
+            outcome = self._under_way.pop(ask)
+            self._urls.put(ask, url, 1)
+        outcome.set_result(url)
+        return url
+
+
+def _is_at_hand(signer: object) -> bool:
+    # these two of google-auth ask IAM, and hold no key themselves
+    return not isinstance(signer, iam.Signer | Credentials)
+
+
+def _email_of(credentials: Credentials) -> str | None:
+    """Return whose credentials these are, if they are a service account's."""
+    accounts = (
+        compute_engine.Credentials,
+        external_account.Credentials,
+        impersonated_credentials.Credentials,
     )
+    if not isinstance(credentials, accounts):
+        return None
+    email: str | None = credentials.service_account_email
+    return email
 
 
-def _canonical_query(ask: Ask, email: str) -> str:
-    own = (
-        ("X-Goog-Algorithm", ALGORITHM),
-        ("X-Goog-Credential", f"{email}/{_scope(ask)}"),
-        ("X-Goog-Date", _stamp(ask)),
-        ("X-Goog-Expires", str(_seconds(ask.lifetime))),
-        ("X-Goog-SignedHeaders", ";".join(_canonical_headers(ask))),
+def _scoped(credentials: Credentials) -> Credentials:
+    if isinstance(credentials, Scoped):
+        with_scopes: Callable[[list[str]], Credentials] = credentials.with_scopes
+        return with_scopes([SCOPE])
+    return credentials
+
+
+def _silent(what: str) -> Unavailable:
+    return Unavailable(
+        f"{what}. Try again in a moment.",
+        code="signing_unavailable",
+        short="Download URLs cannot be signed.",
     )
-    pairs = sorted((_quoted(name), _quoted(value)) for name, value in (*ask.query, *own))
-    return "&".join(f"{name}={value}" for name, value in pairs)
-
-
-def _canonical_headers(ask: Ask) -> dict[str, str]:
-    """Return the signed headers, sorted, their names small and their blanks collapsed."""
-    values: dict[str, list[str]] = {"host": [_without_port(ask.host)]}
-    for name, value in ask.headers:
-        values.setdefault(name.lower(), []).append(" ".join(value.split()))
-    return {name: ",".join(values[name]) for name in sorted(values)}
-
-
-def _without_port(host: str) -> str:
-    # the service signs for the name alone, though the URL keeps the port
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host
-
-
-def _scope(ask: Ask) -> str:
-    return f"{_stamp(ask)[:8]}/auto/storage/goog4_request"
-
-
-def _stamp(ask: Ask) -> str:
-    return ask.signed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-
-
-def _seconds(lifetime: timedelta) -> int:
-    return int(lifetime.total_seconds())
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="~")

@@ -2,28 +2,34 @@
 The storage contract over a Google Cloud Storage bucket.
 
 An object's version is its generation. Every conditional write names a generation as its
-precondition, so the bucket itself decides races. Where its answer was lost, or was that a
-precondition failed, the object is read, and `settling.py` says what has become of the write.
+precondition, so the bucket itself decides races.
+
+Where the answer to a write was lost, or was that a precondition failed, the object is read, and
+tells what has become of the write. Every write carries a random mark, so that one whose answer was
+lost is known again. It also says which version it was to replace: as only one write replaces a
+version, who finds another one's there knows that they lost. And where the object still has the
+version that was expected, the precondition held: then no race was lost, and the answer is wrong.
 """
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import requests
 from google.api_core import exceptions as api
 from google.api_core.page_iterator import HTTPIterator
 from google.cloud.storage import Blob, Bucket, Client
 
-from wheelyard.errors import Conflict, NotFound
+from wheelyard.concurrency.pacing import Ration
+from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
     ABSENT,
     NOT_MODIFIED,
+    Body,
     Entry,
     Key,
     NotModified,
@@ -33,19 +39,21 @@ from wheelyard.storage.base import (
     WebType,
     conflict,
 )
-from wheelyard.storage.cloud.faults import GOOGLE_FAULTS, READ, is_missing_bucket, unavailable
 from wheelyard.storage.cloud.location import BucketLocation
 from wheelyard.storage.cloud.retrying import (
+    GOOGLE_FAULTS,
     PROBE_PATIENCE,
+    READ,
     READ_PATIENCE,
     WRITE_PATIENCE,
     Pacing,
     Retrying,
-    SilentBucket,
+    bucket_faults,
+    is_missing_bucket,
+    unavailable,
 )
-from wheelyard.storage.cloud.settling import Change, contradicted, generation_of, version_of
-from wheelyard.storage.cloud.streams import BucketStream, read_whole
-from wheelyard.storage.faults import storage_faults
+from wheelyard.storage.cloud.streams import BucketStream
+from wheelyard.storage.disk import storage_faults
 
 ONE_REQUEST: Final = 4 * 1024**2
 """Bytes of a body up to which it goes out in one request; above that in pieces of this size."""
@@ -62,28 +70,27 @@ FORGOTTEN: Final = frozenset({404, 410})
 """Statuses of a piece whose upload the bucket does not know any more; it begins anew, once."""
 EMPTY_PAGES: Final = 100
 """Pages of a listing with nothing on them, one after the other."""
-SAID_AGAIN: Final = 10.0
-"""Seconds after which the log repeats what is wrong with a bucket."""
+LINES: Final = 6
+"""Lines a minute in the log about what is wrong with a bucket."""
 CONTRADICTIONS: Final = 2
 """Tries after which a precondition that fails, though the object does not change, is an error."""
 LOST: Final = 1000
 """Lost races that are remembered, at most."""
 LISTED: Final = "items(name,generation,size,timeCreated),nextPageToken"
+MARK: Final = "write-id"
+"""The name of the mark of a write, in an object's own metadata."""
+REPLACED: Final = "write-over"
+"""The name of the generation that a conditional write replaced, 0 for none; there too."""
+NOBODYS: Final = 1
+"""A generation that no object has: they count microseconds since 1970."""
+DIGITS: Final = 18
+"""Of a generation, at most."""
 
 logger = logging.getLogger("wheelyard")
 
 
-class Links(Protocol):
-    """Makes URLs that the bucket itself answers."""
-
-    def url(self, bucket: str, name: str, method: str, lifetime: timedelta) -> str:
-        """
-        Return the URL of an object.
-
-        Raises:
-            Unavailable: Nobody signs it just now.
-        """
-        ...
+Links = Callable[[str, str, timedelta], str]
+"""Returns the URL of an object, of a bucket and a name, for a time; may raise Unavailable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +100,55 @@ class Unchanging:
     prefix: str
     """Of their keys."""
     cache_control: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A write or a deletion that is to be made."""
+
+    key: Key
+    expect: ObjectVersion | None
+    """The version that it replaces; None for any."""
+    mark: str = ""
+    """Of a write; a deletion leaves none."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a write says of itself."""
+        over = {} if self.expect is None else {REPLACED: str(generation_of(self.expect))}
+        return {MARK: self.mark} | over
+
+    def settled(
+        self, found: Blob | None, error: Exception, *, may_have_landed: bool
+    ) -> ObjectVersion | None:
+        """
+        Return the version that the change has made, None where the answer contradicts the object.
+
+        Args:
+            found: The object as it is now, after the last try.
+            error: What the last try has raised.
+            may_have_landed: Whether an earlier try may have been carried out.
+
+        Raises:
+            Conflict: Something else was there before it.
+            Unavailable: It cannot be told.
+            Exception: `error`, where it is about no precondition.
+        """
+        metadata = (found and found.metadata) or {}
+        if found is not None and metadata.get(MARK) == self.mark:
+            return version_of(found)
+        if not isinstance(error, api.PreconditionFailed):
+            raise error
+        expected = generation_of(self.expect)
+        if expected is None or expected == (0 if found is None else found.generation):
+            return None
+        if not may_have_landed or metadata.get(REPLACED) == str(expected):
+            raise Conflict(conflict(self.key)) from error
+        raise Unavailable(
+            f"Somebody else has changed {self.key} meanwhile, and whether this change came first "
+            "is not known. Read it again.",
+            short="Too many writers at once.",
+        ) from error
 
 
 class CloudStore(Store):
@@ -122,7 +178,7 @@ class CloudStore(Store):
         self._links = links
         self._unchanging = unchanging
         self._senders = BoundedSemaphore(SENDERS)
-        self._said, self._said_at = "", 0.0
+        self._ration = Ration(LINES, pacing.monotonic)
         self._lost: dict[Key, ObjectVersion | None] = {}
         """What was expected where a race was lost, and no write has succeeded since."""
 
@@ -130,23 +186,10 @@ class CloudStore(Store):
         self, key: Key, unless_version: ObjectVersion | None = None
     ) -> Stored | NotModified | None:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
-        name, unless = self._place.name_of(key), generation_of(unless_version) or None
-        breaker = self._pacing.breaker
-
-        def read() -> tuple[bytes, str] | None:
-            silent = breaker.is_silent
-            return read_whole(
-                self._client,
-                self._place,
-                name,
-                unless,
-                is_silent=silent,
-                monotonic=self._pacing.monotonic,
-            )
-
-        with self._faults("storage.objects.get"):
+        unless = generation_of(unless_version) or None
+        with self._faults(READ):
             try:
-                found = self._reading().run(read)
+                found = self._stream(key).whole(unless)
             except api.NotFound as error:
                 if is_missing_bucket(error):
                     raise
@@ -158,25 +201,20 @@ class CloudStore(Store):
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream of part of an object, which goes on where it was cut off."""
-        name = self._place.name_of(key)
-        stream = BucketStream(self._client, self._place, name, self._reading())
-        with self._faults("storage.objects.get"):
+        stream = self._stream(key)
+        with self._faults(READ):
             is_there = stream.open(start, stop)
         if not is_there:
             raise NotFound(f"The store holds nothing at {key}.")
         return self._chunks(stream)
 
     def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
+        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """Store `body` whole and return its version."""
         # who expects a version has to read again after somebody else's write, not to wait
         retrying = self._writing(waits_for_turn=expect is None or expect == ABSENT)
-        change = Change(key=key, expect=expect, mark=self._new_mark())
+        change = self._change(key, expect)
         blob = self._described(change, kind or self._usual_kind(key))
         with self._faults("storage.objects.create"):
             landed = self._made(change, retrying, lambda: self._send(blob, body, expect, retrying))
@@ -205,7 +243,7 @@ class CloudStore(Store):
             NotFound: There is no such object.
         """
         retrying = self._writing(waits_for_turn=True)
-        change = Change(key=key, expect=expect, mark=self._new_mark())
+        change = self._change(key, expect)
         blob = self._described(change, kind)
 
         def rewrite() -> None:
@@ -227,12 +265,9 @@ class CloudStore(Store):
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove the object."""
         retrying = self._writing(waits_for_turn=True)
+        change = Change(key=key, expect=expect)
         with self._faults("storage.objects.delete"):
-            self._made(
-                Change(key=key, expect=expect),
-                retrying,
-                lambda: self._remove(key, expect, retrying),
-            )
+            self._made(change, retrying, lambda: self._remove(key, expect, retrying))
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
@@ -242,7 +277,7 @@ class CloudStore(Store):
             start_offset=self._place.name_of(after) if after else None,
             fields=LISTED,
             timeout=READING,
-            retry=self._reading(),
+            retry=Retrying(pacing=self._pacing, patience=READ_PATIENCE),
         )
         last = after
         with self._faults("storage.objects.list"):
@@ -255,15 +290,14 @@ class CloudStore(Store):
                 last = key
                 yield Entry(key, blob.size, version_of(blob), blob.time_created.timestamp())
 
-    def sign(self, key: Key, method: str, lifetime: timedelta) -> str | None:
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL that the bucket answers, or None where the bytes go through us."""
         if self._links is None:
             return None
-        name = self._place.name_of(key)
-        return self._links.url(self._place.bucket, name, method, lifetime)
+        return self._links(self._place.bucket, self._place.name_of(key), lifetime)
 
     def _send(
-        self, blob: Blob, body: bytes | Path, expect: ObjectVersion | None, retrying: Retrying
+        self, blob: Blob, body: Body, expect: ObjectVersion | None, retrying: Retrying
     ) -> None:
         with storage_faults("the upload"):
             size = len(body) if isinstance(body, bytes) else body.stat().st_size
@@ -331,10 +365,6 @@ class CloudStore(Store):
 
         Returns:
             The version that was found to be made by this change; None where the answer tells it.
-
-        Raises:
-            Conflict: Something else was there before it.
-            Unavailable: It cannot be told, or the bucket contradicts itself.
         """
         for _ in self._pacing.attempts(CONTRADICTIONS):
             try:
@@ -352,16 +382,10 @@ class CloudStore(Store):
             else:
                 self._lost.pop(change.key, None)
                 return None
-        raise contradicted(change.key, self._place)
+        raise _contradicted(change.key, self._place)
 
     def _raise_unless_odd(self, change: Change, retrying: Retrying, error: Exception) -> None:
-        """
-        Return if a precondition has failed again that has failed before, or that nobody has set.
-
-        Raises:
-            Conflict: Somebody else was first.
-            Exception: `error`, where it is about something else.
-        """
+        """Return if a precondition failed again that failed before, or that nobody has set."""
         if isinstance(error, api.TooManyRequests) and not retrying.waits_for_turn:
             raise Conflict(conflict(change.key)) from error
         if not isinstance(error, api.PreconditionFailed):
@@ -379,14 +403,19 @@ class CloudStore(Store):
         return self._bucket.get_blob(self._place.name_of(key), timeout=SETTLING, retry=settling)
 
     def _chunks(self, stream: BucketStream) -> Iterator[bytes]:
-        with self._faults("storage.objects.get"):
+        with self._faults(READ):
             yield from stream.chunks()
+
+    def _stream(self, key: Key) -> BucketStream:
+        retrying = Retrying(pacing=self._pacing, patience=READ_PATIENCE)
+        return BucketStream(self._client, self._place, self._place.name_of(key), retrying)
 
     def _blob(self, key: Key) -> Blob:
         return self._bucket.blob(self._place.name_of(key))
 
-    def _new_mark(self) -> str:
-        return f"{self._pacing.random.getrandbits(128):032x}"
+    def _change(self, key: Key, expect: ObjectVersion | None) -> Change:
+        mark = f"{self._pacing.random.getrandbits(128):032x}"
+        return Change(key=key, expect=expect, mark=mark)
 
     def _usual_kind(self, key: Key) -> WebType:
         content_type = "application/json" if key.endswith(".json") else "application/octet-stream"
@@ -395,7 +424,6 @@ class CloudStore(Store):
         return WebType(content_type, caching)
 
     def _described(self, change: Change, kind: WebType) -> Blob:
-        """Return an object that is about to be written."""
         blob = self._blob(change.key)
         blob.metadata = change.metadata
         blob.content_type = kind.content_type
@@ -403,41 +431,48 @@ class CloudStore(Store):
             blob.cache_control = kind.cache_control
         return blob
 
-    def _reading(self) -> Retrying:
-        return Retrying(pacing=self._pacing, patience=READ_PATIENCE)
-
     def _writing(self, *, waits_for_turn: bool) -> Retrying:
         return Retrying(pacing=self._pacing, patience=WRITE_PATIENCE, waits_for_turn=waits_for_turn)
 
-    @contextmanager
-    def _faults(self, permission: str) -> Iterator[None]:
-        try:
-            yield
-        except GOOGLE_FAULTS as error:
-            fault = unavailable(error, self._place, permission)
-            if not isinstance(error, SilentBucket):
-                self._say(fault.message)
-            raise fault from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # what the library says when it is answered by something that is no bucket
-            nonsense = requests.ConnectionError("this is no answer of a bucket")
-            raise unavailable(nonsense, self._place, permission) from error
+    def _faults(self, permission: str) -> AbstractContextManager[None]:
+        return bucket_faults(self._place, permission, self._say)
 
     def _say(self, what: str) -> None:
-        """Tell the log, but not for every request that meets the same trouble."""
-        now = self._pacing.monotonic()
-        if self._said != what or now - self._said_at >= SAID_AGAIN:
-            self._said, self._said_at = what, now
-            logger.warning("%s", what)
+        left_out = self._ration.take()
+        if left_out is not None:
+            more = f" ({left_out} more since the last such line)" if left_out else ""
+            logger.warning("%s%s", what, more)
+
+
+def generation_of(version: ObjectVersion | None) -> int | None:
+    """Return the generation that a version names: 0 for absent, None for any."""
+    if version is None:
+        return None
+    if not version:
+        return 0
+    # a version of another store is no generation, and matches none; the bucket refuses to hear it
+    is_ours = version.isascii() and version.isdigit() and len(version) <= DIGITS
+    return int(version) if is_ours else NOBODYS
+
+
+def version_of(blob: Blob) -> ObjectVersion:
+    """Return the version that an object has."""
+    return ObjectVersion(str(blob.generation))
+
+
+def _contradicted(key: Key, place: BucketLocation) -> Unavailable:
+    """Return the fault for a precondition that keeps failing, though the object does not change."""
+    return Unavailable(
+        f"The bucket gs://{place.bucket} answers each write of {key} with 412 (a precondition "
+        "failed) although nobody changes that object: check whether a proxy or an emulator that "
+        "alters requests stands between this machine and Cloud Storage.",
+        code="precondition_failed",
+        short="The store refuses to write.",
+    )
 
 
 def _listed(blobs: HTTPIterator) -> Iterator[Blob]:
-    """
-    Yield what is listed.
-
-    Raises:
-        RequestException: What came is no listing, or one that never ends.
-    """
+    """Yield what is listed; raise RequestException where it is no listing, or never ends."""
     empty = 0
     for page in blobs.pages:
         empty = 0 if page.num_items else empty + 1

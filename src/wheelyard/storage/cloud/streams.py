@@ -1,5 +1,5 @@
 """
-Part of an object as a stream, which goes on where the bucket's connection broke off.
+The bytes of an object: whole, or part of them as a stream that goes on where it broke off.
 
 One request for each stream, however long it is, because each costs an operation. What follows a
 break is asked of the same generation, so that bytes of two writes never mix; a stream that is all
@@ -24,9 +24,8 @@ from google.cloud.storage.exceptions import DataCorruption
 from urllib3.exceptions import HTTPError
 
 from wheelyard.storage.base import CHUNK
-from wheelyard.storage.cloud.faults import SILENCE, is_missing_bucket
 from wheelyard.storage.cloud.location import BucketLocation
-from wheelyard.storage.cloud.retrying import Retrying
+from wheelyard.storage.cloud.retrying import SILENCE, Retrying, is_missing_bucket
 
 WHOLE: Final = (3.0, 4.0)
 STREAMED: Final = (3.0, 6.0)
@@ -51,7 +50,7 @@ _CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
 @dataclass(slots=True)
 class BucketStream:
     """
-    A stream of one object, to be opened once.
+    One object, to be read once.
 
     Args:
         client: Google's client.
@@ -74,6 +73,15 @@ class BucketStream:
     checksum: Any = field(default_factory=google_crc32c.Checksum)
     response: requests.Response | None = None
 
+    def whole(self, unless: int | None) -> tuple[bytes, str] | None:
+        """
+        Return all bytes and their generation; None if that is `unless`.
+
+        Raises:
+            Exception: What the library raises; NotFound if there is no such object.
+        """
+        return self.retrying.run(lambda: self._read_whole(unless))
+
     def open(self, start: int, stop: int | None) -> bool:
         """Ask for the bytes from `start` up to `stop`; return whether there is such an object."""
         self.position = self.stop = start
@@ -91,7 +99,11 @@ class BucketStream:
         if stop is not None and stop <= start:
             response.close()
             return True
-        self._begin(response, start, stop)
+        self.response = response
+        self.generation = response.headers.get("X-Goog-Generation", "")
+        self.stop, size = _range_of(response, start, stop)
+        if (start, self.stop) == (0, size):
+            self.expected = _checksum_of(response)
         return True
 
     def chunks(self) -> Iterator[bytes]:
@@ -119,17 +131,15 @@ class BucketStream:
                 self.response.close()
 
     def _received(self) -> Iterator[bytes]:
-        if self.response is None:
+        response = self.response
+        if response is None:
             return
-        for chunk in pieces(self.response, self.retrying.pacing.monotonic):
+        for chunk in pieces(response, self.retrying.pacing.monotonic):
             self.checksum.update(chunk)
             if self.position + len(chunk) >= self.stop:
-                self._verify()
+                _compare(response, self.expected, self.checksum.digest())
             self.position += len(chunk)
             yield chunk
-
-    def _verify(self) -> None:
-        _compare(self.response, self.expected, self.checksum.digest())
 
     def _go_on(self) -> None:
         """Ask for the rest of the same generation."""
@@ -139,23 +149,41 @@ class BucketStream:
         self.response = self.retrying.run(lambda: self._request(span))
         _range_of(self.response, self.position, self.stop)
 
-    def _begin(self, response: requests.Response, start: int, stop: int | None) -> None:
-        """Learn from the first answer what the stream is, and where it ends."""
-        self.response = response
-        self.generation = response.headers.get("X-Goog-Generation", "")
-        self.stop, size = _range_of(response, start, stop)
-        if (start, self.stop) == (0, size):
-            self.expected = _checksum_of(response)
-
     def _request(self, span: str) -> requests.Response:
-        return _media(
-            self.client,
-            self.place,
-            self.name,
-            {"generation": self.generation} if self.generation else {},
-            {} if span == "0-" else {"Range": f"bytes={span}"},
-            PROBING if self.retrying.pacing.breaker.is_silent else STREAMED,
+        known = {"generation": self.generation} if self.generation else {}
+        return self._media(known, {} if span == "0-" else {"Range": f"bytes={span}"}, STREAMED)
+
+    def _read_whole(self, unless: int | None) -> tuple[bytes, str] | None:
+        known = {} if unless is None else {"ifGenerationNotMatch": str(unless)}
+        with self._media(known, {}, WHOLE) as response:
+            if response.status_code == requests.codes.not_modified:
+                return None
+            generation = response.headers.get("X-Goog-Generation")
+            if generation is None:
+                raise requests.ConnectionError("this is no answer of a bucket")
+            body = _within(response, self.retrying.pacing.monotonic)
+            digest = google_crc32c.value(body).to_bytes(4, "big")
+            _compare(response, _checksum_of(response), digest)
+            return body, generation
+
+    def _media(
+        self, parameters: dict[str, str], headers: dict[str, str], timeouts: tuple[float, float]
+    ) -> requests.Response:
+        """Ask for bytes, and return the answer as soon as it begins; after a silence, be brief."""
+        bucket, quoted = quote(self.place.bucket, safe="~"), quote(self.name, safe="~")
+        response: requests.Response = self.client._http.get(  # noqa: SLF001 - the one session
+            f"{self.client.api_endpoint}/download/storage/v1/b/{bucket}/o/{quoted}",
+            params={"alt": "media"} | parameters,
+            headers={"Accept-Encoding": "identity"} | headers,
+            stream=True,
+            timeout=PROBING if self.retrying.pacing.breaker.is_silent else timeouts,
         )
+        if not response.ok:
+            with response:
+                text = response.text[:1000]
+            status = response.status_code
+            raise api.from_http_status(status, text, response=response)  # type: ignore[no-untyped-call]
+        return response
 
 
 def pieces(response: requests.Response, monotonic: Callable[[], float]) -> Iterator[bytes]:
@@ -185,36 +213,6 @@ def pieces(response: requests.Response, monotonic: Callable[[], float]) -> Itera
         raise requests.ConnectionError(failure) from failure
 
 
-def read_whole(
-    client: Client,
-    place: BucketLocation,
-    name: str,
-    unless: int | None,
-    *,
-    is_silent: bool,
-    monotonic: Callable[[], float],
-) -> tuple[bytes, str] | None:
-    """
-    Return all bytes of an object and their generation; None if that is `unless`. One try.
-
-    Where the bucket `is_silent`, that is to say was just now, it is a short one.
-
-    Raises:
-        Exception: What the library raises; NotFound if there is no such object.
-    """
-    known = {} if unless is None else {"ifGenerationNotMatch": str(unless)}
-    timeouts = PROBING if is_silent else WHOLE
-    with _media(client, place, name, known, {}, timeouts) as response:
-        if response.status_code == requests.codes.not_modified:
-            return None
-        generation = response.headers.get("X-Goog-Generation")
-        if generation is None:
-            raise requests.ConnectionError("this is no answer of a bucket")
-        body = _within(response, monotonic)
-        _compare(response, _checksum_of(response), google_crc32c.value(body).to_bytes(4, "big"))
-        return body, generation
-
-
 def _within(response: requests.Response, monotonic: Callable[[], float]) -> bytes:
     """Return a body that is neither too large for memory nor too slow to be waited for."""
     parts, size, end = list[bytes](), 0, monotonic() + WHOLE_IN
@@ -228,45 +226,24 @@ def _within(response: requests.Response, monotonic: Callable[[], float]) -> byte
     return b"".join(parts)
 
 
-def _media(
-    client: Client,
-    place: BucketLocation,
-    name: str,
-    parameters: dict[str, str],
-    headers: dict[str, str],
-    timeouts: tuple[float, float],
-) -> requests.Response:
-    """Ask for an object's bytes, and return the answer as soon as it begins."""
-    bucket, quoted = quote(place.bucket, safe="~"), quote(name, safe="~")
-    response: requests.Response = client._http.get(  # noqa: SLF001 - the one session
-        f"{client.api_endpoint}/download/storage/v1/b/{bucket}/o/{quoted}",
-        params={"alt": "media"} | parameters,
-        headers={"Accept-Encoding": "identity"} | headers,
-        stream=True,
-        timeout=timeouts,
-    )
-    if not response.ok:
-        with response:
-            text = response.text[:1000]
-        status = response.status_code
-        raise api.from_http_status(status, text, response=response)  # type: ignore[no-untyped-call]
-    return response
-
-
 def _range_of(response: requests.Response, start: int, stop: int | None) -> tuple[int, int]:
     """
     Return where the bytes of an answer end, and the size of the whole object.
 
     Raises:
         DataCorruption: They are not from `start` up to `stop` at most, as when somebody on the way
-            takes no notice of the range that was asked for.
+            takes no notice of the range that was asked for; or how many they are is not said.
     """
-    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    headers = response.headers
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
     if found is not None:
         first, last, size = (int(number) for number in found.groups())
-    else:
-        size = int(response.headers.get("Content-Length", 0))
+    elif "Content-Length" in headers:
+        size = int(headers["Content-Length"])
         first, last = 0, size - 1
+    else:
+        response.close()
+        raise DataCorruption(response, "the bucket did not say how many bytes it sends")
     if first != start or (stop is not None and last >= stop):
         response.close()
         raise DataCorruption(response, "the bucket sent another range than was asked for")
@@ -279,6 +256,6 @@ def _checksum_of(response: requests.Response) -> str:
     return found[1] if found else ""
 
 
-def _compare(response: requests.Response | None, expected: str, digest: bytes) -> None:
+def _compare(response: requests.Response, expected: str, digest: bytes) -> None:
     if expected and b64encode(digest).decode() != expected:
         raise DataCorruption(response, "the checksum is another one")

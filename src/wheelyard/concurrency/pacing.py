@@ -1,15 +1,33 @@
-"""A limit on the lines that a log has about one thing."""
+"""How long to wait before another try, and how often the log may say the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from random import Random
 from threading import Lock
 from typing import Final
 
 MINUTE: Final = 60.0
 
 
+def pauses(random: Random, first: float, longest: float) -> Iterator[float]:
+    """
+    Yield seconds to wait, without end: at random, up to a limit that doubles each time.
+
+    Callers that failed together draw different pauses, so they do not all come back together.
+
+    Args:
+        random: The source of chance.
+        first: Seconds that the first pause takes at most.
+        longest: Seconds that every pause takes at most.
+    """
+    limit = first
+    while True:
+        yield random.uniform(0, limit)
+        limit = min(2 * limit, longest)
+
+
 class Ration:
     """
-    So many lines a minute, and a count of those that were left out; safe to share between threads.
+    So many log lines a minute, and a count of those left out; safe to share between threads.
 
     Args:
         lines: How many.

@@ -1,0 +1,164 @@
+"""What stores ask of this machine's disk: files in place, synced files, and its faults in words."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from errno import EDQUOT, EFBIG, ELOOP, ENOSPC
+from pathlib import Path
+from typing import Final
+
+from wheelyard.errors import Unavailable
+
+STORAGE_FULL: Final = "storage_full"
+"""The code of an Unavailable that ends when somebody makes room."""
+TOGETHER: Final = 16
+"""Files that `sync_all` has open at a time."""
+OPENED: Final = "/proc/self/fd"
+"""Where Linux tells the path of each descriptor."""
+DELETED: Final = " (deleted)"
+"""What Linux puts behind the path of a file that has been removed, or replaced, since."""
+MOUNTS: Final = Path("/proc/self/mounts")
+"""Linux has it; elsewhere no network file system is detected."""
+REMOTE: Final = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs", "9p", "afs")
+
+
+@contextmanager
+def storage_faults(what: str) -> Iterator[None]:
+    """
+    Raise Unavailable for any OSError inside.
+
+    Raises:
+        Unavailable: Code `storage_full` where there is no room, else `storage_unavailable`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (ENOSPC, EDQUOT, EFBIG):
+            raise Unavailable(
+                f"There is no room left to store {what}. Free some space and try again.",
+                code=STORAGE_FULL,
+                short="Storage is full.",
+            ) from error
+        reason = error.strerror or type(error).__name__
+        raise Unavailable(
+            f"The store could not use {what}: {reason}. Try again; if it stays, look at the disk.",
+            short="Storage is not available.",
+        ) from error
+
+
+def write_all(descriptor: int, body: bytes) -> None:
+    """Write bytes to a file, however many calls that takes."""
+    view = memoryview(body)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync(path: Path | str) -> None:
+    """Return once a file or a folder is on the disk."""
+    with ExitStack() as stack:
+        os.fsync(_opened(path, stack))
+
+
+def sync_all(paths: Sequence[Path]) -> None:
+    """Return once files are on the disk; all begin to be written before one is waited for."""
+    for start in range(0, len(paths), TOGETHER):
+        with ExitStack() as stack:
+            descriptors = [_opened(path, stack) for path in paths[start : start + TOGETHER]]
+            if sys.platform == "linux":
+                for descriptor in descriptors:
+                    # it says that nobody reads it soon, and so Linux begins to write what is new
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+
+
+def open_in_place(path: str, flags: int) -> int:
+    """
+    Return a descriptor of what is at a path, with no link on the way; `open` takes it as an opener.
+
+    On Linux the descriptor itself is asked for its path, so it does not matter when somebody puts a
+    link there. Elsewhere the path is looked at once more, and who exchanges a folder for a link in
+    between, and back, is not noticed.
+
+    Args:
+        path: Absolute, without links, as the root of a store is.
+        flags: As for `os.open`; with O_DIRECTORY for a folder.
+
+    Raises:
+        OSError: It cannot be opened; ELOOP if there is a link.
+    """
+    # O_NOFOLLOW would report a link to a folder as "not a folder"; `_is_at` finds that link.
+    # O_NONBLOCK: opening a pipe that somebody has put there must not wait for its other end
+    nothing_more = os.O_DIRECTORY if flags & os.O_DIRECTORY else os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags | nothing_more)
+    if not _is_at(descriptor, path):
+        os.close(descriptor)
+        raise OSError(ELOOP, os.strerror(ELOOP), path)
+    return descriptor
+
+
+def names_in_place(folder: str) -> list[tuple[str, bool]]:
+    """
+    Return the names in a folder that are not hidden, and whether each is a folder, no link to one.
+
+    Raises:
+        OSError: It cannot be read; ELOOP if there is a link on the way.
+    """
+    descriptor = open_in_place(folder, os.O_DIRECTORY)
+    try:
+        with os.scandir(descriptor) as entries:
+            shown = (each for each in entries if not each.name.startswith("."))
+            return [(each.name, each.is_dir(follow_symlinks=False)) for each in shown]
+    finally:
+        os.close(descriptor)
+
+
+def require_in_place(path: Path) -> None:
+    """Raise Unavailable if there is a link on the way to a file that is opened later."""
+    if os.path.realpath(path) != str(path):
+        raise linked(str(path))
+
+
+def linked(what: str) -> Unavailable:
+    """Return the fault for a link in the store."""
+    return Unavailable(
+        f"{what} is a link, or behind one, and the store follows none. Put the file or the folder "
+        "itself there.",
+        short="Storage is not available.",
+    )
+
+
+def remote_file_system(folder: Path, mounts: Path = MOUNTS) -> str | None:
+    """
+    Return the kind of network file system that `folder` lies on, where locks may not work; or None.
+
+    Args:
+        folder: Any folder, there or not.
+        mounts: A table of mounts in the form of `/proc/mounts`.
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    best, kind = "", ""
+    for line in lines:
+        _, point, file_system, *_ = [*line.split(" "), "", ""]
+        place = point.replace("\\040", " ")
+        if place and folder.resolve().is_relative_to(place) and len(place) >= len(best):
+            best, kind = place, file_system
+    return kind if kind.startswith(REMOTE) else None
+
+
+def _opened(path: Path | str, stack: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDONLY)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        place = os.readlink(f"{OPENED}/{descriptor}")  # noqa: PTH115 - hot
+    except OSError:  # this is not Linux, or /proc is not there
+        return os.path.realpath(path) == path
+    return place in (path, path + DELETED)
