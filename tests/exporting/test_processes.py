@@ -20,7 +20,7 @@ from tests.operations.making import make_wheel
 from tests.operations.offers import Listed, Shelf
 from tests.operations.world import ALICE
 from wheelyard.exports import MANY
-from wheelyard.operations.importing import Importer
+from wheelyard.operations.importing.run import Importer
 
 pytestmark = pytest.mark.integration
 
@@ -72,7 +72,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Yard:
     yard, shelf = Yard(tmp_path_factory.mktemp("large")), Shelf()
     offers = [shelf.offer(make_wheel(f"demo{number}")) for number in range(MANY + 50)]
     index = yard.index
-    report = Importer(index.uploads, index.projects).run(Listed(offers), ALICE)
+    report = Importer(index.uploads).run(Listed(offers), ALICE)
     assert report.refused == []
     return yard
 

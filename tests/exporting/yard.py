@@ -22,7 +22,7 @@ from wheelyard.model.project import Status
 from wheelyard.operations.exporting.export import Export, Task, Work
 from wheelyard.operations.exporting.manifest import Asked, identity_of
 from wheelyard.operations.exporting.pages import Writing
-from wheelyard.operations.importing import Importer
+from wheelyard.operations.importing.run import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
 
@@ -167,5 +167,5 @@ def _import_old(index: Index) -> None:
         Made("oldest-1.0.win32-py2.7.exe", b"MZ" + bytes(99)),
     )
     offers = [shelf.offer(each, uploaded_at=THEN, uploaded_by="<ann>") for each in files]
-    report = Importer(index.uploads.leniently, index.projects).run(Listed(offers), ALICE)
+    report = Importer(index.uploads.leniently).run(Listed(offers), ALICE)
     assert report.refused == [], report.refused

@@ -10,7 +10,7 @@ from tests.http.servers import Site
 from tests.operations.making import Made
 from tests.operations.offers import Listed, Shelf
 from tests.operations.world import ALICE
-from wheelyard.operations.importing import Importer
+from wheelyard.operations.importing.run import Importer
 
 pytestmark = pytest.mark.integration
 
@@ -46,7 +46,7 @@ def old(site: Site) -> Site:
         shelf.offer(made, uploaded_at=THEN, uploaded_by="<ann>")
         for made in (*FILES.values(), GOING)
     ]
-    report = Importer(index.uploads.leniently, index.projects).run(Listed(offers), ALICE)
+    report = Importer(index.uploads.leniently).run(Listed(offers), ALICE)
     assert report.refused == []
     return site
 

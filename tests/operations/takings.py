@@ -17,7 +17,7 @@ LONG_AGO = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 def importer(world: World) -> Importer:
     """Return what imports into a world."""
-    return Importer(world.index.uploads, world.index.projects)
+    return Importer(world.index.uploads)
 
 
 def taken(world: World, *offers: Candidate | PassedOver) -> Report:

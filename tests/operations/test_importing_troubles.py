@@ -102,7 +102,7 @@ def test_the_store_goes_away(world: World, shelf: Shelf, after: int) -> None:
     )
 
     try:
-        Importer(broken.uploads, broken.projects).run(Listed(offers), ALICE)
+        Importer(broken.uploads).run(Listed(offers), ALICE)
     except Unavailable:
         is_cut = True
     else:
@@ -152,7 +152,7 @@ def test_far_away(world: World, shelf: Shelf) -> None:
     """Across a network more files are under way at a time, and come to the same."""
     made = [make_wheel(f"p{number % 7}", f"{number}.0") for number in range(100)]
     source: Source = Listed([shelf.offer(each) for each in made])
-    far = Importer(world.index.uploads, world.index.projects, near=False)
+    far = Importer(world.index.uploads, near=False)
 
     assert far.run(source, ALICE).fates == counted(new=100)
     assert world.check().problems == []

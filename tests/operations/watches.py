@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.utils import NormalizedName
 
 from tests.operations.world import ALICE, World
-from wheelyard.operations.importing import Importer
+from wheelyard.operations.importing.run import Importer
 from wheelyard.operations.watching import QUIET, Watch
 from wheelyard.sources.places import FolderPlace, Place
 
@@ -17,7 +17,7 @@ def watching(world: World, place: Place) -> Watch:
     """Return what watches a place for a world."""
     return Watch(
         place=place,
-        importer=Importer(world.index.uploads, world.index.projects),
+        importer=Importer(world.index.uploads),
         caller=ALICE,
         ambient=world.index.ambient,
         every=1.0,

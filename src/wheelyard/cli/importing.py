@@ -12,8 +12,8 @@ from wheelyard.errors import Unavailable
 from wheelyard.index import Index
 from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
-from wheelyard.operations.importing import Importer
 from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report
+from wheelyard.operations.importing.run import Importer
 from wheelyard.sources.files import FilesSource
 
 if TYPE_CHECKING:  # whoever watches a folder has no use for what asks other servers
@@ -33,7 +33,7 @@ def importer_of(index: Index, *, is_near: bool, lenient: bool) -> Importer:
         lenient: Whether files are taken that fail only today's stricter rules.
     """
     uploads = index.uploads.leniently if lenient else index.uploads
-    return Importer(uploads, index.projects, near=index.is_near and is_near)
+    return Importer(uploads, near=index.is_near and is_near)
 
 
 def import_source(

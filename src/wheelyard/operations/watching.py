@@ -2,12 +2,8 @@
 A folder or a bucket that is looked at again and again: what appears there is imported.
 
 Whatever goes wrong is told once, and nothing ends a watch but `stop`: a place that cannot be looked
-at, or a store that does not answer, is tried again at the next look. A file that was refused is
-tried again when somebody has touched it; one that was refused for another reason than itself, a
-while later. What is taken away there stays here.
-
-A look opens nothing, and asks the store nothing about files that are known: of each, the version
-that was dealt with is remembered.
+at, or a store that does not answer, is tried again at the next look. A look opens nothing, and asks
+the store nothing about files that are known: of each, the version that was dealt with is kept.
 """
 
 import logging
@@ -44,20 +40,15 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """
-    What is known of a file.
-
-    Args:
-        version: As it was found.
-        due: When it is tried, on the monotonic clock.
-        pause: Seconds for which it was last put off, after it was tried.
-        why: What was told of it; None before it was tried.
-    """
+    """What is known of a file."""
 
     version: str
     due: float = -inf
+    """When it is tried, on the monotonic clock."""
     pause: float = 0.0
+    """Seconds for which it was last put off, after it was tried."""
     why: str | None = None
+    """What was told of it; None before it was tried."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,12 +80,7 @@ class Watch:
     stopped: Event = field(default_factory=Event, init=False)
 
     def run(self, delay: float = 0.0) -> None:
-        """
-        Look until it is stopped.
-
-        Args:
-            delay: Seconds before the first look.
-        """
+        """Look until it is stopped; the first time after `delay` seconds."""
         self.stopped.wait(delay)
         while not self.stopped.is_set():
             began = self.ambient.monotonic()
@@ -135,16 +121,10 @@ class Watch:
 
 
 class Look:
-    """
-    One look at a place: it offers an import what is new there, and watches that.
-
-    Args:
-        watch: What it is a part of.
-    """
+    """One look at a watched place: the source of an import, which is told how far it has come."""
 
     def __init__(self, watch: Watch) -> None:
-        self.report = Report()
-        """What became of what was new."""
+        self._report = Report()
         self._watch = watch
         self._root = str(watch.place)
         self._began = watch.ambient.monotonic()
@@ -169,16 +149,15 @@ class Look:
         except IndexFault as fault:  # what was seen until then is imported all the same
             self.tell(fault.message)
 
-    def read(self, size: int) -> None:
-        """Take note that bytes were read."""
-        del size
+    def read(self, _size: int) -> None:
+        """Give up where the watch was stopped."""
         self._heed()
 
     def done(self, outcome: Outcome) -> None:
         """Take note of what became of a file, and tell of it unless that was told before."""
         known = self._found[outcome.place]
         if outcome.why != known.why:
-            self.report.add(outcome)
+            self._report.add(outcome)
             if outcome.fate is Fate.REFUSED:
                 logger.warning("%s was not imported: %s", escaped(outcome.place), outcome.why)
         pause = min(max(2 * known.pause, AGAIN), AGAIN_AT_MOST) if outcome.may_pass else inf
@@ -190,23 +169,20 @@ class Look:
         """Tell of what keeps the look from its end, once for as long as it lasts."""
         self._trouble.add(trouble)
         if trouble not in self._watch.trouble:
-            logger.warning("%s: %s", self._name, trouble, exc_info=is_ours)
+            logger.warning("%s: %s", escaped(self._root), trouble, exc_info=is_ours)
 
     def end(self) -> None:
         """Have what was found remembered, and tell of it."""
-        watch, fates, is_whole = self._watch, self.report.fates, not self._trouble
+        watch, fates, is_whole = self._watch, self._report.fates, not self._trouble
+        name = escaped(self._root)
         # what was not seen may be there all the same
         watch.known = self._found if is_whole else watch.known | self._found
         if watch.trouble and is_whole:
-            logger.info("%s: what was wrong is not wrong any more", self._name)
+            logger.info("%s: what was wrong is not wrong any more", name)
         is_news = any(fates[fate] for fate in (Fate.NEW, Fate.DELETED, Fate.REFUSED))
         if is_news or (watch.is_new and is_whole):
-            logger.info("%s: %s", self._name, self.report.summary())
+            logger.info("%s: %s", name, self._report.summary())
         watch.is_new, watch.trouble = False, self._trouble
-
-    @property
-    def _name(self) -> str:
-        return escaped(self._root)
 
     def _heed(self) -> None:
         if self._watch.stopped.is_set():

@@ -5,17 +5,4 @@ A source is read once, from its beginning to its end, and never held in memory. 
 checked in parallel; those of one project share commits, and new names enter the list of projects
 many at a time. What is listed already is found out as cheaply as the source allows, so an import
 that was interrupted goes on where it was when it is run again. Nothing stops it but the store.
-
-| module | what it is |
-|---|---|
-| `run.py` | `Importer`: the threads, and whoever hands them their work |
-| `groups.py` | files of one project, brought together |
-| `work.py` | the import of one such group |
-| `arrivals.py` | the bytes of a file, on their way into the spool |
-| `ledgers.py` | where files are listed: in the index, or, in a dry run, nowhere |
-| `report.py` | what became of everything |
 """
-
-from wheelyard.operations.importing.run import Importer
-
-__all__ = ("Importer",)

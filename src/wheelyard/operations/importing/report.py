@@ -27,24 +27,19 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """
-    What became of one thing that a source has.
-
-    Args:
-        place: Where it is, as the source says it.
-        fate: What became of it.
-        code: Of the refusal, as in docs/errors.md; else empty.
-        why: Why it is not listed, one sentence or two; else empty.
-        excused: The codes of the rules that it fails and was taken in spite of.
-        may_pass: Whether a refusal is not about the file itself: it may be taken another time.
-    """
+    """What became of one thing that a source has, and why."""
 
     place: str
+    """Where it is, as the source says it."""
     fate: Fate
     code: str = ""
+    """Of the refusal, as in docs/errors.md."""
     why: str = ""
+    """Why it is not listed, one sentence or two."""
     excused: tuple[str, ...] = ()
+    """The codes of the rules that it fails and was taken in spite of."""
     may_pass: bool = False
+    """Whether a refusal is not about the file itself: it may be taken another time."""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,5 @@
-"""An import from its beginning to its end: the threads, and whoever hands them their work."""
+"""An import from its beginning to its end: its threads, and what each of them does when."""
 
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -8,14 +7,11 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.projects import Projects
 from wheelyard.errors import IndexFault
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution import Identity, parse_filename
-from wheelyard.operations.importing.groups import Group, Groups, Item
-from wheelyard.operations.importing.ledgers import Ledger, Rehearsal
 from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report, Unwatched
-from wheelyard.operations.importing.work import Done, Job, import_group, refused
+from wheelyard.operations.importing.work import Done, Group, Item, Job, import_group, refused
 from wheelyard.operations.upload import Uploads
 from wheelyard.sources.candidate import Candidate, PassedOver, Source
 
@@ -33,17 +29,9 @@ NAMES: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """
-    Takes in what a source has.
-
-    Args:
-        uploads: What accepts a file.
-        projects: What is listed.
-        near: Whether the store and the source answer at once.
-    """
+    """Takes in what a source has; `near` if the store and the source answer at once."""
 
     uploads: Uploads
-    projects: Projects
     near: bool = True
 
     def run(
@@ -61,7 +49,7 @@ class Importer:
             source: What to import from.
             caller: Who imports.
             dry_run: Read and check everything, and write nothing.
-            progress: Whoever watches.
+            progress: Told how far it has come.
 
         Raises:
             Invalid: It is no source (code `bad_source`).
@@ -69,20 +57,17 @@ class Importer:
                 imported stays.
         """
         watcher = progress or Unwatched()
-        ledger = (Rehearsal if dry_run else Ledger)(self.uploads, self.projects)
         job = Job(
             uploads=self.uploads,
-            ledger=ledger,
             caller=caller,
             began=self.uploads.ambient.now(),
             read=watcher.read,
+            rehearsed={} if dry_run else None,
         )
         workers = NEAR_WORKERS if self.near else FAR_WORKERS
+        groups = Groups(NEAR_TOGETHER if self.near else FAR_TOGETHER)
         with ThreadPoolExecutor(workers, "import") as pool:
-            groups = Groups(NEAR_TOGETHER if self.near else FAR_TOGETHER, HELD)
-            crew = _Crew(
-                ledger, watcher, groups, workers, lambda one: pool.submit(import_group, job, one)
-            )
+            crew = _Crew(job, watcher, groups, pool, workers)
             try:
                 for offer in source.offers():
                     crew.take(offer)
@@ -95,36 +80,65 @@ class Importer:
         return crew.report
 
 
-_Key = tuple[NormalizedName, Identity]
+@dataclass(slots=True)
+class Groups:
+    """
+    Files that are held back until others of their project come; `together` of them are enough.
+
+    A commit costs the same for one file and for many. How many are held is bounded, whatever the
+    order of the source.
+    """
+
+    together: int
+    _items: dict[NormalizedName, list[Item]] = field(default_factory=dict)
+    _count: int = 0
+
+    def add(self, item: Item) -> None:
+        """Hold one more."""
+        self._items.setdefault(item.distribution.project, []).append(item)
+        self._count += 1
+
+    def due(self, name: NormalizedName) -> Group | None:
+        """Return the group of `name` if it is full, else the oldest if too many are held."""
+        if len(self._items.get(name, ())) >= self.together:
+            return self._taken(name)
+        return self.rest() if self._count > HELD else None
+
+    def settled(self, name: NormalizedName) -> Group | None:
+        """Return the oldest group, but not that of `name`, which is being added to just now."""
+        other = next((each for each in self._items if each != name), None)
+        return None if other is None else self._taken(other)
+
+    def rest(self) -> Group | None:
+        """Return the oldest group, None if there is none any more."""
+        return self._taken(next(iter(self._items))) if self._items else None
+
+    def _taken(self, name: NormalizedName) -> Group:
+        items = self._items.pop(name)
+        self._count -= len(items)
+        return Group(name, items)
 
 
 @dataclass(slots=True)
 class _Crew:
-    """
-    The threads of an import, and whoever hands them their work.
+    """The threads of an import, and what has been handed to them."""
 
-    Args:
-        ledger: Where names are listed.
-        watcher: Told of every outcome.
-        groups: What is held back.
-        workers: How many threads there are.
-        submit: Has one of them import a group.
-    """
-
-    ledger: Ledger
+    job: Job
     watcher: Progress
     groups: Groups
+    pool: ThreadPoolExecutor
     workers: int
-    submit: Callable[[Group], Future[Done]]
     report: Report = field(default_factory=Report)
     _under_way: dict[Future[Done], Group] = field(default_factory=dict)
-    _flying: dict[_Key, Future[Done]] = field(default_factory=dict)
+    _flying: dict[tuple[NormalizedName, Identity], Future[Done]] = field(default_factory=dict)
     _names: set[NormalizedName] = field(default_factory=set)
 
     def take(self, offer: Candidate | PassedOver) -> None:
         """Have something imported, now or later; wait if there is too much to do."""
         if isinstance(offer, PassedOver):
-            self._tell(_passed_over(offer))
+            fate = Fate.REFUSED if offer.is_fault else Fate.PASSED_OVER
+            code = "bad_source" if offer.is_fault else ""
+            self._tell(Outcome(place=offer.place, fate=fate, code=code, why=f"{offer.why}."))
             return
         try:
             distribution = parse_filename(offer.filename, legacy=True)
@@ -159,7 +173,7 @@ class _Crew:
     def _begin(self, group: Group) -> None:
         while len(self._under_way) >= 2 * self.workers:
             self._collect(self._finished())
-        future = self.submit(group)
+        future = self.pool.submit(import_group, self.job, group)
         self._under_way[future] = group
         self._flying.update((item.key, future) for item in group.items)
 
@@ -183,15 +197,9 @@ class _Crew:
             self._names.add(done.name)
 
     def _ensure_names(self) -> None:
-        self.ledger.ensure(self._names)
+        self.job.ensure(self._names)
         self._names.clear()
 
     def _tell(self, outcome: Outcome) -> None:
         self.report.add(outcome)
         self.watcher.done(outcome)
-
-
-def _passed_over(offer: PassedOver) -> Outcome:
-    fate = Fate.REFUSED if offer.is_fault else Fate.PASSED_OVER
-    code = "bad_source" if offer.is_fault else ""
-    return Outcome(place=offer.place, fate=fate, code=code, why=f"{offer.why}.")

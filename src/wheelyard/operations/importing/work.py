@@ -1,30 +1,64 @@
 """The import of one group: files of one project, in the order of the source, in few commits."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from threading import Event
+from threading import Event, Lock
 from typing import Final
 
 from packaging.utils import NormalizedName
 
 from wheelyard.archive.faults import EXCUSABLE
+from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.documents import DAMAGED
-from wheelyard.errors import Conflict, Forbidden, IndexFault, Unavailable
+from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid, Unavailable, quoted
 from wheelyard.model.access import Caller
-from wheelyard.model.distribution import Identity, parse_listed
-from wheelyard.model.project import File, Project
-from wheelyard.operations.importing.arrivals import UNREADABLE, claim, fetch
-from wheelyard.operations.importing.groups import Group, Item
-from wheelyard.operations.importing.ledgers import Ledger
+from wheelyard.model.distribution import Distribution, Identity, parse_listed
+from wheelyard.model.project import File, Project, apply
 from wheelyard.operations.importing.report import Fate, Outcome
 from wheelyard.operations.listing import Checked, taken
-from wheelyard.operations.spooling import SHA256
+from wheelyard.operations.spooling import SHA256, Arrival, Origin, Spooling, file_too_large
 from wheelyard.operations.upload import Uploads
 from wheelyard.sources.candidate import Candidate
 
 SPOOLED: Final = 64 * 1024 * 1024
 """Bytes of a group that may wait in the spool for their commit; one file may be larger."""
+UNREADABLE: Final = "unreadable_file"
+"""The code of a refusal where the bytes could not be had."""
+ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md5"})
+"""What a source may say of the bytes besides SHA-256; anything else it says cannot be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file that a source offers, and what its name says."""
+
+    candidate: Candidate
+    distribution: Distribution
+
+    @property
+    def key(self) -> tuple[NormalizedName, Identity]:
+        """What there may be once: of two of them, the first one is taken."""
+        return self.distribution.project, self.distribution.identity
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Files of one project, in the order of the source."""
+
+    name: NormalizedName
+    items: list[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a group."""
+
+    name: NormalizedName
+    is_project: bool
+    """Whether there is such a project now."""
+    outcomes: list[Outcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,36 +67,42 @@ class Job:
     What is the same for all groups of an import.
 
     Args:
-        uploads: What checks files.
-        ledger: Where they are listed.
+        uploads: What checks and lists files.
         caller: Who imports.
         began: When the import began, UTC.
         read: Told how many bytes were read just now, by several threads.
+        rehearsed: In a dry run, which writes nothing: the projects as they would be.
         stopped: Set when nothing more is to be begun.
     """
 
     uploads: Uploads
-    ledger: Ledger
     caller: Caller
     began: datetime
     read: Callable[[int], None]
+    rehearsed: dict[NormalizedName, Project] | None
     stopped: Event = field(default_factory=Event)
+    _lock: Lock = field(default_factory=Lock)
 
+    def latest(self, name: NormalizedName) -> Project:
+        """Return a project as it is, or would be by now."""
+        return (self.rehearsed or {}).get(name) or self.uploads.projects.latest(name)
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """
-    What became of a group.
+    def commit(self, name: NormalizedName, checked: Sequence[Checked], intent: Intent) -> Committed:
+        """Store the bytes of files, carry out the intent that lists them, and return the change."""
+        if self.rehearsed is None:
+            self.uploads.keep(name, checked)
+            return self.uploads.projects.commits.submit(name, intent)
+        with self._lock:
+            before = after = self.latest(name)
+            for event in intent(before):
+                after = apply(after, event)
+            self.rehearsed[name] = after
+            return Committed(before, after)
 
-    Args:
-        name: Of its project.
-        is_project: Whether there is such a project now.
-        outcomes: One for each file.
-    """
-
-    name: NormalizedName
-    is_project: bool
-    outcomes: list[Outcome]
+    def ensure(self, names: set[NormalizedName]) -> None:
+        """See to it that names are in the list of projects."""
+        if self.rehearsed is None:
+            self.uploads.projects.names.ensure(*names)
 
 
 def import_group(job: Job, group: Group) -> Done:
@@ -74,7 +114,7 @@ def import_group(job: Job, group: Group) -> Done:
     """
     work = None
     try:
-        work = _Work(job, job.ledger.latest(group.name))
+        work = _Work(job, job.latest(group.name))
         for item in group.items:
             if job.stopped.is_set():
                 break
@@ -88,7 +128,8 @@ def import_group(job: Job, group: Group) -> Done:
         outcomes = work.outcomes if work is not None else []
         told = {outcome.place for outcome in outcomes}
         left = [each.candidate for each in group.items if each.candidate.place not in told]
-        return Done(group.name, False, outcomes + [refused(each, fault) for each in left])  # noqa: FBT003
+        outcomes += [refused(each, fault) for each in left]
+        return Done(group.name, is_project=False, outcomes=outcomes)
     finally:
         if work is not None:
             work.close()
@@ -133,7 +174,10 @@ class _Work:
         except IndexFault as fault:
             if isinstance(fault, Unavailable) and fault.code != DAMAGED:
                 raise  # the next file would fare no better
-            self.outcomes.append(refused(item.candidate, fault, self._hint(fault)))
+            may_excuse = fault.code in EXCUSABLE and not isinstance(fault, Conflict)
+            is_strict = may_excuse and not self._job.uploads.rules.lenient
+            hint = "With --lenient it may be taken." if is_strict else ""
+            self.outcomes.append(refused(item.candidate, fault, hint))
         if self._size >= SPOOLED:
             self.commit()
 
@@ -142,14 +186,19 @@ class _Work:
         job, pending = self._job, self._pending
         if not pending:
             return
-        name, checked = self.project.name, [each for _, each in pending]
+        checked = [each for _, each in pending]
         listing = job.uploads.listing(self.project, checked, job.caller)
-        committed = job.ledger.commit(name, checked, listing)
+        committed = job.commit(self.project.name, checked, listing)
         self.project = committed.after
-        for (candidate, each), outcome in zip(
-            pending, listing.outcomes(committed.before), strict=True
-        ):
-            self.outcomes.append(_outcome(candidate, each, outcome))
+        outcomes = listing.outcomes(committed.before)
+        for (candidate, each), outcome in zip(pending, outcomes, strict=True):
+            if isinstance(outcome, IndexFault):
+                told = refused(candidate, outcome)
+            elif each.is_held or outcome is not each.file:
+                told = Outcome(place=candidate.place, fate=Fate.THERE)
+            else:
+                told = Outcome(place=candidate.place, fate=Fate.NEW, excused=outcome.excused)
+            self.outcomes.append(told)
         self.close()
 
     def close(self) -> None:
@@ -167,7 +216,7 @@ class _Work:
         held = self.project.by_filename.get(candidate.filename)
         if held is None:
             return None
-        said = claim(candidate, SHA256)
+        said = _claim(candidate, SHA256)
         if said == held.sha256 or (not said and self._is_untouched(held, candidate)):
             return Outcome(place=candidate.place, fate=Fate.THERE)
         return refused(candidate, taken(candidate.filename)) if said else None
@@ -186,7 +235,7 @@ class _Work:
     def _check(self, item: Item) -> None:
         job, candidate = self._job, item.candidate
         distribution = job.uploads.admit(candidate.filename, job.caller)
-        arrival = fetch(candidate, distribution, job.uploads, job.read)
+        arrival = _fetch(candidate, distribution, job)
         try:
             checked = job.uploads.check(arrival, job.caller, self.project)
         except BaseException:
@@ -196,15 +245,65 @@ class _Work:
         self._waiting.add(distribution.identity)
         self._size += arrival.size
 
-    def _hint(self, fault: IndexFault) -> str:
-        if self._job.uploads.rules.lenient or isinstance(fault, Conflict):
-            return ""
-        return "With --lenient it may be taken." if fault.code in EXCUSABLE else ""
+
+def _fetch(candidate: Candidate, distribution: Distribution, job: Job) -> Arrival:
+    """Read a file that a source offers into the spool; its bytes there are the caller's."""
+    uploads = job.uploads
+    limit = uploads.rules.max_size
+    if candidate.size is not None and candidate.size > limit:
+        raise file_too_large(limit)
+    wanted = ALGORITHMS & candidate.hashes.keys()
+    hashers = {name: hashlib.new(name, usedforsecurity=False) for name in wanted}
+    spooling = Spooling(uploads.spool, distribution, limit, "the import", hashers)
+    try:
+        for piece in _pieces(candidate):
+            spooling.write(piece)
+            job.read(len(piece))
+        _compare(candidate, spooling)
+    except BaseException:
+        spooling.remove()
+        raise
+    spooling.close()
+    uploaded_at = candidate.uploaded_at
+    if uploaded_at is None and candidate.dated is not None:
+        uploaded_at = candidate.dated()
+    origin = Origin(
+        uploaded_at=uploaded_at,
+        uploaded_by=candidate.uploaded_by,
+        yanked=candidate.yanked,
+    )
+    return replace(spooling.arrival(), origin=origin)
 
 
-def _outcome(candidate: Candidate, checked: Checked, outcome: File | IndexFault) -> Outcome:
-    if isinstance(outcome, IndexFault):
-        return refused(candidate, outcome)
-    if checked.is_held or outcome is not checked.file:
-        return Outcome(place=candidate.place, fate=Fate.THERE)
-    return Outcome(place=candidate.place, fate=Fate.NEW, excused=outcome.excused)
+def _pieces(candidate: Candidate) -> Iterator[bytes]:
+    """Yield the bytes of a file; that they cannot be had says nothing of those of others."""
+    try:
+        with candidate.read() as pieces:
+            yield from pieces
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise Invalid(f"It cannot be read: {reason}.", code=UNREADABLE) from error
+    except IndexFault as fault:
+        raise Invalid(fault.message, code=fault.code) from fault
+
+
+def _compare(candidate: Candidate, spooling: Spooling) -> None:
+    """Refuse bytes that are not those that the source speaks of."""
+    for name, found in sorted(spooling.digests.items()):
+        said = _claim(candidate, name)
+        if said and said != found:
+            raise _mismatch(f"its {name} is {found}, and the source says {quoted(said)}")
+    if candidate.size is not None and candidate.size != spooling.size:
+        raise _mismatch(f"it has {spooling.size} bytes, and the source says {candidate.size}")
+
+
+def _claim(candidate: Candidate, algorithm: str) -> str:
+    """Return what a source says the digest of a file is, or an empty string."""
+    return candidate.hashes.get(algorithm, "").strip().lower()
+
+
+def _mismatch(what: str) -> Invalid:
+    return Invalid(
+        f"The file is not the one that was uploaded there: {what}. Restore it there.",
+        code="digest_mismatch",
+    )
