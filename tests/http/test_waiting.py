@@ -19,7 +19,7 @@ from tests.http.raw import Wire, wire
 from tests.http.servers import Site
 from tests.waiting import until
 from wheelyard.errors import Unavailable
-from wheelyard.http.exchange import Message, Reply, Stream, send_reply
+from wheelyard.http.exchange import Message, Reply, send_reply
 from wheelyard.http.threads import Flights
 from wheelyard.index import real_ambient
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -288,7 +288,7 @@ def sending(
             send(message)
 
         with ThreadPoolExecutor(2) as readers:
-            answer = Reply(200, (), Stream(chunks))
+            answer = Reply(200, (), chunks)
             task = asyncio.create_task(send_reply(answer, "GET", send_soon, readers))
             if is_called_off:
                 assert await asyncio.to_thread(chunks.second.wait, PATIENCE)

@@ -1,20 +1,7 @@
-"""
-`/api/v1/`: projects, their journals, and what can be done to them.
-
-    GET  projects                       names that the caller may read
-    GET  projects/<name>                the project: status, files, deleted filenames
-    GET  projects/<name>/journal        who did what, when; ?after=NUMBER for what follows
-    POST projects/<name>/yank           {"version": "1.0", "file": "...", "reason": "..."}
-    POST projects/<name>/unyank         {"version": "1.0", "file": "..."}
-    POST projects/<name>/delete         {"version": "1.0", "file": "...", "reason": "..."}
-    POST projects/<name>/status         {"status": "archived", "reason": "..."}
-
-What is about the caller themselves, tokens for one, is in `token_api.py`.
-"""
+"""`/api/v1/projects`: what is there, journals, and what can be done to a project (docs/api.md)."""
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
@@ -32,7 +19,7 @@ from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Reply, Request, reply
 from wheelyard.http.negotiation import unmet
 from wheelyard.http.simple import visible
-from wheelyard.model.access import Action
+from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import File, Project, Status
 from wheelyard.operations.lifecycle import Lifecycle, Selection
@@ -62,14 +49,8 @@ class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A change that somebody asks for: of a project, with a body."""
-
-    request: Request
-    name: NormalizedName
-    body: bytes
-    lifecycle: Lifecycle
+Change = Callable[[Lifecycle, Caller, NormalizedName, bytes], Project]
+"""Changes a project for a caller, as a body says, and returns it."""
 
 
 async def projects(request: Request, desk: Desk) -> Reply:
@@ -100,12 +81,7 @@ async def journal(request: Request, desk: Desk) -> Reply:
 
 
 def after_of(query: bytes) -> int:
-    """
-    Return the number of the commit that `?after=` names, 0 where nothing does.
-
-    Raises:
-        Invalid: It is no number, or there are several (code `invalid_field`).
-    """
+    """Return the number of the commit that `?after=` names, 0 where nothing does."""
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("after", ["0"])
     if len(values) > 1 or not _NUMBER.fullmatch(values[0]):
         raise Invalid(
@@ -116,11 +92,7 @@ def after_of(query: bytes) -> int:
 
 
 def journal_json(projects: Projects, project: Project, after: int, page_size: int) -> bytes:
-    """
-    Return at most `page_size` commits that follow number `after`, waiting for the store.
-
-    Where there are more, `next` is what to ask for `after` the next time.
-    """
+    """Return at most `page_size` commits behind number `after`; `next` is where to go on."""
     last = min(after + page_size, project.revision)
     commits = list(projects.journal(project, after, last))
     page: dict[str, object] = {"name": project.name, "commits": commits}
@@ -135,20 +107,12 @@ async def _readable_project(request: Request, desk: Desk) -> Project:
     return (await desk.reads.listed(name))[0]
 
 
-async def change_project(
-    request: Request, desk: Desk, change: Callable[[Change], Project]
-) -> Reply:
-    """
-    Change a project, and answer with what it is then.
-
-    Raises:
-        Unauthenticated: Nobody in particular asks.
-        Forbidden: The caller may not manage the project.
-    """
-    name = name_in(request.params["name"])
-    if request.caller.is_anonymous:
+async def change_project(request: Request, desk: Desk, change: Change) -> Reply:
+    """Change a project, and answer with what it is then."""
+    name, caller = name_in(request.params["name"]), request.caller
+    if caller.is_anonymous:
         raise bad_credential()
-    request.caller.require(Action.MANAGE, name)
+    caller.require(Action.MANAGE, name)
     refused = unmet(request.headers, None)
     if refused is not None:
         return refused
@@ -156,25 +120,35 @@ async def change_project(
         message = 'Send the change as JSON, with "Content-Type: application/json".'
         return refuse(415, "unsupported_media_type", message, "Send application/json.")
     body = await small_body(request.receive)
-    wanted = Change(request, name, body, desk.index.lifecycle)
-    return _answer(await desk.threads.write(lambda: encode(_described(change(wanted)))))
+
+    def changed() -> bytes:
+        return encode(_described(change(desk.index.lifecycle, caller, name, body)))
+
+    return _answer(await desk.threads.write(changed))
 
 
-def _release_change(change: Change, verb: Callable[..., Project]) -> Project:
-    wanted = decoded(change.body, ReleaseChange)
-    selection = Selection(parse_version(wanted.version), wanted.file)
-    return verb(change.request.caller, change.name, selection, wanted.reason)
+def _release_change(
+    verb: Callable[[Lifecycle, Caller, NormalizedName, Selection, str], Project],
+) -> Change:
+    def change(lifecycle: Lifecycle, caller: Caller, name: NormalizedName, body: bytes) -> Project:
+        wanted = decoded(body, ReleaseChange)
+        selection = Selection(parse_version(wanted.version), wanted.file)
+        return verb(lifecycle, caller, name, selection, wanted.reason)
+
+    return change
 
 
-def _status_change(change: Change) -> Project:
-    wanted, caller = decoded(change.body, StatusChange), change.request.caller
-    return change.lifecycle.set_status(caller, change.name, wanted.status, wanted.reason)
+def _status_change(
+    lifecycle: Lifecycle, caller: Caller, name: NormalizedName, body: bytes
+) -> Project:
+    wanted = decoded(body, StatusChange)
+    return lifecycle.set_status(caller, name, wanted.status, wanted.reason)
 
 
-CHANGES: Final[dict[str, Callable[[Change], Project]]] = {
-    "yank": lambda change: _release_change(change, change.lifecycle.yank),
-    "unyank": lambda change: _release_change(change, change.lifecycle.unyank),
-    "delete": lambda change: _release_change(change, change.lifecycle.delete),
+CHANGES: Final[dict[str, Change]] = {
+    "yank": _release_change(Lifecycle.yank),
+    "unyank": _release_change(Lifecycle.unyank),
+    "delete": _release_change(Lifecycle.delete),
     "status": _status_change,
 }
 """What can be done to a project, by the last segment of the path."""

@@ -54,27 +54,15 @@ from wheelyard.operations.trial import Reason, written
 logger = logging.getLogger("wheelyard")
 
 
-def create_app(index: Index, shelf: Shelf | None = None, unwritable: Reason = written) -> "App":
-    """
-    Return the ASGI application that serves `index`, for any ASGI server.
-
-    Args:
-        index: What it serves.
-        shelf: Where the workers of a server keep what they have counted, if it has several.
-        unwritable: Tells why the store has taken no write since the start.
-    """
-    return App(index, shelf=shelf, unwritable=unwritable)
-
-
 class App:
     """
-    The application; one for each process.
+    The ASGI application that serves an index; one for each process.
 
     Args:
         index: What it serves.
         pace: How fast the body of a request must come.
-        shelf: As for `create_app`.
-        unwritable: As there.
+        shelf: Where the workers of a server keep what they have counted, if it has several.
+        unwritable: Tells why the store has taken no write since the start.
     """
 
     def __init__(

@@ -28,8 +28,6 @@ async def small_body(receive: Receive) -> bytes:
 
     Raises:
         TooLarge: It has more than BODY_LIMIT bytes.
-        ClientGone: It broke off.
-        SlowClient: It comes too slowly.
     """
     body, more = b"", True
     while more:
@@ -42,12 +40,9 @@ async def small_body(receive: Receive) -> bytes:
 
 def decoded(body: bytes, kind: type[S], expected: Mapping[str, str] = _PLAIN) -> S:
     """
-    Return the value that a body holds.
+    Return the value that a body holds: a JSON object with the fields of `kind`.
 
-    Args:
-        body: A JSON object with the fields of `kind`.
-        kind: Its fields are strings and enumerations, but for those of `expected`.
-        expected: What a field can be, in words.
+    They are strings and enumerations; `expected` says in words what others can be.
 
     Raises:
         Invalid: It is anything else (code `invalid_field`).

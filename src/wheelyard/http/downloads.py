@@ -14,8 +14,8 @@ from datetime import timedelta
 from errno import ELOOP, EMFILE, ENFILE
 from hashlib import sha256
 from math import inf
+from pathlib import Path
 from stat import S_ISREG
-from threading import Lock
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -23,8 +23,8 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import WeighedCache
+from wheelyard.concurrency.ration import Ration
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.http.exchange import FileOnDisk, Stream
 from wheelyard.http.negotiation import Span
 from wheelyard.index import Index
 from wheelyard.model.metadata import CoreMetadata
@@ -37,8 +37,6 @@ NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
 """The codes of an Unavailable that leaves the bytes themselves within reach."""
 REST: Final = 30.0
 """Seconds that nothing is asked to sign after it could not: asking may take longer than reading."""
-WARNING_PAUSE: Final = 60.0
-"""Seconds from one warning that nothing is signed to the next."""
 METADATA_OVERHEAD: Final = 256
 """Bytes of memory that remembered core metadata takes besides its own, about."""
 
@@ -100,13 +98,12 @@ class Downloads:
         self._files = index.files
         self._lifetime = timedelta(minutes=index.settings.store.signed_url_minutes)
         self._monotonic = index.ambient.monotonic
-        self._lock = Lock()
+        self._warnings = Ration(1, self._monotonic)
         self._rests_until = -inf
-        self._quiet_until = -inf
 
     def body(
         self, name: NormalizedName, file: File, span: Span | None
-    ) -> FileOnDisk | Stream | str:
+    ) -> Path | Iterator[bytes] | str:
         """
         Return a listed file or part of it, waiting for the store; a string is a URL that has it.
 
@@ -117,15 +114,15 @@ class Downloads:
         key = keys.distribution(name, file.sha256, file.filename)
         path = self._files.path_of(key)
         if path is not None:
-            on_disk = _on_disk(str(path), file)
+            _require(path, file)
             if span is None:
-                return on_disk
+                return path
         elif (url := self._signed(key)) is not None:
             return url
         start, stop = (span.start, span.stop) if span else (0, file.size)
         chunks = _Exactly(self._files.read(key, start, stop), stop - start)
         chunks.begin()
-        return Stream(chunks)
+        return chunks
 
     def _signed(self, key: Key) -> str | None:
         if self._monotonic() < self._rests_until:
@@ -135,25 +132,18 @@ class Downloads:
         except Unavailable as fault:
             if fault.code not in NO_SIGNATURE:
                 raise
-            self._rest(fault)
+            self._rests_until = self._monotonic() + REST
+            if self._warnings.take() is not None:
+                logger.warning("downloads go through the index itself: %s", fault.message)
             return None
 
-    def _rest(self, fault: Unavailable) -> None:
-        now = self._monotonic()
-        with self._lock:
-            self._rests_until = now + REST
-            is_news = now >= self._quiet_until
-            if is_news:
-                self._quiet_until = now + WARNING_PAUSE
-        if is_news:
-            logger.warning("downloads go through the index itself: %s", fault.message)
 
-
-def _on_disk(path: str, file: File) -> FileOnDisk:
+def _require(path: Path, file: File) -> None:
+    """Return if a file is there, and no link is on the way to it."""
     # the server opens the path once more, a moment later: whoever may write to the store can put a
     # link there in between
     try:
-        descriptor = open_in_place(path, os.O_RDONLY)
+        descriptor = open_in_place(str(path), os.O_RDONLY)
     except OSError as error:
         if error.errno in (EMFILE, ENFILE):  # the server would take it for a file that is not there
             raise Unavailable(
@@ -170,7 +160,6 @@ def _on_disk(path: str, file: File) -> FileOnDisk:
         os.close(descriptor)
     if found.st_size != file.size or not S_ISREG(found.st_mode):
         raise NotFound(f"{file.filename} is not what it was.")
-    return FileOnDisk(path)
 
 
 class _Exactly:

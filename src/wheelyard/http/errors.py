@@ -46,30 +46,13 @@ STATUS_OF_CODE: Final = {
 }
 """Where a code has a status of its own."""
 
-TITLES: Final = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    406: "Not Acceptable",
-    408: "Request Timeout",
-    409: "Conflict",
-    410: "Gone",
-    412: "Precondition Failed",
+TITLES: Final = {each.value: each.phrase for each in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
-    415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
-    421: "Misdirected Request",
     422: "Unprocessable Content",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-    507: "Insufficient Storage",
 }
-"""What each status is called by RFC 9110; the standard library's words change with its version."""
+"""What each status is called by RFC 9110, which these are called by from Python 3.13 on."""
 
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
 RETRY_AFTER: Final = 5

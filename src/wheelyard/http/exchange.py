@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, M
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from wheelyard.errors import IndexFault
@@ -61,26 +62,17 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class FileOnDisk:
-    """A body that the server hands to the kernel, whole."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """A body that is read in a thread, chunk by chunk, and closed there if it has a `close`."""
-
-    chunks: Iterator[bytes]
-
-
-@dataclass(frozen=True, slots=True)
 class Reply:
     """What the client gets; `headers` include the length of the body."""
 
     status: int
     headers: tuple[Header, ...]
-    body: bytes | FileOnDisk | Stream = b""
+    body: bytes | Path | Iterator[bytes] = b""
+    """
+    Bytes; or a file that the server hands to the kernel, whole; or chunks.
+
+    Chunks are read in a thread, and closed there if they have a `close`.
+    """
 
 
 def reply(status: int, content_type: bytes, body: bytes, *headers: Header) -> Reply:
@@ -93,8 +85,8 @@ def reply(status: int, content_type: bytes, body: bytes, *headers: Header) -> Re
 def redirect(status: int, location: str, *headers: Header) -> Reply:
     """Return a redirect to a path of this host, or to any other URL, which has to be ASCII."""
     target = location.encode("ascii")
-    every = headers or (NO_STORE,)
-    return Reply(status, ((b"location", target), (b"content-length", b"0"), NOSNIFF, *every))
+    length = (b"content-length", b"0")
+    return Reply(status, ((b"location", target), length, NOSNIFF, *(headers or (NO_STORE,))))
 
 
 async def send_reply(
@@ -103,31 +95,23 @@ async def send_reply(
     """
     Send `answer`; to HEAD, all of it but the body.
 
-    Args:
-        answer: What to send.
-        method: Of the request.
-        send: ASGI's way to the client.
-        readers: Threads that a stream is read in.
-        gone: Returns once the client has hung up, after which nothing more is read for it.
+    Chunks are read in threads of `readers`, and no more once `gone` has returned: the client has
+    hung up.
     """
     start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
-    if isinstance(answer.body, Stream):
-        await _send_stream(start, answer.body.chunks, send, readers, gone)
-        return
-    await send(start)
     body = b"" if method == "HEAD" else answer.body
     if isinstance(body, bytes):
+        await send(start)
         await send({"type": "http.response.body", "body": body})
+    elif isinstance(body, Path):
+        await send(start)
+        await send({"type": "http.response.pathsend", "path": str(body)})
     else:
-        await send({"type": "http.response.pathsend", "path": body.path})
+        await _send_chunks(start, body, send, readers, gone)
 
 
-async def _send_stream(
-    start: Message,
-    chunks: Iterator[bytes],
-    send: Send,
-    readers: Executor,
-    gone: Gone | None,
+async def _send_chunks(
+    start: Message, chunks: Iterator[bytes], send: Send, readers: Executor, gone: Gone | None
 ) -> None:
     """Send a reply whose body is read on the way; whatever happens, the body is closed."""
     watch = None if gone is None else create_task(gone())
@@ -153,11 +137,7 @@ async def _send_stream(
 
 
 def _close(chunks: Iterator[bytes], reading: Future[bytes] | None) -> None:
-    """Let go of a body, and of the connection that it came over, once nobody reads it."""
-    close = getattr(chunks, "close", None)
-    if close is None:
-        return
     if reading is not None:
         wait([reading])  # whoever was waiting for it may have been sent away
     with suppress(IndexFault):
-        close()
+        getattr(chunks, "close", lambda: None)()

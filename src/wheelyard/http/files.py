@@ -6,8 +6,10 @@ needs no bytes of a file (HEAD, what the client has already, a range behind the 
 from the document, and core metadata is always sent by the index itself.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from packaging.utils import NormalizedName
@@ -16,16 +18,8 @@ from wheelyard.errors import IndexFault, NotFound
 from wheelyard.http.desk import Desk
 from wheelyard.http.downloads import lost
 from wheelyard.http.errors import not_readable, refuse
-from wheelyard.http.exchange import (
-    NOSNIFF,
-    FileOnDisk,
-    Header,
-    Reply,
-    Request,
-    Stream,
-    redirect,
-)
-from wheelyard.http.negotiation import Span, Unsatisfiable, span_of, unmet
+from wheelyard.http.exchange import NOSNIFF, Header, Reply, Request, redirect
+from wheelyard.http.negotiation import Span, span_of, unmet
 from wheelyard.model.distribution import parse_listed, parse_name
 from wheelyard.model.project import File
 
@@ -125,7 +119,7 @@ async def _partial(
     content = await _core_metadata(found, desk) if found.is_metadata else None
     size = found.file.size if content is None else len(content)
     span = _span(request, common[0][1], size)
-    if isinstance(span, Unsatisfiable):
+    if span is not None and span.start == span.stop:
         message = f"The file has {size} bytes, and the range begins behind them."
         total = (b"content-range", b"bytes */%d" % size)
         return refuse(416, "range_not_satisfiable", message, "Range not satisfiable.", total)
@@ -141,7 +135,7 @@ async def _partial(
     return Reply(206, (BINARY, _length(span.stop - span.start), part, *common), body)
 
 
-async def _body(found: _Found, span: Span | None, desk: Desk) -> FileOnDisk | Stream | str:
+async def _body(found: _Found, span: Span | None, desk: Desk) -> Path | Iterator[bytes] | str:
     """Return a file's bytes, or a URL that has them; afar, the signature may take a network."""
     body = partial(desk.downloads.body, found.name, found.file, span)
     return body() if desk.index.is_near else await desk.threads.read(body)
@@ -156,13 +150,10 @@ async def _core_metadata(found: _Found, desk: Desk) -> bytes:
     return await desk.reads.shared(subject, read)
 
 
-def _span(request: Request, etag: bytes, size: int) -> Span | Unsatisfiable | None:
-    header = request.headers.get(b"range")
-    if header is None or request.method == "HEAD":  # RFC 9110: ranges are of GET alone
-        return None
-    if request.headers.get(b"if-range", etag) != etag:
-        return None
-    return span_of(header.decode("latin-1"), size)
+def _span(request: Request, etag: bytes, size: int) -> Span | None:
+    if request.method == "HEAD" or request.headers.get(b"if-range", etag) != etag:
+        return None  # RFC 9110: ranges are of GET alone
+    return span_of(request.headers.get(b"range", b"").decode("latin-1"), size)
 
 
 def _length(size: int) -> Header:

@@ -64,15 +64,10 @@ class Encoding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes `start` up to but not including `stop`."""
+    """Bytes `start` up to but not including `stop`; an empty one begins behind the end."""
 
     start: int
     stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unsatisfiable:
-    """The range begins behind the end."""
 
 
 def form_by_name(name: str) -> Form | None:
@@ -104,20 +99,18 @@ def encoding_for(accept_encoding: bytes) -> Encoding:
     return Encoding.IDENTITY
 
 
-def span_of(header: str, size: int) -> Span | Unsatisfiable | None:
+def span_of(header: str, size: int) -> Span | None:
     """Return the span that a Range header asks of `size` bytes, None for the whole body."""
     match = _SPAN.fullmatch(header.strip())
     if match is None:  # several ranges at once get the whole body
         return None
     first, last, suffix = match.groups()
     if suffix is not None:
-        length = min(int(suffix), size)
-        return Span(size - length, size) if length else Unsatisfiable()
+        return Span(max(size - int(suffix), 0), size)
     start = int(first)
     if last and int(last) < start:
         return None  # a range that ends before it begins is no range at all
-    stop = min(int(last) + 1, size) if last else size
-    return Span(start, stop) if start < size else Unsatisfiable()
+    return Span(min(start, size), min(int(last) + 1, size) if last else size)
 
 
 def unmet(headers: Mapping[bytes, bytes], etag: bytes | None) -> Reply | None:

@@ -31,7 +31,7 @@ from msgspec.structs import replace
 from wheelyard.catalog.format import renew_format
 from wheelyard.catalog.keys import trials
 from wheelyard.errors import IndexFault, Invalid
-from wheelyard.http.app import App, create_app
+from wheelyard.http.app import App
 from wheelyard.http.figures import Shelf
 from wheelyard.http.logs import configure_logging
 from wheelyard.index import Index, open_index
@@ -110,7 +110,7 @@ def run_server(
         if folder:
             serve = partial(_serve_in_workers, settings, Path(folder))
         else:
-            app = create_app(index, unwritable=lambda: trial.reason)
+            app = App(index, unwritable=lambda: trial.reason)
             serve = partial(_serve_here, settings.server, app)
         trial.wait(FIRST_WRITE)
         serve()
@@ -242,7 +242,7 @@ def load_worker(settings: Settings, figures: Path, manager: int) -> App:
         try:
             shelf = Shelf(figures, os.getpid(), _is_running)
             index = open_index(settings, create=not settings.server.read_only)
-            return create_app(index, shelf, partial(noted, figures / WRITTEN))
+            return App(index, shelf=shelf, unwritable=partial(noted, figures / WRITTEN))
         except IndexFault as fault:
             # if it ended, the manager would soon give up, and end the workers that are well, too
             logger.critical("a worker cannot begin, and tries again: %s", fault.message)

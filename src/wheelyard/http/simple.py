@@ -109,12 +109,7 @@ def _legacy(project: Project, version: Version | None, desk: Desk) -> bytes:
 
 
 async def answer_search(request: Request, desk: Desk) -> Reply:
-    """
-    Answer with a line about each project that the caller may read.
-
-    Raises:
-        Unavailable: Too many ask at once, or the store does not answer.
-    """
+    """Answer with a line about each project that the caller may read."""
     async with desk.long_reads.one(request.party):
         seen = await desk.threads.read(desk.index.search.everything)
     caller = request.caller

@@ -88,12 +88,8 @@ class Flights:
         """
         Return what the work about `subject` gives: that which is under way, or else new work.
 
-        Whoever goes away does so alone: the work goes on for the others.
-
-        Args:
-            subject: What it is about; the same subject always stands for the same work.
-            work: Begins it.
-            excused: Gives an old answer, if there is one that will do; asked when the work is late.
+        Whoever goes away does so alone: the work goes on for the others. `excused` is asked when
+        the work is late, and gives an old answer, if there is one that will do.
         """
         now = get_running_loop().time()
         if subject not in self._tasks:
