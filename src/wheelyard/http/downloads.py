@@ -23,7 +23,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import WeighedCache
-from wheelyard.concurrency.ration import Ration
+from wheelyard.concurrency.pacing import Ration
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.http.negotiation import Span
 from wheelyard.index import Index
