@@ -35,12 +35,7 @@ LOCKS = [REPOSITORY / "requirements" / f"{name}.txt" for name in ("build", "otel
 
 @dataclass(frozen=True)
 class Buildah:
-    """
-    A storage of images and containers, and the program that works on it.
-
-    Args:
-        storage: A folder.
-    """
+    """A folder with images and containers, and the program that works on it."""
 
     storage: Path
 
@@ -67,30 +62,23 @@ class Buildah:
 
 @dataclass(frozen=True)
 class Container:
-    """
-    A container, in which commands run one after the other or beside each other.
-
-    Args:
-        buildah: Where it is.
-        name: By which buildah knows it.
-        user: UID and GID; empty: those that the image names.
-        mounts: Folders and files of this machine, by where they are in there.
-        variables: What a command finds in its environment, besides what the image says.
-    """
+    """A container, in which commands run one after the other or beside each other."""
 
     buildah: Buildah
     name: str
     user: str = ""
+    """UID and GID; empty: those that the image names."""
     mounts: Mapping[str, Path] = field(default_factory=dict)
+    """Folders and files of this machine, by where they are in there."""
     variables: Mapping[str, str] = field(default_factory=dict)
+    """What a command finds in its environment, besides what the image says."""
 
     @property
     def root(self) -> Path:
         """Its root folder."""
         return Path(self.buildah.run("mount", self.name))
 
-    def line(self, *command: str, **variables: str) -> list[str]:
-        """Return what runs a command in there."""
+    def _line(self, *command: str, **variables: str) -> list[str]:
         options = [f"--user={self.user}"] if self.user else []
         options += [f"--volume={source}:{target}" for target, source in self.mounts.items()]
         found = {**self.variables, **variables}
@@ -99,7 +87,7 @@ class Container:
 
     def call(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command, whatever comes of it."""
-        line = self.line(*command, **variables)
+        line = self._line(*command, **variables)
         return subprocess.run(line, check=False, capture_output=True, text=True, timeout=300)
 
     def output(self, *command: str, **variables: str) -> str:
@@ -113,17 +101,14 @@ class Container:
         """
         Run a server until the block ends, and see that it ends in good order; yield its URL.
 
-        Args:
-            log: What it prints goes there.
-            command: The server; `/tmp` has to be mounted.
-            variable: By which it is told its port.
+        `/tmp` has to be mounted; `variable` is the one by which the server is told its port.
         """
         port = free_port()
         # buildah kills where it is to end: so the server itself is told to, by the number it has
         noted = ("/bin/sh", "-c", 'echo $$ >/tmp/pid; exec "$@"', "sh", *command)
         with log.open("w") as output:
             process = subprocess.Popen(
-                self.line(*noted, **{variable: str(port)}), stdout=output, stderr=output
+                self._line(*noted, **{variable: str(port)}), stdout=output, stderr=output
             )
         try:
             until_healthy(process, f"127.0.0.1:{port}", log)

@@ -32,18 +32,11 @@ PRODUCT = (sys.executable, "-m", "wheelyard")
 
 @dataclass(frozen=True)
 class Deployed:
-    """
-    A running index.
-
-    Args:
-        port: On every address of this machine.
-        token: May read, upload and manage.
-        log: Everything that it has printed goes there.
-    """
+    """A running index, at a port on every address of this machine."""
 
     port: int
     token: str
-    log: Path
+    """May read, upload and manage."""
 
     @property
     def url(self) -> str:
@@ -77,14 +70,10 @@ def running(
     place: Path | None = None,
 ) -> Iterator[Deployed]:
     """
-    Run a command until the block ends.
+    Run a command, with nothing but what the deployment sets, until the block ends.
 
-    Args:
-        folder: New; for its home, its log and the key of the account that it runs as.
-        cloud: The stand-in for the bucket.
-        command: With `$PORT` where it wants to be told the port.
-        environment: What the deployment sets, and no more than that.
-        place: The working directory, if not an empty one.
+    `$PORT` in the command is the port. The new folder is for its home, its log and the key of the
+    account that it runs as; `place` is the working directory, if not an empty one.
     """
     desk = new_desk(folder)
     port, log = free_port(), folder / "log.txt"
@@ -104,9 +93,30 @@ def running(
         )
     try:
         until_healthy(process, f"localhost:{port}", log)
-        yield Deployed(port, token[0], log)
+        yield Deployed(port, token[0])
     finally:
         try:
             stop(process)
         finally:
             sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
+
+
+class Unit:
+    """A unit file of systemd: settings that stand more than once keep all their values."""
+
+    def __init__(self, text: str) -> None:
+        self._values: dict[str, list[str]] = {}
+        for line in text.replace("\\\n", " ").splitlines():
+            name, is_setting, value = line.partition("=")
+            if is_setting and not line.startswith(("#", ";")):
+                self._values.setdefault(name, []).append(" ".join(value.split()))
+
+    def one(self, name: str) -> str:
+        """Return a setting that stands once."""
+        (value,) = self._values[name]
+        return value
+
+    def environment(self) -> dict[str, str]:
+        """Return what `Environment=` sets."""
+        words = " ".join(self._values["Environment"]).split()
+        return {name: value for name, _, value in (word.partition("=") for word in words)}

@@ -1,9 +1,8 @@
 """
 Is a document what its reader has published that it takes?
 
-Two kinds of readers' words are at hand without a network, both in the lock of `deploy`: Google's
-discovery documents, which name every field of every API, and the JSON schemas that come with
-`check-jsonschema`.
+Both kinds of schemas are in the lock of `deploy`: Google's discovery documents, which name every
+field of every API, and the JSON schemas that come with `check-jsonschema`.
 """
 
 import json
@@ -21,16 +20,9 @@ def assert_valid(desk: Desk, schema: str, *files: Path) -> None:
 
 def problems(desk: Desk, api: str, name: str, *values: object) -> str:
     """
-    Compare values with a schema of one of Google's APIs.
+    Return what is wrong with values by a schema of Google's, such as `Service` of `run.v1`.
 
-    Args:
-        desk: Where files may be written.
-        api: With its version, such as `run.v1`.
-        name: Of the schema, such as `Service`.
-        *values: What YAML files hold.
-
-    Returns:
-        What is wrong with them: fields that are unknown or read only, values of another type.
+    That is fields that are unknown or read only, and values of another type.
     """
     schemas = {each: _strict(schema) for each, schema in discovery(api)["schemas"].items()}
     whole = {"$ref": f"#/definitions/{name}", "definitions": schemas}

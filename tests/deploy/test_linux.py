@@ -1,4 +1,4 @@
-"""Any Linux with systemd: the unit, the proxies before it, the settings, Compute Engine."""
+"""Any Linux with systemd: the unit, the command, the proxies, the settings, Compute Engine."""
 
 import os
 import re
@@ -13,14 +13,48 @@ import yaml
 
 from tests.clients.harness import REPOSITORY, system_program
 from tests.clients.servers import PATIENCE, free_port, until_healthy
-from tests.deploy.running import VALUES
-from tests.deploy.unit import Unit
+from tests.deploy.running import VALUES, Unit
 from tests.operations.making import make_wheel
 from wheelyard.settings.reading import read_settings
 
 FOLDER = REPOSITORY / "deploy" / "linux"
 UNIT = FOLDER / "wheelyard.service"
 PAGE = REPOSITORY / "docs" / "deploy" / "linux.md"
+ENVIRONMENT = r"""# a comment
+;WHEELYARD_A=not this
+A=1
+  WHEELYARD_STORE=gs://acme-packages
+CR=2{cr}
+ENDS=two  words {tab}
+ SPACED = x = y
+DOUBLE="it's, with  space "
+SINGLE='a\b "c" '
+INSIDE=a"b"'c
+EMPTY=
+NONE=''
+HASH=#no comment
+my-var=x
+export NAME=5
+ 9=nine
+no sign
+=nothing
+LAST=end""".format(cr="\r", tab="\t")
+READ = {
+    "A": "1",
+    "WHEELYARD_STORE": "gs://acme-packages",
+    "CR": "2",
+    "ENDS": "two  words",
+    "SPACED": "x = y",
+    "DOUBLE": "it's, with  space ",
+    "SINGLE": 'a\\b "c" ',
+    "INSIDE": 'a"b"\'c',
+    "EMPTY": "",
+    "NONE": "",
+    "HASH": "#no comment",
+    "LAST": "end",
+}
+NO_VARIABLES = ("14", "15", "16", "17", "18")
+"""The lines that hold none."""
 
 
 def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -41,27 +75,21 @@ def test_without_rights(name: str) -> None:
     assert "type sudo before it" in done.stderr
 
 
-def test_unit() -> None:
-    """In the eyes of systemd the unit leaves the service little to do to the machine."""
-    analyze = system_program("systemd-analyze")
+def test_unit(tmp_path: Path) -> None:
+    """Systemd knows every setting of the unit, which lets the service do little to the machine."""
+    analyze, unit = system_program("systemd-analyze"), tmp_path / UNIT.name
+    # what is not installed here is no mistake of the unit's
+    unit.write_text(UNIT.read_text().replace("/opt/wheelyard/bin/wheelyard", sys.executable))
+
+    verified = run(analyze, "verify", unit)
     done = run(analyze, "security", "--offline=yes", "--threshold=20", UNIT)
 
+    assert [line for line in verified.stderr.splitlines() if UNIT.name in line] == []
     assert done.returncode == 0, done.stdout
     assert int(Unit(UNIT.read_text()).one("TimeoutStopSec")) > 60
 
 
-def test_unit_verified(tmp_path: Path) -> None:
-    """Every setting of the unit is one that systemd knows."""
-    unit = tmp_path / UNIT.name
-    # what is not installed here is no mistake of the unit's
-    unit.write_text(UNIT.read_text().replace("/opt/wheelyard/bin/wheelyard", sys.executable))
-
-    done = run(system_program("systemd-analyze"), "verify", unit)
-
-    assert [line for line in done.stderr.splitlines() if UNIT.name in line] == []
-
-
-def system_calls(listing: str, name: str) -> set[str]:
+def _system_calls(listing: str, name: str) -> set[str]:
     """Return the system calls of a set, as `systemd-analyze syscall-filter` lists all sets."""
     sets: dict[str, list[str]] = {}
     for line in listing.splitlines():
@@ -106,22 +134,58 @@ def test_system_calls(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(PATIENCE)
     made = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
-    allowed = system_calls(
-        run(analyze, "syscall-filter").stdout, Unit(UNIT.read_text()).one("SystemCallFilter")
-    )
+    filtered = Unit(UNIT.read_text()).one("SystemCallFilter")
 
     assert {"accept4", "linkat", "fsync"} & made
-    assert made - allowed == set()
+    assert made - _system_calls(run(analyze, "syscall-filter").stdout, filtered) == set()
+
+
+def _variables(folder: Path, text: str) -> tuple[dict[str, str], str, int]:
+    """Return what the command hands on of a file of variables, what is said, and how it ends."""
+    if os.geteuid() != 0:
+        pytest.skip("the command is for root")
+    (folder / "environment").write_text(text, newline="")
+    (folder / "setpriv").write_text("#!/bin/sh\nexec env\n")
+    (folder / "setpriv").chmod(0o755)
+    script = (FOLDER / "wheelyard").read_text()
+    script = script.replace("/etc/wheelyard/environment", f"{folder}/environment")
+    done = run("/bin/sh", "-c", script, "wheelyard", "list", PATH=f"{folder}:{os.defpath}")
+    pairs = (line.partition("=") for line in done.stdout.splitlines())
+    return {name: value for name, _, value in pairs}, done.stderr, done.returncode
+
+
+def test_variables(tmp_path: Path) -> None:
+    """The file of variables says to the command what it says to the service, or is told of."""
+    found, said, code = _variables(tmp_path, ENVIRONMENT)
+
+    assert code == 0, said
+    assert {name: found.get(name) for name in READ} == READ
+    start = f"wheelyard: {tmp_path}/environment, line "
+    numbers = [line.removeprefix(start).partition(":")[0] for line in said.splitlines()]
+    assert numbers == [*NO_VARIABLES]
+    assert not {"NAME", "my-var", "9", ""} & set(found)
+    assert found["WHEELYARD_CONFIG"] == "/etc/wheelyard/wheelyard.toml"
+    other = _variables(tmp_path, "WHEELYARD_CONFIG=/etc/wheelyard/other.toml\n")[0]
+    assert other["WHEELYARD_CONFIG"] == "/etc/wheelyard/other.toml"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [r"a\b", r'"a\"', r'"a\b"', '"a', "'a", "'a'b", "'a'b'", '"a" "b"', "a\\\nB=more"],
+)
+def test_variable_that_systemd_reads_otherwise(tmp_path: Path, value: str) -> None:
+    """A value that the service would get otherwise stops the command, with file and line."""
+    found, said, code = _variables(tmp_path, f"A=1\nB={value}\n")
+
+    assert (found, code) == ({}, 1)
+    assert said.startswith(f"wheelyard: {tmp_path}/environment, line 2: ")
 
 
 def test_cloud_init(tmp_path: Path) -> None:
     """The machine of Compute Engine runs the image as strictly as compose.yaml, without a hole."""
-    rendered = run(
-        *(sys.executable, REPOSITORY / "deploy/render.py", FOLDER / "cloud-init.yaml"), **VALUES
-    )
-    assert rendered.stdout.startswith("#cloud-config\n")
-    told = yaml.safe_load(rendered.stdout)
-    settings, file = told["write_files"]
+    render = (sys.executable, REPOSITORY / "deploy/render.py", FOLDER / "cloud-init.yaml")
+    rendered = run(*render, **VALUES).stdout
+    settings, file = yaml.safe_load(rendered)["write_files"]
     unit = Unit(file["content"])
     command = unit.one("ExecStart").split()
     words = (word.removeprefix("--env=").partition("=") for word in command if "--env=" in word)
@@ -131,6 +195,7 @@ def test_cloud_init(tmp_path: Path) -> None:
     found = read_settings(environ=environ).settings
     waits = re.search(r"-t (\d+)", unit.one("ExecStop"))
 
+    assert rendered.startswith("#cloud-config\n")
     assert {"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"} <= set(command)
     assert found.access.private
     assert found.store.location == f"gs://{VALUES['BUCKET']}"

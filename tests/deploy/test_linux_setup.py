@@ -22,7 +22,7 @@ from tests.clients.harness import REPOSITORY
 from tests.clients.servers import PATIENCE, TOKEN
 from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
-from tests.deploy.unit import NO_EXECUTABLE_DATA, Unit
+from tests.deploy.running import Unit
 from tests.once import made_once
 from tests.operations.making import make_wheel
 
@@ -33,6 +33,14 @@ PAGE = REPOSITORY / "docs" / "deploy" / "linux.md"
 SCRIPT = "/clone/deploy/linux/install.sh"
 RHEL = "Defaults    secure_path = /sbin:/bin:/usr/sbin:/usr/bin\n"
 DEBIAN = 'Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"\n'
+NO_EXECUTABLE_DATA = """\
+import ctypes, os, sys
+refused = ctypes.CDLL(None, use_errno=True).prctl(65, 1, 0, 0, 0)
+if refused and ctypes.get_errno() != 22:  # a kernel before 6.3 does not know it
+    sys.exit("this memory cannot be guarded")
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""A program that does what `MemoryDenyWriteExecute=` asks for, and becomes the one it is given."""
 TRAPS = ("compileall", "ensurepip", "pip", "sys", "venv")
 """Modules of Python that the folder has in which the script is typed."""
 STAND_INS = {
@@ -53,24 +61,24 @@ chmod 755 "$folder/bin/wheelyard"
 
 @dataclass(frozen=True)
 class Machine:
-    """
-    A bare Debian with a clone of this repository in `/clone`, on which the script has been run.
-
-    Args:
-        container: What it is.
-        root: Its root folder.
-        token: What the script has printed.
-    """
+    """A bare Debian with a clone of this repository, on which the script has been run."""
 
     container: Container
     root: Path
     token: str
+    """What the script has printed."""
 
     def call(self, line: str, **variables: str) -> CompletedProcess[str]:
         """Run a line as root, with the stand-ins."""
         path = "/srv/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
         found = {"PATH": path, "PYTHON": "/srv/bin/python", **variables}
         return self.container.call("sh", "-c", f"cd /clone && {line}", **found)
+
+    def user(self) -> int:
+        """Return the number of the user of the service."""
+        rows = (line.split(":") for line in (self.root / "etc/passwd").read_text().splitlines())
+        (found,) = [int(row[2]) for row in rows if row[0] == "wheelyard"]
+        return found
 
     def environments(self) -> tuple[str, list[str]]:
         """Return which environment is in use, and all that there are."""
@@ -144,18 +152,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield Machine(there, there.root, json.loads((folder / "first.json").read_text()).strip())
 
 
-def owner(machine: Machine, path: str) -> int:
-    """Return the number of the user to whom a file belongs."""
-    return (machine.root / path).stat().st_uid
-
-
-def user(machine: Machine) -> int:
-    """Return the number of the user of the service, as the machine knows it."""
-    rows = (line.split(":") for line in (machine.root / "etc/passwd").read_text().splitlines())
-    (found,) = [int(row[2]) for row in rows if row[0] == "wheelyard"]
-    return found
-
-
 def test_installed(machine: Machine, tmp_path: Path) -> None:
     """The script makes a user, settings for it alone, and a server that goes by its unit."""
     unit = Unit((machine.root / "etc/systemd/system/wheelyard.service").read_text())
@@ -173,13 +169,10 @@ def test_installed(machine: Machine, tmp_path: Path) -> None:
         assert client.post("/legacy/", files=form, data=fields, auth=auth).status_code == 200
         assert "demo" in machine.call("wheelyard list").stdout
     kept = [path for path in (machine.root / "var/lib/wheelyard").rglob("*") if path.is_file()]
-    assert {path.stat().st_uid for path in kept} == {user(machine)}
+    assert {path.stat().st_uid for path in kept} == {machine.user()}
     assert (machine.root / "etc/wheelyard/wheelyard.toml").stat().st_mode & 0o777 == 0o640
     assert (machine.root / "usr/bin/wheelyard").readlink() == Path("/usr/local/bin/wheelyard")
-
-
-def test_where_it_is_typed(machine: Machine) -> None:
-    """No file of the folder in which the script is typed is run as root."""
+    # no file of the folder in which the script is typed was run as root
     assert list((machine.root / "trap").glob("sprung*")) == []
 
 
@@ -196,14 +189,6 @@ def test_installed_again(machine: Machine) -> None:
     assert first != second
     assert both == sorted((first, second))
     assert settings.read_text().startswith("# mine\n")
-
-
-def test_failed_installation(machine: Machine) -> None:
-    """A run that fails leaves what is installed as it is, and nothing half made."""
-    before = machine.environments()
-
-    assert machine.call(SCRIPT, PIP_FAILS="1").returncode == 1
-    assert machine.environments() == before
 
 
 @pytest.mark.parametrize(
@@ -223,9 +208,11 @@ def test_relative_place(machine: Machine, setting: str, place: str) -> None:
     assert f"/var/lib/wheelyard/{place}; " in done.stderr
 
 
-def test_settings_that_stop_the_new_one(machine: Machine) -> None:
-    """An update that would not take the settings says so, and leaves all as it is."""
+def test_update_that_fails(machine: Machine) -> None:
+    """An update that cannot be made, or would not take the settings, leaves all as it is."""
     before = machine.environments()
+    assert machine.call(SCRIPT, PIP_FAILS="1").returncode == 1
+    assert machine.environments() == before
     with machine.settings("[store]\nplace = 1\n"), machine.systemd(0) as asked:
         done = machine.call(SCRIPT)
         assert asked.read_text() == ""
@@ -254,7 +241,7 @@ def test_removed_and_back(machine: Machine) -> None:
     page = PAGE.read_text()
     removing = page[page.index("### Removing it\n") : page.index("## Compute Engine\n")]
     away, _, _, back, _ = re.findall(r"```sh\n(.*?)```", removing, re.DOTALL)
-    before = user(machine)
+    before = machine.user()
     (machine.root / "etc/sudoers").write_text(DEBIAN)
     with machine.systemd(0) as asked:
         gone = machine.call(f"set -e; {away}")
@@ -268,8 +255,9 @@ def test_removed_and_back(machine: Machine) -> None:
     assert "cannot be read: Permission denied" in done.stderr  # by the first of the two runs
     assert "done; it runs" in done.stderr
     assert done.stderr.count("chown -R") == 1
-    assert user(machine) != before
-    assert owner(machine, "var/lib/wheelyard/wheelyard.json") == user(machine)
+    assert machine.user() != before
+    kept = machine.root / "var/lib/wheelyard/wheelyard.json"
+    assert kept.stat().st_uid == machine.user()
     assert TOKEN.search(done.stdout)
     assert machine.call("wheelyard token list").stdout.count("read,upload,manage") == 2
     assert not (machine.root / "usr/bin/wheelyard").is_symlink()

@@ -33,8 +33,9 @@ MATCHER = re.compile(r'([a-z_]+)(=~|!~|!=|=)"([^"]*)"')
 GROUPED = re.compile(r"\bby \(([^)]*)\)")
 SCRAPED = {"job", "instance"}
 """Labels that Prometheus puts to every figure."""
+WORDS = {"outcome": {"ok", "absent", "unchanged", "conflict", "error"}, "method": {"GET"}}
+"""What labels may be, besides what they are here."""
 VALUES = {"$__rate_interval": "5m", "$__range": "6h", "$price_a": "0.005", "$price_b": "0.0004"}
-INDEX = {"INDEX_SCHEME": "https", "INDEX_HOST": "packages.example.com"}
 
 
 def expressions() -> Iterator[str]:
@@ -61,16 +62,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def figures(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
     """Return every figure of a running index by name: its labels, and their values."""
-    folder = tmp_path_factory.mktemp("far")
     text = site.get("/metrics").text
     tally = Tally()
-    for operation in (
-        Operation("insert", "A"),
-        Operation("read", "B"),
-        Operation("delete", "free"),
-    ):
-        tally.add(operation)
-    with far_site(folder, FarStore(), tally=tally) as far:
+    for verb, price in (("insert", "A"), ("read", "B"), ("delete", "free")):
+        tally.add(Operation(verb, price))
+    with far_site(tmp_path_factory.mktemp("far"), FarStore(), tally=tally) as far:
         text += far.get("/metrics").text
     found: dict[str, dict[str, set[str]]] = {}
     for line in text.splitlines():
@@ -82,28 +78,18 @@ def figures(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
 
 
 def test_figures(figures: dict[str, dict[str, set[str]]]) -> None:
-    """Dashboard and alerts ask only for figures that there are, by labels that they have."""
+    """Dashboard and alerts ask for figures that there are, by labels and words that they have."""
     for expression in expressions():
-        for name in NAME.findall(expression):
-            assert name in figures, expression
-        for name, matchers in SELECTOR.findall(expression):
-            labels = {label for label, _, _ in MATCHER.findall(matchers)}
-            assert labels <= {*figures[name], *SCRAPED}, expression
         names = NAME.findall(expression)
-        for labels in GROUPED.findall(expression):
-            known = set().union(*(figures[name] for name in names), SCRAPED)
-            assert set(labels.split(", ")) <= known, expression
-
-
-def test_words(figures: dict[str, dict[str, set[str]]]) -> None:
-    """The routes, verbs and classes that are asked for are those that an index has."""
-    known = {"outcome": {"ok", "absent", "unchanged", "conflict", "error"}, "method": {"GET"}}
-    for expression in expressions():
+        assert set(names) <= figures.keys(), expression
         for name, matchers in SELECTOR.findall(expression):
             for label, _, value in MATCHER.findall(matchers):
-                if label in {*SCRAPED, "status"}:
-                    continue
-                assert set(value.split("|")) <= known.get(label, figures[name].get(label, set()))
+                assert label in {*figures[name], *SCRAPED}, expression
+                known = WORDS.get(label, figures[name].get(label, set()))
+                assert label in {*SCRAPED, "status"} or set(value.split("|")) <= known, expression
+        for labels in GROUPED.findall(expression):
+            of_any = set().union(*(figures[name] for name in names), SCRAPED)
+            assert set(labels.split(", ")) <= of_any, expression
 
 
 def test_alerts() -> None:
@@ -133,7 +119,8 @@ def test_syntax(desk: Desk) -> None:
 
 
 def _rendered(desk: Desk) -> str:
-    return desk.run(sys.executable, DEPLOY / "render.py", FOLDER / "prometheus.yml", **INDEX)
+    index = {"INDEX_SCHEME": "https", "INDEX_HOST": "packages.example.com"}
+    return desk.run(sys.executable, DEPLOY / "render.py", FOLDER / "prometheus.yml", **index)
 
 
 def test_scraping(desk: Desk) -> None:
@@ -146,29 +133,20 @@ def test_scraping(desk: Desk) -> None:
     assert (FOLDER / written["rule_files"][0]).exists()
 
 
-def test_pods() -> None:
+def test_pods(desk: Desk) -> None:
     """Managed Prometheus finds the pods of deploy/gke, their port, and the token in a secret."""
-    monitoring, role, binding, policy = documents((FOLDER / "podmonitoring.yaml").read_text())
+    monitoring, *known = documents((FOLDER / "podmonitoring.yaml").read_text())
     deployment: Any = yaml.safe_load((DEPLOY / "gke" / "deployment.yaml").read_text())
     spec: Any = monitoring["spec"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     (endpoint,) = spec["endpoints"]
+    secret = endpoint["authorization"]["credentials"]["secret"]
+    readable: Any = known[0]["rules"]
+
     assert spec["selector"] == deployment["spec"]["selector"]
     assert endpoint["port"] in [port["name"] for port in container["ports"]]
-    secret = endpoint["authorization"]["credentials"]["secret"]
-    readable: Any = role["rules"]
     assert [rule["resourceNames"] for rule in readable] == [[secret["name"]]]
     assert f"secret generic {secret['name']} --from-file={secret['key']}=" in PAGE.read_text()
-    subjects: Any = binding["subjects"]
-    spaces = {each["namespace"] for each in subjects}
-    allowed: Any = policy["spec"]
-    (peer,) = allowed["ingress"][0]["from"]
-    assert set(peer["namespaceSelector"]["matchExpressions"][0]["values"]) == spaces
-
-
-def test_kubernetes_takes_them(desk: Desk) -> None:
-    """What Kubernetes itself knows of podmonitoring.yaml is as its schemas say."""
-    _, *known = documents((FOLDER / "podmonitoring.yaml").read_text())
     (desk.folder / "known.yaml").write_text(yaml.dump_all(known))
     validate = program("deploy", "kubernetes-validate")
     desk.run(validate, "--strict", "-k", "1.30", desk.folder / "known.yaml")
@@ -176,19 +154,20 @@ def test_kubernetes_takes_them(desk: Desk) -> None:
 
 def test_lines_of_the_log(site: Site, tmp_path: Path) -> None:
     """The log has every field that the page asks Cloud Logging for, and jq finds who uploaded."""
-    jq = system_program("jq")
+    jq, page = system_program("jq"), PAGE.read_text()
     site.change("demo", "yank", version="1.0", reason="broken")
     assert site.get("/simple/", "wyd_" + "0" * 48).status_code == 401
     entries = [json.loads(line) for line in site.log.splitlines() if line.startswith("{")]
-    for field in set(re.findall(r"jsonPayload\.([a-zA-Z.]+[a-zA-Z])", PAGE.read_text())):
-        assert any(_has(entry, field.removesuffix(".list")) for entry in entries), field
-    for field in set(re.findall(r"\bhttpRequest\.([a-zA-Z]+)", PAGE.read_text())):
-        assert any(_has(entry, f"httpRequest.{field}") for entry in entries), field
-    asked = re.search(r"jq -rR '([^']+)'", PAGE.read_text())
+    asked_for = [
+        each.removesuffix(".list") for each in re.findall(r"jsonPayload\.([\w.]+\w)", page)
+    ]
+    asked_for += re.findall(r"\b(httpRequest\.\w+)", page)
+    for field in set(asked_for):
+        assert any(_has(entry, field) for entry in entries), field
+    asked = re.search(r"jq -rR '([^']+)'", page)
     assert asked is not None
     (tmp_path / "log").write_text(site.log)
-    there = Desk(tmp_path, tmp_path)
-    (line,) = there.run(jq, "-rR", asked[1], "log").splitlines()
+    (line,) = Desk(tmp_path, tmp_path).run(jq, "-rR", asked[1], "log").splitlines()
     assert line.split("\t")[1:] == [f"token:{site.token[4:14]}", wheel().filename]
 
 

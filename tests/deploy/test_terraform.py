@@ -1,24 +1,37 @@
-"""deploy/cloud-run/terraform: names lead somewhere, and senseless values are refused."""
+"""
+deploy/cloud-run/terraform: names lead somewhere, and senseless values are refused.
+
+Terraform itself reads only what needs no provider, which cannot be had here. The rest is read by
+python-hcl2, and held against `google_provider.json`: what each resource that we use takes. `name!`
+has to be there.
+"""
 
 import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.clients.conftest import desk as _desk
-from tests.clients.harness import Desk, system_program
+from tests.clients.harness import Desk, program, system_program
 from tests.deploy.running import DEPLOY
-from tests.deploy.terraform import SCHEMA, Configuration, wrong_arguments, wrong_references
 from wheelyard.settings.reading import read_settings
 
 desk = _desk
 
 FOLDER = DEPLOY / "cloud-run" / "terraform"
-MODULES = [FOLDER, FOLDER / "settings"]
+SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("google_provider.json").read_text())
+META = {"count", "depends_on", "for_each", "lifecycle", "provider", "provisioner"}
+PROSE = ("description", "error_message")
+REFERENCE = re.compile(
+    r"\b(?:(var|local|module)\.(\w+)|(data\.google_\w+|google_\w+)\.(\w+))(?:\[[^]]*\])?(?:\.(\w+))?"
+)
 NEEDED: dict[str, object] = {
     "project_id": "acme-packages",
     "image": "europe-west1-docker.pkg.dev/acme-packages/wheelyard/wheelyard:0.1.0",
@@ -77,55 +90,131 @@ SENSIBLE: list[dict[str, object]] = [
 ]
 
 
+@dataclass(frozen=True)
+class Configuration:
+    """One module: the files of a folder, put together."""
+
+    kinds: dict[str, list[dict[str, Any]]]
+    """By the first word of each block, all blocks of that kind."""
+
+    @classmethod
+    def read(cls, folder: Path, desk: Desk) -> "Configuration":
+        """Read every file of a folder."""
+        kinds: dict[str, list[dict[str, Any]]] = {}
+        told = desk.run(
+            program("deploy", "hcl2tojson"), "--quiet", "--ndjson", *folder.glob("*.tf")
+        )
+        for line in told.splitlines():
+            found = json.loads(line)
+            found.pop("__file__", None)
+            for kind, blocks in found.items():
+                kinds.setdefault(kind, []).extend(blocks)
+        return cls(kinds)
+
+    def named(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Return the blocks with one label, such as `variable`."""
+        return {
+            _bare(name): block for each in self.kinds.get(kind, ()) for name, block in each.items()
+        }
+
+    def typed(self, kind: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return the blocks with two labels: `resource` and `data`."""
+        return {
+            (_bare(of), _bare(name)): block
+            for each in self.kinds.get(kind, ())
+            for of, inner in each.items()
+            for name, block in inner.items()
+        }
+
+    def references(self) -> set[tuple[str, str, str]]:
+        """Return what expressions speak of: kind, name, and the attribute if there is one."""
+        return {
+            (kind or of, named or name, attribute)
+            for text in _expressions(self.kinds)
+            for kind, named, of, name, attribute in REFERENCE.findall(text)
+        }
+
+    def wrong_references(self) -> list[str]:
+        """Return every reference to what is not there, and to an attribute that it has not."""
+        references = sorted(self.references())
+        return [".".join(filter(None, each)) for each in references if not self._leads(*each)]
+
+    def wrong_arguments(self) -> list[str]:
+        """Return every argument that its resource has not, and every one that is missing."""
+        return [
+            found
+            for kind in ("resource", "data")
+            for (of, name), block in self.typed(kind).items()
+            for found in _compared(block, SCHEMA[kind][of], f"{of}.{name}")
+        ]
+
+    def _leads(self, kind: str, name: str, attribute: str) -> bool:
+        if kind == "local":
+            return any(name in block for block in self.kinds["locals"])
+        if kind in {"var", "module"}:
+            return name in self.named("variable" if kind == "var" else kind)
+        place, of = ("data" if "data." in kind else "resource"), kind.removeprefix("data.")
+        known = SCHEMA[place].get(of, {"attributes": {}})
+        attributes = {*known["attributes"], *known.get("computed", ()), *known.get("blocks", ())}
+        return (of, name) in self.typed(place) and attribute in {*attributes, ""}
+
+
+def _compared(block: dict[str, Any], schema: dict[str, Any], at: str) -> Iterator[str]:
+    blocks = schema.get("blocks", {})
+    given = {name: each for name, each in block.items() if not name.startswith("__")}
+    for dynamic in given.pop("dynamic", ()):
+        for name, inner in dynamic.items():
+            given.setdefault(_bare(name), []).extend(inner["content"])
+    for name, value in given.items():
+        if name in blocks:
+            for each in value:
+                yield from _compared(each, blocks[name], f"{at}.{name}")
+        elif name not in schema["attributes"] and name not in META:
+            yield f"{at}.{name} is unknown"
+    required = {name for name, kind in schema["attributes"].items() if kind.endswith("!")}
+    required |= {name for name, inner in blocks.items() if inner["required"]}
+    yield from (f"{at}.{name} is missing" for name in sorted(required - given.keys()))
+
+
+def _expressions(value: object) -> Iterator[str]:
+    """Yield every text in a value that is not for people."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _expressions(each)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            if key not in PROSE:
+                yield from _expressions(each)
+
+
+def _bare(name: str) -> str:
+    return name.strip('"')
+
+
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Configuration]:
     """The two modules, as python-hcl2 reads them."""
     desk = Desk(tmp_path_factory.mktemp("desk"), tmp_path_factory.mktemp("home"))
-    return {folder.name: Configuration.read(folder, desk) for folder in MODULES}
+    return {
+        folder.name: Configuration.read(folder, desk) for folder in (FOLDER, FOLDER / "settings")
+    }
 
 
 @pytest.mark.parametrize("name", ["terraform", "settings"])
 def test_names_and_arguments(name: str, modules: dict[str, Configuration]) -> None:
-    """What an expression speaks of is there; each resource has what Google's provider asks for."""
+    """What an expression speaks of is there and used; resources have what the provider asks for."""
     configuration = modules[name]
-
-    assert len(configuration.references()) > 5
-    assert wrong_references(configuration) == []
-    assert wrong_arguments(configuration) == []
-
-
-def test_mistakes_are_found(modules: dict[str, Configuration]) -> None:
-    """A misspelled variable, attribute or argument, and a missing one, are found."""
-    text = json.dumps(modules["terraform"].kinds)
-    for right, wrong in (
-        ("var.concurrency", "var.concurency"),
-        ("account.wheelyard.email", "account.wheelyard.mail"),
-        ('"http_get"', '"http"'),
-        ('"location": "${local.bucket_location}"', '"labels": {}'),
-    ):
-        assert right in text
-        text = text.replace(right, wrong)
-    configuration = Configuration(json.loads(text))
-
-    references = ["google_service_account.wheelyard.mail", "var.concurency"]
-    assert wrong_references(configuration) == references
-    arguments = " ".join(wrong_arguments(configuration))
-    assert "startup_probe.http is unknown" in arguments
-    assert "google_storage_bucket.packages.location is missing" in arguments
-
-
-@pytest.mark.parametrize("name", ["terraform", "settings"])
-def test_variables_and_outputs(name: str, modules: dict[str, Configuration]) -> None:
-    """Each variable has a type, a description and a use, and each output a description."""
-    configuration = modules[name]
-    variables, outputs = configuration.named("variable"), configuration.named("output")
+    variables = configuration.named("variable")
     used = {each for kind, each, _ in configuration.references() if kind == "var"}
 
-    assert [
-        each for each, it in variables.items() if not {"type", "description"} <= it.keys()
-    ] == []
+    assert len(configuration.references()) > 5
+    assert configuration.wrong_references() == []
+    assert configuration.wrong_arguments() == []
     assert sorted(variables.keys() - used) == []
-    assert [each for each, it in outputs.items() if "description" not in it] == []
+    for each in (*variables.values(), *configuration.named("output").values()):
+        assert "description" in each
     if name == "settings":  # a module is given every value by name
         (call,) = modules["terraform"].named("module").values()
         assert variables.keys() == {each for each in call if each[0] != "_"} - {"source"}
@@ -159,15 +248,14 @@ def test_same_service_as_by_gcloud(modules: dict[str, Configuration]) -> None:
     (ours,) = service["template"][0]["containers"]
     text = (FOLDER / "service.tf").read_text()
 
-    assert [word.strip('"') for word in ours["args"]] == theirs["args"]
+    assert [_bare(word) for word in ours["args"]] == theirs["args"]
     assert ours["ports"][0]["container_port"] == theirs["ports"][0]["containerPort"]
     for name in ("startup", "liveness"):
         (probe,), other = ours[f"{name}_probe"], theirs[f"{name}Probe"]
-        assert probe["http_get"][0]["path"].strip('"') == other["httpGet"]["path"]
+        assert _bare(probe["http_get"][0]["path"]) == other["httpGet"]["path"]
         assert probe["period_seconds"] == other["periodSeconds"]
-    assert {each["mount_path"].strip('"') for each in ours["volume_mounts"]} == {
-        each["mountPath"] for each in theirs["volumeMounts"]
-    }
+    places = {each["mountPath"] for each in theirs["volumeMounts"]}
+    assert {_bare(each["mount_path"]) for each in ours["volume_mounts"]} == places
     assert [each["name"] for each in theirs["env"] if each["name"] not in text] == []
 
 
