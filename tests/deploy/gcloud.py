@@ -53,9 +53,9 @@ def lines(file: Path) -> list[str]:
     return [_until_end(text[place:]) for place in places if not _is_prose(text, place)]
 
 
-def wrong(words: Sequence[str]) -> list[str]:
-    """Return what gcloud does not know of a line behind its name: command, flag, flag's value."""
-    words = [word for word in words if word not in UNSAID]
+def wrong(line: str) -> list[str]:
+    """Return what gcloud does not know of a line: command, flag, flag's value."""
+    words = [word for word in shlex.split(line)[1:] if word not in UNSAID]
     if "--" in words:
         words = words[: words.index("--")]  # what follows is for another program
     if words in HIDDEN:
@@ -67,11 +67,6 @@ def wrong(words: Sequence[str]) -> list[str]:
         return [f"{words}: an unknown command, or {LIST.name} lacks it"]
     flags = KNOWN[""] | KNOWN[command]
     return [f"{words}: {each}" for each in _wrong_flags(words, flags)]
-
-
-def words_of(line: str) -> list[str]:
-    """Split a command line, and leave out the program's name."""
-    return shlex.split(line)[1:]
 
 
 def _is_prose(text: str, place: int) -> bool:
@@ -109,7 +104,7 @@ def write_list() -> None:
     file = Path(program).resolve().parents[1] / "data" / "cli" / "gcloud_completions.py"
     tree: dict[str, Any] = runpy.run_path(str(file))["STATIC_COMPLETION_CLI_TREE"]
     found = {"": tree["flags"]}
-    for words in (words_of(line) for path in FILES for line in lines(path)):
+    for words in (shlex.split(line)[1:] for path in FILES for line in lines(path)):
         node, command, flags = tree, list[str](), dict[str, Any]()
         for word in words:
             if word in node.get("commands", {}):

@@ -47,8 +47,8 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
-def as_git(clone: Path) -> set[str]:
-    """Ask git, whose rules those of gcloud are."""
+def _as_git(clone: Path) -> set[str]:
+    """Return what is sent to Google by git's rules, which are those of gcloud."""
     git = [system_program("git"), f"--git-dir={clone.parent / 'empty'}", f"--work-tree={clone}"]
     subprocess.run([*git, "init", "--quiet"], check=True)
     for ignored in clone.rglob(".gitignore"):
@@ -60,7 +60,7 @@ def as_git(clone: Path) -> set[str]:
     return {name for name in told.stdout.split("\0") if name}
 
 
-def as_buildah(clone: Path) -> set[str]:
+def _as_buildah(clone: Path) -> set[str]:
     """Build an image that has nothing but the whole context in it, and look at it."""
     require_buildah()
     buildah = Buildah(clone.parent / "storage")
@@ -74,8 +74,8 @@ def as_buildah(clone: Path) -> set[str]:
 
 def test_what_is_sent(clone: Path) -> None:
     """A builder gets what the image is made of, and Google that and the Dockerfile: no secret."""
-    here = as_buildah(clone)
-    there = as_git(clone)
+    here = _as_buildah(clone)
+    there = _as_git(clone)
 
     assert here >= set(INSIDE)
     assert here & set(SECRETS) == set()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.clients.harness import REPOSITORY, system_program
 from tests.deploy.gcloud import FILES as FILES_WITH_LINES
-from tests.deploy.gcloud import lines, words_of, wrong
+from tests.deploy.gcloud import lines, wrong
 from wheelyard.settings.reading import unknown_variables
 
 FOLDER = REPOSITORY / "deploy"
@@ -97,7 +97,7 @@ def test_lines_for_gcloud() -> None:
     found = [line for file in FILES_WITH_LINES for line in lines(file)]
 
     assert len(found) > 300
-    assert [each for line in found for each in wrong(words_of(line))] == []
+    assert [each for line in found for each in wrong(line)] == []
 
 
 def test_lines_are_typed_where_files_are() -> None:
