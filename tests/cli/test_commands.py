@@ -257,7 +257,7 @@ def test_an_odd_login_name(wheelyard: Typed) -> None:
     ("arguments", "status", "words"),
     [
         (["list"], 1, "There is no store at"),
-        (["list", "--store", "s3://bucket"], 1, "and found 's3://bucket'"),
+        (["list", "--store", "s3://bucket"], 1, "'s3://bucket' is none"),
         (["token", "list", "--store", "."], 1, "There is no store at ."),
         (["check", "--store", "."], 1, "There is no store at ."),
         (["token", "create", "x", "--expires", "400d"], 1, "at most 365 days"),

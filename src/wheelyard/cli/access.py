@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
 
 import click
 from msgspec.structs import replace
@@ -14,9 +12,6 @@ from wheelyard.index import doors_of_settings
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.grants import ACTIONS, words_of
 from wheelyard.operations.explaining import explain, subject_of
-
-DENIED: Final = 1
-"""The exit status of a no."""
 
 
 @click.group("access")
@@ -29,9 +24,7 @@ def command() -> None:
 @click.argument("project")
 @click.argument("action", type=click.Choice(list(ACTIONS)))
 @store_options
-def explain_access(
-    who: str, project: str, action: str, store: str | None, config: Path | None
-) -> None:
+def explain_access(who: str, project: str, action: str) -> int:
     """
     Say whether WHO may do ACTION to PROJECT, which need not exist; exit 0 for yes, 1 for no.
 
@@ -42,10 +35,10 @@ def explain_access(
     with _typed():
         name, wanted = parse_name(project), ACTIONS[action]
     if who.startswith("token:"):
-        index = existing_index(store, config)
+        index = existing_index()
         settings, doors = index.settings, index.doors
     else:  # the settings alone say it
-        settings = settings_from(store, config)
+        settings = settings_from()
         # no password decides what its name may do, and the file may be somewhere else
         doors = doors_of_settings(
             replace(settings, access=replace(settings.access, htpasswd_file=""))
@@ -59,7 +52,7 @@ def explain_access(
         click.echo(f"  {reason}" if found.allowed else f"  they see {reason}")
     for hint in found.hints:
         click.echo(f"  {hint}")
-    click.get_current_context().exit(0 if found.allowed else DENIED)
+    return 0 if found.allowed else 1
 
 
 @contextmanager

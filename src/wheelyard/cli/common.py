@@ -1,22 +1,27 @@
-"""What the commands share: the options that find a store, and who is sitting at the keyboard."""
+"""
+What the commands share: how a store is found, what is said, and who is sitting at the keyboard.
 
+What a command has to say goes to standard error, one line each. A server has a log whose form the
+settings decide: what it has to say before they are known is kept until then; if they turn out to be
+wrong, it is said as by every other command.
+"""
+
+import logging
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from getpass import getuser
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-from packaging.utils import NormalizedName
 
-from wheelyard.cli.warnings import note, warn, warn_of_writers
+from wheelyard.catalog import keys
 from wheelyard.index import Index, open_index
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
-from wheelyard.model.distribution import parse_name, parse_version
-from wheelyard.model.project import Project
 from wheelyard.model.text import escaped
-from wheelyard.operations.lifecycle import Lifecycle, Selection
+from wheelyard.operations.doors import Doors
+from wheelyard.settings.advice import advice_on
 from wheelyard.settings.reading import (
     WHOLE,
     Reading,
@@ -25,14 +30,21 @@ from wheelyard.settings.reading import (
     read_settings,
 )
 from wheelyard.settings.sections import MEMORY, Settings
+from wheelyard.storage.cloud.location import is_bucket
+from wheelyard.trust.exposure import ways_to_change
 
+SERVERS: Final = frozenset({"serve", "run"})
+"""Commands that have a log."""
 LOGIN_LIMIT: Final = 100
 """Characters of a login name in a journal."""
-FLAGS: Final = f"{__name__}.flags"
-"""Where click keeps what `--set` says: the settings are read by all commands in one way."""
+
+_KEPT, _IN_LOG = f"{__name__}.kept", f"{__name__}.in_log"
+"""Where click keeps what a server has yet to say, and whether it says things in its log."""
+_PREFIXES: Final = {logging.INFO: "wheelyard: ", logging.WARNING: "wheelyard: warning: "}
 
 F = TypeVar("F", bound=Callable[..., object])
-ReleaseVerb = Callable[[Caller, NormalizedName, Selection, str], Project]
+Tables = Mapping[str, Mapping[str, Any]]
+"""Settings by section and key; of those that options give, None stands for "not given"."""
 
 
 def store_options(command: F) -> F:
@@ -45,76 +57,38 @@ def store_options_with(default: str) -> Callable[[F], F]:
     with_config = click.option(
         "--config",
         type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=_keep,
         help="Settings file.  [default: $WHEELYARD_CONFIG, else ./wheelyard.toml if there]",
     )
     with_store = click.option(
         "--store",
         metavar="PLACE",
+        expose_value=False,
+        callback=_keep,
         help=f"A folder, or gs://BUCKET/PREFIX.  [default: {default}]",
     )
     with_flags = click.option(
         "--set",
-        "flags",
         multiple=True,
         metavar="SECTION.KEY=VALUE",
         expose_value=False,
-        callback=_keep_flags,
+        callback=_keep,
         help="Any setting, as store.freshness=5; may be given again.",
     )
     return lambda command: with_store(with_config(with_flags(command)))
 
 
-def _keep_flags(context: click.Context, _: click.Parameter, flags: tuple[str, ...]) -> None:
-    context.meta[FLAGS] = flags
+def _keep(context: click.Context, option: click.Parameter, value: object) -> None:
+    context.meta[f"{__name__}.{option.name}"] = value
 
 
-def release_arguments(command: F) -> F:
-    """Add PROJECT, VERSION, `--file` and `--reason` to a command, and what finds a store."""
-    decorate = (
-        click.argument("project"),
-        click.argument("version"),
-        click.option("--file", "filename", metavar="NAME", help="Only this file of the release."),
-        click.option("--reason", default="", help="Why; it is kept in the journal."),
-        store_options,
-    )
-    for each in reversed(decorate):
-        command = each(command)
-    return command
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseArguments:
-    """What `release_arguments` adds to a command, as typed."""
-
-    project: str
-    version: str
-    filename: str | None
-    reason: str
-    store: str | None
-    config: Path | None
-
-    def change(self, verb: Callable[[Lifecycle], ReleaseVerb], done: str) -> None:
-        """Do to the release what `verb` picks, and say so."""
-        index = existing_index(self.store, self.config)
-        name, version = parse_name(self.project), parse_version(self.version)
-        selection = Selection(version, self.filename)
-        verb(index.lifecycle)(local_caller(index), name, selection, self.reason)
-        click.echo(f"{name} {version}: {done}")
-
-
-def settings_from(
-    store: str | None,
-    config: Path | None,
-    overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    defaults: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Settings:
+def settings_from(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:
     """
-    Return the settings in force for this command line.
+    Return the settings in force for this command line, and warn of what counts for nothing.
 
     Args:
-        store: What `--store` says.
-        config: What `--config` says.
-        overrides: What other options say, by section and key; None stands for "not given".
+        overrides: What options other than those of `store_options` say.
         defaults: What this command has other than the usual defaults.
 
     Raises:
@@ -122,38 +96,32 @@ def settings_from(
     """
     for sentence in ignored(process_environment()):
         warn(sentence)
-    reading = reading_from(store, config, overrides, defaults)
+    reading = reading_from(overrides, defaults)
     if reading.home not in ("", WHOLE):
         warn_of_writers(Path(reading.home))
     return reading.settings
 
 
-def reading_from(
-    store: str | None,
-    config: Path | None,
-    overrides: Mapping[str, Mapping[str, Any]] | None = None,
-    defaults: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Reading:
+def reading_from(overrides: Tables | None = None, defaults: Tables | None = None) -> Reading:
     """Return the same as `settings_from`, with who decided what; warn of nothing."""
-    context = click.get_current_context(silent=True)
+    said = click.get_current_context().meta
     return read_settings(
-        file=config,
-        overrides={"store": {"location": store}, **(overrides or {})},
+        file=said[f"{__name__}.config"],
+        overrides={"store": {"location": said[f"{__name__}.store"]}, **(overrides or {})},
         environ=process_environment(),
         defaults=defaults or {},
-        flags=context.meta.get(FLAGS, ()) if context else (),
+        flags=said[f"{__name__}.set"],
     )
 
 
-def existing_index(store: str | None, config: Path | None) -> Index:
+def existing_index() -> Index:
     """
     Return the index of a store that is there already.
 
     Raises:
         Invalid: There is no store at that place.
     """
-    settings = settings_from(store, config)
-    return open_index(settings, create=False)
+    return open_index(settings_from(), create=False)
 
 
 def open_or_make_index(settings: Settings) -> Index:
@@ -161,7 +129,7 @@ def open_or_make_index(settings: Settings) -> Index:
     location = settings.store.location
     index = open_index(settings)
     if index.is_new and location != MEMORY:
-        note(f"made a new store at {location}")
+        _say(logging.INFO, f"made a new store at {location}")
     return index
 
 
@@ -183,6 +151,78 @@ def _login_name() -> str:
         return "unknown"  # a container may run as a user that nobody has named
 
 
+def warn(what: str) -> None:
+    """Say what an operator should know, and go on."""
+    _say(logging.WARNING, what)
+
+
+def warn_of(settings: Settings, doors: Doors) -> None:
+    """Say what there is to know of settings, and of the places with credentials that they name."""
+    for file in doors.files:
+        for sentence in file.warnings:
+            warn(sentence)
+    store = settings.access.credentials_store or settings.store.location
+    if store != MEMORY and not is_bucket(store):
+        warn_of_writers(Path(store, keys.TOKENS))
+    for sentence in advice_on(settings):
+        warn(sentence)
+
+
+def warn_of_writers(path: Path) -> None:
+    """Say how every user of this machine can change what decides on rights."""
+    for way in ways_to_change(path):
+        warn(f"{path}: {way}.")
+
+
+def settle(*, in_log: bool) -> None:
+    """
+    Say what a server has kept so far, and from now on everything at once.
+
+    Args:
+        in_log: Whether it goes to the log, which is configured; else as plain lines.
+    """
+    meta = click.get_current_context().meta
+    meta.setdefault(_IN_LOG, in_log)
+    for level, what in meta.pop(_KEPT, ()):
+        _say(level, what)
+
+
+def _say(level: int, what: str) -> None:
+    context = click.get_current_context()
+    is_in_log = context.meta.get(_IN_LOG, None if context.command.name in SERVERS else False)
+    if is_in_log is None:
+        if _KEPT not in context.meta:
+            context.meta[_KEPT] = []
+            context.call_on_close(lambda: settle(in_log=False))  # a start that fails ends here
+        context.meta[_KEPT].append((level, what))
+    elif is_in_log:
+        logging.getLogger("wheelyard").log(level, "%s", escaped(what))
+    else:
+        click.echo(f"{_PREFIXES[level]}{escaped(what)}", err=True)
+
+
 def is_terminal() -> bool:
     """Return whether a person may be watching standard error."""
     return sys.stderr.isatty()
+
+
+@contextmanager
+def progress_bar(what: str, *columns: str, total: int | None = None) -> Iterator[Any]:
+    """
+    Yield what updates a bar, with the arguments of rich's; it is drawn where a person may watch.
+
+    Args:
+        what: Is going on.
+        columns: Names of classes of `rich.progress`, or how a text is made of a task.
+        total: What the end of the bar stands for.
+    """
+    if not is_terminal():
+        yield lambda **_: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    made = [getattr(progress, each)() if each.isidentifier() else each for each in columns]
+    with progress.Progress(*made, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda **changes: bar.update(task, **changes)

@@ -1,6 +1,6 @@
 """`wheelyard config`: what the settings say, and whether they make sense."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -11,8 +11,7 @@ from msgspec.structs import replace
 
 from wheelyard.catalog.format import read_format
 from wheelyard.catalog.keys import trials
-from wheelyard.cli.common import reading_from, settings_from, store_options
-from wheelyard.cli.warnings import warn, warn_of
+from wheelyard.cli.common import reading_from, settings_from, store_options, warn, warn_of
 from wheelyard.errors import IndexFault, Invalid
 from wheelyard.http.observing import require_telemetry
 from wheelyard.index import doors_of_settings, far_retries, real_ambient, store_in
@@ -22,15 +21,13 @@ from wheelyard.operations.doors import Doors
 from wheelyard.operations.trial import reading, refusals_of, writing
 from wheelyard.settings.advice import idle_grants
 from wheelyard.settings.reading import Reading
-from wheelyard.settings.sections import Setting, Settings, every_setting
+from wheelyard.settings.sections import Settings, every_setting
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket
 from wheelyard.trust.static_tokens import BARE_NAME
 
 SILENCE: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of faults that say nothing of what a bucket permits."""
-FILES: Final = ("htpasswd_file", "static_tokens_file")
-"""Settings of `[access]` that name a file of credentials."""
 
 
 @click.group("config")
@@ -40,36 +37,36 @@ def command() -> None:
 
 @command.command("check")
 @store_options
-def check(store: str | None, config: Path | None) -> None:
+def check() -> None:
     """
     Read the settings and every file that they name; exit 1 if something makes no sense.
 
     Exit 1 as well if a file of passwords or tokens is not there, or if a bucket refuses what the
     index needs: that is tried, and changes nothing. The rest is said all the same.
     """
-    settings = settings_from(store, config)
+    settings = settings_from()
     absent = _absent(settings)
     present = replace(settings, access=replace(settings.access, **dict.fromkeys(absent, "")))
     doors = doors_of_settings(present)
-    reading = reading_from(store, config)
+    reading = reading_from()
     for line in (*_lines(present, doors, reading.home), *_origins(reading)):
         click.echo(escaped(line))
     warn_of(settings, doors)
     for sentence in idle_grants(settings, _names(present, doors, absent)):
         warn(sentence)
     if absent:
-        raise _nowhere(absent)
+        files = " and ".join(f"[access] {name}: {escaped(file)}" for name, file in absent.items())
+        raise Invalid(
+            f"{files} cannot be found, so that no name in it was compared with the grants, and no "
+            "server would start here. Put it there, or check the settings where it is.",
+            code="bad_setting",
+        )
     require_telemetry(settings)
     _check_buckets(settings)
 
 
 def _check_buckets(settings: Settings) -> None:
-    """
-    Try what an index does with its buckets, and warn of all that is refused but the last.
-
-    Raises:
-        IndexFault: A bucket has refused something; of one that does not answer, that is only said.
-    """
+    """Try what an index does with its buckets; raise the last refusal, and warn of the others."""
     # one right may be missing for several things
     every = {fault.message: fault for fault in _faults_of_buckets(settings)}.values()
     refused = [fault for fault in every if fault.code not in SILENCE]
@@ -109,17 +106,12 @@ def _buckets(settings: Settings) -> Iterator[Store]:
 
 def _absent(settings: Settings) -> dict[str, str]:
     """Return the files of credentials that are not there, by the setting that names them."""
-    named = {name: getattr(settings.access, name) for name in FILES}
+    access = settings.access
+    named = {
+        "htpasswd_file": access.htpasswd_file,
+        "static_tokens_file": access.static_tokens_file,
+    }
     return {name: file for name, file in named.items() if file and not Path(file).exists()}
-
-
-def _nowhere(absent: Mapping[str, str]) -> Invalid:
-    files = " and ".join(f"[access] {name}: {escaped(file)}" for name, file in absent.items())
-    return Invalid(
-        f"{files} cannot be found, so that no name in it was compared with the grants, and no "
-        "server would start here. Put it there, or check the settings where it is.",
-        code="bad_setting",
-    )
 
 
 def _names(settings: Settings, doors: Doors, absent: Collection[str]) -> dict[str, frozenset[str]]:
@@ -145,7 +137,8 @@ def _lines(settings: Settings, doors: Doors, home: str) -> Iterator[str]:
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
     tokens = access.credentials_store
     yield f"store: {settings.store.location}" + (f"; tokens in {tokens}" if tokens else "")
-    yield f"reading: {_readers(settings)}"
+    closed = "whoever has a credential" if access.private else "anybody"
+    yield f"reading: {'whom a grant or a token names' if settings.grant else closed}"
     if server.read_only:
         yield "uploads and changes: by nobody, as [server] read_only says"
     yield f"credentials: {'; '.join(_credentials(settings, doors))}"
@@ -163,45 +156,33 @@ def _origins(reading: Reading) -> Iterator[str]:
     for place, setting in every_setting().items():
         value = setting.value_in(reading.settings)
         if value != setting.default and place in reading.sources:
-            yield f"{setting} = {_shown(setting, value)}, from {reading.sources[place]}"
-
-
-def _shown(setting: Setting, value: object) -> str:
-    if setting.is_secret:
-        return "(not shown)"
-    if setting.is_table:
-        return str(len(value) if isinstance(value, tuple) else 0)
-    return encode(value).decode()
-
-
-def _readers(settings: Settings) -> str:
-    if settings.grant:
-        return "whom a grant or a token names"
-    return "whoever has a credential" if settings.access.private else "anybody"
+            shown = encode(value).decode()
+            if setting.is_secret:
+                shown = "(not shown)"
+            elif setting.is_table:
+                shown = str(len(value) if isinstance(value, tuple) else 0)
+            yield f"{setting} = {shown}, from {reading.sources[place]}"
 
 
 def _credentials(settings: Settings, doors: Doors) -> Iterator[str]:
     """Yield each kind of credential that opens the index."""
     access, google = settings.access, settings.google
     yield "API tokens"
-    names = [identity.principal for identity in doors.static_tokens.identities]
     if access.static_tokens_file:
-        count = len([name for name in names if name != f"static:{BARE_NAME}"])
+        names = [identity.principal for identity in doors.static_tokens.identities]
+        count = len(names) - names.count(f"static:{BARE_NAME}")
         yield f"static tokens, {count} in {access.static_tokens_file}"
     if access.static_token:
         yield "a static token from the environment"
     if doors.passwords is not None:
         yield f"passwords in {access.htpasswd_file}"
     if google.id_token.audience:
-        yield f"Google ID tokens for {', '.join(google.id_token.audience)}{_of_domains(settings)}"
+        domains = ", ".join(google.id_token.allowed_domains)
+        people = f" of people at {domains}" if domains else ""
+        yield f"Google ID tokens for {', '.join(google.id_token.audience)}{people}"
     if google.access_token.resource:
         yield f"Google access tokens, as {google.access_token.resource} says"
     if settings.iap.audience:
         yield "Identity-Aware Proxy, for pages"
     if doors.publishing is not None:
         yield f"trusted publishing for {', '.join(settings.trusted_publishing.audience)}"
-
-
-def _of_domains(settings: Settings) -> str:
-    domains = settings.google.id_token.allowed_domains
-    return f" of people at {', '.join(domains)}" if domains else ""

@@ -1,18 +1,15 @@
 """`wheelyard export`: the index as plain files, for any web server or a public bucket."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 import click
 from packaging.utils import NormalizedName
 
-from wheelyard.cli.common import existing_index, is_terminal, store_options
-from wheelyard.cli.warnings import warn
+from wheelyard.cli.common import existing_index, progress_bar, store_options, warn
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exports import Exports
 from wheelyard.index import Index
@@ -23,41 +20,22 @@ from wheelyard.settings.checks import is_open
 from wheelyard.settings.sections import MEMORY
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 
-F = TypeVar("F", bound=Callable[..., object])
-
-
-def site_options(command: F) -> F:
-    """Add what says how a site is to look to a command."""
-    decorate = (
-        click.option(
-            "--files",
-            metavar="copy|link|URL",
-            help="Copy distributions to the site, link them, or leave them where URL serves them.",
-        ),
-        click.option("--base-url", metavar="URL", help="What the site is served as."),
-        click.option("--gzip/--no-gzip", "is_gzipped", default=None, help="Compress pages, too."),
-    )
-    for each in reversed(decorate):
-        command = each(command)
-    return command
-
 
 @click.command("export")
 @click.argument("dest", metavar="DEST")
-@site_options
+@click.option(
+    "--files",
+    metavar="copy|link|URL",
+    help="Copy distributions to the site, link them, or leave them where URL serves them.",
+)
+@click.option("--base-url", metavar="URL", help="What the site is served as.")
+@click.option("--gzip/--no-gzip", "is_gzipped", default=None, help="Compress pages, too.")
 @click.option(
     "--all", "everything", is_flag=True, help="Write every page again, over whatever is there."
 )
 @store_options
-def command(  # noqa: PLR0913 - as many as it has options
-    *,
-    dest: str,
-    files: str | None,
-    base_url: str | None,
-    is_gzipped: bool | None,
-    everything: bool,
-    store: str | None,
-    config: Path | None,
+def command(
+    *, dest: str, files: str | None, base_url: str | None, is_gzipped: bool | None, everything: bool
 ) -> int:
     """
     Write the index to DEST, a folder or gs://BUCKET/PREFIX, for any web server.
@@ -66,8 +44,8 @@ def command(  # noqa: PLR0913 - as many as it has options
     With --all everything is, which mends a site that somebody has damaged. Whoever can reach DEST
     can read all of it.
     """
-    asked = asked_of(files, base_url, is_gzipped=is_gzipped)
-    index = existing_index(store, config)
+    asked = _asked(files, base_url, is_gzipped=is_gzipped)
+    index = existing_index()
     if index.settings.store.location == MEMORY:
         raise Invalid(
             "A store in memory is empty, so there is nothing to export. Name another with --store.",
@@ -76,18 +54,15 @@ def command(  # noqa: PLR0913 - as many as it has options
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     export = _exports(index, dest, asked, processors).opened()
     _warn_of_readers(index, dest)
-    with _progress() as advance:
-        done = export.run(advance, everything=everything)
+    columns = ("BarColumn", "MofNCompleteColumn", "TimeRemainingColumn")
+    with progress_bar("export", *columns) as update:
+        done = export.run(
+            lambda count, total: update(completed=count, total=total), everything=everything
+        )
     return _tell(dest, export, done)
 
 
-def asked_of(files: str | None, base_url: str | None, *, is_gzipped: bool | None) -> Asked:
-    """
-    Return what the options of a command ask for.
-
-    Raises:
-        Invalid: A URL is none.
-    """
+def _asked(files: str | None, base_url: str | None, *, is_gzipped: bool | None) -> Asked:
     base = base_url and _url(base_url, "--base-url")
     if files is None or files in ("copy", "link"):
         placing = None if files is None else Placing(files)
@@ -109,12 +84,7 @@ def require_site(index: Index, dest: str) -> None:
 
 
 def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
-    """
-    Bring a site up to date with projects that have changed just now, and say what was done.
-
-    Returns:
-        The status to exit with.
-    """
+    """Bring a site up to date with changed projects, say so, and return the exit status."""
     export = _exports(index, dest, Asked()).opened()
     return _tell(dest, export, export.refresh(names))
 
@@ -159,18 +129,3 @@ def _url(text: str, option: str) -> str:
         "https://packages.example.com/files.",
         code="bad_setting",
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Yield what is told how many projects are done; it draws a bar where a person may watch."""
-    if not is_terminal():
-        yield lambda _done, _total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("export", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -61,21 +61,24 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     Nothing there is changed. What is here already is passed by, so that it can be run again at any
     time. Files that cannot be taken are told of, each with why, and stop nothing.
     """
-    settings = settings_from(options["store"], options["config"])
+    settings, dry_run = settings_from(), options["dry_run"]
     opened = open_source(_request(options, settings), real_ambient())
     try:
         if options["kind"] == AUTO:
             click.echo(f"wheelyard: taken for {opened.title}", err=True)
-        index = _index(settings, dry_run=options["dry_run"])
+        index = _index(settings, dry_run=dry_run)
         is_near = "://" not in options["source"] + options["packages_url"]
         importer = importer_of(index, is_near=is_near, lenient=options["lenient"])
-        report = import_source(importer, opened, local_caller(index), dry_run=options["dry_run"])
+        report = import_source(importer, opened, local_caller(index), dry_run=dry_run)
     finally:
         opened.close()
     if options["as_json"]:
-        click.echo(encode(_described(report, opened.kind, dry_run=options["dry_run"])))
+        click.echo(encode(_described(report, opened.kind, dry_run=dry_run)))
     else:
-        _tell(escaped(shown(options["source"])), report, dry_run=options["dry_run"])
+        source = escaped(shown(options["source"]))
+        click.echo(f"{source}: {report.summary(dry_run=dry_run)}")
+        for code, count in sorted(report.excused.items()):
+            click.echo(f"excused: {code} ({count})")
     return 1 if report.fates[Fate.REFUSED] else 0
 
 
@@ -94,40 +97,29 @@ def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:
     environ = process_environment()
     username, password = environ.get(USERNAME, ""), environ.get(PASSWORD, "")
     netrc = environ.get(NETRC)
+    same = ("kind", "meta", "packages_url", "indexes", "mirrors", "projects", "allow_private")
     return SourceRequest(
         text=options["source"],
-        kind=options["kind"],
-        meta=options["meta"],
-        packages_url=options["packages_url"],
-        indexes=options["indexes"],
-        mirrors=options["mirrors"],
-        projects=options["projects"],
-        allow_private=options["allow_private"],
         leave_out=(Path(settings.store.location),),
         login=Login(username, password) if username or password else None,  # either may be a token
         netrc=Path(netrc).expanduser() if netrc else None,
+        **{name: options[name] for name in same},
     )
 
 
-def _tell(source: str, report: Report, *, dry_run: bool) -> None:
-    click.echo(f"{source}: {report.summary(dry_run=dry_run)}")
-    for code, count in sorted(report.excused.items()):
-        click.echo(f"excused: {code} ({count})")
-
-
-def _encodable(text: str) -> str:
-    """Return a text as JSON can have it: a file's name may be of any bytes."""
-    return text.encode(errors="backslashreplace").decode()
-
-
 def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]:
+    # the name of a file may be of any bytes, which JSON has no letters for
     return {
         "source": kind,
         "dry-run": dry_run,
         **{fate.value.replace("_", "-"): report.fates[fate] for fate in Fate},
         "excused": dict(sorted(report.excused.items())),
         "refusals": [
-            {"place": _encodable(each.place), "error": each.code, "message": _encodable(each.why)}
+            {
+                "place": each.place.encode(errors="backslashreplace").decode(),
+                "error": each.code,
+                "message": each.why.encode(errors="backslashreplace").decode(),
+            }
             for each in report.refused
         ],
     }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,19 +19,9 @@ from wheelyard.sources.files import FilesSource
 if TYPE_CHECKING:  # whoever watches a folder has no use for what asks other servers
     from wheelyard.sources.opening import OpenSource
 
-KILO: Final = 1000
-"""Bytes, as the bar counts them."""
-
 
 def importer_of(index: Index, *, is_near: bool, lenient: bool) -> Importer:
-    """
-    Return what imports into an index.
-
-    Args:
-        index: The index.
-        is_near: Whether the source is on this machine.
-        lenient: Whether files are taken that fail only today's stricter rules.
-    """
+    """Return what imports into an index; `is_near`: from a source on this machine."""
     uploads = index.uploads.leniently if lenient else index.uploads
     return Importer(uploads, near=index.is_near and is_near)
 
@@ -67,26 +57,24 @@ def _watching(total: int | None) -> Iterator[Progress]:
     if not is_terminal():
         yield _Watcher(lambda line: click.echo(line, err=True))
         return
+    from rich import filesize, progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     columns = (
-        TextColumn("importing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("files  {task.fields[amount]}  {task.fields[rate]}"),
-        TimeRemainingColumn(),
+        "importing",
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        "files  {task.fields[amount]}  {task.fields[rate]}",
+        progress.TimeRemainingColumn(),
     )
-    with Bar(*columns, console=console, transient=True) as bar:
+    with progress.Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("import", total=total, amount="", rate="")
 
-        def show(watcher: _Watcher) -> None:
+        def show(files: int, size: int) -> None:
             speed = bar.tasks[0].speed
             rate = f"{speed:,.0f} files/s" if speed else ""
-            amount = _readable(watcher.size)
-            bar.update(task, completed=watcher.files, amount=amount, rate=rate)
+            bar.update(task, completed=files, amount=filesize.decimal(size), rate=rate)
 
         yield _Watcher(console.print, show)
 
@@ -97,39 +85,27 @@ class _Watcher:
 
     Args:
         say: Prints a line.
-        show: Draws what was counted so far.
+        show: Draws how many files have their fate, and how many bytes were read.
     """
 
     def __init__(
-        self, say: Callable[[str], None], show: "Callable[[_Watcher], None]" = lambda _: None
+        self, say: Callable[[str], None], show: Callable[[int, int], None] = lambda _, __: None
     ) -> None:
         self._say = say
         self._show = show
         self._lock = Lock()
-        self.files = 0
-        """Files whose fate is known."""
-        self.size = 0
-        """Bytes that were read."""
+        self._files = self._size = 0
 
     def read(self, size: int) -> None:
         """Count bytes."""
         with self._lock:
-            self.size += size
-        self._show(self)
+            self._size += size
+        self._show(self._files, self._size)
 
     def done(self, outcome: Outcome) -> None:
         """Count a file, and say why it is refused, if it is."""
         if outcome.fate is Fate.REFUSED:
             self._say(f"wheelyard: {escaped(outcome.place)} was not imported: {outcome.why}")
         if outcome.fate is not Fate.PASSED_OVER:
-            self.files += 1
-            self._show(self)
-
-
-def _readable(size: int) -> str:
-    amount = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < KILO:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= KILO
-    return f"{amount:.1f} TB"
+            self._files += 1
+            self._show(self._files, self._size)

@@ -1,14 +1,11 @@
 """`wheelyard list`: what is in the store."""
 
-from pathlib import Path
-
 import click
 from msgspec.json import encode
 
 from wheelyard.cli.common import existing_index, store_options
-from wheelyard.index import Index
 from wheelyard.model.distribution import parse_name
-from wheelyard.model.project import File, Project
+from wheelyard.model.project import File
 from wheelyard.model.text import escaped
 
 
@@ -16,39 +13,22 @@ from wheelyard.model.text import escaped
 @click.argument("project", required=False)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @store_options
-def command(
-    project: str | None,
-    as_json: bool,  # noqa: FBT001 - click passes it by name
-    store: str | None,
-    config: Path | None,
-) -> None:
+def command(project: str | None, *, as_json: bool) -> None:
     """List the projects, or the files of PROJECT."""
-    index = existing_index(store, config)
+    index = existing_index()
     if project is None:
-        _list_projects(index, as_json=as_json)
+        known = index.projects.names.get().value
+        names = known.names if known else ()
+        found: object = {"projects": [{"name": name} for name in names]}
+        lines = list[str](names)
     else:
-        _list_files(index.projects.get(parse_name(project)), as_json=as_json)
-
-
-def _list_projects(index: Index, *, as_json: bool) -> None:
-    known = index.projects.names.get().value
-    names = known.names if known else ()
-    if as_json:
-        click.echo(encode({"projects": [{"name": name} for name in names]}))
-        return
-    for name in names:
-        click.echo(name)
-
-
-def _list_files(project: Project, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(encode(project))
-        return
-    if project.status.value != "active":
-        reason = f": {escaped(project.reason)}" if project.reason else ""
-        click.echo(f"wheelyard: {project.name} is {project.status.value}{reason}", err=True)
-    for file in project.files:
-        click.echo(_line(file))
+        found = one = index.projects.get(parse_name(project))
+        lines = [_line(file) for file in one.files]
+        if one.status.value != "active" and not as_json:
+            reason = f": {escaped(one.reason)}" if one.reason else ""
+            click.echo(f"wheelyard: {one.name} is {one.status.value}{reason}", err=True)
+    for line in (encode(found),) if as_json else lines:
+        click.echo(line)
 
 
 def _line(file: File) -> str:

@@ -7,7 +7,6 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.
 import logging
 import sys
 from importlib import import_module
-from keyword import iskeyword
 from typing import Final
 
 import click
@@ -35,7 +34,12 @@ COMMANDS: Final = {
     "config": "check the settings, and say what is in force",
     "check": "verify every byte and link, and mend what can be mended",
 }
-"""Each is a module of this room, imported only when it runs."""
+"""What each does; its module is imported only when it runs."""
+ELSEWHERE: Final = {
+    "import": ("import_", "command"),
+    **{name: ("changes", name) for name in ("yank", "unyank", "delete", "status")},
+}
+"""Where a command is that is not the `command` of the module of its own name."""
 
 
 class Commands(click.Group):
@@ -51,9 +55,8 @@ class Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        # no module can have the name of a keyword
-        module = import_module(f"wheelyard.cli.{cmd_name}{'_' * iskeyword(cmd_name)}")
-        command = module.command
+        module, name = ELSEWHERE.get(cmd_name, (cmd_name, "command"))
+        command = getattr(import_module(f"wheelyard.cli.{module}"), name)
         assert isinstance(command, click.Command)  # noqa: S101 - what each of our modules has
         return command
 

@@ -12,7 +12,6 @@ from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import TYPE_CHECKING, TextIO
 
 from wheelyard.errors import Unavailable
-from wheelyard.model.token import TokenRecord
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -54,7 +53,7 @@ def take_over_output() -> None:
 
 
 @contextmanager
-def showing(record: TokenRecord) -> Iterator[None]:
+def showing(token_id: str) -> Iterator[None]:
     """
     Show a token within this block: nobody can be shown it again.
 
@@ -68,8 +67,8 @@ def showing(record: TokenRecord) -> Iterator[None]:
         error = raised
     if error is not None:
         raise Unavailable(
-            f"Token {record.id} was made and could not be shown: {error.strerror}. "
-            f"Revoke it with 'wheelyard token revoke {record.id}' and make another."
+            f"Token {token_id} was made and could not be shown: {error.strerror}. "
+            f"Revoke it with 'wheelyard token revoke {token_id}' and make another."
         ) from error
 
 

@@ -1,19 +1,13 @@
 """`wheelyard run`: `serve` with the command line of pypiserver, and its folders of packages."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
-from wheelyard.cli.common import reading_from, settings_from, store_options_with
-from wheelyard.cli.pypiserver import (
-    access_options,
-    access_overrides,
-    ignored_options,
-    warn_of_ignored,
-)
-from wheelyard.cli.serve import WatchWish, start
+from wheelyard.cli.common import reading_from, settings_from, store_options_with, warn
+from wheelyard.cli.serve import WatchWish, access_options, overrides_of, start
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
 from wheelyard.settings.reading import process_environment
@@ -21,10 +15,37 @@ from wheelyard.settings.reading import process_environment
 STORE: Final = ".wheelyard"
 """The store inside the first folder of packages, which is hidden from a look for packages."""
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - what pypiserver does, and people expect in a container
-MAY_MANAGE: Final[Mapping[str, object]] = {"htpasswd_may_manage": True}
-"""With pypiserver, whoever may publish may also remove what was published."""
-PORT_VARIABLE: Final = "PYPISERVER_PORT"
-"""How pypiserver's image is told of its port."""
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_IGNORED: Final = {
+    "backend": "the store is what --store names",
+    "cache_control": "each reply has the one that is right for it",
+    "fallback_url": "no other index is asked or named",
+    "hash_algo": "pages always have SHA-256",
+    "health_endpoint": "it is /health",
+    "log_file": "the log goes to standard error",
+    "log_stream": "the log goes to standard error",
+    **dict.fromkeys(
+        ("log_err_frmt", "log_frmt", "log_req_frmt", "log_res_frmt"),
+        "the log has a form of its own",
+    ),
+    "overwrite": "a published file is never replaced; use a new version",
+    "server": "wheelyard has a server of its own; --workers takes more processes",
+    "server_base_url": "links are relative; [server] path_prefix is what a proxy puts before paths",
+    "verbose": "the log has one line for each thing that goes wrong",
+    "welcome": "the page at / is our own",
+}
+"""Options of pypiserver that are taken and do nothing, with why."""
+_FLAGS: Final = {"overwrite": "-o", "verbose": "-v"}
+
+
+def _ignored_options(command: F) -> F:
+    for name in _IGNORED:
+        names = ("--" + name.replace("_", "-"), *_FLAGS.get(name, "").split())
+        is_flag = name in _FLAGS
+        command = click.option(*names, name, is_flag=is_flag, default=None, hidden=True)(command)
+    return click.option("--disable-fallback", is_flag=True, hidden=True)(command)
 
 
 @click.command("run")
@@ -41,7 +62,7 @@ PORT_VARIABLE: Final = "PYPISERVER_PORT"
 @click.option("--workers", type=int, help="Processes.  [default: 1]")
 @click.option("--lenient", is_flag=True, help="Take old files that fail only today's rules.")
 @access_options
-@ignored_options
+@_ignored_options
 @store_options_with("$WHEELYARD_STORE, else DIR/.wheelyard")
 def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 - click's
     """
@@ -54,39 +75,29 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
     for folder in packages:
         _require_folder(folder)
-    warn_of_ignored(options)
-    access = access_overrides(options["passwords"], options["actions"], i_know=options["i_know"])
-    server = {name: options[name] for name in ("host", "port", "workers")}
-    overrides = {"server": server, "access": access}
-    defaults = _defaults(packages[0])
-    said = reading_from(options["store"], options["config"], overrides, defaults).settings
-    # else it would count for nothing, and be warned about
+    for name, why in _IGNORED.items():
+        if options[name] is not None:
+            warn(f"--{name.replace('_', '-')} does nothing here: {why}")
+    overrides = overrides_of(options)
+    defaults: dict[str, dict[str, object]] = {
+        "server": {"host": EVERYWHERE},
+        "store": {"location": str(packages[0] / STORE)},
+    }
+    if port := process_environment().get("PYPISERVER_PORT"):  # how pypiserver's image is told
+        defaults["server"]["port"] = port
+    said = reading_from(overrides, defaults).settings
+    # with pypiserver, whoever may publish may also remove what was published; without a file of
+    # passwords, or beside grants, it would count for nothing, and be warned about
     if said.access.htpasswd_file and not said.grant:
-        defaults = {**defaults, "access": MAY_MANAGE}
-    settings = settings_from(options["store"], options["config"], overrides, defaults)
+        defaults["access"] = {"htpasswd_may_manage": True}
+    settings = settings_from(overrides, defaults)
     places = tuple(str(folder) for folder in packages)
     start(settings, WatchWish(places=places, lenient=options["lenient"], comes_first=True))
 
 
-def _defaults(folder: Path) -> Mapping[str, Mapping[str, object]]:
-    server: dict[str, object] = {"host": EVERYWHERE}
-    if port := process_environment().get(PORT_VARIABLE):
-        server["port"] = port
-    return {
-        "server": server,
-        "store": {"location": str(folder / STORE)},
-    }
-
-
 def _require_folder(folder: Path) -> None:
-    """
-    Return if there is a folder to import from: a typing error must not become an empty index.
-
-    Raises:
-        Invalid: There is none.
-    """
     try:
-        next(folder.iterdir(), None)
+        next(folder.iterdir(), None)  # a typing error must not become an empty index
     except OSError as error:
         raise Invalid(
             f"The folder {escaped(str(folder))} cannot be read: {error.strerror}. Name one that is "

@@ -1,24 +1,51 @@
 """`wheelyard serve`: say where the index is and how to use it, then run it."""
 
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from pathlib import Path
+from shlex import quote
+from typing import Any, Final, TypeVar
 
 import click
 from msgspec.structs import replace
+from packaging.utils import NormalizedName
 
-from wheelyard.cli.common import open_or_make_index, settings_from, store_options
-from wheelyard.cli.introduction import introduce
-from wheelyard.cli.pypiserver import access_options, access_overrides
-from wheelyard.cli.warnings import settle
-from wheelyard.errors import IndexFault, Invalid
+from wheelyard.catalog import keys
+from wheelyard.cli.common import (
+    open_or_make_index,
+    settings_from,
+    settle,
+    store_options,
+    warn,
+    warn_of,
+)
+from wheelyard.cli.output import showing
+from wheelyard.errors import IndexFault, Invalid, Unavailable
 from wheelyard.http.logs import configure_logging
 from wheelyard.http.observing import require_telemetry
 from wheelyard.http.server import place_to_listen, run_server
 from wheelyard.index import Index, open_index
-from wheelyard.settings.sections import Settings
+from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller
+from wheelyard.model.text import escaped
+from wheelyard.model.token import Token
+from wheelyard.operations.tokens import TokenRequest
+from wheelyard.settings.advice import other_credentials
+from wheelyard.settings.sections import DEFAULT_STORE, MEMORY, Settings
+from wheelyard.storage.disk import remote_file_system
+
+NOBODY: Final = "."
+"""What `-P` and `-a` say where no password is to be asked for."""
+ACTIONS: Final = frozenset({"download", "list", "update"})
+TRIAL: Final = NormalizedName("trial")
+PLACEHOLDER: Final = "TOKEN"
+"""What a line to paste has where a token belongs."""
 
 logger = logging.getLogger("wheelyard")
+
+F = TypeVar("F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +64,30 @@ class WatchWish:
     lenient: bool = False
     every: float | None = None
     comes_first: bool = False
+
+
+def access_options(command: F) -> F:
+    """Add `-P`, `-a` and `--i-know`, as pypiserver has them, to a command."""
+    passwords = click.option(
+        "-P",
+        "--passwords",
+        metavar="FILE",
+        help="htpasswd file: whose names may read and upload; '.' for none, with '-a .'.",
+    )
+    actions = click.option(
+        "-a",
+        "--authenticate",
+        "actions",
+        metavar="ACTIONS",
+        help="What needs a credential: update,download,list; '.' for nothing.  [default: update]",
+    )
+    i_know = click.option(
+        "--i-know",
+        is_flag=True,
+        default=None,
+        help="Let everybody publish who reaches the server, though others than this machine do.",
+    )
+    return passwords(actions(i_know(command)))
 
 
 @click.command("serve")
@@ -65,22 +116,49 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where 
     """Run the index."""
     if not options["places"] and (options["lenient"] or options["every"]):
         raise click.UsageError("--lenient and --watch-every go with --watch.")
-    access = access_overrides(options["passwords"], options["actions"], i_know=options["i_know"])
+    overrides = overrides_of(options)
     if options["private"]:
-        access["private"] = True
+        overrides["access"]["private"] = True
+    watched = {name: options[name] for name in ("places", "lenient", "every")}
+    start(settings_from(overrides), WatchWish(**watched))
+
+
+def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
+    """
+    Return the settings that the options of a server stand for.
+
+    Raises:
+        click.UsageError: An action of `-a` is none, or `-a` and `-P` contradict each other.
+    """
     server = {name: options[name] for name in ("host", "port", "workers")}
-    overrides = {"server": server, "access": access}
-    settings = settings_from(options["store"], options["config"], overrides)
-    start(settings, WatchWish(**{name: options[name] for name in ("places", "lenient", "every")}))
+    access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
+    passwords, actions = options["passwords"], options["actions"]
+    protected = None if actions is None else _parsed(actions)
+    if (passwords == NOBODY) != (protected == frozenset()):
+        raise click.UsageError("No password is asked for with '-P .' and '-a .', both of them.")
+    if passwords is not None:
+        access["htpasswd_file"] = "" if passwords == NOBODY else passwords
+    if protected is not None:
+        if len(protected & {"download", "list"}) == 1:
+            warn("lists and downloads are one right here, so that both of them need a credential")
+        if not protected.isdisjoint({"download", "list"}):
+            access["private"] = True  # what the settings file has closed, this does not open
+        access["anonymous_uploads"] = "update" not in protected
+    return {"server": server, "access": access}
+
+
+def _parsed(actions: str) -> frozenset[str]:
+    words = frozenset(word.strip().lower() for word in actions.split(","))
+    if words == {NOBODY}:
+        return frozenset()
+    if not words <= ACTIONS:
+        raise click.UsageError("-a takes download, list and update, with commas; or a single dot.")
+    return words
 
 
 def start(settings: Settings, wish: WatchWish) -> None:
     """
     Serve until a signal ends it.
-
-    Args:
-        settings: What to serve, and where.
-        wish: What is imported besides.
 
     Raises:
         Invalid: A setting or a place makes no sense, or the port cannot be had.
@@ -108,7 +186,10 @@ def _serve(settings: Settings, wish: WatchWish) -> None:
             "or --watch.",
             code="bad_setting",
         )
-    index = _opened(settings)
+    if settings.server.read_only:
+        index = open_index(settings, create=False)
+    else:
+        index = open_or_make_index(settings)
     if not wish.places:
         introduce(index)
         run_server(settings, index)
@@ -125,8 +206,88 @@ def _serve(settings: Settings, wish: WatchWish) -> None:
     run_server(settings, index, lookouts.end)
 
 
-def _opened(settings: Settings) -> Index:
-    """Return the index; one that is only read has to be there already."""
+def introduce(index: Index) -> None:
+    """Print where the index is, its first token if it has none, and lines to paste."""
+    settings = index.settings
+    click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
+    _warn(index)
+    token = _first_token(index)
+    if token is None and not other_credentials(settings):
+        with suppress(Unavailable):  # whoever may read, and not list, can serve all the same
+            if not index.tokens.any_active():
+                click.echo(f"\nThere is no token yet. {_making(settings)}")
+    click.echo(_usage(index, token.text if token else PLACEHOLDER))
+
+
+def _warn(index: Index) -> None:
+    warn_of(index.settings, index.doors)
+    kind = remote_file_system(Path(index.settings.store.location))
+    if kind is not None:
+        warn(
+            f"{escaped(index.settings.store.location)} lies on {kind}, where locks and links may "
+            "not hold; keep the store on a local disk"
+        )
+    if index.is_near:
+        return
+    try:  # to sign a URL now, and not at the first download
+        index.files.sign(keys.distribution(TRIAL, "0" * 64, TRIAL), timedelta(minutes=2))
+    except Unavailable as fault:
+        warn(f"{fault.message} Until then every download goes through here.")
+
+
+def _first_token(index: Index) -> Token | None:
+    """Make and show the first token, where whoever starts the server is who will use it."""
+    settings = index.settings
+    is_mine = index.is_near and settings.server.is_loopback
+    # whoever has said who may do what has said that this one may not
+    is_said = settings.grant or settings.access.htpasswd_file or settings.access.anonymous_uploads
+    if settings.server.read_only or not is_mine or is_said or index.tokens.all():
+        return None
+    request = TokenRequest(
+        name="first token, made by serve",
+        actions=Action.MANAGE.with_implied,
+        projects=(EVERY_PROJECT,),
+    )
+    try:
+        token, record = index.tokens.create(request, by="serve")
+    except Unavailable as fault:  # a store that is only read needs no token
+        warn(f"no first token was made: {fault.message}")
+        return None
+    with showing(record.id):
+        click.echo(f"\nYour first token, shown this once: {token.text}")
+    more = "" if settings.store.location == MEMORY else f" {_making(settings)}"
+    click.echo(f"It may read, upload and manage for 90 days.{more}")
+    return token
+
+
+def _making(settings: Settings) -> str:
+    """Return how a token is made; no other process can make one in a store in memory."""
+    location = settings.store.location
+    if location == MEMORY:
+        return "A server on 127.0.0.1 makes one for its store in memory."
+    place = "" if location == DEFAULT_STORE else f" --store {quote(escaped(location))}"
+    return f"Make one: wheelyard token create NAME --can read,upload{place}"
+
+
+def _usage(index: Index, token: str) -> str:
+    settings = index.settings
+    url, upload = settings.index_url, f"{settings.base_url}/legacy/"
+    scheme, _, rest = url.partition("://")
+    user = "__token__"
+    if settings.access.htpasswd_file and token == PLACEHOLDER:
+        user, token = "NAME", "PASSWORD"
+    is_open = Caller(ANONYMOUS, index.public_scopes).may_anywhere(Action.READ)
+    read = url if is_open else f"{scheme}://{user}:{token}@{rest}"
+    install = f"""
+Install   pip install --index-url {read} NAME
+          uv pip install --index-url {read} NAME
+          poetry source add --priority=primary wheelyard {url}
+"""
     if settings.server.read_only:
-        return open_index(settings, create=False)
-    return open_or_make_index(settings)
+        return install
+    return f"""{install}\
+Publish   twine upload --repository-url {upload} -u {user} -p {token} dist/*
+          uv publish --publish-url {upload} -u {user} -p {token} dist/*
+          poetry config repositories.wheelyard {upload}
+          poetry publish -r wheelyard -u {user} -p {token}
+"""

@@ -2,7 +2,6 @@
 
 import re
 from datetime import date, timedelta
-from pathlib import Path
 
 import click
 from msgspec.json import encode
@@ -51,18 +50,9 @@ def command() -> None:
     "that is not open to them.",
 )
 @store_options
-def create(  # noqa: PLR0913 - as many as there are options
-    *,
-    name: str,
-    can: str,
-    projects: tuple[str, ...],
-    expires: str,
-    owner: str | None,
-    store: str | None,
-    config: Path | None,
-) -> None:
+def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: str | None) -> None:
     """Make a token called NAME; standard output gets the token, and nothing else."""
-    settings = settings_from(store, config)
+    settings = settings_from()
     principal, names = _owner(owner, settings) if owner is not None else ("", ())
     request = TokenRequest(
         name=name,
@@ -75,20 +65,16 @@ def create(  # noqa: PLR0913 - as many as there are options
     index = open_or_make_index(settings)
     token, record = index.tokens.create(request, by=local_caller(index).principal)
     click.echo(f"Token {record.id}, {_words(record)}, until {_expiry(record)}:", err=True)
-    with showing(record):
+    with showing(record.id):
         click.echo(token.text)
 
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @store_options
-def list_tokens(
-    as_json: bool,  # noqa: FBT001 - click passes it by name
-    store: str | None,
-    config: Path | None,
-) -> None:
+def list_tokens(*, as_json: bool) -> None:
     """List the tokens there are, never the secrets in them; dead ones of CI jobs are left out."""
-    index = existing_index(store, config)
+    index = existing_index()
     now = index.ambient.now()
     # a job's token lives for minutes, and there may be thousands that are waiting to be swept
     shown = [
@@ -109,9 +95,9 @@ def list_tokens(
 @command.command("revoke")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @store_options
-def revoke(ids: tuple[str, ...], store: str | None, config: Path | None) -> None:
+def revoke(ids: tuple[str, ...]) -> None:
     """Revoke tokens, by their ids or whole; every server refuses them within 15 seconds."""
-    index = existing_index(store, config)
+    index = existing_index()
     for each in ids:
         record = index.tokens.revoke(each, by=local_caller(index).principal)
         click.echo(f"{record.id}: revoked")
