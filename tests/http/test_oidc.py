@@ -246,6 +246,16 @@ def test_only_so_many_a_minute(fresh: Ci) -> None:
     assert fresh.site.get("/_/oidc/audience").status_code == 200
 
 
+def test_only_so_many_at_once(fresh: Ci) -> None:
+    """Of many requests that an address sends at once, no more are answered than one by one."""
+    again = {"token": fresh.statement()}
+
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda _: fresh.ask(MINT, again).status_code, range(120)))
+
+    assert Counter(answers) == {200: 1, 422: 59, 429: 60}
+
+
 def test_garbage_keeps_no_job_out(fresh: Ci) -> None:
     """What is no genuine statement is counted apart: jobs behind the same address get tokens."""
     garbage: tuple[object, ...] = (

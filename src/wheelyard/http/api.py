@@ -7,16 +7,15 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from msgspec import Struct
-from msgspec.json import encode
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.audience import name_in
-from wheelyard.http.bodies import decoded, small_body
+from wheelyard.http.bodies import answered, decoded, small_body
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refuse
-from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Reply, Request, reply
+from wheelyard.http.exchange import JSON, Reply, Request
 from wheelyard.http.negotiation import unmet
 from wheelyard.http.simple import visible
 from wheelyard.model.access import Action, Caller
@@ -57,17 +56,17 @@ async def projects(request: Request, desk: Desk) -> Reply:
     """Answer with the names that the caller may read."""
     snapshot = await desk.reads.names()
 
-    def listed() -> bytes:
+    def listed() -> Reply:
         names = visible(snapshot, request.caller)
-        return encode({"projects": [{"name": name} for name in names]})
+        return answered(200, {"projects": [{"name": name} for name in names]})
 
-    return _answer(await desk.threads.read(listed))
+    return await desk.threads.read(listed)
 
 
 async def project(request: Request, desk: Desk) -> Reply:
     """Answer with what a project is, and which files it has and had."""
     found = await _readable_project(request, desk)
-    return _answer(await desk.threads.read(lambda: encode(_described(found))))
+    return await desk.threads.read(lambda: answered(200, _described(found)))
 
 
 async def journal(request: Request, desk: Desk) -> Reply:
@@ -77,7 +76,7 @@ async def journal(request: Request, desk: Desk) -> Reply:
     async with desk.long_reads.one(request.party):
         size = JOURNAL_PAGE if desk.index.is_near else FAR_JOURNAL_PAGE
         read = partial(journal_json, desk.index.projects, found, after, size)
-        return _answer(await desk.threads.read(read))
+        return await desk.threads.read(read)
 
 
 def after_of(query: bytes) -> int:
@@ -91,14 +90,14 @@ def after_of(query: bytes) -> int:
     return int(values[0])
 
 
-def journal_json(projects: Projects, project: Project, after: int, page_size: int) -> bytes:
-    """Return at most `page_size` commits behind number `after`; `next` is where to go on."""
+def journal_json(projects: Projects, project: Project, after: int, page_size: int) -> Reply:
+    """Answer with at most `page_size` commits behind number `after`; `next` is where to go on."""
     last = min(after + page_size, project.revision)
     commits = list(projects.journal(project, after, last))
     page: dict[str, object] = {"name": project.name, "commits": commits}
     if last < project.revision:
         page["next"] = last
-    return encode(page)
+    return answered(200, page)
 
 
 async def _readable_project(request: Request, desk: Desk) -> Project:
@@ -121,10 +120,10 @@ async def change_project(request: Request, desk: Desk, change: Change) -> Reply:
         return refuse(415, "unsupported_media_type", message, "Send application/json.")
     body = await small_body(request.receive)
 
-    def changed() -> bytes:
-        return encode(_described(change(desk.index.lifecycle, caller, name, body)))
+    def changed() -> Reply:
+        return answered(200, _described(change(desk.index.lifecycle, caller, name, body)))
 
-    return _answer(await desk.threads.write(changed))
+    return await desk.threads.write(changed)
 
 
 def _release_change(
@@ -178,7 +177,3 @@ def _file(file: File) -> dict[str, object]:
         "requires-python": file.requires_python,
         "yanked": False if file.yanked is None else file.yanked or True,
     }
-
-
-def _answer(body: bytes) -> Reply:
-    return reply(200, JSON, body, POLICY, NO_STORE)

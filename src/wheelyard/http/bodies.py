@@ -1,4 +1,4 @@
-"""The bodies of changes: from JSON to a value, or to a refusal in words for people."""
+"""JSON that is sent and answered: a body as a value, or a refusal in words for people."""
 
 from collections.abc import Iterable, Mapping
 from enum import Enum, EnumMeta
@@ -6,36 +6,42 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from msgspec import DecodeError, Struct
-from msgspec.json import decode
+from msgspec.json import decode, encode
 from msgspec.structs import fields
 
 from wheelyard.errors import Invalid, TooLarge, quoted
-from wheelyard.http.exchange import Receive
+from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Header, Receive, Reply, reply
 from wheelyard.http.incoming import next_piece
 from wheelyard.model.converting import Why, WrongField, converted
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a change."""
+TOO_LONG = f"A change has at most {BODY_LIMIT} bytes. Send a shorter reason."
 
 S = TypeVar("S", bound=Struct)
 
 _PLAIN: Mapping[str, str] = MappingProxyType({})
 
 
-async def small_body(receive: Receive) -> bytes:
+async def small_body(receive: Receive, limit: int = BODY_LIMIT, too_long: str = TOO_LONG) -> bytes:
     """
     Return a body, whole.
 
     Raises:
-        TooLarge: It has more than BODY_LIMIT bytes.
+        TooLarge: It has more bytes than the limit.
     """
     body, more = b"", True
     while more:
         piece, more = await next_piece(receive)
         body += piece
-        if len(body) > BODY_LIMIT:
-            raise TooLarge(f"A change has at most {BODY_LIMIT} bytes. Send a shorter reason.")
+        if len(body) > limit:
+            raise TooLarge(too_long)
     return body
+
+
+def answered(status: int, body: object, *headers: Header) -> Reply:
+    """Return a reply with `body` as JSON, which nobody keeps."""
+    return reply(status, JSON, encode(body), POLICY, NO_STORE, *headers)
 
 
 def decoded(body: bytes, kind: type[S], expected: Mapping[str, str] = _PLAIN) -> S:

@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
@@ -27,11 +28,11 @@ from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
 
 from wheelyard.errors import IndexFault, Invalid, TooLarge, Unavailable
+from wheelyard.http.bodies import answered, small_body
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import TITLES, retry_after, status_of
-from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Header, Reply, Request, reply
+from wheelyard.http.exchange import NO_STORE, Header, Reply, Request, reply
 from wheelyard.http.guards import public_origin
-from wheelyard.http.incoming import next_piece
 from wheelyard.http.slots import Slots
 from wheelyard.model.token import parse_token
 from wheelyard.operations.publishing import INVALID_PUBLISHER, INVALID_REUSE
@@ -44,12 +45,15 @@ if TYPE_CHECKING:
 
 BODY_LIMIT: Final = 32 * 1024
 """Bytes of a request for a token."""
+TOO_LONG: Final = f"A request for a token has at most {BODY_LIMIT} bytes."
 RATE: Final = 60
 """Tokens a minute that an address may ask for, as many that it may give back, and as much else."""
 FLOOD: Final = 10
 """How many times as many it may invent: a signature is cheap to look at."""
 AT_ONCE: Final = 8
 """Such requests under way at a time, so that a slow issuer keeps nobody from uploading."""
+GENUINE: Final = frozenset({INVALID_PUBLISHER, INVALID_REUSE})
+"""The codes with which a statement is refused although its issuer has made it."""
 PROBLEM: Final = b"application/problem+json"
 FAILED: Final = "Token request failed"
 FEATURES: Final = ("multi-use-token",)
@@ -105,7 +109,7 @@ class Exchanges:
             "features": FEATURES,
             "default-features": FEATURES,
         }
-        return _answer(200, body)
+        return answered(200, body)
 
     def _is_upload_url(self, query: bytes) -> bool:
         """Return whether `discover` in a query is the path of an upload URL."""
@@ -120,64 +124,58 @@ class Exchanges:
         publishing = self.desk.index.doors.publishing
         if publishing is None:
             return _not_enabled()
-        return _answer(200, {"audience": publishing.rules.audiences[0]})
+        return answered(200, {"audience": publishing.rules.audiences[0]})
 
     async def answer(self, request: Request, step: str) -> Reply:
-        """Take one step: `mint` or `burn`."""
+        """Take one step, `mint` or `burn`, unless the address has taken too many."""
         publishing = self.desk.index.doors.publishing
         if publishing is None:
             return _not_enabled()
+        garbage = address_key(request.address, f"{step}-garbage")
         try:
             sent = await _token_in(request)
         except (Invalid, TooLarge) as fault:
-            return self._one_too_many(_garbage(request, step)) or _told(step, fault)
-        return await self._take(request, step, sent, publishing)
-
-    async def _take(
-        self, request: Request, step: str, sent: str, publishing: "Publishing"
-    ) -> Reply:
-        """Take a step, unless too many were taken; what is not genuine is counted apart."""
-        if not _has_the_form(step, sent):
-            refused = self._one_too_many(_garbage(request, step))
-            return refused or (await self._taken(request, step, sent, publishing))[0]
-        key = address_key(request.address, step)
-        wait = self.floods.take(key) or self.throttle.seconds_until((key,))
+            return self._one_too_many(garbage) or _told(step, fault)
+        has_form = parse_token(sent) if step == "burn" else _STATEMENT.fullmatch(sent)
+        keys = (address_key(request.address, step),) if has_form else ()
+        wait = self.floods.take(keys[0]) if keys else self.throttle.take(garbage)
         if wait:
             return _too_many(wait)
-        answer, is_genuine = await self._taken(request, step, sent, publishing)
-        if not is_genuine:  # nobody's inventions keep a job waiting
-            return self._one_too_many(_garbage(request, step)) or answer
-        self.throttle.failed((key,))
-        return answer
-
-    async def _taken(
-        self, request: Request, step: str, sent: str, publishing: "Publishing"
-    ) -> tuple[Reply, bool]:
-        """Take a step; return the reply, and whether what was sent was genuine."""
-        take = self._mint if step == "mint" else self._burn
         try:
             async with self.slots.one(request.party):
-                return await take(sent, publishing), True
+                take = partial(self._taken, step, sent, publishing, keys)
+                return await self.desk.threads.write(take)
         except IndexFault as fault:
-            return _told(step, fault), fault.code in (INVALID_PUBLISHER, INVALID_REUSE)
+            refused = None
+            if keys and fault.code not in GENUINE:  # nobody's inventions keep a job waiting
+                refused = self._one_too_many(garbage)
+            return refused or _told(step, fault)
+
+    def _taken(
+        self, step: str, sent: str, publishing: "Publishing", keys: tuple[str, ...]
+    ) -> Reply:
+        """Take a step, in a thread; whatever is not genuine uses up none of its address."""
+        wait = self.throttle.begin(keys)
+        if wait:
+            return _too_many(wait)
+        is_genuine = True
+        try:
+            if step == "burn":
+                publishing.burn(sent)
+                return answered(202, {})
+            minted = publishing.mint(sent)
+            body = {"success": True, "token": minted.token.text, "expires": minted.expires}
+            return answered(200, body)
+        except IndexFault as fault:
+            is_genuine = fault.code in GENUINE
+            raise
+        finally:
+            self.throttle.end(keys, has_failed=is_genuine)
 
     def _one_too_many(self, key: str) -> Reply | None:
         """Count a request; return the refusal if there were too many of its kind, else None."""
         wait = self.throttle.take(key)
         return _too_many(wait) if wait else None
-
-    async def _mint(self, statement: str, publishing: "Publishing") -> Reply:
-        minted = await self.desk.threads.write(lambda: publishing.mint(statement))
-        body = {"success": True, "token": minted.token.text, "expires": minted.expires}
-        return _answer(200, body)
-
-    async def _burn(self, text: str, publishing: "Publishing") -> Reply:
-        await self.desk.threads.write(lambda: publishing.burn(text))
-        return _answer(202, {})
-
-
-def _garbage(request: Request, step: str) -> str:
-    return address_key(request.address, f"{step}-garbage")
 
 
 def _too_many(wait: float) -> Reply:
@@ -186,29 +184,9 @@ def _too_many(wait: float) -> Reply:
     return _refused(429, "rate-limited", message, retry_after(seconds))
 
 
-def _has_the_form(step: str, text: str) -> bool:
-    """Return whether a text looks like what a step takes, whether or not it holds."""
-    if step == "burn":
-        return parse_token(text) is not None
-    return _STATEMENT.fullmatch(text) is not None
-
-
 async def _token_in(request: Request) -> str:
-    """
-    Return the token of a body, which is JSON whatever its type says.
-
-    Raises:
-        TooLarge: The body is over the limit.
-        Invalid: It is no object with a token.
-        ClientGone: It broke off.
-        SlowClient: It comes too slowly.
-    """
-    body, more = b"", True
-    while more:
-        piece, more = await next_piece(request.receive)
-        body += piece
-        if len(body) > BODY_LIMIT:
-            raise TooLarge(f"A request for a token has at most {BODY_LIMIT} bytes.")
+    """Return the token of a body, which is JSON whatever its type says."""
+    body = await small_body(request.receive, BODY_LIMIT, TOO_LONG)
     try:
         return decode(body, type=_Asked).token
     except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
@@ -222,27 +200,21 @@ def _origin(settings: Settings) -> str:
 
 
 def _told(step: str, fault: IndexFault) -> Reply:
-    """Return the reply to a fault, and note it."""
+    """Return the reply to a fault, and note it: what was wrong with what was sent is a 422."""
     why = reason_of(fault, otherwise=fault.code)
     logger.info("a step of trusted publishing was refused: %s, %s", step, why)
-    return _failed(fault)
-
-
-def _failed(fault: IndexFault) -> Reply:
-    """Return the reply to a fault: whatever was wrong with what was sent is a 422."""
     if isinstance(fault, Invalid):
         # a code of words with dashes is one that clients know
         code = fault.code if "-" in fault.code else "invalid-payload"
         return _refused(422, code, fault.message)
-    status = status_of(fault)
     headers = (retry_after(),) if isinstance(fault, Unavailable) else ()
-    return _refused(status, fault.code, fault.message, *headers)
+    return _refused(status_of(fault), fault.code, fault.message, *headers)
 
 
 def _refused(status: int, code: str, description: str, *headers: Header) -> Reply:
     problem = {"type": "about:blank", "title": FAILED, "status": status, "detail": description}
     errors = [{"code": code, "description": description}]
-    return _answer(status, {**problem, "message": FAILED, "errors": errors}, *headers)
+    return answered(status, {**problem, "message": FAILED, "errors": errors}, *headers)
 
 
 def _not_enabled() -> Reply:
@@ -251,7 +223,3 @@ def _not_enabled() -> Reply:
 
 def _problem(status: int) -> Reply:
     return reply(status, PROBLEM, encode({"title": TITLES[status], "status": status}), NO_STORE)
-
-
-def _answer(status: int, body: object, *headers: Header) -> Reply:
-    return reply(status, JSON, encode(body), POLICY, NO_STORE, *headers)

@@ -134,8 +134,8 @@ def _api(desk: Desk) -> Iterator[Route]:
     for verb, change in api.CHANGES.items():
         changed = partial(api.change_project, change=change, desk=desk)
         yield Route("api", f"{projects}/{{name}}/{verb}/?", changed, POST)
+    yield Route("api", "/api/v1/whoami/?", token_api.whoami, by_proxy=_is_vouched_for)
     for pattern, answer, methods in (
-        ("whoami", token_api.whoami, READ),
         ("tokens", token_api.list_tokens, READ),
         ("tokens", token_api.make_token, POST),
         ("tokens/{id}", token_api.revoke_token, DELETE),

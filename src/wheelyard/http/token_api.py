@@ -16,20 +16,18 @@ that is new or was revoked; for GET the same again for the days of last use. The
 of which few are under way at a time.
 """
 
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from types import MappingProxyType
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
-from msgspec.json import encode
 
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.auth import credential_in
-from wheelyard.http.bodies import decoded, small_body
+from wheelyard.http.bodies import answered, decoded, small_body
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refuse
-from wheelyard.http.exchange import JSON, NO_STORE, NOSNIFF, POLICY, Reply, Request, reply
+from wheelyard.http.exchange import JSON, NO_STORE, NOSNIFF, Reply, Request
 from wheelyard.http.guards import cross_site, is_own
 from wheelyard.http.negotiation import unmet
 from wheelyard.model.access import Action, Caller, Scope, is_within, parse_actions, parse_pattern
@@ -77,32 +75,26 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     """Instead of `days`."""
 
 
-async def whoami(request: Request, desk: Desk) -> Reply:
+async def whoami(request: Request) -> Reply:
     """Answer by which names grants call the caller, and what they may do."""
-    del desk
     caller = request.caller
     body = {
         "principal": caller.principal,
         "principals": sorted({EVERYBODY, *caller.names}),
         "rights": [_rights(scope) for scope in caller.scopes],
     }
-    return _answer(200, body)
+    return answered(200, body)
 
 
 async def list_tokens(request: Request, desk: Desk) -> Reply:
-    """
-    Answer with the caller's tokens; an administrator sees all of them.
-
-    Raises:
-        Unauthenticated: Nobody in particular asks.
-    """
+    """Answer with the caller's tokens; an administrator sees all of them."""
     _require_somebody(request)
     tokens, now, caller = desk.index.tokens, desk.index.ambient.now(), request.caller
     is_admin = caller.may_everywhere(Action.ADMIN)
 
     def shown(found: list[TokenRecord]) -> Reply:
         days = tokens.last_uses(found) if found else {}
-        return _answer(200, {"tokens": [_shown(each, now, days.get(each.id)) for each in found]})
+        return answered(200, {"tokens": [_shown(each, now, days.get(each.id)) for each in found]})
 
     def every() -> Reply:
         return shown([each for each in tokens.all() if is_admin or _owns(caller, each)])
@@ -122,8 +114,7 @@ async def make_token(request: Request, desk: Desk) -> Reply:
     Make a token for the caller.
 
     Raises:
-        Unauthenticated: Nobody in particular asks.
-        Forbidden: The caller may not make such a token, or is none.
+        Forbidden: The caller may not make such a token.
         Conflict: The caller has too many tokens.
     """
     refused = _refused(request, desk)
@@ -147,7 +138,7 @@ async def make_token(request: Request, desk: Desk) -> Reply:
     async with desk.long_reads.one(request.party):
         await desk.threads.read(lambda: tokens.require_room(caller.principal, caller.names))
     token, record = await desk.threads.write(lambda: tokens.create(wanted, by=caller.principal))
-    return _answer(201, {"token": token.text, **_shown(record, now)})
+    return answered(201, {"token": token.text, **_shown(record, now)})
 
 
 async def revoke_token(request: Request, desk: Desk) -> Reply:
@@ -155,13 +146,20 @@ async def revoke_token(request: Request, desk: Desk) -> Reply:
     Revoke a token by its id.
 
     Raises:
-        Unauthenticated: Nobody in particular asks.
         NotFound: There is no token with that id, or it is not the caller's.
     """
     refused = _refused(request, desk)
-    if refused is None:
-        await _require_ownership(request.params["id"], request.caller, desk)
-    return refused or await _revoke(request.params["id"], request.caller, desk)
+    if refused is not None:
+        return refused
+    token_id, caller = request.params["id"], request.caller
+    record = await desk.threads.read(lambda: _record(token_id, desk))
+    is_theirs = record is not None and _owns(caller, record)
+    if record is None or not (is_theirs or caller.may_everywhere(Action.ADMIN)):
+        raise NotFound(
+            "There is no token with this id, or it is not yours. See /api/v1/tokens.",
+            short="No such token.",
+        )
+    return await _revoke(token_id, caller, desk)
 
 
 async def revoke_itself(request: Request, desk: Desk) -> Reply:
@@ -169,11 +167,17 @@ async def revoke_itself(request: Request, desk: Desk) -> Reply:
     Revoke the token that the request was sent with.
 
     Raises:
-        Unauthenticated: Nobody in particular asks.
         Forbidden: It was sent with another kind of credential.
     """
     refused = _refused(request, desk)
-    return refused or await _revoke(_own_id(request), request.caller, desk)
+    if refused is not None:
+        return refused
+    header = request.headers.get(b"authorization")
+    halves = credential_in(header).halves if header else ()
+    token = next(filter(None, map(parse_token, halves)), None)
+    if token is None:
+        raise Forbidden("This is no API token. Send the token that is to be revoked.")
+    return await _revoke(token.id, request.caller, desk)
 
 
 def _require_somebody(request: Request) -> None:
@@ -182,12 +186,7 @@ def _require_somebody(request: Request) -> None:
 
 
 def _refused(request: Request, desk: Desk) -> Reply | None:
-    """
-    Return the refusal of a change that a browser may have been made to send, else None.
-
-    Raises:
-        Unauthenticated: Nobody in particular asks.
-    """
+    """Return the refusal of a change that a browser may have been made to send, else None."""
     _require_somebody(request)
     is_ambient = b"authorization" not in request.headers
     if is_ambient and not is_own(request.headers, desk.index.settings.server):
@@ -202,12 +201,7 @@ async def _revoke(token_id: str, caller: Caller, desk: Desk) -> Reply:
 
 
 def _require_signed_in(request: Request, now: datetime) -> None:
-    """
-    Return if somebody asks who has proven lately who they are, and not by a stored secret.
-
-    Raises:
-        Forbidden: It is a token, a password, or too long ago.
-    """
+    """Raise unless somebody asks who has proven lately who they are, not by a stored secret."""
     if not _is_person(request.caller):
         raise Forbidden(
             "Only somebody who signs in makes a token: send an ID token made out to this index, "
@@ -229,12 +223,6 @@ def _issued_at(statement: str) -> float:
 
 
 def _wanted(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
-    """
-    Return the token that a body asks for.
-
-    Raises:
-        Invalid: The body makes no sense (code `invalid_field`).
-    """
     asked = decoded(body, NewToken, EXPECTED)
     if asked.days is not None and asked.expires is not None:
         raise Invalid("Send days or expires, and not both.", code="invalid_field")
@@ -247,37 +235,6 @@ def _wanted(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
         owner=caller.principal,
         owner_names=tuple(sorted(caller.names)),
     )
-
-
-def _own_id(request: Request) -> str:
-    """
-    Return the id of the token that a request is sent with.
-
-    Raises:
-        Forbidden: It is sent with something else.
-    """
-    header = request.headers.get(b"authorization", b"")
-    halves: Iterator[str] = credential_in(header).halves if header else iter(())
-    token = next(filter(None, map(parse_token, halves)), None)
-    if token is None:
-        raise Forbidden("This is no API token. Send the token that is to be revoked.")
-    return token.id
-
-
-async def _require_ownership(token_id: str, caller: Caller, desk: Desk) -> None:
-    """
-    Return if the caller may revoke a token.
-
-    Raises:
-        NotFound: They may not, or there is none.
-    """
-    record = await desk.threads.read(lambda: _record(token_id, desk))
-    is_theirs = record is not None and _owns(caller, record)
-    if record is None or not (is_theirs or caller.may_everywhere(Action.ADMIN)):
-        raise NotFound(
-            "There is no token with this id, or it is not yours. See /api/v1/tokens.",
-            short="No such token.",
-        )
 
 
 def _record(token_id: str, desk: Desk) -> TokenRecord | None:
@@ -319,7 +276,3 @@ def _shown(record: TokenRecord, now: datetime, last_used: date | None = None) ->
 def _rights(scope: Scope) -> dict[str, object]:
     can = [action.word for action in Action if action & scope.actions]
     return {"can": can, "projects": scope.projects}
-
-
-def _answer(status: int, body: object) -> Reply:
-    return reply(status, JSON, encode(body), POLICY, NO_STORE)
