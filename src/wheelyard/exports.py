@@ -34,9 +34,9 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.files import ORPHAN_AGE
-from wheelyard.catalog.races import Retries
+from wheelyard.catalog.races import Retries, far_retries
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
-from wheelyard.index import Index, far_retries, open_index, store_in
+from wheelyard.index import Index, open_index
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.old_metadata import core_of
 from wheelyard.model.project import File
@@ -50,6 +50,7 @@ from wheelyard.settings.sections import MEMORY, Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket, parse_location
 from wheelyard.storage.local import LocalStore
+from wheelyard.stores import store_in
 
 Done = Generator[tuple[Task, Outcome], None, None]
 
@@ -216,7 +217,7 @@ def open_site(place: str, index: Index) -> Site:
     """
     _refuse_place(place, index.settings)
     if is_bucket(place):
-        store = store_in(place, index.tally)
+        store = store_in(place, index.traits.tally)
         return Site(store, index.spool, serves_folders=False, copied=_copier(store, index))
     folder = LocalStore(Path(place), index.ambient.random, is_site=True)
     trial, sink = folder.spool.create()  # to say at once, and not half-way, that nothing can be

@@ -21,7 +21,7 @@ from msgspec import convert
 from tests.http.packages import Package, form, wheel
 from tests.trust.issuer import StandIn, ec_key, rsa_key, stand_in
 from wheelyard.http.app import App
-from wheelyard.index import Index, index_over, real_ambient
+from wheelyard.index import Index, index_over
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.ambient import Ambient
 from wheelyard.operations.tokens import TokenRequest
@@ -30,6 +30,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, WebType
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.stores import real_ambient
 
 HERE = "https://packages.acme.dev"
 """What this index is called in tokens."""

@@ -11,7 +11,7 @@ import pytest
 from tests.access.places import PASSWORD, Place, id_token, open_place
 from tests.access.serving import ACCESS_TOKEN, SOON, allowed, basic, rotated
 from tests.trust.issuer import rsa_key
-from wheelyard.index import real_ambient
+from wheelyard.stores import real_ambient
 
 pytestmark = pytest.mark.integration
 

@@ -52,7 +52,7 @@ def place(
 
 def is_open(place: Place) -> bool:
     """Return whether anybody may read anything here."""
-    return bool(place.index.public_scopes)
+    return bool(place.index.doors.rights.public)
 
 
 @pytest.mark.parametrize("person", PEOPLE, ids=str)

@@ -21,7 +21,7 @@ from tests.bucket_clients.yard import (
 )
 from tests.clients.harness import Desk, program, system_program
 from tests.http.packages import wheel
-from wheelyard.index import real_ambient
+from wheelyard.stores import real_ambient
 
 HARD = wheel("yard-hard", "1!2.0+cpu.1", filler=bytes(range(256)) * 8192)
 LONG = "[store]\nsigned_url_minutes = 600\n"

@@ -20,7 +20,7 @@ from tests.operations.making import Made
 from tests.operations.world import ALICE, Clock, ambient_at, objects
 from wheelyard.archive.reader import Contents
 from wheelyard.errors import IndexFault
-from wheelyard.index import Index, StoreTraits, index_over
+from wheelyard.index import Index, index_over
 from wheelyard.model.distribution import parse_filename
 from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.lifecycle import Selection
@@ -30,6 +30,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.stores import StoreTraits
 
 TICK = 1e-6
 """Seconds that pass between two looks at a clock: what is read stays fresh, and is in the past."""

@@ -7,9 +7,10 @@ from tests.operations.making import make_wheel
 from tests.operations.world import World, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
-from wheelyard.index import StoreTraits, index_over
+from wheelyard.index import index_over
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.spool import Spool
+from wheelyard.stores import StoreTraits
 
 
 def far_reader(world: World) -> Projects:

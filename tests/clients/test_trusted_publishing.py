@@ -20,7 +20,7 @@ from tests.http.servers import Site, running_site
 from tests.model.jobs import GITHUB_SAYS, GITLAB_SAYS, TIMES
 from tests.trust.issuer import Answer, StandIn, rsa_key, stand_in
 from tests.waiting import until
-from wheelyard.index import real_ambient
+from wheelyard.stores import real_ambient
 
 pytestmark = pytest.mark.clients
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from wheelyard.index import real_ambient
+from wheelyard.stores import real_ambient
 
 PATIENCE = 120.0
 CHUNK = 65_536

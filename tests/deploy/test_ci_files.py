@@ -29,7 +29,7 @@ from tests.deploy.schemas import assert_valid, problems
 from tests.http.packages import wheel
 from tests.http.servers import Site, running_site
 from tests.trust.issuer import Answer, StandIn, rsa_key, stand_in
-from wheelyard.index import real_ambient
+from wheelyard.stores import real_ambient
 
 desk = _desk
 

@@ -22,12 +22,13 @@ from tests.http.servers import Answer, Site, running_site
 from tests.operations.making import make_wheel
 from tests.operations.world import ALICE
 from tests.waiting import until
-from wheelyard.index import Index, open_index, real_ambient
+from wheelyard.index import Index, open_index
 from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 from wheelyard.storage.base import Key
+from wheelyard.stores import real_ambient
 
 PAGE = REPOSITORY / "docs" / "keeping.md"
 (TAR,) = re.finditer(

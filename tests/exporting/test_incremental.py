@@ -10,12 +10,13 @@ from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
 from tests.exporting.yard import AT_BASE, Yard, delete, publish, set_status, stock, yank
 from tests.http.packages import sdist, wheel
 from wheelyard.exports import Exports
-from wheelyard.index import index_over, real_ambient
+from wheelyard.index import index_over
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import Asked, Placing, made_by
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.stores import real_ambient
 
 DEMO = {
     *("simple/demo/index.html", "simple/demo/index.json"),

@@ -12,13 +12,14 @@ from tests.http.apps import running_app
 from tests.http.servers import Site
 from wheelyard.errors import Unavailable
 from wheelyard.http.app import App
-from wheelyard.index import StoreTraits, index_over, real_ambient
+from wheelyard.index import index_over
 from wheelyard.model.ambient import Ambient
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, WebType
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.storage.timed import Tally
+from wheelyard.stores import StoreTraits, real_ambient
 
 PATIENCE = 30.0
 

@@ -10,8 +10,8 @@ from tests.http.jobs import Ci, running_ci
 from tests.http.packages import PYTHON, publish, sdist, wheel
 from tests.http.people import Office, running_office
 from tests.http.servers import Site, running_site
-from wheelyard.index import real_ambient
 from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.stores import real_ambient
 
 
 @pytest.fixture(scope="module")

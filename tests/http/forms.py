@@ -12,12 +12,13 @@ import pytest
 from tests.operations.world import ALICE
 from wheelyard.errors import Invalid
 from wheelyard.http.form import USUAL, FormLimits, FormReader
-from wheelyard.index import index_over, real_ambient
+from wheelyard.index import index_over
 from wheelyard.operations.spooling import Arrival
 from wheelyard.operations.upload import Uploads
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.stores import real_ambient
 
 BOUNDARY = b"frontier"
 FILENAME = "demo-1.0-py3-none-any.whl"

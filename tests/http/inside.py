@@ -13,11 +13,12 @@ from tests.operations.world import ALICE, Clock, ambient_at
 from wheelyard.http.app import App
 from wheelyard.http.circumstances import CURRENT
 from wheelyard.http.exchange import Header, Message
-from wheelyard.index import Index, StoreTraits, index_over
+from wheelyard.index import Index, index_over
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.stores import StoreTraits
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from tests.http.apps import running_app
 from tests.http.servers import Answer, Site
 from tests.trust.issuer import SigningKey, StandIn, rsa_key, stand_in
 from wheelyard.http.app import App
-from wheelyard.index import Index, index_over, real_ambient
+from wheelyard.index import Index, index_over
 from wheelyard.model.ambient import Ambient
 from wheelyard.settings.sections import PublishingSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.stores import real_ambient
 
 AUDIENCE = "packages.example.com"
 KEY = rsa_key("ci")

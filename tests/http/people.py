@@ -12,7 +12,7 @@ from tests.http.jobs import AUDIENCE, KEY, Ci, publisher
 from tests.http.servers import Answer, Site
 from tests.trust.issuer import Bearer, StandIn, ec_key, rsa_key, stand_in
 from wheelyard.http.app import App
-from wheelyard.index import Index, index_over, real_ambient
+from wheelyard.index import Index, index_over
 from wheelyard.settings.sections import (
     AccessSettings,
     AccessTokenSettings,
@@ -26,6 +26,7 @@ from wheelyard.settings.sections import (
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.stores import real_ambient
 
 INDEX = "https://packages.example.com"
 PROXIED = "/projects/1/global/backendServices/2"

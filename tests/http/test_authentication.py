@@ -14,11 +14,12 @@ from tests.http.raw import ask, basic
 from tests.http.servers import Site
 from tests.waiting import until
 from wheelyard.http.app import App
-from wheelyard.index import index_over, real_ambient
+from wheelyard.index import index_over
 from wheelyard.model.token import new_token
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.stores import real_ambient
 
 pytestmark = pytest.mark.integration
 

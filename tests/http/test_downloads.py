@@ -15,9 +15,9 @@ from tests.http.raw import ask, wire
 from tests.http.servers import Site
 from tests.waiting import until
 from wheelyard.errors import Unavailable
-from wheelyard.index import real_ambient
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
+from wheelyard.stores import real_ambient
 
 pytestmark = pytest.mark.integration
 

@@ -18,13 +18,14 @@ from tests.trust.test_crypts import SHA
 from wheelyard.errors import IndexFault
 from wheelyard.http.auth import RECENT, Authenticator
 from wheelyard.http.desk import HASHING_LIMIT, LOGIN_QUEUE, desk_of
-from wheelyard.index import index_over, real_ambient
+from wheelyard.index import index_over
 from wheelyard.model.identity import Identity
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.operations.trial import written
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.stores import real_ambient
 from wheelyard.trust.passwords import ACCEPTED_FOR, Passwords
 
 HERE = "192.0.2.7"

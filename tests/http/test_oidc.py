@@ -16,8 +16,8 @@ from tests.http.servers import Answer, running_site
 from tests.trust.issuer import Answer as Said
 from tests.trust.issuer import stand_in
 from tests.waiting import until
-from wheelyard.index import real_ambient
 from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.stores import real_ambient
 
 pytestmark = pytest.mark.integration
 

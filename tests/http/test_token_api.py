@@ -14,9 +14,9 @@ from tests.http.tokens import ANA, EVE, ROBOT, ROOT, STRANGER, asked, listed, ma
 from tests.test_house import DOCS
 from tests.waiting import until
 from wheelyard.http.token_api import NewToken
-from wheelyard.index import real_ambient
 from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.stores import real_ambient
 
 pytestmark = pytest.mark.integration
 

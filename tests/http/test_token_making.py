@@ -7,7 +7,7 @@ import pytest
 
 from tests.http.people import ACCESS_TOKEN, INDEX, PASSWORD, STATIC, Office
 from tests.http.tokens import ANA, EVE, ROBOT, ROOT, STRANGER, WANTED, asked, listed, made, make
-from wheelyard.index import real_ambient
+from wheelyard.stores import real_ambient
 
 pytestmark = pytest.mark.integration
 

@@ -21,8 +21,8 @@ from tests.waiting import until
 from wheelyard.errors import Unavailable
 from wheelyard.http.exchange import Message, Reply, send_reply
 from wheelyard.http.threads import Flights
-from wheelyard.index import real_ambient
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.stores import real_ambient
 
 pytestmark = pytest.mark.integration
 

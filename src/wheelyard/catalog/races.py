@@ -46,3 +46,12 @@ class Retries:
             code=OVERLOADED,
             short="Too many writers at once.",
         )
+
+
+def far_retries(ambient: Ambient) -> Retries:
+    """
+    Return how lost races are retried on a bucket.
+
+    It takes about one write a second for one object, so there is no use in coming back sooner.
+    """
+    return Retries(ambient=ambient, first_pause=0.5, longest_pause=1.5)

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from wheelyard.catalog.format import read_format
 from wheelyard.catalog.keys import trials
+from wheelyard.catalog.races import far_retries
 from wheelyard.cli.common import reading_from, settings_from, store_options, warn, warn_of
 from wheelyard.errors import IndexFault, Invalid
 from wheelyard.http.observing import require_telemetry
-from wheelyard.index import doors_of_settings, far_retries, real_ambient, store_in
+from wheelyard.index import doors_of_settings
 from wheelyard.model.grants import described
 from wheelyard.model.text import escaped
 from wheelyard.operations.doors import Doors
@@ -24,6 +25,7 @@ from wheelyard.settings.reading import Reading
 from wheelyard.settings.sections import Settings, every_setting
 from wheelyard.storage.base import Store
 from wheelyard.storage.cloud.location import is_bucket
+from wheelyard.stores import real_ambient, store_in
 from wheelyard.trust.static_tokens import BARE_NAME
 
 SILENCE: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from wheelyard.catalog import keys
 from wheelyard.cli.common import local_caller, open_or_make_index, settings_from, store_options
 from wheelyard.cli.importing import import_source, importer_of
-from wheelyard.index import Index, open_index, real_ambient
+from wheelyard.index import Index, open_index
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import Fate, Report
 from wheelyard.outgoing.urls import Login
@@ -20,6 +20,7 @@ from wheelyard.settings.sections import MEMORY, Settings
 from wheelyard.sources.naming import shown
 from wheelyard.sources.opening import AUTO, KINDS, SourceRequest, open_source
 from wheelyard.storage.cloud.location import is_bucket
+from wheelyard.stores import real_ambient
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
 PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a variable

@@ -276,7 +276,7 @@ def _usage(index: Index, token: str) -> str:
     user = "__token__"
     if settings.access.htpasswd_file and token == PLACEHOLDER:
         user, token = "NAME", "PASSWORD"
-    is_open = Caller(ANONYMOUS, index.public_scopes).may_anywhere(Action.READ)
+    is_open = Caller(ANONYMOUS, index.doors.rights.public).may_anywhere(Action.READ)
     read = url if is_open else f"{scheme}://{user}:{token}@{rest}"
     install = f"""
 Install   pip install --index-url {read} NAME

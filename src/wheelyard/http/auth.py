@@ -54,7 +54,7 @@ class Authenticator:
     def of(cls, desk: Desk) -> "Authenticator":
         """Return the authenticator of a server."""
         index = desk.index
-        anonymous = Caller(ANONYMOUS, index.public_scopes)
+        anonymous = Caller(ANONYMOUS, index.doors.rights.public)
         key = index.ambient.random.randbytes(32)
         return cls(desk, anonymous, key, TimedCache(index.ambient.monotonic, REMEMBERED))
 

@@ -70,13 +70,13 @@ def desk_of(index: Index, unwritable: Reason) -> Desk:
         hashers=ThreadPoolExecutor(strangers + 1, "hash"),
         verifiers=ThreadPoolExecutor(VERIFIER_THREADS, "verify"),
     )
-    anybody = Caller(ANONYMOUS, index.public_scopes)
+    anybody = Caller(ANONYMOUS, index.doors.rights.public)
     memory = 0 if index.is_near else CORE_METADATA_CACHE
     return Desk(
         index=index,
         threads=threads,
         reads=Reads(index, threads),
-        audience=Audience(anybody, index.private_patterns, http.public_max_age),
+        audience=Audience(anybody, index.settings.private_patterns, http.public_max_age),
         pages=PageStore(http.page_cache * MIB),
         downloads=Downloads(index),
         core_metadata=CoreMetadataStore(index.files, WeighedCache(memory)),

@@ -131,7 +131,7 @@ class Observer:
         return Figures(
             requests=tuple(self.timings.so_far()),
             verbs=tuple(self._index.watch.timings.so_far()),
-            operations=tuple(sorted(self._index.tally.counts().items())),
+            operations=tuple(sorted(self._index.traits.tally.counts().items())),
             under_way=self.under_way,
             process=process,
         )

@@ -127,7 +127,7 @@ def _begun_trial(index: Index, note: Path | None) -> Trial:
     steps = list[Step]()
     if not index.settings.server.read_only:
         steps.append(partial(renew_format, index.files.store, index.files.retries))
-        for key in trials(index.apart, index.ambient.new_id()):
+        for key in trials(index.traits.apart, index.ambient.new_id()):
             steps += writing_apart(index.files.store, key)
     trial = Trial(steps, index.ambient, note)
     trial.begin()
