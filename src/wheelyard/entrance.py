@@ -12,9 +12,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
-from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Scope
+from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, EVERYBODY, Action, Scope
 from wheelyard.model.ambient import Ambient
-from wheelyard.model.identity import EVERYBODY
 from wheelyard.operations.doors import Doors, Rights
 from wheelyard.operations.spent import Reuses, Spent
 from wheelyard.operations.tokens import Tokens
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.publishing import Publishing, PublishingRules, Verify
     from wheelyard.trust.keysets import Means
     from wheelyard.trust.passwords import Passwords
-    from wheelyard.trust.verdicts import Verdicts
+    from wheelyard.trust.verifier import Verdicts
 
 PROCESS_KEY: Final = 32
 """Random bytes that credentials are remembered under, for as long as the process lives."""
@@ -124,7 +123,7 @@ class _Builder:
         return self.ambient.now().timestamp()
 
     def _verdicts(self) -> "Verdicts[Any]":
-        from wheelyard.trust.verdicts import Verdicts
+        from wheelyard.trust.verifier import Verdicts
 
         return Verdicts(self._key, self.ambient.monotonic)
 
@@ -170,10 +169,10 @@ class _Builder:
         asked = self.settings.iap
         if not asked.audience:
             return None
-        from wheelyard.trust import iap
+        from wheelyard.trust import google
 
-        keys = iap.iap_keys(self._means, self.google.iap_keys)
-        return iap.iap_login(keys, frozenset(asked.audience), self._now, self._verdicts())
+        keys = google.iap_keys(self._means, self.google.iap_keys)
+        return google.iap_login(keys, frozenset(asked.audience), self._now, self._verdicts())
 
     def publishing(self, tokens: Tokens, spent: Spent) -> "Publishing | None":
         asked = self.settings.trusted_publishing

@@ -132,8 +132,8 @@ def test_nothing_is_made(check: Configured, desk: Desk) -> None:
     ("name", "content", "words"),
     [
         ("users", "ana", "users: Line 1 has no colon"),
-        ("users", f"ana:{WEAK}\nana:{WEAK}", "users: Line 2 has the name of line 1"),
-        ("tokens.toml", "[[token]]", "tokens.toml: [[token]] number 1 has no name"),
+        ("users", f"ana:{WEAK}\nana:{WEAK}", "users: Line 2 has a name that is there"),
+        ("tokens.toml", "[[token]]", "tokens.toml: [[token]] number 1: name: is missing"),
         ("wheelyard.toml", '[[grant]]\nwho = ["ana"]', "[[grant]] number 1"),
     ],
 )

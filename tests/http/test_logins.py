@@ -19,7 +19,7 @@ from wheelyard.errors import IndexFault
 from wheelyard.http.auth import RECENT, Authenticator
 from wheelyard.http.desk import HASHING_LIMIT, LOGIN_QUEUE, desk_of
 from wheelyard.index import index_over
-from wheelyard.model.identity import Identity
+from wheelyard.model.access import Identity
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.operations.trial import written
 from wheelyard.settings.sections import AccessSettings, Settings

@@ -132,12 +132,11 @@ def test_no_grant(changes: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"who": None}, 'who is missing; write who = ["user:ana@acme.dev"'),
-        ({"who": "user:ana@acme.dev"}, "who has to be a list"),
-        ({"projects": "*"}, 'write projects = ["acme-*", "tools"]'),
-        ({"projects": ["a*b"]}, "projects: 'a*b' is not a project pattern. Write a name"),
-        ({"actions": ["write"]}, "actions: 'write' is none. Write one or more of read, upload,"),
-        ({"actions": [1]}, 'a list of texts, such as ["read", "upload"]'),
+        ({"who": None}, 'who: is missing, give a list such as ["user:ana@acme.dev"]'),
+        ({"projects": "*"}, 'projects: expected a list such as ["acme-*", "tools"]'),
+        ({"projects": ["a*b"]}, "'a*b' is not a project pattern. Write a name"),
+        ({"actions": ["write"]}, "'write' is no action. Write read, upload,"),
+        ({"actions": [1]}, 'actions: expected a list such as ["read", "upload"]'),
         ({"who": ["anonymous"]}, 'write actions = ["read"]'),
         ({"who": ["serviceAccount:ci@x.dev#one"]}, "serviceAccount:EMAIL#NUMBER"),
     ],

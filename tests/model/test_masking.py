@@ -2,7 +2,7 @@
 
 import pytest
 
-from wheelyard.model.masking import masked
+from wheelyard.model.text import masked
 
 BODY = "a1B2" * 12
 

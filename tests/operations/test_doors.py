@@ -15,8 +15,7 @@ from tests.operations.world import Clock, World
 from tests.trust.issuer import Bearer
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.http.auth import credential_in
-from wheelyard.model.access import Action
-from wheelyard.model.credential import Credential
+from wheelyard.model.access import Action, Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import new_token
 from wheelyard.operations.doors import RATE_LIMITED

@@ -13,7 +13,7 @@ from tests.operations.world import World
 from wheelyard.catalog import keys
 from wheelyard.catalog.credentials import FEW, Start, in_background
 from wheelyard.errors import Unauthenticated
-from wheelyard.model.credential import Credential
+from wheelyard.model.access import Credential
 from wheelyard.model.token import Token, TokenRecord
 from wheelyard.operations.tokens import TokenRequest, Tokens
 from wheelyard.storage.base import Key, Store

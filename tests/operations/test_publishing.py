@@ -23,8 +23,7 @@ from tests.operations.minting import RULES, bearer, over, publishing, refusal, s
 from tests.operations.world import World, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Unauthenticated
-from wheelyard.model.access import Action, parse_pattern
-from wheelyard.model.credential import Credential
+from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.publisher import parse_publishers
 from wheelyard.model.token import TokenRecord, parse_token
@@ -33,7 +32,7 @@ from wheelyard.operations.publishing import (
     PublishingRules,
 )
 from wheelyard.operations.tokens import TokenRequest
-from wheelyard.trust.refusals import Refused
+from wheelyard.trust.verifier import Refused
 
 
 @pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda each: str(each.get("provider", "")))

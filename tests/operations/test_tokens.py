@@ -15,8 +15,7 @@ from tests.operations.world import Clock, World, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.index import index_over, open_index
-from wheelyard.model.access import Action, parse_pattern
-from wheelyard.model.credential import Credential
+from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import Token, parse_token
 from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest
@@ -24,7 +23,7 @@ from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key, ObjectVersion, WebType
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.trust.refusals import Refused
+from wheelyard.trust.verifier import Refused
 
 
 @dataclass

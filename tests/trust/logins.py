@@ -6,7 +6,7 @@ from threading import Event, Lock
 from tests.operations.world import Clock
 from tests.trust.test_crypts import SHA512
 from wheelyard.errors import Unauthenticated
-from wheelyard.model.identity import Identity
+from wheelyard.model.access import Identity
 from wheelyard.trust.crypts import verify
 from wheelyard.trust.passwords import Passwords
 

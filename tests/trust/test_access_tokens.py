@@ -8,12 +8,10 @@ import pytest
 
 from tests.trust.issuer import Answer, Bearer, Clock, StandIn, loopback_fetcher, stand_in
 from wheelyard.errors import Unauthenticated, Unavailable
-from wheelyard.model.access import EVERY_PROJECT, Action, Scope
-from wheelyard.model.identity import Identity
+from wheelyard.model.access import EVERY_PROJECT, Action, Identity, Scope
 from wheelyard.trust.access_tokens import AccessTokens, Resource
 from wheelyard.trust.fetching import Fetcher
-from wheelyard.trust.refusals import Refused
-from wheelyard.trust.verdicts import Verdicts
+from wheelyard.trust.verifier import Refused, Verdicts
 
 pytestmark = pytest.mark.integration
 

@@ -7,9 +7,8 @@ from typing import TypeVar
 import pytest
 
 from tests.operations.world import Clock
-from wheelyard.trust.exposure import ways_to_change
 from wheelyard.trust.static_tokens import parse_static_tokens
-from wheelyard.trust.watched import WatchedFile
+from wheelyard.trust.watched import WatchedFile, ways_to_change
 
 T = TypeVar("T")
 

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.trust.issuer import Answer, StandIn, loopback_fetcher, rsa_key, stand_in
-from wheelyard.trust.fetching import BODY_LIMIT, Fetcher, FetchFault
+from wheelyard.outgoing.network import WebFault
+from wheelyard.trust.fetching import BODY_LIMIT, Fetcher
 
 pytestmark = pytest.mark.integration
 
@@ -79,7 +80,7 @@ def test_bodies_that_are_not_read(site: StandIn, fetcher: Fetcher, answer: Answe
     """A body that is too large, packed or cut off is no answer."""
     site.answers["/a"] = answer
 
-    with pytest.raises(FetchFault):
+    with pytest.raises(WebFault):
         fetcher.get(f"{site.url}/a", timeout=LONG)
 
 
@@ -88,7 +89,7 @@ def test_bodies_that_are_no_documents(site: StandIn, fetcher: Fetcher, body: byt
     """A body that is no JSON object is no document."""
     site.answers["/a"] = Answer(body)
 
-    with pytest.raises(FetchFault, match="JSON"):
+    with pytest.raises(WebFault, match="JSON"):
         fetcher.get(f"{site.url}/a", timeout=LONG).document()
 
 
@@ -101,7 +102,7 @@ def test_answers_that_do_not_end(site: StandIn, fetcher: Fetcher, answer: Answer
     """One deadline covers the whole exchange, so a server cannot hold anybody by trickling."""
     site.answers["/a"] = answer
 
-    with pytest.raises(FetchFault, match="in time"):
+    with pytest.raises(WebFault, match="in time"):
         fetcher.get(f"{site.url}/a", timeout=0.5)
 
 
@@ -127,7 +128,7 @@ def test_urls_that_are_not_asked_for(url: str) -> None:
     """Only plain https URLs are asked for."""
     fetcher = Fetcher(monotonic)
 
-    with pytest.raises(FetchFault, match="URL"):
+    with pytest.raises(WebFault, match="URL"):
         fetcher.get(url, timeout=LONG)
     fetcher.close()
 
@@ -153,7 +154,7 @@ def test_private_addresses_are_not_reached(site: StandIn, host: str) -> None:
     fetcher = Fetcher(monotonic)
     port = site.url.rpartition(":")[2]
 
-    with pytest.raises(FetchFault, match="private"):
+    with pytest.raises(WebFault, match="private"):
         fetcher.get(f"https://{host}:{port}/keys", timeout=LONG)
     assert site.seen == []
     fetcher.close()
@@ -161,21 +162,21 @@ def test_private_addresses_are_not_reached(site: StandIn, host: str) -> None:
 
 def test_plain_http_stays_on_the_machine(fetcher: Fetcher) -> None:
     """Even where private addresses are allowed, a credential goes unencrypted to loopback only."""
-    with pytest.raises(FetchFault, match="private"):
+    with pytest.raises(WebFault, match="private"):
         fetcher.get("http://10.0.0.1/keys", timeout=LONG)
 
 
 def test_names_that_are_not_known(fetcher: Fetcher) -> None:
     """A name that nobody knows is no fault of ours."""
-    with pytest.raises(FetchFault, match="name"):
+    with pytest.raises(WebFault, match="name"):
         fetcher.get("https://nobody.invalid/", timeout=LONG)
 
 
 def test_nobody_listens(fetcher: Fetcher, site: StandIn) -> None:
     """A port on which nobody listens is no fault of ours."""
-    with pytest.raises(FetchFault, match="reached"):
+    with pytest.raises(WebFault, match="reached"):
         fetcher.get(site.url.replace("http", "https") + "/a", timeout=LONG)
-    with pytest.raises(FetchFault, match="reached"):
+    with pytest.raises(WebFault, match="reached"):
         fetcher.get("http://127.0.0.1:1/", timeout=LONG)
 
 
@@ -185,9 +186,9 @@ def test_a_server_has_to_prove_itself(tmp_path: Path) -> None:
         stranger = Fetcher(monotonic, allow_private=True)
         friend = Fetcher(monotonic, allow_private=True, tls=authority)
 
-        with pytest.raises(FetchFault, match="certificate"):
+        with pytest.raises(WebFault, match="certificate"):
             stranger.get(f"https://localhost:{port}/", timeout=LONG)
-        with pytest.raises(FetchFault, match="certificate"):
+        with pytest.raises(WebFault, match="certificate"):
             friend.get(f"https://127.0.0.1:{port}/", timeout=LONG)
         assert friend.get(f"https://localhost:{port}/", timeout=LONG).document() == {"safe": True}
         stranger.close()

@@ -17,8 +17,8 @@ from tests.trust.issuer import (
 )
 from tests.trust.verifying import CURVE, CURVES, HONEST, ISSUER, RSA, World, running_issuers
 from wheelyard.trust.keysets import KeySet
-from wheelyard.trust.refusals import Refused
 from wheelyard.trust.statements import claims_of
+from wheelyard.trust.verifier import Refused
 
 pytestmark = pytest.mark.integration
 

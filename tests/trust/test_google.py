@@ -16,10 +16,9 @@ from tests.trust.issuer import (
     stand_in,
 )
 from wheelyard.errors import Unauthenticated, Unavailable
-from wheelyard.trust.google import GCLOUD, google_keys, google_login
+from wheelyard.trust.google import GCLOUD, Login, google_keys, google_login
 from wheelyard.trust.keysets import Means
-from wheelyard.trust.logins import Login
-from wheelyard.trust.verdicts import Verdicts
+from wheelyard.trust.verifier import Verdicts
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ from tests.operations.world import Clock
 from tests.trust.test_crypts import APR1, BCRYPT, SHA, SHA256, SHA512
 from wheelyard.errors import Invalid
 from wheelyard.trust.crypts import recognise
-from wheelyard.trust.htpasswd import Htpasswd, parse_htpasswd
+from wheelyard.trust.passwords import Htpasswd, parse_htpasswd
 from wheelyard.trust.watched import Content, WatchedFile
 
 UNWISE = "is MD5 (apr1), which is quickly guessed; make it again with 'htpasswd -B'"
@@ -40,7 +40,7 @@ def test_an_empty_file() -> None:
     ("text", "complaint"),
     [
         (f"ana:{BCRYPT}\n\nhunter2hunter2\n", "Line 3 has no colon. Write NAME:HASH"),
-        (f"ana:{BCRYPT}\nana:{SHA}", "Line 2 has the name of line 1 once more. Remove one"),
+        (f"ana:{BCRYPT}\nana:{SHA}", "Line 2 has a name that is there already. Remove one"),
         (f":{BCRYPT}", "Line 1 has no name"),
         (f"{'a' * 256}:{BCRYPT}", "Line 1 has no name"),
         (f"a\x1bb:{BCRYPT}", "Line 1 has no name"),

@@ -17,11 +17,10 @@ from tests.trust.issuer import (
     stand_in,
 )
 from wheelyard.errors import Unauthenticated, Unavailable
-from wheelyard.model.identity import Identity
-from wheelyard.trust.iap import iap_keys, iap_login
+from wheelyard.model.access import Identity
+from wheelyard.trust.google import Login, iap_keys, iap_login
 from wheelyard.trust.keysets import Means
-from wheelyard.trust.logins import Login
-from wheelyard.trust.verdicts import Verdicts
+from wheelyard.trust.verifier import Verdicts
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from tests.trust.test_crypts import APR1, BCRYPT, SHA, SHA512
 from wheelyard.errors import Unauthenticated
 from wheelyard.trust.crypts import recognise
 from wheelyard.trust.passwords import PASSWORD_LIMIT, REMEMBERED, Passwords, mark_of
-from wheelyard.trust.verdicts import Verdicts
+from wheelyard.trust.verifier import Verdicts
 
 
 def test_a_login(desk: Desk) -> None:

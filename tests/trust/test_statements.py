@@ -16,8 +16,8 @@ from tests.trust.issuer import (
 from tests.trust.verifying import CURVE, CURVES, HERE, HONEST, ISSUER, RSA, World, running_issuers
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.trust.keysets import KeySet
-from wheelyard.trust.refusals import Refused
 from wheelyard.trust.statements import claims_of, verify
+from wheelyard.trust.verifier import Refused
 
 pytestmark = pytest.mark.integration
 

@@ -11,13 +11,13 @@ from packaging.utils import NormalizedName
 
 from tests.operations.world import START, Clock
 from wheelyard.errors import Invalid, Unauthenticated
-from wheelyard.model.access import EVERY_PROJECT, Action, Pattern, Scope
-from wheelyard.model.identity import Identity
+from wheelyard.model.access import EVERY_PROJECT, Action, Identity, Pattern, Scope
 from wheelyard.trust.static_tokens import StaticTokens, parse_static_tokens
 
 SECRET = "an-old-token-of-another-index"
 OTHER = "0123456789abcdef"
 DIGEST = sha256(SECRET.encode()).hexdigest()
+CI = "[[token]]\nname = 'ci'"
 ALL = 'projects = ["*"]\n'
 FULL = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,))
 
@@ -203,59 +203,38 @@ def test_a_file_that_all_may_read(tmp_path: Path, clock: Clock) -> None:
         ("[token]\nname = 'ci'", "It has something else in it than [[token]] tables."),
         ("[[tokens]]\nname = 'ci'", "It has something else in it than [[token]] tables."),
         ("token = ['secret-secret-secret']", "It has something else in it"),
-        (f"[[token]]\nvalue = '{SECRET}'", "[[token]] number 1 has no name."),
-        (f"[[token]]\nname = ' '\nvalue = '{SECRET}'", "[[token]] number 1 (' ') has no name."),
-        (f"[[token]]\nname = \"a\\nb\"\nvalue = '{SECRET}'", "has a name that is none."),
-        (f"[[token]]\nname = 'environment'\nvalue = '{SECRET}'", "has a name that is taken."),
-        ("[[token]]\nname = 'ci'", "number 1 ('ci') needs either value or sha256."),
-        (f"[[token]]\nname='ci'\nvalue='{SECRET}'\nsha256='{DIGEST}'", "needs either value or"),
-        ("[[token]]\nname = 'ci'\nvalue = 'secret-secret--'", "has fewer than 16 characters."),
-        ("[[token]]\nname = 'ci'\nvalue = ''", "has fewer than 16 characters."),
-        ("[[token]]\nname = 'ci'\nvalue = 7", "has a value or sha256 that is none."),
-        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET} '", "spaces around it. Leave them out."),
-        (f"[[token]]\nname = 'ci'\nvalue = \"{SECRET}\\u0007\"", "has control characters"),
-        (f"[[token]]\nname = 'ci'\nvalue = 'wyd_{'a' * 48}'", "begins with wyd_"),
-        ("[[token]]\nname = 'ci'\nvalue = 'wyd_secret-secret'", "begins with wyd_"),
-        (f"[[token]]\nname = 'ci'\nsha256 = '{DIGEST[1:]}'", "has a value or sha256 that is"),
-        (f"[[token]]\nname = 'ci'\nsha256 = '{sha256().hexdigest()}'", "the digest of nothing."),
-        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nproject = 'a'", "unknown key 'project'."),
-        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'", 'Write projects = ["*"] for all of them.'),
+        (f"[[token]]\nvalue = '{SECRET}'", "[[token]] number 1: name: is missing, give"),
+        (f"{CI.replace('ci', ' ')}\nvalue = '{SECRET}'\n{ALL}", "number 1 (' '): name: expected"),
+        (f"[[token]]\nname = \"a\\nb\"\nvalue = '{SECRET}'\n{ALL}", "its name has the character"),
+        (f"[[token]]\nname = 'environment'\nvalue = '{SECRET}'\n{ALL}", "its name is taken."),
+        (f"{CI}\n{ALL}", "number 1 ('ci'): it needs either value or sha256."),
+        (f"{CI}\nvalue='{SECRET}'\nsha256='{DIGEST}'\n{ALL}", "it needs either value or sha256"),
+        (f"{CI}\nvalue = 'secret-secret--'\n{ALL}", "it has fewer than 16 characters."),
+        (f"{CI}\nvalue = ''\n{ALL}", "it has fewer than 16 characters."),
+        (f"{CI}\nvalue = 7\n{ALL}", "value: expected a text."),
+        (f"{CI}\nvalue = '{SECRET} '\n{ALL}", "spaces around it. Leave them out."),
+        (f'{CI}\nvalue = "{SECRET}\\u0007"\n{ALL}', "it has control characters"),
+        (f"{CI}\nvalue = 'wyd_{'a' * 48}'\n{ALL}", "it begins with wyd_"),
+        (f"{CI}\nvalue = 'wyd_secret-secret'\n{ALL}", "it begins with wyd_"),
+        (f"{CI}\nsha256 = '{DIGEST[1:]}'\n{ALL}", "sha256: expected the 64 hexadecimal digits"),
+        (f"{CI}\nsha256 = '{sha256().hexdigest()}'\n{ALL}", "its digest is that of nothing."),
+        (f"{CI}\nvalue = '{SECRET}'\nproject = 'a'", "project: there is no such key"),
+        (f"{CI}\nvalue = '{SECRET}'", "projects: is missing, give a list such as"),
+        (f"{CI}\nvalue = '{SECRET}'\nprojects = []", "projects: expected a list such as"),
+        (f"{CI}\nvalue = '{SECRET}'\nprojects = 'a'", "projects: expected a list such as"),
+        (f"{CI}\nvalue = '{SECRET}'\nprojects = ['a*b']", "'a*b' is not a project pattern"),
+        (f"{CI}\nvalue = '{SECRET}'\n{ALL}can = ['write']", "'write' is not an action"),
+        (f"{CI}\nvalue = '{SECRET}'\n{ALL}can = []", 'can: expected a list such as ["read"]'),
+        (f"{CI}\nvalue = '{SECRET}'\n{ALL}expires = 'soon'", "expires is no time. Write"),
+        (f"{CI}\nvalue = '{SECRET}'\n{ALL}expires = 2027", "expires is no time. Write"),
+        (f"{CI}\nvalue = '{SECRET}'\n{ALL}expires = 12:00:00", "expires is no time. Write"),
         (
-            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nprojects = []",
-            "list of texts for projects",
+            f"{CI}\nvalue='{SECRET}'\n{ALL}[[token]]\nname='b'\nsha256='{DIGEST}'\n{ALL}",
+            "[[token]] number 2 ('b'): it has the text of another one.",
         ),
         (
-            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nprojects = 'a'",
-            "list of texts for projects",
-        ),
-        (
-            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\nprojects = ['a*b']",
-            "'a*b' is not a project pattern",
-        ),
-        (
-            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\n{ALL}can = ['write']",
-            "'write' is not an action",
-        ),
-        (f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\n{ALL}can = []", "a list of texts for can."),
-        (
-            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\n{ALL}expires = 'soon'",
-            "a time of expiry that",
-        ),
-        (
-            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\n{ALL}expires = 2027",
-            "a time of expiry that",
-        ),
-        (
-            f"[[token]]\nname = 'ci'\nvalue = '{SECRET}'\n{ALL}expires = 12:00:00",
-            "a time of expiry that",
-        ),
-        (
-            f"[[token]]\nname='a'\nvalue='{SECRET}'\n{ALL}[[token]]\nname='b'\nsha256='{DIGEST}'",
-            "[[token]] number 2 ('b') has the text of another one.",
-        ),
-        (
-            f"[[token]]\nname='a'\nvalue='{SECRET}'\n{ALL}[[token]]\nname='a'\nvalue='{OTHER}'",
-            "[[token]] number 2 ('a') has a name that is taken. Choose another.",
+            f"{CI}\nvalue='{SECRET}'\n{ALL}{CI}\nvalue='{OTHER}'\n{ALL}",
+            "[[token]] number 2 ('ci'): its name is taken. Choose another.",
         ),
     ],
 )

@@ -128,17 +128,6 @@ def test_nobody_waits_for_ever(clock: Clock) -> None:
     assert throttle.begin(ANA) == 0
 
 
-def test_many_at_once_gain_nothing(throttle: Throttle, clock: Clock) -> None:
-    """Guesses that nothing held back are paid for, by at most two minutes of waiting."""
-    _fail(throttle, 40, ANA)
-    assert throttle.seconds_until(ANA) == pytest.approx(22)
-
-    _fail(throttle, 10_000, ANA)
-    assert throttle.seconds_until(ANA) == pytest.approx(62)
-    clock.advance(seconds=62)
-    assert not throttle.seconds_until(ANA)
-
-
 def test_others_are_not_slowed_down(throttle: Throttle) -> None:
     """Who guesses one name from one network stops no other network, that name's owner included."""
     _fail(throttle, 30, ANA)
@@ -182,14 +171,6 @@ def test_a_network_that_has_not_failed(throttle: Throttle, clock: Clock) -> None
     clock.advance(seconds=1)
     _guess_from_everywhere(throttle)
     assert throttle.begin(fresh) == 0
-
-
-def test_a_network_in_debt_has_no_first_try(clock: Clock) -> None:
-    """A network that has no try left by itself gets none for having been silent for a minute."""
-    throttle = Throttle(1, clock.seconds)
-    _fail(throttle, 20, ANA)
-    clock.advance(seconds=60)
-    assert throttle.begin(ANA) == pytest.approx(60)
 
 
 def test_tokens_that_nobody_made(throttle: Throttle) -> None:

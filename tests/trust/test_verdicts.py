@@ -1,7 +1,7 @@
 """Which verdicts about credentials are forgotten first."""
 
 from tests.operations.world import Clock
-from wheelyard.trust.verdicts import Verdicts
+from wheelyard.trust.verifier import Verdicts
 
 
 def test_a_verdict_that_is_given_again_is_kept_longest() -> None:

@@ -19,8 +19,8 @@ from tests.trust.issuer import (
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.statement import Claims
 from wheelyard.trust.keysets import KeySet, Means
-from wheelyard.trust.refusals import Refused
 from wheelyard.trust.statements import Issuer, claims_of, verify
+from wheelyard.trust.verifier import Refused
 
 ISSUER = "https://accounts.google.com"
 CURVES = "https://cloud.google.com/iap"

@@ -31,7 +31,7 @@ from wheelyard.settings.reading import (
 )
 from wheelyard.settings.sections import MEMORY, Settings
 from wheelyard.storage.cloud.location import is_bucket
-from wheelyard.trust.exposure import ways_to_change
+from wheelyard.trust.watched import ways_to_change
 
 SERVERS: Final = frozenset({"serve", "run"})
 """Commands that have a log."""

@@ -121,7 +121,7 @@ def _names(settings: Settings, doors: Doors, absent: Collection[str]) -> dict[st
     access, found = settings.access, dict[str, frozenset[str]]()
     if access.htpasswd_file:
         # only for whoever has such a file: what reads hashes takes a while to import
-        from wheelyard.trust.htpasswd import parse_htpasswd
+        from wheelyard.trust.passwords import parse_htpasswd
 
         text = Path(access.htpasswd_file).read_text(encoding="utf-8")
         found["htpasswd"] = frozenset(parse_htpasswd(text).value.hashes)

@@ -15,8 +15,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 from wheelyard.http.exchange import Reply, Scope
-from wheelyard.model.masking import masked
-from wheelyard.model.text import escaped
+from wheelyard.model.text import escaped, masked
 
 T = TypeVar("T")
 

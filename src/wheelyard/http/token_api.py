@@ -30,8 +30,15 @@ from wheelyard.http.errors import refuse
 from wheelyard.http.exchange import JSON, NO_STORE, NOSNIFF, Reply, Request
 from wheelyard.http.guards import cross_site, is_own
 from wheelyard.http.negotiation import unmet
-from wheelyard.model.access import Action, Caller, Scope, is_within, parse_actions, parse_pattern
-from wheelyard.model.identity import EVERYBODY
+from wheelyard.model.access import (
+    EVERYBODY,
+    Action,
+    Caller,
+    Scope,
+    is_within,
+    parse_actions,
+    parse_pattern,
+)
 from wheelyard.model.statement import moment
 from wheelyard.model.token import TokenRecord, is_token_id, parse_token
 from wheelyard.operations.tokens import (
@@ -41,7 +48,7 @@ from wheelyard.operations.tokens import (
     bad_credential,
 )
 from wheelyard.rendering.simple import timestamp
-from wheelyard.trust.unverified import object_in
+from wheelyard.trust.verifier import object_in
 
 SIGNED_IN_FOR: Final = timedelta(hours=1)
 """How long ago somebody may have signed in who makes a token."""

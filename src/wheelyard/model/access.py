@@ -1,15 +1,15 @@
 """
-Who may do what: actions, scopes, callers, and the one function that decides.
+Who may do what: credentials, identities, actions, scopes, and the one function that decides.
 
 Patterns are a normalised name, or a prefix with one trailing `*`; nothing else, so that a person
 can tell whether two of them overlap. Rights only ever add up.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import NewType
+from typing import Final, NewType
 
 from packaging.utils import NormalizedName
 
@@ -21,6 +21,10 @@ Pattern = NewType("Pattern", str)
 """A normalised project name, or a normalised prefix and `*`."""
 
 EVERY_PROJECT = Pattern("*")
+EVERYBODY: Final = "anonymous"
+"""The principal that every request has, with a credential or without."""
+AUTHENTICATED: Final = "allAuthenticated"
+"""The principal of whoever has proven to be somebody, minted publishing tokens apart."""
 
 _PREFIX = re.compile(r"[a-z0-9-]*")
 
@@ -63,6 +67,44 @@ class Scope:
     def permits(self, action: Action, project: NormalizedName) -> bool:
         """Return whether `action` on `project` is inside."""
         return bool(self.actions & action) and any(_matches(p, project) for p in self.projects)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What an Authorization header says: taken apart, and not believed yet."""
+
+    user: str = field(repr=False)  # people put tokens there
+    """The first half of a Basic pair; empty for Bearer."""
+    secret: str = field(repr=False)
+    """The second half, or what follows Bearer."""
+    is_bearer: bool = False
+    """Whether it was Bearer, which has no user."""
+    is_unicode: bool = True
+    """Whether a pair was UTF-8; old clients send Latin-1, which only passwords may be."""
+    origin: str = ""
+    """
+    From where it comes: a password that was right from elsewhere is to be tried anew, or who
+    guesses would be told sooner than the limit on guesses allows.
+    """
+
+    @property
+    def halves(self) -> Iterator[str]:
+        """Where a token may stand: as the password, or as the user."""
+        yield self.secret
+        if not self.is_bearer:
+            yield self.user
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a credential proves; what its sender may do is another question."""
+
+    principal: str
+    """The one name for journals and logs: `user:ana@acme.dev`, `htpasswd:ml-ci`."""
+    principals: frozenset[str]
+    """Every name that a grant may call this identity by."""
+    scopes: tuple[Scope, ...] = ()
+    """Rights that the credential itself brings, as a static token's or Google's answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import TypeVar
+from typing import Any, Final, TypeVar, get_args
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields
+
+from wheelyard.model.text import escaped
+
+NAME_LIMIT: Final = 100
+"""Characters of a field's name that a message repeats."""
 
 S = TypeVar("S", bound=Struct)
 
@@ -31,6 +36,15 @@ class WrongField(Exception):
     ) -> None:
         super().__init__(why, place)
         self.why, self.place, self.hint, self.value = why, place, hint, value
+
+    @property
+    def words(self) -> str:
+        """What is wrong, in a message about the table: the field, and what it may hold."""
+        key = escaped(".".join(self.place)[:NAME_LIMIT])
+        if self.why is Why.UNKNOWN:
+            return f"{key}: there is no such key"
+        is_missing = self.why is Why.MISSING
+        return f"{key}: {'is missing, give' if is_missing else 'expected'} {_expected(self.hint)}"
 
 
 def converted(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
@@ -69,3 +83,10 @@ def _check(
                 convert(value, hint, strict=strict)
             except ValidationError as error:
                 raise WrongField(Why.WRONG, place, hint, value) from error
+
+
+def _expected(hint: Any) -> str:  # noqa: ANN401 - any type that a field may have
+    """Return what a field may hold: the title of its type, or of what that is made of."""
+    parts = get_args(hint)
+    titled = (each.title for each in parts if isinstance(each, Meta) and each.title)
+    return next(titled, "") or ("true or false" if bool in (hint, *parts) else "a text")

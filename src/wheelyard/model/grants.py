@@ -8,13 +8,21 @@ line is enough to see what it gives.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
+from msgspec import Meta, Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.access import EVERY_PROJECT, Action, Scope, parse_pattern
-from wheelyard.model.identity import AUTHENTICATED, EVERYBODY
+from wheelyard.model.access import (
+    AUTHENTICATED,
+    EVERY_PROJECT,
+    EVERYBODY,
+    Action,
+    Scope,
+    parse_pattern,
+)
+from wheelyard.model.converting import WrongField, converted
 
 ACTIONS: Final = {action.word: action for action in Action}
 
@@ -29,12 +37,16 @@ _FORMS: Final = {
     "token": re.compile(r"[0-9A-Za-z]{10}"),
 }
 _FOLDED: Final = frozenset({"user", "serviceAccount", "domain"})
-_EXAMPLES: Final = {
-    "who": '["user:ana@acme.dev", "domain:acme.dev"]',
-    "projects": '["acme-*", "tools"]',
-    "actions": '["read", "upload"]',
-}
-_KEYS: Final = frozenset({*_EXAMPLES, "note"})
+_Texts = tuple[str, ...]
+
+
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `[[grant]]` table."""
+
+    who: Annotated[_Texts, Meta(min_length=1, title='a list such as ["user:ana@acme.dev"]')]
+    projects: Annotated[_Texts, Meta(min_length=1, title='a list such as ["acme-*", "tools"]')]
+    actions: Annotated[_Texts, Meta(min_length=1, title='a list such as ["read", "upload"]')]
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,41 +90,20 @@ class Grants:
 
 def parse_grant(number: int, table: Mapping[str, object]) -> Grant:
     """
-    Return the grant that a table describes.
-
-    Args:
-        number: Its place among the tables, from 1.
-        table: As the settings file has it.
+    Return the grant that a table describes; `number` is its place among the tables, from 1.
 
     Raises:
         Invalid: A key is unknown or missing, or a value makes no sense (code `bad_setting`).
     """
-    unknown = sorted(set(table) - _KEYS)
-    if unknown:
-        raise _bad(
-            number, f"has no setting {quoted(unknown[0])}; it has {', '.join(sorted(_KEYS))}"
-        )
-    who = frozenset(_principal(number, text) for text in _texts(number, table, "who"))
-    actions = Action(0)
-    for word in _texts(number, table, "actions"):
-        if word not in ACTIONS:
-            raise _bad(
-                number,
-                f"actions: {quoted(word)} is none. Write one or more of {', '.join(ACTIONS)}",
-            )
-        actions |= ACTIONS[word].with_implied
     try:
-        projects = tuple(parse_pattern(text) for text in _texts(number, table, "projects"))
-    except Invalid as fault:
-        raise _bad(number, f"projects: {fault.message}") from fault
-    if actions & Action.ADMIN and projects != (EVERY_PROJECT,):
-        raise _bad(number, 'admin is for everything; write projects = ["*"]')
-    if EVERYBODY in who and actions != Action.READ:
-        raise _bad(number, 'anonymous may read, and nothing else; write actions = ["read"]')
-    note = table.get("note", "")
-    if not isinstance(note, str):
-        raise _bad(number, "note has to be a text")
-    return Grant(number, who, Scope(actions, projects), note)
+        found = converted(table, _Table)
+        who = frozenset(map(parse_principal, found.who))
+        scope = Scope(_actions(found.actions), tuple(map(parse_pattern, found.projects)))
+        _require_fit(who, scope)
+    except (WrongField, Invalid) as fault:
+        why = fault.message if isinstance(fault, Invalid) else f"{fault.words}."
+        raise Invalid(f"[[grant]] number {number}: {why}", code="bad_setting") from fault
+    return Grant(number, who, scope, found.note)
 
 
 def parse_principal(text: str) -> str:
@@ -164,23 +155,17 @@ def projects_of(patterns: tuple[str, ...]) -> str:
     return "every project" if EVERY_PROJECT in patterns else ", ".join(patterns)
 
 
-def _principal(number: int, text: str) -> str:
-    try:
-        return parse_principal(text)
-    except Invalid as fault:
-        raise _bad(number, fault.message) from fault
+def _require_fit(who: frozenset[str], scope: Scope) -> None:
+    if scope.actions & Action.ADMIN and scope.projects != (EVERY_PROJECT,):
+        raise Invalid('admin is for everything; write projects = ["*"].')
+    if EVERYBODY in who and scope.actions != Action.READ:
+        raise Invalid('anonymous may read, and nothing else; write actions = ["read"].')
 
 
-def _texts(number: int, table: Mapping[str, object], key: str) -> list[str]:
-    values = table.get(key)
-    if not isinstance(values, list) or not values:
-        what = "is missing" if values is None else "has to be a list, and not an empty one"
-        raise _bad(number, f"{key} {what}; write {key} = {_EXAMPLES[key]}, for example")
-    texts = [value for value in values if isinstance(value, str)]
-    if len(texts) < len(values):
-        raise _bad(number, f"{key} has to be a list of texts, such as {_EXAMPLES[key]}")
-    return texts
-
-
-def _bad(number: int, why: str) -> Invalid:
-    return Invalid(f"[[grant]] number {number}: {why}", code="bad_setting")
+def _actions(words: Iterable[str]) -> Action:
+    found = Action(0)
+    for word in words:
+        if word not in ACTIONS:
+            raise Invalid(f"{quoted(word)} is no action. Write {', '.join(ACTIONS)}.")
+        found |= ACTIONS[word].with_implied
+    return found

@@ -16,14 +16,15 @@ from msgspec import Meta, Struct
 
 from wheelyard.model.statement import (
     NEVER,
-    Is,
-    IsCalledWorkflow,
-    IsEvent,
-    IsLike,
-    IsPipelineFile,
-    IsWorkflow,
-    LivesAtMost,
     Rule,
+    Wanted,
+    is_called_workflow,
+    is_event,
+    is_just,
+    is_like,
+    is_pipeline_file,
+    is_workflow,
+    lives_at_most,
 )
 
 GITHUB: Final = "https://token.actions.githubusercontent.com"
@@ -54,23 +55,39 @@ A `parent_pipeline` is left out, because its parent may be the pipeline of a mer
 others that GitLab has run jobs that do not stand in the project's own pipeline file.
 """
 
-Wanted = str | bool
-"""What `match` may want of a claim."""
-
 LONGEST: Final = 3700
 """Seconds that a statement may live, unless its publisher says otherwise."""
 
+LIKE: Final = "a text, with at most one star, at its end"
+
 Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
-Number = Annotated[int, Meta(gt=0)] | Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,30}\Z")]
-Seconds = Annotated[int, Meta(ge=60, le=86_400)]
-Id = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z")]
+Number = Annotated[
+    Annotated[int, Meta(gt=0)] | Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,30}\Z")],
+    Meta(title="a number"),
+]
+Seconds = Annotated[int, Meta(ge=60, le=86_400, title="60 to 86400 seconds")]
+Id = Annotated[
+    str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z", title="1 to 40 letters a-z, digits and '-'")
+]
 Events = Annotated[
     tuple[Annotated[str, Meta(pattern=rf"\A(?!{'|'.join(NEVER)})[a-z_]{{1,100}}\Z")], ...],
-    Meta(min_length=1),
+    Meta(
+        min_length=1,
+        title="a list such as push and release; pull requests and merge requests never publish",
+    ),
 ]
-Texts = Annotated[tuple[Text, ...], Meta(min_length=1)]
-Repository = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+\Z")]
-WorkflowFile = Annotated[str, Meta(pattern=r"\A[^/*\x00-\x1f\x7f]+\.ya?ml\Z")]
+Projects = Annotated[tuple[Text, ...], Meta(min_length=1, title="a list of project names")]
+Actions = Annotated[tuple[Literal["upload"]], Meta(title='["upload"], which it is anyway')]
+Repository = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+\Z", title="OWNER/NAME")
+]
+WorkflowFile = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[^/*\x00-\x1f\x7f]+\.ya?ml\Z",
+        title="the name of a file in .github/workflows, such as release.yml",
+    ),
+]
 WorkflowRef = Annotated[
     str,
     Meta(
@@ -78,11 +95,37 @@ WorkflowRef = Annotated[
         r"@(refs/[^*\x00-\x1f\x7f]*\*?|[0-9a-f]{40})\Z"
     ),
 ]
-ProjectPath = Annotated[str, Meta(pattern=r"\A[^/\s*]+(/[^/\s*]+)+\Z")]
-PipelineFile = Annotated[str, Meta(pattern=r"\A[^/*@\x00-\x1f\x7f][^*@\x00-\x1f\x7f]*\Z")]
-Like = Annotated[str, Meta(pattern=r"\A[^*\x00-\x1f\x7f]+\*?\Z")]
-AccountId = Annotated[str, Meta(pattern=r"\A[0-9]{21}\Z")]
-Email = Annotated[str, Meta(pattern=r"\A[!-?A-~]+@[!-?A-~]+\Z")]
+WorkflowRefs = Annotated[
+    tuple[WorkflowRef, ...],
+    Meta(title="a list of OWNER/NAME/.github/workflows/FILE@refs/..."),
+]
+ProjectPath = Annotated[str, Meta(pattern=r"\A[^/\s*]+(/[^/\s*]+)+\Z", title="GROUP/PROJECT")]
+PipelineFile = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[^/*@\x00-\x1f\x7f][^*@\x00-\x1f\x7f]*\Z",
+        title="the path of the pipeline's file, such as .gitlab-ci.yml",
+    ),
+]
+Like = Annotated[str, Meta(pattern=r"\A[^*\x00-\x1f\x7f]+\*?\Z", title=LIKE)]
+AccountId = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[0-9]{21}\Z",
+        title="the 21 digits of the service account's unique id, in quotes",
+    ),
+]
+Email = Annotated[
+    str, Meta(pattern=r"\A[!-?A-~]+@[!-?A-~]+\Z", title="the service account's e-mail")
+]
+Algorithms = Annotated[
+    tuple[Literal["RS256", "ES256"], ...],
+    Meta(min_length=1, title="a list of RS256 and ES256"),
+]
+Match = Annotated[
+    dict[Text, Text | bool],
+    Meta(min_length=1, title="a table from claims to texts, and true or false"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +152,9 @@ class Table(
     """What every publisher has."""
 
     id: Id
-    projects: Texts
-    actions: tuple[Literal["upload"]] = ("upload",)
+    projects: Projects
+    actions: Actions = ("upload",)
     max_lifetime: Seconds = LONGEST
-
-    @property
-    def is_single_use(self) -> bool:
-        """Whether each statement is good for one token."""
-        return True
 
 
 class GitHub(Table, frozen=True, kw_only=True):
@@ -130,38 +168,12 @@ class GitHub(Table, frozen=True, kw_only=True):
     owner_id: Number
     workflow: WorkflowFile
     events: Events = GITHUB_EVENTS
-    reusable_workflows: tuple[WorkflowRef, ...] = ()
+    reusable_workflows: WorkflowRefs = ()
     environment: Text = ""
     ref: Like = ""
     ref_type: Text = ""
     ref_protected: bool | None = None
     runner_environment: Text = ""
-
-    def signer(self) -> Issuer:
-        """Return who signs."""
-        url = f"{self.issuer}/.well-known/jwks"
-        return Issuer((self.issuer,), url, may_be_private=self.allow_private_issuer)
-
-    def run(self) -> str:
-        """Return the form of a run's URL."""
-        host = "github.com" if self.issuer == GITHUB else urlsplit(self.issuer).netloc
-        return f"https://{host}/{{repository}}/actions/runs/{{run_id}}"
-
-    def rules(self) -> Iterator[Rule]:
-        """Yield what a statement has to say."""
-        yield Is("repository_owner_id", str(self.owner_id))
-        yield Is("repository_id", str(self.repository_id))
-        yield IsEvent("event_name", self.events)
-        yield IsWorkflow("workflow_ref", self.workflow)
-        yield IsCalledWorkflow("job_workflow_ref", self.reusable_workflows)
-        if self.environment:
-            yield Is("environment", self.environment, ignores_case=True)
-        if self.ref:
-            yield IsLike("ref", self.ref)
-        if self.ref_protected is not None:
-            yield Is("ref_protected", _word(self.ref_protected))
-        yield from _optional(self, "ref_type", "runner_environment")
-        yield LivesAtMost(self.max_lifetime)
 
 
 class GitLab(Table, frozen=True, kw_only=True):
@@ -180,37 +192,6 @@ class GitLab(Table, frozen=True, kw_only=True):
     ref: Like = ""
     ref_type: Text = ""
 
-    def signer(self) -> Issuer:
-        """Return who signs."""
-        url = f"{self.issuer}/oauth/discovery/keys"
-        return Issuer((self.issuer,), url, may_be_private=self.allow_private_issuer)
-
-    def run(self) -> str:
-        """Return the form of a run's URL."""
-        return f"{self.issuer}/{{project_path}}/-/jobs/{{job_id}}"
-
-    def rules(self) -> Iterator[Rule]:
-        """Yield what a statement has to say."""
-        project, namespace, path = str(self.project_id), str(self.namespace_id), self.project_path
-        yield Is("namespace_id", namespace)
-        yield Is("project_id", project)
-        yield Is("project_path", path, ignores_case=True)
-        # a fork's merge request can run in the target, with `project_*` naming the fork
-        yield Is("job_namespace_id", namespace, may_be_missing=True)
-        yield Is("job_project_id", project, may_be_missing=True)
-        yield Is("job_project_path", path, ignores_case=True, may_be_missing=True)
-        yield IsEvent("pipeline_source", self.events)
-        place = f"{urlsplit(self.issuer).netloc}/{path}"
-        yield IsPipelineFile("ci_config_ref_uri", place, self.config)
-        if not self.allow_unprotected:
-            yield Is("ref_protected", "true")
-        if self.environment_protected is not None:
-            yield Is("environment_protected", _word(self.environment_protected))
-        if self.ref:
-            yield IsLike("ref", self.ref)
-        yield from _optional(self, "environment", "ref_type")
-        yield LivesAtMost(self.max_lifetime)
-
 
 class Google(Table, frozen=True, kw_only=True):
     """A service account of Google Cloud; its tokens have no `jti`, and are handed out twice."""
@@ -219,29 +200,6 @@ class Google(Table, frozen=True, kw_only=True):
     sub: AccountId
     project_id: Text = ""
     """Of the virtual machine, which only tokens with `format=full` tell."""
-
-    @property
-    def is_single_use(self) -> bool:
-        """Whether each statement is good for one token: the metadata server gives it out again."""
-        return False
-
-    def signer(self) -> Issuer:
-        """Return who signs."""
-        names = (GOOGLE, GOOGLE.removeprefix("https://"))
-        return Issuer(names, "https://www.googleapis.com/oauth2/v3/certs")
-
-    def run(self) -> str:
-        """Return nothing: the account says nothing of what runs as it."""
-        return ""
-
-    def rules(self) -> Iterator[Rule]:
-        """Yield what a statement has to say."""
-        yield Is("sub", self.sub)
-        yield Is("email", self.email, ignores_case=True)
-        yield Is("email_verified", expected=True)
-        if self.project_id:
-            yield Is("google.compute_engine.project_id", self.project_id)
-        yield LivesAtMost(self.max_lifetime)
 
 
 class Buildkite(Table, frozen=True, kw_only=True):
@@ -257,26 +215,6 @@ class Buildkite(Table, frozen=True, kw_only=True):
     build_source: Text = ""
     runner_environment: Text = ""
 
-    def signer(self) -> Issuer:
-        """Return who signs."""
-        return Issuer((BUILDKITE,), f"{BUILDKITE}/.well-known/jwks")
-
-    def run(self) -> str:
-        """Return the form of a run's URL."""
-        return "https://buildkite.com/{organization_slug}/{pipeline_slug}/builds/{build_number}"
-
-    def rules(self) -> Iterator[Rule]:
-        """Yield what a statement has to say."""
-        yield from _optional(self, "organization_id", "pipeline_id")
-        yield Is("organization_slug", self.organization)
-        yield Is("pipeline_slug", self.pipeline)
-        if self.build_branch:
-            yield IsLike("build_branch", self.build_branch)
-        if self.build_tag:
-            yield IsLike("build_tag", self.build_tag)
-        yield from _optional(self, "step_key", "build_source", "runner_environment")
-        yield LivesAtMost(self.max_lifetime)
-
 
 class Oidc(Table, frozen=True, kw_only=True):
     """Any other issuer of OpenID Connect, with a table of claims that have to be just so."""
@@ -284,33 +222,9 @@ class Oidc(Table, frozen=True, kw_only=True):
     issuer: Text
     allow_private_issuer: bool = False
     jwks_url: Text = ""
-    algorithms: Annotated[tuple[Literal["RS256", "ES256"], ...], Meta(min_length=1)] = ("RS256",)
-    match: Annotated[dict[Text, Text | bool], Meta(min_length=1)]
+    algorithms: Algorithms = ("RS256",)
+    match: Match
     require_jti: bool = True
-
-    @property
-    def is_single_use(self) -> bool:
-        """Whether each statement is good for one token."""
-        return self.require_jti
-
-    def signer(self) -> Issuer:
-        """Return who signs."""
-        return Issuer(
-            (self.issuer,), self.jwks_url, self.algorithms, may_be_private=self.allow_private_issuer
-        )
-
-    def run(self) -> str:
-        """Return nothing: nobody knows."""
-        return ""
-
-    def rules(self) -> Iterator[Rule]:
-        """Yield what a statement has to say; what is compared letter for letter comes first."""
-        for claim, value in sorted(self.match.items(), key=lambda each: not is_exact(each[1])):
-            if isinstance(value, str):
-                yield IsLike(claim, value, looks_into_lists=True)
-            else:
-                yield Is(claim, value)
-        yield LivesAtMost(self.max_lifetime)
 
 
 AnyTable = GitHub | GitLab | Google | Buildkite | Oidc
@@ -318,39 +232,123 @@ AnyTable = GitHub | GitLab | Google | Buildkite | Oidc
 KNOWN: Final = {GITHUB: "github", GITLAB: "gitlab", GOOGLE: "google", BUILDKITE: "buildkite"}
 """Whose rules an issuer's statements are judged by; `oidc` knows none of them."""
 
-LIKE: Final = "a text, with at most one star, at its end"
-EXPECTED: Final = {
-    "actions": '["upload"], which it is anyway',
-    "allow_private_issuer": "true or false",
-    "allow_unprotected": "true or false",
-    "algorithms": "a list of RS256 and ES256",
-    "build_branch": LIKE,
-    "build_tag": LIKE,
-    "config": "the path of the pipeline's file, such as .gitlab-ci.yml",
-    "email": "the service account's e-mail",
-    "environment_protected": "true or false",
-    "events": "a list such as push and release; pull requests and merge requests never publish",
-    "id": "1 to 40 letters a-z, digits and '-'",
-    "match": "a table from claims to texts, and true or false",
-    "max_lifetime": "60 to 86400 seconds",
-    "namespace_id": "the namespace's number",
-    "owner_id": "the number of the repository's owner",
-    "project_id": "the project's id",
-    "project_path": "GROUP/PROJECT",
-    "projects": "a list of project names",
-    "provider": "github, gitlab, google, buildkite or oidc",
-    "ref": LIKE,
-    "ref_protected": "true or false",
-    "repository": "OWNER/NAME",
-    "repository_id": "the repository's number",
-    "require_jti": "true or false",
-    "reusable_workflows": "a list of OWNER/NAME/.github/workflows/FILE@refs/...",
-    "sub": "the 21 digits of the service account's unique id, in quotes",
-    "workflow": "the name of a file in .github/workflows, such as release.yml",
-}
-"""What a key may hold, where that is not just a text."""
-
 _STARLESS: Final = re.compile(r"[^*]+\*?")
+
+
+def signer_of(table: AnyTable) -> Issuer:
+    """Return who signs the statements of a publisher."""
+    match table:
+        case Google():
+            names = (GOOGLE, GOOGLE.removeprefix("https://"))
+            return Issuer(names, "https://www.googleapis.com/oauth2/v3/certs")
+        case Buildkite():
+            return Issuer((BUILDKITE,), f"{BUILDKITE}/.well-known/jwks")
+        case Oidc():
+            url, algorithms = table.jwks_url, table.algorithms
+        case GitHub():
+            url, algorithms = f"{table.issuer}/.well-known/jwks", ("RS256",)
+        case _:
+            url, algorithms = f"{table.issuer}/oauth/discovery/keys", ("RS256",)
+    return Issuer((table.issuer,), url, algorithms, table.allow_private_issuer)
+
+
+def run_of(table: AnyTable) -> str:
+    """Return the form of the URL of a publisher's run; nothing where statements do not tell it."""
+    match table:
+        case GitHub():
+            host = "github.com" if table.issuer == GITHUB else urlsplit(table.issuer).netloc
+            return f"https://{host}/{{repository}}/actions/runs/{{run_id}}"
+        case GitLab():
+            return f"{table.issuer}/{{project_path}}/-/jobs/{{job_id}}"
+        case Buildkite():
+            return "https://buildkite.com/{organization_slug}/{pipeline_slug}/builds/{build_number}"
+        case _:
+            return ""
+
+
+def rules_of(table: AnyTable) -> Iterator[Rule]:
+    """Yield what a publisher's statement has to say."""
+    match table:
+        case GitHub():
+            yield from _of_github(table)
+        case GitLab():
+            yield from _of_gitlab(table)
+        case Google():
+            yield from _of_google(table)
+        case Buildkite():
+            yield from _of_buildkite(table)
+        case Oidc():
+            # what is compared letter for letter comes first
+            for claim, value in sorted(table.match.items(), key=lambda it: not is_exact(it[1])):
+                if isinstance(value, str):
+                    yield is_like(claim, value, looks_into_lists=True)
+                else:
+                    yield is_just(claim, value)
+    yield lives_at_most(table.max_lifetime)
+
+
+def _of_github(table: GitHub) -> Iterator[Rule]:
+    yield is_just("repository_owner_id", str(table.owner_id))
+    yield is_just("repository_id", str(table.repository_id))
+    yield is_event("event_name", table.events)
+    yield is_workflow("workflow_ref", table.workflow)
+    yield is_called_workflow("job_workflow_ref", table.reusable_workflows)
+    if table.environment:
+        yield is_just("environment", table.environment, ignores_case=True)
+    yield from _alike(table, "ref")
+    yield from _as_words(table, "ref_protected")
+    yield from _optional(table, "ref_type", "runner_environment")
+
+
+def _of_gitlab(table: GitLab) -> Iterator[Rule]:
+    project, namespace, path = str(table.project_id), str(table.namespace_id), table.project_path
+    yield is_just("namespace_id", namespace)
+    yield is_just("project_id", project)
+    yield is_just("project_path", path, ignores_case=True)
+    # a fork's merge request can run in the target, with `project_*` naming the fork
+    yield is_just("job_namespace_id", namespace, may_be_missing=True)
+    yield is_just("job_project_id", project, may_be_missing=True)
+    yield is_just("job_project_path", path, ignores_case=True, may_be_missing=True)
+    yield is_event("pipeline_source", table.events)
+    place = f"{urlsplit(table.issuer).netloc}/{path}"
+    yield is_pipeline_file("ci_config_ref_uri", place, table.config)
+    if not table.allow_unprotected:
+        yield is_just("ref_protected", "true")
+    yield from _as_words(table, "environment_protected")
+    yield from _alike(table, "ref")
+    yield from _optional(table, "environment", "ref_type")
+
+
+def _of_google(table: Google) -> Iterator[Rule]:
+    yield is_just("sub", table.sub)
+    yield is_just("email", table.email, ignores_case=True)
+    yield is_just("email_verified", expected=True)
+    if table.project_id:
+        yield is_just("google.compute_engine.project_id", table.project_id)
+
+
+def _of_buildkite(table: Buildkite) -> Iterator[Rule]:
+    yield from _optional(table, "organization_id", "pipeline_id")
+    yield is_just("organization_slug", table.organization)
+    yield is_just("pipeline_slug", table.pipeline)
+    yield from _alike(table, "build_branch", "build_tag")
+    yield from _optional(table, "step_key", "build_source", "runner_environment")
+
+
+def _optional(table: Table, *claims: str) -> Iterator[Rule]:
+    """Yield rules for claims that have to be the table's key of that name, if it has it."""
+    return (is_just(claim, expected) for claim in claims if (expected := getattr(table, claim)))
+
+
+def _alike(table: Table, *claims: str) -> Iterator[Rule]:
+    return (is_like(claim, pattern) for claim in claims if (pattern := getattr(table, claim)))
+
+
+def _as_words(table: Table, claim: str) -> Iterator[Rule]:
+    """Yield the rule for a claim that says a truth value in a word."""
+    expected: bool | None = getattr(table, claim)
+    if expected is not None:
+        yield is_just(claim, "true" if expected else "false")
 
 
 def is_exact(value: Wanted) -> bool:
@@ -361,12 +359,3 @@ def is_exact(value: Wanted) -> bool:
 def is_pattern(value: Wanted) -> bool:
     """Return whether a value of `match` has no star but one at its end."""
     return not isinstance(value, str) or _STARLESS.fullmatch(value) is not None
-
-
-def _optional(table: Table, *claims: str) -> Iterator[Rule]:
-    """Yield rules for claims that have to be the table's key of that name, if it has it."""
-    return (Is(claim, expected) for claim in claims if (expected := getattr(table, claim)))
-
-
-def _word(truth: bool) -> str:  # noqa: FBT001 - the one thing that it is about
-    return "true" if truth else "false"

@@ -15,26 +15,23 @@ from urllib.parse import urlsplit
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.converting import Why, WrongField, converted
+from wheelyard.model.converting import WrongField, converted
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.providers import (
-    EXPECTED,
     KNOWN,
     LIKE,
     AnyTable,
     Buildkite,
+    Google,
     Issuer,
     Oidc,
     is_exact,
     is_pattern,
+    rules_of,
+    run_of,
+    signer_of,
 )
-from wheelyard.model.statement import (
-    Claims,
-    IsOneOf,
-    Mismatch,
-    Rule,
-    first_mismatch,
-)
+from wheelyard.model.statement import Claims, Mismatch, Rule, first_mismatch, is_one_of
 from wheelyard.model.text import escaped
 
 TRACE_LIMIT: Final = 200
@@ -139,31 +136,34 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     provider = table.get("provider")
     kind = _PROVIDERS.get(provider) if isinstance(provider, str) else None
     if kind is None:
-        raise _unreadable(table.get("id"), "provider", is_there="provider" in table)
+        why = "expected github, gitlab, google, buildkite or oidc"
+        raise _wrong(table.get("id"), "provider", why)
     fields = {key: value for key, value in table.items() if key != "provider"}
     try:
         parsed: AnyTable = converted(fields, kind)
     except WrongField as wrong:
-        key = wrong.place[0]
-        if wrong.why is Why.UNKNOWN:
-            why = "there is no such key for this provider"
-            raise _wrong(table.get("id"), escaped(key[:100]), why) from wrong
-        raise _unreadable(table.get("id"), key, is_there=wrong.why is Why.WRONG) from wrong
+        raise _wrong(table.get("id"), wrong.words) from wrong
     if isinstance(parsed, Oidc):
         _check_match(parsed)
     if isinstance(parsed, Buildkite) and not (parsed.build_branch or parsed.build_tag):
         raise _wrong(parsed.id, "build_branch", "is missing, and build_tag as well: give one")
-    signer = parsed.signer()
+    signer = signer_of(parsed)
     _check_issuer(parsed, signer)
     return Publisher(
         id=parsed.id,
         issuer=signer,
         projects=tuple(dict.fromkeys(_project(parsed.id, each) for each in parsed.projects)),
-        rules=(IsOneOf("iss", signer.names), *parsed.rules()),
-        is_single_use=parsed.is_single_use,
+        rules=(is_one_of("iss", signer.names), *rules_of(parsed)),
+        is_single_use=_is_single_use(parsed),
         max_lifetime=parsed.max_lifetime,
-        run_url=parsed.run(),
+        run_url=run_of(parsed),
     )
+
+
+def _is_single_use(table: AnyTable) -> bool:
+    if isinstance(table, Oidc):
+        return table.require_jti
+    return not isinstance(table, Google)  # the metadata server hands its tokens out again
 
 
 def _project(publisher: str, text: str) -> NormalizedName:
@@ -188,23 +188,23 @@ def _check_issuer(table: AnyTable, signer: Issuer) -> None:
 
 
 def _check_url(publisher: str, key: str, url: str, signer: Issuer) -> None:
-    if not _URL.fullmatch(url) or not _host_of(url):
+    if not _URL.fullmatch(url) or not _has_host(url):
         raise _wrong(publisher, key, "expected a URL such as https://gitlab.example.com")
-    is_safe = url.startswith("https://") or (signer.may_be_private and _is_loopback(_host_of(url)))
+    is_safe = url.startswith("https://") or (signer.may_be_private and _is_loopback(url))
     if not is_safe:
         raise _wrong(publisher, key, "expected a URL that begins with https://")
 
 
-def _host_of(url: str) -> str:
+def _is_loopback(url: str) -> bool:
     try:
-        return urlsplit(url).hostname or ""
+        return ip_address(urlsplit(url).hostname or "").is_loopback
     except ValueError:
-        return ""
+        return False
 
 
-def _is_loopback(host: str) -> bool:
+def _has_host(url: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        return bool(urlsplit(url).hostname)
     except ValueError:
         return False
 
@@ -225,15 +225,9 @@ def _check_match(table: Oidc) -> None:
         raise _wrong(table.id, "match", why)
 
 
-def _unreadable(publisher: object, key: str, *, is_there: bool) -> Invalid:
-    expected = EXPECTED.get(key, "a text")
-    why = f"expected {expected}" if is_there else f"is missing: give {expected}"
-    return _wrong(publisher, key, why)
-
-
-def _wrong(publisher: object, key: str, why: str) -> Invalid:
+def _wrong(publisher: object, *what: str) -> Invalid:
     name = quoted(publisher) if isinstance(publisher, str) else "without an id"
     return Invalid(
-        f"A setting is wrong: [[publisher]] {name}: {key}: {why}. See docs/settings.md.",
+        f"A setting is wrong: [[publisher]] {name}: {': '.join(what)}. See docs/settings.md.",
         code="bad_setting",
     )

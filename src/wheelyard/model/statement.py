@@ -9,14 +9,16 @@ expected: the statement is its bearer's already, the configuration is not.
 
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from wheelyard.errors import quoted
 
 Claims = Mapping[str, object]
 """The payload of a statement whose signature holds."""
+Wanted = str | bool
+"""What a claim may have to be."""
 
 NEVER: Final = ("pull_request", "merge_request", "external_pull_request")
 """How events begin that never publish: the code that they run may be a stranger's."""
@@ -29,17 +31,16 @@ _LATEST: Final = 4102444800
 """Seconds since the epoch: the year 2100, so that every time can be reckoned with."""
 
 
-class Rule(Protocol):
+@dataclass(frozen=True, slots=True)
+class Rule:
     """What one claim has to be."""
 
-    @property
-    def claim(self) -> str:
-        """Its name; dots lead into nested objects."""
-        ...
-
-    def holds(self, value: object, claims: Claims) -> bool:
-        """Return whether `value`, None where there is none, will do among `claims`."""
-        ...
+    claim: str
+    """Its name; dots lead into nested objects."""
+    holds: Callable[[object, Claims], bool]
+    """Whether a value of it, None where there is none, will do among the claims."""
+    remedy: Callable[[object], str] = lambda _: ""
+    """What a refusal says after the claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,146 +61,95 @@ class Mismatch:
         return f"the claim {self.claim} is {quoted(self.received)}{self.remedy}"
 
 
-@dataclass(frozen=True, slots=True)
-class Is:
-    """The claim is this text or truth value."""
+def is_just(
+    claim: str, expected: Wanted, *, ignores_case: bool = False, may_be_missing: bool = False
+) -> Rule:
+    """Return the rule that a claim is this text or truth value; the case is that of ASCII."""
 
-    claim: str
-    expected: str | bool
-    ignores_case: bool = False
-    """Of ASCII letters."""
-    may_be_missing: bool = False
-
-    def holds(self, value: object, claims: Claims) -> bool:
-        """Return whether it is."""
-        del claims
+    def holds(value: object, _: Claims) -> bool:
         if value is None:
-            return self.may_be_missing
-        if self.ignores_case and isinstance(value, str) and isinstance(self.expected, str):
-            return folded(value) == folded(self.expected)
-        return type(value) is type(self.expected) and value == self.expected
+            return may_be_missing
+        if ignores_case and isinstance(value, str) and isinstance(expected, str):
+            return folded(value) == folded(expected)
+        return type(value) is type(expected) and value == expected
+
+    return Rule(claim, holds)
 
 
-@dataclass(frozen=True, slots=True)
-class IsLike:
-    """The claim is a text, or begins with what stands before the pattern's one trailing star."""
-
-    claim: str
-    pattern: str
-    looks_into_lists: bool = False
-    """Whether a list will do that holds such a text."""
-
-    def holds(self, value: object, claims: Claims) -> bool:
-        """Return whether it is."""
-        del claims
-        if self.looks_into_lists and isinstance(value, list):
-            return any(_is_like(self.pattern, each) for each in value)
-        return _is_like(self.pattern, value)
-
-
-@dataclass(frozen=True, slots=True)
-class IsOneOf:
-    """The claim is one of these texts."""
-
-    claim: str
-    expected: tuple[str, ...]
-
-    def holds(self, value: object, claims: Claims) -> bool:
-        """Return whether it is."""
-        del claims
-        return isinstance(value, str) and value in self.expected
-
-
-@dataclass(frozen=True, slots=True)
-class IsEvent:
-    """The claim names what started the job, and it is one of the listed events."""
-
-    claim: str
-    listed: tuple[str, ...]
-
-    def holds(self, value: object, claims: Claims) -> bool:
-        """Return whether it does."""
-        del claims
-        return isinstance(value, str) and value in self.listed
-
-    def remedy(self, value: object) -> str:
-        """Return what a message says after the claim: how to publish nevertheless."""
-        if not isinstance(value, str):
-            return ""
-        if value.startswith(NEVER):
-            return ", and nothing is published from it. Publish from a push instead"
-        return (
-            ", which the [[publisher]] does not list. Publish from a push, or ask the operator of "
-            "this index to add it to events of the [[publisher]]"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class IsWorkflow:
+def is_like(claim: str, pattern: str, *, looks_into_lists: bool = False) -> Rule:
     """
-    The claim names a workflow's file in the repository that the statement is about.
+    Return the rule that a claim is a text, or begins as a pattern with one trailing star does.
+
+    Where it `looks_into_lists`, a list will do that holds such a text.
+    """
+
+    def holds(value: object, _: Claims) -> bool:
+        if looks_into_lists and isinstance(value, list):
+            return any(_is_like(pattern, each) for each in value)
+        return _is_like(pattern, value)
+
+    return Rule(claim, holds)
+
+
+def is_one_of(claim: str, expected: tuple[str, ...]) -> Rule:
+    """Return the rule that a claim is one of these texts."""
+    return Rule(claim, lambda value, _: isinstance(value, str) and value in expected)
+
+
+def is_event(claim: str, listed: tuple[str, ...]) -> Rule:
+    """Return the rule that a claim names what started the job, and is one of the listed events."""
+    return Rule(claim, is_one_of(claim, listed).holds, _other_event)
+
+
+def is_workflow(claim: str, file: str) -> Rule:
+    """
+    Return the rule that a claim names a workflow's file in the repository of the statement.
 
     The repository's name is the statement's own, because its ids have been compared by then: it may
     have been renamed.
     """
 
-    claim: str
-    file: str
-
-    def holds(self, value: object, claims: Claims) -> bool:
-        """Return whether it does."""
+    def holds(value: object, claims: Claims) -> bool:
         repository = claims.get("repository")
         if not isinstance(value, str) or not isinstance(repository, str) or not repository:
             return False
-        revision = _after(value, repository, f"{_WORKFLOWS}{self.file}@")
+        revision = _after(value, repository, f"{_WORKFLOWS}{file}@")
         return revision is not None and _REVISION.fullmatch(revision) is not None
 
+    return Rule(claim, holds)
 
-@dataclass(frozen=True, slots=True)
-class IsCalledWorkflow:
-    """The claim is the calling workflow itself, or a reusable one that is listed."""
 
-    claim: str
-    listed: tuple[str, ...]
+def is_called_workflow(claim: str, listed: tuple[str, ...]) -> Rule:
+    """Return the rule that a claim is the calling workflow itself, or a reusable one listed."""
 
-    def holds(self, value: object, claims: Claims) -> bool:
-        """Return whether it is."""
+    def holds(value: object, claims: Claims) -> bool:
         if not isinstance(value, str):
             return False
-        caller = claims.get("workflow_ref")
-        return value == caller or any(_is_like(each, value) for each in self.listed)
+        return value == claims.get("workflow_ref") or any(_is_like(each, value) for each in listed)
+
+    return Rule(claim, holds)
 
 
-@dataclass(frozen=True, slots=True)
-class IsPipelineFile:
-    """The claim names GitLab's pipeline file, in the project and at the revision of the job."""
+def is_pipeline_file(claim: str, project: str, file: str) -> Rule:
+    """Return the rule that a claim is GitLab's pipeline file, at the revision of the job."""
 
-    claim: str
-    project: str
-    """Host and path."""
-    file: str
-
-    def holds(self, value: object, claims: Claims) -> bool:
-        """Return whether it does."""
-        if not isinstance(value, str):
-            return False
-        revision = _after(value, self.project, f"//{self.file}@")
+    def holds(value: object, claims: Claims) -> bool:
+        revision = _after(value, project, f"//{file}@") if isinstance(value, str) else None
         return bool(revision) and revision in (claims.get("ref_path"), claims.get("sha"))
 
+    return Rule(claim, holds)
 
-@dataclass(frozen=True, slots=True)
-class LivesAtMost:
-    """The statement was made to live for at most so many seconds."""
 
-    seconds: int
-    claim: str = "exp"
+def lives_at_most(seconds: int) -> Rule:
+    """Return the rule that a statement was made to live for at most so many seconds."""
 
-    def holds(self, value: object, claims: Claims) -> bool:
-        """Return whether it was."""
+    def holds(value: object, claims: Claims) -> bool:
         issued_at, expires_at = moment(claims.get("iat")), moment(value)
         if issued_at is None or expires_at is None:
             return False
-        return expires_at - issued_at <= self.seconds
+        return expires_at - issued_at <= seconds
+
+    return Rule("exp", holds)
 
 
 def first_mismatch(rules: Iterable[Rule], claims: Claims) -> Mismatch | None:
@@ -207,8 +157,7 @@ def first_mismatch(rules: Iterable[Rule], claims: Claims) -> Mismatch | None:
     for passed, rule in enumerate(rules):
         value = find(claims, rule.claim)
         if not rule.holds(value, claims):
-            remedy = rule.remedy(value) if isinstance(rule, IsEvent) else ""
-            return Mismatch(passed, rule.claim, value, remedy)
+            return Mismatch(passed, rule.claim, value, rule.remedy(value))
     return None
 
 
@@ -257,3 +206,15 @@ def _after(value: str, head: str, middle: str) -> str | None:
     if folded(value[: len(head)]) != folded(head) or not rest.startswith(middle):
         return None
     return rest[len(middle) :]
+
+
+def _other_event(value: object) -> str:
+    """Return how to publish nevertheless."""
+    if not isinstance(value, str):
+        return ""
+    if value.startswith(NEVER):
+        return ", and nothing is published from it. Publish from a push instead"
+    return (
+        ", which the [[publisher]] does not list. Publish from a push, or ask the operator of "
+        "this index to add it to events of the [[publisher]]"
+    )

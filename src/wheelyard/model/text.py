@@ -7,6 +7,13 @@ from wheelyard.errors import Invalid, quoted
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Controls, line and paragraph separators, what turns the direction of writing, half characters."""
 
+_SECRETS = re.compile(
+    r"(wyd_)[A-Za-z0-9_]+"  # an API token, or as much of one as is there
+    r"|((?i:wyd[_-]))[A-Za-z0-9]{20,}"  # the same, as a name is written
+    r"|(ya29\.)[\w.-]+"  # Google's access tokens
+    r"|(eyJ)[\w-]{4,}(?:\.[\w-]*)*"  # what is signed: ID tokens, statements of jobs
+)
+
 
 def one_line(text: str, what: str, limit: int) -> str:
     """
@@ -45,3 +52,8 @@ def escaped(text: str) -> str:
 def counted(number: int, thing: str) -> str:
     """Return a number of things: `1 file`, `2 files`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def masked(text: str) -> str:
+    """Return `text` with three stars in the place of every token that is known by its form."""
+    return _SECRETS.sub(lambda found: f"{found[found.lastindex or 0]}***", text)

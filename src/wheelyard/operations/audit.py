@@ -12,9 +12,8 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.model.masking import masked
 from wheelyard.model.project import AnyEvent, StatusSet, Uploaded
-from wheelyard.model.text import escaped
+from wheelyard.model.text import escaped, masked
 
 FACTS: Final = "facts"
 """The attribute of a log record with what is said of an event besides its message."""

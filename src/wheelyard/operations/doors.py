@@ -16,18 +16,23 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.errors import IndexFault, Unauthenticated, Unavailable
-from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, narrowed
-from wheelyard.model.credential import Credential
+from wheelyard.model.access import (
+    EVERY_PROJECT,
+    EVERYBODY,
+    Action,
+    Caller,
+    Credential,
+    Identity,
+    Scope,
+    narrowed,
+)
 from wheelyard.model.grants import Grants
-from wheelyard.model.identity import EVERYBODY, Identity
 from wheelyard.model.token import Token, TokenRecord, looks_like_token, parse_token
 from wheelyard.operations.refused import KEY_SENT, RefusedLog, reason_of
 from wheelyard.operations.tokens import Tokens, bad_credential
-from wheelyard.trust.refusals import Refused
 from wheelyard.trust.static_tokens import StaticTokens
 from wheelyard.trust.throttle import Throttle, login_keys, network_of, origin_key, token_key
-from wheelyard.trust.unverified import object_in
-from wheelyard.trust.verifier import Verifier
+from wheelyard.trust.verifier import Refused, Verifier, object_in
 from wheelyard.trust.watched import WatchedFile
 
 if TYPE_CHECKING:

@@ -11,14 +11,16 @@ from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import (
     ANONYMOUS,
     ANYONE_READS,
+    AUTHENTICATED,
+    EVERYBODY,
     Action,
     Caller,
+    Identity,
     Pattern,
     Scope,
     matches_any,
 )
 from wheelyard.model.grants import described, parse_principal, projects_of, words_of
-from wheelyard.model.identity import AUTHENTICATED, EVERYBODY, Identity
 from wheelyard.model.token import TokenRecord
 from wheelyard.operations.doors import Doors
 

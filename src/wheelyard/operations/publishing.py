@@ -14,8 +14,7 @@ from hashlib import sha256
 from typing import Final
 
 from wheelyard.errors import Conflict, IndexFault, Invalid, Unauthenticated, quoted
-from wheelyard.model.access import Action, Pattern, Scope
-from wheelyard.model.identity import EVERYBODY, Identity
+from wheelyard.model.access import EVERYBODY, Action, Identity, Pattern, Scope
 from wheelyard.model.publisher import Publisher, closest, trace
 from wheelyard.model.statement import Claims as Statement
 from wheelyard.model.statement import moment
@@ -23,8 +22,7 @@ from wheelyard.model.token import Token, TokenRecord, new_token, parse_token
 from wheelyard.operations.audit import note_token
 from wheelyard.operations.spent import REUSES, Reuses, Spent
 from wheelyard.operations.tokens import NAME_LIMIT, Tokens
-from wheelyard.trust.refusals import Refused
-from wheelyard.trust.unverified import object_in
+from wheelyard.trust.verifier import Refused, object_in
 
 NOT_ENABLED: Final = "not-enabled"
 INVALID_PAYLOAD: Final = "invalid-payload"

@@ -13,7 +13,7 @@ from typing import Final
 from wheelyard.concurrency.pacing import Ration
 from wheelyard.errors import IndexFault
 from wheelyard.model.text import escaped
-from wheelyard.trust.refusals import SIGNATURE_REMOVED, Refused
+from wheelyard.trust.verifier import SIGNATURE_REMOVED, Refused
 
 LINES: Final = 60
 """Lines a minute about credentials that did not hold."""

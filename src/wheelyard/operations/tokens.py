@@ -15,7 +15,7 @@ from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import one_line
 from wheelyard.model.token import Token, TokenRecord, new_token, token_id_in
 from wheelyard.operations.audit import note_token
-from wheelyard.trust.refusals import Refused
+from wheelyard.trust.verifier import Refused
 
 DEFAULT_LIFETIME: Final = timedelta(days=90)
 DEFAULT_ACTIONS: Final = Action.READ | Action.UPLOAD

@@ -5,8 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from wheelyard.errors import quoted
-from wheelyard.model.access import EVERY_PROJECT
-from wheelyard.model.identity import AUTHENTICATED, EVERYBODY
+from wheelyard.model.access import AUTHENTICATED, EVERY_PROJECT, EVERYBODY
 from wheelyard.settings.checks import is_open
 from wheelyard.settings.sections import ServerSettings, Settings, every_setting, is_loopback
 from wheelyard.storage.cloud.location import is_bucket, parse_location

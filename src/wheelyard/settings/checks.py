@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.access import EVERY_PROJECT, parse_pattern
+from wheelyard.model.access import EVERY_PROJECT, EVERYBODY, parse_pattern
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.grants import Grant
-from wheelyard.model.identity import EVERYBODY
 from wheelyard.settings.sections import MEMORY, Settings, StoreSettings, every_setting
 from wheelyard.storage.cloud.location import BucketLocation, is_bucket, parse_location
 

@@ -15,12 +15,11 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from wheelyard.model.access import EVERY_PROJECT, Action, Scope
-from wheelyard.model.identity import AUTHENTICATED, EVERYBODY, Identity
+from wheelyard.model.access import AUTHENTICATED, EVERY_PROJECT, EVERYBODY, Action, Identity, Scope
+from wheelyard.outgoing.network import WebFault
 from wheelyard.trust.endpoints import GOOGLE, GoogleEndpoints
-from wheelyard.trust.fetching import Fetcher, FetchFault, Reply
-from wheelyard.trust.refusals import Refused, bad_access_token, unverifiable
-from wheelyard.trust.verdicts import Verdicts
+from wheelyard.trust.fetching import Fetcher, Reply
+from wheelyard.trust.verifier import Refused, Verdicts, bad_access_token, unverifiable
 
 PATIENCE: Final = 3.0
 """Seconds for both questions together."""
@@ -142,8 +141,8 @@ class AccessTokens:
                 scopes, left = self._scopes(token, end - self._monotonic())
                 lifetime = min(lifetime, left)
                 actions &= EVERYTHING if scopes & WRITING else Action.READ
-        except FetchFault as fault:
-            logger.warning("Google does not say what an access token may do: %s", fault)
+        except WebFault as fault:
+            logger.warning("Google does not say what an access token may do: %s", fault.why)
             raise unverifiable("Google") from None
         return _identity(mark, actions), lifetime if actions else REMEMBERED_NO
 
@@ -158,7 +157,7 @@ class AccessTokens:
             logger.error("the bucket of [google.access_token] is not there; look at its name")
         named = _document(reply).get("permissions", [])
         if not isinstance(named, list):
-            raise FetchFault("its answer is not a list of permissions")
+            raise WebFault("its answer is not a list of permissions")
         actions = Action(0)
         for permission, action in PERMISSIONS.items():
             if permission in named:
@@ -179,7 +178,7 @@ class AccessTokens:
 
 def _document(reply: Reply) -> dict[str, object]:
     if reply.status != HTTPStatus.OK:
-        raise FetchFault(f"it answered {reply.status}")
+        raise WebFault(f"it answered {reply.status}")
     return reply.document()
 
 

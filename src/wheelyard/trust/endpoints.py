@@ -5,20 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GoogleEndpoints:
-    """
-    The URLs of Google's that credentials are checked at.
-
-    Args:
-        keys: The keys that sign ID tokens.
-        iap_keys: The keys that sign the assertions of Identity-Aware Proxy.
-        storage: Scheme and host of Cloud Storage, which is asked about a bucket.
-        tokeninfo: Tells the scopes of an access token.
-    """
+    """The URLs of Google's that credentials are checked at."""
 
     keys: str = "https://www.googleapis.com/oauth2/v3/certs"
+    """The keys that sign ID tokens."""
     iap_keys: str = "https://www.gstatic.com/iap/verify/public_key-jwk"
+    """The keys that sign the assertions of Identity-Aware Proxy."""
     storage: str = "https://storage.googleapis.com"
+    """Scheme and host of Cloud Storage, which is asked about a bucket."""
     tokeninfo: str = "https://oauth2.googleapis.com/tokeninfo"
+    """Tells the scopes of an access token."""
 
 
 GOOGLE = GoogleEndpoints()

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from wheelyard.outgoing.client import Client
 from wheelyard.outgoing.network import Reach, WebFault
-from wheelyard.outgoing.urls import BadUrl, Url, parse_url
+from wheelyard.outgoing.urls import BadUrl, parse_url
 
 BODY_LIMIT: Final = 256 * 1024
 """Bytes of a reply."""
@@ -27,10 +27,6 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",
     "Connection": "close",
 }
-
-
-class FetchFault(Exception):
-    """There is no usable reply; says why in a few words, without URL, header or body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +39,13 @@ class Reply:
     body: bytes = field(repr=False)
 
     def document(self) -> dict[str, object]:
-        """
-        Return the body as a JSON object.
-
-        Raises:
-            FetchFault: It is none.
-        """
+        """Return the body as a JSON object, or raise WebFault."""
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError) as error:
-            raise FetchFault("its answer is not JSON") from error
+            raise WebFault("its answer is not JSON") from error
         if not isinstance(found, dict):
-            raise FetchFault("its answer is not a JSON object")
+            raise WebFault("its answer is not a JSON object")
         return found
 
 
@@ -92,23 +83,13 @@ class Fetcher:
             bearer: A token for the Authorization header, printable ASCII.
 
         Raises:
-            FetchFault: The URL or the address is refused, or there is no whole answer in time.
+            WebFault: The URL or the address is refused, or there is no whole answer in time.
         """
         headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
         return self._exchange("GET", url, headers, None, timeout)
 
     def post_form(self, url: str, form: Mapping[str, str], *, timeout: float) -> Reply:
-        """
-        Return what the server answers to a form; everything else is as for `get`.
-
-        Args:
-            url: As for `get`.
-            form: Fields; they go into the body, never into the URL.
-            timeout: Seconds for everything together.
-
-        Raises:
-            FetchFault: As for `get`.
-        """
+        """Return what the server answers to a form, which is in the body; else as `get`."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._exchange("POST", url, headers, urlencode(form).encode(), timeout)
 
@@ -120,36 +101,28 @@ class Fetcher:
     def _exchange(
         self, method: str, url: str, headers: dict[str, str], content: bytes | None, timeout: float
     ) -> Reply:
-        where = _parsed(url)
+        try:
+            where = parse_url(url)
+        except BadUrl as error:
+            raise WebFault("its URL makes no sense") from error
+        if where.login is not None or not (url.isascii() and url.isprintable()):
+            raise WebFault("its URL makes no sense")
         client = self._clients.get(where.scheme)
         if client is None:
-            raise FetchFault("its URL is not https")
-        try:
-            with (
-                client.within(timeout),
-                closing(client.ask(method, where, _HEADERS | headers, content)) as answer,
-            ):
-                return Reply(answer.status, answer.headers, _body(answer.headers, answer.pieces()))
-        except WebFault as fault:
-            raise FetchFault(fault.why) from fault
-
-
-def _parsed(url: str) -> Url:
-    try:
-        where = parse_url(url)
-    except BadUrl as error:
-        raise FetchFault("its URL makes no sense") from error
-    if where.login is not None or not (url.isascii() and url.isprintable()):
-        raise FetchFault("its URL makes no sense")
-    return where
+            raise WebFault("its URL is not https")
+        with (
+            client.within(timeout),
+            closing(client.ask(method, where, _HEADERS | headers, content)) as answer,
+        ):
+            return Reply(answer.status, answer.headers, _body(answer.headers, answer.pieces()))
 
 
 def _body(headers: Mapping[str, str], chunks: Iterator[bytes]) -> bytes:
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise FetchFault("its answer is packed, which nobody asked for")
+        raise WebFault("its answer is packed, which nobody asked for")
     found = bytearray()
     for chunk in chunks:
         found += chunk
         if len(found) > BODY_LIMIT:
-            raise FetchFault("its answer is too large")
+            raise WebFault("its answer is too large")
     return bytes(found)

@@ -1,43 +1,99 @@
 """
-Google's ID tokens: who somebody is, by Google's word, said to this index.
+Who somebody is by Google's word: ID tokens, and the assertions of Identity-Aware Proxy.
 
-Anybody with a Google account can get one, so it proves a name and no right. A domain comes from
-`hd` alone: an account may be registered on any e-mail address without belonging to its domain.
+Anybody with a Google account can get an ID token, so it proves a name and no right. A domain comes
+from `hd` alone: an account may be registered on any e-mail address without belonging to its domain.
+
+Of what the proxy sends, only `x-goog-iap-jwt-assertion` is signed; the headers beside it that name
+a person are not, and are never read. Its audience is the operator's to say, and never made from a
+request.
 """
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
 from wheelyard.errors import quoted
-from wheelyard.model.identity import AUTHENTICATED, EVERYBODY, Identity
+from wheelyard.model.access import AUTHENTICATED, EVERYBODY, Identity
 from wheelyard.model.statement import Claims
 from wheelyard.trust.keysets import KeySet, Means
-from wheelyard.trust.logins import Login
-from wheelyard.trust.refusals import Refused
-from wheelyard.trust.statements import Issuer
-from wheelyard.trust.verdicts import Verdicts
+from wheelyard.trust.statements import LENGTH, Issuer, claims_of
+from wheelyard.trust.verifier import Refused, Verdicts, bad_statement
 
 ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
-"""Both occur."""
+"""Both occur in ID tokens."""
 ALGORITHMS: Final = frozenset({"RS256"})
 GCLOUD: Final = "32555940559.apps.googleusercontent.com"
 """The client that gcloud is; a token made out to it was made out to nobody in particular."""
 ROBOTS: Final = ".gserviceaccount.com"
 """How the e-mail addresses of service accounts end."""
+REMEMBERED: Final = 300.0
+"""Seconds that a token is not verified again, at most; never beyond its expiry."""
+IAP: Final = "https://cloud.google.com/iap"
+IAP_ALGORITHMS: Final = frozenset({"ES256"})
+IAP_LIFETIME: Final = 660
+"""Seconds of an assertion: ten minutes, and what two clocks may differ by."""
 
 _EMAIL = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _UID = re.compile(r"[0-9]{1,40}")
+_IAP_SUBJECT = re.compile(r"accounts\.google\.com:[0-9]{1,40}")
 
 logger = logging.getLogger("wheelyard")
 
 
-def google_keys(means: Means, url: str) -> KeySet:
-    """Return the keys that Google signs ID tokens with."""
-    return KeySet(ISSUERS[0], ALGORITHMS, means, url)
+class Login:
+    """
+    Recognises who sends the signed tokens of one kind; safe to share between threads.
+
+    Args:
+        issuers: By the `iss` of their tokens.
+        identify: Makes an identity of what was signed, or raises Refused.
+        now: Tells the seconds since the epoch.
+        verdicts: What is remembered; for this login alone.
+    """
+
+    def __init__(
+        self,
+        issuers: Mapping[str, Issuer],
+        identify: Callable[[Claims], Identity],
+        now: Callable[[], float],
+        verdicts: Verdicts[Identity],
+    ) -> None:
+        self._issuers = issuers
+        self._identify = identify
+        self._now = now
+        self._verdicts = verdicts
+
+    def known(self, token: str) -> Identity | None:
+        """Return who sends a token if that needs no work and no waiting, else None."""
+        is_fit = len(token) <= LENGTH and token.isascii()
+        return self._verdicts.get(self._verdicts.mark("signed", token)) if is_fit else None
+
+    def identity(self, token: str) -> Identity:
+        """
+        Return who sends a token; this may wait for the issuer's keys.
+
+        Raises:
+            Unauthenticated: The token does not hold; always the same text.
+            Unavailable: The issuer's keys cannot be had just now.
+        """
+        found = self.known(token)
+        if found is not None:
+            return found
+        now = self._now()
+        try:
+            claims = claims_of(token, self._issuers, now)
+            found = self._identify(claims)
+        except Refused as refused:
+            raise bad_statement() from refused
+        expires = claims["exp"]
+        if isinstance(expires, int):
+            lasts = min(expires - now, REMEMBERED)
+            self._verdicts.put(self._verdicts.mark("signed", token), found, lasts)
+        return found
 
 
 def google_login(
@@ -59,41 +115,79 @@ def google_login(
         verdicts: What is remembered; for this login alone.
     """
     issuers = {name: Issuer(name, keys, ALGORITHMS, audiences) for name in ISSUERS}
-    return Login(issuers, partial(identified, allowed_domains=allowed_domains), now, verdicts)
+    return Login(issuers, partial(_of_id_token, allowed_domains=allowed_domains), now, verdicts)
 
 
-def identified(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
+def google_keys(means: Means, url: str) -> KeySet:
+    """Return the keys that Google signs ID tokens with."""
+    return KeySet(ISSUERS[0], ALGORITHMS, means, url)
+
+
+def iap_login(
+    keys: KeySet,
+    audiences: frozenset[str],
+    now: Callable[[], float],
+    verdicts: Verdicts[Identity],
+) -> Login:
     """
-    Return who an ID token is about.
+    Return what recognises the people behind assertions.
 
-    Raises:
-        Refused: It is about nobody who could be named, or not about one of the domains.
+    Args:
+        keys: The proxy's.
+        audiences: `/projects/NUMBER/global/backendServices/ID` and the like.
+        now: Tells the seconds since the epoch.
+        verdicts: What is remembered; for this login alone.
     """
+    issuer = Issuer(IAP, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME)
+    return Login({IAP: issuer}, _of_assertion, now, verdicts)
+
+
+def iap_keys(means: Means, url: str) -> KeySet:
+    """Return the keys that the proxy signs with."""
+    return KeySet(IAP, IAP_ALGORITHMS, means, url)
+
+
+def _of_id_token(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
+    """Return who an ID token is about; raise Refused for nobody, and for other domains."""
     if claims.get("azp") == GCLOUD == claims.get("aud"):
         raise Refused("jwt_aud")
     if claims.get("email_verified") is not True:
         raise Refused("jwt_email")
     email, domain = email_of(claims), domain_of(claims)
     if email.endswith(ROBOTS):
-        named = {f"serviceAccount:{email}"}
-        if _UID.fullmatch(str(claims["sub"])):
-            named.add(f"serviceAccount:{email}#{claims['sub']}")
+        principal = f"serviceAccount:{email}"
+        is_numbered = _UID.fullmatch(str(claims["sub"]))
+        named = [principal, f"{principal}#{claims['sub']}"] if is_numbered else [principal]
     else:
         if allowed_domains and domain not in allowed_domains:
             raise Refused("jwt_hd")
-        named = {f"user:{email}"}
-    principal = min(named, key=len)
+        principal = f"user:{email}"
+        named = [principal]
     logger.debug("%s signs in by way of %s", principal, quoted(claims.get("azp")))
-    return Identity(principal, frozenset({EVERYBODY, AUTHENTICATED, *named, *_of_domain(domain)}))
+    return _identity(principal, named, domain)
+
+
+def _of_assertion(claims: Claims) -> Identity:
+    """
+    Return who an assertion is about; raise Refused for nobody, and for what is not Google's own.
+
+    A service account gets no name that a grant could call it by: it has its ID token for that.
+    """
+    if "gcip" in claims or not _IAP_SUBJECT.fullmatch(str(claims["sub"])):
+        raise Refused("jwt_email")
+    email, domain = email_of(claims), domain_of(claims)
+    if email.endswith(ROBOTS):
+        return _identity(f"serviceAccount:{email}", [], domain)
+    return _identity(f"user:{email}", [f"user:{email}"], domain)
+
+
+def _identity(principal: str, named: list[str], domain: str | None) -> Identity:
+    of_domain = [] if domain is None else [f"domain:{domain}"]
+    return Identity(principal, frozenset({EVERYBODY, AUTHENTICATED, *named, *of_domain}))
 
 
 def email_of(claims: Claims) -> str:
-    """
-    Return the e-mail address, in lower case.
-
-    Raises:
-        Refused: There is none, or it is not plain ASCII.
-    """
+    """Return the e-mail address, in lower case; raise Refused for one that is not plain ASCII."""
     found = claims.get("email")
     if not isinstance(found, str) or not _EMAIL.fullmatch(found):
         raise Refused("jwt_email")
@@ -101,19 +195,10 @@ def email_of(claims: Claims) -> str:
 
 
 def domain_of(claims: Claims) -> str | None:
-    """
-    Return the domain that an account belongs to, in lower case, or None.
-
-    Raises:
-        Refused: It is not a plain domain.
-    """
+    """Return the domain of an account, in lower case, or None; raise Refused for an odd one."""
     found = claims.get("hd")
     if found is None:
         return None
     if not isinstance(found, str) or not _DOMAIN.fullmatch(found):
         raise Refused("jwt_hd")
     return found.lower()
-
-
-def _of_domain(domain: str | None) -> tuple[str, ...]:
-    return () if domain is None else (f"domain:{domain}",)

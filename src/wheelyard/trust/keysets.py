@@ -23,8 +23,9 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
 from wheelyard.concurrency.caches import TimedCache
-from wheelyard.trust.fetching import Fetcher, FetchFault, Reply
-from wheelyard.trust.refusals import unverifiable
+from wheelyard.outgoing.network import WebFault
+from wheelyard.trust.fetching import Fetcher, Reply
+from wheelyard.trust.verifier import unverifiable
 
 PATIENCE: Final = 5.0
 """Seconds that one look for keys may take, and that others wait for it."""
@@ -101,11 +102,6 @@ class KeySet:
         self._looking = Lock()
         """Held by whoever looks for keys."""
 
-    @property
-    def failures(self) -> int:
-        """How often in a row the keys could not be fetched."""
-        return self._failures
-
     def key(self, kid: str) -> Key | None:
         """
         Return the key with an id, or None if the issuer has none such.
@@ -179,9 +175,9 @@ class KeySet:
         try:
             self._known = self._fetched()
             self._failures = 0
-        except FetchFault as fault:
+        except WebFault as fault:
             self._failures += 1
-            logger.warning("the keys of %s cannot be fetched: %s", self._issuer, fault)
+            logger.warning("the keys of %s cannot be fetched: %s", self._issuer, fault.why)
         finally:
             self._tried = self._means.monotonic()
 
@@ -204,26 +200,26 @@ class KeySet:
         document = _good(self._means.fetcher.get(url, timeout=PATIENCE)).document()
         found = document.get("jwks_uri")
         if document.get("issuer") != self._issuer or not isinstance(found, str):
-            raise FetchFault("its discovery document is not about it")
+            raise WebFault("its discovery document is not about it")
         try:
             is_there = _origin(found) == _origin(self._issuer)
         except ValueError:
             is_there = False
         if not is_there:
-            raise FetchFault("its discovery document points to another host")
+            raise WebFault("its discovery document points to another host")
         return found
 
     def _parsed(self, document: Mapping[str, object]) -> dict[str, Key]:
         found = document.get("keys")
         if not isinstance(found, list) or not 1 <= len(found) <= KEYS:
-            raise FetchFault(f"its answer is not a list of 1 to {KEYS} keys")
+            raise WebFault(f"its answer is not a list of 1 to {KEYS} keys")
         keys = dict[str, Key]()
         for each in found:
             key = parse_key(each)
             if key is not None and key.algorithm in self._algorithms:
                 keys[each["kid"]] = key
         if not keys:
-            raise FetchFault("none of its keys can be used")
+            raise WebFault("none of its keys can be used")
         return keys
 
 
@@ -242,20 +238,20 @@ def parse_key(found: object) -> Key | None:
 
 def _public_key(found: Mapping[str, str]) -> Key | None:
     """Return the public part: whoever publishes a private key does not make it one of ours."""
+    public = {name: found.get(name) for name in ("kty", "crv", "n", "e", "x", "y")}
     if found.get("kty") == "RSA":
-        rsa = RSAAlgorithm.from_jwk({"kty": "RSA", "n": found.get("n"), "e": found.get("e")})
+        rsa = RSAAlgorithm.from_jwk(public)
         is_fit = isinstance(rsa, RSAPublicKey) and rsa.key_size in RSA_BITS
         return Key("RS256", rsa) if isinstance(rsa, RSAPublicKey) and is_fit else None
     if found.get("kty") == "EC" and found.get("crv") == "P-256":
-        point = {"kty": "EC", "crv": "P-256", "x": found.get("x"), "y": found.get("y")}
-        curve = ECAlgorithm.from_jwk(point)
+        curve = ECAlgorithm.from_jwk(public)
         return Key("ES256", curve) if isinstance(curve, EllipticCurvePublicKey) else None
     return None
 
 
 def _good(reply: Reply) -> Reply:
     if reply.status != HTTPStatus.OK:
-        raise FetchFault(f"it answered {reply.status}")
+        raise WebFault(f"it answered {reply.status}")
     return reply
 
 

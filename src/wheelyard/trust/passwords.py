@@ -1,6 +1,10 @@
 """
 Names and passwords of an htpasswd file, checked at most once in five minutes each.
 
+    # a comment
+    ana:$2y$10$...
+    ml-ci:$6$...:whatever Apache and nginx leave unread
+
 A hash is slow on purpose, and a client sends its password with every request. So a verdict is
 remembered under an HMAC of name and password, never under the password itself, and only as long as
 the line that led to it stands in the file: who is removed or gets another password is out as soon
@@ -8,22 +12,23 @@ as the file is looked at again. A refusal is remembered for seconds: some client
 password at once.
 
 Nobody learns from the answer, or from how long it takes, whether a name exists: one that does not
-is checked against a decoy.
+is checked against a decoy. A refusal of a line names it, and never shows what stands in it.
 """
 
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
-from wheelyard.errors import Unauthenticated
-from wheelyard.model.identity import AUTHENTICATED, EVERYBODY, Identity
-from wheelyard.trust.crypts import verify
-from wheelyard.trust.htpasswd import NAME_LIMIT, parse_htpasswd
-from wheelyard.trust.refusals import Refused
-from wheelyard.trust.verdicts import Verdicts
-from wheelyard.trust.watched import WatchedFile
+from wheelyard.errors import Invalid, Unauthenticated
+from wheelyard.model.access import AUTHENTICATED, EVERYBODY, Identity
+from wheelyard.trust.crypts import Hash, recognise, verify
+from wheelyard.trust.verifier import Verdicts, bad_password
+from wheelyard.trust.watched import Content, WatchedFile
 
 ACCEPTED_FOR: Final = 300.0
 """Seconds that a password is believed without hashing it again."""
@@ -35,8 +40,28 @@ REMEMBERED: Final = 4096
 """Right and wrong passwords in memory, so many of each, of about 500 bytes each."""
 PASSWORD_LIMIT: Final = 1024
 """Bytes of a password."""
+NAME_LIMIT: Final = 255
+"""Bytes of a name, as in Apache's own program."""
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_FORM: Final = "Write NAME:HASH, as 'htpasswd -B' does"
 
 V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Htpasswd:
+    """
+    What stands in an htpasswd file.
+
+    Args:
+        hashes: By name.
+        decoy: What is checked for a name that is not there: a hash as most of them are, that no
+            password leads to. None where there are no names at all.
+    """
+
+    hashes: Mapping[str, str] = field(repr=False)
+    decoy: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +118,7 @@ class Passwords:
         if right is not None and right.line == line and self._monotonic() < right.until:
             return right.identity
         if self._wrong.get(mark) == (line,):
-            raise bad_password(self._reason(name))
+            raise self._bad(name)
         return None
 
     def has_held(self, name: str, password: str, origin: str = "") -> bool:
@@ -114,28 +139,23 @@ class Passwords:
         Raises:
             Unauthenticated: The name or the password is wrong.
         """
-        identity = self.known(name, password, origin)
-        if identity is None:
-            identity = self._hashed(name, password, origin)
-        if identity is None:
-            raise bad_password(self._reason(name))
-        return identity
-
-    def _reason(self, name: str) -> str:
-        return "htpasswd_password" if self.knows(name) else "htpasswd_user"
-
-    def _hashed(self, name: str, password: str, origin: str) -> Identity | None:
+        known = self.known(name, password, origin)
+        if known is not None:
+            return known
         mark, users = mark_of(self._right, name, password, origin), self.file.value
         line = users.hashes.get(name)
         hashed = line or users.decoy
         matches = hashed is not None and self._check_hash(password.encode(), hashed)
         if line is None or not matches:
             self._wrong.put(mark, (line,), REFUSED_FOR)
-            return None
+            raise self._bad(name)
         principal = f"htpasswd:{name}"
         identity = Identity(principal, frozenset({principal, AUTHENTICATED, EVERYBODY}))
         self._right.put(mark, _Right(identity, line, self._monotonic() + ACCEPTED_FOR), HELD_FOR)
         return identity
+
+    def _bad(self, name: str) -> Unauthenticated:
+        return bad_password("htpasswd_password" if self.knows(name) else "htpasswd_user")
 
 
 def mark_of(verdicts: Verdicts[V], name: str, password: str, origin: str = "") -> bytes:
@@ -156,16 +176,58 @@ def mark_of(verdicts: Verdicts[V], name: str, password: str, origin: str = "") -
     return verdicts.mark("htpasswd", name, password, *parts)
 
 
-def bad_password(reason: str) -> Unauthenticated:
+def parse_htpasswd(text: str) -> Content[Htpasswd]:
     """
-    Return the one fault for a name and a password that do not hold; what it says is always that.
+    Return the entries of an htpasswd file.
 
-    Args:
-        reason: A code for the operator's log, which nobody else sees.
+    Raises:
+        Invalid: A line is no entry, its hash is not taken, or a name is there twice
+            (code `bad_setting`).
     """
-    fault = Unauthenticated(
-        "Wrong name or password. Send those that the operator of this index gave you.",
-        short="Wrong name or password.",
+    hashes, warnings, parts = dict[str, str](), list[str](), list[Hash]()
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        name, hashed, known = _entry(entry, number)
+        if name in hashes:
+            raise _bad_line(number, "has a name that is there already", "Remove one of the two")
+        hashes[name] = hashed
+        parts.append(known)
+        if known.warning:
+            remedy = "make it again with 'htpasswd -B'"
+            warnings.append(f"the hash on line {number} {known.warning}; {remedy}")
+    if not hashes:
+        warnings.append("there is no name in it, so nobody has a password")
+    return Content(Htpasswd(MappingProxyType(hashes), _decoy(parts)), tuple(warnings))
+
+
+def _entry(entry: str, number: int) -> tuple[str, str, Hash]:
+    name, colon, rest = entry.partition(":")
+    if not colon:
+        raise _bad_line(number, "has no colon", _FORM)
+    if not name or len(name.encode()) > NAME_LIMIT or _CONTROL.search(name):
+        what = f"has no name of 1 to {NAME_LIMIT} bytes without control characters"
+        raise _bad_line(number, what, _FORM)
+    hashed = rest.partition(":")[0].strip()
+    reason = "is missing"
+    if hashed:
+        try:
+            return name, hashed, recognise(hashed)
+        except ValueError as error:
+            reason = str(error)
+    raise _bad_line(
+        number, f"has a hash that {reason}", "Make it again with 'htpasswd -B', or remove the line"
     )
-    fault.__cause__ = Refused(reason)
-    return fault
+
+
+def _bad_line(number: int, what: str, remedy: str) -> Invalid:
+    return Invalid(f"Line {number} {what}. {remedy}.", code="bad_setting")
+
+
+def _decoy(hashes: list[Hash]) -> str | None:
+    if not hashes:
+        return None
+    kinds = Counter((each.scheme, each.cost) for each in hashes)
+    usual = kinds.most_common(1)[0][0]
+    return next(each.decoy for each in hashes if (each.scheme, each.cost) == usual)

@@ -15,15 +15,13 @@ import jwt
 
 from wheelyard.model.statement import Claims
 from wheelyard.trust.keysets import KeySet
-from wheelyard.trust.refusals import SIGNATURE_REMOVED, Refused, bad_statement
-from wheelyard.trust.unverified import object_in
+from wheelyard.trust.verifier import SIGNATURE_REMOVED, Refused, bad_statement, object_in
 
 logger = logging.getLogger("wheelyard")
 
 LENGTH: Final = 8192
 """Bytes of a token."""
 KID_LENGTH: Final = 200
-SEGMENTS: Final = 3
 LEEWAY: Final = 30
 """Seconds that a clock of an issuer may differ from ours."""
 LIFETIME: Final = 3700
@@ -67,11 +65,6 @@ def verify(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:
     """
     Return what a token states; why one is refused is its cause, and is not told.
 
-    Args:
-        token: As it was sent.
-        issuers: By name.
-        now: Seconds since the epoch.
-
     Raises:
         Unauthenticated: It does not hold; always the same text.
         Unavailable: The issuer's keys cannot be had just now.
@@ -85,6 +78,11 @@ def verify(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:
 def claims_of(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:
     """
     Return what a token states, for those who answer a refusal in their own way.
+
+    Args:
+        token: As it was sent.
+        issuers: By name.
+        now: Seconds since the epoch.
 
     Raises:
         Refused: It does not hold, and why.
@@ -132,10 +130,9 @@ def _opened(token: str) -> tuple[Claims, Claims]:
     """Return header and claims of a token, as anybody could have written them."""
     if len(token) > LENGTH or not token.isascii():
         raise Refused("auth_malformed")
-    segments = token.split(".")
-    if len(segments) != SEGMENTS:
+    if token.count(".") != 2:  # noqa: PLR2004 - between header, claims and signature
         raise Refused("auth_malformed")
-    head, body, signature = segments
+    head, body, signature = token.split(".")
     if signature == REMOVED:
         raise Refused(SIGNATURE_REMOVED)
     return object_in(head), object_in(body)

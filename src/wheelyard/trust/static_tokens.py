@@ -19,15 +19,25 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct
 
 from wheelyard.errors import IndexFault, Invalid, Unauthenticated, quoted
-from wheelyard.model.access import EVERY_PROJECT, Action, Scope, parse_actions, parse_pattern
-from wheelyard.model.identity import AUTHENTICATED, EVERYBODY, Identity
+from wheelyard.model.access import (
+    AUTHENTICATED,
+    EVERY_PROJECT,
+    EVERYBODY,
+    Action,
+    Identity,
+    Scope,
+    parse_actions,
+    parse_pattern,
+)
+from wheelyard.model.converting import WrongField, converted
 from wheelyard.model.text import one_line
 from wheelyard.model.token import PREFIX, looks_like_token
 from wheelyard.trust.watched import Content, WatchedFile
@@ -39,11 +49,26 @@ NAME_LIMIT: Final = 100
 BARE_NAME: Final = "environment"
 """What the bare token is called."""
 
-_KEYS: Final = frozenset({"name", "value", "sha256", "can", "projects", "expires"})
-_DEFAULT_ACTIONS: Final = ["read", "upload"]
-_DIGEST: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _TOML_PLACE: Final = re.compile(r"at line [0-9]+")
-_Table = Mapping[str, object]
+
+
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `[[token]]` table."""
+
+    name: Annotated[str, Meta(pattern=r"\S", title='a name, such as "ci"')]
+    value: str | None = None
+    sha256: Annotated[
+        Annotated[str, Meta(pattern=r"\A[0-9A-Fa-f]{64}\Z")] | None,
+        Meta(title="the 64 hexadecimal digits of its text's digest"),
+    ] = None
+    can: Annotated[tuple[str, ...], Meta(min_length=1, title='a list such as ["read"]')] = (
+        "read",
+        "upload",
+    )
+    projects: Annotated[
+        tuple[str, ...], Meta(min_length=1, title='a list such as ["acme-*"], or ["*"] for all')
+    ]
+    expires: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +120,7 @@ class StaticTokens:
         return frozenset(held.identity.principal for held in self._every if held.is_over(now))
 
     @property
-    def _every(self) -> tuple["_Held", ...]:
+    def _every(self) -> tuple[_Held, ...]:
         tokens = self.file.value if self.file else {}
         return (*tokens.values(), *self._bare.values())
 
@@ -125,10 +150,6 @@ class StaticTokens:
         return held.identity
 
 
-def _digest_of(secret: str) -> bytes:
-    return sha256(secret.encode(errors="surrogatepass")).digest()
-
-
 def parse_static_tokens(text: str) -> Content[_ByDigest]:
     """
     Return the tokens of a file, by digest.
@@ -137,26 +158,26 @@ def parse_static_tokens(text: str) -> Content[_ByDigest]:
         Invalid: It is no TOML, or a table is wrong (code `bad_setting`); says which, and shows
             neither a value nor a digest.
     """
-    tables = _tables(text)
     tokens: dict[bytes, _Held] = {}
     names = {BARE_NAME}
-    for number, table in enumerate(tables, start=1):
-        bad = partial(_bad_token, number, table.get("name"))
-        name = _name(table, bad)
-        if name in names:
-            raise bad("has a name that is taken", "Choose another")
+    for number, table in enumerate(_tables(text), start=1):
+        try:
+            digest, name, held = _token(table)
+            if name in names:
+                raise Invalid("its name is taken. Choose another.")
+            if digest in tokens:
+                raise Invalid("it has the text of another one. Give each a text of its own.")
+        except IndexFault as fault:
+            given = table.get("name")
+            called = f" ({quoted(given)})" if isinstance(given, str) and given else ""
+            message = f"[[token]] number {number}{called}: {fault.message}"
+            raise Invalid(message, code="bad_setting") from None
         names.add(name)
-        digest = _digest(table, bad)
-        if digest in tokens:
-            raise bad("has the text of another one", "Give each a text of its own")
-        tokens[digest] = _Held(_identity(name, _scope(table, bad)), _expiry(table, bad))
+        tokens[digest] = held
     return Content(MappingProxyType(tokens))
 
 
-_Bad = Callable[[str, str], Invalid]
-
-
-def _tables(text: str) -> list[_Table]:
+def _tables(text: str) -> list[dict[str, object]]:
     try:
         content = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
@@ -164,89 +185,48 @@ def _tables(text: str) -> list[_Table]:
         reason = f"It is no TOML {place[0] if place else 'at its end'}. Mend the file."
     else:
         tables = content.get("token", [])
-        if set(content) <= {"token"} and isinstance(tables, list) and all(map(_is_table, tables)):
-            return tables
+        is_list = isinstance(tables, list) and all(isinstance(each, dict) for each in tables)
+        if set(content) <= {"token"} and is_list:
+            return list(tables)
         reason = "It has something else in it than [[token]] tables. Write only those."
     # not from within: the decoder's fault may carry the whole file
     raise Invalid(reason, code="bad_setting")
 
 
-def _is_table(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _bad_token(number: int, name: object, what: str, remedy: str) -> Invalid:
-    called = f" ({quoted(name)})" if isinstance(name, str) and name else ""
-    return Invalid(f"[[token]] number {number}{called} {what}. {remedy}.", code="bad_setting")
-
-
-def _name(table: _Table, bad: _Bad) -> str:
-    unknown = sorted(set(table) - _KEYS)
-    if unknown:
-        raise bad(f"has the unknown key {quoted(unknown[0])}", f"Use {', '.join(sorted(_KEYS))}")
-    name = table.get("name")
-    if not isinstance(name, str) or not name.strip():
-        raise bad("has no name", 'Write name = "ci", for example')
+def _token(table: Mapping[str, object]) -> tuple[bytes, str, _Held]:
+    """Return the digest of a token, its name, and what it proves."""
     try:
-        return one_line(name, "The name of a token", NAME_LIMIT).strip()
-    except Invalid as fault:
-        raise bad("has a name that is none", fault.message.rstrip(".")) from fault
+        found = converted(table, _Table)
+    except WrongField as wrong:
+        raise Invalid(f"{wrong.words}.") from None
+    name = one_line(found.name, "its name", NAME_LIMIT).strip()
+    scope = Scope(parse_actions(found.can), tuple(map(parse_pattern, found.projects)))
+    held = _Held(_identity(name, scope), _expiry(found.expires))
+    if (found.value is None) == (found.sha256 is None):
+        raise Invalid("it needs either value or sha256. Write one of them.")
+    if found.value is not None:
+        _require_fit(found.value)
+        return _digest_of(found.value), name, held
+    digest = bytes.fromhex(found.sha256 or "")
+    if digest == sha256().digest():  # or an empty password would open the index
+        raise Invalid("its digest is that of nothing. Make it with 'printf %s TOKEN | sha256sum'.")
+    return digest, name, held
 
 
-def _digest(table: _Table, bad: _Bad) -> bytes:
-    value, digest = table.get("value"), table.get("sha256")
-    if (value is None) == (digest is None):
-        raise bad("needs either value or sha256", "Write one of them")
-    if isinstance(value, str):
-        objection = _objection(value)
-        if objection:
-            raise bad(*objection)
-        return sha256(value.encode()).digest()
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        raise bad(
-            "has a value or sha256 that is none",
-            "value is the token's text, sha256 the 64 hexadecimal digits of its digest",
-        )
-    if bytes.fromhex(digest) == sha256().digest():  # or an empty password would open the index
-        raise bad("has the digest of nothing", "Make it with 'printf %s TOKEN | sha256sum'")
-    return bytes.fromhex(digest)
-
-
-def _objection(value: str) -> tuple[str, str] | None:
-    """Return what is wrong with a token's text, and what to do."""
+def _require_fit(value: str) -> None:
+    """Raise Invalid unless a text can be a static token."""
     if looks_like_token(value):
-        return (
-            f"begins with {PREFIX}, as the tokens do that wheelyard makes",
-            "Choose another text, or use 'wheelyard token create'",
+        raise Invalid(
+            f"it begins with {PREFIX}, as the tokens do that wheelyard makes. Choose another text, "
+            "or use 'wheelyard token create'."
         )
     if len(value) < SHORTEST:
-        return f"has fewer than {SHORTEST} characters", "Choose a longer, random text"
+        raise Invalid(f"it has fewer than {SHORTEST} characters. Choose a longer, random text.")
     if not value.isprintable() or value != value.strip():
-        return "has control characters, or spaces around it", "Leave them out"
-    return None
+        raise Invalid("it has control characters, or spaces around it. Leave them out.")
 
 
-def _scope(table: _Table, bad: _Bad) -> Scope:
-    if "projects" not in table:
-        raise bad("names no projects", f'Write projects = ["{EVERY_PROJECT}"] for all of them')
-    leave_out = f"or leave can out for {_DEFAULT_ACTIONS}"
-    words = _texts(table.get("can", _DEFAULT_ACTIONS), "can", bad, leave_out)
-    every = f'or projects = ["{EVERY_PROJECT}"] for all of them'
-    patterns = _texts(table["projects"], "projects", bad, every)
-    try:
-        return Scope(parse_actions(words), tuple(parse_pattern(each) for each in patterns))
-    except IndexFault as fault:
-        raise bad("makes no sense", fault.message.rstrip(".")) from fault
-
-
-def _texts(given: object, key: str, bad: _Bad, otherwise: str) -> tuple[str, ...]:
-    if isinstance(given, list) and given and all(isinstance(each, str) for each in given):
-        return tuple(given)
-    raise bad(f"needs a list of texts for {key}", f"Write one, {otherwise}")
-
-
-def _expiry(table: _Table, bad: _Bad) -> datetime | None:
-    given = table.get("expires")
+def _expiry(given: object) -> datetime | None:
     if given is None:
         return None
     try:
@@ -256,10 +236,7 @@ def _expiry(table: _Table, bad: _Bad) -> datetime | None:
     if isinstance(moment, date) and not isinstance(moment, datetime):
         moment = datetime.combine(moment, time())
     if not isinstance(moment, datetime):
-        raise bad(
-            "has a time of expiry that is none",
-            "Write expires = 2027-01-31, or 2027-01-31T12:00:00Z",
-        )
+        raise Invalid("expires is no time. Write 2027-01-31, or 2027-01-31T12:00:00Z.")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -268,12 +245,17 @@ def _identity(name: str, scope: Scope) -> Identity:
     return Identity(principal, frozenset({principal, AUTHENTICATED, EVERYBODY}), (scope,))
 
 
+def _digest_of(secret: str) -> bytes:
+    return sha256(secret.encode(errors="surrogatepass")).digest()
+
+
 def _bare(text: str) -> _ByDigest:
     if not text:
         return {}
-    objection = _objection(text)
-    if objection:
-        what, remedy = objection
-        raise Invalid(f"The static token {what}. {remedy}.", code="bad_setting")
+    try:
+        _require_fit(text)
+    except Invalid as fault:
+        message = f"The static token makes no sense: {fault.message}"
+        raise Invalid(message, code="bad_setting") from None
     scope = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,))
-    return {sha256(text.encode()).digest(): _Held(_identity(BARE_NAME, scope), None)}
+    return {_digest_of(text): _Held(_identity(BARE_NAME, scope), None)}

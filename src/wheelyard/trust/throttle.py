@@ -1,15 +1,15 @@
 """
-How often a login may fail: a bucket of tokens for each address and for each name.
+How often a login may fail: a bucket of tries for each network and for each name.
 
-A failure takes a token out of every bucket that it concerns, and tokens come back evenly over the
-minute. Where one of the buckets is empty, the next try is refused before anything is hashed.
+A failure takes a try out of every bucket that it concerns, and tries come back evenly over the
+minute. Where one of the buckets is empty, the next login is refused before anything is hashed.
 
-A try reserves its tokens before anything is hashed, and gives them back unless it fails. So of many
-that are sent at once no more are tried than there are tokens. Where every token that is left is
-reserved, the next try waits until one of those under way has ended: whoever has the right password
-is not refused because others log in at the same moment.
+A login reserves its tries before anything is hashed, and gives them back unless it fails. So of
+many that are sent at once no more are hashed than may fail. Where every try that is left is
+reserved, the next login waits until one of those under way has ended: whoever has the right
+password is not refused because others log in at the same moment.
 
-The bucket of a name holds ten times what that of an address does, so that nobody empties it from
+The bucket of a name holds ten times what that of a network does, so that nobody empties it from
 one place. When it is empty, a network that has not failed for a minute still has one try: whoever
 guesses from everywhere has one a minute from each network, and the owner of the name is not shut
 out.
@@ -17,13 +17,12 @@ out.
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from threading import Condition
 from typing import Final
 
-from wheelyard.trust.refusals import too_many_logins
+from wheelyard.trust.verifier import too_many_logins
 
 BUCKETS: Final = 16_384
 """Buckets in memory, of about 300 bytes each."""
@@ -32,30 +31,18 @@ IPV6_PREFIX: Final = 48
 HOUSE_PREFIX: Final = 64
 """What one customer of a provider is given, at the most."""
 NAME_FACTOR: Final = 10
-"""How many times more often a name may fail than an address."""
+"""How many times more often a name may fail than a network."""
 UNKNOWN_TOKENS: Final = 60
 """API tokens that nobody ever made, a minute and network."""
 UNTOUCHED_FOR: Final = 60.0
 """Seconds without a failure after which a network has a try although the name has none left."""
 PATIENCE: Final = 10.0
-"""Seconds that a try waits for others that are under way."""
+"""Seconds that a login waits for others that are under way."""
 
 _NAME: Final = "name"
 _UNKNOWN: Final = "token"
 _NOTHING: Final = 1e-9
-"""What may be missing of a token because fractions are rounded."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Bucket:
-    tokens: float
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    wait: float
-    """Seconds until there may be a try, 0 where one was reserved."""
+"""What may be missing of a try because fractions are rounded."""
 
 
 class Throttle:
@@ -63,10 +50,10 @@ class Throttle:
     Counts failed logins; safe to share between threads.
 
     Args:
-        failed_login_per_minute: How many an address may have; at least 1. A name may have
+        failed_login_per_minute: How many a network may have; at least 1. A name may have
             NAME_FACTOR times as many.
         monotonic: Seconds that never jump.
-        patience: Seconds that a try waits for others that are under way.
+        patience: Seconds that a login waits for others that are under way.
     """
 
     def __init__(
@@ -76,21 +63,25 @@ class Throttle:
         patience: float = PATIENCE,
     ) -> None:
         self._capacity = failed_login_per_minute
-        self._capacities = {
-            _NAME: failed_login_per_minute * NAME_FACTOR,
-            _UNKNOWN: UNKNOWN_TOKENS,
-        }
         self._monotonic = monotonic
         self._patience = patience
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """By key: the tries that were left, and when."""
         self._reserved: Counter[str] = Counter()
-        """Tokens of tries that are under way, by key."""
+        """Tries of logins that are under way, by key."""
         self._changed = Condition()
 
     def seconds_until(self, keys: Iterable[str]) -> float:
         """Return after how many seconds a login may be tried, 0 for now; counts nothing."""
-        now = self._monotonic()
-        return max((self._wait(key, now) for key in keys), default=0.0)
+        missing = {key: 1 - self._left(key) for key in keys}
+        return max(
+            (
+                60 * part / self._capacity_of(key)
+                for key, part in missing.items()
+                if part > _NOTHING
+            ),
+            default=0.0,
+        )
 
     def begin(self, keys: tuple[str, ...]) -> float:
         """
@@ -109,10 +100,10 @@ class Throttle:
             decided = self._changed.wait_for(lambda: self._reserve(keys), self._patience)
         if decided is None:
             raise too_many_logins()
-        return decided.wait
+        return decided[0]
 
     def end(self, keys: tuple[str, ...], *, has_failed: bool) -> None:
-        """Give back what a try has reserved; if it has failed, count it."""
+        """Give back what a login has reserved; if it has failed, count it."""
         with self._changed:
             self._reserved.subtract(keys)
             self._reserved += Counter()  # what is nought goes
@@ -133,54 +124,54 @@ class Throttle:
             self._count(keys)
 
     def _count(self, keys: Iterable[str]) -> None:
-        now = self._monotonic()
         for key in keys:
-            left = max(self._tokens(key, now) - 1, -self._capacity_of(key))
-            self._keep(key, _Bucket(left, now))
+            self._keep(key, max(self._left(key) - 1, 0.0))
 
-    def _reserve(self, keys: tuple[str, ...]) -> _Decided | None:
-        """Reserve a try, if there is one; return None where the tries under way will decide."""
-        now, wait = self._monotonic(), self.seconds_until(keys)
-        scarce = keys[:1] if wait and self._has_first_try(keys, now) else keys
-        if wait and scarce == keys:
-            return _Decided(wait)
-        if any(self._tokens(key, now) - self._reserved[key] < 1 - _NOTHING for key in scarce):
+    def _reserve(self, keys: tuple[str, ...]) -> tuple[float] | None:
+        """Reserve a try, or return the seconds until there is one; None where others decide."""
+        wait = self.seconds_until(keys)
+        is_first = wait > 0 and self._has_first_try(keys)
+        if wait and not is_first:
+            return (wait,)
+        scarce = keys[:1] if is_first else keys
+        if any(self._left(key) - self._reserved[key] < 1 - _NOTHING for key in scarce):
             return None
-        if wait:  # before it is known how it ends: or many at once would all be the first
-            self._keep(keys[0], _Bucket(self._tokens(keys[0], now), now))
+        if is_first:  # before it is known how it ends: or many at once would all be the first
+            self._keep(keys[0], self._left(keys[0]))
         self._reserved.update(keys)
-        return _Decided(0.0)
+        return (0.0,)
 
-    def _has_first_try(self, keys: tuple[str, ...], now: float) -> bool:
+    def _has_first_try(self, keys: tuple[str, ...]) -> bool:
         """Return whether a network without a failure of late wants a name that has no try left."""
         network = keys[0]
         bucket = self._buckets.get(network)
-        is_untouched = bucket is None or now - bucket.at >= UNTOUCHED_FOR
+        is_untouched = bucket is None or self._monotonic() - bucket[1] >= UNTOUCHED_FOR
         return is_untouched and not self.seconds_until((network,))
 
-    def _keep(self, key: str, bucket: _Bucket) -> None:
-        self._buckets[key] = bucket
+    def _keep(self, key: str, left: float) -> None:
+        self._buckets[key] = (left, self._monotonic())
         self._buckets.move_to_end(key)
-        while len(self._buckets) > BUCKETS:
+        if len(self._buckets) > BUCKETS:
             self._buckets.popitem(last=False)
 
-    def _wait(self, key: str, now: float) -> float:
-        missing = 1 - self._tokens(key, now)
-        return missing * 60 / self._capacity_of(key) if missing > _NOTHING else 0.0
-
-    def _tokens(self, key: str, now: float) -> float:
+    def _left(self, key: str) -> float:
+        """Return how many tries a key has left, with what has come back of it."""
         capacity, bucket = float(self._capacity_of(key)), self._buckets.get(key)
         if bucket is None:
             return capacity
-        return min(capacity, bucket.tokens + (now - bucket.at) * capacity / 60)
+        left, then = bucket
+        return min(capacity, left + (self._monotonic() - then) * capacity / 60)
 
     def _capacity_of(self, key: str) -> int:
-        return self._capacities.get(key.partition(":")[0], self._capacity)
+        kind = key.partition(":")[0]
+        if kind == _UNKNOWN:
+            return UNKNOWN_TOKENS
+        return self._capacity * (NAME_FACTOR if kind == _NAME else 1)
 
 
 def address_key(address: str, kind: str = "address") -> str:
     """
-    Return the key of the /24 or /48 that a login comes from.
+    Return the key of the network that a login comes from.
 
     Args:
         address: The client's; what is no IP address (a Unix socket) shares one key.
@@ -190,37 +181,20 @@ def address_key(address: str, kind: str = "address") -> str:
 
 
 def token_key(address: str) -> str:
-    """Return the key of the API tokens that nobody ever made, from the /24 or /48 of an address."""
+    """Return the key of the API tokens that nobody ever made, from the network of an address."""
     return address_key(address, _UNKNOWN)
 
 
 def login_keys(address: str, name: str) -> tuple[str, str]:
     """
-    Return the keys of a login: the /24 or /48 that it comes from, and the name it is for.
+    Return the keys of a login: the network that it comes from, and the name it is for.
 
     Args:
-        address: The client's; what is no IP address (a Unix socket) shares one key.
+        address: As for `address_key`.
         name: As it was sent. The key has a digest of it, because people type passwords there.
     """
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return address_key(address), f"{_NAME}:{digest}"
-
-
-def origin_of(address: str) -> str:
-    """
-    Return what is taken for one machine, or one house behind it: an address, or the first of a /64.
-
-    `network_of` tells the network that it is in.
-    """
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return "-"
-    if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return str(ip_network((int(parsed), HOUSE_PREFIX), strict=False).network_address)
-        parsed = parsed.ipv4_mapped
-    return str(parsed)
 
 
 def origin_key(address: str, kind: str) -> str:
@@ -228,14 +202,27 @@ def origin_key(address: str, kind: str) -> str:
     return f"{kind}:{origin_of(address)}"
 
 
+def origin_of(address: str) -> str:
+    """Return what is taken for one machine, or one house: an address, or the first of a /64."""
+    parsed = _parsed(address)
+    if isinstance(parsed, IPv6Address):
+        return str(ip_network((int(parsed), HOUSE_PREFIX), strict=False).network_address)
+    return str(parsed or "-")
+
+
 def network_of(address: str) -> str:
     """Return the /24 or /48 of an address."""
+    parsed = _parsed(address)
+    if parsed is None:
+        return "-"
+    prefix = IPV6_PREFIX if isinstance(parsed, IPv6Address) else IPV4_PREFIX
+    return str(ip_network((int(parsed), prefix), strict=False))
+
+
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    """Return an address, with that of IPv4 for one that is mapped into IPv6; None for none."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
-        return "-"
-    if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return str(ip_network((int(parsed), IPV6_PREFIX), strict=False))
-        parsed = parsed.ipv4_mapped
-    return str(ip_network((int(parsed), IPV4_PREFIX), strict=False))
+        return None
+    return parsed if isinstance(parsed, IPv4Address) else parsed.ipv4_mapped or parsed

@@ -1,5 +1,5 @@
 """
-Files of credentials, which are read again when they change.
+Files of credentials, which are read again when they change, and who may change them.
 
 A file is taken whole or not at all: one line that is wrong would otherwise be a person who cannot
 log in, or one who should not. It is looked at every few seconds, and read again if its modification
@@ -9,21 +9,22 @@ in force and the log says so, once, and once more when that is mended.
 
 import logging
 import os
-import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IROTH, S_ISVTX, S_IWOTH
 from threading import Lock
 from typing import Final, Generic, TypeVar
 
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
-from wheelyard.trust.exposure import ways_to_change
 
 LOOK_EVERY: Final = 4.0
 """Seconds between two looks at a file; a server believes what it found for one more."""
 FILE_LIMIT: Final = 16 * 1024**2
 """Bytes of a file of credentials."""
+MOST_LINKS: Final = 40
+"""Links that lead to one another, as Linux counts them."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -89,39 +90,34 @@ class WatchedFile(Generic[T]):
         return self._content.value
 
     def _look(self) -> None:
+        before = self.warnings
         try:
             stamp = _stamp(self._path.stat(), tuple(ways_to_change(self._path)))
             # a second change within a tick of the kernel's clock leaves the same time, so what
             # was new at the last look is read once more
-            if stamp == self._stamp and self._is_settled:
-                self._is_mended()
-                return
-            before = self.warnings
-            found, content = self._read()
+            if stamp != self._stamp or not self._is_settled:
+                found, self._content = self._read()
+                self._stamp, self._is_settled = found, found == self._stamp
         except Invalid as fault:
             self._complain(fault.message)
+            return
         except OSError as error:
             self._complain(_unreadable(self._shown, error).message)
-        else:
-            self._is_settled = found == self._stamp
-            self._stamp, self._content = found, content
-            self._is_mended()
-            for warning in self.warnings:
-                if warning not in before:
-                    logger.warning("%s", warning)
+            return
         finally:
             self._looked_at = self._monotonic()
+        if self._complaint:
+            # as loud as what it takes back: who saw the one is to see the other
+            logger.warning("%s reads again. What it says now is in force.", self._shown)
+            self._complaint = ""
+        for warning in self.warnings:
+            if warning not in before:
+                logger.warning("%s", warning)
 
     def _complain(self, message: str) -> None:
         if message != self._complaint:
             logger.error("%s Until then, what it said before stays in force.", message)
             self._complaint = message
-
-    def _is_mended(self) -> None:
-        if self._complaint:
-            # as loud as what it takes back: who saw the one is to see the other
-            logger.warning("%s reads again. What it says now is in force.", self._shown)
-            self._complaint = ""
 
     def _read(self) -> tuple[str, Content[T]]:
         try:
@@ -136,10 +132,51 @@ class WatchedFile(Generic[T]):
             raise Invalid(f"{self._shown}: {fault.message}", code="bad_setting") from None
         ways = tuple(ways_to_change(self._path))
         warnings = (*ways, *content.warnings)
-        if status.st_mode & stat.S_IROTH:
+        if status.st_mode & S_IROTH:
             open_to_all = "every user of this machine may read it; take that away with 'chmod o-r'"
             warnings = (open_to_all, *warnings)
         return _stamp(status, ways), Content(content.value, warnings)
+
+
+def ways_to_change(path: Path) -> Iterator[str]:
+    """
+    Yield how every user of this machine can change what is at a path, in a clause each.
+
+    Only the mode for others counts: owner and group are the operator's choice. In a folder with a
+    sticky bit (`/tmp`, and where Kubernetes mounts a secret) only the owner of a file, the owner of
+    the folder and root can replace the file. What is not there, or cannot be looked at, is skipped.
+
+    Args:
+        path: A file or a folder. Each folder on the way to it counts, also the way of links.
+    """
+    if _mode(path) & S_IWOTH:
+        yield "every user of this machine may write to it; take that away with 'chmod o-w'"
+    found = map(os.path.realpath, _folders_to(path.absolute(), MOST_LINKS))
+    for folder in dict.fromkeys(found):
+        if _mode(Path(folder)) & (S_IWOTH | S_ISVTX) == S_IWOTH:
+            yield (
+                "every user of this machine may replace it, because they may write to the folder "
+                f"{escaped(folder)}; take that away with 'chmod o-w'"
+            )
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
+
+
+def _folders_to(path: Path, links: int) -> Iterator[Path]:
+    """Yield every folder in which a name is looked up on the way to a path."""
+    yield from path.parents
+    for place in (path, *path.parents):
+        try:
+            target = place.readlink()
+        except OSError:  # it is no link, or cannot be looked at
+            continue
+        if links:
+            yield from _folders_to(place.parent / target, links - 1)
 
 
 def _text(body: bytes) -> str:
