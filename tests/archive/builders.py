@@ -10,13 +10,16 @@ import hashlib
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+import pytest
+
 from wheelyard.archive.limits import ArchiveLimits, Deadline
 from wheelyard.archive.reader import Contents, inspect
+from wheelyard.errors import Invalid
 from wheelyard.model.distribution import parse_filename
 
 STORED = 0
@@ -47,8 +50,8 @@ class Entry:
     """
     One member of a ZIP file.
 
-    `local`, `central` and `both` replace fields of its headers by name; `name`, `extra` and
-    `comment` are fields as well.
+    `local`, `central` and `both` replace fields of its headers by name, also `name`, `extra` and
+    `comment`.
     """
 
     name: bytes
@@ -79,11 +82,6 @@ def deflated(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
-def fields(**values: Value) -> Fields:
-    """Return header fields to replace, by name."""
-    return values
-
-
 def zip_bytes(
     entries: Iterable[Entry],
     *,
@@ -96,14 +94,9 @@ def zip_bytes(
     """
     Return a ZIP file.
 
-    Args:
-        entries: Its members.
-        before: Bytes in front of everything.
-        between: Bytes after the central directory.
-        comment: Of the archive.
-        end: Fields of the end record to replace.
-        wide: Writes the 64-bit records, with fields of `end64` and `locator` to replace;
-            `no_end64` and `no_locator` leave one of them out.
+    `before` stands in front of everything, `between` after the central directory, and `end` has
+    fields of the end record. `wide` writes the 64-bit records, with fields of `end64` and
+    `locator`; `no_end64` and `no_locator` leave one of them out.
     """
     out = bytearray(before)
     central = b""
@@ -117,12 +110,8 @@ def zip_bytes(
             count += 1
     start = len(out)
     out += central + between
-    totals: Fields = {
-        "entries_here": count,
-        "entries": count,
-        "size": len(central),
-        "offset": start,
-    }
+    counts = {"entries_here": count, "entries": count}
+    totals: Fields = {**counts, "size": len(central), "offset": start}
     if wide is not None:
         out += _wide(wide, totals, len(out))
     final = {"signature": b"PK\5\6", **totals, "comment_size": len(comment), **(end or {})}
@@ -134,12 +123,8 @@ def _local(entry: Entry) -> bytes:
 
 
 def _central(entry: Entry, offset: int) -> bytes:
-    own: Fields = {
-        "signature": b"PK\1\2",
-        "maker": 3 << 8 | 20,
-        "attributes": 0o100644 << 16,
-        "offset": offset,
-    }
+    own: Fields = {"signature": b"PK\1\2", "maker": 3 << 8 | 20, "offset": offset}
+    own = {**own, "attributes": 0o100644 << 16}
     return _header(_CENTRAL, _CENTRAL_FIELDS, {**_shared(entry), **own, **entry.central})
 
 
@@ -168,13 +153,8 @@ def _header(layout: struct.Struct, names: str, fields: dict[str, Value]) -> byte
 
 
 def _wide(wide: Mapping[str, Fields], totals: Fields, at: int) -> bytes:
-    end64: dict[str, Value] = {
-        "signature": b"PK\6\6",
-        "rest": 44,
-        "maker": 45,
-        "version": 45,
-        **totals,
-    }
+    own = {"rest": 44, "maker": 45, "version": 45}
+    end64: dict[str, Value] = {"signature": b"PK\6\6", **own, **totals}
     locator: dict[str, Value] = {"signature": b"PK\6\7", "offset": at, "disks": 1}
     out = b""
     if "no_end64" not in wide:
@@ -203,29 +183,20 @@ def record_line(entry: Entry, algorithm: str = "sha256") -> bytes:
 def wheel_entries(
     *extra: Entry,
     info: bytes = INFO,
-    metadata: bytes | Entry | None = METADATA,
+    metadata: bytes | None = METADATA,
     wheel: bytes | None = WHEEL,
     record: bytes | None = None,
     with_record: bool = True,
 ) -> list[Entry]:
     """
-    Return the members of a wheel of the project demo, version 1.0.
+    Return the members of a wheel of demo 1.0, and `extra` ones.
 
-    Args:
-        extra: Members besides those of the `.dist-info` folder.
-        info: The name of that folder.
-        metadata: Its METADATA; None for no such file.
-        wheel: Its WHEEL; None for no such file.
-        record: The bytes of RECORD, if not the right ones.
-        with_record: Whether there is a RECORD.
+    No METADATA or WHEEL is None; `record` is written in the place of the right one.
     """
     entries = [Entry(b"demo/__init__.py", b"x = 1\n", DEFLATED), *extra]
-    if isinstance(metadata, bytes):
-        metadata = Entry(info + b"/METADATA", metadata, DEFLATED)
-    if metadata is not None:
-        entries.append(metadata)
-    if wheel is not None:
-        entries.append(Entry(info + b"/WHEEL", wheel, DEFLATED))
+    for name, data in ((b"METADATA", metadata), (b"WHEEL", wheel)):
+        if data is not None:
+            entries.append(Entry(info + b"/" + name, data, DEFLATED))
     if with_record:
         listed = (record_line(entry) for entry in entries if not entry.name.endswith(b"/"))
         lines = b"".join(listed) + info + b"/RECORD,,\n"
@@ -240,9 +211,29 @@ def wheel_bytes(
     record: bytes | None = None,
     info: bytes = INFO,
 ) -> bytes:
-    """Return a wheel of the project demo, version 1.0, with `extra` members."""
+    """Return a wheel of demo 1.0 with `extra` members."""
     parts = wheel_entries(*extra, metadata=metadata, wheel=wheel, record=record, info=info)
     return zip_bytes(parts)
+
+
+A = Entry(b"demo/a.py", b"a = 1\n")
+NUMBERS_64 = b"\1\0\x10\0" + len(A.data).to_bytes(8, "little") * 2
+
+
+def extra_field(kind: int, body: bytes) -> bytes:
+    """Return one extra field of a ZIP header."""
+    return kind.to_bytes(2, "little") + len(body).to_bytes(2, "little") + body
+
+
+def unicode_path(name: bytes) -> bytes:
+    """Return the extra field that gives a member another name."""
+    return extra_field(0x7075, b"\1" + zlib.crc32(A.name).to_bytes(4, "little") + name)
+
+
+EXPERIMENTAL = tuple(
+    extra_field(0x6C78, b"\x07\x14\x03\0\0\0\0\0" + mode) for mode in (b"\xff\xa1", b"\xed\x41")
+)
+"""For libarchive the member is a symbolic link, or a folder."""
 
 
 SDIST_NAME = "demo-1.0.tar.gz"
@@ -254,12 +245,8 @@ def tar_block(name: bytes, size: int = 0, kind: bytes = b"0", **fields: bytes) -
     """
     Return one tar header with a right checksum.
 
-    Args:
-        name: Cut at 100 bytes.
-        size: Of the data that follows.
-        kind: The type flag.
-        fields: `size_field`, `target`, `magic`, `prefix`, `mode`, `uid`, `mtime`, `owner` or
-            `checksum`, as bytes.
+    Fields are `size_field`, `target`, `magic`, `prefix`, `mode`, `uid`, `mtime`, `owner` and
+    `checksum`.
     """
     values = {
         "mode": b"0000644\0",
@@ -342,3 +329,18 @@ def inspect_bytes(
     distribution = parse_filename(filename, zip_sdists=True, legacy=is_lenient)
     deadline = Deadline(time.monotonic, 60)
     return inspect(path, distribution, limits=limits, deadline=deadline, is_lenient=is_lenient)
+
+
+Limit = tuple[int, dict[str, int], Callable[[int], bytes]]
+"""A number, the limits that allow just that, and an archive of a number."""
+
+
+def refused_beyond(folder: Path, filename: str, row: Limit) -> str:
+    """Return the code by which an archive of one more is refused; those up to it are not."""
+    limit, values, build = row
+    limits = ArchiveLimits(**values)
+    for number in (limit - 1, limit):
+        inspect_bytes(folder, filename, build(number), limits)
+    with pytest.raises(Invalid) as caught:
+        inspect_bytes(folder, filename, build(limit + 1), limits)
+    return caught.value.code

@@ -13,10 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.archive.builders import END_OF_TAR, Entry, Fields, tar_block, tar_file, zip_bytes
+from tests.archive.builders import (
+    END_OF_TAR,
+    EXPERIMENTAL,
+    NUMBERS_64,
+    A,
+    Entry,
+    Fields,
+    tar_block,
+    tar_file,
+    unicode_path,
+    zip_bytes,
+)
 from tests.archive.families import NFC, NFD
 from tests.archive.unpacking import unpacked
-from tests.archive.wheels import EXPERIMENTAL, NUMBERS_64, A, unicode_path
 from wheelyard.archive.compressions import tar_pieces
 from wheelyard.archive.faults import Leniency
 from wheelyard.archive.limits import ArchiveLimits, Deadline, Reading
