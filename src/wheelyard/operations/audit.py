@@ -1,9 +1,8 @@
 """
-What the log says of every change: who did what, so that whoever watches logs can tell at once.
+What the log says of every change: who did what.
 
 The journal is what counts: it is durable, chained and complete. A line here is written right after
-the commit point, by whoever commits, for whoever has wanted it; where the process dies in between,
-there is none. What a request leaves as it was has no line either.
+the commit point; where the process dies in between, there is none.
 """
 
 import logging
@@ -19,7 +18,6 @@ FACTS: Final = "facts"
 """The attribute of a log record with what is said of an event besides its message."""
 AUDIT: Final = "audit"
 """Of these, who has changed what."""
-NOTHING: Final[Mapping[str, str]] = {}
 
 logger = logging.getLogger("wheelyard.audit")
 
@@ -45,16 +43,8 @@ def note_event(project: NormalizedName, event: AnyEvent) -> None:
             _note_files(action, event.by, project, event.filenames, facts)
 
 
-def note_token(action: str, who: str, token_id: str, facts: Mapping[str, str] = NOTHING) -> None:
-    """
-    Say what has happened to a token of this index.
-
-    Args:
-        action: `token_created`, `token_revoked`, `token_minted`.
-        who: The principal.
-        token_id: Its id, which opens nothing.
-        facts: What else there is to say; what is empty is left out.
-    """
+def note_token(action: str, who: str, token_id: str, facts: Mapping[str, str]) -> None:
+    """Say what has happened to a token: `token_created`, `token_revoked`, `token_minted`."""
     _write(action, who, token_id, facts, {"token": token_id})
 
 

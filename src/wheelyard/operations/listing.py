@@ -20,25 +20,15 @@ from wheelyard.operations.spooling import Arrival
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """
-    A file that may be listed, or is listed already.
-
-    Args:
-        arrival: As it was sent.
-        file: As it is listed, or will be.
-        contents: What is in it; None if the very bytes are listed and kept.
-        is_held: Whether it is listed already.
-    """
+    """A file that may be listed, or is listed already."""
 
     arrival: Arrival
     file: File
+    """As it is listed, or will be."""
     contents: Contents | None
+    """What is in it; None if the very bytes are listed and kept."""
     is_held: bool = False
-
-    @property
-    def summary(self) -> str:
-        """The line that its metadata has for people."""
-        return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
+    """Whether it is listed already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +53,7 @@ class Listing:
     def __call__(self, project: Project) -> tuple[AnyEvent, ...]:
         """Return the events that list what may be listed in `project`."""
         return tuple(
-            Uploaded(at=self.at, by=self.by, file=each.file, summary=each.summary)
+            Uploaded(at=self.at, by=self.by, file=each.file, summary=_summary(each))
             for each in self.checked
             if self._decided(project, each) is None
         )
@@ -82,18 +72,17 @@ class Listing:
             return refusal
 
 
-def refuse_closed(project: Project) -> None:
-    """
-    Return if the project takes files.
+def _summary(checked: Checked) -> str:
+    return ((checked.contents and checked.contents.core.summary) or "")[:SUMMARY_LIMIT]
 
-    Raises:
-        Forbidden: It takes none.
-    """
+
+def refuse_closed(project: Project) -> None:
+    """Raise Forbidden if the project takes no files."""
     if not project.status.takes_uploads:
+        message = f"Project {quoted(project.name)} is {project.status}."
         raise Forbidden(
-            f"Project {quoted(project.name)} is {project.status}. To upload to it again, run "
-            f"'wheelyard status {project.name} active'.",
-            short=f"Project {quoted(project.name)} is {project.status}.",
+            f"{message} To upload to it again, run 'wheelyard status {project.name} active'.",
+            short=message,
         )
 
 
@@ -104,8 +93,7 @@ def listed(project: Project, arrival: Arrival, *, is_lenient: bool = False) -> F
     Args:
         project: As it is now.
         arrival: The file.
-        is_lenient: Whether sdists of one version may stand beside each other if their formats
-            differ.
+        is_lenient: Whether sdists of one version and different formats may stand side by side.
 
     Raises:
         Invalid: The filename, or another spelling of it, is taken or was deleted.
@@ -114,13 +102,12 @@ def listed(project: Project, arrival: Arrival, *, is_lenient: bool = False) -> F
     """
     refuse_closed(project)
     distribution = arrival.distribution
-    filename = distribution.filename
-    held = project.by_filename.get(filename)
+    held = project.by_filename.get(distribution.filename)
     if held is not None and held.sha256 == arrival.sha256:
         return held
     if held is not None:
-        raise taken(filename)
-    if is_gone(project, distribution):
+        raise taken(distribution.filename)
+    if any(parse_listed(each).identity == distribution.identity for each in project.gone):
         raise Invalid(
             "This filename was used by a file that has been deleted. Use a new version.",
             code="file_exists",
@@ -133,14 +120,8 @@ def listed(project: Project, arrival: Arrival, *, is_lenient: bool = False) -> F
 def taken(filename: str) -> Conflict:
     """Return the refusal of a file whose name other bytes have."""
     message = f"File already exists ({quoted(filename)}, with different content)."
-    return Conflict(
-        f"{message} Use a new version.", code="file_exists", short=f"{message} Use a new version."
-    )
-
-
-def is_gone(project: Project, distribution: Distribution) -> bool:
-    """Return whether a file of that name, in whatever spelling, was deleted from the project."""
-    return any(parse_listed(each).identity == distribution.identity for each in project.gone)
+    message = f"{message} Use a new version."
+    return Conflict(message, code="file_exists", short=message)
 
 
 def _refuse_respelled(project: Project, distribution: Distribution, *, is_lenient: bool) -> None:

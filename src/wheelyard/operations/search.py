@@ -32,13 +32,7 @@ class _Line:
 
 @dataclass(slots=True)
 class SearchIndex:
-    """
-    Lines about every project; safe to share between threads, one of which looks for all.
-
-    Args:
-        projects: What there is.
-        is_near: Whether the store answers at once.
-    """
+    """Lines about every project; safe to share between threads, one of which looks for all."""
 
     projects: Projects
     is_near: bool

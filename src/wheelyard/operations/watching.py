@@ -53,24 +53,16 @@ class _Known:
 
 @dataclass(slots=True, kw_only=True)
 class Watch:
-    """
-    Imports what appears somewhere.
-
-    Args:
-        place: Where.
-        importer: What imports.
-        caller: Who does, as the journal has it.
-        ambient: The clocks.
-        every: Seconds from one look to the next.
-        appears_whole: Whether no file there can be half written.
-    """
+    """Imports what appears somewhere."""
 
     place: Place
     importer: Importer
     caller: Caller
     ambient: Ambient
     every: float
+    """Seconds from one look to the next."""
     appears_whole: bool = False
+    """Whether no file there can be half written."""
     is_new: bool = field(default=True, init=False)
     """Whether there was no look yet; after the first one, two have to find a file the same."""
     known: dict[str, _Known] = field(default_factory=dict, init=False)

@@ -123,30 +123,22 @@ class _Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """
-    Brings one site up to date.
-
-    Args:
-        projects: What there is.
-        noted: What the site says of itself.
-        options: How it is to look.
-        pages: Makes the pages.
-        places: Brings the distributions.
-        writing: Puts the pages.
-        retries: How often a project is begun anew that somebody else exports, too.
-        each: Does the work for every project, several at a time.
-        owns_files: Whether `files/` of the site is not the store's own.
-    """
+    """Brings one site up to date."""
 
     projects: Projects
     noted: Noted
+    """What the site says of itself."""
     options: Options
+    """How it is to look."""
     pages: Pages
     places: Places
     writing: Writing
     retries: Retries
+    """How often a project is begun anew that somebody else exports, too."""
     each: Each
+    """Does the work for every project, several at a time."""
     owns_files: bool = True
+    """Whether `files/` of the site is not the store's own."""
 
     def require_place(self) -> None:
         """
@@ -293,12 +285,7 @@ class Export:
         raise self.retries.exhausted(f"the pages of {name}")
 
     def _renewed(self, name: NormalizedName, seen: Versions) -> tuple[Project, Line]:
-        """
-        Put the pages of a project, whose document is read after their versions were seen.
-
-        Raises:
-            Conflict: Somebody else has put some, too.
-        """
+        """Put the pages of a project, whose document is read after their versions were seen."""
         key = keys.project(name)
         snapshot = self.projects.documents.get(key, "now")
         project = snapshot.value
@@ -347,11 +334,7 @@ class Export:
                 self.writing.site.delete(entry.key, None)
 
     def _finish(self, begun: _Begun, done: _Done) -> Manifest:
-        """
-        Renew the search index, and write down what was done; return what the site shows.
-
-        The index comes first: what the manifest says is done is never looked at again.
-        """
+        # the index comes first: what the manifest says is done is never looked at again
         gone = [(name, self.pages.paths_of(NormalizedName(name))) for name in begun.vanished]
         paths = (*self.pages.search_paths, *(path for _, of_one in gone for path in of_one))
         seen = {**begun.lists}
@@ -368,12 +351,7 @@ class Export:
     def _told(
         self, before: Noted, seen: Versions, vanished: Mapping[str, Line], done: _Done
     ) -> Manifest:
-        """
-        Put the search index, and the manifest over the one that was there before.
-
-        Raises:
-            Conflict: Somebody else has done so.
-        """
+        """Put the search index, and the manifest over the one before, unless others have."""
         held = self._holding(before.manifest).without(vanished)
         merged = held.merged(done.lines, self._is_latest)
         found = search_json(line.found for line in merged.projects.values())

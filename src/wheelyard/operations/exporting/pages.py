@@ -31,6 +31,7 @@ SEARCH: Final = "search.json"
 GZIP_LEVEL: Final = 9
 
 ReadCore = Callable[[NormalizedName, File], CoreMetadata]
+"""Gives the core metadata of a listed file."""
 Versions = Mapping[Key, ObjectVersion]
 """Of pages; what is not named is not there."""
 
@@ -46,20 +47,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """
-    Makes pages.
-
-    Args:
-        options: How they are to look.
-        templates: Of the pages for people, made with the same options.
-        read_core: Gives the core metadata of a listed file.
-        serves_folders: Whether what serves the site finds `index.html` by itself.
-    """
+    """Makes pages."""
 
     options: Options
     templates: PageTemplates
+    """Of the pages for people, made with the same options."""
     read_core: ReadCore
     serves_folders: bool
+    """Whether what serves the site finds `index.html` by itself."""
 
     def paths_of(self, name: NormalizedName) -> tuple[Key, ...]:
         """Return where a project's pages are, whatever is on them."""

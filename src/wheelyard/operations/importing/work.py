@@ -63,24 +63,17 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """
-    What is the same for all groups of an import.
-
-    Args:
-        uploads: What checks and lists files.
-        caller: Who imports.
-        began: When the import began, UTC.
-        read: Told how many bytes were read just now, by several threads.
-        rehearsed: In a dry run, which writes nothing: the projects as they would be.
-        stopped: Set when nothing more is to be begun.
-    """
+    """What is the same for all groups of an import."""
 
     uploads: Uploads
     caller: Caller
     began: datetime
     read: Callable[[int], None]
+    """Told how many bytes were read just now, by several threads."""
     rehearsed: dict[NormalizedName, Project] | None
+    """In a dry run, which writes nothing: the projects as they would be."""
     stopped: Event = field(default_factory=Event)
+    """Set when nothing more is to be begun."""
     _lock: Lock = field(default_factory=Lock)
 
     def latest(self, name: NormalizedName) -> Project:
