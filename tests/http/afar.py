@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
-from time import sleep
 
 from tests.http.apps import running_app
 from tests.http.servers import Site
@@ -29,8 +28,6 @@ class Watched:
     """A stream that tells how far it was read, and whether it was closed."""
 
     chunks: Iterator[bytes]
-    pause: float = 0.0
-    """Seconds that each chunk takes."""
     size: int = 0
     """Bytes that were read."""
     is_closed: bool = False
@@ -39,7 +36,6 @@ class Watched:
         return self
 
     def __next__(self) -> bytes:
-        sleep(self.pause)
         chunk = next(self.chunks)
         self.size += len(chunk)
         return chunk
@@ -68,8 +64,6 @@ class FarStore(Store):
     lifetimes: list[timedelta] = field(default_factory=list)
     """How long each URL was to hold."""
     streams: list[Watched] = field(default_factory=list)
-    pause: float = 0.0
-    """Seconds that each chunk of a stream takes."""
     answers: Event = field(default_factory=Event)
     """While it is not set, nothing small is answered."""
 
@@ -87,7 +81,7 @@ class FarStore(Store):
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream that is watched."""
         self.calls.append(("read", key))
-        stream = Watched(self.store.read(key, start, stop), self.pause)
+        stream = Watched(self.store.read(key, start, stop))
         self.streams.append(stream)
         return stream
 

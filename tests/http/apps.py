@@ -1,7 +1,6 @@
 """An application in this process, on a port, for what takes other limits than the real ones."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,8 +12,9 @@ import httpx2
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
-from tests.clients.servers import PATIENCE, free_port
-from tests.http.servers import Site
+from tests.clients.servers import free_port
+from tests.http.servers import Site, is_up
+from tests.waiting import until
 from wheelyard.http.app import App
 from wheelyard.index import Index
 from wheelyard.model.access import parse_actions, parse_pattern
@@ -41,7 +41,7 @@ def running_app(app: App, index: Index, folder: Path) -> Iterator[Site]:
     address = f"127.0.0.1:{port}"
     with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
         try:
-            _wait(client)
+            until(lambda: is_up(client))
             yield Site(address, _token(index), folder, getpid(), client)
         finally:
             loop.call_soon_threadsafe(server.stop)
@@ -57,15 +57,3 @@ def _token(index: Index) -> str:
         lifetime=timedelta(days=1),
     )
     return index.tokens.create(request, by="local:test")[0].text
-
-
-def _wait(client: httpx2.Client) -> None:
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            client.get("/health")
-        except httpx2.TransportError:  # not listening yet
-            time.sleep(0.02)
-        else:
-            return
-    raise AssertionError("the application did not come up")

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,7 +12,6 @@ from pathlib import Path
 from stat import S_ISREG
 
 import httpx2
-import pytest
 
 from tests.clients.harness import REPOSITORY, new_desk
 from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
@@ -26,6 +24,7 @@ from wheelyard.settings.sections import Settings, StoreSettings
 
 KEPT = ("files", "journal", "projects", "projects.json")
 """What an upload adds to a store."""
+IN_PROGRESS = re.compile(r"^wheelyard_http_requests_in_progress (\S+)$", re.MULTILINE)
 TOKEN_TEXT = re.compile(r"wyd_[0-9A-Za-z]{20}")
 
 Answer = httpx2.Response
@@ -79,6 +78,13 @@ class Site:
         auth = ("__token__", token) if token else None
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.client.request(method, path, headers=named, auth=auth)
+
+    def under_way(self) -> int:
+        """Return how many requests the server has begun, and has not answered."""
+        answer = self.get("/metrics")  # takes a thread, and asks no store
+        found = IN_PROGRESS.search(answer.text)
+        assert found is not None, answer.text
+        return int(float(found[1])) - 1  # this one
 
     def change(self, name: str, verb: str, **body: str) -> Answer:
         """Do something to a project, by the API."""
@@ -137,7 +143,8 @@ def running_site(
     process = begin(["serve", "--port", address.split(":")[1], *places, *options], surroundings)
     with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
         try:
-            _wait(process, client, f"{prefix}/health")
+            until(lambda: is_up(client, f"{prefix}/health") or not process.is_alive())
+            assert process.is_alive(), "the server did not come up"
             token = TOKEN.search((folder / "printed.txt").read_text())
             site = Site(address, token[0] if token else "", folder, process.pid, client)
             if not token:  # where grants or passwords are, a server makes none
@@ -187,14 +194,9 @@ def _forked(arguments: list[str], surroundings: Surroundings) -> _Process:
     return _Process(process.pid, process.is_alive, end)
 
 
-def _wait(process: _Process, client: httpx2.Client, path: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if client.get(path).status_code == 200:
-                return
-        except httpx2.TransportError:  # not listening yet
-            pass
-        if not process.is_alive() or time.monotonic() > end:
-            pytest.fail("the server did not come up")
-        time.sleep(0.02)
+def is_up(client: httpx2.Client, path: str = "/health") -> bool:
+    """Return whether a server answers."""
+    try:
+        return client.get(path).status_code == 200
+    except httpx2.TransportError:  # not listening yet
+        return False

@@ -19,10 +19,7 @@ PAGES = (
 )
 OTHER = '"00000000000000000000000000000000-hi"'
 PAST, FUTURE = "Sun, 06 Nov 1994 08:49:37 GMT", "Fri, 06 Nov 2093 08:49:37 GMT"
-DATES = (
-    *(PAST, FUTURE, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "garbage", ""),
-    *("-1", "0", "Fri, 31 Dec 99999 23:59:59 GMT", f"{PAST}, {FUTURE}"),
-)
+DATES = (PAST, FUTURE, "garbage")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +133,9 @@ RANGES = {
     "underscore": Row(("Range: bytes=1_0-2_0",), 200),
     "hexadecimal": Row(("Range: bytes=0x1-0x2",), 200),
     "empty": Row(("Range:",), 200),
+    "digits-of-others": Row(("Range: bytes=\xd9\xa3-",), 200),
+    "thousands": Row((f"Range: bytes={','.join(f'{n}-{n}' for n in range(3000))}",), 200),
+    "endless": Row((f"Range: bytes={'9' * 5000}-",), 200),
     # 13.1.5: If-Range is compared strongly, and a date with no date is another
     "if-range-same": Row(("Range: bytes=5-9", "If-Range: {}"), 206, (5, 9)),
     "if-range-weak": Row(("Range: bytes=5-9", "If-Range: W/{}"), 200),

@@ -11,11 +11,9 @@ from select import select
 
 import pytest
 
-from tests.http.frames import connected
 from tests.http.packages import form, post, wheel
-from tests.http.raw import Wire, basic, wire
+from tests.http.raw import Wire, basic, connected, wire
 from tests.http.servers import Site, running_site
-from tests.http.test_waiting import waiting_at
 from tests.waiting import until
 from wheelyard.http.upload import BATCH
 
@@ -54,7 +52,7 @@ def slow_bodies(site: Site, count: int) -> Iterator[list[Wire]]:
         lines = [stack.enter_context(wire(site)) for _ in range(count)]
         for number, line in enumerate(lines):
             begin(line, number, basic("u", site.token))
-        until(lambda: waiting_at(site) == count)
+        until(lambda: site.under_way() == count)
         until(lambda: spooled(site) == SLOTS)
         yield lines
 

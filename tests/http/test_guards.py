@@ -1,13 +1,11 @@
 """What is refused before anything is looked at: unknown hosts, credentials over plain HTTP."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.clients.harness import system_program
-from tests.http.frames import connected
+from tests.http.raw import connected
 from tests.http.servers import Site, running_site
 from tests.operations.making import make_wheel
 from wheelyard.http.circumstances import NOWHERE, address_of
@@ -72,19 +70,6 @@ def test_no_path_tells(named: Site, path: str) -> None:
 def test_probes(named: Site, path: str) -> None:
     """Whoever probes the process knows its address, and no name of it."""
     assert named.get(path, Host="10.0.0.7:8080").status_code == 200
-
-
-def test_hosts_over_http2(named: Site) -> None:
-    """The name of an HTTP/2 request, which has no Host of its own, is looked at as well."""
-    curl = [system_program("curl"), "--silent", "--http2-prior-knowledge", "--noproxy", "*"]
-    form = ["--output", "/dev/null", "--write-out", "%{response_code}"]
-
-    def status(*options: str) -> str:
-        command = [*curl, *form, *options, f"{named.url}/simple/"]
-        return subprocess.run(command, capture_output=True, check=True, text=True).stdout
-
-    assert status() == "200"
-    assert status("-H", "Host: evil.example.com") == "421"
 
 
 OURS, EVIL = "packages.example.com", "evil.example.com"

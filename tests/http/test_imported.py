@@ -28,8 +28,6 @@ FILES = {
         Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
     )
 }
-GOING = Made("going-1.0-py2.7.egg", zip_bytes([Entry(b"going.py", b"")]))
-"""Of a project of its own, because it is deleted."""
 EXCUSED = {
     "demo-1.0-py3-none-any.whl": ("invalid_metadata",),
     "demo-1.0.tar.gz": ("missing_metadata",),
@@ -42,10 +40,7 @@ EXCUSED = {
 def old(site: Site) -> Site:
     """The server with a project that has every kind of old file, and one without any metadata."""
     index, shelf = site.index, Shelf()
-    offers = [
-        shelf.offer(made, uploaded_at=THEN, uploaded_by="<ann>")
-        for made in (*FILES.values(), GOING)
-    ]
+    offers = [shelf.offer(made, uploaded_at=THEN, uploaded_by="<ann>") for made in FILES.values()]
     report = Importer(index.uploads.leniently).run(Listed(offers), ALICE)
     assert report.refused == []
     return site
@@ -106,24 +101,3 @@ def test_the_page_for_people(old: Site) -> None:
     for codes in EXCUSED.values():
         assert f"imported as it is: {', '.join(codes)}<" in page
     assert "by &lt;ann&gt;" in page
-
-
-def test_a_deleted_old_file(old: Site) -> None:
-    """An old file can be yanked and deleted like any other."""
-    assert old.get(f"/files/going/{GOING.filename}").status_code == 200
-    old.change("going", "yank", version="1.0", file=GOING.filename)
-    old.change("going", "delete", version="1.0", file=GOING.filename)
-
-    assert old.get(f"/files/going/{GOING.filename}").status_code == 404
-    old.change("going", "delete", version="1.0", file=GOING.filename)
-
-
-def test_an_upload_is_no_import(old: Site) -> None:
-    """Over HTTP nothing is excused, and old formats are not taken."""
-    for made in (Made("demo-2.0-py2.7.egg", b""), Made("demo-1.0.tar.bz2", b"")):
-        answer = old.client.post(
-            "/legacy/",
-            files={"content": (made.filename, made.body)},
-            auth=("__token__", old.token),
-        )
-        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_filename")

@@ -1,12 +1,15 @@
 """An index below a path prefix, behind a proxy that passes paths on as they are."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
 
+from tests.http.inside import inside
 from tests.http.packages import post, wheel
 from tests.http.servers import Site, running_site
+from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
 
@@ -72,14 +75,12 @@ def test_nothing_is_outside_the_prefix(site: Site, path: str) -> None:
     [("/health", 200), ("/ready", 200), ("/metrics", 200), ("/.well-known/pytp", 404)]
     + [(f"/_/oidc/{step}", 405) for step in ("mint-token", "github/mint-token", "burn-token")],
 )
-def test_what_is_at_the_root_too(site: Site, path: str, status: int) -> None:
+def test_what_is_at_the_root_too(tmp_path: Path, path: str, status: int) -> None:
     """Probes, and jobs that publish, need not know the prefix; with a slash they have to."""
-    answer = site.get(path)
-    below = site.get(f"/team/python{path}")
-
-    assert answer.status_code == below.status_code == status
-    assert "This index is below" not in answer.text
-    assert "This index is below" in site.get(f"{path}/").text
+    settings = Settings(server=ServerSettings(path_prefix="/team/python"))
+    with inside(tmp_path, settings) as app:
+        assert app.get(path).status == app.get(f"/team/python{path}").status == status
+        assert app.get(f"{path}/").status == 404
 
 
 def test_pages_for_people_link_below_the_prefix(site: Site) -> None:
@@ -91,6 +92,12 @@ def test_pages_for_people_link_below_the_prefix(site: Site) -> None:
     assert f"{site.url}/team/python/simple/" in home
     assert 'href="/' not in home + page + lost.text
     assert lost.status_code == 404
+
+
+def test_search_is_beside_the_home_page(site: Site) -> None:
+    """What the home page searches in is below the prefix, where that one asks for it."""
+    assert site.get("/team/python/search.json").status_code == 200
+    assert site.get("/search.json").status_code == 404
 
 
 def test_pypi_json_has_addresses_below_the_prefix(site: Site) -> None:

@@ -3,16 +3,16 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
 from tests.bucket.server import BucketServer, running_bucket_server
 from tests.http.inside import inside
 from tests.http.packages import wheel
-from tests.http.servers import Site, running_site
+from tests.http.servers import Site
 from tests.operations.world import ALICE
 from tests.storage.cloud.opened import EMULATOR
+from tests.waiting import until
 from wheelyard.index import open_index
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.operations.lifecycle import Selection
@@ -22,8 +22,6 @@ from wheelyard.settings.sections import Settings, StoreSettings
 pytestmark = pytest.mark.integration
 
 Lines = list[list[str]]
-
-PATIENCE = 20.0
 
 
 def lines(site: Site, token: str = "", path: str = "/search.json") -> Lines:
@@ -59,10 +57,7 @@ def test_life_of_a_project(tmp_path: Path) -> None:
 
 def test_caching(stocked: Site) -> None:
     """It is asked for anew each time, and is sent again only if something has changed."""
-    end = monotonic() + PATIENCE
-    while "local" not in [name for name, _, _ in lines(stocked)]:
-        assert monotonic() < end
-        sleep(0.05)
+    until(lambda: "local" in [name for name, _, _ in lines(stocked)])
     first = stocked.get("/search.json")
     tag = first.headers["ETag"]
 
@@ -83,14 +78,6 @@ def test_everybody_sees_their_own(private: Site) -> None:
     assert [name for name, _, _ in lines(private, private.token)] == everything
     caching = private.get("/search.json", mine).headers["Cache-Control"]
     assert caching == "private, no-cache"
-
-
-def test_below_a_prefix(tmp_path: Path) -> None:
-    """Below a path prefix it is beside the home page, where that one asks for it."""
-    config = '[server]\npath_prefix = "/python"\n'
-    with running_site(tmp_path / "prefix", config=config, prefix="/python") as site:
-        assert lines(site, path="/python/search.json") == []
-        assert site.get("/search.json").status_code == 404
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -28,7 +27,6 @@ pytestmark = pytest.mark.integration
 
 MANY = 60
 """More than there are threads for reading."""
-IN_PROGRESS = re.compile(r"^wheelyard_http_requests_in_progress (\S+)$", re.MULTILINE)
 
 
 class Later:
@@ -79,15 +77,6 @@ def statuses(lines: list[Wire]) -> set[int]:
     return {reply.status if reply else 0 for reply in replies}
 
 
-def waiting_at(site: Site) -> int:
-    """Return how many requests the server has begun, and has not answered."""
-    answer = site.get("/metrics")  # takes a thread, and asks no store
-    assert answer.status_code == 200
-    found = IN_PROGRESS.search(answer.text)
-    assert found is not None
-    return int(float(found[1])) - 1  # this one
-
-
 def test_one_project_takes_one_thread(site: Site, store: FarStore, later: Later) -> None:
     """However many wait for a project that the store is slow to tell about, others are answered."""
     later.by += 2
@@ -96,7 +85,7 @@ def test_one_project_takes_one_thread(site: Site, store: FarStore, later: Later)
     store.answers.clear()
     with ExitStack() as stack:
         waiting = asking(site, stack, *["/simple/demo/"] * MANY)
-        until(lambda: waiting_at(site) == MANY)
+        until(lambda: site.under_way() == MANY)
         until(lambda: store.asked("get", "projects/demo.json") == before + 1)
         assert site.get("/files/other/other-1.0-py3-none-any.whl").status_code == 200
         store.answers.set()
@@ -111,7 +100,7 @@ def test_unknown_names_take_one_thread(site: Site, store: FarStore, later: Later
     store.answers.clear()
     with ExitStack() as stack:
         waiting = asking(site, stack, *[f"/simple/unknown-{n}/" for n in range(MANY)])
-        until(lambda: waiting_at(site) == MANY)
+        until(lambda: site.under_way() == MANY)
         until(lambda: len(store.calls) > before)
         assert store.calls[before:] == [("get", "projects.json")]
         store.answers.set()
@@ -126,7 +115,7 @@ def test_unknown_names_of_a_server_that_has_just_started(store: FarStore, tmp_pa
         before = len(store.calls)
         store.answers.clear()
         waiting = asking(other, stack, *[f"/simple/unknown-{n}/" for n in range(MANY)])
-        until(lambda: waiting_at(other) == MANY)
+        until(lambda: other.under_way() == MANY)
         until(lambda: ("get", "projects.json") in store.calls[before:])
         store.answers.set()
         assert statuses(waiting) == {404}
@@ -165,7 +154,7 @@ def test_nobody_is_told_old_news(
         until(lambda: store.asked("get", key) == before + 1)
         later.by += 2
         second = asking(site, stack, path)
-        until(lambda: waiting_at(site) == 2)
+        until(lambda: site.under_way() == 2)
         store.answers.set()
         assert statuses([*first, *second]) == {200}
     assert store.asked("get", key) == before + 2
@@ -181,7 +170,7 @@ def test_one_credential_takes_one_thread(site: Site, store: FarStore, later: Lat
         for line in lines:
             line.ask("GET /simple/ HTTP/1.1", f"Authorization: Bearer {site.token}")
         until(lambda: store.asked("get", "credentials/tokens/") == before + 1)
-        until(lambda: waiting_at(site) == MANY)
+        until(lambda: site.under_way() == MANY)
         store.answers.set()
         assert statuses(lines) == {200}
     assert store.asked("get", "credentials/tokens/") == before + 1
@@ -193,9 +182,9 @@ def test_who_goes_away_goes_alone(site: Site, store: FarStore, later: Later) -> 
     store.answers.clear()
     with ExitStack() as stack:
         first, *others = asking(site, stack, *["/simple/demo/"] * 5)
-        until(lambda: waiting_at(site) == 5)
+        until(lambda: site.under_way() == 5)
         first.close()
-        assert waiting_at(site) in {4, 5}  # an answer to somebody who came after that
+        assert site.under_way() in {4, 5}  # an answer to somebody who came after that
         store.answers.set()
         assert statuses(others) == {200}
 
@@ -293,8 +282,8 @@ def sending(
             if is_called_off:
                 assert await asyncio.to_thread(chunks.second.wait, PATIENCE)
                 task.cancel()
-                await asyncio.sleep(0.1)  # in which it would be closed, if nothing waited
-                assert chunks.closed_while_reading == []
+                await asyncio.wait((task,), timeout=0.1)  # it would end, if nothing waited
+                assert not task.done()
             chunks.may_go_on.set()
             await task
 

@@ -28,14 +28,6 @@ def test_size(size: int, text: str) -> None:
     assert readable_size(size) == text
 
 
-def test_releases_are_newest_first_and_wheels_come_first() -> None:
-    """Releases are in the order of versions, and a wheel is before its sdist."""
-    found = releases_of(project(file("1.9", is_wheel=False), file("1.10"), file("1.9")))
-    assert [release.version for release in found] == ["1.10", "1.9"]
-    assert [each.is_wheel for each in found[1].files] == [True, False]
-    assert found[1].speaker.is_wheel
-
-
 @pytest.mark.parametrize(
     ("versions", "yanked", "speaks"),
     [

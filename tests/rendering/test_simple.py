@@ -1,8 +1,10 @@
-"""The two forms of a project's page, for any project there could be."""
+"""The two forms of the Simple API's pages say the same, and say it as the standards have it."""
 
 import json
+import re
 from html.parser import HTMLParser
-from urllib.parse import unquote
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,62 +24,103 @@ from wheelyard.rendering.simple import (
 NAMES = st.lists(
     st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,8})?", fullmatch=True), max_size=9, unique=True
 )
+HATCH = re.compile(r"<a [^>]+>([^<]+)</a>")
+"""How Hatch finds the files that are there already."""
 
 
-class Anchors(HTMLParser):
-    """The attributes of each anchor, and its text."""
+class Page(HTMLParser):
+    """The anchors, with their text, and the `meta` elements of a page."""
 
     def __init__(self, page: bytes) -> None:
         super().__init__()
-        self.found: list[tuple[dict[str, str | None], str]] = []
+        self.anchors: list[dict[str, str | None]] = []
+        self.meta: dict[str | None, str | None] = {}
+        self.tags: set[str] = set()
+        self._inside = False
         self.feed(page.decode())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take an element."""
+        self.tags.add(tag)
+        self._inside = tag == "a"
         if tag == "a":
-            self.found.append((dict(attrs), ""))
+            assert len(dict(attrs)) == len(attrs)
+            self.anchors.append({**dict(attrs), "text": ""})
+        elif tag == "meta" and dict(attrs).get("name"):
+            self.meta[dict(attrs)["name"]] = dict(attrs)["content"]
+
+    def handle_endtag(self, tag: str) -> None:
+        """Take the end of an element."""
+        self._inside = self._inside and tag != "a"
 
     def handle_data(self, data: str) -> None:
-        """Take text, of which only filenames count."""
-        if self.found and data.strip():
-            attributes, text = self.found[-1]
-            self.found[-1] = (attributes, text + data.strip())
+        """Take text."""
+        if self._inside:
+            self.anchors[-1]["text"] = (self.anchors[-1]["text"] or "") + data
+
+
+def from_html(anchor: dict[str, str | None]) -> tuple[object, ...]:
+    """Return what an anchor says of a file."""
+    href = urlsplit(anchor["href"] or "")
+    assert unquote(href.path).rpartition("/")[2] == anchor["text"]
+    assert anchor.get("data-core-metadata") == anchor.get("data-dist-info-metadata")
+    return (
+        (href.path, href.fragment),
+        anchor.get("data-requires-python"),
+        anchor.get("data-core-metadata"),
+        anchor.get("data-yanked"),
+        (anchor["data-size"], anchor["data-upload-time"]),
+    )
+
+
+def from_json(file: dict[str, Any]) -> tuple[object, ...]:
+    """Return what JSON says of a file, in the words of HTML."""
+    metadata, yanked = file["core-metadata"], file["yanked"]
+    return (
+        (file["url"], f"sha256={file['hashes']['sha256']}"),
+        file.get("requires-python"),
+        f"sha256={metadata['sha256']}" if metadata else None,
+        None if yanked is False else "" if yanked is True else yanked,
+        (str(file["size"]), file["upload-time"]),
+    )
 
 
 @given(PROJECTS)
 def test_both_forms_agree(project: Project) -> None:
-    """Whatever a project holds, HTML and JSON list the same files with the same facts."""
-    page = json.loads(detail_json(project))
-    anchors = Anchors(detail_html(project)).found
-
-    assert len(anchors) == len(page["files"]) == len(served_files(project))
-    for (attributes, text), said in zip(anchors, page["files"], strict=True):
-        path, _, digest = (attributes["href"] or "").partition("#sha256=")
-        assert (path, digest) == (said["url"], said["hashes"]["sha256"])
-        assert unquote(path).rpartition("/")[2] == text == said["filename"]
-        assert attributes.get("data-requires-python") == said.get("requires-python")
-        yanked = attributes.get("data-yanked")
-        assert said["yanked"] == (False if yanked is None else yanked or True)
-
-
-@given(PROJECTS)
-def test_every_file_has_a_version(project: Project) -> None:
-    """`versions` covers every file, each version once."""
-    page = json.loads(detail_json(project))
-    assert len(set(page["versions"])) == len(page["versions"])
-    assert set(page["versions"]) == {each.version for each in served_files(project)}
+    """Whatever a project holds, HTML and JSON have its status and the same of the same files."""
+    said, html = json.loads(detail_json(project)), detail_html(project)
+    page = Page(html)
+    assert page.meta["pypi:repository-version"] == said["meta"]["api-version"] == "1.4"
+    status = said.get("project-status", {"status": "active"})
+    assert page.meta.get("pypi:project-status", "active") == status["status"]
+    assert page.meta.get("pypi:project-status-reason") == status.get("reason")
+    names = [file["filename"] for file in said["files"]]
+    assert [anchor["text"] for anchor in page.anchors] == HATCH.findall(html.decode()) == names
+    assert names == [each.filename for each in served_files(project)]
+    assert list(map(from_html, page.anchors)) == list(map(from_json, said["files"]))
+    assert page.tags <= {"html", "head", "meta", "title", "body", "a"}
+    assert said["versions"] == versions(served_files(project))
+    assert set(said["versions"]) == {each.version for each in served_files(project)}
 
 
 @given(NAMES)
 def test_lists_agree(names: list[str]) -> None:
     """Both forms of the list of projects have the same names in the same order."""
     normal = [NormalizedName(name) for name in names]
-    said = [each["name"] for each in json.loads(list_json(normal))["projects"]]
-    anchors = Anchors(list_html(normal)).found
-    assert said == names
-    assert [(attributes["href"], text) for attributes, text in anchors] == [
-        (f"{name}/", name) for name in names
-    ]
+    document, page = json.loads(list_json(normal)), Page(list_html(normal))
+    assert document == {"meta": {"api-version": "1.4"}, "projects": [{"name": n} for n in names]}
+    assert [(each["href"], each["text"]) for each in page.anchors] == [(f"{n}/", n) for n in names]
+    assert page.meta["pypi:repository-version"] == "1.4"
+
+
+def test_keys_of_a_file() -> None:
+    """A file has the keys of the standard and no others; absent ones are not null."""
+    plain = {"filename", "url", "hashes", "core-metadata", "yanked", "size", "upload-time"}
+    for requires, keys in ((None, plain), (">=3.9", plain | {"requires-python"})):
+        (said,) = json.loads(detail_json(project(file(requires_python=requires))))["files"]
+        assert said.keys() == keys
+        assert list(said["hashes"]) == ["sha256"]
+        assert said["upload-time"] == "2026-11-20T12:00:00.000000Z"
 
 
 def test_quarantine_hides_every_file() -> None:
@@ -88,6 +131,7 @@ def test_quarantine_hides_every_file() -> None:
 
 
 def test_versions_are_in_the_order_of_releases() -> None:
-    """Versions are sorted as versions, not as text."""
-    files = [file(version) for version in ("1.10", "1.9", "1!0.1", "1.9rc1")]
-    assert versions(files) == ["1.9rc1", "1.9", "1.10", "1!0.1"]
+    """Versions are sorted as versions, not as text, each of them once."""
+    files = [file(version) for version in ("1.10", "1.9", "1!0.1", "1.9rc1", "1.9+local")]
+    found = versions([*files, file("1.9", is_wheel=False)])
+    assert found == ["1.9rc1", "1.9", "1.9+local", "1.10", "1!0.1"]
