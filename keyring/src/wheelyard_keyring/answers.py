@@ -14,8 +14,7 @@ from typing import Final
 
 from wheelyard_keyring.hosts import Asked, parse_service
 from wheelyard_keyring.settings import BadSettingError, Settings, real_settings
-from wheelyard_keyring.tokens import Answer
-from wheelyard_keyring.world import World, real_world
+from wheelyard_keyring.world import Answer, World, real_world
 
 USERS: Final = frozenset({"", "oauth2accesstoken", "__token__", "oidc"})
 """Names that mean: whoever I am. Another name has a password of its own, kept elsewhere."""
@@ -57,7 +56,16 @@ class Answers:
         """
         with self._lock:
             asked = self.ours(service, username)
-            return self._known(asked) if asked else None
+            if asked is None:
+                return None
+            now = self.world.monotonic()
+            made, answer = self._kept.get(asked.root, (None, None))
+            if made is None or now - made >= FRESH:
+                from wheelyard_keyring.sources import Sources  # noqa: PLC0415 - for listed hosts
+
+                answer = Sources(self._settings or Settings(), self.world).find(asked)
+                self._kept[asked.root] = (self.world.monotonic(), answer)
+            return answer
 
     def ours(self, service: str, username: str | None) -> Asked | None:
         """Return the host that a service is on, None if it is not ours to answer for."""
@@ -86,16 +94,3 @@ class Answers:
     def _object(self, why: str) -> None:
         self.has_objected = True
         self.world.say(why)
-
-    def _known(self, asked: Asked) -> Answer | None:
-        now = self.world.monotonic()
-        kept = self._kept.get(asked.root)
-        if kept is None or now - kept[0] >= FRESH:
-            answer = self._find(asked)
-            kept = self._kept[asked.root] = (self.world.monotonic(), answer)
-        return kept[1]
-
-    def _find(self, asked: Asked) -> Answer | None:
-        from wheelyard_keyring.sources import Sources  # noqa: PLC0415 - for listed hosts only
-
-        return Sources(self._settings or Settings(), self.world).find(asked)

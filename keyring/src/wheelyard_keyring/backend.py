@@ -17,7 +17,7 @@ from keyring.errors import PasswordDeleteError, PasswordSetError
 
 if TYPE_CHECKING:  # the rest of us is imported with the first question
     from wheelyard_keyring.answers import Answers
-    from wheelyard_keyring.tokens import Answer
+    from wheelyard_keyring.world import Answer
 
 
 class WheelyardKeyring(KeyringBackend):

@@ -5,8 +5,9 @@ A client passes a URL first, and if it got nothing, some then pass the host alon
 nothing, for it does not tell whether the credential would travel over http.
 
 The list has hosts with or without a port, and no patterns. Everything that two programs could read
-in different ways is no host at all: backslashes, blanks, control characters, escapes, international
-names that need any mapping.
+in different ways is no host at all: backslashes, blanks, control characters, escapes, and letters
+outside of ASCII, which the two versions of the standard map differently. Whoever has such a name
+lists, and asks for, its `xn--` form.
 """
 
 from __future__ import annotations
@@ -105,9 +106,7 @@ def _canonical(name: str) -> str | None:
     if name.startswith("["):
         return _address(name[1:-1])
     lower = name.lower().removesuffix(".")
-    if not name.isascii():
-        lower = _encoded(lower)
-    return lower if _NAME.fullmatch(lower) else None
+    return lower if name.isascii() and _NAME.fullmatch(lower) else None
 
 
 def _address(text: str) -> str | None:
@@ -117,19 +116,3 @@ def _address(text: str) -> str | None:
         return None if "%" in text else str(IPv6Address(text))
     except ValueError:
         return None
-
-
-def _encoded(name: str) -> str:
-    """
-    Encode an international name, empty if it is not the only one with that encoding.
-
-    Where a name has to be mapped first, the two versions of the standard differ: `straße` is
-    `strasse` in one and a name of its own in the other. A client would then go elsewhere than the
-    host that we have looked up. Whoever has such a name lists its `xn--` form.
-    """
-    try:
-        encoded = name.encode("idna")
-        is_plain = encoded.decode("idna") == name and not name.isascii()
-    except UnicodeError:
-        return ""
-    return encoded.decode("ascii") if is_plain else ""

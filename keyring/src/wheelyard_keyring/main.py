@@ -14,7 +14,7 @@ from urllib.parse import quote
 from wheelyard_keyring.answers import real_answers
 from wheelyard_keyring.hosts import Asked
 from wheelyard_keyring.settings import FILE, VARIABLE
-from wheelyard_keyring.tokens import Answer
+from wheelyard_keyring.world import Answer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What the parts of this package need of the world: two clocks and a place for messages."""
+"""What the parts of this package share: answers, and what they need of the world."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A user name and a password."""
+
+    username: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True)
 class World:
-    """
-    The world as it is handed in.
-
-    Args:
-        say: Tells the person one sentence. Standard output belongs to the credential.
-        pause: Waits for some seconds.
-        monotonic: Seconds, from any beginning.
-    """
+    """Two clocks and a place for messages, as they are handed in."""
 
     say: Callable[[str], None]
+    """Tells the person one sentence. Standard output belongs to the credential."""
     pause: Callable[[float], None]
+    """Waits for some seconds."""
     monotonic: Callable[[], float]
+    """Seconds, from any beginning."""
 
 
 def real_world() -> World:

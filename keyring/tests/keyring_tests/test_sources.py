@@ -9,7 +9,7 @@ import pytest
 from keyring_tests.stage import ACCESS_TOKEN, ID_TOKEN, INDEX_TOKEN, Stage
 from keyring_tests.standins import TokenEndpoint, listening, program
 from tests.clients.harness import REPOSITORY
-from wheelyard_keyring.programs import printed_token
+from wheelyard_keyring.sources import printed_token
 
 COMMAND_TOKEN = "ya29.from-the-command"
 SERVER_TOKEN = "ya29.from-the-metadata-server"
