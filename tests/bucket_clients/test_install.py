@@ -88,26 +88,6 @@ def test_proxy(proxying: Yard, desk: Desk, tool: Built, base: Built, client: str
     assert_downloaded(proxying, "proxy", tool, base)
 
 
-def test_pip_netrc(redirecting: Yard, desk: Desk, tool: Built, base: Built) -> None:
-    """A token that pip finds in `~/.netrc` is for the index, and the bucket does not see it."""
-    redirecting.cloud.log.clear()
-    url = named_url(redirecting, desk)
-    python = desk.python()
-
-    known.pip_install(desk, python, "--index-url", f"{url}/simple/", "yard-tool")
-
-    tool.assert_installed(python)
-    assert_downloaded(redirecting, "redirect", tool, base)
-
-
-def named_url(yard: Yard, desk: Desk) -> str:
-    """Write the token into `~/.netrc` for the index's host, which is not the bucket's."""
-    netrc = desk.home / ".netrc"
-    netrc.write_text(f"machine localhost login __token__ password {yard.server.token}\n")
-    netrc.chmod(0o600)
-    return yard.server.url.replace("127.0.0.1", "localhost")
-
-
 def assert_downloaded(yard: Yard, mode: Mode, *projects: Built) -> None:
     """The wheels came from where they should, whole, and nobody showed the bucket a secret."""
     log = yard.cloud.log

@@ -15,9 +15,7 @@ from tests.bucket_clients.yard import (
     BUCKET,
     STORE,
     Yard,
-    as_account,
     as_nobody,
-    attempt,
     running_yard,
     serving,
 )
@@ -137,47 +135,6 @@ def test_stale_if_error(cloud: BucketServer, tmp_path: Path) -> None:
         assert_unavailable(refused)
         until(lambda: upload(yard, wheel("yard-0", "4.0")).status == 200, patience=BACK)
         until_well(yard, [path_of(yard, wheel("yard-0", "4.0"))])
-
-
-@pytest.mark.slow
-def test_start_without_bucket(cloud: BucketServer, tmp_path: Path) -> None:
-    """A server whose bucket does not answer says so in a line, and ends."""
-    desk, environment = new_desk(tmp_path), as_nobody(cloud)
-    cloud.die()
-
-    done = attempt(desk, environment, "serve", "--port", "0", "--store", STORE)
-
-    assert done.returncode == 1
-    assert "gs://wheels does not answer" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_credentials_expire(cloud: BucketServer, tmp_path: Path) -> None:
-    """When the index is let in no more, clients hear 503, and the log says what to do."""
-    environment = as_account(cloud, tmp_path)
-    cloud.permissions.token_required = True
-    folder, config = tmp_path / "yard", "[store]\nfreshness = 6\n"
-    with running_yard(folder, cloud, environment, "--private", config=config) as yard:
-        publish(yard, *PROJECTS[:2])
-        assert ask(yard, "/simple/yard-0/").status == 200
-        cloud.permissions.expired = True
-        cloud.identity.revoke_tokens()
-
-        assert ask(yard, "/simple/yard-0/").status == 200
-        until(lambda: ask(yard, "/simple/yard-0/").status == 503, patience=BACK)
-        answers = [
-            ask(yard, "/simple/yard-0/"),
-            ask(yard, "/simple/yard-1/"),
-            ask(yard, "/simple/"),
-            upload(yard, wheel("yard-0", "5.0")),
-        ]
-
-        for each in answers:
-            assert_unavailable(each)
-        assert yard.warnings(r"WARNING .*gs://wheels.* Run 'gcloud auth application-default login'")
-        assert ask(yard, "/health").status == 200
-        cloud.permissions.expired = False
-        until_well(yard, ["/simple/yard-0/", "/simple/yard-1/"])
 
 
 def assert_unavailable(answer: Answer) -> None:

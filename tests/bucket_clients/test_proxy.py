@@ -4,15 +4,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from http.client import IncompleteRead
 from pathlib import Path
 
 import pytest
 
-from tests.bucket.faults import CutAt, ResetAt, Slow, Stall, StatusBefore
+from tests.bucket.faults import CutAt, ResetAt, Slow
 from tests.bucket.server import BucketServer
 from tests.bucket_clients.asking import ask, asking, is_whole, path_of, publish
-from tests.bucket_clients.yard import BUCKET, Yard, as_nobody, running_yard
+from tests.bucket_clients.yard import Yard, as_nobody, running_yard
 from tests.clients.harness import Desk, system_program
 from tests.http.packages import wheel
 
@@ -41,18 +40,6 @@ def yard(running: Yard) -> Iterator[Yard]:
     running.cloud.faults.clear()
 
 
-@pytest.mark.parametrize(
-    ("asked", "start", "stop"),
-    [("bytes=5-9", 5, 10), (f"bytes={HALF}-", HALF, None), ("bytes=-7", -7, None)],
-)
-def test_part_of_a_file(yard: Yard, asked: str, start: int, stop: int | None) -> None:
-    """Of a range, the bucket is asked for no more than that."""
-    part = ask(yard, path_of(yard, LARGE), Range=asked)
-
-    assert (part.status, part.body) == (206, LARGE.data[start:stop])
-    assert [each.status for each in yard.cloud.log.records("media", FILES)] == [206]
-
-
 def test_curl_goes_on(yard: Yard, desk: Desk) -> None:
     """`curl -C -` goes on with half a file where it ends."""
     target = desk.folder / "target"
@@ -75,44 +62,6 @@ def test_bucket_breaks_off(yard: Yard, fault: CutAt | ResetAt) -> None:
     assert yard.cloud.log.count(kind="media", name=FILES) == 2
 
 
-@pytest.mark.parametrize("then", [CutAt(0), StatusBefore(404), StatusBefore(403)])
-def test_bucket_stays_away(yard: Yard, then: CutAt | StatusBefore) -> None:
-    """Where the rest cannot be had, the client sees that the file is not whole."""
-    yard.cloud.faults.add(CutAt(HALF), "media", FILES)
-    yard.cloud.faults.add(then, "media", FILES, count=FOR_EVER)
-
-    with asking(yard, path_of(yard, LARGE)) as answer, pytest.raises((IncompleteRead, OSError)):
-        answer.read()
-
-    yard.cloud.faults.clear()
-    assert is_whole(ask(yard, path_of(yard, LARGE)), LARGE)
-    assert "Traceback" not in yard.log
-
-
-def test_file_is_shorter(yard: Yard) -> None:
-    """A file that somebody has cut short in the bucket is never taken for a whole one."""
-    bucket = yard.cloud.bucket(BUCKET)
-    (name,) = (each for each in bucket.names() if each.endswith(LARGE.filename))
-    bucket.put(name, LARGE.data[:HALF])
-    try:
-        with asking(yard, path_of(yard, LARGE)) as answer, pytest.raises((IncompleteRead, OSError)):
-            answer.read()
-    finally:
-        bucket.put(name, LARGE.data)
-    assert "fewer bytes" in yard.log
-
-
-@pytest.mark.slow
-def test_bucket_says_nothing(yard: Yard) -> None:
-    """Where the bucket keeps a download waiting, it is asked again before the client gives up."""
-    yard.cloud.faults.add(Stall(60, "after"), "media", FILES)
-
-    answer = ask(yard, path_of(yard, LARGE))
-
-    assert is_whole(answer, LARGE)
-    assert answer.seconds < 14
-
-
 def test_client_goes_away(yard: Yard) -> None:
     """A client that goes away in the middle leaves no connection to the bucket that is busy."""
     yard.cloud.faults.add(Slow(1 << 20), "media", FILES)
@@ -128,18 +77,6 @@ def test_client_goes_away(yard: Yard) -> None:
         time.sleep(0.05)
     assert after < during
     assert after <= max(before - 1, 0)
-
-
-def test_slow_bucket(yard: Yard) -> None:
-    """What a slow bucket sends goes on to the client as it comes, before that gives up."""
-    path = path_of(yard, LARGE)
-    yard.cloud.faults.add(Slow(10_000), "media", FILES)  # a chunk would take 26 seconds
-    begun = time.monotonic()
-
-    with asking(yard, path) as answer:
-        assert answer.read(5_000) == LARGE.data[:5_000]
-
-    assert time.monotonic() - begun < 12
 
 
 @pytest.mark.parametrize("slow", ["client", "bucket"])

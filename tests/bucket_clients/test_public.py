@@ -12,11 +12,9 @@ from tests.bucket_clients.yard import (
     STORE,
     Yard,
     as_account,
-    attempt,
-    command,
     running_yard,
 )
-from tests.clients.harness import Desk, program
+from tests.clients.harness import Desk, program, wheelyard
 from tests.http.packages import wheel
 
 OPEN = "open-wheels"
@@ -82,50 +80,18 @@ def test_install(yard: Yard, desk: Desk, client: str) -> None:
 
 
 def test_check_and_delete(yard: Yard, desk: Desk) -> None:
-    """`check` finds both buckets in order, and what is deleted is gone from the public one."""
+    """Commands know where the files are; what is deleted is gone from the public bucket."""
     gone = wheel("yard-gone", "1.0")
-    publish(yard, gone)
     environment = as_account(yard.cloud, yard.folder)
-    place = ("--store", STORE, "--config", str(yard.folder / "wheelyard.toml"))
+    yard.folder.joinpath(gone.filename).write_bytes(gone.data)
 
-    assert "\nclean: 2 projects, 2 files" in f"\n{command(desk, environment, 'check', *place)}"
-    command(desk, environment, "delete", "yard-gone", "1.0", *place)
-    assert "\nclean: 2 projects, 1 file" in f"\n{command(desk, environment, 'check', *place)}"
+    def type_(*arguments: str) -> str:
+        return wheelyard(desk, *arguments, "--store", STORE, **environment)
+
+    type_("upload", str(yard.folder / gone.filename))
+    assert "\nclean: 2 projects, 2 files" in f"\n{type_('check')}"
+    type_("delete", "yard-gone", "1.0")
+    assert "\nclean: 2 projects, 1 file" in f"\n{type_('check')}"
 
     assert not [name for name in yard.cloud.bucket(OPEN).names() if "yard-gone" in name]
-    assert command(desk, environment, "list", "yard-gone", *place).strip() == ""
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        (SPLIT.replace(OPEN, BUCKET), "allUsers"),
-        ('[store]\ndownloads = "public"\n', "files"),
-        (SPLIT.replace(FILES, "./folder"), "gs://"),
-    ],
-)
-def test_refused_settings(cloud: BucketServer, desk: Desk, config: str, said: str) -> None:
-    """Settings that would open the index's own objects to everybody stop the start, in a line."""
-    file = desk.folder / "wheelyard.toml"
-    file.write_text(config)
-
-    done = attempt(
-        desk, as_account(cloud, desk.folder), "serve", "--store", STORE, "--config", str(file)
-    )
-
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_command_that_is_not_told(yard: Yard, desk: Desk) -> None:
-    """The store knows where its files are: whoever publishes without a server need not say it."""
-    made = wheel("yard-untold", "1.0")
-    yard.folder.joinpath(made.filename).write_bytes(made.data)
-    account = as_account(yard.cloud, yard.folder)
-
-    command(desk, account, "upload", str(yard.folder / made.filename), "--store", STORE)
-
-    url = ask(yard, path_of(yard, made)).headers["location"]
-    assert ask_bucket(yard.cloud.address, "GET", url.removeprefix(yard.cloud.url)).status == 200
-    command(desk, account, "check", "--store", STORE)
+    assert type_("list", "yard-gone").strip() == ""

@@ -68,47 +68,6 @@ def test_one_url_for_everybody(steady: Yard) -> None:
     assert taken.body == HARD.data
 
 
-def test_what_the_index_answers_itself(yard: Yard) -> None:
-    """HEAD, core metadata, pages, and what a client has already, never lead to the bucket."""
-    path, etag = path_of(yard, HARD), f'"{HARD.sha256}"'
-
-    answers = [
-        ask(yard, path, "HEAD"),
-        ask(yard, f"{path}.metadata"),
-        ask(yard, f"{path}.metadata", "HEAD"),
-        ask(yard, f"{path}.metadata", Range="bytes=0-3"),
-        ask(yard, path, If_None_Match=etag),
-        ask(yard, path, Range="bytes=99999999-"),
-        ask(yard, "/simple/", Accept="text/html"),
-        ask(yard, "/simple/yard-hard/"),
-        ask(yard, "/simple/yard-hard/", "HEAD"),
-    ]
-
-    assert [each.status for each in answers] == [200, 200, 200, 206, 304, 416, 200, 200, 200]
-    assert answers[0].headers["content-length"] == str(len(HARD.data))
-    assert answers[1].body == HARD.metadata
-
-
-def test_stranger_gets_no_url(yard: Yard) -> None:
-    """Without a token there is no signed URL to be had, not for GET and not for HEAD."""
-    path = path_of(yard, HARD)
-
-    refused = [ask_bucket(yard.server.address, method, path) for method in ("GET", "HEAD")]
-
-    assert [each.status for each in refused] == [401, 401]
-    assert all("location" not in each.headers for each in refused)
-
-
-def test_part_of_a_file(yard: Yard) -> None:
-    """A range that is asked of the index is sent by the bucket, under the same URL."""
-    sent = ask(yard, path_of(yard, HARD), Range="bytes=5-9")
-
-    part = from_bucket(yard, sent, Range="bytes=5-9")
-
-    assert sent.status == 302
-    assert (part.status, part.body) == (206, HARD.data[5:10])
-
-
 @pytest.mark.clients
 def test_pip_cache(steady: Yard, desk: Desk) -> None:
     """What pip has in its cache it does not fetch from the bucket again."""
@@ -156,18 +115,6 @@ def test_url_expires(yard: Yard) -> None:
         assert from_bucket(yard, sent).status == 400
     finally:
         clock.advance(-601 * 60)
-
-
-def test_url_for_one_verb(yard: Yard) -> None:
-    """A URL that lets a client read a file lets nobody do anything else with it."""
-    location = ask(yard, path_of(yard, HARD)).headers["location"]
-
-    changed = ask_bucket(yard.cloud.address, "GET", bucket_target(location).replace("hard", "soft"))
-    deleted = ask_bucket(yard.cloud.address, "DELETE", bucket_target(location))
-
-    assert changed.status == 403
-    assert deleted.status >= 400
-    assert from_bucket(yard, ask(yard, path_of(yard, HARD))).status == 200
 
 
 def test_nobody_signs(cloud: BucketServer, tmp_path: Path) -> None:

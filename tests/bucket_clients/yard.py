@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bucket.server import BucketServer
-from tests.clients.harness import REPOSITORY, Desk, new_desk
-from tests.clients.servers import TOKEN, Server, free_port, stop, until_healthy
+from tests.clients.harness import SOURCE, Desk, new_desk, wheelyard
+from tests.clients.servers import TOKEN, Server, free_port, is_healthy, running
 
 BUCKET = "wheels"
 STORE = f"gs://{BUCKET}/team a~1"
 """With what filenames cannot have, and signatures and URLs have to get right all the same."""
 MANAGER = ("--can", "read,upload,manage")
-SOURCE = {"PYTHONPATH": str(REPOSITORY / "src")}
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,8 @@ def running_yard(
     settings = folder / "wheelyard.toml"
     settings.write_text(config)
     place = ("--store", STORE, "--config", str(settings))
-    token = TOKEN.search(command(desk, environment, "token", "create", "test", *MANAGER, *place))
+    made = wheelyard(desk, "token", "create", "test", *MANAGER, *place, **environment)
+    token = TOKEN.search(made)
     assert token
     with serving(desk, environment, *place, *options) as (address, process):
         server = Server(address, token[0], folder, "--private" in options)
@@ -110,35 +110,9 @@ def serving(
     address = f"localhost:{free_port()}"
     line = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1], *options]
     log = desk.folder.parent / "log.txt"
-    with log.open("w") as written:
-        process = subprocess.Popen(
-            line,
-            cwd=desk.folder,
-            env={**desk.environment(), **SOURCE, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=written,
-            stderr=written,
-        )
-    try:
-        until_healthy(process, address, log)
+    everything = {**SOURCE, **environment}
+    with running(desk, line, log, lambda: is_healthy(address), everything) as process:
         yield address, process
-    finally:
-        try:
-            stop(process)
-        finally:
-            sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
-
-
-def command(desk: Desk, environment: Mapping[str, str], *arguments: str) -> str:
-    """Run the product's command line, which has to succeed."""
-    return desk.run(sys.executable, "-m", "wheelyard", *arguments, **SOURCE, **environment)
-
-
-def attempt(
-    desk: Desk, environment: Mapping[str, str], *arguments: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the product's command line, which may fail."""
-    return desk.attempt(sys.executable, "-m", "wheelyard", *arguments, **SOURCE, **environment)
 
 
 @contextmanager

@@ -121,13 +121,6 @@ def test_no_secret(check: Configured) -> None:
         assert secret not in done.stdout + done.stderr
 
 
-def test_nothing_is_made(check: Configured, desk: Desk) -> None:
-    """The settings are checked without a store, and none is made."""
-    check()
-
-    assert {path.name for path in desk.folder.iterdir()} == {"etc"}
-
-
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -149,13 +142,36 @@ def test_errors(wheelyard: Typed, settings: Path, name: str, content: str, words
     assert WEAK not in done.stderr
 
 
-@pytest.mark.integration  # a server has a process of its own
-def test_the_server_warns(desk: Desk, wheelyard: Typed, settings: Path) -> None:
-    """A server says the same when it starts, and does not start where something is wrong."""
-    del desk
-    (settings.parent / "users").write_text("ana")
+@pytest.mark.parametrize("name", ["wheelyard.toml", "users", "."])
+def test_files_that_others_may_change(wheelyard: Typed, settings: Path, name: str) -> None:
+    """Settings and credentials that every user may change, or their folder, are told of."""
+    (settings.parent / name).chmod(0o777 if name == "." else 0o602)
 
-    done = wheelyard("serve", "--port", "0", "--config", settings)
+    done = wheelyard("config", "check", "--config", settings)
 
-    assert done.returncode == 1
-    assert "Line 1 has no colon" in done.stderr
+    assert done.returncode == 0
+    names = sorted(line.split(": ")[2] for line in _writable(done.stderr))
+    told = ["tokens.toml", "users", "wheelyard.toml"] if name == "." else [name]
+    assert names == [str(settings.with_name(each)) for each in told]
+
+
+@pytest.mark.parametrize("apart", ["", "keys"])
+@pytest.mark.parametrize("below", ["", "credentials/tokens"])
+def test_tokens_that_others_may_change(
+    wheelyard: Typed, desk: Desk, apart: str, below: str
+) -> None:
+    """Where others may write to the folder of the tokens, wherever that is, it is told of."""
+    where = ["--set", f"access.credentials_store={apart}"] if apart else []
+    store = desk.folder / (apart or "wheelyard-data")
+    assert wheelyard("token", "create", "ci", *where).returncode == 0
+    assert _writable(wheelyard("config", "check", *where).stderr) == []
+
+    (store / below).chmod(0o757)
+
+    (line,) = _writable(wheelyard("config", "check", *where).stderr)
+    assert str(store.relative_to(desk.folder) / "credentials" / "tokens: ") in line
+    assert (f"the folder {store / below};" in line) == (below == "")
+
+
+def _writable(said: str) -> list[str]:
+    return [line for line in said.splitlines() if "every user of this machine" in line]

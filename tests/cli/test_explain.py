@@ -116,19 +116,6 @@ def test_without_the_passwords(explain: Typed, settings: Path) -> None:
     assert (done.returncode, done.stdout[:4]) == (0, "yes:")
 
 
-def test_the_words_of_an_answer(explain: Typed) -> None:
-    """An answer is a sentence, whatever was asked."""
-    said = [explain("user:ana@acme.dev", "tools", each).stdout for each in ("upload", "admin")]
-
-    assert said[0].startswith("yes: user:ana@acme.dev may upload to tools\n")
-    assert said[1].startswith("no: user:ana@acme.dev may not administer tools\n")
-
-
-def test_help(explain: Typed) -> None:
-    """The command's own help tells its exit status."""
-    assert "exit 0 for yes, 1 for no" in " ".join(explain("--help").stdout.split())
-
-
 def test_without_grants(wheelyard: Typed) -> None:
     """Where there is no grant at all it is said what holds instead."""
     assert "no [[grant]]" in wheelyard("access", "explain", "anonymous", "x", "read").stdout

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Serve, Typed
 from tests.clients.harness import REPOSITORY, Desk
 from tests.operations.making import make_sdist, make_wheel
-from tests.sources.web.site import running_site
+from tests.sources.web.site import Answer, running_site
 
 pytestmark = pytest.mark.integration
 
@@ -39,48 +39,22 @@ def test_import(packages: Path, wheelyard: Typed) -> None:
     assert wheelyard("check").returncode == 0
 
 
-def test_changed_files(packages: Path, wheelyard: Typed) -> None:
-    """Other bytes of the same size and date under a known name are found out."""
-    wheelyard("import", packages)
-    wheel = packages / make_wheel().filename
-    before = wheel.stat()
-    other = packages / ".other"
-    other.write_bytes(make_wheel(content=b"x").body[: before.st_size])
-    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
-    other.rename(wheel)
-
-    done = wheelyard("import", packages)
-
-    assert done.returncode == 1
-    assert f"{wheel} was not imported: File already exists" in done.stderr
-    assert "1 there already, 1 refused" in done.stdout
-
-
-def test_two_of_one_name(packages: Path, wheelyard: Typed) -> None:
-    """Of two files of one name, size and date in a folder the second is told of."""
-    wheel = packages / make_wheel().filename
-    other = packages / "other" / wheel.name
-    other.parent.mkdir()
-    other.write_bytes(make_wheel(content=b"x").body[: wheel.stat().st_size])
-    os.utime(other, ns=(wheel.stat().st_atime_ns, wheel.stat().st_mtime_ns))
-
-    done = wheelyard("import", packages)
-
-    assert f"{other} was not imported: File already exists" in done.stderr
-    assert "imported 2 files, 1 refused" in done.stdout
-
-
 def test_refusals(packages: Path, wheelyard: Typed) -> None:
-    """Each refusal is a line of its own, keeps nothing else out, and is the exit status."""
+    """Each refusal is a line of its own, and the exit status; old formats are taken if asked."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
     (packages / "odd\n-1.0.tar.gz").write_bytes(b"")
     (packages / "lost-1.0.tar.gz").symlink_to("nowhere")
     (packages / "README").touch()
+    (packages / "demo-1.0.win32.exe").write_bytes(b"MZ" + bytes(99))
 
-    done = wheelyard("import", packages)
+    strict = wheelyard("import", "--dry-run", packages)
+    done = wheelyard("import", "--lenient", packages)
 
-    assert done.returncode == 1
-    assert done.stdout == f"{packages}: imported 2 files, 1 passed over, 3 refused\n"
+    assert (strict.returncode, done.returncode) == (1, 1)
+    assert "With --lenient it may be taken." in strict.stderr
+    assert done.stdout == (
+        f"{packages}: imported 3 files, 1 passed over, 3 refused\nexcused: invalid_filename (1)\n"
+    )
     refused = [line for line in done.stderr.splitlines() if "was not imported: " in line]
     assert [Path(line.split(" was not")[0]).name for line in sorted(refused)] == [
         "bad-1.0.tar.gz",
@@ -115,20 +89,6 @@ def test_dry_run(packages: Path, desk: Desk, wheelyard: Typed) -> None:
     assert "would import 0 files, 2 there" in wheelyard("import", "--dry-run", packages).stdout
 
 
-def test_lenient(packages: Path, wheelyard: Typed) -> None:
-    """Old formats are taken if that is asked for, and the report counts what was excused."""
-    (packages / "demo-1.0.win32.exe").write_bytes(b"MZ" + bytes(99))
-
-    strict = wheelyard("import", packages)
-    done = wheelyard("import", "--lenient", packages)
-
-    assert strict.returncode == 1
-    assert "With --lenient it may be taken." in strict.stderr
-    assert done.returncode == 0
-    assert "imported 1 file, 2 there already\nexcused: invalid_filename (1)\n" in done.stdout
-    assert wheelyard("check").returncode == 0
-
-
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -136,6 +96,7 @@ def test_lenient(packages: Path, wheelyard: Typed) -> None:
         (["--from", "fairyland", "packages"], 2, "fairyland"),
         (["--mirrors", "packages"], 1, "--mirrors is for an export of devpi-server, and this was"),
         (["--from", "files", "--meta", "m", "packages"], 1, "or say --from backupni."),
+        (["--from", "files", "--allow-private", "packages"], 1, "--allow-private is for a URL"),
         ([], 2, "SOURCE"),
     ],
 )
@@ -239,3 +200,29 @@ def test_odd_files(packages: Path, wheelyard: Typed, options: tuple[str, ...]) -
     told = json.loads(done.stdout) if options else None
     assert "2 files, 1 refused" in done.stdout if told is None else told["new"] == 2
     assert "udcff-1.0.tar.gz was not imported" in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--allow-private",)])
+def test_private_addresses(wheelyard: Typed, options: tuple[str, ...]) -> None:
+    """Links and redirects to private addresses of other hosts are followed only if allowed."""
+    own, linked, moved = (make_wheel("demo", version) for version in ("1.0", "2.0", "3.0"))
+    with running_site() as site, running_site() as proxy:
+        hidden = f"http://localhost:{site.port}/hidden"
+        links = [f"/{own.filename}", f"{hidden}/{linked.filename}", f"/{moved.filename}"]
+        site.page("/simple/", '<a href="demo/">demo</a>')
+        site.page("/simple/demo/", "".join(f'<a href="{link}">x</a>' for link in links))
+        site.file(f"/{own.filename}", own.body)
+        site.file(f"/hidden/{linked.filename}", linked.body)
+        site.serve(
+            f"/{moved.filename}", Answer(status=302, headers={"Location": f"{hidden}/3.whl"})
+        )
+        site.file("/hidden/3.whl", moved.body)
+        # a proxy would hide which address is reached, so none is asked
+        proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), proxy.url)
+        done = wheelyard("import", *options, f"{site.url}/simple/", **proxies)
+
+    count = "imported 3 files\n" if options else "imported 1 file, 2 refused\n"
+    assert done.stdout == f"{site.url}/simple/: {count}"
+    assert done.stderr.count("a private address; give --allow-private") == (0 if options else 2)
+    assert any(each.path.startswith("/hidden/") for each in site.seen) == bool(options)
+    assert proxy.seen == []

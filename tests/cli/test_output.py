@@ -49,15 +49,6 @@ def test_nobody_reads(tokens: Desk, line: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_nobody_reads_but_work_goes_on(desk: Desk) -> None:
-    """Every token is revoked, also where nobody reads that they are."""
-    made = typed(desk, "for name in a b c; do wheelyard token create $name; done").stdout.split()
-
-    assert typed(desk, f"wheelyard token revoke {' '.join(made)} | true").returncode == 0
-
-    assert typed(desk, "wheelyard token list").stdout.count("revoked") == len(made)
-
-
 @pytest.mark.parametrize("lost", [pytest.param(f">{FULL}", marks=needs_full), "| true", ">&-"])
 def test_a_token_that_nobody_saw(desk: Desk, lost: str) -> None:
     """A token that was made and could not be shown is named, so that it can be revoked."""

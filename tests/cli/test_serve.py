@@ -16,6 +16,9 @@ from tests.waiting import until
 pytestmark = pytest.mark.integration
 
 WORKERS = [[], ["--workers", "4"]]
+ADVICE = "[store] freshness counts for nothing: nothing is kept in a bucket"
+UNKNOWN = "WHEELYARD_STOER is no setting and is ignored; did you mean WHEELYARD_STORE?"
+TALKATIVE = {"WHEELYARD_STORE_FRESHNESS": "5", "WHEELYARD_STOER": "x"}
 NOTICE = "wheelyard: stopping when what is under way has ended; press Ctrl-C again to stop now\n"
 
 
@@ -53,21 +56,6 @@ def test_end_at_once(serve: Serve, options: list[str]) -> None:
     busy.close()
 
 
-def test_the_line_that_makes_a_token(serve: Serve) -> None:
-    """The line to paste names the store, where it is not the usual one."""
-    printed = serve("--store", "my store").printed.read_text()
-
-    assert "wheelyard token create NAME --can read,upload --store 'my store'\n" in printed
-
-
-def test_the_usual_store(serve: Serve) -> None:
-    """The line to paste says nothing of the usual store, which is announced when it is made."""
-    serving = serve()
-
-    assert "wheelyard token create NAME --can read,upload\n" in serving.printed.read_text()
-    assert serving.log.read_text() == "wheelyard: made a new store at ./wheelyard-data\n"
-
-
 def test_memory(desk: Desk, serve: Serve) -> None:
     """A store in memory gets its token, no line that would make one elsewhere, and one folder."""
     serving = serve("--store", "memory:")
@@ -88,19 +76,22 @@ def test_every_address(serve: Serve) -> None:
     assert "There is no token yet." in printed
 
 
-@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "workers"])
+@pytest.mark.parametrize("options", [[], ["--workers", "2", "--store", "my store"]])
 def test_a_name(serve: Serve, options: list[str]) -> None:
-    """A server listens where a name leads, and prints a URL that can be asked."""
-    printed = serve(*options, host="localhost").printed.read_text()
+    """A server listens where a name leads; what it prints can be asked, and typed."""
+    serving = serve(*options, host="localhost")
 
+    printed, store = serving.printed.read_text(), options[-1] if options else "./wheelyard-data"
     assert "at http://127.0.0.1:" in printed
+    where = f" --store '{store}'" if options else ""
+    assert f"wheelyard token create NAME --can read,upload{where}\n" in printed
+    assert serving.log.read_text() == f"wheelyard: made a new store at {store}\n"
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_json_on_any_terminal(serve: Serve, encoding: str) -> None:
+def test_json_on_any_terminal(serve: Serve) -> None:
     """The log is JSON in UTF-8, whatever the terminal speaks."""
     options = ("--set", "log.format=json", "--set", "log.access=true")
-    serving = serve(*options, PYTHONIOENCODING=encoding)
+    serving = serve(*options, PYTHONIOENCODING="ascii")
     agent = "café".encode()
     asked = b"GET /simple/ HTTP/1.1\r\nHost: a\r\nUser-Agent: " + agent + b" \xff\r\n\r\n"
 
@@ -134,3 +125,54 @@ def test_descriptors(serve: Serve) -> None:
     soft, hard = re.findall(r"^Max open files +(\d+) +(\d+)", limits, re.MULTILINE)[0]
 
     assert int(soft) == min(int(hard), 65_536)
+
+
+@pytest.mark.parametrize("command", ["serve", "run"])
+def test_what_is_said_in_json(serve: Serve, command: str) -> None:
+    """With a log in JSON, what a server says as it starts is in it, each with its severity."""
+    folders = (".", "--lenient") if command == "run" else ()
+    variables = {"WHEELYARD_LOG_FORMAT": "json", **TALKATIVE}
+
+    serving = serve(*folders, "-a", "list", command=command, **variables)
+
+    entries = [json.loads(line) for line in serving.log.read_text().splitlines()]
+    said = [(each["severity"], each["message"]) for each in entries]
+    assert ("WARNING", ADVICE) in said
+    assert ("WARNING", UNKNOWN) in said
+    assert [each for each in said if each[0] == "WARNING" and "both of them need" in each[1]]
+    assert [each for each in said if each[0] == "INFO" and "made a new store at" in each[1]]
+    assert not [message for _, message in said if message.startswith("wheelyard")]
+    assert len(said) == len(set(said))
+
+
+def test_what_is_said_in_text(serve: Serve) -> None:
+    """With a log for people, the same is in plain lines, each once."""
+    said = serve(".", command="run", **TALKATIVE).log.read_text().splitlines()
+
+    assert f"wheelyard: warning: {ADVICE}" in said
+    assert f"wheelyard: warning: {UNKNOWN}" in said
+    assert [line for line in said if line.startswith("wheelyard: made a new store at ")]
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize("wrong", ["server.prot=1", "server.host=192.0.2.1"])
+def test_a_start_that_fails(wheelyard: Typed, wrong: str) -> None:
+    """Why a server does not start is a plain line, whatever the log is like, and is the last."""
+    done = wheelyard("serve", "--set", wrong, WHEELYARD_LOG_FORMAT="json", **TALKATIVE)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    first, last = done.stderr.splitlines()
+    assert first == f"wheelyard: warning: {UNKNOWN}"
+    assert last.startswith(("wheelyard: A setting is wrong: ", "wheelyard: Cannot listen on "))
+
+
+def test_a_store_that_cannot_be_opened(wheelyard: Typed, desk: Desk) -> None:
+    """Where the log is JSON, what keeps a server from starting is its last entry."""
+    (desk.folder / "a-file").touch()
+
+    done = wheelyard("serve", "--store", "a-file", "--set", "log.format=json")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert last["severity"] == "CRITICAL"
+    assert "cannot be a store" in last["message"]

@@ -95,37 +95,6 @@ def test_dropping_a_file(packages: Path, desk: Desk, serve: Serve, options: list
 
 
 @pytest.mark.slow
-def test_run(packages: Path, serve: Serve) -> None:
-    """`run` has imported its folder before it answers, and then watches it."""
-    serving = serve(str(packages), command="run")
-    assert make_wheel().filename in page(serving)
-    make_sdist().write(packages)
-
-    wait_for(serving, make_sdist())
-
-    assert "imported 1 file\n" in serving.printed.read_text()
-    wait_for_line(serving, f"{packages}: imported 1 file")
-    assert serving.log.read_text().count(f"{packages}: imported 1 file") == 1
-
-
-@pytest.mark.slow
-def test_a_bad_file(packages: Path, serve: Serve) -> None:
-    """What cannot be imported is told once, and keeps nothing else out; old files may be taken."""
-    (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
-    old = Made("demo-1.0.win32.exe", b"MZ" + bytes(99))
-    old.write(packages)
-    serving = serve("--watch", str(packages), "--watch-every", "1", "--lenient")
-    wait_for_line(serving, "bad-1.0.tar.gz was not imported: ")
-    wait_for(serving, old)
-
-    for later in (make_sdist(), make_wheel(version="2.0")):  # each of which takes another look
-        later.write(packages)
-        wait_for(serving, later)
-
-    assert serving.log.read_text().count("bad-1.0.tar.gz was not imported: ") == 1
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("options", WORKERS)
 def test_the_end(desk: Desk, serve: Serve, wheelyard: Typed, options: list[str]) -> None:
     """A signal ends an import at once; what was accepted is whole, and the next start goes on."""

@@ -20,6 +20,8 @@ from uv import find_uv_bin
 from tests.once import made_once
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCE = {"PYTHONPATH": str(REPOSITORY / "src")}
+"""What leads Python to the product as it is in this clone."""
 TIMEOUT = 600
 """Seconds after which a run of a client is given up; a loaded machine may need some."""
 
@@ -110,10 +112,9 @@ def site_packages(python: Path) -> Path:
     return site
 
 
-def wheelyard(desk: Desk, *arguments: str | Path) -> str:
+def wheelyard(desk: Desk, *arguments: str | Path, **environment: str) -> str:
     """Run the product's own command line, as it is in this clone."""
-    source = str(REPOSITORY / "src")
-    return desk.run(sys.executable, "-m", "wheelyard", *arguments, PYTHONPATH=source)
+    return desk.run(sys.executable, "-m", "wheelyard", *arguments, **SOURCE, **environment)
 
 
 def system_program(name: str) -> str:

@@ -5,16 +5,14 @@ import secrets
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from tests.clients.harness import REPOSITORY, Desk, new_desk, wheelyard
+from tests.clients.harness import SOURCE, Desk, new_desk, wheelyard
+from tests.waiting import until
 
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
 PROMPT = "poetry publish"
@@ -72,36 +70,61 @@ class Server:
 
 
 @contextmanager
+def running(
+    desk: Desk,
+    command: Sequence[str | Path],
+    log: Path,
+    is_up: Callable[[], bool],
+    environment: Mapping[str, str],
+    *,
+    is_ours: bool = True,
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """
+    Run a server until the block ends; one that ends, or takes too long, fails the test by its log.
+
+    Args:
+        desk: Where it is started.
+        command: Its command line.
+        log: The file that what it says is written to.
+        is_up: Whether it answers.
+        environment: What else it finds.
+        is_ours: Whether it has to end in good order.
+    """
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=desk.folder,
+            env={**desk.environment(), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        until(is_up, log.read_text, process, PATIENCE)
+        yield process
+    finally:
+        try:
+            stop(process, in_order=is_ours)
+        finally:
+            sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
+
+
+@contextmanager
 def running_server(folder: Path, *options: str) -> Iterator[Server]:
     """Start a server on a new store in a folder, wait until it answers, and end it afterwards."""
     desk = new_desk(folder)
     address = f"127.0.0.1:{free_port()}"
-    store, printed, log = folder / "store", folder / "printed.txt", folder / "log.txt"
+    store, log = folder / "store", folder / "log.txt"
     command = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1]]
-    with printed.open("w") as output, log.open("w") as errors:
-        process = subprocess.Popen(
-            [*command, "--store", str(store), *options],
-            cwd=desk.folder,
-            env=desk.environment() | {"PYTHONPATH": str(REPOSITORY / "src")},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-        )
-    try:
-        end = time.monotonic() + PATIENCE
-        while not (is_healthy(address) and PROMPT in printed.read_text()):
-            if process.poll() is not None or time.monotonic() > end:
-                pytest.fail(f"the server did not come up:\n{printed.read_text()}{log.read_text()}")
-            time.sleep(0.02)
-        found = TOKEN.search(printed.read_text())
+
+    def is_up() -> bool:
+        return is_healthy(address) and PROMPT in log.read_text()
+
+    with running(desk, [*command, "--store", str(store), *options], log, is_up, SOURCE):
+        found = TOKEN.search(log.read_text())
         # where grants or passwords are, a server makes none
         token = found[0] if found else _token(desk, store)
         yield Server(address, token, store, "--private" in options)
-    finally:
-        try:
-            stop(process)
-        finally:
-            sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
 
 
 def _token(desk: Desk, store: Path) -> str:
@@ -114,11 +137,7 @@ def _token(desk: Desk, store: Path) -> str:
 
 def until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
     """Wait until a server answers; one that ends, or takes too long, fails the test by its log."""
-    end = time.monotonic() + PATIENCE
-    while not is_healthy(address):
-        if process.poll() is not None or time.monotonic() > end:
-            pytest.fail(f"the server did not come up:\n{log.read_text()}")
-        time.sleep(0.02)
+    until(lambda: is_healthy(address), log.read_text, process, PATIENCE)
 
 
 def is_healthy(address: str) -> bool:
@@ -130,15 +149,16 @@ def is_healthy(address: str) -> bool:
         return False
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server as a service manager does: it has to obey, and in good order."""
+def stop(process: "subprocess.Popen[bytes]", *, in_order: bool = True) -> None:
+    """End a server as a service manager does: it has to obey, and ours in good order."""
     process.terminate()
     try:
         status = process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
+        process.wait()
         raise
-    assert status == 0, f"the server ended with {status}"
+    assert status == 0 or not in_order, f"the server ended with {status}"
 
 
 def free_port() -> int:

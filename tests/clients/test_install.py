@@ -3,15 +3,14 @@
 import json
 import re
 import tomllib
-import zipfile
 from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
 
-from tests.clients.harness import Desk, program, site_packages, wheelyard
+from tests.clients.harness import Desk, program, wheelyard
 from tests.clients.projects import Builder, Built, sha256
-from tests.clients.reading import fetch, page, publish
+from tests.clients.reading import publish
 from tests.clients.servers import Server
 
 pytestmark = pytest.mark.clients
@@ -57,83 +56,25 @@ def test_pip_install(index: Server, desk: Desk, tool: Built, base: Built) -> Non
 
     pip_install(desk, python, "--index-url", index.index_url, "yard-tool")
 
-    tool.assert_installed(python)
-    base.assert_installed(python)
+    assert_installed(python, tool, base)
 
 
-@pytest.mark.parametrize("root", ["/simple", "/pypi/simple/", "/pypi/", "/"])
-def test_pip_index_roots(index: Server, desk: Desk, tool: Built, root: str) -> None:
-    """Whichever of the old addresses a `pip.conf` has, it works."""
-    url = index.index_url.removesuffix("/simple/") + root
-    options = ("--no-cache-dir", "--no-deps", "--index-url", url)
-
-    desk.run(program("pip"), "download", *options, "yard-tool")
-
-    assert [sha256(each) for each in desk.folder.iterdir()] == [sha256(tool.wheel)]
-
-
-def test_pip_token_alone(private_server: Server, desk: Desk, build: Builder) -> None:
-    """A token alone before the `@` is enough: no user, no password."""
+@pytest.mark.parametrize("place", ["url", "netrc"])
+def test_pip_token(private_server: Server, desk: Desk, build: Builder, place: str) -> None:
+    """A token alone before the `@` is enough; or it lies in `~/.netrc`, and in no URL."""
     project = build("flit-core", "yard-base", "2.0")
     publish(private_server, project)
-    python = desk.python()
-    url = f"http://{private_server.token}@{private_server.address}/simple/"
+    python, token = desk.python(), private_server.token
+    netrc = desk.home / ".netrc"
+    netrc.touch(0o600)
+    if place == "netrc":
+        netrc.write_text(f"machine 127.0.0.1 login __token__ password {token}\n")
+    login = f"{token}@" if place == "url" else ""
+    url = f"http://{login}{private_server.address}/simple/"
 
     pip_install(desk, python, "--index-url", url, "yard-base")
 
     project.assert_installed(python)
-
-
-def test_pip_without_token(private_server: Server, desk: Desk, build: Builder) -> None:
-    """A closed index shows a stranger nothing."""
-    publish(private_server, build("flit-core", "yard-base", "2.0"))
-
-    done = desk.attempt(
-        *(program("pip"), "download", "--no-cache-dir"),
-        *("--index-url", f"{private_server.url}/simple/", "yard-base"),
-    )
-
-    assert done.returncode == 1
-    assert list(desk.folder.iterdir()) == []
-
-
-def test_pip_netrc(private_server: Server, desk: Desk, build: Builder) -> None:
-    """The token may lie in `~/.netrc`, so that no URL has to carry it."""
-    project = build("flit-core", "yard-base", "2.0")
-    publish(private_server, project)
-    netrc = desk.home / ".netrc"
-    netrc.write_text(f"machine 127.0.0.1 login __token__ password {private_server.token}\n")
-    netrc.chmod(0o600)
-    python = desk.python()
-
-    pip_install(desk, python, "--index-url", f"{private_server.url}/simple/", "yard-base")
-
-    project.assert_installed(python)
-
-
-@pytest.mark.parametrize("kind", ["wheel", "sdist"])
-def test_pip_download(index: Server, desk: Desk, tool: Built, kind: str) -> None:
-    """`pip download` fetches the very bytes that were published."""
-    file = tool.wheel if kind == "wheel" else tool.sdist
-    option = "--only-binary" if kind == "wheel" else "--no-binary"
-
-    desk.run(
-        *(program("pip"), "download", "--no-cache-dir", "--no-deps", "--no-build-isolation"),
-        *("--index-url", index.index_url, option, ":all:", "yard-tool"),
-        PATH=f"{program('build', 'python').parent}:{desk.environment()['PATH']}",
-        PYTHONPATH=str(site_packages(program("build", "python"))),
-    )
-
-    assert {each.name: sha256(each) for each in desk.folder.iterdir()} == {file.name: sha256(file)}
-
-
-def test_pip_index_versions(index: Server, desk: Desk, tool: Built) -> None:
-    """`pip index versions` lists what there is, newest first."""
-    printed = desk.run(
-        *(program("pip"), "index", "versions", "--index-url", index.index_url, tool.name)
-    )
-
-    assert "Available versions: 1.5, 1.4" in printed
 
 
 def test_pip_require_hashes(index: Server, desk: Desk, tool: Built, base: Built) -> None:
@@ -150,25 +91,7 @@ def test_pip_require_hashes(index: Server, desk: Desk, tool: Built, base: Built)
     desk.run(*command, "good.txt")
 
     assert refused.returncode == 1
-    tool.assert_installed(python)
-    base.assert_installed(python)
-
-
-def test_conda_pip_section(index: Server, desk: Desk, tool: Built, base: Built) -> None:
-    """The `pip:` section of an `environment.yml`, as conda hands it to pip."""
-    url = index.index_url.replace(index.token, "${WHEELYARD_TOKEN}")
-    lines = (f"--index-url {url}", "yard-tool>=1")
-    name = "condaenv.x1y2z3.requirements.txt"
-    (desk.folder / name).write_text("\n".join(lines))
-    python = desk.python()
-
-    desk.run(
-        *(*pip_command(python), "-U", "-r", name, "--exists-action=b"),
-        WHEELYARD_TOKEN=index.token,
-    )
-
-    tool.assert_installed(python)
-    base.assert_installed(python)
+    assert_installed(python, tool, base)
 
 
 @on_both
@@ -178,8 +101,7 @@ def test_uv_pip_install(index: Server, desk: Desk, tool: Built, base: Built) -> 
 
     uv_pip(desk, "install", "--python", python, "--default-index", index.index_url, "yard-tool")
 
-    tool.assert_installed(python)
-    base.assert_installed(python)
+    assert_installed(python, tool, base)
 
 
 def test_uv_pip_compile(index: Server, desk: Desk, tool: Built, base: Built) -> None:
@@ -193,8 +115,7 @@ def test_uv_pip_compile(index: Server, desk: Desk, tool: Built, base: Built) -> 
 
     hashes = set(re.findall("sha256:([0-9a-f]{64})", (desk.folder / "lock.txt").read_text()))
     assert hashes == digests(tool, base)
-    tool.assert_installed(python)
-    base.assert_installed(python)
+    assert_installed(python, tool, base)
 
 
 def test_uv_exclude_newer(index: Server, desk: Desk, tool: Built) -> None:
@@ -231,8 +152,7 @@ def test_uv_lock(index: Server, desk: Desk, tool: Built, base: Built) -> None:
     assert packages["yard-tool"]["wheels"][0]["hash"] == f"sha256:{sha256(tool.wheel)}"
     assert packages["yard-tool"]["wheels"][0]["size"] == tool.wheel.stat().st_size
     assert packages["yard-tool"]["sdist"]["hash"] == f"sha256:{sha256(tool.sdist)}"
-    tool.assert_installed(desk.folder / ".venv" / "bin" / "python")
-    base.assert_installed(desk.folder / ".venv" / "bin" / "python")
+    assert_installed(desk.folder / ".venv" / "bin" / "python", tool, base)
 
 
 def test_poetry(index: Server, desk: Desk, tool: Built, base: Built) -> None:
@@ -252,8 +172,7 @@ def test_poetry(index: Server, desk: Desk, tool: Built, base: Built) -> None:
 
     lock = tomllib.loads((desk.folder / "poetry.lock").read_text())
     assert locked_digests(lock) == digests(tool, base)
-    tool.assert_installed(desk.folder / ".venv" / "bin" / "python")
-    base.assert_installed(desk.folder / ".venv" / "bin" / "python")
+    assert_installed(desk.folder / ".venv" / "bin" / "python", tool, base)
 
 
 def test_pdm(index: Server, desk: Desk, tool: Built, base: Built) -> None:
@@ -269,8 +188,7 @@ def test_pdm(index: Server, desk: Desk, tool: Built, base: Built) -> None:
 
     lock = tomllib.loads((desk.folder / "pdm.lock").read_text())
     assert locked_digests(lock) == digests(tool, base)
-    tool.assert_installed(desk.folder / ".venv" / "bin" / "python")
-    base.assert_installed(desk.folder / ".venv" / "bin" / "python")
+    assert_installed(desk.folder / ".venv" / "bin" / "python", tool, base)
 
 
 def test_pipenv(index: Server, desk: Desk, tool: Built, base: Built) -> None:
@@ -293,8 +211,7 @@ def test_pipenv(index: Server, desk: Desk, tool: Built, base: Built) -> None:
     lock = json.loads((desk.folder / "Pipfile.lock").read_text())
     hashes = {each for package in lock["default"].values() for each in package["hashes"]}
     assert hashes == {f"sha256:{digest}" for digest in digests(tool, base)}
-    tool.assert_installed(desk.folder / ".venv" / "bin" / "python")
-    base.assert_installed(desk.folder / ".venv" / "bin" / "python")
+    assert_installed(desk.folder / ".venv" / "bin" / "python", tool, base)
 
 
 @pytest.mark.parametrize("installer", ["pip", "uv"])
@@ -317,8 +234,7 @@ def test_hatch_environment(
 
     found = desk.run(program("hatch"), "env", "find", **settings)
     python = Path(found.strip()) / "bin" / "python"
-    tool.assert_installed(python)
-    base.assert_installed(python)
+    assert_installed(python, tool, base)
 
 
 def test_pip_yanked(server: Server, desk: Desk, build: Builder) -> None:
@@ -338,14 +254,6 @@ def test_pip_yanked(server: Server, desk: Desk, build: Builder) -> None:
     assert "eats data" in printed
 
 
-def test_metadata_file(index: Server, tool: Built) -> None:
-    """The `.metadata` beside a wheel is the METADATA inside it."""
-    (wheel,) = (file for file in page(index, tool.name) if file.filename == tool.wheel.name)
-
-    with zipfile.ZipFile(tool.wheel) as packed:
-        assert fetch(f"{wheel.url}.metadata") == packed.read("yard_tool-1.5.dist-info/METADATA")
-
-
 def pip_command(python: Path) -> list[str | Path]:
     """`pip install` of today's pip, into that environment."""
     return [program("pip"), "--python", python, "install", "--no-cache-dir"]
@@ -354,6 +262,12 @@ def pip_command(python: Path) -> list[str | Path]:
 def pip_install(desk: Desk, python: Path, *arguments: str | Path) -> str:
     """Install with today's pip into that environment."""
     return desk.run(*pip_command(python), *arguments)
+
+
+def assert_installed(python: Path, *projects: Built) -> None:
+    """See that each project works there."""
+    for each in projects:
+        each.assert_installed(python)
 
 
 def uv_pip(desk: Desk, *arguments: str | Path) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 
 from tests.bucket.server import BucketServer
-from tests.bucket_clients.yard import SOURCE, as_account
-from tests.clients.harness import REPOSITORY, Desk, new_desk
+from tests.bucket_clients.yard import as_account
+from tests.clients.harness import REPOSITORY, SOURCE, Desk, new_desk
 from tests.clients.servers import TOKEN, free_port, stop, until_healthy
 
 DEPLOY = REPOSITORY / "deploy"

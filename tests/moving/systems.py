@@ -1,53 +1,27 @@
 """Other systems, installed from their locks and run as their own pages say."""
 
 import json
-import subprocess
-import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from tests.clients import servers
 from tests.clients.harness import Desk, program
-from tests.clients.servers import PATIENCE, free_port
+from tests.clients.servers import free_port
 
 PASSWORD = "s3cret-and-long"
 
 
 @contextmanager
-def running(
-    desk: Desk, command: Sequence[str | Path], asked: str, patience: float = PATIENCE
-) -> Iterator[None]:
-    """
-    Run a server until the block ends.
-
-    Args:
-        desk: Where it is started.
-        command: Its command line.
-        asked: A URL that is answered once it is up.
-        patience: Seconds until it has to be.
-    """
+def running(desk: Desk, command: Sequence[str | Path], asked: str) -> Iterator[None]:
+    """Run another system's server until the block ends; `asked` is answered once it is up."""
     log = desk.folder / f"{Path(command[0]).name}.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, cwd=desk.folder, env=desk.environment(), stdout=output, stderr=output
-        )
-    try:
-        end = time.monotonic() + patience
-        while not _answers(asked):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.05)
+    with servers.running(desk, command, log, lambda: _answers(asked), {}, is_ours=False):
         yield
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE)
-        process.kill()
-        process.wait()
 
 
 def twine(desk: Desk, url: str, user: str, *files: Path) -> None:
@@ -59,14 +33,7 @@ def twine(desk: Desk, url: str, user: str, *files: Path) -> None:
 
 @dataclass(frozen=True)
 class Devpi:
-    """
-    A devpi-server without a mirror, and offline besides: it has nobody to ask.
-
-    Args:
-        desk: Where it is started.
-        folder: Its folder.
-        port: Where it listens.
-    """
+    """A devpi-server without a mirror, and offline besides: it has nobody to ask."""
 
     desk: Desk
     folder: Path
@@ -81,14 +48,9 @@ class Devpi:
     def serving(self) -> Iterator[None]:
         """Run it."""
         where = ["--serverdir", str(self.folder), "--host", "127.0.0.1", "--port", str(self.port)]
-        command = [
-            str(program("devpi", "devpi-server")),
-            *where,
-            "--offline-mode",
-            "--threads",
-            "4",
-        ]
-        with running(self.desk, command, f"{self.url}/+api", 3 * PATIENCE):
+        server = str(program("devpi", "devpi-server"))
+        command = [server, *where, "--offline-mode", "--threads", "4"]
+        with running(self.desk, command, f"{self.url}/+api"):
             yield
 
     def add_user(self, name: str) -> str:

@@ -85,19 +85,3 @@ def test_artifact_registry(
     old.assert_installed(python)
     assert "acme_core-1.1.tar.gz" in move.files("acme-core")
     assert {name: file.sha256 for name, file in move.files("acme-tools").items()} == digests(other)
-
-
-def test_a_damaged_file(mover: Mover, site: Site, old: Built) -> None:
-    """A file that has not the digest that the old index names is refused, and the rest is taken."""
-    site.page("/simple/", '<a href="acme-core/">acme-core</a>')
-    wheel, sdist = old.wheel, old.sdist
-    links = f'<a href="{wheel.name}#sha256={"0" * 64}">w</a><a href="{sdist.name}">s</a>'
-    site.page("/simple/acme-core/", links)
-    for file in (wheel, sdist):
-        site.file(f"/simple/acme-core/{file.name}", file.read_bytes())
-    move = mover("artifact-registry", {})
-
-    with pytest.raises(AssertionError, match="imported 1 file, 1 refused"):
-        move.wheelyard("import", f"{site.url}/simple/")
-
-    assert [*move.files("acme-core")] == [sdist.name]

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.clients import storage_client
-from tests.bucket.fake_gcs import new_bucket, running_fake_gcs
 from tests.bucket.faults import CutAt, DropBefore, StatusBefore
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
@@ -93,20 +91,6 @@ def test_faults_in_passing(server: BucketServer, bucket: Bucket) -> None:
 
     assert bodies == {b"0", b"1", b"2", b"3", b"4"}
     assert pauses.made
-
-
-def test_the_emulator_that_everybody_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bucket of an emulator is read as a real one is."""
-    with running_fake_gcs() as url:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
-        name = new_bucket(url)
-        with storage_client(url) as client:
-            client.bucket(name).blob(f"packages/a/1/{WHEEL}").upload_from_string(b"wheel")
-        with opened(f"gs://{name}") as source:
-            (candidate,) = offered(source.offers()).candidates
-            assert body_of(candidate) == b"wheel"
-
-    assert (source.kind, candidate.hashes) == ("gaepypi", {"md5": md5(b"wheel")})
 
 
 def test_a_bucket_that_is_not_there(server: BucketServer) -> None:

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.sources.offering import body_of, offered, opened, taken
+from tests.sources.offering import body_of, offered, opened
 from tests.sources.web.site import Answer, Site
-from wheelyard.errors import Invalid
 from wheelyard.outgoing.urls import Login, parse_url
 from wheelyard.sources.naming import shown
 from wheelyard.sources.web.credentials import Credentials
@@ -47,18 +46,6 @@ def read_all(url: str, login: Login | None = None, netrc: Path | None = None) ->
 
 
 @pytest.mark.integration
-def test_in_the_url(two: tuple[Site, Site]) -> None:
-    """A credential in the URL goes to the index, for pages and files, and to nobody else."""
-    site, other = two
-
-    read_all(with_login(f"{site.url}/simple/"))
-
-    assert site.logins("/simple/") == site.logins("/simple/a/") == [ANA]
-    assert site.logins(f"/{WHEEL}") == [ANA]
-    assert other.logins("/a-2.zip") == [None]
-
-
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("written", "expected"),
     [("", ("__token__", "t")), ("bob@", ("bob", "t")), ("bob:own@", ("bob", "own"))],
@@ -72,16 +59,6 @@ def test_beside_the_url(two: tuple[Site, Site], written: str, expected: tuple[st
 
     assert site.logins("/simple/") == site.logins(f"/{WHEEL}") == [basic(*expected)]
     assert other.logins("/a-2.zip") == [None]
-
-
-@pytest.mark.integration
-def test_a_token_without_a_password(site: Site) -> None:
-    """A token before an empty password, as Gemfury has it, is sent as it is written."""
-    site.page("/acme/", "")
-
-    taken(with_login(f"{site.url}/acme/", "TOKEN:"))
-
-    assert site.logins("/acme/") == [basic("TOKEN", "")]
 
 
 @pytest.mark.integration
@@ -184,14 +161,6 @@ def test_what_is_shown(site: Site) -> None:
     assert not any(word in shown for word in ("cret", "s%20e", "s3cret"))
 
 
-def test_a_url_that_cannot_be_read() -> None:
-    """A URL with a mistake in it is refused without the credential in it."""
-    with pytest.raises(Invalid) as raised:
-        taken("https://ana:secret@exam ple.com/")
-
-    assert "secret" not in raised.value.message
-
-
 @pytest.mark.integration
 def test_files_elsewhere(site: Site, other: Site, tmp_path: Path) -> None:
     """What is for the server of a list goes to its files there, and to files elsewhere never."""
@@ -214,18 +183,6 @@ def test_files_elsewhere(site: Site, other: Site, tmp_path: Path) -> None:
     read(f"{site.url}/pool/", login=login)
     read("../../pool/", text=with_login(f"{site.url}/packages.json"))
     assert site.logins("/pool/a-1.zip") == [ANA, ANA]
-
-
-@pytest.mark.integration
-def test_netrc_in_the_open(two: tuple[Site, Site], home: Path) -> None:
-    """What the netrc file has for a host goes by http to nobody but the index itself."""
-    site, other = two
-    (home / ".netrc").write_text("machine 127.0.0.1 login ana password known\n")
-
-    read_all(f"{site.url}/simple/")
-
-    assert site.logins(f"/{WHEEL}") == [basic("ana", "known")]
-    assert other.logins("/a-2.zip") == [None]
 
 
 @pytest.mark.parametrize(

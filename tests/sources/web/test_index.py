@@ -96,21 +96,6 @@ def test_html(site: Site) -> None:
     assert [each.method for each in site.asked(f"/pool/{WHEEL}")] == ["HEAD", "GET"]
 
 
-def test_no_request_for_the_date(site: Site) -> None:
-    """Who has read a file learns its date without asking again."""
-    site.page("/simple/", '<a href="a/">a</a>')
-    site.page("/simple/a/", f'<a href="/{WHEEL}">a</a>')
-    site.file(f"/{WHEEL}", b"wheel", Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
-
-    with opened(f"{site.url}/simple/") as source:
-        (wheel,) = offered(source.offers()).candidates
-        body_of(wheel)
-        assert wheel.dated is not None
-        assert wheel.dated() is not None
-
-    assert [each.method for each in site.asked(f"/{WHEEL}")] == ["GET"]
-
-
 def test_autoindex(site: Site) -> None:
     """Folders as nginx lists them are an index: the way up is not followed."""
     head = "<html><head><title>Index of /</title></head><body><h1>Index of /</h1><hr><pre>"
@@ -133,13 +118,6 @@ def test_a_static_site(site: Site) -> None:
     _, found = taken(f"{site.url}/simple/index.html")
 
     assert found[WHEEL].place == f"{site.url}/pool/{WHEEL}"
-
-
-def test_all_files_on_one_page(site: Site) -> None:
-    """GAEPyPI's first page lists files, and they are taken."""
-    site.page("/pypi/", f'<a href="/packages/a/1/{WHEEL}">{WHEEL}</a>')
-
-    assert taken(f"{site.url}/pypi")[1].names == [WHEEL]
 
 
 def test_some_projects(site: Site) -> None:
@@ -236,20 +214,6 @@ def test_patience_in_other_words(site: Site, asked: str) -> None:
     assert 0 < pause <= FIRST_PAUSE
 
 
-def test_one_project_that_fails(site: Site) -> None:
-    """A page that the server can never make is a fault, and the rest is read."""
-    simple(site, "a", "b")
-    site.serve("/simple/a/", Answer(status=500))
-    project(site, "b", {"filename": "b-1.zip", "url": "x", "hashes": {}})
-
-    _, found = taken(f"{site.url}/simple/")
-
-    assert (found.names, [each.why for each in found.faults]) == (
-        ["b-1.zip"],
-        ["it answers with status 500"],
-    )
-
-
 def test_a_server_that_fails(site: Site) -> None:
     """A server that answers nothing but faults ends the import; it may be run again."""
     simple(site, *(f"p{number}" for number in range(50)))
@@ -331,16 +295,6 @@ def test_a_certificate_that_nobody_vouches_for(
         assert [each.why for each in found.faults] == ["it leads from https to http"]
 
 
-def test_html_without_its_label(site: Site) -> None:
-    """A page is read in the letters that its server names, and nonsense does no harm."""
-    site.page("/simple/", '<a href="a/">a</a>', "text/html; charset=no-such")
-    site.serve(
-        "/simple/a/", Answer(b'<a href="\xff/a-1.zip">\x00<a <', headers={"Content-Type": HTML})
-    )
-
-    assert taken(f"{site.url}/simple/")[1].names == ["a-1.zip"]
-
-
 DEEP = "[" * 100_000
 
 
@@ -376,28 +330,3 @@ def test_one_entry_that_does_harm(site: Site) -> None:
     found = taken(f"{site.url}/simple/")[1]
 
     assert (found.names, len(found.faults)) == (["a-1.zip"], 1)
-
-
-@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..b", ".example", "x." * 130])
-def test_hosts_that_cannot_be(site: Site, host: str) -> None:
-    """A link to a host that there cannot be is a fault of that file."""
-    simple(site, "a")
-    links = [f"http://{host}/a-1.zip", "a-2.zip"]
-    project(site, "a", *({"filename": each[-7:], "url": each, "hashes": {}} for each in links))
-
-    found = taken(f"{site.url}/simple/")[1]
-
-    assert (found.names, len(found.faults)) == (["a-2.zip"], 1)
-
-
-def test_a_server_that_asks_for_days(site: Site) -> None:
-    """A server that asks to be left alone for a day is asked again after a minute."""
-    simple(site, "a")
-    busy = Answer(status=429, headers={"Retry-After": "86400"})
-    site.serve("/simple/a/", busy, Answer(b'{"files": []}', headers={"Content-Type": JSON}))
-    pauses = Pauses()
-
-    with opened(f"{site.url}/simple/", pauses) as source:
-        assert offered(source.offers()).passed_over == []
-
-    assert max(pauses.made) == 60.0

@@ -130,19 +130,6 @@ def test_any_bytes(body: bytes, charset: str) -> None:
     read_links(body, f"text/html; charset={charset}", 10)
 
 
-@pytest.mark.parametrize("charset", ["undefined", "idna", "punycode", "utf-8", ""])
-def test_names_of_letters(charset: str) -> None:
-    """A name of letters that nobody should use does not hide the links."""
-    assert read("<a href=x>", f"text/html; charset={charset}").found == [Link("x", None)]
-
-
-def test_numbers_without_end() -> None:
-    """A character's number of thousands of digits is no fault."""
-    text = f"<a href='&#{'9' * 5000};'><a href=y>"
-
-    assert [each.href for each in read(text).found][1:] == ["y"]
-
-
 @pytest.mark.parametrize("text", ["<a href=x>" * 11, f"<base href='{'x' * 2049}'>"])
 def test_limits(text: str) -> None:
     """A page of more links than anybody has files, or with a base without end, is refused."""

@@ -7,7 +7,6 @@ import pytest
 from tests.sources.offering import body_of, offered, opened, taken
 from tests.sources.web.site import JSON, Answer, Site
 from wheelyard.errors import Invalid
-from wheelyard.sources.naming import shown
 
 pytestmark = pytest.mark.integration
 
@@ -101,17 +100,3 @@ def test_a_list(site: Site, other: Site) -> None:
         with pytest.raises(OSError, match=PRIVATE):
             body_of(candidate)
     assert len(other.seen) == 1
-
-
-def test_all_allowed(site: Site) -> None:
-    """Where it was said that private addresses may be reached, they are, but by no login."""
-    place = f"http://localhost:{site.port}/hidden/a-1.zip"
-    site.page("/simple/a/", f'<a href="{place.replace("//", "//ana:secret@")}">a</a>')
-    site.file("/hidden/a-1.zip", b"x")
-
-    with opened(f"{site.url}/simple/", projects=("a",), allow_private=True) as source:
-        (candidate,) = offered(source.offers()).candidates
-        assert body_of(candidate) == b"x"
-
-    assert candidate.place == shown(place)
-    assert site.logins("/hidden/a-1.zip") == [None]
