@@ -15,8 +15,8 @@ from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution import parse_listed, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.listing import listed
 from wheelyard.operations.spooling import Arrival
+from wheelyard.operations.upload import listed
 
 DEMO = NormalizedName("demo")
 

@@ -9,18 +9,19 @@ upload leaves nothing behind, and once inside the commit, where races are decide
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_version
 
 from wheelyard.archive.faults import RETIRED_FORMAT
 from wheelyard.archive.limits import ArchiveLimits, Deadline
 from wheelyard.archive.reader import Contents, inspect
 from wheelyard.catalog.files import Body, Files
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import IndexFault, Invalid, quoted
+from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.distribution import (
@@ -28,12 +29,13 @@ from wheelyard.model.distribution import (
     SDIST_SUFFIX,
     ZIP_SUFFIX,
     Distribution,
+    Sdist,
     parse_filename,
+    parse_listed,
     parse_name,
     parse_version,
 )
-from wheelyard.model.project import File, Project
-from wheelyard.operations.listing import Checked, Listing, listed, refuse_closed
+from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded
 from wheelyard.operations.spooling import Arrival, Origin, Spooling
 from wheelyard.storage.disk import storage_faults
 from wheelyard.storage.spool import Spool
@@ -55,7 +57,7 @@ class UploadRules:
     zip_sdists: bool = False
     """Whether `.zip` sdists are taken, which PEP 625 has retired."""
     lenient: bool = False
-    """Whether files are taken that fail only today's stricter rules; see `archive/excuses.py`."""
+    """Whether files are taken that fail only today's stricter rules; see `archive/faults.py`."""
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
@@ -66,6 +68,61 @@ class Accepted:
     file: File
     warnings: tuple[str, ...] = ()
     """Sentences for whoever built it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A file that may be listed, or is listed already."""
+
+    arrival: Arrival
+    file: File
+    """As it is listed, or will be."""
+    contents: Contents | None
+    """What is in it; None if the very bytes are listed and kept."""
+    is_held: bool = False
+    """Whether it is listed already."""
+
+    @property
+    def summary(self) -> str:
+        """The line that its metadata has for people."""
+        return ((self.contents and self.contents.core.summary) or "")[:SUMMARY_LIMIT]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The intent to list files in one project: each is listed, or was, or is refused."""
+
+    base: Project
+    """The project that the files were checked against."""
+    checked: Sequence[Checked]
+    """The files, no two of which differ in their spelling alone."""
+    at: datetime
+    """The time of the events, UTC."""
+    by: str
+    """Who lists them."""
+    is_lenient: bool = False
+    """As for `listed`."""
+
+    def __call__(self, project: Project) -> tuple[AnyEvent, ...]:
+        """Return the events that list what may be listed in `project`."""
+        return tuple(
+            Uploaded(at=self.at, by=self.by, file=each.file, summary=each.summary)
+            for each in self.checked
+            if self._decided(project, each) is None
+        )
+
+    def outcomes(self, project: Project) -> list[File | IndexFault]:
+        """Return what becomes of each file in `project`: it is listed as this, or refused."""
+        return [self._decided(project, each) or each.file for each in self.checked]
+
+    def _decided(self, project: Project, each: Checked) -> File | IndexFault | None:
+        """Return the file where it is listed already, None where it may be."""
+        if project is self.base:  # of this very revision it was asked a moment ago
+            return each.file if each.is_held else None
+        try:
+            return listed(project, each.arrival, is_lenient=self.is_lenient)
+        except IndexFault as refusal:
+            return refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +160,7 @@ class Uploads:
         caller.require(Action.UPLOAD, distribution.project)
         snapshot = self.projects.peek(distribution.project)
         if snapshot is not None and snapshot.value is not None:
-            refuse_closed(snapshot.value)
+            _refuse_closed(snapshot.value)
         return distribution
 
     def accept(self, arrival: Arrival, caller: Caller) -> Accepted:
@@ -260,9 +317,61 @@ def _check_claims(arrival: Arrival) -> None:
 
 
 def _mismatch(field: str, ours: str, theirs: str) -> Invalid:
-    return Invalid(
-        f"Filename says {quoted(ours)}, the form says {quoted(theirs)}. Build the distribution "
-        "again and upload it with the client's defaults.",
-        code=f"{field}_mismatch",
-        short=f"Filename says {quoted(ours)}, the form says {quoted(theirs)}.",
-    )
+    fact = f"Filename says {quoted(ours)}, the form says {quoted(theirs)}."
+    remedy = "Build the distribution again and upload it with the client's defaults."
+    return Invalid(f"{fact} {remedy}", code=f"{field}_mismatch", short=fact)
+
+
+def _refuse_closed(project: Project) -> None:
+    if not project.status.takes_uploads:
+        fact = f"Project {quoted(project.name)} is {project.status}."
+        remedy = f"To upload to it again, run 'wheelyard status {project.name} active'."
+        raise Forbidden(f"{fact} {remedy}", short=fact)
+
+
+def listed(project: Project, arrival: Arrival, *, is_lenient: bool = False) -> File | None:
+    """
+    Return the file if exactly these bytes are listed already, None if they may be.
+
+    Leniently, sdists of one version may stand beside each other if their formats differ.
+
+    Raises:
+        Invalid: The filename, or another spelling of it, is taken or was deleted.
+        Forbidden: The project takes no files.
+        Conflict: Other bytes are listed under the filename.
+    """
+    _refuse_closed(project)
+    distribution, filename = arrival.distribution, arrival.distribution.filename
+    held = project.by_filename.get(filename)
+    if held is not None:
+        if held.sha256 == arrival.sha256:
+            return held
+        raise taken(filename)
+    if any(parse_listed(each).identity == distribution.identity for each in project.gone):
+        message = "This filename was used by a file that has been deleted. Use a new version."
+        raise Invalid(message, code="file_exists", short=message)
+    _refuse_respelled(project, distribution, is_lenient=is_lenient)
+    return None
+
+
+def taken(filename: str) -> Conflict:
+    """Return the refusal of a file whose name other bytes have."""
+    fact = f"File already exists ({quoted(filename)}, with different content)."
+    message = f"{fact} Use a new version."
+    return Conflict(message, code="file_exists", short=message)
+
+
+def _refuse_respelled(project: Project, distribution: Distribution, *, is_lenient: bool) -> None:
+    release = canonicalize_version(distribution.version)
+    for file in project.by_release.get(release, ()):
+        other = parse_listed(file.filename)
+        if other.identity != distribution.identity:
+            continue
+        if is_lenient and _format(other) != _format(distribution):
+            continue
+        fact = f"Clashes with {quoted(file.filename)}, which differs only in spelling."
+        raise Invalid(f"{fact} Use a new version.", code="file_exists", short=fact)
+
+
+def _format(distribution: Distribution) -> str:
+    return distribution.suffix if isinstance(distribution, Sdist) else ""

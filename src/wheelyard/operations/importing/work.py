@@ -17,9 +17,8 @@ from wheelyard.model.access import Caller
 from wheelyard.model.distribution import Distribution, Identity, parse_listed
 from wheelyard.model.project import File, Project, apply
 from wheelyard.operations.importing.report import Fate, Outcome
-from wheelyard.operations.listing import Checked, taken
 from wheelyard.operations.spooling import SHA256, Arrival, Origin, Spooling, file_too_large
-from wheelyard.operations.upload import Uploads
+from wheelyard.operations.upload import Checked, Uploads, taken
 from wheelyard.sources.candidate import Candidate
 
 SPOOLED: Final = 64 * 1024 * 1024
