@@ -32,18 +32,14 @@ QUEUE_LIMIT: Final = 256
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """
-    One slot, and how the body that it was given for is coming along.
-
-    Args:
-        party: Who has it.
-        what: Of what too many are under way, for the message.
-        since: When it was given, on the clock of the event loop.
-    """
+    """One slot, and how the body that it was given for is coming along."""
 
     party: str
+    """Who has it."""
     what: str
+    """Of what too many are under way, for the message."""
     since: float
+    """When it was given, on the clock of the event loop."""
     size: int = 0
     """Bytes of the body that have come."""
     is_receiving: bool = False
@@ -54,12 +50,10 @@ class Slot:
 
     async def next_piece(self, receive: Receive) -> tuple[bytes, bool]:
         """
-        Return the next piece of the body, and whether more will come.
+        Return the next piece of the body, and whether more will come; see `incoming.next_piece`.
 
         Raises:
             Unavailable: The slot was given to another party (code `overloaded`).
-            ClientGone: The body broke off.
-            SlowClient: It comes too slowly.
         """
         self.is_receiving = True
         if self.is_lost:
@@ -79,10 +73,6 @@ class Slot:
         self.is_lost = True
         if self._waiting is not None:
             self._waiting.reschedule(get_running_loop().time())
-
-    def pace(self, now: float) -> float:
-        """Return how many bytes a second have come."""
-        return self.size / max(now - self.since, 1e-9)
 
 
 class Slots:
@@ -139,20 +129,18 @@ class Slots:
             raise _overloaded(self._what)
         turn: Future[Slot] = get_running_loop().create_future()
         queue.append(turn)
-        is_waiting = True
         try:
             async with timeout(self._patience):
                 while not turn.done():
                     await wait((turn,), timeout=self._grace)
                     if not turn.done():
                         self._make_room(party)
-            is_waiting = False
-        except TimeoutError as error:
-            raise _overloaded(self._what) from error
-        finally:
-            if is_waiting:
-                self._give_up(party, turn)
-        return turn.result()
+            return turn.result()
+        except BaseException as error:
+            self._give_up(party, turn)
+            if isinstance(error, TimeoutError):
+                raise _overloaded(self._what) from error
+            raise
 
     def _give_up(self, party: str, turn: Future[Slot]) -> None:
         """Leave the queue; who has just been given a slot, and will not use it, hands it on."""
@@ -166,15 +154,14 @@ class Slots:
     def _make_room(self, party: str) -> None:
         """Take a slot away from the party with the most, if it has two more than `party`."""
         enough, now = self._count(party) + 2, get_running_loop().time()
-        open_ = [
-            slot
-            for held in self._held.values()
-            if len(held) >= enough
-            for slot in held
-            if slot.is_receiving
-        ]
-        if open_:
-            slowest = min(open_, key=lambda slot: (-self._count(slot.party), slot.pace(now)))
+
+        def rank(slot: Slot) -> tuple[int, float]:
+            return -self._count(slot.party), slot.size / max(now - slot.since, 1e-9)
+
+        many = (held for held in self._held.values() if len(held) >= enough)
+        receiving = (each for held in many for each in held if each.is_receiving)
+        slowest = min(receiving, key=rank, default=None)
+        if slowest is not None:
             slowest.take_away()
             self._freed(slowest)
 

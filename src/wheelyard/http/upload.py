@@ -38,7 +38,7 @@ logger = logging.getLogger("wheelyard")
 
 @dataclass(frozen=True, slots=True)
 class Uploader:
-    """The upload handler, and how many uploads may be under way at a time."""
+    """The upload handler, with the slots of which each upload takes one."""
 
     desk: Desk
     slots: Slots
@@ -65,7 +65,8 @@ class Uploader:
             return refused
         boundary = boundary_of(request.headers.get(b"content-type"))
         if boundary is None:
-            return _not_a_form()
+            message = "An upload is a form with a file in it. Send multipart/form-data."
+            return refuse(415, "unsupported_media_type", message, "Send multipart/form-data.")
         uploads, caller = self.desk.index.uploads, request.caller
         form = FormReader(boundary, uploads, caller)
         async with self.slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
@@ -103,15 +104,7 @@ class Uploader:
         return None
 
     async def _feed(self, form: FormReader, request: Request, slot: Slot) -> bytes:
-        """
-        Feed the body to a form, but for the last bytes, which are returned.
-
-        Raises:
-            IndexFault: Something about the form is wrong; or others wait, and this body was given
-                up for them (code `overloaded`).
-            ClientGone: The client hung up.
-            SlowClient: Nothing came for too long.
-        """
+        """Feed the body to a form, but for the last bytes, which are returned."""
         pieces, size, more = list[bytes](), 0, True
         while more:
             piece, more = await slot.next_piece(request.receive)
@@ -153,9 +146,3 @@ def _accepted(request: Request, accepted: Accepted, roots: tuple[str, ...]) -> R
     if warnings:
         body["warnings"] = warnings
     return reply(200, JSON, encode(body), NO_STORE)
-
-
-def _not_a_form() -> Reply:
-    message = "An upload is a form with a file in it. Send multipart/form-data."
-    short = "Send multipart/form-data."
-    return refuse(415, "unsupported_media_type", message, short)
