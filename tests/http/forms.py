@@ -11,7 +11,7 @@ import pytest
 
 from tests.operations.world import ALICE
 from wheelyard.errors import Invalid
-from wheelyard.http.form import USUAL, FormLimits, FormReader
+from wheelyard.http.form import FormReader
 from wheelyard.index import index_over
 from wheelyard.operations.spooling import Arrival
 from wheelyard.operations.upload import Uploads
@@ -81,9 +81,9 @@ def uploads() -> Uploads:
     return index_over(store, spool, Settings(), real_ambient()).uploads
 
 
-def read(body: bytes | Iterable[bytes], limits: FormLimits = USUAL) -> Arrival | None:
+def read(body: bytes | Iterable[bytes]) -> Arrival | None:
     """Read a body, in one piece unless it comes in pieces; nothing of its file stays."""
-    reader = FormReader(BOUNDARY, uploads(), ALICE, limits)
+    reader = FormReader(BOUNDARY, uploads(), ALICE)
     try:
         for chunk in [body] if isinstance(body, bytes) else body:
             reader.feed(chunk)
@@ -97,17 +97,17 @@ def read(body: bytes | Iterable[bytes], limits: FormLimits = USUAL) -> Arrival |
         reader.close()
 
 
-def upload(body: bytes | Iterable[bytes], limits: FormLimits = USUAL) -> Arrival:
+def upload(body: bytes | Iterable[bytes]) -> Arrival:
     """Read a body that is an upload."""
-    arrival = read(body, limits)
+    arrival = read(body)
     assert arrival is not None
     return arrival
 
 
-def code_of(body: bytes | Iterable[bytes], limits: FormLimits = USUAL) -> str:
+def code_of(body: bytes | Iterable[bytes]) -> str:
     """Return the code with which a body is refused."""
     with pytest.raises(Invalid) as caught:
-        read(body, limits)
+        read(body)
     return caught.value.code
 
 

@@ -9,7 +9,7 @@ specifications (the "legacy" API).
 
 import re
 from codecs import getincrementaldecoder
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b, file_digest, md5, sha256
 from typing import TYPE_CHECKING, Final
@@ -47,26 +47,17 @@ ATTESTATIONS: Final = "attestations"
 ATTESTATIONS_LIMIT: Final = 512 << 10
 """Characters of `attestations`: checking its JSON takes some twenty times as much memory."""
 
+PARTS: Final = 20_000
+"""Parts of a form."""
+FIELD_LIMIT: Final = 4 << 20
+"""Bytes of one part that is not the package."""
+FIELDS_LIMIT: Final = 32 << 20
+"""Bytes of all parts that are not the package, and of the headers of all parts."""
+
 _NEVER_THE_FILE = frozenset({"gpg_signature", ATTESTATIONS})
 _SUFFIXES = {"bdist_wheel": (".whl",), "sdist": (".tar.gz", ".zip")}
 _NUL = re.compile("\x00")
 _NOT_ON_A_LINE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-
-
-@dataclass(frozen=True, slots=True)
-class FormLimits:
-    """How much a form may hold besides the package; sizes in bytes."""
-
-    parts: int = 20_000
-    field: int = 4 << 20
-    """One part that is not the package."""
-    fields: int = 32 << 20
-    """All parts that are not the package, and the headers of all parts."""
-    header: int = 16 << 10
-    """The headers of one part."""
-
-
-USUAL: Final = FormLimits()
 
 
 class FormReader:
@@ -77,16 +68,12 @@ class FormReader:
         boundary: As `boundary_of` returned it.
         uploads: Admits the file as soon as its name is known, and has the spool that it goes to.
         caller: Who sends the form.
-        limits: How much it may hold.
     """
 
-    def __init__(
-        self, boundary: bytes, uploads: Uploads, caller: Caller, limits: FormLimits = USUAL
-    ) -> None:
-        self._parts = PartReader(boundary, limits.header)
+    def __init__(self, boundary: bytes, uploads: Uploads, caller: Caller) -> None:
+        self._parts = PartReader(boundary)
         self._uploads = uploads
         self._caller = caller
-        self._limits = limits
         self._claims: dict[str, str] = {}
         """What each field of CLAIM_FIELDS says; empty where it is as good as missing."""
         self._has_attestations = False
@@ -149,12 +136,10 @@ class FormReader:
 
     def _begin(self, part: Part) -> None:
         self._count += 1
-        if self._count > self._limits.parts:
-            raise Invalid(
-                "The form has too many fields. Send each field of the metadata once.",
-                code="too_large",
-                short="The form has too many fields.",
-            )
+        if self._count > PARTS:
+            fact = "The form has too many fields."
+            remedy = "Send each field of the metadata once."
+            raise Invalid(f"{fact} {remedy}", code="too_large", short=fact)
         self._size = 0
         self._weigh(part.size)
         name, filename = part.name, part.filename
@@ -176,8 +161,8 @@ class FormReader:
     def _take(self, data: bytes) -> None:
         if self._part is None or self._part is not self._file:
             self._size += len(data)
-            if self._size > self._limits.field:
-                raise _oversized("A field of the form", self._limits.field)
+            if self._size > FIELD_LIMIT:
+                raise _oversized("A field of the form", FIELD_LIMIT)
             self._weigh(len(data))
         if self._part is not None:
             self._part.write(data)
@@ -198,8 +183,8 @@ class FormReader:
 
     def _weigh(self, size: int) -> None:
         self._fields_size += size
-        if self._fields_size > self._limits.fields:
-            raise _oversized("The form without its file", self._limits.fields)
+        if self._fields_size > FIELDS_LIMIT:
+            raise _oversized("The form without its file", FIELDS_LIMIT)
 
     def _opened(self, name: str, filename: str) -> Spooling | None:
         """Return where a file goes, None if it is not the package, as a signature is not."""
@@ -233,9 +218,8 @@ class FormReader:
     @property
     def _suffixes(self) -> tuple[str, ...]:
         """How a file's name must end to be taken for the package when it is not `content`."""
-        return (
-            (".whl", ".tar.gz", ".zip") if self._uploads.rules.zip_sdists else (".whl", ".tar.gz")
-        )
+        retired = (".zip",) if self._uploads.rules.zip_sdists else ()
+        return (".whl", ".tar.gz", *retired)
 
     def _no_file(self) -> Invalid:
         if self._other_file is None:
@@ -289,13 +273,7 @@ class Field:
         self._decoder = getincrementaldecoder("utf-8")()
 
     def write(self, data: bytes, *, final: bool = False) -> None:
-        """
-        Take the next bytes.
-
-        Raises:
-            Invalid: They are not UTF-8 (code `bad_encoding`), or hold or make what does not belong
-                in such a field (code `invalid_field`).
-        """
+        """Take the next bytes, which must be UTF-8 and belong in such a field."""
         try:
             text = self._decoder.decode(data, final)
         except UnicodeDecodeError as error:
@@ -325,12 +303,7 @@ def _oversized(what: str, limit: int) -> Invalid:
 
 
 def _claim(field: str, text: str) -> str:
-    """
-    Return what a field of CLAIM_FIELDS claims, empty if it is as good as missing.
-
-    Raises:
-        Invalid: The field cannot have this value (codes `invalid_action`, `invalid_field`).
-    """
+    """Return what a field of CLAIM_FIELDS claims, empty if it is as good as missing."""
     if text.strip() in ("", "UNKNOWN"):
         return ""
     if field == ACTION and text != "file_upload" and text not in RETIRED_ACTIONS:

@@ -23,6 +23,8 @@ EPILOGUE_LIMIT: Final = 1024
 """Bytes of line ends and blanks that may follow the last boundary."""
 HEADERS: Final = 64
 """How many headers a part may have; RFC 7578 knows three."""
+HEADER_LIMIT: Final = 16 << 10
+"""Bytes of all of them."""
 LINE_END: Final = b"\r\n"
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]*[0-9A-Za-z'()+_,./:=?-]")
@@ -58,19 +60,12 @@ class _Parser(PushMultipartParser):  # type: ignore[misc]  # it says nothing of 
 
 
 class PartReader:
-    """
-    A body taken apart as it arrives; after a fault it is of no more use.
+    """A body taken apart as it arrives; after a fault it is of no more use."""
 
-    Args:
-        boundary: As `boundary_of` returned it.
-        header_limit: Bytes of the headers of one part.
-    """
-
-    def __init__(self, boundary: bytes, header_limit: int) -> None:
-        self._header_limit = header_limit
+    def __init__(self, boundary: bytes) -> None:
         self._parser = _Parser(
             boundary,
-            max_header_size=header_limit,
+            max_header_size=HEADER_LIMIT,
             max_header_count=HEADERS,
             header_charset="latin-1",  # every byte stays what it was, and is looked at below
             strict=True,
@@ -105,9 +100,7 @@ class PartReader:
         """
         Know that no more bytes come.
 
-        Raises:
-            Invalid: The body lacks its last boundary, or the line end behind it, which every
-                client sends: a body cut anywhere is refused (code `incomplete_body`).
+        Every client sends a line end behind the last boundary, so a body cut anywhere is refused.
         """
         if self._epilogue is None or not self._epilogue.startswith(LINE_END):
             raise Invalid(
@@ -148,8 +141,8 @@ class PartReader:
 
     def _part(self, headers: list[tuple[str, str]]) -> Part:
         size = sum(len(name) + len(value) for name, value in headers)
-        if size > self._header_limit:
-            raise bad_multipart(f"the headers of a part take over {self._header_limit} bytes")
+        if size > HEADER_LIMIT:
+            raise bad_multipart(f"the headers of a part take over {HEADER_LIMIT} bytes")
         parameters = _disposition(headers)
         if not parameters.get("name"):
             raise bad_multipart("it has a part without a name")

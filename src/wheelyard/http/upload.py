@@ -16,7 +16,7 @@ from msgspec.json import encode
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refusal, refuse
 from wheelyard.http.exchange import JSON, NO_STORE, Reply, Request, reply
-from wheelyard.http.form import USUAL, FormReader
+from wheelyard.http.form import FIELDS_LIMIT, FormReader
 from wheelyard.http.incoming import WHOLE_LIMIT
 from wheelyard.http.multipart import boundary_of
 from wheelyard.http.slots import Slot, Slots
@@ -51,7 +51,7 @@ class Uploader:
     @property
     def body_limit(self) -> int:
         """Bytes of the longest body that could be an upload."""
-        return self.desk.index.uploads.rules.max_size + USUAL.fields
+        return self.desk.index.uploads.rules.max_size + FIELDS_LIMIT
 
     async def answer(self, request: Request) -> Reply:
         """
