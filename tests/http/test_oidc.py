@@ -94,13 +94,8 @@ def test_below_a_prefix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"", b"{", b"[]", b"null", b"{}", b'{"token": 1}', b'{"token": ["x"]}', b'{"token": ""}'),
-        *(
-            b'{"token": "x.y"}',
-            b'{"token": "a.b.c"}',
-            b'{"token": "\\ud800"}',
-            b'{"token": "\xff"}',
-        ),
+        *(b"", b"{", b"[]", b"null", b"{}", b'{"token": 1}', b'{"token": ["x"]}'),
+        *(b'{"token": "x.y"}', b'{"token": "a.b.c"}', b'{"token": "\\ud800"}'),
         *(b"[" * 10_000, b'{"token": "' + b"x" * 9000 + b'.x.x"}'),
     ],
 )

@@ -1,20 +1,16 @@
 """Uploads as they travel: chunked, cut off, announced, refused while they are still coming."""
 
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
-from tests.clients.servers import PATIENCE
 from tests.http.packages import Package, form, post, publish, wheel
 from tests.http.raw import Reply, Wire, basic, wire
 from tests.http.servers import Site, running_site
 from tests.waiting import until
-from wheelyard.http.incoming import IDLE_LIMIT
 
 pytestmark = pytest.mark.integration
 
@@ -47,11 +43,6 @@ def line(site: Site) -> Iterator[Wire]:
     assert site.get("/health").status_code == 200
 
 
-def wait_until_quiet(site: Site) -> None:
-    """Wait for scratch files to go, which they do as soon as the server sees the end."""
-    until(lambda: not list(site.index.spool.folder.glob("upload-*")))
-
-
 def credentials(site: Site) -> str:
     """Write the header that opens everything."""
     return basic("__token__", site.token)
@@ -70,7 +61,7 @@ def answered(line: Wire) -> Reply:
     return reply
 
 
-@pytest.mark.parametrize("size", [1, 100, 65_536])
+@pytest.mark.parametrize("size", [1, 65_536])
 def test_chunked(site: Site, size: int) -> None:
     """A body without a length, in chunks of any size, is as good as one with it (U59, U61)."""
     package = wheel("chunked", str(size))
@@ -105,7 +96,7 @@ def test_chunks_without_end(site: Site, line: Wire) -> None:
     assert answered(line).status == 413
 
 
-@pytest.mark.parametrize("missing", [1, 5, 30, 500])
+@pytest.mark.parametrize("missing", [1, 500])
 def test_body_shorter_than_announced(site: Site, line: Wire, missing: int) -> None:
     """A client that stops before the length that it announced is told so (U45)."""
     body = form(GOOD)
@@ -122,7 +113,6 @@ def test_client_hangs_up(site: Site, line: Wire, sent: int) -> None:
     body = form(GOOD)
     line.ask(POST, credentials(site), KIND, f"Content-Length: {len(body)}")
     line.send(body[:sent])
-    time.sleep(0.05)
     line.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     line.close()
 
@@ -161,7 +151,9 @@ def test_scratch_file_that_stays(site: Site) -> None:
     with wire(site) as line:
         line.ask(POST, credentials(site), KIND, f"Content-Length: {len(body)}")
         line.send(body[:-10])
-        scratch = scratch_file(site)
+        spool = site.index.spool.folder
+        until(lambda: bool(list(spool.glob("upload-*"))))
+        (scratch,) = spool.glob("upload-*")
         scratch.unlink()
         scratch.mkdir()
         line.send(b"x" * 10)  # so the form has no end
@@ -169,16 +161,6 @@ def test_scratch_file_that_stays(site: Site) -> None:
     scratch.rmdir()
     assert (reply.status, b"incomplete_body" in reply.body) == (400, True)
     assert "a scratch file stays" in site.log
-
-
-def scratch_file(site: Site) -> Path:
-    """Return the only scratch file, once there is one."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        for path in site.index.spool.folder.glob("upload-*"):
-            return path
-        time.sleep(0.01)
-    raise AssertionError("there is no scratch file")
 
 
 @pytest.mark.parametrize("case", UNWANTED)
@@ -217,10 +199,7 @@ def test_unknown_expectation(site: Site) -> None:
 
 
 @pytest.mark.parametrize("case", UNWANTED)
-@pytest.mark.parametrize("pause", [0.0, 0.004], ids=["fast", "slow"])
-def test_refusal_is_readable_after_the_body(
-    site: Site, line: Wire, case: str, pause: float
-) -> None:
+def test_refusal_is_readable_after_the_body(site: Site, line: Wire, case: str) -> None:
     """A client that sends all of 5 MB before it reads can still read why not (U65)."""
     has_token, status = UNWANTED[case]
     body = form(BIG)
@@ -228,7 +207,6 @@ def test_refusal_is_readable_after_the_body(
     line.ask(POST, *headers, KIND, f"Content-Length: {len(body)}")
     for at in range(0, len(body), 1 << 16):
         line.send(body[at : at + (1 << 16)])
-        time.sleep(pause)
     assert answered(line).status == status
     line.ask("GET /health HTTP/1.1")  # and the connection is good for more
     assert answered(line).body == b"Ok"
@@ -247,15 +225,15 @@ def test_refusal_is_readable_by_a_library(site: Site, case: str) -> None:
 def test_slow_upload_does_not_hold_up_others(site: Site) -> None:
     """While clients dawdle over their uploads, others publish and read."""
     body = form(GOOD)
-    start = time.monotonic()
     with ExitStack() as lines:
         for line in [lines.enter_context(wire(site)) for _ in range(20)]:
             line.ask(POST, credentials(site), KIND, f"Content-Length: {len(body)}")
             line.send(body[:300])
         publish(site, wheel("hurried"))
         assert site.get("/simple/hurried/").status_code == 200
-        assert time.monotonic() - start < IDLE_LIMIT  # after which they are given up
-    wait_until_quiet(site)
+        # the twenty, and the question itself
+        assert "wheelyard_http_requests_in_progress 21.0" in site.get("/metrics").text
+    until(lambda: not list(site.index.spool.folder.glob("upload-*")))  # once it sees their end
     assert site.get("/simple/good/").status_code == 404
 
 

@@ -177,12 +177,8 @@ def test_refusal(site: Site, case: str) -> None:
     ("kind", "body", "status", "error"),
     [
         ("", b"x", 415, "unsupported_media_type"),
-        ("multipart/mixed; boundary=frontier", form(GOOD), 415, "unsupported_media_type"),
         ("multipart/form-data", form(GOOD), 400, "bad_multipart"),
-        ("multipart/form-data; boundary=other", form(GOOD), 400, "bad_multipart"),
-        ("multipart/form-data; boundary=frontier", b"--frontier--\r\n", 400, "missing_field"),
         ("multipart/form-data; boundary=frontier", form(GOOD)[:-14], 400, "incomplete_body"),
-        ("multipart/form-data; boundary=frontier", b"", 400, "incomplete_body"),
     ],
 )
 def test_body_that_is_no_form(site: Site, kind: str, body: bytes, status: int, error: str) -> None:
@@ -197,7 +193,7 @@ def test_body_that_is_no_form(site: Site, kind: str, body: bytes, status: int, e
     assert site.kept() == kept
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd", "identity, gzip"])
+@pytest.mark.parametrize("encoding", ["gzip", "identity, gzip"])
 def test_compressed_body(site: Site, encoding: str) -> None:
     """A compressed body is refused and never inflated (U64)."""
     auth = ("__token__", site.token)
@@ -206,10 +202,7 @@ def test_compressed_body(site: Site, encoding: str) -> None:
     assert_refused(answer, 415, "unsupported_media_type")
 
 
-PLACES = (
-    *("/legacy/", "/legacy", "/", "/simple", "/simple/", "/pypi", "/pypi/", "/acme/", "/acme"),
-    *("/some-user/", "//legacy//", "/?x=1"),
-)
+PLACES = ("/legacy/", "/legacy", "/", "/simple", "/acme/", "/some-user/", "//legacy//", "/?x=1")
 
 
 @pytest.mark.parametrize("path", PLACES)
@@ -297,11 +290,3 @@ def test_archive_is_the_truth(site: Site) -> None:
     info = site.get("/pypi/truth/json").json()["info"]
     assert (info["summary"], info["requires_dist"]) == ("Of the archive", ["acme-core"])
     assert info["requires_python"] == ">=3.9"
-
-
-def test_upload_address_explains_itself(site: Site) -> None:
-    """People who open an upload address in a browser are told what it is for (U72)."""
-    for path in ("/legacy/", "/legacy"):
-        answer = site.get(path)
-        assert answer.status_code == 200
-        assert "twine upload" in answer.text

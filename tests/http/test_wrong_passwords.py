@@ -41,15 +41,6 @@ def log_in(site: Site, logins: list[tuple[str, str]]) -> Counter[int]:
         return Counter(pool.map(status, logins))
 
 
-@pytest.mark.parametrize("is_one_name", [True, False])
-def test_a_burst_of_guesses(tmp_path: Path, config: str, *, is_one_name: bool) -> None:
-    """Of two dozen guesses that come at once five are looked at, and the others are 429."""
-    names = [NAMES[0]] * AT_ONCE if is_one_name else NAMES
-    guesses = [(name, f"wrong-{number}") for number, name in enumerate(names)]
-    with running_site(tmp_path, config=config) as site:
-        assert log_in(site, guesses) == {401: LIMIT, 429: AT_ONCE - LIMIT}
-
-
 def test_a_burst_of_people(tmp_path: Path, config: str) -> None:
     """Two dozen people of one office who log in at once are all let in, and again with guesses."""
     people = [(name, "right") for name in NAMES]
