@@ -22,7 +22,7 @@ planned.
         server.die(); server.revive()                     # accepts connections, answers nothing
 
 Kinds of requests, for faults and the log: insert, resumable-start, resumable-chunk,
-resumable-status, resumable-cancel, get, media, list, delete, rewrite, bucket, permissions;
+resumable-status, get, media, list, delete, rewrite, bucket, permissions;
 signed and public for downloads by URL; sign, token and metadata for credentials. A listing's name
 is its prefix.
 
@@ -33,6 +33,5 @@ metadata server answer on the same port.
 `fake_gcs.running_fake_gcs()` yields the URL of a real `fake-gcs-server`, and
 `fake_gcs.new_bucket(url)` the name of an empty bucket in it.
 
-Both refuse what Cloud Storage's documentation says is refused: `strict.py` has the rules, which the
-stand-in applies itself, and `strict_proxy.py` applies before `fake-gcs-server`.
+The stand-in refuses what Cloud Storage's documentation says is refused; `strict.py` has the rules.
 """

@@ -26,7 +26,6 @@ from tests.bucket.faults import (
 from tests.bucket.json_api import JsonApi
 from tests.bucket.log import PRICES, Record, RequestLog
 from tests.bucket.signed import XmlApi
-from tests.bucket.strict import check_request
 from tests.bucket.uploads import Uploads
 from tests.bucket.wire import Delivery, DisconnectedError, Pace, Pause, Reply, Request
 from tests.bucket.world import World
@@ -36,15 +35,7 @@ OPEN = frozenset({"signed", "public", "metadata", "token", "sign", "unknown"})
 
 
 class App:
-    """
-    The stand-in, but for its socket.
-
-    Args:
-        world: The buckets, and who may what.
-        faults: What is to go wrong.
-        log: Takes down every request.
-        pause: Waits, and ends at once when the server goes.
-    """
+    """The stand-in, but for its socket; `pause` waits, and ends at once when the server goes."""
 
     def __init__(self, world: World, faults: FaultPlan, log: RequestLog, pause: Pause) -> None:
         self.uploads = Uploads(world)
@@ -64,12 +55,7 @@ class App:
         }
 
     def answer(self, request: Request) -> Reply:
-        """
-        Return the answer to a request.
-
-        Raises:
-            DisconnectedError: There is none, and the connection is to be closed.
-        """
+        """Return the answer to a request; DisconnectedError if it gets none."""
         call = parse(request)
         status = 0
         try:
@@ -115,11 +101,9 @@ class App:
         handler = self._handlers.get(call.kind)
         try:
             if handler is None:
-                check_request(call, request)
                 raise not_known(request)
             if call.kind not in OPEN:
                 self._world.authenticate(request)
-            check_request(call, request)
             return handler(call, request)
         except ApiError as error:
             with suppress(DisconnectedError):

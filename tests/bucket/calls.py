@@ -113,24 +113,15 @@ def _upload(request: Request, bucket: str) -> Call | None:
     match request.method, request.parameter("uploadType"):
         case "POST", "multipart":
             return Call("insert", bucket)
-        case "POST", "media":
-            return Call("insert", bucket, request.parameter("name") or "")
         case "POST", "resumable":
             return Call("resumable-start", bucket)
         case "PUT", _ if session:
             return Call("resumable-status" if asked else "resumable-chunk", bucket)
-        case "DELETE", _ if session:
-            return Call("resumable-cancel", bucket)
     return None
 
 
 def number(request: Request, name: str) -> int | None:
-    """
-    Return a parameter that is a number, None if it was not sent.
-
-    Raises:
-        ApiError: 400.
-    """
+    """Return a parameter that is a number, None if it was not sent; raise 400 if it is none."""
     text = request.parameter(name)
     if text is None:
         return None
@@ -140,26 +131,12 @@ def number(request: Request, name: str) -> int | None:
 
 
 def conditions(request: Request, of: str = "") -> Conditions:
-    """
-    Return the preconditions of a request; `of` is "Source" for those of a copy's source.
-
-    Raises:
-        ApiError: 400, also where they contradict each other.
-    """
+    """Return the preconditions of a request; `of` is "Source" for those of a copy's source."""
     found = Conditions(
-        number(request, f"if{of}GenerationMatch"),
-        number(request, f"if{of}GenerationNotMatch"),
-        number(request, f"if{of}MetagenerationMatch"),
-        number(request, f"if{of}MetagenerationNotMatch"),
+        number(request, f"if{of}GenerationMatch"), number(request, f"if{of}GenerationNotMatch")
     )
     if None not in (found.generation, found.not_generation):
         raise invalid(f"if{of}GenerationMatch and if{of}GenerationNotMatch exclude each other.")
-    if None not in (found.metageneration, found.not_metageneration):
-        raise invalid(
-            f"if{of}MetagenerationMatch and if{of}MetagenerationNotMatch exclude each other."
-        )
-    if found.generation == 0 and found.metageneration:
-        raise invalid(f"if{of}MetagenerationMatch asks about an object that must not be there.")
     return found
 
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 
-from google.api_core.retry import Retry
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
-from google.cloud.storage.retry import DEFAULT_RETRY
 
 PATIENCE = 30
 """Seconds that a plain request may take."""
@@ -29,12 +27,6 @@ def storage_client(url: str) -> Iterator[storage.Client]:
         yield client
     finally:
         client.close()
-
-
-def quick_retry() -> Retry:
-    """Return the client's own way to repeat, without its long pauses."""
-    retry: Retry = DEFAULT_RETRY.with_timeout(10).with_delay(initial=0.01, maximum=0.01)
-    return retry
 
 
 @dataclass(frozen=True, slots=True)

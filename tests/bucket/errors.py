@@ -42,15 +42,7 @@ XML_CODES = {
 
 
 class ApiError(Exception):
-    """
-    What the service refuses.
-
-    Args:
-        status: Of HTTP.
-        message: A sentence, as the service would put it.
-        reason: Its short name; the usual one of the status if empty.
-        headers: Sent along.
-    """
+    """What the service refuses; `reason` is its short name, by default that of the status."""
 
     def __init__(
         self,
@@ -106,3 +98,18 @@ def not_held() -> ApiError:
 def invalid(message: str) -> ApiError:
     """Return the refusal of a request that makes no sense."""
     return ApiError(400, message)
+
+
+def denied(who: str, name: str, resource: str = "object") -> ApiError:
+    """Return the refusal of a right."""
+    return ApiError(
+        403,
+        f"{who} does not have {name} access to the Google Cloud Storage {resource}. "
+        f"Permission '{name}' denied on resource (or it may not exist).",
+    )
+
+
+def unauthenticated() -> ApiError:
+    """Return the refusal of credentials that have expired, or that nobody knows."""
+    header = ("WWW-Authenticate", 'Bearer realm="https://accounts.google.com/"')
+    return ApiError(401, "Invalid Credentials", headers=(header,))

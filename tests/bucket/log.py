@@ -18,7 +18,6 @@ PRICES: dict[str, Price] = {
     "resumable-start": "A",
     "resumable-chunk": "free",
     "resumable-status": "free",
-    "resumable-cancel": "free",
     "list": "A",
     "rewrite": "A",
     "get": "B",

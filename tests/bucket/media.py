@@ -1,10 +1,8 @@
 """The answer that carries an object's bytes, the same for both APIs: headers, ranges, HEAD."""
 
-import gzip
 import re
 from email.utils import formatdate
 
-from tests.bucket.bodies import body_of
 from tests.bucket.errors import ApiError
 from tests.bucket.objects import StoredObject
 from tests.bucket.wire import Header, Reply, Request, Slice
@@ -12,20 +10,11 @@ from tests.bucket.wire import Header, Reply, Request, Slice
 UNCACHED = "private, max-age=0"
 """What the service says where an object has no cacheControl of its own."""
 
-UNPACKED_LACKS = frozenset({"Content-Encoding", "Accept-Ranges"})
-
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
 
 
 def media_reply(request: Request, found: StoredObject) -> Reply:
-    """
-    Return an object's bytes, or the part of them that the request asks for.
-
-    Raises:
-        ApiError: 416, where the range begins behind the end.
-    """
-    if _is_to_be_unpacked(request, found):
-        return _unpacked(request, found)
+    """Return an object's bytes, or the part that is asked for; 416 for one behind the end."""
     size = found.body.size
     span = _span(request.header("range"), size)
     start, stop = span or (0, size)
@@ -34,20 +23,6 @@ def media_reply(request: Request, found: StoredObject) -> Reply:
         headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{size}"))
     content = Slice(found.body, start, stop)
     return Reply(206 if span else 200, headers, content, bare=request.method == "HEAD")
-
-
-def _is_to_be_unpacked(request: Request, found: StoredObject) -> bool:
-    """Return whether an object is stored compressed, and this reader has not asked for that."""
-    stored = found.fields.get("contentEncoding") == "gzip"
-    return stored and "gzip" not in (request.header("accept-encoding") or "")
-
-
-def _unpacked(request: Request, found: StoredObject) -> Reply:
-    """Return an object as it was before compression: whole, with the hash of what is stored."""
-    plain = body_of(gzip.decompress(found.data))
-    headers = [each for each in media_headers(found) if each[0] not in UNPACKED_LACKS]
-    headers.append(("Warning", '214 UploadServer "gunzipped"'))
-    return Reply(200, headers, Slice(plain, 0, plain.size), bare=request.method == "HEAD")
 
 
 def media_headers(found: StoredObject) -> list[Header]:
@@ -60,19 +35,13 @@ def media_headers(found: StoredObject) -> list[Header]:
         ("Last-Modified", formatdate(found.updated, usegmt=True)),
         ("Accept-Ranges", "bytes"),
         ("X-Goog-Generation", str(found.generation)),
-        ("X-Goog-Metageneration", str(found.metageneration)),
         ("X-Goog-Hash", f"crc32c={found.body.crc32c},md5={found.body.md5}"),
         ("X-Goog-Storage-Class", "STANDARD"),
         ("X-Goog-Stored-Content-Encoding", own.get("contentEncoding", "identity")),
         ("X-Goog-Stored-Content-Length", str(found.body.size)),
     ]
-    for name, header in (
-        ("contentDisposition", "Content-Disposition"),
-        ("contentEncoding", "Content-Encoding"),
-        ("contentLanguage", "Content-Language"),
-    ):
-        if name in own:
-            headers.append((header, own[name]))
+    if "contentEncoding" in own:
+        headers.append(("Content-Encoding", own["contentEncoding"]))
     return headers + [(f"X-Goog-Meta-{name}", value) for name, value in found.metadata.items()]
 
 

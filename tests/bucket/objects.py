@@ -8,42 +8,70 @@ A write is refused with 412 before it is refused with 429: a failed precondition
 it is no mutation, and who has lost a race learns so at once. The service promises no order.
 """
 
+import base64
+import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import md5
 from itertools import takewhile
 from threading import RLock
 from typing import Any
 from urllib.parse import quote
 
-from tests.bucket.bodies import Body, body_of
-from tests.bucket.clock import Clock, Generations
+import google_crc32c
+
 from tests.bucket.errors import ApiError, invalid, no_object, not_held
 
-SETTABLE = (
-    "contentType",
-    "cacheControl",
-    "contentDisposition",
-    "contentEncoding",
-    "contentLanguage",
-)
+SETTABLE = ("contentType", "cacheControl", "contentEncoding")
 LONGEST_NAME = 1024
 MOST_METADATA = 8 << 10
 """Bytes of all names and values of an object's own metadata."""
-LONGEST_KEY = 1 << 10
-LONGEST_VALUE = 4 << 10
-RESERVED = ".well-known/acme-challenge/"
-"""What the name of no object begins with."""
 
 Resource = dict[str, Any]
 Guard = Callable[[str], None]
 """Raises if the caller lacks a permission."""
 
 
-def trusting(permission: str) -> None:
-    """Permit everything: a test's own hand in a bucket."""
-    del permission
+class Clock:
+    """Seconds since the epoch: the real time, until a test moves it."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+        return time.time() + self._ahead  # noqa: TID251 - the other processes' time, to begin with
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, or go back if negative."""
+        self._ahead += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Bytes, with their checksum and digest in base64, as the service has them."""
+
+    data: bytes
+    crc32c: str
+    md5: str
+
+    @property
+    def size(self) -> int:
+        """How many bytes they are."""
+        return len(self.data)
+
+    def piece(self, start: int, stop: int) -> memoryview:
+        """Return the bytes from `start` up to but not including `stop`."""
+        return memoryview(self.data)[start:stop]
+
+
+def body_of(data: bytes) -> Body:
+    """Return a body of these bytes."""
+    crc32c = base64.b64encode(int(google_crc32c.value(data)).to_bytes(4, "big")).decode()
+    digest = base64.b64encode(md5(data, usedforsecurity=False).digest()).decode()
+    return Body(data, crc32c, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +82,6 @@ class StoredObject:
     name: str
     body: Body
     generation: int
-    metageneration: int
     fields: Mapping[str, str]
     metadata: Mapping[str, str]
     created: float
@@ -63,12 +90,12 @@ class StoredObject:
     @property
     def data(self) -> bytes:
         """The bytes."""
-        return bytes(self.body.piece(0, self.body.size))
+        return self.body.data
 
     @property
     def etag(self) -> str:
-        """Changes with every write, and with every patch."""
-        return f"{self.generation:x}/{self.metageneration}"
+        """Changes with every write."""
+        return f"{self.generation:x}"
 
     def resource(self, root: str) -> Resource:
         """Return the object as the JSON API describes it; `root` is the server's URL."""
@@ -81,7 +108,7 @@ class StoredObject:
             "name": self.name,
             "bucket": self.bucket,
             "generation": str(self.generation),
-            "metageneration": str(self.metageneration),
+            "metageneration": "1",
             "storageClass": "STANDARD",
             "size": str(self.body.size),
             "crc32c": self.body.crc32c,
@@ -100,30 +127,14 @@ class Conditions:
 
     generation: int | None = None
     not_generation: int | None = None
-    metageneration: int | None = None
-    not_metageneration: int | None = None
 
     def check(self, found: StoredObject | None, *, reading: bool = False) -> None:
-        """
-        Return if all of them hold.
-
-        Raises:
-            ApiError: 412, or 304 where a reader has the object already.
-        """
+        """Return if all of them hold; raise 412, or 304 where a reader has the object already."""
         generation = found.generation if found else 0
-        metageneration = found.metageneration if found else 0
         if self.generation not in (None, generation):
             raise not_held()
-        if self.metageneration not in (None, metageneration):
-            raise not_held()
-        same = generation == self.not_generation or metageneration == self.not_metageneration
-        if same and reading:
-            raise ApiError(304, "")
-        if same:
-            raise not_held()
-
-
-ANY = Conditions()
+        if generation == self.not_generation:
+            raise ApiError(304, "") if reading else not_held()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +149,6 @@ class Bucket:
     """
     Objects by name.
 
-    Args:
-        name: Of the bucket.
-        clock: Dates what is written, and measures the limit on writes.
-        generations: Numbers it.
-
     Attributes:
         public: Whether anybody may read it without a signature.
         write_interval: Seconds between two accepted mutations of one name; 0 is no limit.
@@ -151,7 +157,7 @@ class Bucket:
         empty_pages: Whether every other page of a listing is empty, and yet has a token.
     """
 
-    def __init__(self, name: str, clock: Clock, generations: Generations) -> None:
+    def __init__(self, name: str, clock: Clock) -> None:
         self.name = name
         self.public = False
         self.write_interval = 0.0
@@ -159,7 +165,7 @@ class Bucket:
         self.empty_pages = False
         self.rewrite_piece = 0
         self._clock = clock
-        self._generations = generations
+        self._last = 0
         self._lock = RLock()
         self._objects: dict[str, StoredObject] = {}
         self._names: list[str] = []
@@ -193,19 +199,14 @@ class Bucket:
                 self._names.remove(name)
 
     def find(self, name: str, generation: int | None = None) -> StoredObject:
-        """
-        Return the live object, if it has that generation.
-
-        Raises:
-            ApiError: 404.
-        """
+        """Return the live object, if it has that generation, or raise 404."""
         found = self.get(name)
         if found is None or generation not in (None, found.generation):
             raise no_object(self.name, name)
         return found
 
     def insert(
-        self, name: str, arrival: Arrival, conditions: Conditions = ANY, guard: Guard = trusting
+        self, name: str, arrival: Arrival, conditions: Conditions, guard: Guard
     ) -> StoredObject:
         """
         Store an object whole, if the preconditions hold.
@@ -216,7 +217,8 @@ class Bucket:
         check_name(name)
         with self._lock:
             before = self._objects.get(name)
-            self._admit(name, before, conditions)
+            conditions.check(before)
+            self._check_limit(name)
             if before is not None:
                 guard("storage.objects.delete")
             self._count(name)
@@ -230,13 +232,10 @@ class Bucket:
             ApiError: 404, also where a precondition names what is gone, 412 or 429.
         """
         with self._lock:
-            self._admit(name, self.find(name, generation), conditions)
+            conditions.check(self.find(name, generation))
+            self._check_limit(name)
             self._count(name)
             self.remove(name)
-
-    def _admit(self, name: str, found: StoredObject | None, conditions: Conditions) -> None:
-        conditions.check(found)
-        self._check_limit(name)
 
     def _check_limit(self, name: str) -> None:
         last = self._mutated.get(name)
@@ -255,12 +254,13 @@ class Bucket:
 
     def _store(self, name: str, arrival: Arrival) -> StoredObject:
         now = self._clock.now()
+        # microseconds, as the service's look; they rise, and never repeat
+        self._last = max(self._last + 1, int(now * 1_000_000))
         stored = StoredObject(
             bucket=self.name,
             name=name,
             body=arrival.body,
-            generation=self._generations.take(),
-            metageneration=1,
+            generation=self._last,
             fields=_fields({"contentType": "application/octet-stream", **arrival.resource}),
             metadata=checked_metadata(arrival.resource.get("metadata") or {}),
             created=now,
@@ -273,16 +273,10 @@ class Bucket:
 
 
 def check_name(name: str) -> None:
-    """
-    Return if an object may have this name.
-
-    Raises:
-        ApiError: 400.
-    """
+    """Return if an object may have this name, or raise 400."""
     if not name:
         raise ApiError(400, "Required", "required")
-    is_reserved = name in {".", ".."} or name.startswith(RESERVED)
-    if len(name.encode()) > LONGEST_NAME or is_reserved or {"\r", "\n"} & set(name):
+    if len(name.encode()) > LONGEST_NAME or name in {".", ".."} or {"\r", "\n"} & set(name):
         raise invalid(f"The specified object name is not valid: {name[:80]!r}.")
 
 
@@ -290,26 +284,13 @@ def _fields(resource: Mapping[str, Any]) -> dict[str, str]:
     return {each: str(resource[each]) for each in SETTABLE if resource.get(each) is not None}
 
 
-def checked_metadata(given: object) -> dict[str, str]:
-    """
-    Return the metadata of its own that an object gets.
-
-    Raises:
-        ApiError: 400, it is over a limit, or not of texts.
-    """
-    if not isinstance(given, Mapping):
-        raise invalid("Custom metadata has to be an object.")
-    kept = {name: value for name, value in given.items() if value is not None}
-    if not all(isinstance(value, str) for value in kept.values()):
+def checked_metadata(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the metadata of its own that an object gets, or raise 400."""
+    if not all(isinstance(value, str) and value for value in given.values()):
         raise invalid("A value of custom metadata has to be a text.")
-    names, values = ([len(each.encode()) for each in many] for many in (kept, kept.values()))
-    if max(names, default=1) > LONGEST_KEY or not min(names, default=1):
-        raise invalid("A name of custom metadata has 1 to 1024 bytes.")
-    if max(values, default=0) > LONGEST_VALUE:
-        raise invalid("A value of custom metadata exceeds 4 KiB.")
-    if sum(names) + sum(values) > MOST_METADATA:
+    if sum(len((name + value).encode()) for name, value in given.items()) > MOST_METADATA:
         raise invalid("The total size of custom metadata exceeds 8 KiB.")
-    return kept
+    return dict(given)
 
 
 def _stamp(moment: float) -> str:

@@ -9,13 +9,11 @@ from threading import Event
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from tests.bucket.app import App
-from tests.bucket.clock import Clock, Generations
 from tests.bucket.faults import FaultPlan
-from tests.bucket.identity import EMAIL, PROJECT, Identity
+from tests.bucket.identity import PROJECT, Identity, Permissions
 from tests.bucket.listener import Listener
 from tests.bucket.log import RequestLog
-from tests.bucket.objects import Bucket
-from tests.bucket.permissions import Permissions
+from tests.bucket.objects import Bucket, Clock
 from tests.bucket.world import World
 
 
@@ -38,9 +36,9 @@ class BucketServer:
         self.clock = Clock()
         self.faults = FaultPlan()
         self.log = RequestLog()
-        self.permissions = Permissions(EMAIL)
+        self.permissions = Permissions()
         self.identity = Identity(self.permissions, private_key)
-        self._world = World(self.clock, Generations(self.clock), self.identity, self.permissions)
+        self._world = World(self.clock, self.identity, self.permissions)
         self._closing = Event()
         self._app = App(self._world, self.faults, self.log, self._closing.wait)
         self._listener = Listener(self._app.answer, self._closing)
@@ -80,11 +78,6 @@ class BucketServer:
     def die(self) -> None:
         """Accept connections from now on, and answer nothing on any of them."""
         self._listener.dead.set()
-
-    @property
-    def ignored(self) -> int:
-        """How many requests it has read while it was dead."""
-        return self._listener.ignored
 
     def revive(self) -> None:
         """Answer again; what was asked meanwhile is never answered."""

@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from json import JSONDecoder
 from threading import Lock
 
-from tests.bucket.bodies import Body, Writer, body_of
 from tests.bucket.calls import Call, conditions
 from tests.bucket.errors import ApiError, invalid
-from tests.bucket.json_api import JSON, json_reply, parse_json, read_json
-from tests.bucket.objects import Arrival, Conditions, Resource, StoredObject, check_name
+from tests.bucket.json_api import json_reply, parse_json, read_json
+from tests.bucket.objects import Arrival, Conditions, Resource, StoredObject, body_of, check_name
 from tests.bucket.strict import check_hashes, described, span_of
-from tests.bucket.wire import DisconnectedError, Reply, Request
+from tests.bucket.wire import Reply, Request
 from tests.bucket.world import World
 
 CREATE = "storage.objects.create"
@@ -41,7 +40,7 @@ class Session:
     resource: Resource
     conditions: Conditions
     size: int | None
-    writer: Writer = field(default_factory=Writer)
+    data: bytearray = field(default_factory=bytearray)
     lock: Lock = field(default_factory=Lock)
     outcome: StoredObject | ApiError | None = None
 
@@ -66,7 +65,6 @@ class Uploads:
             "resumable-start": self.start,
             "resumable-chunk": self.chunk,
             "resumable-status": self.chunk,
-            "resumable-cancel": self.cancel,
         }
 
     def expire(self) -> None:
@@ -74,12 +72,7 @@ class Uploads:
         self._sessions.clear()
 
     def name_of(self, call: Call, request: Request) -> str:
-        """
-        Return the name of the object that an upload is for; for that its beginning may be read.
-
-        Raises:
-            DisconnectedError: The client is gone.
-        """
+        """Return the name of the object that an upload is for, which may be in its beginning."""
         if call.kind.startswith("resumable-") and call.kind != "resumable-start":
             session = self._sessions.get(request.parameter("upload_id") or "")
             return session.name if session else ""
@@ -94,14 +87,10 @@ class Uploads:
         """Store an object that comes in one request."""
         bucket = self._world.find_bucket(call.bucket)
         self._world.permissions.require(CREATE)
-        if request.parameter("uploadType") == "media":
-            body = _spooled(request)
-            name, resource = call.name, described({}, request.header("content-type"))
-        else:
-            part = split(request)
-            body = body_of(bytes(part.content))
-            resource = described(part.resource, part.content_type)
-            name = str(request.parameter("name") or resource.get("name") or "")
+        part = split(request)
+        body = body_of(bytes(part.content))
+        resource = described(part.resource, part.content_type)
+        name = str(request.parameter("name") or resource.get("name") or "")
         check_hashes(body, resource, request)
         guard = self._world.permissions.require
         stored = bucket.insert(name, Arrival(body, resource), conditions(request), guard)
@@ -132,17 +121,8 @@ class Uploads:
                 raise session.outcome
             if session.outcome is not None:
                 return json_reply(session.outcome.resource(request.root), request)
-            size = session.writer.size
+            size = len(session.data)
             return Reply(308, [("Range", f"bytes=0-{size - 1}")] if size else [])
-
-    def cancel(self, call: Call, request: Request) -> Reply:
-        """Give an upload up."""
-        del call
-        session = self._session(request)
-        with session.lock:
-            if session.outcome is None:
-                session.outcome = ApiError(410, "The upload was cancelled.")
-        return Reply(499, [JSON])
 
     def _session(self, request: Request) -> Session:
         found = self._sessions.get(request.parameter("upload_id") or "")
@@ -152,7 +132,7 @@ class Uploads:
 
     def _take(self, session: Session, request: Request) -> None:
         total = store_chunk(session, request)
-        if total is None or session.writer.size < total:
+        if total is None or len(session.data) < total:
             return
         try:
             session.outcome = self._finish(session, total, request)
@@ -163,9 +143,9 @@ class Uploads:
             raise
 
     def _finish(self, session: Session, total: int, request: Request) -> StoredObject:
-        if session.writer.size != total or session.size not in (None, total):
+        if len(session.data) != total or session.size not in (None, total):
             raise invalid("The upload has not as many bytes as were announced.")
-        body = session.writer.finish()
+        body = body_of(bytes(session.data))
         check_hashes(body, session.resource, request)
         return self._world.find_bucket(session.bucket).insert(
             session.name,
@@ -176,41 +156,15 @@ class Uploads:
 
 
 def store_chunk(session: Session, request: Request) -> int | None:
-    """
-    Add what is new of a chunk, and return the size of the whole if it is known by now.
-
-    Raises:
-        ApiError: 400.
-    """
+    """Add what is new of a chunk, and return the size of the whole if it is known by now."""
     span = span_of(request, session.size)
     if span.start is None:
         return span.total  # a status query, or the end of an unknown size
-    if span.start > session.writer.size:
+    if span.start > len(session.data):
         raise invalid("The chunk begins behind the bytes that have arrived.")
-    _append(session.writer, span.start, request)
-    if span.stop is not None and session.writer.size < span.stop:
-        raise invalid("The chunk is shorter than its Content-Range says.")
-    return session.writer.size if span.stop is None else span.total
-
-
-def _append(writer: Writer, start: int, request: Request) -> None:
-    """Write what is new of a body that begins at `start`: all of it, or nothing."""
-    mark = writer.mark()
-    known = mark.size - start
-    try:
-        while data := request.body.read():
-            writer.write(data[known:] if known > 0 else data)
-            known -= len(data)
-    except DisconnectedError:
-        writer.go_back(mark)
-        raise
-
-
-def _spooled(request: Request) -> Body:
-    writer = Writer()
-    while data := request.body.read():
-        writer.write(data)
-    return writer.finish()
+    new = request.body.read_all()
+    session.data += new[len(session.data) - span.start :]
+    return span.total
 
 
 def _name_in(start: bytes) -> str:
@@ -224,12 +178,7 @@ def _name_in(start: bytes) -> str:
 
 
 def split(request: Request) -> Part:
-    """
-    Return the two parts of a multipart body.
-
-    Raises:
-        ApiError: 400, there are not two, or one does not say what it is.
-    """
+    """Return the two parts of a multipart body, or raise 400."""
     whole = request.header("content-type") or ""
     match = _BOUNDARY.search(whole)
     if match is None or not whole.startswith("multipart/related"):

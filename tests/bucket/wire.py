@@ -15,7 +15,7 @@ from http import HTTPStatus
 from io import BufferedReader
 from urllib.parse import parse_qsl
 
-from tests.bucket.bodies import Body
+from tests.bucket.objects import Body
 
 PIECE = 1 << 20
 """Bytes that are read or sent at once."""
@@ -43,62 +43,34 @@ class Pace:
         return max(1, self.rate // 10)
 
     def wait(self, size: int) -> None:
-        """
-        Wait as long as so many bytes take.
-
-        Raises:
-            DisconnectedError: The server goes.
-        """
+        """Wait as long as so many bytes take."""
         if self.pause(size / self.rate):
             raise DisconnectedError
 
 
 class Intake:
-    """
-    The body of one request, read as it is wanted.
+    """The body of one request of so many bytes, read as it is wanted."""
 
-    Args:
-        file: What the connection sends.
-        length: Bytes, None for a chunked body.
-        invite: Sends `100 Continue`, if the client waits for it.
-    """
-
-    def __init__(
-        self, file: BufferedReader, length: int | None, invite: Callable[[], None]
-    ) -> None:
+    def __init__(self, file: BufferedReader, length: int) -> None:
         self.pace: Pace | None = None
         self._file = file
-        self._chunked = length is None
-        self._left = length or 0
-        self._ended = length == 0
-        self._invite: Callable[[], None] | None = invite
+        self._left = length
         self._returned = b""
 
     def read(self, most: int = PIECE) -> bytes:
-        """
-        Return the next bytes, none at the end.
-
-        Raises:
-            DisconnectedError: The body ends before its end.
-        """
+        """Return the next bytes, none at the end; DisconnectedError if the client is gone."""
         if self._returned:
             data, self._returned = self._returned[:most], self._returned[most:]
             return data
-        if self._invite and not self._ended:
-            self._invite()
-        self._invite = None
-        if self._chunked and not self._left and not self._ended:
-            self._next_chunk()
-        if self._ended:
-            return b""
         if self.pace:
             most = min(most, self.pace.piece)
         wanted = min(most, self._left)
-        data = self._file.read(wanted)
+        data = self._file.read(wanted) if wanted else b""
         if len(data) < wanted:
             raise DisconnectedError
         self._left -= wanted
-        self._after_piece(wanted)
+        if self.pace and wanted:
+            self.pace.wait(wanted)
         return data
 
     def read_all(self) -> bytes:
@@ -116,24 +88,6 @@ class Intake:
         """Read what is left, so that the connection can go on."""
         while self.read():
             pass
-
-    def _after_piece(self, size: int) -> None:
-        if self.pace:
-            self.pace.wait(size)
-        if not self._left and not self._chunked:
-            self._ended = True
-        elif not self._left:
-            self._file.readline()
-
-    def _next_chunk(self) -> None:
-        line = self._file.readline(LONGEST_LINE)
-        if not line:
-            raise DisconnectedError
-        self._left = int(line.split(b";")[0], 16)
-        if not self._left:
-            self._ended = True
-            while self._file.readline(LONGEST_LINE) not in {b"\r\n", b"\n", b""}:
-                pass
 
 
 @dataclass
@@ -235,13 +189,8 @@ class Reply:
 _REQUEST = re.compile(r"([A-Z]+) (\S+) HTTP/1\.[01]")
 
 
-def read_request(file: BufferedReader, connection: socket.socket) -> Request | None:
-    """
-    Return the next request of a connection, None at its end.
-
-    Raises:
-        DisconnectedError: The connection ends within the head, or does not speak HTTP.
-    """
+def read_request(file: BufferedReader) -> Request | None:
+    """Return the next request of a connection, None at its end."""
     line = file.readline(LONGEST_LINE)
     if not line:
         return None
@@ -250,13 +199,9 @@ def read_request(file: BufferedReader, connection: socket.socket) -> Request | N
         raise DisconnectedError
     method, target = match.groups()
     path, _, query = target.partition("?")
-    request = Request(method, path, query, _headers(file), Intake(file, 0, _nothing))
-    chunked = request.header("transfer-encoding") == "chunked"
-    length = None if chunked else int(request.header("content-length") or 0)
-    invited = (request.header("expect") or "").lower() == "100-continue"
-    go_on = b"HTTP/1.1 100 Continue\r\n\r\n"
-    request.body = Intake(file, length, lambda: connection.sendall(go_on) if invited else None)
-    return request
+    headers = _headers(file)
+    length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+    return Request(method, path, query, headers, Intake(file, length))
 
 
 def _headers(file: BufferedReader) -> list[Header]:
@@ -271,18 +216,8 @@ def _headers(file: BufferedReader) -> list[Header]:
         found.append((name.strip(), value.strip()))
 
 
-def _nothing() -> None:
-    pass
-
-
 def send(connection: socket.socket, reply: Reply) -> None:
-    """
-    Send an answer.
-
-    Raises:
-        DisconnectedError: It breaks off here, as planned.
-        OSError: The client is gone.
-    """
+    """Send an answer; DisconnectedError if it breaks off here, as planned."""
     head = _head(reply)
     if reply.bare:
         connection.sendall(head)

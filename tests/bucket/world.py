@@ -1,13 +1,11 @@
-"""What every part of the stand-in shares."""
+"""What every part of the stand-in shares: its time, the one account and its rights, buckets."""
 
 from dataclasses import dataclass, field
 from threading import Lock
 
-from tests.bucket.clock import Clock, Generations
-from tests.bucket.errors import no_bucket
-from tests.bucket.identity import Identity
-from tests.bucket.objects import Bucket
-from tests.bucket.permissions import Permissions, unauthenticated
+from tests.bucket.errors import no_bucket, unauthenticated
+from tests.bucket.identity import Identity, Permissions
+from tests.bucket.objects import Bucket, Clock
 from tests.bucket.wire import Request
 
 
@@ -16,7 +14,6 @@ class World:
     """The buckets, the time, the one account and its rights."""
 
     clock: Clock
-    generations: Generations
     identity: Identity
     permissions: Permissions
     buckets: dict[str, Bucket] = field(default_factory=dict)
@@ -25,30 +22,17 @@ class World:
     def make_bucket(self, name: str) -> Bucket:
         """Return a bucket, a new one if there is none of that name."""
         with self.lock:
-            if name not in self.buckets:
-                self.buckets[name] = Bucket(name, self.clock, self.generations)
-            return self.buckets[name]
+            return self.buckets.setdefault(name, Bucket(name, self.clock))
 
     def find_bucket(self, name: str) -> Bucket:
-        """
-        Return a bucket.
-
-        Raises:
-            ApiError: 404.
-        """
+        """Return a bucket, or raise 404."""
         found = self.buckets.get(name)
         if found is None:
             raise no_bucket()
         return found
 
     def authenticate(self, request: Request) -> None:
-        """
-        Return if the credentials of a request are good.
-
-        Raises:
-            ApiError: 401.
-        """
-        permissions = self.permissions
-        known = not permissions.token_required or self.identity.knows(request)
-        if permissions.expired or not known:
+        """Return if the credentials of a request are good, or raise 401."""
+        known = not self.permissions.token_required or self.identity.knows(request)
+        if self.permissions.expired or not known:
             raise unauthenticated()

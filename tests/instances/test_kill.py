@@ -58,7 +58,6 @@ UNCOMMITTED = UPLOAD[:3]
 """Of an upload: nothing is listed yet."""
 UNDONE = (0, 0, 0, 2, 1, 0)
 """Of an upload, at each moment: how much of what is committed is not yet written elsewhere."""
-CHANGE = moments(DOCUMENT, JOURNAL)
 DELETE = moments(DOCUMENT, JOURNAL, ("delete", "files/*.whl"), ("delete", "files/*.whl.metadata"))
 
 
@@ -188,20 +187,6 @@ def test_delete(server: BucketServer, bucket: Bucket, stocked: Yard, moment: Mom
     left = {name for name in bucket.names("files/") if ONE.sha256 in name}
     assert stocked.check("--sweep")["swept"] == len(left)
     assert {name.split("/")[2] for name in bucket.names("files/")} == {ZERO.sha256}
-
-
-@pytest.mark.parametrize("moment", CHANGE, ids=str)
-def test_yank(server: BucketServer, bucket: Bucket, stocked: Yard, moment: Moment) -> None:
-    """A yank, killed anywhere, is finished by the same command again."""
-    before = assert_dense(bucket, "demo")
-
-    die(server, stocked, moment, "yank", "demo", "1.0", "--reason", "bad")
-    assert_nothing_dangles(bucket)
-    stocked.succeed("yank", "demo", "1.0", "--reason", "bad")
-
-    assert document(copy_of(bucket)).by_filename[ONE.filename].yanked == "bad"
-    assert_healed(bucket, stocked.folder, ZERO.filename, ONE.filename)
-    assert assert_dense(bucket, "demo") == before + 1
 
 
 @pytest.mark.parametrize("moment", UPLOAD[1:], ids=str)

@@ -112,28 +112,6 @@ def test_uploads_to_a_warm_server(hasty: Instance, log: RequestLog) -> None:
     assert log.count("A") <= 6
 
 
-def test_an_upload_again(hasty: Instance, log: RequestLog) -> None:
-    """The same upload again writes nothing, and so costs no class A; nor does a refused one."""
-    made = make_wheel("again")
-    assert hasty.post(made) == 200
-    log.clear()
-
-    assert hasty.post(made) == 200
-    assert hasty.post(make_wheel("again", content=b"other")) == 409
-
-    assert log.count("A") == 0
-
-
-def test_a_command(yard: Yard, log: RequestLog) -> None:
-    """`wheelyard upload` costs no more than an upload to a server."""
-    yard.succeed("upload", *yard.written(make_wheel("demo", "9.0")))
-    assert log.count("A") <= 5
-
-    log.clear()
-    yard.succeed("upload", *yard.written(make_wheel("commanded")))
-    assert log.count("A") <= 6
-
-
 def test_what_is_at_hand(patient: Instance, log: RequestLog) -> None:
     """What is at hand costs nothing: pages of every kind, core metadata, the head of a file."""
     listed = patient.page("demo").values()
@@ -171,21 +149,6 @@ def test_names_that_do_not_exist(hasty: Instance, log: RequestLog) -> None:
 
     assert 0 < log.count("B") <= checks(seconds)
     assert {each.name for each in log.records()} == {"projects.json"}
-
-
-def test_core_metadata(hasty: Instance, log: RequestLog) -> None:
-    """Core metadata is read once, however many ask for it at the same time, or later."""
-    made = make_wheel("described")
-    assert hasty.post(made) == 200
-    path = f"/files/described/{made.sha256}/{made.filename}.metadata"
-    log.clear()
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        assert {status for status, _ in pool.map(lambda _: hasty.ask("GET", path), range(100))} == {
-            200
-        }
-
-    assert log.count("B", name="files/*") == 1
 
 
 def test_a_token(hasty: Instance, yard: Yard, log: RequestLog) -> None:

@@ -9,9 +9,6 @@ import pytest
 
 from tests.bucket.fake_gcs import new_bucket, running_fake_gcs
 from tests.bucket.server import running_bucket_server
-from tests.clients.conftest import build
-from tests.clients.harness import program
-from tests.clients.projects import Builder
 from tests.durability.serving import get
 from tests.instances.yards import Instance, Yard, yard_at
 from tests.operations.making import make_wheel
@@ -23,7 +20,6 @@ BOUND = 1.0
 """Seconds after an answer, from which on everybody who asks has to see what it was about."""
 ROUNDS = 3
 
-__all__ = ["build"]  # a fixture, which pytest finds by its name here
 
 Pair = tuple[Instance, Instance]
 
@@ -122,28 +118,3 @@ def test_changes_on_both_sides(pair: Pair) -> None:
     assert b.post(other) == 200
     a.change("tossed", "delete", version="2.0")  # which has not shown it yet
     assert_seen(lambda: not b.shows(other))
-
-
-@pytest.mark.clients
-def test_clients(yard: Yard, pair: Pair, build: Builder) -> None:
-    """What twine and uv have published through one server, pip and uv install through the other."""
-    a, b = pair
-    project = build("hatchling", "yard-by-clients")
-    b.page(project.name)
-    desk = yard.desk
-    where = ("--repository-url", a.upload_url, "--username", "__token__")
-    login = ("--password", a.token, "--non-interactive", "--disable-progress-bar")
-    desk.run(program("twine"), "upload", *where, *login, project.wheel)
-    to_a = ("--publish-url", a.upload_url, "--token", a.token)
-    desk.run(program("uv"), "publish", *to_a, project.sdist)
-    files = {project.wheel.name, project.sdist.name}
-    assert_seen(lambda: set(b.page(project.name)) == files)
-
-    by_pip, by_uv = desk.python("by-pip"), desk.python("by-uv")
-    options = ("install", "--no-cache-dir", "--index-url", b.index_url)
-    desk.run(program("pip"), "--python", by_pip, *options, project.requirement)
-    index = ("--no-cache", "--default-index", b.index_url)
-    desk.run(program("uv"), "pip", "install", "--python", by_uv, *index, project.requirement)
-
-    project.assert_installed(by_pip)
-    project.assert_installed(by_uv)

@@ -44,21 +44,6 @@ class Instance:
     process: Process
     log: Path
 
-    @property
-    def url(self) -> str:
-        """The root, without a slash at its end."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def index_url(self) -> str:
-        """What an installer is told."""
-        return f"{self.url}/simple/"
-
-    @property
-    def upload_url(self) -> str:
-        """Where clients publish."""
-        return f"{self.url}/legacy/"
-
     def page(self, name: str) -> dict[str, dict[str, Any]]:
         """Return the files of a project's page by their names, none if there is no such page."""
         status, body = get(self.port, f"/simple/{name}/")
@@ -135,11 +120,6 @@ class Yard:
     def __post_init__(self) -> None:
         (self.folder / "home").mkdir(parents=True, exist_ok=True)
 
-    @property
-    def desk(self) -> Desk:
-        """A place to run clients at, as clean as that of the yard's own processes."""
-        return Desk(self.folder, self.folder / "home")
-
     def with_variables(self, **variables: str) -> Self:
         """Return the same yard, to whose bucket other variables lead."""
         return replace(self, variables=variables)
@@ -150,7 +130,8 @@ class Yard:
             "PYTHONPATH": str(REPOSITORY / "src"),
             "WHEELYARD_STORE": self.store,
         }
-        return self.desk.environment() | own | dict(self.variables)
+        desk = Desk(self.folder, self.folder / "home")
+        return desk.environment() | own | dict(self.variables)
 
     def run(self, *arguments: str | Path) -> Done:
         """Run a command to its end, one that is no server inside this process."""

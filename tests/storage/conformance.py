@@ -17,7 +17,6 @@ from wheelyard.storage.base import (
     ObjectVersion,
     Store,
     Stored,
-    WebType,
 )
 
 T = TypeVar("T")
@@ -45,20 +44,6 @@ class StoreConformance:
         """A key that holds nothing reads as nothing, whatever version one asks about."""
         assert store.get(A) is None
         assert store.get(A, ObjectVersion("1")) is None
-
-    def test_where_an_object_is(self, store: Store) -> None:
-        """Where an object is a file of this machine, that file has its bytes."""
-        store.put(A, b"one", ABSENT)
-
-        path = store.path_of(A)
-
-        assert path is None or path.read_bytes() == b"one"
-
-    def test_what_is_said_to_other_readers(self, store: Store) -> None:
-        """Whoever else reads the objects may be told what they are, which changes no byte."""
-        version = store.put(A, b"one", ABSENT, WebType("text/html", "no-cache"))
-
-        assert store.get(A) == Stored(b"one", version)
 
     def test_a_version_that_is_known_already(self, store: Store) -> None:
         """Who knows the version is told so, and gets no bytes; after a write they get the bytes."""

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from threading import Thread
 
 import pytest
 
@@ -168,20 +167,6 @@ def test_a_folder_that_is_moved_and_linked(store: LocalStore, root: Path, tmp_pa
         store.get(Key("real/1"), found.version)
 
 
-def test_a_link_that_leads_nowhere(store: LocalStore, root: Path) -> None:
-    """A link to nothing in the place of a folder is told of as a link, and leads nowhere."""
-    (root / "a").symlink_to(root.parent / "nowhere")
-
-    for call in (
-        lambda: store.put(NEW, b"", ABSENT),
-        lambda: store.put(NEW, b"", None),
-        lambda: store.delete(NEW, None),
-    ):
-        with pytest.raises(Unavailable, match="is a link"):
-            call()
-    assert not (root.parent / "nowhere").exists()
-
-
 @pytest.mark.parametrize("how", ["root", "above"])
 def test_the_root_may_be_a_link(tmp_path: Path, how: str) -> None:
     """An operator may link the store as a whole, or a folder above it, to wherever they want."""
@@ -199,17 +184,6 @@ def test_the_root_may_be_a_link(tmp_path: Path, how: str) -> None:
     assert [each.key for each in store.list("")] == [key]
     store.delete(next(store.list("a/")).key, version)
     assert store.get(key) is None
-
-
-def test_hard_links(store: LocalStore, root: Path, tmp_path: Path) -> None:
-    """A file with a second name, as a backup or a site has it, is read as any other."""
-    (tmp_path / "backup").hardlink_to(root / "real" / "1")
-    (root / "real" / "2").hardlink_to(root / "real" / "1")
-
-    for name in ("1", "2"):
-        found = store.get(Key(f"real/{name}"))
-        assert isinstance(found, Stored)
-        assert found.body == b"1"
 
 
 @pytest.mark.parametrize("name", [".spool", ".locks"])
@@ -233,40 +207,6 @@ def test_a_linked_lock(store: LocalStore, root: Path, outside: Path) -> None:
     with pytest.raises(Unavailable):
         store.put(Key("real/1"), b"2", None)
     assert not (outside / "made").exists()
-
-
-def test_what_is_replaced_while_it_is_read(store: LocalStore) -> None:
-    """An object that is written or deleted as it is read is never taken for a link."""
-    written = [0]
-
-    def write() -> None:
-        for number in range(60):
-            store.put(Key("real/1"), b"%d" % number, None)
-            if number % 5 == 0:
-                store.delete(Key("real/1"), None)
-            written[0] += 1
-
-    writer = Thread(target=write)
-    writer.start()
-    while writer.is_alive():
-        found = store.get(Key("real/1"))
-        assert found is None or isinstance(found, Stored)
-        assert [each.key for each in store.list("real/")] in ([], ["real/1"])
-    writer.join()
-    assert written == [60]
-
-
-@pytest.mark.parametrize("name", ["new\nline", "1 (deleted)", "ü", "%41", "a b"])
-def test_odd_names(store: LocalStore, name: str) -> None:
-    """Whatever a file is called, its own path is no link."""
-    key = Key(f"real/{name}")
-
-    store.put(key, b"odd", ABSENT)
-
-    found = store.get(key)
-    assert isinstance(found, Stored)
-    assert found.body == b"odd"
-    assert key in [each.key for each in store.list(f"real/{name}")]
 
 
 @pytest.mark.integration

@@ -84,26 +84,6 @@ def test_a_backup(site: LocalStore, root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "backup").stat().st_mtime_ns == before.st_mtime_ns
 
 
-@pytest.mark.parametrize("where", ["simple", "simple/a", PAGE])
-def test_links_are_not_followed(site: LocalStore, root: Path, tmp_path: Path, where: str) -> None:
-    """A link that somebody has put into the site leads no page out of it, and stays."""
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (root / where).parent.mkdir(parents=True, exist_ok=True)
-    (root / where).symlink_to(outside / "page" if where == PAGE else outside)
-    listed = [] if where == "simple" else [each.version for each in site.list("")]
-
-    for expect in (ABSENT, *listed):
-        with pytest.raises((Unavailable, Conflict)):
-            site.put(PAGE, b"", expect)
-    if where == PAGE:
-        with pytest.raises(Unavailable, match="is a link"):
-            site.get(PAGE)
-
-    assert (root / where).is_symlink()
-    assert list(outside.iterdir()) == []
-
-
 def test_what_is_in_the_way(site: LocalStore, root: Path) -> None:
     """A folder where a page belongs is refused, and so is a file where a folder does."""
     site.put(Key("pypi"), b"a file", ABSENT)

@@ -39,15 +39,6 @@ def halves() -> Halves:
     return Halves(usual, apart, SplitStore(usual, apart, "files/"))
 
 
-def test_each_key_is_in_its_half(halves: Halves) -> None:
-    """What begins with the prefix is kept apart, and nothing else is."""
-    for key in ("files", "files-2/a", "files/a", "files/b/c", "projects/a", "a/files/b"):
-        halves.whole.put(Key(key), b"", ABSENT)
-
-    assert keys(halves.apart, "") == ["files/a", "files/b/c"]
-    assert keys(halves.usual, "") == ["a/files/b", "files", "files-2/a", "projects/a"]
-
-
 def test_a_listing_takes_what_it_needs_from_each(halves: Halves) -> None:
     """A listing is one sorted row of both halves, wherever it begins and whatever its prefix."""
     wanted = ["a", "file", "files", "files/a", "files/b", "files/c", "files0", "z"]

@@ -1,1 +1,1 @@
-"""What the index knows, as documents in a store: projects, their journals, names, credentials."""
+"""What the index knows, as documents in a store. Whatever asks the store may raise Unavailable."""

@@ -47,12 +47,7 @@ class Batches(Generic[K, I, R]):
         self._lock = Lock()
 
     def submit(self, key: K, item: I) -> R:
-        """
-        Return the outcome of `item`, handled together with whatever else waits for `key`.
-
-        Raises:
-            IndexFault: The item was refused, or its batch failed.
-        """
+        """Return the outcome of `item`, handled with what else waits; raise its refusal."""
         me = _Waiting[I, R](item)
         with self._lock:
             leads = key not in self._waiting

@@ -90,11 +90,8 @@ class Commits:
         """
         Carry out `intent`, in one commit with whatever else is wanted of the project right now.
 
-        Where nothing is left to do, `before` and `after` are the same.
-
-        Raises:
-            IndexFault: The intent refused.
-            Unavailable: The store does not answer, or the outcome could not be found out.
+        Where nothing is left to do, `before` and `after` are the same. Raises what the intent
+        raises, and Unavailable if the outcome could not be found out.
         """
         return self._batches.submit(name, _Wanted(intent, copy_context()))
 
@@ -131,9 +128,8 @@ class Commits:
         """
         Return whether somebody else has committed meanwhile.
 
-        Raises:
-            Unavailable: The journal has the next commit, and the document has not: it is older than
-                its journal, or lost, and a commit on top of it would contradict the journal.
+        Where the journal has the next commit, and the document has not, the document is older than
+        its journal, or lost. A commit on top of it would contradict the journal: that is a fault.
         """
         if self._store.get(keys.commit(after.name, after.revision)) is None:
             return False

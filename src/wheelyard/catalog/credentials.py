@@ -111,11 +111,7 @@ class Credentials:
         return snapshot
 
     def all(self) -> Iterator[TokenRecord]:
-        """
-        Yield every record, in the order of ids; a damaged one opens nothing, and is left out.
-
-        It takes a listing, and a read for each record that this process has not seen yet as it is.
-        """
+        """Yield every record, in the order of ids, but damaged ones; read if it is a new one."""
         for entry in self.store.list(keys.TOKENS):
             with suppress(Unavailable):
                 snapshot = self.documents.get_listed(entry)
@@ -130,11 +126,6 @@ class LastUses:
     A request pays for that with a look into a cache. What is new is written in the background, once
     for each token, day and process, by one thread at a time. It is a service and no promise: a
     store that cannot be written loses the note, never the request, and is left alone for an hour.
-
-    Args:
-        store: Where they are noted.
-        ambient: The clock.
-        start: Begins the writing.
     """
 
     def __init__(self, store: Store, ambient: Ambient, start: Start) -> None:
@@ -150,13 +141,7 @@ class LastUses:
         self._waiting: deque[tuple[str, datetime]] = deque()
 
     def note(self, token_id: str, now: datetime) -> None:
-        """
-        Note that a token is used; this waits for nothing, and raises nothing.
-
-        Args:
-            token_id: Of a token that was shown to hold.
-            now: The time of day, UTC.
-        """
+        """Note that a token which holds is used; this waits for nothing, and raises nothing."""
         if self._noted.get(token_id) == now.date() or now < self._again:
             return
         with self._lock:
@@ -179,9 +164,6 @@ class LastUses:
 
         A few are asked for one by one. For more it takes a listing of all that is noted, and a read
         for each of these tokens that was used on another day since this process last asked.
-
-        Raises:
-            Unavailable: The store does not answer.
         """
         if len(token_ids) <= FEW:
             found = {each: self._noted_at(keys.last_use(each)) for each in token_ids}
@@ -244,17 +226,13 @@ class Claims:
 
     def take(self, issuer: str, mark: str, expires_at: datetime, token_id: str) -> None:
         """
-        Use up a statement, for the token with that id.
+        Use up a statement, for the token with that id; raise Conflict if it was used before.
 
         Args:
             issuer: Who made it.
             mark: Which of the issuer's it is: its `jti`, any text at all.
             expires_at: When it can be forgotten.
             token_id: What it is used for.
-
-        Raises:
-            Conflict: It was used before.
-            Unavailable: The store does not answer; it may be used up now, or not.
         """
         key = keys.claim(expires_at, digest_of(issuer, mark))
         create(self.store, key, self.codec.encode(UsedStatement(token_id)))
@@ -270,12 +248,7 @@ class Claims:
             yield entry.key
 
     def token_of(self, key: Key) -> str | None:
-        """
-        Return the id of the token that a statement was used for, None if that cannot be read.
-
-        Raises:
-            Unavailable: The store does not answer.
-        """
+        """Return the id of the token that a statement was used for, None if that cannot be read."""
         found = self.store.get(key)
         if not isinstance(found, Stored):
             return None

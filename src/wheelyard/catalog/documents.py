@@ -59,12 +59,7 @@ class Codec(Generic[T]):
         return self._encoder.encode(value) + b"\n"
 
     def decode(self, key: Key, body: bytes) -> T:
-        """
-        Return the value that was stored at `key`.
-
-        Raises:
-            Unavailable: The bytes are no such document (code `damaged_document`).
-        """
+        """Return the value stored at `key`; raise Unavailable if the bytes are no such value."""
         try:
             return self._decoder.decode(body)
         except DecodeError as error:
@@ -113,16 +108,7 @@ class Belief:
 
 
 class Documents(Generic[T]):
-    """
-    The documents of one kind in a store.
-
-    Args:
-        store: Where they are.
-        codec: Their form.
-        ambient: The clock.
-        belief: How long they are believed.
-        is_kept: Whether such a document is never removed, so that one which is gone is lost.
-    """
+    """The documents of one kind in a store; one that `is_kept` is lost if it is gone."""
 
     def __init__(
         self,
@@ -160,9 +146,6 @@ class Documents(Generic[T]):
         Return the document, read again where it is too old, or never read; may wait.
 
         Where a far store does not answer, a stale one is returned, unless `max_age` is `now`.
-
-        Raises:
-            Unavailable: The store does not answer, or the document is damaged.
         """
         if max_age == "now" or self._belief.near:
             return self._refresh(key, max_age)
@@ -187,25 +170,16 @@ class Documents(Generic[T]):
         return held if held is not None and is_known else self.get(entry.key, "now")
 
     def put(self, key: Key, value: T, expect: ObjectVersion | None) -> None:
-        """
-        Write a document over a version, and remember it.
-
-        Raises:
-            Conflict: The store has another version.
-            Unavailable: It is not known whether it was written.
-        """
+        """Write a document over a version, and remember it; raise Conflict if that is not there."""
         body, since = self.codec.encode(value), self.moment()
         version = self._store.put(key, body, expect)
         self.learn(key, Snapshot(value, version, since, since, len(body)), expect)
 
     def learn(self, key: Key, written: Snapshot[T], over: ObjectVersion | None) -> None:
         """
-        Remember a document that this process has just written.
+        Remember a document that this process has written over a version.
 
-        Args:
-            key: Where.
-            written: It; `checked_at` is when the write began, as later writes are not in it.
-            over: The version that it replaced.
+        Its `checked_at` is when the write began: what others have written since is not in it.
         """
         held = self._cache.get(key)
         if held is not None and held.version != over:

@@ -40,12 +40,7 @@ class Files:
     retries: Retries
 
     def keep(self, name: NormalizedName, bodies: Sequence[Body]) -> None:
-        """
-        Store distributions and their core metadata durably; bytes that are there already stay.
-
-        Raises:
-            Unavailable: The store does not answer, or is full.
-        """
+        """Store distributions and their core metadata durably; bytes that are there stay."""
         objects = dict(each for body in bodies for each in _objects(name, body))
         for key in self.store.create_all(list(objects.items())):
             self._create(key, objects[key])

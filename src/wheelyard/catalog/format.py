@@ -27,7 +27,6 @@ def read_format(store: Store) -> StoreFormat | None:
 
     Raises:
         Invalid: A newer version of wheelyard has written it (code `newer_store`).
-        Unavailable: The store does not answer.
     """
     found = store.get(keys.FORMAT)
     if not isinstance(found, Stored):
@@ -58,7 +57,6 @@ def ensure_format(store: Store, files: str = "") -> bool:
 
     Raises:
         Invalid: A newer version of wheelyard has written it (code `newer_store`).
-        Unavailable: The store does not answer.
     """
     if read_format(store) is not None:
         return False
@@ -77,13 +75,7 @@ def ensure_format(store: Store, files: str = "") -> bool:
 
 
 def renew_format(store: Store, retries: Retries) -> None:
-    """
-    Write the format of a store again as it is: whoever can do that can commit, too.
-
-    Raises:
-        NotFound: There is none.
-        Unavailable: The store does not answer, or takes no write.
-    """
+    """Write the format of a store again as it is: whoever can do that can commit, too."""
     for _ in retries.attempts():
         found = store.get(keys.FORMAT)
         if not isinstance(found, Stored):

@@ -68,13 +68,7 @@ def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
 
 
 def trials(prefixes: Sequence[str], mark: str) -> tuple[Key, ...]:
-    """
-    Return keys at which nothing ever stays, for finding out whether a place can be written.
-
-    Args:
-        prefixes: Of the keys in each place; one key begins with each.
-        mark: What nobody else has at the same time.
-    """
+    """Return a key below each prefix where nothing stays; `mark` is what nobody else has."""
     return tuple(Key(f"{prefix}trial-{mark}") for prefix in prefixes)
 
 

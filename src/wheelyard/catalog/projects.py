@@ -54,12 +54,7 @@ class Names:
         return self._documents.get(keys.NAMES, "now").value or NameList()
 
     def ensure(self, *names: NormalizedName) -> None:
-        """
-        See to it that `names` are in the list.
-
-        Raises:
-            Unavailable: The store does not answer, or too many others are writing.
-        """
+        """See to it that `names` are in the list."""
         held = self.peek("ever")
         known = held.value.known if held is not None and held.value is not None else frozenset()
         missing = frozenset(names) - known
@@ -108,12 +103,7 @@ class Projects:
         return _nothing(names) if names is not None and not _lists(names, name) else None
 
     def load(self, name: NormalizedName) -> Snapshot[Project]:
-        """
-        Return the project's document, waiting for the store if need be.
-
-        Raises:
-            Unavailable: The store does not answer, or the document is damaged.
-        """
+        """Return the project's document, waiting for the store if need be."""
         if not self.is_known(name):
             names = self.names.get()
             if not _lists(names, name):
@@ -154,12 +144,7 @@ class Projects:
         return self.unlisted(name).value or Project(name=name)
 
     def change(self, name: NormalizedName, intent: Intent) -> Committed:
-        """
-        Carry out `intent`, durably, see that the name is listed, and return what it has changed.
-
-        Raises:
-            IndexFault: The intent refused, or the store did not answer.
-        """
+        """Carry out `intent`, durably, and see that the name is listed; return what changed."""
         committed = self.commits.submit(name, intent)
         if committed.after.revision:
             self.names.ensure(name)
@@ -170,9 +155,6 @@ class Projects:
         Yield the commits behind number `after`, up to number `last`, oldest first.
 
         The last one comes from the document itself: the journal may not have it yet.
-
-        Raises:
-            Unavailable: The store does not answer, or a commit is damaged.
         """
         codec = Codec(Commit)
         for number in range(after + 1, min(last, project.revision - 1) + 1):

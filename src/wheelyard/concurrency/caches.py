@@ -11,13 +11,7 @@ V = TypeVar("V")
 
 
 class TimedCache(Generic[K, V]):
-    """
-    Values by key, each for a time.
-
-    Args:
-        monotonic: Seconds that never jump.
-        capacity: How many values are kept.
-    """
+    """Values by key, each for a time, at most `capacity` of them; `monotonic` tells seconds."""
 
     def __init__(self, monotonic: Callable[[], float], capacity: int) -> None:
         self._monotonic = monotonic
@@ -49,12 +43,7 @@ class TimedCache(Generic[K, V]):
 
 
 class WeighedCache(Generic[K, V]):
-    """
-    Values by key, each with a weight.
-
-    Args:
-        capacity: The weight of all values together, at most; a heavier single value is not kept.
-    """
+    """Values by key, with a weight; a single value that weighs more than `capacity` is not kept."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity

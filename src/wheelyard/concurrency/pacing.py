@@ -13,11 +13,6 @@ def pauses(random: Random, first: float, longest: float) -> Iterator[float]:
     Yield seconds to wait, without end: at random, up to a limit that doubles each time.
 
     Callers that failed together draw different pauses, so they do not all come back together.
-
-    Args:
-        random: The source of chance.
-        first: Seconds that the first pause takes at most.
-        longest: Seconds that every pause takes at most.
     """
     limit = first
     while True:
@@ -26,13 +21,7 @@ def pauses(random: Random, first: float, longest: float) -> Iterator[float]:
 
 
 class Ration:
-    """
-    So many log lines a minute, and a count of those left out; safe to share between threads.
-
-    Args:
-        lines: How many.
-        monotonic: Seconds that never jump.
-    """
+    """So many log lines a minute, and a count of those left out; safe to share between threads."""
 
     def __init__(self, lines: int, monotonic: Callable[[], float]) -> None:
         self._lines = lines

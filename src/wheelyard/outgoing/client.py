@@ -91,15 +91,7 @@ class Answer:
     held: ExitStack = field(repr=False)
 
     def pieces(self, pace: Pace | None = None) -> Iterator[bytes]:
-        """
-        Yield the body as it comes.
-
-        Args:
-            pace: Of the whole file, where there is a limit.
-
-        Raises:
-            WebFault: It breaks off, or comes too slowly.
-        """
+        """Yield the body as it comes; raise WebFault if it breaks off, or is too slow."""
         body = self.response.iter_stream()
         try:
             for piece in body if pace is None else pace.timed(body):
@@ -152,14 +144,10 @@ class Client:
         """
         Return an answer of any status, as soon as it begins. One try; nothing is followed.
 
-        Args:
-            method: Of the request.
-            url: What is asked for; a credential in it is not used.
-            headers: Everything but Host.
-            content: The body of the request.
+        A credential in the URL is not used; `headers` are all but Host.
 
         Raises:
-            WebFault: There is none, or the address is refused.
+            WebFault: There is no answer, or the address is refused.
         """
         with ExitStack() as stack:
             try:

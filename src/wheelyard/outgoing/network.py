@@ -92,13 +92,7 @@ def is_public(address: Address) -> bool:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """
-    Return the addresses of a host, of which a number in any spelling is one.
-
-    Raises:
-        OSError: It has none, or no name server answers.
-        UnicodeError: There can be no such name.
-    """
+    """Return the addresses of a host, of which a number in any spelling is one."""
     return [str(each[4][0]) for each in getaddrinfo(host, port, proto=IPPROTO_TCP)]
 
 

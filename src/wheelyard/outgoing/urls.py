@@ -87,12 +87,7 @@ class Url:
         return self.scheme == "https"
 
     def joined(self, reference: str) -> "Url":
-        """
-        Return what a page at this URL means by a reference, without a credential that is in it.
-
-        Raises:
-            BadUrl: It means nothing that can be asked for.
-        """
+        """Return what a page at this URL means by a reference; raise BadUrl if it means none."""
         if len(reference) > LONGEST:
             raise BadUrl("it is too long")
         try:
@@ -121,12 +116,7 @@ class Url:
 
 
 def parse_url(text: str) -> Url:
-    """
-    Return the URL that is written so.
-
-    Raises:
-        BadUrl: It is none, or of another scheme.
-    """
+    """Return the URL that is written so; raise BadUrl if it is none, or of another scheme."""
     if len(text) > LONGEST:
         raise BadUrl("it is too long")
     try:

@@ -51,6 +51,9 @@ class NotModified:
 
 NOT_MODIFIED: Final = NotModified()
 
+Found = Stored | NotModified | None
+"""What `get` returns; None where the key holds nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -79,19 +82,12 @@ class Store(Protocol):
     Every verb may raise Unavailable; nothing else escapes but what is listed.
     """
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
         ...
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """
-        Return a stream of bytes `start` up to but not including `stop`.
-
-        Raises:
-            NotFound: The key holds nothing; raised by the call, before the first chunk.
-        """
+        """Return the bytes from `start` up to `stop`; raise NotFound before the first."""
         ...
 
     def put(
@@ -103,11 +99,8 @@ class Store(Protocol):
         Args:
             key: Where.
             body: What.
-            expect: Write only over this version; ABSENT writes only a new key; None always.
+            expect: Write only over this version, else raise Conflict. ABSENT: a new key. None: any.
             kind: What a bucket says of it to whoever downloads it; None for the usual.
-
-        Raises:
-            Conflict: The key holds another version than `expect`.
         """
         ...
 
@@ -116,9 +109,7 @@ class Store(Protocol):
         Store objects under keys that must be new; return those keys that are taken, and left alone.
 
         All others are durable once this returns. They appear one by one. No key is there twice.
-
-        Raises:
-            Unavailable: What was stored, and what was not, is unknown.
+        After Unavailable, what was stored is unknown.
         """
         taken = list[Key]()
         for key, body in objects:
@@ -129,12 +120,7 @@ class Store(Protocol):
         return taken
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """
-        Remove the object; with `expect` None, a key that holds nothing is already done.
-
-        Raises:
-            Conflict: The key holds another version than `expect`.
-        """
+        """Remove the object; raise Conflict unless it has the version `expect`; None means any."""
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
@@ -156,9 +142,7 @@ def create(store: Store, key: Key, body: bytes) -> ObjectVersion:
     """
     Store an object under a key that must be new, and return its version.
 
-    Raises:
-        Conflict: There is an object, which has been seen.
-        Unavailable: The outcome is unknown, or the store says that there is one, and there is none.
+    Conflict means that there is an object, which has been seen.
     """
     try:
         return store.put(key, body, ABSENT)

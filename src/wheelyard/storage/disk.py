@@ -25,12 +25,7 @@ REMOTE: Final = ("nfs", "cifs", "smb", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs"
 
 @contextmanager
 def storage_faults(what: str) -> Iterator[None]:
-    """
-    Raise Unavailable for any OSError inside.
-
-    Raises:
-        Unavailable: Code `storage_full` where there is no room, else `storage_unavailable`.
-    """
+    """Raise Unavailable for any OSError inside, with code `storage_full` where there is no room."""
     try:
         yield
     except OSError as error:
@@ -75,18 +70,11 @@ def sync_all(paths: Sequence[Path]) -> None:
 
 def open_in_place(path: str, flags: int) -> int:
     """
-    Return a descriptor of what is at a path, with no link on the way; `open` takes it as an opener.
+    Return a descriptor of what is at an absolute path, with no link on the way; ELOOP if so.
 
     On Linux the descriptor itself is asked for its path, so it does not matter when somebody puts a
     link there. Elsewhere the path is looked at once more, and who exchanges a folder for a link in
-    between, and back, is not noticed.
-
-    Args:
-        path: Absolute, without links, as the root of a store is.
-        flags: As for `os.open`; with O_DIRECTORY for a folder.
-
-    Raises:
-        OSError: It cannot be opened; ELOOP if there is a link.
+    between, and back, is not noticed. With O_DIRECTORY it opens a folder.
     """
     # O_NOFOLLOW would report a link to a folder as "not a folder"; `_is_at` finds that link.
     # O_NONBLOCK: opening a pipe that somebody has put there must not wait for its other end
@@ -99,12 +87,7 @@ def open_in_place(path: str, flags: int) -> int:
 
 
 def names_in_place(folder: str) -> list[tuple[str, bool]]:
-    """
-    Return the names in a folder that are not hidden, and whether each is a folder, no link to one.
-
-    Raises:
-        OSError: It cannot be read; ELOOP if there is a link on the way.
-    """
+    """Return the names in a folder that are not hidden, and whether each is a folder, no link."""
     descriptor = open_in_place(folder, os.O_DIRECTORY)
     try:
         with os.scandir(descriptor) as entries:
@@ -130,13 +113,7 @@ def linked(what: str) -> Unavailable:
 
 
 def remote_file_system(folder: Path, mounts: Path = MOUNTS) -> str | None:
-    """
-    Return the kind of network file system that `folder` lies on, where locks may not work; or None.
-
-    Args:
-        folder: Any folder, there or not.
-        mounts: A table of mounts in the form of `/proc/mounts`.
-    """
+    """Return the kind of network file system that `folder` lies on, where locks may not work."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

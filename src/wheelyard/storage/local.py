@@ -36,8 +36,8 @@ from wheelyard.storage.base import (
     NOT_MODIFIED,
     Body,
     Entry,
+    Found,
     Key,
-    NotModified,
     ObjectVersion,
     Store,
     Stored,
@@ -72,9 +72,6 @@ class LocalStore(Store):
         root: The folder.
         random: Tells apart what is written within one tick of the clock.
         is_site: Whether it is a static site, which is not synced, and has the modes of the umask.
-
-    Raises:
-        Unavailable: The folder cannot be created or written.
     """
 
     def __init__(self, root: Path, random: Random, *, is_site: bool = False) -> None:
@@ -95,9 +92,7 @@ class LocalStore(Store):
                 short="Storage is not available.",
             ) from error
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
         path = self._path(key)
         try:
@@ -139,13 +134,7 @@ class LocalStore(Store):
             return version
 
     def link(self, key: Key, source: Path) -> None:
-        """
-        Give a file a second name, under a key that must be new.
-
-        Raises:
-            Conflict: The key holds something.
-            OSError: The file cannot have another name, or not there.
-        """
+        """Give a file a second name, under a key that must be new; raise OSError if it cannot."""
         self._place(key, source, Path(self._path(key)), ABSENT)
 
     def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
@@ -211,11 +200,8 @@ class LocalStore(Store):
         """
         Return a file in the spool, not synced yet; one made for this goes with `stack`.
 
-        Args:
-            body: What is in it. A spooled file is taken as it is where the key `is_new`, for that
-                links it; a replacement renames its file, and so needs one of its own.
-            stack: Removes what is left of a file that was made.
-            is_new: Whether the file is to be linked.
+        A spooled file is taken as it is where the key `is_new`, for that links it. A replacement
+        renames its file, and so needs one of its own.
         """
         if is_new and isinstance(body, Path) and body.parent == self.spool.folder:
             return body

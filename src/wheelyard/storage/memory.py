@@ -12,8 +12,8 @@ from wheelyard.storage.base import (
     NOT_MODIFIED,
     Body,
     Entry,
+    Found,
     Key,
-    NotModified,
     ObjectVersion,
     Store,
     Stored,
@@ -32,9 +32,7 @@ class MemoryStore(Store):
         self._keys: list[Key] = []
         self._writes = 0
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
         held = self._objects.get(key)
         if held is None:

@@ -6,16 +6,7 @@ from datetime import timedelta
 from heapq import merge
 from pathlib import Path
 
-from wheelyard.storage.base import (
-    Body,
-    Entry,
-    Key,
-    NotModified,
-    ObjectVersion,
-    Store,
-    Stored,
-    WebType,
-)
+from wheelyard.storage.base import Body, Entry, Found, Key, ObjectVersion, Store, WebType
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +17,7 @@ class SplitStore:
     apart: Store
     prefix: str
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
         return self._of(key).get(key, unless_version)
 

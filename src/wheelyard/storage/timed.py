@@ -11,16 +11,7 @@ from threading import Lock
 from typing import Final, TypeVar
 
 from wheelyard.errors import Conflict, NotFound
-from wheelyard.storage.base import (
-    Body,
-    Entry,
-    Key,
-    NotModified,
-    ObjectVersion,
-    Store,
-    Stored,
-    WebType,
-)
+from wheelyard.storage.base import Body, Entry, Found, Key, ObjectVersion, Store, Stored, WebType
 
 T = TypeVar("T")
 
@@ -77,12 +68,7 @@ class Timing:
 
 
 class Timings:
-    """
-    Durations by kind, from the start of the process; safe to share between threads.
-
-    Args:
-        bounds: Seconds up to which each bucket goes, ascending.
-    """
+    """Durations by kind, from the start of the process; safe to share between threads."""
 
     def __init__(self, bounds: Sequence[float] = BOUNDS) -> None:
         self.bounds = tuple(bounds)
@@ -115,15 +101,7 @@ class Timings:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """
-    What was timed, by verb and outcome.
-
-    Args:
-        monotonic: Seconds that never jump.
-        timings: Kinds are pairs of verb and outcome: `ok`, `absent`, `unchanged`, `conflict` (a
-            lost race), `error`.
-        follower: Who else is told.
-    """
+    """What was timed, by verb and outcome: ok, absent, unchanged, conflict (a lost race), error."""
 
     monotonic: Callable[[], float]
     timings: Timings = field(default_factory=Timings)
@@ -154,9 +132,7 @@ class TimedStore:
     inner: Store
     watch: Stopwatch
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
         watch = self.watch
         began = watch.monotonic()

@@ -14,7 +14,7 @@ from tests.bucket.identity import EMAIL
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import EMULATOR, FILES, VERBS, A, Opened, Opener
-from wheelyard.errors import NotFound, Unavailable
+from wheelyard.errors import Unavailable
 from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import ABSENT, Key, Store
@@ -89,19 +89,6 @@ def test_a_permission_that_is_missing(
     assert (server.log.count(), opened_bucket.time.pauses) == (1, [])
 
 
-def test_a_large_upload_that_is_not_permitted(
-    server: BucketServer, opened_bucket: Opened, tmp_path: Path
-) -> None:
-    """A large body that may not be stored is refused before any of it is sent."""
-    server.permissions.deny("storage.objects.create")
-    (tmp_path / "body").write_bytes(bytes(9_000_000))
-
-    with pytest.raises(Unavailable, match=r"storage\.objects\.create on gs://wheels"):
-        opened_bucket.store.put(A, tmp_path / "body", ABSENT)
-
-    assert server.log.kinds() == ["resumable-start"]
-
-
 def test_what_is_not_there_for_who_may_not_list(
     server: BucketServer, opened_bucket: Opened
 ) -> None:
@@ -111,20 +98,6 @@ def test_what_is_not_there_for_who_may_not_list(
     for verb in ("get", "read", "delete"):
         with pytest.raises(Unavailable, match=r"permission storage\.objects\.list on gs://wheels"):
             VERBS[verb](opened_bucket.store)
-
-
-def test_reading_where_writing_is_refused(
-    server: BucketServer, bucket: Bucket, opened_bucket: Opened
-) -> None:
-    """A bucket that refuses every write is read all the same."""
-    bucket.put(A, b"one")
-    server.permissions.deny("storage.objects.create", "storage.objects.delete")
-    for verb in ("put", "create", "delete"):
-        with pytest.raises(Unavailable):
-            VERBS[verb](opened_bucket.store)
-
-    for verb in ("get", "read", "list"):
-        assert VERBS[verb](opened_bucket.store)
 
 
 @verbs
@@ -137,14 +110,6 @@ def test_a_bucket_that_is_not_there(
 
     assert fault.value.code == "bucket_missing"
     assert server.log.count() == 1
-
-
-def test_an_object_that_is_not_there(opened_bucket: Opened) -> None:
-    """An object that does not exist is no missing bucket."""
-    assert opened_bucket.store.get(A) is None
-    with pytest.raises(NotFound):
-        opened_bucket.store.read(A)
-    opened_bucket.store.delete(A, None)
 
 
 @verbs

@@ -104,19 +104,6 @@ def test_what_is_asked_twice_for_a_token(
     assert opened_bucket.tally.counts() == in_the_log(server) == {COUNTED["media"]: 3}
 
 
-def test_a_large_upload_is_one_operation(
-    server: BucketServer, opened_bucket: Opened, large: Path
-) -> None:
-    """Twenty megabytes in pieces cost as much as one byte."""
-    opened_bucket.store.put(LARGE, large, ABSENT)
-
-    counts = opened_bucket.tally.counts()
-    assert {each: number for each, number in counts.items() if each.price_class != "free"} == {
-        Operation("insert", "A"): 1
-    }
-    assert (server.log.count("A"), server.log.count("B")) == (1, 0)
-
-
 def test_what_each_verb_costs(server: BucketServer, opened_bucket: Opened) -> None:
     """On a good day every verb is one request, and what is known already brings no bytes."""
     store = opened_bucket.store

@@ -1,12 +1,11 @@
 """What goes wrong on the way to a bucket: what passes is waited out, and nothing is guessed."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
-from tests.bucket.faults import DropAfter, DropBefore, Fault, Hold, StatusAfter, StatusBefore
+from tests.bucket.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import FOR_EVER, VERBS, A, Opened, Opener
@@ -172,15 +171,6 @@ def test_a_swap_whose_answer_is_lost(
     assert generation(bucket, A) == newer
 
 
-def test_all_answers_of_a_write_are_lost(server: BucketServer, opened_bucket: Opened) -> None:
-    """A write that hears of failures only has succeeded all the same if it is there."""
-    server.faults.add(StatusAfter(503), "insert", count=FOR_EVER)
-
-    version = opened_bucket.store.put(A, b"one", ABSENT)
-
-    assert opened_bucket.store.get(A) == Stored(b"one", version)
-
-
 def test_a_write_to_a_bucket_that_falls_silent(server: BucketServer, opened_bucket: Opened) -> None:
     """Whether a write that heard nothing has happened is found out, if anything answers at all."""
     server.faults.add(DropAfter(), "insert", count=FOR_EVER)
@@ -227,35 +217,6 @@ def test_somebody_writes_before_a_repetition(
     assert body(store) == b"other"
 
 
-def test_a_write_arrives_after_it_was_given_up(
-    opener: Opener, server: BucketServer, opened_bucket: Opened, pool: ThreadPoolExecutor
-) -> None:
-    """Of a write that was given up and one after it, the bucket takes the first that arrives."""
-    hold = Hold("before")
-    server.faults.add(hold, "insert")
-    late = pool.submit(opened_bucket.store.put, A, b"late", ABSENT)
-    hold.wait()
-
-    version = opener().store.put(A, b"other", ABSENT)
-    hold.release()
-
-    assert isinstance(late.exception(), Conflict)
-    assert opened_bucket.store.get(A) == Stored(b"other", version)
-
-
-@lost
-def test_a_write_without_a_condition_whose_answer_is_lost(
-    server: BucketServer, bucket: Bucket, opened_bucket: Opened, fault: Fault
-) -> None:
-    """A write without a condition may happen twice, and its version is that of the last time."""
-    bucket.put(A, b"old")
-    server.faults.add(fault, "insert")
-
-    version = opened_bucket.store.put(A, b"new", None)
-
-    assert opened_bucket.store.get(A) == Stored(b"new", version)
-
-
 @lost
 @pytest.mark.parametrize("names_version", [True, False])
 def test_a_deletion_whose_answer_is_lost(
@@ -289,13 +250,6 @@ def test_somebody_creates_after_a_lost_deletion(
 
     assert body(opened_bucket.store) == b"other"
     assert bucket.names() == [A]
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Yield a thread for whoever is kept waiting."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
 
 
 def replaced(opener: Opener, before: bytes, after: bytes) -> None:

@@ -124,29 +124,6 @@ def test_somebody_was_first_meanwhile(
     assert found.data == b"other"
 
 
-def test_somebody_writes_over_a_lost_end(
-    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
-) -> None:
-    """The bucket tells of the end of an upload again, even when its object has been replaced."""
-    server.faults.add(DropAfter(), "resumable-chunk", skip=PIECES - 1)
-    opened_bucket.time.meanwhile = lambda: bucket.put(A, b"other")
-
-    version = opened_bucket.store.put(A, large, ABSENT)
-
-    assert version != generation(bucket)
-
-
-def test_all_replies_to_the_end_are_lost(
-    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
-) -> None:
-    """An upload that never hears that it has ended has succeeded if its object is there."""
-    server.faults.add(StatusAfter(503), "resumable-chunk", skip=PIECES - 1, count=FOR_EVER)
-
-    version = opened_bucket.store.put(A, large, ABSENT)
-
-    assert version == generation(bucket)
-
-
 def test_a_piece_fails_for_ever(
     server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
 ) -> None:
@@ -170,18 +147,6 @@ def test_the_bucket_forgets_an_upload(
     opened_bucket.store.put(A, large, ABSENT)
 
     assert bucket.names() == [A]
-
-
-def test_what_went_up_in_pieces_comes_down_as_a_stream(opened_bucket: Opened, large: Path) -> None:
-    """A large object reads back in small pieces, whole or in part."""
-    opened_bucket.store.put(A, large, ABSENT)
-    body = large.read_bytes()
-
-    chunks = list(opened_bucket.store.read(A))
-
-    assert b"".join(chunks) == body
-    assert max(len(chunk) for chunk in chunks) <= CHUNK
-    assert b"".join(opened_bucket.store.read(A, 7_000_000, 7_000_100)) == body[7_000_000:7_000_100]
 
 
 class Forgetful(BaseHTTPRequestHandler):

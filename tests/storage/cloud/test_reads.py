@@ -21,15 +21,7 @@ from tests.bucket.faults import (
 )
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
-from tests.storage.cloud.opened import (
-    EMULATOR,
-    FOR_EVER,
-    VERBS,
-    A,
-    Opened,
-    Opener,
-    RunningTime,
-)
+from tests.storage.cloud.opened import EMULATOR, FOR_EVER, VERBS, A, Opened, Opener, RunningTime
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK, NOT_MODIFIED, Key, Stored
 from wheelyard.storage.cloud import streams
@@ -60,24 +52,6 @@ def test_a_stream_that_breaks_off(
     assert (first.status, second.status) == (200, 206)
     assert "generation=" not in first.target
     assert f"generation={version}" in second.target
-
-
-@breaks
-@pytest.mark.parametrize(("start", "stop"), [(1, None), (0, SIZE - 1), (300_000, 800_000)])
-def test_part_of_an_object_that_breaks_off(
-    server: BucketServer,
-    opened_bucket: Opened,
-    broken: type[CutAt | ResetAt],
-    start: int,
-    stop: int | None,
-) -> None:
-    """A range that breaks off goes on where it was, and ends where it was to end."""
-    opened_bucket.store.put(A, BODY, ABSENT)
-    server.faults.add(broken(400_000), "media")
-
-    assert b"".join(opened_bucket.store.read(A, start, stop)) == BODY[start:stop]
-
-    assert server.log.count(kind="media") == 2
 
 
 def test_a_stream_that_breaks_off_again_and_again(
@@ -207,25 +181,6 @@ def test_a_spoilt_stream(server: BucketServer, opened_bucket: Opened, position: 
     assert SIZE - CHUNK <= sum(map(len, received)) < SIZE
 
 
-def test_a_spoilt_stream_that_broke_off(server: BucketServer, opened_bucket: Opened) -> None:
-    """A wrong bit is found out in what comes after a break too."""
-    opened_bucket.store.put(A, BODY, ABSENT)
-    server.faults.add(CutAt(400_000), "media")
-    server.faults.add(FlipByte(10), "media")
-
-    with pytest.raises(Unavailable, match="damaged"):
-        b"".join(opened_bucket.store.read(A))
-
-
-def test_a_spoilt_object_of_one_piece(server: BucketServer, opened_bucket: Opened) -> None:
-    """Of a small object in which a bit is wrong, nobody gets a byte."""
-    opened_bucket.store.put(A, b"0123456789", ABSENT)
-    server.faults.add(FlipByte(9), "media")
-
-    with pytest.raises(Unavailable, match="damaged"):
-        next(opened_bucket.store.read(A))
-
-
 def test_the_beginning_of_a_stream_is_tried_again(
     server: BucketServer, opened_bucket: Opened
 ) -> None:
@@ -237,18 +192,6 @@ def test_the_beginning_of_a_stream_is_tried_again(
     server.faults.add(StatusBefore(503), "media", count=2)
     with pytest.raises(NotFound):
         opened_bucket.store.read(Key("a/2.json"))
-
-
-def test_a_stream_that_nobody_reads_to_its_end(server: BucketServer, opened_bucket: Opened) -> None:
-    """Who stops reading asks for nothing more, and the bucket stays usable."""
-    opened_bucket.store.put(A, BODY, ABSENT)
-    for _ in range(3):
-        stream = opened_bucket.store.read(A)
-        next(stream)
-        stream.close()  # type: ignore[attr-defined]  # the generator's, which a server calls
-
-    assert opened_bucket.store.get(A) is not None
-    assert server.log.count(kind="media") == 4
 
 
 @pytest.mark.slow

@@ -90,17 +90,6 @@ def test_a_write_that_expects_nothing(server: BucketServer, opened_bucket: Opene
     assert caught.value.code == "precondition_failed"
 
 
-def test_an_object_that_is_there_for_a_moment(server: BucketServer, opened_bucket: Opened) -> None:
-    """A creation that fails twice over objects which are gone by then is made all the same."""
-    server.faults.add(StatusBefore(412), "insert", count=2)
-
-    with pytest.raises(Conflict):
-        opened_bucket.store.put(A, b"new", ABSENT)
-    version = opened_bucket.store.put(A, b"new", ABSENT)
-
-    assert opened_bucket.store.get(A) == Stored(b"new", version)
-
-
 def test_what_is_new(server: BucketServer, bucket: Bucket, opened_bucket: Opened) -> None:
     """What has to be new counts as taken only if it is seen to be there."""
     bucket.put(OTHER, b"there")

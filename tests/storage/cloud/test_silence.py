@@ -84,15 +84,6 @@ def test_others_wait_while_one_asks_in_vain(
     assert [type(each) for each in others] == [SilentBucket]
 
 
-def test_who_asks_for_all_tries_again(server: BucketServer, opened_bucket: Opened) -> None:
-    """A bucket that comes back a little after its rest is found by the one who asks for all."""
-    silenced(server, opened_bucket)
-    opened_bucket.time.now += REST
-    server.faults.add(DropBefore(), count=3)
-
-    assert opened_bucket.store.get(A) is None
-
-
 def test_a_bucket_that_stays_silent_rests_again(
     server: BucketServer, opened_bucket: Opened
 ) -> None:

@@ -10,7 +10,7 @@ from google.api_core import exceptions as api
 from google.cloud.storage.exceptions import InvalidResponse
 
 from wheelyard.errors import Invalid
-from wheelyard.storage.cloud.location import PREFIX_LIMIT, is_bucket, parse_location
+from wheelyard.storage.cloud.location import PREFIX_LIMIT, parse_location
 from wheelyard.storage.cloud.opening import email_of
 from wheelyard.storage.cloud.retrying import retry_after, status_of
 
@@ -83,17 +83,6 @@ def test_no_place_in_a_bucket(text: str) -> None:
     assert refusal.value.code == "bad_setting"
 
 
-def test_which_locations_are_buckets() -> None:
-    """A location that begins like a bucket's URL is meant to be one, even if it is wrong."""
-    assert [is_bucket(each) for each in ("gs://a", "gs://", "gs", "/gs://a", "s3://a")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
-
-
 def token(claims: object) -> str:
     """Return an ID token with these claims, which nobody has signed."""
     payload = urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
@@ -158,9 +147,3 @@ def test_how_long_to_wait(header: str | None, seconds: float) -> None:
 
     for error in (refused, InvalidResponse(response)):
         assert (status_of(error), retry_after(error)) == (429, seconds)
-
-
-def test_no_answer_asks_for_nothing() -> None:
-    """Where there was no answer, there is no status, and nothing that it asks for."""
-    for error in (ConnectionError(), requests.ConnectionError(), requests.Timeout()):
-        assert (status_of(error), retry_after(error)) == (0, 0.0)

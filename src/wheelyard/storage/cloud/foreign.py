@@ -57,14 +57,7 @@ class ForeignObject:
 
 
 class ForeignBucket:
-    """
-    A bucket to be read; safe to share between threads.
-
-    Args:
-        client: Google's client, with the credentials.
-        place: The bucket, and the prefix in it.
-        pacing: Clock, pauses and chance of every retry.
-    """
+    """A bucket to be read; safe to share between threads."""
 
     def __init__(self, client: Client, place: BucketLocation, pacing: Pacing) -> None:
         self._client = client
@@ -79,12 +72,7 @@ class ForeignBucket:
         self._client.close()
 
     def objects(self) -> Iterator[ForeignObject]:
-        """
-        Yield every object below the prefix, in the order of names.
-
-        Raises:
-            Unavailable: The bucket does not answer, or not to us.
-        """
+        """Yield every object below the prefix, in the order of names."""
         blobs = self._client.list_blobs(
             self._place.bucket,
             prefix=self._place.prefix or None,
@@ -97,12 +85,7 @@ class ForeignBucket:
                 yield self._described(blob)
 
     def find(self, name: str) -> ForeignObject | None:
-        """
-        Return one object, None if there is none.
-
-        Raises:
-            Unavailable: The bucket does not answer, or not to us.
-        """
+        """Return one object, None if there is none."""
         bucket = self._client.bucket(self._place.bucket)
         with bucket_faults(self._place, READ):
             blob = bucket.get_blob(
@@ -111,13 +94,7 @@ class ForeignBucket:
             return None if blob is None else self._described(blob)
 
     def read(self, name: str, generation: str) -> Iterator[bytes]:
-        """
-        Return the bytes of one generation of an object; closing the iterator ends the request.
-
-        Raises:
-            NotFound: It is there no more; raised by the call, before the first piece.
-            Unavailable: The bucket does not answer, or not to us.
-        """
+        """Return the bytes of one generation; raise NotFound at once if it is there no more."""
         # it asks a bucket that is silent all the same, or one file that cannot be read would keep
         # the next one from being tried
         retrying = Retrying(pacing=self._pacing, patience=PATIENCE, asks_anyway=True)

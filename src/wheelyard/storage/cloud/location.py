@@ -35,12 +35,7 @@ def is_bucket(location: str) -> bool:
 
 
 def parse_location(text: str) -> BucketLocation:
-    """
-    Return the place that a `gs://` URL names; a slash at its end makes no difference.
-
-    Raises:
-        Invalid: It is no such URL, or no bucket can have that name (code `bad_setting`).
-    """
+    """Return the place that a `gs://` URL names; raise Invalid (`bad_setting`) if it is none."""
     bucket, _, path = text.removeprefix(SCHEME).partition("/")
     parts = path.strip("/").split("/") if path.strip("/") else []
     prefix = "".join(f"{part}/" for part in parts)

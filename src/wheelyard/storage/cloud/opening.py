@@ -95,12 +95,7 @@ class OpenBucket:
 
 
 def open_foreign(place: BucketLocation, surroundings: Surroundings) -> ForeignBucket:
-    """
-    Open a bucket of somebody else's layout, to read what is in it; nothing is asked of it yet.
-
-    Raises:
-        Unavailable: There are no credentials (code `storage_credentials`).
-    """
+    """Open a bucket of somebody else's layout, to read it; nothing is asked of it yet."""
     return ForeignBucket(_connected(place, surroundings.tally), place, surroundings.pacing())
 
 

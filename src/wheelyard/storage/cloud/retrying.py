@@ -99,13 +99,9 @@ class Breaker:
 
     def check(self, *, is_probe: bool = False) -> bool:
         """
-        Return if the bucket may be asked, and whether by one who asks for all after its rest.
+        Return whether the caller asks for all, after a rest; raise SilentBucket if nobody may ask.
 
-        Args:
-            is_probe: Whether this caller is the one already, and tries again.
-
-        Raises:
-            SilentBucket: It is being left alone.
+        Who `is_probe` already, and tries again, may always ask.
         """
         if is_probe or not self._silent_until:
             return is_probe
@@ -157,12 +153,6 @@ class Retrying:
 
     It has the shape of the library's own retry objects: called with a function, it returns one that
     tries again.
-
-    Args:
-        pacing: Clock, pauses, chance.
-        patience: Seconds after which nothing is tried again; a piece of a large body begins anew.
-        waits_for_turn: Whether 429 ("too often for this object") is waited out; if not, the pause
-            that it asks for is made, and it is raised.
     """
 
     pacing: Pacing
@@ -264,10 +254,7 @@ def unavailable(error: BaseException, place: BucketLocation, permission: str) ->
     """
     Return the fault that tells an operator what is wrong, and what to do about it.
 
-    Args:
-        error: What was raised.
-        place: The bucket.
-        permission: What the call needs; an answer that names another one is believed.
+    An answer that names another permission than the one that the call needs is believed.
     """
     status, bucket = status_of(error), f"gs://{place.bucket}"
     if isinstance(error, auth.TransportError):
@@ -302,10 +289,6 @@ def no_credentials(place: BucketLocation, *, is_file: bool) -> Unavailable:
     Return the fault for a process that has no Google identity at all.
 
     What the library says is not repeated: it may quote a whole key file.
-
-    Args:
-        place: The bucket.
-        is_file: Whether there is a file that should have them, and has not.
     """
     why = "the file that should have them is none, or cannot be read" if is_file else "none found"
     return Unavailable(

@@ -77,10 +77,6 @@ def quantised(now: float, lifetime: timedelta) -> datetime:
     Return the time to sign at: `now`, rounded down to a multiple of half the lifetime.
 
     A URL signed then lives at least half its lifetime from now on, and is never of the future.
-
-    Args:
-        now: Seconds since the epoch.
-        lifetime: At least 1 second.
     """
     window = max(1, int(lifetime.total_seconds()) // 2)
     return datetime.fromtimestamp(int(now) // window * window, UTC)
@@ -95,11 +91,7 @@ def signed_url(ask: Ask, email: str, sign: Callable[[bytes], bytes]) -> str:
     """
     Return the URL that allows the download.
 
-    Args:
-        ask: What is asked for.
-        email: The service account that signs.
-        sign: Returns its signature of a message, RSA PKCS #1 v1.5 with SHA-256. What it raises
-            passes through.
+    `sign` returns the signature of the service account `email`: RSA PKCS #1 v1.5 with SHA-256.
     """
     stamp = ask.signed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{stamp[:8]}/auto/storage/goog4_request"
@@ -124,33 +116,16 @@ class Signer(Protocol):
 
     @property
     def email(self) -> str:
-        """
-        The service account.
-
-        Raises:
-            Unavailable: It is not known yet, and the metadata server does not tell.
-        """
+        """The service account; raises Unavailable while the metadata server does not tell it."""
         ...
 
     def sign(self, message: bytes) -> bytes:
-        """
-        Return the signature of a message, RSA PKCS #1 v1.5 with SHA-256.
-
-        Raises:
-            Unavailable: Code signing_denied, or signing_unavailable.
-        """
+        """Return the signature of a message, RSA PKCS #1 v1.5 with SHA-256."""
         ...
 
 
 def signer_of(credentials: Credentials, pacing: Pacing, iam_url: str = IAM) -> Signer | None:
-    """
-    Return who signs for these credentials, or None: a person's, or nobody's.
-
-    Args:
-        credentials: As google-auth found them.
-        pacing: The pauses before a call is tried again.
-        iam_url: Scheme and host of IAM.
-    """
+    """Return who signs for these credentials, or None: a person's, or nobody's."""
     if isinstance(credentials, Signing) and _is_at_hand(credentials.signer):
         return KeySigner(credentials.signer_email, credentials.sign_bytes)
     email = _email_of(credentials)
@@ -275,15 +250,7 @@ class BlobSigner:
 
 
 class UrlSigner:
-    """
-    URLs of objects, each signed once a window.
-
-    Args:
-        signer: Who signs.
-        now: Tells the seconds since the epoch.
-        endpoint: Scheme and host of the storage.
-        capacity: How many URLs are kept.
-    """
+    """URLs of objects, each signed once a window."""
 
     def __init__(
         self,
@@ -304,11 +271,6 @@ class UrlSigner:
         Return the URL that allows GET of one object.
 
         It is the same for everybody within half a lifetime, and is good for at least as long.
-
-        Args:
-            bucket: Where the object is.
-            name: The object's, unquoted.
-            lifetime: 1 second to 7 days.
 
         Raises:
             Unavailable: Code signing_denied, or signing_unavailable; nothing is kept of it.

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import requests
 from google.api_core import exceptions as api
-from google.api_core.page_iterator import HTTPIterator
 from google.cloud.storage import Blob, Bucket, Client
 
 from wheelyard.concurrency.pacing import Ration
@@ -31,8 +30,8 @@ from wheelyard.storage.base import (
     NOT_MODIFIED,
     Body,
     Entry,
+    Found,
     Key,
-    NotModified,
     ObjectVersion,
     Store,
     Stored,
@@ -68,8 +67,6 @@ LITTLE: Final = 256 * 1024
 """Bytes of a body up to which it is sent at once."""
 FORGOTTEN: Final = frozenset({404, 410})
 """Statuses of a piece whose upload the bucket does not know any more; it begins anew, once."""
-EMPTY_PAGES: Final = 100
-"""Pages of a listing with nothing on them, one after the other."""
 LINES: Final = 6
 """Lines a minute in the log about what is wrong with a bucket."""
 CONTRADICTIONS: Final = 2
@@ -126,13 +123,12 @@ class Change:
 
         Args:
             found: The object as it is now, after the last try.
-            error: What the last try has raised.
+            error: What the last try has raised; raised again where it is about no precondition.
             may_have_landed: Whether an earlier try may have been carried out.
 
         Raises:
             Conflict: Something else was there before it.
             Unavailable: It cannot be told.
-            Exception: `error`, where it is about no precondition.
         """
         metadata = (found and found.metadata) or {}
         if found is not None and metadata.get(MARK) == self.mark:
@@ -152,16 +148,7 @@ class Change:
 
 
 class CloudStore(Store):
-    """
-    A store in a bucket; safe to share between threads, not across a fork.
-
-    Args:
-        client: Google's client, with the credentials.
-        place: The bucket, and the prefix in it.
-        pacing: Clock, pauses and chance of every retry.
-        links: What makes URLs; None where the bytes go through us.
-        unchanging: Which objects may be cached for ever.
-    """
+    """A store in a bucket; safe to share between threads, not across a fork."""
 
     def __init__(
         self,
@@ -182,9 +169,7 @@ class CloudStore(Store):
         self._lost: dict[Key, ObjectVersion | None] = {}
         """What was expected where a race was lost, and no write has succeeded since."""
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
         unless = generation_of(unless_version) or None
         with self._faults(READ):
@@ -233,14 +218,10 @@ class CloudStore(Store):
 
         Args:
             source: Where it is; only the bucket counts.
-            name: Its whole name there.
+            name: Its whole name there; NotFound is raised if there is no such object.
             key: Where the copy goes.
             expect: As in `put`.
             kind: What is to be said of the copy.
-
-        Raises:
-            Conflict: The key holds another version than `expect`.
-            NotFound: There is no such object.
         """
         retrying = self._writing(waits_for_turn=True)
         change = self._change(key, expect)
@@ -279,16 +260,13 @@ class CloudStore(Store):
             timeout=READING,
             retry=Retrying(pacing=self._pacing, patience=READ_PATIENCE),
         )
-        last = after
         with self._faults("storage.objects.list"):
-            for blob in _listed(blobs):
+            for blob in blobs:
+                if blob.time_created is None or blob.size is None:
+                    raise requests.ConnectionError("the listing lacks what was asked for")
                 key = Key(blob.name.removeprefix(self._place.prefix))
-                if key == after:
-                    continue
-                if key <= last:  # a listing that goes round in circles would never end
-                    raise requests.ConnectionError("the listing repeats itself")
-                last = key
-                yield Entry(key, blob.size, version_of(blob), blob.time_created.timestamp())
+                if key != after:
+                    yield Entry(key, blob.size, version_of(blob), blob.time_created.timestamp())
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL that the bucket answers, or None where the bytes go through us."""
@@ -361,10 +339,8 @@ class CloudStore(Store):
         """
         Make a change; where its answer does not tell, find out by reading what it has led to.
 
-        A precondition that fails is a lost race; where the same one fails again, it is looked at.
-
-        Returns:
-            The version that was found to be made by this change; None where the answer tells it.
+        Returns the version that was found then. A precondition that fails is a lost race; where the
+        same one fails again, it is looked at.
         """
         for _ in self._pacing.attempts(CONTRADICTIONS):
             try:
@@ -469,16 +445,3 @@ def _contradicted(key: Key, place: BucketLocation) -> Unavailable:
         code="precondition_failed",
         short="The store refuses to write.",
     )
-
-
-def _listed(blobs: HTTPIterator) -> Iterator[Blob]:
-    """Yield what is listed; raise RequestException where it is no listing, or never ends."""
-    empty = 0
-    for page in blobs.pages:
-        empty = 0 if page.num_items else empty + 1
-        if empty > EMPTY_PAGES:
-            raise requests.ConnectionError("the listing never ends")
-        for blob in page:
-            if blob.time_created is None or blob.size is None:
-                raise requests.ConnectionError("the listing lacks what was asked for")
-            yield blob

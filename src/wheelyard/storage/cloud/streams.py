@@ -49,15 +49,7 @@ _CRC32C: Final = re.compile(r"crc32c=([A-Za-z0-9+/=]+)")
 
 @dataclass(slots=True)
 class BucketStream:
-    """
-    One object, to be read once.
-
-    Args:
-        client: Google's client.
-        place: The bucket.
-        name: Of the object, with the prefix.
-        retrying: How often opening it is tried.
-    """
+    """One object, to be read once; `name` has the prefix in it."""
 
     client: Client
     place: BucketLocation
@@ -74,12 +66,7 @@ class BucketStream:
     response: requests.Response | None = None
 
     def whole(self, unless: int | None) -> tuple[bytes, str] | None:
-        """
-        Return all bytes and their generation; None if that is `unless`.
-
-        Raises:
-            Exception: What the library raises; NotFound if there is no such object.
-        """
+        """Return all bytes and their generation; None if that is `unless`."""
         return self.retrying.run(lambda: self._read_whole(unless))
 
     def open(self, start: int, stop: int | None) -> bool:
@@ -107,12 +94,7 @@ class BucketStream:
         return True
 
     def chunks(self) -> Iterator[bytes]:
-        """
-        Yield the bytes; closing the iterator closes the connection.
-
-        Raises:
-            Exception: What the library raised, where the rest could not be had.
-        """
+        """Yield the bytes; closing the iterator closes the connection."""
         breaks, in_all = 0, 0
         try:
             while self.position < self.stop:
@@ -191,9 +173,7 @@ def pieces(response: requests.Response, monotonic: Callable[[], float]) -> Itera
     Yield a body as it comes: whole chunks of a fast one, and of a slow one what there is.
 
     A client that waits for the first byte of a slow body until a chunk is full may give up before.
-
-    Raises:
-        Exception: What the library raises, after all that has come before.
+    What the library raises comes after all that has come before.
     """
     failure: Exception | None = None
     is_over = False
@@ -230,9 +210,8 @@ def _range_of(response: requests.Response, start: int, stop: int | None) -> tupl
     """
     Return where the bytes of an answer end, and the size of the whole object.
 
-    Raises:
-        DataCorruption: They are not from `start` up to `stop` at most, as when somebody on the way
-            takes no notice of the range that was asked for; or how many they are is not said.
+    Raises DataCorruption if they are not from `start` up to `stop` at most, as when somebody on the
+    way takes no notice of the range; or if the answer does not say how many they are.
     """
     headers = response.headers
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
