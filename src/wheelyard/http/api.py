@@ -1,4 +1,4 @@
-"""`/api/v1/projects`: what is there, journals, and what can be done to a project (docs/api.md)."""
+"""`/api/v1/projects`: projects, journals and changes; docs/api.md has them all."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from wheelyard.rendering.simple import timestamp
 JOURNAL_PAGE: Final = 1000
 """Commits in one answer, at most."""
 FAR_JOURNAL_PAGE: Final = 100
-"""The same where the store is far: each commit is a read of its own, one after the other."""
+"""The same where the store is far: each commit is a read of its own."""
 
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 

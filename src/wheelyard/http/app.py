@@ -1,8 +1,7 @@
 """
 The ASGI application: from a request to a route, a caller, a handler and a reply.
 
-A page that is in memory takes the short way: path, credential, page, variant, send. It waits for
-no thread, no template and no router; one look at the object's version is all that it costs.
+A page that is in memory takes the short way: it waits for no thread, no template and no router.
 """
 
 import logging
@@ -55,15 +54,7 @@ logger = logging.getLogger("wheelyard")
 
 
 class App:
-    """
-    The ASGI application that serves an index; one for each process.
-
-    Args:
-        index: What it serves.
-        pace: How fast the body of a request must come.
-        shelf: Where the workers of a server keep what they have counted, if it has several.
-        unwritable: Tells why the store has taken no write since the start.
-    """
+    """The ASGI application that serves an index; one for each process."""
 
     def __init__(
         self,
@@ -125,7 +116,6 @@ class App:
     async def _serve_watched(
         self, scope: Scope, incoming: Incoming, send: Send, watched: Watched
     ) -> None:
-        """Answer a request that takes the long way."""
         is_alone = False
         try:
             answer = await self._answer(scope, incoming, watched)
@@ -146,7 +136,7 @@ class App:
             await drain(incoming, self._uploader.body_limit)
 
     def _at_once(self, scope: Scope, head: Head, mark: bytes) -> tuple[Reply, str] | None:
-        """Return the page and who asks for it, if that needs no waiting and no thought."""
+        """Return a page that is in memory, and who asks for it."""
         if scope["method"] != "GET" or scope["query_string"]:
             return None
         name = self._hot.name(mark, scope["raw_path"])
@@ -170,12 +160,11 @@ class App:
         return None if page is None else page.reply(form, encoding, head.if_none_match)
 
     def _kept_out(self, scope: Scope) -> Reply | None:
-        """Return the refusal of a request that a setting keeps out, else None."""
-        guards = self._guards
-        return None if guards is None else guards.refused(scope, joined(scope["headers"]))
+        if self._guards is None:
+            return None
+        return self._guards.refused(scope, joined(scope["headers"]))
 
     async def _answer(self, scope: Scope, incoming: Incoming, watched: Watched) -> Reply:
-        """Return the reply to a request that takes the long way."""
         match = NOWHERE
         try:
             refused = incoming.refused() or self._kept_out(scope) or incoming.malformed()
@@ -208,7 +197,6 @@ class App:
         return answer
 
     async def _routed(self, request: Request, route: Route | None, watched: Watched) -> Reply:
-        """Return the reply of a route, once it is known who asks, where that matters."""
         settings = self._index.settings
         is_open = route is not None and route.is_open(request)
         if route is not None and route.changes(request):
@@ -225,7 +213,6 @@ class App:
         return nothing_here() if route is None else await route.handler(request)
 
     async def _identified(self, request: Request, route: Route | None, watched: Watched) -> Request:
-        """Return the request with its caller, who is asked for before anything else is."""
         login = self._index.doors.iap
         if login is not None and route is not None and route.by_proxy(request):
             assertion = request.headers.get(ASSERTION, b"").decode("latin-1")
@@ -236,7 +223,7 @@ class App:
         return replace(request, caller=await self._auth.caller(header, address, watched.mark))
 
     def _remember(self, scope: Scope, request: Request, watched: Watched) -> None:
-        """Let whoever has asked take the short way from now on, if the path is as ours are."""
+        """Let this caller take the short way from now on, if the path is as a page links to it."""
         raw_path, name = scope["raw_path"], parse_name(request.params["name"])
         prefix = self._index.settings.server.path_prefix
         is_ours = raw_path == path_of(prefix, (*request.segments[:-1], name), b"").encode()

@@ -21,14 +21,13 @@ PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immu
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """The readers of an index; what they may read is decided by patterns, never by what exists."""
+    """The readers of an index; patterns decide what they may read, never what exists."""
 
     anybody: Caller
     """Who sends no credential."""
     private: tuple[Pattern, ...]
-    """The names that `[access] private_names` has."""
     max_age: int
-    """Seconds that a CDN may keep a page that anybody may read; for 0 it asks each time."""
+    """Seconds that a CDN may keep a public page; for 0 it asks each time."""
 
     def is_public(self, name: NormalizedName | None = None) -> bool:
         """Return whether anybody may read a project; or, for None, every one there is."""
@@ -44,7 +43,7 @@ class Audience:
         return (VARY, (b"cache-control", f"public, {kept}".encode()))
 
     def caching_of_file(self, name: NormalizedName) -> tuple[Header, ...]:
-        """Return for whom a file may be kept: for ever, since its bytes never change."""
+        """Return for whom a file may be kept, for ever."""
         return (PUBLIC_FILE,) if self.is_public(name) else (PRIVATE_FILE, VARY_FILE)
 
     def require_read(self, caller: Caller, name: NormalizedName) -> None:
@@ -95,7 +94,7 @@ def name_in(asked: str) -> NormalizedName:
 
 
 def unreadable(name: str) -> NotFound:
-    """Return the one fault for what is not there and for what this caller may not read."""
+    """Return the fault for what is not there, or not for this caller."""
     return NotFound(
         f"There is no project {name[:60]!a} here, or your credential may not read it. "
         "Check the spelling and the credential.",

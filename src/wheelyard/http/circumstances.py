@@ -1,9 +1,4 @@
-"""
-What is known of one request: its client's address, its trace, and what became of it so far.
-
-A proxy on the same machine forwards strangers over a connection from this machine. So a forwarded
-request is not from here, whether or not the proxy is trusted to say from where it is.
-"""
+"""What is known of one request: its client's address, its trace, and what became of it."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -70,7 +65,7 @@ class Watched:
     """Bytes of the body; None where nobody knew before."""
 
     def answered(self, answer: Reply, *, is_alone: bool = False) -> None:
-        """Note what the client is sent; a broken request has mostly nobody left to read it."""
+        """Note what the client is sent; `is_alone` where it has mostly gone."""
         self.status = NOBODY_WAITS if is_alone else answer.status
         length = next((value for name, value in answer.headers if name == b"content-length"), None)
         self.size = None if length is None else int(length)
@@ -84,8 +79,8 @@ def address_of(scope: Scope, proxies: int) -> str:
     """
     Return the address of the client.
 
-    Each of the `proxies` before the server adds the address that it sees to the end of
-    X-Forwarded-For; whatever stands before those is the client's own invention.
+    Each trusted proxy adds the address that it sees to the end of X-Forwarded-For; what stands
+    before those is the client's own invention.
     """
     peer = str((scope.get("client") or (NOWHERE,))[0])
     if proxies:
@@ -100,7 +95,7 @@ def address_of(scope: Scope, proxies: int) -> str:
 
 
 def is_forwarded(headers: Iterable[bytes]) -> bool:
-    """Return whether one of these names of headers is a proxy's."""
+    """Return whether a proxy has added one of these headers."""
     return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in headers)
 
 
@@ -124,7 +119,7 @@ def trace_of(headers: Mapping[bytes, bytes]) -> Trace | None:
 
 
 def here(work: Callable[[], T]) -> Callable[[], T]:
-    """Return the same work for another thread, where it belongs to this request, too."""
+    """Return the same work for another thread, as a part of this request."""
     return partial(copy_context().run, work)
 
 

@@ -38,7 +38,7 @@ CORE_METADATA_CACHE: Final = 8 * MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """The parts of a running server, each about one subject; it does nothing itself."""
+    """The parts of a running server, each about one subject."""
 
     index: Index
     threads: Threads
@@ -50,9 +50,9 @@ class Desk:
     logins: Slots
     """Turns at hashing a password; one less than there are threads for it."""
     known_logins: Slots
-    """Turns for passwords that were right of late: guesses never take every thread from them."""
+    """Turns for passwords that were right of late, from which guesses are kept away."""
     long_reads: Slots
-    """For what would keep the threads for reading from everybody else."""
+    """Turns for what keeps a thread for reading for long."""
     troubles: Troubles
     unwritable: Reason
     """Tells why the store has taken no write since the start."""

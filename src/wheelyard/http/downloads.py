@@ -1,9 +1,8 @@
 """
 What the store has of a listed file, as it reaches a client: its bytes, and its core metadata.
 
-The store decides how bytes come: a file of this machine goes to the kernel as its path; where the
-store signs a URL, the client is sent there; else the bytes are read here. A store that could sign,
-and cannot just now, is read as well: a slow download is better than none.
+A file of this machine goes to the kernel as its path. Where the store signs a URL, the client is
+sent there. Else, or while it cannot sign, the bytes are read here.
 """
 
 import logging
@@ -36,9 +35,9 @@ from wheelyard.storage.disk import linked, open_in_place
 NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
 """The codes of an Unavailable that leaves the bytes themselves within reach."""
 REST: Final = 30.0
-"""Seconds that nothing is asked to sign after it could not: asking may take longer than reading."""
+"""Seconds that nothing is asked to sign after it could not."""
 METADATA_OVERHEAD: Final = 256
-"""Bytes of memory that remembered core metadata takes besides its own, about."""
+"""Bytes of memory that it takes in the cache besides its own, about."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -163,7 +162,7 @@ def _require(path: Path, file: File) -> None:
 
 
 class _Exactly:
-    """Chunks, broken off with a fault where a short body would look like a complete one."""
+    """Chunks; too few bytes are a fault, as a short body would look complete."""
 
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
         self._chunks = chunks
@@ -171,7 +170,7 @@ class _Exactly:
         self._first = b""
 
     def begin(self) -> None:
-        """Read the first chunk, while it can still be said that it cannot be had."""
+        """Read the first chunk, while the client can still be told that it cannot be had."""
         self._first = next(self, b"")
 
     def __iter__(self) -> Iterator[bytes]:

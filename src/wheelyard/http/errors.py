@@ -1,5 +1,5 @@
 """
-Faults as replies: the one table from families to statuses, the one shape of a refusal, and the log.
+Faults as replies: the table from families to statuses, and the shape of a refusal.
 
     {"message": "for people", "code": "400 for uv", "title": "Bad Request", "error": "for programs"}
 
@@ -52,22 +52,22 @@ TITLES: Final = {each.value: each.phrase for each in HTTPStatus} | {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-"""What each status is called by RFC 9110, which these are called by from Python 3.13 on."""
+"""RFC 9110's names; Python has these four from 3.13 on."""
 
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
 RETRY_AFTER: Final = 5
-"""Seconds that somebody is asked to wait for what is not to be had just now."""
+"""Seconds after which to try again."""
 TROUBLE_LINES: Final = 6
-"""Lines a minute about a store that fails: every client that asks meanwhile is told the same."""
+"""Lines a minute about a store that fails."""
 OF_OTHERS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
-"""Codes of what is no store's trouble, or has been logged where it was seen."""
+"""Codes of what is no store's trouble, or is logged elsewhere."""
 UNAVAILABLE: Final = "storage_unavailable"
 
 logger = logging.getLogger("wheelyard")
 
 
 class Troubles:
-    """What the log of one process says of its store, for the operator, when requests fail on it."""
+    """What the log says of a store that requests fail on."""
 
     def __init__(self, monotonic: Callable[[], float], *, is_near: bool) -> None:
         self._ration = Ration(TROUBLE_LINES, monotonic)
@@ -75,7 +75,7 @@ class Troubles:
         self._silent = OF_OTHERS if is_near else OF_OTHERS | {UNAVAILABLE}
 
     def note(self, fault: IndexFault) -> None:
-        """Say that a request was refused, if that is the store's doing."""
+        """Log that a request was refused, if that is the store's doing."""
         if not isinstance(fault, Unavailable) or fault.code in self._silent:
             return
         left_out = self._ration.take()
@@ -85,7 +85,7 @@ class Troubles:
 
 
 def refusal(fault: IndexFault) -> Reply:
-    """Return the reply for something that wheelyard refused on purpose."""
+    """Return the reply for a fault."""
     return refuse(status_of(fault), fault.code, fault.message, fault.short)
 
 
@@ -95,12 +95,12 @@ def status_of(fault: IndexFault) -> int:
 
 
 def retry_after(seconds: int = RETRY_AFTER) -> Header:
-    """Return the header that says after how many seconds to try again."""
+    """Return the header that says when to try again."""
     return (b"retry-after", b"%d" % seconds)
 
 
 def refuse(status: int, code: str, message: str, short: str, *headers: Header) -> Reply:
-    """Return a refusal that is a fact of the transport and of no family."""
+    """Return a refusal; `code` is for programs, `short` is what uv shows."""
     title = TITLES[status]
     body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
     return reply(status, JSON, encode(body), POLICY, *_headers_of(status), *headers)
@@ -119,7 +119,7 @@ def not_readable() -> Reply:
 
 
 def not_taken(method: str, allowed: Sequence[str]) -> Reply:
-    """Return the reply to a method that a path does not take; to OPTIONS, those that it takes."""
+    """Return the reply to a method that a path does not take, or to OPTIONS."""
     methods = ", ".join(allowed)
     header = (b"allow", methods.encode())
     if method == "OPTIONS":

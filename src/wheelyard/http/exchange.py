@@ -52,12 +52,12 @@ class Request:
 
     @property
     def party(self) -> str:
-        """As whom it shares what is scarce: the caller's, or its network's if that is nobody."""
+        """As whom it shares what is scarce: the caller's name, or an anonymous one's network."""
         return address_key(self.address) if self.caller.is_anonymous else self.caller.principal
 
     @property
     def media_type(self) -> bytes:
-        """Of the body: in lower case, without parameters, empty if it is not said."""
+        """The body's, in lower case, without parameters."""
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
@@ -68,11 +68,7 @@ class Reply:
     status: int
     headers: tuple[Header, ...]
     body: bytes | Path | Iterator[bytes] = b""
-    """
-    Bytes; or a file that the server hands to the kernel, whole; or chunks.
-
-    Chunks are read in a thread, and closed there if they have a `close`.
-    """
+    """Bytes; a file for the kernel, whole; or chunks, read and closed in a thread."""
 
 
 def reply(status: int, content_type: bytes, body: bytes, *headers: Header) -> Reply:
@@ -83,7 +79,7 @@ def reply(status: int, content_type: bytes, body: bytes, *headers: Header) -> Re
 
 
 def redirect(status: int, location: str, *headers: Header) -> Reply:
-    """Return a redirect to a path of this host, or to any other URL, which has to be ASCII."""
+    """Return a redirect to a path of this host, or to any URL, in ASCII."""
     target = location.encode("ascii")
     length = (b"content-length", b"0")
     return Reply(status, ((b"location", target), length, NOSNIFF, *(headers or (NO_STORE,))))
@@ -92,12 +88,7 @@ def redirect(status: int, location: str, *headers: Header) -> Reply:
 async def send_reply(
     answer: Reply, method: str, send: Send, readers: Executor, gone: Gone | None = None
 ) -> None:
-    """
-    Send `answer`; to HEAD, all of it but the body.
-
-    Chunks are read in threads of `readers`, and no more once `gone` has returned: the client has
-    hung up.
-    """
+    """Send `answer`, without its body to HEAD; `gone` returns when the client has hung up."""
     start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
     body = b"" if method == "HEAD" else answer.body
     if isinstance(body, bytes):
@@ -113,7 +104,6 @@ async def send_reply(
 async def _send_chunks(
     start: Message, chunks: Iterator[bytes], send: Send, readers: Executor, gone: Gone | None
 ) -> None:
-    """Send a reply whose body is read on the way; whatever happens, the body is closed."""
     watch = None if gone is None else create_task(gone())
     reading: Future[bytes] | None = None
     try:

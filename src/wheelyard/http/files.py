@@ -2,8 +2,7 @@
 Distributions and their core metadata.
 
 Only what the project's document lists, and its status permits, is answered, never a bare key. What
-needs no bytes of a file (HEAD, what the client has already, a range behind the end) is answered
-from the document, and core metadata is always sent by the index itself.
+needs no bytes of a file is answered from the document.
 """
 
 from collections.abc import Iterator
@@ -115,7 +114,7 @@ async def _whole_or_part(request: Request, found: _Found, desk: Desk) -> Reply:
 async def _partial(
     request: Request, found: _Found, common: tuple[Header, ...], desk: Desk
 ) -> Reply:
-    """Return the whole body, or the range that was asked for; `common` begins with the ETag."""
+    """Return the body, or the range that was asked for; `common` begins with the ETag."""
     content = await _core_metadata(found, desk) if found.is_metadata else None
     size = found.file.size if content is None else len(content)
     span = _span(request, common[0][1], size)
@@ -136,7 +135,7 @@ async def _partial(
 
 
 async def _body(found: _Found, span: Span | None, desk: Desk) -> Path | Iterator[bytes] | str:
-    """Return a file's bytes, or a URL that has them; afar, the signature may take a network."""
+    # afar, even the signature may take a network
     body = partial(desk.downloads.body, found.name, found.file, span)
     return body() if desk.index.is_near else await desk.threads.read(body)
 

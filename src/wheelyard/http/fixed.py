@@ -1,8 +1,7 @@
 """
 Small routes that read next to nothing: probes, and PyPI's old XML-RPC interface.
 
-No method of that interface is served. The answer to a call is a fault, which is what clients such
-as `pip search` show, and says what to use instead.
+Any call of that is answered with a fault, which `pip search` shows, and which says what to use.
 """
 
 import re
@@ -81,7 +80,7 @@ async def ready(_request: Request, desk: Desk) -> Reply:
 
 
 async def absent(_request: Request) -> Reply:
-    """Answer what ends the questions of browsers and crawlers for a day."""
+    """Answer 404, which browsers and crawlers may keep for a day."""
     nothing = nothing_here()
     kept = (header for header in nothing.headers if header != NO_STORE)
     return replace(nothing, headers=(*kept, FOR_A_DAY))
@@ -93,7 +92,7 @@ def is_xml_rpc(request: Request) -> bool:
 
 
 async def answer_call(request: Request, prefix: str) -> Reply:
-    """Answer a call with a fault that names its method and says what to use instead."""
+    """Answer a call of XML-RPC with what to use instead."""
     method = ""
     with suppress(TooLarge):
         method = method_of(await small_body(request.receive))

@@ -1,17 +1,15 @@
 """
 What is refused before anything is looked at: by host, by scheme, and by the page that sent it.
 
-Unknown hosts and credentials over plain HTTP are refused only where a setting asks for it. Probes
-are answered under any name: whoever asks them knows an address, and no host.
+Probes are answered under any host: whoever probes knows an address, and no name.
 
-A browser sends a password that it has once been given, and whatever lets somebody through a proxy,
-along with requests that any page makes. It also says where the page is from: `Sec-Fetch-Site`, or
-`Origin`, which no page can forge. Clients on a command line send neither.
+A browser sends a password that it has once been given along with requests that any page makes. It
+also says where the page is from, in `Sec-Fetch-Site` or `Origin`, which no page can forge. Programs
+send neither.
 
-A page can also make the name that it came from lead to this machine (DNS rebinding), and is then
-of the same origin as whatever listens here. Where an index for this machine alone knows no name of
-its own, or takes uploads from everybody, browsers change something by an address, by `localhost`,
-or by the name that `public_url` says.
+A page can make its own name lead to this machine (DNS rebinding), and is then of the same origin.
+So where an index is for this machine alone, or takes uploads from everybody, browsers change
+something by an address, by `localhost`, or by the name that `public_url` says.
 """
 
 from collections.abc import Mapping
@@ -38,16 +36,16 @@ class Guards:
     """Which hosts an index answers to, and whether credentials may come over plain HTTP."""
 
     hosts: frozenset[str]
-    """The only values of Host that are answered, in lower case; none for any."""
+    """The only hosts that are answered, in lower case; none for any."""
     open_paths: frozenset[bytes]
     """Raw paths that are answered under every name."""
     needs_https: bool
     proxies: int
-    """How many proxies before the server are trusted to say what they came over."""
+    """How many proxies are trusted to say what a request came over."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Guards | None":
-        """Return the guards that the settings ask for, None where there are none to keep."""
+        """Return the guards that the settings ask for, if any."""
         access, server = settings.access, settings.server
         if not access.trusted_hosts and not access.require_https:
             return None
@@ -61,7 +59,7 @@ class Guards:
         )
 
     def refused(self, scope: Scope, headers: Headers) -> Reply | None:
-        """Return the refusal of a request that gets no further, else None."""
+        """Return the refusal of a request, or None."""
         if not self._is_ours(headers) and scope["raw_path"] not in self.open_paths:
             message = "This index does not answer to that host name. Use the URL that you were told"
             return refuse(421, "unknown_host", f"{message}.", "Unknown host.")
@@ -79,7 +77,6 @@ class Guards:
         return not self.hosts or host in self.hosts or _without_port(host) in self.hosts
 
     def _is_private(self, scope: Scope, headers: Headers) -> bool:
-        """Return whether nobody on the way could read the request."""
         if scope.get("scheme") == HTTPS:
             return True
         if not self.proxies:
@@ -112,7 +109,7 @@ def cross_site() -> Reply:
 
 
 def public_origin(server: ServerSettings) -> str:
-    """Return scheme and host that people reach the index by, empty if nobody has said."""
+    """Return scheme and host of `public_url`, empty if there is none."""
     parts = urlsplit(server.public_url)
     return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""
 
@@ -132,7 +129,6 @@ def _is_of_another(headers: Headers, server: ServerSettings) -> bool:
 
 
 def _is_misled(headers: Headers, settings: Settings) -> bool:
-    """Return whether a browser may have been led to this machine by a name that is not ours."""
     server, access = settings.server, settings.access
     if access.trusted_hosts or not (b"origin" in headers or b"sec-fetch-site" in headers):
         return False
@@ -144,7 +140,6 @@ def _is_misled(headers: Headers, settings: Settings) -> bool:
 
 
 def _is_local(host: str) -> bool:
-    """Return whether a value of Host is an address or `localhost`: nobody's to point elsewhere."""
     name = _without_port(host).removesuffix(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -160,6 +155,6 @@ def _text(headers: Headers, name: bytes) -> str:
 
 
 def _without_port(host: str) -> str:
-    """Return a value of Host without the port in it; an IPv6 address keeps its brackets."""
+    # an IPv6 address keeps its brackets
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdecimal() else host

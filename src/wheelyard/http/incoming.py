@@ -25,9 +25,9 @@ SHORT_COUNT_LIMIT: Final = 24
 SHORT_LENGTH_LIMIT: Final = 1024
 """Bytes of such a header, but for Authorization, which has a limit of its own."""
 IDLE_LIMIT: Final = 30.0
-"""Seconds without a byte after which a body is given up."""
+"""Seconds that a body may be behind that pace."""
 SLOWEST: Final = 10 * 1024
-"""Bytes a second that a body must bring; it may be IDLE_LIMIT seconds behind that."""
+"""Bytes a second that a body must bring."""
 DRAIN_IDLE_LIMIT: Final = 5.0
 """Seconds without a byte after which a body that nobody wants is cut off."""
 WHOLE_LIMIT: Final = 3600.0
@@ -115,7 +115,7 @@ class Incoming:
     One request's headers and the rest of its body; awaiting a call yields ASGI's next event.
 
     The client has some seconds in hand: waiting for it uses them up, and what it sends earns them
-    back, so that only the client's own slowness counts, and no early burst pays for a long trickle.
+    back. So only its own slowness counts, and no early burst pays for a long trickle.
     """
 
     def __init__(self, receive: Receive, scope: Scope, pace: Pace = USUAL) -> None:
@@ -134,12 +134,7 @@ class Incoming:
         """Whether nothing of the body is left."""
 
     async def __call__(self) -> Message:
-        """
-        Return the next event of the body.
-
-        Raises:
-            SlowClient: Over some time it has brought less than the slowest pace.
-        """
+        """Return the next event of the body, or raise SlowClient."""
         now = get_running_loop().time
         asked_at = now()
         try:
@@ -182,7 +177,7 @@ class Incoming:
         return None
 
     def malformed(self) -> Reply | None:
-        """Return the refusal of an odd Host or transfer coding, or None; asked after the guards."""
+        """Return the refusal of an odd Host or transfer coding, or None; after the guards."""
         if not _HOST.fullmatch(self.headers.get(b"host", b"")):
             message = "The Host header is no host. Send a name or an address, and perhaps a port."
             return _bad(message, "Bad Host header.")
@@ -193,13 +188,7 @@ class Incoming:
 
 
 async def next_piece(incoming: Receive) -> tuple[bytes, bool]:
-    """
-    Return the next piece of the body, and whether more will come.
-
-    Raises:
-        ClientGone: The body broke off.
-        SlowClient: It comes too slowly.
-    """
+    """Return the next piece of a body, and whether more will come; or raise ClientGone."""
     message = await incoming()
     if message["type"] != "http.request":
         raise ClientGone

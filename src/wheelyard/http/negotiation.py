@@ -1,8 +1,8 @@
 """
-Which form of a body a client wants, in which encoding, which part of it, and on which condition.
+Which form, encoding and part of a body a client wants, and on which condition.
 
-Follows RFC 9110 (12.5, 13.1.1, 14) and PEP 691, as clients really ask: a bare `*/*` gets HTML,
-because the tools that send it read links.
+Follows RFC 9110 (12.5, 13.1.1, 14) and PEP 691. A bare `*/*` gets HTML, because the tools that send
+it read links.
 """
 
 import re
@@ -71,7 +71,7 @@ class Span:
 
 
 def form_by_name(name: str) -> Form | None:
-    """Return the form that `?format=` names, where a blank may stand for its plus sign."""
+    """Return the form that `?format=` names; a blank may stand for its plus sign."""
     return _NAMES.get(name.replace(" ", "+"))
 
 
@@ -85,7 +85,7 @@ def form_for(accept: bytes) -> Form | None:
 
 
 def encoding_for(accept_encoding: bytes) -> Encoding:
-    """Return the encoding that suits an Accept-Encoding header: zstd, else gzip, else identity."""
+    """Return the encoding for an Accept-Encoding header: zstd, else gzip, else none."""
     qualities = dict[str, float]()
     for element in accept_encoding[:ACCEPT_LIMIT].decode("latin-1").lower().split(","):
         name, _, parameters = element.strip().partition(";")
@@ -100,7 +100,7 @@ def encoding_for(accept_encoding: bytes) -> Encoding:
 
 
 def span_of(header: str, size: int) -> Span | None:
-    """Return the span that a Range header asks of `size` bytes, None for the whole body."""
+    """Return the span that a Range header asks for, None for the whole body."""
     match = _SPAN.fullmatch(header.strip())
     if match is None:  # several ranges at once get the whole body
         return None
@@ -114,11 +114,7 @@ def span_of(header: str, size: int) -> Span | None:
 
 
 def unmet(headers: Mapping[bytes, bytes], etag: bytes | None) -> Reply | None:
-    """
-    Return the refusal of a request whose If-Match names another representation, else None.
-
-    `etag` is the strong one of what would be sent or changed; where it has none, only `*` holds.
-    """
+    """Return the refusal of a request whose If-Match names another strong ETag, or None."""
     condition = headers.get(b"if-match")
     if condition is None or condition.strip() == b"*" or etag in _TAG.findall(condition):
         return None
@@ -127,7 +123,7 @@ def unmet(headers: Mapping[bytes, bytes], etag: bytes | None) -> Reply | None:
 
 
 def _scores(accept: str) -> dict[Form, float]:
-    """Return the quality of each form, by the narrowest range that covers it."""
+    # the narrowest range that covers a form decides
     found = dict[Form, tuple[int, float]]()
     for element in accept.lower().split(","):
         name, _, parameters = element.strip().partition(";")
@@ -142,7 +138,7 @@ def _scores(accept: str) -> dict[Form, float]:
 
 
 def _quality(parameters: str) -> float | None:
-    """Return the quality among parameters: 1 where there is none, None where it is nonsense."""
+    # None for nonsense
     for parameter in parameters.split(";"):
         if parameter.strip().startswith("q"):
             match = _QUALITY.fullmatch(parameter.strip())

@@ -32,12 +32,7 @@ class People:
 
     @cached_property
     def templates(self) -> "PageTemplates":
-        """
-        The templates; where they cannot be had, the next request tries again.
-
-        Raises:
-            Unavailable: Their code or they themselves could not be read.
-        """
+        """The templates, or Unavailable; then the next request tries again."""
         settings = self._desk.index.settings
         # they take longer to import than the first page of the Simple API may take
         with storage_faults("the templates of the pages"):

@@ -1,8 +1,7 @@
 """
-What is kept in memory so that a page is a look-up: rendered pages, and what requests have led to.
+What is kept in memory so that a page is a look-up: rendered pages, and where requests have led.
 
-A page is rendered once for each version of its document, hashed for a strong ETag, compressed once
-with gzip and once with zstd, and its replies are put together once.
+A page is rendered, hashed and compressed once for each version of its document.
 """
 
 import gzip
@@ -23,19 +22,16 @@ from wheelyard.storage.base import ObjectVersion
 
 SMALLEST_COMPRESSED: Final = 1024
 """Bytes; a shorter page is sent as it is."""
-GZIP_LEVEL: Final = 6
-ZSTD_LEVEL: Final = 9
-ETAG_BYTES: Final = 16
 PAGE_OVERHEAD: Final = 4096
 """Bytes of memory that a page costs besides its bodies, about."""
 PATHS: Final = 4 * MIB
-"""Bytes of memory for the paths whose project is remembered."""
+"""Bytes of memory for remembered paths."""
 PATH_LIMIT: Final = 256
 """Bytes of such a path."""
 ACCEPTS: Final = 128 * 1024
-"""Bytes of memory for the pairs of Accept and Accept-Encoding whose answer is remembered."""
+"""Bytes of memory for remembered pairs of Accept and Accept-Encoding."""
 ACCEPT_LIMIT: Final = 1024
-"""Bytes of such a pair; longer ones are no client's, and would only take memory."""
+"""Bytes of such a pair; a longer one is no client's."""
 OVERHEAD: Final = 256
 """Bytes of memory that one of them takes besides its own, about."""
 
@@ -55,7 +51,6 @@ class Page:
     """Of the body as it is before any encoding."""
     bodies: dict[Encoding, bytes]
     headers: tuple[Header, ...]
-    """What every reply with this page carries."""
     replies: dict[tuple[Form, Encoding], tuple[Reply, Reply]] = field(default_factory=dict)
     """Put together when first asked for: the page, and "not modified"."""
 
@@ -68,7 +63,7 @@ class Page:
             both = self.replies[form, encoding] = self._put_together(form, encoding)
         if if_none_match is None:
             return both[0]
-        # the same body and type in any encoding is what the client has; W/ makes no difference
+        # the same body and type in any encoding will do
         is_known = self._mark(form).encode() in if_none_match or if_none_match.strip() == b"*"
         return both[is_known]
 
@@ -96,9 +91,9 @@ def make_page(version: ObjectVersion, body: bytes, headers: tuple[Header, ...]) 
     """Return `body` as a page, compressed where that is worth it."""
     bodies = {Encoding.IDENTITY: body}
     if len(body) >= SMALLEST_COMPRESSED:
-        bodies[Encoding.GZIP] = gzip.compress(body, GZIP_LEVEL, mtime=0)
-        bodies[Encoding.ZSTD] = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(body)
-    digest = blake2b(body, digest_size=ETAG_BYTES).hexdigest()
+        bodies[Encoding.GZIP] = gzip.compress(body, 6, mtime=0)
+        bodies[Encoding.ZSTD] = zstandard.ZstdCompressor(level=9).compress(body)
+    digest = blake2b(body, digest_size=16).hexdigest()
     return Page(version, digest, bodies, headers)
 
 
@@ -120,7 +115,7 @@ class PageStore:
         render: Callable[[], bytes],
         headers: tuple[Header, ...],
     ) -> Page:
-        """Return the same; where there is none, make one, and keep it in the place of an older."""
+        """Return the same, made and kept where there is none."""
         page = self.get(subject, version)
         if page is None:
             page = make_page(version, render(), headers)
@@ -144,10 +139,9 @@ class Hot:
 
     def name(self, mark: bytes, raw_path: bytes) -> NormalizedName | None:
         """
-        Return the project whose page a raw path has led to, None for whoever has not had it.
+        Return the project whose page a raw path has led this caller to, if to any.
 
-        The caller's mark is part of the question, so that how long a denial takes says nothing of
-        a name to anybody else.
+        A denial takes others the same time whether there is such a name or not.
         """
         return self._paths.get(mark + raw_path)
 
@@ -157,7 +151,7 @@ class Hot:
             self._paths.put(mark + raw_path, name, OVERHEAD + 2 * len(raw_path))
 
     def negotiated(self, head: Head) -> tuple[Form | None, Encoding]:
-        """Return which form of a page is asked for, None for none that there is; and how packed."""
+        """Return which form of a page is asked for, if there is one, and in which encoding."""
         asked = (head.accept or b"", head.accept_encoding or b"")
         known = self._accepts.get(asked)
         if known is None:

@@ -1,10 +1,9 @@
 """
-The table of routes: what each path leads to, which methods it takes, and what a request needs.
+The table of routes.
 
-The index answers under `/simple/`, `/pypi/simple/`, `/pypi/`, `/` and the configured roots; Hatch
-adds `+simple/` to whatever upload URL it has. A file is at its object's key, which a page links to
-relatively, so every root also has its own `files/`. `/<name>/` is the root alias where nothing
-fixed stands; only `simple`, `pypi` and `legacy` cannot be projects.
+Hatch adds `+simple/` to whatever upload URL it has. A page links to files relatively, so every root
+has its own `files/`. `/<name>/` is a project where nothing fixed stands; only `simple`, `pypi` and
+`legacy` cannot be projects.
 """
 
 from collections.abc import Iterator
@@ -47,7 +46,6 @@ def routes_of(desk: Desk, uploads: Uploader, people: People, observer: Observer)
 
 
 def _open(desk: Desk, observer: Observer) -> Iterator[Route]:
-    """Yield small routes with a path of their own, most of them open to everybody."""
     settings = desk.index.settings
     yield Route("health", "/health", health, is_open=always, at_root=True)
     yield Route("ready", "/ready", partial(ready, desk=desk), is_open=always, at_root=True)
@@ -83,7 +81,7 @@ def _files(desk: Desk) -> Iterator[Route]:
 
 
 def _index(desk: Desk, people: People) -> Iterator[Route]:
-    """Yield the pages; those of `/pypi/simple/` come before what `/pypi/<name>/` has."""
+    # `/pypi/simple/` comes before `/pypi/<name>/`
 
     async def home(request: Request) -> Reply:
         if wants_page(request):
@@ -109,7 +107,6 @@ def _index(desk: Desk, people: People) -> Iterator[Route]:
 
 
 def _uploads(desk: Desk, uploads: Uploader) -> Iterator[Route]:
-    """Yield where uploads go: besides the fixed places, any single segment takes them."""
     called = partial(answer_call, prefix=desk.index.settings.server.path_prefix)
 
     async def upload(request: Request) -> Reply:
@@ -126,7 +123,6 @@ def _uploads(desk: Desk, uploads: Uploader) -> Iterator[Route]:
 
 
 def _api(desk: Desk) -> Iterator[Route]:
-    """Yield the documented API; what is about a project comes before what is about the caller."""
     projects = "/api/v1/projects"
     yield Route("api", f"{projects}/?", partial(api.projects, desk=desk))
     yield Route("api", f"{projects}/{{name}}/?", partial(api.project, desk=desk))
@@ -146,7 +142,7 @@ def _api(desk: Desk) -> Iterator[Route]:
 
 
 async def add_slash(request: Request, desk: Desk) -> Reply:
-    """Send a page's path without its slash to the page, if the caller may read that project."""
+    """Redirect a page's path without its slash, if the caller may read that project."""
     if "name" in request.params:
         desk.audience.require_read(request.caller, name_in(request.params["name"]))
     prefix = desk.index.settings.server.path_prefix
@@ -154,7 +150,7 @@ async def add_slash(request: Request, desk: Desk) -> Reply:
 
 
 def wants_page(request: Request) -> bool:
-    """Return whether whoever asks for `/` gets the page for people: all but programs do."""
+    """Return whether who asks for `/` gets the page for people: all but programs do."""
     return form_of(request) in (None, Form.HTML)
 
 

@@ -1,13 +1,11 @@
 """
 Which route a request's path leads to.
 
-Raw paths become segments once and strictly (RFC 3986): runs of `/` collapse (pipenv needs it), each
-segment is decoded exactly once, and what could mean one thing here and another thing elsewhere is
-refused. The segments are compared with the patterns of the routes, in the table's order.
+Runs of `/` collapse (pipenv needs it), each segment is decoded once, and what could mean another
+thing elsewhere is refused. Then patterns are tried in the order of the table.
 
-A pattern is a path in which `{name}` stands for any one segment, and `{*}` for any number of them.
-It says how the path has to end: with `/`, with `/?` for either, or without. A page's path without
-its slash leads to a redirect, which is a route of the table like any other.
+In a pattern `{name}` stands for one segment, and `{*}` for any number of them. It ends with `/`,
+without, or with `/?` for either.
 """
 
 import re
@@ -30,7 +28,6 @@ METHODS: Final = (*READ, *POST, *DELETE)
 Handler = Callable[[Request], Awaitable[Reply]]
 Condition = Callable[[Request], bool]
 
-_ANY: Final = "{*}"
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SECRET = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -67,7 +64,7 @@ def path_of(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
     """
     Return a path of this host, percent-encoded, with a slash at its end and the same query.
 
-    A query with a secret in it is left out, as people put tokens there that no URL of ours repeats.
+    A query that seems to have a secret in it is left out.
     """
     query = b"" if _SECRET.search(query) else query
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
@@ -116,30 +113,25 @@ class Route:
     handler: Handler
     methods: tuple[str, ...] = READ
     is_open: Condition = never
-    """Whether a request is answered whoever sends it, before any credential is looked at."""
+    """Whether a request is answered before any credential is looked at."""
     needs_reader: bool = True
-    """Whether the caller has to be somebody, unless anybody may read some project."""
+    """Whether a stranger is refused where nobody reads without a credential."""
     changes: Condition = writes
     """Whether a request would change something in the store."""
     by_proxy: Condition = never
-    """Whether the caller is the person whom Identity-Aware Proxy vouches for, where it is used."""
+    """Whether the caller is whom Identity-Aware Proxy vouches for, where it is used."""
     is_page: bool = False
     """Whether a browser is shown a refusal as a page for people."""
     at_root: bool = False
-    """
-    Whether a fixed path is found without the prefix, too.
-
-    Probes ask the process itself, and jobs that publish know the host alone.
-    """
+    """Whether a fixed path is found without the prefix, too: by probes, and by CI jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The route that a path leads to, None where there is none."""
+    """The route that a path leads to, if any, and what its pattern names."""
 
     route: Route | None
     params: Mapping[str, str]
-    """What stands in the path for each name of the pattern; decoded."""
 
     @property
     def name(self) -> str:
@@ -158,17 +150,15 @@ class Routes:
     """
     The table of routes.
 
-    Args:
-        prefix: What every path begins with, but for those of routes that are at the root.
-        fixed: Routes whose pattern has no names; a path that one of them has leads nowhere else.
-        others: The rest; where several suit, the first counts that takes the method.
+    A path that is the pattern of a fixed route leads nowhere else; of the others that suit, the
+    first counts that takes the method.
     """
 
     def __init__(self, prefix: str, fixed: Iterable[Route], others: Iterable[Route]) -> None:
         self._prefix = prefix
         self._ahead = tuple(part for part in prefix.split("/") if part)
         self._fixed = {each.pattern: Match(each, {}) for each in fixed}
-        self._others = tuple((_Pattern.of(each.pattern), each) for each in others)
+        self._others = tuple((_compiled(each.pattern), each) for each in others)
 
     def __iter__(self) -> Iterator[Route]:
         """Yield every route."""
@@ -180,8 +170,7 @@ class Routes:
         Return a raw path as the table has it: without the prefix.
 
         Raises:
-            Invalid: It cannot be read.
-            NotFound: It is not below the prefix, or cannot be anybody's.
+            IndexFault: It is not below the prefix, or is no path.
         """
         path, ahead = parse_path(raw), self._ahead
         fixed = self._fixed.get(path.text, NOWHERE).route
@@ -192,7 +181,7 @@ class Routes:
         return Path(path.segments[len(ahead) :], path.ends_with_slash)
 
     def find(self, path: Path, method: str) -> Match:
-        """Return where a request leads: to a route that takes its method, if there is one."""
+        """Return where a path leads: to a route that takes the method, if there is one."""
         first = NOWHERE
         for each in self._at(path):
             if each.takes(method):
@@ -207,51 +196,17 @@ class Routes:
         return (*found, "OPTIONS") if found else ()
 
     def _at(self, path: Path) -> Iterator[Match]:
-        fixed = self._fixed.get(path.text)
-        if fixed is not None:
-            yield fixed
+        text = path.text
+        if text in self._fixed:
+            yield self._fixed[text]
             return
         for pattern, route in self._others:
-            params = pattern.match(path)
-            if params is not None:
-                yield Match(route, params)
+            found = pattern.fullmatch(text)
+            if found is not None:
+                yield Match(route, found.groupdict())
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """A pattern, taken apart once; a segment behind `{*}` is counted from the end."""
-
-    length: int
-    """How many segments a path has; at least, where there is `{*}`."""
-    is_open: bool
-    slash: bool | None
-    """Whether the path ends with one; None for either."""
-    words: tuple[tuple[int, str], ...]
-    names: tuple[tuple[int, str], ...]
-
-    @classmethod
-    def of(cls, text: str) -> "_Pattern":
-        slash = None if text.endswith("/?") else text.endswith("/")
-        segments = [each for each in text.removesuffix("?").split("/") if each]
-        count, is_open = len(segments), _ANY in segments
-        behind = segments.index(_ANY) if is_open else count
-        placed = [
-            (place if place < behind else place - count, each)
-            for place, each in enumerate(segments)
-            if each != _ANY
-        ]
-        words = tuple(each for each in placed if each[1][0] != "{")
-        names = tuple((place, each[1:-1]) for place, each in placed if each[0] == "{")
-        return cls(len(placed), is_open, slash, words, names)
-
-    def match(self, path: Path) -> dict[str, str] | None:
-        """Return what a path has for each name, None where it does not suit."""
-        segments = path.segments
-        if len(segments) != self.length and not (self.is_open and len(segments) > self.length):
-            return None
-        if self.slash is not None and self.slash != path.ends_with_slash:
-            return None
-        for place, word in self.words:
-            if segments[place] != word:
-                return None
-        return {name: segments[place] for place, name in self.names}
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Return a regular expression for the text of a path; no segment of one has a slash."""
+    text = re.escape(pattern).replace(r"\{\*\}/", "(?:[^/]+/)*").replace(r"/\?", "/?")
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", text))

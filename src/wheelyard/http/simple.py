@@ -53,7 +53,7 @@ async def project_list(request: Request, desk: Desk) -> Reply:
 
 
 async def project_detail(request: Request, desk: Desk) -> Reply:
-    """Answer `GET /simple/<name>/`; another spelling of the name is sent to the normalised one."""
+    """Answer `GET /simple/<name>/`, or redirect another spelling of the name."""
     name = name_in(request.params["name"])
     desk.audience.require_read(request.caller, name)
     prefix, root = desk.index.settings.server.path_prefix, request.segments[:-1]
@@ -122,7 +122,7 @@ async def answer_search(request: Request, desk: Desk) -> Reply:
 
 
 def headers_of(desk: Desk, name: NormalizedName | None = None) -> tuple[Header, ...]:
-    """Return what goes with a page about a project, or about all of them, besides its type."""
+    """Return the headers of a page about a project, or about all of them."""
     audience = desk.audience
     return (POLICY, *audience.caching_of_page(is_public=audience.is_public(name)))
 
@@ -134,7 +134,7 @@ async def page_of(
     render: Callable[[], bytes],
     headers: tuple[Header, ...],
 ) -> Page:
-    """Return the page about `subject` at a version, rendered in a thread if it is not at hand."""
+    """Return a page that is at hand, or rendered in a thread."""
     page = desk.pages.get(subject, version)
     if page is None:
         make = partial(desk.pages.made, subject, version, render, headers)
@@ -143,14 +143,14 @@ async def page_of(
 
 
 def answer(request: Request, page: Page, form: Form) -> Reply:
-    """Return `page` as the client can take it, or "not modified", or that it is not what it was."""
+    """Return `page` in the client's encoding, or 304, or 412."""
     encoding = encoding_for(request.headers.get(b"accept-encoding", b""))
     found = page.reply(form, encoding, request.headers.get(b"if-none-match"))
     return unmet(request.headers, dict(found.headers)[b"etag"]) or found
 
 
 def sight_of(caller: Caller) -> tuple[Scope, ...] | None:
-    """Return what decides about the names that `caller` sees: None stands for all of them."""
+    """Return what decides which names `caller` sees; None for all of them."""
     return None if caller.may_everywhere(Action.READ) else caller.scopes
 
 

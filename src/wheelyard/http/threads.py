@@ -1,10 +1,9 @@
 """
 Blocking work in threads, and documents that are read once for all who wait for them.
 
-What is remembered comes back at once, and what is not is read in a thread. Where the store is far,
-that thread waits for a network; so all who want the same thing meanwhile wait for that one thread,
-in the event loop, where waiting costs next to nothing. Where an old answer will do, nobody waits
-long. Near, everybody's own work is done: what began before a request may miss what it must show.
+Where the store is far, a thread that reads waits for a network. So all who want the same thing
+wait for one thread, in the event loop, where waiting costs next to nothing; and nobody waits long
+where an old answer will do. Near, everybody reads: an earlier read may miss what they must see.
 """
 
 from asyncio import Task, create_task, get_running_loop, shield, wait
@@ -30,7 +29,7 @@ Ahead = Callable[[Snapshot[Project]], object]
 """What is done with a document in the thread that has read it."""
 
 LATE: Final = 1.0
-"""Seconds that work may be under way before an old answer is taken, where there is one."""
+"""Seconds of work after which an old answer is taken, where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +41,7 @@ class Threads:
     streamers: Executor
     """For bodies on their way to clients: a slow store keeps no page waiting."""
     writers: Executor
-    """For uploads and changes; as many as may be under way."""
+    """For uploads and changes."""
     hashers: Executor
     """For passwords, so that guesses keep nobody from reading."""
     verifiers: Executor
@@ -88,8 +87,7 @@ class Flights:
         """
         Return what the work about `subject` gives: that which is under way, or else new work.
 
-        Whoever goes away does so alone: the work goes on for the others. `excused` is asked when
-        the work is late, and gives an old answer, if there is one that will do.
+        Whoever goes away does so alone. When the work is late, `excused` may give an old answer.
         """
         now = get_running_loop().time()
         if subject not in self._tasks:
@@ -104,7 +102,7 @@ class Flights:
     def _land(self, subject: Hashable, task: Task[Any]) -> None:
         del self._tasks[subject]
         if not task.cancelled():
-            task.exception()  # looked at, or it is reported where nobody has waited to the end
+            task.exception()  # what nobody looks at is reported
 
 
 class Reads:
@@ -121,7 +119,7 @@ class Reads:
     async def project(
         self, name: NormalizedName, ahead: Ahead = lambda _: None
     ) -> Snapshot[Project]:
-        """Return a project's document; a thread that has to read it goes on with `ahead`."""
+        """Return a project's document; a thread that reads it calls `ahead`, too."""
         projects = self._projects
 
         def read(
@@ -149,7 +147,7 @@ class Reads:
         self, name: NormalizedName, ahead: Ahead = lambda _: None
     ) -> tuple[Project, ObjectVersion]:
         """
-        Return a project and its document's version; `ahead` is as for `project`.
+        Return a project and its document's version.
 
         Raises:
             NotFound: There is none.
@@ -177,7 +175,7 @@ class Reads:
         work: Callable[[], T],
         excused: Callable[[], T | None] = lambda: None,
     ) -> T:
-        """Do blocking work in a thread for reading; afar, as `Flights.join` does."""
+        """Do blocking work in a thread; afar, once for all who want the same meanwhile."""
         if self._is_near:
             return await self._threads.read(work)
         return await self.flights.join(subject, partial(self._threads.read, work), excused)
@@ -189,7 +187,6 @@ class Reads:
         get: Callable[[], Snapshot[T]],
         afar: Callable[[], Coroutine[Any, Any, Snapshot[T]]],
     ) -> Snapshot[T]:
-        """Return a document; afar, as a look tells it that did not begin too long ago."""
         fresh = peek("fresh")
         if fresh is not None:
             return fresh

@@ -1,7 +1,7 @@
 """
 The JSON API of `/pypi/<name>/json`, in the shape that PyPI gives it.
 
-What is not known is null, empty or -1, never made up. Read by Renovate, Dependabot, Poetry and PDM.
+What is not known is null, empty or -1. Read by Renovate, Dependabot, Poetry and PDM.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ class LegacyPage:
 
 
 def project_json(page: LegacyPage, releases: Iterable[Release]) -> bytes:
-    """Return a project's page: the described release and all the files there are."""
+    """Return a project's page: the described release and all files."""
     files = {each.version: [_file(page, file) for file in each.files] for each in releases}
     return _encode(page, releases=files)
 
@@ -112,8 +112,7 @@ def _file(page: LegacyPage, file: File) -> dict[str, object]:
 
 
 def _kind(filename: str) -> tuple[str, str]:
-    """Return what PyPI calls the kind of a listed file, and the Python that it is for."""
-    # nearly every file is one of these two, and they need no closer look
+    # nearly every file is one of these two
     if filename.endswith(".whl"):
         return "bdist_wheel", filename.split("-")[-3]
     if filename.endswith(".tar.gz"):

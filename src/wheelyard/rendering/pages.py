@@ -1,8 +1,8 @@
 """
 The pages for people: the list of projects, one project, and a refusal.
 
-A project has as many rows as it has files, so rows are put together here, which takes a fraction of
-the time that a template does. Whatever somebody has chosen is escaped.
+A project has as many rows as files, so rows are put together here, which takes a fraction of the
+time that a template does.
 """
 
 from base64 import b64encode
@@ -31,7 +31,7 @@ class PageTemplates:
 
     Args:
         index_url: The URL that the install commands name.
-        is_certain: Whether that is its name for everybody, and not just what can be guessed.
+        is_certain: Whether it is set, and not just guessed.
         files_url: Where the files are, seen from a project's page.
     """
 
@@ -55,9 +55,7 @@ class PageTemplates:
         style, script = self._text("style.css"), self._text("search.js")
         self._environment.globals |= {"style": style, "script": script}
         self.style_digest = _digest(style)
-        """Of the style sheet inside each page, as a content security policy names it."""
         self.script_digest = _digest(script)
-        """Of the script inside each page, likewise."""
         # read now, so that no page fails on it later
         self._pages = {name: self._environment.get_template(name) for name in PAGES}
 
@@ -77,7 +75,7 @@ class PageTemplates:
         return Markup(self._environment.get_template(template).render())  # noqa: S704 - it is ours
 
     def _index_link(self, root: str) -> Markup:
-        """Return the index URL; on a page that was not told of one, for the script to mend."""
+        # a guess is for the script on the page to mend
         if self._is_certain:
             return Markup.escape(self._index_url)
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self._index_url)
@@ -102,7 +100,6 @@ def _digest(text: str) -> str:
 
 
 def _web_address(url: str) -> str:
-    """Return `url` if a link may lead there, else an empty string."""
     return url if url.lower().startswith(("https://", "http://", "mailto:")) else ""
 
 

@@ -1,4 +1,4 @@
-"""A project's releases, newest first; the one that speaks for it, and what a search finds of it."""
+"""A project's releases, the one that speaks for it, and what a search finds of it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Release:
 
     @property
     def speaker(self) -> File:
-        """The file whose core metadata describes the release: a wheel if there is one."""
+        """The file whose core metadata describes the release."""
         return next((file for file in self.files if file.has_metadata), self.files[0])
 
 
@@ -62,7 +62,7 @@ def releases_of(project: Project) -> tuple[Release, ...]:
 
 
 def latest(releases: Iterable[Release]) -> Release | None:
-    """Return the newest final release that is not yanked, else the newest not yanked, else any."""
+    """Return the newest final release that is not yanked, else not yanked, else any."""
     ordered = list(releases)
     kept = [release for release in ordered if not release.is_yanked]
     final = (release for release in kept if not Version(release.version).is_prerelease)

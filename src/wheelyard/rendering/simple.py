@@ -2,8 +2,7 @@
 The Simple API's two pages, each as JSON and as HTML.
 
 Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 792). Links are relative to the
-page and lead to the object's key, so that a page is the same bytes live, exported, under a path
-prefix and behind any host name.
+page, so that it is the same live, exported, under a path prefix and behind any host name.
 """
 
 import re
@@ -47,7 +46,7 @@ def list_html(names: Sequence[NormalizedName]) -> bytes:
 
 
 def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return a project's page as JSON; `files_url` is where the files are, seen from it."""
+    """Return a project's page as JSON; `files_url` is where the files are."""
     page: dict[str, object] = {"meta": _META, "name": project.name}
     if project.status is not Status.ACTIVE:
         reason = {"reason": project.reason} if project.reason else {}
@@ -61,7 +60,7 @@ def detail_json(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
 
 
 def detail_html(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return a project's page as HTML; `files_url` is where the files are, seen from it."""
+    """Return a project's page as HTML; `files_url` is where the files are."""
     status = ""
     if project.status is not Status.ACTIVE:
         status = f'<meta name="pypi:project-status" content="{project.status.value}">\n'
@@ -81,7 +80,7 @@ def detail_html(project: Project, files_url: str = FILES_FROM_DETAIL) -> bytes:
 
 
 def served_files(project: Project) -> tuple[File, ...]:
-    """Return the files that may be listed and served: none of a quarantined project."""
+    """Return the files that may be served: none of a quarantined project."""
     return project.files if project.status.serves_files else ()
 
 
@@ -91,7 +90,7 @@ def versions(files: Iterable[File]) -> list[str]:
 
 
 def file_url(name: NormalizedName, file: File) -> str:
-    """Return where a file is, below the folder of all files, percent-encoded."""
+    """Return where a file is below the folder of files, percent-encoded."""
     filename = file.filename
     if _UNSAFE.search(filename):  # most are fine as they are, and to find that out is cheaper
         filename = quote(filename, safe="")
@@ -99,7 +98,7 @@ def file_url(name: NormalizedName, file: File) -> str:
 
 
 def timestamp(moment: datetime) -> str:
-    """Return a moment as `upload-time` has it: UTC, microseconds, `Z`."""
+    """Return a moment as `upload-time` has it."""
     return moment.isoformat(timespec="microseconds")[:_TO_MICROSECONDS] + "Z"
 
 
