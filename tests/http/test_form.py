@@ -21,7 +21,7 @@ from tests.http.forms import (
     upload,
 )
 from wheelyard.errors import Invalid
-from wheelyard.http.multipart import EPILOGUE_LIMIT, HEADERS
+from wheelyard.http.form import EPILOGUE_LIMIT, HEADERS
 
 BLAKE2 = blake2b(DATA, digest_size=32).hexdigest()
 MD5 = md5(DATA, usedforsecurity=False).hexdigest()

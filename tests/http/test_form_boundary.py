@@ -19,7 +19,7 @@ from tests.http.forms import (
     upload,
 )
 from wheelyard.errors import IndexFault, Invalid
-from wheelyard.http.multipart import boundary_of
+from wheelyard.http.form import boundary_of
 
 
 def test_truncated() -> None:

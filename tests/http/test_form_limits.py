@@ -25,8 +25,7 @@ from tests.http.forms import (
 )
 from tests.operations.world import ALICE
 from wheelyard.errors import Forbidden, TooLarge, Unavailable
-from wheelyard.http.form import FIELD_LIMIT, FIELDS_LIMIT, PARTS, FormReader
-from wheelyard.http.multipart import HEADER_LIMIT
+from wheelyard.http.form import FIELD_LIMIT, FIELDS_LIMIT, HEADER_LIMIT, PARTS, FormReader
 from wheelyard.model.access import Caller
 from wheelyard.operations.upload import UploadRules
 from wheelyard.storage.spool import Spool

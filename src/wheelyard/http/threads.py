@@ -49,11 +49,11 @@ class Threads:
 
     async def read(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for reading."""
-        return await self.run(self.readers, work)
+        return await get_running_loop().run_in_executor(self.readers, here(work))
 
     async def write(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for changes."""
-        return await self.run(self.writers, work)
+        return await get_running_loop().run_in_executor(self.writers, here(work))
 
     @staticmethod
     async def run(threads: Executor, work: Callable[[], T]) -> T:

@@ -16,9 +16,8 @@ from msgspec.json import encode
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import refusal, refuse
 from wheelyard.http.exchange import JSON, NO_STORE, Reply, Request, reply
-from wheelyard.http.form import FIELDS_LIMIT, FormReader
+from wheelyard.http.form import FIELDS_LIMIT, FormReader, boundary_of
 from wheelyard.http.incoming import WHOLE_LIMIT
-from wheelyard.http.multipart import boundary_of
 from wheelyard.http.slots import Slot, Slots
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.text import escaped
