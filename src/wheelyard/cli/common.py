@@ -207,14 +207,20 @@ def is_terminal() -> bool:
 
 
 @contextmanager
-def progress_bar(what: str, *columns: str, total: int | None = None) -> Iterator[Any]:
+def progress_bar(
+    what: str,
+    *columns: str,
+    total: int | None = None,
+    **fields: Any,  # noqa: ANN401 - rich's
+) -> Iterator[Any]:
     """
     Yield what updates a bar, with the arguments of rich's; it is drawn where a person may watch.
 
     Args:
         what: Is going on.
-        columns: Names of classes of `rich.progress`, or how a text is made of a task.
+        columns: Names of columns of `rich.progress`, or how a text is made of a task.
         total: What the end of the bar stands for.
+        fields: Of the task, as columns name them.
     """
     if not is_terminal():
         yield lambda **_: None
@@ -222,7 +228,7 @@ def progress_bar(what: str, *columns: str, total: int | None = None) -> Iterator
     from rich import progress
     from rich.console import Console
 
-    made = [getattr(progress, each)() if each.isidentifier() else each for each in columns]
+    made = [getattr(progress, each)() if each.endswith("Column") else each for each in columns]
     with progress.Progress(*made, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(what, total=total, **fields)
         yield lambda **changes: bar.update(task, **changes)

@@ -1,23 +1,25 @@
 """An import while somebody waits: a bar where they may watch, every refusal, and a report."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from wheelyard.cli.common import is_terminal
+from wheelyard.cli.common import is_terminal, progress_bar
 from wheelyard.errors import Unavailable
 from wheelyard.index import Index
 from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
-from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report
+from wheelyard.operations.importing.report import Fate, Outcome, Report
 from wheelyard.operations.importing.run import Importer
 from wheelyard.sources.files import FilesSource
 
 if TYPE_CHECKING:  # whoever watches a folder has no use for what asks other servers
     from wheelyard.sources.opening import OpenSource
+
+MEGA: Final = 1_000_000
+"""Bytes, as the bar counts them."""
 
 
 def importer_of(index: Index, *, is_near: bool, lenient: bool) -> Importer:
@@ -40,10 +42,17 @@ def import_source(
         Invalid: It is no source (code `bad_source`).
         Unavailable: The store does not answer, or the source.
     """
+    columns = (
+        "importing",
+        "BarColumn",
+        "MofNCompleteColumn",
+        "files  {task.fields[amount]}",
+        "TimeRemainingColumn",
+    )
     total = source.total() if is_terminal() else None
-    with _watching(total) as watcher:
+    with progress_bar("import", *columns, total=total, amount="") as update:
         try:
-            return importer.run(source, caller, dry_run=dry_run, progress=watcher)
+            return importer.run(source, caller, dry_run=dry_run, progress=_Watcher(update))
         except Unavailable as fault:
             raise Unavailable(
                 f"{fault.message} What was imported stays; import again to go on from there.",
@@ -51,61 +60,24 @@ def import_source(
             ) from fault
 
 
-@contextmanager
-def _watching(total: int | None) -> Iterator[Progress]:
-    """Yield whoever watches an import: a bar where a person may see it."""
-    if not is_terminal():
-        yield _Watcher(lambda line: click.echo(line, err=True))
-        return
-    from rich import filesize, progress
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    columns = (
-        "importing",
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        "files  {task.fields[amount]}  {task.fields[rate]}",
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("import", total=total, amount="", rate="")
-
-        def show(files: int, size: int) -> None:
-            speed = bar.tasks[0].speed
-            rate = f"{speed:,.0f} files/s" if speed else ""
-            bar.update(task, completed=files, amount=filesize.decimal(size), rate=rate)
-
-        yield _Watcher(console.print, show)
-
-
 class _Watcher:
-    """
-    Counts, and says why files are refused.
+    """Counts what a bar shows, and says why files are refused."""
 
-    Args:
-        say: Prints a line.
-        show: Draws how many files have their fate, and how many bytes were read.
-    """
-
-    def __init__(
-        self, say: Callable[[str], None], show: Callable[[int, int], None] = lambda _, __: None
-    ) -> None:
-        self._say = say
-        self._show = show
+    def __init__(self, update: Callable[..., None]) -> None:
+        self._update = update
         self._lock = Lock()
-        self._files = self._size = 0
+        self._size = 0
 
     def read(self, size: int) -> None:
         """Count bytes."""
         with self._lock:
             self._size += size
-        self._show(self._files, self._size)
+        self._update(amount=f"{self._size / MEGA:,.1f} MB")
 
     def done(self, outcome: Outcome) -> None:
         """Count a file, and say why it is refused, if it is."""
         if outcome.fate is Fate.REFUSED:
-            self._say(f"wheelyard: {escaped(outcome.place)} was not imported: {outcome.why}")
+            why = f"was not imported: {outcome.why}"
+            click.echo(f"wheelyard: {escaped(outcome.place)} {why}", err=True)
         if outcome.fate is not Fate.PASSED_OVER:
-            self._files += 1
-            self._show(self._files, self._size)
+            self._update(advance=1)

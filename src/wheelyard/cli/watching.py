@@ -28,13 +28,7 @@ PATIENCE: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Lookouts:
-    """
-    The watches of a server.
-
-    Args:
-        index: What is imported into.
-        watches: One for each place.
-    """
+    """The watches of a server, one for each place."""
 
     index: Index
     watches: tuple[Watch, ...]
@@ -74,10 +68,6 @@ class Lookouts:
 def open_lookouts(index: Index, wish: WatchWish) -> Lookouts:
     """
     Return what watches places, without a look at any of them yet.
-
-    Args:
-        index: What is imported into.
-        wish: What is to be watched.
 
     Raises:
         Invalid: A place is none, or has the store in it (code `bad_source`, `bad_setting`).

@@ -21,9 +21,7 @@ from wheelyard.sources.places import Item, Place, candidate_at, read_small
 SUFFIX: Final = ".meta"
 
 
-class Description(msgspec.Struct):
-    """What a .meta file says."""
-
+class _Description(msgspec.Struct):
     filename: str
     hash: str | None = None
     uploaded_by: str | None = None
@@ -58,7 +56,7 @@ class BackupniSource:
 
 
 def _described(candidate: Candidate, text: bytearray) -> Candidate:
-    found = msgspec.json.decode(text, type=Description)
+    found = msgspec.json.decode(text, type=_Description)
     if found.filename != candidate.filename:
         raise ValueError("it describes another file")
     return replace(

@@ -66,12 +66,7 @@ class BucketPlace:
 
 def open_place(text: str, ambient: Ambient, leave_out: Iterable[Path] = ()) -> Place:
     """
-    Return a folder, or a bucket, of which nothing is asked yet.
-
-    Args:
-        text: Its path, or `gs://BUCKET/PREFIX`.
-        ambient: Clock and pauses of the requests to a bucket.
-        leave_out: Folders that are passed by.
+    Return a folder, without those of it that are left out; or a bucket, which is not asked yet.
 
     Raises:
         Invalid: There is no such folder, or it cannot be read, or Google's library is not installed
@@ -104,14 +99,13 @@ def open_view(text: str, stores: Iterable[str], files: str, ambient: Ambient) ->
     Return a folder or a bucket to watch; a store in a folder of it is passed by.
 
     Args:
-        text: As for `open_place`.
+        text: A folder, or `gs://BUCKET/PREFIX`.
         stores: Where the parts of the store are.
         files: What the keys of distributions begin with there.
-        ambient: As for `open_place`.
+        ambient: Clock and pauses of the requests to a bucket.
 
     Raises:
-        Invalid: As for `open_place`; or the store would be seen there (code `bad_setting`).
-        Unavailable: As for `open_place`.
+        IndexFault: As for `open_place`; or the store would be seen there (code `bad_setting`).
     """
     text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for users that are not there
     for store in stores:

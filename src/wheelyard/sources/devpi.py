@@ -34,54 +34,41 @@ VERSIONS: Final = ("1", "2")
 _KINDS: Final = {"doczip": "documentation", "toxresult": "results of tests"}
 
 
-class Deed(Struct):
-    """One line of a file's log."""
-
+class _Deed(Struct):
     what: str = ""
     who: str | None = None
     when: list[int] | None = None
 
 
-class Said(Struct):
-    """What is said of a file's bytes."""
-
+class _Said(Struct):
     hashes: dict[str, str | None] | None = None
     md5: str | None = None
     hash_spec: str | None = None
     last_modified: str | None = None
 
 
-class Config(Struct):
-    """What is set for an index."""
-
+class _Config(Struct):
     type: str | None = None
 
 
-class FileEntry(Struct):
-    """One file."""
-
+class _FileEntry(Struct):
     relpath: str
     type: str = RELEASE
-    entrymapping: Said = msgspec.field(default_factory=Said)
-    log: list[Deed] = []
+    entrymapping: _Said = msgspec.field(default_factory=_Said)
+    log: list[_Deed] = []
 
 
-class IndexEntry(Struct):
-    """One index."""
-
-    files: list[FileEntry] = []
-    indexconfig: Config = msgspec.field(default_factory=Config)
+class _IndexEntry(Struct):
+    files: list[_FileEntry] = []
+    indexconfig: _Config = msgspec.field(default_factory=_Config)
 
     @property
     def is_mirror(self) -> bool:
-        """Whether its files are copies of another index's."""
         return self.indexconfig.type == "mirror"
 
 
-class Dump(Struct):
-    """The export."""
-
-    indexes: dict[str, IndexEntry]
+class _Dump(Struct):
+    indexes: dict[str, _IndexEntry]
     dumpversion: str = ""
 
 
@@ -112,12 +99,12 @@ class DevpiSource:
                 why = mirrored if index.is_mirror else "it is not the index that was asked for"
                 yield PassedOver(f"{self.place}/{name}", why)
 
-    def _dump(self) -> Dump:
+    def _dump(self) -> _Dump:
         found = self.place.find(INDEX)
         if found is None:
             raise bad_source(f"There is no {INDEX} in {self.place}. Name a folder of devpi-export.")
         try:
-            dump = msgspec.json.decode(read_small(self.place, found, LARGEST), type=Dump)
+            dump = msgspec.json.decode(read_small(self.place, found, LARGEST), type=_Dump)
         except (OSError, ValueError, RecursionError) as error:
             raise bad_source(f"{INDEX} in {self.place} cannot be read, or is none.") from error
         if dump.dumpversion not in VERSIONS:
@@ -127,7 +114,7 @@ class DevpiSource:
             )
         return dump
 
-    def _offers_of(self, name: str, files: list[FileEntry]) -> Iterator[Offer]:
+    def _offers_of(self, name: str, files: list[_FileEntry]) -> Iterator[Offer]:
         for entry in sorted(files, key=lambda each: each.relpath):
             if entry.type == RELEASE:
                 yield self._offer(entry)
@@ -137,7 +124,7 @@ class DevpiSource:
             counted = "1 file is" if count == 1 else f"{count} files are"
             yield PassedOver(f"{self.place}/{name}", f"{counted} {what}")
 
-    def _offer(self, entry: FileEntry) -> Offer:
+    def _offer(self, entry: _FileEntry) -> Offer:
         place = f"{self.place}/{entry.relpath}"
         item = self.place.find(entry.relpath)
         if item is None:
@@ -149,7 +136,7 @@ class DevpiSource:
             hashes = {**parse_hash(said.hash_spec or ""), **hashes}
         except DamagedDigest as error:
             return PassedOver(place, str(error), is_fault=True)
-        upload = next((each for each in entry.log if each.what == "upload"), Deed())
+        upload = next((each for each in entry.log if each.what == "upload"), _Deed())
         return replace(
             candidate_at(self.place, item),
             hashes=hashes,
@@ -158,7 +145,7 @@ class DevpiSource:
         )
 
 
-def _only(indexes: Mapping[str, IndexEntry], *, mirrors: bool) -> tuple[str, ...]:
+def _only(indexes: Mapping[str, _IndexEntry], *, mirrors: bool) -> tuple[str, ...]:
     """Return the indexes to take where nobody has said which."""
     own = [name for name, each in indexes.items() if each.files and not each.is_mirror]
     if len(own) > 1:
@@ -170,6 +157,6 @@ def _only(indexes: Mapping[str, IndexEntry], *, mirrors: bool) -> tuple[str, ...
     return (*own, *copied)
 
 
-def _listed(indexes: Mapping[str, IndexEntry] | list[str]) -> str:
+def _listed(indexes: Mapping[str, _IndexEntry] | list[str]) -> str:
     names = sorted(indexes)
     return ", ".join(ascii(each)[1:-1] for each in names[:10]) + (", ..." if names[10:] else "")

@@ -60,9 +60,7 @@ class Shelf:
     """Returns a file by its name, None if there is none of that name."""
 
 
-class Line(Struct):
-    """What a line says."""
-
+class _Line(Struct):
     filename: str
     hash: str | None = None
     upload_timestamp: float | str | None = None
@@ -200,11 +198,11 @@ def _lines_of(packages: ListFile) -> Iterator[bytes]:
     yield rest
 
 
-def _parsed(line: bytes) -> Line:
+def _parsed(line: bytes) -> _Line:
     if line.lstrip().startswith(b"{"):
-        said = msgspec.json.decode(line, type=Line)
+        said = msgspec.json.decode(line, type=_Line)
     else:
-        said = Line(line.decode().strip())
+        said = _Line(line.decode().strip())
     name = said.filename
     if not name or "/" in name or "\\" in name or ".." in name or not name.isprintable():
         raise ValueError(f"{quoted(shown(name))} is no filename")

@@ -13,7 +13,8 @@ Opens what somebody wants to import from, of whatever kind it is.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -31,8 +32,7 @@ from wheelyard.sources.files import FilesSource, GaepypiSource, is_gaepypi
 from wheelyard.sources.naming import is_offered, is_url, is_wanted, project_of, shown
 from wheelyard.sources.places import Item, Place
 from wheelyard.sources.pypicloud import PypicloudSource, is_pypicloud
-from wheelyard.sources.web.credentials import Credentials, read_netrc
-from wheelyard.sources.web.fetching import Web
+from wheelyard.sources.web.fetching import Credentials, Web, read_netrc
 from wheelyard.sources.web.index import IndexSource
 from wheelyard.storage.cloud.location import is_bucket
 
@@ -101,10 +101,9 @@ class OpenSource:
     kind: str
     """What it was taken for."""
     source: Source
-    projects: tuple[str, ...] = ()
+    projects: tuple[str, ...]
     """Patterns of project names; nothing is all."""
-    closing: list[Callable[[], None]] = field(default_factory=list)
-    """What lets go of its connections."""
+    connections: ExitStack
 
     @property
     def title(self) -> str:
@@ -125,8 +124,7 @@ class OpenSource:
 
     def close(self) -> None:
         """Close every connection."""
-        for close in self.closing:
-            close()
+        self.connections.close()
 
 
 def open_source(request: SourceRequest, ambient: Ambient) -> OpenSource:
@@ -137,15 +135,12 @@ def open_source(request: SourceRequest, ambient: Ambient) -> OpenSource:
         Invalid: There is none, or it is of no kind that is known (code `bad_source`).
         Unavailable: It does not answer, or there are no credentials.
     """
-    opener = _Opener(request, ambient)
-    try:
+    with ExitStack() as connections:
+        opener = _Opener(request, ambient, connections)
         kind = opener.kind()
         _check_options(request, kind)
-        return OpenSource(kind, opener.source(kind), request.projects, opener.closing)
-    except BaseException:
-        for close in opener.closing:
-            close()
-        raise
+        source = opener.source(kind)
+        return OpenSource(kind, source, request.projects, connections.pop_all())
 
 
 def recognised(place: Place) -> str:
@@ -175,7 +170,7 @@ class _Opener:
 
     request: SourceRequest
     ambient: Ambient
-    closing: list[Callable[[], None]] = field(default_factory=list)
+    connections: ExitStack
 
     def kind(self) -> str:
         """Return the kind that was asked for, or else what it looks like."""
@@ -220,7 +215,7 @@ class _Opener:
     def _place(self, text: str) -> Place:
         place = open_place(text, self.ambient, self.request.leave_out)
         if isinstance(place, BucketPlace):
-            self.closing.append(place.close)
+            self.connections.callback(place.close)
         return place
 
     def _listed(self) -> Source:
@@ -265,7 +260,7 @@ class _Opener:
             advice = "; give --allow-private if it may be reached"
             reach = Reach((url.host, named.host), advice=advice)
         web = Web(credentials, self.ambient, reach)
-        self.closing.append(web.close)
+        self.connections.callback(web.close)
         return web
 
 

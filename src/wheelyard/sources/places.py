@@ -27,27 +27,15 @@ BESIDE_LIMIT: Final = 1024**2
 
 
 class Item(Struct, frozen=True, kw_only=True):  # a look at a folder makes thousands
-    """
-    One file, as a listing shows it.
+    """One file, as a listing shows it."""
 
-    Args:
-        path: Below the place, with slashes.
-        size: Bytes; None where what is read has another size than what is kept.
-        created_at: When it was put there, UTC; in a folder, when it was last written. None if no
-            calendar has that date.
-        changed_at: When its bytes, or the file under its name, last changed: seconds.
-        attributes: What was said of it when it was put there; a folder has none.
-        hashes: What its bytes have, where the place knows.
-        version: Another one whenever anybody has touched the file; in a bucket, a read asks for it.
-    """
-
-    path: str
-    size: int | None
-    created_at: datetime | None
-    changed_at: float
-    attributes: Mapping[str, str] = NO_HASHES
+    path: str  # below the place, with slashes
+    size: int | None  # None where what is read has another size than what is kept
+    created_at: datetime | None  # UTC; in a folder, when it was last written
+    changed_at: float  # when its bytes, or the file under its name, last changed: seconds
+    attributes: Mapping[str, str] = NO_HASHES  # what was said of it; a folder has none
     hashes: Mapping[str, str] = NO_HASHES
-    version: str
+    version: str  # another one whenever anybody has touched it; a read of a bucket asks for it
 
     @property
     def filename(self) -> str:
@@ -75,22 +63,11 @@ class Place(Protocol):
         ...
 
     def read(self, item: Item) -> AbstractContextManager[Iterator[bytes]]:
-        """
-        Open a file.
-
-        Raises:
-            OSError: It is gone, or cannot be read.
-            Unavailable: The place does not answer.
-        """
+        """Open a file; raise OSError if it is gone, Unavailable if the place does not answer."""
         ...
 
     def find(self, path: str) -> Item | None:
-        """
-        Return one file by its path, None if there is none.
-
-        Raises:
-            Unavailable: The place does not answer.
-        """
+        """Return one file by its path, None if there is none; raise Unavailable as `read`."""
         ...
 
 
@@ -108,13 +85,7 @@ def candidate_at(place: Place, item: Item) -> Candidate:
 
 
 def read_small(place: Place, item: Item, limit: int = BESIDE_LIMIT) -> bytearray:
-    """
-    Return all bytes of a file that describes others.
-
-    Raises:
-        OSError: It cannot be read, or is larger than `limit`.
-        Unavailable: The place does not answer.
-    """
+    """Return all bytes of a file that describes others; raise OSError if it has too many."""
     found = bytearray()
     with place.read(item) as pieces:
         for piece in pieces:

@@ -25,9 +25,7 @@ from wheelyard.sources.places import Item, Place, candidate_at, read_small
 SUFFIX = ".meta"
 
 
-class Facts(msgspec.Struct):
-    """What a .meta file says that is taken over."""
-
+class _Facts(msgspec.Struct):
     hash_sha256: str | None = None
     hash_md5: str | None = None
     uploader: str | None = None
@@ -67,7 +65,7 @@ class PypicloudSource:
         beside = self.place.find(item.path + SUFFIX)
         if beside is None:
             return {}
-        return asdict(msgspec.json.decode(read_small(self.place, beside), type=Facts))
+        return asdict(msgspec.json.decode(read_small(self.place, beside), type=_Facts))
 
 
 def is_pypicloud(items: list[Item], offered: list[Item]) -> bool:

@@ -10,7 +10,7 @@ from tests.sources.offering import body_of, offered, opened
 from tests.sources.web.site import Answer, Site
 from wheelyard.outgoing.urls import Login, parse_url
 from wheelyard.sources.naming import shown
-from wheelyard.sources.web.credentials import Credentials
+from wheelyard.sources.web.fetching import Credentials
 
 WHEEL = "a-1-py3-none-any.whl"
 
