@@ -26,11 +26,11 @@ def test_a_flood_is_so_many_lines(caplog: pytest.LogCaptureFixture) -> None:
 
     clock.advance(seconds=60)
     log.note("token_expired", HERE, "token:0123456789")
-    log.note("htpasswd_user", HERE)
+    log.note("htpasswd_user", HERE, "htpasswd:a\u202eb")
     assert [each.getMessage() for each in caplog.records[LINES:]] == [
         "940 more credentials were refused, without a line each",
         "a credential was refused: token_expired for token:0123456789, from 192.0.2.0/24",
-        "a credential was refused: htpasswd_user, from 192.0.2.0/24",
+        "a credential was refused: htpasswd_user for htpasswd:a\\u202eb, from 192.0.2.0/24",
     ]
 
 
@@ -58,9 +58,3 @@ def test_removed_signatures_are_a_line_a_minute(caplog: pytest.LogCaptureFixture
     loud = [each for each in caplog.records if each.levelno == logging.WARNING]
     assert len(loud) == 2
     assert "--no-invoker-iam-check" in loud[0].getMessage()
-
-
-def test_names_obey_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    """A name with a character that turns the direction of writing is shown escaped."""
-    RefusedLog(Clock().seconds).note("htpasswd_password", HERE, "htpasswd:a\u202eb")
-    assert caplog.records[0].getMessage().isprintable()

@@ -89,12 +89,12 @@ def test_expiry(world: World) -> None:
 
 
 def test_revocation(world: World) -> None:
-    """A revoked token opens nothing, in any process, and revoking it again changes nothing."""
+    """A token that is revoked, by its id or itself, opens nothing in any process, and stays so."""
     token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     other = world.opened(3)
     other.tokens.record(token)
 
-    revoked = world.index.tokens.revoke(record.id, by="local:bob")
+    revoked = world.index.tokens.revoke(token.text, by="local:bob")
 
     for index in (world.index, other):
         with pytest.raises(Unauthenticated):
@@ -127,29 +127,13 @@ def test_a_revocation_that_loses_a_race(
     assert f"by {who}" in line
 
 
-@pytest.mark.parametrize("token_id", ["", "0123456789", ".", "../../wheelyard", "a/b", "x" * 5000])
-def test_revocation_of_what_is_no_token(world: World, token_id: str) -> None:
-    """Whatever is given as an id, a token that is not there is NotFound."""
-    with pytest.raises(NotFound):
-        world.index.tokens.revoke(token_id, by="local:alice")
-
-
-@pytest.mark.parametrize("token_id", ["", ".", "../../wheelyard", "a/b", "a//b", "x" * 300])
+@pytest.mark.parametrize("token_id", ["", "0123456789", "../../wheelyard", "a//b", "x" * 5000])
 def test_an_id_never_leaves_its_folder(tmp_path: Path, token_id: str) -> None:
-    """On a local store, too, whatever is given as an id is NotFound and nothing else."""
+    """Whatever is given as an id, a token that is not there is NotFound and nothing else."""
     index = open_index(Settings(store=StoreSettings(location=str(tmp_path))))
 
     with pytest.raises(NotFound):
         index.tokens.revoke(token_id, by="local:alice")
-
-
-def test_revocation_by_the_token_itself(world: World) -> None:
-    """Whoever has a whole token at hand need not look for its id."""
-    token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
-
-    assert world.index.tokens.revoke(token.text, by="local:bob").id == record.id
-
-    assert world.index.tokens.all()[0].revoked_by == "local:bob"
 
 
 def test_a_wrong_token_is_not_repeated(world: World) -> None:
@@ -159,25 +143,6 @@ def test_a_wrong_token_is_not_repeated(world: World) -> None:
         with pytest.raises(NotFound) as caught:
             world.index.tokens.revoke(wrong, by="local:bob")
         assert token.text[14:46] not in caught.value.message + caught.value.short
-
-
-@pytest.mark.parametrize("days", [0, -1])
-def test_no_life_at_all(world: World, days: int) -> None:
-    """A token that would be dead at birth is refused, and not for living too long."""
-    request = TokenRequest(name="ci", lifetime=timedelta(days=days))
-    with pytest.raises(Invalid, match="has to live for some time"):
-        world.index.tokens.create(request, by="local:alice")
-
-
-def test_a_token_with_a_wrong_secret(world: World) -> None:
-    """The id of a token alone opens nothing."""
-    token, _ = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
-    other, _ = world.index.tokens.create(TokenRequest(name="other"), by="local:alice")
-
-    forged = Token(token.text[:14] + other.text[14:])
-
-    with pytest.raises(Unauthenticated):
-        world.index.tokens.record(forged)
 
 
 def refused(world: World, token: Token) -> tuple[str, str]:
@@ -206,7 +171,7 @@ def test_why_a_token_opens_nothing(world: World) -> None:
 
 
 def test_a_list_reads_what_is_new(world: World) -> None:
-    """Tokens that were listed before are not read again unless they have changed."""
+    """The list has every token, oldest first, and reads only what has changed since it did."""
     for name in ("first", "second", "third"):
         world.index.tokens.create(TokenRequest(name=name), by="local:alice")
         world.clock.advance(seconds=1)
@@ -215,6 +180,8 @@ def test_a_list_reads_what_is_new(world: World) -> None:
     other.store = store
     tokens = other.opened(5).tokens
     found = tokens.all()
+    assert [each.name for each in found] == ["first", "second", "third"]
+    assert tokens.any_active()
     assert len([verb for verb, _ in store.calls if verb == "get"]) >= 3
     world.index.tokens.revoke(found[1].id, by="local:alice")
     store.calls.clear()
@@ -262,18 +229,6 @@ def test_how_many_somebody_may_have(world: World) -> None:
     tokens.require_room("user:eve@acme.dev", frozenset({"user:eve@acme.dev"}))
     tokens.revoke(made[0].id, by=ana)
     tokens.require_room(ana, names)
-
-
-def test_list(world: World) -> None:
-    """The list has every token, revoked and expired ones too, oldest first."""
-    names = ["first", "second", "third"]
-    for name in names:
-        world.index.tokens.create(TokenRequest(name=name), by="local:alice")
-        world.clock.advance(seconds=1)
-    world.index.tokens.revoke(world.index.tokens.all()[-1].id, by="local:alice")
-
-    assert [each.name for each in world.opened(3).tokens.all()] == names
-    assert world.index.tokens.any_active()
 
 
 @pytest.mark.parametrize(
