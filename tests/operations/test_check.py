@@ -61,11 +61,6 @@ def test_a_store_with_a_history_is_clean(full: World) -> None:
     assert full.snapshot() == before
 
 
-def test_an_empty_store_is_clean(world: World) -> None:
-    """A store where nothing was ever uploaded has no problems."""
-    assert world.check().problems == []
-
-
 @pytest.mark.parametrize("damage", list(DAMAGES))
 def test_damage_is_found(full: World, damage: str) -> None:
     """Each kind of damage is a problem, and a check does not make it worse."""
@@ -135,10 +130,13 @@ def test_a_name_without_a_project(full: World) -> None:
     assert "vanished" in problem
 
 
-def test_the_last_journal_entry_is_mended(full: World) -> None:
-    """The last journal entry, which a crash may leave out, is written from the document."""
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_last_journal_entry_is_mended(full: World, *, is_there: bool) -> None:
+    """The last journal entry is written from the document: a crash leaves it out, or empty."""
     healthy = full.snapshot()
-    remove(full, keys.commit(DEMO, LAST))
+    remove(full, LAST_ENTRY)
+    if is_there:
+        put(full, LAST_ENTRY, b"")
 
     findings = full.check()
 
@@ -147,25 +145,19 @@ def test_the_last_journal_entry_is_mended(full: World) -> None:
     assert full.snapshot() == healthy
 
 
-def test_a_damaged_document_is_no_empty_project(full: World) -> None:
-    """Nothing is ever committed over a document that cannot be read."""
-    DAMAGES["document unreadable"](full)
-    before = full.bytes_at(DOCUMENT)
-
+@pytest.mark.parametrize("damage", ["document lost", "document unreadable"])
+def test_a_damaged_document_takes_no_uploads(full: World, damage: str) -> None:
+    """A project whose document is lost or damaged is unavailable, and is not begun anew."""
+    DAMAGES[damage](full)
+    before = full.snapshot(keys.PROJECTS)
+    for index in (full.index, full.opened(9)):
+        with pytest.raises(Unavailable, match="wheelyard check"):
+            index.projects.get(DEMO)
     with pytest.raises(Unavailable) as caught:
         full.opened(8).uploads.accept(LOST.arrival(full.folder), ALICE)
 
     assert caught.value.code == "damaged_document"
-    assert full.bytes_at(DOCUMENT) == before
-
-
-def test_a_lost_document_takes_no_uploads(full: World) -> None:
-    """A project whose document is lost is not begun anew beside its journal."""
-    remove(full, DOCUMENT)
-    with pytest.raises(Unavailable):
-        full.opened(8).uploads.accept(LOST.arrival(full.folder), ALICE)
-
-    assert full.store.get(DOCUMENT) is None
+    assert full.snapshot(keys.PROJECTS) == before
     full.check(rebuild=True)
     full.opened(8).uploads.accept(LOST.arrival(full.folder), ALICE)
     assert full.check().problems == []
@@ -183,17 +175,11 @@ def test_what_is_not_ours(full: World) -> None:
 
     assert findings.problems == []
     assert {note.split(" ")[0] for note in findings.notes} >= set(strays)
-
-
-def test_a_damaged_last_journal_entry(full: World) -> None:
-    """The last journal entry is written again from the document, if a power cut emptied it."""
-    revision = full.index.projects.latest(DEMO).revision
-    key = keys.commit(DEMO, revision)
-    entry = full.bytes_at(key)
-    full.store.put(key, b"", None)
-
+    document = Key("projects/readme.json")  # which makes no project
+    put(full, document, b"hello")
+    assert full.check().problems
+    remove(full, document)
     assert full.check().problems == []
-    assert full.bytes_at(key) == entry
 
 
 def test_a_damaged_token(full: World) -> None:
@@ -278,23 +264,3 @@ def test_projects_without_a_format(full: World) -> None:
 
     with pytest.raises(Invalid):
         full.opened(seed=7)
-
-
-def test_an_object_that_lies_where_a_document_would(full: World) -> None:
-    """What somebody has put among the documents makes no project, and can be taken away again."""
-    stray = Key("projects/readme.json")
-    full.store.put(stray, b"hello", None)
-    assert full.check().problems
-
-    remove(full, stray)
-
-    assert full.check().problems == []
-
-
-def test_a_listed_project_whose_document_is_lost(full: World) -> None:
-    """A project that is in the list, and whose document is lost, is not said to be unknown."""
-    remove(full, DOCUMENT)
-
-    for index in (full.index, full.opened(9)):
-        with pytest.raises(Unavailable, match="wheelyard check"):
-            index.projects.get(DEMO)

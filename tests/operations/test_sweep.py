@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from packaging.utils import NormalizedName
 
 from tests.operations.damages import DEMO, LOST, SDIST, put
@@ -20,27 +21,16 @@ def orphan(world: World) -> None:
     index.files.keep(DEMO, [Body(file, LOST.arrival(world.folder).path, b"metadata")])
 
 
-def test_orphans_are_noted(full: World) -> None:
-    """Bytes of an upload that died are a note and no problem, and nothing removes them unasked."""
-    orphan(full)
-    full.clock.advance(days=30)
-    before = full.snapshot()
-
-    findings = full.check()
-
-    assert findings.problems == []
-    assert len(findings.notes) == 1
-    assert full.snapshot() == before
-
-
 def test_sweep(full: World) -> None:
-    """A sweep removes orphans that are older than a day, and not a single listed file."""
+    """Orphans are a note; a sweep removes those older than a day, and not a single listed file."""
     healthy = full.snapshot()
     orphan(full)
     full.clock.advance(hours=23)
     assert full.check(sweep=True).swept == 0
 
     full.clock.advance(hours=2)
+    unasked = full.check()
+    assert (unasked.problems, len(unasked.notes)) == ([], 1)
 
     assert full.check(sweep=True).swept == 2
     assert full.snapshot() == healthy
@@ -70,33 +60,21 @@ def test_sweep_of_scratch_files(full: World) -> None:
     assert foreign.exists()
 
 
-def test_an_upload_renews_old_orphans(full: World) -> None:
-    """An upload that finds its bytes there, and old, renews them: no sweep takes them."""
+@pytest.mark.parametrize("is_old", [True, False])
+def test_an_upload_renews_old_orphans(full: World, *, is_old: bool) -> None:
+    """An upload that finds its bytes there renews old ones, so that no sweep takes them."""
     orphan(full)
     key = keys.distribution(DEMO, LOST.sha256, LOST.filename)
     (before,) = [entry for entry in full.store.list(key) if entry.key == key]
-    full.clock.advance(days=2)
+    full.clock.advance(hours=48 if is_old else 1)
     full.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
 
     full.upload(LOST)
 
     (after,) = [entry for entry in full.store.list(key) if entry.key == key]
-    assert after.version != before.version
+    assert (after.version != before.version) is is_old
     assert full.check(sweep=True).swept == 0
     assert full.bytes_at(key) == LOST.body
-
-
-def test_an_upload_leaves_young_bytes_alone(full: World) -> None:
-    """Bytes that are there already and young are not written again."""
-    orphan(full)
-    key = keys.distribution(DEMO, LOST.sha256, LOST.filename)
-    (before,) = [entry for entry in full.store.list(key) if entry.key == key]
-    full.clock.advance(hours=1)
-
-    full.upload(LOST)
-
-    (after,) = [entry for entry in full.store.list(key) if entry.key == key]
-    assert after == before
 
 
 def test_a_sweep_spares_what_may_be_listed(full: World) -> None:
