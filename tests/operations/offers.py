@@ -1,13 +1,22 @@
-"""Sources of imports, as tests make them."""
+"""Sources of imports, as tests make them, and imports from them."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+
+from packaging.utils import NormalizedName
 
 from tests.operations.making import Made
+from tests.operations.world import ALICE, World
+from wheelyard.operations.importing.report import Fate, Report
+from wheelyard.operations.importing.run import Importer
 from wheelyard.sources.candidate import NO_HASHES, Candidate, PassedOver
+
+DEMO = NormalizedName("demo")
+LONG_AGO = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
 @dataclass
@@ -57,3 +66,18 @@ class Listed:
     def offers(self) -> Iterator[Candidate | PassedOver]:
         """Yield what there is."""
         yield from self.all
+
+
+def importer(world: World) -> Importer:
+    """Return what imports into a world."""
+    return Importer(world.index.uploads)
+
+
+def taken(world: World, *offers: Candidate | PassedOver) -> Report:
+    """Import what is offered."""
+    return importer(world).run(Listed(offers), ALICE)
+
+
+def counted(**fates: int) -> Counter[Fate]:
+    """Return how often each fate is expected."""
+    return Counter({Fate(name): count for name, count in fates.items()})

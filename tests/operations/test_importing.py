@@ -11,11 +11,10 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.operations.making import Made, make_sdist, make_wheel
-from tests.operations.offers import Listed, Shelf
-from tests.operations.takings import DEMO, LONG_AGO, counted, importer, taken
+from tests.operations.offers import DEMO, LONG_AGO, Listed, Shelf, counted, importer, taken
 from tests.operations.world import ALICE, START, World, history
 from wheelyard.model.distribution import parse_version
-from wheelyard.operations.importing.run import HELD, NEAR_TOGETHER
+from wheelyard.operations.importing.run import HELD, NEAR_TOGETHER, Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.sources.candidate import Candidate
 
@@ -36,12 +35,14 @@ def test_what_a_source_knows_is_kept(world: World, shelf: Shelf) -> None:
 
 
 def test_what_a_source_does_not_know(world: World, shelf: Shelf) -> None:
-    """Where a source tells nothing, the file was uploaded now, by whoever imports."""
-    taken(world, shelf.offer(make_wheel()))
+    """Where a source tells nothing, even when asked, the file was uploaded now, by the importer."""
+    asked = replace(shelf.offer(make_wheel("asked")), dated=lambda: LONG_AGO)
+    taken(world, shelf.offer(make_wheel()), asked)
 
     (file,) = world.index.projects.get(DEMO).files
     assert (file.uploaded_at, file.uploaded_by, file.yanked) == (START, "local:alice", None)
     assert file.imported_at is None
+    assert world.index.projects.get(NormalizedName("asked")).files[0].uploaded_at == LONG_AGO
 
 
 @pytest.mark.parametrize(
@@ -59,15 +60,8 @@ def test_odd_times(world: World, shelf: Shelf, said: datetime, kept: datetime) -
     assert world.index.projects.get(DEMO).files[0].uploaded_at == kept
 
 
-def test_asked_for_the_date(world: World, shelf: Shelf) -> None:
-    """A source that knows the date only once the file is read is asked then."""
-    taken(world, replace(shelf.offer(make_wheel()), dated=lambda: LONG_AGO))
-
-    assert world.index.projects.get(DEMO).files[0].uploaded_at == LONG_AGO
-
-
 def test_again(world: World, shelf: Shelf) -> None:
-    """The same again changes nothing, and a file whose SHA-256 is told is not even read."""
+    """The same again changes nothing; where the SHA-256 is told, no file is even read."""
     offers = [
         shelf.offer(make_wheel(), algorithms=("sha256",), uploaded_at=LONG_AGO),
         shelf.offer(make_sdist(), algorithms=("md5",)),
@@ -76,34 +70,29 @@ def test_again(world: World, shelf: Shelf) -> None:
     before = world.snapshot()
     shelf.read.clear()
     world.clock.advance(days=1)
+    other = shelf.offer(make_wheel(content=b"other"), algorithms=("sha256",))
 
-    report = taken(world, *(replace(each, yanked="now") for each in offers))
+    report = taken(world, *(replace(each, yanked="now") for each in offers), other)
 
-    assert report.fates == counted(there=2)
+    assert report.fates == counted(there=2, refused=1)
+    assert [each.code for each in report.refused] == ["file_exists"]
     assert shelf.read == ["demo-1.0.tar.gz"]
     assert world.snapshot() == before
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "blake2b", "sha1", "md5"])
 def test_digests(world: World, shelf: Shelf, algorithm: str) -> None:
-    """Bytes that are not those that the source promises are refused, and nothing is stored."""
+    """Bytes that have not the digest or size that the source says are refused, and not stored."""
     good = shelf.offer(make_wheel(), algorithms=(algorithm,))
     other = hashlib.new(algorithm, b"other", usedforsecurity=False).hexdigest()
     before = world.snapshot()
 
-    report = taken(world, replace(good, hashes={algorithm: other}))
+    report = taken(world, replace(good, hashes={algorithm: other}), replace(good, size=5))
 
-    assert [each.code for each in report.refused] == ["digest_mismatch"]
+    assert [each.code for each in report.refused] == ["digest_mismatch"] * 2
     assert world.snapshot() == before
     upper = {algorithm: good.hashes[algorithm].upper(), "crc32": "12345678"}
     assert taken(world, replace(good, hashes=upper)).fates == counted(new=1)
-
-
-def test_a_size_that_is_none(world: World, shelf: Shelf) -> None:
-    """A file that has another size than the source says was cut off on the way."""
-    report = taken(world, replace(shelf.offer(make_wheel()), size=5))
-
-    assert [each.code for each in report.refused] == ["digest_mismatch"]
 
 
 def test_too_large(world: World, shelf: Shelf) -> None:
@@ -122,15 +111,15 @@ def test_too_large(world: World, shelf: Shelf) -> None:
 
 
 def test_the_first_one_wins(world: World, shelf: Shelf) -> None:
-    """Of two files of one name the first is taken, wherever the second lies; it is told of."""
+    """Of files of one name the first good one is taken, wherever the others lie."""
     made = [make_wheel(version=f"{number}.0") for number in range(150)]
-    other = make_wheel(version="0.0", content=b"other")
-    offers = [shelf.offer(each) for each in (*made[:1], other, *made[1:], other)]
+    bad, other = Made(made[0].filename, b"no archive"), make_wheel(version="0.0", content=b"other")
+    offers = [shelf.offer(each) for each in (bad, *made[:1], other, *made[1:], other)]
 
     report = taken(world, *offers)
 
-    assert report.fates == counted(new=150, refused=2)
-    assert {each.code for each in report.refused} == {"file_exists"}
+    assert report.fates == counted(new=150, refused=3)
+    assert [each.code for each in report.refused].count("file_exists") == 2
     listed = world.index.projects.get(DEMO).by_filename[other.filename]
     assert listed.sha256 == made[0].sha256
     assert world.check().notes == []
@@ -160,26 +149,6 @@ def test_the_first_one_is_slow(world: World, shelf: Shelf) -> None:
     assert [each.place for each in report.refused] == ["second"]
 
 
-def test_a_bad_first_one(world: World, shelf: Shelf) -> None:
-    """A file that is refused keeps nobody else's from being taken under its name."""
-    bad, good = Made(make_wheel().filename, b"no archive"), make_wheel()
-
-    report = taken(world, shelf.offer(bad), shelf.offer(good))
-
-    assert report.fates == counted(new=1, refused=1)
-
-
-def test_a_conflict_is_not_read(world: World, shelf: Shelf) -> None:
-    """A file whose SHA-256 is not that of the listed one is refused without being read."""
-    world.upload(make_wheel())
-    offer = shelf.offer(make_wheel(content=b"other"), algorithms=("sha256",))
-
-    report = taken(world, offer)
-
-    assert [each.code for each in report.refused] == ["file_exists"]
-    assert shelf.read == []
-
-
 def test_deleted_stays_deleted(world: World, shelf: Shelf) -> None:
     """A file that was deleted from the index does not come back."""
     taken(world, shelf.offer(make_wheel()), shelf.offer(make_sdist()))
@@ -191,11 +160,13 @@ def test_deleted_stays_deleted(world: World, shelf: Shelf) -> None:
     assert report.fates == counted(there=1, deleted=1)
 
 
-def test_one_commit_for_many(world: World, shelf: Shelf) -> None:
-    """Files of one project share commits, though others come between them."""
+@pytest.mark.parametrize("near", [True, False])
+def test_one_commit_for_many(world: World, shelf: Shelf, *, near: bool) -> None:
+    """Files of one project share commits, though others come between them, or from afar."""
     made = [make_wheel(name, f"{number}.0") for number in range(20) for name in ("a", "b", "c")]
+    offers = [shelf.offer(each) for each in made]
 
-    taken(world, *(shelf.offer(each) for each in made))
+    assert Importer(world.index.uploads, near).run(Listed(offers), ALICE).fates == counted(new=60)
 
     projects = [world.index.projects.get(NormalizedName(name)) for name in "abc"]
     assert [len(project.files) for project in projects] == [20, 20, 20]

@@ -10,8 +10,7 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.operations.making import Made, make_wheel
-from tests.operations.offers import Listed, Shelf
-from tests.operations.takings import DEMO, counted, importer, taken
+from tests.operations.offers import DEMO, Listed, Shelf, counted, importer, taken
 from tests.operations.world import ALICE, World
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
@@ -20,7 +19,7 @@ from wheelyard.model.project import Status
 from wheelyard.operations.importing.report import Fate
 from wheelyard.operations.importing.run import Importer
 from wheelyard.settings.sections import Settings
-from wheelyard.sources.candidate import Candidate, PassedOver, Source
+from wheelyard.sources.candidate import Candidate, PassedOver
 from wheelyard.storage.spool import Spool
 
 
@@ -68,27 +67,21 @@ def test_a_file_that_cannot_be_read(world: World, shelf: Shelf) -> None:
     assert list(world.folder.iterdir()) == []
 
 
-def test_a_closed_project(world: World, shelf: Shelf) -> None:
-    """A project that takes no files takes none from an import either."""
+@pytest.mark.parametrize("code", ["damaged_document", "forbidden"])
+def test_a_project_that_takes_no_files(world: World, shelf: Shelf, code: str) -> None:
+    """A project that is closed or damaged is told of, and the others are imported."""
     world.upload(make_wheel())
-    world.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
-
-    report = taken(world, shelf.offer(make_wheel(version="2.0")), shelf.offer(make_wheel("other")))
-
-    assert report.fates == counted(new=1, refused=1)
-
-
-def test_a_damaged_project(world: World, shelf: Shelf) -> None:
-    """A project whose document is damaged is told of, and the others are imported."""
-    world.upload(make_wheel())
-    world.store.put(keys.project(DEMO), b"{", None)
+    if code == "forbidden":
+        world.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
+    else:
+        world.store.put(keys.project(DEMO), b"{", None)
     world.index = world.opened(3)
-    offers = [make_wheel(), make_wheel(version="2.0"), make_wheel("other")]
+    offers = [make_wheel(version="2.0"), make_wheel(version="3.0"), make_wheel("other")]
 
     report = taken(world, *(shelf.offer(each) for each in offers))
 
     assert report.fates == counted(new=1, refused=2)
-    assert {each.code for each in report.refused} == {"damaged_document"}
+    assert {each.code for each in report.refused} == {code}
 
 
 @pytest.mark.parametrize("after", range(1, 34, 4))
@@ -146,13 +139,3 @@ def test_a_project_that_nobody_could_find(world: World, shelf: Shelf) -> None:
 
     assert taken(world, offer).fates == counted(there=1)
     assert world.opened(4).projects.get(DEMO).files
-
-
-def test_far_away(world: World, shelf: Shelf) -> None:
-    """Across a network more files are under way at a time, and come to the same."""
-    made = [make_wheel(f"p{number % 7}", f"{number}.0") for number in range(100)]
-    source: Source = Listed([shelf.offer(each) for each in made])
-    far = Importer(world.index.uploads, near=False)
-
-    assert far.run(source, ALICE).fates == counted(new=100)
-    assert world.check().problems == []
