@@ -52,12 +52,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return yard.folder / "www"
 
 
-def search(page: Page, text: str, *, learns: bool = True) -> list[str]:
+def search(page: Page, text: str) -> list[str]:
     """Type into the empty search box; return the names that are still to be seen."""
     page.evaluate(CLEAR)
     page.type(text)
-    if learns:
-        page.wait('document.querySelectorAll(".names .about").length > 0')
+    page.wait('document.querySelectorAll(".names .about").length > 0')
     shown: list[str] = page.evaluate(SHOWN)
     return shown
 
@@ -109,13 +108,6 @@ def test_a_live_page(browser: Page, tmp_path: Path) -> None:
         assert_searches(browser)
 
         assert f"{site.url}/simple/ NAME" in browser.evaluate("document.body.innerText")
-
-
-def test_without_the_index_of_summaries(browser: Page, exported: Path) -> None:
-    """Straight from the disk, where nothing can be fetched, names are searched all the same."""
-    browser.open((exported / "deep/down/index.html").as_uri())
-
-    assert search(browser, "core", learns=False) == ["acme-core"]
 
 
 def test_without_scripts(exported: Path) -> None:

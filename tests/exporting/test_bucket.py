@@ -32,9 +32,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
 
 
 @pytest.fixture
-def index(cloud: BucketServer) -> Index:
+def index(cloud: BucketServer) -> Index:  # noqa: ARG001 - there before it
     """An index in a bucket, with nothing in it."""
-    del cloud
     return open_index(Settings(store=StoreSettings(location="gs://wheels/store")))
 
 

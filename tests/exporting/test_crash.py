@@ -1,47 +1,19 @@
 """An export is killed at every step: what is there works, and the next one finishes it."""
 
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from shutil import copytree
 
 import pytest
 
 from tests.cli.conftest import Typed
-from tests.durability.serving import environment
-from tests.exporting.sites import MANIFEST, WRITES, Killed, broken, pages_of, reader, tree
+from tests.exporting.sites import WRITES, Killed, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard, delete, set_status, watched_export, yank
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 
 pytestmark = pytest.mark.integration
-
-ROOT = Path(__file__).parents[2]
-STEPS = (0, 8, 16)
-"""After how many writes a real process is killed."""
-THREADS = 4
-"""Each of them leaves one scratch file at most."""
-
-PROGRAM = """
-import os, signal, sys
-from pathlib import Path
-from tests.exporting.sites import WRITES
-from tests.exporting.yard import Yard, watched_export
-
-left = int(sys.argv[2])
-
-def told(verb, path):
-    global left
-    left -= verb in WRITES
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-watched_export(Yard(Path(sys.argv[1])).exports(), told, in_order=False)
-"""
 
 
 def changed(yard: Yard) -> None:
@@ -93,34 +65,6 @@ def test_killed_before_every_write(begun: Yard, is_first: bool) -> None:  # noqa
         else:
             assert left > 20
             return
-
-
-@pytest.mark.slow
-def test_a_process_is_killed(begun: Yard) -> None:
-    """The same with a real process, of which a few scratch files are left at most."""
-    changed(begun)
-    fresh = begun.folder / "fresh"
-    begun.export(fresh)
-    for left in STEPS:
-        other = Yard(begun.folder / f"{left}")
-        copytree(begun.store, other.store)
-        copytree(begun.site, other.site)
-        note = other.site / MANIFEST
-        there, here = begun.identity.encode(), other.identity.encode()
-        note.write_bytes(note.read_bytes().replace(there, here))  # as if it had always been here
-        paths = {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, other.folder, str(left)],
-            check=False,
-            env=environment() | paths,
-        )
-        assert done.returncode in {-signal.SIGKILL, 0}
-        assert broken(reader(other.site), pages_of(other.site)) == [], left
-
-        other.export()
-
-        assert tree(other.site) == tree(fresh), left
-        assert len(list(other.site.joinpath(".spool").iterdir())) <= THREADS
 
 
 def test_what_a_killed_export_left(begun: Yard) -> None:

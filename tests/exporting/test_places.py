@@ -1,19 +1,17 @@
 """Whose place it is: what an export refuses, removes and mends there, and what it leaves alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree, rmtree
 
 import pytest
 
-from tests.bucket.server import BucketServer, running_bucket_server
+from tests.bucket.server import BucketServer
 from tests.cli.conftest import Typed
 from tests.clients.harness import Desk
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
-from tests.exporting.yard import AT_BASE, Yard, delete
+from tests.exporting.yard import Yard, delete
 from tests.http.packages import wheel
-from wheelyard.errors import Invalid
-from wheelyard.operations.exporting.manifest import Asked, Options, Placing
+from wheelyard.operations.exporting.manifest import Asked, Placing
 
 pytestmark = pytest.mark.integration
 
@@ -23,13 +21,6 @@ FOREIGN = (
     *("simple/my-backup.tar.gz", "project/notes.gz", "pypi/dump/all.json.gz", "other.gz"),
     *("simple/nobody/index.html.gz", "index.html.gz.gz", "files/dump.gz"),
 )
-
-
-@pytest.fixture
-def cloud() -> Iterator[BucketServer]:
-    """A bucket for a site."""
-    with running_bucket_server("site") as server:
-        yield server
 
 
 def put(site: Path, *paths: str) -> None:
@@ -53,17 +44,6 @@ def test_only_our_compressed_pages_go(stocked: Yard, was_gzipped: bool) -> None:
     left = {path for path in tree(stocked.site) if path.endswith(".gz")}
     archives = {path for path in left if path.endswith(".tar.gz") and path not in FOREIGN}
     assert left - archives == set(FOREIGN)
-
-
-def test_a_place_with_other_files(yard: Yard) -> None:
-    """In a new site's folder whatever else lies there stays."""
-    theirs = [path for path in FOREIGN if not path.startswith("simple/")]
-    put(yard.site, *theirs)
-    yard.publish(wheel("demo"))
-
-    yard.export()
-
-    assert {path for path in theirs if (yard.site / path).read_text() == "theirs"} == set(theirs)
 
 
 @pytest.mark.parametrize("path", ["index.html", "simple/index.html", "simple/demo/index.html"])
@@ -157,7 +137,11 @@ def test_a_restored_store(stocked: Yard) -> None:
 def test_files_are_left_elsewhere(stocked: Yard, before: Placing) -> None:
     """Where files are left elsewhere from now on, none of ours stays; what is not ours does."""
     stocked.export(asked=Asked(base_url=BASE, files=before))
+    stocked.export(asked=Asked(files=Placing.LEAVE, files_url=f"{BASE}/files"))  # its own
+    assert broken(reader(stocked.site), pages_of(stocked.site)) == []
+    stocked.export(asked=Asked(base_url=BASE, files=before))
     put(stocked.site, "files/readme.txt", "files/nobody/x.whl", "files/demo/notes.txt")
+    delete(stocked.index, "demo", "1.0")
     in_store = tree(stocked.store)
 
     stocked.export(asked=Asked(files=Placing.LEAVE, files_url=ELSEWHERE))
@@ -166,16 +150,6 @@ def test_files_are_left_elsewhere(stocked: Yard, before: Placing) -> None:
     assert left == {"files/readme.txt", "files/nobody/x.whl", "files/demo/notes.txt"}
     assert tree(stocked.store) == in_store
     assert stocked.log_of(asked=Asked()).writes == []
-
-
-def test_files_are_left_where_they_are(stocked: Yard) -> None:
-    """Where the URL is that of the site's own files, they stay."""
-    stocked.export()
-
-    stocked.export(asked=Asked(files=Placing.LEAVE, files_url=f"{BASE}/files"))
-
-    assert any(path.startswith("files/demo/") for path in tree(stocked.site))
-    assert broken(reader(stocked.site), pages_of(stocked.site)) == []
 
 
 def test_a_damaged_site(stocked: Yard, wheelyard: Typed) -> None:
@@ -195,13 +169,6 @@ def test_a_damaged_site(stocked: Yard, wheelyard: Typed) -> None:
     assert tree(stocked.site) == before
 
 
-def lose(yard: Yard, name: str) -> Path:
-    """Lose a wheel of the store, and return where it was."""
-    (lost,) = yard.store.joinpath("files").rglob(f"{name}*.whl")
-    lost.unlink()
-    return lost
-
-
 @pytest.mark.parametrize("is_first", [True, False])
 def test_one_lost_file(stocked: Yard, wheelyard: Typed, is_first: bool) -> None:  # noqa: FBT001
     """What cannot be exported is told of, a line each, and all else is exported, lists and all."""
@@ -210,8 +177,11 @@ def test_one_lost_file(stocked: Yard, wheelyard: Typed, is_first: bool) -> None:
         wheelyard(*line)
     stocked.publish(wheel("demo", "7.0"), wheel("last", "1.0"), wheel("lossy", "1.0"))
     stocked.publish(wheel("aardvark", "1.0"))
-    data = {path: path.read_bytes() for path in stocked.store.joinpath("files").rglob("*.whl")}
-    lost = [lose(stocked, "demo-7.0"), lose(stocked, "lossy")]
+    files = stocked.store.joinpath("files")
+    lost = [path for name in ("demo-7.0", "lossy") for path in files.rglob(f"{name}*.whl")]
+    data = {path: path.read_bytes() for path in lost}
+    for path in lost:
+        path.unlink()
 
     done = wheelyard(*line)
 
@@ -248,23 +218,3 @@ def test_upload_with_a_wrong_place(desk: Desk, wheelyard: Typed) -> None:
         assert done.returncode == 1
         assert done.stdout == ""
     assert wheelyard("list").stdout == ""
-
-
-def test_delete_after_files_are_left(yard: Yard) -> None:
-    """What was deleted cannot be had from the site, whatever it was made like before."""
-    yard.publish(wheel("demo", "1.0"), wheel("demo", "2.0"))
-    yard.export(asked=AT_BASE)
-    delete(yard.index, "demo", "1.0")
-
-    yard.export(asked=Asked(files=Placing.LEAVE, files_url=ELSEWHERE))
-
-    assert not [path for path in tree(yard.site) if path.startswith("files/")]
-
-
-def test_asked_for_another_store() -> None:
-    """A site that does not say which store it is of is anybody's."""
-    before = Asked(base_url=BASE).over(Asked(store="a").over(Asked().over(Options())))
-
-    assert before.store == "a"
-    with pytest.raises(Invalid):
-        Asked(store="b").over(before)

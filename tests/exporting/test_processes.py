@@ -1,21 +1,17 @@
 """Many processes export into one site, and one publishes: readers never see a broken link."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from itertools import count
-from pathlib import Path
 
 import pytest
 
 from tests.durability.serving import environment
 from tests.exporting.sites import BASE, HEEDING, broken, pages_of, reader, tree
-from tests.exporting.yard import Yard, delete, yank
-from tests.http.packages import wheel
+from tests.exporting.yard import Yard
 from tests.operations.making import make_wheel
 from tests.operations.offers import Listed, Shelf
 from tests.operations.world import ALICE
@@ -23,47 +19,6 @@ from wheelyard.exports import MANY
 from wheelyard.operations.importing.run import Importer
 
 pytestmark = pytest.mark.integration
-
-SPAWN = multiprocessing.get_context("spawn")
-EXPORTERS = 2
-EXPORTS = 6
-
-
-def export(folder: str) -> None:
-    """Export again and again, each time as a new command does."""
-    for _ in range(EXPORTS):
-        Yard(Path(folder)).export()
-
-
-def change(yard: Yard, number: int) -> None:
-    """Publish, and yank or delete what was published."""
-    version = f"{number}.0"
-    yard.publish(wheel("demo", version), wheel(f"new-{number % 7}", version))
-    (delete if number % 3 else yank)(yard.index, "demo", version)
-
-
-@pytest.mark.slow
-def test_processes_at_once(yard: Yard) -> None:
-    """While processes export and one publishes, every link leads to what it promises."""
-    yard.publish(wheel("demo", "0.1"))
-    yard.export()
-    processes = [SPAWN.Process(target=export, args=(str(yard.folder),)) for _ in range(EXPORTERS)]
-    for process in processes:
-        process.start()
-    for number in count():
-        if not any(process.is_alive() for process in processes):
-            break
-        change(yard, number)
-        read, pages = reader(yard.site), pages_of(yard.site)
-        seen = set(broken(read, pages))
-        # between the look at a page and the look at a file, both may go
-        assert not seen & set(broken(read, pages_of(yard.site)))
-
-    assert [process.exitcode for process in processes] == [0] * len(processes)
-    yard.export()
-    yard.export(yard.folder / "fresh")
-    assert tree(yard.site) == tree(yard.folder / "fresh")
-    assert broken(reader(yard.site), pages_of(yard.site)) == []
 
 
 @pytest.fixture(scope="module")

@@ -14,29 +14,20 @@ pytestmark = pytest.mark.integration
 AT = ("--base-url", BASE)
 
 
-@pytest.mark.parametrize("place", ["store", "store/site", ".", "store/files", "link"])
+@pytest.mark.parametrize("place", ["store", "store/site", ".", "store/files", "link", "tokens/x"])
 def test_not_into_the_store(stocked: Yard, wheelyard: Typed, place: str) -> None:
-    """A site that has the store in it, or is in it, would show credentials, and is refused."""
+    """A site that has the store or its tokens in it, or is in them, would show credentials."""
     (stocked.folder / "link").symlink_to(stocked.store)
+    config = stocked.folder / "wheelyard.toml"
+    config.write_text(f'[access]\ncredentials_store = "{stocked.folder / "tokens"}"\n')
     before = tree(stocked.store)
 
-    done = wheelyard("export", stocked.folder / place, "--store", stocked.store)
+    where = ("--store", stocked.store, "--config", config)
+    done = wheelyard("export", stocked.folder / place, *where)
 
     assert done.returncode == 1
     assert "Choose a folder beside the store" in done.stderr
     assert tree(stocked.store) == before
-
-
-def test_not_beside_the_credentials(stocked: Yard, wheelyard: Typed) -> None:
-    """The place of the tokens is no place for a site, either."""
-    tokens = stocked.folder / "tokens"
-    config = stocked.folder / "wheelyard.toml"
-    config.write_text(f'[access]\ncredentials_store = "{tokens}"\n')
-
-    done = wheelyard("export", tokens / "site", "--store", stocked.store, "--config", config)
-
-    assert done.returncode == 1
-    assert "credentials" in done.stderr
 
 
 @pytest.mark.parametrize("place", ["gs://wheels", "gs://wheels/site", "gs://wheels/store/site"])
@@ -66,23 +57,14 @@ def test_no_place(stocked: Yard, desk: Desk, wheelyard: Typed, place: str) -> No
     assert list(desk.folder.iterdir()) == []
 
 
-def test_nothing_to_export(desk: Desk, wheelyard: Typed) -> None:
-    """Where there is no store, there is nothing to export, in memory neither."""
-    for store in (desk.folder / "store", "memory:"):
-        done = wheelyard("export", desk.folder / "site", "--store", store)
-        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-        assert not (desk.folder / "site").exists()
-
-
-def test_somebody_elses_folder(stocked: Yard, wheelyard: Typed) -> None:
-    """A place that cannot be written is named, and why."""
+def test_nothing_can_be_exported(stocked: Yard, desk: Desk, wheelyard: Typed) -> None:
+    """Where there is no store, not in memory either, or no folder to write, it says so."""
     blocked = stocked.folder / "file"
     blocked.write_text("")
-
-    done = wheelyard("export", blocked / "site", "--store", stocked.store)
-
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "Choose another folder" in done.stderr
+    stores = (desk.folder / "store", "memory:", stocked.store)
+    done = [wheelyard("export", blocked / "site", "--store", store) for store in stores]
+    assert [(each.returncode, len(each.stderr.splitlines())) for each in done] == [(1, 1)] * 3
+    assert "Choose another folder" in done[-1].stderr
 
 
 def test_foreign_things_in_the_way(stocked: Yard, wheelyard: Typed) -> None:

@@ -79,7 +79,7 @@ def test_every_page_and_file(exported: Both) -> None:
 
 
 def test_nothing_is_missing(exported: Both) -> None:
-    """Every project that the server lists has all of its pages in the site."""
+    """Every project that the server lists has all of its pages, and every link leads somewhere."""
     listed = exported.live.get("/simple/", Accept=V1_JSON).json()["projects"]
     found = set(pages_of(exported.static))
 
@@ -91,11 +91,9 @@ def test_nothing_is_missing(exported: Both) -> None:
             expected.add(f"pypi/{name}/json")
     assert found == expected
     assert len(listed) == 13
-
-
-def test_every_link_leads_somewhere(exported: Both) -> None:
-    """Every link of the site leads to what it promises, with the right digest."""
     assert broken(reader(exported.static), pages_of(exported.static)) == []
+    page = (exported.static / "project/demo/index.html").read_text()
+    assert f"pip install --index-url {BASE}/simple/ demo" in page
 
 
 def test_what_is_not_for_installing_is_not_there(exported: Both) -> None:
@@ -105,9 +103,3 @@ def test_what_is_not_for_installing_is_not_there(exported: Both) -> None:
     assert files
     for absent in ("gone/", "kept-in/", "half_gone-2.0"):
         assert [path for path in files if f"/{absent}" in path] == []
-
-
-def test_the_command_tells_where_it_is(exported: Both) -> None:
-    """The pages for people name the index by the address that the operator has given."""
-    page = (exported.static / "project/demo/index.html").read_text()
-    assert f"pip install --index-url {BASE}/simple/ demo" in page
