@@ -133,7 +133,7 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "S19-no-checksum": lambda: sdist_bytes(tar_block(b"demo-1.0/x", checksum=b"xxxxxxxx")),
         "S19-mode": lambda: sdist_bytes(tar_block(b"demo-1.0/x", mode=b"rw-r--r-")),
         "S19-prefix-of-no-standard": lambda: sdist_bytes(
-            tar_block(b"x", magic=b"ustar \0", prefix=b"demo-1.0")
+            tar_block(b"x", magic=b"ustar  \0", prefix=b"demo-1.0")
         ),
         "S23-two-tops": lambda: named(b"other/x"),
         "S23-file-at-root": lambda: named(b"demo-1.0-x"),

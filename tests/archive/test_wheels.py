@@ -240,7 +240,9 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
         "W37-folder-of-DOS": lambda: changed(central={"maker": 20, "attributes": 0x10}),
         "W37-label-of-DOS": lambda: changed(central={"maker": 20, "attributes": 0x08}),
         "W40-file-then-folder": lambda: wheel_bytes(A, Entry(A.name + b"/")),
-        "W40-normal-form-in-ascii": lambda: named("demo/K.py", "demo/\u212a.py"),
+        "W40-normal-form-in-ascii": lambda: wheel_bytes(
+            Entry(b"demo/K.py"), Entry("demo/\u212a.py".encode(), both=UTF8)
+        ),
         "W37-folder-with-data": lambda: wheel_bytes(Entry(b"demo/d/", b"data")),
         "W42-two-dist-info": lambda: wheel_bytes(Entry(b"other-1.0.dist-info/x")),
         "W56-size-lies": lambda: changed(both={"size": 3}),

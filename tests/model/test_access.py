@@ -37,14 +37,7 @@ def scope(words: str, *patterns: str) -> Scope:
 
 @pytest.mark.parametrize(
     ("text", "pattern"),
-    [
-        ("acme-core", "acme-core"),
-        ("Acme_Core", "acme-core"),
-        ("acme-*", "acme-*"),
-        ("Acme._*", "acme-*"),
-        ("acme*", "acme*"),
-        ("*", "*"),
-    ],
+    [("Acme_Core", "acme-core"), ("Acme._*", "acme-*"), ("acme*", "acme*"), ("*", "*")],
 )
 def test_pattern(text: str, pattern: str) -> None:
     """A pattern is a name or a beginning of names, normalised."""
@@ -87,22 +80,16 @@ def test_what_matches(pattern: str, name: str, *, matches: bool) -> None:
 
 @pytest.mark.parametrize("name", ["acme-core", "secret"])
 def test_one_pattern_is_enough(name: str) -> None:
-    """Of several patterns a name has to match one, whichever stands first."""
+    """Of several patterns a name has to match one."""
     patterns = [Pattern("acme-*"), Pattern("secret")]
-    for each in (patterns, patterns[::-1]):
-        assert matches_any(each, NormalizedName(name))
-        assert not matches_any(each, NormalizedName("demo"))
+    assert matches_any(patterns, NormalizedName(name))
+    assert not matches_any(patterns, DEMO)
     assert not matches_any([], NormalizedName(name))
 
 
 @pytest.mark.parametrize(
     ("words", "implied"),
-    [
-        ("read", "read"),
-        ("upload", "read,upload"),
-        ("manage", "read,upload,manage"),
-        ("read, Upload", "read,upload"),
-    ],
+    [("read", "read"), ("manage", "read,upload,manage"), ("read, Upload", "read,upload")],
 )
 def test_actions_imply_lesser_ones(words: str, implied: str) -> None:
     """Who may do more may do less as well."""
@@ -154,14 +141,6 @@ def test_limited_caller_is_not_everywhere() -> None:
     assert not someone.may_everywhere(Action.READ)
 
 
-def test_refusal_names_the_project_and_nothing_else() -> None:
-    """The sentence depends on the name that was asked for, never on what exists."""
-    with pytest.raises(Forbidden) as caught:
-        caller().require(Action.UPLOAD, DEMO)
-    assert caught.value.short == "This token may not upload to 'demo'."
-    assert "--can upload --project demo" in caught.value.message
-
-
 @pytest.mark.parametrize(
     ("principal", "words"),
     [
@@ -180,6 +159,7 @@ def test_refusal_names_the_credential(principal: str, words: str) -> None:
         Caller(principal, ()).require(Action.READ, DEMO)
     assert caught.value.short == f"{words} read 'demo'."
     assert caught.value.message.startswith(caught.value.short)
+    assert "--can read --project demo" in caught.value.message
 
 
 def test_anonymous() -> None:
@@ -189,24 +169,6 @@ def test_anonymous() -> None:
     assert not caller().is_anonymous
     assert anybody.may(Action.READ, DEMO)
     assert not anybody.may_anywhere(Action.UPLOAD)
-
-
-@pytest.mark.parametrize(
-    ("token", "owner", "left"),
-    [
-        (("upload", "*"), ("read", "acme-*"), [("read", "acme-*")]),
-        (("read", "acme-*"), ("manage", "*"), [("read", "acme-*")]),
-        (("upload", "acme-core"), ("upload", "acme-*"), [("upload", "acme-core")]),
-        (("upload", "acme-*"), ("upload", "acme"), []),
-        (("upload", "acme-*"), ("upload", "acmex-*"), []),
-        (("read", "a*"), ("read", "ab*"), [("read", "ab*")]),
-    ],
-)
-def test_narrowed(
-    token: tuple[str, str], owner: tuple[str, str], left: list[tuple[str, str]]
-) -> None:
-    """A token opens what both it and its owner may do, and nothing else (84, 85)."""
-    assert list(narrowed(scope(*token), [scope(*owner)])) == [scope(*each) for each in left]
 
 
 PATTERNS = st.sampled_from(["*", "a*", "ab*", "a", "ab", "abc", "b-*"])

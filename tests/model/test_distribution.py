@@ -44,6 +44,7 @@ def test_without_zeros(text: str) -> None:
         ("demo-1.0.win-amd64.exe", ("demo", "1.0", "bdist_wininst", "any")),
         ("demo-1.0rc1.win-amd64-py3.4.msi", ("demo", "1.0rc1", "bdist_msi", "3.4")),
         ("demo-1.0-py3-none-any.whl", ("demo", "1.0", "bdist_wheel", "py3")),
+        ("x-1-py3-none-any.WHL.whl", ("x", "1", "bdist_wheel", "py3")),  # refused since
     ],
 )
 def test_old_formats(filename: str, facts: tuple[str, ...]) -> None:
@@ -124,11 +125,7 @@ def test_refused_filenames(row: str) -> None:
 @pytest.mark.parametrize(
     "filename",
     [
-        *(
-            "zip-1.0-py3-none-any.whl",
-            "x.tar-1-py3-none-any.whl",
-            "egg_whl-1-1zip-py3-a-b.whl",
-        ),
+        *("zip-1.0-py3-none-any.whl", "x.tar-1-py3-none-any.whl", "egg_whl-1-1zip-py3-a-b.whl"),
         *("x-1-py3-none-manylinux_2_17_x86_64.evil.whl", "x-1-py3-none-win32.any.whl"),
         *("x-1+gz-py3-none-any.whl", "x-01.tar.gz", "x-v1.tar.gz", "x-1RC0.tar.gz", "x-1!1.tar.gz"),
     ],
@@ -136,8 +133,3 @@ def test_refused_filenames(row: str) -> None:
 def test_odd_filenames(filename: str) -> None:
     """A filename that is merely odd is taken."""
     assert parse_filename(filename).filename == filename
-
-
-def test_listed_wheel_with_two_extensions() -> None:
-    """A wheel that was taken before its name was refused can still be read."""
-    assert parse_listed("x-1-py3-none-any.WHL.whl").project == "x"

@@ -75,7 +75,7 @@ REFUSED: dict[str, str | bytes] = {
 }
 
 
-@pytest.mark.parametrize("raw", [pytest.param(raw, id=key) for key, raw in REFUSED.items()])
+@pytest.mark.parametrize("raw", REFUSED.values(), ids=REFUSED)
 def test_refuses(raw: str | bytes) -> None:
     """Metadata that clients would be misled by is refused with a sentence in ASCII."""
     with pytest.raises(Invalid) as caught:
@@ -89,11 +89,12 @@ def test_refuses(raw: str | bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "version", "code"),
     [
-        pytest.param("\u212aube", "1.0", "invalid_name", id="M06-kelvin"),
-        pytest.param("../x", "1.0", "invalid_name", id="M06-path"),
-        pytest.param("demo", "9" * 5000, "invalid_version", id="M31-digits"),
-        pytest.param("demo", "one", "invalid_version", id="M31-word"),
+        ("\u212aube", "1.0", "invalid_name"),
+        ("../x", "1.0", "invalid_name"),
+        ("demo", "9" * 5000, "invalid_version"),
+        ("demo", "one", "invalid_version"),
     ],
+    ids=["M06-kelvin", "M06-path", "M31-digits", "M31-word"],
 )
 def test_refuses_names_and_versions(name: str, version: str, code: str) -> None:
     """Name and Version are held to the same grammar as everywhere else."""
@@ -102,80 +103,60 @@ def test_refuses_names_and_versions(name: str, version: str, code: str) -> None:
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize(
-    ("rest", "field", "value"),
-    [
-        pytest.param("Author: a\r\n b\r\n", "author", "a b", id="M09-crlf-and-folded"),
-        pytest.param("Content-Type: text/plain\n\nx", "description", "x", id="M14-text"),
-        pytest.param("\n \n", "description", None, id="M15-blank-body"),
-        pytest.param("\na\rb\n", "description", "a\rb\n", id="M10-cr-in-body"),
-        pytest.param(
-            "Description: a\n        b\n       |  c\n \n",
-            "description",
-            "a\nb\n  c",
-            id="M15-header",
-        ),
-        pytest.param("Description-Content-Type: \n", "description_content_type", None, id="M16"),
-        pytest.param(
-            "Description-Content-Type: text/markdown; charset=utf-8; variant=GFM\n",
-            "description_content_type",
-            "text/markdown; charset=utf-8; variant=GFM",
-            id="M17",
-        ),
-        pytest.param(
-            "License-Expression: mit or apache-2.0\n",
-            "license_expression",
-            "MIT OR Apache-2.0",
-            id="M20",
-        ),
-        pytest.param("License: a\n        b\n", "license", "a\nb", id="licence-text"),
-        pytest.param("License: " + "a" * 99_999, "license", "a" * 99_999, id="long-licence"),
-        pytest.param(
-            "Classifier: Private :: Do Not Upload\nClassifier: Odd\n",
-            "classifiers",
-            ("Private :: Do Not Upload", "Odd"),
-            id="M22",
-        ),
-        pytest.param(
-            'Provides-Extra: Foo_Bar\nRequires-Dist: x; extra == "foo-bar"\n',
-            "provides_extra",
-            ("foo-bar",),
-            id="M24",
-        ),
-        pytest.param("Requires-Python: >=3.9, <4\n", "requires_python", ">=3.9, <4", id="M29"),
-        pytest.param(
-            "Requires-Python: >=3" + " " * 1017 + ",<4\n",
-            "requires_python",
-            ">=3" + " " * 1017 + ",<4",
-            id="M30-1-KiB-less-1",
-        ),
-        pytest.param("Summary: " + "a" * 513, "summary", "a" * 513, id="M32"),
-        pytest.param("Summary: UNKNOWN\n", "summary", None, id="placeholder"),
-        pytest.param("License: UNKNOWN\n", "license", None, id="placeholder-of-several-lines"),
-        pytest.param("Summary: a\nSummary: b\n", "summary", "a", id="shown-field-twice"),
-        pytest.param(
-            f"Project-URL: https://x\nProject-URL: {'l' * 33}, javascript:x\n",
-            "project_urls",
-            (("", "https://x"), ("l" * 33, "javascript:x")),
-            id="M34",
-        ),
-        pytest.param(
-            "Project-URL: a, https://x\nProject-URL: a, https://y\n",
-            "project_urls",
-            (("a", "https://x"),),
-            id="M35",
-        ),
-        pytest.param(
-            'Author-email: "a" <x@y>, evil\n', "author_email", '"a" <x@y>, evil', id="M36"
-        ),
-        pytest.param("Dynamic: License-File\n", "dynamic", ("license-file",), id="M37"),
-        pytest.param("X-Foo: 1\n", "summary", None, id="M38"),
-        pytest.param(
-            "Import-Name: a.b; private\n", "import_names", ("a.b; private",), id="M40-name"
-        ),
-        pytest.param("Import-Namespace: a\n", "import_namespaces", ("a",), id="M40-namespace"),
-    ],
-)
+ACCEPTED: dict[str, tuple[str, str, object]] = {
+    "M09-crlf-and-folded": ("Author: a\r\n b\r\n", "author", "a b"),
+    "M14-text": ("Content-Type: text/plain\n\nx", "description", "x"),
+    "M15-blank-body": ("\n \n", "description", None),
+    "M10-cr-in-body": ("\na\rb\n", "description", "a\rb\n"),
+    "M15-header": ("Description: a\n        b\n       |  c\n \n", "description", "a\nb\n  c"),
+    "M16": ("Description-Content-Type: \n", "description_content_type", None),
+    "M17": (
+        "Description-Content-Type: text/markdown; charset=utf-8; variant=GFM\n",
+        "description_content_type",
+        "text/markdown; charset=utf-8; variant=GFM",
+    ),
+    "M20": ("License-Expression: mit or apache-2.0\n", "license_expression", "MIT OR Apache-2.0"),
+    "licence-text": ("License: a\n        b\n", "license", "a\nb"),
+    "long-licence": ("License: " + "a" * 99_999, "license", "a" * 99_999),
+    "M22": (
+        "Classifier: Private :: Do Not Upload\nClassifier: Odd\n",
+        "classifiers",
+        ("Private :: Do Not Upload", "Odd"),
+    ),
+    "M24": (
+        'Provides-Extra: Foo_Bar\nRequires-Dist: x; extra == "foo-bar"\n',
+        "provides_extra",
+        ("foo-bar",),
+    ),
+    "M29": ("Requires-Python: >=3.9, <4\n", "requires_python", ">=3.9, <4"),
+    "M30-1-KiB-less-1": (
+        "Requires-Python: >=3" + " " * 1017 + ",<4\n",
+        "requires_python",
+        ">=3" + " " * 1017 + ",<4",
+    ),
+    "M32": ("Summary: " + "a" * 513, "summary", "a" * 513),
+    "placeholder": ("Summary: UNKNOWN\n", "summary", None),
+    "placeholder-of-several-lines": ("License: UNKNOWN\n", "license", None),
+    "shown-field-twice": ("Summary: a\nSummary: b\n", "summary", "a"),
+    "M34": (
+        f"Project-URL: https://x\nProject-URL: {'l' * 33}, javascript:x\n",
+        "project_urls",
+        (("", "https://x"), ("l" * 33, "javascript:x")),
+    ),
+    "M35": (
+        "Project-URL: a, https://x\nProject-URL: a, https://y\n",
+        "project_urls",
+        (("a", "https://x"),),
+    ),
+    "M36": ('Author-email: "a" <x@y>, evil\n', "author_email", '"a" <x@y>, evil'),
+    "M37": ("Dynamic: License-File\n", "dynamic", ("license-file",)),
+    "M38": ("X-Foo: 1\n", "summary", None),
+    "M40-name": ("Import-Name: a.b; private\n", "import_names", ("a.b; private",)),
+    "M40-namespace": ("Import-Namespace: a\n", "import_namespaces", ("a",)),
+}
+
+
+@pytest.mark.parametrize(("rest", "field", "value"), ACCEPTED.values(), ids=ACCEPTED)
 def test_accepts(rest: str, field: str, value: object) -> None:
     """Whatever is harmless is accepted, and shown as it was meant."""
     core = parsed(rest)
@@ -218,12 +199,9 @@ def test_project_urls_are_bounded() -> None:
     assert core.project_urls[-1] == ("63", "https://x")
 
 
-@pytest.mark.parametrize("count", [pytest.param(n, id=f"M23-{n}") for n in (9_996, 9_997, 9_998)])
-def test_header_limit(count: int) -> None:
+def test_header_limit() -> None:
     """M23: ten thousand headers are accepted, one more is refused."""
-    rest = "Classifier: a\n" * count
-    if count + 3 <= 10_000:
-        assert len(parsed(rest).classifiers) == count
-    else:
-        with pytest.raises(Invalid):
-            parsed(rest)
+    for count in (9_996, 9_997):
+        assert len(parsed("Classifier: a\n" * count).classifiers) == count
+    with pytest.raises(Invalid):
+        parsed("Classifier: a\n" * 9_998)

@@ -39,37 +39,28 @@ def test_old_commits_fold_as_ever() -> None:
     )
 
 
-def test_the_last_summary_counts() -> None:
-    """A project's summary is that of the file uploaded last, among those that have one."""
+def uploaded(*files: tuple[str, str]) -> Project:
+    """Return a project to which files of these versions and summaries were uploaded."""
     project = Project(name=NormalizedName("demo"))
-    for number, summary in enumerate(("First", "Second", "")):
-        event = Uploaded(at=NOON, by="x", file=file(f"{number}.0"), summary=summary)
-        commit = Commit(number=number + 1, id="", previous="", events=(event,))
-        project = fold(project, commit)
+    for number, (version, summary) in enumerate(files):
+        file = File(
+            filename=f"demo-{version}.tar.gz",
+            version=version,
+            sha256="a" * 64,
+            size=1,
+            uploaded_at=NOON,
+            uploaded_by="x",
+            core_metadata="",
+        )
+        event = Uploaded(at=NOON, by="x", file=file, summary=summary)
+        project = fold(project, Commit(number=number + 1, id="", previous="", events=(event,)))
+    return project
 
-    assert project.summary == "Second"
-    assert b'"summary":"Second"' in Codec(Project).encode(project)
 
-
-def test_files_stay_in_order() -> None:
-    """Files are listed by filename, in whatever order they came."""
-    project = Project(name=NormalizedName("demo"))
-    for number, version in enumerate(("2.0", "10.0", "1.0", "3.0")):
-        event = Uploaded(at=NOON, by="x", file=file(version))
-        commit = Commit(number=number + 1, id="", previous="", events=(event,))
-        project = fold(project, commit)
+def test_uploads() -> None:
+    """Files are listed by filename; the summary is that of the last file that has one."""
+    project = uploaded(("2.0", "First"), ("10.0", "Second"), ("1.0", ""), ("3.0", ""))
 
     assert [each.version for each in project.files] == ["1.0", "10.0", "2.0", "3.0"]
-
-
-def file(version: str) -> File:
-    """Return a file of a release."""
-    return File(
-        filename=f"demo-{version}.tar.gz",
-        version=version,
-        sha256="a" * 64,
-        size=1,
-        uploaded_at=NOON,
-        uploaded_by="x",
-        core_metadata="",
-    )
+    assert project.summary == "Second"
+    assert b'"summary":"Second"' in Codec(Project).encode(project)
