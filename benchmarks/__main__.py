@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import access, bucket, exporting, growth, importing, memory, pages, start, uploads
+from benchmarks import access, bucket, exporting, growth, importing, memory, speed
 from benchmarks.report import Figure, show
 from benchmarks.servers import machine
 
 FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
-    "start": start.measure,
-    "pages": pages.measure,
-    "uploads": uploads.measure,
+    "start": speed.start,
+    "pages": speed.pages,
+    "uploads": speed.uploads,
     "memory": memory.measure,
     "growth": growth.measure,
     "bucket": bucket.measure,

@@ -1,14 +1,13 @@
 """Private pages beside public ones in the same run, by credential; and readers beside guesses."""
 
 import os
-import subprocess
-import sys
 import time
-from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event
@@ -16,11 +15,9 @@ from threading import Event
 import bcrypt
 
 from benchmarks.load import PIP, page_rate
-from benchmarks.report import Figure
-from benchmarks.servers import PATIENCE, Server
+from benchmarks.report import Figure, in_turn
+from benchmarks.servers import Server, basic, wheelyard
 from benchmarks.stores import collection, fill_wheelyard
-from tests.clients.harness import REPOSITORY
-from tests.clients.servers import free_port, is_healthy
 from tests.trust.issuer import Bearer, StandIn, rsa_key, stand_in
 from wheelyard.index import open_index
 from wheelyard.model.access import EVERY_PROJECT, Action
@@ -72,13 +69,13 @@ def measure(folder: Path) -> list[Figure]:
 
 def _cost(server: Server, name: str, header: str) -> Figure:
     """Compare what a private page costs the server with what a public one does, in turn."""
-    ours, theirs = list[float](), list[float]()
-    for each in range(ROUNDS + 1):
-        private = _cpu(server, PRIVATE, PIP | {"Authorization": header})
-        public = _cpu(server, PUBLIC, PIP)
-        if each:  # the first round warms up
-            ours.append(private)
-            theirs.append(public)
+    private = PIP | {"Authorization": header}
+    ours, theirs = in_turn(
+        ROUNDS,
+        lambda _: _cpu(server, PRIVATE, private),
+        lambda _: _cpu(server, PUBLIC, PIP),
+        warm=1,
+    )
     return Figure(
         name=f"processor time of a private page, {name}",
         unit="us",
@@ -108,21 +105,19 @@ def _cpu_seconds(pid: int) -> float:
 def _beside_guesses(server: Server, header: str) -> Figure:
     """Compare a reader beside somebody who guesses passwords with the same one alone."""
     reader = PIP | {"Authorization": header}
-    alone = [
-        page_rate(server, PRIVATE, reader, connections=4, seconds=SECONDS) for _ in range(ROUNDS)
-    ]
-    end, answers = Event(), dict[int, int]()
+
+    def rates() -> list[float]:
+        rate = partial(page_rate, server, PRIVATE, reader, connections=4, seconds=SECONDS)
+        return [rate() for _ in range(ROUNDS)]
+
+    alone, end, answers = rates(), Event(), Counter[int]()
     with ThreadPoolExecutor(GUESSERS) as threads:
         guessing = [threads.submit(_guess, server, number, end) for number in range(GUESSERS)]
         time.sleep(1)
-        beside = [
-            page_rate(server, PRIVATE, reader, connections=4, seconds=SECONDS)
-            for _ in range(ROUNDS)
-        ]
+        beside = rates()
         end.set()
         for each in guessing:
-            for status, count in each.result().items():
-                answers[status] = answers.get(status, 0) + count
+            answers += each.result()
     told = ", ".join(f"{count} x {status}" for status, count in sorted(answers.items()))
     return Figure(
         name=f"beside {GUESSES:,} guesses a minute ({told})",
@@ -134,17 +129,17 @@ def _beside_guesses(server: Server, header: str) -> Figure:
     )
 
 
-def _guess(server: Server, number: int, end: Event) -> dict[int, int]:
+def _guess(server: Server, number: int, end: Event) -> Counter[int]:
     """Send wrong passwords at an even pace, and count what comes back."""
-    answers = dict[int, int]()
+    answers = Counter[int]()
     connection = HTTPConnection("127.0.0.1", server.port)
     begun, sent = time.perf_counter(), 0
     while not end.wait(max(0.0, begun + sent * 60 * GUESSERS / GUESSES - time.perf_counter())):
-        wrong = _basic("ana", f"guess-{number}-{sent}")
+        wrong = basic("ana", f"guess-{number}-{sent}")
         connection.request("GET", PRIVATE, headers={"Authorization": wrong})
         answer = connection.getresponse()
         answer.read()
-        answers[answer.status] = answers.get(answer.status, 0) + 1
+        answers[answer.status] += 1
         sent += 1
     connection.close()
     return answers
@@ -172,12 +167,12 @@ def _credentials(store: Path) -> dict[str, str]:
         "exp": now + 3600,
     }
     return {
-        "API token": _basic("__token__", token),
-        "static token": _basic("__token__", STATIC),
-        "htpasswd (bcrypt)": _basic("ana", PASSWORD),
-        "ID token": _basic("oauth2accesstoken", KEY.token(claims)),
+        "API token": basic("__token__", token),
+        "static token": basic("__token__", STATIC),
+        "htpasswd (bcrypt)": basic("ana", PASSWORD),
+        "ID token": basic("oauth2accesstoken", KEY.token(claims)),
         "ID token as Bearer": f"Bearer {KEY.token(claims)}",
-        "access token": _basic("oauth2accesstoken", ACCESS_TOKEN),
+        "access token": basic("oauth2accesstoken", ACCESS_TOKEN),
     }
 
 
@@ -195,34 +190,6 @@ def _serving(folder: Path, store: Path, google: StandIn) -> Iterator[Server]:
         "wheelyard.toml": said,
     }.items():
         (folder / name).write_text(text)
-    port = free_port()
-    places = ["--store", str(store), "--config", str(folder / "wheelyard.toml")]
-    command = [sys.executable, "-m", "wheelyard", "serve", "--port", str(port), *places]
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            env={"HOME": str(folder), "PYTHONPATH": str(REPOSITORY / "src"), **google.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            begun = time.perf_counter()
-            while not is_healthy(f"127.0.0.1:{port}"):
-                if process.poll() is not None or time.perf_counter() > begun + PATIENCE:
-                    raise RuntimeError((folder / "log.txt").read_text())
-                time.sleep(0.05)
-            yield Server(
-                port=port,
-                pid=process.pid,
-                authorization="",
-                upload_path="/legacy/",
-                started_in=time.perf_counter() - begun,
-            )
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
-
-
-def _basic(user: str, password: str) -> str:
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+    config = folder / "wheelyard.toml"
+    with wheelyard(store, "/health", "--config", config, more=google.environment) as server:
+        yield server

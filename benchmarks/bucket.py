@@ -9,14 +9,16 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import file_digest
 from http.client import HTTPConnection
 from pathlib import Path
 
-from benchmarks.load import PIP, page_rate, upload_all, upload_rate
+from benchmarks.load import PIP, page_rate, upload_all
 from benchmarks.memory import forget_peak, peak, peak_of_upload, resident
 from benchmarks.report import Figure
-from benchmarks.servers import Server, settle, stand_in, wheelyard, wheelyard_in_bucket
+from benchmarks.servers import Server, stand_in, wheelyard, wheelyard_in_bucket
+from benchmarks.speed import page_rates, upload_rates
 from benchmarks.stores import Wheel, wheels
 
 BUCKET = "benchmark"
@@ -25,8 +27,6 @@ LARGE_MIB = 477
 """500 MB."""
 CLIENTS = 8
 PIECE = 1 << 20
-ROUNDS = 3
-SECONDS = 3
 BATCH = 60
 PROJECT = "project"
 FOLDER = "in a folder"
@@ -77,13 +77,7 @@ def weigh(folder: Path, bucket: Server, local: Server, size: int) -> list[Figure
 
 
 def weights(server: Server, wheel: Wheel, file: Path) -> tuple[float, float, float]:
-    """
-    Return how much memory a server takes, in MB.
-
-    Returns:
-        What it takes at rest; the most that it takes more while a wheel goes up; and while clients
-        download that.
-    """
+    """Return MB at rest; and the most above that while a wheel goes up, and while it goes down."""
     idle = resident(server)
     up = peak_of_upload(server, wheel, file) - idle
     with file.open("rb") as body:
@@ -108,35 +102,23 @@ def _download(server: Server, path: str) -> int:
 
 
 def _pages(bucket: Server, local: Server) -> list[Figure]:
-    figures = list[Figure]()
-    for connections in (1, 16):
-        rates: tuple[list[float], list[float]] = ([], [])
-        for each in range(ROUNDS + 1):
-            for server, values in zip((bucket, local), rates, strict=True):
-                seconds = SECONDS if each else 1
-                rate = page_rate(
-                    server, f"/simple/{PROJECT}/", PIP, connections=connections, seconds=seconds
-                )
-                if each:  # the first round warms up
-                    values.append(rate)
-        name = f"pages of 20 files, {connections} connection{'s'[: connections > 1]}"
-        figures.append(_beside(name, "/s", rates))
-    return figures
+    return [
+        _beside(
+            f"pages of 20 files, {clients} connection{'s'[: clients > 1]}",
+            page_rates(bucket, local, f"/simple/{PROJECT}/", PIP, clients),
+        )
+        for clients in (1, 16)
+    ]
 
 
 def _uploads(bucket: Server, local: Server) -> list[Figure]:
-    return [_upload_rate(bucket, local, clients) for clients in (1, 16)]
-
-
-def _upload_rate(bucket: Server, local: Server, clients: int) -> Figure:
-    rates: tuple[list[float], list[float]] = ([], [])
-    for each in range(ROUNDS):
-        for server, values in zip((bucket, local), rates, strict=True):
-            settle()
-            values.append(upload_rate(server, _batch(clients, each), clients=clients))
-    return _beside(
-        f"uploads to {BATCH} projects, {clients} client{'s'[: clients > 1]}", "/s", rates
-    )
+    return [
+        _beside(
+            f"uploads to {BATCH} projects, {clients} client{'s'[: clients > 1]}",
+            upload_rates(3, bucket, local, partial(_batch, clients), clients),
+        )
+        for clients in (1, 16)
+    ]
 
 
 def _batch(clients: int, each: int) -> Sequence[Wheel]:
@@ -188,5 +170,5 @@ def _counted(server: Server) -> dict[str, float]:
     return counts
 
 
-def _beside(name: str, unit: str, rates: tuple[list[float], list[float]]) -> Figure:
-    return Figure(name=name, unit=unit, ours=rates[0], theirs=rates[1], versus=FOLDER)
+def _beside(name: str, rates: tuple[Sequence[float], Sequence[float]]) -> Figure:
+    return Figure(name=name, unit="/s", ours=rates[0], theirs=rates[1], versus=FOLDER)

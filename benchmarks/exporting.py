@@ -3,15 +3,14 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from hashlib import sha256
 from pathlib import Path
 
 from benchmarks.report import Figure
-from benchmarks.servers import settle
+from benchmarks.servers import environment, product, settle
 from benchmarks.stores import Wheel, collection, fill_wheelyard, wheels
-from tests.clients.harness import REPOSITORY, program
+from tests.clients.harness import program
 from wheelyard.catalog import keys
 from wheelyard.model.distribution import parse_name
 
@@ -71,7 +70,7 @@ def _round(folder: Path, each: int, store: Path, listed: Path) -> dict[str, floa
     settle()
     theirs = _taken(_dumb_pypi(listed, folder / f"theirs-{each}"))
     settle()
-    made = _taken(_wheelyard(*export))
+    made = _taken(product(*export))
     settle()
     plain, one = folder / f"plain-{each}.d", folder / f"one-{each}.d"
     for place, version in ((plain, f"2.{each}"), (one, f"3.{each}")):
@@ -82,10 +81,10 @@ def _round(folder: Path, each: int, store: Path, listed: Path) -> dict[str, floa
     return {
         "theirs": theirs,
         "made": made,
-        "idle": _worked(_wheelyard(*export)),
-        "start": _worked(_wheelyard("export", "--help")),
-        "plain": _worked(_wheelyard(*upload, *plain.iterdir())),
-        "one": _worked(_wheelyard(*upload, "--export", site, *one.iterdir())),
+        "idle": _worked(product(*export)),
+        "start": _worked(product("export", "--help")),
+        "plain": _worked(product(*upload, *plain.iterdir())),
+        "one": _worked(product(*upload, "--export", site, *one.iterdir())),
     }
 
 
@@ -122,10 +121,6 @@ def _dumb_pypi(listed: Path, target: Path) -> list[str]:
     return [str(each) for each in (command, *options)]
 
 
-def _wheelyard(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "wheelyard", *map(str, arguments)]
-
-
 def _taken(command: list[str]) -> float:
     """Return how many seconds a command takes."""
     begun = time.perf_counter()
@@ -143,6 +138,5 @@ def _worked(command: list[str]) -> float:
 
 
 def _run(command: list[str]) -> None:
-    environment = {"HOME": "/nonexistent", "LANG": "C.UTF-8", "PATH": os.defpath}
-    environment["PYTHONPATH"] = str(REPOSITORY / "src")
-    subprocess.run(command, capture_output=True, check=True, env=environment)
+    found = environment(Path("/nonexistent"))
+    subprocess.run(command, capture_output=True, check=True, env=found)

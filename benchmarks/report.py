@@ -1,6 +1,6 @@
-"""A measured figure, ours beside pypiserver's, and the table of them."""
+"""A measured figure, ours beside somebody else's, and the table of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -10,24 +10,16 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """
-    One row of a table: what was measured, once in each round, in turn.
-
-    Args:
-        name: What it is.
-        unit: Printed behind each number.
-        ours: One value a round.
-        theirs: One value a round; none if there is nothing to compare with.
-        versus: Who they are.
-        target: What is to be reached, in words.
-    """
+    """One row of a table: what was measured, once in each round, in turn."""
 
     name: str
     unit: str
     ours: Sequence[float]
     theirs: Sequence[float] = ()
+    """None if there is nothing to compare with."""
     versus: str = "pypiserver"
     target: str = ""
+    """What is to be reached, in words."""
 
     @property
     def ratio(self) -> float | None:
@@ -35,6 +27,15 @@ class Figure:
         if not self.theirs:
             return None
         return median(mine / other for mine, other in zip(self.ours, self.theirs, strict=True))
+
+
+def in_turn(
+    rounds: int, ours: Callable[[int], float], theirs: Callable[[int], float], *, warm: int = 0
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Measure two things in turn; `warm` rounds, whose numbers are negative, are not counted."""
+    values = [(ours(each), theirs(each)) for each in range(-warm, rounds)]
+    mine, other = zip(*values[warm:], strict=True)
+    return mine, other
 
 
 def show(title: str, figures: Sequence[Figure]) -> None:

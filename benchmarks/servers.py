@@ -1,4 +1,4 @@
-"""The servers to compare, each run as its users run it."""
+"""The servers to compare, each run as its users run it; and our commands."""
 
 import os
 import re
@@ -35,54 +35,52 @@ class Server:
     """Seconds from the start of the process to the whole of its first answer."""
 
 
-@contextmanager
-def wheelyard(folder: Path, page: str = "/simple/") -> Iterator[Server]:
-    """Run `wheelyard serve` on a store until the block ends."""
-    port, printed = free_port(), folder.parent / f"{folder.name}.printed"
-    command = [sys.executable, "-m", "wheelyard", "serve"]
-    begun = time.perf_counter()
-    with _running([*command, "--port", str(port), "--store", str(folder)], printed) as process:
-        _first_answer(process, port, page)
-        took = time.perf_counter() - begun
-        token = TOKEN.search(printed.read_text())
-        yield Server(
-            port=port,
-            pid=process.pid,
-            authorization=_basic("__token__", token[0] if token else ""),
-            upload_path="/legacy/",
-            started_in=took,
-        )
+def product(*arguments: object) -> list[str]:
+    """Return a command line for wheelyard."""
+    return [sys.executable, "-m", "wheelyard", *map(str, arguments)]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return what a command finds in its environment."""
+    source = str(REPOSITORY / "src")
+    return {"HOME": str(home), "LANG": "C.UTF-8", "PATH": os.defpath, "PYTHONPATH": source}
 
 
 @contextmanager
-def wheelyard_in_bucket(
-    folder: Path, bucket: str, environment: Mapping[str, str]
+def wheelyard(
+    folder: Path, page: str = "/simple/", *options: object, more: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """
-    Run `wheelyard serve` on a new store in a bucket until the block ends.
+    """Run `wheelyard serve` on a store until the block ends."""
+    command = product("serve", "--store", folder, *options)
+    with _serving(command, _printed(folder), page, "/legacy/", more=more) as server:
+        yield server
 
-    Args:
-        folder: For its home and its log.
-        bucket: `gs://BUCKET/PREFIX`.
-        environment: Where the bucket is, and more settings.
+
+@contextmanager
+def wheelyard_in_bucket(folder: Path, bucket: str, more: Mapping[str, str]) -> Iterator[Server]:
     """
-    port, printed = free_port(), folder / "bucket.printed"
-    command = [sys.executable, "-m", "wheelyard"]
-    place = ["--store", bucket]
-    with _running([*command, "token", "create", "benchmark", *place], printed, environment) as made:
-        made.wait(PATIENCE)
-    token = TOKEN.search(printed.read_text())
-    serve = [*command, "serve", "--port", str(port), *place]
-    begun = time.perf_counter()
-    with _running(serve, printed, environment) as process:
-        _first_answer(process, port, "/health")
-        yield Server(
-            port=port,
-            pid=process.pid,
-            authorization=_basic("__token__", token[0] if token else ""),
-            upload_path="/legacy/",
-            started_in=time.perf_counter() - begun,
-        )
+    Run `wheelyard serve` on a new store in a bucket (`gs://BUCKET/PREFIX`) until the block ends.
+
+    The folder is for its home and its log; the variables say where the bucket is.
+    """
+    printed = folder / "bucket.printed"
+    made = product("token", "create", "benchmark", "--store", bucket)
+    with _running(made, printed, more) as making:
+        making.wait(PATIENCE)
+    token = _token(printed)
+    command = product("serve", "--store", bucket)
+    with _serving(command, printed, "/health", "/legacy/", token, more) as server:
+        yield server
+
+
+@contextmanager
+def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
+    """Run `pypi-server run` on a folder until the block ends: its own defaults, no passwords."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = ["run", "-i", "127.0.0.1", "-a", ".", "-P", ".", str(folder)]
+    command = [str(program("pypiserver", "pypi-server")), *options]
+    with _serving(command, _printed(folder), page, "/", basic("anyone", "anything")) as server:
+        yield server
 
 
 @contextmanager
@@ -97,25 +95,6 @@ def stand_in(folder: Path, bucket: str) -> Iterator[str]:
                 raise RuntimeError("the stand-in did not come up")
             time.sleep(0.01)
         yield url
-
-
-@contextmanager
-def pypiserver(folder: Path, page: str = "/simple/") -> Iterator[Server]:
-    """Run `pypi-server run` on a folder until the block ends: its own defaults, no passwords."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port, printed = free_port(), folder.parent / f"{folder.name}.printed"
-    command = [str(program("pypiserver", "pypi-server")), "run", "-i", "127.0.0.1"]
-    options = ["-p", str(port), "-a", ".", "-P", ".", str(folder)]
-    begun = time.perf_counter()
-    with _running([*command, *options], printed) as process:
-        _first_answer(process, port, page)
-        yield Server(
-            port=port,
-            pid=process.pid,
-            authorization=_basic("anyone", "anything"),
-            upload_path="/",
-            started_in=time.perf_counter() - begun,
-        )
 
 
 def settle() -> None:
@@ -134,20 +113,44 @@ def machine() -> str:
     )
 
 
+def basic(user: str, password: str) -> str:
+    """Return an Authorization header."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+@contextmanager
+def _serving(  # one place for all servers
+    command: list[str],
+    printed: Path,
+    page: str,
+    upload_path: str,
+    authorization: str = "",
+    more: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """Run a server until the block ends; without a header, the token counts that it prints."""
+    port, begun = free_port(), time.perf_counter()
+    option = "-p" if "pypi-server" in command[0] else "--port"
+    with _running([*command, option, str(port)], printed, more or {}) as process:
+        _first_answer(process, port, page)
+        took = time.perf_counter() - begun
+        yield Server(
+            port=port,
+            pid=process.pid,
+            authorization=authorization or _token(printed),
+            upload_path=upload_path,
+            started_in=took,
+        )
+
+
 @contextmanager
 def _running(
-    command: list[str], printed: Path, more: Mapping[str, str] | None = None
+    command: list[str], printed: Path, more: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {
-        "HOME": str(printed.parent),
-        "LANG": "C.UTF-8",
-        "PATH": os.defpath,
-        "PYTHONPATH": str(REPOSITORY / "src"),
-    } | dict(more or {})
+    found = environment(printed.parent) | dict(more)
     printed.parent.mkdir(parents=True, exist_ok=True)
     with printed.open("wb") as output, printed.with_suffix(".log").open("wb") as log:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=log
+            command, env=found, stdin=subprocess.DEVNULL, stdout=output, stderr=log
         )
         try:
             yield process
@@ -176,8 +179,13 @@ def _first_answer(process: subprocess.Popen[bytes], port: int, page: str) -> Non
     raise RuntimeError(f"the server did not come up: {process.args!r}")
 
 
-def _basic(user: str, password: str) -> str:
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+def _printed(folder: Path) -> Path:
+    return folder.parent / f"{folder.name}.printed"
+
+
+def _token(printed: Path) -> str:
+    found = TOKEN.search(printed.read_text())
+    return basic("__token__", found[0] if found else "")
 
 
 def _text(path: Path) -> str:

@@ -1,0 +1,134 @@
+"""Starts, pages from memory and uploads, beside pypiserver as it comes: without its cache."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.load import BROWSER, PIP, page_rate, upload_all, upload_rate
+from benchmarks.report import Figure, in_turn
+from benchmarks.servers import Server, pypiserver, settle, wheelyard
+from benchmarks.stores import Wheel, collection, fill_pypiserver, fill_wheelyard, wheels
+
+SECONDS = 3
+BATCH = 100
+SMALL, LARGE = "project-00000", "large"
+
+Plan = Callable[[int], Sequence[Wheel]]
+"""What is uploaded in a round."""
+
+
+def start(folder: Path) -> list[Figure]:
+    """Start on nothing, on 4,000 files and on 50,000 projects, up to the whole first page."""
+    large = collection(50_000, 1)
+    return [
+        _started(folder / "empty", {}, 9, "no files", "<= 2x and <= 0.3 s"),
+        _started(folder / "4000", collection(200, 20), 9, "4,000 files", "well under 1 s"),
+        _started(folder / "50000", large, 3, "50,000 projects of 1 file", "well under 1 s"),
+    ]
+
+
+def _started(folder: Path, plan: dict[str, int], rounds: int, name: str, target: str) -> Figure:
+    if plan:
+        fill_wheelyard(folder / "ours", plan)
+        fill_pypiserver(folder / "theirs", plan)
+    page = f"/simple/{next(iter(plan))}/" if plan else "/simple/"
+
+    def ours(each: int) -> float:
+        with wheelyard(folder / ("ours" if plan else f"ours-{each}"), page) as server:
+            return server.started_in
+
+    def theirs(_: int) -> float:
+        with pypiserver(folder / "theirs", page) as server:
+            return server.started_in
+
+    mine, other = in_turn(rounds, ours, theirs, warm=1)
+    return Figure(name=f"start, {name}", unit="s", ours=mine, theirs=other, target=target)
+
+
+def pages(folder: Path) -> list[Figure]:
+    """Ask for a page of 20 files and for one of 2,000, in a collection of 4,000 files."""
+    plan = collection(100, 20) | {LARGE: 2000}
+    fill_wheelyard(folder / "ours", plan)
+    fill_pypiserver(folder / "theirs", plan)
+    with wheelyard(folder / "ours") as ours, pypiserver(folder / "theirs") as theirs:
+        return [
+            _pages(ours, theirs, "20 files, 1 connection", SMALL, PIP, 1),
+            _pages(ours, theirs, "20 files, 16 connections", SMALL, PIP, 16),
+            _pages(ours, theirs, "2,000 files, 1 connection", LARGE, PIP, 1),
+            _pages(ours, theirs, "2,000 files, 16 connections", LARGE, PIP, 16),
+            _pages(ours, theirs, "2,000 files, HTML, not compressed", LARGE, BROWSER, 16),
+        ]
+
+
+def _pages(
+    ours: Server, theirs: Server, name: str, project: str, headers: dict[str, str], clients: int
+) -> Figure:
+    mine, other = page_rates(ours, theirs, f"/simple/{project}/", headers, clients)
+    return Figure(name=f"pages, {name}", unit="/s", ours=mine, theirs=other, target=">= 20x")
+
+
+def page_rates(
+    ours: Server, theirs: Server, path: str, headers: dict[str, str], clients: int
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Return how many pages a second two servers answer, in turn."""
+
+    def rate(server: Server) -> Callable[[int], float]:
+        return lambda each: page_rate(
+            server, path, headers, connections=clients, seconds=1 if each < 0 else SECONDS
+        )
+
+    return in_turn(3, rate(ours), rate(theirs), warm=1)
+
+
+def uploads(folder: Path) -> list[Figure]:
+    """Upload small wheels: as one client, as sixteen, and to a project that has many already."""
+    fill_wheelyard(folder / "ours", {LARGE: 2000})
+    fill_pypiserver(folder / "theirs", {LARGE: 2000})
+    with wheelyard(folder / "ours-new") as ours, pypiserver(folder / "theirs-new") as theirs:
+        figures = [
+            _uploads(ours, theirs, "1 client, 10 projects", _spread("one"), 1),
+            _uploads(ours, theirs, "16 clients, 10 projects", _spread("many"), 16),
+            _uploads(ours, theirs, "16 clients, one project", _single("group"), 16),
+            _uploads(ours, theirs, "1 client, new projects", _fresh, 1),
+        ]
+    with wheelyard(folder / "ours") as ours, pypiserver(folder / "theirs") as theirs:
+        name = "1 client, to a project of 2,000 files"
+        return [*figures, _uploads(ours, theirs, name, _single(LARGE, 2000), 1)]
+
+
+def _uploads(ours: Server, theirs: Server, name: str, plan: Plan, clients: int) -> Figure:
+    rounds = 4
+    for server in (ours, theirs):
+        upload_all(server, [plan(rounds)[0].form()])  # the first one is not counted
+    mine, other = upload_rates(rounds, ours, theirs, plan, clients)
+    return Figure(name=f"uploads, {name}", unit="/s", ours=mine, theirs=other, target=">= 1x")
+
+
+def upload_rates(
+    rounds: int, ours: Server, theirs: Server, plan: Plan, clients: int
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Return how many uploads a second two servers answer, in turn."""
+
+    def rate(server: Server) -> Callable[[int], float]:
+        def measure(each: int) -> float:
+            settle()
+            return upload_rate(server, plan(each), clients=clients)
+
+        return measure
+
+    return in_turn(rounds, rate(ours), rate(theirs))
+
+
+def _spread(stem: str) -> Plan:
+    return lambda each: [
+        Wheel(f"{stem}-{number % 10}", f"{each}.{number}") for number in range(BATCH)
+    ]
+
+
+def _single(project: str, first: int = 0) -> Plan:
+    return lambda each: [
+        Wheel(project, f"1.{first + each * BATCH + number}") for number in range(BATCH)
+    ]
+
+
+def _fresh(each: int) -> Sequence[Wheel]:
+    return [next(wheels(f"fresh-{each}-{number}", 1)) for number in range(BATCH)]
