@@ -34,13 +34,6 @@ def test_functions_are_short() -> None:
     assert {name for name, size in sizes.items() if size > 60} == set()
 
 
-def test_every_module_says_what_it_is() -> None:
-    """Each module begins with a docstring."""
-    missing = [path.name for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))]
-
-    assert missing == []
-
-
 def test_every_setting_is_documented() -> None:
     """docs/settings.md lists the settings that there are, and no others."""
     table = (DOCS / "settings.md").read_text()

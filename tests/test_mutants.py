@@ -3,13 +3,10 @@
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from coverage import CoverageData
 
-from tools.covering import Measured, data
-from tools.mutants import IMPORT, ROOT, Judge, Place, located, read_sample
+from tools.mutants import ROOT, located, read_sample
 from tools.mutations import Mutant, find, mutants, replaced
 
 SOURCE = '''\
@@ -28,6 +25,7 @@ class Shelf:
 def size(shelf):
     return 1 if shelf.books else 0
 '''
+SECOND = "return any(each == book for each in self.books) and (True)"
 MOVED = SOURCE.replace("LIMIT = 3", "# moved\n\n\nLIMIT = 3").replace(
     "book is None:", "book is None :"
 )
@@ -65,6 +63,7 @@ def test_changes_of_each_kind() -> None:
         ("", "3", "4", 1, "LIMIT = (4)"),
         ("Shelf.add", "1", "2", 2, 'if not book or "é" in book and shelves > (2):'),
         ("Shelf.add", "book is None", "False", 1, "if (False) :"),
+        ("Shelf.add", "book is None", "True", 2, SECOND),
         ("Shelf.add", "self.books.append(book)", "None", 1, "(None)"),
         ("Shelf.add", "return False", "return True", 1, "return True"),
         ("size", "shelf.books", "not (shelf.books)", 1, "return 1 if (not (shelf.books)) else 0"),
@@ -75,11 +74,6 @@ def test_a_change_is_made_where_its_code_is_now(
 ) -> None:
     """A change finds the code that it was drawn for, though that has moved."""
     assert made(function, original, replacement, occurrence) == line
-
-
-def test_second_occurrence() -> None:
-    """Of equal pieces of code in one function, the one that was drawn is changed."""
-    assert made("Shelf.add", "book is None", "True", 2).endswith("and (True)")
 
 
 @pytest.mark.parametrize(
@@ -112,26 +106,6 @@ def test_code_that_moves_into_another_module() -> None:
     assert place == located(drawn)
     assert place.module == "wheelyard.catalog.commits"
     assert located(rewritten) is None
-
-
-def test_quick_tests_of_the_line_run_first(tmp_path: Path) -> None:
-    """Tests for which a changed condition holds come first, others of their files at the end."""
-    module = ROOT / "src" / "wheelyard" / "trust" / "verdicts.py"
-    runs = {"a::x[0]": [7], "a::x[1]": [7], "a::y": [7, 8], "a::z": [9], "a::bad": [7], "b::z": [9]}
-    seconds = dict(zip(runs, (0.1, 0.2, 0.3, 0.1, 0.1, 0.1), strict=True))
-    measured = Measured({**seconds, "c::slow": 11.0, "c::endless": 31.0}, ["a::bad"], [])
-    coverage = CoverageData(str(data(tmp_path / "tests.json")))
-    for test, lines in (*runs.items(), ("c::slow", [7]), ("c::endless", [7]), (IMPORT, [1, 9])):
-        coverage.set_context(test)
-        coverage.add_lines({str(module): lines})
-    coverage.write()
-    judge = Judge({tmp_path / "tests.json": measured})
-
-    chosen = judge.chosen(Place(module, "", range(7, 8)))
-    of_a_constant = judge.chosen(Place(module, "", range(1, 2)))
-
-    assert chosen == (["a::y", "a::x[0]", "a::x[1]"], ["c::slow", "a::z"])
-    assert of_a_constant == ([], ["a::x[0]", "a::z", "b::z", "a::x[1]", "a::y", "c::slow"])
 
 
 @pytest.mark.integration

@@ -39,18 +39,13 @@ FORK: Final = multiprocessing.get_context("fork")
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """
-    What a run of some tests has shown.
-
-    Args:
-        seconds: How long each test took.
-        failed: The tests that failed.
-        libraries: The modules that were imported, but for ours.
-    """
+    """What a run of some tests has shown."""
 
     seconds: dict[str, float]
+    """How long each test took."""
     failed: list[str]
     libraries: list[str]
+    """The modules that were imported, but for ours."""
 
 
 class _Measuring:

@@ -37,35 +37,23 @@ Change = tuple[str, ast.expr | ast.stmt, str]
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """
-    One change.
-
-    Args:
-        module: Its name, with dots.
-        function: The qualified name of the function or class; empty for the module itself.
-        kind: What sort of change it is.
-        original: The code that is replaced, as `ast.unparse` writes it.
-        replacement: The new code.
-        occurrence: Which one it is of the equal pieces of code in the function, from 1.
-        gap: What the tests did not notice when gaps were looked for; empty if it is from the draw.
-        equivalent: Why no test can notice it, or need not; such a mutant does not count.
-        elsewhere: The test that notices it, where only tests that start processes do.
-    """
+    """One change."""
 
     module: str
     function: str
+    """The qualified name of the function or class; empty for the module itself."""
     kind: str
     original: str
+    """The code that is replaced, as `ast.unparse` writes it."""
     replacement: str
     occurrence: int = 1
+    """Which one it is of the equal pieces of code in the function, from 1."""
     gap: str = ""
+    """What the tests did not notice when gaps were looked for; empty if it is from the draw."""
     equivalent: str = ""
+    """Why no test can notice it, or need not; such a mutant does not count."""
     elsewhere: str = ""
-
-    @property
-    def package(self) -> str:
-        """The first folder of its module's path."""
-        return self.module.split(".")[1]
+    """The test that notices it, where only tests that start processes do."""
 
     def __str__(self) -> str:
         place = f"{self.module}:{self.function}:{self.occurrence}"
