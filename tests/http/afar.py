@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
@@ -14,7 +14,7 @@ from wheelyard.http.app import App
 from wheelyard.index import index_over
 from wheelyard.model.ambient import Ambient
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, WebType
+from wheelyard.storage.base import Key, NotModified, ObjectVersion, Store, Stored
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.storage.timed import Tally
@@ -45,29 +45,25 @@ class Watched:
         self.is_closed = True
 
 
-@dataclass
-class FarStore(Store):
+class FarStore(MemoryStore):
     """
     A store that the index takes for one behind a network.
 
     Args:
-        store: What really keeps the objects.
+        url: What it says when it is asked to sign.
+        fault: What it raises when it is asked to sign.
     """
 
-    store: Store = field(default_factory=lambda: MemoryStore(lambda: 0.0))
-    url: str | None = None
-    """What it says when it is asked to sign."""
-    fault: Unavailable | None = None
-    """What it raises when it is asked to sign."""
-    calls: list[tuple[str, str]] = field(default_factory=list)
-    """Every question so far: verb and key."""
-    lifetimes: list[timedelta] = field(default_factory=list)
-    """How long each URL was to hold."""
-    streams: list[Watched] = field(default_factory=list)
-    answers: Event = field(default_factory=Event)
-    """While it is not set, nothing small is answered."""
-
-    def __post_init__(self) -> None:
+    def __init__(self, url: str | None = None, fault: Unavailable | None = None) -> None:
+        super().__init__(lambda: 0.0)
+        self.url, self.fault = url, fault
+        self.calls: list[tuple[str, str]] = []
+        """Every question so far: verb and key."""
+        self.lifetimes: list[timedelta] = []
+        """How long each URL was to hold."""
+        self.streams: list[Watched] = []
+        self.answers = Event()
+        """While it is not set, nothing small is answered."""
         self.answers.set()
 
     def get(
@@ -76,32 +72,13 @@ class FarStore(Store):
         """Return a small object, once the store answers."""
         self.calls.append(("get", key))
         assert self.answers.wait(PATIENCE)
-        return self.store.get(key, unless_version)
+        return super().get(key, unless_version)
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream that is watched."""
         self.calls.append(("read", key))
-        stream = Watched(self.store.read(key, start, stop))
-        self.streams.append(stream)
-        return stream
-
-    def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-    ) -> ObjectVersion:
-        """Write."""
-        return self.store.put(key, body, expect, kind)
-
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Delete."""
-        self.store.delete(key, expect)
-
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """List."""
-        return self.store.list(prefix, after)
+        self.streams.append(Watched(super().read(key, start, stop)))
+        return self.streams[-1]
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return what the test wants, or fail as it wants."""

@@ -115,7 +115,7 @@ def test_project_page_has_what_people_need(stocked: Site) -> None:
             assert wanted in page.text
         (link,) = (link for link in page.links if link.endswith(file["filename"]))
         assert len(stocked.get(urljoin("/project/demo/", link)).content) == file["size"]
-    assert "KiB" in page.text
+    assert " bytes" in page.text
 
 
 @pytest.mark.parametrize("name", ["demo", "epoch", "local"])

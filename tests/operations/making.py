@@ -48,13 +48,18 @@ class Made:
 
 
 def make_wheel(
-    name: str = "demo", version: str = "1.0", *, content: bytes = b"", tag: str = "py3-none-any"
+    name: str = "demo",
+    version: str = "1.0",
+    *,
+    content: bytes = b"",
+    tag: str = "py3-none-any",
+    metadata: bytes = b"",
 ) -> Made:
     """Return a wheel; other `content`, other bytes."""
     info = f"{name}-{version}.dist-info"
     members = {
         f"{name.lower()}.py": content,
-        f"{info}/METADATA": _metadata(name, version),
+        f"{info}/METADATA": metadata or _metadata(name, version),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nTag: {tag}\n".encode(),
     }
     lines = [f"{path},{_record_hash(body)},{len(body)}\n" for path, body in members.items()]
@@ -67,11 +72,13 @@ def make_wheel(
     return Made(f"{name}-{version}-{tag}.whl", out.getvalue())
 
 
-def make_sdist(name: str = "demo", version: str = "1.0", *, content: bytes = b"") -> Made:
+def make_sdist(
+    name: str = "demo", version: str = "1.0", *, content: bytes = b"", metadata: bytes = b""
+) -> Made:
     """Return an sdist; other `content`, other bytes."""
     top = f"{name}-{version}"
     members = {
-        "PKG-INFO": _metadata(name, version),
+        "PKG-INFO": metadata or _metadata(name, version),
         "pyproject.toml": b"[build-system]\nrequires = []\n",
         f"{name}.py": content,
     }
