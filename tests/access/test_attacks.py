@@ -126,13 +126,8 @@ def test_long_headers(place: Place, length: int) -> None:
 @pytest.mark.parametrize(
     "audience",
     [
-        f"{HERE}.evil",
-        f"{HERE}/",
-        HERE.upper(),
-        PUBLISHING,
-        IAP_HERE,
-        [HERE, "https://elsewhere.example"],
-        "",
+        *(f"{HERE}.evil", f"{HERE}/", HERE.upper(), PUBLISHING, IAP_HERE),
+        *([HERE, "https://elsewhere.example"], ""),
     ],
     ids=str,
 )
@@ -261,11 +256,8 @@ def test_tokens_in_queries(place: Place, caplog: pytest.LogCaptureFixture) -> No
 @pytest.mark.parametrize(
     "path",
     [
-        "/simple/?next=//evil.example",
-        "/simple/%2f%2fevil.example",
-        "//evil.example",
-        "/%5cevil.example",
-        "//evil.example/simple",
+        *("/simple/?next=//evil.example", "/simple/%2f%2fevil.example", "//evil.example"),
+        *("/%5cevil.example", "//evil.example/simple"),
     ],
 )
 def test_redirects_lead_nowhere_else(place: Place, path: str) -> None:

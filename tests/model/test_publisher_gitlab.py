@@ -33,15 +33,9 @@ def test_sources_of_those_who_may_run_pipelines(source: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "container_registry_push",
-        "duo_workflow",
-        "external",
-        "ondemand_dast_scan",
-        "ondemand_dast_validation",
-        "parent_pipeline",
-        "pipeline_execution_policy_schedule",
-        "security_orchestration_policy",
-        "unknown",
+        *("container_registry_push", "duo_workflow", "external", "ondemand_dast_scan"),
+        *("ondemand_dast_validation", "parent_pipeline", "pipeline_execution_policy_schedule"),
+        *("security_orchestration_policy", "unknown"),
     ],
 )
 def test_other_sources(source: str) -> None:

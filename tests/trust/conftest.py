@@ -1,9 +1,12 @@
 """Fixtures for tests of who is believed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.operations.world import Clock
+from tests.trust.issuer import World, loopback_fetcher, stand_in
 from tests.trust.logins import Desk
 
 
@@ -11,3 +14,16 @@ from tests.trust.logins import Desk
 def desk(tmp_path: Path) -> Desk:
     """Return a desk."""
     return Desk(tmp_path)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the clock of a test."""
+    return Clock()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Run a server that stands in for issuers."""
+    with stand_in() as site, loopback_fetcher() as fetcher:
+        yield World(site, fetcher)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
+from random import Random
 from socketserver import TCPServer
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from threading import Event, Thread
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from wheelyard.trust.endpoints import GoogleEndpoints, stand_in_at
 from wheelyard.trust.fetching import Fetcher
+from wheelyard.trust.keysets import Means
 
 NOW = 1_795_000_000
 """When all these tests take place."""
@@ -280,6 +282,22 @@ class Clock:
     def __call__(self) -> float:
         """Return the time."""
         return self.time
+
+
+@dataclass(frozen=True)
+class World:
+    """A server that stands in for issuers, and what an index asks it with."""
+
+    site: StandIn
+    fetcher: Fetcher
+    clock: Clock = field(default_factory=Clock)
+    beside: list[Callable[[], None]] = field(default_factory=list)
+    """What is to be done beside; a test does it when it wants."""
+
+    @property
+    def means(self) -> Means:
+        """What key sets work with."""
+        return Means(self.fetcher, self.clock, Random(4), self.beside.append)
 
 
 class _Server(ThreadingHTTPServer):

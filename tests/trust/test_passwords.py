@@ -1,4 +1,4 @@
-"""Logging in by name and password: what is believed, for how long, and at what cost."""
+"""Names and passwords: what a file may say, what is believed, for how long, and at what cost."""
 
 import pytest
 from hypothesis import given
@@ -6,21 +6,19 @@ from hypothesis import strategies as st
 
 from tests.operations.world import Clock
 from tests.trust.logins import ANA, KEY, Desk
-from tests.trust.test_crypts import APR1, BCRYPT, SHA, SHA512
-from wheelyard.errors import Unauthenticated
+from tests.trust.test_crypts import APR1, BCRYPT, SHA, SHA256, SHA512
+from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.trust.crypts import recognise
-from wheelyard.trust.passwords import PASSWORD_LIMIT, REMEMBERED, Passwords, mark_of
+from wheelyard.trust.passwords import PASSWORD_LIMIT, REMEMBERED, Passwords, mark_of, parse_htpasswd
 from wheelyard.trust.verifier import Verdicts
 
 
 def test_a_login(desk: Desk) -> None:
     """Name and password lead to an identity that grants can name; a wrong half leads nowhere."""
+    for name, password in (("ana", "S3cret"), ("Ana", "s3cret"), ("bo", "s3cret"), ("ana", "")):
+        assert desk.refuses(name, password)
+
     assert desk.passwords.check("ana", "s3cret") == ANA
-    assert desk.refuses("ana", "S3cret")
-    assert desk.refuses("Ana", "s3cret")
-    assert desk.refuses("bo", "s3cret")
-    assert desk.refuses("", "s3cret")
-    assert desk.refuses("ana", "")
 
 
 def test_a_hot_client_costs_no_hashing(desk: Desk) -> None:
@@ -51,14 +49,6 @@ def test_a_repeated_mistake_costs_no_hashing(desk: Desk) -> None:
     assert desk.passwords.known("ana", "wrong") is None
     assert desk.refuses("ana", "wrong")
     assert len(desk.hashing.done) == 2
-
-
-def test_nobody_is_locked_out(desk: Desk) -> None:
-    """Wrong passwords for a name do not keep its owner from logging in."""
-    for number in range(10):
-        assert desk.refuses("ana", f"guess-{number}")
-
-    assert desk.passwords.check("ana", "s3cret") == ANA
 
 
 def test_names_that_are_not_there_cost_the_same(desk: Desk) -> None:
@@ -199,14 +189,6 @@ def test_nothing_is_shown(desk: Desk) -> None:
     assert "s3cret" not in repr(vars(desk.passwords))
 
 
-def test_warnings(desk: Desk) -> None:
-    """An operator hears of hashes that are quickly guessed."""
-    desk.write(f"ana:{APR1}\n")
-    passwords = Passwords(desk.path, KEY, desk.clock.seconds)
-
-    assert "line 1 is MD5" in passwords.file.warnings[0]
-
-
 def test_a_password_from_elsewhere(desk: Desk) -> None:
     """A password that held for one network is tried anew for another: guesses cost what they do."""
     here, there = "192.0.2.0/24", "198.51.100.0/24"
@@ -215,3 +197,77 @@ def test_a_password_from_elsewhere(desk: Desk) -> None:
     assert desk.passwords.known("ana", "s3cret", here) == ANA
     assert desk.passwords.known("ana", "s3cret", there) is None
     assert not desk.passwords.has_held("ana", "s3cret", there)
+
+
+def test_names_and_hashes() -> None:
+    """Comments, blank lines, Windows line ends and what follows a second colon mean nothing."""
+    text = f"\ufeff# people\r\n\r\n  ana:{BCRYPT}\r\nml-ci:{SHA512}:the robot\n#bo:{SHA}\nAna:{SHA}"
+
+    found = parse_htpasswd(text).value
+
+    assert found.hashes == {"ana": BCRYPT, "ml-ci": SHA512, "Ana": SHA}
+
+
+def test_an_empty_file() -> None:
+    """A file without entries is taken, and its operator hears that nobody can log in."""
+    found = parse_htpasswd("# nobody yet\n")
+
+    assert (found.value.hashes, found.value.decoy) == ({}, None)
+    assert "nobody has a password" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (f"ana:{BCRYPT}\n\nhunter2hunter2\n", "Line 3 has no colon. Write NAME:HASH"),
+        (f"ana:{BCRYPT}\nana:{SHA}", "Line 2 has a name that is there already. Remove one"),
+        (f":{BCRYPT}", "Line 1 has no name"),
+        (f"{'a' * 256}:{BCRYPT}", "Line 1 has no name"),
+        (f"a\x1bb:{BCRYPT}", "Line 1 has no name"),
+        ("ana:", "Line 1 has a hash that is missing"),
+        ("ana:hunter2hunter2", "Line 1 has a hash that is plain text"),
+        ("ana:rqXexS6ZhobKA", "Make it again with 'htpasswd -B', or remove the line."),
+        (f"#\nana:$2x{BCRYPT[3:]}", "Line 2 has a hash that is bcrypt with a mistake"),
+    ],
+)
+def test_a_wrong_line(text: str, complaint: str) -> None:
+    """A refusal names the line and what to do, and shows nothing of a password or a hash."""
+    with pytest.raises(Invalid) as refused:
+        parse_htpasswd(text)
+
+    assert complaint in refused.value.message
+    assert refused.value.code == "bad_setting"
+    for secret in (BCRYPT, SHA, "hunter2", "rqXexS6ZhobKA", BCRYPT[3:]):
+        assert secret not in refused.value.message
+
+
+def test_warnings_name_the_line() -> None:
+    """A weak hash that is taken is named by its line."""
+    (warning,) = parse_htpasswd(f"ana:{BCRYPT}\nbo:{APR1}\n").warnings
+
+    assert warning.startswith("the hash on line 2 is MD5 (apr1), which is quickly guessed; make")
+
+
+def test_the_decoy_is_as_most_are() -> None:
+    """An unknown name is checked against a hash of the kind that most names have."""
+    decoy = parse_htpasswd(f"a:{SHA}\nb:{SHA512}\nc:{BCRYPT}\nd:{SHA512}").value.decoy
+
+    assert decoy is not None
+    assert recognise(decoy).scheme == "SHA-512 crypt"
+
+
+def test_a_file_in_memory_is_not_shown() -> None:
+    """No hash is in what a log would show of a file's content."""
+    assert repr(parse_htpasswd(f"ana:{SHA256}").value) == "Htpasswd()"
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    """Any text is a file, or is refused by a line."""
+    refused = ""
+    try:
+        parse_htpasswd(text)
+    except Invalid as fault:
+        refused = fault.message
+
+    assert refused == "" or refused.startswith("Line ")
