@@ -14,6 +14,7 @@ from datetime import timedelta
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from msgspec import convert
@@ -27,7 +28,6 @@ from wheelyard.model.ambient import Ambient
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.checks import checked
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, WebType
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.stores import real_ambient
@@ -71,50 +71,24 @@ class Answer:
         return self.status, headers, body
 
 
-class CountingStore(Store):
+class CountingStore(MemoryStore):
     """A store that notes what it is asked for."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
         self.asked: list[str] = []
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
-        """Return a small object."""
-        self.asked.append(key)
-        return self._store.get(key, unless_version)
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - whatever a store has
+        """Return a verb that notes its key, or anything else as it is."""
+        found = super().__getattribute__(name)
+        if name not in {"get", "read", "put", "delete", "list", "sign"}:
+            return found
 
-    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return a stream of an object."""
-        self.asked.append(key)
-        return self._store.read(key, start, stop)
+        def noted(key: str, *more: object, **named: object) -> object:
+            self.asked.append(key)
+            return found(key, *more, **named)
 
-    def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-    ) -> ObjectVersion:
-        """Store an object."""
-        self.asked.append(key)
-        return self._store.put(key, body, expect, kind)
-
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Remove an object."""
-        self.asked.append(key)
-        self._store.delete(key, expect)
-
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield entries."""
-        self.asked.append(prefix)
-        return self._store.list(prefix, after)
-
-    def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return a URL."""
-        self.asked.append(key)
-        return self._store.sign(key, lifetime)
+        return noted
 
 
 @dataclass(frozen=True)
@@ -334,7 +308,7 @@ def open_place(
         said = values(folder, site, is_open=is_open, **more)
         adjust(said)
         settings = checked(convert(said, Settings, strict=False))
-        store = CountingStore(MemoryStore(lambda: 0.0))
+        store = CountingStore(lambda: 0.0)
         (folder / "spool").mkdir(exist_ok=True)
         spool, ambient = Spool(folder / "spool"), ambient or real_ambient()
         index = index_over(store, spool, settings, ambient, google=site.google)

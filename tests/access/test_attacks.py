@@ -13,22 +13,17 @@ from hypothesis import strategies as st
 from tests.access.people import PEOPLE, Headers, basic, bearer, by_minted_token
 from tests.access.places import (
     EXISTING,
-    HERE,
-    IAP_HERE,
     KINDS,
     OTHER,
     PASSWORD,
-    PUBLISHING,
     Place,
     assertion,
     id_token,
     open_place,
     put_behind_the_proxy,
-    static_token,
 )
 from tests.http.packages import form, wheel
 from tests.trust.issuer import Answer as Fault
-from tests.trust.issuer import Bearer
 
 pytestmark = pytest.mark.integration
 
@@ -123,21 +118,6 @@ def test_long_headers(place: Place, length: int) -> None:
     assert place.ask("GET", "/simple/shut-lib/", sent).status in {400, 431}
 
 
-@pytest.mark.parametrize(
-    "audience",
-    [
-        *(f"{HERE}.evil", f"{HERE}/", HERE.upper(), PUBLISHING, IAP_HERE),
-        *([HERE, "https://elsewhere.example"], ""),
-    ],
-    ids=str,
-)
-def test_tokens_for_another_place(place: Place, audience: object) -> None:
-    """An ID token opens the index that it was made out to, to the letter, and no other (38)."""
-    token = id_token("admin@acme.dev", aud=audience)
-    for headers in (bearer(token), basic("oauth2accesstoken", token)):
-        assert place.ask("GET", "/simple/shut-lib/", headers).status == 401
-
-
 def test_tokens_at_another_door(place: Place, proxied: Place) -> None:
     """The proxy's word is no login, a login not the proxy's word, and neither is a job's (38)."""
     said = assertion("admin@acme.dev")
@@ -147,25 +127,6 @@ def test_tokens_at_another_door(place: Place, proxied: Place) -> None:
     for token in (said, id_token("admin@acme.dev")):
         body = json.dumps({"token": token}).encode()
         assert place.ask("POST", "/_/oidc/mint-token", (), body).status == 422
-
-
-def test_an_access_token_is_nobody(place: Place) -> None:
-    """Whose an access token is gives no right: only what Google lets it do does (45, 47)."""
-    place.google.bearers["ya29.of-an-admin-but-useless"] = Bearer(email="admin@acme.dev")
-    sent = basic("oauth2accesstoken", "ya29.of-an-admin-but-useless")
-    assert place.ask("GET", "/simple/shut-lib/", sent).status == 404
-    assert place.ask("GET", "/simple/secret-lib/", sent).status == 403
-    assert place.upload(wheel("shut-lib", "9.0"), sent).status == 403
-
-
-def test_a_token_that_only_reads(place: Place) -> None:
-    """A token of somebody who may write, but that was made for reading, does not publish (46)."""
-    every = frozenset(f"storage.objects.{each}" for each in ("get", "create", "delete"))
-    scope = "https://www.googleapis.com/auth/devstorage.read_only"
-    place.google.bearers["ya29.of-somebody-for-reading"] = Bearer(every, scope)
-    sent = basic("oauth2accesstoken", "ya29.of-somebody-for-reading")
-    assert place.ask("GET", "/simple/shut-lib/", sent).status == 200
-    assert place.upload(wheel("shut-lib", "9.0"), sent).status == 403
 
 
 def test_google_does_not_answer(place: Place) -> None:
@@ -307,10 +268,3 @@ def test_jobs_read_nothing_else(place: Place) -> None:
         404,
         403,
     ]
-
-
-def test_static_tokens_in_either_half(place: Place) -> None:
-    """A static token is good as either half of a pair, also with an empty password."""
-    token = static_token("reader")
-    for headers in (basic("x", token), basic(token, ""), basic(token, "x"), bearer(token)):
-        assert place.ask("GET", "/simple/shut-lib/", headers).status == 200

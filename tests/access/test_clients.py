@@ -9,11 +9,9 @@ import pytest
 from keyring_tests.stage import lay_over
 from keyring_tests.standins import program as make_program
 
-from tests.access.places import PASSWORD, id_token
 from tests.access.serving import ACCESS_TOKEN, LOGINS, Served, basic, served
 from tests.clients.harness import Desk, new_desk, program, system_program
 from tests.http.packages import wheel
-from tests.trust.issuer import Answer as Fault
 
 pytestmark = pytest.mark.clients
 
@@ -193,16 +191,6 @@ def test_keyring(index: Served, desk: Desk, keyring_python: Path, client: str) -
     else:
         desk.run(*uv("--keyring-provider", "subprocess", *where), **more)
     assert is_installed(desk)
-
-
-def test_google_is_down(tmp_path: Path) -> None:
-    """While Google does not answer, a credential that may be good is 503 and never 401 (48)."""
-    with served(tmp_path) as index:
-        asked = f"/storage/v1/b/{index.google.bucket}/iam/testPermissions"
-        index.google.answers |= dict.fromkeys(("/keys", asked), Fault(status=500))
-        assert index.status(PAGE, f"Bearer {id_token('reader@acme.dev')}") == 503
-        assert index.status(PAGE, basic("oauth2accesstoken", ACCESS_TOKEN)) == 503
-        assert index.status(PAGE, basic("reader", PASSWORD)) == 200
 
 
 def test_two_servers(tmp_path: Path) -> None:

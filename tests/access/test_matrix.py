@@ -1,17 +1,25 @@
-"""The decision matrix: route, principal, visibility and spelling, each cell by itself."""
+"""
+The decision matrix: route, principal, visibility and spelling, each cell by itself.
+
+`status_of` is the table of the reference, section 7, as the design and the wire contract amend it:
+a 405 and a 403 for an upload come before its body is read, and where nobody may read anything
+unnamed, every path is 401 to the anonymous. Behind Google's proxy, people are known for the pages
+for people alone.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 
 import pytest
 
-from tests.access.decisions import WRITERS, may_read, reads, status_of
 from tests.access.people import (
     ADMIN,
     ANONYMOUS,
     INVALID,
     OTHER_PUBLISHER,
     PEOPLE,
+    PROXIED,
     PUBLISHER,
     STRANGER,
     Headers,
@@ -24,9 +32,12 @@ from tests.access.places import (
     MISSING,
     OTHER,
     READERS,
+    UPLOADERS,
     Answer,
     Place,
+    digest,
     open_place,
+    put_behind_the_proxy,
 )
 from tests.http.packages import wheel
 
@@ -35,6 +46,87 @@ pytestmark = pytest.mark.integration
 V1 = ("accept", "application/vnd.pypi.simple.v1+json")
 JSON = ("content-type", "application/json")
 NUMBERS = count(1)
+WRITERS = {UPLOADERS, MANAGERS, ADMIN, PUBLISHER}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One way to ask about a project: a path, and what it is answered with if one may read."""
+
+    path: str
+    found: int = 200
+    """The status if the project is there."""
+    missing: int = 404
+    """The status if it is not."""
+    depends_on_name: bool = True
+    """Whether the decision is about the name at all."""
+
+
+def reads(place: Place, name: str) -> dict[str, Ask]:
+    """Return every route that shows something of a project, in every spelling of its URL."""
+    package = place.packages[name]
+    sha, file = digest(package), package.filename
+    odd = name.replace("-", "_").title()
+    escaped = f"%{ord(name[0]):x}{name[1:]}"
+    return {
+        "page": Ask(f"/simple/{name}/"),
+        "page, query": Ask(f"/simple/{name}/?format=application/vnd.pypi.simple.v1%2Bjson"),
+        "page, slashes": Ask(f"//simple///{name}//"),
+        "page, escaped": Ask(f"/simple/{escaped}/"),
+        "page, other spelling": Ask(f"/simple/{odd}/", 301, 301),
+        "page, +simple": Ask(f"/+simple/{name}/"),
+        "page, of Hatch": Ask(f"/legacy/%2Bsimple/{name}/"),
+        "page, pypi": Ask(f"/pypi/{name}/"),
+        "page, pypi/simple": Ask(f"/pypi/simple/{name}/"),
+        "page, own root": Ask(f"/acme/{name}/"),
+        "page, root": Ask(f"/{name}/", *((301, 301) if place.prefix else (200, 404))),
+        "file": Ask(f"/files/{name}/{sha}/{file}"),
+        "file, below a root": Ask(f"/simple/files/{name}/{sha}/{file}"),
+        "file, slashes": Ask(f"//files//{name}//{sha}/{file}"),
+        "file, escaped": Ask(f"/files/{escaped}/{sha}/{file}"),
+        "file, other spelling": Ask(f"/files/{odd}/{sha}/{file}", 404),
+        "file, slash behind": Ask(f"/files/{name}/{sha}/{file}/", 404, depends_on_name=False),
+        "file, another digest": Ask(f"/files/{name}/{'0' * 64}/{file}", 404),
+        "file by name": Ask(f"/files/{name}/{file}"),
+        "file by name, other spelling": Ask(f"/files/{odd}/{file}"),
+        "file that is none": Ask(f"/files/{name}/{name}.txt", 404),
+        "file of old": Ask(f"/packages/ab/cd/{file}"),
+        "metadata": Ask(f"/files/{name}/{sha}/{file}.metadata"),
+        "metadata by name": Ask(f"/files/{name}/{file}.metadata"),
+        "metadata of old": Ask(f"/packages/{file}.metadata"),
+        "JSON": Ask(f"/pypi/{name}/json"),
+        "JSON, slash": Ask(f"/pypi/{name}/json/"),
+        "JSON, other spelling": Ask(f"/pypi/{odd}/json"),
+        "JSON of a release": Ask(f"/pypi/{name}/1.0/json"),
+        "JSON of no release": Ask(f"/pypi/{name}/7.0/json", 404),
+        "JSON of no version": Ask(f"/pypi/{name}/not-a-version/json", 404),
+        "API": Ask(f"/api/v1/projects/{name}"),
+        "API, other spelling": Ask(f"/api/v1/projects/{odd}"),
+        "journal": Ask(f"/api/v1/projects/{name}/journal"),
+        "journal, later": Ask(f"/api/v1/projects/{name}/journal?after=1"),
+        "page for people": Ask(f"/project/{name}/"),
+        "page for people, other spelling": Ask(f"/project/{odd}/", 301, 301),
+    }
+
+
+def may_read(role: str, name: str, *, is_open: bool) -> bool:
+    """Return whether somebody may read a project."""
+    is_public = is_open and name.startswith("open") and role != INVALID
+    return is_public or role in {READERS, *WRITERS}
+
+
+def status_of(role: str, name: str, ask: Ask, *, is_open: bool) -> int:
+    """Return what somebody gets who asks for something of a project."""
+    kind, exists = name.partition("-")[0], name in EXISTING
+    if role == INVALID:
+        return 401
+    if not ask.depends_on_name:
+        return 401 if role == ANONYMOUS and not is_open else 404
+    if may_read(role, name, is_open=is_open):
+        return ask.found if exists else ask.missing
+    if role == ANONYMOUS:
+        return 401
+    return 403 if kind == "secret" else 404
 
 
 @pytest.fixture(scope="module", params=["partly open", "closed", "below a prefix"])
@@ -53,6 +145,11 @@ def place(
 def is_open(place: Place) -> bool:
     """Return whether anybody may read anything here."""
     return bool(place.index.doors.rights.public)
+
+
+def is_unknown(person: Person, place: Place) -> bool:
+    """Return whether somebody has to say who they are before anything else."""
+    return person.role == INVALID or (person.role == ANONYMOUS and not is_open(place))
 
 
 @pytest.mark.parametrize("person", PEOPLE, ids=str)
@@ -123,7 +220,7 @@ def test_without_its_slash(place: Place, person: Person) -> None:
             other = place.ask("GET", path.format(not_there), headers)
             assert one.without(there) == other.without(not_there)
             assert (one.asked, other.asked) == ((), ())
-            if person.role == INVALID or (person.role == ANONYMOUS and not is_open(place)):
+            if is_unknown(person, place):
                 assert one.status == 401
 
 
@@ -134,7 +231,7 @@ def test_without_its_slash(place: Place, person: Person) -> None:
 def test_lists(place: Place, person: Person, path: str) -> None:
     """A list has the projects that one may read, and whoever is known gets one."""
     listed = place.ask("GET", path, (*person.headers(place), V1))
-    if person.role == INVALID or (person.role == ANONYMOUS and not is_open(place)):
+    if is_unknown(person, place):
         assert (listed.status, listed.asked) == (401, ())
         return
     assert listed.status == 200
@@ -152,7 +249,7 @@ def test_lists_for_people_and_programs(place: Place, person: Person) -> None:
     expected = seen(person, is_open=is_open(place))
     for path in ("/", "/api/v1/projects", "/search.json"):
         listed = place.ask("GET", path, (*person.headers(place), ("accept", "text/html")))
-        if person.role == INVALID or (person.role == ANONYMOUS and not is_open(place)):
+        if is_unknown(person, place):
             assert listed.status == 401
         else:
             assert [each for each in (*EXISTING, OTHER) if each.encode() in listed.body] == expected
@@ -253,9 +350,58 @@ def test_elsewhere(place: Place, person: Person) -> None:
     headers = person.headers(place)
     for path in ("/health", "/ready"):
         assert place.ask("GET", path, headers).status == 200
-    is_refused = person.role == INVALID or (person.role == ANONYMOUS and not is_open(place))
+    is_refused = is_unknown(person, place)
     for path in ("/nowhere/at/all", "/api/v1/nothing", "/simple/a/b", "/raw/nothing.txt"):
         assert place.ask("GET", path, headers).status == (401 if is_refused else 404)
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """An index whose pages for people are behind Google's proxy."""
+    with open_place(tmp_path_factory.mktemp("proxied"), adjust=put_behind_the_proxy) as place:
+        yield place
+
+
+@pytest.mark.parametrize("person", PROXIED, ids=str)
+def test_pages_behind_the_proxy(proxied: Place, person: Person) -> None:
+    """Behind Google's proxy the pages for people are for those whom it names, and nobody else."""
+    headers = (*person.headers(proxied), ("accept", "text/html"))
+    home = proxied.ask("GET", "/", headers)
+    is_refused = person.role in {ANONYMOUS, INVALID}
+    assert home.status == (401 if is_refused else 200)
+    for name in (*EXISTING, *MISSING):
+        page = proxied.ask("GET", f"/project/{name}/", headers)
+        expected = status_of(person.role, name, Ask(""), is_open=True)
+        assert page.status == (401 if is_refused else expected), name
+        if not is_refused and page.status == 200:
+            assert "private" in page.header("cache-control")
+
+
+@pytest.mark.parametrize("person", PROXIED, ids=str)
+def test_search_behind_the_proxy(proxied: Place, person: Person) -> None:
+    """A search there finds what the page shows; a program without the proxy sees what it may."""
+    headers = person.headers(proxied)
+    found = proxied.ask("GET", "/search.json", headers)
+    if person.kind == "wrong assertion":
+        assert found.status == 401
+        return
+    assert found.status == 200
+    listed = [name for name in (*EXISTING, OTHER) if f'"{name}"'.encode() in found.body]
+    shown = proxied.ask("GET", "/", (*headers, ("accept", "text/html")))
+    if shown.status == 200:
+        assert listed == [name for name in (*EXISTING, OTHER) if f">{name}<".encode() in shown.body]
+    else:
+        assert listed == (["open-lib"] if person.role == ANONYMOUS else list(EXISTING))
+    assert "private" in found.header("cache-control")
+
+
+@pytest.mark.parametrize("person", PEOPLE, ids=str)
+def test_programs_behind_the_proxy(proxied: Place, person: Person) -> None:
+    """Programs are known by their own credentials there, as anywhere; the proxy is not asked."""
+    told = next(each for each in PROXIED if each.role == ADMIN).headers(proxied)
+    for name in (*EXISTING, *MISSING):
+        answer = proxied.ask("GET", f"/simple/{name}/", (*person.headers(proxied), *told))
+        assert answer.status == status_of(person.role, name, Ask(""), is_open=True)
 
 
 def _kept(answer: Answer) -> set[tuple[str, str]]:

@@ -13,7 +13,6 @@ from wheelyard.index import index_over
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import Asked, Placing
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.stores import real_ambient
 
@@ -215,7 +214,7 @@ def test_refresh_lists_nothing_that_is_not_there(stocked: Yard) -> None:
 def test_what_a_new_file_asks_of_the_store(tmp_path: Path) -> None:
     """One new file among many: one listing, and a look at one document and one file."""
     ambient = real_ambient()
-    store = CountingStore(MemoryStore(lambda: ambient.now().timestamp()))
+    store = CountingStore(lambda: ambient.now().timestamp())
     index = index_over(store, Spool(tmp_path), Settings(), ambient)
     stock(index, tmp_path)
     exports = Exports(index=index, place=str(tmp_path / "site"), asked=AT_BASE)
