@@ -71,20 +71,15 @@ PART: Final = 4000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exports:
-    """
-    What brings a site up to date.
-
-    Args:
-        index: What is exported.
-        place: The site: a folder, or a bucket's prefix.
-        asked: How it is to look.
-        processors: Those of this machine that may be used.
-    """
+    """What brings a site up to date."""
 
     index: Index
     place: str
+    """The site: a folder, or a bucket's prefix."""
     asked: Asked
+    """How it is to look."""
     processors: int = 1
+    """Those of this machine that may be used."""
 
     def opened(self) -> Export:
         """
@@ -208,13 +203,7 @@ def _export_part(
 
 
 def open_site(place: str, index: Index) -> Site:
-    """
-    Return the site at a place: a folder, which is made, or a bucket's prefix.
-
-    Raises:
-        Invalid: It is no place for a site (code `bad_destination`).
-        Unavailable: It does not answer.
-    """
+    """Return the site at a place: a folder, which is made, or a bucket's prefix."""
     _refuse_place(place, index.settings)
     if is_bucket(place):
         store = store_in(place, index.traits.tally)

@@ -63,11 +63,7 @@ class Index:
 
 def open_index(settings: Settings, *, create: bool = True) -> Index:
     """
-    Return the index that the settings describe.
-
-    Args:
-        settings: Where it is, and what its operator decided.
-        create: Make a store where there is none.
+    Return the index that the settings describe; with `create`, make a store where there is none.
 
     Raises:
         Invalid: The location is none that this version knows, has a newer format, or there is no

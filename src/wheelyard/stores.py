@@ -78,7 +78,11 @@ def open_store(settings: Settings, ambient: Ambient, *, create: bool) -> Opened:
     if location == MEMORY:
         return Opened(MemoryStore(time.time), scratch_spool(), StoreTraits())
     if is_bucket(location):
-        opened = _of_packages(settings, ambient, create=create)
+        opened = _bucket(settings, location, Tally(), ambient)
+        files = _place_of_files(opened.store, settings.store, create=create)
+        if files:
+            opened = _bucket(settings, location, opened.traits.tally, ambient, files)
+            opened.store.get(keys.TRIAL)  # where the bucket of the files is missing, it says so
     elif "://" in location:
         raise Invalid(
             f"The store {escaped(location)} is of a kind that this version cannot open. Give "
@@ -116,10 +120,6 @@ def store_in(bucket: str, tally: Tally | None = None) -> Store:
     """
     Return a store in a bucket, of which nothing is asked yet, and from which nobody is sent there.
 
-    Args:
-        bucket: Where.
-        tally: Counts what it is asked.
-
     Raises:
         Invalid: Google's library is not installed (code `bad_setting`).
         Unavailable: There are no credentials (code `storage_credentials`).
@@ -128,14 +128,7 @@ def store_in(bucket: str, tally: Tally | None = None) -> Store:
 
 
 def scratch_spool() -> Spool:
-    """
-    Return this user's folder for bodies on their way into a bucket or into memory.
-
-    It is in the system's folder for temporary files.
-
-    Raises:
-        Unavailable: It cannot be made, or belongs to somebody else.
-    """
+    """Return this user's temporary folder for bodies on their way into a bucket or memory."""
     folder = Path(gettempdir(), f"wheelyard-{os.getuid()}")
     with storage_faults(f"the folder {folder} for uploads on their way"):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -153,16 +146,6 @@ def real_ambient() -> Ambient:
         pause=time.sleep,
         random=SystemRandom(),
     )
-
-
-def _of_packages(settings: Settings, ambient: Ambient, *, create: bool) -> Opened:
-    location = settings.store.location
-    opened = _bucket(settings, location, Tally(), ambient)
-    files = _place_of_files(opened.store, settings.store, create=create)
-    if files:
-        opened = _bucket(settings, location, opened.traits.tally, ambient, files)
-        opened.store.get(keys.TRIAL)  # where the bucket of the files is missing, it says so
-    return opened
 
 
 def _of_credentials(location: str, tally: Tally, ambient: Ambient) -> Opened:

@@ -5,15 +5,18 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
+from tests.catalog.faulty import FaultyStore
 from wheelyard.catalog.keys import FILES
 from wheelyard.operations.exporting.manifest import PLACE
 from wheelyard.operations.exporting.placing import Site
-from wheelyard.storage.base import Entry, Key, NotModified, ObjectVersion, Store, Stored, WebType
+from wheelyard.storage.base import Key, ObjectVersion, WebType
+
+T = TypeVar("T")
 
 HEEDING = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -34,55 +37,18 @@ class Killed(BaseException):
 
 
 @dataclass
-class Watched(Store):
+class Watched(FaultyStore):
     """
-    A site's store that tells of every call that is about to happen.
+    A site's store that tells of every call that is about to happen: its verb, and the path.
 
-    Args:
-        store: Where the calls go on to.
-        told: Is told the verb and the path; what it raises, the call does. A put of something that
-            pages link to is a `file`.
+    What `told` raises, the call does. A put of something that pages link to is a `file`.
     """
 
-    store: Store
-    told: Callable[[str, str], None]
+    told: Callable[[str, str], None] = lambda _verb, _path: None
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
-        """Return an object."""
-        self.told("get", key)
-        return self.store.get(key, unless_version)
-
-    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return a stream."""
-        self.told("read", key)
-        return self.store.read(key, start, stop)
-
-    def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-    ) -> ObjectVersion:
-        """Write an object."""
-        self.told("file" if key.startswith(FILES) else "put", key)
-        return self.store.put(key, body, expect, kind)
-
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Remove an object."""
-        self.told("delete", key)
-        self.store.delete(key, expect)
-
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield the objects below a prefix."""
-        self.told("list", prefix)
-        return self.store.list(prefix, after)
-
-    def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return nothing: nobody is sent to a site."""
-        return self.store.sign(key, lifetime)
+    def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
+        self.told("file" if verb == "put" and key.startswith(FILES) else verb, key)
+        return act()
 
 
 def watched(site: Site, told: Callable[[str, str], None]) -> Site:
@@ -100,7 +66,7 @@ def watched(site: Site, told: Callable[[str, str], None]) -> Site:
 
     return replace(
         site,
-        store=Watched(site.store, told),
+        store=Watched(site.store, told=told),
         linked=site.linked and linked,
         copied=site.copied and copied,
     )

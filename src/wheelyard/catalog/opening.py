@@ -48,10 +48,6 @@ def catalog_over(
         belief: How long documents are believed.
         announce: Told of each event.
         files: Where a new store keeps its distributions, if that is a bucket of their own.
-
-    Raises:
-        Invalid: A newer version of wheelyard has written it (code `newer_store`).
-        Unavailable: The store does not answer.
     """
     is_new = ensure_format(store, files)
     retries = Retries(ambient=ambient) if belief.near else far_retries(ambient)

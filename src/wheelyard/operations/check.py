@@ -60,12 +60,7 @@ class Check:
     """Projects that are checked at a time."""
 
     def run(self, options: CheckOptions, progress: Progress) -> Findings:
-        """
-        Check the whole store, and return what was found.
-
-        Raises:
-            Unavailable: The store does not answer.
-        """
+        """Check the whole store, and return what was found."""
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
         for found, project in self._checked(self._names(findings), options, progress):

@@ -253,25 +253,27 @@ class Doors:
         # a signature is cheap to refuse, and nobody guesses one; who was right guesses nothing
         if kind_of(credential) is Kind.ID_TOKEN or self.has_held(credential):
             return self._verified(credential)
-        keys = _counted_under(credential, address)
-        with self._trying(keys, CODES[kind_of(credential)]):
+        # Only a password is a person's by its user name: everybody's tokens go by the same few. And
+        # failures of one kind keep no other out, since a whole office may have one address.
+        kind = kind_of(credential)
+        keys: tuple[str, ...] = (origin_key(address, kind.name.lower()),)
+        if kind is Kind.PASSWORD:
+            keys = login_keys(address, credential.user)
+        with self._trying(keys, CODES[kind]):
             return self._verified(credential)
 
     @contextmanager
     def _trying(
         self, keys: tuple[str, ...], what: str, counts: Callable[[], bool] = lambda: True
     ) -> Iterator[None]:
-        """
-        Let a credential be looked at; if it does not hold, count it.
-
-        Args:
-            keys: What its failure is counted under.
-            what: Kind of credential, as the log calls it.
-            counts: Whether a failure is to be counted; asked after it.
-        """
+        """Let a credential be looked at; if it does not hold, and that counts, count it."""
         wait = self.throttle.begin(keys)
         if wait:
-            raise _rate_limited(wait) from Refused(f"{what}_rate")
+            raise Unavailable(
+                f"Too many credentials did not hold. Try again in {ceil(wait)} seconds.",
+                code=RATE_LIMITED,
+                short="Too many failed logins.",
+            ) from Refused(f"{what}_rate")
         has_failed = False
         try:
             yield
@@ -361,24 +363,3 @@ def _is_key(secret: str) -> bool:
         return b"private_key" in b64decode(secret, altchars=b"-_" if "_" in secret else None)
     except ValueError:
         return False
-
-
-def _counted_under(credential: Credential, address: str) -> tuple[str, ...]:
-    """
-    Return what the failure of a credential is counted under.
-
-    Only a password is a person's by its user name: everybody's tokens go by the same few. And the
-    failures of one kind keep no other out, since a whole office may have one address.
-    """
-    kind = kind_of(credential)
-    if kind is Kind.PASSWORD:
-        return login_keys(address, credential.user)
-    return (origin_key(address, kind.name.lower()),)
-
-
-def _rate_limited(seconds: float) -> Unavailable:
-    return Unavailable(
-        f"Too many credentials did not hold. Try again in {ceil(seconds)} seconds.",
-        code=RATE_LIMITED,
-        short="Too many failed logins.",
-    )

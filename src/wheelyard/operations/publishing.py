@@ -29,10 +29,7 @@ INVALID_PAYLOAD: Final = "invalid-payload"
 INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - what clients call a statement that fails
 INVALID_PUBLISHER: Final = "invalid-publisher"
 INVALID_REUSE: Final = "invalid-reuse-token"
-REFUSALS: Final = frozenset(
-    {NOT_ENABLED, INVALID_PAYLOAD, INVALID_TOKEN, INVALID_PUBLISHER, INVALID_REUSE}
-)
-"""The codes of everything that `mint` refuses."""
+"""The codes of what `mint` refuses."""
 
 STATEMENT_LIMIT: Final = 8192
 """Characters of a statement."""
@@ -90,7 +87,7 @@ class Publishing:
         Return a token for whoever holds `statement`, a JWT.
 
         Raises:
-            Invalid: There is none for them; the code is one of `REFUSALS`.
+            Invalid: There is none for them; the code is one of the five above.
             Unavailable: The store or the issuer does not answer; there is no token.
         """
         if not self.rules.are_on:

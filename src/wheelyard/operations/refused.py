@@ -35,10 +35,7 @@ class RefusedLog:
         """
         Say that a credential was refused, unless the log has had enough of them this minute.
 
-        Args:
-            reason: A code: `htpasswd_password`, `token_expired`.
-            network: Where it came from.
-            name: Whose it would be; only what is a name for certain.
+        `reason` is a code (`token_expired`), `name` whose it would be, where that is certain.
         """
         if reason == SIGNATURE_REMOVED and self._removed.take() is not None:
             logger.warning(

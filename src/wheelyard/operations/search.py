@@ -41,12 +41,7 @@ class SearchIndex:
     _lock: Lock = field(default_factory=Lock)
 
     def everything(self) -> tuple[Found, ...]:
-        """
-        Return a line about each project, in the order of their names.
-
-        Raises:
-            Unavailable: The store does not answer, or a document is damaged.
-        """
+        """Return a line about each project, in the order of their names."""
         with self._lock:
             now = self.projects.documents.moment()
             if now >= self._until or not self._lines:

@@ -95,10 +95,6 @@ class Tokens:
         """
         Return if somebody may have one more token.
 
-        Args:
-            owner: Whose tokens are counted.
-            names: Every name that grants call them by.
-
         Raises:
             Conflict: They have as many as one may have (code `too_many_tokens`).
         """
@@ -123,14 +119,10 @@ class Tokens:
 
     def revoke(self, asked: str, by: str) -> TokenRecord:
         """
-        Revoke a token; one that is revoked already stays as it is.
-
-        Args:
-            asked: Its id, or the whole token; neither is repeated unless it is an id.
-            by: Who revokes it.
+        Revoke a token, by its id or itself; one that is revoked already stays as it is.
 
         Raises:
-            NotFound: There is no such token.
+            NotFound: There is no such token; what was asked for may be a secret, and is not told.
         """
         token_id = token_id_in(asked)
         if token_id is None:

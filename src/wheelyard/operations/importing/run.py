@@ -43,13 +43,7 @@ class Importer:
         progress: Progress | None = None,
     ) -> Report:
         """
-        Publish every distribution that a source has.
-
-        Args:
-            source: What to import from.
-            caller: Who imports.
-            dry_run: Read and check everything, and write nothing.
-            progress: Told how far it has come.
+        Publish every distribution that a source has; in a dry run, only read and check them.
 
         Raises:
             Invalid: It is no source (code `bad_source`).
