@@ -25,13 +25,12 @@ from wheelyard.http.errors import (
     refusal,
     refuse,
 )
-from wheelyard.http.exchange import Receive, Reply, Request, Scope, Send, send_reply
+from wheelyard.http.exchange import Headers, Receive, Reply, Request, Scope, Send, send_reply
 from wheelyard.http.figures import Shelf
 from wheelyard.http.guards import Guards, cross_site, is_foreign
 from wheelyard.http.incoming import (
     USUAL,
     ClientGone,
-    Head,
     Incoming,
     Pace,
     SlowClient,
@@ -99,7 +98,7 @@ class App:
         began = observer.now()
         head, mark, at_once = head_of(scope["headers"]), None, None
         if head is not None:
-            mark = self._auth.mark(head.authorization, address_of(scope, self._proxies))
+            mark = self._auth.mark(head.get(b"authorization"), address_of(scope, self._proxies))
             at_once = self._at_once(scope, head, mark)
         if at_once is not None:
             answer, who = at_once
@@ -135,7 +134,7 @@ class App:
         if not incoming.has_ended:
             await drain(incoming, self._uploader.body_limit)
 
-    def _at_once(self, scope: Scope, head: Head, mark: bytes) -> tuple[Reply, str] | None:
+    def _at_once(self, scope: Scope, head: Headers, mark: bytes) -> tuple[Reply, str] | None:
         """Return a page that is in memory, and who asks for it."""
         if scope["method"] != "GET" or scope["query_string"]:
             return None
@@ -151,13 +150,13 @@ class App:
             return None
         return None if answer is None else (answer, caller.principal)
 
-    def _in_memory(self, name: NormalizedName, head: Head) -> Reply | None:
+    def _in_memory(self, name: NormalizedName, head: Headers) -> Reply | None:
         snapshot = self._index.projects.peek(name)
         form, encoding = self._hot.negotiated(head)
         if snapshot is None or form is None:
             return None
         page = self._desk.pages.get(detail_subject(name, form), snapshot.version)
-        return None if page is None else page.reply(form, encoding, head.if_none_match)
+        return None if page is None else page.reply(form, encoding, head.get(b"if-none-match"))
 
     def _kept_out(self, scope: Scope) -> Reply | None:
         if self._guards is None:

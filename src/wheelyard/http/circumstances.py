@@ -1,7 +1,7 @@
 """What is known of one request: its client's address, its trace, and what became of it."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
-from wheelyard.http.exchange import Reply, Scope
+from wheelyard.http.exchange import Headers, Reply, Scope
 from wheelyard.model.text import escaped, masked
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ def is_forwarded(headers: Iterable[bytes]) -> bool:
     return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in headers)
 
 
-def trace_of(headers: Mapping[bytes, bytes]) -> Trace | None:
+def trace_of(headers: Headers) -> Trace | None:
     """
     Return the trace that a request belongs to, None if it says of none or says it wrong.
 

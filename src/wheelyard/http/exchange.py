@@ -19,6 +19,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Gone = Callable[[], Coroutine[Any, Any, None]]
 Header = tuple[bytes, bytes]
+Headers = Mapping[bytes, bytes]
+"""By lower-case name; repeated ones are one list."""
 
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
@@ -41,8 +43,7 @@ class Request:
     params: Mapping[str, str]
     """What the path has for each name in the pattern of its route; decoded."""
     query: bytes
-    headers: Mapping[bytes, bytes]
-    """By lower-case name; repeated ones are one list."""
+    headers: Headers
     caller: Caller
     address: str
     """The client's."""

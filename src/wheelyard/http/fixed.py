@@ -33,21 +33,23 @@ FAULT: Final = """<?xml version="1.0"?>
 
 _NAMES: Final = "Read the list of projects, {prefix}/simple/."
 _RELEASES: Final = "Read {prefix}/pypi/NAME/json, or {prefix}/pypi/NAME/VERSION/json."
-_INSTEAD: Final = {
-    "Search on the page for people, {prefix}/, or in its list, {prefix}/search.json.": (
-        "search browse top_packages"
+_INSTEAD: Final = (
+    (
+        "search|browse|top_packages",
+        "Search on the page for people, {prefix}/, or in its list, {prefix}/search.json.",
     ),
-    _NAMES: "list_packages list_packages_with_serial",
-    _RELEASES: (
-        "package_releases package_data package_urls release_data release_urls release_downloads"
+    ("list_packages.*", _NAMES),
+    ("(package|release)_(releases|data|urls|downloads)", _RELEASES),
+    (
+        "change.*|updated_releases",
+        "Read the journal of a project, {prefix}/api/v1/projects/NAME/journal.",
     ),
-    "Read the journal of a project, {prefix}/api/v1/projects/NAME/journal.": (
-        "changelog changelog_last_serial changelog_since_serial changed_packages updated_releases"
+    (
+        "package_roles|user_packages",
+        "Read what you may do, {prefix}/api/v1/whoami; the operator knows about others.",
     ),
-    "Read what you may do, {prefix}/api/v1/whoami; the operator knows about others.": (
-        "package_roles user_packages"
-    ),
-}
+    (".*", f"{_NAMES} {_RELEASES}"),
+)
 """What to use instead of the methods that PyPI has, or had."""
 _METHOD: Final = re.compile(
     rb"<methodCall>\s*<methodName>\s*([A-Za-z0-9_.:/]{1,64})\s*</methodName>", re.ASCII
@@ -96,10 +98,9 @@ async def answer_call(request: Request, prefix: str) -> Reply:
     method = ""
     with suppress(TooLarge):
         method = method_of(await small_body(request.receive))
-    found = (text for text, methods in _INSTEAD.items() if method in methods.split())
-    instead = next(found, f"{_NAMES} {_RELEASES}").format(prefix=prefix)
+    instead = next(text for name, text in _INSTEAD if re.fullmatch(name, method))
     what = f"{method} is not supported" if method else "The call names no method"
-    text = f"{what}: this index has no XML-RPC interface. {instead}"
+    text = f"{what}: this index has no XML-RPC interface. {instead.format(prefix=prefix)}"
     return reply(200, XML, FAULT.format(escape(text)).encode(), NO_STORE)
 
 

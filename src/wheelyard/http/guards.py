@@ -12,7 +12,6 @@ So where an index is for this machine alone, or takes uploads from everybody, br
 something by an address, by `localhost`, or by the name that `public_url` says.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -20,15 +19,13 @@ from urllib.parse import urlsplit
 
 from wheelyard.http.circumstances import is_forwarded
 from wheelyard.http.errors import refuse
-from wheelyard.http.exchange import Reply, Scope
+from wheelyard.http.exchange import Headers, Reply, Scope
 from wheelyard.settings.sections import ServerSettings, Settings, is_loopback
 
 HTTPS: Final = "https"
 OWN_PAGE: Final = "same-origin"
 OWN_OR_PERSON: Final = frozenset({OWN_PAGE, "none"})
 """What a browser says of a page of ours, and of what somebody has typed or bookmarked."""
-
-Headers = Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,18 +56,8 @@ class SlowClient(Exception):
     """The client has sent too little for too long."""
 
 
-@dataclass(slots=True)
-class Head:
-    """The few headers that a page in memory depends on; None where one is missing."""
-
-    authorization: bytes | None = None
-    accept: bytes | None = None
-    accept_encoding: bytes | None = None
-    if_none_match: bytes | None = None
-
-
-def head_of(headers: Sequence[Header]) -> Head | None:
-    """Return the headers that matter, None where there are any that need a closer look."""
+def head_of(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
+    """Return the headers that a page depends on, None where any need a closer look."""
     if len(headers) > SHORT_COUNT_LIMIT:
         return None
     found: dict[bytes, bytes] = {}
@@ -81,10 +71,7 @@ def head_of(headers: Sequence[Header]) -> Head | None:
     host = found.get(b"host")
     if not host or not _HOST.fullmatch(host) or not _CLOSER_LOOK.isdisjoint(found):
         return None
-    get = found.get
-    return Head(
-        get(b"authorization"), get(b"accept"), get(b"accept-encoding"), get(b"if-none-match")
-    )
+    return found
 
 
 def joined(headers: Sequence[Header]) -> dict[bytes, bytes]:

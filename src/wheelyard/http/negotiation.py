@@ -6,13 +6,12 @@ it read links.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from wheelyard.http.errors import refuse
-from wheelyard.http.exchange import Reply
+from wheelyard.http.exchange import Headers, Reply
 
 ACCEPT_LIMIT: Final = 4096
 """Bytes of an Accept header; a longer one counts as `*/*`."""
@@ -113,7 +112,7 @@ def span_of(header: str, size: int) -> Span | None:
     return Span(min(start, size), min(int(last) + 1, size) if last else size)
 
 
-def unmet(headers: Mapping[bytes, bytes], etag: bytes | None) -> Reply | None:
+def unmet(headers: Headers, etag: bytes | None) -> Reply | None:
     """Return the refusal of a request whose If-Match names another strong ETag, or None."""
     condition = headers.get(b"if-match")
     if condition is None or condition.strip() == b"*" or etag in _TAG.findall(condition):

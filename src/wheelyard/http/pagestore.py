@@ -14,8 +14,7 @@ import zstandard
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import WeighedCache
-from wheelyard.http.exchange import NOSNIFF, Header, Reply
-from wheelyard.http.incoming import Head
+from wheelyard.http.exchange import NOSNIFF, Header, Headers, Reply
 from wheelyard.http.negotiation import Encoding, Form, encoding_for, form_for
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
@@ -150,9 +149,9 @@ class Hot:
         if len(raw_path) <= PATH_LIMIT:
             self._paths.put(mark + raw_path, name, OVERHEAD + 2 * len(raw_path))
 
-    def negotiated(self, head: Head) -> tuple[Form | None, Encoding]:
+    def negotiated(self, head: Headers) -> tuple[Form | None, Encoding]:
         """Return which form of a page is asked for, if there is one, and in which encoding."""
-        asked = (head.accept or b"", head.accept_encoding or b"")
+        asked = (head.get(b"accept", b""), head.get(b"accept-encoding", b""))
         known = self._accepts.get(asked)
         if known is None:
             known = (form_for(asked[0]), encoding_for(asked[1]))
