@@ -87,7 +87,7 @@ def read(body: bytes | Iterable[bytes]) -> Arrival | None:
     try:
         for chunk in [body] if isinstance(body, bytes) else body:
             reader.feed(chunk)
-        arrival = reader.finish()
+        arrival = reader.finish(b"")
         if arrival is None:
             return None
         spooled = arrival.path.read_bytes()

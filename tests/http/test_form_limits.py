@@ -98,7 +98,7 @@ def test_digests_without_a_second_look(spool: Spool) -> None:
     for scratch in spool.folder.iterdir():
         scratch.unlink()
 
-    arrival = reader.finish()
+    arrival = reader.finish(b"")
 
     reader.close()
     assert arrival is not None

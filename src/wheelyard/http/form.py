@@ -131,9 +131,9 @@ class FormReader:
             else:
                 self._take(event)
 
-    def finish(self) -> Arrival | None:
+    def finish(self, last: bytes) -> Arrival | None:
         """
-        Return the file, once the whole body has been fed; None if the form brings none on purpose.
+        Take the last bytes, and return the file; None if the form brings none on purpose.
 
         Old clients ask with their `:action` for what no index does any more.
 
@@ -142,6 +142,7 @@ class FormReader:
                 `missing_field`), or what it claims of the file is not so (codes `invalid_filename`,
                 `digest_mismatch`).
         """
+        self.feed(last)
         self._parts.close()
         claims, file = self._claims, self._file
         if claims.get(ACTION) in RETIRED_ACTIONS:

@@ -7,7 +7,7 @@ the rights on the project come as soon as the file's name is known.
 
 import logging
 from asyncio import timeout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -19,11 +19,11 @@ from wheelyard.http.exchange import JSON, NO_STORE, Reply, Request, reply
 from wheelyard.http.form import FIELDS_LIMIT, FormReader, boundary_of
 from wheelyard.http.incoming import WHOLE_LIMIT
 from wheelyard.http.slots import Slot, Slots
-from wheelyard.model.access import Action, Caller
+from wheelyard.model.access import Action
+from wheelyard.model.project import File
 from wheelyard.model.text import escaped
 from wheelyard.operations.spooling import file_too_large
 from wheelyard.operations.tokens import bad_credential
-from wheelyard.operations.upload import Accepted, Uploads
 
 BATCH: Final = 256 * 1024
 """Bytes that are gathered before a thread looks at them."""
@@ -71,14 +71,19 @@ class Uploader:
         async with self.slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
             try:
                 last = await self._feed(form, request, slot)
-                accept = partial(_accept, form, last, uploads, caller)
-                accepted = await self.desk.threads.write(accept)
+                arrival = await self.desk.threads.write(partial(form.finish, last))
+                if arrival is None:
+                    message = "Registration is not needed, upload the files."
+                    return refuse(410, "invalid_action", message, message)
+                accepted = await self.desk.threads.write(partial(uploads.accept, arrival, caller))
             finally:
                 form.close()
-        if accepted is None:
-            message = "Registration is not needed, upload the files."
-            return refuse(410, "invalid_action", message, message)
-        return _accepted(request, accepted, self.desk.index.settings.server.roots)
+        warnings = accepted.warnings
+        if arrival.has_attestations:
+            what, who = accepted.file.filename, escaped(caller.principal)
+            logger.warning("the attestations that %s sent with %s were not kept", who, what)
+            warnings = (*warnings, NO_ATTESTATIONS)
+        return _accepted(request, accepted.file, warnings, self.desk.index.settings.server.roots)
 
     def _refused_unread(self, request: Request) -> Reply | None:
         """Return the refusal of a request whose body need not be looked at, or None."""
@@ -115,22 +120,9 @@ class Uploader:
         return b"".join(pieces)
 
 
-def _accept(form: FormReader, last: bytes, uploads: Uploads, caller: Caller) -> Accepted | None:
-    """Take the last bytes of a form and accept its file; None if it brings none on purpose."""
-    form.feed(last)
-    arrival = form.finish()
-    if arrival is None:
-        return None
-    accepted = uploads.accept(arrival, caller)
-    if not arrival.has_attestations:
-        return accepted
-    what, who = accepted.file.filename, escaped(caller.principal)
-    logger.warning("the attestations that %s sent with %s were not kept", who, what)
-    return replace(accepted, warnings=(*accepted.warnings, NO_ATTESTATIONS))
-
-
-def _accepted(request: Request, accepted: Accepted, roots: tuple[str, ...]) -> Reply:
-    file, warnings = accepted.file, accepted.warnings
+def _accepted(
+    request: Request, file: File, warnings: tuple[str, ...], roots: tuple[str, ...]
+) -> Reply:
     agent = request.headers.get(b"user-agent", b"")
     if request.params.get("root") in roots and agent.startswith(b"curl/"):
         lines = ("~~> Processing package upload", f"{file.filename} ... ok", *warnings, "")
