@@ -38,8 +38,6 @@ def process_figures() -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry keeps it by its identity
 class _Counted:
-    """What was counted, as a collector of Prometheus."""
-
     figures: Figures
 
     def collect(self) -> Iterator[Metric]:
@@ -64,21 +62,18 @@ class _Counted:
             ("verb", "outcome"),
             self.figures.verbs,
         )
-        yield self._operations()
-        for name, value in self.figures.process.items():
-            family = CounterMetricFamily if name in COUNTERS else GaugeMetricFamily
-            yield family(name, OF_WORKERS, value)
-
-    def _operations(self) -> CounterMetricFamily:
-        family = CounterMetricFamily(
+        operations = CounterMetricFamily(
             "wheelyard_storage_operations",  # Prometheus puts `_total` behind it
             "Operations that this process has asked a bucket for, by kind, and by the class that "
             "they are billed in.",
             labels=("operation", "class"),
         )
         for operation, count in self.figures.operations:
-            family.add_metric((operation.kind, operation.price_class), count)
-        return family
+            operations.add_metric((operation.kind, operation.price_class), count)
+        yield operations
+        for name, value in self.figures.process.items():
+            family = CounterMetricFamily if name in COUNTERS else GaugeMetricFamily
+            yield family(name, OF_WORKERS, value)
 
 
 def _histogram(

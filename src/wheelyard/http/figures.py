@@ -6,11 +6,10 @@ figures in a folder that they share, and whoever is asked adds up what is there.
 worker that has died stays, or counters would go down.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
 from math import fsum
 from pathlib import Path
 from types import MappingProxyType
@@ -55,18 +54,13 @@ _DECODER: Final = Decoder(Figures)
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """
-    The folder in which the workers of one server keep their figures.
-
-    Args:
-        folder: Where; only they write there.
-        pid: Of this worker.
-        is_running: Tells whether there is a process of such a number.
-    """
+    """The folder in which the workers of one server keep their figures."""
 
     folder: Path
     pid: int
+    """Of this worker."""
     is_running: Callable[[int], bool]
+    """Tells whether there is a process of such a number."""
 
     def put(self, figures: Figures) -> None:
         """Show the others what this worker has counted; where that fails, they see it later."""
@@ -119,12 +113,10 @@ def _taken(every: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _added(timings: Iterable[Timing]) -> tuple[Timing, ...]:
-    def kind_of(timing: Timing) -> tuple[str, ...]:
-        return timing.kind
-
-    return tuple(
-        _sum(kind, list(group)) for kind, group in groupby(sorted(timings, key=kind_of), kind_of)
-    )
+    by_kind = defaultdict[tuple[str, ...], list[Timing]](list)
+    for timing in timings:
+        by_kind[timing.kind].append(timing)
+    return tuple(_sum(kind, by_kind[kind]) for kind in sorted(by_kind))
 
 
 def _sum(kind: tuple[str, ...], timings: Sequence[Timing]) -> Timing:

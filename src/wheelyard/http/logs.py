@@ -62,7 +62,7 @@ class JsonLines(logging.Formatter):
         return encode(entry).decode()
 
     def _traced(self, trace: Trace) -> Mapping[str, object]:
-        """Return to which trace a record belongs, in the fields that Cloud Logging has for that."""
+        """Return the fields that Cloud Logging has for a trace."""
         prefix = f"projects/{self._project}/traces/" if self._project else ""
         fields: dict[str, object] = {
             "logging.googleapis.com/trace": f"{prefix}{trace.id}",

@@ -39,24 +39,19 @@ def is_open_to(request: Request, settings: Settings) -> bool:
     return any(compare_digest(secret.encode(), expected) for secret in given)
 
 
-def _require_metrics(request: Request) -> None:
+async def answer_metrics(request: Request, desk: Desk, observer: Observer) -> Reply:
     """
-    Return if a caller may have the metrics who has not given the token of theirs.
+    Answer with the metrics as they are now.
 
     Raises:
-        Unauthenticated: Nobody in particular asks.
-        Forbidden: This caller may not administer.
+        Unauthenticated: They are not for everybody.
+        Forbidden: They are for administrators.
     """
-    if request.caller.is_anonymous:
-        raise Unauthenticated(f"The metrics are not for everybody. {HOW}")
-    if not request.caller.may_everywhere(Action.ADMIN):
-        raise Forbidden(f"{request.caller.who} may not read the metrics. {HOW}")
-
-
-async def answer_metrics(request: Request, desk: Desk, observer: Observer) -> Reply:
-    """Answer with the metrics as they are now."""
     if not is_open_to(request, desk.index.settings):
-        _require_metrics(request)
+        if request.caller.is_anonymous:
+            raise Unauthenticated(f"The metrics are not for everybody. {HOW}")
+        if not request.caller.may_everywhere(Action.ADMIN):
+            raise Forbidden(f"{request.caller.who} may not read the metrics. {HOW}")
     # few are asked for their metrics, and nobody should wait for this at the start
     from wheelyard.http.exposition import exposed  # noqa: PLC0415
 

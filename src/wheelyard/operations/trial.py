@@ -71,12 +71,9 @@ def refusals_of(steps: Iterable[Step]) -> Iterator[IndexFault]:
 
 class Trial:
     """
-    The trial writes of one server.
+    The trial writes of one server: all of the steps have to succeed.
 
-    Args:
-        steps: All of them have to succeed.
-        ambient: Pauses, and chance.
-        note: A file in which all workers of the server find what has come of it.
+    What has come of them is in `note`, too, a file that all workers of the server read.
     """
 
     def __init__(self, steps: Sequence[Step], ambient: Ambient, note: Path | None = None) -> None:
