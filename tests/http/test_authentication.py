@@ -147,66 +147,6 @@ def test_expired_token(tmp_path: Path) -> None:
             assert site.get(path, site.token).status_code == 401
 
 
-def test_limited_token_sees_its_projects_only(private: Site) -> None:
-    """A token for some names gets a list of these, and 404 for others, whether they exist."""
-    token = private.make_token("acme-*")
-    mine, others = [{"name": "acme-core"}], private.make_token("demo")
-
-    for root in ("/simple/", "/pypi/simple/", "/+simple/"):
-        lists = [
-            private.get(root, each, Accept=V1_JSON).json()["projects"]
-            for each in (token, private.token, others, token)
-        ]
-        assert lists[0] == lists[3] == mine
-        assert lists[2] == [{"name": "demo"}]
-        assert {"name": "secret-plan"} in lists[1]
-    assert private.get("/api/v1/projects", token).json() == {"projects": mine}
-    assert private.get("/simple/acme-core/", token).status_code == 200
-    bodies = set()
-    for name in ("demo", "nope"):
-        for path in (f"/simple/{name}/", f"/pypi/{name}/json", f"/project/{name}/"):
-            answer = private.get(path, token)
-            assert answer.status_code == 404
-            assert "token" not in answer.text  # others come with a password, or with none
-            bodies.add(answer.text.replace(name, "NAME"))
-        for path in (f"/packages/{name}-1.0-py3-none-any.whl", f"/api/v1/projects/{name}/journal"):
-            assert private.get(path, token).status_code == 404
-    assert len(bodies) == 1
-
-
-@pytest.mark.parametrize("name", ["secret-plan", "secret-nothing", "hidden"])
-def test_private_names_are_forbidden(private: Site, name: str) -> None:
-    """A name of `private_names` is 403, by its pattern alone, and 401 to strangers."""
-    token = private.make_token("acme-*")
-    part = name.replace("-", "_")
-    files = (f"{each}/{part}-1.0-py3-none-any.whl" for each in (f"/files/{name}", "/packages"))
-    for path in (f"/simple/{name}/", f"/pypi/{name}/json", f"/api/v1/projects/{name}", *files):
-        answer = private.get(path, token)
-        assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
-        assert private.get(path).status_code == 401
-
-
-def test_limited_token_uploads_to_its_projects_only(private: Site) -> None:
-    """A token for some names publishes these, and is refused others with the name alone."""
-    token = private.make_token("team-*", "exact")
-    assert post(private, wheel("team-new"), token=token).status_code == 200
-    assert post(private, wheel("exact"), token=token).status_code == 200
-    answers = {
-        name: post(private, wheel(name, "5.0"), token=token)
-        for name in ("demo", "nope", "exact-not", "team")
-    }
-    assert {answer.status_code for answer in answers.values()} == {403}
-    assert len({answer.text.replace(name, "NAME") for name, answer in answers.items()}) == 1
-
-
-def test_anonymous_may_not_upload(stocked: Site) -> None:
-    """Where everybody may read, publishing still needs a token."""
-    answer = post(stocked, wheel("anonymous"), token="")
-    assert answer.status_code == 401
-    assert answer.headers.get_list("WWW-Authenticate") == [CHALLENGE]
-    assert answer.json()["code"] == "401 Missing or invalid token."
-
-
 def test_token_is_nowhere_in_the_store(private: Site) -> None:
     """What is stored of a token is its digest, and the log has nothing of it at all."""
     token = private.make_token()

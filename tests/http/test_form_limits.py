@@ -117,6 +117,19 @@ def test_disk_that_takes_little(spool: Spool) -> None:
         reader.close()
 
 
+def test_scratch_file_that_stays(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    """A scratch file that cannot be removed changes nothing about what becomes of a form."""
+    reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
+    reader.feed(file()[:-10])
+    (scratch,) = spool.folder.iterdir()
+    scratch.unlink()
+    scratch.mkdir()
+
+    reader.close()
+
+    assert "a scratch file stays" in caplog.text
+
+
 @pytest.mark.parametrize("filler", [b"\r", b"\r\n", b"\r\n--", b"\r\n--" + BOUNDARY[:-1], b"-"])
 def test_work(filler: bytes) -> None:
     """No content of a file makes it dearer to read than any other: nobody looks at each byte."""

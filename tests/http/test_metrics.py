@@ -164,7 +164,7 @@ def test_closed_to_tokens_of_the_index(guarded: Site) -> None:
     assert b"This token may not read the metrics." in answer.body
 
 
-@pytest.mark.parametrize("header", ["", bearer(""), basic("", ""), basic("x", "")])
+@pytest.mark.parametrize("header", ["", bearer("")])
 def test_no_token_opens_nothing(tmp_path: Path, header: str) -> None:
     """Without a token for them the metrics stay closed, to empty ones as well."""
     with far_site(tmp_path, FarStore(), Settings(server=ELSEWHERE)) as site:
@@ -186,11 +186,3 @@ def test_exact_path(site: Site) -> None:
     assert "metrics-1.0-py3-none-any.whl" in site.get("/metrics/").text
     answer = ask(site, "POST /metrics HTTP/1.1")
     assert (answer.status, answer.header("allow")) == (405, "GET, HEAD, OPTIONS")
-
-
-def test_prefix(tmp_path: Path) -> None:
-    """Below a path prefix the metrics answer with it and without, as the probes do."""
-    config = '[server]\npath_prefix = "/team"\n'
-    with running_site(tmp_path, config=config, prefix="/team") as site:
-        for path in ("/metrics", "/team/metrics"):
-            assert site.get(path).status_code == 200

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx2
 import pytest
 
-from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, KEY, MINT, RELEASE, Ci, refused, running_ci
+from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.packages import post, wheel
-from tests.http.servers import Answer, running_site
+from tests.http.servers import Site
 from tests.trust.issuer import Answer as Said
-from tests.trust.issuer import stand_in
 from tests.waiting import until
-from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.stores import real_ambient
 
 pytestmark = pytest.mark.integration
+
+PYTP = "application/vnd.pypi.pytp.v1+json"
 
 
 def test_from_statement_to_package(ci: Ci) -> None:
@@ -46,34 +46,18 @@ def test_from_statement_to_package(ci: Ci) -> None:
         assert answer.headers["Content-Type"] == "application/json"
 
 
-@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain", "x"])
-def test_the_type_of_the_body_does_not_matter(ci: Ci, kind: str | None) -> None:
-    """The body is JSON, whatever its type says, and may ask for features of other indexes."""
-    body = json.dumps({"token": ci.statement(), "features": ["single-use-token"]})
-    headers = {"Content-Type": kind} if kind else {}
-
-    assert ci.site.client.post(MINT, content=body, headers=headers).status_code == 200
-
-
-@pytest.mark.parametrize("header", ["Basic !", "Bearer wyd_x", f"Basic {'x' * 20_000}", "Digest x"])
+@pytest.mark.parametrize("header", ["Bearer wyd_x", f"Basic {'x' * 20_000}"])
 def test_nobody_is_asked_who_they_are(ci: Ci, header: str) -> None:
-    """A credential that would be refused anywhere else is not even looked at."""
-    headers = {"Authorization": header, "Sec-Fetch-Site": "cross-site"}
-    body = {"token": ci.statement()}
+    """No credential is looked at, nor the type of the body, at either path of older clients."""
+    headers = {"Authorization": header, "Sec-Fetch-Site": "cross-site", "Content-Type": "x"}
+    body = json.dumps({"token": ci.statement(), "features": ["single-use-token"]})
 
-    minted = ci.site.client.post(MINT, json=body, headers=headers)
+    minted = ci.site.client.post("/_/oidc/github/mint-token", content=body, headers=headers)
 
     assert minted.status_code == 200
     assert ci.site.client.get("/_/oidc/audience", headers=headers).status_code == 200
     token = {"token": minted.json()["token"]}
     assert ci.site.client.post(BURN, json=token, headers=headers).status_code == 202
-
-
-def test_the_old_path(ci: Ci) -> None:
-    """Older releases of the publishing action ask at a path of their own."""
-    answer = ci.ask("/_/oidc/github/mint-token", {"token": ci.statement()})
-
-    assert answer.status_code == 200
 
 
 def test_below_a_prefix(tmp_path: Path) -> None:
@@ -122,35 +106,6 @@ def test_statements_of_others(ci: Ci, changes: dict[str, object], code: str, sai
     assert "acme/demo" not in answer.text
 
 
-def test_fifty_at_once(tmp_path: Path) -> None:
-    """Of fifty who show one statement to two processes at once, one gets a token (row 50)."""
-    with stand_in() as issuer:
-        issuer.serve_keys(KEY)
-        issuer.serve_discovery()
-        config = f"""
-            [trusted_publishing]
-            audience = ["{AUDIENCE}"]
-            [[publisher]]
-            id = "ci"
-            provider = "oidc"
-            issuer = "{issuer.url}"
-            allow_private_issuer = true
-            match = {{ sub = "{RELEASE}" }}
-            projects = ["demo"]
-        """
-        with running_site(tmp_path / "two", "--workers", "2", config=config) as site:
-            body = {"token": Ci(site, issuer, site.index).statement()}
-
-            def mint(_: int) -> Answer:
-                return httpx2.post(f"{site.url}{MINT}", json=body, trust_env=False, timeout=60)
-
-            with ThreadPoolExecutor(50) as pool:
-                answers = list(pool.map(mint, range(50)))
-
-    codes = Counter("" if each.status_code == 200 else refused(each) for each in answers)
-    assert codes == {"": 1, "invalid-reuse-token": 49}
-
-
 def test_a_refusal_does_not_use_a_statement_up(fresh: Ci) -> None:
     """A job that came while its issuer was down comes again with the same statement (row 48)."""
     statement = fresh.statement()
@@ -161,16 +116,6 @@ def test_a_refusal_does_not_use_a_statement_up(fresh: Ci) -> None:
     assert refused(first, 503)
     assert int(first.headers["Retry-After"]) > 0
     assert not [each for each in fresh.index.tokens.all() if each.publishers]
-
-
-def test_an_unknown_issuer_is_never_asked(ci: Ci) -> None:
-    """An issuer that nobody configured is refused without a look at it (row 57)."""
-    before = len(ci.issuer.seen)
-
-    for issuer in ("http://169.254.169.254/", f"{ci.issuer.url}/", ci.issuer.url.upper()):
-        assert refused(ci.mint(iss=issuer)) == "invalid-payload"
-
-    assert len(ci.issuer.seen) == before
 
 
 @pytest.mark.parametrize("path", [MINT, BURN])
@@ -263,3 +208,68 @@ def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None
     secrets = (statement, *statement.split("."), token, token[14:], fresh.site.token[14:])
     assert not [secret for secret in secrets if secret in caplog.text]
     assert "nobody" not in caplog.text
+
+
+def test_off(site: Site) -> None:
+    """An index without publishers says so at every step, in the form that clients read."""
+    for answer in (
+        site.get("/_/oidc/audience"),
+        site.ask("POST", MINT),
+        site.ask("POST", BURN),
+        site.ask("POST", "/_/oidc/github/mint-token"),
+    ):
+        assert refused(answer, 404) == "not-enabled"
+    gone = site.get(f"{DISCOVERY}?discover=%2Flegacy%2F")
+    assert (gone.status_code, gone.headers["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize("path", ["/legacy/", "/legacy", "/", "/simple/", "/pypi", "/acme/"])
+@pytest.mark.parametrize("accept", [None, "*/*", PYTP, f"text/html, {PYTP};q=0.9"])
+def test_discovery(ci: Ci, path: str, accept: str | None) -> None:
+    """A client that knows an upload URL finds the steps from there (PEP 807)."""
+    headers = {} if accept is None else {"Accept": accept}
+    asked = {"discover": path}
+
+    answer = ci.site.client.get(DISCOVERY, params=asked, headers={**headers, "Host": "evil.test"})
+
+    assert answer.json() == {
+        "audience-endpoint": "https://packages.example.com/_/oidc/audience",
+        "token-mint-endpoint": "https://packages.example.com/_/oidc/mint-token",
+        "features": ["multi-use-token"],
+        "default-features": ["multi-use-token"],
+    }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "discover", "discover=", "discover=%2Fsimple%2Fdemo%2F", "discover=%2Fhealth"),
+        *("discover=%2Flegacy%2F&discover=%2F", "discover=%2F..%2F", "discover=%25zz", "x=%2F"),
+        *("discover=%2F%252e%252e%2F", "discover=%2Fa%2Fb%2F", "discover=legacy", "&" * 2000),
+        "discover=%2F%ff",
+    ],
+)
+def test_what_takes_no_uploads(ci: Ci, query: str) -> None:
+    """What is not the path of an upload URL leads nowhere."""
+    answer = ci.site.get(f"{DISCOVERY}?{query}")
+
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers.get_list("Cache-Control") == ["no-store"]
+
+
+def test_discovery_in_other_forms(ci: Ci) -> None:
+    """Discovery comes as JSON and as nothing else."""
+    answer = ci.site.get(f"{DISCOVERY}?discover=%2Flegacy%2F", Accept="text/html")
+    assert answer.status_code == 406
+
+
+def test_discovery_names_no_host_that_a_request_made_up(fresh: Ci, tmp_path: Path) -> None:
+    """Where the index does not know its own name, it does not take one from a request."""
+    path = f"{DISCOVERY}?discover=%2Flegacy%2F"
+    assert fresh.site.get(path).status_code == 404
+
+    access = AccessSettings(trusted_hosts=("packages.acme.test",))
+    with running_ci(tmp_path / "hosts", Settings(access=access)) as ci:
+        found = ci.site.get(path, Host="packages.acme.test").json()
+        assert found["audience-endpoint"] == "https://packages.acme.test/_/oidc/audience"

@@ -154,15 +154,6 @@ def test_a_collector_that_hangs(tmp_path: Path) -> None:
             until(lambda: not _is_running(site.pid))
 
 
-@pytest.mark.slow
-def test_a_collector_that_is_away(tmp_path: Path) -> None:
-    """Where the collector does not answer, the index does, and ends in good order."""
-    config = '[telemetry]\notlp_endpoint = "http://127.0.0.1:9"\n'
-    with running_site(tmp_path, config=config) as site:
-        publish(site, wheel())
-        assert site.get("/simple/demo/").status_code == 200
-
-
 def test_a_proxy_for_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes to a collector on this machine goes past a proxy that the environment names."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")

@@ -160,16 +160,6 @@ def test_who_sees_which(office: Office) -> None:
         assert office.ask("GET", "tokens", other).json() == {"tokens": []}
 
 
-def test_a_false_word_of_the_proxy(office: Office) -> None:
-    """What the proxy has not signed is worth nothing, and is not read beside a credential."""
-    forged = office.assertion(ANA)[:-8] + "AAAAAAAA"
-    eve = office.id_token(EVE)
-
-    assert office.ask("GET", "whoami", "", X_Goog_IAP_JWT_Assertion=forged).status_code == 401
-    seen = office.ask("GET", "whoami", eve, X_Goog_IAP_JWT_Assertion=office.assertion(ANA))
-    assert seen.json()["principal"] == f"user:{EVE}"
-
-
 def test_who_may_keep_a_page_behind_googles_proxy(office: Office) -> None:
     """A page is for whom the proxy has let through, though anybody may read the index."""
     headers = {"X-Goog-IAP-JWT-Assertion": office.assertion(ANA)}
@@ -234,15 +224,6 @@ def test_the_usual_token(office: Office) -> None:
     assert told["can"] == ["read", "upload"]
     left = datetime.fromisoformat(told["expires"]) - real_ambient().now()
     assert timedelta(days=89) < left <= timedelta(days=90)
-
-
-def test_until_a_moment(office: Office) -> None:
-    """A token may live until a moment, in any time zone."""
-    moment = real_ambient().now().replace(microsecond=0) + timedelta(days=3)
-
-    told = asked(office, expires=f"{(moment + timedelta(hours=2)).isoformat()[:19]}+02:00").json()
-
-    assert abs(datetime.fromisoformat(told["expires"]) - moment) < timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(

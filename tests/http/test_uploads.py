@@ -63,15 +63,6 @@ def test_warnings(site: Site) -> None:
     assert texts == ["The tags in WHEEL differ from those in the filename."]
     assert "warnings" not in post(site, package).json()
 
-    odd = Package("better-1.0-py31-none-any.whl", package.data, package.metadata)
-    answer = site.client.post(
-        "/acme/",
-        files={"content": (odd.filename, odd.data)},
-        headers={"User-Agent": "curl/8"},
-        auth=(site.token, ""),
-    )
-    assert answer.text.splitlines()[1:] == [f"{odd.filename} ... ok", *texts]
-
 
 def test_attestations(site: Site) -> None:
     """Attestations are not kept, and the answer and the log say so, each time that they come."""
@@ -112,18 +103,6 @@ def test_new_file(site: Site, package: Package) -> None:
     }
     files = site.get("/simple/fresh/", Accept=V1_JSON).json()["files"]
     assert package.filename in [file["filename"] for file in files]
-
-
-def test_same_bytes_again(site: Site) -> None:
-    """The same file again is a success that changes nothing, not even the time of upload (U70)."""
-    publish(site, wheel("again"))
-    page, kept = site.get("/simple/again/", Accept=V1_JSON).text, site.kept()
-
-    answer = post(site, wheel("again"))
-
-    assert (answer.status_code, answer.json()["code"]) == (200, "200 OK")
-    assert site.get("/simple/again/", Accept=V1_JSON).text == page
-    assert site.kept() == kept
 
 
 GOOD = wheel("good")
@@ -235,40 +214,6 @@ def test_gemfury_push(site: Site, password: str) -> None:
     assert package.filename in answer.text
     digest = site.get(f"/raw/{package.filename}").content
     assert hashlib.sha256(digest).hexdigest() == package.sha256
-
-
-def test_everything_that_clients_send(site: Site) -> None:
-    """A form with all the fields of twine, and some that nobody knows, is taken (U25, U26)."""
-    package = wheel("complete", "1.0", "Requires-Python: >=3.9")
-    fields: dict[str, str | list[str]] = {
-        ":action": "file_upload",
-        "protocol_version": "1",
-        "metadata_version": "2.4",
-        "name": "Complete",
-        "version": "1.0.0",
-        "filetype": "bdist_wheel",
-        "pyversion": "py3",
-        "sha256_digest": package.sha256.upper(),
-        "blake2_256_digest": hashlib.blake2b(package.data, digest_size=32).hexdigest(),
-        "md5_digest": hashlib.md5(package.data, usedforsecurity=False).hexdigest(),
-        "requires_python": "",
-        "license": "UNKNOWN",
-        "classifiers": [f"Topic :: {number}" for number in range(1500)],
-        "description": "Grüße\n" * 20_000,
-        "something": "new",
-    }
-    answer = site.client.post(
-        "/legacy/",
-        data=fields,
-        files={
-            "gpg_signature": ("complete.whl.asc", b"signature"),
-            "content": (package.filename, package.data, "image/png"),
-        },
-        auth=("__token__", site.token),
-    )
-    assert answer.status_code == 200, answer.text
-    (file,) = site.get("/simple/complete/", Accept=V1_JSON).json()["files"]
-    assert file["requires-python"] == ">=3.9"
 
 
 def test_archive_is_the_truth(site: Site) -> None:

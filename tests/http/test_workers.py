@@ -178,15 +178,3 @@ def test_sums_in_any_order(tmp_path: Path) -> None:
     ]
 
     assert shown == [shown[0]] * 3
-
-
-def test_revocation_is_seen_by_every_process(site: Site) -> None:
-    """A token that was revoked soon opens nothing, whichever process is asked."""
-    token = site.make_token()
-    assert {answer.status_code for answer in asked_anew(site, "/simple/", token)} == {200}
-    site.index.tokens.revoke(token[4:14], by="local:test")
-
-    def statuses() -> set[int]:
-        return {answer.status_code for answer in asked_anew(site, "/simple/", token)}
-
-    until(lambda: statuses() == {401})
