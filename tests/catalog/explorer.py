@@ -2,8 +2,7 @@
 Plays a scenario in every order, with every fault anywhere, and checks the promises on the way.
 
 Two schedules that lead to the same state (the same objects, and each writer told the same so far)
-have the same future, so a state is played on from once. That leaves nothing out, and the number of
-schedules that it stands for is counted over the graph of states.
+have the same future, so a state is played on from once. That leaves nothing out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -149,7 +148,6 @@ class Explored:
 
     states: int = 0
     ends: int = 0
-    schedules: int = 0
     answers: set[tuple[str, ...]] = field(default_factory=set)
     """What the writers were told, together."""
 
@@ -161,7 +159,7 @@ class Explorer:
     scenario: Scenario
     faults: int
     result: Explored = field(default_factory=Explored)
-    _graph: dict[object, list[object]] = field(default_factory=dict)
+    _seen: set[object] = field(default_factory=set)
     _healed: set[object] = field(default_factory=set)
 
     def explore(self) -> Explored:
@@ -171,11 +169,10 @@ class Explorer:
         Raises:
             BrokenPromise: One breaks a promise.
         """
-        stack: list[tuple[Schedule, object]] = [((), None)]
+        stack: list[Schedule] = [()]
         while stack:
-            stack += self._play(*stack.pop())
-        self.result.states = len(self._graph)
-        self.result.schedules = self._count()
+            stack += self._play(stack.pop())
+        self.result.states = len(self._seen)
         return self.result
 
     def sample(self, seed: int, schedules: int) -> Explored:
@@ -196,30 +193,27 @@ class Explorer:
                     schedule += (step,)
                     self._check(stage, schedule)
                 self._end(stage, schedule)
-            self.result.schedules += 1
         return self.result
 
-    def _play(self, schedule: Schedule, parent: object) -> list[tuple[Schedule, object]]:
+    def _play(self, schedule: Schedule) -> list[Schedule]:
         """Play a schedule and go on smoothly to the end; return the turns that were not taken."""
-        turns: list[tuple[Schedule, object]] = []
+        turns: list[Schedule] = []
         with self.scenario.stage() as stage:
             for name, fate in schedule:
                 stage.let(name, fate)
             while True:
                 state = (stage.state(), _used(schedule))
-                if parent is not None:
-                    self._graph[parent].append(state)
-                if state in self._graph:
+                if state in self._seen:
                     return turns
-                self._graph[state] = []
+                self._seen.add(state)
                 self._check(stage, schedule)
                 steps = self._steps(stage, schedule)
                 if not steps:
                     self._end(stage, schedule)
                     return turns
-                turns += [((*schedule, step), state) for step in steps[1:]]
+                turns += [(*schedule, step) for step in steps[1:]]
                 stage.let(*steps[0])
-                schedule, parent = (*schedule, steps[0]), state
+                schedule = (*schedule, steps[0])
 
     def _steps(self, stage: Stage, schedule: Schedule) -> list[Step]:
         may_fail = _used(schedule) < self.faults
@@ -267,22 +261,6 @@ class Explorer:
         findings = index.check.run(CheckOptions(), lambda _, __: None)
         yield from findings.problems
         yield from findings.mended
-
-    def _count(self) -> int:
-        """Return the number of ways through the graph."""
-        ways: dict[object, int] = {}
-        # a state is entered before the states that follow it, or followed by one known already
-        stack = [next(iter(self._graph))]
-        while stack:
-            state = stack[-1]
-            after = self._graph[state]
-            todo = [each for each in after if each not in ways]
-            if todo:
-                stack += todo
-                continue
-            ways[state] = sum(ways[each] for each in after) if after else 1
-            stack.pop()
-        return ways[next(iter(self._graph))]
 
 
 def _used(schedule: Schedule) -> int:

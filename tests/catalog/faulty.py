@@ -1,24 +1,14 @@
 """A store that fails where it is told to: faults are data."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TypeVar
 
+from tests.storage.wrapping import WrappedStore
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.storage.base import (
-    Entry,
-    Key,
-    NotModified,
-    ObjectVersion,
-    Store,
-    Stored,
-    WebType,
-    conflict,
-)
+from wheelyard.storage.base import Key, Store, conflict
 
 T = TypeVar("T")
 
@@ -56,14 +46,8 @@ class Fault:
 
 
 @dataclass
-class FaultyStore(Store):
-    """
-    Another store, with faults.
-
-    Args:
-        store: What really keeps the objects.
-        faults: What fails, and how.
-    """
+class FaultyStore(WrappedStore):
+    """Another store, with faults."""
 
     store: Store
     faults: tuple[Fault, ...] = ()
@@ -71,42 +55,6 @@ class FaultyStore(Store):
     """Every call so far: verb and key."""
     _seen: dict[int, int] = field(default_factory=dict)
     _dead: bool = False
-
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
-        """Return an object, or fail."""
-        return self._call("get", key, lambda: self.store.get(key, unless_version))
-
-    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return a stream, or fail."""
-        return self._call("read", key, lambda: self.store.read(key, start, stop))
-
-    def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-    ) -> ObjectVersion:
-        """Write, or fail."""
-        return self._call("put", key, lambda: self.store.put(key, body, expect, kind))
-
-    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Delete, or fail."""
-        self._call("delete", key, lambda: self.store.delete(key, expect))
-
-    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """List, or fail."""
-        return self._call("list", prefix, lambda: self.store.list(prefix, after))
-
-    def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return what the store says."""
-        return self.store.sign(key, lifetime)
-
-    def path_of(self, key: Key) -> Path | None:
-        """Return what the store says."""
-        return self.store.path_of(key)
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         if self._dead:

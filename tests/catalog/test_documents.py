@@ -78,17 +78,6 @@ def far() -> Far:
     return Far()
 
 
-def test_a_hot_document_is_read_once_a_second(far: Far) -> None:
-    """However often a document is asked for, the store is asked once in a freshness window."""
-    for _ in range(100):
-        assert far.names() == (FIRST,)
-    assert far.store.reads == 1
-
-    far.clock.advance(seconds=FRESHNESS)
-    far.names()
-    assert far.store.reads == 2
-
-
 def test_what_others_write_shows_within_the_window(far: Far) -> None:
     """A document may be a second old, and never older."""
     far.names()
@@ -143,20 +132,6 @@ def test_stale_if_error() -> None:
         far.names()
 
 
-def test_what_was_stale_is_read_again() -> None:
-    """Once the store answers again, the next window shows what it has."""
-    far = Far(stale_if_error=60)
-    far.names()
-    far.write(FIRST, SECOND)
-    far.store.is_down = True
-    far.clock.advance(seconds=FRESHNESS)
-    assert far.names() == (FIRST,)
-
-    far.store.is_down = False
-    far.clock.advance(seconds=FRESHNESS)
-    assert far.names() == (FIRST, SECOND)
-
-
 def test_an_answer_beside_a_failure() -> None:
     """What one read has found is shown, though another has failed meanwhile."""
     far = Far(stale_if_error=60)
@@ -176,15 +151,6 @@ def test_an_answer_beside_a_failure() -> None:
     assert far.names() == (FIRST, SECOND)
 
 
-def test_nothing_is_excused_that_was_never_read() -> None:
-    """A document that this process has never seen is not made up while the store is away."""
-    far = Far(stale_if_error=60)
-    far.store.is_down = True
-
-    with pytest.raises(Unavailable):
-        far.names()
-
-
 def test_a_reload_sees_what_others_wrote(far: Far) -> None:
     """A reload asks the store, however fresh what is remembered, and everybody profits."""
     far.names()
@@ -194,18 +160,6 @@ def test_a_reload_sees_what_others_wrote(far: Far) -> None:
 
     assert far.names() == (FIRST, SECOND)
     assert far.store.reads == 2
-
-
-def test_a_reload_that_fails(far: Far) -> None:
-    """A reload without an answer does not make anybody forget what was read before."""
-    far.names()
-    far.store.is_down = True
-
-    with pytest.raises(Unavailable):
-        far.documents.get(keys.NAMES, "now")
-
-    assert far.names() == (FIRST,)
-    assert far.documents.peek(keys.NAMES, "ever") is not None
 
 
 def test_a_reload_beside_a_write(far: Far) -> None:

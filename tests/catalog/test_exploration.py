@@ -1,6 +1,5 @@
 """The commit protocol, played in every order with a fault anywhere, on the product's own code."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +47,6 @@ SCENARIOS: dict[str, Callable[[Path, bool], Scenario]] = {
 """Two writers: who wants what, in two processes or in one."""
 
 
-@pytest.mark.slow
 def test_one_writer_and_three_faults(tmp_path: Path) -> None:
     """An upload that fails up to three times, anywhere, breaks nothing and can be repeated."""
     result = Explorer(Scenario(tmp_path, {"A": Wish(ONE)}), faults=3).explore()
@@ -56,34 +54,32 @@ def test_one_writer_and_three_faults(tmp_path: Path) -> None:
     assert {("ok",), ("crashed",), ("Unavailable storage_unavailable",)} == result.answers
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "faults", "fewest"),
     [
-        ("same filename, other bytes", 1, 100_000),
-        ("same filename, same bytes", 0, 30_000),
-        ("first uploads of a project", 1, 1_000_000),
-        ("upload beside a delete", 1, 260_000),
-        ("upload and delete of one file", 1, 5_000),
-        ("upload again and delete", 1, 3_400),
+        ("same filename, other bytes", 1, 2_000),
+        ("same filename, same bytes", 0, 1_000),
+        ("first uploads of a project", 1, 4_000),
+        ("upload beside a delete", 1, 3_000),
+        ("upload and delete of one file", 1, 1_000),
+        ("upload again and delete", 1, 400),
     ],
 )
 def test_two_processes(tmp_path: Path, name: str, faults: int, fewest: int) -> None:
     """Every order of two processes' store calls keeps every promise, with a fault anywhere."""
     result = Explorer(SCENARIOS[name](tmp_path, False), faults).explore()  # noqa: FBT003
 
-    assert result.schedules >= fewest
+    assert result.states >= fewest
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fewest"),
     [
-        ("same filename, other bytes", 20_000),
-        ("first uploads of a project", 300_000),
-        ("upload beside a delete", 250_000),
-        ("upload and delete of one file", 9_000),
-        ("upload again and delete", 1_600),
+        ("same filename, other bytes", 1_200),
+        ("first uploads of a project", 2_000),
+        ("upload beside a delete", 1_500),
+        ("upload and delete of one file", 1_000),
+        ("upload again and delete", 350),
     ],
 )
 def test_two_processes_far_away(tmp_path: Path, name: str, fewest: int) -> None:
@@ -93,31 +89,28 @@ def test_two_processes_far_away(tmp_path: Path, name: str, fewest: int) -> None:
 
     result = Explorer(scenario, faults=1).explore()
 
-    assert result.schedules >= fewest
+    assert result.states >= fewest
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "faults", "fewest"),
     [
-        ("same filename, other bytes", 0, 5_000),
-        ("same filename, same bytes", 0, 100_000),
-        ("first uploads of a project", 0, 20_000),
-        ("upload beside a delete", 1, 150_000),
-        ("upload and delete of one file", 1, 2_500),
-        ("upload again and delete", 1, 1_700),
+        ("same filename, other bytes", 0, 600),
+        ("same filename, same bytes", 0, 1_600),
+        ("first uploads of a project", 0, 900),
+        ("upload beside a delete", 1, 3_000),
+        ("upload and delete of one file", 1, 600),
+        ("upload again and delete", 1, 800),
     ],
 )
 def test_two_threads(tmp_path: Path, name: str, faults: int, fewest: int) -> None:
     """Two uploads that share one process, and so its commits, keep every promise as well."""
     result = Explorer(SCENARIOS[name](tmp_path, True), faults).explore()  # noqa: FBT003
 
-    assert result.schedules >= fewest
+    assert result.states >= fewest
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("far", [False, True])
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("together", "far"), [(False, True), (True, False)])
 def test_four_writers(tmp_path: Path, together: bool, far: bool) -> None:  # noqa: FBT001
     """Four writers with three faults keep every promise, in schedules drawn at random."""
     wishes = {
@@ -149,20 +142,6 @@ def test_an_upload_and_its_deletion_in_one_commit(tmp_path: Path) -> None:
         assert (project.revision, project.gone) == (3, (ONE.filename,))
         assert project.commit is not None
         assert len(project.commit.events) == 1
-
-
-def test_schedules_go_the_same_way_each_time(tmp_path: Path) -> None:
-    """However the system shares its time among threads, the same schedules are played."""
-    scenario = SCENARIOS["same filename, other bytes"](tmp_path, True)  # noqa: FBT003
-    at_leisure = Explorer(scenario, faults=0).explore()
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        hurried = Explorer(scenario, faults=0).explore()
-    finally:
-        sys.setswitchinterval(interval)
-
-    assert hurried == at_leisure
 
 
 def test_the_explorer_sees_a_missing_journal_entry(tmp_path: Path) -> None:

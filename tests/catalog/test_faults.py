@@ -135,29 +135,6 @@ def test_a_lost_reply_is_no_lost_race(tmp_path: Path) -> None:
     assert world.snapshot("files/") == {}
 
 
-def test_a_bodiless_conflict_of_bytes(tmp_path: Path) -> None:
-    """Bytes that are created, and whose reply says otherwise, are found there and kept."""
-    world = World(tmp_path)
-    index, _ = faulty_index(world, Fault(Kind.LOST_RACE, "put", "files/*"))
-
-    OPERATIONS["upload"](world, index)
-
-    assert world.check().problems == []
-
-
-def test_an_unreadable_store(tmp_path: Path) -> None:
-    """While the store does not answer, an operation says so and never that something is missing."""
-    world = World(tmp_path)
-    world.upload(ONE)
-    index, _ = faulty_index(world, Fault(Kind.NOT_DONE, times=ALWAYS))
-
-    for operation in OPERATIONS.values():
-        with pytest.raises(Unavailable):
-            operation(world, index)
-    with pytest.raises(Unavailable):
-        index.projects.get(DEMO)
-
-
 def test_a_conflict_keeps_its_meaning(tmp_path: Path) -> None:
     """A lost race under way to a refusal ends in the refusal."""
     world = World(tmp_path)

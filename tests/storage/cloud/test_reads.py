@@ -229,8 +229,20 @@ def test_something_else_answers(
                 ask(store)
 
 
+def test_an_answer_that_does_not_say_its_length(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not said how long an object is, it is not taken for an empty one."""
+    with another_server("not empty", says_length=False) as url:
+        monkeypatch.setenv(EMULATOR, url)
+        store = opener("gs://wheels").store
+
+        with pytest.raises(Unavailable, match="gs://wheels, or went there, was damaged"):
+            b"".join(store.read(A))
+
+
 @contextmanager
-def another_server(answer: str) -> Iterator[str]:
+def another_server(answer: str, *, says_length: bool = True) -> Iterator[str]:
     """Serve one answer to everything; yields the URL."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -238,7 +250,8 @@ def another_server(answer: str) -> Iterator[str]:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer)))
+            if says_length:
+                self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer.encode())
 

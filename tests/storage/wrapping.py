@@ -1,0 +1,50 @@
+"""A store around another one, for tests that have every verb pass by them."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from wheelyard.storage.base import Body, Entry, Found, Key, ObjectVersion, Store, WebType
+
+T = TypeVar("T")
+
+
+class WrappedStore(Store):
+    """Hands each verb, its key and what carries it out to `_call`."""
+
+    store: Store
+
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
+        """Return an object."""
+        return self._call("get", key, lambda: self.store.get(key, unless_version))
+
+    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Return a stream."""
+        return self._call("read", key, lambda: self.store.read(key, start, stop))
+
+    def put(
+        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
+    ) -> ObjectVersion:
+        """Write."""
+        return self._call("put", key, lambda: self.store.put(key, body, expect, kind))
+
+    def delete(self, key: Key, expect: ObjectVersion | None) -> None:
+        """Delete."""
+        self._call("delete", key, lambda: self.store.delete(key, expect))
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """List."""
+        found = self._call("list", prefix, lambda: [*self.store.list(prefix, after)])
+        return iter(found)
+
+    def sign(self, key: Key, lifetime: timedelta) -> str | None:
+        """Return a URL."""
+        return self._call("sign", key, lambda: self.store.sign(key, lifetime))
+
+    def path_of(self, key: Key) -> Path | None:
+        """Return a path, at once."""
+        return self.store.path_of(key)
+
+    def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
+        raise NotImplementedError
