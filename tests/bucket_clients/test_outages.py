@@ -1,10 +1,8 @@
 """What clients see while the bucket refuses writes, hangs, is gone, or lets nobody in."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,24 +11,18 @@ from tests.bucket.server import BucketServer
 from tests.bucket_clients.asking import Answer, ask, is_whole, path_of, publish, upload
 from tests.bucket_clients.yard import (
     BUCKET,
-    STORE,
     Yard,
     as_nobody,
     running_yard,
-    serving,
 )
-from tests.clients.harness import new_desk
 from tests.http.packages import wheel
 from tests.waiting import until
 
 PIP_GIVES_UP = 15
 """Seconds of silence after which pip takes a server for dead."""
-AT_ONCE = 4
-"""Seconds in which whatever does not wait for the bucket is answered; what does takes longer."""
 BACK = 12
 """Seconds after which an index whose bucket has come back is well again."""
-PROJECTS = [wheel(f"yard-{number}", "1.0+cpu") for number in range(10)]
-CLIENTS = 50
+PROJECTS = [wheel(f"yard-{number}", "1.0+cpu") for number in range(3)]
 
 Outage = Callable[[BucketServer], None]
 
@@ -45,9 +37,9 @@ def cloud(cloud: BucketServer) -> Iterator[BucketServer]:
 
 
 @contextmanager
-def filled_yard(folder: Path, cloud: BucketServer, config: str = "") -> Iterator[Yard]:
+def filled_yard(folder: Path, cloud: BucketServer) -> Iterator[Yard]:
     """Run an index that has every project in memory, pages and core metadata."""
-    with running_yard(folder, cloud, as_nobody(cloud), "--private", config=config) as yard:
+    with running_yard(folder, cloud, as_nobody(cloud), "--private") as yard:
         publish(yard, *PROJECTS)
         for each in PROJECTS:
             assert ask(yard, f"{path_of(yard, each)}.metadata").status == 200
@@ -68,11 +60,6 @@ def test_writes_are_denied(cloud: BucketServer, tmp_path: Path) -> None:
         assert cloud.bucket(BUCKET).names() == before
         assert ask(yard, "/simple/yard-1/").status == 200
         assert is_whole(ask(yard, path), PROJECTS[0])
-        with serving(new_desk(tmp_path / "other"), as_nobody(cloud), "--store", STORE) as (
-            _,
-            other,
-        ):
-            assert other.poll() is None
         cloud.permissions.allow()
         assert upload(yard, more).status == 200
         assert is_whole(ask(yard, path_of(yard, more)), more)
@@ -84,10 +71,9 @@ def test_bucket_is_gone(cloud: BucketServer, tmp_path: Path, begin: Outage) -> N
     """While nothing comes from the bucket, clients get 503 before they give up, and come back."""
     with filled_yard(tmp_path / "yard", cloud) as yard, ThreadPoolExecutor(8) as pool:
         path, more = path_of(yard, PROJECTS[0]), wheel("yard-0", "3.0")
-        time.sleep(1.5)  # what is fresh would be served, and whoever asks makes it fresh again
         begin(cloud)
         try:
-            healthy = pool.submit(for_some_seconds, 8.0, lambda: ask(yard, "/health"))
+            until(lambda: ask(yard, "/simple/yard-1/").status == 503)  # nothing is fresh any more
             pending = [
                 pool.submit(ask, yard, path),
                 pool.submit(ask, yard, "/ready"),
@@ -98,43 +84,17 @@ def test_bucket_is_gone(cloud: BucketServer, tmp_path: Path, begin: Outage) -> N
             ]
             asked = [each.result() for each in pending]
             asked += [ask(yard, "/simple/yard-2/"), ask(yard, "/ready"), upload(yard, more)]
-            health = healthy.result()
+            assert ask(yard, "/health").status == 200
         finally:
-            begun_again(cloud)
+            cloud.revive()
+            cloud.stop()
+            cloud.start()
         for each in asked:
             assert_unavailable(each)
-        assert all(each.status == 200 for each in health)
-        assert max(each.seconds for each in health) < AT_ONCE
 
         until_well(yard, ["/ready", "/simple/yard-1/", path])
         until(lambda: upload(yard, more).status == 200, patience=BACK)
         assert "Traceback" not in yard.log
-
-
-@pytest.mark.slow
-def test_stale_if_error(cloud: BucketServer, tmp_path: Path) -> None:
-    """Where stale pages are wanted, fifty clients get them all through a long silence."""
-    config = "[store]\nstale_if_error = 600\n"
-    with filled_yard(tmp_path / "yard", cloud, config) as yard, ThreadPoolExecutor(CLIENTS) as pool:
-        pages = [f"/simple/yard-{number}/" for number in range(10)]
-        paths = [*pages, *(f"{path_of(yard, each)}.metadata" for each in PROJECTS), "/simple/"]
-        assert all(ask(yard, each).status == 200 for each in paths)
-        cloud.die()
-        turns = count()
-
-        def one(_: int) -> Sequence[Answer]:
-            # a token is believed for 15 seconds, and is asked for after that
-            return for_some_seconds(17.0, lambda: ask(yard, paths[next(turns) % len(paths)]))
-
-        answers = [each for sequence in pool.map(one, range(CLIENTS)) for each in sequence]
-        refused = upload(yard, wheel("yard-0", "4.0"))
-        cloud.revive()
-
-        assert {each.status for each in answers} == {200}
-        assert max(each.seconds for each in answers) < 5
-        assert_unavailable(refused)
-        until(lambda: upload(yard, wheel("yard-0", "4.0")).status == 200, patience=BACK)
-        until_well(yard, [path_of(yard, wheel("yard-0", "4.0"))])
 
 
 def assert_unavailable(answer: Answer) -> None:
@@ -144,22 +104,6 @@ def assert_unavailable(answer: Answer) -> None:
     assert answer.headers["cache-control"] == "no-store"
     assert answer.body.startswith(b'{"message":"')
     assert answer.seconds < PIP_GIVES_UP
-
-
-def for_some_seconds(seconds: float, question: Callable[[], Answer]) -> Sequence[Answer]:
-    """Ask again and again, not too often."""
-    end, answers = time.monotonic() + seconds, list[Answer]()
-    while time.monotonic() < end:
-        answers.append(question())
-        time.sleep(0.25)
-    return answers
-
-
-def begun_again(cloud: BucketServer) -> None:
-    """End an outage, whichever it was."""
-    cloud.revive()
-    cloud.stop()
-    cloud.start()
 
 
 def until_well(yard: Yard, targets: Sequence[str]) -> None:

@@ -36,112 +36,114 @@ UPLOAD = {"what": "upload", "who": "ana", "when": [2018, 6, 9, 23, 26, 45], "dst
 PUSH = {"what": "push", "who": "bob", "when": [2019, 1, 1, 0, 0, 0], "src": "ana/dev"}
 
 
-class TestDevpi:
-    """What `devpi-export` writes."""
+def write(folder: Path, indexes: dict[str, Any], version: str = "2") -> Path:
+    """Write an export with a body `x` for each file that it names."""
+    for index in indexes.values():
+        for each in index["files"]:
+            path = folder / each["relpath"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    users = {"ana": {"pwhash": "$argon2id$secret"}}
+    dump = {"dumpversion": version, "users": users, "indexes": indexes}
+    (folder / "dataindex.json").write_text(json.dumps(dump))
+    return folder
 
-    @staticmethod
-    def write(folder: Path, indexes: dict[str, Any], version: str = "2") -> Path:
-        """Write an export with a body `x` for each file that it names."""
-        for index in indexes.values():
-            for each in index["files"]:
-                path = folder / each["relpath"]
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(b"x")
-        users = {"ana": {"pwhash": "$argon2id$secret"}}
-        dump = {"dumpversion": version, "users": users, "indexes": indexes}
-        (folder / "dataindex.json").write_text(json.dumps(dump))
-        return folder
 
-    def test_an_export(self, tmp_path: Path) -> None:
-        """Times and uploaders are those of the first upload, also of a file that was pushed."""
-        pushed = entry("ana/prod", WHEEL, b"x", UPLOAD, PUSH)
-        silent = entry("ana/prod", "b-1.tar.gz", b"x")
-        index = {"indexconfig": {"type": "stage"}, "projects": {"a": {}}, "files": [pushed, silent]}
+def test_an_export(tmp_path: Path) -> None:
+    """Times and uploaders are those of the first upload, also of a file that was pushed."""
+    pushed = entry("ana/prod", WHEEL, b"x", UPLOAD, PUSH)
+    silent = entry("ana/prod", "b-1.tar.gz", b"x")
+    index = {"indexconfig": {"type": "stage"}, "projects": {"a": {}}, "files": [pushed, silent]}
 
-        kind, found = taken(self.write(tmp_path / "out", {"ana/prod": index}))
+    kind, found = taken(write(tmp_path / "out", {"ana/prod": index}))
 
-        assert kind == "devpi"
-        assert found[WHEEL].hashes == {"sha256": sha256(b"x")}
-        assert (found[WHEEL].uploaded_at, found[WHEEL].uploaded_by) == (JUNE, "ana")
-        assert found["b-1.tar.gz"].uploaded_at == datetime(2020, 11, 20, 14, 24, 3, tzinfo=UTC)
-        assert found["b-1.tar.gz"].uploaded_by == ""
+    assert kind == "devpi"
+    assert found[WHEEL].hashes == {"sha256": sha256(b"x")}
+    assert (found[WHEEL].uploaded_at, found[WHEEL].uploaded_by) == (JUNE, "ana")
+    assert found["b-1.tar.gz"].uploaded_at == datetime(2020, 11, 20, 14, 24, 3, tzinfo=UTC)
+    assert found["b-1.tar.gz"].uploaded_by == ""
 
-    def test_several_indexes(self, tmp_path: Path) -> None:
-        """Of several indexes one has to be chosen; mirrored files are taken if asked for."""
-        indexes = {
-            "ana/dev": {"files": [entry("ana/dev", WHEEL, b"x", UPLOAD)]},
-            "ana/prod": {"files": [entry("ana/prod", "b-1.tar.gz", b"x", UPLOAD)]},
-            "ana/empty": {"files": []},
-            "root/up": {
-                "indexconfig": {"type": "mirror"},
-                "files": [entry("root/up", "m-1.tar.gz", b"x")],
-            },
-        }
-        folder = self.write(tmp_path / "out", indexes)
 
-        with pytest.raises(Invalid, match="ana/dev, ana/prod"):
-            taken(folder)
-        with pytest.raises(Invalid, match="'ana/nope'"):
-            taken(folder, indexes=("ana/nope",))
+def test_several_indexes(tmp_path: Path) -> None:
+    """Of several indexes one has to be chosen; mirrored files are taken if asked for."""
+    indexes = {
+        "ana/dev": {"files": [entry("ana/dev", WHEEL, b"x", UPLOAD)]},
+        "ana/prod": {"files": [entry("ana/prod", "b-1.tar.gz", b"x", UPLOAD)]},
+        "ana/empty": {"files": []},
+        "root/up": {
+            "indexconfig": {"type": "mirror"},
+            "files": [entry("root/up", "m-1.tar.gz", b"x")],
+        },
+    }
+    folder = write(tmp_path / "out", indexes)
 
-        dev = taken(folder, indexes=("ana/dev",))[1]
-        assert (dev.names, len(dev.passed_over)) == ([WHEEL], 2)
-        assert taken(folder, indexes=("ana/prod", "root/up"))[1].names == [
-            "b-1.tar.gz",
-            "m-1.tar.gz",
-        ]
+    with pytest.raises(Invalid, match="ana/dev, ana/prod"):
+        taken(folder)
+    with pytest.raises(Invalid, match="'ana/nope'"):
+        taken(folder, indexes=("ana/nope",))
 
-        del indexes["ana/prod"]
-        folder = self.write(tmp_path / "less", indexes)
-        assert taken(folder)[1].names == [WHEEL]
-        assert taken(folder, mirrors=True)[1].names == [WHEEL, "m-1.tar.gz"]
+    dev = taken(folder, indexes=("ana/dev",))[1]
+    assert (dev.names, len(dev.passed_over)) == ([WHEEL], 2)
+    assert taken(folder, indexes=("ana/prod", "root/up"))[1].names == [
+        "b-1.tar.gz",
+        "m-1.tar.gz",
+    ]
 
-    def test_what_is_no_package(self, tmp_path: Path) -> None:
-        """Documentation and results of tests are counted, not taken; missing files are faults."""
-        files = [
-            entry("ana/dev", WHEEL, b"x", UPLOAD),
-            entry("ana/dev", "a-1.doc.zip", b"x", type="doczip"),
-            entry("ana/dev", "t0", b"x", type="toxresult"),
-            entry("ana/dev", "t1", b"x", type="toxresult"),
-        ]
-        folder = self.write(tmp_path / "out", {"ana/dev": {"files": files}})
-        dump = json.loads((folder / "dataindex.json").read_text())
-        gone, outside, damaged = (entry("ana/dev", f"{n}-1.tar.gz", b"x") for n in "god")
-        outside["relpath"] = "../outside-1.tar.gz"
-        damaged["entrymapping"]["hashes"] = {"sha256": "no"}
-        (tmp_path / "outside-1.tar.gz").write_bytes(b"x")
-        (folder / damaged["relpath"]).write_bytes(b"x")
-        dump["indexes"]["ana/dev"]["files"] += [gone, outside, damaged]
-        (folder / "dataindex.json").write_text(json.dumps(dump))
+    del indexes["ana/prod"]
+    folder = write(tmp_path / "less", indexes)
+    assert taken(folder)[1].names == [WHEEL]
+    assert taken(folder, mirrors=True)[1].names == [WHEEL, "m-1.tar.gz"]
 
-        _, found = taken(folder)
 
-        assert found.names == [WHEEL]
-        assert len(found.faults) == 3
-        assert [each.why for each in found.passed_over if not each.is_fault] == [
-            "1 file is documentation",
-            "2 files are results of tests",
-        ]
+def test_what_is_no_package(tmp_path: Path) -> None:
+    """Documentation and results of tests are counted, not taken; missing files are faults."""
+    files = [
+        entry("ana/dev", WHEEL, b"x", UPLOAD),
+        entry("ana/dev", "a-1.doc.zip", b"x", type="doczip"),
+        entry("ana/dev", "t0", b"x", type="toxresult"),
+        entry("ana/dev", "t1", b"x", type="toxresult"),
+    ]
+    folder = write(tmp_path / "out", {"ana/dev": {"files": files}})
+    dump = json.loads((folder / "dataindex.json").read_text())
+    gone, outside, damaged = (entry("ana/dev", f"{n}-1.tar.gz", b"x") for n in "god")
+    outside["relpath"] = "../outside-1.tar.gz"
+    damaged["entrymapping"]["hashes"] = {"sha256": "no"}
+    (tmp_path / "outside-1.tar.gz").write_bytes(b"x")
+    (folder / damaged["relpath"]).write_bytes(b"x")
+    dump["indexes"]["ana/dev"]["files"] += [gone, outside, damaged]
+    (folder / "dataindex.json").write_text(json.dumps(dump))
 
-    def test_an_old_export(self, tmp_path: Path) -> None:
-        """An export of the first version has MD5 digests."""
-        old = entry("ana/dev", WHEEL, b"x", UPLOAD)
-        old["entrymapping"] = {"md5": md5(b"x"), "last_modified": None}
-        folder = self.write(tmp_path / "out", {"ana/dev": {"files": [old]}}, version="1")
+    _, found = taken(folder)
 
-        assert taken(folder)[1][WHEEL].hashes == {"md5": md5(b"x")}
+    assert found.names == [WHEEL]
+    assert len(found.faults) == 3
+    assert [each.why for each in found.passed_over if not each.is_fault] == [
+        "1 file is documentation",
+        "2 files are results of tests",
+    ]
 
-    @pytest.mark.parametrize("text", ["{", "[]", '{"indexes": {}, "dumpversion": "9"}'])
-    def test_what_is_no_export(self, tmp_path: Path, text: str) -> None:
-        """A damaged export, or a later version's, is refused."""
-        (tmp_path / "dataindex.json").write_text(text)
 
-        with pytest.raises(Invalid) as raised:
-            taken(tmp_path)
+def test_an_old_export(tmp_path: Path) -> None:
+    """An export of the first version has MD5 digests."""
+    old = entry("ana/dev", WHEEL, b"x", UPLOAD)
+    old["entrymapping"] = {"md5": md5(b"x"), "last_modified": None}
+    folder = write(tmp_path / "out", {"ana/dev": {"files": [old]}}, version="1")
 
-        assert raised.value.code == "bad_source"
+    assert taken(folder)[1][WHEEL].hashes == {"md5": md5(b"x")}
 
-    def test_no_export(self, tmp_path: Path) -> None:
-        """A folder without an export is refused where one was promised."""
-        with pytest.raises(Invalid, match="devpi-export"):
-            taken(tmp_path, kind="devpi")
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"indexes": {}, "dumpversion": "9"}'])
+def test_what_is_no_export(tmp_path: Path, text: str) -> None:
+    """A damaged export, or a later version's, is refused."""
+    (tmp_path / "dataindex.json").write_text(text)
+
+    with pytest.raises(Invalid) as raised:
+        taken(tmp_path)
+
+    assert raised.value.code == "bad_source"
+
+
+def test_no_export(tmp_path: Path) -> None:
+    """A folder without an export is refused where one was promised."""
+    with pytest.raises(Invalid, match="devpi-export"):
+        taken(tmp_path, kind="devpi")

@@ -1,4 +1,4 @@
-"""What a folder of this machine offers."""
+"""What a folder of this machine offers, and which places can be watched."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.operations.making import make_sdist, make_wheel
-from tests.sources.offering import make_unreadable, opened
+from tests.sources.offering import Pauses, make_unreadable, opened
 from wheelyard.errors import Invalid
+from wheelyard.sources.buckets import open_view
 from wheelyard.sources.candidate import Candidate, PassedOver
 from wheelyard.sources.files import FilesSource
 from wheelyard.sources.places import FolderPlace
@@ -90,3 +91,38 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
         offers.extend(source.offers())
 
     assert [each.filename for each in offers if isinstance(each, Candidate)] == [SDIST.filename]
+
+
+@pytest.mark.parametrize(
+    ("place", "store", "words"),
+    [
+        ("nowhere", "kept", "The folder 'nowhere' cannot be read"),
+        ("http://127.0.0.1/simple/", "kept", "is a URL"),
+        ("kept", "kept", "Watch a place beside it"),
+        ("kept/files/x", "kept", "Watch a place beside it"),
+        ("gs://wheels", "gs://wheels/store", "Watch a place beside it"),
+        ("gs://wheels/store", "gs://wheels/store/", "Watch a place beside it"),
+        ("gs://wheels/files/demo", "gs://wheels", "Watch a place beside it"),
+    ],
+)
+def test_what_cannot_be_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, store: str, words: str
+) -> None:
+    """A place that is none, or in which the store itself would be seen, is refused."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(Invalid) as raised:
+        open_view(place, (store,), "files/", Pauses().ambient())
+
+    assert words in raised.value.message
+
+
+def test_a_store_in_the_place(tmp_path: Path) -> None:
+    """A store in a folder of the place is passed by."""
+    for name in ("kept/files", "new"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a-1.zip").touch()
+
+    place = open_view(str(tmp_path), (str(tmp_path / "kept"),), "files/", Pauses().ambient())
+
+    assert [getattr(each, "path", "") for each in place.items()] == ["new/a-1.zip"]

@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.sources.offering import Pauses
+from wheelyard.outgoing.network import Reach
 from wheelyard.outgoing.urls import parse_url
-from wheelyard.sources.web.fetching import Page
+from wheelyard.sources.web.fetching import Credentials, Page, Web
 from wheelyard.sources.web.pages import ProjectLink, projects_of
 
 HERE = "https://index.example/simple/"
@@ -11,7 +13,9 @@ HERE = "https://index.example/simple/"
 
 def projects(text: str) -> list[tuple[str, str]]:
     """Return the names of the projects that a page in HTML lists, and where they are."""
-    found = projects_of(Page(parse_url(HERE), "text/html", text.encode()))
+    url = parse_url(HERE)
+    web = Web(Credentials(url), Pauses().ambient(), Reach())
+    found = projects_of(Page(url, "text/html", text.encode()), web)
     return [(each.name, each.url.asked) for each in found if isinstance(each, ProjectLink)]
 
 

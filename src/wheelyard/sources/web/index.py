@@ -7,7 +7,7 @@ faults, ends the import, which goes on when it is run again.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from packaging.utils import canonicalize_name
@@ -16,11 +16,10 @@ from wheelyard.errors import IndexFault, quoted
 from wheelyard.outgoing.network import WebFault
 from wheelyard.outgoing.urls import Url
 from wheelyard.sources.ahead import map_ahead
-from wheelyard.sources.candidate import Offer, PassedOver, bad_source, gone
-from wheelyard.sources.naming import is_beside, is_offered, is_wanted, project_of
-from wheelyard.sources.web.downloads import Download
+from wheelyard.sources.candidate import Candidate, Offer, PassedOver, bad_source, gone
+from wheelyard.sources.naming import is_wanted, project_of
 from wheelyard.sources.web.fetching import DENIED, GONE, NOT_FOUND, Web
-from wheelyard.sources.web.pages import ACCEPT, FileLink, ProjectLink, files_of, projects_of
+from wheelyard.sources.web.pages import ACCEPT, ProjectLink, files_of, projects_of
 
 FAILURES: Final = 5
 """Pages that may fail one after the other before the server is taken to be ill."""
@@ -47,7 +46,7 @@ class IndexSource:
                 raise _unusable(self.root, fault)
             yield from offers
 
-    def _projects(self) -> Iterator[ProjectLink | FileLink | PassedOver]:
+    def _projects(self) -> Iterator[ProjectLink | Offer]:
         names = [canonicalize_name(each) for each in self.projects]
         if names and not any(_WILD & set(each) for each in names):
             base = self.root.as_folder()
@@ -61,54 +60,38 @@ class IndexSource:
             )
         yield from found
 
-    def _listed(self) -> list[ProjectLink | FileLink | PassedOver]:
+    def _listed(self) -> list[ProjectLink | Offer]:
         """Return what the first page lists and somebody wants, each once."""
         try:
             page = self.web.page(self.root.as_folder(), ACCEPT)
         except WebFault as fault:
             raise _unusable(self.root, fault) from fault
+        found = dict[object, ProjectLink | Offer]()
         try:
-            return list(dict.fromkeys(each for each in projects_of(page) if self._is_wanted(each)))
+            for each in projects_of(page, self.web):
+                if self._is_wanted(each):
+                    found.setdefault(each.place if isinstance(each, Candidate) else each, each)
         except WebFault as fault:
             raise _no_index(self.root, fault.why) from fault
+        return list(found.values())
 
-    def _is_wanted(self, found: ProjectLink | FileLink | PassedOver) -> bool:
+    def _is_wanted(self, found: ProjectLink | Offer) -> bool:
         if isinstance(found, PassedOver):
             return True
         name = found.name if isinstance(found, ProjectLink) else project_of(found.filename)
         return is_wanted(name, self.projects)
 
-    def _taken(
-        self, found: ProjectLink | FileLink | PassedOver
-    ) -> tuple[list[Offer], WebFault | None]:
+    def _taken(self, found: ProjectLink | Offer) -> tuple[list[Offer], WebFault | None]:
         """Return the files of a project, or why there are none; anything else as it is."""
         if not isinstance(found, ProjectLink):
-            return [self._offer(found)], None
+            return [found], None
         try:
-            page = self.web.page(found.url, ACCEPT)
-            return [self._offer(each) for each in files_of(page) if _is_told(each)], None
+            return list(files_of(self.web.page(found.url, ACCEPT), self.web)), None
         except WebFault as fault:
             named = bool(self.projects) and fault.status == NOT_FOUND
             is_fault = named or fault.status not in (NOT_FOUND, GONE)
             why = "the index has no such project" if named else fault.why
             return [PassedOver(found.url.shown, why, is_fault=is_fault)], fault
-
-    def _offer(self, found: FileLink | PassedOver) -> Offer:
-        if isinstance(found, PassedOver):
-            return found
-        if not is_offered(found.filename):
-            return PassedOver(found.url.shown, "it is not named like a distribution")
-        return replace(
-            Download(self.web, found.url).candidate(found.filename),
-            size=found.size,
-            hashes=found.hashes,
-            uploaded_at=found.uploaded_at,
-            yanked=found.yanked,
-        )
-
-
-def _is_told(found: FileLink | PassedOver) -> bool:
-    return isinstance(found, PassedOver) or not is_beside(found.filename)
 
 
 def _unusable(root: Url, fault: WebFault) -> IndexFault:

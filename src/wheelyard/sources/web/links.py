@@ -23,13 +23,8 @@ BASE_LIMIT: Final = 2048
 PLAIN: Final = 4096
 """Characters of a value; in a longer one, references such as `&amp;` stay as they are written."""
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.ASCII)
-_CODECS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        **dict.fromkeys(("us-ascii", "iso-8859-1", "latin1", "windows-1252"), "cp1252"),
-        **dict.fromkeys(("iso-8859-15", "latin9"), "iso8859-15"),
-    }
-)
-"""What else than UTF-8 is read: each in linear time, without a fault."""
+LATIN: Final = frozenset({"us-ascii", "iso-8859-1", "latin1", "windows-1252"})
+"""What else than UTF-8 is read, by the table that browsers use for all of these."""
 _MARKUP: Final = re.compile(r"<(?:!(?P<comment>--)|[!?/]|(?P<name>[A-Za-z][^ \t\n\r\f/>]*+))")
 _ATTRIBUTE: Final = re.compile(
     r"""
@@ -84,7 +79,7 @@ def read_links(body: bytes, content_type: str, limit: int) -> Links:
         BadLinks: There are more than `limit`, or their base is too long.
     """
     named = _CHARSET.search(content_type)
-    codec = _CODECS.get(named[1].lower(), "utf-8") if named else "utf-8"
+    codec = "cp1252" if named and named[1].lower() in LATIN else "utf-8"
     base, found = "", list[Link]()
     for name, attributes in _tags(body.decode(codec, errors="replace")):
         href = attributes.get("href")

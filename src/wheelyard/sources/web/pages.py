@@ -6,10 +6,9 @@ plain `application/json`. What else may be at the other end: a page of nginx's a
 first link is `../`; a root that lists files and not projects (GAEPyPI's `/pypi/`).
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final, TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -18,10 +17,11 @@ from packaging.utils import canonicalize_name
 from wheelyard.errors import quoted
 from wheelyard.outgoing.network import WebFault
 from wheelyard.outgoing.urls import BadUrl, Url
-from wheelyard.sources.candidate import PassedOver
+from wheelyard.sources.candidate import Offer, PassedOver
 from wheelyard.sources.facts import DamagedDigest, at_iso, checked, parse_hash
 from wheelyard.sources.naming import is_beside, is_offered, shown
-from wheelyard.sources.web.fetching import Page
+from wheelyard.sources.web.downloads import Download
+from wheelyard.sources.web.fetching import Page, Web
 from wheelyard.sources.web.links import BadLinks, Link, read_links
 
 ACCEPT: Final = (
@@ -50,19 +50,7 @@ class ProjectLink:
     url: Url
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileLink:
-    """A file that a page lists."""
-
-    filename: str
-    url: Url
-    hashes: Mapping[str, str] = field(hash=False)
-    size: int | None = None
-    uploaded_at: datetime | None = None
-    yanked: str | None = None
-
-
-def projects_of(page: Page) -> Iterator[ProjectLink | FileLink | PassedOver]:
+def projects_of(page: Page, web: Web) -> Iterator[ProjectLink | Offer]:
     """
     Yield what the first page of an index lists.
 
@@ -85,10 +73,10 @@ def projects_of(page: Page) -> Iterator[ProjectLink | FileLink | PassedOver]:
         elif name:
             yield ProjectLink(canonicalize_name(name), url)
         elif is_offered(url.filename):
-            yield _file_in_html(page, base, link)
+            yield _file_in_html(page, base, link, web)
 
 
-def files_of(page: Page) -> Iterator[FileLink | PassedOver]:
+def files_of(page: Page, web: Web) -> Iterator[Offer]:
     """
     Yield what a project's page lists.
 
@@ -98,14 +86,15 @@ def files_of(page: Page) -> Iterator[FileLink | PassedOver]:
     document = _document(page)
     if document is None:
         base, links = _links_of(page)
-        yield from (found for link in links if (found := _link_in_html(page, base, link)))
+        yield from (found for link in links if (found := _link_in_html(page, base, link, web)))
         return
     if document.files is None:
         raise WebFault("its page lists no files")
     if len(document.files) > MOST:
         raise WebFault(f"it has more than {MOST} files")
     for entry in document.files:
-        yield _file_in_json(page, entry)
+        if found := _file_in_json(page, entry, web):
+            yield found
 
 
 class _Document(Struct):
@@ -160,20 +149,23 @@ def _projects_in_json(page: Page, projects: list[Raw] | None) -> Iterator[Projec
             yield PassedOver(page.url.shown, f"it lists {quoted(name)}", is_fault=True)
 
 
-def _file_in_json(page: Page, entry: Raw) -> FileLink | PassedOver:
+def _file_in_json(page: Page, entry: Raw, web: Web) -> Offer | None:
     said = _entry(entry, _File)
     filename, reference = said.filename, said.url
     if not isinstance(filename, str) or not isinstance(reference, str):
         return PassedOver(page.url.shown, "one of its files has no name, or no URL", is_fault=True)
+    if is_beside(filename):
+        return None
     hashes, size, yanked = said.hashes, said.size, said.yanked
     try:
         url = _linked(page, page.url, reference)
         claimed = checked(hashes if isinstance(hashes, dict) else {})
     except (BadUrl, DamagedDigest) as error:
         return PassedOver(f"{page.url.shown}, {quoted(shown(filename))}", str(error), is_fault=True)
-    return FileLink(
-        filename=filename,
-        url=url,
+    return _offer(
+        web,
+        url,
+        filename,
         hashes=claimed,
         size=size if isinstance(size, int) and size >= 0 else None,
         uploaded_at=at_iso(said.upload_time) if said.upload_time else None,
@@ -205,11 +197,11 @@ def _project_at(base: Url, url: Url) -> str:
     return "" if not is_folder and (is_offered(parts[0]) or is_beside(parts[0])) else parts[0]
 
 
-def _link_in_html(page: Page, base: Url, link: Link) -> FileLink | PassedOver | None:
+def _link_in_html(page: Page, base: Url, link: Link, web: Web) -> Offer | None:
     """Return what a link of a project's page is worth: a file, a word in the report, nothing."""
     filename = _written(link)
     if is_offered(filename):
-        return _file_in_html(page, base, link)
+        return _file_in_html(page, base, link, web)
     try:
         url = base.joined(link.href)
     except BadUrl:
@@ -219,14 +211,20 @@ def _link_in_html(page: Page, base: Url, link: Link) -> FileLink | PassedOver | 
     return None
 
 
-def _file_in_html(page: Page, base: Url, link: Link) -> FileLink | PassedOver:
+def _file_in_html(page: Page, base: Url, link: Link, web: Web) -> Offer:
     try:
         url = _linked(page, base, link.href)
         claimed = parse_hash(url.fragment)
     except (BadUrl, DamagedDigest) as error:
         place = f"{page.url.shown}, {quoted(_written(link).rpartition('@')[2])}"
         return PassedOver(place, str(error), is_fault=True)
-    return FileLink(filename=url.filename, url=url, hashes=claimed, yanked=link.yanked)
+    return _offer(web, url, url.filename, hashes=claimed, yanked=link.yanked)
+
+
+def _offer(web: Web, url: Url, filename: str, **known: Any) -> Offer:  # noqa: ANN401 - of Candidate
+    if not is_offered(filename):
+        return PassedOver(url.shown, "it is not named like a distribution")
+    return replace(Download(web, url).candidate(filename), **known)
 
 
 def _written(link: Link) -> str:

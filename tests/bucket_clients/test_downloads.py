@@ -1,0 +1,115 @@
+"""Downloads from an index in a bucket: redirects, and trouble on the way."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.faults import CutAt, Slow
+from tests.bucket.server import BucketServer
+from tests.bucket_clients.asking import ask, asking, is_whole, path_of, publish
+from tests.bucket_clients.yard import (
+    Yard,
+    as_account,
+    as_machine,
+    running_yard,
+    silent_address,
+)
+from tests.clients.harness import Desk, program, system_program
+from tests.http.packages import wheel
+
+FILES = "*/files/*"
+LARGE = wheel("yard-large", "1.0+cpu.1", filler=bytes(range(256)) * 65_536)
+"""Of 16 MiB: more than sockets and buffers take in on the way."""
+SMALL = wheel("yard-small", "1!1.0")
+HARD = wheel("yard-hard", "1!2.0+cpu.1", filler=bytes(range(256)) * 8192)
+
+
+@pytest.fixture(scope="module")
+def yard(cloud: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    """Yield a private index that redirects to signed URLs, with one package."""
+    folder = tmp_path_factory.mktemp("redirect")
+    cloud.permissions.token_required = True
+    with running_yard(folder, cloud, as_account(cloud, folder), "--private") as running:
+        publish(running, HARD)
+        yield running
+
+
+@pytest.mark.clients
+def test_pip_cache(yard: Yard, desk: Desk) -> None:
+    """What pip has in its cache it does not fetch from the bucket again."""
+    yard.cloud.log.clear()
+    for name in ("once", "twice"):
+        desk.run(
+            *(program("pip"), "download", "--no-deps", "--dest", name),
+            *("--trusted-host", "localhost", "--trusted-host", "127.0.0.1"),  # else no cache
+            *("--index-url", yard.server.index_url, "yard-hard"),
+        )
+
+    downloaded = [(desk.folder / name / HARD.filename) for name in ("once", "twice")]
+    assert [each.read_bytes() == HARD.data for each in downloaded] == [True, True]
+    statuses = [each.status for each in yard.cloud.log.records("signed")]
+    assert statuses.count(200) == 1
+    assert set(statuses) <= {200, 304}
+
+
+@pytest.mark.clients
+def test_curl_goes_on(yard: Yard, desk: Desk) -> None:
+    """`curl -L -C -` goes on with half a file where it ends, with a token from `~/.netrc`."""
+    curl = system_program("curl")
+    (desk.home / ".netrc").write_text(f"machine localhost login x password {yard.server.token}\n")
+    target = desk.folder / "target"
+    target.write_bytes(HARD.data[:100_000])
+    yard.cloud.log.clear()
+
+    url = f"{yard.server.url}{path_of(yard, HARD)}"
+    desk.run(curl, "--silent", "--fail", "--location", "--netrc", "-C", "-", "-o", target, url)
+
+    assert target.read_bytes() == HARD.data
+    assert [each.status for each in yard.cloud.log.records("signed")] == [206]
+    assert not any(each.authorization for each in yard.cloud.log.records("signed"))
+
+
+def test_nobody_signs(cloud: BucketServer, tmp_path: Path) -> None:
+    """Where nothing can sign, files go through the index at once, and the log says so once."""
+    with (
+        silent_address(accepts=False) as iam,
+        running_yard(tmp_path / "yard", cloud, as_machine(cloud, iam), "--private") as yard,
+    ):
+        publish(yard, HARD)
+        path = path_of(yard, HARD)
+
+        answers = [ask(yard, path) for _ in range(5)]
+
+        assert all(is_whole(each, HARD) for each in answers)
+        assert yard.warnings("WARNING .*downloads go through the index itself") == 1
+        assert yard.warnings("warning: .* every download goes through here") == 1
+
+
+@pytest.mark.parametrize("slow", ["client", "bucket"])
+def test_slow_downloads(cloud: BucketServer, tmp_path: Path, slow: str) -> None:
+    """A bucket that breaks off is asked again; downloads that hardly move hold up nobody."""
+    environment = as_account(cloud, tmp_path) | {"WHEELYARD_DOWNLOADS": "proxy"}
+    with (
+        running_yard(tmp_path / "yard", cloud, environment, "--private") as yard,
+        ExitStack() as stack,
+        ThreadPoolExecutor(40) as pool,
+    ):
+        publish(yard, LARGE, SMALL)
+        path, small = path_of(yard, LARGE), path_of(yard, SMALL)
+        cloud.faults.add(CutAt(len(LARGE.data) // 2), "media", FILES)
+        stack.callback(cloud.faults.clear)
+        assert is_whole(ask(yard, path), LARGE)
+        if slow == "bucket":
+            cloud.faults.add(Slow(100_000), "media", "*/yard-large/*", count=1000)
+        under_way = list(pool.map(stack.enter_context, [asking(yard, path) for _ in range(40)]))
+        if slow == "client":
+            for each in under_way:
+                each.read(1 << 18)
+        # with as many under way as there are threads, these would wait for minutes
+        for number in range(5):
+            assert ask(yard, "/simple/yard-small/").status == 200
+            assert ask(yard, f"/simple/never-{number}/").status == 404
+            assert is_whole(ask(yard, small), SMALL)
