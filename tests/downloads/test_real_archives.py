@@ -12,7 +12,7 @@ import pytest
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from tests.clients.harness import REPOSITORY, new_desk, program
-from tests.clients.projects import build_project, sha256
+from tests.clients.projects import sha256
 from tests.clients.reading import Refused, fetch, page, post
 from tests.clients.servers import Server, running_server
 
@@ -123,15 +123,6 @@ def refused(server: Server, archives: list[Path]) -> dict[str, str]:
     return {file.name: reason for file in archives if (reason := refusal(server, file))}
 
 
-def test_enough(archives: list[Path]) -> None:
-    """The collection is worth the name: wheels and sdists, small and large."""
-    sizes = {file.name: file.stat().st_size for file in archives}
-
-    assert sum(name.endswith(".whl") for name in sizes) >= 30
-    assert sum(name.endswith(".tar.gz") for name in sizes) >= 20
-    assert max(sizes.values()) > 100 * 1024**2
-
-
 def test_accepted(refused: dict[str, str]) -> None:
     """What the public registry took, we take."""
     assert refused == {}
@@ -174,26 +165,6 @@ def test_downloaded_again(server: Server, tmp_path: Path, wanted: Wanted) -> Non
 
     before = {file.name: sha256(file) for file in wanted.cache.iterdir()}
     assert {file.name: sha256(file) for file in desk.folder.iterdir()} == before
-
-
-@pytest.mark.parametrize("version", ["1.0+cu126.local", "1!2.0", "1!2.0rc1+deb.12"])
-def test_unusual_versions(server: Server, tmp_path: Path, version: str) -> None:
-    """Versions with an epoch or a local part are published, and install by their full name."""
-    desk = new_desk(tmp_path)
-    project = build_project("hatchling", "yard-unusual", version)
-    python = desk.python()
-
-    for file in (project.wheel, project.sdist):
-        post(server, file)
-    desk.run(
-        *(program("pip"), "--python", python, "install", "--no-cache-dir"),
-        *("--index-url", server.index_url, project.requirement),
-    )
-
-    project.assert_installed(python)
-    listed = {file.filename: file.sha256 for file in page(server, "yard-unusual")}
-    assert listed[project.wheel.name] == sha256(project.wheel)
-    assert listed[project.sdist.name] == sha256(project.sdist)
 
 
 def refusal(server: Server, file: Path) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from os import getpid
 from pathlib import Path
 from threading import Thread
@@ -13,12 +12,10 @@ from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
 from tests.clients.servers import free_port
-from tests.http.servers import Site, is_up
+from tests.http.servers import Site, is_up, token_of
 from tests.waiting import until
 from wheelyard.http.app import App
 from wheelyard.index import Index
-from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.operations.tokens import TokenRequest
 
 
 @contextmanager
@@ -42,18 +39,8 @@ def running_app(app: App, index: Index, folder: Path) -> Iterator[Site]:
     with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
         try:
             until(lambda: is_up(client))
-            yield Site(address, _token(index), folder, getpid(), client)
+            yield Site(address, token_of(index, can="read,upload,manage"), folder, getpid(), client)
         finally:
             loop.call_soon_threadsafe(server.stop)
             thread.join()
             loop.close()
-
-
-def _token(index: Index) -> str:
-    request = TokenRequest(
-        name="test",
-        actions=parse_actions(["read", "upload", "manage"]),
-        projects=(parse_pattern("*"),),
-        lifetime=timedelta(days=1),
-    )
-    return index.tokens.create(request, by="local:test")[0].text

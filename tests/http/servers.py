@@ -18,7 +18,7 @@ from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
 from tests.forking import Surroundings, fork
 from tests.waiting import until
 from wheelyard.index import Index, open_index
-from wheelyard.model.access import Action, parse_actions, parse_pattern
+from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import Settings, StoreSettings
 
@@ -97,10 +97,7 @@ class Site:
         self, *projects: str, can: str = "read,upload", lifetime: timedelta = timedelta(days=1)
     ) -> str:
         """Make another token."""
-        patterns = tuple(parse_pattern(each) for each in projects or ("*",))
-        actions: Action = parse_actions(can.split(","))
-        request = TokenRequest(name="test", actions=actions, projects=patterns, lifetime=lifetime)
-        return self.index.tokens.create(request, by="local:test")[0].text
+        return token_of(self.index, *projects, can=can, lifetime=lifetime)
 
     def kept(self) -> dict[str, int]:
         """Every object that uploads have made, with its size, and every scratch file that stays."""
@@ -116,6 +113,16 @@ class Site:
                 if S_ISREG(status.st_mode):
                     found[str(path.relative_to(self.store))] = status.st_size
         return found
+
+
+def token_of(
+    index: Index, *projects: str, can: str, lifetime: timedelta = timedelta(days=1)
+) -> str:
+    """Make a token of an index, for all projects if none is named."""
+    patterns = tuple(parse_pattern(each) for each in projects or ("*",))
+    actions = parse_actions(can.split(","))
+    request = TokenRequest(name="test", actions=actions, projects=patterns, lifetime=lifetime)
+    return index.tokens.create(request, by="local:test")[0].text
 
 
 @contextmanager

@@ -46,12 +46,6 @@ def test_project(stocked: Site) -> None:
     assert page["files"][0]["uploaded-by"] == f"token:{stocked.token[4:14]}"
 
 
-@pytest.mark.parametrize("path", [f"{API}/Demo", f"{API}/DEMO/", f"{API}/demo/"])
-def test_any_spelling(stocked: Site, path: str) -> None:
-    """A name may be spelled in any way, with a slash at the end or without."""
-    assert stocked.get(path).json()["name"] == "demo"
-
-
 def test_whole_life(site: Site) -> None:
     """Everything that is done to a project is in its journal: what, by whom, when, in order."""
     publish(site, wheel("life", "1.0"), sdist("life", "1.0"), wheel("life", "1.1"))

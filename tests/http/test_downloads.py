@@ -91,14 +91,6 @@ def test_what_is_never_elsewhere(redirecting: Site, store: FarStore) -> None:
     assert store.asked("sign") == store.asked("read") == 0
 
 
-def test_head_asks_the_store_nothing(site: Site, store: FarStore) -> None:
-    """HEAD of a file is answered from what the index knows."""
-    before = store.asked("get", "files/")
-    assert ask(site, f"HEAD {PATH} HTTP/1.1").header("content-length") == str(len(DEMO.data))
-    assert store.asked("sign") + store.asked("read") == 0
-    assert store.asked("get", "files/") == before
-
-
 def test_withdrawn_file_is_not_signed(redirecting: Site, store: FarStore) -> None:
     """Nobody gets a URL of a file that the index does not list any more."""
     redirecting.change("demo", "delete", version="1.0")
@@ -122,13 +114,6 @@ def test_file_comes_through(
     (stream,) = store.streams
     assert stream.size == len(expected)
     until(lambda: stream.is_closed)
-
-
-def test_lost_bytes(site: Site, store: FarStore) -> None:
-    """A listed file that the store has lost is no missing package."""
-    store.delete(KEY, None)
-    answer = site.get(PATH)
-    assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
 
 
 @pytest.mark.parametrize("code", ["signing_denied", "signing_unavailable"])

@@ -94,15 +94,6 @@ def test_what_the_store_fails_at_is_logged(tmp_path: Path) -> None:
     assert " WARNING wheelyard: a request was refused, damaged_document: " in lines[0]
 
 
-def test_what_a_client_does_wrong_is_not_logged(site: Site) -> None:
-    """Whoever asks for what is not there, or sends nonsense, writes nothing into the log."""
-    before = len(site.log)
-    for path in ("/simple/nothing/", "/nothing/at/all", "/simple/%00/"):
-        assert site.get(path).status_code in (400, 404)
-
-    assert site.log[before:] == ""
-
-
 def test_what_is_not_ready_says_why(tmp_path: Path) -> None:
     """The log says what is wrong with a store, though nobody but probes may ask."""
     with running_site(tmp_path) as site:

@@ -7,22 +7,11 @@ from tests.http.servers import Site
 
 pytestmark = pytest.mark.integration
 
-LINES = (
-    "Summary: Has everything",
-    "Author-email: Ann <ann@example.com>",
-    "Requires-Python: >=3.9",
-    "Requires-Dist: other>=1; extra == 'fast'",
-    "Provides-Extra: fast",
-    "Classifier: Programming Language :: Python :: 3",
-    "Project-URL: Homepage, https://example.com/",
-    "License-Expression: MIT",
-)
-
 
 @pytest.fixture(scope="module")
 def shelf(site: Site) -> Site:
     """The server with three releases of one project: the middle one final and not yanked."""
-    publish(site, wheel("whole", "1.0", *LINES), sdist("whole", "1.0", *LINES))
+    publish(site, wheel("whole", "1.0"), sdist("whole", "1.0"))
     publish(site, wheel("whole", "1.1"), wheel("whole", "2.0rc1"))
     site.change("whole", "yank", version="1.1", reason="broken")
     return site
@@ -47,15 +36,6 @@ def test_file(shelf: Site) -> None:
         assert len(shelf.get(file["url"]).content) == file["size"]
     kinds = [(file["packagetype"], file["python_version"]) for file in releases["1.0"]]
     assert kinds == [("bdist_wheel", "py3"), ("sdist", "source")]
-
-
-def test_release(shelf: Site) -> None:
-    """The release form is about one release, and may be about a yanked one."""
-    page = shelf.get("/pypi/whole/1.1/json").json()
-    assert page.keys() == {"info", "last_serial", "urls", "vulnerabilities"}
-    assert page["info"]["yanked"] is True
-    assert page["info"]["yanked_reason"] == "broken"
-    assert [file["filename"] for file in page["urls"]] == ["whole-1.1-py3-none-any.whl"]
 
 
 @pytest.mark.parametrize(

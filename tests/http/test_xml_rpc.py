@@ -1,14 +1,17 @@
 """PyPI's old XML-RPC interface: every call is told what there is instead."""
 
-from xmlrpc.client import Fault, MultiCall, ServerProxy, dumps
+from pathlib import Path
+from xmlrpc.client import Fault, ServerProxy, dumps
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.http.servers import Answer, Site, running_site
+from tests.http.inside import inside
+from tests.http.servers import Answer, Site
 from wheelyard.http.bodies import BODY_LIMIT
 from wheelyard.http.fixed import method_of
+from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
 
@@ -57,15 +60,6 @@ def test_each_address(stocked: Site, private: Site, path: str) -> None:
             client.search({"name": "x"})
 
 
-def test_several_calls_at_once(stocked: Site) -> None:
-    """Calls in one request are answered as the one call that they are."""
-    with ServerProxy(f"{stocked.url}/RPC2") as client:
-        several = MultiCall(client)
-        several.search("x")
-        with pytest.raises(Fault, match=r"system\.multicall is not supported"):
-            several()
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -96,11 +90,11 @@ def test_any_bytes(body: bytes) -> None:
     assert method_of(CALL.format("search").encode() + body) == "search"
 
 
-def test_addresses_have_the_prefix(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_addresses_have_the_prefix(tmp_path: Path) -> None:
     """Where the index is below a path, so is what there is instead."""
-    config = '[server]\npath_prefix = "/py&pi"\n'
-    folder = tmp_path_factory.mktemp("prefixed")
-    with running_site(folder, config=config, prefix="/py&pi") as site:
-        answer = call(site, dumps((), "list_packages").encode(), "/py&pi/")
-        assert "The call" not in answer.text
-        assert "list of projects, /py&amp;pi/simple/." in answer.text
+    settings = Settings(server=ServerSettings(path_prefix="/py&pi"))
+    with inside(tmp_path, settings) as app:
+        body, kind = dumps((), "list_packages").encode(), ("content-type", "text/xml")
+        framed = ("content-length", str(len(body)))
+        answer = app.get("/py&pi/", kind, framed, method="POST", body=[body])
+    assert b"list of projects, /py&amp;pi/simple/." in answer.body
