@@ -15,40 +15,42 @@ from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
 
 PROCESSES = 8
+PROJECTS = 3
+"""Each of them is published to by two or three processes."""
 UPLOADS = 25
 
 
-def distributions(process: int, project: str) -> list[Made]:
+def distributions(process: int) -> list[Made]:
     """Return what one process publishes."""
+    project = f"demo{process % PROJECTS}"
     return [make_wheel(project, f"{process}.{number}") for number in range(UPLOADS)]
 
 
-def project_of(process: int, together: bool) -> str:  # noqa: FBT001
-    """Return the project that a process publishes to."""
-    return "demo" if together else f"demo{process % 4}"
+def expected(project: int) -> set[str]:
+    """Return what is listed of a project in the end."""
+    processes = range(project, PROCESSES, PROJECTS)
+    return {made.filename for process in processes for made in distributions(process)}
 
 
-def publish(store: str, process: int, together: bool) -> None:  # noqa: FBT001
+def publish(store: str, process: int) -> None:
     """Publish straight into a store, as `wheelyard upload` does."""
     folder = Path(store).parent / f"dist-{process}"
     folder.mkdir()
     index = open_index(Settings(store=StoreSettings(location=store)))
-    for made in distributions(process, project_of(process, together)):
+    for made in distributions(process):
         index.uploads.accept_path(made.write(folder), ALICE, lambda _: None)
 
 
-def send(port: int, token: str, process: int, together: bool) -> None:  # noqa: FBT001
+def send(port: int, token: str, process: int) -> None:
     """Publish over HTTP."""
-    for made in distributions(process, project_of(process, together)):
-        status = post(port, token, made)
-        assert status == 200, status
+    for made in distributions(process):
+        assert post(port, token, made) == 200
 
 
-def all_at_once(target: Callable[..., None], *arguments: object, together: bool) -> None:
+def all_at_once(target: Callable[..., None], *arguments: object) -> None:
     """Run one function in many processes, and expect each to succeed."""
     started = [
-        FORKS.Process(target=target, args=(*arguments, number, together))
-        for number in range(PROCESSES)
+        FORKS.Process(target=target, args=(*arguments, number)) for number in range(PROCESSES)
     ]
     for process in started:
         process.start()
@@ -57,30 +59,17 @@ def all_at_once(target: Callable[..., None], *arguments: object, together: bool)
     assert [process.exitcode for process in started] == [0] * PROCESSES
 
 
-def expected(together: bool) -> dict[str, set[str]]:  # noqa: FBT001
-    """Return what is listed in the end, by project."""
-    listed: dict[str, set[str]] = {}
-    for process in range(PROCESSES):
-        project = project_of(process, together)
-        names = {made.filename for made in distributions(process, project)}
-        listed.setdefault(project, set()).update(names)
-    return listed
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("together", [True, False], ids=["one project", "several projects"])
-def test_straight_into_the_store(tmp_path: Path, together: bool) -> None:  # noqa: FBT001
+def test_straight_into_the_store(tmp_path: Path) -> None:
     """Eight processes with 25 uploads each lose none, and leave a clean store."""
     store = tmp_path / "store"
 
-    all_at_once(publish, str(store), together=together)
+    all_at_once(publish, str(store))
 
     index = open_index(Settings(store=StoreSettings(location=str(store))))
-    listed = {
-        project: {file.filename for file in index.projects.get(NormalizedName(project)).files}
-        for project in expected(together)
-    }
-    assert listed == expected(together)
+    for number in range(PROJECTS):
+        files = index.projects.get(NormalizedName(f"demo{number}")).files
+        assert {file.filename for file in files} == expected(number)
     done = wheelyard("check", "--store", str(store))
     assert (done.returncode, done.stderr) == (0, "")
     assert "note" not in done.stdout
@@ -88,18 +77,17 @@ def test_straight_into_the_store(tmp_path: Path, together: bool) -> None:  # noq
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("together", [True, False], ids=["one project", "several projects"])
-def test_through_four_workers(tmp_path: Path, together: bool) -> None:  # noqa: FBT001
+def test_through_four_workers(tmp_path: Path) -> None:
     """Eight clients of four worker processes lose no upload, and every worker shows them all."""
     store, log = tmp_path / "store", tmp_path / "log"
     with server(store, log, "--workers", "4") as running:
-        all_at_once(send, running.port, first_token(log), together=together)
+        all_at_once(send, running.port, first_token(log))
 
-        for project, filenames in expected(together).items():
+        for number in range(PROJECTS):
             for _ in range(8):
-                status, body = get(running.port, f"/simple/{project}/")
+                status, body = get(running.port, f"/simple/demo{number}/")
                 assert status == 200
-                assert {file["filename"] for file in json.loads(body)["files"]} == filenames
+                assert {each["filename"] for each in json.loads(body)["files"]} == expected(number)
 
     done = wheelyard("check", "--store", str(store))
     assert (done.returncode, done.stderr) == (0, "")

@@ -15,7 +15,7 @@ from wheelyard.errors import Invalid
 from wheelyard.exports import Exports
 from wheelyard.index import Index, open_index
 from wheelyard.operations.exporting.manifest import Asked, Placing
-from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
+from wheelyard.settings.sections import Settings, StoreSettings
 
 pytestmark = pytest.mark.integration
 
@@ -144,21 +144,3 @@ def test_files_in_a_public_bucket(cloud: BucketServer, tmp_path: Path) -> None:
     assert page is not None
     assert f'href="{url}/demo/'.encode() in page.data
     assert [name for name in names if name.startswith("open/copied/files/demo/")]
-
-
-def test_credentials_in_a_bucket(cloud: BucketServer, tmp_path: Path) -> None:
-    """A store in a folder can be linked from wherever its tokens are."""
-    del cloud
-    settings = Settings(
-        store=StoreSettings(location=str(tmp_path / "store")),
-        access=AccessSettings(credentials_store="gs://wheels/tokens"),
-    )
-    index = open_index(settings)
-    publish(index, tmp_path, wheel("demo"))
-    asked = Asked(base_url=BASE, files=Placing.LINK)
-
-    site = tmp_path / "site"
-    Exports(index=index, place=str(site), asked=asked).opened().run(lambda *_: None)
-
-    files = [path for path in site.joinpath("files").rglob("*") if path.is_file()]
-    assert [path.stat().st_nlink for path in files] == [2, 2]

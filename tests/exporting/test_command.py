@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,11 +12,9 @@ import pytest
 
 from tests.bucket.server import BucketServer
 from tests.cli.conftest import Typed
-from tests.durability.serving import environment
-from tests.exporting.sites import BASE, HEEDING, MANIFEST, broken, pages_of, reader, tree
+from tests.exporting.sites import BASE, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard
 from tests.http.packages import wheel
-from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -202,28 +199,3 @@ def test_full_disk(stocked: Yard, wheelyard: Typed) -> None:
         subprocess.run(["mount", "-o", "remount,size=4m", site], check=True)
         assert wheelyard("export", site, *line).returncode == 0
         assert broken(reader(site), pages_of(site)) == []
-
-
-@pytest.mark.slow
-def test_ctrl_c(yard: Yard, wheelyard: Typed) -> None:
-    """Ctrl-C ends it at once, with one line, and the next export finishes it."""
-    yard.publish(*(wheel(f"demo{number}", filler=bytes(9999)) for number in range(150)))
-    line = ("export", str(yard.site), "--store", str(yard.store), *AT)
-    begun = yard.site / "wheelyard-export" / "begun.json"
-    with subprocess.Popen(
-        [sys.executable, "-c", HEEDING, *line],
-        env=environment(),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        until(begun.exists, process=process)
-        process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=30)
-
-    assert (process.returncode, printed, said) == (130, "", "\nwheelyard: interrupted\n")
-    assert broken(reader(yard.site), pages_of(yard.site), is_begun=True) == []
-    assert not yard.site.joinpath(MANIFEST).exists()
-    assert wheelyard("export", yard.site, "--store", yard.store, *AT).returncode == 0
-    yard.export(yard.folder / "fresh")
-    assert tree(yard.site) == tree(yard.folder / "fresh")

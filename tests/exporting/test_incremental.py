@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.access.places import CountingStore
+from tests.catalog.faulty import FaultyStore
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
 from tests.exporting.yard import AT_BASE, Yard, delete, publish, set_status, stock, yank
 from tests.http.packages import sdist, wheel
@@ -13,6 +13,7 @@ from wheelyard.index import index_over
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import Asked, Placing
 from wheelyard.settings.sections import Settings
+from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.stores import real_ambient
 
@@ -214,18 +215,18 @@ def test_refresh_lists_nothing_that_is_not_there(stocked: Yard) -> None:
 def test_what_a_new_file_asks_of_the_store(tmp_path: Path) -> None:
     """One new file among many: one listing, and a look at one document and one file."""
     ambient = real_ambient()
-    store = CountingStore(lambda: ambient.now().timestamp())
+    store = FaultyStore(MemoryStore(lambda: ambient.now().timestamp()))
     index = index_over(store, Spool(tmp_path), Settings(), ambient)
     stock(index, tmp_path)
     exports = Exports(index=index, place=str(tmp_path / "site"), asked=AT_BASE)
     exports.opened().run(lambda *_: None)
     publish(index, tmp_path, wheel("demo", "2!1.0"), sdist("demo", "2!1.0"))
-    begun = len(store.asked)
+    store.calls.clear()
 
     exports.opened().run(lambda *_: None)
 
-    asked = [key for key in store.asked[begun:] if not key.startswith("files/")]
-    read = [key for key in store.asked[begun:] if key.startswith("files/")]
+    asked = [key for _, key in store.calls if not key.startswith("files/")]
+    read = [key for _, key in store.calls if key.startswith("files/")]
     assert sorted(asked) == ["projects.json", "projects/", "projects/demo.json"]
     assert len(read) <= 8  # three bodies, a look for a short way to each, the core metadata
     assert all("-2!1.0" in key for key in read)

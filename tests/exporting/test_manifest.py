@@ -2,7 +2,7 @@
 
 from packaging.utils import NormalizedName
 
-from wheelyard.operations.exporting.manifest import Line, Manifest, Options, encoded, made_by
+from wheelyard.operations.exporting.manifest import Line, Manifest, Options, made_by
 from wheelyard.rendering.releases import Found
 from wheelyard.storage.base import ABSENT
 
@@ -35,25 +35,3 @@ def test_a_line_goes_back_with_the_store() -> None:
     assert restored.projects == {"demo": line(6), "other": line(1)}
     assert restored.without({"demo": line(7)}) == restored
     assert restored.without({"demo": line(6)}).projects == {"other": line(1)}
-
-
-def test_others_stay() -> None:
-    """What others have written down stays, and the order of writing leaves no trace."""
-    one = Manifest(Options(), made_by()).merged({"b": line(1)}, never).merged({"a": line(1)}, never)
-    other = (
-        Manifest(Options(), made_by()).merged({"a": line(1)}, never).merged({"b": line(1)}, never)
-    )
-
-    assert encoded(one) == encoded(other)
-    assert one.is_current("a", "version-1")
-    assert not one.is_current("a", "version-2")
-    assert not one.is_current("c", "version-1")
-
-
-def test_other_options() -> None:
-    """Of a manifest for pages that look different nothing holds."""
-    manifest = Manifest(Options(), made_by()).merged({"a": line(1)}, never)
-
-    assert manifest.under(Options()) is manifest
-    assert manifest.under(Options(is_gzipped=True)).projects == {}
-    assert Manifest(Options(), "another", manifest.projects).under(Options()).projects == {}

@@ -5,7 +5,6 @@ from shutil import copytree, rmtree
 
 import pytest
 
-from tests.bucket.server import BucketServer
 from tests.cli.conftest import Typed
 from tests.clients.harness import Desk
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
@@ -58,21 +57,6 @@ def test_somebody_elses_site(stocked: Yard, wheelyard: Typed, path: str) -> None
         assert path in done.stderr
         assert "Choose an empty place" in done.stderr
         assert tree(stocked.site) == {path: b"theirs"}
-
-
-@pytest.mark.parametrize("name", ["all/index.html", "all/simple/", "all/simple/demo/index.html"])
-def test_somebody_elses_bucket(
-    stocked: Yard, wheelyard: Typed, cloud: BucketServer, name: str
-) -> None:
-    """In a bucket, the same."""
-    cloud.bucket("site").put(name, b"theirs")
-
-    line = ("export", "gs://site/all", "--store", stocked.store, *AT)
-    done = wheelyard(*line, **cloud.environment())
-
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "Choose an empty place" in done.stderr
-    assert cloud.bucket("site").names() == [name]
 
 
 def test_another_store(yard: Yard, wheelyard: Typed) -> None:

@@ -1,4 +1,4 @@
-"""Many processes export into one site, and one publishes: readers never see a broken link."""
+"""An index so large that several processes export it, to their end or not."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.durability.serving import environment
-from tests.exporting.sites import BASE, HEEDING, broken, pages_of, reader, tree
+from tests.exporting.sites import BASE, HEEDING, MANIFEST, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard
 from tests.operations.making import make_wheel
 from tests.operations.offers import Listed, Shelf
@@ -51,6 +51,7 @@ def test_ctrl_c(large: Yard) -> None:
 
     assert (process.returncode, said) == (130, "\nwheelyard: interrupted\n")
     assert len(list(site.joinpath("project").iterdir())) < MANY
+    assert not site.joinpath(MANIFEST).exists()
     assert broken(reader(site), pages_of(site), is_begun=True) == []
 
 

@@ -14,7 +14,6 @@ from tests.access.places import PASSWORD, Place, id_token, open_place, static_to
 from tests.operations.world import Clock, World
 from tests.trust.issuer import Bearer
 from wheelyard.errors import Unauthenticated, Unavailable
-from wheelyard.http.auth import credential_in
 from wheelyard.model.access import Action, Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import new_token
@@ -150,26 +149,6 @@ def test_service_account_keys(
     assert [each.levelno for each in caplog.records] == [logging.WARNING]
     assert "192.0.2.0/24" in caplog.text
     assert "PRIVATE" not in caplog.text
-
-
-def test_a_revoked_token_holds_no_more(place: Place) -> None:
-    """An API token that was good a moment ago is looked up again, and refused once revoked."""
-    text = place.token("*", can="read")
-    sent = Credential("__token__", text)
-    place.index.doors.caller(sent, HERE)
-    assert place.index.doors.known(sent) is not None
-    place.index.tokens.revoke(text[4:14], by="local:test")
-    with pytest.raises(Unauthenticated):
-        place.index.doors.known(sent)
-
-
-def test_latin_1(place: Place) -> None:
-    """A pair that is not UTF-8 may be a password, as old clients send them, but never a token."""
-    token = b64encode("größe:".encode("latin-1") + id_token("reader@acme.dev").encode())
-    sent = credential_in(b"Basic " + token)
-    assert not sent.is_unicode
-    with pytest.raises(Unauthenticated):
-        place.index.doors.caller(sent, HERE)
 
 
 def test_a_file_that_is_due(place: Place, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace as changed
 
-from tests.catalog.faulty import Crash, Fault, FaultyStore, Kind
 from tests.model.jobs import (
     AUDIENCE,
     GITHUB,
@@ -121,17 +120,6 @@ def test_the_store_never_has_a_secret(noon: World, caplog: pytest.LogCaptureFixt
         assert secret not in everything
         assert secret not in caplog.text
     assert "/octo-org/octo-repo/actions/runs/1234567890" in caplog.text
-
-
-def test_a_process_that_dies(noon: World) -> None:
-    """If the process dies between the two writes, the job needs another statement, and gets on."""
-    faulty = FaultyStore(noon.store, (Fault(Kind.CRASH, "put", f"{keys.TOKENS}*"),))
-    with pytest.raises(Crash):
-        publishing(over(faulty, noon)).mint(signed(GITHUB_SAYS))
-
-    assert refusal(publishing(noon.index), GITHUB_SAYS) == INVALID_REUSE
-    assert refusal(publishing(noon.index), {**GITHUB_SAYS, "jti": "another"}) == ""
-    assert len(noon.index.tokens.all()) == 1
 
 
 def test_an_id_that_is_taken(noon: World) -> None:

@@ -111,22 +111,6 @@ def test_a_file_that_was_just_written(world: World, folder: Path) -> None:
     assert listed(world) == {path.name}
 
 
-def test_other_files(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
-    """Hidden files, those with temporary names and the store are passed by, in silence."""
-    made = make_wheel()
-    for name in (f".{made.filename}", f"{made.filename}.part", f"{made.filename}.tmp", "README"):
-        (folder / name).write_bytes(made.body)
-    for name in (".hidden", "store"):
-        (folder / name).mkdir()
-        made.write(folder / name)
-    settle(world, folder)
-    watch = watching(world, FolderPlace(folder, (folder / "store",)))
-
-    assert [watch.look().is_idle for _ in range(3)] == [True, True, True]
-
-    assert log.messages == [f"{folder}: imported 0 files"]
-
-
 @dataclass(frozen=True, slots=True)
 class Counted(FolderPlace):
     """A folder that counts what is read there."""
