@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from hypothesis import strategies as st
 
 from tests.model.jobs import Table, publisher
+from wheelyard.model.publisher import Publisher
 
 WORKFLOW = "octo-org/octo-repo/.github/workflows/release.yml"
 PIPELINE = "gitlab.com/group/tools//.gitlab-ci.yml"
@@ -25,3 +26,9 @@ def wrong(table: Table, says: Mapping[str, object], **claims: object) -> str:
     """Return which claim of a statement is wrong, with some claims changed; empty if none is."""
     found = publisher(table).mismatch({**says, **claims})
     return found.claim if found else ""
+
+
+def matches(who: Publisher, claims: Mapping[str, object]) -> str | None:
+    """Return None if `claims` are the publisher's, else which claim is wrong, as it is shown."""
+    found = who.mismatch(claims)
+    return found.words if found else None

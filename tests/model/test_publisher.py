@@ -20,8 +20,8 @@ from tests.model.jobs import (
     Table,
     publisher,
 )
-from tests.model.statements import ANYTHING, PIPELINE, SHA, WORKFLOW, wrong
-from wheelyard.model.publisher import closest, matches, trace
+from tests.model.statements import ANYTHING, PIPELINE, SHA, WORKFLOW, matches, wrong
+from wheelyard.model.publisher import closest, trace
 from wheelyard.model.statement import find
 
 MAY_BE_MISSING = {"job_namespace_id", "job_project_id", "job_project_path"}

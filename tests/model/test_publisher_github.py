@@ -3,9 +3,9 @@
 import pytest
 
 from tests.model.jobs import GITHUB, GITHUB_SAYS, Table, publisher
-from tests.model.statements import PUBLISH, SHA, WORKFLOW, wrong
+from tests.model.statements import PUBLISH, SHA, WORKFLOW, matches, wrong
 from wheelyard.errors import Invalid
-from wheelyard.model.publisher import matches, trace
+from wheelyard.model.publisher import trace
 
 REUSABLE = f"{PUBLISH}@refs/tags/v2"
 

@@ -70,12 +70,6 @@ class Publisher:
         return first_mismatch(self.rules, claims)
 
 
-def matches(publisher: Publisher, claims: Claims) -> str | None:
-    """Return None if `claims` are the publisher's, else which claim is wrong, to be shown."""
-    found = publisher.mismatch(claims)
-    return found.words if found else None
-
-
 def closest(publishers: Iterable[Publisher], claims: Claims) -> str:
     """Return which claim is wrong for that of some publishers that comes closest."""
     found = [each for publisher in publishers if (each := publisher.mismatch(claims))]

@@ -81,14 +81,10 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def is_owned_by(self, principal: str, names: frozenset[str]) -> bool:
         """
-        Return whether somebody made this token for themselves.
+        Return whether somebody, whom grants call by these names, made this token for themselves.
 
         An account that was deleted and made anew has the same e-mail, and another number: where the
         owner's number is known, it has to be among the names.
-
-        Args:
-            principal: Their one name.
-            names: Every name that grants call them by.
         """
         numbered = {each for each in self.owner_names if each.startswith(f"{self.owner}#")}
         return bool(self.owner) and self.owner == principal and numbered <= names

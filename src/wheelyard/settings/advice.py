@@ -26,12 +26,8 @@ def idle_grants(settings: Settings, names: Mapping[str, Collection[str]]) -> Ite
     Yield what there is to say of those whom grants name and who cannot be.
 
     Only `wheelyard config check` says this, and no server that starts: a file of passwords or
-    tokens may get the name later.
-
-    Args:
-        settings: Those in force.
-        names: Who is in the files, by the kind of principal: `htpasswd`, `static`. A kind that is
-            left out is not compared.
+    tokens may get the name later. `names` has who is in the files, by the kind of principal
+    (`htpasswd`, `static`); a kind that is left out is not compared.
     """
     places = {"htpasswd": "[access] htpasswd_file", "static": "the static tokens"}
 
@@ -193,12 +189,14 @@ def _of_publishing(settings: Settings) -> Iterator[str]:
 
 def _unused(settings: Settings) -> Iterator[str]:
     """Yield, for each setting that is not the default and counts for nothing, why it does."""
-    for setting in every_setting().values():
-        if setting.value_in(settings) != setting.default:
-            whys = _UNUSED.get(".".join(setting.place), ())
-            why = next((why for is_so, why in whys if is_so(settings)), "")
-            if why:
-                yield f"{setting} counts for nothing: {why}"
+    known = {".".join(place): each for place, each in every_setting().items()}
+    said = {key: it for key, it in known.items() if it.value_in(settings) != it.default}
+    for key, setting in said.items():
+        whys = [why for is_so, why in _UNUSED.get(key, ()) if is_so(settings)]
+        if _NEEDS.get(key, key) not in said:
+            whys.insert(0, f"{known[_NEEDS[key]]} is not set")
+        if whys:
+            yield f"{setting} counts for nothing: {whys[0]}"
 
 
 def _has_no_bucket(settings: Settings) -> bool:
@@ -215,6 +213,13 @@ def _knows_google(settings: Settings) -> bool:
     return bool(google.id_token.audience or google.access_token.resource or settings.iap.audience)
 
 
+_NEEDS: Final = {
+    "access.htpasswd_may_manage": "access.htpasswd_file",
+    "access.anonymous_uploads_anywhere": "access.anonymous_uploads",
+    "google.access_token.cache_seconds": "google.access_token.resource",
+    "trusted_publishing.token_seconds": "trusted_publishing.audience",
+}
+"""Settings that count only where another one is set."""
 _NO_BUCKET: Final = ((_has_no_bucket, "nothing is kept in a bucket"),)
 _UNUSED: Final[dict[str, tuple[tuple[Callable[[Settings], bool], str], ...]]] = {
     "store.signed_url_minutes": (
@@ -228,30 +233,14 @@ _UNUSED: Final[dict[str, tuple[tuple[Callable[[Settings], bool], str], ...]]] = 
     "store.stale_if_error": _NO_BUCKET,
     "access.private_names": ((is_open, "everybody may read every name"),),
     "access.htpasswd_may_manage": (
-        (lambda it: not it.access.htpasswd_file, "[access] htpasswd_file is not set"),
         (
             lambda it: bool(it.grant),
             "there is a [[grant]]; name the users there, as htpasswd:NAME",
         ),
     ),
-    "access.anonymous_uploads_anywhere": (
-        (lambda it: not it.access.anonymous_uploads, "[access] anonymous_uploads is not set"),
-    ),
     "http.public_max_age": ((_is_closed, "there is no page that anyone may read"),),
     "google.allow_private": (
         (lambda it: not _knows_google(it), "no credential of Google's is taken"),
-    ),
-    "google.access_token.cache_seconds": (
-        (
-            lambda it: not it.google.access_token.resource,
-            "[google.access_token] resource is not set",
-        ),
-    ),
-    "trusted_publishing.token_seconds": (
-        (
-            lambda it: not it.trusted_publishing.audience,
-            "[trusted_publishing] audience is not set",
-        ),
     ),
 }
 """By setting: when it counts for nothing, and why."""

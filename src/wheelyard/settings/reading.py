@@ -50,18 +50,13 @@ _KINDS: Final = {bool: "true or false", int: "a number", str: "text"}
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """
-    The settings in force, and who decided what.
-
-    Args:
-        settings: Those in force.
-        sources: Who gave a setting: the file, a variable, an option. What nobody gave is not there.
-        home: Where a whole table of them is read from: a file, `WHEELYARD_TOML`, or nowhere.
-    """
+    """The settings in force, and who decided what."""
 
     settings: Settings
     sources: Mapping[Place, str]
+    """Who gave a setting: the file, a variable, an option. What nobody gave is not there."""
     home: str
+    """Where a whole table of them is read from: a file, `WHEELYARD_TOML`, or nowhere."""
 
 
 class _Given(NamedTuple):
@@ -90,8 +85,7 @@ def read_settings(
         flags: What each `--set` says.
 
     Raises:
-        Invalid: The file is missing or no TOML, a key is unknown, or a value makes no sense, by
-            itself or beside the others.
+        Invalid: The file is missing or no TOML, a key is unknown, or a value makes no sense.
     """
     home = _home(file, environ)
     every = [
@@ -119,12 +113,7 @@ def process_environment() -> Mapping[str, str]:
 
 
 def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
-    """
-    Return where Google is asked about credentials.
-
-    Tests name a server that stands in for Google in a variable, which every process that they start
-    inherits. As with Google, a private address is asked only if `[google] allow_private` is set.
-    """
+    """Return where Google is asked about credentials; tests name a server that stands in for it."""
     url = environ.get(f"{PREFIX}GOOGLE_STAND_IN", "")
     return stand_in_at(url) if url else GOOGLE
 
@@ -229,12 +218,7 @@ def _of_tables(tables: Mapping[str, Any], source: str, above: Place = ()) -> Ite
 
 
 def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
-    """
-    Yield what the variables say; an empty one is how a compose file says "not set".
-
-    Of the names of a variable, the short one counts before the long one, and that before a
-    platform's.
-    """
+    """Yield what the variables say; an empty one is how a compose file says "not set"."""
     for place, setting in every_setting().items():
         names = (*setting.variables, PLATFORM.get(place, ""))
         name = next(filter(environ.get, names), None)

@@ -341,14 +341,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """
-    One setting.
-
-    Args:
-        place: Its sections and its key.
-        hint: Its type, with its limits.
-        default: What it is where nobody says anything.
-    """
+    """One setting: its place, its type with its limits, and what it is by default."""
 
     place: Place
     hint: Any

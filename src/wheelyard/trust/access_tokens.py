@@ -48,44 +48,30 @@ logger = logging.getLogger("wheelyard")
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """
-    The bucket whose IAM policy is the table of rights.
-
-    Args:
-        bucket: Its name.
-        read_only: Whether no more than reading is honoured, as for the bucket of the packages:
-            who may write there could write past the index.
-        google: Who is asked.
-    """
+    """The bucket whose IAM policy is the table of rights."""
 
     bucket: str
     read_only: bool = False
+    """
+    Whether no more than reading is honoured, as for the bucket of the packages: who may write there
+    could write past the index.
+    """
     google: GoogleEndpoints = GOOGLE
 
     @property
     def question(self) -> str:
         """The URL that tells which of the permissions the asking token has."""
-        asked = [name for name, may in PERMISSIONS.items() if may is Action.READ or self.may_write]
-        query = urlencode([("permissions", name) for name in asked])
+        honoured = Action.READ if self.read_only else EVERYTHING
+        asked = [("permissions", name) for name, may in PERMISSIONS.items() if may & honoured]
         bucket = f"{self.google.storage}/storage/v1/b/{quote(self.bucket, '')}"
-        return f"{bucket}/iam/testPermissions?{query}"
-
-    @property
-    def may_write(self) -> bool:
-        """Whether more than reading can come of it."""
-        return not self.read_only
+        return f"{bucket}/iam/testPermissions?{urlencode(asked)}"
 
 
 class AccessTokens:
     """
     Recognises the bearers of access tokens; safe to share between threads.
 
-    Args:
-        resource: The bucket.
-        fetcher: The network.
-        monotonic: Seconds that never jump.
-        verdicts: What is remembered, None for a token that Google has rejected; for this alone.
-        remembered: Seconds that rights are believed, 300 at most.
+    Rights are believed for `remembered` seconds, and for 300 at most.
     """
 
     def __init__(
@@ -162,7 +148,7 @@ class AccessTokens:
         for permission, action in PERMISSIONS.items():
             if permission in named:
                 actions |= action
-        return actions & (EVERYTHING if self._resource.may_write else Action.READ)
+        return actions & (Action.READ if self._resource.read_only else EVERYTHING)
 
     def _scopes(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
         """Return the scopes of a token and the seconds it has left; none if nobody knows them."""

@@ -78,16 +78,7 @@ _sha1: Final[_Algorithm] = partial(sha1, usedforsecurity=False)
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """
-    A hash that is taken, in its parts.
-
-    Args:
-        scheme: What made it.
-        cost: The cost of bcrypt, or a number of rounds.
-        salt: As it enters the computation; bcrypt's is in the head.
-        head: The text before the digest.
-        digest: What a password has to lead to.
-    """
+    """A hash that is taken, in its parts; the head is the text before the digest."""
 
     scheme: Scheme
     cost: int
@@ -139,11 +130,7 @@ def recognise(hashed: str) -> Hash:
 
 
 def verify(password: bytes, hashed: str) -> bool:
-    """
-    Return whether `hashed` was made of `password`; a hash that is not taken matches nothing.
-
-    It takes as long as the hash says: milliseconds, or much of a second.
-    """
+    """Return whether `hashed` was made of `password`, after milliseconds or much of a second."""
     try:
         known = recognise(hashed)
     except ValueError:

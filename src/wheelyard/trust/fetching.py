@@ -53,10 +53,7 @@ class Fetcher:
     """
     Fetches documents; safe to share between threads.
 
-    Args:
-        monotonic: Seconds that never jump.
-        allow_private: Whether private addresses may be reached, and loopback by plain http too.
-        tls: What proves a server; by default the authorities that this machine trusts.
+    Where it may `allow_private` addresses, it reaches loopback by plain http too.
     """
 
     def __init__(
@@ -75,12 +72,9 @@ class Fetcher:
 
     def get(self, url: str, *, timeout: float, bearer: str | None = None) -> Reply:
         """
-        Return what the server answers to a GET.
+        Return what the server answers to a GET, within a timeout for everything together.
 
-        Args:
-            url: Of https; of http only where private addresses are allowed.
-            timeout: Seconds for everything together.
-            bearer: A token for the Authorization header, printable ASCII.
+        The bearer is a token for the Authorization header.
 
         Raises:
             WebFault: The URL or the address is refused, or there is no whole answer in time.

@@ -48,11 +48,7 @@ class Login:
     """
     Recognises who sends the signed tokens of one kind; safe to share between threads.
 
-    Args:
-        issuers: By the `iss` of their tokens.
-        identify: Makes an identity of what was signed, or raises Refused.
-        now: Tells the seconds since the epoch.
-        verdicts: What is remembered; for this login alone.
+    `identify` makes an identity of what was signed, or raises Refused.
     """
 
     def __init__(
@@ -104,15 +100,10 @@ def google_login(
     verdicts: Verdicts[Identity],
 ) -> Login:
     """
-    Return what recognises the senders of ID tokens.
+    Return what recognises the senders of ID tokens, which are made out to one of the audiences.
 
-    Args:
-        keys: Google's.
-        audiences: What this index is called in tokens; exactly, as a token has one of them.
-        allowed_domains: Of people's accounts, in lower case; none for every account there is.
-            Service accounts have no domain, and are not asked for one.
-        now: Tells the seconds since the epoch.
-        verdicts: What is remembered; for this login alone.
+    The domains, in lower case, are those of people's accounts; none stands for every account there
+    is. Service accounts have no domain, and are not asked for one.
     """
     issuers = {name: Issuer(name, keys, ALGORITHMS, audiences) for name in ISSUERS}
     return Login(issuers, partial(_of_id_token, allowed_domains=allowed_domains), now, verdicts)
@@ -130,13 +121,9 @@ def iap_login(
     verdicts: Verdicts[Identity],
 ) -> Login:
     """
-    Return what recognises the people behind assertions.
+    Return what recognises the people behind the assertions of the proxy.
 
-    Args:
-        keys: The proxy's.
-        audiences: `/projects/NUMBER/global/backendServices/ID` and the like.
-        now: Tells the seconds since the epoch.
-        verdicts: What is remembered; for this login alone.
+    Its audiences are `/projects/NUMBER/global/backendServices/ID` and the like.
     """
     issuer = Issuer(IAP, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME)
     return Login({IAP: issuer}, _of_assertion, now, verdicts)

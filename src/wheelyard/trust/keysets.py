@@ -81,11 +81,7 @@ class KeySet:
     """
     The keys of one issuer; safe to share between threads.
 
-    Args:
-        issuer: The URL that names it.
-        algorithms: What its keys may be for: RS256, ES256.
-        means: Network, clock, chance and threads.
-        url: Where its keys are; without one its discovery document is asked, once.
+    Without a URL of its keys the issuer's discovery document is asked for it, once.
     """
 
     def __init__(

@@ -52,12 +52,10 @@ V = TypeVar("V")
 @dataclass(frozen=True, slots=True)
 class Htpasswd:
     """
-    What stands in an htpasswd file.
+    What stands in an htpasswd file: hashes by name.
 
-    Args:
-        hashes: By name.
-        decoy: What is checked for a name that is not there: a hash as most of them are, that no
-            password leads to. None where there are no names at all.
+    The decoy is what is checked for a name that is not there: a hash as most of them are, that no
+    password leads to. There is none where there are no names at all.
     """
 
     hashes: Mapping[str, str] = field(repr=False)
@@ -80,12 +78,6 @@ class Passwords:
     The names and passwords of an htpasswd file; safe to share between threads.
 
     Whoever calls `check` bounds how many do so at the same time.
-
-    Args:
-        path: The file.
-        process_key: 32 random bytes that live as long as the process.
-        monotonic: Seconds that never jump.
-        check_hash: Whether a password belongs to a hash.
 
     Raises:
         Invalid: The file cannot be read, or a line of it is refused (code `bad_setting`).
@@ -181,8 +173,7 @@ def parse_htpasswd(text: str) -> Content[Htpasswd]:
     Return the entries of an htpasswd file.
 
     Raises:
-        Invalid: A line is no entry, its hash is not taken, or a name is there twice
-            (code `bad_setting`).
+        Invalid: A line is no entry, its hash is not taken, or a name is there twice.
     """
     hashes, warnings, parts = dict[str, str](), list[str](), list[Hash]()
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):

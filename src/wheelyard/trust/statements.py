@@ -41,34 +41,21 @@ _REASONS: Final[Mapping[type[jwt.PyJWTError], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """
-    Whose statements are believed, and on which conditions.
-
-    Args:
-        name: The `iss` of its tokens, exactly.
-        keys: Its public keys.
-        algorithms: What it signs with; never one that is not of public keys.
-        audiences: Who a token may be made out to, exactly.
-        lifetime: Seconds that its tokens may live.
-        leeway: Seconds that its clock may differ.
-    """
+    """Whose statements are believed, and on which conditions."""
 
     name: str
+    """The `iss` of its tokens, exactly."""
     keys: KeySet
     algorithms: frozenset[str]
+    """What it signs with; never one that is not of public keys."""
     audiences: frozenset[str]
+    """Who a token may be made out to, exactly."""
     lifetime: int = LIFETIME
-    leeway: int = LEEWAY
+    """Seconds that its tokens may live."""
 
 
 def verify(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:
-    """
-    Return what a token states; why one is refused is its cause, and is not told.
-
-    Raises:
-        Unauthenticated: It does not hold; always the same text.
-        Unavailable: The issuer's keys cannot be had just now.
-    """
+    """Return what a token states; raise Unauthenticated where `claims_of` refuses it."""
     try:
         return claims_of(token, issuers, now)
     except Refused as refused:
@@ -79,10 +66,7 @@ def claims_of(token: str, issuers: Mapping[str, Issuer], now: float) -> Claims:
     """
     Return what a token states, for those who answer a refusal in their own way.
 
-    Args:
-        token: As it was sent.
-        issuers: By name.
-        now: Seconds since the epoch.
+    Issuers are known by name; `now` is in seconds since the epoch.
 
     Raises:
         Refused: It does not hold, and why.
@@ -154,9 +138,9 @@ def _check_times(claims: Claims, issuer: Issuer, now: float) -> None:
     begins = _time(claims, "nbf") if "nbf" in claims else issued
     is_current = (
         0 < expires - issued <= issuer.lifetime
-        and now - issuer.lifetime <= issued <= now + issuer.leeway
-        and begins <= now + issuer.leeway
-        and now < expires + issuer.leeway
+        and now - issuer.lifetime <= issued <= now + LEEWAY
+        and begins <= now + LEEWAY
+        and now < expires + LEEWAY
     )
     if not is_current:
         raise Refused("jwt_time")

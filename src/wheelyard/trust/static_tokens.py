@@ -85,13 +85,7 @@ _ByDigest = Mapping[bytes, _Held]
 
 class StaticTokens:
     """
-    The static tokens of an index; safe to share between threads.
-
-    Args:
-        path: `[access] static_tokens_file`, or None.
-        bare: One token that may read and upload everywhere, or nothing.
-        now: The time of day, UTC.
-        monotonic: Seconds that never jump.
+    The static tokens of an index, from a file and one bare token; safe to share between threads.
 
     Raises:
         Invalid: The file cannot be read, or a token is refused (code `bad_setting`).
@@ -128,9 +122,8 @@ class StaticTokens:
         """
         Return whose token one of `secrets` is, or None where none of them is one.
 
-        Args:
-            secrets: Both halves of a Basic pair, or what follows Bearer. All are looked up,
-                whatever comes of the first.
+        These are both halves of a Basic pair, or what follows Bearer. All are looked up, whatever
+        comes of the first.
 
         Raises:
             Unauthenticated: It is one that has expired.
@@ -155,8 +148,7 @@ def parse_static_tokens(text: str) -> Content[_ByDigest]:
     Return the tokens of a file, by digest.
 
     Raises:
-        Invalid: It is no TOML, or a table is wrong (code `bad_setting`); says which, and shows
-            neither a value nor a digest.
+        Invalid: A table is wrong; says which, and shows neither a value nor a digest.
     """
     tokens: dict[bytes, _Held] = {}
     names = {BARE_NAME}

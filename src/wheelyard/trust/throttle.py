@@ -49,11 +49,7 @@ class Throttle:
     """
     Counts failed logins; safe to share between threads.
 
-    Args:
-        failed_login_per_minute: How many a network may have; at least 1. A name may have
-            NAME_FACTOR times as many.
-        monotonic: Seconds that never jump.
-        patience: Seconds that a login waits for others that are under way.
+    A network may have so many failures a minute, and a name NAME_FACTOR times as many.
     """
 
     def __init__(
@@ -88,10 +84,8 @@ class Throttle:
         Reserve a try; return 0 if that was done, else after how many seconds there may be one.
 
         Where all that is left is reserved, this waits, so it is called in a thread. Where only the
-        name has no try left, the one that an untouched network has is taken.
-
-        Args:
-            keys: As `login_keys` has them, or one key. After 0, `end` has to be called with them.
+        name has no try left, the one that an untouched network has is taken. After 0, `end` has to
+        be called with the same keys.
 
         Raises:
             Unavailable: None of those under way ended for too long (code `overloaded`).
@@ -173,9 +167,8 @@ def address_key(address: str, kind: str = "address") -> str:
     """
     Return the key of the network that a login comes from.
 
-    Args:
-        address: The client's; what is no IP address (a Unix socket) shares one key.
-        kind: Of credential, where its failures are not to keep other kinds out.
+    What is no IP address (a Unix socket) shares one key. The failures of one kind of credential do
+    not keep other kinds out.
     """
     return f"{kind}:{network_of(address)}"
 
@@ -189,9 +182,7 @@ def login_keys(address: str, name: str) -> tuple[str, str]:
     """
     Return the keys of a login: the network that it comes from, and the name it is for.
 
-    Args:
-        address: As for `address_key`.
-        name: As it was sent. The key has a digest of it, because people type passwords there.
+    The key has a digest of the name, because people type passwords there.
     """
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return address_key(address), f"{_NAME}:{digest}"

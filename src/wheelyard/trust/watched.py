@@ -43,10 +43,7 @@ class WatchedFile(Generic[T]):
     """
     A file of credentials, and what it said when it was last good.
 
-    Args:
-        path: The file.
-        parse: Makes something of its text, or raises Invalid with a sentence about it.
-        monotonic: Seconds that never jump.
+    `parse` makes something of its text, or raises Invalid with a sentence about it.
 
     Raises:
         Invalid: The file cannot be read, or makes no sense (code `bad_setting`).
@@ -142,12 +139,9 @@ def ways_to_change(path: Path) -> Iterator[str]:
     """
     Yield how every user of this machine can change what is at a path, in a clause each.
 
-    Only the mode for others counts: owner and group are the operator's choice. In a folder with a
-    sticky bit (`/tmp`, and where Kubernetes mounts a secret) only the owner of a file, the owner of
-    the folder and root can replace the file. What is not there, or cannot be looked at, is skipped.
-
-    Args:
-        path: A file or a folder. Each folder on the way to it counts, also the way of links.
+    Each folder on the way counts, also the way of links. Only the mode for others counts: owner and
+    group are the operator's choice. In a folder with a sticky bit (`/tmp`, and where Kubernetes
+    mounts a secret) only the owner of a file, the owner of the folder and root can replace it.
     """
     if _mode(path) & S_IWOTH:
         yield "every user of this machine may write to it; take that away with 'chmod o-w'"
