@@ -5,14 +5,22 @@ import gzip
 from tests.archive.builders import END_OF_TAR, pax, sdist_bytes, sdist_tar, tar_block, tar_file
 
 TOP = b"demo-1.0/"
-X = tar_file(TOP + b"x", b"one")
-HIDDEN = tar_file(TOP + b"hidden", b"h")
 GNU = b"ustar  \0"
 V7 = bytes(8)
 MAGICS = {b"ustar\x0000": "ustar", GNU: "gnu", V7: "v7"}
 CUT = TOP + b"d" * 90 + b"/"
 """A hundred bytes: what is left of a longer name in a header."""
 NFC, NFD = "caf\u00e9".encode(), "cafe\u0301".encode()
+
+
+def file(name: bytes, data: bytes = b"", kind: bytes = b"0", **fields: bytes) -> bytes:
+    """Return a file in the folder of the sdist."""
+    return tar_file(TOP + name, data, kind, **fields)
+
+
+def folder(name: bytes) -> bytes:
+    """Return a folder in that of the sdist."""
+    return tar_block(TOP + name, kind=b"5")
 
 
 def long_name(name: bytes, kind: bytes = b"L") -> bytes:
@@ -23,6 +31,9 @@ def long_name(name: bytes, kind: bytes = b"L") -> bytes:
 def linked(name: bytes, target: bytes, kind: bytes = b"2") -> bytes:
     """Return a link; `kind` is 1 for a hard one."""
     return tar_block(TOP + name, kind=kind, target=target)
+
+
+X, HIDDEN = file(b"x", b"one"), file(b"hidden", b"h")
 
 
 def with_padding(header: bytes, padding: bytes) -> bytes:
@@ -38,7 +49,7 @@ def path(name: bytes, **others: bytes) -> bytes:
 
 SLASHES = {
     f"slash-{spelling}-type-{kind.hex()}-{MAGICS[magic]}": sdist_bytes(
-        extension, tar_file(TOP + b"d/", HIDDEN, kind, magic=magic)
+        extension, file(b"d/", HIDDEN, kind, magic=magic)
     )
     for kind in (b"\0", b"0")
     for magic in MAGICS
@@ -50,7 +61,7 @@ SLASHES = {
     }.items()
 } | {
     f"slash-final-only-{spelling}-type-{kind.hex()}": sdist_bytes(
-        extension, tar_file(TOP + b"d", HIDDEN, kind)
+        extension, file(b"d", HIDDEN, kind)
     )
     for kind in (b"\0", b"0")
     for spelling, extension in {"L": long_name(TOP + b"d/"), "pax": path(b"d/")}.items()
@@ -63,7 +74,7 @@ EMPTY_SLASHES = {
     "slash-empty-final-only": sdist_bytes(path(b"d/"), tar_block(TOP + b"d", 0, b"\0")),
     "slash-empty-0": sdist_bytes(tar_block(TOP + b"d/", 0, b"0")),
     "slash-empty-prefix": sdist_bytes(tar_block(b"", 0, b"\0", prefix=TOP + b"d")),
-    "slash-dot": sdist_bytes(tar_file(TOP + b"d/.", b"one")),
+    "slash-dot": sdist_bytes(file(b"d/.", b"one")),
     "slash-symbolic-link": sdist_bytes(X, linked(b"l/", b"x")),
     "slash-hard-link": sdist_bytes(X, linked(b"l/", TOP + b"x", b"1")),
     "slash-target": sdist_bytes(X, linked(b"l", TOP + b"x/", b"1")),
@@ -71,51 +82,31 @@ EMPTY_SLASHES = {
 }
 
 TWICE = {
-    "twice-other-bytes": sdist_bytes(X, tar_file(TOP + b"x", b"two")),
-    "twice-other-size": sdist_bytes(X, tar_file(TOP + b"x", b"")),
-    "twice-dot": sdist_bytes(X, tar_file(TOP + b"./x", b"two")),
-    "twice-slashes": sdist_bytes(X, tar_file(TOP + b"/x", b"two")),
-    "twice-long-name": sdist_bytes(X, long_name(TOP + b"x"), tar_file(TOP + b"y", b"two")),
-    "twice-pax": sdist_bytes(X, path(b"x"), tar_file(TOP + b"y", b"two")),
+    "twice-other-bytes": sdist_bytes(X, file(b"x", b"two")),
+    "twice-other-size": sdist_bytes(X, file(b"x", b"")),
+    "twice-dot": sdist_bytes(X, file(b"./x", b"two")),
+    "twice-slashes": sdist_bytes(X, file(b"/x", b"two")),
+    "twice-long-name": sdist_bytes(X, long_name(TOP + b"x"), file(b"y", b"two")),
+    "twice-pax": sdist_bytes(X, path(b"x"), file(b"y", b"two")),
     "twice-prefix": sdist_bytes(X, tar_file(b"x", b"two", prefix=b"demo-1.0")),
-    "symbolic-link-then-file": sdist_bytes(X, linked(b"y", b"x"), tar_file(TOP + b"y", b"two")),
-    "symbolic-link-then-file-dangling": sdist_bytes(
-        linked(b"y", b"x"), tar_file(TOP + b"y", b"two")
-    ),
-    "symbolic-link-then-same-bytes": sdist_bytes(
-        X, linked(b"y", b"x"), tar_file(TOP + b"y", b"one")
-    ),
-    "hard-link-then-file": sdist_bytes(
-        X, linked(b"y", TOP + b"x", b"1"), tar_file(TOP + b"y", b"two")
-    ),
-    "file-then-symbolic-link": sdist_bytes(X, tar_file(TOP + b"y", b"two"), linked(b"y", b"x")),
-    "file-then-hard-link": sdist_bytes(
-        X, tar_file(TOP + b"y", b"two"), linked(b"y", TOP + b"x", b"1")
-    ),
-    "two-symbolic-links": sdist_bytes(
-        X, tar_file(TOP + b"z", b"z"), linked(b"y", b"x"), linked(b"y", b"z")
-    ),
+    "symbolic-link-then-file": sdist_bytes(X, linked(b"y", b"x"), file(b"y", b"two")),
+    "symbolic-link-then-file-dangling": sdist_bytes(linked(b"y", b"x"), file(b"y", b"two")),
+    "symbolic-link-then-same-bytes": sdist_bytes(X, linked(b"y", b"x"), file(b"y", b"one")),
+    "hard-link-then-file": sdist_bytes(X, linked(b"y", TOP + b"x", b"1"), file(b"y", b"two")),
+    "file-then-symbolic-link": sdist_bytes(X, file(b"y", b"two"), linked(b"y", b"x")),
+    "file-then-hard-link": sdist_bytes(X, file(b"y", b"two"), linked(b"y", TOP + b"x", b"1")),
+    "two-symbolic-links": sdist_bytes(X, file(b"z", b"z"), linked(b"y", b"x"), linked(b"y", b"z")),
     "two-hard-links": sdist_bytes(X, *[linked(b"y", TOP + b"x", b"1")] * 2),
     "hard-link-to-itself": sdist_bytes(X, linked(b"x", TOP + b"x", b"1")),
-    "folder-then-file": sdist_bytes(tar_block(TOP + b"x/", kind=b"5"), X),
-    "file-then-folder": sdist_bytes(X, tar_block(TOP + b"x/", kind=b"5")),
-    "folder-then-link": sdist_bytes(
-        tar_block(TOP + b"d/", kind=b"5"), tar_block(TOP + b"l/", kind=b"5"), linked(b"l", b"d")
-    ),
-    "link-then-folder": sdist_bytes(
-        tar_block(TOP + b"d/", kind=b"5"), linked(b"l", b"d"), tar_block(TOP + b"l/", kind=b"5")
-    ),
-    "folder-below-link": sdist_bytes(
-        tar_block(TOP + b"d/", kind=b"5"), linked(b"l", b"d"), tar_block(TOP + b"l/e/", kind=b"5")
-    ),
-    "folder-below-file": sdist_bytes(X, tar_block(TOP + b"x/e/", kind=b"5")),
-    "normal-forms": sdist_bytes(tar_file(TOP + NFC, b"one"), tar_file(TOP + NFD, b"two")),
-    "normal-forms-of-folders": sdist_bytes(
-        tar_file(TOP + NFC + b"/a", b"one"), tar_file(TOP + NFD + b"/b", b"two")
-    ),
-    "normal-forms-pax": sdist_bytes(
-        path(NFC), tar_file(TOP + b"a", b"one"), path(NFD), tar_file(TOP + b"b", b"two")
-    ),
+    "folder-then-file": sdist_bytes(folder(b"x/"), X),
+    "file-then-folder": sdist_bytes(X, folder(b"x/")),
+    "folder-then-link": sdist_bytes(folder(b"d/"), folder(b"l/"), linked(b"l", b"d")),
+    "link-then-folder": sdist_bytes(folder(b"d/"), linked(b"l", b"d"), folder(b"l/")),
+    "folder-below-link": sdist_bytes(folder(b"d/"), linked(b"l", b"d"), folder(b"l/e/")),
+    "folder-below-file": sdist_bytes(X, folder(b"x/e/")),
+    "normal-forms": sdist_bytes(file(NFC, b"one"), file(NFD, b"two")),
+    "normal-forms-of-folders": sdist_bytes(file(NFC + b"/a", b"one"), file(NFD + b"/b", b"two")),
+    "normal-forms-pax": sdist_bytes(path(NFC), file(b"a", b"one"), path(NFD), file(b"b", b"two")),
 }
 
 LINKS = {
@@ -128,7 +119,7 @@ LINKS = {
     "symbolic-link-long": sdist_bytes(X, long_name(b"d/" * 3000 + b"x", b"K"), linked(b"l", b"x")),
     "symbolic-link-long-part": sdist_bytes(X, long_name(b"x" * 256, b"K"), linked(b"l", b"x")),
     "link-decomposed": sdist_bytes(
-        tar_file(TOP + NFD, b"one", magic=GNU), pax({b"linkpath": NFD}), linked(b"l", b"x")
+        file(NFD, b"one", magic=GNU), pax({b"linkpath": NFD}), linked(b"l", b"x")
     ),
 }
 
@@ -178,19 +169,17 @@ PAX = {
 }
 
 FIELDS = {
-    "field-minus": sdist_bytes(tar_file(TOP + b"x", b"one", uid=b"-\0\0\0\0\0\0\0"), HIDDEN),
+    "field-minus": sdist_bytes(file(b"x", b"one", uid=b"-\0\0\0\0\0\0\0"), HIDDEN),
     "field-negative-first": gzip.compress(
         tar_block(TOP, kind=b"5", uid=b"-000001\0") + sdist_tar() + END_OF_TAR
     ),
     "field-junk-first": gzip.compress(
         tar_block(TOP, kind=b"5", uid=b"01\0junk\0") + sdist_tar() + END_OF_TAR
     ),
-    "field-time-large": sdist_bytes(
-        tar_file(TOP + b"x", b"one", mtime=b"\x80" + b"\x7f" * 11), HIDDEN
-    ),
+    "field-time-large": sdist_bytes(file(b"x", b"one", mtime=b"\x80" + b"\x7f" * 11), HIDDEN),
     "field-blank-size": sdist_bytes(tar_block(TOP + b"x", size_field=b" " * 12), HIDDEN),
     "part-of-256": sdist_bytes(long_name(TOP + b"x" * 256), X, HIDDEN),
-    "bidi-name": sdist_bytes(tar_file(TOP + "a\u202eyp.b".encode(), b"one")),
+    "bidi-name": sdist_bytes(file("a\u202eyp.b".encode(), b"one")),
 }
 
 BEGINNINGS = {
@@ -219,12 +208,12 @@ BEGINNINGS = {
 DIFFERENT = SLASHES | EMPTY_SLASHES | TWICE | LINKS | PAX | FIELDS | BEGINNINGS
 
 ALIKE = {
-    "file-twice-alike": sdist_bytes(X, X, tar_file(TOP + b"./x", b"one")),
-    "large-file-twice-alike": sdist_bytes(*[tar_file(TOP + b"x", bytes(range(256)) * 9000)] * 2),
-    "folder-twice": sdist_bytes(*[tar_block(TOP + b"d/", kind=b"5")] * 2, X),
-    "folder-without-slash": sdist_bytes(tar_block(TOP + b"d", kind=b"5"), X),
+    "file-twice-alike": sdist_bytes(X, X, file(b"./x", b"one")),
+    "large-file-twice-alike": sdist_bytes(*[file(b"x", bytes(range(256)) * 9000)] * 2),
+    "folder-twice": sdist_bytes(*[folder(b"d/")] * 2, X),
+    "folder-without-slash": sdist_bytes(folder(b"d"), X),
     "old-folder": sdist_bytes(tar_block(TOP + b"d/", kind=b"\0", magic=V7), X),
-    "old-file": sdist_bytes(tar_file(TOP + b"x", b"one", b"\0", magic=V7)),
+    "old-file": sdist_bytes(file(b"x", b"one", b"\0", magic=V7)),
     "old-prefix": sdist_bytes(tar_file(b"x", b"one", b"\0", prefix=b"demo-1.0")),
     "name-cut-behind-a-slash": sdist_bytes(path(CUT[len(TOP) :] + b"x"), tar_file(CUT, b"one")),
     "long-name-cut-behind-a-slash": sdist_bytes(
@@ -232,15 +221,15 @@ ALIKE = {
     ),
     "name-in-ascii-cut-behind-a-slash": sdist_bytes(
         pax({b"path": TOP + b"d" * 80 + NFC + b"eeeeee/x"}),
-        tar_file(TOP + b"d" * 80 + b"caf?eeeeee/", b"one"),
+        file(b"d" * 80 + b"caf?eeeeee/", b"one"),
     ),
-    "composed": sdist_bytes(path(NFC), tar_file(TOP + b"x", b"one")),
-    "decomposed": sdist_bytes(path(NFD), tar_file(TOP + b"x", b"one")),
-    "right-to-left-letters": sdist_bytes(tar_file(TOP + "\u05d0\u0627".encode(), b"one")),
+    "composed": sdist_bytes(path(NFC), file(b"x", b"one")),
+    "decomposed": sdist_bytes(path(NFD), file(b"x", b"one")),
+    "right-to-left-letters": sdist_bytes(file("\u05d0\u0627".encode(), b"one")),
     "name-of-255": sdist_bytes(long_name(TOP + b"x" * 255), X),
     "links": sdist_bytes(
         X,
-        tar_file(TOP + b"d/y", b"two"),
+        file(b"d/y", b"two"),
         linked(b"l", b"x"),
         linked(b"m", b"d/"),
         linked(b"d/n", b"../x"),
@@ -250,7 +239,7 @@ ALIKE = {
     ),
     "long-link": sdist_bytes(
         long_name(TOP + b"d/" * 50 + b"x"),
-        tar_file(TOP + b"d", b"one"),
+        file(b"d", b"one"),
         long_name(TOP + b"d/" * 50 + b"x", b"K"),
         long_name(TOP + b"l" * 150),
         linked(b"l", TOP + b"d", b"1"),
@@ -276,6 +265,6 @@ ALIKE = {
     "pax-unknown-vendor": sdist_bytes(pax({b"ACME.colour": b"red", b"comment": b"a=b"}), X),
     "pax-global-then-pax": sdist_bytes(pax({b"comment": b"c0ffee"}, b"g"), path(b"y"), X),
     "base-256-numbers": sdist_bytes(
-        tar_file(TOP + b"x", b"one", uid=b"\x80\0\0\0\x7f\xff\xff\xff", mtime=b"\xff" * 12)
+        file(b"x", b"one", uid=b"\x80\0\0\0\x7f\xff\xff\xff", mtime=b"\xff" * 12)
     ),
 }
