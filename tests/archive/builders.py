@@ -17,8 +17,8 @@ from types import MappingProxyType
 
 import pytest
 
-from wheelyard.archive.limits import ArchiveLimits, Deadline
 from wheelyard.archive.reader import Contents, inspect
+from wheelyard.archive.rules import ArchiveLimits, Deadline
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution import parse_filename
 

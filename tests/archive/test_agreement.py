@@ -28,9 +28,8 @@ from tests.archive.builders import (
 from tests.archive.families import NFC, NFD
 from tests.archive.unpacking import unpacked
 from wheelyard.archive.compressions import tar_pieces
-from wheelyard.archive.faults import Leniency
-from wheelyard.archive.limits import ArchiveLimits, Deadline, Reading
 from wheelyard.archive.names import check_portable_name, check_relative_name, path_of
+from wheelyard.archive.rules import ArchiveLimits, Deadline, Leniency, Reading
 from wheelyard.archive.tar_members import TarStream, tar_members
 from wheelyard.archive.zip_members import read_structure
 from wheelyard.errors import Invalid

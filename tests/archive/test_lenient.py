@@ -23,8 +23,7 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
-from wheelyard.archive.faults import EXCUSABLE
-from wheelyard.archive.limits import MIB, ArchiveLimits
+from wheelyard.archive.rules import EXCUSABLE, MIB, ArchiveLimits
 from wheelyard.errors import Invalid
 
 TAR = sdist_tar() + END_OF_TAR

@@ -31,9 +31,9 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
-from wheelyard.archive.limits import MIB, ArchiveLimits, Deadline
 from wheelyard.archive.names import check_portable_name
 from wheelyard.archive.reader import inspect
+from wheelyard.archive.rules import MIB, ArchiveLimits, Deadline
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution import parse_filename
 

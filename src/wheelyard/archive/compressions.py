@@ -14,8 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
-from wheelyard.archive.faults import archive_bomb, invalid_archive
-from wheelyard.archive.limits import KIB, MIB, Deadline, Reading
+from wheelyard.archive.rules import KIB, MIB, Deadline, Reading, archive_bomb, invalid_archive
 from wheelyard.model.distribution import BZIP2_SUFFIXES, GZIP_SUFFIXES, XZ_SUFFIXES
 
 PIECE: Final = 256 * KIB

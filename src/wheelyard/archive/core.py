@@ -4,7 +4,7 @@ import re
 
 from packaging.utils import canonicalize_name
 
-from wheelyard.archive.faults import METADATA, NAME, VERSION, Leniency, refusal
+from wheelyard.archive.rules import METADATA, NAME, VERSION, Leniency, refusal
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution import Distribution, parse_name, parse_version
 from wheelyard.model.metadata import CoreMetadata, parse_metadata

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Final
 
 from wheelyard.archive.core import read_core
-from wheelyard.archive.faults import (
+from wheelyard.archive.names import check_relative_name
+from wheelyard.archive.rules import (
     NO_METADATA,
+    ArchiveLimits,
+    Deadline,
     Leniency,
+    Reading,
     archive_bomb,
     invalid_archive,
     missing_metadata,
 )
-from wheelyard.archive.limits import ArchiveLimits, Deadline, Reading
-from wheelyard.archive.names import check_relative_name
 from wheelyard.archive.sdist import read_sdist
 from wheelyard.archive.wheel import read_wheel
 from wheelyard.archive.zip_members import read_structure

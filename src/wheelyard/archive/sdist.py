@@ -12,17 +12,19 @@ from unicodedata import is_normalized
 
 from wheelyard.archive.compressions import tar_pieces
 from wheelyard.archive.core import is_named_for
-from wheelyard.archive.faults import (
+from wheelyard.archive.names import Kind, Paths, check_relative_name, check_text, path_of
+from wheelyard.archive.rules import (
+    MIB,
     NAME,
     NO_METADATA,
+    Deadline,
+    Reading,
     archive_bomb,
     invalid_archive,
     missing_metadata,
     refusal,
     unsafe_archive,
 )
-from wheelyard.archive.limits import MIB, Deadline, Reading
-from wheelyard.archive.names import Kind, Paths, check_relative_name, check_text, path_of
 from wheelyard.archive.tar_members import TarMember, TarStream, tar_members
 from wheelyard.archive.zip_members import read_structure
 from wheelyard.model.distribution import ZIP_SUFFIX, Sdist

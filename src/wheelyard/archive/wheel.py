@@ -17,10 +17,13 @@ from functools import partial
 from typing import NamedTuple
 
 from wheelyard.archive.core import is_named_for, is_of_project, read_core
-from wheelyard.archive.faults import (
+from wheelyard.archive.names import check_portable_name, same_when_folded
+from wheelyard.archive.rules import (
     METADATA,
     RECORD,
     VERSION,
+    ArchiveLimits,
+    Reading,
     invalid_archive,
     invalid_metadata,
     missing_metadata,
@@ -28,8 +31,6 @@ from wheelyard.archive.faults import (
     refusal,
     unsafe_archive,
 )
-from wheelyard.archive.limits import ArchiveLimits, Reading
-from wheelyard.archive.names import check_portable_name, same_when_folded
 from wheelyard.archive.zip_members import Member, ZipFile, read_structure
 from wheelyard.errors import quoted
 from wheelyard.model.distribution import TAG_LIMIT, Wheel

@@ -17,9 +17,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from wheelyard.archive.compressions import PIECE, RAW, Inflater
-from wheelyard.archive.faults import archive_bomb, invalid_archive, unsafe_archive
-from wheelyard.archive.limits import ArchiveLimits, Reading
 from wheelyard.archive.names import Kind, Paths, path_of
+from wheelyard.archive.rules import (
+    ArchiveLimits,
+    Reading,
+    archive_bomb,
+    invalid_archive,
+    unsafe_archive,
+)
 
 _STORED = 0
 _DEFLATED = 8

@@ -16,9 +16,8 @@ from typing import Final
 
 from packaging.utils import NormalizedName, canonicalize_version
 
-from wheelyard.archive.faults import RETIRED_FORMAT
-from wheelyard.archive.limits import ArchiveLimits, Deadline
 from wheelyard.archive.reader import Contents, inspect
+from wheelyard.archive.rules import RETIRED_FORMAT, ArchiveLimits, Deadline
 from wheelyard.catalog.files import Body, Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid, quoted
@@ -57,7 +56,7 @@ class UploadRules:
     zip_sdists: bool = False
     """Whether `.zip` sdists are taken, which PEP 625 has retired."""
     lenient: bool = False
-    """Whether files are taken that fail only today's stricter rules; see `archive/faults.py`."""
+    """Whether files are taken that fail only today's stricter rules; see `archive/rules.py`."""
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.archive.faults import EXCUSABLE
+from wheelyard.archive.rules import EXCUSABLE
 from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.documents import DAMAGED
 from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid, Unavailable, quoted
