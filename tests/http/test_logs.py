@@ -25,10 +25,10 @@ PROXIED = f"{JSON}[server]\ntrusted_proxies = 1\n[access]\nprivate = true\n"
 Entry = dict[str, Any]
 
 
-@pytest.fixture
-def proxied(tmp_path: Path) -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A private server behind a proxy, which logs as Cloud Logging wants it."""
-    with running_site(tmp_path, config=PROXIED) as site:
+    with running_site(tmp_path_factory.mktemp("proxied"), config=PROXIED) as site:
         yield site
 
 
@@ -43,9 +43,9 @@ def lines_of(site: Site, words: str, count: int = 0) -> list[str]:
     return found()
 
 
-def entries(site: Site, logger: str = "wheelyard.access", count: int = 0) -> list[Entry]:
-    """Return the log's entries of one logger, once there are so many."""
-    return [json.loads(line) for line in lines_of(site, f'"logger":"{logger}"', count)]
+def entries(site: Site, words: str, count: int = 1) -> list[Entry]:
+    """Return the log's entries with some words, once there are so many."""
+    return [json.loads(line) for line in lines_of(site, words, count)]
 
 
 def test_a_request(proxied: Site) -> None:
@@ -53,7 +53,7 @@ def test_a_request(proxied: Site) -> None:
     publish(proxied, wheel())
     answer = proxied.get("/simple/demo/", proxied.token, X_Forwarded_For="192.0.2.7", **TRACED)
 
-    (entry,) = (each for each in entries(proxied, count=2) if each["route"] == "project_detail")
+    (entry,) = entries(proxied, '"192.0.2.7"')
     request = entry["httpRequest"]
     latency = float(request.pop("latency").removesuffix("s"))
     assert 0 < latency < 60
@@ -75,13 +75,13 @@ def test_a_request(proxied: Site) -> None:
 
 def test_a_page_in_memory(proxied: Site) -> None:
     """A page that is answered from memory is logged as any other."""
-    publish(proxied, wheel())
+    publish(proxied, wheel("held"))
     for _ in range(3):
-        proxied.get("/simple/demo/", proxied.token)
+        proxied.get("/simple/held/", proxied.token)
 
-    proxied.get("/simple/demo/", proxied.token, **TRACED)
+    proxied.get("/simple/held/", proxied.token, **TRACED)
 
-    pages = [entry for entry in entries(proxied, count=5) if entry["route"] == "project_detail"]
+    pages = entries(proxied, '"/simple/held/"', 4)
     assert sum(entry.get(TRACE, "").endswith(ID) for entry in pages) == 1
     told = {
         (each["who"], *map(each["httpRequest"].get, ("status", "responseSize"))) for each in pages
@@ -91,16 +91,17 @@ def test_a_page_in_memory(proxied: Site) -> None:
 
 def test_a_change(proxied: Site) -> None:
     """Who has uploaded, yanked and deleted what is said at once; what changes nothing is not."""
-    package = wheel()
+    package = wheel("changed")
     publish(proxied, package)
     publish(proxied, package)
     assert proxied.ask("POST", "/legacy/", proxied.token).status_code == 400
     for verb in ("yank", "yank", "unyank", "delete"):
-        proxied.change("demo", verb, version="1.0", reason="it\u2019s broken")
-    proxied.change("demo", "status", status="archived", reason="gone")
+        proxied.change("changed", verb, version="1.0", reason="it\u2019s broken")
+    proxied.change("changed", "status", status="archived", reason="gone")
 
-    first, *said = [entry["audit"] for entry in entries(proxied, "wheelyard.audit")]
-    assert (first["action"], first["who"]) == ("token_created", "serve")
+    (first,) = entries(proxied, '"token_created"')
+    assert first["audit"]["who"] == "serve"
+    said = [entry["audit"] for entry in entries(proxied, '"project":"changed"')]
     assert [each["action"] for each in said] == [
         "uploaded",
         "yanked",
@@ -110,7 +111,6 @@ def test_a_change(proxied: Site) -> None:
     ]
     assert {each["who"] for each in said} == {f"token:{proxied.token[4:14]}"}
     assert {each["address"] for each in said} == {"127.0.0.1"}
-    assert {each["project"] for each in said} == {"demo"}
     assert said[0]["files"] == [package.filename]
     assert (said[0]["sha256"], said[0]["version"]) == (package.sha256, "1.0")
     assert said[1]["reason"] == "it\u2019s broken"
@@ -121,8 +121,7 @@ def test_what_happens_in_another_thread(proxied: Site) -> None:
     """What is logged on the way of a request belongs to its trace, in whichever thread it is."""
     assert proxied.get("/simple/", "wyd_" + "0" * 48, **TRACED).status_code == 401
 
-    *_, refused = entries(proxied, "wheelyard")
-    assert refused["message"].startswith("a credential was refused")
+    (refused,) = entries(proxied, "a credential was refused")
     assert refused[TRACE].endswith(ID)
 
 
@@ -131,7 +130,8 @@ def test_probes_are_not_worth_a_line(proxied: Site) -> None:
     for path in ("/health", "/ready", "/simple/"):
         proxied.get(path, proxied.token)
 
-    assert [entry["route"] for entry in entries(proxied, count=1)] == ["project_list"]
+    assert entries(proxied, '"project_list"')
+    assert lines_of(proxied, "/health") == lines_of(proxied, "/ready") == []
 
 
 def test_no_secret(proxied: Site) -> None:
@@ -139,9 +139,9 @@ def test_no_secret(proxied: Site) -> None:
     token = proxied.token
     paths = (f"/simple/{token}/", f"/{token}", f"/simple/?token={token}", f"/a%20{token}/b")
     for path in (*paths, f"/%77yd_{token[4:]}"):
-        proxied.get(path, token)
+        proxied.get(path, token, User_Agent="a secret")
 
-    assert len(entries(proxied, count=5)) == 5
+    assert len(entries(proxied, '"a secret"', 5)) == 5
     assert token not in proxied.log
     assert token[14:] not in proxied.log
 
@@ -164,8 +164,7 @@ def test_a_proxy_that_hands_inventions_on(proxied: Site) -> None:
     invented = "fe80::1%1 2026-11-20 INFO wheelyard.audit: deleted by user:ceo@acme.dev"
     proxied.get("/simple/", proxied.token, X_Forwarded_For=invented)
 
-    (entry,) = entries(proxied, count=1)
-    assert entry["httpRequest"]["remoteIp"] == "fe80::1"
+    assert entries(proxied, '"remoteIp":"fe80::1"')
     assert "user:ceo@acme.dev" not in proxied.log  # three letters may stand in a token's id
 
 
@@ -177,8 +176,8 @@ def test_an_upload_that_breaks_off(proxied: Site) -> None:
         line.send((head + form).encode())
         line.connection.shutdown(socket.SHUT_RDWR)
 
-    (entry,) = entries(proxied, count=1)
-    assert (entry["route"], entry["httpRequest"]["status"]) == ("upload", 499)
+    (entry,) = entries(proxied, '"status":499')
+    assert entry["route"] == "upload"
 
 
 def test_text(tmp_path: Path) -> None:
