@@ -7,8 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
-from tests.http.apps import running_app
-from tests.http.servers import Site
+from tests.http.servers import Site, running_app
 from wheelyard.errors import Unavailable
 from wheelyard.http.app import App
 from wheelyard.index import index_over

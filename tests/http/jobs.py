@@ -8,8 +8,7 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from tests.http.apps import running_app
-from tests.http.servers import Answer, Site
+from tests.http.servers import Answer, Site, running_app
 from tests.trust.issuer import SigningKey, StandIn, rsa_key, stand_in
 from wheelyard.http.app import App
 from wheelyard.index import Index, index_over

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import bcrypt
 
-from tests.http.apps import running_app
 from tests.http.jobs import AUDIENCE, KEY, Ci, publisher
-from tests.http.servers import Answer, Site
+from tests.http.servers import Answer, Site, running_app
 from tests.trust.issuer import Bearer, StandIn, ec_key, rsa_key, stand_in
 from wheelyard.http.app import App
 from wheelyard.index import Index, index_over

@@ -1,5 +1,6 @@
-"""A server to ask over HTTP, with its store, its log and its tokens within reach."""
+"""Servers to ask over HTTP: a process of its own, or an application in this process."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -8,15 +9,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from os import getpid
 from pathlib import Path
 from stat import S_ISREG
+from threading import Thread
 
 import httpx2
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
 
 from tests.clients.harness import REPOSITORY, new_desk
 from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
 from tests.forking import Surroundings, fork
 from tests.waiting import until
+from wheelyard.http.app import App
 from wheelyard.index import Index, open_index
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
@@ -207,3 +213,31 @@ def is_up(client: httpx2.Client, path: str = "/health") -> bool:
         return client.get(path).status_code == 200
     except httpx2.TransportError:  # not listening yet
         return False
+
+
+@contextmanager
+def running_app(app: App, index: Index, folder: Path) -> Iterator[Site]:
+    """Serve `app`, which is one over `index`, from a thread of this process."""
+    port = free_port()
+    loop = asyncio.new_event_loop()
+    server = Server(
+        app,
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.auto,
+        websockets=False,
+        backpressure=1024,  # connections
+        log_enabled=False,
+    )
+    thread = Thread(target=loop.run_until_complete, args=(server.serve(),))
+    thread.start()
+    address = f"127.0.0.1:{port}"
+    with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
+        try:
+            until(lambda: is_up(client))
+            yield Site(address, token_of(index, can="read,upload,manage"), folder, getpid(), client)
+        finally:
+            loop.call_soon_threadsafe(server.stop)
+            thread.join()
+            loop.close()

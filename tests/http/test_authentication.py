@@ -8,10 +8,9 @@ from random import Random
 
 import pytest
 
-from tests.http.apps import running_app
 from tests.http.packages import post, publish, wheel
 from tests.http.raw import ask, basic
-from tests.http.servers import Site
+from tests.http.servers import Site, running_app
 from tests.waiting import until
 from wheelyard.http.app import App
 from wheelyard.index import index_over

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.http.apps import running_app
 from tests.http.packages import post, publish, wheel
 from tests.http.raw import basic, wire
-from tests.http.servers import Site
+from tests.http.servers import Site, running_app
 from tests.waiting import until
 from wheelyard.cli.common import local_caller
 from wheelyard.http.app import App

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.apps import running_app
 from tests.http.packages import form, post, publish, wheel
-from tests.http.servers import Site, running_site
+from tests.http.servers import Site, running_app, running_site
 from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.http.app import App
