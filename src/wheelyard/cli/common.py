@@ -115,12 +115,7 @@ def reading_from(overrides: Tables | None = None, defaults: Tables | None = None
 
 
 def existing_index() -> Index:
-    """
-    Return the index of a store that is there already.
-
-    Raises:
-        Invalid: There is no store at that place.
-    """
+    """Return the index of a store; raise Invalid if it is not there already."""
     return open_index(settings_from(), create=False)
 
 
@@ -175,12 +170,7 @@ def warn_of_writers(path: Path) -> None:
 
 
 def settle(*, in_log: bool) -> None:
-    """
-    Say what a server has kept so far, and from now on everything at once.
-
-    Args:
-        in_log: Whether it goes to the log, which is configured; else as plain lines.
-    """
+    """Say what a server has kept, and everything else at once from now on."""
     meta = click.get_current_context().meta
     meta.setdefault(_IN_LOG, in_log)
     for level, what in meta.pop(_KEPT, ()):

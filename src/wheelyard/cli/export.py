@@ -72,13 +72,7 @@ def _asked(files: str | None, base_url: str | None, *, is_gzipped: bool | None) 
 
 
 def require_site(index: Index, dest: str) -> None:
-    """
-    Return if a site can be written to a place; a folder is made. Warn of who will read it.
-
-    Raises:
-        Invalid: It cannot (code `bad_destination`).
-        Unavailable: It does not answer.
-    """
+    """Warn of who will read a site; raise Invalid unless one can be written there."""
     _exports(index, dest, Asked()).opened().require_place()
     _warn_of_readers(index, dest)
 

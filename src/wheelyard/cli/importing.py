@@ -35,13 +35,7 @@ def import_source(
     *,
     dry_run: bool = False,
 ) -> Report:
-    """
-    Import what a source has, and tell of each refusal.
-
-    Raises:
-        Invalid: It is no source (code `bad_source`).
-        Unavailable: The store does not answer, or the source.
-    """
+    """Import what a source has, and tell of each refusal; raise IndexFault if it is no source."""
     columns = (
         "importing",
         "BarColumn",

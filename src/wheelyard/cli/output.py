@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 class Output(FileIO):
-    """
-    A file descriptor that forgets what cannot be written.
-
-    Args:
-        descriptor: It stays open.
-        quiet: The errors that are kept and not raised.
-    """
+    """A file descriptor that forgets what cannot be written; of `quiet` errors it raises none."""
 
     def __init__(self, descriptor: int, quiet: type[OSError]) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -54,12 +48,7 @@ def take_over_output() -> None:
 
 @contextmanager
 def showing(token_id: str) -> Iterator[None]:
-    """
-    Show a token within this block: nobody can be shown it again.
-
-    Raises:
-        Unavailable: It could not be shown, so it should be revoked.
-    """
+    """Show a token within this block; raise Unavailable if it could not be shown."""
     try:
         yield
         error = _lost()

@@ -124,12 +124,7 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where 
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
-    """
-    Return the settings that the options of a server stand for.
-
-    Raises:
-        click.UsageError: An action of `-a` is none, or `-a` and `-P` contradict each other.
-    """
+    """Return the settings that the options of a server stand for."""
     server = {name: options[name] for name in ("host", "port", "workers")}
     access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
     passwords, actions = options["passwords"], options["actions"]
@@ -157,13 +152,7 @@ def _parsed(actions: str) -> frozenset[str]:
 
 
 def start(settings: Settings, wish: WatchWish) -> None:
-    """
-    Serve until a signal ends it.
-
-    Raises:
-        Invalid: A setting or a place makes no sense, or the port cannot be had.
-        Unavailable: The store does not answer.
-    """
+    """Serve until a signal ends it; raise IndexFault if it cannot begin."""
     require_telemetry(settings)
     settings = replace(settings, server=place_to_listen(settings.server))
     is_json = settings.log.format == "json"

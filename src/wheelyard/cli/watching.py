@@ -35,13 +35,7 @@ class Lookouts:
     _threads: list[Thread] = field(default_factory=list)
 
     def import_first(self) -> None:
-        """
-        Import what is in the folders now, and print what became of it, while somebody waits.
-
-        Raises:
-            Invalid: One of them cannot be read (code `bad_source`).
-            Unavailable: The store does not answer.
-        """
+        """Import what is in the folders now, and print what became of it, while somebody waits."""
         for watch in self.watches:
             watch.pass_by()
             if isinstance(watch.place, FolderPlace):
@@ -66,13 +60,7 @@ class Lookouts:
 
 
 def open_lookouts(index: Index, wish: WatchWish) -> Lookouts:
-    """
-    Return what watches places, without a look at any of them yet.
-
-    Raises:
-        Invalid: A place is none, or has the store in it (code `bad_source`, `bad_setting`).
-        Unavailable: There are no credentials for a bucket.
-    """
+    """Return what watches places, without a look at any; raise IndexFault if one cannot be."""
     location, caller = index.settings.store.location, local_caller(index)
     stores = [each for each in (location, index.traits.files) if each]
     watches = list[Watch]()

@@ -14,10 +14,9 @@ THREADS: Final = 8
 
 def map_ahead(work: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
     """
-    Yield what `work` returns for each thing, in order; twice THREADS are under way at most.
+    Yield what `work` returns, or raises, for each thing, in order; twice THREADS are under way.
 
-    Closing the iterator waits for those that have begun, and begins no more. What `work` raises is
-    raised when its turn comes.
+    Closing the iterator waits for those that have begun, and begins no more.
     """
     pool = ThreadPoolExecutor(THREADS, "source")
     waiting = deque[Future[R]]()

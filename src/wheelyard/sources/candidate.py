@@ -64,13 +64,7 @@ class Source(Protocol):
     """A place to import from."""
 
     def offers(self) -> Iterator[Offer]:
-        """
-        Yield what there is, in an order that stays the same, with bounded memory where it can be.
-
-        Raises:
-            Invalid: It is no source of this kind, or cannot be opened (code `bad_source`).
-            Unavailable: It does not answer.
-        """
+        """Yield what there is, in a stable order; raise IndexFault if it is no source."""
         ...
 
 

@@ -111,12 +111,7 @@ def is_list(text: str) -> bool:
 
 
 def list_in(place: Place, name: str, text: str) -> ListFile:
-    """
-    Return a list in a folder or a bucket, which somebody has named by `text`.
-
-    Raises:
-        Invalid: There is no such file (code `bad_source`).
-    """
+    """Return a list in a place, named by `text`; raise Invalid if there is none (`bad_source`)."""
     item = place.find(name)
     if item is None:
         raise bad_source(f"There is no package list {quoted(name)} in {place}. Check the name.")

@@ -69,12 +69,7 @@ def author(value: object) -> str:
 
 
 def checked(claimed: Mapping[str, object]) -> Mapping[str, str]:
-    """
-    Return those digests that can be compared, in lower case.
-
-    Raises:
-        DamagedDigest: One of them is none of its algorithm.
-    """
+    """Return the digests that can be compared; raise DamagedDigest if one is none."""
     found = dict[str, str]()
     for name, value in claimed.items():
         algorithm = name.lower()
@@ -90,12 +85,7 @@ def checked(claimed: Mapping[str, object]) -> Mapping[str, str]:
 
 
 def parse_hash(text: str) -> Mapping[str, str]:
-    """
-    Return what `sha256=...` says, or the fragment of a URL; nothing if it is empty.
-
-    Raises:
-        DamagedDigest: It says something impossible.
-    """
+    """Return what `sha256=...` or a URL's fragment says; raise DamagedDigest if impossible."""
     return checked(dict(parse_qsl(text.removeprefix("#"), keep_blank_values=True)))
 
 

@@ -144,15 +144,7 @@ def open_source(request: SourceRequest, ambient: Ambient) -> OpenSource:
 
 
 def recognised(place: Place) -> str:
-    """
-    Return the kind of source that a place seems to be; `files` if nothing says otherwise.
-
-    A few hundred files are looked at, and nothing is read but names and what a listing says.
-
-    Raises:
-        Invalid: There is no such place (code `bad_source`).
-        Unavailable: It does not answer.
-    """
+    """Return the kind of source that the first files of a place look like; `files` if none."""
     if place.find(devpi.INDEX) is not None:
         return "devpi"
     items = [each for each in islice(place.items(), LOOKED_AT) if isinstance(each, Item)]

@@ -39,13 +39,7 @@ class Download:
 
     @contextmanager
     def open(self) -> Iterator[Iterator[bytes]]:
-        """
-        Open the file.
-
-        Raises:
-            OSError: The server has it not, or it breaks off.
-            Unavailable: There is no server (code `source_unavailable`).
-        """
+        """Open the file; raise OSError if it cannot be had, Unavailable if there is no server."""
         with _faults(self.url):
             stream = _Stream(self.web, self.url, self.web.open(self.url, IDENTITY), self.web.pace())
         self._modified = stream.answer.headers.get("last-modified", "")

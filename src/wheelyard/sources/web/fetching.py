@@ -99,14 +99,7 @@ class Page:
 
 
 class Web:
-    """
-    Asks servers; safe to share between threads.
-
-    Args:
-        credentials: What may be shown to whom.
-        ambient: Clock, pauses and chance.
-        reach: Which addresses may be connected to.
-    """
+    """Asks servers by the credentials for them, with patience; safe to share between threads."""
 
     def __init__(self, credentials: Credentials, ambient: Ambient, reach: Reach) -> None:
         self._credentials = credentials
@@ -122,22 +115,12 @@ class Web:
         return Pace(self._ambient.monotonic)
 
     def page(self, url: Url, accept: str) -> Page:
-        """
-        Return a page.
-
-        Raises:
-            WebFault: It cannot be had.
-        """
+        """Return a page; raise WebFault if it cannot be had."""
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
         return self._patiently(lambda: self._page(url, headers))
 
     def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> Answer:
-        """
-        Return an answer as soon as it begins.
-
-        Raises:
-            WebFault: There is none that can be used.
-        """
+        """Return an answer as soon as it begins; raise WebFault if there is none."""
         return self._patiently(lambda: self._ask(url, headers, method))
 
     def _patiently(self, call: Callable[[], T]) -> T:

@@ -72,12 +72,7 @@ class Links:
 
 
 def read_links(body: bytes, content_type: str, limit: int) -> Links:
-    """
-    Return the anchors of a page, in their order; a page of nonsense has none.
-
-    Raises:
-        BadLinks: There are more than `limit`, or their base is too long.
-    """
+    """Return the anchors of a page; raise BadLinks for more than `limit`, or too long a base."""
     named = _CHARSET.search(content_type)
     codec = "cp1252" if named and named[1].lower() in LATIN else "utf-8"
     base, found = "", list[Link]()

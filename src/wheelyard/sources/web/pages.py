@@ -51,12 +51,7 @@ class ProjectLink:
 
 
 def projects_of(page: Page, web: Web) -> Iterator[ProjectLink | Offer]:
-    """
-    Yield what the first page of an index lists.
-
-    Raises:
-        WebFault: It is no such page.
-    """
+    """Yield what the first page of an index lists; raise WebFault if it is no such page."""
     document = _document(page)
     if document is not None:
         yield from _projects_in_json(page, document.projects)
@@ -77,12 +72,7 @@ def projects_of(page: Page, web: Web) -> Iterator[ProjectLink | Offer]:
 
 
 def files_of(page: Page, web: Web) -> Iterator[Offer]:
-    """
-    Yield what a project's page lists.
-
-    Raises:
-        WebFault: It is no such page.
-    """
+    """Yield what a project's page lists; raise WebFault if it is no such page."""
     document = _document(page)
     if document is None:
         base, links = _links_of(page)
