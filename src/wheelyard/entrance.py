@@ -119,9 +119,6 @@ class _Builder:
             lambda work: Thread(target=work, daemon=True).start(),
         )
 
-    def _now(self) -> float:
-        return self.ambient.now().timestamp()
-
     def _verdicts(self) -> "Verdicts[Any]":
         from wheelyard.trust.verifier import Verdicts
 
@@ -144,7 +141,7 @@ class _Builder:
         keys = google.google_keys(self._means, self.google.keys)
         domains = frozenset(domain.lower() for domain in asked.allowed_domains)
         audiences = frozenset(asked.audience)
-        return google.google_login(keys, audiences, domains, self._now, self._verdicts())
+        return google.google_login(keys, audiences, domains, self.ambient.seconds, self._verdicts())
 
     def access_tokens(self) -> Verifier | None:
         asked = self.settings.google.access_token
@@ -172,7 +169,9 @@ class _Builder:
         from wheelyard.trust import google
 
         keys = google.iap_keys(self._means, self.google.iap_keys)
-        return google.iap_login(keys, frozenset(asked.audience), self._now, self._verdicts())
+        return google.iap_login(
+            keys, frozenset(asked.audience), self.ambient.seconds, self._verdicts()
+        )
 
     def publishing(self, tokens: Tokens, spent: Spent) -> "Publishing | None":
         asked = self.settings.trusted_publishing
@@ -206,7 +205,7 @@ class _Builder:
                 keys = KeySet(name, algorithms, means, issuer.keys_url or None)
                 audiences = frozenset(rules.audiences)
                 issuers[name] = Issuer(name, keys, algorithms, audiences, lifetime)
-        return lambda statement: verify(statement, issuers, self._now())
+        return lambda statement: verify(statement, issuers, self.ambient.seconds())
 
     def _is_of_packages(self, resource: str) -> bool:
         """Return whether a bucket holds the packages: who may write there writes past the index."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from errno import EPERM
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from stat import S_ISDIR
@@ -141,7 +142,7 @@ def scratch_spool() -> Spool:
 def real_ambient() -> Ambient:
     """Return the clocks of this machine, and its own source of chance."""
     return Ambient(
-        now=lambda: datetime.now(UTC),
+        now=partial(datetime.now, UTC),
         monotonic=time.monotonic,
         pause=time.sleep,
         random=SystemRandom(),
@@ -184,7 +185,7 @@ def _bucket(
         downloads=settings.store.downloads,
     )
     surroundings = Surroundings(
-        now=lambda: ambient.now().timestamp(),
+        now=ambient.seconds,
         monotonic=ambient.monotonic,
         pause=ambient.pause,
         random=ambient.random,

@@ -109,7 +109,7 @@ class Files:
         return next((entry for entry in self.store.list(key) if entry.key == key), None)
 
     def _is_recent(self, entry: Entry) -> bool:
-        age = self.retries.ambient.now().timestamp() - entry.modified
+        age = self.retries.ambient.seconds() - entry.modified
         return age < RENEWAL_AGE.total_seconds()
 
 

@@ -1,4 +1,4 @@
-"""What the world supplies: time, patience and chance. Made in `wheelyard.index`, handed down."""
+"""What the world supplies: time, patience and chance. Made in `wheelyard.stores`, handed down."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +18,10 @@ class Ambient:
     """Waits for so many seconds."""
     random: Random
     """Unpredictable in the product, seeded in tests."""
+
+    def seconds(self) -> float:
+        """Return the time of day in seconds since the epoch."""
+        return self.now().timestamp()
 
     def new_id(self) -> str:
         """Return 16 random hexadecimal digits."""

@@ -194,7 +194,7 @@ class Look:
         if watch.appears_whole or isinstance(found, PassedOver):
             return True
         # a clock that is wrong, here or there, keeps no file out for ever
-        is_quiet = abs(watch.ambient.now().timestamp() - found.changed_at) >= QUIET
+        is_quiet = abs(watch.ambient.seconds() - found.changed_at) >= QUIET
         return watch.is_new and is_quiet
 
 

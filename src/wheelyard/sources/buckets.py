@@ -132,7 +132,7 @@ def _open_bucket(text: str, ambient: Ambient) -> BucketPlace:
     except Invalid as fault:
         raise bad_source(fault.message) from fault
     surroundings = Surroundings(
-        now=lambda: ambient.now().timestamp(),
+        now=ambient.seconds,
         monotonic=ambient.monotonic,
         pause=ambient.pause,
         random=ambient.random,

@@ -34,7 +34,6 @@ from wheelyard.operations.exporting.pages import (
     Pages,
     Versions,
     Writing,
-    versions_of,
 )
 from wheelyard.operations.exporting.placing import Places
 from wheelyard.rendering.releases import search_json
@@ -52,8 +51,8 @@ class Task:
     """A project that is to be exported."""
 
     name: NormalizedName
-    seen: tuple[ObjectVersion, ...]
-    """The versions that its pages had before this export, as far as is known; in their order."""
+    seen: Versions
+    """The versions that its pages had before this export, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,10 +251,7 @@ class Export:
         done: _Done,
         progress: Callable[[int, int], None],
     ) -> None:
-        tasks = list[Task]()
-        for name in names:
-            paths = self.pages.paths_of(name)
-            tasks.append(Task(name, versions_of(paths, begun.seen(name, paths))))
+        tasks = [Task(name, begun.seen(name, self.pages.paths_of(name))) for name in names]
         with closing(self.each(tasks, self.project)) as outcomes:
             for number, (task, outcome) in enumerate(outcomes, 1):
                 if isinstance(outcome, Failed):
@@ -265,11 +261,10 @@ class Export:
                 progress(number, len(names))
 
     def _project(self, task: Task) -> Line:
-        name, paths = task.name, self.pages.paths_of(task.name)
-        seen = dict(zip(paths, task.seen, strict=True))
+        name, seen = task.name, task.seen
         for attempt in self.retries.attempts():
             if attempt:
-                seen = self.writing.seen(paths)
+                seen = self.writing.seen(self.pages.paths_of(name))
             try:
                 project, line = self._renewed(name, seen)
             except Conflict:
@@ -298,8 +293,9 @@ class Export:
             if self.projects.documents.get(key, "now").version != snapshot.version:
                 raise Conflict(fault.message) from fault  # deleted meanwhile, so look again
             raise _lost(name, fault) from fault
-        put = versions_of(self.pages.paths_of(name), self.writing.put(pages, seen))
-        return project, Line(project.revision, snapshot.version, found, put)
+        put = self.writing.put(pages, seen)
+        versions = tuple(put.get(path, ABSENT) for path in self.pages.paths_of(name))
+        return project, Line(project.revision, snapshot.version, found, versions)
 
     def _list(self, begun: _Begun, done: _Done) -> None:
         """Export what the lists name and the site has not, and put the lists."""

@@ -172,8 +172,3 @@ class Writing:
             elif before != ABSENT:
                 self.site.delete(page.path, before)
         return put
-
-
-def versions_of(paths: Iterable[Key], versions: Versions) -> tuple[ObjectVersion, ...]:
-    """Return the versions of pages in the order of their paths."""
-    return tuple(versions.get(path, ABSENT) for path in paths)
