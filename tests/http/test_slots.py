@@ -116,16 +116,6 @@ def play(story: Callable[[Crowd], Awaitable[None]], count: int, grace: float = N
     asyncio.run(told())
 
 
-def test_one_party_may_have_them_all() -> None:
-    """A CI job that uploads many files at once has every slot while nobody else wants one."""
-
-    async def story(crowd: Crowd) -> None:
-        await crowd.come(*["ci"] * 4)
-        assert crowd.held == {"ci": 4}
-
-    play(story, 4)
-
-
 def test_whoever_has_the_fewest_is_next() -> None:
     """Requests of one party that wait do not stand in front of another party's."""
 

@@ -190,7 +190,7 @@ def _is_news(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN401 -
     return not workers.interrupt_signal
 
 
-def _handle_signals(workers: Any, figures: Path) -> None:  # noqa: ANN401 - has no type to name
+def _handle_signals(workers: Any, figures: Path) -> None:  # noqa: ANN401 - Granian names no type
     """See to it that a first signal ends the workers, and a second one at once."""
     manager = os.getpid()
 
