@@ -1,7 +1,5 @@
 """The image: built from its own Dockerfile by buildah, and run as a container is."""
 
-import base64
-import hashlib
 import importlib.util
 import inspect
 import re
@@ -34,7 +32,6 @@ PAGE = REPOSITORY / "docs" / "deploy" / "image.md"
 CONTEXT = ("LICENSE", "README.md", "pyproject.toml", "requirements", "src", "deploy/image")
 NOBODY = "1234567:0"
 """A user as OpenShift makes one up: no name, and the group 0."""
-PASSWORD = "correct-horse"
 
 
 def build(folder: Path) -> None:
@@ -88,18 +85,12 @@ def config(buildah: Buildah) -> dict[str, Any]:
     return found
 
 
-def push(url: str, made: Made, name: str = "__token__", password: str = "") -> int:
+def push(url: str, made: Made, token: str = "") -> int:
     """Upload a file as curl does; return the status."""
     form, fields = {"content": (made.filename, made.body)}, {":action": "file_upload"}
-    auth = (name, password) if password else None
+    auth = ("__token__", token) if token else None
     with httpx2.Client(trust_env=False, timeout=PATIENCE, auth=auth) as client:
         return client.post(f"{url}/legacy/", files=form, data=fields).status_code
-
-
-def get(url: str, token: str = "") -> httpx2.Response:
-    """Ask for a page."""
-    auth = ("__token__", token) if token else None
-    return httpx2.get(url, auth=auth, trust_env=False, timeout=PATIENCE)
 
 
 def test_linted() -> None:
@@ -133,9 +124,9 @@ def test_serving(container: Container, config: dict[str, Any], tmp_path: Path) -
         assert container.call(*health, PORT=port).returncode == 0
         token = container.output("wheelyard", "token", "create", "ci", "--can", "read,upload")
         assert TOKEN.fullmatch(token.strip())
-        assert get(f"{url}/simple/").status_code == 401
+        assert httpx2.get(f"{url}/simple/", trust_env=False).status_code == 401
         assert push(url, demo) == 401
-        assert push(url, demo, password=token.strip()) == 200
+        assert push(url, demo, token.strip()) == 200
         index = url.replace("//", f"//__token__:{token.strip()}@") + "/simple/"
         python = desk.python()
         pip = (program("pip"), "--python", python, "install", "--no-cache-dir", "demo")
@@ -155,26 +146,6 @@ def test_other_users(container: Container, user: str) -> None:
     own = replace(container, user=user, variables={})
 
     assert TOKEN.search(own.output("wheelyard", "token", "create", "ci"))
-
-
-@pytest.mark.slow
-def test_in_place_of_pypiserver(container: Container, tmp_path: Path) -> None:
-    """The command line, the passwords and the packages of pypiserver go on as they were."""
-    volume = container.mounts["/data"]
-    (volume / "packages").mkdir()
-    (volume / "packages").chmod(0o777)
-    make_wheel().write(volume / "packages")
-    digest = base64.b64encode(hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest())
-    (volume / ".htpasswd").write_text(f"ana:{{SHA}}{digest.decode()}\n")
-
-    arguments = ("run", "-P", "/data/.htpasswd", "-a", "update,download,list", "/data/packages")
-    with container.serving(tmp_path / "log.txt", "wheelyard", *arguments) as url:
-        assert get(f"{url}/simple/demo/").status_code == 401
-        assert push(url, make_wheel("demo", "2.0"), "ana", PASSWORD) == 200
-        page = get(f"{url.replace('//', f'//ana:{PASSWORD}@')}/simple/demo/").text
-
-    assert set(re.findall(r"demo-\d\.0", page)) == {"demo-1.0", "demo-2.0"}
-    assert not (volume / "wheelyard-data").exists()
 
 
 def test_what_is_in_it(container: Container) -> None:
