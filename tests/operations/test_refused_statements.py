@@ -30,7 +30,6 @@ from wheelyard.operations.publishing import (
     INVALID_PUBLISHER,
     INVALID_REUSE,
     INVALID_TOKEN,
-    NOT_ENABLED,
     PublishingRules,
 )
 
@@ -173,19 +172,6 @@ def test_an_issuer_that_does_not_answer(noon: World) -> None:
         publishing(noon.index, verify=verify).mint(signed(GITHUB_SAYS))
 
     assert refusal(publishing(noon.index), GITHUB_SAYS) == ""
-
-
-@pytest.mark.parametrize(
-    "rules",
-    [
-        PublishingRules(),
-        PublishingRules(publishers=RULES.publishers),
-        PublishingRules(audiences=RULES.audiences),
-    ],
-)
-def test_nobody_publishes_so(noon: World, rules: PublishingRules) -> None:
-    """Without a publisher or an audience there is no trusted publishing, and it says so."""
-    assert refusal(publishing(noon.index, rules), GITHUB_SAYS) == NOT_ENABLED
 
 
 @pytest.mark.parametrize("kind", [Kind.NOT_DONE, Kind.DONE])

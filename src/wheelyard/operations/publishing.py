@@ -24,7 +24,6 @@ from wheelyard.operations.spent import REUSES, Reuses, Spent
 from wheelyard.operations.tokens import NAME_LIMIT, Tokens
 from wheelyard.trust.verifier import Refused, object_in
 
-NOT_ENABLED: Final = "not-enabled"
 INVALID_PAYLOAD: Final = "invalid-payload"
 INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - what clients call a statement that fails
 INVALID_PUBLISHER: Final = "invalid-publisher"
@@ -48,15 +47,10 @@ Verify = Callable[[str], Statement]
 class PublishingRules:
     """Who may publish without a secret, and for how long."""
 
-    publishers: tuple[Publisher, ...] = ()
-    audiences: tuple[str, ...] = ()
+    publishers: tuple[Publisher, ...]
+    audiences: tuple[str, ...]
     """What a statement may be made for; clients are told the first."""
     lifetime: timedelta = LIFETIME
-
-    @property
-    def are_on(self) -> bool:
-        """Whether anybody may."""
-        return bool(self.publishers and self.audiences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +81,9 @@ class Publishing:
         Return a token for whoever holds `statement`, a JWT.
 
         Raises:
-            Invalid: There is none for them; the code is one of the five above.
+            Invalid: There is none for them; the code is one of the four above.
             Unavailable: The store or the issuer does not answer; there is no token.
         """
-        if not self.rules.are_on:
-            raise _refused(NOT_ENABLED, "This index takes no signed statements. Use a token of it.")
         issuer = _issuer_of(statement)
         candidates = [each for each in self.rules.publishers if issuer in each.issuer.names]
         if not candidates:
@@ -135,7 +127,7 @@ class Publishing:
         What it opens is what its publishers may do now, and never more than when it was minted.
         """
         publishers = [each for each in self.rules.publishers if each.id in record.publishers]
-        if not publishers or not self.rules.are_on:
+        if not publishers:
             return None
         now = {Pattern(name) for each in publishers for name in each.projects}
         projects = tuple(each for each in record.projects if each in now)
