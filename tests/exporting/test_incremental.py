@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from packaging.utils import NormalizedName
 
 from tests.catalog.faulty import FaultyStore
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
@@ -11,8 +12,10 @@ from tests.http.packages import sdist, wheel
 from wheelyard.exports import Exports
 from wheelyard.index import index_over
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.manifest import Asked, Placing
+from wheelyard.operations.exporting.manifest import Asked, Line, Manifest, Options, Placing, made_by
+from wheelyard.rendering.releases import Found
 from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import ABSENT
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.stores import real_ambient
@@ -264,3 +267,33 @@ def test_what_the_store_has_lost(yard: Yard, lost: str, advice: str) -> None:
 
     assert advice in message
     assert tree(yard.site) == before
+
+
+def line(revision: int) -> Line:
+    """Return what is known of pages of a revision."""
+    found = Found(NormalizedName("demo"), f"{revision}", "")
+    return Line(revision, f"version-{revision}", found, (ABSENT,))
+
+
+def never(_name: str, _line: Line) -> bool:
+    """Say that a line is not of what the store has now."""
+    return False
+
+
+def test_a_line_never_goes_back() -> None:
+    """An export that was slow does not take back what a later one has written down."""
+    manifest = Manifest(Options(), made_by()).merged({"demo": line(7)}, never)
+
+    assert manifest.merged({"demo": line(6)}, never) == manifest
+    assert manifest.merged({"demo": line(8)}, never).projects["demo"] == line(8)
+
+
+def test_a_line_goes_back_with_the_store() -> None:
+    """What is of the document that the store has now counts, though its revision is lower."""
+    manifest = Manifest(Options(), made_by()).merged({"demo": line(7), "other": line(1)}, never)
+
+    restored = manifest.merged({"demo": line(6)}, lambda name, of: (name, of) == ("demo", line(6)))
+
+    assert restored.projects == {"demo": line(6), "other": line(1)}
+    assert restored.without({"demo": line(7)}) == restored
+    assert restored.without({"demo": line(6)}).projects == {"other": line(1)}

@@ -5,13 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations.damages import DEMO, SDIST, WHEEL
 from tests.operations.minting import MOMENT
 from tests.operations.offers import Shelf
-from tests.operations.world import ALICE, World
-from wheelyard.model.distribution import parse_version
-from wheelyard.model.project import Status
-from wheelyard.operations.lifecycle import Selection
+from tests.operations.world import World
 
 
 @pytest.fixture
@@ -24,19 +20,6 @@ def world(tmp_path: Path) -> World:
 def noon(world: World) -> World:
     """A world in which every statement has just been made."""
     world.clock.now = MOMENT
-    return world
-
-
-@pytest.fixture
-def full(world: World) -> World:
-    """A store with a history: two files, one deleted, one yanked, a status."""
-    for made in (WHEEL, SDIST):
-        world.upload(made)
-        world.clock.advance(minutes=1)
-    life = world.index.lifecycle
-    life.yank(ALICE, DEMO, Selection(parse_version("1.0"), WHEEL.filename), "why")
-    life.delete(ALICE, DEMO, Selection(parse_version("1.0"), SDIST.filename), "")
-    life.set_status(ALICE, DEMO, Status.DEPRECATED, "old")
     return world
 
 

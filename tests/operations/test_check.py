@@ -1,30 +1,72 @@
 """What a check finds, what it mends, and what it leaves alone."""
 
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.operations.damages import (
-    DEMO,
-    DOCUMENT,
-    LAST,
-    LAST_ENTRY,
-    LOST,
-    METADATA_KEY,
-    WHEEL,
-    WHEEL_KEY,
-    edit,
-    flip,
-    put,
-    remove,
-)
-from tests.operations.making import make_wheel
+from tests.operations.making import make_sdist, make_wheel
 from tests.operations.world import ALICE, World
 from wheelyard.catalog import keys
+from wheelyard.catalog.files import Body
 from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Invalid, Unavailable
+from wheelyard.index import Index, open_index
+from wheelyard.model.distribution import parse_version
+from wheelyard.model.project import Status
+from wheelyard.operations.check import CheckOptions
+from wheelyard.operations.check_project import Findings
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
+
+DEMO = NormalizedName("demo")
+WHEEL, SDIST, LOST = make_wheel(), make_sdist(), make_wheel(version="9.0")
+WHEEL_KEY = keys.distribution(DEMO, WHEEL.sha256, WHEEL.filename)
+METADATA_KEY = keys.core_metadata(DEMO, WHEEL.sha256, WHEEL.filename)
+DOCUMENT = keys.project(DEMO)
+LAST = 5
+LAST_ENTRY = keys.commit(DEMO, LAST)
+
+
+def flip(world: World, key: Key, at: int = -3) -> None:
+    """Change one bit of an object."""
+    body = bytearray(world.bytes_at(key))
+    body[at] ^= 1
+    world.store.put(key, bytes(body), None)
+
+
+def remove(world: World, key: Key) -> None:
+    """Lose an object."""
+    world.store.delete(key, None)
+
+
+def edit(world: World, key: Key, old: bytes, new: bytes) -> None:
+    """Change an object in a way that can still be read."""
+    body = world.bytes_at(key)
+    assert old in body
+    world.store.put(key, body.replace(old, new, 1), None)
+
+
+def put(world: World, key: Key, body: bytes) -> None:
+    """Plant an object."""
+    world.store.put(key, body, None)
+
+
+@pytest.fixture
+def full(world: World) -> World:
+    """A store with a history: two files, one deleted, one yanked, a status."""
+    for made in (WHEEL, SDIST):
+        world.upload(made)
+        world.clock.advance(minutes=1)
+    life = world.index.lifecycle
+    life.yank(ALICE, DEMO, Selection(parse_version("1.0"), WHEEL.filename), "why")
+    life.delete(ALICE, DEMO, Selection(parse_version("1.0"), SDIST.filename), "")
+    life.set_status(ALICE, DEMO, Status.DEPRECATED, "old")
+    return world
+
 
 Damage = Callable[[World], None]
 DAMAGES: dict[str, Damage] = {
@@ -264,3 +306,148 @@ def test_projects_without_a_format(full: World) -> None:
 
     with pytest.raises(Invalid):
         full.opened(seed=7)
+
+
+def orphan(world: World) -> None:
+    """Leave the bytes of an upload that died before its commit."""
+    index = world.opened(7)
+    scratch = World(world.folder)
+    file = scratch.upload(LOST)
+    index.files.keep(DEMO, [Body(file, LOST.arrival(world.folder).path, b"metadata")])
+
+
+def test_sweep(full: World) -> None:
+    """Orphans are a note; a sweep removes those older than a day, and not a single listed file."""
+    healthy = full.snapshot()
+    orphan(full)
+    full.clock.advance(hours=23)
+    assert full.check(sweep=True).swept == 0
+
+    full.clock.advance(hours=2)
+    unasked = full.check()
+    assert (unasked.problems, len(unasked.notes)) == ([], 1)
+
+    assert full.check(sweep=True).swept == 2
+    assert full.snapshot() == healthy
+    assert full.check(sweep=True).swept == 0
+
+
+def test_sweep_of_deleted_files(full: World) -> None:
+    """Bytes of a deleted file, left by a delete that died, are removed at once."""
+    healthy = full.snapshot()
+    put(full, keys.distribution(DEMO, SDIST.sha256, SDIST.filename), SDIST.body)
+
+    assert full.check(sweep=True).swept == 1
+    assert full.snapshot() == healthy
+
+
+def test_sweep_of_scratch_files(full: World) -> None:
+    """Scratch files that a killed process left are removed after a day, younger ones are noted."""
+    path, sink = full.index.spool.create()
+    sink.close()
+    foreign = full.folder / "somebody-elses"
+    foreign.touch()
+    full.clock.now += timedelta(days=36_500)  # later than the clock of the file system
+    assert any("scratch" in note for note in full.check().notes)
+
+    assert full.check(sweep=True).swept == 1
+    assert not path.exists()
+    assert foreign.exists()
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_an_upload_renews_old_orphans(full: World, *, is_old: bool) -> None:
+    """An upload that finds its bytes there renews old ones, so that no sweep takes them."""
+    orphan(full)
+    key = keys.distribution(DEMO, LOST.sha256, LOST.filename)
+    (before,) = [entry for entry in full.store.list(key) if entry.key == key]
+    full.clock.advance(hours=48 if is_old else 1)
+    full.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
+
+    full.upload(LOST)
+
+    (after,) = [entry for entry in full.store.list(key) if entry.key == key]
+    assert (after.version != before.version) is is_old
+    assert full.check(sweep=True).swept == 0
+    assert full.bytes_at(key) == LOST.body
+
+
+def test_a_sweep_spares_what_may_be_listed(full: World) -> None:
+    """While a project's document is missing, no sweep touches its bytes, however old."""
+    key = keys.project(DEMO)
+    document = full.bytes_at(key)
+    before = full.snapshot(keys.FILES)
+    full.store.delete(key, None)
+    full.clock.advance(days=3)
+
+    assert full.check(sweep=True).problems != []
+    assert full.snapshot(keys.FILES) == before
+    assert full.check(rebuild=True, sweep=True).problems == []
+    assert full.bytes_at(key) == document
+
+
+def test_a_sweep_of_a_store_without_projects(full: World) -> None:
+    """Where all documents and journals are lost, the bytes are kept: they may be all there is."""
+    before = full.snapshot(keys.FILES)
+    for prefix in (keys.PROJECTS, keys.JOURNAL, keys.NAMES):
+        for entry in full.store.list(prefix):
+            full.store.delete(entry.key, None)
+    full.clock.advance(days=3)
+
+    full.check(sweep=True)
+
+    assert full.snapshot(keys.FILES) == before
+
+
+def test_a_sweep_spares_a_listed_project_that_is_lost(full: World) -> None:
+    """While a project is in the list and nothing else is left of it, its bytes are kept."""
+    other = full.upload(make_wheel("other"))
+    for prefix in (keys.project(NormalizedName("other")), keys.journal(NormalizedName("other"))):
+        for entry in full.store.list(prefix):
+            full.store.delete(entry.key, None)
+    full.clock.advance(days=3)
+    key = keys.distribution(NormalizedName("other"), other.sha256, other.filename)
+
+    (problem,) = full.check(sweep=True).problems
+
+    assert "document and journal are gone" in problem
+    assert full.bytes_at(key)
+
+
+PROJECTS = ("first", "second", "third")
+
+
+def index_at(folder: Path) -> Index:
+    """Return an index that has some projects."""
+    index = open_index(Settings(store=StoreSettings(location=str(folder))))
+    for name in PROJECTS:
+        path = make_wheel(name).write(folder.parent)
+        index.uploads.accept_path(path, ALICE, lambda _: None)
+    return index
+
+
+def check(index: Index) -> Findings:
+    """Check everything."""
+    return index.check.run(CheckOptions(rebuild=True, sweep=True), lambda _, __: None)
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    """One object that cannot be read is a problem by itself; the rest is checked all the same."""
+    folder = tmp_path / "store"
+    index = index_at(folder)
+    document = folder / "projects" / "first.json"
+    document.unlink()
+    document.mkdir()
+    (folder / "journal" / "second" / "0000000009.json").symlink_to("/etc/passwd")
+    (folder / "projects" / "evil.json").symlink_to("/etc/passwd")
+    (folder / "credentials" / "tokens").mkdir(parents=True)
+    (folder / "credentials" / "tokens" / "0123456789.json").symlink_to("/etc/passwd")
+    (third,) = folder.glob("files/third/*/*.whl")
+    third.write_bytes(b"changed")
+
+    findings = check(index)
+
+    for what in ("projects/first.json", "0000000009", "evil", "0123456789", third.name):
+        assert any(what in problem for problem in findings.problems), what
+    assert findings.files == 2  # of the second and the third project
+    assert index.tokens.all() == []
