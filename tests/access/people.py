@@ -60,23 +60,15 @@ def bearer(token: str) -> Headers:
 
 def by_api_token(role: str) -> Callable[[Place], Headers]:
     """Return what sends an API token of somebody with these rights."""
-
-    def headers(place: Place) -> Headers:
-        if role == STRANGER:
-            return basic("__token__", place.token(OTHER, can="upload"))
-        return basic("__token__", place.token(*PATTERNS, can=RIGHTS[role]))
-
-    return headers
+    if role == STRANGER:
+        return lambda place: basic("__token__", place.token(OTHER, can="upload"))
+    return lambda place: basic("__token__", place.token(*PATTERNS, can=RIGHTS[role]))
 
 
 def by_own_token(role: str) -> Callable[[Place], Headers]:
     """Return what sends a token that somebody made for themselves: theirs, and no wider."""
-
-    def headers(place: Place) -> Headers:
-        owner = f"user:{role}@acme.dev"
-        return bearer(place.token("*", can="manage", owner=owner, names=(owner,)))
-
-    return headers
+    owner = f"user:{role}@acme.dev"
+    return lambda place: bearer(place.token("*", can="manage", owner=owner, names=(owner,)))
 
 
 def by_access_token(role: str) -> Callable[[Place], Headers]:
@@ -96,9 +88,14 @@ def by_minted_token(publisher: str) -> Callable[[Place], Headers]:
     return lambda place: basic("__token__", place.minted(publisher))
 
 
-def expired() -> str:
-    """Return an ID token that was good yesterday."""
-    return id_token("reader@acme.dev", **times(-86_400))
+def by_assertion(role: str) -> Callable[[Place], Headers]:
+    """Let Google's proxy vouch for somebody now: it is believed for ten minutes at most."""
+    return lambda _: (("x-goog-iap-jwt-assertion", assertion(f"{role}@acme.dev")),)
+
+
+def robot(role: str) -> str:
+    """Return the ID token of a service account."""
+    return id_token(f"{role}@acme.iam.gserviceaccount.com", hd=None)
 
 
 def forged() -> str:
@@ -108,20 +105,11 @@ def forged() -> str:
     return f"{genuine}.{b64(signature)}"
 
 
-def by_assertion(role: str) -> Callable[[Place], Headers]:
-    """Let Google's proxy vouch for somebody now: it is believed for ten minutes at most."""
-
-    def headers(place: Place) -> Headers:
-        del place
-        return (("x-goog-iap-jwt-assertion", assertion(f"{role}@acme.dev")),)
-
-    return headers
+def _always(kind: str, role: str, headers: Headers) -> Person:
+    return Person(role, kind, lambda _: headers)
 
 
-def _always(headers: Headers) -> Callable[[Place], Headers]:
-    return lambda _: headers
-
-
+EXPIRED = id_token("reader@acme.dev", **times(-86_400))
 UNKNOWN = new_token(Random(7)).text
 """An API token in every respect, but of another index."""
 BAD: dict[str, Headers] = {
@@ -131,7 +119,7 @@ BAD: dict[str, Headers] = {
     "password for nobody": basic("nobody-of-this-name", PASSWORD),
     "empty password": basic("reader", ""),
     "forged ID token": bearer(forged()),
-    "expired ID token": basic("oauth2accesstoken", expired()),
+    "expired ID token": basic("oauth2accesstoken", EXPIRED),
     "ID token for another place": basic("oidc", id_token("admin@acme.dev", aud=f"{HERE}.evil")),
     "access token": basic("oauth2accesstoken", "ya29.an-access-token-that-google-rejects"),
     "service account key": basic("_json_key", '{"private_key": "-----BEGIN PRIVATE KEY-----"}'),
@@ -139,51 +127,26 @@ BAD: dict[str, Headers] = {
     "unknown scheme": (("authorization", "Digest username=reader"),),
 }
 
+EVERYBODY = (STRANGER, *RIGHTS, ADMIN)
 PEOPLE: tuple[Person, ...] = (
-    Person(ANONYMOUS, "nothing", _always(())),
-    *(Person(INVALID, kind, _always(headers)) for kind, headers in BAD.items()),
+    _always("nothing", ANONYMOUS, ()),
+    *(_always(kind, INVALID, headers) for kind, headers in BAD.items()),
     *(Person(role, "API token", by_api_token(role)) for role in (STRANGER, *RIGHTS)),
     *(Person(role, "own API token", by_own_token(role)) for role in RIGHTS),
-    *(
-        Person(role, "static token", _always(basic("anybody", static_token(role))))
-        for role in (STRANGER, *RIGHTS)
-    ),
-    *(
-        Person(role, "password", _always(basic(role, PASSWORD)))
-        for role in (STRANGER, *RIGHTS, ADMIN)
-    ),
-    *(
-        Person(role, "ID token", _always(bearer(id_token(f"{role}@acme.dev"))))
-        for role in (STRANGER, *RIGHTS, ADMIN)
-    ),
-    *(
-        Person(role, "domain", _always(basic("oidc", id_token(f"somebody@{role}.example"))))
-        for role in RIGHTS
-    ),
-    *(
-        Person(
-            role,
-            "service account",
-            _always(basic("__token__", id_token(f"{role}@acme.iam.gserviceaccount.com", hd=None))),
-        )
-        for role in RIGHTS
-    ),
+    *(_always("static token", r, basic("anybody", static_token(r))) for r in (STRANGER, *RIGHTS)),
+    *(_always("password", role, basic(role, PASSWORD)) for role in EVERYBODY),
+    *(_always("ID token", role, bearer(id_token(f"{role}@acme.dev"))) for role in EVERYBODY),
+    *(_always("domain", r, basic("oidc", id_token(f"somebody@{r}.example"))) for r in RIGHTS),
+    *(_always("service account", role, basic("__token__", robot(role))) for role in RIGHTS),
     *(Person(role, "access token", by_access_token(role)) for role in PERMISSIONS),
     Person(PUBLISHER, "minted token", by_minted_token("this")),
     Person(OTHER_PUBLISHER, "minted token", by_minted_token("that")),
 )
 
 PROXIED: tuple[Person, ...] = (
-    Person(ANONYMOUS, "no assertion", _always(())),
-    Person(INVALID, "wrong assertion", _always((("x-goog-iap-jwt-assertion", expired()),))),
+    _always("no assertion", ANONYMOUS, ()),
+    _always("wrong assertion", INVALID, (("x-goog-iap-jwt-assertion", EXPIRED),)),
     Person(INVALID, "API token alone", by_api_token(READERS)),
-    *(
-        Person(
-            role,
-            "assertion",
-            by_assertion(role),
-        )
-        for role in (STRANGER, *RIGHTS, ADMIN)
-    ),
+    *(Person(role, "assertion", by_assertion(role)) for role in EVERYBODY),
 )
 """Who comes to the pages for people by way of Google's proxy."""

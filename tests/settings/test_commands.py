@@ -1,7 +1,6 @@
 """The commands, with settings from every side."""
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -149,23 +148,3 @@ def test_telemetry_without_its_library(typed: Typed, desk: Desk, *, is_there: bo
     assert done.returncode == (0 if is_there else 1)
     assert ("Install 'wheelyard[otel]'" in done.stderr) is not is_there
     assert "[telemetry] otlp_endpoint = " in done.stdout
-
-
-def test_running_folders_says_nothing_needless(desk: Desk) -> None:
-    """What `wheelyard run` sets for itself is not warned about where there are no passwords."""
-    environment = desk.environment() | WHERE
-    with subprocess.Popen(
-        [*WHEELYARD, "run", "--port", "0", "--host", "127.0.0.1", "."],
-        cwd=desk.folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
-        assert running.stdout is not None
-        said = next((line for line in running.stdout if "poetry publish" in line), "")
-        running.terminate()
-        _, log = running.communicate(timeout=60)
-
-    assert "poetry publish" in said
-    assert "counts for nothing" not in log

@@ -1,10 +1,8 @@
 """The table of docs/settings.md is what the code says."""
 
-import re
-
 import pytest
 
-from tools.settings_table import BEGIN, END, PAGE, table, with_table
+from tools.settings_table import PAGE, with_table
 from wheelyard.cli import run, serve
 from wheelyard.settings.reading import OTHERS
 from wheelyard.settings.sections import OPTIONS, every_setting
@@ -15,27 +13,6 @@ def test_the_page_is_up_to_date() -> None:
     page = PAGE.read_text(encoding="utf-8")
 
     assert with_table(page) == page
-
-
-def test_rows() -> None:
-    """Each row has the key, what it can be, the default, its option and variable, and a meaning."""
-    assert (
-        "| `[server] port` | 0 to 65535 | `8080` | `--port`, `WHEELYARD_PORT`, `PORT` | "
-        "port to listen on; 0 takes a free one |\n"
-    ) in table()
-    assert (
-        "| `[http] page_cache` | MiB, from 1 | `16` | `WHEELYARD_HTTP_PAGE_CACHE` | "
-        "memory for rendered pages, in each process |\n"
-    ) in table()
-    for row in table().splitlines()[2:]:
-        assert re.fullmatch(r"\| `\[[\w.]+\] \w+` \|( [^|]+ \|){4}", row), row
-
-
-@pytest.mark.parametrize("page", ["", BEGIN, END, END + BEGIN, BEGIN + END + END])
-def test_a_page_without_its_marks(page: str) -> None:
-    """A page that has lost a mark is not written over."""
-    with pytest.raises(ValueError, match="both marks"):
-        with_table(page)
 
 
 @pytest.mark.parametrize("module", [serve, run])
