@@ -30,7 +30,6 @@ def explain(wheelyard: Typed, settings: Path) -> Typed:
     [
         ("domain:acme.dev", "acme-core", "read", "grant 1: domain:acme.dev may read acme-*"),
         ("user:ANA@acme.dev", "Acme.Core", "upload", "grant 2: htpasswd:ml-ci, user:ana"),
-        ("user:bo@acme.dev, domain:acme.dev", "acme-core", "read", "grant 1"),
         ("user:bo@acme.dev", "open-x", "read", "grant 3: allAuthenticated may read open-*"),
         (
             "static:old, ci",
@@ -39,10 +38,8 @@ def explain(wheelyard: Typed, settings: Path) -> Typed:
             "what the static token itself is good for: read and",
         ),
         (f"{ROBOT}#123", "robots", "upload", f"grant 4: {ROBOT}#123 may read and upload to robots"),
-        (f"{ROBOT}#123", "robot-tools", "read", f"grant 5: htpasswd:ml-ci, {ROBOT} may read"),
         (ROBOT, "robot-tools", "read", "grant 5"),
         ("htpasswd:ml-ci", "robot-tools", "read", "grant 5"),
-        ("static:old, ci", "open-x", "read", "grant 3"),
         ("publisher:core", "acme-core", "upload", "what the publisher may do"),
     ],
 )
@@ -59,13 +56,10 @@ def test_yes(explain: Typed, who: str, project: str, action: str, reason: str) -
     ("who", "project", "action", "status"),
     [
         ("anonymous", "acme-core", "read", "401"),
-        ("anonymous", "pay-roll", "upload", "401"),
         ("user:bo@acme.dev", "acme-core", "read", "404"),
         ("user:bo@acme.dev", "pay-roll", "read", "403"),
-        ("domain:acme.dev", "acme-core", "upload", "403"),
         ("publisher:core", "acme-other", "upload", "403"),
         ("publisher:core", "open-x", "read", "404"),
-        ("htpasswd:ml-ci", "ml", "upload", "403"),
         ("user:ana@acme.dev", "acme-core", "admin", "403"),
         (ROBOT, "robots", "upload", "403"),
         ("htpasswd:ml-ci#123", "robot-tools", "read", "404"),

@@ -2,13 +2,11 @@
 
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.bucket.server import BucketServer, running_bucket_server
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Desk
 from tests.clients.servers import PATIENCE
@@ -27,13 +25,6 @@ def packages(desk: Desk) -> Path:
     folder.mkdir()
     make_wheel().write(folder)
     return folder
-
-
-@pytest.fixture
-def cloud() -> Iterator[BucketServer]:
-    """Yield a stand-in of Cloud Storage."""
-    with running_bucket_server("wheels") as server:
-        yield server
 
 
 def page(serving: Serving, project: str = "demo") -> str:
@@ -121,22 +112,6 @@ def test_the_end(desk: Desk, serve: Serve, wheelyard: Typed, options: list[str])
     assert done.returncode == 0, done.stderr
     again = wheelyard("import", packages)
     assert f"imported {len(names) - len(accepted)} files, {len(accepted)} there" in again.stdout
-
-
-@pytest.mark.slow
-def test_a_bucket(cloud: BucketServer, serve: Serve) -> None:
-    """What `gsutil cp` puts into a bucket is published, in a store in the same bucket, too."""
-    bucket = cloud.bucket("wheels")
-    bucket.put(f"drop/{make_wheel().filename}", make_wheel().body)
-    options = ("--store", "gs://wheels/store", "--watch", "gs://wheels/drop", "--watch-every", "1")
-    serving = serve(*options, **cloud.environment())
-    wait_for(serving, make_wheel())
-
-    bucket.put(f"drop/{make_sdist().filename}", make_sdist().body)
-
-    wait_for(serving, make_sdist())
-    wait_for_line(serving, "gs://wheels/drop: imported 1 file", 2)
-    assert serving.log.read_text().count("gs://wheels/drop: imported 1 file") == 2
 
 
 @pytest.mark.parametrize(

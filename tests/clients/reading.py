@@ -1,22 +1,22 @@
 """Looking at an index with no client at all, and getting a project back from it."""
 
-import base64
 import hashlib
 import json
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from urllib.error import HTTPError
-from uuid import uuid4
+from typing import Any
 
+import httpx2
 from uv import find_uv_bin
 
 from tests.clients.harness import Desk
 from tests.clients.projects import Built, sha256
 from tests.clients.servers import Server
 
+ALONE: dict[str, Any] = {"trust_env": False, "timeout": 120, "follow_redirects": True}
+"""How a server of this machine is asked."""
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -30,11 +30,7 @@ class Listed:
 
 
 class Refused(Exception):
-    """An answer that is not 200."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(f"{status} {reason}")
-        self.status = status
+    """An answer that is not 200: its status, and what it says."""
 
 
 def assert_published(server: Server, desk: Desk, project: Built) -> None:
@@ -63,7 +59,7 @@ def page(server: Server, name: str) -> list[Listed]:
     try:
         document = json.loads(fetch(url, accept=JSON))
     except Refused as refused:
-        if refused.status == HTTPStatus.NOT_FOUND:
+        if refused.args[0] == HTTPStatus.NOT_FOUND:
             return []
         raise
     return [
@@ -72,21 +68,9 @@ def page(server: Server, name: str) -> list[Listed]:
     ]
 
 
-def fetch(url: str, body: bytes | None = None, kind: str = "", *, accept: str = "*/*") -> bytes:
-    """Ask for a URL whose user name and password, if any, are sent as they are; or post to it."""
-    parts = urllib.parse.urlsplit(url)
-    headers = {"Accept": accept} | ({"Content-Type": kind} if kind else {})
-    if parts.username:
-        pair = f"{parts.username}:{parts.password or ''}".encode()
-        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    request = urllib.request.Request(plain, body, headers)  # noqa: S310  # our own server
-    try:
-        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
-            content: bytes = answer.read()
-            return content
-    except HTTPError as error:
-        raise Refused(error.code, error.read().decode()) from None
+def fetch(url: str, *, accept: str = "*/*") -> bytes:
+    """Ask for a URL, which may have a user name and a password in it."""
+    return _content(httpx2.get(url, headers={"Accept": accept}, **ALONE))
 
 
 def publish(server: Server, *projects: Built) -> None:
@@ -98,10 +82,11 @@ def publish(server: Server, *projects: Built) -> None:
 
 def post(server: Server, file: Path) -> bytes:
     """Send one file in the smallest form there is: the file, and nothing else."""
-    boundary = uuid4().hex
-    head = (
-        f"--{boundary}\r\n"
-        f'Content-Disposition: form-data; name="content"; filename="{file.name}"\r\n\r\n'
-    )
-    body = head.encode() + file.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-    return fetch(f"{server.trusted_url}/legacy/", body, f"multipart/form-data; boundary={boundary}")
+    form = {"content": (file.name, file.read_bytes())}
+    return _content(httpx2.post(f"{server.trusted_url}/legacy/", files=form, **ALONE))
+
+
+def _content(answer: httpx2.Response) -> bytes:
+    if answer.status_code != HTTPStatus.OK:
+        raise Refused(answer.status_code, answer.text)
+    return answer.content

@@ -15,13 +15,6 @@ from tests.clients.servers import Server
 
 pytestmark = pytest.mark.clients
 
-on_both = pytest.mark.parametrize("index", ["open", "private"], indirect=True)
-"""
-Runs a test on a server that anyone may read, too.
-
-Two clients are enough for that: a server answers them as it answers all others.
-"""
-
 PROJECT = """\
 [project]
 name = "consumer"
@@ -49,7 +42,6 @@ def base(build: Builder) -> Built:
     return build("flit-core", "yard-base", "2.0")
 
 
-@on_both
 def test_pip_install(index: Server, desk: Desk, tool: Built, base: Built) -> None:
     """`pip install` takes the newest version and what it depends on."""
     python = desk.python()
@@ -60,17 +52,17 @@ def test_pip_install(index: Server, desk: Desk, tool: Built, base: Built) -> Non
 
 
 @pytest.mark.parametrize("place", ["url", "netrc"])
-def test_pip_token(private_server: Server, desk: Desk, build: Builder, place: str) -> None:
+def test_pip_token(index: Server, desk: Desk, build: Builder, place: str) -> None:
     """A token alone before the `@` is enough; or it lies in `~/.netrc`, and in no URL."""
     project = build("flit-core", "yard-base", "2.0")
-    publish(private_server, project)
-    python, token = desk.python(), private_server.token
+    publish(index, project)
+    python, token = desk.python(), index.token
     netrc = desk.home / ".netrc"
     netrc.touch(0o600)
     if place == "netrc":
         netrc.write_text(f"machine 127.0.0.1 login __token__ password {token}\n")
     login = f"{token}@" if place == "url" else ""
-    url = f"http://{login}{private_server.address}/simple/"
+    url = f"http://{login}{index.address}/simple/"
 
     pip_install(desk, python, "--index-url", url, "yard-base")
 
@@ -94,7 +86,6 @@ def test_pip_require_hashes(index: Server, desk: Desk, tool: Built, base: Built)
     assert_installed(python, tool, base)
 
 
-@on_both
 def test_uv_pip_install(index: Server, desk: Desk, tool: Built, base: Built) -> None:
     """`uv pip install` takes the newest version and what it depends on."""
     python = desk.python()
@@ -138,11 +129,7 @@ def test_uv_lock(index: Server, desk: Desk, tool: Built, base: Built) -> None:
     """`uv lock` records URL, size and digest of each file; `uv sync` installs from the lock."""
     source = f'[[tool.uv.index]]\nname = "yard"\nurl = "{index.url}/simple/"\ndefault = true\n'
     (desk.folder / "pyproject.toml").write_text(PROJECT + source)
-    login = (
-        {"UV_INDEX_YARD_USERNAME": "__token__", "UV_INDEX_YARD_PASSWORD": index.token}
-        if index.private
-        else {}
-    )
+    login = {"UV_INDEX_YARD_USERNAME": "__token__", "UV_INDEX_YARD_PASSWORD": index.token}
 
     desk.run(program("uv"), "lock", **login)
     desk.run(program("uv"), "sync", "--locked", "--no-install-project", **login)
@@ -162,10 +149,11 @@ def test_poetry(index: Server, desk: Desk, tool: Built, base: Built) -> None:
         + "[tool.poetry]\npackage-mode = false\n\n"
         + f'[[tool.poetry.source]]\nname = "yard"\nurl = "{index.url}/simple/"\n'
     )
-    settings = {"POETRY_VIRTUALENVS_IN_PROJECT": "true"}
-    if index.private:
-        settings["POETRY_HTTP_BASIC_YARD_USERNAME"] = "__token__"
-        settings["POETRY_HTTP_BASIC_YARD_PASSWORD"] = index.token
+    settings = {
+        "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+        "POETRY_HTTP_BASIC_YARD_USERNAME": "__token__",
+        "POETRY_HTTP_BASIC_YARD_PASSWORD": index.token,
+    }
 
     desk.run(program("poetry"), "lock", "--no-interaction", **settings)
     desk.run(program("poetry"), "sync", "--no-interaction", **settings)
@@ -237,13 +225,13 @@ def test_hatch_environment(
     assert_installed(python, tool, base)
 
 
-def test_pip_yanked(server: Server, desk: Desk, build: Builder) -> None:
+def test_pip_yanked(index: Server, desk: Desk, build: Builder) -> None:
     """A yanked version is passed over, unless it is asked for by name: then pip says why."""
     older = build("flit-core", "yard-yanked", "1.0")
     yanked = build("flit-core", "yard-yanked", "1.1")
-    publish(server, older, yanked)
-    wheelyard(desk, "yank", "yard-yanked", "1.1", "--reason", "eats data", "--store", server.store)
-    where = ("--index-url", server.index_url)
+    publish(index, older, yanked)
+    wheelyard(desk, "yank", "yard-yanked", "1.1", "--reason", "eats data", "--store", index.store)
+    where = ("--index-url", index.index_url)
     careless, resolute = desk.python("careless"), desk.python("resolute")
 
     pip_install(desk, careless, *where, "yard-yanked")

@@ -160,13 +160,13 @@ def test_distutils(index: Server, desk: Desk) -> None:
     assert listed(index, "yard-veteran") == {sdist.name: sha256(sdist)}
 
 
-def test_upload_without_a_server(desk: Desk, build: Builder, server: Server) -> None:
+def test_upload_without_a_server(desk: Desk, build: Builder, index: Server) -> None:
     """`wheelyard upload FILE...` puts files into a store, and a server on it shows them at once."""
     project = build("flit-core", "yard-direct")
 
-    wheelyard(desk, "upload", "--store", server.store, project.wheel, project.sdist)
+    wheelyard(desk, "upload", "--store", index.store, project.wheel, project.sdist)
 
-    assert_published(server, desk, project)
+    assert_published(index, desk, project)
 
 
 def twine_command(server: Server, *files: Path) -> list[str | Path]:

@@ -36,20 +36,15 @@ _NAMED = re.compile(r"# (\S+?)(?:, .*)?\n")
 
 @dataclass
 class Move:
-    """
-    A page, and the one who follows it.
-
-    Args:
-        name: Of the page.
-        desk: Where they sit; `dist/` has what they publish.
-        stands_for: What the page calls by a name, and what that is here.
-        environment: What else their shell knows.
-    """
+    """A page, and the one who follows it."""
 
     name: str
     desk: Desk
+    """Where they sit; `dist/` has what they publish."""
     stands_for: dict[str, str] = field(default_factory=dict)
+    """What the page calls by a name, and what that is here."""
     environment: dict[str, str] = field(default_factory=dict)
+    """What else their shell knows."""
 
     @property
     def base(self) -> Path:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,10 +12,9 @@ from tests.bucket.server import BucketServer
 from tests.clients.harness import Desk, program
 from tests.clients.projects import Built
 from tests.clients.reading import Refused, fetch, listed
-from tests.clients.servers import PATIENCE
 from tests.moving.conftest import Mover
 from tests.moving.playing import digests
-from tests.sources.web.site import Site
+from tests.waiting import until
 
 pytestmark = pytest.mark.clients
 
@@ -132,37 +129,11 @@ def test_nginx(mover: Mover, cloud: BucketServer, old: Built, other: Built, pyth
         move.type("Clients", TOKEN=server.token)
         for file in (other.wheel, other.sdist):
             bucket.put(f"Acme_Tools/{file.name}", file.read_bytes())
-        _wait(lambda: listed(server, "acme-tools") == digests(other))
+        until(lambda: listed(server, "acme-tools") == digests(other))
         assert b"acme_tools-1.0" in fetch(f"{server.url}/Acme_Tools/").lower()
 
     old.assert_installed(python)
     assert "acme_core-1.1.tar.gz" in move.files("acme-core")
-
-
-def test_nginx_by_its_pages(mover: Mover, site: Site, old: Built, other: Built) -> None:
-    """What nginx lists is as good a source, where the bucket cannot be reached."""
-    stock = {"acme-core": old, "Acme_Tools": other}
-    site.page("/", _autoindex("/", {f"{folder}/": 0 for folder in stock}), "text/html")
-    for folder, built in stock.items():
-        files = {file.name: file.stat().st_size for file in (built.wheel, built.sdist)}
-        site.page(f"/{folder}/", _autoindex(f"/{folder}/", files), "text/html")
-        for file in (built.wheel, built.sdist):
-            modified = THEN.strftime("%a, %d %b %Y %H:%M:%S GMT")
-            site.file(f"/{folder}/{file.name}", file.read_bytes(), Last_Modified=modified)
-    move = mover("nginx", {})
-
-    assert "imported 4 files\n" in move.wheelyard("import", f"{site.url}/")
-
-    assert {name: file.sha256 for name, file in move.files("acme-core").items()} == digests(old)
-    assert {file.uploaded_at for file in move.files("acme-tools").values()} == {THEN}
-
-
-def _wait(happens: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + PATIENCE
-    while not happens():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def _put_as_pypicloud(bucket: Bucket, prefix: str, built: Built, file: Path) -> None:
@@ -178,17 +149,3 @@ def _put_as_pypicloud(bucket: Bucket, prefix: str, built: Built, file: Path) -> 
         "hash_md5": hashlib.md5(body).hexdigest(),  # noqa: S324 - what it knows
     }
     bucket.put(f"{prefix}{digest[:4]}/{name}/{file.name}", body, metadata=said)
-
-
-def _autoindex(path: str, entries: Mapping[str, int]) -> str:
-    """Return a page as nginx writes it with `autoindex on`."""
-    lines = "".join(
-        f'<a href="{name}">{name:.50}</a>{" " * max(0, 51 - len(name))}'
-        f"{THEN:%d-%b-%Y %H:%M} {size or '-':>19}\r\n"
-        for name, size in entries.items()
-    )
-    title = f"Index of {path}"
-    return (
-        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<h1>{title}</h1><hr><pre>"
-        f'<a href="../">../</a>\r\n{lines}</pre><hr></body>\r\n</html>\r\n'
-    )

@@ -50,20 +50,12 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchWish:
-    """
-    What is imported while the index is served.
+    """What is imported while the index is served."""
 
-    Args:
-        places: Folders and buckets.
-        lenient: Whether files are taken that fail only today's stricter rules.
-        every: Seconds from one look to the next; None stands for the usual.
-        comes_first: Whether what is in the folders now is there before the server answers.
-    """
-
-    places: tuple[str, ...] = ()
-    lenient: bool = False
-    every: float | None = None
-    comes_first: bool = False
+    places: tuple[str, ...] = ()  # folders and buckets
+    lenient: bool = False  # whether files are taken that fail only today's stricter rules
+    every: float | None = None  # seconds from one look to the next, if not the usual
+    comes_first: bool = False  # whether what is there now is imported before the server answers
 
 
 def access_options(command: F) -> F:

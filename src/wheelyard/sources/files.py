@@ -1,17 +1,17 @@
 """
 Files in a bucket or a folder, named as distributions are.
 
-`FilesSource`: in whatever folders; flat, `NAME/FILE` as nginx lists it, or in `raw/` beside a
-static site (gcs-pypi): only the last part of a path counts. Nothing else is known of a file but
-when it was put there. A bucket says that itself; copying from bucket to bucket begins anew, so the
-first one is the better source.
+In whatever folders: flat, `NAME/FILE` as nginx lists it, or in `raw/` beside a static site
+(gcs-pypi), only the last part of a path counts. Nothing else is known of a file but when it was put
+there. A bucket says that itself; copying from bucket to bucket begins anew, so the first one is the
+better source.
 
-`GaepypiSource`: GAEPyPI's bucket or a copy of it, `packages/NAME/VERSION/FILE`. NAME was only put
-into lower case, so `my_pkg/` and `my-pkg/` may both be there, and are one project. There is nothing
-beside the files. The place may be the bucket, or `packages/` in it.
+GAEPyPI's bucket, or a copy of it, has `packages/NAME/VERSION/FILE`. NAME was only put into lower
+case, so `my_pkg/` and `my-pkg/` may both be there, and are one project. There is nothing beside the
+files. The place may be the bucket, or `packages/` in it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,16 +23,25 @@ FOLDER: Final = "packages"
 """Where GAEPyPI keeps files."""
 
 
+def as_it_is(place: Place, item: Item) -> Iterator[Offer]:
+    """Yield a file with what the place itself knows of it."""
+    yield candidate_at(place, item)
+
+
 @dataclass(frozen=True, slots=True)
 class FilesSource:
-    """Whatever is named like a distribution."""
+    """Whatever is named like a distribution, as `describe` tells of it."""
 
     place: Place
+    describe: Callable[[Place, Item], Iterator[Offer]] = as_it_is
 
     def offers(self) -> Iterator[Offer]:
         """Yield what there is."""
         for found in distributions(self.place):
-            yield found if isinstance(found, PassedOver) else candidate_at(self.place, found)
+            if isinstance(found, PassedOver):
+                yield found
+            else:
+                yield from self.describe(self.place, found)
 
     def total(self) -> int | None:
         """Return how many distributions there are, None where it costs requests to know that."""
@@ -41,22 +50,12 @@ class FilesSource:
         return sum(isinstance(each, Item) for each in distributions(self.place))
 
 
-@dataclass(frozen=True, slots=True)
-class GaepypiSource:
-    """What GAEPyPI has kept."""
-
-    place: Place
-
-    def offers(self) -> Iterator[Offer]:
-        """Yield what there is."""
-        for found in distributions(self.place):
-            if isinstance(found, PassedOver):
-                yield found
-            elif is_gaepypi(found, is_bare=True):
-                yield candidate_at(self.place, found)
-            else:
-                why = "it is not at packages/NAME/VERSION/FILE"
-                yield PassedOver(f"{self.place}/{found.path}", why)
+def offers_of_gaepypi(place: Place, item: Item) -> Iterator[Offer]:
+    """Yield a file if it lies where GAEPyPI puts one, in its bucket or below `packages/`."""
+    if is_gaepypi(item, is_bare=True):
+        yield candidate_at(place, item)
+    else:
+        yield PassedOver(f"{place}/{item.path}", "it is not at packages/NAME/VERSION/FILE")
 
 
 def is_gaepypi(item: Item, *, is_bare: bool = False) -> bool:

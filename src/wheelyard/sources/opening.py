@@ -12,7 +12,7 @@ Opens what somebody wants to import from, of whatever kind it is.
 | `index` | the URL of another index |
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -28,10 +28,10 @@ from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.backupni import BackupniSource
 from wheelyard.sources.buckets import BucketPlace, open_place
 from wheelyard.sources.candidate import Offer, PassedOver, Source, bad_source
-from wheelyard.sources.files import FilesSource, GaepypiSource, is_gaepypi
+from wheelyard.sources.files import FilesSource, as_it_is, is_gaepypi, offers_of_gaepypi
 from wheelyard.sources.naming import is_offered, is_url, is_wanted, project_of, shown
 from wheelyard.sources.places import Item, Place
-from wheelyard.sources.pypicloud import PypicloudSource, is_pypicloud
+from wheelyard.sources.pypicloud import is_pypicloud, offers_of_pypicloud
 from wheelyard.sources.web.fetching import Credentials, Web, read_netrc
 from wheelyard.sources.web.index import IndexSource
 from wheelyard.storage.cloud.location import is_bucket
@@ -64,34 +64,19 @@ LOOKED_AT: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRequest:
-    """
-    What somebody wants to import from.
+    """What somebody wants to import from."""
 
-    Args:
-        text: A folder, `gs://BUCKET/PREFIX`, a package list, or a URL.
-        kind: One of KINDS.
-        meta: For backupni: where the descriptions are; told from the bucket's name if left out.
-        packages_url: For a package list: where its files are; a URL, a bucket or a folder.
-        indexes: For devpi: USER/INDEX, any number.
-        mirrors: For devpi: whether mirrored files are taken.
-        projects: Patterns of project names; nothing is all.
-        allow_private: Whether links and redirects may lead to private addresses of any host.
-        leave_out: Folders that are passed by.
-        login: A credential for the URL that is named, beside what is in it.
-        netrc: The file of credentials by host; `~/.netrc` if it is None.
-    """
-
-    text: str
+    text: str  # a folder, `gs://BUCKET/PREFIX`, a package list, or a URL
     kind: str = AUTO
-    meta: str = ""
-    packages_url: str = ""
-    indexes: tuple[str, ...] = ()
-    mirrors: bool = False
-    projects: tuple[str, ...] = ()
-    allow_private: bool = False
-    leave_out: tuple[Path, ...] = ()
-    login: Login | None = None
-    netrc: Path | None = None
+    meta: str = ""  # backupni: where the descriptions are; else told from the bucket's name
+    packages_url: str = ""  # dumb-pypi: where the files of a list are
+    indexes: tuple[str, ...] = ()  # devpi: USER/INDEX, any number
+    mirrors: bool = False  # devpi: whether mirrored files are taken
+    projects: tuple[str, ...] = ()  # patterns of names; nothing is all
+    allow_private: bool = False  # whether links may lead to private addresses of any host
+    leave_out: tuple[Path, ...] = ()  # folders that are passed by
+    login: Login | None = None  # for the URL that is named, beside what is in it
+    netrc: Path | None = None  # the file of credentials by host, if it is not `~/.netrc`
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +182,8 @@ class _Opener:
             return BackupniSource(place, self._place(request.meta or _meta_of(request.text)))
         if kind == "devpi":
             return devpi.DevpiSource(place, request.indexes, mirrors=request.mirrors)
-        kinds: dict[str, Callable[[Place], Source]] = {
-            "files": FilesSource,
-            "gaepypi": GaepypiSource,
-            "pypicloud": PypicloudSource,
-        }
-        return kinds[kind](place)
+        described = {"gaepypi": offers_of_gaepypi, "pypicloud": offers_of_pypicloud}
+        return FilesSource(place, described.get(kind, as_it_is))
 
     def _place(self, text: str) -> Place:
         place = open_place(text, self.ambient, self.request.leave_out)

@@ -11,7 +11,7 @@ Summary and requires_python are kept there as well, damaged and cut; the file it
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import md5
 
 import msgspec
@@ -19,7 +19,6 @@ from msgspec.structs import asdict
 
 from wheelyard.sources.candidate import Offer, PassedOver
 from wheelyard.sources.facts import DamagedDigest, author, checked
-from wheelyard.sources.files import distributions
 from wheelyard.sources.places import Item, Place, candidate_at, read_small
 
 SUFFIX = ".meta"
@@ -31,41 +30,21 @@ class _Facts(msgspec.Struct):
     uploader: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PypicloudSource:
-    """What pypicloud has kept in its bucket, with its prefix, or in its folder."""
-
-    place: Place
-
-    def offers(self) -> Iterator[Offer]:
-        """Yield what there is."""
-        for found in distributions(self.place):
-            if isinstance(found, PassedOver):
-                yield found
-            else:
-                yield from self._offers_of(found)
-
-    def _offers_of(self, item: Item) -> Iterator[Offer]:
-        candidate = candidate_at(self.place, item)
-        try:
-            said = item.attributes or self._beside(item)
-            claimed = {"sha256": said.get("hash_sha256"), "md5": said.get("hash_md5")}
-            hashes = checked({name: value for name, value in claimed.items() if value})
-        except (OSError, ValueError, RecursionError) as error:
-            why = str(error) if isinstance(error, DamagedDigest) else "its .meta cannot be used"
-            why = f"{why}; the file is taken without it"
-            yield PassedOver(candidate.place, why, is_fault=True)
-            yield candidate
-        else:
-            uploader = author(said.get("uploader"))
-            hashes = {**candidate.hashes, **hashes}
-            yield replace(candidate, hashes=hashes, uploaded_by=uploader)
-
-    def _beside(self, item: Item) -> Mapping[str, str | None]:
-        beside = self.place.find(item.path + SUFFIX)
-        if beside is None:
-            return {}
-        return asdict(msgspec.json.decode(read_small(self.place, beside), type=_Facts))
+def offers_of_pypicloud(place: Place, item: Item) -> Iterator[Offer]:
+    """Yield a file with what its metadata, or the .meta beside it, says."""
+    candidate = candidate_at(place, item)
+    try:
+        said = item.attributes or _beside(place, item)
+        claimed = {"sha256": said.get("hash_sha256"), "md5": said.get("hash_md5")}
+        hashes = checked({name: value for name, value in claimed.items() if value})
+    except (OSError, ValueError, RecursionError) as error:
+        why = str(error) if isinstance(error, DamagedDigest) else "its .meta cannot be used"
+        why = f"{why}; the file is taken without it"
+        yield PassedOver(candidate.place, why, is_fault=True)
+        yield candidate
+    else:
+        hashes = {**candidate.hashes, **hashes}
+        yield replace(candidate, hashes=hashes, uploaded_by=author(said.get("uploader")))
 
 
 def is_pypicloud(items: list[Item], offered: list[Item]) -> bool:
@@ -86,3 +65,10 @@ def _has_hash(item: Item) -> bool:
 
 def _has_facts(item: Item) -> bool:
     return bool(item.attributes.get("name") and item.attributes.get("version"))
+
+
+def _beside(place: Place, item: Item) -> Mapping[str, str | None]:
+    beside = place.find(item.path + SUFFIX)
+    if beside is None:
+        return {}
+    return asdict(msgspec.json.decode(read_small(place, beside), type=_Facts))
