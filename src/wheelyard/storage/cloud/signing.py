@@ -20,10 +20,10 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http import HTTPStatus
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from google.auth import compute_engine, external_account, iam, impersonated_credentials
+from google.auth import iam, impersonated_credentials
 from google.auth.credentials import Credentials, Scoped, Signing
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession, Request
@@ -111,38 +111,9 @@ def signed_url(ask: Ask, email: str, sign: Callable[[bytes], bytes]) -> str:
     return f"{ask.scheme}://{ask.host}{ask.path}?{query}&X-Goog-Signature={signature}"
 
 
-class Signer(Protocol):
-    """A service account, and something that signs for it; safe to share between threads."""
-
-    @property
-    def email(self) -> str:
-        """The service account; raises Unavailable while the metadata server does not tell it."""
-        ...
-
-    def sign(self, message: bytes) -> bytes:
-        """Return the signature of a message, RSA PKCS #1 v1.5 with SHA-256."""
-        ...
-
-
-def signer_of(credentials: Credentials, pacing: Pacing, iam_url: str = IAM) -> Signer | None:
-    """Return who signs for these credentials, or None: a person's, or nobody's."""
-    if isinstance(credentials, Signing) and _is_at_hand(credentials.signer):
-        return KeySigner(credentials.signer_email, credentials.sign_bytes)
-    email = _email_of(credentials)
-    if email is None:
-        return None
-    if isinstance(credentials, impersonated_credentials.Credentials):
-        # who may act for an account may sign for it, which the account itself often may not;
-        # google-auth has no public name for either
-        lender = getattr(credentials, "_source_credentials", credentials)
-        delegates = tuple(getattr(credentials, "_delegates", None) or ())
-        return BlobSigner(_scoped(lender), email, pacing, iam_url, delegates)
-    return BlobSigner(_scoped(credentials), email, pacing, iam_url)
-
-
 @dataclass(frozen=True, slots=True)
 class KeySigner:
-    """A private key in memory."""
+    """A private key in memory: RSA PKCS #1 v1.5 with SHA-256."""
 
     email: str
     sign: Callable[[bytes], bytes]
@@ -183,14 +154,14 @@ class BlobSigner:
 
     @property
     def email(self) -> str:
-        """The service account, asked of the metadata server once if need be."""
+        """The service account, asked of the metadata server once if need be; or Unavailable."""
         with self._lock:
             if self._email == NOT_YET_KNOWN:
                 self._email = self._introduced()
             return self._email
 
     def sign(self, message: bytes) -> bytes:
-        """Return IAM's signature of `message`."""
+        """Return IAM's signature of a message; Unavailable if it is denied, or IAM is silent."""
         body = {"payload": b64encode(message).decode(), "delegates": list(self._delegates)}
         url = f"{self._iam_url}/v1/projects/-/serviceAccounts/{quote(self.email)}:signBlob"
         why = ""
@@ -247,6 +218,25 @@ class BlobSigner:
             code="signing_denied",
             short="Download URLs cannot be signed.",
         )
+
+
+Signer = KeySigner | BlobSigner
+
+
+def signer_of(credentials: Credentials, pacing: Pacing, iam_url: str = IAM) -> Signer | None:
+    """Return who signs for these credentials, or None: a person's, or nobody's."""
+    if isinstance(credentials, Signing) and _is_at_hand(credentials.signer):
+        return KeySigner(credentials.signer_email, credentials.sign_bytes)
+    email = _email_of(credentials)
+    if email is None:
+        return None
+    if isinstance(credentials, impersonated_credentials.Credentials):
+        # who may act for an account may sign for it, which the account itself often may not;
+        # google-auth has no public name for either
+        lender = getattr(credentials, "_source_credentials", credentials)
+        delegates = tuple(getattr(credentials, "_delegates", None) or ())
+        return BlobSigner(_scoped(lender), email, pacing, iam_url, delegates)
+    return BlobSigner(_scoped(credentials), email, pacing, iam_url)
 
 
 class UrlSigner:
@@ -314,14 +304,7 @@ def _is_at_hand(signer: object) -> bool:
 
 def _email_of(credentials: Credentials) -> str | None:
     """Return whose credentials these are, if they are a service account's."""
-    accounts = (
-        compute_engine.Credentials,
-        external_account.Credentials,
-        impersonated_credentials.Credentials,
-    )
-    if not isinstance(credentials, accounts):
-        return None
-    email: str | None = credentials.service_account_email
+    email: str | None = getattr(credentials, "service_account_email", None)
     return email
 
 
