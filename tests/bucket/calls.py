@@ -20,17 +20,7 @@ ACCOUNTS = ["", "v1", "projects", "-", "serviceAccounts"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """
-    What a request asks for.
-
-    Args:
-        kind: One of `log.PRICES`.
-        bucket: Where.
-        name: Of the object, or the prefix of a listing, or the rest of the path.
-        style: How a refusal is written.
-        to_bucket: Where a copy goes.
-        to_name: And under which name.
-    """
+    """What a request asks for."""
 
     kind: str
     bucket: str = ""

@@ -102,13 +102,7 @@ class Slow:
 
 
 class Hold:
-    """
-    Keep requests waiting until the test lets them go.
-
-    Args:
-        when: "before": the head has arrived, and nothing is carried out. "after": it is carried
-            out, and nothing is answered.
-    """
+    """Keep requests waiting, "before" they are carried out or "after", until the test says so."""
 
     def __init__(self, when: When) -> None:
         self.when = when
@@ -117,12 +111,7 @@ class Hold:
         self._ended: Literal["", "released", "abandoned"] = ""
 
     def wait(self, count: int = 1, timeout: float = PATIENCE) -> None:
-        """
-        Return as soon as so many requests have been held.
-
-        Raises:
-            TimeoutError: They have not come.
-        """
+        """Return as soon as so many requests have been held."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._held >= count, timeout):
                 raise TimeoutError(f"{self._held} requests were held, not {count}")
@@ -200,16 +189,7 @@ class FaultPlan:
     def add(
         self, fault: Fault, kind: str = "*", name: str = "*", *, count: int = 1, skip: int = 0
     ) -> Planned:
-        """
-        Plan a fault.
-
-        Args:
-            fault: What goes wrong.
-            kind: Glob over the kinds of `log.PRICES`.
-            name: Glob over the names of objects; of a listing, over its prefix.
-            count: How many matching requests meet it.
-            skip: How many matching requests go by before.
-        """
+        """Plan a fault for `count` requests of a kind and a name (globs), after `skip` others."""
         planned = Planned(fault, kind, name, count, skip)
         with self._lock:
             self._planned.append(planned)

@@ -21,13 +21,7 @@ Answer = Callable[[Request], Reply]
 
 
 class Listener:
-    """
-    Accepts connections on a port of 127.0.0.1 and answers their requests.
-
-    Args:
-        answer: Gives the answer to a request; DisconnectedError closes the connection instead.
-        closing: Set while the port is closed, for whoever waits within an answer.
-    """
+    """Accepts connections on a port of 127.0.0.1 and answers their requests."""
 
     def __init__(self, answer: Answer, closing: Event) -> None:
         self.port = 0

@@ -36,19 +36,7 @@ PRICES: dict[str, Price] = {
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """
-    One request.
-
-    Args:
-        kind: One of PRICES.
-        price: Its class.
-        bucket: Empty where there is none.
-        name: The object's, of a listing the prefix.
-        status: What was answered, 0 if nothing was.
-        method: Of HTTP.
-        target: Path and query, byte for byte as they came.
-        authorization: Whether an Authorization header came along.
-    """
+    """One request."""
 
     kind: str
     price: Price

@@ -208,12 +208,7 @@ class Bucket:
     def insert(
         self, name: str, arrival: Arrival, conditions: Conditions, guard: Guard
     ) -> StoredObject:
-        """
-        Store an object whole, if the preconditions hold.
-
-        Raises:
-            ApiError: 400, 403 (to replace takes `storage.objects.delete` too), 412 or 429.
-        """
+        """Store an object whole, if the preconditions hold."""
         check_name(name)
         with self._lock:
             before = self._objects.get(name)
@@ -225,12 +220,7 @@ class Bucket:
             return self._store(name, arrival)
 
     def delete(self, name: str, generation: int | None, conditions: Conditions) -> None:
-        """
-        Remove an object, if the preconditions hold.
-
-        Raises:
-            ApiError: 404, also where a precondition names what is gone, 412 or 429.
-        """
+        """Remove an object, if the preconditions hold."""
         with self._lock:
             conditions.check(self.find(name, generation))
             self._check_limit(name)

@@ -21,9 +21,6 @@ class BucketServer:
     """
     Cloud Storage on a port of 127.0.0.1, with the services around it.
 
-    Args:
-        private_key: Of the account; a new one is made when one is needed if there is none.
-
     Attributes:
         clock: The server's time, which a test may move.
         faults: What is to go wrong.
@@ -84,13 +81,7 @@ class BucketServer:
         self._listener.dead.clear()
 
     def environment(self, *, metadata: bool = False) -> dict[str, str]:
-        """
-        Return the variables that lead a client in another process here.
-
-        Args:
-            metadata: Lead it to the metadata server for its credentials, not past credentials
-                altogether: the endpoint has to be set some other way then.
-        """
+        """Return the variables that lead a client in another process here."""
         if not metadata:
             return {"STORAGE_EMULATOR_HOST": self.url, "GOOGLE_CLOUD_PROJECT": PROJECT}
         return {"GCE_METADATA_HOST": self.address, "GCE_METADATA_IP": self.address}

@@ -91,14 +91,7 @@ class XmlApi:
 
 
 def canonical_request(request: Request, *, port: bool) -> str:
-    """
-    Return what has to have been signed, put together from what arrived, or raise 403.
-
-    Args:
-        request: What arrived.
-        port: Whether the host is signed with its port. Google's test vectors leave it out, Google's
-            own client does not; the service is on the usual port, where both are the same.
-    """
+    """Return what has to have been signed; Google's vectors sign no port, its client does."""
     pieces = [each for each in request.query.split("&") if "X-Goog-Signature=" not in each]
     pairs = [tuple(each.partition("=")[::2]) for each in pieces]
     for text, safe in [(request.path, "/~"), *((text, "~") for pair in pairs for text in pair)]:

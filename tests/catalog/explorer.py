@@ -70,14 +70,8 @@ class Scenario:
     """
     Who wants what, and what is there before.
 
-    Args:
-        folder: Where the distributions lie.
-        wishes: By writer.
-        before: Uploaded before anyone enters.
-        together: Whether all writers live in one process, and share its commits.
-        far: Whether each process believes what it has read, as it does on a bucket; then all have
-            read the project before anyone begins.
-        opener: Makes an index over a store; tests of the explorer put a broken one here.
+    Where `together`, all writers live in one process, and share its commits. Where `far`, each
+    process believes what it has read, as on a bucket, and all have read before anyone begins.
     """
 
     folder: Path
@@ -163,12 +157,7 @@ class Explorer:
     _healed: set[object] = field(default_factory=set)
 
     def explore(self) -> Explored:
-        """
-        Play every schedule.
-
-        Raises:
-            BrokenPromise: One breaks a promise.
-        """
+        """Play every schedule."""
         stack: list[Schedule] = [()]
         while stack:
             stack += self._play(stack.pop())
@@ -176,12 +165,7 @@ class Explorer:
         return self.result
 
     def sample(self, seed: int, schedules: int) -> Explored:
-        """
-        Play so many schedules at random.
-
-        Raises:
-            BrokenPromise: One breaks a promise.
-        """
+        """Play so many schedules at random."""
         random = Random(seed)
         for _ in range(schedules):
             with self.scenario.stage() as stage:

@@ -130,13 +130,7 @@ class Actor(Thread):
 
 @dataclass
 class Stage:
-    """
-    The director's view: who waits for what, and what the store holds.
-
-    Args:
-        store: What the writers share.
-        sociable: Whether writers may wait for one another in one process.
-    """
+    """The director's view; where `sociable`, writers may wait for one another in one process."""
 
     store: Store
     sociable: bool

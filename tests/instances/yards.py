@@ -103,14 +103,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Yard:
-    """
-    A store in a bucket.
-
-    Args:
-        store: `gs://BUCKET` or `gs://BUCKET/PREFIX`.
-        variables: What leads a process to the bucket.
-        folder: Of this yard alone: home, logs.
-    """
+    """A store in a bucket."""
 
     store: str
     variables: Mapping[str, str]

@@ -9,15 +9,7 @@ from typing import TypeVar
 import pytest
 
 from wheelyard.errors import Conflict, NotFound
-from wheelyard.storage.base import (
-    ABSENT,
-    CHUNK,
-    NOT_MODIFIED,
-    Key,
-    ObjectVersion,
-    Store,
-    Stored,
-)
+from wheelyard.storage.base import ABSENT, CHUNK, NOT_MODIFIED, Key, ObjectVersion, Store, Stored
 
 T = TypeVar("T")
 

@@ -126,15 +126,7 @@ class Opener:
         files: str = "",
         downloads: Downloads = "auto",
     ) -> Opened:
-        """
-        Open a bucket; its pauses take no time.
-
-        Args:
-            location: A `gs://` URL.
-            still: Its time.
-            files: Another URL for what begins with FILES, if that is kept apart.
-            downloads: How files go to clients.
-        """
+        """Open a bucket; its pauses take no time."""
         still, tally = still or StillTime(), Tally()
         request = Request(
             place=parse_location(location),

@@ -150,18 +150,6 @@ def test_a_token_that_is_worthless_before_its_time(opener: Opener, account: Buck
     assert bucket.time.pauses == []
 
 
-@verbs
-def test_an_account_that_is_gone(
-    opener: Opener, account: BucketServer, verb: Callable[[Store], object]
-) -> None:
-    """An account whose key gives no tokens any more has credentials that are not accepted."""
-    bucket = opener()
-    account.permissions.expired = True
-
-    with pytest.raises(Unavailable, match="for gs://wheels are not accepted") as fault:
-        verb(bucket.store)
-
-    assert fault.value.code == "storage_credentials"
 
 
 def test_tokens_are_not_to_be_had(opener: Opener, account: BucketServer, tmp_path: Path) -> None:
@@ -210,19 +198,6 @@ def test_no_credentials_at_all(tmp_path: Path) -> None:
     assert len(re.findall(r"\. [A-Z]", message)) <= 1
 
 
-def test_a_key_file_in_another_process(
-    server: BucketServer, bucket: Bucket, tmp_path: Path
-) -> None:
-    """A process that finds a key file by its environment says whose it is before it asks."""
-    server.permissions.token_required = True
-    bucket.put(A, b"one")
-    key = server.write_key_file(tmp_path)
-
-    said = opened_elsewhere(
-        tmp_path, API_ENDPOINT_OVERRIDE=server.url, GOOGLE_APPLICATION_CREDENTIALS=str(key)
-    )
-
-    assert said == f"{EMAIL}|one|{EMAIL}"
 
 
 def test_a_machine_of_googles(server: BucketServer, bucket: Bucket, tmp_path: Path) -> None:

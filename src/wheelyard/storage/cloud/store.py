@@ -14,7 +14,7 @@ version that was expected, the precondition held: then no race was lost, and the
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import BoundedSemaphore
 from typing import Any, Final
@@ -85,7 +85,6 @@ DIGITS: Final = 18
 
 logger = logging.getLogger("wheelyard")
 
-
 Links = Callable[[str, str, timedelta], str]
 """Returns the URL of an object, of a bucket and a name, for a time; may raise Unavailable."""
 
@@ -106,25 +105,22 @@ class Change:
     key: Key
     expect: ObjectVersion | None
     """The version that it replaces; None for any."""
+    retrying: Retrying
     mark: str = ""
     """Of a write; a deletion leaves none."""
 
     @property
-    def metadata(self) -> dict[str, str]:
-        """What a write says of itself."""
-        over = {} if self.expect is None else {REPLACED: str(generation_of(self.expect))}
-        return {MARK: self.mark} | over
+    def common(self) -> dict[str, Any]:
+        """What each of the library's verbs is told of it."""
+        return {"if_generation_match": generation_of(self.expect), "retry": self.retrying}
 
-    def settled(
-        self, found: Blob | None, error: Exception, *, may_have_landed: bool
-    ) -> ObjectVersion | None:
+    def settled(self, found: Blob | None, error: Exception) -> ObjectVersion | None:
         """
         Return the version that the change has made, None where the answer contradicts the object.
 
         Args:
             found: The object as it is now, after the last try.
             error: What the last try has raised; raised again where it is about no precondition.
-            may_have_landed: Whether an earlier try may have been carried out.
 
         Raises:
             Conflict: Something else was there before it.
@@ -138,7 +134,7 @@ class Change:
         expected = generation_of(self.expect)
         if expected is None or expected == (0 if found is None else found.generation):
             return None
-        if not may_have_landed or metadata.get(REPLACED) == str(expected):
+        if not self.retrying.may_have_landed or metadata.get(REPLACED) == str(expected):
             raise Conflict(conflict(self.key)) from error
         raise Unavailable(
             f"Somebody else has changed {self.key} meanwhile, and whether this change came first "
@@ -198,12 +194,10 @@ class CloudStore(Store):
     ) -> ObjectVersion:
         """Store `body` whole and return its version."""
         # who expects a version has to read again after somebody else's write, not to wait
-        retrying = self._writing(waits_for_turn=expect is None or expect == ABSENT)
-        change = self._change(key, expect)
+        change = self._change(key, expect, waits_for_turn=expect is None or expect == ABSENT)
         blob = self._described(change, kind or self._usual_kind(key))
         with self._faults("storage.objects.create"):
-            landed = self._made(change, retrying, lambda: self._send(blob, body, expect, retrying))
-        return landed or version_of(blob)
+            return self._made(change, lambda: self._send(blob, body, change)) or version_of(blob)
 
     def copy(
         self,
@@ -223,13 +217,19 @@ class CloudStore(Store):
             expect: As in `put`.
             kind: What is to be said of the copy.
         """
-        retrying = self._writing(waits_for_turn=True)
         change = self._change(key, expect)
-        blob = self._described(change, kind)
+        blob, original = (
+            self._described(change, kind),
+            self._client.bucket(source.bucket).blob(name),
+        )
 
         def rewrite() -> None:
+            token, is_done = None, False
             try:
-                self._rewrite(blob, self._client.bucket(source.bucket).blob(name), expect, retrying)
+                while not is_done:  # between places far apart it takes several requests
+                    more = blob.rewrite(original, token=token, timeout=SENDING, **change.common)
+                    token = more[0]
+                    is_done = token is None
             except api.NotFound as error:
                 if is_missing_bucket(error):
                     raise
@@ -240,15 +240,24 @@ class CloudStore(Store):
                 raise unavailable(error, source, READ) from error
 
         with self._faults("storage.objects.create"):
-            landed = self._made(change, retrying, rewrite)
-        return landed or version_of(blob)
+            return self._made(change, rewrite) or version_of(blob)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove the object."""
-        retrying = self._writing(waits_for_turn=True)
-        change = Change(key=key, expect=expect)
+        change = replace(self._change(key, expect), mark="")
+
+        def remove() -> None:
+            try:
+                self._bucket.blob(self._place.name_of(key)).delete(timeout=READING, **change.common)
+            except api.NotFound as error:
+                if is_missing_bucket(error):
+                    raise
+                # after a lost answer: the version that was to go is gone
+                if expect and not change.retrying.may_have_landed:
+                    raise Conflict(conflict(key)) from error
+
         with self._faults("storage.objects.delete"):
-            self._made(change, retrying, lambda: self._remove(key, expect, retrying))
+            self._made(change, remove)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
@@ -274,16 +283,10 @@ class CloudStore(Store):
             return None
         return self._links(self._place.bucket, self._place.name_of(key), lifetime)
 
-    def _send(
-        self, blob: Blob, body: Body, expect: ObjectVersion | None, retrying: Retrying
-    ) -> None:
+    def _send(self, blob: Blob, body: Body, change: Change) -> None:
         with storage_faults("the upload"):
             size = len(body) if isinstance(body, bytes) else body.stat().st_size
-        common: dict[str, Any] = {
-            "if_generation_match": generation_of(expect),
-            "timeout": WRITING if size <= LITTLE else SENDING,
-            "retry": retrying,
-        }
+        common = change.common | {"timeout": WRITING if size <= LITTLE else SENDING}
         if isinstance(body, bytes):
             # the library would say that these bytes are text, and the bucket refuse them for that
             blob.upload_from_string(body, content_type=blob.content_type, **common)
@@ -306,36 +309,7 @@ class CloudStore(Store):
                 # the bucket may keep a part of a piece, and the library cannot go on from there
                 raise ConnectionError from error
 
-    def _rewrite(
-        self, blob: Blob, source: Blob, expect: ObjectVersion | None, retrying: Retrying
-    ) -> None:
-        """Copy, which between places far apart takes several requests."""
-        token, is_done = None, False
-        while not is_done:
-            token, _, _ = blob.rewrite(
-                source,
-                token=token,
-                if_generation_match=generation_of(expect),
-                timeout=SENDING,
-                retry=retrying,
-            )
-            is_done = token is None
-
-    def _remove(self, key: Key, expect: ObjectVersion | None, retrying: Retrying) -> None:
-        try:
-            self._blob(key).delete(
-                if_generation_match=generation_of(expect), timeout=READING, retry=retrying
-            )
-        except api.NotFound as error:
-            if is_missing_bucket(error):
-                raise
-            # after a lost answer: the version that was to go is gone
-            if expect and not retrying.may_have_landed:
-                raise Conflict(conflict(key)) from error
-
-    def _made(
-        self, change: Change, retrying: Retrying, make: Callable[[], None]
-    ) -> ObjectVersion | None:
+    def _made(self, change: Change, make: Callable[[], None]) -> ObjectVersion | None:
         """
         Make a change; where its answer does not tell, find out by reading what it has led to.
 
@@ -348,11 +322,9 @@ class CloudStore(Store):
             except GOOGLE_FAULTS as error:
                 has_failed = isinstance(error, api.PreconditionFailed)
                 # of a deletion no mark is left that a look would find
-                if not (retrying.may_have_landed and (change.mark or has_failed)):
-                    self._raise_unless_odd(change, retrying, error)
-                landed = change.settled(
-                    self._as_it_is(change.key), error, may_have_landed=retrying.may_have_landed
-                )
+                if not (change.retrying.may_have_landed and (change.mark or has_failed)):
+                    self._raise_unless_odd(change, error)
+                landed = change.settled(self._as_it_is(change.key), error)
                 if landed is not None:
                     return landed
             else:
@@ -360,8 +332,9 @@ class CloudStore(Store):
                 return None
         raise _contradicted(change.key, self._place)
 
-    def _raise_unless_odd(self, change: Change, retrying: Retrying, error: Exception) -> None:
+    def _raise_unless_odd(self, change: Change, error: Exception) -> None:
         """Return if a precondition failed again that failed before, or that nobody has set."""
+        retrying = change.retrying
         if isinstance(error, api.TooManyRequests) and not retrying.waits_for_turn:
             raise Conflict(conflict(change.key)) from error
         if not isinstance(error, api.PreconditionFailed):
@@ -386,12 +359,14 @@ class CloudStore(Store):
         retrying = Retrying(pacing=self._pacing, patience=READ_PATIENCE)
         return BucketStream(self._client, self._place, self._place.name_of(key), retrying)
 
-    def _blob(self, key: Key) -> Blob:
-        return self._bucket.blob(self._place.name_of(key))
-
-    def _change(self, key: Key, expect: ObjectVersion | None) -> Change:
+    def _change(
+        self, key: Key, expect: ObjectVersion | None, *, waits_for_turn: bool = True
+    ) -> Change:
         mark = f"{self._pacing.random.getrandbits(128):032x}"
-        return Change(key=key, expect=expect, mark=mark)
+        retrying = Retrying(
+            pacing=self._pacing, patience=WRITE_PATIENCE, waits_for_turn=waits_for_turn
+        )
+        return Change(key=key, expect=expect, retrying=retrying, mark=mark)
 
     def _usual_kind(self, key: Key) -> WebType:
         content_type = "application/json" if key.endswith(".json") else "application/octet-stream"
@@ -400,15 +375,13 @@ class CloudStore(Store):
         return WebType(content_type, caching)
 
     def _described(self, change: Change, kind: WebType) -> Blob:
-        blob = self._blob(change.key)
-        blob.metadata = change.metadata
+        over = {} if change.expect is None else {REPLACED: str(generation_of(change.expect))}
+        blob = self._bucket.blob(self._place.name_of(change.key))
+        blob.metadata = {MARK: change.mark} | over
         blob.content_type = kind.content_type
         if kind.cache_control:
             blob.cache_control = kind.cache_control
         return blob
-
-    def _writing(self, *, waits_for_turn: bool) -> Retrying:
-        return Retrying(pacing=self._pacing, patience=WRITE_PATIENCE, waits_for_turn=waits_for_turn)
 
     def _faults(self, permission: str) -> AbstractContextManager[None]:
         return bucket_faults(self._place, permission, self._say)
@@ -437,7 +410,6 @@ def version_of(blob: Blob) -> ObjectVersion:
 
 
 def _contradicted(key: Key, place: BucketLocation) -> Unavailable:
-    """Return the fault for a precondition that keeps failing, though the object does not change."""
     return Unavailable(
         f"The bucket gs://{place.bucket} answers each write of {key} with 412 (a precondition "
         "failed) although nobody changes that object: check whether a proxy or an emulator that "
