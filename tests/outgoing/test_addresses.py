@@ -10,69 +10,25 @@ from wheelyard.outgoing.network import Reach, WebFault, is_public, resolve
 
 NUMBERS = integers(0, 2**32 - 1)
 PUBLIC, PRIVATE = "8.8.8.8", "127.0.0.1"
+OPEN = """
+    8.8.8.8 192.0.1.0 172.32.0.1 100.128.0.1 199.36.153.8 168.63.129.15 2001:4860:4860::8888
+    2620:fe::fe 64:ff9b::808:808 ::ffff:8.8.8.8
+"""
+CLOSED = """
+    0.0.0.0 0.1.2.3 10.255.255.255 100.64.0.1 100.100.100.200 127.255.255.254 168.63.129.16
+    169.254.169.254 169.254.170.2 172.16.0.1 172.31.255.255 192.0.0.192 192.0.2.1 192.88.99.1
+    192.168.0.1 198.19.255.255 224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255 :: ::1
+    ::7f00:1 ::808:808 ::ffff:10.0.0.1 ::ffff:0:7f00:1 64:ff9b::a9fe:a9fe 64:ff9b:1::a00:1
+    100::1 2001:0:4136:e378:8000:63bf:3fff:fdd2 2001:db8::1 2002:7f00:1:: 2002:808:808::1
+    3fff::1 5f00::1 fc00::1 fd00:ec2::254 fd20:ce::254 fe80::1 fe80::1%eth0 fec0::1 ff02::1
+    ff0e::1%1
+"""
 
 
-@pytest.mark.parametrize(
-    ("address", "is_open"),
-    [
-        ("8.8.8.8", True),
-        ("192.0.1.0", True),
-        ("172.32.0.1", True),
-        ("100.128.0.1", True),
-        ("199.36.153.8", True),
-        ("168.63.129.15", True),
-        ("2001:4860:4860::8888", True),
-        ("2620:fe::fe", True),
-        ("64:ff9b::808:808", True),
-        ("::ffff:8.8.8.8", True),
-        ("0.0.0.0", False),  # noqa: S104 - it is asked about, not listened on
-        ("0.1.2.3", False),
-        ("10.255.255.255", False),
-        ("100.64.0.1", False),
-        ("100.100.100.200", False),
-        ("127.255.255.254", False),
-        ("168.63.129.16", False),
-        ("169.254.169.254", False),
-        ("169.254.170.2", False),
-        ("172.16.0.1", False),
-        ("172.31.255.255", False),
-        ("192.0.0.192", False),
-        ("192.0.2.1", False),
-        ("192.88.99.1", False),
-        ("192.168.0.1", False),
-        ("198.19.255.255", False),
-        ("224.0.0.1", False),
-        ("239.255.255.250", False),
-        ("240.0.0.1", False),
-        ("255.255.255.255", False),
-        ("::", False),
-        ("::1", False),
-        ("::7f00:1", False),
-        ("::808:808", False),
-        ("::ffff:10.0.0.1", False),
-        ("::ffff:0:7f00:1", False),
-        ("64:ff9b::a9fe:a9fe", False),
-        ("64:ff9b:1::a00:1", False),
-        ("100::1", False),
-        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False),
-        ("2001:db8::1", False),
-        ("2002:7f00:1::", False),
-        ("2002:808:808::1", False),
-        ("3fff::1", False),
-        ("5f00::1", False),
-        ("fc00::1", False),
-        ("fd00:ec2::254", False),
-        ("fd20:ce::254", False),
-        ("fe80::1", False),
-        ("fe80::1%eth0", False),
-        ("fec0::1", False),
-        ("ff02::1", False),
-        ("ff0e::1%1", False),
-    ],
-)
-def test_telling_public_addresses(address: str, *, is_open: bool) -> None:
+@pytest.mark.parametrize("address", OPEN.split() + CLOSED.split())
+def test_telling_public_addresses(address: str) -> None:
     """An address of the open internet is told from all others, also inside another."""
-    assert is_public(ip_address(address)) is is_open
+    assert is_public(ip_address(address)) is (address in OPEN.split())
 
 
 @given(integers(0, 2**128 - 1))

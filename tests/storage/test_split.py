@@ -1,4 +1,4 @@
-"""SplitStore is a Store, wherever the line between its two halves runs."""
+"""MemoryStore is a Store, and so are two of them that are one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +12,15 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.split import SplitStore
 
 MINUTE = timedelta(minutes=1)
+
+
+class TestMemoryStore(StoreConformance):
+    """The memory backend."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        """Return an empty store."""
+        return memory()
 
 
 class TestSplitStore(StoreConformance):

@@ -150,8 +150,6 @@ def test_a_token_that_is_worthless_before_its_time(opener: Opener, account: Buck
     assert bucket.time.pauses == []
 
 
-
-
 def test_tokens_are_not_to_be_had(opener: Opener, account: BucketServer, tmp_path: Path) -> None:
     """Where nobody gives out tokens, it is not the bucket that is said to be silent."""
     file = tmp_path / "service-account.json"
@@ -196,8 +194,6 @@ def test_no_credentials_at_all(tmp_path: Path) -> None:
     assert message.startswith("There are no Google credentials for gs://wheels (")
     assert "GOOGLE_APPLICATION_CREDENTIALS" in message
     assert len(re.findall(r"\. [A-Z]", message)) <= 1
-
-
 
 
 def test_a_machine_of_googles(server: BucketServer, bucket: Bucket, tmp_path: Path) -> None:

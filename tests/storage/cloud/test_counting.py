@@ -8,7 +8,7 @@ import pytest
 from tests.bucket.faults import CutAt, DropAfter, DropBefore, StatusAfter, StatusBefore
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
-from tests.storage.cloud.opened import FILES, OTHER, A, Opened, Opener
+from tests.storage.cloud.opened import FILES, OTHER, A, Opened
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key
 from wheelyard.storage.cloud.opening import operation_of
@@ -80,28 +80,6 @@ def test_all_that_goes_on_in_a_bucket(
 
     assert opened_bucket.tally.counts() == in_the_log(server)
     assert set(opened_bucket.tally.counts()) == set(COUNTED.values())
-
-
-def test_what_is_asked_twice_for_a_token(
-    opener: Opener,
-    server: BucketServer,
-    bucket: Bucket,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A request that is sent again with a new token counts twice, and the token not at all."""
-    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
-    monkeypatch.setenv("API_ENDPOINT_OVERRIDE", server.url)
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(server.write_key_file(tmp_path)))
-    server.permissions.token_required = True
-    bucket.put(A, b"one")
-    opened_bucket = opener()
-    opened_bucket.store.get(A)
-    server.identity.revoke_tokens()
-    opened_bucket.store.get(A)
-
-    assert server.log.count(kind="token") == 2
-    assert opened_bucket.tally.counts() == in_the_log(server) == {COUNTED["media"]: 3}
 
 
 def test_what_each_verb_costs(server: BucketServer, opened_bucket: Opened) -> None:

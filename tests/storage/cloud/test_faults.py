@@ -110,19 +110,6 @@ def test_a_failure_for_ever(
     assert READ_PATIENCE / 2 < opened_bucket.time.now <= WRITE_PATIENCE + READ_PATIENCE
 
 
-@pytest.mark.parametrize("status", [400, 409, 418, 501])
-def test_a_failure_that_does_not_pass(
-    server: BucketServer, opened_bucket: Opened, status: int
-) -> None:
-    """What will not be better the next time is not tried again."""
-    planned = server.faults.add(StatusBefore(status), count=FOR_EVER)
-
-    with pytest.raises(Unavailable, match=f"status {status}"):
-        opened_bucket.store.put(A, b"one", ABSENT)
-
-    assert (planned.taken, opened_bucket.time.pauses) == (1, [])
-
-
 @pytest.mark.parametrize(
     ("status", "code"),
     [(400, "storage_refused"), (401, "storage_credentials"), (403, "storage_denied")],

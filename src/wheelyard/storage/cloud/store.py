@@ -305,9 +305,6 @@ class CloudStore(Store):
                 if error.code not in FORGOTTEN:
                     raise
                 blob.upload_from_file(file, rewind=True, **common)
-            except ValueError as error:
-                # the bucket may keep a part of a piece, and the library cannot go on from there
-                raise ConnectionError from error
 
     def _made(self, change: Change, make: Callable[[], None]) -> ObjectVersion | None:
         """
