@@ -138,7 +138,7 @@ class App:
         """Return a page that is in memory, and who asks for it."""
         if scope["method"] != "GET" or scope["query_string"]:
             return None
-        name = self._hot.name(mark, scope["raw_path"])
+        name = self._hot.paths.get(mark + scope["raw_path"])
         if name is None or self._kept_out(scope):
             return None
         caller = self._auth.recent(mark)
@@ -152,11 +152,14 @@ class App:
 
     def _in_memory(self, name: NormalizedName, head: Headers) -> Reply | None:
         snapshot = self._index.projects.peek(name)
-        form, encoding = self._hot.negotiated(head)
+        form = self._hot.form_for(head.get(b"accept", b""))
         if snapshot is None or form is None:
             return None
         page = self._desk.pages.get(detail_subject(name, form), snapshot.version)
-        return None if page is None else page.reply(form, encoding, head.get(b"if-none-match"))
+        if page is None:
+            return None
+        encoding = self._hot.encoding_for(head.get(b"accept-encoding", b""))
+        return page.reply(form, encoding, head.get(b"if-none-match"))
 
     def _kept_out(self, scope: Scope) -> Reply | None:
         if self._guards is None:
