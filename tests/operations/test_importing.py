@@ -20,7 +20,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.index import index_over
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
-from wheelyard.operations.importing.report import Fate
+from wheelyard.operations.importing.report import Fate, Progress
 from wheelyard.operations.importing.run import HELD, NEAR_TOGETHER, Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
@@ -187,10 +187,7 @@ def test_nothing_piles_up(world: World, shelf: Shelf) -> None:
     """A source is never far ahead of what was done, however much it has."""
     offered, done, ahead = 0, 0, list[int]()
 
-    class Watcher:
-        def read(self, size: int) -> None:
-            pass
-
+    class Watcher(Progress):
         def done(self, outcome: object) -> None:
             nonlocal done
             del outcome

@@ -11,7 +11,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.index import Index
 from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
-from wheelyard.operations.importing.report import Fate, Outcome, Report
+from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report
 from wheelyard.operations.importing.run import Importer
 from wheelyard.sources.files import FilesSource
 
@@ -54,7 +54,7 @@ def import_source(
             ) from fault
 
 
-class _Watcher:
+class _Watcher(Progress):
     """Counts what a bar shows, and says why files are refused."""
 
     def __init__(self, update: Callable[..., None]) -> None:

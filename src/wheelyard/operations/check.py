@@ -7,7 +7,7 @@ can, and `--sweep` removes leftovers. Only problems make the command fail.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +35,9 @@ from wheelyard.operations.check_project import (
 from wheelyard.operations.spent import Spent
 from wheelyard.storage.base import ABSENT, Entry, Store, Stored
 from wheelyard.storage.spool import Spool
+
+Checked = Mapping[NormalizedName, CheckedProject]
+Names = frozenset[NormalizedName]
 
 _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
@@ -68,7 +71,7 @@ class Check:
             checked[project.name] = project
         known = self._mend_names(checked.values(), findings)
         self._check_tokens(findings, options)
-        self._look_at_leftovers(Belongings(checked, known), findings, options)
+        self._look_at_leftovers(checked, known, findings, options)
         if options.sweep:
             findings.swept += self.spent.sweep()
         return findings
@@ -104,9 +107,7 @@ class Check:
                     findings.note_stray(entry.key)
         return sorted(found)
 
-    def _mend_names(
-        self, checked: Iterable[CheckedProject], findings: Findings
-    ) -> frozenset[NormalizedName] | None:
+    def _mend_names(self, checked: Iterable[CheckedProject], findings: Findings) -> Names | None:
         """
         Write the name list again if it is damaged or lacks a project: it follows from them.
 
@@ -171,13 +172,16 @@ class Check:
         return uses
 
     def _look_at_leftovers(
-        self, belongings: "Belongings", findings: Findings, options: CheckOptions
+        self, checked: Checked, known: Names | None, findings: Findings, options: CheckOptions
     ) -> None:
         """Count bytes that nothing lists, and scratch files; remove those that are old enough."""
         now = self.ambient.now()
         cutoff, orphans = (now - ORPHAN_AGE).timestamp(), 0
-        for entry, owner in self._orphans(belongings, findings):
-            may_go = options.sweep and belongings.may_go(entry, owner, cutoff)
+        for entry, owner in self._orphans(checked, known, findings):
+            found = checked.get(NormalizedName(owner.project))
+            # a deleted filename never comes back, so its bytes need not wait
+            is_gone = bool(found and found.project and owner.filename in found.project.gone)
+            may_go = options.sweep and (is_gone or entry.modified < cutoff)
             if may_go and self._sweep(entry, owner):
                 findings.swept += 1
             else:
@@ -196,17 +200,26 @@ class Check:
             findings.notes.append(f"{files} of uploads in {self.spool.folder}")
 
     def _orphans(
-        self, belongings: "Belongings", findings: Findings
+        self, checked: Checked, known: Names | None, findings: Findings
     ) -> Iterator[tuple[Entry, keys.Owner]]:
-        """Yield bytes that nothing lists, and whose they are."""
-        listed = {key for each in belongings.checked.values() for key in each.listed_keys()}
+        """
+        Yield bytes that nothing lists, and whose they are; none of a project that may list them.
+
+        Args:
+            checked: What was found of each project.
+            known: The names in the name list, None if it is lost: any project may have been there.
+            findings: Added to.
+        """
+        listed = {key for each in checked.values() for key in each.listed_keys()}
         for entry in self.store.list(keys.FILES):
             if entry.key in listed:
                 continue
             owner = keys.owner_of(entry.key)
             if owner is None:
                 findings.note_stray(entry.key)
-            elif not belongings.may_list(owner):
+                continue
+            found = checked.get(NormalizedName(owner.project))
+            if found.is_sound if found else known is not None and owner.project not in known:
                 yield entry, owner
 
     def _sweep(self, entry: Entry, owner: keys.Owner) -> bool:
@@ -220,27 +233,3 @@ class Check:
             self.store.delete(entry.key, entry.version)
             return True
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class Belongings:
-    """Which bytes belong to a project, and which may, because nobody knows what it lists."""
-
-    checked: dict[NormalizedName, CheckedProject]
-    known: frozenset[NormalizedName] | None
-    """The names in the name list, None if it was lost: then any project may have been there."""
-
-    def may_list(self, owner: keys.Owner) -> bool:
-        """Return whether a project's document may be lost that lists these bytes."""
-        project = self.checked.get(NormalizedName(owner.project))
-        if project is not None:
-            return not project.is_sound
-        return self.known is None or owner.project in self.known
-
-    def may_go(self, entry: Entry, owner: keys.Owner, cutoff: float) -> bool:
-        """Return whether bytes that nothing lists are old enough to be swept."""
-        checked = self.checked.get(NormalizedName(owner.project))
-        project = checked.project if checked else None
-        # a deleted filename never comes back, so its bytes need not wait
-        is_gone = project is not None and owner.filename in project.gone
-        return is_gone or entry.modified < cutoff

@@ -17,7 +17,7 @@ from wheelyard.errors import IndexFault
 from wheelyard.model.access import Caller
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import escaped
-from wheelyard.operations.importing.report import Fate, Outcome, Report
+from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report
 from wheelyard.operations.importing.run import Importer
 from wheelyard.sources.candidate import Candidate, PassedOver
 from wheelyard.sources.files import distributions
@@ -112,7 +112,7 @@ class Watch:
         return look
 
 
-class Look:
+class Look(Progress):
     """One look at a watched place: the source of an import, which is told how far it has come."""
 
     def __init__(self, watch: Watch) -> None:
@@ -141,7 +141,7 @@ class Look:
         except IndexFault as fault:  # what was seen until then is imported all the same
             self.tell(fault.message)
 
-    def read(self, _size: int) -> None:
+    def read(self, size: int) -> None:  # noqa: ARG002 - as `Progress` has it
         """Give up where the watch was stopped."""
         self._heed()
 

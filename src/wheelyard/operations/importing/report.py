@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 from wheelyard.model.text import counted
 
@@ -73,25 +73,13 @@ class Report:
         return ", ".join(parts)
 
 
-class Progress(Protocol):
-    """Whoever watches an import."""
-
-    def read(self, size: int) -> None:
-        """Take note that so many bytes were read just now; called by several threads."""
-        ...
-
-    def done(self, outcome: Outcome) -> None:
-        """Take note of what became of something; called by one thread, and not in their order."""
-        ...
-
-
-class Unwatched:
-    """Nobody watches."""
+class Progress:
+    """What is told how far an import has come; this takes no notice."""
 
     __slots__ = ()
 
     def read(self, size: int) -> None:
-        """Do nothing."""
+        """Take note that so many bytes were read just now; called by several threads."""
 
     def done(self, outcome: Outcome) -> None:
-        """Do nothing."""
+        """Take note of what became of something; called by one thread, and not in their order."""

@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import IndexFault
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution import Identity, parse_filename
-from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report, Unwatched
+from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report
 from wheelyard.operations.importing.work import Done, Group, Item, Job, import_group, refused
 from wheelyard.operations.upload import Uploads
 from wheelyard.sources.candidate import Candidate, PassedOver, Source
@@ -50,7 +50,7 @@ class Importer:
             Unavailable: The store does not answer, or the source has no more to say. What was
                 imported stays.
         """
-        watcher = progress or Unwatched()
+        watcher = progress or Progress()
         job = Job(
             uploads=self.uploads,
             caller=caller,
