@@ -19,6 +19,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -26,21 +27,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SYSTEM_PROGRAMS = {
-    "bsdtar": "libarchive-tools",
-    "buildah": "buildah",
-    "caddy": "caddy",
-    "chromium": "chromium",
-    "curl": "curl",
-    "htpasswd": "apache2-utils",
-    "jq": "jq",
-    "nginx": "nginx-light",
-    "rsync": "rsync",
-    "strace": "strace",
-    "systemd-analyze": "systemd",
+    "bsdtar": ("libarchive-tools", "archive"),
+    "buildah": ("buildah", "deploy"),
+    "caddy": ("caddy", "deploy"),
+    "chromium": ("chromium", "exporting"),
+    "curl": ("curl", "access bucket_clients clients deploy http"),
+    "htpasswd": ("apache2-utils", "trust"),
+    "jq": ("jq", "deploy"),
+    "nginx": ("nginx-light", "deploy exporting"),
+    "rsync": ("rsync", "deploy"),
+    "strace": ("strace", "deploy storage"),
+    "systemd-analyze": ("systemd", "deploy"),
 }
-"""Programs that some tests run, and Debian's packages of them. Without one, its tests skip."""
+"""Programs that tests run: Debian's packages of them, and the folders of these tests."""
 START_POLICY = Path("/usr/sbin/policy-rc.d")
 """What Debian asks before it starts the service of a package that it has just installed."""
+NO_SERVICES = "#!/bin/sh\n# made by wheelyard's dev.py while it installs\nexit 101\n"
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -57,7 +59,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["test"]:
         return test(arguments[1:])
     print("usage: python3 dev.py serve [OPTION...] | test [OPTION...]", file=sys.stderr)
-    return 2
+    return 0 if arguments in (["-h"], ["--help"]) else 2
 
 
 def serve(arguments: list[str]) -> int:
@@ -70,7 +72,9 @@ def serve(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     """Run the static checks, then the tests, whose summary is the last line printed."""
-    installing = threading.Thread(target=install_system_programs)
+    # a run that is ended from outside still takes back what it has changed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    installing = threading.Thread(target=install_system_programs, args=(arguments,))
     if "--fast" not in arguments:
         installing.start()
     prepare("test")
@@ -97,6 +101,8 @@ def prepare(command: str) -> None:
             return
         files = [f"requirements/{lock}.txt" for lock in LOCKS[command]]
         say(f"installing {' and '.join(files)} into .venv, once")
+        for name in LOCKS:  # what was installed before is not whole any more
+            stamp(name).unlink(missing_ok=True)
         pip("--require-hashes", *(f"--requirement={ROOT / file}" for file in files))
         pip("--no-deps", "--no-build-isolation", "--editable", str(ROOT))
         stamp(command).write_text(digest(command))
@@ -135,13 +141,19 @@ def pip(*arguments: str) -> None:
         fail("pip could not install what is needed, see above")
 
 
-def install_system_programs() -> None:
-    """Install what tests use beyond Python, where we may; where we may not, those tests skip."""
-    missing = [name for name in SYSTEM_PROGRAMS if shutil.which(name) is None]
+def install_system_programs(arguments: list[str]) -> None:
+    """Install what these tests use beyond Python, where we may; elsewhere those tests skip."""
+    places = [Path(each).parts[1:2] for each in arguments if each.startswith("tests/")]
+    chosen = {name for parts in places for name in parts}
+    missing = [
+        name
+        for name, (_, folders) in SYSTEM_PROGRAMS.items()
+        if shutil.which(name) is None and (not places or chosen.intersection(folders.split()))
+    ]
     if not missing or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
     say("installing " + ", ".join(missing))
-    packages = [SYSTEM_PROGRAMS[name] for name in missing]
+    packages = [SYSTEM_PROGRAMS[name][0] for name in missing]
     with no_services():
         for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
             apt(*command)
@@ -154,26 +166,29 @@ def apt(*command: str) -> None:
         subprocess.run(
             ["apt-get", "--quiet", *command],
             env=environment,
-            check=False,
+            check=True,
             capture_output=True,
             timeout=300,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, subprocess.SubprocessError) as error:
         say(f"apt-get {command[0]}: {error}")
 
 
 @contextmanager
 def no_services() -> Iterator[None]:
     """Let no package that is installed meanwhile start a service (nginx would)."""
-    is_ours = not START_POLICY.exists()
-    if is_ours:
-        START_POLICY.write_text("#!/bin/sh\nexit 101\n")
-        START_POLICY.chmod(0o755)
+    folder = os.open(START_POLICY.parent, os.O_RDONLY)
     try:
-        yield
-    finally:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # another clone may be at the same
+        is_ours = read(START_POLICY) in ("", NO_SERVICES)
         if is_ours:
-            START_POLICY.unlink(missing_ok=True)
+            START_POLICY.write_text(NO_SERVICES)
+            START_POLICY.chmod(0o755)
+        yield
+        if is_ours:
+            START_POLICY.unlink()
+    finally:
+        os.close(folder)
 
 
 def make_hosts_file() -> None:

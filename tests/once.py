@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +42,9 @@ def made_once(name: str, made_from: list[Path | str], make: Callable[[Path], obj
 
 
 def _digest(made_from: list[Path | str]) -> str:
-    parts = (part for each in made_from for part in _parts(each))
+    # environments for Python hold such paths
+    here = f"{CACHE}\n{sys.base_prefix}\n{sys.version}"
+    parts = (part for each in (here, *made_from) for part in _parts(each))
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[
         :16
     ]
@@ -53,7 +56,7 @@ def _parts(source: Path | str) -> Iterator[bytes]:
         return
     for path in [source] if source.is_file() else sorted(source.rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
-            yield str(path.relative_to(source)).encode()
+            yield f"{path.relative_to(source)} {path.stat().st_mode & 0o111}".encode()
             yield path.read_bytes()
 
 
@@ -63,4 +66,5 @@ def _remove_unused(folder: Path) -> None:
         if (folder / "ready").exists():
             with (folder / "ready").open() as ready:
                 fcntl.flock(ready, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (folder / "ready").unlink()  # first: half of a folder is none
         shutil.rmtree(folder)

@@ -182,8 +182,8 @@ def wheels() -> Path:
 
 def require_buildah() -> None:
     """Skip the test where there is no buildah, or nobody who may use it."""
-    system_program("buildah")
     if os.geteuid() != 0:
         pytest.skip("buildah is used as root here")
     if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
         pytest.skip("no mount namespace may be opened here, as buildah does")
+    system_program("buildah")

@@ -37,6 +37,8 @@ FORBIDDEN = frozenset(
         "os.system",
         "socket.bind",
         "socket.connect",
+        "socket.getaddrinfo",
+        "socket.sendto",
         "subprocess.Popen",
     }
 )

@@ -5,10 +5,12 @@ The tests of one module run on one worker, so that they share its servers. Modul
 for programs come first: they take longest, and the others fill the gaps.
 """
 
-import os
+from typing import cast
 
 import pytest
+from xdist.plugin import pytest_xdist_auto_num_workers as processors
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 FIRST = (
     "tests/clients/",
@@ -38,6 +40,21 @@ ALONE = (
 class ByModule(LoadScopeScheduling):  # type: ignore[misc]
     """Gives a worker a whole module, or one test of those that share nothing."""
 
+    def remove_node(self, node: WorkerController) -> str | None:
+        """
+        Give what a worker has left to others, and return the test that it has ended in.
+
+        That one is not run again: it would end every worker, one after the other.
+        """
+        units = self.assigned_work[node].values()
+        for unit in units:
+            for test, is_done in unit.items():
+                if not is_done:
+                    unit[test] = True
+                    super().remove_node(node)
+                    return str(test)
+        return cast("str | None", super().remove_node(node))
+
     def _split_scope(self, nodeid: str) -> str:
         return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
 
@@ -49,8 +66,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return a worker for each processor; two where tests wait for other programs."""
-    return (os.cpu_count() or 1) * (1 if config.getoption("fast") else 2)
+    """Return a worker for each processor that is ours; two where tests wait for programs."""
+    return int(processors(config)) * (1 if config.getoption("fast") else 2)
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,8 +1,8 @@
 """
 Names each test that was skipped, and fails CI for one that nobody has agreed to.
 
-`tests/allowed_skips.txt` holds a line for each skip that is allowed: a pattern of test names as
-`fnmatch` has it, then ` : ` and the reason.
+`tests/allowed_skips.txt` holds a line for each skip that is allowed: patterns, as `fnmatch` has
+them, of the test's name and of what it says, and why it is allowed, with ` : ` between.
 """
 
 import os
@@ -17,11 +17,15 @@ ALLOWED = Path(__file__).parents[1] / "allowed_skips.txt"
 class Skips:
     """Remembers what was skipped, and why."""
 
-    def __init__(self, patterns: list[str]) -> None:
-        self._patterns = patterns
+    def __init__(self, allowed: list[list[str]]) -> None:
+        self._allowed = allowed
         self._skipped: dict[str, str] = {}
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember a module that is skipped as a whole."""
+        self.pytest_runtest_logreport(report)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         """Remember a skipped test; one that fails as expected is none."""
         if report.skipped and not hasattr(report, "wasxfail"):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
@@ -46,8 +50,8 @@ class Skips:
     def _surprises(self) -> list[str]:
         return [
             test
-            for test in sorted(self._skipped)
-            if not any(fnmatchcase(test, pattern) for pattern in self._patterns)
+            for test, reason in sorted(self._skipped.items())
+            if not any(fnmatchcase(test, a) and fnmatchcase(reason, b) for a, b, _ in self._allowed)
         ]
 
 
@@ -55,5 +59,5 @@ def pytest_configure(config: pytest.Config) -> None:
     """Watch in the process that sees the reports of all workers."""
     if not hasattr(config, "workerinput"):
         lines = ALLOWED.read_text().splitlines()
-        patterns = [line.partition(" : ")[0].strip() for line in lines if line[:1] not in {"", "#"}]
-        config.pluginmanager.register(Skips(patterns))
+        allowed = [line.split(" : ") for line in lines if line[:1] not in {"", "#"}]
+        config.pluginmanager.register(Skips(allowed))

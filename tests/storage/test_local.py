@@ -54,6 +54,7 @@ def test_modes(tmp_path: Path, umask: int) -> None:
     assert {mode for is_folder, mode in found if not is_folder} == {0o640}
 
 
+@pytest.mark.integration
 def test_no_process_loses_an_increment(tmp_path: Path) -> None:
     """Processes that count one object up by compare-and-swap lose no step."""
     store = LocalStore(tmp_path, Random())
