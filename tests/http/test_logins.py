@@ -67,7 +67,7 @@ class Office:
         passwords = Passwords(path, KEY, self.clock.seconds, self.hashing)
         doors = replace(index.doors, passwords=passwords, access_tokens=self.google)
         self.desk = desk_of(replace(index, doors=doors), written)
-        self.people = Authenticator.of(self.desk)
+        self.people = Authenticator(self.desk)
 
     async def log_in(self, name: str, secret: str, address: str = HERE) -> str:
         """Return who somebody is taken for, or the code of the refusal."""

@@ -68,9 +68,9 @@ class App:
         self._guards = Guards.of(settings)
         self._proxies = settings.server.trusted_proxies
         self._desk = desk_of(index, unwritable)
-        self._auth = Authenticator.of(self._desk)
-        self._observer = Observer.of(index, shelf)
-        self._uploader = Uploader.of(self._desk)
+        self._auth = Authenticator(self._desk)
+        self._observer = Observer(index, shelf)
+        self._uploader = Uploader(self._desk)
         self._people = People(self._desk)
         self.routes = routes_of(self._desk, self._uploader, self._people, self._observer)
         self._hot = Hot()

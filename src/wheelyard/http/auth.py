@@ -8,7 +8,6 @@ missing package. RFC 7617 (Basic) and RFC 6750 (Bearer).
 import re
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from typing import Final, TypeVar
@@ -39,34 +38,27 @@ _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
 class Authenticator:
     """Recognises the callers of an index."""
 
-    desk: Desk
-    anonymous: Caller
-    key: bytes = field(repr=False)
-    callers: TimedCache[bytes, Caller]
-    """Who was recognised within the last second, by the mark of their header."""
-
-    @classmethod
-    def of(cls, desk: Desk) -> "Authenticator":
-        """Return the authenticator of a server."""
+    def __init__(self, desk: Desk) -> None:
         index = desk.index
-        anonymous = Caller(ANONYMOUS, index.doors.rights.public)
-        key = index.ambient.random.randbytes(32)
-        return cls(desk, anonymous, key, TimedCache(index.ambient.monotonic, REMEMBERED))
+        self.anonymous = Caller(ANONYMOUS, index.doors.rights.public)
+        self._desk = desk
+        self._key = index.ambient.random.randbytes(32)
+        self._callers = TimedCache[bytes, Caller](index.ambient.monotonic, REMEMBERED)
+        """Who was recognised within the last second, by the mark of their header."""
 
     def mark(self, header: bytes | None, address: str) -> bytes:
         """Return what a header is remembered by, from where it comes; nothing for none."""
         if header is None:
             return b""
         marked = header + b"\0" + origin_of(address).encode()
-        return blake2b(marked, digest_size=MARK, key=self.key).digest()
+        return blake2b(marked, digest_size=MARK, key=self._key).digest()
 
     def recent(self, mark: bytes) -> Caller | None:
         """Return who was recognised by a header a moment ago, else None."""
-        return self.callers.get(mark) if mark else self.anonymous
+        return self._callers.get(mark) if mark else self.anonymous
 
     async def caller(self, header: bytes | None, address: str, mark: bytes) -> Caller:
         """
@@ -97,11 +89,11 @@ class Authenticator:
                 "request has not. Open the address of the proxy.",
                 short="Come through the proxy.",
             )
-        doors, identity = self.desk.index.doors, login.known(assertion)
+        doors, identity = self._desk.index.doors, login.known(assertion)
         if identity is None:
             try:
-                identity = await self.desk.threads.run(
-                    self.desk.threads.verifiers, lambda: login.identity(assertion)
+                identity = await self._desk.threads.run(
+                    self._desk.threads.verifiers, lambda: login.identity(assertion)
                 )
             except Unauthenticated as fault:
                 doors.log.note(reason_of(fault, otherwise=fault.code), "the proxy")
@@ -109,7 +101,7 @@ class Authenticator:
         return doors.rights.caller(identity)
 
     async def _recognised(self, credential: Credential, address: str, mark: bytes) -> Caller:
-        desk, doors = self.desk, self.desk.index.doors
+        desk, doors = self._desk, self._desk.index.doors
 
         def known() -> Caller | None:
             return self._noted(mark, lambda: doors.known(credential))
@@ -128,15 +120,15 @@ class Authenticator:
 
     def _noted(self, mark: bytes, look: Callable[[], C]) -> C:
         """Look who sends a header, and note it for a second from the beginning of the look."""
-        now = self.desk.index.ambient.monotonic
+        now = self._desk.index.ambient.monotonic
         began, found = now(), look()
         if found is not None:
-            self.callers.put(mark, found, began + RECENT - now())
+            self._callers.put(mark, found, began + RECENT - now())
         return found
 
     async def _in_turn(self, credential: Credential, verified: Callable[[], Caller]) -> Caller:
         """Verify a credential in a thread that nobody reads in; a password waits for its turn."""
-        desk = self.desk
+        desk = self._desk
         if kind_of(credential) is not Kind.PASSWORD:
             return await desk.threads.run(desk.threads.verifiers, verified)
         is_held = desk.index.doors.has_held(credential)

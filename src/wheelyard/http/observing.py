@@ -39,17 +39,17 @@ access_log = logging.getLogger("wheelyard.access")
 
 class Observer:
     """
-    Watches the requests of one process.
+    Watches the requests of one process, as the settings of its index ask for it.
 
     Args:
-        index: What is served, and with which settings.
+        index: What is served.
         shelf: Where other workers of this server keep what they have counted, if there are any.
-        telemetry: Where traces go, if anywhere.
+
+    Raises:
+        Invalid: OpenTelemetry is asked for, and is not installed (code `bad_setting`).
     """
 
-    def __init__(
-        self, index: Index, shelf: Shelf | None = None, telemetry: "Telemetry | None" = None
-    ) -> None:
+    def __init__(self, index: Index, shelf: Shelf | None = None) -> None:
         self._index = index
         self._shelf = shelf
         self._showing = Lock()
@@ -60,26 +60,15 @@ class Observer:
         self.now = index.ambient.monotonic
         self._proxies = index.settings.server.trusted_proxies
         self._is_logging = index.settings.log.access
-        self._telemetry = telemetry
+        self._telemetry: Telemetry | None = None
+        if index.settings.telemetry.otlp_endpoint:
+            require_telemetry(index.settings)
+            # an extra, which takes a third of a second to import
+            from wheelyard.http.telemetry import open_telemetry  # noqa: PLC0415
 
-    @classmethod
-    def of(cls, index: Index, shelf: Shelf | None = None) -> "Observer":
-        """
-        Return what watches the requests for an index, as its settings ask for it.
-
-        Raises:
-            Invalid: They ask for OpenTelemetry, and it is not installed (code `bad_setting`).
-        """
-        endpoint = index.settings.telemetry.otlp_endpoint
-        if not endpoint:
-            return cls(index, shelf)
-        require_telemetry(index.settings)
-        # an extra, which takes a third of a second to import
-        from wheelyard.http.telemetry import open_telemetry  # noqa: PLC0415
-
-        telemetry = open_telemetry(endpoint, index.ambient.now)
-        index.watch.follower = telemetry.stored
-        return cls(index, shelf, telemetry)
+            endpoint = index.settings.telemetry.otlp_endpoint
+            self._telemetry = open_telemetry(endpoint, index.ambient.now)
+            index.watch.follower = self._telemetry.stored
 
     def at_once(self, scope: Scope, answer: Reply, who: str, began: float) -> None:
         """Keep a page that was in memory."""

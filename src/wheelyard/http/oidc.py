@@ -18,7 +18,6 @@ import logging
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final
@@ -73,34 +72,30 @@ class _Asked(Struct, frozen=True):
     token: str
 
 
-@dataclass(frozen=True, slots=True)
 class Exchanges:
-    """The steps of trusted publishing, and how often an address may take them."""
+    """
+    The steps of trusted publishing, and how often an address may take them.
 
-    desk: Desk
-    throttle: Throttle
-    floods: Throttle
-    """For whatever has the form of what a step takes, before it is looked at."""
-    slots: Slots
-    takes_uploads: Callable[[bytes], bool]
-    """Whether files are uploaded to a raw path."""
+    `takes_uploads` tells whether files are uploaded to a raw path.
+    """
 
-    @classmethod
-    def of(cls, desk: Desk, takes_uploads: Callable[[bytes], bool]) -> "Exchanges":
-        """Return those of the index behind `desk`."""
-        throttle = Throttle(RATE, desk.index.ambient.monotonic)
-        floods = Throttle(RATE * FLOOD, desk.index.ambient.monotonic)
-        slots = Slots(AT_ONCE, "requests for tokens")
-        return cls(desk, throttle, floods, slots, takes_uploads)
+    def __init__(self, desk: Desk, takes_uploads: Callable[[bytes], bool]) -> None:
+        self._index = desk.index
+        self._threads = desk.threads
+        self._takes_uploads = takes_uploads
+        self._slots = Slots(AT_ONCE, "requests for tokens")
+        self._throttle = Throttle(RATE, desk.index.ambient.monotonic)
+        self._floods = Throttle(RATE * FLOOD, desk.index.ambient.monotonic)
+        """For whatever has the form of what a step takes, before it is looked at."""
 
     async def discovery(self, request: Request) -> Reply:
         """Tell where the steps are."""
-        if self.desk.index.doors.publishing is None:
+        if self._index.doors.publishing is None:
             return _problem(404)
         accepted = request.headers.get(b"accept", b"").decode("latin-1").lower().split(",")
         if not any(each.partition(";")[0].strip() in _DISCOVERY_TYPES for each in accepted):
             return _problem(406)
-        origin = _origin(self.desk.index.settings)
+        origin = _origin(self._index.settings)
         if not origin or not self._is_upload_url(request.query):
             return _problem(404)
         body = {
@@ -116,19 +111,19 @@ class Exchanges:
         with suppress(IndexFault, LookupError, ValueError):
             asked = parse_qs(query.decode("ascii"), errors="strict", max_num_fields=8)
             (path,) = asked["discover"]
-            return path.startswith("/") and self.takes_uploads(path.encode())
+            return path.startswith("/") and self._takes_uploads(path.encode())
         return False
 
     async def audience(self, _request: Request) -> Reply:
         """Tell what to have a statement made for."""
-        publishing = self.desk.index.doors.publishing
+        publishing = self._index.doors.publishing
         if publishing is None:
             return _not_enabled()
         return answered(200, {"audience": publishing.rules.audiences[0]})
 
     async def answer(self, request: Request, step: str) -> Reply:
         """Take one step, `mint` or `burn`, unless the address has taken too many."""
-        publishing = self.desk.index.doors.publishing
+        publishing = self._index.doors.publishing
         if publishing is None:
             return _not_enabled()
         garbage = address_key(request.address, f"{step}-garbage")
@@ -138,13 +133,13 @@ class Exchanges:
             return self._one_too_many(garbage) or _told(step, fault)
         has_form = parse_token(sent) if step == "burn" else _STATEMENT.fullmatch(sent)
         keys = (address_key(request.address, step),) if has_form else ()
-        wait = self.floods.take(keys[0]) if keys else self.throttle.take(garbage)
+        wait = self._floods.take(keys[0]) if keys else self._throttle.take(garbage)
         if wait:
             return _too_many(wait)
         try:
-            async with self.slots.one(request.party):
+            async with self._slots.one(request.party):
                 take = partial(self._taken, step, sent, publishing, keys)
-                return await self.desk.threads.write(take)
+                return await self._threads.write(take)
         except IndexFault as fault:
             refused = None
             if keys and fault.code not in GENUINE:  # nobody's inventions keep a job waiting
@@ -155,7 +150,7 @@ class Exchanges:
         self, step: str, sent: str, publishing: "Publishing", keys: tuple[str, ...]
     ) -> Reply:
         """Take a step, in a thread; whatever is not genuine uses up none of its address."""
-        wait = self.throttle.begin(keys)
+        wait = self._throttle.begin(keys)
         if wait:
             return _too_many(wait)
         is_genuine = True
@@ -170,11 +165,11 @@ class Exchanges:
             is_genuine = fault.code in GENUINE
             raise
         finally:
-            self.throttle.end(keys, has_failed=is_genuine)
+            self._throttle.end(keys, has_failed=is_genuine)
 
     def _one_too_many(self, key: str) -> Reply | None:
         """Count a request; return the refusal if there were too many of its kind, else None."""
-        wait = self.throttle.take(key)
+        wait = self._throttle.take(key)
         return _too_many(wait) if wait else None
 
 

@@ -39,7 +39,7 @@ def routes_of(desk: Desk, uploads: Uploader, people: People, observer: Observer)
     def takes_uploads(raw_path: bytes) -> bool:
         return routes.find(routes.path(raw_path), "POST").name == UPLOAD
 
-    fixed = (*_open(desk, observer), *_publishing(Exchanges.of(desk, takes_uploads)))
+    fixed = (*_open(desk, observer), *_publishing(Exchanges(desk, takes_uploads)))
     others = (_files(desk), _api(desk), _index(desk, people), _uploads(desk, uploads))
     routes = Routes(desk.index.settings.server.path_prefix, fixed, chain(*others))
     return routes

@@ -7,7 +7,6 @@ the rights on the project come as soon as the file's name is known.
 
 import logging
 from asyncio import timeout
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -35,22 +34,18 @@ TEXT: Final = b"text/plain; charset=utf-8"
 logger = logging.getLogger("wheelyard")
 
 
-@dataclass(frozen=True, slots=True)
 class Uploader:
     """The upload handler, with the slots of which each upload takes one."""
 
-    desk: Desk
-    slots: Slots
-
-    @classmethod
-    def of(cls, desk: Desk) -> "Uploader":
-        """Return the upload handler of the index behind `desk`."""
-        return cls(desk, Slots(desk.index.settings.http.concurrent_uploads, "uploads"))
+    def __init__(self, desk: Desk) -> None:
+        self._index = desk.index
+        self._threads = desk.threads
+        self._slots = Slots(desk.index.settings.http.concurrent_uploads, "uploads")
 
     @property
     def body_limit(self) -> int:
         """Bytes of the longest body that could be an upload."""
-        return self.desk.index.uploads.rules.max_size + FIELDS_LIMIT
+        return self._index.uploads.rules.max_size + FIELDS_LIMIT
 
     async def answer(self, request: Request) -> Reply:
         """
@@ -66,16 +61,16 @@ class Uploader:
         if boundary is None:
             message = "An upload is a form with a file in it. Send multipart/form-data."
             return refuse(415, "unsupported_media_type", message, "Send multipart/form-data.")
-        uploads, caller = self.desk.index.uploads, request.caller
+        uploads, caller = self._index.uploads, request.caller
         form = FormReader(boundary, uploads, caller)
-        async with self.slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
+        async with self._slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
             try:
                 last = await self._feed(form, request, slot)
-                arrival = await self.desk.threads.write(partial(form.finish, last))
+                arrival = await self._threads.write(partial(form.finish, last))
                 if arrival is None:
                     message = "Registration is not needed, upload the files."
                     return refuse(410, "invalid_action", message, message)
-                accepted = await self.desk.threads.write(partial(uploads.accept, arrival, caller))
+                accepted = await self._threads.write(partial(uploads.accept, arrival, caller))
             finally:
                 form.close()
         warnings = accepted.warnings
@@ -83,11 +78,11 @@ class Uploader:
             what, who = accepted.file.filename, escaped(caller.principal)
             logger.warning("the attestations that %s sent with %s were not kept", who, what)
             warnings = (*warnings, NO_ATTESTATIONS)
-        return _accepted(request, accepted.file, warnings, self.desk.index.settings.server.roots)
+        return _accepted(request, accepted.file, warnings, self._index.settings.server.roots)
 
     def _refused_unread(self, request: Request) -> Reply | None:
         """Return the refusal of a request whose body need not be looked at, or None."""
-        caller, rules = request.caller, self.desk.index.uploads.rules
+        caller, rules = request.caller, self._index.uploads.rules
         if caller.is_anonymous and not caller.may_anywhere(Action.UPLOAD):
             return refusal(bad_credential())
         # the head was checked: it is digits, and not too many of them
@@ -115,7 +110,7 @@ class Uploader:
             pieces.append(piece)
             size += len(piece)
             if more and size >= BATCH:
-                await self.desk.threads.write(partial(form.feed, b"".join(pieces)))
+                await self._threads.write(partial(form.feed, b"".join(pieces)))
                 pieces, size = [], 0
         return b"".join(pieces)
 

@@ -6,17 +6,17 @@ whether or not anybody publishes that way still. A statement that may be used ag
 issuer does not mark it, is counted in memory.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import count, islice
 from threading import Lock
 from typing import Final
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.credentials import Claims, Credentials
+from wheelyard.concurrency.caches import TimedCache
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.token import is_token_id
@@ -29,6 +29,8 @@ REUSES: Final = 20
 """Tokens an hour that one statement is good for that may be used again, in each process."""
 REUSE_WINDOW: Final = 3600.0
 """Seconds."""
+STATEMENTS: Final = 10_000
+"""How many of them are counted in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +102,14 @@ class Reuses:
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
         self._lock = Lock()
-        self._begun: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+        self._uses = TimedCache[bytes, Iterator[int]](monotonic, STATEMENTS)
 
     def allow(self, digest: bytes) -> bool:
         """Count one use, and return whether it is among the first twenty of an hour."""
-        now = self._monotonic()
         with self._lock:
-            while self._begun and next(iter(self._begun.values()))[0] + REUSE_WINDOW <= now:
-                self._begun.popitem(last=False)
-            since, used = self._begun.get(digest, (now, 0))
-            self._begun[digest] = (since, used + 1)
-            return used < REUSES
+            uses = self._uses.get(digest)
+            if uses is None:
+                uses = count()
+                self._uses.put(digest, uses, REUSE_WINDOW)
+            return next(uses) < REUSES
