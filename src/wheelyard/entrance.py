@@ -136,12 +136,13 @@ class _Builder:
         asked = self.settings.google.id_token
         if not asked.audience:
             return None
-        from wheelyard.trust import google
+        from wheelyard.trust.google import google_login
 
-        keys = google.google_keys(self._means, self.google.keys)
         domains = frozenset(domain.lower() for domain in asked.allowed_domains)
-        audiences = frozenset(asked.audience)
-        return google.google_login(keys, audiences, domains, self.ambient.seconds, self._verdicts())
+        audiences, now = frozenset(asked.audience), self.ambient.seconds
+        return google_login(
+            self._means, self.google.keys, audiences, domains, now, self._verdicts()
+        )
 
     def access_tokens(self) -> Verifier | None:
         asked = self.settings.google.access_token
@@ -166,12 +167,10 @@ class _Builder:
         asked = self.settings.iap
         if not asked.audience:
             return None
-        from wheelyard.trust import google
+        from wheelyard.trust.google import iap_login
 
-        keys = google.iap_keys(self._means, self.google.iap_keys)
-        return google.iap_login(
-            keys, frozenset(asked.audience), self.ambient.seconds, self._verdicts()
-        )
+        audiences, now = frozenset(asked.audience), self.ambient.seconds
+        return iap_login(self._means, self.google.iap_keys, audiences, now, self._verdicts())
 
     def publishing(self, tokens: Tokens, spent: Spent) -> "Publishing | None":
         asked = self.settings.trusted_publishing

@@ -1,15 +1,6 @@
 """
 Everything that can go wrong on purpose, in one tree.
 
-* IndexFault
-  - Invalid          the request can never succeed as sent
-  - Unauthenticated  a credential is missing, or is not one that we know
-  - Forbidden        a known caller without the right
-  - NotFound         the named thing does not exist, or not for this caller
-  - Conflict         the name is taken, or the object changed under us
-  - TooLarge         over a stated limit
-  - Unavailable      the store did not answer, or its answer is unknown; trying again may work
-
 Families are never subclassed: a new case is a new `code`, so that the table from families to
 statuses in `wheelyard.http.errors` stays total. Families know nothing of HTTP.
 """

@@ -5,7 +5,7 @@ import pytest
 from tests.trust.issuer import NOW, SigningKey, World, ec_key, rsa_key
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.access import Identity
-from wheelyard.trust.google import GCLOUD, Login, google_keys, google_login, iap_keys, iap_login
+from wheelyard.trust.google import GCLOUD, Login, google_login, iap_login
 from wheelyard.trust.verifier import Verdicts
 
 pytestmark = pytest.mark.integration
@@ -45,9 +45,10 @@ def _keys(world: World) -> None:
 
 def login_of(world: World, *domains: str, audiences: tuple[str, ...] = (HERE,)) -> Login:
     """Return what recognises people by ID tokens; of some domains only, if there are any."""
-    keys = google_keys(world.means, world.site.keys_url)
-    verdicts = Verdicts[Identity](bytes(32), world.clock)
-    return google_login(keys, frozenset(audiences), frozenset(domains), world.clock, verdicts)
+    url, verdicts = world.site.keys_url, Verdicts[Identity](bytes(32), world.clock)
+    return google_login(
+        world.means, url, frozenset(audiences), frozenset(domains), world.clock, verdicts
+    )
 
 
 def principals(world: World, claims: dict[str, object], *domains: str) -> set[str]:
@@ -57,9 +58,9 @@ def principals(world: World, claims: dict[str, object], *domains: str) -> set[st
 
 def proxied(world: World, claims: dict[str, object], key: SigningKey = IAP_KEY) -> Identity:
     """Return who is before the browser."""
-    keys = iap_keys(world.means, world.site.keys_url)
     verdicts = Verdicts[Identity](bytes(32), world.clock)
-    return iap_login(keys, frozenset({SERVICE}), world.clock, verdicts).identity(key.token(claims))
+    login = iap_login(world.means, world.site.keys_url, frozenset({SERVICE}), world.clock, verdicts)
+    return login.identity(key.token(claims))
 
 
 @pytest.mark.parametrize("issuer", ["https://accounts.google.com", "accounts.google.com"])

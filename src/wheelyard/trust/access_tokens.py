@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 from wheelyard.model.access import AUTHENTICATED, EVERY_PROJECT, EVERYBODY, Action, Identity, Scope
 from wheelyard.outgoing.network import WebFault
 from wheelyard.trust.endpoints import GOOGLE, GoogleEndpoints
-from wheelyard.trust.fetching import Fetcher, Reply
+from wheelyard.trust.fetching import Fetcher
 from wheelyard.trust.verifier import Refused, Verdicts, bad_access_token, unverifiable
 
 PATIENCE: Final = 3.0
@@ -141,7 +141,7 @@ class AccessTokens:
             return Action(0)
         if reply.status == HTTPStatus.NOT_FOUND:
             logger.error("the bucket of [google.access_token] is not there; look at its name")
-        named = _document(reply).get("permissions", [])
+        named = reply.document().get("permissions", [])
         if not isinstance(named, list):
             raise WebFault("its answer is not a list of permissions")
         actions = Action(0)
@@ -156,16 +156,10 @@ class AccessTokens:
         reply = self._fetcher.post_form(self._resource.google.tokeninfo, form, timeout=timeout)
         if reply.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
             return frozenset(), REMEMBERED
-        found = _document(reply)
+        found = reply.document()
         left = str(found.get("expires_in", ""))
         seconds = float(left) if re.fullmatch(r"[0-9]{1,9}", left) else 0.0
         return frozenset(str(found.get("scope", "")).split()), seconds
-
-
-def _document(reply: Reply) -> dict[str, object]:
-    if reply.status != HTTPStatus.OK:
-        raise WebFault(f"it answered {reply.status}")
-    return reply.document()
 
 
 def _identity(mark: bytes, actions: Action) -> Identity:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from operator import attrgetter
 from typing import Final
 from urllib.parse import urlencode
@@ -39,7 +40,9 @@ class Reply:
     body: bytes = field(repr=False)
 
     def document(self) -> dict[str, object]:
-        """Return the body as a JSON object, or raise WebFault."""
+        """Return the JSON object of a reply that is OK, or raise WebFault."""
+        if self.status != HTTPStatus.OK:
+            raise WebFault(f"it answered {self.status}")
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError) as error:

@@ -93,7 +93,8 @@ class Login:
 
 
 def google_login(
-    keys: KeySet,
+    means: Means,
+    url: str,
     audiences: frozenset[str],
     allowed_domains: frozenset[str],
     now: Callable[[], float],
@@ -102,36 +103,29 @@ def google_login(
     """
     Return what recognises the senders of ID tokens, which are made out to one of the audiences.
 
-    The domains, in lower case, are those of people's accounts; none stands for every account there
-    is. Service accounts have no domain, and are not asked for one.
+    Google's keys are at `url`. The domains, in lower case, are those of people's accounts; none
+    stands for every account there is. Service accounts have no domain, and are not asked for one.
     """
+    keys = KeySet(ISSUERS[0], ALGORITHMS, means, url)
     issuers = {name: Issuer(name, keys, ALGORITHMS, audiences) for name in ISSUERS}
     return Login(issuers, partial(_of_id_token, allowed_domains=allowed_domains), now, verdicts)
 
 
-def google_keys(means: Means, url: str) -> KeySet:
-    """Return the keys that Google signs ID tokens with."""
-    return KeySet(ISSUERS[0], ALGORITHMS, means, url)
-
-
 def iap_login(
-    keys: KeySet,
+    means: Means,
+    url: str,
     audiences: frozenset[str],
     now: Callable[[], float],
     verdicts: Verdicts[Identity],
 ) -> Login:
     """
-    Return what recognises the people behind the assertions of the proxy.
+    Return what recognises the people behind the assertions of the proxy, whose keys are at `url`.
 
     Its audiences are `/projects/NUMBER/global/backendServices/ID` and the like.
     """
+    keys = KeySet(IAP, IAP_ALGORITHMS, means, url)
     issuer = Issuer(IAP, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME)
     return Login({IAP: issuer}, _of_assertion, now, verdicts)
-
-
-def iap_keys(means: Means, url: str) -> KeySet:
-    """Return the keys that the proxy signs with."""
-    return KeySet(IAP, IAP_ALGORITHMS, means, url)
 
 
 def _of_id_token(claims: Claims, allowed_domains: frozenset[str]) -> Identity:

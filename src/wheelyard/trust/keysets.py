@@ -11,11 +11,9 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from random import Random
 from threading import Lock
 from typing import Final
-from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -24,7 +22,8 @@ from jwt.exceptions import PyJWTError
 
 from wheelyard.concurrency.caches import TimedCache
 from wheelyard.outgoing.network import WebFault
-from wheelyard.trust.fetching import Fetcher, Reply
+from wheelyard.outgoing.urls import parse_url
+from wheelyard.trust.fetching import Fetcher
 from wheelyard.trust.verifier import unverifiable
 
 PATIENCE: Final = 5.0
@@ -93,7 +92,8 @@ class KeySet:
         self._url = url
         self._known: _Known | None = None
         self._tried: float | None = None
-        self._failures = 0
+        self._has_failed = False
+        """Whether the keys could not be fetched when they were last asked for."""
         self._refused: TimedCache[str, bool] = TimedCache(means.monotonic, REFUSED)
         self._looking = Lock()
         """Held by whoever looks for keys."""
@@ -124,7 +124,7 @@ class KeySet:
 
     def _makes_do(self, now: float) -> bool:
         """Return whether an old set has to do, for the issuer has just failed somebody."""
-        return self._failures > 0 and self._is_usable(now)
+        return self._has_failed and self._is_usable(now)
 
     def _is_usable(self, now: float) -> bool:
         return self._known is not None and now < self._known.fetched + STALE
@@ -144,7 +144,7 @@ class KeySet:
         key = self._known.keys.get(kid) if self._known else None
         if key is not None:
             return key
-        if self._failures or not is_settled:
+        if self._has_failed or not is_settled:
             raise unverifiable("The issuer of this token")
         self._refused.put(kid, value=True, seconds=PAUSE)
         return None
@@ -170,9 +170,9 @@ class KeySet:
     def _fetch(self) -> None:
         try:
             self._known = self._fetched()
-            self._failures = 0
+            self._has_failed = False
         except WebFault as fault:
-            self._failures += 1
+            self._has_failed = True
             logger.warning("the keys of %s cannot be fetched: %s", self._issuer, fault.why)
         finally:
             self._tried = self._means.monotonic()
@@ -182,7 +182,7 @@ class KeySet:
         if self._url is None:
             self._url = self._discovered()
         left = end - self._means.monotonic()
-        reply = _good(self._means.fetcher.get(self._url, timeout=left))
+        reply = self._means.fetcher.get(self._url, timeout=left)
         keys = self._parsed(reply.document())
         age = _MAX_AGE.search(reply.headers.get("cache-control", ""))
         lifetime = min(max(float(age[1]), SHORTEST), LONGEST) if age else LONGEST
@@ -193,12 +193,12 @@ class KeySet:
     def _discovered(self) -> str:
         """Return where the issuer says that its keys are: on its own origin, nowhere else."""
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = _good(self._means.fetcher.get(url, timeout=PATIENCE)).document()
+        document = self._means.fetcher.get(url, timeout=PATIENCE).document()
         found = document.get("jwks_uri")
         if document.get("issuer") != self._issuer or not isinstance(found, str):
             raise WebFault("its discovery document is not about it")
         try:
-            is_there = _origin(found) == _origin(self._issuer)
+            is_there = parse_url(found).origin == parse_url(self._issuer).origin
         except ValueError:
             is_there = False
         if not is_there:
@@ -243,14 +243,3 @@ def _public_key(found: Mapping[str, str]) -> Key | None:
         curve = ECAlgorithm.from_jwk(public)
         return Key("ES256", curve) if isinstance(curve, EllipticCurvePublicKey) else None
     return None
-
-
-def _good(reply: Reply) -> Reply:
-    if reply.status != HTTPStatus.OK:
-        raise WebFault(f"it answered {reply.status}")
-    return reply
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    where = urlsplit(url)
-    return where.scheme, where.hostname, where.port
