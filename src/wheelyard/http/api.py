@@ -80,7 +80,7 @@ async def journal(request: Request, desk: Desk) -> Reply:
 
 
 def after_of(query: bytes) -> int:
-    """Return the number of the commit that `?after=` names, 0 where nothing does."""
+    """Return the number that `?after=` names, or 0."""
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("after", ["0"])
     if len(values) > 1 or not _NUMBER.fullmatch(values[0]):
         raise Invalid(
@@ -91,7 +91,7 @@ def after_of(query: bytes) -> int:
 
 
 def journal_json(projects: Projects, project: Project, after: int, page_size: int) -> Reply:
-    """Answer with at most `page_size` commits behind number `after`; `next` is where to go on."""
+    """Answer with at most `page_size` commits behind number `after`."""
     last = min(after + page_size, project.revision)
     commits = list(projects.journal(project, after, last))
     page: dict[str, object] = {"name": project.name, "commits": commits}

@@ -1,7 +1,7 @@
 """
-The ASGI application: from a request to a route, a caller, a handler and a reply.
+The ASGI application: from a request to a route, a caller and a reply.
 
-A page that is in memory takes the short way: it waits for no thread, no template and no router.
+A page in memory takes the short way, without a thread or the router.
 """
 
 import logging
@@ -118,7 +118,7 @@ class App:
         is_alone = False
         try:
             answer = await self._answer(scope, incoming, watched)
-        except ClientGone:  # perhaps it is still there, and has only sent a broken chunk
+        except ClientGone:  # or it has sent a broken chunk
             is_alone = True
             message = "The body ended before all of it had come. Send it again."
             answer = refuse(400, "incomplete_body", message, "The body is incomplete.")
@@ -210,7 +210,7 @@ class App:
             request = await self._identified(request, route, watched)
             watched.who = request.caller.principal
             if route is None or route.needs_reader:
-                # before a name is looked at: a stranger learns nothing, not even what is a name
+                # before a name is looked at: a stranger learns nothing
                 require_reading(request.caller)
         return nothing_here() if route is None else await route.handler(request)
 
@@ -225,7 +225,7 @@ class App:
         return replace(request, caller=await self._auth.caller(header, address, watched.mark))
 
     def _remember(self, scope: Scope, request: Request, watched: Watched) -> None:
-        """Let this caller take the short way from now on, if the path is as a page links to it."""
+        """Let this caller take the short way, if the path is as we link to it."""
         raw_path, name = scope["raw_path"], parse_name(request.params["name"])
         prefix = self._index.settings.server.path_prefix
         is_ours = raw_path == path_of(prefix, (*request.segments[:-1], name), b"").encode()
@@ -235,7 +235,7 @@ class App:
     def _refusal(self, fault: IndexFault, *, to_people: bool) -> Reply:
         self._desk.troubles.note(fault)
         if to_people:
-            with suppress(IndexFault):  # the page is a courtesy, and needs templates
+            with suppress(IndexFault):  # which a page needs templates for
                 return self._people.refusal(fault)
         return refusal(fault)
 

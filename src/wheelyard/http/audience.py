@@ -21,7 +21,7 @@ PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immu
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """The readers of an index; patterns decide what they may read, never what exists."""
+    """The readers of an index; patterns decide, never what exists."""
 
     anybody: Caller
     """Who sends no credential."""
@@ -30,7 +30,7 @@ class Audience:
     """Seconds that a CDN may keep a public page; for 0 it asks each time."""
 
     def is_public(self, name: NormalizedName | None = None) -> bool:
-        """Return whether anybody may read a project; or, for None, every one there is."""
+        """Return whether anybody may read a project, or all of them."""
         if name is None:
             return self.anybody.may_everywhere(Action.READ)
         return self.anybody.may(Action.READ, name)

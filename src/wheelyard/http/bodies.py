@@ -1,4 +1,4 @@
-"""JSON that is sent and answered: a body as a value, or a refusal in words for people."""
+"""JSON that is sent and answered: a body as a value, or a refusal."""
 
 from collections.abc import Iterable, Mapping
 from enum import Enum, EnumMeta

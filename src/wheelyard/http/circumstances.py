@@ -1,4 +1,4 @@
-"""What is known of one request: its client's address, its trace, and what became of it."""
+"""What is known of a request: its address, its trace, and what became of it."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 NOWHERE: Final = "0.0.0.0"  # noqa: S104 - what a connection without an address is counted as
 NOBODY_WAITS: Final = 499
-"""The status of a request that its client has broken off; no client sees it."""
+"""The status of a request that its client has broken off."""
 NOTHING: Final = "nothing"
 """The name, in metrics and logs, of a path that leads nowhere."""
 SHOWN_LIMIT: Final = 512
@@ -26,7 +26,7 @@ _FORWARDING: Final = frozenset(
     b"forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-forwarded-for "
     b"x-envoy-external-address cf-connecting-ip fastly-client-ip true-client-ip".split()
 )
-"""The headers that proxies add, besides everything that begins with `X-Forwarded-`."""
+"""What proxies add, besides `X-Forwarded-`."""
 _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 _PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _CLOUD: Final = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
@@ -40,13 +40,13 @@ class Trace:
     id: str
     """32 lower-case hexadecimal digits."""
     span: str
-    """16 of them, of the client's or the proxy's own step; empty if it does not say."""
+    """16 of them, of the step before; empty if it does not say."""
     is_sampled: bool
 
 
 @dataclass(slots=True)
 class Watched:
-    """A request that is being answered, for metrics, the access log and traces."""
+    """A request that is being answered, for metrics, logs and traces."""
 
     scope: Scope
     began: float
@@ -72,15 +72,15 @@ class Watched:
 
 
 CURRENT: Final[ContextVar[Watched | None]] = ContextVar("watched", default=None)
-"""The request that is being answered; whatever it logs, in any thread, finds it here."""
+"""The request that is being answered, in whichever thread."""
 
 
 def address_of(scope: Scope, proxies: int) -> str:
     """
     Return the address of the client.
 
-    Each trusted proxy adds the address that it sees to the end of X-Forwarded-For; what stands
-    before those is the client's own invention.
+    Each trusted proxy adds the address that it sees to the end of X-Forwarded-For; the client can
+    invent what stands before those.
     """
     peer = str((scope.get("client") or (NOWHERE,))[0])
     if proxies:
@@ -101,7 +101,7 @@ def is_forwarded(headers: Iterable[bytes]) -> bool:
 
 def trace_of(headers: Headers) -> Trace | None:
     """
-    Return the trace that a request belongs to, None if it says of none or says it wrong.
+    Return the trace that a request says it belongs to, if any.
 
     `traceparent` is W3C Trace Context, level 1; `X-Cloud-Trace-Context` is Google's older form.
     """
@@ -124,7 +124,7 @@ def here(work: Callable[[], T]) -> Callable[[], T]:
 
 
 def shown(text: bytes) -> str:
-    """Return the beginning of a path or a header for a log: in one line, without a secret."""
+    """Return the beginning of what was sent for a log, without a secret."""
     begun = text[:SHOWN_LIMIT].decode("latin-1")
     decoded = unquote(begun)
     veiled = masked(decoded)  # in whatever way it is written
@@ -132,7 +132,7 @@ def shown(text: bytes) -> str:
 
 
 def _without_port(peer: str) -> str:
-    """Return the address in `1.2.3.4:port` or `[v6]:port`, as some proxies write it."""
+    # some proxies write `1.2.3.4:port` or `[v6]:port`
     found = _WITH_PORT.fullmatch(peer)
     try:
         return str(ip_address(found[1] or found[2])) if found else NOWHERE

@@ -19,7 +19,7 @@ from wheelyard.settings.sections import MIB
 
 READER_THREADS: Final = 8
 FAR_READER_THREADS: Final = 32
-"""The same where the store is far: there threads mostly wait for the network."""
+"""The same where the store is far: there threads wait for the network."""
 STREAM_THREADS: Final = 64
 """Threads for bodies that are read on the way to a client."""
 HASHING_LIMIT: Final = 4
@@ -48,9 +48,9 @@ class Desk:
     downloads: Downloads
     core_metadata: CoreMetadataStore
     logins: Slots
-    """Turns at hashing a password; one less than there are threads for it."""
+    """Turns at hashing a password: one less than there are threads."""
     known_logins: Slots
-    """Turns for passwords that were right of late, from which guesses are kept away."""
+    """The same for passwords that were right of late; guesses never take all."""
     long_reads: Slots
     """Turns for what keeps a thread for reading for long."""
     troubles: Troubles

@@ -1,5 +1,5 @@
 """
-What the store has of a listed file, as it reaches a client: its bytes, and its core metadata.
+The bytes and the core metadata of listed files, as they reach clients.
 
 A file of this machine goes to the kernel as its path. Where the store signs a URL, the client is
 sent there. Else, or while it cannot sign, the bytes are read here.
@@ -33,7 +33,7 @@ from wheelyard.storage.base import Key
 from wheelyard.storage.disk import linked, open_in_place
 
 NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
-"""The codes of an Unavailable that leaves the bytes themselves within reach."""
+"""Codes that leave the bytes themselves within reach."""
 REST: Final = 30.0
 """Seconds that nothing is asked to sign after it could not."""
 METADATA_OVERHEAD: Final = 256
@@ -104,7 +104,7 @@ class Downloads:
         self, name: NormalizedName, file: File, span: Span | None
     ) -> Path | Iterator[bytes] | str:
         """
-        Return a listed file or part of it, waiting for the store; a string is a URL that has it.
+        Return a listed file or part of it; a string is a URL that has it.
 
         Raises:
             NotFound: The store has lost it.
@@ -139,12 +139,11 @@ class Downloads:
 
 def _require(path: Path, file: File) -> None:
     """Return if a file is there, and no link is on the way to it."""
-    # the server opens the path once more, a moment later: whoever may write to the store can put a
-    # link there in between
+    # the server opens it once more: who may write to the store can put a link there in between
     try:
         descriptor = open_in_place(str(path), os.O_RDONLY)
     except OSError as error:
-        if error.errno in (EMFILE, ENFILE):  # the server would take it for a file that is not there
+        if error.errno in (EMFILE, ENFILE):  # Granian would answer 404
             raise Unavailable(
                 "The server has too many files open to send another. Try again in a moment; its "
                 "operator raises the limit of file descriptors.",
@@ -162,7 +161,7 @@ def _require(path: Path, file: File) -> None:
 
 
 class _Exactly:
-    """Chunks; too few bytes are a fault, as a short body would look complete."""
+    """Chunks; too few bytes are a fault: a short body looks complete."""
 
     def __init__(self, chunks: Iterator[bytes], size: int) -> None:
         self._chunks = chunks
@@ -170,7 +169,7 @@ class _Exactly:
         self._first = b""
 
     def begin(self) -> None:
-        """Read the first chunk, while the client can still be told that it cannot be had."""
+        """Read the first chunk, while a refusal can still be sent."""
         self._first = next(self, b"")
 
     def __iter__(self) -> Iterator[bytes]:

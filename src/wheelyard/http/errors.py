@@ -1,5 +1,5 @@
 """
-Faults as replies: the table from families to statuses, and the shape of a refusal.
+Faults as replies: the status of each family, and the shape of a refusal.
 
     {"message": "for people", "code": "400 for uv", "title": "Bad Request", "error": "for programs"}
 
@@ -113,7 +113,7 @@ def nothing_here() -> Reply:
 
 
 def not_readable() -> Reply:
-    """Return the reply for what is not there, or not for this caller: the same for both."""
+    """Return the reply for what is not there, or not for this caller."""
     message = "There is nothing of this name here. Check the spelling, or upload it first."
     return refuse(404, "not_found", message, "Not found.")
 

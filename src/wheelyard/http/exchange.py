@@ -1,4 +1,4 @@
-"""One request and its reply, as values; and the way of a reply to the client."""
+"""A request and its reply as values, and the way of a reply to the client."""
 
 import logging
 from asyncio import create_task, wrap_future
@@ -35,13 +35,13 @@ logger = logging.getLogger("wheelyard")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a client asks, with everything about it that was decided already."""
+    """What a client asks, and what was decided about it already."""
 
     method: str
     segments: tuple[str, ...]
     """Of the path: decoded, and without empty ones."""
     params: Mapping[str, str]
-    """What the path has for each name in the pattern of its route; decoded."""
+    """What the path has for the names in its route's pattern."""
     query: bytes
     headers: Headers
     caller: Caller
@@ -53,7 +53,7 @@ class Request:
 
     @property
     def party(self) -> str:
-        """As whom it shares what is scarce: the caller's name, or an anonymous one's network."""
+        """As whom it shares what is scarce: the caller, or an anonymous one's network."""
         return address_key(self.address) if self.caller.is_anonymous else self.caller.principal
 
     @property
@@ -69,7 +69,7 @@ class Reply:
     status: int
     headers: tuple[Header, ...]
     body: bytes | Path | Iterator[bytes] = b""
-    """Bytes; a file for the kernel, whole; or chunks, read and closed in a thread."""
+    """Bytes, a file for the kernel, or chunks, read and closed in a thread."""
 
 
 def reply(status: int, content_type: bytes, body: bytes, *headers: Header) -> Reply:
@@ -89,7 +89,7 @@ def redirect(status: int, location: str, *headers: Header) -> Reply:
 async def send_reply(
     answer: Reply, method: str, send: Send, readers: Executor, gone: Gone | None = None
 ) -> None:
-    """Send `answer`, without its body to HEAD; `gone` returns when the client has hung up."""
+    """Send `answer`; `gone` returns when the client has hung up."""
     start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
     body = b"" if method == "HEAD" else answer.body
     if isinstance(body, bytes):
@@ -118,12 +118,12 @@ async def _send_chunks(
             if not chunk:
                 return
     except IndexFault as fault:
-        # without a last piece the connection is cut: a short body must not look complete
+        # without a last piece the connection is cut, and the body looks incomplete
         logger.warning("a download broke off: %s", fault.message)
     finally:
         if watch is not None:
             watch.cancel()
-        with suppress(RuntimeError):  # the threads are gone, and so will be the process
+        with suppress(RuntimeError):  # the threads are gone
             await wrap_future(readers.submit(_close, chunks, reading))
 
 

@@ -1,8 +1,8 @@
 """
 Distributions and their core metadata.
 
-Only what the project's document lists, and its status permits, is answered, never a bare key. What
-needs no bytes of a file is answered from the document.
+Only what the project's document lists, and its status permits, is answered. What needs no bytes of
+a file is answered from the document.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class _Found:
 
 
 async def file_by_key(request: Request, desk: Desk) -> Reply:
-    """Answer a file at its object's key, which is where the pages link to."""
+    """Answer a file at its object's key, where the pages link to."""
     project = request.params["project"]
     found = await _listed(request, project, desk)
     if found is None or found.name != project or found.file.sha256 != request.params["sha256"]:
@@ -54,7 +54,7 @@ async def file_by_name(request: Request, desk: Desk) -> Reply:
     """Answer a file by its name alone, in place, exactly as at its key."""
     named = request.params.get("project")
     asked = None if named is None else _normalised(named)
-    if asked is not None:  # before anything else is looked at, wherever the path says it
+    if asked is not None:  # before anything else is looked at
         desk.audience.require_read(request.caller, asked)
     try:
         project = parse_listed(request.params["filename"].removesuffix(METADATA)).project
@@ -92,7 +92,7 @@ async def _answer(request: Request, found: _Found, desk: Desk) -> Reply:
     try:
         return await _whole_or_part(request, found, desk)
     except NotFound as error:
-        # a delete takes the file out of the document first: it may have come in between
+        # a delete, which changes the document first, may have come in between
         if await desk.reads.lists(found.name, found.file):
             raise lost(found.file) from error
         return not_readable()
@@ -114,7 +114,7 @@ async def _whole_or_part(request: Request, found: _Found, desk: Desk) -> Reply:
 async def _partial(
     request: Request, found: _Found, common: tuple[Header, ...], desk: Desk
 ) -> Reply:
-    """Return the body, or the range that was asked for; `common` begins with the ETag."""
+    """Return the body or a range of it; `common` begins with the ETag."""
     content = await _core_metadata(found, desk) if found.is_metadata else None
     size = found.file.size if content is None else len(content)
     span = _span(request, common[0][1], size)

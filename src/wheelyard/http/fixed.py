@@ -1,7 +1,7 @@
 """
 Small routes that read next to nothing: probes, and PyPI's old XML-RPC interface.
 
-Any call of that is answered with a fault, which `pip search` shows, and which says what to use.
+Any call of that is answered with a fault that says what to use; `pip search` shows it.
 """
 
 import re
@@ -67,11 +67,11 @@ async def upload_url(_request: Request) -> Reply:
 
 
 async def ready(_request: Request, desk: Desk) -> Reply:
-    """Answer whether the store can be read, and has taken a write since the start."""
+    """Answer whether the store is read, and was written since the start."""
     try:
         await desk.reads.names()
     except IndexFault as fault:
-        desk.troubles.note(fault)  # nobody but probes may ask, where there is a load balancer
+        desk.troubles.note(fault)  # perhaps only probes ask
         message = "The store does not answer."
         return refuse(503, "storage_unavailable", message, "Not ready.")
     reason = desk.unwritable()
@@ -105,6 +105,6 @@ async def answer_call(request: Request, prefix: str) -> Reply:
 
 
 def method_of(call: bytes) -> str:
-    """Return the method that a call names, an empty string where it names none."""
+    """Return the method that a call names, if any."""
     found = _METHOD.search(call)  # no XML is parsed, so no entity is expanded
     return found[1].decode() if found else ""

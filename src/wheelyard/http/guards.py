@@ -1,5 +1,5 @@
 """
-What is refused before anything is looked at: by host, by scheme, and by the page that sent it.
+What is refused first: by host, by scheme, and by the page that sent it.
 
 Probes are answered under any host: whoever probes knows an address, and no name.
 
@@ -25,12 +25,12 @@ from wheelyard.settings.sections import ServerSettings, Settings, is_loopback
 HTTPS: Final = "https"
 OWN_PAGE: Final = "same-origin"
 OWN_OR_PERSON: Final = frozenset({OWN_PAGE, "none"})
-"""What a browser says of a page of ours, and of what somebody has typed or bookmarked."""
+"""What a browser says of our page, and of what a person has typed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """Which hosts an index answers to, and whether credentials may come over plain HTTP."""
+    """Which hosts are answered, and whether credentials need HTTPS."""
 
     hosts: frozenset[str]
     """The only hosts that are answered, in lower case; none for any."""
@@ -79,7 +79,7 @@ class Guards:
         if not self.proxies:
             peer = str((scope.get("client") or ("",))[0])
             return is_loopback(peer) and not is_forwarded(headers)
-        # each proxy that adds to the header does so at its end, as with X-Forwarded-For
+        # each proxy adds to the end, as with X-Forwarded-For
         seen = [each.strip() for each in _text(headers, b"x-forwarded-proto").split(",")]
         return seen[-self.proxies if len(seen) >= self.proxies else 0] == HTTPS
 
@@ -90,7 +90,7 @@ def is_foreign(headers: Headers, settings: Settings) -> bool:
 
 
 def is_own(headers: Headers, server: ServerSettings) -> bool:
-    """Return whether a page of this index made the request, by the browser's word."""
+    """Return whether a browser says that a page of ours made the request."""
     if _is_of_another(headers, server):
         return False
     return b"origin" in headers or _text(headers, b"sec-fetch-site") == OWN_PAGE
@@ -130,7 +130,7 @@ def _is_misled(headers: Headers, settings: Settings) -> bool:
     if access.trusted_hosts or not (b"origin" in headers or b"sec-fetch-site" in headers):
         return False
     is_named = server.public_url or server.trusted_proxies or not server.is_loopback
-    if is_named and not access.anonymous_uploads:  # or a credential is asked for, which it has not
+    if is_named and not access.anonymous_uploads:  # it has no credential
         return False
     host = _text(headers, b"host")
     return host != public_origin(server).partition("://")[2] and not _is_local(host)

@@ -1,8 +1,8 @@
 """
-A request as it comes in: its headers, checked, and its body, read to the end or thrown away.
+A request as it comes in: its headers, checked, and its body.
 
-A client that sends its whole body before it reads an answer must be able to read a refusal too: so
-the refusal is sent first, and then what is left of the body is read and dropped.
+A client may send its whole body before it reads an answer. So a refusal is sent first, and then
+what is left of the body is read and dropped.
 """
 
 import re
@@ -23,7 +23,7 @@ HEADER_COUNT_LIMIT: Final = 100
 SHORT_COUNT_LIMIT: Final = 24
 """Headers of a request that needs no closer look."""
 SHORT_LENGTH_LIMIT: Final = 1024
-"""Bytes of such a header, but for Authorization, which has a limit of its own."""
+"""Bytes of such a header; Authorization has its own limit."""
 IDLE_LIMIT: Final = 30.0
 """Seconds that a body may be behind that pace."""
 SLOWEST: Final = 10 * 1024
@@ -57,7 +57,7 @@ class SlowClient(Exception):
 
 
 def head_of(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
-    """Return the headers that a page depends on, None where any need a closer look."""
+    """Return the headers that a page depends on, or None for a closer look."""
     if len(headers) > SHORT_COUNT_LIMIT:
         return None
     found: dict[bytes, bytes] = {}
@@ -99,10 +99,10 @@ USUAL: Final = Pace()
 
 class Incoming:
     """
-    One request's headers and the rest of its body; awaiting a call yields ASGI's next event.
+    A request's headers and the rest of its body.
 
-    The client has some seconds in hand: waiting for it uses them up, and what it sends earns them
-    back. So only its own slowness counts, and no early burst pays for a long trickle.
+    The client has some seconds in hand: waiting uses them up, and what it sends earns them back. So
+    only its own slowness counts, and no early burst pays for a long trickle.
     """
 
     def __init__(self, receive: Receive, scope: Scope, pace: Pace = USUAL) -> None:
@@ -138,7 +138,7 @@ class Incoming:
         return message
 
     async def gone(self) -> None:
-        """Return once the client has hung up; only after the body has ended."""
+        """Return once the client has hung up, after its body."""
         while (await self._receive())["type"] == "http.request":
             pass
 
@@ -164,7 +164,7 @@ class Incoming:
         return None
 
     def malformed(self) -> Reply | None:
-        """Return the refusal of an odd Host or transfer coding, or None; after the guards."""
+        """Return the refusal of an odd Host or transfer coding, or None."""
         if not _HOST.fullmatch(self.headers.get(b"host", b"")):
             message = "The Host header is no host. Send a name or an address, and perhaps a port."
             return _bad(message, "Bad Host header.")
@@ -175,7 +175,7 @@ class Incoming:
 
 
 async def next_piece(incoming: Receive) -> tuple[bytes, bool]:
-    """Return the next piece of a body, and whether more will come; or raise ClientGone."""
+    """Return the next piece of a body, and whether more will come."""
     message = await incoming()
     if message["type"] != "http.request":
         raise ClientGone
@@ -183,7 +183,7 @@ async def next_piece(incoming: Receive) -> tuple[bytes, bool]:
 
 
 async def drain(incoming: Incoming, limit: int) -> None:
-    """Read the rest of a body, `limit` bytes of it at most, and throw it away."""
+    """Read the rest of a body, and throw it away."""
     with suppress(TimeoutError, SlowClient):
         async with timeout(WHOLE_LIMIT):
             while limit > 0 and not incoming.has_ended:

@@ -1,8 +1,7 @@
 """
 Which form, encoding and part of a body a client wants, and on which condition.
 
-Follows RFC 9110 (12.5, 13.1.1, 14) and PEP 691. A bare `*/*` gets HTML, because the tools that send
-it read links.
+RFC 9110 (12.5, 13.1.1, 14) and PEP 691. A bare `*/*` gets HTML: who sends it reads links.
 """
 
 import re
@@ -30,7 +29,7 @@ class _Form:
 
 
 class Form(Enum):
-    """The forms that a page of the Simple API comes in, the preferred first."""
+    """The forms of a page of the Simple API, the preferred first."""
 
     JSON = _Form(b"application/vnd.pypi.simple.v1+json", "j", is_json=True)
     PLAIN_JSON = _Form(b"application/json", "p", is_json=True)
@@ -63,7 +62,7 @@ class Encoding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes `start` up to but not including `stop`; an empty one begins behind the end."""
+    """Bytes `start` up to `stop`; an empty one begins behind the end."""
 
     start: int
     stop: int
@@ -75,7 +74,7 @@ def form_by_name(name: str) -> Form | None:
 
 
 def form_for(accept: bytes) -> Form | None:
-    """Return the form that suits an Accept header best, None where none does."""
+    """Return the form that suits an Accept header best, if any."""
     if not accept.strip() or len(accept) > ACCEPT_LIMIT:
         return Form.HTML
     scores = _scores(accept.decode("latin-1"))
@@ -84,7 +83,7 @@ def form_for(accept: bytes) -> Form | None:
 
 
 def encoding_for(accept_encoding: bytes) -> Encoding:
-    """Return the encoding for an Accept-Encoding header: zstd, else gzip, else none."""
+    """Return the encoding for an Accept-Encoding header."""
     qualities = dict[str, float]()
     for element in accept_encoding[:ACCEPT_LIMIT].decode("latin-1").lower().split(","):
         name, _, parameters = element.strip().partition(";")
@@ -113,7 +112,7 @@ def span_of(header: str, size: int) -> Span | None:
 
 
 def unmet(headers: Headers, etag: bytes | None) -> Reply | None:
-    """Return the refusal of a request whose If-Match names another strong ETag, or None."""
+    """Return the refusal where If-Match names another strong ETag, or None."""
     condition = headers.get(b"if-match")
     if condition is None or condition.strip() == b"*" or etag in _TAG.findall(condition):
         return None

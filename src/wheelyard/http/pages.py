@@ -1,4 +1,4 @@
-"""The pages for people: `/` and `/project/<name>/`, and refusals that a browser shows."""
+"""The pages for people: `/`, `/project/<name>/` and refusals."""
 
 from functools import cached_property, partial
 from importlib import invalidate_caches
@@ -32,7 +32,7 @@ class People:
 
     @cached_property
     def templates(self) -> "PageTemplates":
-        """The templates, or Unavailable; then the next request tries again."""
+        """The templates; where they cannot be read, the next request tries again."""
         settings = self._desk.index.settings
         # they take longer to import than the first page of the Simple API may take
         with storage_faults("the templates of the pages"):

@@ -1,4 +1,4 @@
-"""Rendered pages: each is rendered, hashed and compressed once for a version of its document."""
+"""Pages: rendered, hashed and compressed once for each version of a document."""
 
 import gzip
 from collections.abc import Callable, Hashable
@@ -77,7 +77,7 @@ class PageStore:
         self._pages: WeighedCache[Hashable, Page] = WeighedCache(capacity)
 
     def get(self, subject: Hashable, version: ObjectVersion) -> Page | None:
-        """Return the page about `subject` if it was made from this version."""
+        """Return the page about `subject` if it is of this version."""
         page = self._pages.get(subject)
         return page if page is not None and page.version == version else None
 
@@ -108,14 +108,14 @@ def detail_subject(name: NormalizedName, form: Form) -> tuple[str, bool]:
 
 
 class Hot:
-    """Where requests for pages have led in one process, and which form of a page they got."""
+    """Where requests for pages have led, and which form of a page they got."""
 
     def __init__(self) -> None:
         self.paths: WeighedCache[bytes, NormalizedName] = WeighedCache(PATHS)
         """
         Projects, by the mark of a caller who has had the page, and the raw path.
 
-        So a denial takes others the same time, whether there is such a name or not.
+        So a denial takes others the same time, whatever there is.
         """
         self.form_for = lru_cache(ACCEPTS)(form_for)
         self.encoding_for = lru_cache(ACCEPTS)(encoding_for)

@@ -1,9 +1,8 @@
 """
 The table of routes.
 
-Hatch adds `+simple/` to whatever upload URL it has. A page links to files relatively, so every root
-has its own `files/`. `/<name>/` is a project where nothing fixed stands; only `simple`, `pypi` and
-`legacy` cannot be projects.
+Hatch adds `+simple/` to its upload URL. A page links to files relatively, so every root has its own
+`files/`. `/<name>/` is a project unless it is `simple`, `pypi`, `legacy` or fixed.
 """
 
 from collections.abc import Iterator
@@ -142,7 +141,7 @@ def _api(desk: Desk) -> Iterator[Route]:
 
 
 async def add_slash(request: Request, desk: Desk) -> Reply:
-    """Redirect a page's path without its slash, if the caller may read that project."""
+    """Redirect a page's path without its slash, if the caller may read it."""
     if "name" in request.params:
         desk.audience.require_read(request.caller, name_in(request.params["name"]))
     prefix = desk.index.settings.server.path_prefix
@@ -150,10 +149,9 @@ async def add_slash(request: Request, desk: Desk) -> Reply:
 
 
 def wants_page(request: Request) -> bool:
-    """Return whether who asks for `/` gets the page for people: all but programs do."""
+    """Return whether `/` is asked for by a person."""
     return form_of(request) in (None, Form.HTML)
 
 
 def _is_vouched_for(request: Request) -> bool:
-    """Return whether a proxy says who asks, and the request has no credential of its own."""
     return ASSERTION in request.headers and b"authorization" not in request.headers

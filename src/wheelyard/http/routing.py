@@ -23,7 +23,7 @@ READ: Final = ("GET", "HEAD")
 POST: Final = ("POST",)
 DELETE: Final = ("DELETE",)
 METHODS: Final = (*READ, *POST, *DELETE)
-"""Every method that some route takes; OPTIONS is answered for all of them."""
+"""What some route takes; OPTIONS is answered for all of them."""
 
 Handler = Callable[[Request], Awaitable[Reply]]
 Condition = Callable[[Request], bool]
@@ -52,7 +52,7 @@ def parse_path(raw: bytes) -> Path:
     Return the segments of a raw path.
 
     Raises:
-        Invalid: It holds a control character, a backslash, a broken escape, or no UTF-8.
+        Invalid: It has a control character, a backslash, or is no UTF-8.
         NotFound: A segment is `.` or `..` or holds a slash.
     """
     if _BAD_ESCAPE.search(raw):
@@ -62,7 +62,7 @@ def parse_path(raw: bytes) -> Path:
 
 def path_of(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
     """
-    Return a path of this host, percent-encoded, with a slash at its end and the same query.
+    Return a path of this host, percent-encoded, with a slash and the same query.
 
     A query that seems to have a secret in it is left out.
     """
@@ -115,15 +115,15 @@ class Route:
     is_open: Condition = never
     """Whether a request is answered before any credential is looked at."""
     needs_reader: bool = True
-    """Whether a stranger is refused where nobody reads without a credential."""
+    """Whether strangers are refused where they may read nothing."""
     changes: Condition = writes
     """Whether a request would change something in the store."""
     by_proxy: Condition = never
-    """Whether the caller is whom Identity-Aware Proxy vouches for, where it is used."""
+    """Whether the caller may be whom Identity-Aware Proxy vouches for."""
     is_page: bool = False
     """Whether a browser is shown a refusal as a page for people."""
     at_root: bool = False
-    """Whether a fixed path is found without the prefix, too: by probes, and by CI jobs."""
+    """Whether probes and CI jobs find it without the prefix, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,7 @@ class Routes:
     """
     The table of routes.
 
-    A path that is the pattern of a fixed route leads nowhere else; of the others that suit, the
-    first counts that takes the method.
+    A fixed pattern leads nowhere else; of the others the first counts that takes the method.
     """
 
     def __init__(self, prefix: str, fixed: Iterable[Route], others: Iterable[Route]) -> None:
@@ -181,7 +180,7 @@ class Routes:
         return Path(path.segments[len(ahead) :], path.ends_with_slash)
 
     def find(self, path: Path, method: str) -> Match:
-        """Return where a path leads: to a route that takes the method, if there is one."""
+        """Return where a path leads, to a route that takes the method if possible."""
         first = NOWHERE
         for each in self._at(path):
             if each.takes(method):
@@ -190,7 +189,7 @@ class Routes:
         return first
 
     def methods(self, path: Path) -> tuple[str, ...]:
-        """Return every method that a path takes, none where it leads nowhere."""
+        """Return every method that a path takes."""
         every = list(self._at(path))
         found = tuple(method for method in METHODS if any(each.takes(method) for each in every))
         return (*found, "OPTIONS") if found else ()
@@ -207,6 +206,6 @@ class Routes:
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Return a regular expression for the text of a path; no segment of one has a slash."""
+    """Return a pattern as a regular expression; no segment has a slash."""
     text = re.escape(pattern).replace(r"\{\*\}/", "(?:[^/]+/)*").replace(r"/\?", "/?")
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", text))

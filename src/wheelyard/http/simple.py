@@ -53,7 +53,7 @@ async def project_list(request: Request, desk: Desk) -> Reply:
 
 
 async def project_detail(request: Request, desk: Desk) -> Reply:
-    """Answer `GET /simple/<name>/`, or redirect another spelling of the name."""
+    """Answer `GET /simple/<name>/`; another spelling is redirected."""
     name = name_in(request.params["name"])
     desk.audience.require_read(request.caller, name)
     prefix, root = desk.index.settings.server.path_prefix, request.segments[:-1]
@@ -78,7 +78,7 @@ async def project_detail(request: Request, desk: Desk) -> Reply:
 
 
 async def legacy_json(request: Request, desk: Desk) -> Reply:
-    """Answer with a project, or with one of its releases; the name may have any spelling."""
+    """Answer with a project or one of its releases, in any spelling."""
     try:
         name = parse_name(request.params["name"])
         desk.audience.require_read(request.caller, name)
@@ -150,7 +150,7 @@ def answer(request: Request, page: Page, form: Form) -> Reply:
 
 
 def sight_of(caller: Caller) -> tuple[Scope, ...] | None:
-    """Return what decides which names `caller` sees; None for all of them."""
+    """Return what decides which names `caller` sees; None for all."""
     return None if caller.may_everywhere(Action.READ) else caller.scopes
 
 

@@ -1,9 +1,8 @@
 """
-Blocking work in threads, and documents that are read once for all who wait for them.
+Blocking work in threads, and documents that are read once for all who wait.
 
-Where the store is far, a thread that reads waits for a network. So all who want the same thing
-wait for one thread, in the event loop, where waiting costs next to nothing; and nobody waits long
-where an old answer will do. Near, everybody reads: an earlier read may miss what they must see.
+Where the store is far, all who want the same thing wait for one thread, in the event loop, and
+nobody waits long where an old answer will do. Near, everybody reads: an earlier read may be old.
 """
 
 from asyncio import Task, create_task, get_running_loop, shield, wait
@@ -39,7 +38,7 @@ class Threads:
     readers: Executor
     """For reading and rendering."""
     streamers: Executor
-    """For bodies on their way to clients: a slow store keeps no page waiting."""
+    """For bodies on their way to clients."""
     writers: Executor
     """For uploads and changes."""
     hashers: Executor
@@ -68,7 +67,7 @@ class Threads:
 
 
 class Flights:
-    """Work that is under way, by what it is about; used in one event loop only."""
+    """Work that is under way in an event loop, by what it is about."""
 
     def __init__(self) -> None:
         self._tasks: dict[Hashable, tuple[Task[Any], float]] = {}
@@ -85,9 +84,9 @@ class Flights:
         excused: Callable[[], T | None] = lambda: None,
     ) -> T:
         """
-        Return what the work about `subject` gives: that which is under way, or else new work.
+        Return what the work about `subject` gives: that which is under way, or new work.
 
-        Whoever goes away does so alone. When the work is late, `excused` may give an old answer.
+        Who goes away does so alone. When the work is late, `excused` may give an old answer.
         """
         now = get_running_loop().time()
         if subject not in self._tasks:
@@ -119,7 +118,7 @@ class Reads:
     async def project(
         self, name: NormalizedName, ahead: Ahead = lambda _: None
     ) -> Snapshot[Project]:
-        """Return a project's document; a thread that reads it calls `ahead`, too."""
+        """Return a project's document; the thread that reads it calls `ahead`."""
         projects = self._projects
 
         def read(
@@ -133,10 +132,10 @@ class Reads:
             found: Snapshot[Project] | None = None
             if not projects.is_known(name):
                 if projects.names.peek("ever") is None and self.flights.is_alone:
-                    # this server has just started: a document that is there needs no list
+                    # after a start: a document that is there needs no list
                     found = await self._threads.read(partial(read, projects.unlisted))
                 if found is None or found.value is None:
-                    # all the names that nobody has published wait for one look at the list
+                    # all unknown names wait for one look at the list
                     await self.names()
                     found = projects.peek(name)
             return found if found is not None else await self._threads.read(read)
@@ -175,7 +174,7 @@ class Reads:
         work: Callable[[], T],
         excused: Callable[[], T | None] = lambda: None,
     ) -> T:
-        """Do blocking work in a thread; afar, once for all who want the same meanwhile."""
+        """Do blocking work in a thread; afar, once for all who wait."""
         if self._is_near:
             return await self._threads.read(work)
         return await self.flights.join(subject, partial(self._threads.read, work), excused)
@@ -202,6 +201,6 @@ class Reads:
 
         while True:
             snapshot = await self.flights.join(subject, afar, excuse)
-            # who has joined a slow look that began long ago would be told old news
+            # a slow look that began long ago tells old news
             if snapshot is old or began - snapshot.asked_at < self._freshness:
                 return snapshot

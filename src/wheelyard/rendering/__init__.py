@@ -1,1 +1,1 @@
-"""Documents to bytes: the same for a live page and for an exported one. Pure functions."""
+"""Documents to bytes, for live and for exported pages; pure functions."""

@@ -1,8 +1,7 @@
 """
 The pages for people: the list of projects, one project, and a refusal.
 
-A project has as many rows as files, so rows are put together here, which takes a fraction of the
-time that a template does.
+Rows of files are put together here, which takes a fraction of the time that a template does.
 """
 
 from base64 import b64encode
@@ -68,7 +67,7 @@ class PageTemplates:
         return self._render("project.html", page=page, active=Status.ACTIVE)
 
     def refusal(self, title: str, message: str) -> bytes:
-        """Return the page that a browser gets instead of what it asked for."""
+        """Return the page of a refusal."""
         return self._render("refusal.html", title=title, message=message)
 
     def _text(self, template: str) -> Markup:
@@ -90,7 +89,7 @@ class PageTemplates:
         return Markup("".join(sections))  # noqa: S704 - escaped there
 
     def _render(self, template: str, **values: object) -> bytes:
-        # what a package says of itself may hold lone surrogates, which no encoding has
+        # metadata may hold lone surrogates, which no encoding has
         text = self._pages[template].render(index_url=self._index_url, **values)
         return text.encode("utf-8", "replace")
 

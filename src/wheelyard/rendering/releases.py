@@ -62,7 +62,7 @@ def releases_of(project: Project) -> tuple[Release, ...]:
 
 
 def latest(releases: Iterable[Release]) -> Release | None:
-    """Return the newest final release that is not yanked, else not yanked, else any."""
+    """Return the newest that is final and not yanked, else not yanked, else any."""
     ordered = list(releases)
     kept = [release for release in ordered if not release.is_yanked]
     final = (release for release in kept if not Version(release.version).is_prerelease)
@@ -74,17 +74,17 @@ class Found(Struct, frozen=True, array_like=True):
 
     name: NormalizedName
     version: str
-    """Of the release that speaks for the project; empty where there is none."""
+    """Of the release that speaks for the project, if any."""
     summary: str
 
 
 def found(project: Project, described: Release | None) -> Found:
-    """Return what a search shows of a project and the release that speaks for it."""
+    """Return what a search shows of a project."""
     return Found(project.name, described.version if described else "", project.summary)
 
 
 def search_json(projects: Iterable[Found]) -> bytes:
-    """Return the search index, one project to a line, in the order of their names."""
+    """Return the search index, one project to a line, by name."""
     encoder = Encoder()
     ordered = sorted(projects, key=attrgetter("name"))
     lines = b",\n".join(encoder.encode(each) for each in ordered)

@@ -92,7 +92,7 @@ def versions(files: Iterable[File]) -> list[str]:
 def file_url(name: NormalizedName, file: File) -> str:
     """Return where a file is below the folder of files, percent-encoded."""
     filename = file.filename
-    if _UNSAFE.search(filename):  # most are fine as they are, and to find that out is cheaper
+    if _UNSAFE.search(filename):  # to find that out is cheaper
         filename = quote(filename, safe="")
     return f"{name}/{file.sha256}/{filename}"
 
