@@ -8,15 +8,15 @@ from typing import Final
 MINUTE: Final = 60.0
 
 
-def pauses(random: Random, first: float, longest: float) -> Iterator[float]:
+def pauses(random: Random, first: float, longest: float, at_least: float = 0.0) -> Iterator[float]:
     """
-    Yield seconds to wait, without end: at random, up to a limit that doubles each time.
+    Yield seconds to wait, without end: at random, from a part of a limit that doubles up to it.
 
     Callers that failed together draw different pauses, so they do not all come back together.
     """
     limit = first
     while True:
-        yield random.uniform(0, limit)
+        yield random.uniform(at_least * limit, limit)
         limit = min(2 * limit, longest)
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from wheelyard.catalog.format import renew_format
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.races import Retries
+from wheelyard.concurrency.pacing import pauses
 from wheelyard.errors import IndexFault
 from wheelyard.model.ambient import Ambient
 from wheelyard.storage.base import DENIED, Key, Store, Stored
@@ -94,7 +95,8 @@ class Trial:
 
     def run(self) -> None:
         """Try until a write has succeeded."""
-        limit, told = FIRST_PAUSE, ""
+        waits = pauses(self._ambient.random, FIRST_PAUSE, LONGEST_PAUSE, at_least=0.5)
+        told = ""
         while True:
             fault = next(refusals_of(self._steps), None)
             self._settle("" if fault is None else fault.short)
@@ -105,8 +107,7 @@ class Trial:
             if fault.message != told:
                 told = fault.message
                 logger.warning("the store cannot be written, so /ready answers 503: %s", told)
-            self._ambient.pause(self._ambient.random.uniform(limit / 2, limit))
-            limit = min(2 * limit, LONGEST_PAUSE)
+            self._ambient.pause(next(waits))
 
     def _settle(self, reason: str) -> None:
         self.reason = reason

@@ -15,13 +15,14 @@ guesses from everywhere has one a minute from each network, and the owner of the
 out.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from threading import Condition
 from typing import Final
 
+from wheelyard.concurrency.caches import WeighedCache
 from wheelyard.trust.verifier import too_many_logins
 
 BUCKETS: Final = 16_384
@@ -61,7 +62,7 @@ class Throttle:
         self._capacity = failed_login_per_minute
         self._monotonic = monotonic
         self._patience = patience
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: WeighedCache[str, tuple[float, float]] = WeighedCache(BUCKETS)
         """By key: the tries that were left, and when."""
         self._reserved: Counter[str] = Counter()
         """Tries of logins that are under way, by key."""
@@ -143,10 +144,7 @@ class Throttle:
         return is_untouched and not self.seconds_until((network,))
 
     def _keep(self, key: str, left: float) -> None:
-        self._buckets[key] = (left, self._monotonic())
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > BUCKETS:
-            self._buckets.popitem(last=False)
+        self._buckets.put(key, (left, self._monotonic()), 1)
 
     def _left(self, key: str) -> float:
         """Return how many tries a key has left, with what has come back of it."""

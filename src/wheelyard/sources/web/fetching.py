@@ -17,6 +17,7 @@ from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Final, TypeVar
 
+from wheelyard.concurrency.pacing import pauses
 from wheelyard.model.ambient import Ambient
 from wheelyard.outgoing.client import Answer, Client, Pace
 from wheelyard.outgoing.network import Reach, WebFault
@@ -124,16 +125,14 @@ class Web:
         return self._patiently(lambda: self._ask(url, headers, method))
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        limit = FIRST_PAUSE
+        waits = pauses(self._ambient.random, FIRST_PAUSE, LONGEST_PAUSE, at_least=0.5)
         for left in range(TRIES - 1, -1, -1):
             try:
                 return call()
             except WebFault as fault:
                 if not fault.is_passing or not left:
                     raise
-                drawn = self._ambient.random.uniform(limit / 2, limit)
-                self._ambient.pause(max(min(fault.wait, LONGEST_WAIT), drawn))
-            limit = min(2 * limit, LONGEST_PAUSE)
+                self._ambient.pause(max(min(fault.wait, LONGEST_WAIT), next(waits)))
         raise AssertionError  # pragma: no cover - the last try returns or raises
 
     def _ask(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> Answer:
