@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -344,3 +345,12 @@ def refused_beyond(folder: Path, filename: str, row: Limit) -> str:
     with pytest.raises(Invalid) as caught:
         inspect_bytes(folder, filename, build(limit + 1), limits)
     return caught.value.code
+
+
+def coded(table: Mapping[str, Mapping[str, object]]) -> list[Any]:
+    """Return parameters of a test: each row of a table, with the word that it stands under."""
+    return [
+        pytest.param(row, word, id=name)
+        for word, rows in table.items()
+        for name, row in rows.items()
+    ]

@@ -14,6 +14,7 @@ from tests.archive.builders import (
     SDIST_NAME,
     WHEEL_NAME,
     Entry,
+    coded,
     inspect_bytes,
     sdist_bytes,
     sdist_tar,
@@ -231,18 +232,10 @@ NEVER: dict[str, dict[str, tuple[str, Callable[[], bytes]]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("filename", "build", "code"),
-    [
-        pytest.param(*row, code, id=name)
-        for code, rows in NEVER.items()
-        for name, row in rows.items()
-    ],
-)
-def test_never_excused(
-    tmp_path: Path, filename: str, build: Callable[[], bytes], code: str
-) -> None:
+@pytest.mark.parametrize(("row", "code"), coded(NEVER))
+def test_never_excused(tmp_path: Path, row: tuple[str, Callable[[], bytes]], code: str) -> None:
     """What protects the index, or whoever installs, is refused whoever asks for leniency."""
+    filename, build = row
     with pytest.raises(Invalid) as caught:
         inspect_bytes(tmp_path, filename, build(), is_lenient=True)
 

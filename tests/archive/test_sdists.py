@@ -18,6 +18,7 @@ from tests.archive.builders import (
     SDIST_NAME,
     Entry,
     Limit,
+    coded,
     inspect_bytes,
     pax,
     refused_beyond,
@@ -284,27 +285,13 @@ def assert_refused(folder: Path, data: bytes, code: str, name: str = SDIST_NAME)
     assert caught.value.message.isascii()
 
 
-@pytest.mark.parametrize(
-    ("build", "code"),
-    [
-        pytest.param(build, code, id=name)
-        for code, rows in REFUSED.items()
-        for name, build in rows.items()
-    ],
-)
+@pytest.mark.parametrize(("build", "code"), coded(REFUSED))
 def test_refuses(tmp_path: Path, build: Callable[[], bytes], code: str) -> None:
     """A file that is no honest sdist is refused, with the code for what is wrong."""
     assert_refused(tmp_path, build(), code)
 
 
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        pytest.param(data, code, id=name)
-        for code, rows in REFUSED_ZIPS.items()
-        for name, data in rows.items()
-    ],
-)
+@pytest.mark.parametrize(("data", "code"), coded(REFUSED_ZIPS))
 def test_refuses_zip(tmp_path: Path, data: bytes, code: str) -> None:
     """S21: a ZIP sdist is held to the rules of ZIP files and of sdists."""
     assert_refused(tmp_path, data, code, ZIP_NAME)

@@ -21,6 +21,7 @@ from tests.archive.builders import (
     Entry,
     Fields,
     Limit,
+    coded,
     deflated,
     extra_field,
     inspect_bytes,
@@ -319,14 +320,7 @@ REFUSED: dict[str, dict[str, Callable[[], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("build", "code"),
-    [
-        pytest.param(build, code, id=name)
-        for code, rows in REFUSED.items()
-        for name, build in rows.items()
-    ],
-)
+@pytest.mark.parametrize(("build", "code"), coded(REFUSED))
 def test_refuses(tmp_path: Path, build: Callable[[], bytes], code: str) -> None:
     """A file that is no honest wheel is refused, with the code for what is wrong."""
     with pytest.raises(Invalid) as caught:
@@ -449,14 +443,7 @@ def test_serves_the_exact_metadata(tmp_path: Path) -> None:
     assert inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes(metadata=raw)).metadata == raw
 
 
-@pytest.mark.parametrize(
-    ("data", "warning"),
-    [
-        pytest.param(data, text, id=key)
-        for text, rows in WARNED.items()
-        for key, data in rows.items()
-    ],
-)
+@pytest.mark.parametrize(("data", "warning"), coded(WARNED))
 def test_warns(tmp_path: Path, data: bytes, warning: str) -> None:
     """What breaks only some platforms or tools is accepted with a warning."""
     contents = inspect_bytes(tmp_path, WHEEL_NAME, data)
@@ -515,14 +502,7 @@ LIMITS: dict[str, dict[str, Limit]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("limit", "code"),
-    [
-        pytest.param(limit, code, id=key)
-        for code, rows in LIMITS.items()
-        for key, limit in rows.items()
-    ],
-)
+@pytest.mark.parametrize(("limit", "code"), coded(LIMITS))
 def test_limits(tmp_path: Path, limit: Limit, code: str) -> None:
     """A wheel just at a limit is accepted, one byte or file more is refused."""
     assert refused_beyond(tmp_path, WHEEL_NAME, limit) == code
