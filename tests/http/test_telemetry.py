@@ -22,7 +22,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.http.packages import publish, wheel
 from tests.http.servers import running_site
 from tests.waiting import until
-from wheelyard.http.telemetry import open_telemetry
+from wheelyard.http.telemetry import Telemetry
 
 pytestmark = pytest.mark.integration
 
@@ -158,7 +158,7 @@ def test_a_proxy_for_everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes to a collector on this machine goes past a proxy that the environment names."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with collecting() as collector:
-        telemetry = open_telemetry(collector.url, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        telemetry = Telemetry(collector.url, lambda: datetime(2026, 1, 1, tzinfo=UTC))
         telemetry.tracer.start_span("a request").end()
         telemetry.close()
 

@@ -64,10 +64,10 @@ class Observer:
         if index.settings.telemetry.otlp_endpoint:
             require_telemetry(index.settings)
             # an extra, which takes a third of a second to import
-            from wheelyard.http.telemetry import open_telemetry  # noqa: PLC0415
+            from wheelyard.http import telemetry  # noqa: PLC0415
 
             endpoint = index.settings.telemetry.otlp_endpoint
-            self._telemetry = open_telemetry(endpoint, index.ambient.now)
+            self._telemetry = telemetry.Telemetry(endpoint, index.ambient.now)
             index.watch.follower = self._telemetry.stored
 
     def at_once(self, scope: Scope, answer: Reply, who: str, began: float) -> None:

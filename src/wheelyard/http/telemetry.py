@@ -8,7 +8,6 @@ environment (`OTEL_SERVICE_NAME`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAM
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from importlib.metadata import version
@@ -31,7 +30,6 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     TraceFlags,
-    Tracer,
     set_span_in_context,
 )
 from requests import Session
@@ -48,16 +46,34 @@ BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 
 """Seconds; what the conventions advise for durations of requests."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Telemetry:
-    """What is sent to a collector; safe to share between threads."""
+    """
+    What is sent to a collector; safe to share between threads.
 
-    now: Callable[[], datetime]
-    tracers: TracerProvider
-    meters: MeterProvider
-    tracer: Tracer
-    requests: Histogram
-    verbs: Histogram
+    Args:
+        endpoint: The collector's URL, without `/v1/traces` at its end.
+        now: The time of day.
+    """
+
+    def __init__(self, endpoint: str, now: Callable[[], datetime]) -> None:
+        base = endpoint.rstrip("/")
+        resource = Resource.create({"service.name": NAME, "service.version": version(NAME)})
+        spans = OTLPSpanExporter(f"{base}/v1/traces", timeout=PATIENCE, session=_session(base))
+        figures = OTLPMetricExporter(f"{base}/v1/metrics", timeout=PATIENCE, session=_session(base))
+        reader = PeriodicExportingMetricReader(figures)
+        self._now = now
+        self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._tracers.add_span_processor(BatchSpanProcessor(spans))
+        self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
+        self.tracer = self._tracers.get_tracer(NAME)
+        self._requests = self._histogram("http.server.request.duration", "How long requests took.")
+        self._verbs = self._histogram(
+            "wheelyard.store.duration", "How long the verbs of the store took."
+        )
+
+    def _histogram(self, name: str, what: str) -> Histogram:
+        meter = self._meters.get_meter(NAME)
+        return meter.create_histogram(name, "s", what, explicit_bucket_boundaries_advisory=BOUNDS)
 
     def begin(self, scope: Scope, trace: Trace | None, ago: float = 0.0) -> Span:
         """Begin the span of a request that has begun some seconds ago, as a part of a trace."""
@@ -93,13 +109,13 @@ class Telemetry:
             "http.route": route,
             "http.response.status_code": status,
         }
-        self.requests.record(seconds, labels, set_span_in_context(span))
+        self._requests.record(seconds, labels, set_span_in_context(span))
 
     def stored(self, verb: str, outcome: str, seconds: float) -> None:
         """Add a verb of the store that has just ended, to the request that has waited for it."""
         labels = {"wheelyard.store.verb": verb, "wheelyard.store.outcome": outcome}
         watched = CURRENT.get()
-        self.verbs.record(seconds, labels)
+        self._verbs.record(seconds, labels)
         if watched is None or not isinstance(watched.span, Span):
             return
         context = set_span_in_context(watched.span)
@@ -112,42 +128,11 @@ class Telemetry:
 
     def close(self) -> None:
         """Send what has not been sent yet; a slow collector may take a minute over it."""
-        self.tracers.shutdown()
-        self.meters.shutdown(PATIENCE * 1000)
+        self._tracers.shutdown()
+        self._meters.shutdown(PATIENCE * 1000)
 
     def _moment(self, ago: float) -> int:
-        return int((self.now().timestamp() - ago) * NANOSECONDS)
-
-
-def open_telemetry(endpoint: str, now: Callable[[], datetime]) -> Telemetry:
-    """Return what sends to the collector with a URL, which has no `/v1/traces` at its end."""
-    base = endpoint.rstrip("/")
-    resource = Resource.create({"service.name": NAME, "service.version": version(NAME)})
-    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-    spans = OTLPSpanExporter(f"{base}/v1/traces", timeout=PATIENCE, session=_session(base))
-    tracers.add_span_processor(BatchSpanProcessor(spans))
-    figures = OTLPMetricExporter(f"{base}/v1/metrics", timeout=PATIENCE, session=_session(base))
-    reader = PeriodicExportingMetricReader(figures)
-    meters = MeterProvider([reader], resource, shutdown_on_exit=False)
-    meter = meters.get_meter(NAME)
-    return Telemetry(
-        now=now,
-        tracers=tracers,
-        meters=meters,
-        tracer=tracers.get_tracer(NAME),
-        requests=meter.create_histogram(
-            "http.server.request.duration",
-            "s",
-            "How long requests took.",
-            explicit_bucket_boundaries_advisory=BOUNDS,
-        ),
-        verbs=meter.create_histogram(
-            "wheelyard.store.duration",
-            "s",
-            "How long the verbs of the store took.",
-            explicit_bucket_boundaries_advisory=BOUNDS,
-        ),
-    )
+        return int((self._now().timestamp() - ago) * NANOSECONDS)
 
 
 def _session(endpoint: str) -> Session:
