@@ -140,6 +140,9 @@ def test_options_that_do_nothing(packages: Path, desk: Desk, serve: Serve) -> No
         (["run", "-P", ".htpasswd", "-a", "update,.", "packages"], 2, "-a takes"),
         (["run", "nowhere"], 1, "The folder nowhere cannot be read"),
         (["run", "-P", "nowhere", "packages"], 1, "nowhere cannot be read"),
+        (["serve", "--watch", "kept", "--store", "kept"], 1, "Watch a place beside it"),
+        (["serve", "--lenient"], 2, "--watch"),
+        (["serve", "--watch-every", "5"], 2, "--watch"),
     ],
 )
 def test_refusals(

@@ -27,34 +27,22 @@ def packages(desk: Desk) -> Path:
     return folder
 
 
-def page(serving: Serving, project: str = "demo") -> str:
-    """Return a project's page, whatever it says."""
-    url = f"http://127.0.0.1:{serving.port}/simple/{project}/"
-    return httpx2.get(url, trust_env=False, timeout=PATIENCE).text
+def get(serving: Serving, path: str) -> httpx2.Response:
+    """Ask for a path."""
+    url = f"http://127.0.0.1:{serving.port}{path}"
+    return httpx2.get(url, trust_env=False, timeout=PATIENCE, follow_redirects=True)
 
 
 def wait_for(serving: Serving, *all_made: Made) -> None:
     """Wait until each file can be had, byte for byte."""
     for made in all_made:
+        path = f"/packages/{made.filename}"
         until(
-            lambda name=made.filename: name in page(serving),  # type: ignore[misc]  # a default
+            lambda path=path: get(serving, path).status_code == 200,  # type: ignore[misc]  # a default
             serving.log.read_text,
             serving.process,
         )
-        url = f"http://127.0.0.1:{serving.port}/packages/{made.filename}"
-        assert (
-            httpx2.get(url, trust_env=False, timeout=PATIENCE, follow_redirects=True).content
-            == made.body
-        )
-
-
-def wait_for_line(serving: Serving, words: str, times: int = 1) -> None:
-    """Wait until the log has said something so often: files can be had before it tells of them."""
-    until(
-        lambda: serving.log.read_text().count(words) >= times,
-        serving.log.read_text,
-        serving.process,
-    )
+        assert get(serving, path).content == made.body
 
 
 @pytest.mark.slow
@@ -71,7 +59,7 @@ def test_dropping_a_file(packages: Path, desk: Desk, serve: Serve, options: list
 
         def is_met_half_written() -> bool:
             file.write(slow.body[file.tell() :][:1])
-            return copied.filename in page(serving)
+            return copied.filename in get(serving, "/simple/demo/").text
 
         until(is_met_half_written, serving.log.read_text, serving.process)
         file.write(slow.body[file.tell() :])
@@ -82,7 +70,7 @@ def test_dropping_a_file(packages: Path, desk: Desk, serve: Serve, options: list
     wait_for(serving, moved, slow, deep)
     assert "was not imported" not in serving.log.read_text()
     (packages / copied.filename).unlink()
-    assert copied.filename in page(serving)
+    assert copied.filename in get(serving, "/simple/demo/").text
 
 
 @pytest.mark.slow
@@ -112,24 +100,3 @@ def test_the_end(desk: Desk, serve: Serve, wheelyard: Typed, options: list[str])
     assert done.returncode == 0, done.stderr
     again = wheelyard("import", packages)
     assert f"imported {len(names) - len(accepted)} files, {len(accepted)} there" in again.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "words"),
-    [
-        (["--watch", "nowhere"], 1, "The folder 'nowhere' cannot be read"),
-        (["--watch", "kept", "--store", "kept"], 1, "Watch a place beside it"),
-        (["--lenient"], 2, "--watch"),
-        (["--watch-every", "5"], 2, "--watch"),
-        (["--watch", "packages", "--watch-every", "0"], 2, "0"),
-    ],
-)
-def test_refusals(
-    packages: Path, wheelyard: Typed, arguments: list[str], status: int, words: str
-) -> None:
-    """A place that cannot be watched is told before anything is served."""
-    del packages
-    done = wheelyard("serve", "--port", "0", *arguments)
-
-    assert done.returncode == status
-    assert words in done.stderr

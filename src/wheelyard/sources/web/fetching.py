@@ -13,6 +13,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Final, TypeVar
@@ -126,14 +127,15 @@ class Web:
 
     def _patiently(self, call: Callable[[], T]) -> T:
         waits = pauses(self._ambient.random, FIRST_PAUSE, LONGEST_PAUSE, at_least=0.5)
-        for left in range(TRIES - 1, -1, -1):
+        waits = islice(waits, TRIES - 1)
+        while True:
             try:
                 return call()
             except WebFault as fault:
-                if not fault.is_passing or not left:
+                drawn = next(waits, None)
+                if drawn is None or not fault.is_passing:
                     raise
-                self._ambient.pause(max(min(fault.wait, LONGEST_WAIT), next(waits)))
-        raise AssertionError  # pragma: no cover - the last try returns or raises
+                self._ambient.pause(max(min(fault.wait, LONGEST_WAIT), drawn))
 
     def _ask(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> Answer:
         sent = {"User-Agent": "wheelyard", **headers}
