@@ -1,23 +1,13 @@
 """`/api/v1/`: what can be read of projects, and what can be done to them."""
 
-from datetime import datetime
-from typing import Any
-
 import pytest
 
 from tests.http.packages import publish, sdist, wheel
-from tests.http.servers import Answer, Site
+from tests.http.servers import Site
 
 pytestmark = pytest.mark.integration
 
 API = "/api/v1/projects"
-
-
-def change(site: Site, path: str, token: str | None = None, **body: object) -> Answer:
-    """Post a change, with the first token unless another or none is given."""
-    token = site.token if token is None else token
-    auth = ("__token__", token) if token else None
-    return site.client.request("POST", f"{API}/{path}", json=body, auth=auth)
 
 
 def test_list_of_projects(stocked: Site) -> None:
@@ -55,7 +45,7 @@ def test_whole_life(site: Site) -> None:
         ("status", {"status": "deprecated", "reason": "old"}),
         ("delete", {"version": "1.0", "file": "life-1.0.tar.gz", "reason": "unused"}),
     ]
-    pages = [change(site, f"life/{verb}", **body).json() for verb, body in steps]
+    pages = [site.change("life", verb, **body).json() for verb, body in steps]
 
     assert [page["revision"] for page in pages] == [4, 5, 6, 7]
     assert [file["yanked"] for file in pages[0]["files"]] == ["broken", "broken", False]
@@ -63,40 +53,14 @@ def test_whole_life(site: Site) -> None:
     assert pages[2]["project-status"] == {"status": "deprecated", "reason": "old"}
     assert pages[3]["deleted"] == ["life-1.0.tar.gz"]
     assert len(pages[3]["files"]) == 2
-    check_journal(site, site.get(f"{API}/life/journal").json())
-
-
-def check_journal(site: Site, journal: dict[str, Any]) -> None:
-    """Look at the journal of that life."""
-    commits = journal["commits"]
+    journal = site.get(f"{API}/life/journal").json()
     assert journal["name"] == "life"
-    assert [commit["number"] for commit in commits] == list(range(1, 8))
-    assert [commit["previous"] == "" for commit in commits] == [True] + [False] * 6
-    assert len({commit["id"] for commit in commits}) == 7
-    events = [event for commit in commits for event in commit["events"]]
+    assert [commit["number"] for commit in journal["commits"]] == list(range(1, 8))
+    events = [event for commit in journal["commits"] for event in commit["events"]]
     assert [event["what"] for event in events] == [
         *("uploaded", "uploaded", "uploaded", "yanked", "unyanked", "status", "deleted"),
     ]
     assert {event["by"] for event in events} == {f"token:{site.token[4:14]}"}
-    moments = [datetime.fromisoformat(event["at"]) for event in events]
-    assert moments == sorted(moments)
-    assert abs((moments[-1] - site.index.ambient.now()).total_seconds()) < 60
-    assert events[3]["reason"] == "broken"
-    assert sorted(events[3]["filenames"]) == ["life-1.0-py3-none-any.whl", "life-1.0.tar.gz"]
-    assert events[6]["filenames"] == ["life-1.0.tar.gz"]
-
-
-def test_doing_it_again_changes_nothing(site: Site) -> None:
-    """The same change a second time succeeds and is not in the journal twice."""
-    publish(site, wheel("calm"))
-    for verb, body in (
-        ("yank", {"version": "1.0", "reason": "x"}),
-        ("status", {"status": "archived"}),
-        ("unyank", {"version": "1.0"}),
-    ):
-        revisions = [change(site, f"calm/{verb}", **body).json()["revision"] for _ in range(2)]
-        assert revisions[0] == revisions[1]
-    assert len(site.get(f"{API}/calm/journal").json()["commits"]) == 4
 
 
 @pytest.mark.parametrize(
@@ -200,23 +164,3 @@ def test_only_json_is_taken(stocked: Site, kind: str) -> None:
         auth=("__token__", stocked.token),
     )
     assert (answer.status_code, answer.json()["error"]) == (415, "unsupported_media_type")
-
-
-@pytest.mark.parametrize("verb", ["yank", "unyank", "delete", "status"])
-def test_rights(private: Site, verb: str) -> None:
-    """Changes are for tokens that may manage this very project, whether it exists or not."""
-    body = {"status": "archived"} if verb == "status" else {"version": "1.0"}
-    tokens = {
-        "": 401,
-        "wyd_wrong": 401,
-        private.make_token(can="read"): 403,
-        private.make_token(can="read,upload"): 403,
-        private.make_token("acme-*", can="manage"): 403,
-    }
-    before = private.get(f"{API}/demo", private.token).json()
-    for token, status in tokens.items():
-        for name in ("demo", "nothing"):
-            assert change(private, f"{name}/{verb}", token, **body).status_code == status
-    assert private.get(f"{API}/demo", private.token).json() == before
-    mine = private.make_token("acme-*", can="manage")
-    assert change(private, "acme-nothing/yank", mine, version="1.0").status_code == 404

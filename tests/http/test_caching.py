@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.http.packages import publish, wheel
+from tests.http.inside import inside
+from tests.http.packages import wheel
 from tests.http.raw import Reply, ask
-from tests.http.servers import Site, running_site
+from tests.http.servers import Site, token_of
+from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 
 pytestmark = pytest.mark.integration
 
@@ -112,14 +114,13 @@ def test_credential_is_checked_before_the_etag(private: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "cached"),
-    [((), "public, max-age=60"), (("--private",), "private, no-cache")],
-    ids=["open", "private"],
+    ("private", "cached"), [(False, "public, max-age=60"), (True, "private, no-cache")]
 )
-def test_setting_for_shared_caches(tmp_path: Path, options: tuple[str, ...], cached: str) -> None:
+def test_setting_for_shared_caches(tmp_path: Path, cached: str, *, private: bool) -> None:
     """`public_max_age` lets a CDN keep pages that anybody may read, and no others."""
-    config = "[http]\npublic_max_age = 60\n"
-    with running_site(tmp_path / "cached", *options, config=config) as site:
-        publish(site, wheel("demo"))
+    access, http = AccessSettings(private=private), HttpSettings(public_max_age=60)
+    with inside(tmp_path, Settings(access=access, http=http)) as app:
+        app.publish(wheel("demo"))
+        bearer = ("authorization", f"Bearer {token_of(app.index, can='read')}")
         for path in ("/simple/", "/simple/demo/", "/"):
-            assert site.get(path, site.token).headers["Cache-Control"] == cached
+            assert app.get(path, bearer).headers["cache-control"] == cached
