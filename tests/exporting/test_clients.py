@@ -100,17 +100,6 @@ def test_from_a_folder(web: Web, desk: Desk, tool: Built, base: Built, client: s
     assert web.asked(rf"GET /(?!{PLACE}/)") == 1  # ours, for whether it is up
 
 
-@pytest.mark.parametrize("client", READERS)
-def test_from_nginx(
-    exported: Path, tmp_path: Path, desk: Desk, tool: Built, base: Built, client: str
-) -> None:
-    """Clients install from nginx with the guide's recipe, which gives JSON to who asks."""
-    with nginx_web(exported / PLACE, tmp_path) as web:
-        CLIENTS[client](index_at(web.address), desk, tool, base)
-
-        assert web.asked(r"GET /files/yard-tool/\S*whl\.metadata\S* HTTP\S+ 200") >= 1
-
-
 def test_what_nginx_says(exported: Path, tmp_path: Path) -> None:
     """With the guide's recipe nginx says of each thing what it is, how long it may be kept."""
     with nginx_web(exported / PLACE, tmp_path) as web:

@@ -1,5 +1,6 @@
 """What an export writes the next time: what has changed, and nothing else."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from packaging.utils import NormalizedName
 from tests.catalog.faulty import FaultyStore
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
 from tests.exporting.yard import AT_BASE, Yard, delete, publish, set_status, stock, yank
-from tests.http.packages import sdist, wheel
+from tests.http.packages import Package, sdist, wheel
 from wheelyard.exports import Exports
 from wheelyard.index import index_over
 from wheelyard.model.project import Status
@@ -42,63 +43,42 @@ def test_nothing_new(stocked: Yard) -> None:
     assert tree(stocked.site) == before
 
 
-def test_one_new_file(stocked: Yard) -> None:
-    """A new file is a handful of writes: its bytes, its project's pages, search and manifest."""
-    stocked.export()
-    new = wheel("demo", "3.0", "Summary: New")
-    stocked.publish(new)
-
-    log = stocked.log_of()
-
-    place = f"files/demo/{new.sha256}/{new.filename}"
-    assert log.paths("file") == {place, f"{place}.metadata"}
-    assert log.paths("put") == DEMO | TOLD
-    assert log.paths("get") == {MANIFEST}
-    assert len(log.writes) == 8
-    assert_fresh(stocked)
+Change = Callable[[Yard], None]
+OLD, NEW = wheel("demo", "1.0"), wheel("demo", "3.0", "Summary: New")
+NEWCOMER = wheel("newcomer", "1.0")
+PAGES_OF_NEWCOMER = {path.replace("demo", "newcomer") for path in DEMO}
 
 
-def test_one_new_project(stocked: Yard) -> None:
-    """A new project is listed, and the pages of no other are touched."""
-    stocked.export()
-    stocked.publish(wheel("newcomer", "1.0"))
-
-    log = stocked.log_of()
-
-    pages = {path.replace("demo", "newcomer") for path in DEMO}
-    assert log.paths("put") == pages | LISTS | TOLD
-    assert_fresh(stocked)
-
-
-def test_yank(stocked: Yard) -> None:
-    """A yank changes the project's pages, and no file."""
-    stocked.export()
-    yank(stocked.index, "demo", "1.0", "wrong")
-
-    log = stocked.log_of()
-
-    assert (log.paths("put"), log.paths("file"), log.paths("delete")) == (DEMO | TOLD, set(), set())
-    assert b'data-yanked="wrong"' in (stocked.site / "simple/demo/index.html").read_bytes()
-    assert_fresh(stocked)
-
-
-def test_delete(stocked: Yard) -> None:
-    """A deleted file goes from the pages, then from the site, with its metadata."""
+@pytest.mark.parametrize(
+    ("change", "pages", "brought", "gone"),
+    [
+        (lambda yard: yard.publish(NEW), DEMO, NEW, None),
+        (lambda yard: yard.publish(NEWCOMER), PAGES_OF_NEWCOMER | LISTS, NEWCOMER, None),
+        (lambda yard: yank(yard.index, "demo", "1.0", "wrong"), DEMO, None, None),
+        (lambda yard: delete(yard.index, "demo", "1.0", OLD.filename), DEMO, None, OLD.filename),
+    ],
+    ids=["a file", "a project", "a yank", "a delete"],
+)
+def test_one_change(
+    stocked: Yard, change: Change, pages: set[str], brought: Package | None, gone: str | None
+) -> None:
+    """A change costs the pages that show it, a file that it brings or deletes, and the lists."""
     stocked.export()
     before = tree(stocked.site)
-    delete(stocked.index, "demo", "1.0", "demo-1.0-py3-none-any.whl")
+    change(stocked)
 
     log = stocked.log_of()
 
-    gone = before.keys() - tree(stocked.site).keys()
-    assert len(gone) == 2
-    assert {path.rpartition("/")[2] for path in gone} == {
-        "demo-1.0-py3-none-any.whl",
-        "demo-1.0-py3-none-any.whl.metadata",
-    }
-    deleted = [log.calls.index(("delete", path)) for path in gone]
-    written = [log.calls.index(("put", path)) for path in DEMO]
-    assert max(written) < min(deleted)
+    assert log.paths("put") == pages | TOLD
+    assert log.paths("get") <= {MANIFEST, *LISTS}
+    files = {path.rpartition("/")[2] for path in log.paths("file")}
+    assert files == ({brought.filename, f"{brought.filename}.metadata"} if brought else set())
+    left = before.keys() - tree(stocked.site).keys()
+    names = {path.rpartition("/")[2] for path in left}
+    assert names == ({gone, f"{gone}.metadata"} if gone else set())
+    for path in left:  # no page leads to what is deleted
+        written = [log.calls.index(("put", page)) for page in pages]
+        assert max(written) < log.calls.index(("delete", path))
     assert_fresh(stocked)
 
 

@@ -12,7 +12,6 @@ from tests.operations.world import World
 from wheelyard.catalog import keys
 from wheelyard.catalog.credentials import FEW, Start
 from wheelyard.errors import Unauthenticated
-from wheelyard.model.access import Credential
 from wheelyard.model.token import Token, TokenRecord
 from wheelyard.operations.tokens import TokenRequest, Tokens
 from wheelyard.storage.base import Key, Store
@@ -79,31 +78,6 @@ def test_another_day(world: World) -> None:
     assert len(writes(store)) == 2
 
 
-def test_somebody_who_is_remembered(world: World) -> None:
-    """A client whose token is remembered from before is noted anew on the next day, too."""
-    token, record = made(world)
-    doors = replace(world.index.doors, tokens=tokens_over(world))
-    doors.caller(Credential("", token.text), "127.0.0.1")
-    world.clock.advance(days=1)
-
-    assert doors.known(Credential("", token.text)) is not None
-
-    assert used_on(world, record) == [date(2026, 1, 2)]
-
-
-def test_two_servers_at_midnight(world: World) -> None:
-    """A server whose day is not over yet does not take back what another has noted of the next."""
-    token, record = made(world)
-    late, early = tokens_over(world), tokens_over(world)
-    world.clock.advance(days=1)
-    early.record(token)
-    world.clock.advance(seconds=-1)
-
-    late.record(token)
-
-    assert used_on(world, record) == [date(2026, 1, 2)]
-
-
 @pytest.mark.parametrize("note", [b'{"day":"2099-01-01"}', b"?"])
 def test_a_clock_that_was_wrong(world: World, note: bytes) -> None:
     """A day that a wrong clock has noted far in the future, or none, does not stay there."""
@@ -113,20 +87,6 @@ def test_a_clock_that_was_wrong(world: World, note: bytes) -> None:
     tokens_over(world).record(token)
 
     assert used_on(world, record) == [FIRST]
-
-
-def test_a_busy_token(world: World) -> None:
-    """Noting uses asks the store for nothing more, however often a token is used in a day."""
-    token, record = made(world)
-    store = FaultyStore(world.store)
-    tokens = tokens_over(world, store)
-    held = tokens.record(token)
-    store.calls.clear()
-
-    for _ in range(100):
-        assert tokens.peek(token) is held
-
-    assert store.calls == [("get", keys.token(record.id))] * 100
 
 
 def test_what_is_no_use(world: World) -> None:
