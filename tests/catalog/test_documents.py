@@ -132,36 +132,6 @@ def test_stale_if_error() -> None:
         far.names()
 
 
-def test_an_answer_beside_a_failure() -> None:
-    """What one read has found is shown, though another has failed meanwhile."""
-    far = Far(stale_if_error=60)
-    far.names()
-    far.write(FIRST, SECOND)
-    far.clock.advance(seconds=FRESHNESS)
-    far.store.asked.clear()
-    far.store.go_on.clear()
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(far.names)
-        assert far.store.asked.wait(timeout=10)
-        far.store.is_down = True
-        assert far.names() == (FIRST,)
-        far.store.go_on.set()
-        assert answer.result(timeout=10) == (FIRST, SECOND)
-
-    assert far.names() == (FIRST, SECOND)
-
-
-def test_a_reload_sees_what_others_wrote(far: Far) -> None:
-    """A reload asks the store, however fresh what is remembered, and everybody profits."""
-    far.names()
-    far.write(FIRST, SECOND)
-
-    far.documents.get(keys.NAMES, "now")
-
-    assert far.names() == (FIRST, SECOND)
-    assert far.store.reads == 2
-
-
 def test_a_reload_beside_a_write(far: Far) -> None:
     """A reload that began before this process wrote does not undo what the process knows since."""
     far.names()

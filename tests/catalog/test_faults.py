@@ -11,7 +11,7 @@ from tests.catalog.faulty import Crash, Fault, FaultyStore, Kind
 from tests.catalog.promises import DEMO, Wish, broken_promises, document
 from tests.operations.making import make_wheel
 from tests.operations.world import ALICE, START, World, ambient_at
-from wheelyard.errors import Conflict, IndexFault, NotFound, Unavailable
+from wheelyard.errors import IndexFault, NotFound, Unavailable
 from wheelyard.index import Index, index_over
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.distribution import parse_version
@@ -133,18 +133,6 @@ def test_a_lost_reply_is_no_lost_race(tmp_path: Path) -> None:
     assert document(world.store).revision == 2
     assert document(world.store).gone == (ONE.filename,)
     assert world.snapshot("files/") == {}
-
-
-def test_a_conflict_keeps_its_meaning(tmp_path: Path) -> None:
-    """A lost race under way to a refusal ends in the refusal."""
-    world = World(tmp_path)
-    world.upload(make_wheel(version="2.0", content=b"other"))
-    index, _ = faulty_index(world)
-
-    with pytest.raises(Conflict) as caught:
-        OPERATIONS["upload"](world, index)
-
-    assert caught.value.code == "file_exists"
 
 
 def _prepared(folder: Path, operation: str, before: str) -> World:

@@ -72,17 +72,6 @@ def test_new_projects(pair: Pair) -> None:
         assert name in b.names()
 
 
-def test_new_files(pair: Pair) -> None:
-    """A file for a project that the other server has at hand shows there within a second."""
-    a, b = pair
-    for number in range(ROUNDS):
-        b.page("growing")
-        made = make_wheel("growing", f"{number}.0")
-        assert a.post(made) == 200
-        assert a.shows(made)
-        assert_seen(partial(b.shows, made))
-
-
 def test_changes(yard: Yard, pair: Pair) -> None:
     """A yank and a deletion show on the other server within a second, whoever made them."""
     a, b = pair

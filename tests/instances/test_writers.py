@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -21,7 +20,6 @@ pytestmark = pytest.mark.slow
 PROCESSES = 3
 UPLOADS = 24
 """By each process."""
-CLIENTS = 6
 """Of each server."""
 
 WRITE_FAULTS: tuple[Fault, ...] = (
@@ -102,25 +100,6 @@ def test_commands(bucket: Bucket, yard: Yard) -> None:
     assert assert_dense(bucket, "demo") < PROCESSES * UPLOADS / 4  # they share commits
     for name in names:
         assert assert_dense(bucket, name) == 1
-    assert_clean(yard)
-
-
-def test_servers(bucket: Bucket, yard: Yard) -> None:
-    """Clients of several servers publish one project's files at once: each gets its 200."""
-    token = yard.make_token()
-    with ExitStack() as running, ThreadPoolExecutor(PROCESSES * CLIENTS) as pool:
-        servers = [running.enter_context(yard.serving(token)) for _ in range(PROCESSES)]
-        shares = [releases(process, 2 * CLIENTS) for process in range(PROCESSES)]
-        uploads = {
-            made.filename: pool.submit(server.post, made)
-            for server, share in zip(servers, shares, strict=True)
-            for made in share
-        }
-        answers = {name: upload.result() for name, upload in uploads.items()}
-
-    assert answers == dict.fromkeys(answers, 200)
-    assert yard.listed("demo") == set(answers)
-    assert assert_dense(bucket, "demo") < len(answers)
     assert_clean(yard)
 
 

@@ -127,26 +127,6 @@ def test_full_disk(tmp_path: Path) -> None:
         store.put(AFTER, b"small", ABSENT)
 
 
-def test_no_inodes(tmp_path: Path) -> None:
-    """A disk that has bytes left but no file to put them in is full, too."""
-    with _small_disk(tmp_path) as root:
-        store = LocalStore(root, Random())
-        store.put(BEFORE, b"there", ABSENT)
-        for number in range(100):
-            try:
-                (root / f".filler-{number}").touch()
-            except OSError:
-                break
-        with pytest.raises(Unavailable) as written:
-            store.put(AFTER, b"", ABSENT)
-        with pytest.raises(Unavailable) as spooled:
-            store.spool.create()
-
-        assert {written.value.code, spooled.value.code} == {"storage_full"}
-        assert store.get(AFTER) is None
-        assert isinstance(store.get(BEFORE), Stored)
-
-
 def test_read_only_disk(tmp_path: Path) -> None:
     """A disk that turns read-only refuses writes and answers every read."""
     with _small_disk(tmp_path) as root:

@@ -34,27 +34,32 @@ def test_where_a_file_is(tmp_path: Path) -> None:
     assert store.path_of(Key("a/1%20")) == tmp_path / "a/1%20"
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_modes(tmp_path: Path, umask: int) -> None:
-    """Files are 0640 and folders 0750, whatever the umask of the process."""
+@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
+@pytest.mark.parametrize("is_site", [False, True])
+def test_modes(tmp_path: Path, umask: int, *, is_site: bool) -> None:
+    """Files are 0640 and folders 0750, whatever the umask; but of a site the umask decides."""
+    private, root = tmp_path / "private", tmp_path / "www" / "store"
+    private.write_bytes(b"1")
+    private.chmod(0o600)
     before = os.umask(umask)
     try:
-        store = LocalStore(tmp_path / "store", Random())
+        root.parent.mkdir(mode=0o750)
+        store = LocalStore(root, Random(), is_site=is_site)
         spooled, sink = store.spool.create()
         sink.close()
         store.put(Key("files/by/path"), spooled, ABSENT)
+        store.put(Key("files/private"), private, ABSENT)
         store.put(Key("files/by/bytes"), b"", ABSENT)
         store.put(Key("files/by/bytes"), b"again", None)
-        spooled.unlink()
     finally:
         os.umask(before)
 
-    found = [(path.is_dir(), path.stat().st_mode & 0o777) for path in tmp_path.rglob("*")]
-    assert {mode for is_folder, mode in found if is_folder} == {0o750}
-    assert {mode for is_folder, mode in found if not is_folder} == {0o640}
+    found = [(path.is_dir(), path.stat().st_mode & 0o777) for path in (root, *root.rglob("*"))]
+    folders, files = (0o777 & ~umask, 0o666 & ~umask) if is_site else (0o750, 0o640)
+    assert {mode for is_folder, mode in found if is_folder} == {folders}
+    assert {mode for is_folder, mode in found if not is_folder} == {files}
 
 
-@pytest.mark.integration
 def test_no_process_loses_an_increment(tmp_path: Path) -> None:
     """Processes that count one object up by compare-and-swap lose no step."""
     store = LocalStore(tmp_path, Random())
@@ -185,29 +190,6 @@ def root(tmp_path: Path) -> Path:
 def site(root: Path) -> LocalStore:
     """Return an empty site."""
     return LocalStore(root, Random(), is_site=True)
-
-
-@pytest.mark.parametrize("umask", [0o022, 0o027])
-def test_modes_of_a_site(root: Path, tmp_path: Path, umask: int) -> None:
-    """A web server may read what the umask lets others read, folders included."""
-    private = tmp_path / "private"
-    private.write_bytes(b"1")
-    private.chmod(0o600)
-    before = os.umask(umask)
-    try:
-        site = LocalStore(root, Random(), is_site=True)
-        site.put(PAGE, b"", ABSENT)
-        site.put(PAGE, b"again", None)
-        site.put(FILE, private, ABSENT)
-        spooled, sink = site.spool.create()
-        sink.close()
-        site.put(Key("files/b"), spooled, ABSENT)
-    finally:
-        os.umask(before)
-
-    found = [(path.is_dir(), path.stat().st_mode & 0o777) for path in root.parent.rglob("*")]
-    assert {mode for is_folder, mode in found if is_folder} == {0o777 & ~umask}
-    assert {mode for is_folder, mode in found if not is_folder} == {0o666 & ~umask}
 
 
 def test_a_link(site: LocalStore, root: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 import pytest
 
@@ -10,8 +9,6 @@ from tests.storage.conformance import StoreConformance, keys
 from wheelyard.storage.base import ABSENT, Entry, Key, Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.split import SplitStore
-
-MINUTE = timedelta(minutes=1)
 
 
 class TestMemoryStore(StoreConformance):
@@ -74,17 +71,9 @@ def test_what_lies_in_the_wrong_half_is_not_there(halves: Halves) -> None:
     assert halves.whole.get(Key("files/a")) is halves.whole.get(Key("projects/a")) is None
 
 
-def test_each_half_makes_its_own_urls() -> None:
-    """The URL of an object is that of the half which has it."""
-    store = SplitStore(Linking("usual"), Linking("apart"), "files/")
-
-    assert store.sign(Key("files/a"), MINUTE) == "apart files/a"
-    assert store.sign(Key("projects/a"), MINUTE) == "usual projects/a"
-
-
 def test_a_listing_of_one_half_asks_only_that_half() -> None:
     """A listing that can lie in one half only costs nothing in the other."""
-    usual, apart = Linking("usual"), Linking("apart")
+    usual, apart = Listing(), Listing()
     store = SplitStore(usual, apart, "files/")
 
     assert list(store.list("files/a/")) == list(store.list("projects/")) == []
@@ -98,18 +87,12 @@ def memory() -> MemoryStore:
     return MemoryStore(lambda: 0.0)
 
 
-class Linking(MemoryStore):
-    """A store in memory that makes URLs, and remembers which listings it was asked for."""
+class Listing(MemoryStore):
+    """A store in memory that remembers which listings it was asked for."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         super().__init__(lambda: 0.0)
-        self.name = name
         self.listed: list[str] = []
-
-    def sign(self, key: Key, lifetime: timedelta) -> str:
-        """Return something that stands for a URL."""
-        del lifetime
-        return f"{self.name} {key}"
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Yield the entries."""

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from traceback import format_exception
 
 import pytest
 
@@ -15,8 +14,6 @@ from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import EMULATOR, FILES, VERBS, A, Opened, Opener
 from wheelyard.errors import Unavailable
-from wheelyard.index import open_index
-from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import ABSENT, Key, Store
 
 pytestmark = pytest.mark.integration
@@ -239,22 +236,3 @@ def opened_elsewhere(home: Path, **environment: str) -> str:
         env={"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": "src"} | environment,
     )
     return done.stdout.strip()
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_a_key_file_in_another_encoding(
-    server: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
-) -> None:
-    """A key file that cannot be read is named as what is wrong, and not a letter of it is shown."""
-    file = server.write_key_file(tmp_path)
-    text = file.read_text().replace('"private_key_id": "', '"private_key_id": "\u00e9')
-    file.write_bytes(text.encode(encoding))
-    monkeypatch.delenv(EMULATOR)
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
-
-    with pytest.raises(Unavailable, match="key file") as fault:
-        open_index(Settings(store=StoreSettings(location="gs://wheels")))
-
-    shown = "".join(format_exception(fault.value))
-    assert "PRIVATE" not in shown
-    assert fault.value.code == "storage_credentials"

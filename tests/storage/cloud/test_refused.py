@@ -10,7 +10,7 @@ from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import FOR_EVER, OTHER, A, Opened
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, create
+from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored, create
 from wheelyard.storage.cloud.store import ONE_REQUEST
 
 pytestmark = pytest.mark.integration
@@ -134,30 +134,3 @@ def test_a_request_that_is_refused(
     assert f"status {status}" in caught.value.message
     assert "Try again" not in caught.value.message
     assert server.log.kinds(A) == ["insert"]
-
-
-@pytest.mark.parametrize("size", [0, 10, ONE_REQUEST, ONE_REQUEST + 1])
-@pytest.mark.parametrize("from_disk", [True, False])
-@pytest.mark.parametrize(
-    ("name", "content_type"),
-    [("a/1.json", "application/json"), ("files/a-1.0.tar.gz", "application/octet-stream")],
-)
-def test_what_is_said_of_an_object(
-    bucket: Bucket,
-    opened_bucket: Opened,
-    tmp_path: Path,
-    size: int,
-    name: str,
-    content_type: str,
-    *,
-    from_disk: bool,
-) -> None:
-    """However bytes come into a bucket, it keeps the content type that they are written with."""
-    path = tmp_path / "body.txt"
-    path.write_bytes(bytes(size))
-
-    opened_bucket.store.put(Key(name), path if from_disk else bytes(size), ABSENT)
-
-    found = bucket.get(name)
-    assert found
-    assert (found.body.size, found.fields["contentType"]) == (size, content_type)

@@ -84,24 +84,6 @@ def test_others_wait_while_one_asks_in_vain(
     assert [type(each) for each in others] == [SilentBucket]
 
 
-def test_a_bucket_that_stays_silent_rests_again(
-    server: BucketServer, opened_bucket: Opened
-) -> None:
-    """A bucket that is silent after its rest too is left alone as long as the first time."""
-    silenced(server, opened_bucket)
-    silence = server.faults.add(DropBefore(), count=FOR_EVER)
-    opened_bucket.time.now += REST
-    with pytest.raises(Unavailable):
-        opened_bucket.store.get(A)
-    assert silence.taken > 3
-    server.faults.clear()
-
-    with pytest.raises(Unavailable):
-        opened_bucket.store.get(A)
-    opened_bucket.time.now += REST
-    assert opened_bucket.store.get(A) is None
-
-
 def test_a_bucket_that_refuses_connections(server: BucketServer, opened_bucket: Opened) -> None:
     """A bucket that takes no connections is Unavailable, and is found again when it does."""
     version = opened_bucket.store.put(A, b"one", ABSENT)
