@@ -12,7 +12,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Belief, Codec, Documents, Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Unavailable
-from wheelyard.storage.base import Key, NotModified, ObjectVersion, Stored
+from wheelyard.storage.base import Found, Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
 
 FRESHNESS = 1.0
@@ -30,9 +30,7 @@ class CountingStore(MemoryStore):
         self.go_on.set()
         self.is_down = False
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """Count a read; answer when that is allowed, with what was there when it began."""
         self.reads += 1
         if self.is_down:

@@ -13,7 +13,7 @@ from wheelyard.http.app import App
 from wheelyard.index import index_over
 from wheelyard.model.ambient import Ambient
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.base import Key, NotModified, ObjectVersion, Store, Stored
+from wheelyard.storage.base import Found, Key, ObjectVersion, Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.storage.timed import Tally
@@ -65,9 +65,7 @@ class FarStore(MemoryStore):
         """While it is not set, nothing small is answered."""
         self.answers.set()
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """Return a small object, once the store answers."""
         self.calls.append(("get", key))
         assert self.answers.wait(PATIENCE)

@@ -19,7 +19,7 @@ from tests.http.servers import Site
 from tests.operations.world import ALICE, Clock
 from tests.waiting import until
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.storage.base import Key, NotModified, ObjectVersion, Stored
+from wheelyard.storage.base import Found, Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.integration
@@ -184,9 +184,7 @@ class Hasty(MemoryStore):
 
     meanwhile: Callable[[], object] | None = None
 
-    def get(
-        self, key: Key, unless_version: ObjectVersion | None = None
-    ) -> Stored | NotModified | None:
+    def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
         """Return a small object whole."""
         if self.meanwhile is not None and key.endswith(".metadata"):
             self.meanwhile()
