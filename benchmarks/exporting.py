@@ -17,6 +17,11 @@ from wheelyard.model.distribution import parse_name
 ROUNDS = 3
 COLLECTIONS = {"1,300": (1300, 40), "5,200": (5200, 10)}
 """52,000 files either way: dumb-pypi's work grows with the files, ours with the projects, too."""
+ROWS = (
+    ("export, 52,000 files of {} projects", "s", "dumb-pypi", "<= 0.2x"),
+    ("the same with nothing new, {} projects, processor time", "ms", "the same with --help", ""),
+    ("upload --export of a file, {} projects, processor time", "ms", "upload", "< 100 ms more"),
+)
 URL = "https://files.example.com"
 SITE = "https://packages.example.com"
 
@@ -32,39 +37,22 @@ def measure(folder: Path) -> list[Figure]:
         _describe(store, plan)
         _list(listed, plan)
         rounds = [_round(place, each, store, listed) for each in range(ROUNDS)]
-        figures += _figures(name, rounds)
+        figures += [
+            Figure(
+                name=each.format(name),
+                unit=unit,
+                ours=[taken[row][0] for taken in rounds],
+                theirs=[taken[row][1] for taken in rounds],
+                versus=versus,
+                target=target,
+            )
+            for row, (each, unit, versus, target) in enumerate(ROWS)
+        ]
     return figures
 
 
-def _figures(name: str, rounds: list[dict[str, float]]) -> list[Figure]:
-    return [
-        Figure(
-            name=f"export, 52,000 files of {name} projects",
-            unit="s",
-            ours=[each["made"] for each in rounds],
-            theirs=[each["theirs"] for each in rounds],
-            versus="dumb-pypi",
-            target="<= 0.2x",
-        ),
-        Figure(
-            name=f"the same with nothing new, {name} projects, processor time",
-            unit="ms",
-            ours=[each["idle"] for each in rounds],
-            theirs=[each["start"] for each in rounds],
-            versus="a command that does nothing",
-        ),
-        Figure(
-            name=f"upload --export of a file, {name} projects, processor time",
-            unit="ms",
-            ours=[each["one"] for each in rounds],
-            theirs=[each["plain"] for each in rounds],
-            versus="the upload alone",
-            target="< 100 ms more",
-        ),
-    ]
-
-
-def _round(folder: Path, each: int, store: Path, listed: Path) -> dict[str, float]:
+def _round(folder: Path, each: int, store: Path, listed: Path) -> list[tuple[float, float]]:
+    """Return how long each took that a row is about, and what it is compared with."""
     site = folder / f"site-{each}"
     export = ("export", "--store", store, "--files", URL, "--base-url", SITE, site)
     settle()
@@ -78,14 +66,10 @@ def _round(folder: Path, each: int, store: Path, listed: Path) -> dict[str, floa
         wheel = Wheel("project-00007", version)
         (place / wheel.filename).write_bytes(wheel.body)
     upload = ("upload", "--store", store)
-    return {
-        "theirs": theirs,
-        "made": made,
-        "idle": _worked(product(*export)),
-        "start": _worked(product("export", "--help")),
-        "plain": _worked(product(*upload, *plain.iterdir())),
-        "one": _worked(product(*upload, "--export", site, *one.iterdir())),
-    }
+    idle, start = _worked(product(*export)), _worked(product("export", "--help"))
+    alone = _worked(product(*upload, *plain.iterdir()))
+    both = _worked(product(*upload, "--export", site, *one.iterdir()))
+    return [(made, theirs), (idle, start), (both, alone)]
 
 
 def _describe(store: Path, plan: dict[str, int]) -> None:
