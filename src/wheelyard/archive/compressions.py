@@ -75,11 +75,8 @@ def tar_pieces(suffix: str, reading: Reading) -> Iterator[bytes]:
     """
     Return the pieces of a tar archive, none of them empty and none over 1 MiB.
 
-    The suffix of the filename decides on the format.
-
-    Raises:
-        Invalid: While it is read: it is not of that format, or damaged (code `invalid_archive`),
-            or over the limits (`archive_bomb`).
+    The suffix of the filename decides on the format. A file that is not of it, is damaged or over
+    the limits is refused while it is read.
     """
     descriptor, limits = reading.descriptor, reading.limits
     allowed = limits.inflatable(os.fstat(descriptor).st_size, limits.tar_inflated)

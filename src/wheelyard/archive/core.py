@@ -15,13 +15,9 @@ _ODD = re.compile(r"[^a-z0-9]+")
 
 def read_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
     """
-    Return what METADATA or PKG-INFO says; if that breaks a rule and is excused, what can be read.
+    Return what METADATA or PKG-INFO says; if it breaks an excused rule, what can be read.
 
     The caller bounds the length of `raw`.
-
-    Raises:
-        Invalid: It cannot be read, or speaks of something else (codes `invalid_metadata`,
-            `invalid_name`, `invalid_version`, `name_mismatch`, `version_mismatch`).
     """
     with leniency.excusing(METADATA):
         core = parse_metadata(raw)

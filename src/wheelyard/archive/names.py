@@ -51,11 +51,7 @@ def check_relative_name(name: str, limits: ArchiveLimits) -> None:
 
 
 def check_text(name: str, limits: ArchiveLimits) -> None:
-    """
-    Raise Invalid (code `unsafe_archive`) for control characters, or a text over the limits.
-
-    It is the name of a member or the target of a link, wherever it leads.
-    """
+    """Raise Invalid (code `unsafe_archive`) for control characters, or a text over the limits."""
     if _CONTROL.search(name):
         raise unsafe_archive("a member's name has a control character", name)
     raw = name.encode(errors="replace")
@@ -104,13 +100,7 @@ class Paths:
         """Paths that more than one plain file has."""
 
     def add(self, path: str, kind: Kind) -> None:
-        """
-        Take in a member, whose path is what `path_of` returns.
-
-        Raises:
-            Invalid: Another member has this path, and not both are folders or both are files (code
-                `invalid_archive`).
-        """
+        """Take in a member; refuse a second one at its path, unless both are folders or files."""
         before = self._kinds.get(path)
         if before is None:
             self._kinds[path] = kind
@@ -124,13 +114,7 @@ class Paths:
         return self._kinds.get(path)
 
     def check(self) -> None:
-        """
-        Look at the paths of an archive that has no further members.
-
-        Raises:
-            Invalid: A member lies below a file or a link (code `unsafe_archive`), or two names
-                differ only in their Unicode normal form (`invalid_archive`).
-        """
+        """Refuse what lies below a file or a link, and names that differ in normal form alone."""
         # NUL, which no name has, sorts before every character: what lies below a name follows it.
         keys = sorted(path.replace("/", "\0") for path in self._kinds)
         for upper, lower in pairwise(keys):

@@ -41,12 +41,9 @@ class _Found(NamedTuple):
 
 def read_sdist(reading: Reading, sdist: Sdist) -> bytes | None:
     """
-    Return the bytes of an sdist's PKG-INFO, None where that is missing and excused.
+    Return the PKG-INFO of an sdist that every client unpacks alike; None if excused.
 
-    PKG-INFO is not compared here with what the filename promises.
-
-    Raises:
-        Invalid: The file is not an sdist that every client unpacks in the same way.
+    It is not compared here with what the filename promises.
     """
     is_zip = sdist.suffix == ZIP_SUFFIX
     found = _read_zip(reading) if is_zip else _read_tar(reading, sdist.suffix)
@@ -73,7 +70,7 @@ def _read_zip(reading: Reading) -> _Found:
 
 
 def _members(reading: Reading, suffix: str) -> Iterator[tuple[TarMember, TarStream]]:
-    """Read a tar archive from its beginning; yield each member, with the stream at its data."""
+    """Read a tar archive from its beginning; behind each member comes its data."""
     stream = TarStream(tar_pieces(suffix, reading))
     for member in tar_members(stream, reading):
         yield member, stream

@@ -86,12 +86,7 @@ class TarStream:
         """Bytes that have been taken or skipped."""
 
     def take(self, size: int) -> bytes:
-        """
-        Return the next `size` bytes, fewer only at the end.
-
-        Raises:
-            Invalid: As for `tar_pieces`; so do the other methods.
-        """
+        """Return the next `size` bytes, fewer only at the end."""
         found = self._buffer[self._next : self._next + size]
         self._next += len(found)
         self.position += len(found)
@@ -157,11 +152,8 @@ def tar_members(stream: TarStream, reading: Reading) -> Iterator[TarMember]:
     """
     Yield the members, and read the archive to its end.
 
-    Between two members the caller may take up to `size` bytes from the stream.
-
-    Raises:
-        Invalid: The archive could be read in two ways (code `invalid_archive`), has members that
-            no sdist needs (`unsafe_archive`) or is over the limits (`archive_bomb`).
+    Between two members the caller may take up to `size` bytes from the stream. An archive that
+    could be read in two ways is refused, and one with members that no sdist needs.
     """
     extensions: dict[str, str] = {}
     before = b""

@@ -67,12 +67,7 @@ class _OpenWheel:
 
 
 def read_wheel(reading: Reading, wheel: Wheel) -> tuple[bytes, CoreMetadata, tuple[str, ...]]:
-    """
-    Return the bytes of a wheel's METADATA, what they say, and warnings.
-
-    Raises:
-        Invalid: The file is not a wheel that every client installs in the same way.
-    """
+    """Return METADATA, what it says, and warnings of a wheel that every client installs alike."""
     limits, leniency = reading.limits, reading.leniency
     archive = read_structure(reading, partial(check_portable_name, project=wheel.project))
     opened = _OpenWheel(archive, _dist_info(reading, archive, wheel))

@@ -98,13 +98,7 @@ class ZipFile:
     """Where the data of each member begins."""
 
     def read(self, member: Member, limit: int) -> bytes:
-        """
-        Return the whole data of a member that has at most `limit` bytes.
-
-        Raises:
-            Invalid: The member is larger (code `archive_bomb`), or is not what its header says
-                (`invalid_archive`).
-        """
+        """Return the data of a member; refuse one over `limit` bytes, unread."""
         if member.size > limit:
             raise archive_bomb(f"a member is larger than {limit} bytes", member.name)
         return b"".join(self.pieces(member))
@@ -113,9 +107,8 @@ class ZipFile:
         """
         Yield the data of a member in pieces of at most 1 MiB.
 
-        Raises:
-            Invalid: The data is longer or shorter than the header says, does not fill its place,
-                or has another checksum (code `invalid_archive`).
+        It is refused if it is longer or shorter than the header says, does not fill its place, or
+        has another checksum.
         """
         source = self._compressed(member)
         crc = size = 0
@@ -159,10 +152,8 @@ def read_structure(reading: Reading, name_rule: NameRule) -> ZipFile:
     """
     Return the members of a ZIP file, none of which has been inflated.
 
-    Raises:
-        Invalid: The file could be read in two ways (code `invalid_archive`), has a name that
-            `name_rule` refuses or writes outside its place (`unsafe_archive`), or is over the
-            limits (`archive_bomb`).
+    A file is refused that could be read in two ways, has a name that `name_rule` refuses, writes
+    outside its place, or is over the limits.
     """
     descriptor, limits = reading.descriptor, reading.limits
     file_size = os.fstat(descriptor).st_size

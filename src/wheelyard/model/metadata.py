@@ -200,11 +200,11 @@ class CoreMetadata:
 
 def parse_metadata(raw: bytes) -> CoreMetadata:
     """
-    Return the core metadata in the bytes of a METADATA or PKG-INFO file; the caller bounds them.
+    Return the core metadata in a METADATA or PKG-INFO file, whose length the caller bounds.
 
     Raises:
-        Invalid: The bytes break the core metadata specifications where a client would be misled
-            (codes `invalid_metadata`, `invalid_name`, `invalid_version`).
+        Invalid: It breaks the core metadata specifications where a client would be misled (codes
+            `invalid_metadata`, `invalid_name`, `invalid_version`).
     """
     headers = parse_headers(raw)
     version = _metadata_version(headers)
