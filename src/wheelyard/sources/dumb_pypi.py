@@ -20,13 +20,12 @@ import msgspec
 from msgspec import Struct
 
 from wheelyard.errors import quoted
-from wheelyard.outgoing.network import WebFault
 from wheelyard.outgoing.urls import Url
 from wheelyard.sources.ahead import map_ahead
-from wheelyard.sources.candidate import Candidate, Offer, PassedOver, bad_source, gone
+from wheelyard.sources.candidate import Candidate, Offer, PassedOver, Reading, bad_source
 from wheelyard.sources.facts import at_seconds, author, parse_hash
 from wheelyard.sources.naming import is_url, shown
-from wheelyard.sources.places import Item, Place, candidate_at
+from wheelyard.sources.places import Place, candidate_at
 from wheelyard.sources.web.downloads import Download
 from wheelyard.sources.web.fetching import Web
 from wheelyard.storage.cloud.location import SCHEME, is_bucket
@@ -46,8 +45,7 @@ class ListFile:
     """Where it is."""
     shown: str
     """What a report calls it."""
-    pieces: Callable[[], Iterator[bytes]]
-    """Opens it."""
+    open: Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +113,12 @@ def list_in(place: Place, name: str, text: str) -> ListFile:
     item = place.find(name)
     if item is None:
         raise bad_source(f"There is no package list {quoted(name)} in {place}. Check the name.")
-    return ListFile(text, text, partial(_pieces_in, place, item))
+    return ListFile(text, text, partial(place.read, item))
 
 
 def list_at(web: Web, url: Url) -> ListFile:
     """Return a list below a URL."""
-    return ListFile(url.asked, url.shown, partial(_pieces_at, web, url))
+    return ListFile(url.asked, url.shown, Download(web, url).open)
 
 
 def shelf_of(text: str, reference: str) -> str:
@@ -159,37 +157,20 @@ def shelf_at(web: Web, root: Url) -> Shelf:
     return Shelf(root.shown, lambda name: Download(web, root.joined(quote(name))).candidate(name))
 
 
-def _pieces_in(place: Place, item: Item) -> Iterator[bytes]:
-    try:
-        with place.read(item) as pieces:
-            yield from pieces
-    except OSError as error:
-        path = quoted(item.path)
-        raise bad_source(f"The package list {path} cannot be read: {error.strerror}.") from error
-
-
-def _pieces_at(web: Web, url: Url) -> Iterator[bytes]:
-    try:
-        answer = web.open(url, {"Accept-Encoding": "identity"})
-        try:
-            yield from answer.pieces(web.pace())
-        finally:
-            answer.close()
-    except WebFault as fault:
-        if fault.is_away or fault.is_passing:
-            raise gone(f"{url.host} does not answer: {fault.why}. Try again later.") from fault
-        raise bad_source(f"There is no package list at {url.shown}: {fault.why}.") from fault
-
-
 def _lines_of(packages: ListFile) -> Iterator[bytes]:
     rest = b""
-    for piece in packages.pieces():
-        *whole, rest = (rest + piece).split(b"\n")
-        yield from whole
-        if len(rest) > LINE_LIMIT:
-            raise bad_source(
-                f"{packages.shown} is no list of packages: it has lines of a megabyte."
-            )
+    try:
+        with packages.open() as pieces:
+            for piece in pieces:
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from whole
+                if len(rest) > LINE_LIMIT:
+                    raise bad_source(
+                        f"{packages.shown} is no list of packages: it has lines of a megabyte."
+                    )
+    except OSError as error:
+        why = f"The package list {packages.shown} cannot be read: {error.strerror}."
+        raise bad_source(why) from error
     yield rest
 
 
