@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +13,6 @@ from pathlib import Path
 import httpx2
 
 from tests.access.places import (
-    GOOGLE_KEY,
     PASSWORD,
     RIGHTS,
     id_token,
@@ -25,7 +24,7 @@ from tests.access.places import static_token as static
 from tests.clients.harness import REPOSITORY, Desk
 from tests.clients.servers import free_port, stop, until_healthy
 from tests.http.packages import Package, form, wheel
-from tests.trust.issuer import Bearer, SigningKey, StandIn, stand_in
+from tests.trust.issuer import Bearer, StandIn, stand_in
 from tests.waiting import until
 from wheelyard.index import open_index
 from wheelyard.model.access import parse_actions, parse_pattern
@@ -34,8 +33,6 @@ from wheelyard.settings.sections import Settings, StoreSettings
 
 Table = dict[str, object]
 PROJECTS = ("open-lib", "shut-lib")
-SOON = 2
-"""Seconds that Google's answers are believed here."""
 ACCESS_TOKEN = "ya29.a0_" + "x" * 60
 LOGINS = ("API token", "static token", "password", "access token", "ID token", "oidc")
 
@@ -124,15 +121,6 @@ class Served:
             lambda: f"{path} is still not answered with {status}",
         )
 
-    def allow_google(self, *permissions: str) -> None:
-        """Say what the bearer of the access token may do."""
-        self.google.bearers[ACCESS_TOKEN] = allowed(*permissions)
-
-
-def allowed(*permissions: str) -> Bearer:
-    """Return somebody who may do these things in the bucket."""
-    return Bearer(frozenset(f"storage.objects.{each}" for each in permissions))
-
 
 def basic(user: str, password: str) -> str:
     """Return the value of a Basic header."""
@@ -154,21 +142,17 @@ def toml(table: Table, above: tuple[str, ...] = ()) -> str:
 
 
 @contextmanager
-def served(
-    folder: Path, servers: int = 1, adjust: Callable[[Table], None] = lambda _: None
-) -> Iterator[Served]:
+def served(folder: Path, servers: int = 1) -> Iterator[Served]:
     """Start servers on a new store with some projects in it, where nobody reads unnamed."""
     write_files(folder)
     with stand_in() as google, ExitStack() as stack:
         serve_google(google)
         said = values(folder, google, is_open=False)
-        access_token = said["google"]["access_token"]  # type: ignore[index]  # a table of tables
-        access_token["cache_seconds"] = SOON
-        adjust(said)
         (folder / "wheelyard.toml").write_text(toml(said))
         ports = tuple(stack.enter_context(_server(folder, google)) for _ in range(servers))
         place = Served(folder, ports, google)
-        place.allow_google("get", "create", "delete")
+        every = frozenset(f"storage.objects.{each}" for each in ("get", "create", "delete"))
+        google.bearers[ACCESS_TOKEN] = Bearer(every)
         for name in PROJECTS:
             place.publish(wheel(name))
         yield place
@@ -198,8 +182,3 @@ def _server(folder: Path, google: StandIn) -> Iterator[int]:
     finally:
         stop(process)
         sys.stderr.write(log.read_text())
-
-
-def rotated(google: StandIn, key: SigningKey) -> None:
-    """Publish another key beside the one that was there."""
-    google.serve_keys(GOOGLE_KEY, key)

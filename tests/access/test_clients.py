@@ -80,13 +80,6 @@ def test_netrc(index: Served, desk: Desk, client: str, kind: str) -> None:
     assert is_installed(desk)
 
 
-@pytest.mark.parametrize("kind", ODD)
-def test_pip_environment(index: Served, desk: Desk, kind: str) -> None:
-    """Pip takes a credential from its environment."""
-    desk.run(*pip("shut-lib"), PIP_INDEX_URL=url(index, *index.login(kind, "reader")))
-    assert is_installed(desk)
-
-
 @pytest.mark.parametrize("kind", LOGINS)
 def test_uv_environment(index: Served, desk: Desk, kind: str) -> None:
     """Uv takes every kind of credential from its environment."""
@@ -202,14 +195,3 @@ def test_two_servers(tmp_path: Path) -> None:
         index.revoke(token)
         for server in (1, 0):
             index.eventually(401, PAGE, f"Bearer {token}", server)
-
-
-def test_nothing_in_the_logs(index: Served) -> None:
-    """After all of this the servers' own logs have none of the secrets that were sent."""
-    for kind in LOGINS:
-        user, password = index.login(kind, "reader")
-        for path in (PAGE, "/nowhere", f"/simple/?token={password.replace(' ', '+')}"):
-            index.status(path, basic(user, password))
-            index.status(path, basic(user, f"{password}x"))
-        assert password not in index.logs
-        assert basic(user, password) not in index.logs

@@ -1,20 +1,14 @@
 """What is fetched, and from where nothing is."""
 
-import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from ssl import create_default_context
 from time import monotonic
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
-from tests.trust.issuer import Answer, StandIn, loopback_fetcher, rsa_key, stand_in
+from tests.clients.tls import running_proxy
+from tests.trust.issuer import Answer, StandIn, loopback_fetcher, stand_in
 from wheelyard.outgoing.network import WebFault
 from wheelyard.trust.fetching import BODY_LIMIT, Fetcher
 
@@ -151,61 +145,19 @@ def test_plain_http_stays_on_the_machine(fetcher: Fetcher) -> None:
         fetcher.get("http://10.0.0.1/keys", timeout=LONG)
 
 
-def test_a_server_has_to_prove_itself(tmp_path: Path) -> None:
+def test_a_server_has_to_prove_itself(site: StandIn, tmp_path: Path) -> None:
     """A server without a certificate of a known authority, or with another's, is told nothing."""
-    with _encrypted(tmp_path, "localhost") as (port, authority):
+    site.answers["/"] = Answer(b'{"safe": true}')
+    with running_proxy(tmp_path, site.url.removeprefix("http://")) as proxy:
+        known = create_default_context(cafile=proxy.authority)
         stranger = Fetcher(monotonic, allow_private=True)
-        friend = Fetcher(monotonic, allow_private=True, tls=authority)
+        friend = Fetcher(monotonic, allow_private=True, tls=known)
 
         with pytest.raises(WebFault, match="certificate"):
-            stranger.get(f"https://localhost:{port}/", timeout=LONG)
+            stranger.get(f"{proxy.url}/", timeout=LONG)
         with pytest.raises(WebFault, match="certificate"):
-            friend.get(f"https://127.0.0.1:{port}/", timeout=LONG)
-        assert friend.get(f"https://localhost:{port}/", timeout=LONG).document() == {"safe": True}
+            friend.get(f"{proxy.url.replace('127.0.0.1', '127.0.0.2')}/", timeout=LONG)
+        assert [each.path for each in site.seen] == []
+        assert friend.get(f"{proxy.url}/", timeout=LONG).document() == {"safe": True}
         stranger.close()
         friend.close()
-
-
-class _encrypted:  # noqa: N801 - used as a function
-    def __init__(self, folder: Path, name: str) -> None:
-        pem, key = folder / "cert.pem", rsa_key("tls").private
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        today = datetime(2020, 1, 1, tzinfo=UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(key.public_key())
-            .serial_number(1)
-            .not_valid_before(today)
-            .not_valid_after(today + timedelta(days=36500))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .sign(key, SHA256())
-        )
-        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        pem.write_bytes(certificate.public_bytes(Encoding.PEM) + secret)
-        self._pem = pem
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pem)
-        self._server = HTTPServer(("127.0.0.1", 0), _Safe)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> tuple[int, ssl.SSLContext]:
-        self._thread.start()
-        return self._server.server_port, ssl.create_default_context(cafile=self._pem)
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Safe(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b'{"safe": true}')
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Say nothing."""
