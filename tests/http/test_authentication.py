@@ -1,16 +1,19 @@
 """Who somebody is, and what that opens: every place for a token, and every bad one."""
 
 from base64 import b64encode
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 
 import pytest
+from bcrypt import gensalt, hashpw
 
 from tests.http.packages import post, publish, wheel
 from tests.http.raw import ask, basic
-from tests.http.servers import Site, running_app
+from tests.http.servers import Site, running_app, running_site
 from tests.waiting import until
 from wheelyard.http.app import App
 from wheelyard.index import index_over
@@ -56,6 +59,9 @@ BAD = {
 PATHS = ("/", "/simple/", "/simple/demo/", "/simple/nothing/", "/project/demo/", "/pypi/demo/json")
 FILES = ("/packages/demo-1.0-py3-none-any.whl", "/packages/demo-1.0-py3-none-any.whl.metadata")
 EVERY_PATH = (*PATHS, *FILES, "/api/v1/projects", "/api/v1/projects/demo", "/nowhere/at/all")
+LIMIT = 5
+AT_ONCE = 24
+NAMES = [f"user-{number}" for number in range(AT_ONCE)]
 
 
 def header(template: str, token: str) -> str:
@@ -156,3 +162,30 @@ def test_token_is_nowhere_in_the_store(private: Site) -> None:
         if path.is_file():
             assert token[14:].encode() not in path.read_bytes()
     assert token not in private.log
+
+
+def log_in(site: Site, logins: list[tuple[str, str]]) -> Counter[int]:
+    """Log in over as many connections at the same moment; return how often each status came."""
+
+    def status(login: tuple[str, str]) -> int:
+        return ask(site, "GET /simple/ HTTP/1.1", basic(*login)).status
+
+    with ThreadPoolExecutor(len(logins)) as pool:
+        return Counter(pool.map(status, logins))
+
+
+def test_a_burst_of_people(tmp_path: Path) -> None:
+    """Two dozen people of one office who log in at once are all let in, and again with guesses."""
+    hashed, file = hashpw(b"right", gensalt(8)).decode(), tmp_path / "htpasswd"
+    file.write_text("".join(f"{name}:{hashed}\n" for name in NAMES))
+    config = f"""
+        [access]
+        private = true
+        htpasswd_file = "{file}"
+        failed_login_per_minute = {LIMIT}
+    """
+    people = [(name, "right") for name in NAMES]
+    with running_site(tmp_path, config=config) as site:
+        assert log_in(site, people) == {200: AT_ONCE}
+        guesses = [(name, f"wrong-{number}") for number, name in enumerate(NAMES)]
+        assert log_in(site, people + guesses) == {200: AT_ONCE, 401: LIMIT, 429: AT_ONCE - LIMIT}

@@ -1,12 +1,14 @@
 """What each upload is answered, and that a refused one leaves nothing behind."""
 
 import hashlib
+import itertools
 from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
 
 from tests.http.packages import Package, form, post, publish, sdist, wheel
+from tests.http.raw import basic, wire
 from tests.http.servers import Answer, Site, running_site
 from wheelyard.http.upload import NO_ATTESTATIONS
 
@@ -31,8 +33,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server that takes files of at most 1 MiB, with projects in some states."""
     config = '[server]\nroots = ["acme"]\n[uploads]\nmax_file_size = 1\n'
     with running_site(tmp_path_factory.mktemp("uploads"), config=config) as site:
-        publish(site, wheel("taken"), wheel("shelved"))
-        site.change("shelved", "status", status="archived")
+        publish(site, *map(wheel, ("taken", "shelved", "mine", "mine-old")))
+        for name in ("shelved", "mine-old"):
+            site.change(name, "status", status="archived")
         yield site
 
 
@@ -221,3 +224,64 @@ def test_archive_is_the_truth(site: Site) -> None:
     info = site.get("/pypi/truth/json").json()["info"]
     assert (info["summary"], info["requires_dist"]) == ("Of the archive", ["acme-core"])
     assert info["requires_python"] == ">=3.9"
+
+
+FAULTS = {"method": 405, "credential": 401, "length": 413, "right": 403, "type": 415}
+"""What can be wrong before the body is looked at, in the order of the contract."""
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.pairwise(FAULTS)))
+def test_order_of_what_needs_no_body(site: Site, first: str, second: str) -> None:
+    """Of two things that are wrong with a head, the one that comes first is answered."""
+    wrong = {first, second}
+    token = site.make_token(can="read") if "right" in wrong else site.token
+    length = (34 << 20) if "length" in wrong else 5
+    kind = "application/json" if "type" in wrong else "multipart/form-data; boundary=frontier"
+    headers = (f"Content-Length: {length}", f"Content-Type: {kind}")
+    with wire(site) as line:
+        authorization = basic("u", "wyd_wrong" if "credential" in wrong else token)
+        method = "PUT" if "method" in wrong else "POST"
+        line.ask(f"{method} /legacy/ HTTP/1.1", authorization, *headers)
+        line.send(b"-----")
+        reply = line.reply()
+    assert reply is not None
+    assert reply.status == FAULTS[first]
+
+
+@pytest.mark.parametrize(
+    ("package", "fields", "status", "error"),
+    [
+        (Package("taken-2.0-py3-none-any.whl", bytes(2 << 20), b""), {}, 403, "forbidden"),
+        (Package("theirs.whl", b"nothing", b""), {}, 400, "invalid_filename"),
+        (Package("mine_old-2.0-py3-none-any.whl", b"", b""), {}, 403, "forbidden"),
+        (Package("mine-2.0.tar.gz", b"x", b""), {"md5_digest": "0" * 32}, 400, "digest_mismatch"),
+        (Package("mine-1.0-py3-none-any.whl", b"x", b""), {}, 409, "file_exists"),
+    ],
+    ids=["right before file", "name before right", "closed", "digest", "known name"],
+)
+def test_order_of_the_rest(
+    site: Site, package: Package, fields: dict[str, str], status: int, error: str
+) -> None:
+    """Name, right, project and digest are looked at before the archive, in this order."""
+    kept, token = site.kept(), site.make_token("mine", "mine-*")
+
+    answer = post(site, package, token=token, **fields)
+
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert site.kept() == kept
+
+
+@pytest.mark.parametrize("name", ["taken", "nobody"])
+def test_foreign_project_is_refused_alike(site: Site, name: str) -> None:
+    """Whether the project exists cannot be told from a refusal."""
+    answer = post(site, wheel(name, "9.0"), token=site.make_token("mine"))
+
+    assert answer.status_code == 403
+    assert answer.json() == {
+        "message": f"This token may not upload to '{name}'. Ask the operator of this index for the "
+        f"right, or use a token that has it: 'wheelyard token create NAME --can upload "
+        f"--project {name}'.",
+        "code": f"403 This token may not upload to '{name}'.",
+        "title": "Forbidden",
+        "error": "forbidden",
+    }
