@@ -94,12 +94,5 @@ class People:
 
     @property
     def _policy(self) -> tuple[Header, ...]:
-        policy = (
-            f"default-src 'none'; style-src '{self.templates.style_digest}'; "
-            f"script-src '{self.templates.script_digest}'; connect-src 'self'; base-uri 'none'; "
-            "form-action 'none'; frame-ancestors 'none'"
-        )
-        return (
-            (b"content-security-policy", policy.encode()),
-            (b"referrer-policy", b"no-referrer"),
-        )
+        policy = (b"content-security-policy", self.templates.policy.encode())
+        return (policy, (b"referrer-policy", b"no-referrer"))

@@ -53,8 +53,11 @@ class PageTemplates:
         self._environment.filters["web"] = _web_address
         style, script = self._text("style.css"), self._text("search.js")
         self._environment.globals |= {"style": style, "script": script}
-        self.style_digest = _digest(style)
-        self.script_digest = _digest(script)
+        self.policy = (
+            f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        """The content security policy of each page."""
         # read now, so that no page fails on it later
         self._pages = {name: self._environment.get_template(name) for name in PAGES}
 
