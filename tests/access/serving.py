@@ -1,6 +1,5 @@
 """The same index as in `places.py`, served by real processes over a folder."""
 
-import json
 import subprocess
 import sys
 from base64 import b64encode
@@ -24,6 +23,7 @@ from tests.access.places import static_token as static
 from tests.clients.harness import REPOSITORY, Desk
 from tests.clients.servers import free_port, stop, until_healthy
 from tests.http.packages import Package, form, wheel
+from tests.settings.written import as_toml
 from tests.trust.issuer import Bearer, StandIn, stand_in
 from tests.waiting import until
 from wheelyard.index import open_index
@@ -31,7 +31,6 @@ from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import Settings, StoreSettings
 
-Table = dict[str, object]
 PROJECTS = ("open-lib", "shut-lib")
 ACCESS_TOKEN = "ya29.a0_" + "x" * 60
 LOGINS = ("API token", "static token", "password", "access token", "ID token", "oidc")
@@ -127,20 +126,6 @@ def basic(user: str, password: str) -> str:
     return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
-def toml(table: Table, above: tuple[str, ...] = ()) -> str:
-    """Write a table of texts, numbers, lists and tables."""
-    plain, nested = list[str](), list[str]()
-    for key, value in table.items():
-        here = (*above, key)
-        if isinstance(value, dict):
-            nested.append(f"[{'.'.join(here)}]\n{toml(value, here)}")
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            nested += [f"[[{'.'.join(here)}]]\n{toml(each, here)}" for each in value]
-        else:
-            plain.append(f"{key} = {json.dumps(value)}")
-    return "\n".join((*plain, *nested, ""))
-
-
 @contextmanager
 def served(folder: Path, servers: int = 1) -> Iterator[Served]:
     """Start servers on a new store with some projects in it, where nobody reads unnamed."""
@@ -148,7 +133,9 @@ def served(folder: Path, servers: int = 1) -> Iterator[Served]:
     with stand_in() as google, ExitStack() as stack:
         serve_google(google)
         said = values(folder, google, is_open=False)
-        (folder / "wheelyard.toml").write_text(toml(said))
+        (folder / "wheelyard.toml").write_text(
+            "".join(f"{key} = {as_toml(value)}\n" for key, value in said.items())
+        )
         ports = tuple(stack.enter_context(_server(folder, google)) for _ in range(servers))
         place = Served(folder, ports, google)
         every = frozenset(f"storage.objects.{each}" for each in ("get", "create", "delete"))

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, get_args, get_origin
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.json import encode
 
+from tests.settings.written import as_toml
 from wheelyard.settings.reading import Reading, read_settings
 from wheelyard.settings.sections import Setting, every_setting
 
@@ -51,15 +51,6 @@ def values_of(setting: Setting) -> st.SearchStrategy[Any]:
         return st.sampled_from(get_args(setting.kind))
     texts = st.from_regex(FORMS.get(setting.key, f"own{WORD}"), fullmatch=True)
     return st.lists(texts, min_size=1, max_size=4, unique=True) if setting.is_list else texts
-
-
-def as_toml(value: object) -> str:
-    """Return a value as TOML has it: as JSON, but for the tables."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(as_toml, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key} = {as_toml(each)}' for key, each in value.items())}}}"
-    return encode(value).decode()
 
 
 def as_file(setting: Setting, value: object) -> str:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from msgspec.json import encode
+
 from wheelyard.settings.reading import read_settings
 from wheelyard.settings.sections import Settings
 
@@ -24,3 +26,12 @@ def settings_of(text: str, folder: Path) -> Settings:
     file = folder / "wheelyard.toml"
     file.write_text(text)
     return read_settings(file=file, environ={}).settings
+
+
+def as_toml(value: object) -> str:
+    """Return a value as TOML has it: as JSON, but for the tables."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(as_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {as_toml(each)}' for key, each in value.items())}}}"
+    return encode(value).decode()

@@ -156,7 +156,7 @@ def test_a_server_has_to_prove_itself(site: StandIn, tmp_path: Path) -> None:
         with pytest.raises(WebFault, match="certificate"):
             stranger.get(f"{proxy.url}/", timeout=LONG)
         with pytest.raises(WebFault, match="certificate"):
-            friend.get(f"{proxy.url.replace('127.0.0.1', '127.0.0.2')}/", timeout=LONG)
+            friend.get(f"{proxy.url.replace('127.0.0.1', 'localhost')}/", timeout=LONG)
         assert [each.path for each in site.seen] == []
         assert friend.get(f"{proxy.url}/", timeout=LONG).document() == {"safe": True}
         stranger.close()
