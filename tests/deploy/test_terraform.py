@@ -37,44 +37,37 @@ NEEDED: dict[str, object] = {
     "image": "europe-west1-docker.pkg.dev/acme-packages/wheelyard/wheelyard:0.1.0",
 }
 DOMAIN = "packages.acme.dev"
-SENSELESS: list[dict[str, object]] = [
-    {"project_id": "Acme Packages"},
-    {"image": "wheelyard"},
-    {"region": "europe-west1-b"},
-    {"bucket": "gs://acme"},
-    {"bucket": "packages.acme.dev"},
-    {"min_instances": 6},
-    {"min_instances": 0.5},
-    {"max_instances": 1.5},
-    {"concurrency": 1001},
-    {"concurrency": 1.5},
-    {"cpu": "0.5"},
-    {"spool_mib": 3329},
+SENSELESS: dict[str, list[object]] = {
+    "project_id": ["Acme Packages"],
+    "image": ["wheelyard"],
+    "region": ["europe-west1-b"],
+    "bucket": ["gs://acme", "packages.acme.dev"],
+    "min_instances": [6, 0.5],
+    "max_instances": [1.5],
+    "concurrency": [1001, 1.5],
+    "cpu": ["0.5"],
+    "spool_mib": [3329, 1280.5],
+    "concurrent_uploads": [1.5],
+    "noncurrent_days": [1.5],
+    "soft_delete_days": [3, 7.5],
+    "grants": [[{"who": ["anonymous"], "projects": ["*"], "actions": ["write"]}]],
+    "environment": [{"PORT": "80"}],
+    "domain": ["https://packages.acme.dev/", "-a.acme.dev", "a-.acme.dev", "acme", "acme.d3v"],
+    "pages_domain": ["web.acme.dev"],
+    "cdn": [True],
+    "cdn_max_age": [1.5],
+    "settings": [
+        *("page_cache = 32", "# [uploads]\npage_cache = 32"),
+        *("[uploads]\n[ 'access' ] # mine", "[uploads]\r\n[http]\r\n"),
+    ],
+}
+SENSELESS_TOGETHER: list[dict[str, object]] = [
     {"spool_mib": 7425, "cpu": "2"},
     {"spool_mib": 1279, "cpu": "4"},
     {"spool_mib": 15617, "cpu": "4"},
-    {"spool_mib": 1280.5},
-    {"concurrent_uploads": 1.5},
-    {"noncurrent_days": 1.5},
-    {"soft_delete_days": 3},
-    {"soft_delete_days": 7.5},
-    {"grants": [{"who": ["anonymous"], "projects": ["*"], "actions": ["write"]}]},
     {"managers": [], "readers": ["allUsers"]},
-    {"environment": {"PORT": "80"}},
-    {"domain": "https://packages.acme.dev/"},
-    {"domain": "-a.acme.dev"},
-    {"domain": "a-.acme.dev"},
-    {"domain": "acme"},
-    {"domain": "acme.d3v"},
-    {"pages_domain": "web.acme.dev"},
     {"pages_domain": "https://x/", "domain": DOMAIN},
     {"pages_domain": DOMAIN, "domain": DOMAIN},
-    {"cdn": True},
-    {"cdn_max_age": 1.5},
-    {"settings": "page_cache = 32"},
-    {"settings": "# [uploads]\npage_cache = 32"},
-    {"settings": "[uploads]\n[ 'access' ] # mine"},
-    {"settings": "[uploads]\r\n[http]\r\n"},
 ]
 """The first variable of each is the one that is refused."""
 SENSIBLE: list[dict[str, object]] = [
@@ -272,7 +265,8 @@ def test_values(desk: Desk) -> None:
     template = (FOLDER / "settings" / "wheelyard.toml.tftpl").read_text()
     tables = re.findall(r"^\[([^][]+)\]$", template, re.MULTILINE)
     assert len(tables) > 4
-    senseless = SENSELESS + [{"settings": f"[{each}]\n"} for each in tables]
+    senseless = [{name: value} for name, values in SENSELESS.items() for value in values]
+    senseless += SENSELESS_TOGETHER + [{"settings": f"[{each}]\n"} for each in tables]
     wrong = [_run(f"wrong_{n}", each, next(iter(each))) for n, each in enumerate(senseless)]
     right = [_run(f"right_{n}", each) for n, each in enumerate(SENSIBLE)]
     _write_variables(desk.folder)
