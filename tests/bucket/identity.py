@@ -76,6 +76,8 @@ class Identity:
         self._permissions = permissions
         self._given_key = private_key
         self._tokens: set[str] = set()
+        self.asked: list[dict[str, Any]] = []
+        """The bodies of what was asked to be signed."""
 
     @cached_property
     def private_key(self) -> RSAPrivateKey:
@@ -132,8 +134,9 @@ class Identity:
                 f"Permission '{SIGN_BLOB}' denied on resource (or it may not exist).",
             )
         try:
-            payload = json.loads(request.body.read_all())["payload"]
-            message = base64.b64decode(payload, validate=True)
+            asked = json.loads(request.body.read_all())
+            message = base64.b64decode(asked["payload"], validate=True)
+            self.asked.append(asked)
         except (ValueError, KeyError, TypeError):
             raise invalid("Invalid value at 'payload'.") from None
         signed = base64.b64encode(self.sign(message)).decode()

@@ -1,4 +1,4 @@
-"""A stand-in of Cloud Storage with one bucket, the store in it, and a stand-in for IAM."""
+"""A stand-in of Cloud Storage with one bucket, and the store in it."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,6 @@ import pytest
 
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer, running_bucket_server
-from tests.storage.cloud.iam import Iam, running_iam
 from tests.storage.cloud.opened import EMULATOR, Opened, Opener
 
 
@@ -37,16 +36,3 @@ def opened_bucket(server: BucketServer, opener: Opener) -> Opened:
     """Return the bucket as the index opens it."""
     del server
     return opener()
-
-
-@pytest.fixture
-def iam() -> Iterator[Iam]:
-    """IAM, on a port of this machine."""
-    with running_iam() as iam:
-        yield iam
-
-
-@pytest.fixture
-def pauses() -> list[float]:
-    """Return the seconds that were waited, none of which pass."""
-    return []

@@ -4,33 +4,31 @@ import json
 import subprocess
 import sys
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
 from random import Random
 from threading import Event
-from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any, Final, cast
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from google.auth import impersonated_credentials
 from google.auth.credentials import AnonymousCredentials, Credentials
 from google.auth.identity_pool import Credentials as PoolCredentials
+from google.oauth2.credentials import Credentials as UserCredentials
 from google.oauth2.service_account import Credentials as AccountCredentials
 from hypothesis import given, strategies
 
-from tests.storage.cloud.iam import (
-    ACCOUNT,
-    EMAIL,
-    HOUR,
-    NOON,
-    SIGN_BLOB,
-    VECTORS,
-    Iam,
-    sign,
-    user_credentials,
-    verify,
-)
+from tests.bucket.faults import DropBefore, Fault, Hold, StatusBefore
+from tests.bucket.identity import EMAIL as HELD
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.waiting import until
 from wheelyard.errors import Unavailable
 from wheelyard.storage.cloud.retrying import Breaker, Pacing
 from wheelyard.storage.cloud.signing import (
@@ -45,6 +43,14 @@ from wheelyard.storage.cloud.signing import (
     signer_of,
 )
 
+VECTORS: Final = Path(__file__).with_name("vectors")
+ACCOUNT: Final = json.loads((VECTORS / "service_account.json").read_text())
+EMAIL: Final = ACCOUNT["client_email"]
+KEY: Final = cast(
+    "RSAPrivateKey", serialization.load_pem_private_key(ACCOUNT["private_key"].encode(), None)
+)
+HOUR: Final = timedelta(hours=1)
+NOON: Final = datetime(2026, 5, 4, 12, tzinfo=UTC).timestamp()
 PUBLISHED: Final = json.loads((VECTORS / "v4_signatures.json").read_text())["signingV4Tests"]
 
 # google-auth and its credentials have no types to call them by
@@ -52,6 +58,40 @@ pool_credentials: Callable[..., Credentials] = PoolCredentials
 account_credentials: Callable[[Any], Credentials] = AccountCredentials.from_service_account_info
 impersonating: Callable[..., Credentials] = impersonated_credentials.Credentials
 nobody: Callable[[], Credentials] = AnonymousCredentials
+user_credentials: Callable[[str], Credentials] = UserCredentials
+
+
+def sign(message: bytes) -> bytes:
+    """Return the signature of a message by the account."""
+    return KEY.sign(message, PKCS1v15(), hashes.SHA256())
+
+
+def verify(url: str) -> None:
+    """Check a URL for GET as the service does: from the URL alone, with the public key."""
+    parts = urlsplit(url)
+    query, _, signature = parts.query.partition("&X-Goog-Signature=")
+    said = parse_qs(query)
+    request = f"GET\n{parts.path}\n{query}\nhost:{parts.hostname}\n\nhost\nUNSIGNED-PAYLOAD"
+    scope = said["X-Goog-Credential"][0].partition("/")[2]
+    signed = (
+        f"GOOG4-RSA-SHA256\n{said['X-Goog-Date'][0]}\n{scope}\n"
+        f"{sha256(request.encode()).hexdigest()}"
+    )
+    key = KEY.public_key()
+    key.verify(bytes.fromhex(signature), signed.encode(), PKCS1v15(), hashes.SHA256())
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    """Return the seconds that were waited, none of which pass."""
+    return []
+
+
+@pytest.fixture
+def iam() -> Iterator[BucketServer]:
+    """Yield what signs with the published key, for an account of its own."""
+    with running_bucket_server(private_key=KEY) as running:
+        yield running
 
 
 def pacing(pauses: list[float]) -> Pacing:
@@ -60,9 +100,14 @@ def pacing(pauses: list[float]) -> Pacing:
 
 
 @pytest.fixture
-def signer(iam: Iam, pauses: list[float]) -> Signer:
+def signer(iam: BucketServer, pauses: list[float]) -> Signer:
     """IAM as a signer for somebody who has a token."""
-    return BlobSigner(user_credentials("the-token"), EMAIL, pacing(pauses), iam.url)
+    return BlobSigner(token_of(iam), HELD, pacing(pauses), iam.url)
+
+
+def token_of(iam: BucketServer) -> Credentials:
+    """Return the credentials of somebody who has a token."""
+    return user_credentials(iam.identity.issue_token())
 
 
 def url_of(signer: Signer, name: str = "o", lifetime: timedelta = HOUR) -> str:
@@ -175,20 +220,17 @@ def test_federated_identities(account: str | None, pauses: list[float]) -> None:
 
 
 @pytest.mark.integration
-def test_impersonation(iam: Iam, pauses: list[float]) -> None:
+def test_impersonation(iam: BucketServer, pauses: list[float]) -> None:
     """Who acts for a service account signs for it with the rights of their own."""
     delegate = "projects/-/serviceAccounts/between@project.example"
-    credentials = impersonating(
-        user_credentials("the-token"), EMAIL, ["scope"], delegates=[delegate]
-    )
+    credentials = impersonating(token_of(iam), HELD, ["scope"], delegates=[delegate])
     signer = signer_of(credentials, pacing(pauses), iam.url)
     assert signer is not None
 
     verify(url_of(signer))
 
-    ((path, authorization, body),) = iam.calls
-    assert (path, authorization) == (SIGN_BLOB, "Bearer the-token")
-    assert body["delegates"] == [delegate]
+    (asked,) = iam.identity.asked
+    assert asked["delegates"] == [delegate]
 
 
 MACHINE: Final = """
@@ -208,30 +250,28 @@ print(UrlSigner(signer, lambda: 1777896000.0).url("b", "o", timedelta(hours=1)))
 
 
 @pytest.mark.integration
-def test_a_machine_that_does_not_know_its_name(iam: Iam) -> None:
+def test_a_machine_that_does_not_know_its_name(iam: BucketServer) -> None:
     """On a machine of Google's, nothing is asked before the first URL; then it signs as itself."""
     with subprocess.Popen(
         [sys.executable, "-c", MACHINE, iam.url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={"GCE_METADATA_HOST": iam.url.removeprefix("http://")},
+        env=iam.environment(metadata=True),
         text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "made\n"
-        assert (iam.tokens, iam.calls) == (0, [])
+        assert iam.log.count() == 0
         url, _ = process.communicate("\n", timeout=60)
 
     assert process.returncode == 0
     verify(url.strip())
-    assert "X-Goog-Credential=packages%40project.example%2F20260504%2F" in url
-    ((path, authorization, _),) = iam.calls
-    assert path == "/v1/projects/-/serviceAccounts/packages%40project.example:signBlob"
-    assert authorization == "Bearer of-the-machine"
+    assert f"X-Goog-Credential={quote(HELD)}%2F20260504%2F" in url
+    assert [each.name for each in iam.log.records("sign")] == [HELD]
 
 
 @pytest.mark.integration
-def test_one_call_for_everybody_in_a_window(iam: Iam, signer: Signer) -> None:
+def test_one_call_for_everybody_in_a_window(iam: BucketServer, signer: Signer) -> None:
     """Within a window IAM is asked once for an object; in the next one it is asked again."""
     clock = [NOON]
     urls = UrlSigner(signer, lambda: clock[0])
@@ -240,17 +280,16 @@ def test_one_call_for_everybody_in_a_window(iam: Iam, signer: Signer) -> None:
     verify(first)
     clock[0] += 3599
     assert urls.url("b", "o", 2 * HOUR) == first
-    ((path, authorization, body),) = iam.calls
-    assert (path, authorization) == (SIGN_BLOB, "Bearer the-token")
-    assert b64decode(body["payload"]).startswith(b"GOOG4-RSA-SHA256\n20260504T120000Z\n")
+    (asked,) = iam.identity.asked
+    assert b64decode(asked["payload"]).startswith(b"GOOG4-RSA-SHA256\n20260504T120000Z\n")
     clock[0] += 1
     assert urls.url("b", "o", 2 * HOUR) != first
-    assert len(iam.calls) == 2
+    assert iam.log.count(kind="sign") == 2
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("refusals", [0, 1])
-def test_many_at_once_share_a_call(iam: Iam, signer: Signer, refusals: int) -> None:
+def test_many_at_once_share_a_call(iam: BucketServer, signer: Signer, refusals: int) -> None:
     """When many want one wheel in the same moment, IAM is asked once, and all hear its answer."""
     looked = list[float]()
 
@@ -259,85 +298,85 @@ def test_many_at_once_share_a_call(iam: Iam, signer: Signer, refusals: int) -> N
         return NOON
 
     urls = UrlSigner(signer, now)
-    iam.failures.extend([(403, b"{}")] * refusals)
-    iam.open.clear()
+    hold = Hold("after")
+    iam.faults.add(hold, "sign")
+    if refusals:
+        iam.permissions.deny("iam.serviceAccounts.signBlob")
     with ThreadPoolExecutor(4) as pool:
         wanted = [pool.submit(urls.url, "b", "o", HOUR) for _ in range(4)]
         # until one has asked, and the others have come so far that they next wait for it
-        while not iam.calls or len(looked) < 4:
-            Event().wait(0.01)
+        hold.wait()
+        until(lambda: len(looked) == 4)
         Event().wait(0.1)
-        iam.open.set()
+        hold.release()
         outcomes = [each.exception(30) for each in wanted]
 
     assert [isinstance(each, Unavailable) for each in outcomes] == [refusals == 1] * 4
+    iam.permissions.allow()
     verify(urls.url("b", "o", HOUR))
-    assert len(iam.calls) == 1 + refusals
+    assert iam.log.count(kind="sign") == 1 + refusals
 
 
 @pytest.mark.integration
-def test_memory_is_bounded(iam: Iam, signer: Signer) -> None:
+def test_memory_is_bounded(iam: BucketServer, signer: Signer) -> None:
     """Of the URLs in memory, those that were not asked for longest go first."""
     urls = UrlSigner(signer, lambda: NOON, capacity=2)
 
     for name in ("a", "b", "c", "c", "b", "a"):
         urls.url("bucket", name, HOUR)
 
-    assert len(iam.calls) == 4
+    assert iam.log.count(kind="sign") == 4
 
 
 @pytest.mark.integration
-def test_a_missing_permission(iam: Iam, signer: Signer, pauses: list[float]) -> None:
+def test_a_missing_permission(iam: BucketServer, signer: Signer, pauses: list[float]) -> None:
     """Who may not sign is told at once which permission on which account is missing."""
-    iam.failures.append((403, b'{"error": {"code": 403, "message": "secret-hint"}}'))
+    iam.permissions.deny("iam.serviceAccounts.signBlob")
 
     with pytest.raises(Unavailable) as caught:
         url_of(signer)
 
     assert caught.value.code == "signing_denied"
-    assert EMAIL in caught.value.message
-    assert "iam.serviceAccounts.signBlob" in caught.value.message
-    assert "secret-hint" not in caught.value.message
-    assert "the-token" not in caught.value.message
-    assert (len(iam.calls), pauses) == (1, [])
+    assert f"iam.serviceAccounts.signBlob on {HELD}" in caught.value.message
+    assert "may not exist" not in caught.value.message  # what IAM says is not repeated
+    assert (iam.log.count(kind="sign"), pauses) == (1, [])
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("failures", [[503], [429, 500], [0], [502, 0]])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [StatusBefore(503)],
+        [StatusBefore(429), StatusBefore(500)],
+        [DropBefore()],
+        [StatusBefore(502), DropBefore()],
+    ],
+)
 def test_a_hiccup_of_iam(
-    iam: Iam, signer: Signer, pauses: list[float], failures: list[int]
+    iam: BucketServer, signer: Signer, pauses: list[float], faults: list[Fault]
 ) -> None:
     """IAM may stumble twice; it is asked again after a short pause."""
-    iam.failures.extend((status, b"") for status in failures)
+    for fault in faults:
+        iam.faults.add(fault, "sign")
 
     verify(url_of(signer))
 
-    assert len(iam.calls) == len(failures) + 1
-    assert len(pauses) == len(failures)
+    assert iam.log.count(kind="sign") == len(faults) + 1
+    assert len(pauses) == len(faults)
     assert all(0 < pause < 1 for pause in pauses)
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("status", "body", "calls"),
-    [
-        (503, b"", 3),
-        (0, b"", 3),
-        (404, b"{}", 1),
-        (200, b"<html>", 1),
-        (200, b"{}", 1),
-        (200, b'{"signedBlob": "?"}', 1),
-    ],
+    ("fault", "calls"),
+    [(StatusBefore(503), 3), (DropBefore(), 3), (StatusBefore(404), 1), (StatusBefore(200), 1)],
 )
-def test_iam_does_not_answer(
-    iam: Iam, signer: Signer, status: int, body: bytes, calls: int
-) -> None:
+def test_iam_does_not_answer(iam: BucketServer, signer: Signer, fault: Fault, calls: int) -> None:
     """When IAM gives no signature, the refusal says so, and names the account."""
-    iam.failures.extend([(status, body)] * 3)
+    iam.faults.add(fault, "sign", count=3)
 
-    with pytest.raises(Unavailable, match="IAM does not sign for") as caught:
+    with pytest.raises(Unavailable, match=f"IAM does not sign for {HELD}") as caught:
         url_of(signer)
 
     assert caught.value.code == "signing_unavailable"
-    assert EMAIL in caught.value.message
-    assert len(iam.calls) == calls
+    assert iam.log.count(kind="sign") == calls
