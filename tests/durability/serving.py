@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from threading import Event, Lock
 
 from tests.clients.servers import free_port
 from tests.operations.making import Made
@@ -124,3 +126,42 @@ def post(port: int, token: str, made: Made, halfway: Callable[[], object] = lamb
         return response.status
     finally:
         connection.close()
+
+
+@dataclass
+class Crowd:
+    """Clients that publish one distribution after the other, until their server is gone."""
+
+    port: int
+    token: str
+    distributions: Iterator[Made]
+    answered: list[Made] = field(default_factory=list)
+    """What they were told is taken."""
+    _is_over: Event = field(default_factory=Event)
+    _lock: Lock = field(default_factory=Lock)
+
+    def has_answered(self, least: int) -> bool:
+        """Return whether at least so many uploads were answered."""
+        return len(self.answered) >= least
+
+    @contextmanager
+    def publishing(self, clients: int) -> Iterator[None]:
+        """Publish by so many at a time until the block ends."""
+        with ThreadPoolExecutor(clients) as pool:
+            working = [pool.submit(self._publish) for _ in range(clients)]
+            try:
+                yield
+            finally:
+                self._is_over.set()
+        for each in working:
+            each.result()
+
+    def _publish(self) -> None:
+        while not self._is_over.is_set():
+            with self._lock:
+                made = next(self.distributions)
+            status = post(self.port, self.token, made)
+            assert status in {0, 200}
+            if status != 200:
+                return
+            self.answered.append(made)

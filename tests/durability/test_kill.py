@@ -2,31 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 from signal import SIGKILL
-from threading import Event
 
 import pytest
 
 from tests.clients.servers import free_port
 from tests.durability.serving import (
     PATIENCE,
+    Crowd,
     environment,
     first_token,
     get,
-    post,
     server,
     wheelyard,
 )
 from tests.forking import Surroundings, fork
-from tests.operations.making import Made, make_wheel
+from tests.operations.making import make_wheel
 from tests.waiting import until
 from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -37,36 +33,13 @@ MOST_CHANGES = 100
 """Changes of the store before a server kills itself; its start makes 8, and an upload 14."""
 
 
-@dataclass
-class Life:
-    """A server from its start to its end, and what it has answered to those who publish."""
-
-    port: int
-    token: str
-    answered: list[Made] = field(default_factory=list)
-    is_over: Event = field(default_factory=Event)
-
-    def publish(self, numbers: Iterator[int]) -> None:
-        """Upload one distribution after the other, until the server is gone."""
-        while not self.is_over.is_set():
-            number = next(numbers)
-            made = make_wheel(f"demo{number % 3}", f"{number}.0", content=bytes(1000))
-            status = post(self.port, self.token, made)
-            assert status in {0, 200}
-            if status != 200:
-                return
-            self.answered.append(made)
-
-    def has_answered(self, least: int) -> bool:
-        """Return whether at least so many uploads were answered."""
-        return len(self.answered) >= least
-
-
 @pytest.mark.slow
 def test_what_was_answered_stays(tmp_path: Path) -> None:
     """After each of a hundred kills, every answered upload is listed and served whole."""
     store, log, random = tmp_path / "store", tmp_path / "log", Random(1)
-    numbers = count(1)
+    made = (
+        make_wheel(f"demo{number % 3}", f"{number}.0", content=bytes(1000)) for number in count(1)
+    )
     answered: dict[str, str] = {}
     for turn in range(KILLS):
         port, steps = free_port(), random.randint(1, MOST_CHANGES) if turn % 2 else 0
@@ -80,24 +53,17 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
         )
         process = fork(["serve", "--port", str(port), "--store", str(store)], surroundings)
         until(partial(_has_begun, process, port), log.read_text, patience=PATIENCE)
-        life = Life(port, first_token(log))
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            clients = [pool.submit(life.publish, numbers) for _ in range(CLIENTS)]
-            try:
-                if not steps:
-                    # some die before they have answered anybody, and some after
-                    until(
-                        partial(life.has_answered, turn // 2 % 4), log.read_text, patience=PATIENCE
-                    )
-                    _verify_some(port, answered, random)
-                    process.kill()
-                process.join()
-            finally:
-                life.is_over.set()
+        crowd = Crowd(port, first_token(log), made)
+        with crowd.publishing(CLIENTS):
+            if not steps:
+                # some die before they have answered anybody, and some after
+                enough = partial(crowd.has_answered, turn // 2 % 4)
+                until(enough, log.read_text, patience=PATIENCE)
+                _verify_some(port, answered, random)
+                process.kill()
+            process.join()
         assert process.exitcode == -SIGKILL, log.read_text()
-        for client in clients:
-            client.result()
-        answered |= {made.filename: made.sha256 for made in life.answered}
+        answered |= {each.filename: each.sha256 for each in crowd.answered}
         _verify_listed(store, answered)
 
     assert len(answered) > KILLS

@@ -1,16 +1,16 @@
 """A server is told to stop in the middle of uploads: what it answered stays, and it ends well."""
 
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
-from threading import Event
 
 import pytest
 
 from tests.durability.serving import (
     PATIENCE,
+    Crowd,
     first_token,
     get,
     post,
@@ -29,39 +29,23 @@ CLIENTS = 6
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "workers"])
 def test_no_answered_upload_is_lost(tmp_path: Path, options: list[str]) -> None:
     """After SIGTERM it ends with 0, and every upload that was answered is listed and whole."""
-    store, log, numbers = tmp_path / "store", tmp_path / "log", count(1)
+    store, log = tmp_path / "store", tmp_path / "log"
+    made = (make_wheel("demo", f"{number}.0", content=bytes(50_000)) for number in count(1))
     answered = list[Made]()
     for round_ in range(ROUNDS):
         running = start(store, log, *options)
-        token, stop = first_token(log), Event()
-
-        def publish(port: int = running.port, token: str = token, stop: Event = stop) -> None:
-            while not stop.is_set():
-                made = make_wheel("demo", f"{next(numbers)}.0", content=bytes(50_000))
-                status = post(port, token, made)
-                assert status in {0, 200}
-                if status != 200:
-                    break
-                answered.append(made)
-
-        def have_some(least: int = len(answered) + 2 + 3 * round_) -> bool:
-            return len(answered) >= least
-
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            clients = [pool.submit(publish) for _ in range(CLIENTS)]
-            try:
-                until(have_some, log.read_text, patience=PATIENCE)
-                running.process.send_signal(signal.SIGTERM)
-                assert running.process.wait(PATIENCE) == 0
-            finally:
-                stop.set()
-        for client in clients:
-            client.result()
+        crowd = Crowd(running.port, first_token(log), made)
+        with crowd.publishing(CLIENTS):
+            enough = partial(crowd.has_answered, 2 + 3 * round_)
+            until(enough, log.read_text, patience=PATIENCE)
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(PATIENCE) == 0
+        answered += crowd.answered
 
     assert len(answered) > ROUNDS
     with server(store, log) as last:
         page = get(last.port, "/simple/demo/")[1].decode()
-        assert [made.filename for made in answered if made.sha256 not in page] == []
+        assert [each.filename for each in answered if each.sha256 not in page] == []
     assert wheelyard("check", "--store", str(store)).returncode == 0
 
 

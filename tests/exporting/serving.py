@@ -1,8 +1,6 @@
 """Plain web servers, which know nothing of packages."""
 
-import os
 import re
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -11,9 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.clients.harness import REPOSITORY, system_program
-from tests.clients.servers import PATIENCE, free_port
-from tests.waiting import until
+from tests.clients.harness import REPOSITORY, Desk, system_program
+from tests.clients.servers import PATIENCE, free_port, running
 
 GUIDE = REPOSITORY / "docs" / "static-site.md"
 DOCUMENTED_ROOT = "/srv/packages"
@@ -71,21 +68,9 @@ def nginx_web(root: Path, folder: Path) -> Iterator[Web]:
 
 @contextmanager
 def _running(command: Sequence[str], port: int, log: Path) -> Iterator[Web]:
-    web = Web(f"127.0.0.1:{port}", log)
-    with log.open("w") as written:
-        process = subprocess.Popen(
-            command,
-            env={"PATH": os.defpath},
-            stdin=subprocess.DEVNULL,
-            stdout=written,
-            stderr=written,
-        )
-    try:
-        until(lambda: _answers(web.address), log.read_text, process)
-        yield web
-    finally:
-        process.kill()
-        process.wait()
+    address, desk = f"127.0.0.1:{port}", Desk(log.parent, log.parent)
+    with running(desk, command, log, lambda: _answers(address), {}, is_ours=False):
+        yield Web(address, log)
 
 
 def _answers(address: str) -> bool:
