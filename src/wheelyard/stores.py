@@ -15,7 +15,7 @@ from typing import Final
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Belief
-from wheelyard.catalog.format import read_format
+from wheelyard.catalog.opening import read_format
 from wheelyard.errors import Invalid
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import escaped

@@ -8,8 +8,8 @@ import pytest
 from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.operations.world import Clock, ambient_at
 from tests.storage.cloud.opened import StillTime
-from wheelyard.catalog.format import ensure_format, renew_format
 from wheelyard.catalog.keys import FORMAT, trials
+from wheelyard.catalog.opening import ensure_format, renew_format
 from wheelyard.catalog.races import Retries
 from wheelyard.errors import Unavailable
 from wheelyard.operations.trial import (

@@ -67,18 +67,6 @@ class Files:
             raise NotFound(f"The store holds nothing at {key}.")
         return found.body
 
-    def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return a stream of part of a distribution; raises NotFound before the first chunk."""
-        return self.store.read(key, start, stop)
-
-    def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return a URL that storage itself answers for `lifetime`, or None where it has none."""
-        return self.store.sign(key, lifetime)
-
-    def path_of(self, key: Key) -> Path | None:
-        """Return where a distribution is a file of this machine, if it is there; else None."""
-        return self.store.path_of(key)
-
     def _digest(self, key: Key) -> str | None:
         digest = sha256()
         try:

@@ -9,8 +9,8 @@ import click
 from msgspec.json import encode
 from msgspec.structs import replace
 
-from wheelyard.catalog.format import read_format
 from wheelyard.catalog.keys import trials
+from wheelyard.catalog.opening import read_format
 from wheelyard.catalog.races import far_retries
 from wheelyard.cli.common import reading_from, settings_from, store_options, warn, warn_of
 from wheelyard.errors import IndexFault, Invalid

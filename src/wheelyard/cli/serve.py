@@ -211,7 +211,7 @@ def _warn(index: Index) -> None:
     if index.is_near:
         return
     try:  # to sign a URL now, and not at the first download
-        index.files.sign(keys.distribution(TRIAL, "0" * 64, TRIAL), timedelta(minutes=2))
+        index.files.store.sign(keys.distribution(TRIAL, "0" * 64, TRIAL), timedelta(minutes=2))
     except Unavailable as fault:
         warn(f"{fault.message} Until then every download goes through here.")
 

@@ -111,7 +111,7 @@ class Downloads:
             Unavailable: The store does not answer.
         """
         key = keys.distribution(name, file.sha256, file.filename)
-        path = self._files.path_of(key)
+        path = self._files.store.path_of(key)
         if path is not None:
             _require(path, file)
             if span is None:
@@ -119,7 +119,7 @@ class Downloads:
         elif (url := self._signed(key)) is not None:
             return url
         start, stop = (span.start, span.stop) if span else (0, file.size)
-        chunks = _Exactly(self._files.read(key, start, stop), stop - start)
+        chunks = _Exactly(self._files.store.read(key, start, stop), stop - start)
         chunks.begin()
         return chunks
 
@@ -127,7 +127,7 @@ class Downloads:
         if self._monotonic() < self._rests_until:
             return None
         try:
-            return self._files.sign(key, self._lifetime)
+            return self._files.store.sign(key, self._lifetime)
         except Unavailable as fault:
             if fault.code not in NO_SIGNATURE:
                 raise

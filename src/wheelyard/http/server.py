@@ -28,8 +28,8 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from msgspec.structs import replace
 
-from wheelyard.catalog.format import renew_format
 from wheelyard.catalog.keys import trials
+from wheelyard.catalog.opening import renew_format
 from wheelyard.errors import IndexFault, Invalid
 from wheelyard.http.app import App
 from wheelyard.http.figures import Shelf

@@ -14,8 +14,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
-from wheelyard.catalog.format import renew_format
 from wheelyard.catalog.keys import FORMAT
+from wheelyard.catalog.opening import renew_format
 from wheelyard.catalog.races import Retries
 from wheelyard.concurrency.pacing import pauses
 from wheelyard.errors import IndexFault

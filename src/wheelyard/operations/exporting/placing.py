@@ -85,7 +85,7 @@ class Places:
                 self.site.store.delete(entry.key, None)
 
     def _bring(self, key: Key, expect: ObjectVersion) -> None:
-        local = self.files.path_of(key)
+        local = self.files.store.path_of(key)
         if local is not None:
             require_in_place(local)
         try:
@@ -125,7 +125,7 @@ class Places:
     @contextmanager
     def _spooled(self, key: Key) -> Iterator[Path]:
         """Yield a file with the bytes of an object, of which nothing is seen until it is whole."""
-        chunks = self.files.read(key)
+        chunks = self.files.store.read(key)
         path, sink = self.site.spool.create()
         try:
             with sink:
