@@ -65,20 +65,21 @@ def doors_of(
         Invalid: A file that they name cannot be read, or makes no sense (code `bad_setting`).
     """
     builder = _Builder(settings, ambient, google)
-    access = settings.access
+    access, publishing = settings.access, settings.trusted_publishing
+    is_published = settings.publisher and publishing.audience
     return Doors(
         tokens=tokens,
-        publishing=builder.publishing(tokens, spent),
+        publishing=builder.publishing(tokens, spent) if is_published else None,
         static_tokens=StaticTokens(
             Path(access.static_tokens_file) if access.static_tokens_file else None,
             access.static_token,
             ambient.now,
             ambient.monotonic,
         ),
-        passwords=builder.passwords(),
-        id_tokens=builder.id_tokens(),
-        access_tokens=builder.access_tokens(),
-        iap=builder.iap(),
+        passwords=builder.passwords() if access.htpasswd_file else None,
+        id_tokens=builder.id_tokens() if settings.google.id_token.audience else None,
+        access_tokens=builder.access_tokens() if settings.google.access_token.resource else None,
+        iap=builder.iap() if settings.iap.audience else None,
         throttle=Throttle(access.failed_login_per_minute, ambient.monotonic),
         rights=rights_of(settings),
     )
@@ -124,32 +125,27 @@ class _Builder:
 
         return Verdicts(self._key, self.ambient.monotonic)
 
-    def passwords(self) -> "Passwords | None":
-        file = self.settings.access.htpasswd_file
-        if not file:
-            return None
+    def passwords(self) -> "Passwords":
         from wheelyard.trust.passwords import Passwords
 
-        return Passwords(Path(file), self._key, self.ambient.monotonic)
+        return Passwords(
+            Path(self.settings.access.htpasswd_file), self._key, self.ambient.monotonic
+        )
 
-    def id_tokens(self) -> Verifier | None:
-        asked = self.settings.google.id_token
-        if not asked.audience:
-            return None
+    def id_tokens(self) -> Verifier:
         from wheelyard.trust.google import google_login
 
+        asked = self.settings.google.id_token
         domains = frozenset(domain.lower() for domain in asked.allowed_domains)
         audiences, now = frozenset(asked.audience), self.ambient.seconds
         return google_login(
             self._means, self.google.keys, audiences, domains, now, self._verdicts()
         )
 
-    def access_tokens(self) -> Verifier | None:
-        asked = self.settings.google.access_token
-        if not asked.resource:
-            return None
+    def access_tokens(self) -> Verifier:
         from wheelyard.trust.access_tokens import AccessTokens, Resource
 
+        asked = self.settings.google.access_token
         resource = Resource(
             parse_location(asked.resource).bucket,
             read_only=self._is_of_packages(asked.resource),
@@ -163,24 +159,19 @@ class _Builder:
             asked.cache_seconds,
         )
 
-    def iap(self) -> Verifier | None:
-        asked = self.settings.iap
-        if not asked.audience:
-            return None
+    def iap(self) -> Verifier:
         from wheelyard.trust.google import iap_login
 
+        asked = self.settings.iap
         audiences, now = frozenset(asked.audience), self.ambient.seconds
         return iap_login(self._means, self.google.iap_keys, audiences, now, self._verdicts())
 
-    def publishing(self, tokens: Tokens, spent: Spent) -> "Publishing | None":
-        asked = self.settings.trusted_publishing
-        if not self.settings.publisher or not asked.audience:
-            return None
+    def publishing(self, tokens: Tokens, spent: Spent) -> "Publishing":
         from wheelyard.operations.publishing import Publishing, PublishingRules
 
         rules = PublishingRules(
             publishers=self.settings.publishers,
-            audiences=asked.audience,
+            audiences=self.settings.trusted_publishing.audience,
             lifetime=spent.lifetime,
         )
         return Publishing(
@@ -196,13 +187,12 @@ class _Builder:
         from wheelyard.trust.keysets import KeySet
         from wheelyard.trust.statements import Issuer, verify
 
-        issuers = dict[str, Issuer]()
+        issuers, audiences = dict[str, Issuer](), frozenset(rules.audiences)
         for issuer, lifetime in issuers_of(rules.publishers).items():
             algorithms = frozenset(issuer.algorithms)
             means = self._private if issuer.may_be_private else self._public
             for name in issuer.names:
                 keys = KeySet(name, algorithms, means, issuer.keys_url or None)
-                audiences = frozenset(rules.audiences)
                 issuers[name] = Issuer(name, keys, algorithms, audiences, lifetime)
         return lambda statement: verify(statement, issuers, self.ambient.seconds())
 
