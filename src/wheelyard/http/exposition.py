@@ -22,10 +22,8 @@ COUNTERS: Final = frozenset({"process_cpu_seconds"})
 
 
 def exposed(figures: Figures) -> bytes:
-    """Return everything that was counted so far, and what this process takes."""
+    """Return everything that was counted so far, and what the processes take."""
     registry = CollectorRegistry()
-    if not figures.process:
-        ProcessCollector(registry=registry)
     registry.register(_Counted(figures))
     return generate_latest(registry)
 

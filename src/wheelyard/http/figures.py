@@ -40,7 +40,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     under_way: int = 0
     """Requests that are being answered."""
     process: Mapping[str, float] = NOTHING
-    """What the worker takes, by the names of Prometheus; empty where there is but one process."""
+    """What the worker takes, by the names of Prometheus."""
 
     @property
     def of_the_dead(self) -> "Figures":

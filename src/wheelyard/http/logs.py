@@ -19,7 +19,6 @@ from wheelyard.operations.audit import AUDIT, FACTS
 from wheelyard.settings.sections import LogSettings
 
 TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_SEVERITIES: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 
 class Lines(logging.Formatter):
@@ -48,7 +47,7 @@ class JsonLines(logging.Formatter):
         if record.exc_info:  # Error Reporting knows a traceback in the message as one
             message = f"{message}\n{self.formatException(record.exc_info)}"
         entry: dict[str, Any] = {
-            "severity": record.levelname if record.levelname in _SEVERITIES else "DEFAULT",
+            "severity": record.levelname,
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
             "logger": record.name,
             "message": message,

@@ -111,18 +111,15 @@ class Observer:
 
     @property
     def figures(self) -> Figures:
-        """What this process has counted; and what it takes, if there are others."""
-        process = dict[str, float]()
-        if self._shelf is not None:
-            from wheelyard.http.exposition import process_figures  # noqa: PLC0415 - as in `metrics`
+        """What this process has counted, and what it takes."""
+        from wheelyard.http.exposition import process_figures  # noqa: PLC0415 - as in `metrics`
 
-            process = process_figures()
         return Figures(
             requests=tuple(self.timings.so_far()),
             verbs=tuple(self._index.watch.timings.so_far()),
             operations=tuple(sorted(self._index.traits.tally.counts().items())),
             under_way=self.under_way,
-            process=process,
+            process=process_figures(),
         )
 
     def figures_of_all(self) -> Figures:
