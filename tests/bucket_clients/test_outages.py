@@ -6,14 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from httpx2 import Response
 
 from tests.bucket.server import BucketServer
-from tests.bucket_clients.asking import Answer, ask, is_whole, path_of, publish, upload
 from tests.bucket_clients.yard import (
     BUCKET,
     Yard,
     as_nobody,
+    ask,
+    is_whole,
+    path_of,
+    publish,
     running_yard,
+    upload,
 )
 from tests.http.packages import wheel
 from tests.waiting import until
@@ -42,7 +47,7 @@ def filled_yard(folder: Path, cloud: BucketServer) -> Iterator[Yard]:
     with running_yard(folder, cloud, as_nobody(cloud), "--private") as yard:
         publish(yard, *PROJECTS)
         for each in PROJECTS:
-            assert ask(yard, f"{path_of(yard, each)}.metadata").status == 200
+            assert ask(yard, f"{path_of(yard, each)}.metadata").status_code == 200
         yield yard
 
 
@@ -56,12 +61,12 @@ def test_writes_are_denied(cloud: BucketServer, tmp_path: Path) -> None:
         refused = upload(yard, more)
 
         assert_unavailable(refused)
-        assert b"storage.objects.create" in refused.body
+        assert b"storage.objects.create" in refused.content
         assert cloud.bucket(BUCKET).names() == before
-        assert ask(yard, "/simple/yard-1/").status == 200
+        assert ask(yard, "/simple/yard-1/").status_code == 200
         assert is_whole(ask(yard, path), PROJECTS[0])
         cloud.permissions.allow()
-        assert upload(yard, more).status == 200
+        assert upload(yard, more).status_code == 200
         assert is_whole(ask(yard, path_of(yard, more)), more)
 
 
@@ -71,9 +76,9 @@ def test_bucket_is_gone(cloud: BucketServer, tmp_path: Path, begin: Outage) -> N
     """While nothing comes from the bucket, clients get 503 before they give up, and come back."""
     with filled_yard(tmp_path / "yard", cloud) as yard, ThreadPoolExecutor(8) as pool:
         path, more = path_of(yard, PROJECTS[0]), wheel("yard-0", "3.0")
-        begin(cloud)
+        begin(cloud)  # what is fresh is served for a second more
         try:
-            until(lambda: ask(yard, "/simple/yard-1/").status == 503)  # nothing is fresh any more
+            until(lambda: ask(yard, "/simple/yard-1/").status_code == 503)
             pending = [
                 pool.submit(ask, yard, path),
                 pool.submit(ask, yard, "/ready"),
@@ -84,7 +89,7 @@ def test_bucket_is_gone(cloud: BucketServer, tmp_path: Path, begin: Outage) -> N
             ]
             asked = [each.result() for each in pending]
             asked += [ask(yard, "/simple/yard-2/"), ask(yard, "/ready"), upload(yard, more)]
-            assert ask(yard, "/health").status == 200
+            assert ask(yard, "/health").status_code == 200
         finally:
             cloud.revive()
             cloud.stop()
@@ -93,19 +98,19 @@ def test_bucket_is_gone(cloud: BucketServer, tmp_path: Path, begin: Outage) -> N
             assert_unavailable(each)
 
         until_well(yard, ["/ready", "/simple/yard-1/", path])
-        until(lambda: upload(yard, more).status == 200, patience=BACK)
+        until(lambda: upload(yard, more).status_code == 200, patience=BACK)
         assert "Traceback" not in yard.log
 
 
-def assert_unavailable(answer: Answer) -> None:
+def assert_unavailable(answer: Response) -> None:
     """The client was told to come again, in time, and in a sentence."""
-    assert answer.status == 503, answer
+    assert answer.status_code == 503, answer
     assert int(answer.headers["retry-after"]) > 0
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.body.startswith(b'{"message":"')
-    assert answer.seconds < PIP_GIVES_UP
+    assert answer.content.startswith(b'{"message":"')
+    assert answer.elapsed.total_seconds() < PIP_GIVES_UP
 
 
 def until_well(yard: Yard, targets: Sequence[str]) -> None:
     """Wait until everything is answered again, which does not take long."""
-    until(lambda: all(ask(yard, each).status == 200 for each in targets), patience=BACK)
+    until(lambda: all(ask(yard, each).status_code == 200 for each in targets), patience=BACK)

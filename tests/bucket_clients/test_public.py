@@ -6,12 +6,14 @@ import pytest
 
 from tests.bucket.clients import ask as ask_bucket
 from tests.bucket.server import BucketServer
-from tests.bucket_clients.asking import ask, path_of, publish
 from tests.bucket_clients.yard import (
     BUCKET,
     STORE,
     Yard,
     as_account,
+    ask,
+    path_of,
+    publish,
     running_yard,
 )
 from tests.clients.harness import Desk, program, wheelyard
@@ -38,7 +40,7 @@ def test_plain_url(yard: Yard) -> None:
     """A download leads to the plain URL of an object that every cache may keep for ever."""
     sent = ask(yard, path_of(yard, HARD))
 
-    assert sent.status == 302
+    assert sent.status_code == 302
     url = sent.headers["location"]
     assert "?" not in url
     assert url.startswith(f"{yard.cloud.url}/{OPEN}/team%20a~1/files/yard-hard/")

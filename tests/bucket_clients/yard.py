@@ -1,49 +1,44 @@
 """`wheelyard serve` on a bucket of the stand-in, started as an operator starts it."""
 
-import re
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+from httpx2 import Response
 
 from tests.bucket.server import BucketServer
 from tests.clients.harness import SOURCE, Desk, new_desk, wheelyard
+from tests.clients.reading import page
 from tests.clients.servers import TOKEN, Server, free_port, is_healthy, running
+from tests.http.packages import Package, form
 
 BUCKET = "wheels"
 STORE = f"gs://{BUCKET}/team a~1"
 """With what filenames cannot have, and signatures and URLs have to get right all the same."""
+OK: Final = 200
+PATIENCE = 60.0
 MANAGER = ("--can", "read,upload,manage")
 
 
 @dataclass(frozen=True)
 class Yard:
-    """
-    A running index in a bucket.
-
-    Args:
-        server: How clients reach it.
-        cloud: Where its bucket is.
-        pid: Of its process.
-        folder: Where its log is.
-    """
+    """A running index in a bucket."""
 
     server: Server
+    """How clients reach it."""
     cloud: BucketServer
-    pid: int
     folder: Path
+    """Where its log is."""
 
     @property
     def log(self) -> str:
         """What the server has logged so far."""
         return (self.folder / "log.txt").read_text()
-
-    def warnings(self, pattern: str) -> int:
-        """Return how many lines of the log match."""
-        return len(re.findall(pattern, self.log))
 
 
 def as_nobody(cloud: BucketServer) -> dict[str, str]:
@@ -96,35 +91,59 @@ def running_yard(
     made = wheelyard(desk, "token", "create", "test", *MANAGER, *place, **environment)
     token = TOKEN.search(made)
     assert token
-    with serving(desk, environment, *place, *options) as (address, process):
+    with serving(desk, environment, *place, *options) as address:
         server = Server(address, token[0], folder, "--private" in options)
-        yield Yard(server, cloud, process.pid, folder)
+        yield Yard(server, cloud, folder)
 
 
 @contextmanager
-def serving(
-    desk: Desk, environment: Mapping[str, str], *options: str
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run `wheelyard serve` until the block ends; yield its address and its process."""
+def serving(desk: Desk, environment: Mapping[str, str], *options: str) -> Iterator[str]:
+    """Run `wheelyard serve` until the block ends; yield its address."""
     # the bucket's stand-in is at 127.0.0.1: as in the world, its host has another name
     address = f"localhost:{free_port()}"
     line = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1], *options]
     log = desk.folder.parent / "log.txt"
     everything = {**SOURCE, **environment}
-    with running(desk, line, log, lambda: is_healthy(address), everything) as process:
-        yield address, process
+    with running(desk, line, log, lambda: is_healthy(address), everything):
+        yield address
 
 
-@contextmanager
-def silent_address(*, accepts: bool) -> Iterator[str]:
-    """
-    Yield an address where nothing is ever said.
+def ask(yard: Yard, path: str, method: str = "GET", **more: Any) -> Response:  # noqa: ANN401
+    """Send one request with the token."""
+    return httpx2.request(method, f"{yard.server.url}{path}", **_alone(yard), **more)
 
-    Args:
-        accepts: Whether connections are accepted there; if not, they are refused.
-    """
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        if accepts:
-            listening.listen(100)
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+def asking(yard: Yard, path: str) -> AbstractContextManager[Response]:
+    """Send one request with the token, and let the caller read the answer."""
+    return httpx2.stream("GET", f"{yard.server.url}{path}", **_alone(yard))
+
+
+def upload(yard: Yard, package: Package) -> Response:
+    """Upload a package, whatever comes of it."""
+    kind = {"Content-Type": "multipart/form-data; boundary=frontier"}
+    return ask(yard, "/legacy/", "POST", content=form(package), headers=kind)
+
+
+def publish(yard: Yard, *packages: Package) -> None:
+    """Upload packages, all of which have to be taken."""
+    for package in packages:
+        answer = upload(yard, package)
+        assert answer.status_code == OK, answer.text
+
+
+def path_of(yard: Yard, package: Package) -> str:
+    """Return the path that the page of a project gives for a package."""
+    name = package.filename.partition("-")[0].replace("_", "-")
+    urls = {Path(urlsplit(each.url).path).name: each.url for each in page(yard.server, name)}
+    filename = package.filename.replace("+", "%2B").replace("!", "%21")
+    return urlsplit(urls[filename]).path
+
+
+def is_whole(answer: Response, package: Package) -> bool:
+    """Return whether an answer is a package, all of it."""
+    return answer.status_code == OK and answer.content == package.data
+
+
+def _alone(yard: Yard) -> dict[str, Any]:
+    login = ("__token__", yard.server.token)
+    return {"auth": login, "trust_env": False, "timeout": PATIENCE}

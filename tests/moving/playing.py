@@ -104,7 +104,7 @@ class Move:
         token = TOKEN.search(self.wheelyard("token", "create", "tests", "--can", MANAGER))
         assert token
         place = ("--store", str(self.store), *config, *options)
-        with serving(new_desk(self.base), environment, *place) as (address, _):
+        with serving(new_desk(self.base), environment, *place) as address:
             self.stands_for[HOST] = address
             yield Server(address, token[0], self.store, private=False)
 
