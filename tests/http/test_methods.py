@@ -23,58 +23,27 @@ POST = "POST, OPTIONS"
 DELETE = "DELETE, OPTIONS"
 EVERY: Final = (*METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get", "options")
 
-PATHS: dict[str, str] = {
-    "/": READ_OR_UPLOAD,
-    "*": READ_OR_UPLOAD,
-    "/simple": READ_OR_UPLOAD,
-    "/simple/": READ_OR_UPLOAD,
-    "/pypi/": READ_OR_UPLOAD,
-    "/acme/": READ_OR_UPLOAD,
-    "/acme": READ_OR_UPLOAD,
-    "/demo/": READ_OR_UPLOAD,
-    "/+simple/": READ_OR_UPLOAD,
-    "/legacy": READ_OR_UPLOAD,
-    "/legacy/": READ_OR_UPLOAD,
-    "/RPC2": READ_OR_UPLOAD,
-    "/health/": READ_OR_UPLOAD,
-    "/pypi/simple/": READ,
-    "/legacy/+simple/": READ,
-    "/simple/demo": READ,
-    "/simple/demo/": READ,
-    "/simple/nothing/": READ,
-    "/acme/demo/": READ,
-    "/project/demo": READ,
-    "/project/demo/": READ,
-    NAMED: READ,
-    f"{NAMED}.metadata": READ,
-    f"/acme{NAMED}": READ,
-    f"/files/demo/{DEMO.filename}": READ,
-    f"/packages/x/{DEMO.filename}": READ,
-    "/pypi/demo/json": READ,
-    "/pypi/demo/1.0/json": READ,
-    "/health": READ,
-    "/ready": READ,
-    "/metrics": READ,
-    "/search.json": READ,
-    "/favicon.ico": READ,
-    "/robots.txt": READ,
-    "/_/oidc/audience": READ,
-    "/_/oidc/mint-token": POST,
-    "/_/oidc/github/mint-token": POST,
-    "/_/oidc/burn-token": POST,
-    "/.well-known/pytp": READ,
-    "/api/v1/projects": READ,
-    "/api/v1/projects/demo": READ,
-    "/api/v1/projects/demo/journal": READ,
-    "/api/v1/projects/demo/yank": POST,
-    "/api/v1/projects/demo/unyank": POST,
-    "/api/v1/projects/demo/delete": POST,
-    "/api/v1/projects/demo/status": POST,
-    "/api/v1/whoami": READ,
-    "/api/v1/tokens": READ_OR_UPLOAD,
-    "/api/v1/tokens/0123456789": DELETE,
-    "/api/v1/tokens/self/revoke": POST,
+LISTED: Final = {
+    READ_OR_UPLOAD: (
+        "/ * /simple /simple/ /pypi/ /acme/ /acme /demo/ /+simple/ /legacy /legacy/ /RPC2 /health/ "
+        "/api/v1/tokens"
+    ),
+    READ: (
+        "/pypi/simple/ /legacy/+simple/ /simple/demo /simple/demo/ /simple/nothing/ /acme/demo/ "
+        "/project/demo /project/demo/ /pypi/demo/json /pypi/demo/1.0/json /health /ready /metrics "
+        "/search.json /favicon.ico /robots.txt /_/oidc/audience /.well-known/pytp /api/v1/whoami "
+        "/api/v1/projects /api/v1/projects/demo /api/v1/projects/demo/journal "
+        f"{NAMED} {NAMED}.metadata /acme{NAMED} /files/demo/{DEMO.filename} "
+        f"/packages/x/{DEMO.filename}"
+    ),
+    POST: (
+        "/_/oidc/mint-token /_/oidc/github/mint-token /_/oidc/burn-token "
+        "/api/v1/projects/demo/yank /api/v1/projects/demo/unyank /api/v1/projects/demo/delete "
+        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke"
+    ),
+    DELETE: "/api/v1/tokens/0123456789",
 }
+PATHS: Final = {path: listed for listed, paths in LISTED.items() for path in paths.split()}
 NOWHERE = ("/a/b/c/d", "/api/v1", "/api/v1/nothing", "/api/v1/tokens/x/y", f"{NAMED}/")
 
 

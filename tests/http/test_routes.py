@@ -126,23 +126,18 @@ def test_queries_of_redirects(stocked: Site, query: str, kept: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
-        "/simple/",
-        "/simple/demo/",
-        "/simple/nothing/",
-        "/simple/Demo/",
-        "/project/demo/",
-        "/pypi/demo/json",
+        *("/", "/simple/", "/simple/demo/", "/simple/nothing/", "/simple/Demo/", "/project/demo/"),
+        *(
+            "/pypi/demo/json",
+            "/legacy/",
+            "/health",
+            "/ready",
+            "/api/v1/projects",
+            "/api/v1/projects/demo",
+        ),
         f"/files/demo/{DEMO.sha256}/{DEMO.filename}",
         f"/files/demo/{DEMO.sha256}/{DEMO.filename}.metadata",
-        f"/packages/{DEMO.filename}",
-        "/legacy/",
-        "/health",
-        "/ready",
-        "/api/v1/projects",
-        "/api/v1/projects/demo",
-        "/nowhere/at/all",
-        "/%zz",
+        *(f"/packages/{DEMO.filename}", "/nowhere/at/all", "/%zz"),
     ],
 )
 def test_head_is_get_without_its_body(stocked: Site, path: str) -> None:
@@ -164,29 +159,17 @@ def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     "path",
     [
-        "/simple/nothing/",
-        "/nothing/",
-        "/simple/demo/demo/",
-        "/pypi/nothing/json",
-        "/pypi/demo/9.9/json",
-        "/files/demo/nothing-1.0.tar.gz",
+        *("/simple/nothing/", "/nothing/", "/simple/demo/demo/", "/simple/..-x/", "/simple/x.-/"),
+        *("/pypi/nothing/json", "/pypi/demo/9.9/json", "/project/nothing/", "/a/b/c/d"),
+        *("/files/", "/packages/", "/raw/nothing.txt", "/raw/-.whl", "/api/v1", "/api/v1/nothing"),
+        *("/files/demo/nothing-1.0.tar.gz", "/files/demo/demo-1.0.tar.gz.metadata"),
         f"/files/demo/{'0' * 64}/{DEMO.filename}",
-        f"/files/demo/{DEMO.sha256}/{DEMO.filename}/",
-        f"/files/demo/{DEMO.sha256}/{DEMO.filename}.asc",
-        f"/files/demo/{DEMO.sha256}/{DEMO.filename}.provenance",
+        *(
+            f"/files/demo/{DEMO.sha256}/{DEMO.filename}{end}"
+            for end in ("/", ".asc", ".provenance")
+        ),
         f"/files/epoch/{DEMO.sha256}/{DEMO.filename}",
         f"/files/epoch/{DEMO.filename}",
-        "/files/demo/demo-1.0.tar.gz.metadata",
-        "/files/",
-        "/packages/",
-        "/raw/nothing.txt",
-        "/raw/-.whl",
-        "/project/nothing/",
-        "/api/v1",
-        "/api/v1/nothing",
-        "/a/b/c/d",
-        "/simple/..-x/",
-        "/simple/x.-/",
     ],
 )
 def test_nothing_is_here(stocked: Site, private: Site, path: str) -> None:

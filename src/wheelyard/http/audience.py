@@ -47,46 +47,29 @@ class Audience:
         return (PUBLIC_FILE,) if self.is_public(name) else (PRIVATE_FILE, VARY_FILE)
 
     def require_read(self, caller: Caller, name: NormalizedName) -> None:
-        """
-        Return if `caller` may read `name`.
-
-        Raises:
-            Unauthenticated: Nobody in particular asks.
-            Forbidden: The name matches `[access] private_names`.
-            NotFound: Any other name.
-        """
-        if not caller.may(Action.READ, name):
-            raise self._refused(caller, name)
-
-    def _refused(self, caller: Caller, name: NormalizedName) -> IndexFault:
+        """Raise Unauthenticated, Forbidden or NotFound unless `caller` may read `name`."""
+        if caller.may(Action.READ, name):
+            return
         if caller.is_anonymous:
-            return bad_credential()
+            raise bad_credential()
         if matches_any(self.private, name):
             message = f"{caller.who} may not read {name!r}."
-            return Forbidden(f"{message} Use a credential that may.", short=message)
-        return unreadable(name)
+            raise Forbidden(f"{message} Use a credential that may.", short=message)
+        raise unreadable(name)
 
 
 def require_reading(caller: Caller) -> None:
     """
-    Return if somebody in particular asks, or anybody may read some project.
+    Raise Unauthenticated if nobody in particular asks, and nothing is for anybody.
 
     Whoever is known, and may read nothing, finds an empty index.
-
-    Raises:
-        Unauthenticated: Neither is the case.
     """
     if caller.is_anonymous and not caller.may_anywhere(Action.READ):
         raise bad_credential()
 
 
 def name_in(asked: str) -> NormalizedName:
-    """
-    Return the project that a segment of a path names.
-
-    Raises:
-        NotFound: No project can have such a name.
-    """
+    """Return the project that a segment of a path names, or raise NotFound."""
     try:
         return parse_name(asked)
     except IndexFault as error:

@@ -24,12 +24,7 @@ _PLAIN: Mapping[str, str] = MappingProxyType({})
 
 
 async def small_body(receive: Receive, limit: int = BODY_LIMIT, too_long: str = TOO_LONG) -> bytes:
-    """
-    Return a body, whole.
-
-    Raises:
-        TooLarge: It has more bytes than the limit.
-    """
+    """Return a body, whole, or raise TooLarge."""
     body, more = b"", True
     while more:
         piece, more = await next_piece(receive)
@@ -48,10 +43,8 @@ def decoded(body: bytes, kind: type[S], expected: Mapping[str, str] = _PLAIN) ->
     """
     Return the value that a body holds: a JSON object with the fields of `kind`.
 
-    They are strings and enumerations; `expected` says in words what others can be.
-
-    Raises:
-        Invalid: It is anything else (code `invalid_field`).
+    They are strings and enumerations; `expected` says in words what others can be. Anything else is
+    Invalid (code `invalid_field`).
     """
     try:
         sent = decode(body)

@@ -51,12 +51,7 @@ class CoreMetadataStore:
     """By digest; holds nothing where the store is near."""
 
     def core(self, name: NormalizedName, file: File) -> CoreMetadata:
-        """
-        Return what a listed file says of itself.
-
-        Raises:
-            Unavailable: The store has lost or damaged it, or does not answer.
-        """
+        """Return what a listed file says of itself, or raise Unavailable."""
         try:
             raw = self.get(name, file) if file.has_metadata else None
         except NotFound as error:
@@ -64,13 +59,7 @@ class CoreMetadataStore:
         return core_of(raw, name, file.version)
 
     def get(self, name: NormalizedName, file: File) -> bytes:
-        """
-        Return the core metadata of a listed file that has some.
-
-        Raises:
-            NotFound: The store has lost or damaged it; or the file is not listed any more.
-            Unavailable: The store does not answer.
-        """
+        """Return a file's core metadata; raise NotFound if it is lost, damaged or deleted."""
         held = self.cache.get(file.core_metadata)
         if held is not None:
             return held
@@ -103,13 +92,7 @@ class Downloads:
     def body(
         self, name: NormalizedName, file: File, span: Span | None
     ) -> Path | Iterator[bytes] | str:
-        """
-        Return a listed file or part of it; a string is a URL that has it.
-
-        Raises:
-            NotFound: The store has lost it.
-            Unavailable: The store does not answer.
-        """
+        """Return a file or part of it, or a URL; raise NotFound if it is lost or deleted."""
         key = keys.distribution(name, file.sha256, file.filename)
         path = self._files.store.path_of(key)
         if path is not None:

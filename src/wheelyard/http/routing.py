@@ -48,13 +48,7 @@ class Path:
 
 
 def parse_path(raw: bytes) -> Path:
-    """
-    Return the segments of a raw path.
-
-    Raises:
-        Invalid: It has a control character, a backslash, or is no UTF-8.
-        NotFound: A segment is `.` or `..` or holds a slash.
-    """
+    """Return the segments of a raw path; raise Invalid or NotFound for an odd one."""
     if _BAD_ESCAPE.search(raw):
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
     return Path(tuple(_decoded(part) for part in raw.split(b"/") if part), raw.endswith(b"/"))
@@ -165,12 +159,7 @@ class Routes:
         return chain(fixed, (route for _, route in self._others))
 
     def path(self, raw: bytes) -> Path:
-        """
-        Return a raw path as the table has it: without the prefix.
-
-        Raises:
-            IndexFault: It is not below the prefix, or is no path.
-        """
+        """Return a raw path without the prefix; raise Invalid or NotFound for another."""
         path, ahead = parse_path(raw), self._ahead
         fixed = self._fixed.get(path.text, NOWHERE).route
         if not ahead or (fixed is not None and fixed.at_root):

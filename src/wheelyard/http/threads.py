@@ -145,12 +145,7 @@ class Reads:
     async def listed(
         self, name: NormalizedName, ahead: Ahead = lambda _: None
     ) -> tuple[Project, ObjectVersion]:
-        """
-        Return a project and its document's version.
-
-        Raises:
-            NotFound: There is none.
-        """
+        """Return a project and its document's version, or raise NotFound."""
         snapshot = await self.project(name, ahead)
         if snapshot.value is None:
             raise unreadable(name)
