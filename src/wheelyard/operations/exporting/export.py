@@ -55,14 +55,8 @@ class Task:
     """The versions that its pages had before this export, as far as is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """What came of a project whose document or file the store has lost or damaged."""
-
-    message: str
-
-
-Outcome = Line | Failed
+Outcome = Line | str
+"""What the manifest will say of a project; or, where the store has lost or damaged it, a text."""
 Work = Callable[[Task], Outcome]
 Each = Callable[[list[Task], Work], Generator[tuple[Task, Outcome], None, None]]
 
@@ -194,7 +188,7 @@ class Export:
         except Unavailable as fault:
             if fault.code != DAMAGED:
                 raise
-            return Failed(fault.message)
+            return fault.message
 
     def _begun(self, *, everything: bool) -> _Begun:
         """Look at what the site shows, and make room where all of it has to be made anew."""
@@ -254,8 +248,8 @@ class Export:
         tasks = [Task(name, begun.seen(name, self.pages.paths_of(name))) for name in names]
         with closing(self.each(tasks, self.project)) as outcomes:
             for number, (task, outcome) in enumerate(outcomes, 1):
-                if isinstance(outcome, Failed):
-                    done.failed[task.name] = outcome.message
+                if isinstance(outcome, str):
+                    done.failed[task.name] = outcome
                 else:
                     done.lines[task.name] = outcome
                 progress(number, len(names))
