@@ -21,7 +21,6 @@ from wheelyard.archive.reader import Contents
 from wheelyard.errors import IndexFault
 from wheelyard.index import Index, index_over
 from wheelyard.model.distribution import parse_filename
-from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooling import Arrival
 from wheelyard.operations.upload import Uploads
@@ -242,7 +241,7 @@ class Explorer:
             return  # everybody was refused, so nobody has mended the name list
         if not is_named(store):
             yield "the project is not in the list, after everything was tried again"
-        findings = index.check.run(CheckOptions(), lambda _, __: None)
+        findings = index.check.run()
         yield from findings.problems
         yield from findings.mended
 

@@ -23,7 +23,6 @@ from tests.operations.making import make_wheel
 from tests.operations.world import ALICE
 from tests.waiting import until
 from wheelyard.index import Index, open_index
-from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
@@ -59,8 +58,7 @@ def opened(folder: Path | str, apart: str = "") -> Index:
 
 def problems(folder: Path, *, rebuild: bool = False) -> list[str]:
     """Return what `wheelyard check` finds damaged."""
-    options = CheckOptions(rebuild=rebuild, sweep=False)
-    return opened(folder).check.run(options, lambda _, __: None).problems
+    return opened(folder).check.run(rebuild=rebuild).problems
 
 
 def run(

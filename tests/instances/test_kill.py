@@ -18,7 +18,6 @@ from tests.instances.yards import Yard, assert_dense, contents, data_of, end_now
 from tests.operations.making import make_wheel
 from tests.operations.world import Clock, ambient_at
 from wheelyard.index import index_over
-from wheelyard.operations.check import CheckOptions
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
@@ -141,7 +140,7 @@ def assert_healed(bucket: Bucket, folder: Path, *files: str) -> None:
     assert json.loads(data_of(bucket, "projects.json")) == {"names": ["demo"]}
     assert_dense(bucket, "demo")
     index = index_over(store, Spool(folder), Settings(), ambient_at(Clock(), seed=1))
-    findings = index.check.run(CheckOptions(rebuild=True), lambda _, __: None)
+    findings = index.check.run(rebuild=True)
     assert (findings.problems, findings.mended) == ([], [])
 
 

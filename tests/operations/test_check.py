@@ -16,7 +16,6 @@ from wheelyard.errors import Invalid, Unavailable
 from wheelyard.index import Index, open_index
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
-from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.check_project import Findings
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -417,7 +416,7 @@ def index_at(folder: Path) -> Index:
 
 def check(index: Index) -> Findings:
     """Check everything."""
-    return index.check.run(CheckOptions(rebuild=True, sweep=True), lambda _, __: None)
+    return index.check.run(rebuild=True, sweep=True)
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from wheelyard.index import Index, index_over
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import Commit, File
-from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.check_project import Findings
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Store, Stored
@@ -75,8 +74,7 @@ class World:
 
     def check(self, *, rebuild: bool = False, sweep: bool = False) -> Findings:
         """Check the store, by a process that has seen nothing yet."""
-        options = CheckOptions(rebuild=rebuild, sweep=sweep)
-        return self.opened(seed=2).check.run(options, lambda _, __: None)
+        return self.opened(seed=2).check.run(rebuild=rebuild, sweep=sweep)
 
     def bytes_at(self, key: Key) -> bytes:
         """Return the object at a key that holds one."""

@@ -7,7 +7,6 @@ from msgspec.json import encode
 
 from wheelyard.cli.common import existing_index, progress_bar, store_options
 from wheelyard.model.text import counted, escaped
-from wheelyard.operations.check import CheckOptions
 from wheelyard.operations.check_project import Findings
 
 
@@ -22,8 +21,9 @@ def command(*, rebuild: bool, sweep: bool, as_json: bool) -> int:
     columns = ("SpinnerColumn", "DownloadColumn", "{task.description}")
     with progress_bar("check", *columns) as update:
         findings = index.check.run(
-            CheckOptions(rebuild=rebuild, sweep=sweep),
             lambda what, size: update(advance=size, description=what),
+            rebuild=rebuild,
+            sweep=sweep,
         )
     # a stray file's name may do anything to a terminal
     findings = replace(

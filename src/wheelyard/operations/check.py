@@ -43,14 +43,6 @@ _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
-class CheckOptions:
-    """What else a check is to do."""
-
-    rebuild: bool = False
-    sweep: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Check:
     """The check operation, wired."""
 
@@ -62,27 +54,40 @@ class Check:
     threads: int = 1
     """Projects that are checked at a time."""
 
-    def run(self, options: CheckOptions, progress: Progress) -> Findings:
-        """Check the whole store, and return what was found."""
+    def run(
+        self,
+        progress: Progress = lambda _what, _size: None,
+        *,
+        rebuild: bool = False,
+        sweep: bool = False,
+    ) -> Findings:
+        """
+        Check the whole store, and return what was found.
+
+        Args:
+            progress: Told of every file.
+            rebuild: Fold every journal again into its document.
+            sweep: Remove leftovers.
+        """
         findings = Findings()
         checked = dict[NormalizedName, CheckedProject]()
-        for found, project in self._checked(self._names(findings), options, progress):
+        for found, project in self._checked(self._names(findings), progress, rebuild=rebuild):
             findings.add(found)
             checked[project.name] = project
         known = self._mend_names(checked.values(), findings)
-        self._check_tokens(findings, options)
-        self._look_at_leftovers(checked, known, findings, options)
-        if options.sweep:
+        self._check_tokens(findings, sweep=sweep)
+        self._look_at_leftovers(checked, known, findings, sweep=sweep)
+        if sweep:
             findings.swept += self.spent.sweep()
         return findings
 
     def _checked(
-        self, names: Iterable[NormalizedName], options: CheckOptions, progress: Progress
+        self, names: Iterable[NormalizedName], progress: Progress, *, rebuild: bool
     ) -> Iterator[tuple[Findings, CheckedProject]]:
         def check(name: NormalizedName) -> tuple[Findings, CheckedProject]:
             findings = Findings(projects=1)
             project = ProjectCheck(self.store, name, findings, progress)
-            return findings, project.run(rebuild=options.rebuild)
+            return findings, project.run(rebuild=rebuild)
 
         if self.threads == 1:
             yield from map(check, names)
@@ -134,7 +139,7 @@ class Check:
                 findings.mended.append(f"added to the list of projects: {added}")
         return known
 
-    def _check_tokens(self, findings: Findings, options: CheckOptions) -> None:
+    def _check_tokens(self, findings: Findings, *, sweep: bool) -> None:
         codec = Codec(TokenRecord)
         uses = self._uses(findings)  # first, so that a token which is made just now has none yet
         for entry in self.store.list(keys.TOKENS):
@@ -152,7 +157,7 @@ class Check:
                     f"{entry.key} is damaged, so its token opens nothing; remove it, and make "
                     "another token"
                 )
-        if uses and options.sweep:
+        if uses and sweep:
             for entry in uses.values():
                 self.store.delete(entry.key, None)
             findings.swept += len(uses)
@@ -172,7 +177,7 @@ class Check:
         return uses
 
     def _look_at_leftovers(
-        self, checked: Checked, known: Names | None, findings: Findings, options: CheckOptions
+        self, checked: Checked, known: Names | None, findings: Findings, *, sweep: bool
     ) -> None:
         """Count bytes that nothing lists, and scratch files; remove those that are old enough."""
         now = self.ambient.now()
@@ -181,12 +186,12 @@ class Check:
             found = checked.get(NormalizedName(owner.project))
             # a deleted filename never comes back, so its bytes need not wait
             is_gone = bool(found and found.project and owner.filename in found.project.gone)
-            may_go = options.sweep and (is_gone or entry.modified < cutoff)
+            may_go = sweep and (is_gone or entry.modified < cutoff)
             if may_go and self._sweep(entry, owner):
                 findings.swept += 1
             else:
                 orphans += 1
-        for path in self.spool.leftovers(cutoff) if options.sweep else ():
+        for path in self.spool.leftovers(cutoff) if sweep else ():
             path.unlink(missing_ok=True)
             findings.swept += 1
         scratch = sum(1 for _ in self.spool.leftovers(now.timestamp()))
