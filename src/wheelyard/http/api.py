@@ -25,11 +25,6 @@ from wheelyard.operations.lifecycle import Lifecycle, Selection
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.rendering.simple import timestamp
 
-JOURNAL_PAGE: Final = 1000
-"""Commits in one answer, at most."""
-FAR_JOURNAL_PAGE: Final = 100
-"""The same where the store is far: each commit is a read of its own."""
-
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
@@ -74,7 +69,8 @@ async def journal(request: Request, desk: Desk) -> Reply:
     found = await _readable_project(request, desk)
     after = after_of(request.query)
     async with desk.long_reads.one(request.party):
-        size = JOURNAL_PAGE if desk.index.is_near else FAR_JOURNAL_PAGE
+        # far, each commit is a request of its own
+        size = 1000 if desk.index.is_near else 100
         read = partial(journal_json, desk.index.projects, found, after, size)
         return await desk.threads.read(read)
 

@@ -19,8 +19,6 @@ NOBODY_WAITS: Final = 499
 """The status of a request that its client has broken off."""
 NOTHING: Final = "nothing"
 """The name, in metrics and logs, of a path that leads nowhere."""
-SHOWN_LIMIT: Final = 512
-"""Characters."""
 
 _FORWARDING: Final = frozenset(
     b"forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-forwarded-for "
@@ -30,7 +28,6 @@ _FORWARDING: Final = frozenset(
 _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 _PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _CLOUD: Final = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
-_SPANS: Final = 2**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ def trace_of(headers: Headers) -> Trace | None:
     if found is None or not int(found[1], 16):
         return None
     span = int(found[2] or 0)
-    text = f"{span:016x}" if 0 < span < _SPANS else ""
+    text = f"{span:016x}" if 0 < span < 2**64 else ""
     return Trace(found[1].decode().lower(), text, is_sampled=found[3] == b"1")
 
 
@@ -125,7 +122,7 @@ def here(work: Callable[[], T]) -> Callable[[], T]:
 
 def shown(text: bytes) -> str:
     """Return the beginning of what was sent for a log, without a secret."""
-    begun = text[:SHOWN_LIMIT].decode("latin-1")
+    begun = text[:512].decode("latin-1")
     decoded = unquote(begun)
     veiled = masked(decoded)  # in whatever way it is written
     return escaped(begun if veiled == decoded else veiled).replace('"', "%22")

@@ -17,21 +17,12 @@ from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.operations.trial import Reason
 from wheelyard.settings.sections import MIB
 
-READER_THREADS: Final = 8
-FAR_READER_THREADS: Final = 32
-"""The same where the store is far: there threads wait for the network."""
-STREAM_THREADS: Final = 64
-"""Threads for bodies that are read on the way to a client."""
 HASHING_LIMIT: Final = 4
 """Passwords that are hashed at a time, on however many processors."""
 LOGIN_PATIENCE: Final = 10.0
 """Seconds that a password waits for that."""
 LOGIN_QUEUE: Final = 64
 """Passwords of one network that wait; one more is refused at once."""
-VERIFIER_THREADS: Final = 16
-"""Threads in which signatures are checked, and Google is asked."""
-READERS_TO_A_LONG_READ: Final = 4
-"""Of so many threads for reading, journals may take one at a time."""
 CORE_METADATA_CACHE: Final = 8 * MIB
 """Bytes of memory for core metadata, where the store is far."""
 
@@ -61,14 +52,14 @@ class Desk:
 def desk_of(index: Index, unwritable: Reason) -> Desk:
     """Return the parts of a server of `index`."""
     http = index.settings.http
-    readers = READER_THREADS if index.is_near else FAR_READER_THREADS
+    readers = 8 if index.is_near else 32  # far, they mostly wait for the network
     strangers = max(1, min(os.cpu_count() or 1, HASHING_LIMIT) - 1)
     threads = Threads(
         readers=ThreadPoolExecutor(readers, "read"),
-        streamers=ThreadPoolExecutor(STREAM_THREADS, "stream"),
+        streamers=ThreadPoolExecutor(64, "stream"),
         writers=ThreadPoolExecutor(http.concurrent_uploads, "write"),
         hashers=ThreadPoolExecutor(strangers + 1, "hash"),
-        verifiers=ThreadPoolExecutor(VERIFIER_THREADS, "verify"),
+        verifiers=ThreadPoolExecutor(16, "verify"),
     )
     anybody = Caller(ANONYMOUS, index.doors.rights.public)
     memory = 0 if index.is_near else CORE_METADATA_CACHE
@@ -82,7 +73,7 @@ def desk_of(index: Index, unwritable: Reason) -> Desk:
         core_metadata=CoreMetadataStore(index.files, WeighedCache(memory)),
         logins=_turns(strangers),
         known_logins=_turns(strangers + 1),
-        long_reads=Slots(readers // READERS_TO_A_LONG_READ, "long answers"),
+        long_reads=Slots(readers // 4, "long answers"),
         troubles=Troubles(index.ambient.monotonic, is_near=index.is_near),
         unwritable=unwritable,
     )

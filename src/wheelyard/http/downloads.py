@@ -34,10 +34,6 @@ from wheelyard.storage.disk import linked, open_in_place
 
 NO_SIGNATURE: Final = frozenset({"signing_denied", "signing_unavailable"})
 """Codes that leave the bytes themselves within reach."""
-REST: Final = 30.0
-"""Seconds that nothing is asked to sign after it could not."""
-METADATA_OVERHEAD: Final = 256
-"""Bytes of memory that it takes in the cache besides its own, about."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -66,7 +62,7 @@ class CoreMetadataStore:
         content = self.files.core_metadata(name, file)
         if sha256(content).hexdigest() != file.core_metadata:
             raise NotFound(f"The core metadata of {file.filename} is not what it was.")
-        self.cache.put(file.core_metadata, content, METADATA_OVERHEAD + len(content))
+        self.cache.put(file.core_metadata, content, 256 + len(content))
         return content
 
 
@@ -114,7 +110,7 @@ class Downloads:
         except Unavailable as fault:
             if fault.code not in NO_SIGNATURE:
                 raise
-            self._rests_until = self._monotonic() + REST
+            self._rests_until = self._monotonic() + 30  # to ask takes time, too
             if self._warnings.take() is not None:
                 logger.warning("downloads go through the index itself: %s", fault.message)
             return None

@@ -55,13 +55,8 @@ TITLES: Final = {each.value: each.phrase for each in HTTPStatus} | {
 """RFC 9110's names; Python has these four from 3.13 on."""
 
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
-RETRY_AFTER: Final = 5
-"""Seconds after which to try again."""
-TROUBLE_LINES: Final = 6
-"""Lines a minute about a store that fails."""
 OF_OTHERS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
 """Codes of what is no store's trouble, or is logged elsewhere."""
-UNAVAILABLE: Final = "storage_unavailable"
 
 logger = logging.getLogger("wheelyard")
 
@@ -70,9 +65,9 @@ class Troubles:
     """What the log says of a store that requests fail on."""
 
     def __init__(self, monotonic: Callable[[], float], *, is_near: bool) -> None:
-        self._ration = Ration(TROUBLE_LINES, monotonic)
+        self._ration = Ration(6, monotonic)
         # a bucket's silence is logged where the bucket is asked
-        self._silent = OF_OTHERS if is_near else OF_OTHERS | {UNAVAILABLE}
+        self._silent = OF_OTHERS if is_near else OF_OTHERS | {"storage_unavailable"}
 
     def note(self, fault: IndexFault) -> None:
         """Log that a request was refused, if that is the store's doing."""
@@ -94,7 +89,7 @@ def status_of(fault: IndexFault) -> int:
     return STATUS_OF_CODE.get(fault.code, STATUS[type(fault)])
 
 
-def retry_after(seconds: int = RETRY_AFTER) -> Header:
+def retry_after(seconds: int = 5) -> Header:
     """Return the header that says when to try again."""
     return (b"retry-after", b"%d" % seconds)
 

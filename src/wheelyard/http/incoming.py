@@ -26,10 +26,6 @@ SHORT_LENGTH_LIMIT: Final = 1024
 """Bytes of such a header; Authorization has its own limit."""
 IDLE_LIMIT: Final = 30.0
 """Seconds that a body may be behind that pace."""
-SLOWEST: Final = 10 * 1024
-"""Bytes a second that a body must bring."""
-DRAIN_IDLE_LIMIT: Final = 5.0
-"""Seconds without a byte after which a body that nobody wants is cut off."""
 WHOLE_LIMIT: Final = 3600.0
 """Seconds that one body may take."""
 
@@ -90,7 +86,7 @@ class Pace:
 
     patience: float = IDLE_LIMIT
     """Seconds that it may be behind."""
-    slowest: int = SLOWEST
+    slowest: int = 10 * 1024
     """Bytes a second."""
 
 
@@ -187,7 +183,7 @@ async def drain(incoming: Incoming, limit: int) -> None:
     with suppress(TimeoutError, SlowClient):
         async with timeout(WHOLE_LIMIT):
             while limit > 0 and not incoming.has_ended:
-                async with timeout(DRAIN_IDLE_LIMIT):
+                async with timeout(5):
                     message = await incoming()
                 limit -= len(message.get("body", b""))
 

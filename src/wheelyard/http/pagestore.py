@@ -18,15 +18,9 @@ from wheelyard.storage.base import ObjectVersion
 
 SMALLEST_COMPRESSED: Final = 1024
 """Bytes; a shorter page is sent as it is."""
-PAGE_OVERHEAD: Final = 4096
-"""Bytes of memory that a page costs besides its bodies, about."""
 
-PATHS: Final = 4 * MIB
-"""Bytes of memory for the paths whose project is remembered."""
 PATH_LIMIT: Final = 256
-"""Bytes of such a path."""
-PATH_OVERHEAD: Final = 256
-"""Bytes of memory that one takes besides its own, about."""
+"""Bytes of a path that is remembered."""
 ACCEPTS: Final = 256
 """Values of Accept and of Accept-Encoding whose answer is remembered."""
 
@@ -98,7 +92,7 @@ class PageStore:
                 bodies[Encoding.ZSTD] = zstandard.ZstdCompressor(level=9).compress(body)
             digest = blake2b(body, digest_size=16).hexdigest()
             page = Page(version, digest, bodies, headers)
-            self._pages.put(subject, page, PAGE_OVERHEAD + sum(map(len, bodies.values())))
+            self._pages.put(subject, page, 4096 + sum(map(len, bodies.values())))
         return page
 
 
@@ -111,7 +105,7 @@ class Hot:
     """Where requests for pages have led, and which form of a page they got."""
 
     def __init__(self) -> None:
-        self.paths: WeighedCache[bytes, NormalizedName] = WeighedCache(PATHS)
+        self.paths: WeighedCache[bytes, NormalizedName] = WeighedCache(4 * MIB)
         """
         Projects, by the mark of a caller who has had the page, and the raw path.
 
@@ -123,4 +117,4 @@ class Hot:
     def remember(self, mark: bytes, raw_path: bytes, name: NormalizedName) -> None:
         """Remember that a caller has had the page of a project at a path."""
         if len(raw_path) <= PATH_LIMIT:
-            self.paths.put(mark + raw_path, name, PATH_OVERHEAD + 2 * len(raw_path))
+            self.paths.put(mark + raw_path, name, 256 + 2 * len(raw_path))
