@@ -91,14 +91,6 @@ def test_a_service_account(world: World) -> None:
     }
 
 
-def test_a_service_account_that_was_made_again(world: World) -> None:
-    """A service account that was deleted and made again has another number, and is told apart."""
-    again = principals(world, {**BUILD, "sub": "999999999999999999999"})
-
-    assert f"serviceAccount:{ROBOT}#104857600123456789012" not in again
-    assert f"serviceAccount:{ROBOT}" in again
-
-
 def test_capital_letters(world: World) -> None:
     """An e-mail address and a domain are the same in capital letters."""
     found = principals(world, {**ANA, "email": "Ana@ACME.dev", "hd": "Acme.Dev"}, "acme.dev")

@@ -9,7 +9,7 @@ from tests.trust.logins import ANA, KEY, Desk
 from tests.trust.test_crypts import APR1, BCRYPT, SHA, SHA256, SHA512
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.trust.crypts import recognise
-from wheelyard.trust.passwords import PASSWORD_LIMIT, REMEMBERED, Passwords, mark_of, parse_htpasswd
+from wheelyard.trust.passwords import PASSWORD_LIMIT, Passwords, mark_of, parse_htpasswd
 from wheelyard.trust.verifier import Verdicts
 
 
@@ -142,15 +142,6 @@ def test_a_long_password(desk: Desk) -> None:
     assert len(desk.hashing.done) == 1
 
 
-def test_where_name_and_password_meet(desk: Desk) -> None:
-    """The password bc of a is not the password c of ab."""
-    desk.write(f"a:{SHA}\nab:{SHA}\n")
-    desk.clock.advance(seconds=5)
-    assert desk.refuses("a", "bc")
-
-    assert desk.passwords.known("ab", "c") is None
-
-
 @given(logins=st.lists(st.tuples(st.text(max_size=3), st.text(min_size=1, max_size=3)), min_size=2))
 def test_no_two_logins_share_a_verdict(logins: list[tuple[str, str]]) -> None:
     """However name and password are cut, two logins that differ are two."""
@@ -158,20 +149,6 @@ def test_no_two_logins_share_a_verdict(logins: list[tuple[str, str]]) -> None:
     allowed = {pair for pair in logins if "\0" not in "".join(pair)}
 
     assert len({mark_of(verdicts, name, password) for name, password in allowed}) == len(allowed)
-
-
-def test_memory_is_bounded(desk: Desk) -> None:
-    """However many passwords are guessed, the verdicts in memory do not grow."""
-    desk.write(f"ana:{SHA}\n")
-    desk.clock.advance(seconds=5)
-    desk.passwords.check("ana", "s3cret")
-    for number in range(REMEMBERED + 1):
-        assert desk.refuses("ana", f"guess-{number}")
-
-    assert desk.passwords.known("ana", "guess-0") is None
-    with pytest.raises(Unauthenticated):
-        desk.passwords.known("ana", f"guess-{REMEMBERED}")
-    assert desk.passwords.known("ana", "s3cret") == ANA
 
 
 def test_the_key_of_a_verdict() -> None:

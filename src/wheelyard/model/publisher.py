@@ -31,7 +31,7 @@ from wheelyard.model.providers import (
     run_of,
     signer_of,
 )
-from wheelyard.model.statement import Claims, Mismatch, Rule, first_mismatch, is_one_of
+from wheelyard.model.statement import Claims, Mismatch, Rule, find, is_one_of
 from wheelyard.model.text import escaped
 
 TRACE_LIMIT: Final = 200
@@ -67,7 +67,11 @@ class Publisher:
 
     def mismatch(self, claims: Claims) -> Mismatch | None:
         """Return the first rule that `claims` break, None if they are this publisher's."""
-        return first_mismatch(self.rules, claims)
+        for passed, rule in enumerate(self.rules):
+            value = find(claims, rule.claim)
+            if not rule.holds(value, claims):
+                return Mismatch(passed, rule.claim, value, rule.remedy(value))
+        return None
 
 
 def closest(publishers: Iterable[Publisher], claims: Claims) -> str:

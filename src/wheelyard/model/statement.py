@@ -9,7 +9,7 @@ expected: the statement is its bearer's already, the configuration is not.
 
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -150,15 +150,6 @@ def lives_at_most(seconds: int) -> Rule:
         return expires_at - issued_at <= seconds
 
     return Rule("exp", holds)
-
-
-def first_mismatch(rules: Iterable[Rule], claims: Claims) -> Mismatch | None:
-    """Return the first of `rules` that `claims` break, None if all hold."""
-    for passed, rule in enumerate(rules):
-        value = find(claims, rule.claim)
-        if not rule.holds(value, claims):
-            return Mismatch(passed, rule.claim, value, rule.remedy(value))
-    return None
 
 
 def find(claims: Claims, name: str) -> object:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import md5, sha1, sha256, sha512
 from hmac import compare_digest
-from itertools import islice
+from itertools import cycle, islice
 from typing import Final, Literal, Protocol
 
 import bcrypt
@@ -199,11 +199,7 @@ def _mixed(
 ) -> bytes:
     """Return `digest` after so many rounds, which all three schemes have in common."""
     wrappings = [_wrapping(number, password, salt) for number in range(2 * 3 * 7)]
-    whole, rest = divmod(rounds, len(wrappings))
-    for _ in range(whole):
-        for before, after in wrappings:
-            digest = algorithm(before + digest + after).digest()
-    for before, after in islice(wrappings, rest):
+    for before, after in islice(cycle(wrappings), rounds):
         digest = algorithm(before + digest + after).digest()
     return digest
 
