@@ -42,7 +42,7 @@ from wheelyard.http.observing import DETAIL, Observer
 from wheelyard.http.pages import People
 from wheelyard.http.pagestore import Hot, detail_subject
 from wheelyard.http.routes import ASSERTION, routes_of
-from wheelyard.http.routing import NOWHERE, Route, path_of
+from wheelyard.http.routing import NOWHERE, Route, path_of, segments_of
 from wheelyard.http.upload import Uploader
 from wheelyard.index import Index
 from wheelyard.model.access import Action
@@ -181,7 +181,7 @@ class App:
                 return not_taken(method, methods)
             request = Request(
                 method=method,
-                segments=path.segments,
+                segments=segments_of(path),
                 params=match.params,
                 query=scope["query_string"],
                 headers=incoming.headers,

@@ -33,25 +33,17 @@ _SECRET = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
-    """A path that can be routed."""
-
-    segments: tuple[str, ...]
-    """Decoded; none is empty."""
-    ends_with_slash: bool
-
-    @property
-    def text(self) -> str:
-        """The path as a pattern has it."""
-        return "".join(f"/{each}" for each in self.segments) + "/" * self.ends_with_slash
-
-
-def parse_path(raw: bytes) -> Path:
-    """Return the segments of a raw path; raise Invalid or NotFound for an odd one."""
+def parse_path(raw: bytes) -> str:
+    """Return a raw path, decoded; raise Invalid or NotFound for an odd one."""
     if _BAD_ESCAPE.search(raw):
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
-    return Path(tuple(_decoded(part) for part in raw.split(b"/") if part), raw.endswith(b"/"))
+    segments = "".join(f"/{_decoded(part)}" for part in raw.split(b"/") if part)
+    return f"{segments}/" if raw.endswith(b"/") else segments
+
+
+def segments_of(path: str) -> tuple[str, ...]:
+    """Return the segments of a path."""
+    return tuple(each for each in path.split("/") if each)
 
 
 def path_of(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
@@ -149,7 +141,6 @@ class Routes:
 
     def __init__(self, prefix: str, fixed: Iterable[Route], others: Iterable[Route]) -> None:
         self._prefix = prefix
-        self._ahead = tuple(part for part in prefix.split("/") if part)
         self._fixed = {each.pattern: Match(each, {}) for each in fixed}
         self._others = tuple((_compiled(each.pattern), each) for each in others)
 
@@ -158,17 +149,17 @@ class Routes:
         fixed = (each.route for each in self._fixed.values() if each.route)
         return chain(fixed, (route for _, route in self._others))
 
-    def path(self, raw: bytes) -> Path:
+    def path(self, raw: bytes) -> str:
         """Return a raw path without the prefix; raise Invalid or NotFound for another."""
-        path, ahead = parse_path(raw), self._ahead
-        fixed = self._fixed.get(path.text, NOWHERE).route
-        if not ahead or (fixed is not None and fixed.at_root):
+        path, prefix = parse_path(raw), self._prefix
+        fixed = self._fixed.get(path, NOWHERE).route
+        if not prefix or (fixed is not None and fixed.at_root):
             return path
-        if path.segments[: len(ahead)] != ahead:
-            raise NotFound(f"This index is below {self._prefix}/.", short="Not found.")
-        return Path(path.segments[len(ahead) :], path.ends_with_slash)
+        if not f"{path}/".startswith(f"{prefix}/"):
+            raise NotFound(f"This index is below {prefix}/.", short="Not found.")
+        return path.removeprefix(prefix)
 
-    def find(self, path: Path, method: str) -> Match:
+    def find(self, path: str, method: str) -> Match:
         """Return where a path leads, to a route that takes the method if possible."""
         first = NOWHERE
         for each in self._at(path):
@@ -177,19 +168,18 @@ class Routes:
             first = each if first is NOWHERE else first
         return first
 
-    def methods(self, path: Path) -> tuple[str, ...]:
+    def methods(self, path: str) -> tuple[str, ...]:
         """Return every method that a path takes."""
         every = list(self._at(path))
         found = tuple(method for method in METHODS if any(each.takes(method) for each in every))
         return (*found, "OPTIONS") if found else ()
 
-    def _at(self, path: Path) -> Iterator[Match]:
-        text = path.text
-        if text in self._fixed:
-            yield self._fixed[text]
+    def _at(self, path: str) -> Iterator[Match]:
+        if path in self._fixed:
+            yield self._fixed[path]
             return
         for pattern, route in self._others:
-            found = pattern.fullmatch(text)
+            found = pattern.fullmatch(path)
             if found is not None:
                 yield Match(route, found.groupdict())
 
