@@ -8,14 +8,17 @@ it.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wheelyard.archive.core import read_core
 from wheelyard.archive.names import check_relative_name
 from wheelyard.archive.rules import (
+    METADATA,
+    NAME,
     NO_METADATA,
+    VERSION,
     ArchiveLimits,
     Deadline,
     Leniency,
@@ -23,14 +26,23 @@ from wheelyard.archive.rules import (
     archive_bomb,
     invalid_archive,
     missing_metadata,
+    refusal,
 )
 from wheelyard.archive.sdist import read_sdist
-from wheelyard.archive.wheel import read_wheel
+from wheelyard.archive.wheel import open_wheel
 from wheelyard.archive.zip_members import read_structure
-from wheelyard.model.distribution import Distribution, Retired, Sdist, Wheel
-from wheelyard.model.metadata import CoreMetadata, metadata_warnings
-from wheelyard.model.old_metadata import absent
+from wheelyard.model.distribution import (
+    Distribution,
+    Retired,
+    Sdist,
+    Wheel,
+    is_name_of,
+    is_version_of,
+)
+from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_metadata
+from wheelyard.model.old_metadata import absent, claimed, salvaged
 
+_ODD: Final = re.compile(r"[^a-z0-9]+")
 _PKG_INFO: Final = "EGG-INFO/PKG-INFO"
 _BEGINNINGS: Final = {
     "bdist_wininst": b"MZ",
@@ -85,14 +97,44 @@ def _read(
 ) -> tuple[bytes | None, CoreMetadata, tuple[str, ...]]:
     """Return the metadata of a file, what it says, and warnings."""
     if isinstance(distribution, Wheel):
-        return read_wheel(reading, distribution)
+        wheel = open_wheel(reading, distribution)
+        core = _read_core(wheel.metadata, distribution, reading.leniency)
+        wheel.check(core)
+        return wheel.metadata, core, wheel.warnings
     if isinstance(distribution, Sdist):
         metadata = read_sdist(reading, distribution)
     else:
         metadata = _read_retired(reading, distribution)
     if metadata is None:
         return None, absent(distribution.project, distribution.version), ()
-    return metadata, read_core(metadata, distribution, reading.leniency), ()
+    return metadata, _read_core(metadata, distribution, reading.leniency), ()
+
+
+def _read_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
+    """Return what METADATA or PKG-INFO says; if it breaks an excused rule, what can be read."""
+    with leniency.excusing(METADATA):
+        core = parse_metadata(raw)
+        _check_agreement(core.name, core.version, distribution, leniency)
+        return core
+    name, version = claimed(raw, "name"), claimed(raw, "version")
+    _check_agreement(name, version, distribution, leniency)
+    return salvaged(raw, distribution.project, distribution.version)
+
+
+def _check_agreement(
+    name: str, version: str, distribution: Distribution, leniency: Leniency
+) -> None:
+    if name and not is_name_of(name, distribution):
+        fault = refusal("name_mismatch", "its Name is not that of the filename", name)
+        letters, own = (_ODD.sub("", each) for each in (name.lower(), distribution.project))
+        if letters != own:
+            raise fault
+        with leniency.excusing(NAME):
+            raise fault
+    with leniency.excusing(VERSION):
+        if version and not is_version_of(version, distribution):
+            reason = "its Version is not that of the filename"
+            raise refusal("version_mismatch", reason, version)
 
 
 def _read_retired(reading: Reading, retired: Retired) -> bytes | None:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from unicodedata import is_normalized
 
 from wheelyard.archive.compressions import tar_pieces
-from wheelyard.archive.core import is_named_for
 from wheelyard.archive.names import Kind, Paths, check_relative_name, check_text, path_of
 from wheelyard.archive.rules import (
     MIB,
@@ -27,7 +26,7 @@ from wheelyard.archive.rules import (
 )
 from wheelyard.archive.tar_members import TarMember, TarStream, tar_members
 from wheelyard.archive.zip_members import read_structure
-from wheelyard.model.distribution import ZIP_SUFFIX, Sdist
+from wheelyard.model.distribution import ZIP_SUFFIX, Sdist, is_stem_of
 
 _PKG_INFO = "PKG-INFO"
 _FOLDER_ENDS = ("/", "/.")
@@ -49,7 +48,7 @@ def read_sdist(reading: Reading, sdist: Sdist) -> bytes | None:
     found = _read_zip(reading) if is_zip else _read_tar(reading, sdist.suffix)
     stem = sdist.filename.removesuffix(sdist.suffix)
     with reading.leniency.excusing(NAME):
-        if found.top != stem and not is_named_for(found.top, sdist):
+        if found.top != stem and not is_stem_of(found.top, sdist):
             raise refusal("name_mismatch", "its folder is not named for the file", found.top)
     with reading.leniency.excusing(NO_METADATA):
         if found.pkg_info is None:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from wheelyard.archive.core import is_named_for, is_of_project, read_core
+from packaging.utils import canonicalize_name
+
 from wheelyard.archive.names import check_portable_name, same_when_folded
 from wheelyard.archive.rules import (
     METADATA,
@@ -33,7 +34,7 @@ from wheelyard.archive.rules import (
 )
 from wheelyard.archive.zip_members import Member, ZipFile, read_structure
 from wheelyard.errors import quoted
-from wheelyard.model.distribution import TAG_LIMIT, Wheel
+from wheelyard.model.distribution import TAG_LIMIT, Wheel, is_stem_of
 from wheelyard.model.metadata import LICENSE_VERSION, CoreMetadata, Headers, parse_headers
 
 _DIST_INFO = ".dist-info"
@@ -54,34 +55,53 @@ _REFERENCE = re.compile(rf"{_DOTTED}\s*:\s*{_DOTTED}\s*(?:\[[\w\s,.=-]*\])?")
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenWheel:
+class OpenWheel:
+    """A wheel whose structure, WHEEL and METADATA can be read."""
+
     archive: ZipFile
     folder: str
     """The one `.dist-info` folder, without a slash."""
+    metadata: bytes
+    warnings: tuple[str, ...]
 
-    def read(self, name: str, limit: int) -> bytes:
-        member = self.archive.members.get(f"{self.folder}/{name}")
-        if member is None:
-            raise missing_metadata(f"it has no file {name}", f"{self.folder}/{name}")
-        return self.archive.read(member, limit)
+    def check(self, core: CoreMetadata) -> None:
+        """Refuse a wheel that not every client installs alike; `core` is what METADATA says."""
+        reading = self.archive.reading
+        with reading.leniency.excusing(METADATA):
+            self._check_license_files(core)
+        path = f"{self.folder}/entry_points.txt"
+        if path in self.archive.members:
+            _check_entry_points(_read(self.archive, path, reading.limits.entry_points), path)
+        with reading.leniency.excusing(RECORD):
+            _check_record(self.archive, f"{self.folder}/RECORD")
+            return
+        for member in self.archive.members.values():  # a damaged one is no matter of RECORD's
+            self.archive.check(member)
+
+    def _check_license_files(self, core: CoreMetadata) -> None:
+        if core.format < LICENSE_VERSION:
+            return
+        for path in core.license_files:
+            name = f"{self.folder}/licenses/{path}"
+            if name not in self.archive.members:
+                raise invalid_metadata("a License-File of METADATA is not in the wheel", name)
 
 
-def read_wheel(reading: Reading, wheel: Wheel) -> tuple[bytes, CoreMetadata, tuple[str, ...]]:
-    """Return METADATA, what it says, and warnings of a wheel that every client installs alike."""
-    limits, leniency = reading.limits, reading.leniency
+def open_wheel(reading: Reading, wheel: Wheel) -> OpenWheel:
+    """Return a wheel whose files have still to be checked."""
     archive = read_structure(reading, partial(check_portable_name, project=wheel.project))
-    opened = _OpenWheel(archive, _dist_info(reading, archive, wheel))
-    headers = parse_headers(opened.read("WHEEL", limits.wheel_file))
-    warnings = [*_check_wheel_file(headers, wheel), *_check_case(archive)]
-    raw = opened.read("METADATA", limits.metadata)
-    core = read_core(raw, wheel, leniency)
-    with leniency.excusing(METADATA):
-        _check_license_files(opened, core)
-    if f"{opened.folder}/entry_points.txt" in archive.members:
-        entry_points = opened.read("entry_points.txt", limits.entry_points)
-        _check_entry_points(entry_points, f"{opened.folder}/entry_points.txt")
-    _check_record(opened, reading)
-    return raw, core, tuple(warnings)
+    folder = _dist_info(reading, archive, wheel)
+    headers = parse_headers(_read(archive, f"{folder}/WHEEL", reading.limits.wheel_file))
+    warnings = (*_check_wheel_file(headers, wheel), *_check_case(archive))
+    metadata = _read(archive, f"{folder}/METADATA", reading.limits.metadata)
+    return OpenWheel(archive, folder, metadata, warnings)
+
+
+def _read(archive: ZipFile, path: str, limit: int) -> bytes:
+    member = archive.members.get(path)
+    if member is None:
+        raise missing_metadata(f"it has no file {path.rpartition('/')[2]}", path)
+    return archive.read(member, limit)
 
 
 def _dist_info(reading: Reading, archive: ZipFile, wheel: Wheel) -> str:
@@ -90,10 +110,12 @@ def _dist_info(reading: Reading, archive: ZipFile, wheel: Wheel) -> str:
     if len(found) > 1:
         raise invalid_archive("it has two .dist-info folders", found[1])
     lacking = "it has no .dist-info folder of the name and version of the file"
-    if not found or not is_of_project(found[0][: -len(_DIST_INFO)], wheel):
+    stem = found[0][: -len(_DIST_INFO)] if found else ""
+    # installers ask for no more than the name at its beginning
+    if not canonicalize_name(stem).startswith(f"{wheel.project}-"):
         raise missing_metadata(lacking)
     with reading.leniency.excusing(VERSION):
-        if not is_named_for(found[0][: -len(_DIST_INFO)], wheel):
+        if not is_stem_of(stem, wheel):
             code = "version_mismatch" if reading.leniency.is_lenient else "missing_metadata"
             raise refusal(code, lacking)
     return found[0]
@@ -129,15 +151,6 @@ def _check_case(archive: ZipFile) -> list[str]:
     if name is None:
         return []
     return [f"Two files differ only in upper and lower case: {quoted(name)}."]
-
-
-def _check_license_files(opened: _OpenWheel, core: CoreMetadata) -> None:
-    if core.format < LICENSE_VERSION:
-        return
-    for path in core.license_files:
-        name = f"{opened.folder}/licenses/{path}"
-        if name not in opened.archive.members:
-            raise invalid_metadata("a License-File of METADATA is not in the wheel", name)
 
 
 def _check_entry_points(raw: bytes, path: str) -> None:
@@ -202,18 +215,9 @@ def _check_command(name: str, value: str) -> None:
         raise invalid_metadata("a command does not lead to 'module:function'", name)
 
 
-def _check_record(opened: _OpenWheel, reading: Reading) -> None:
-    with reading.leniency.excusing(RECORD):
-        _check_against_record(opened, reading.limits)
-        return
-    for member in opened.archive.members.values():  # a damaged archive is no matter of RECORD's
-        opened.archive.check(member)
-
-
-def _check_against_record(opened: _OpenWheel, limits: ArchiveLimits) -> None:
-    path = f"{opened.folder}/RECORD"
-    record = _parse_record(opened.read("RECORD", limits.record), path, limits)
-    members = opened.archive.members
+def _check_record(archive: ZipFile, path: str) -> None:
+    limits, members = archive.reading.limits, archive.members
+    record = _parse_record(_read(archive, path, limits.record), path, limits)
     files = {name for name in members if not name.endswith("/")} - _unhashed(path)
     for name in sorted(files - record.keys()):
         raise record_mismatch("RECORD does not list a file of the wheel", name)
@@ -221,9 +225,9 @@ def _check_against_record(opened: _OpenWheel, limits: ArchiveLimits) -> None:
         raise record_mismatch("RECORD lists a file that the wheel does not have", name)
     for member in members.values():
         if member.name in record:
-            _check_hash(opened.archive, member, record[member.name])
+            _check_hash(archive, member, record[member.name])
         else:
-            opened.archive.check(member)
+            archive.check(member)
 
 
 class _Listed(NamedTuple):

@@ -306,3 +306,25 @@ def _bad_filename(filename: str, why: str) -> Invalid:
         code="invalid_filename",
         short="Not a valid distribution filename.",
     )
+
+
+def is_name_of(text: str, distribution: Distribution) -> bool:
+    """Return whether this is the name of the project, in whatever spelling."""
+    try:
+        return parse_name(text) == distribution.project
+    except Invalid:
+        return False
+
+
+def is_version_of(text: str, distribution: Distribution) -> bool:
+    """Return whether this is the version of the release, in whatever spelling."""
+    try:
+        return parse_version(text) == distribution.version
+    except Invalid:
+        return False
+
+
+def is_stem_of(text: str, distribution: Distribution) -> bool:
+    """Return whether this is `name-version`, in whatever spelling."""
+    name, _, version = text.rpartition("-")
+    return is_name_of(name, distribution) and is_version_of(version, distribution)
