@@ -1,7 +1,7 @@
 """
-The inflated bytes of a compressed member or archive, in pieces of bounded size.
+The inflated bytes of a tar archive, whatever it is compressed with, in pieces of bounded size.
 
-An archive is read to its very end: readers of tar stop at the end marker, and never notice that the
+It is read to its very end: readers of tar stop at the end marker, and never notice that the
 rest is cut off, damaged, or another archive. Follows RFC 1952 for gzip. Of bzip2 and xz, several
 streams in a row are one, as parallel compressors write them and every reader reads them.
 """
@@ -11,20 +11,15 @@ import lzma
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from wheelyard.archive.rules import KIB, MIB, Deadline, Reading, archive_bomb, invalid_archive
+from wheelyard.archive.rules import MIB, Deadline, Reading, archive_bomb, invalid_archive
+from wheelyard.archive.zip_members import INFLATED_PIECE, PIECE, Inflater
 from wheelyard.model.distribution import BZIP2_SUFFIXES, GZIP_SUFFIXES, XZ_SUFFIXES
 
-PIECE: Final = 256 * KIB
-"""Read from a file at once, in bytes."""
-INFLATED_PIECE: Final = MIB
-"""Inflated at once at most, in bytes."""
 GZIP: Final = 31
 """Window bits of a gzip member, whose checksum and length zlib compares at its end."""
-RAW: Final = -15
-"""Window bits of a deflate stream without a header."""
 _GZIP_FIRST_BYTE: Final = b"\x1f"
 _BLOCK: Final = 512
 """Bytes of a tar archive's header; two blocks of zeros are its end marker."""
@@ -37,38 +32,6 @@ _XZ_MEMORY: Final = 128 * MIB
 """What reading xz data may take; its strongest usual setting takes half of that."""
 _STREAMS: Final = 10_000
 """Streams in a row that may make up one archive."""
-
-
-class Inflater:
-    """One deflate stream; `window_bits` is `GZIP` or `RAW`."""
-
-    __slots__ = ("_stream",)
-
-    def __init__(self, window_bits: int) -> None:
-        self._stream = zlib.decompressobj(window_bits)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the stream has come to its own end."""
-        return self._stream.eof
-
-    @property
-    def leftover(self) -> bytes:
-        """What followed the end of the stream in the last piece."""
-        return self._stream.unused_data
-
-    def pieces(self, source: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the inflated data up to the end of the stream; zlib.error if it is damaged."""
-        for piece in source:
-            rest = piece
-            while rest:
-                yield self._stream.decompress(rest, INFLATED_PIECE)
-                rest = self._stream.unconsumed_tail
-            if self._stream.eof:
-                return
-        # All input is taken, but output that did not fit into the last piece may be held back.
-        while not self._stream.eof and (held := self._stream.decompress(b"", INFLATED_PIECE)):
-            yield held
 
 
 def tar_pieces(suffix: str, reading: Reading) -> Iterator[bytes]:
@@ -209,9 +172,9 @@ class _GzipFile:
                 yield piece
         except zlib.error as error:
             raise invalid_archive("it is not gzip data, or is damaged") from error
-        if not inflater.ended:
+        if not inflater.stream.eof:
             raise invalid_archive("its gzip data is cut off")
-        self._at -= len(inflater.leftover)
+        self._at -= len(inflater.stream.unused_data)
 
     def _compressed(self) -> Iterator[bytes]:
         while piece := os.pread(self._descriptor, PIECE, self._at):

@@ -12,19 +12,27 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from wheelyard.archive.compressions import PIECE, RAW, Inflater
 from wheelyard.archive.names import Kind, Paths, path_of
 from wheelyard.archive.rules import (
+    KIB,
+    MIB,
     ArchiveLimits,
     Reading,
     archive_bomb,
     invalid_archive,
     unsafe_archive,
 )
+
+PIECE = 256 * KIB
+"""Read from a file at once, in bytes."""
+INFLATED_PIECE = MIB
+"""Inflated at once at most, in bytes."""
+_RAW = -15
+"""Window bits of a deflate stream without a header."""
 
 _STORED = 0
 _DEFLATED = 8
@@ -67,6 +75,28 @@ _ZIP64_LENGTHS = frozenset({0, 8, 16, 24, 28})
 _DISK_SIZE = 4
 
 NameRule = Callable[[str, ArchiveLimits], None]
+
+
+class Inflater:
+    """One deflate stream; `window_bits` say in which format, as for zlib."""
+
+    __slots__ = ("stream",)
+
+    def __init__(self, window_bits: int) -> None:
+        self.stream = zlib.decompressobj(window_bits)
+
+    def pieces(self, source: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the inflated data up to the end of the stream; zlib.error if it is damaged."""
+        for piece in source:
+            rest = piece
+            while rest:
+                yield self.stream.decompress(rest, INFLATED_PIECE)
+                rest = self.stream.unconsumed_tail
+            if self.stream.eof:
+                return
+        # All input is taken, but output that did not fit into the last piece may be held back.
+        while not self.stream.eof and (held := self.stream.decompress(b"", INFLATED_PIECE)):
+            yield held
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +169,12 @@ class ZipFile:
 
 
 def _inflated_pieces(source: Iterator[bytes], member: Member) -> Iterator[bytes]:
-    inflater = Inflater(RAW)
+    inflater = Inflater(_RAW)
     try:
         yield from inflater.pieces(source)
     except zlib.error as error:
         raise invalid_archive("a member cannot be inflated", member.name) from error
-    if not inflater.ended or inflater.leftover or next(source, b""):
+    if not inflater.stream.eof or inflater.stream.unused_data or next(source, b""):
         raise invalid_archive("a member's data does not end where it should", member.name)
 
 
