@@ -22,7 +22,7 @@ planned.
         server.die(); server.revive()                     # accepts connections, answers nothing
 
 Kinds of requests, for faults and the log: insert, resumable-start, resumable-chunk,
-resumable-status, get, media, list, delete, rewrite, bucket, permissions;
+resumable-status, get, media, list, delete, rewrite;
 signed and public for downloads by URL; sign, token and metadata for credentials. A listing's name
 is its prefix.
 

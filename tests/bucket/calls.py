@@ -42,8 +42,8 @@ def _storage(request: Request, segments: list[str]) -> Call | None:
     match segments:
         case ["", "storage", "v1", "b", bucket, "o", name, *rest]:
             return _of_object(request, Call("", bucket, unquote(name)), rest)
-        case ["", "storage", "v1", "b", bucket, *rest] if request.method == "GET":
-            return _of_bucket(request, bucket, rest)
+        case ["", "storage", "v1", "b", bucket, "o"] if request.method == "GET":
+            return Call("list", bucket, request.parameter("prefix") or "")
         case ["", "download", "storage", "v1", "b", bucket, "o", name]:
             return Call("media", bucket, unquote(name), "text")
         case ["", "upload", "storage", "v1", "b", bucket, "o"]:
@@ -72,17 +72,6 @@ def _xml(request: Request, segments: list[str]) -> Call | None:
             signed = "x-goog-signature=" in request.query.lower()
             name = unquote(request.path.removeprefix(f"/{bucket}/"))
             return Call("signed" if signed else "public", bucket, name, "xml")
-    return None
-
-
-def _of_bucket(request: Request, bucket: str, rest: list[str]) -> Call | None:
-    match rest:
-        case []:
-            return Call("bucket", bucket)
-        case ["iam", "testPermissions"]:
-            return Call("permissions", bucket)
-        case ["o"]:
-            return Call("list", bucket, request.parameter("prefix") or "")
     return None
 
 

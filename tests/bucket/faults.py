@@ -11,8 +11,7 @@ What goes wrong, planned by a test: each fault is used up by the requests that i
     hold.release()
 
 A request meets one fault at most: the first that was added, matches, and is not used up. The kind
-`*` is every kind that concerns objects: the look at the bucket that the client takes in the
-background, tokens and signatures have to be named.
+`*` is every kind that concerns objects: tokens and signatures have to be named.
 """
 
 from dataclasses import dataclass
@@ -153,7 +152,7 @@ Fault = (
     | Hold
 )
 
-SPECIAL = frozenset({"bucket", "permissions", "metadata", "token", "sign", "unknown"})
+SPECIAL = frozenset({"metadata", "token", "sign", "unknown"})
 
 
 class Planned:

@@ -38,8 +38,6 @@ class JsonApi:
             "list": self.list,
             "delete": self.delete,
             "rewrite": self.rewrite,
-            "bucket": self.bucket,
-            "permissions": self.permissions,
         }
 
     def get(self, call: Call, request: Request) -> Reply:
@@ -96,30 +94,6 @@ class JsonApi:
             "resource": made.resource(request.root),
         }
         return json_reply(answer, request)
-
-    def bucket(self, call: Call, request: Request) -> Reply:
-        """Answer with the metadata of a bucket."""
-        found = self._world.find_bucket(call.bucket)
-        self._require("storage.buckets.get", "bucket")
-        described = {
-            "kind": "storage#bucket",
-            "id": found.name,
-            "name": found.name,
-            "projectNumber": "1",
-            "location": "EUROPE-WEST1",
-            "locationType": "region",
-            "storageClass": "STANDARD",
-            "metageneration": "1",
-        }
-        return json_reply(described, request)
-
-    def permissions(self, call: Call, request: Request) -> Reply:
-        """Answer with the permissions, of those asked about, that the caller has."""
-        self._world.find_bucket(call.bucket)
-        asked = [value for name, value in request.parameters if name == "permissions"]
-        held = [each for each in asked if self._world.permissions.held(each)]
-        answer: Resource = {"kind": "storage#testIamPermissionsResponse"}
-        return json_reply({**answer, "permissions": held} if held else answer, request)
 
     def _read(self, call: Call, request: Request) -> StoredObject:
         bucket = self._world.find_bucket(call.bucket)

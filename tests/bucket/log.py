@@ -22,8 +22,6 @@ PRICES: dict[str, Price] = {
     "rewrite": "A",
     "get": "B",
     "media": "B",
-    "bucket": "B",
-    "permissions": "B",
     "signed": "B",
     "public": "B",
     "delete": "free",

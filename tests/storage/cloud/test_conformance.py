@@ -12,8 +12,6 @@ from tests.storage.cloud.opened import EMULATOR, NoTime, Opened, Opener
 from tests.storage.conformance import A, B, StoreConformance
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK, Store, Stored
-from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.split import SplitStore
 
 pytestmark = pytest.mark.integration
 
@@ -139,12 +137,3 @@ class TestFakeGcsServer(BucketConformance):
     def test_delete_of_one_version(self, store: Store) -> None:
         """A deletion of an old version would be a Conflict."""
         super().test_delete_of_one_version(store)
-
-
-class TestSplitBucket(BucketConformance):
-    """A store in memory, and a bucket for some of the keys that the tests use."""
-
-    @pytest.fixture(params=["a/", "a/b", "race/"])
-    def store(self, opened_bucket: Opened, request: pytest.FixtureRequest) -> Store:
-        """Return an empty store; the prefix of what is in the bucket is the parameter."""
-        return SplitStore(MemoryStore(lambda: 0.0), opened_bucket.store, request.param)
