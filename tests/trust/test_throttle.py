@@ -13,12 +13,13 @@ from wheelyard.errors import Unavailable
 from wheelyard.trust.throttle import (
     BUCKETS,
     NAME_FACTOR,
+    UNKNOWN,
     UNKNOWN_TOKENS,
     Throttle,
+    address_key,
     login_keys,
     network_of,
     origin_of,
-    token_key,
 )
 
 ANA = login_keys("192.0.2.7", "ana")
@@ -163,7 +164,7 @@ def test_a_network_that_has_not_failed(throttle: Throttle, clock: Clock) -> None
 
 def test_tokens_that_nobody_made(throttle: Throttle) -> None:
     """A network has sixty API tokens that do not exist, whatever the limit on passwords is."""
-    keys = (token_key("192.0.2.7"),)
+    keys = (address_key("192.0.2.7", UNKNOWN),)
     for _ in range(UNKNOWN_TOKENS):
         assert not throttle.seconds_until(keys)
         throttle.failed(keys)

@@ -31,7 +31,14 @@ from wheelyard.model.token import Token, TokenRecord, looks_like_token, parse_to
 from wheelyard.operations.refused import KEY_SENT, RefusedLog, reason_of
 from wheelyard.operations.tokens import Tokens, bad_credential
 from wheelyard.trust.static_tokens import StaticTokens
-from wheelyard.trust.throttle import Throttle, login_keys, network_of, origin_key, token_key
+from wheelyard.trust.throttle import (
+    UNKNOWN,
+    Throttle,
+    address_key,
+    login_keys,
+    network_of,
+    origin_of,
+)
 from wheelyard.trust.verifier import Refused, Verifier, object_in
 from wheelyard.trust.watched import WatchedFile
 
@@ -197,7 +204,8 @@ class Doors:
     def _record(self, token: Token, address: str) -> TokenRecord:
         if self._is_in_memory(token):  # nobody guesses 190 bits: what exists is never counted
             return self.tokens.record(token)
-        with self._trying((token_key(address),), "token", lambda: not self._is_in_memory(token)):
+        keys = (address_key(address, UNKNOWN),)
+        with self._trying(keys, "token", lambda: not self._is_in_memory(token)):
             return self.tokens.record(token)
 
     def _is_in_memory(self, token: Token) -> bool:
@@ -256,7 +264,7 @@ class Doors:
         # Only a password is a person's by its user name: everybody's tokens go by the same few. And
         # failures of one kind keep no other out, since a whole office may have one address.
         kind = kind_of(credential)
-        keys: tuple[str, ...] = (origin_key(address, kind.name.lower()),)
+        keys: tuple[str, ...] = (f"{kind.name.lower()}:{origin_of(address)}",)
         if kind is Kind.PASSWORD:
             keys = login_keys(address, credential.user)
         with self._trying(keys, CODES[kind]):

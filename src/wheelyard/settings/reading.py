@@ -92,7 +92,11 @@ def read_settings(
         *_of_tables(defaults, "this command"),
         *_of_tables(_file(home, environ), home),
         *_of_environment(environ),
-        *_of_options(overrides),
+        *(
+            each._replace(source=OPTIONS.get(each.place, "an option"))
+            for each in _of_tables(overrides, "")
+            if each.value is not None
+        ),
         *map(_of_flag, flags),
     ]
     values, sources = _Values(), dict[Place, str]()
@@ -225,13 +229,6 @@ def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
         if name is not None:
             text = environ[name]
             yield _Given(place, _listed(text) if setting.is_list else text, name)
-
-
-def _of_options(overrides: Mapping[str, Mapping[str, Any]]) -> Iterator[_Given]:
-    for section, options in overrides.items():
-        for key, value in options.items():
-            if value is not None:
-                yield _Given((section, key), value, OPTIONS.get((section, key), "an option"))
 
 
 def _of_flag(flag: str) -> _Given:

@@ -341,26 +341,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: its place, its type with its limits, and what it is by default."""
+    """One setting."""
 
     place: Place
-    hint: Any
+    kind: Any
+    """Its type, without its limits."""
+    meta: Meta
+    """Its limits, and the `title` of what it holds."""
     default: object
 
     @property
     def key(self) -> str:
         """Its name within its section."""
         return self.place[-1]
-
-    @property
-    def kind(self) -> Any:  # noqa: ANN401 - a type, or a form of one
-        """Its type, without its limits."""
-        return get_args(self.hint)[0] if get_origin(self.hint) is Annotated else self.hint
-
-    @property
-    def meta(self) -> Meta:
-        """Its limits, and the `title` of what it holds."""
-        return next((each for each in get_args(self.hint) if isinstance(each, Meta)), Meta())
 
     @property
     def is_table(self) -> bool:
@@ -434,7 +427,10 @@ def _within(section: type[Struct], above: Place) -> Iterator[Setting]:
         if is_section(each.type):
             yield from _within(each.type, place)
         else:
-            yield Setting(place, each.type, each.default)
+            kind, meta = each.type, Meta()
+            if get_origin(kind) is Annotated:
+                kind, meta = get_args(kind)
+            yield Setting(place, kind, meta, each.default)
 
 
 def _is_unspecified(host: str) -> bool:

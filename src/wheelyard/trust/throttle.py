@@ -41,7 +41,8 @@ PATIENCE: Final = 10.0
 """Seconds that a login waits for others that are under way."""
 
 _NAME: Final = "name"
-_UNKNOWN: Final = "token"
+UNKNOWN: Final = "token"
+"""The kind of API tokens that nobody ever made."""
 _NOTHING: Final = 1e-9
 """What may be missing of a try because fractions are rounded."""
 
@@ -156,7 +157,7 @@ class Throttle:
 
     def _capacity_of(self, key: str) -> int:
         kind = key.partition(":")[0]
-        if kind == _UNKNOWN:
+        if kind == UNKNOWN:
             return UNKNOWN_TOKENS
         return self._capacity * (NAME_FACTOR if kind == _NAME else 1)
 
@@ -171,11 +172,6 @@ def address_key(address: str, kind: str = "address") -> str:
     return f"{kind}:{network_of(address)}"
 
 
-def token_key(address: str) -> str:
-    """Return the key of the API tokens that nobody ever made, from the network of an address."""
-    return address_key(address, _UNKNOWN)
-
-
 def login_keys(address: str, name: str) -> tuple[str, str]:
     """
     Return the keys of a login: the network that it comes from, and the name it is for.
@@ -184,11 +180,6 @@ def login_keys(address: str, name: str) -> tuple[str, str]:
     """
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return address_key(address), f"{_NAME}:{digest}"
-
-
-def origin_key(address: str, kind: str) -> str:
-    """Return the key of a kind of credential, as it comes from one origin."""
-    return f"{kind}:{origin_of(address)}"
 
 
 def origin_of(address: str) -> str:
