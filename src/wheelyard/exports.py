@@ -1,5 +1,5 @@
 """
-The export of an index to a place, wired: which pages, by which templates, from which store.
+The export of an index to a place, wired.
 
 A site is open to whoever reaches it. So it is never put into a bucket where the store keeps what
 nobody may read, nor into the store's own folder.
@@ -62,9 +62,9 @@ IS_LINUX: Final = sys.platform == "linux"
 MANY: Final = 1000
 """Projects that are worth starting processes for."""
 GRACE: Final = 0.5
-"""Seconds that a Ctrl-C may be late which has ended the processes of a pool already."""
+"""Seconds that a Ctrl-C may be late that has ended a pool already."""
 SELDOM: Final = 100_000
-"""Objects after which garbage is looked for: pages are made of many, and hardly any cycle."""
+"""Objects after which garbage is collected: pages hold hardly any cycle."""
 PART: Final = 4000
 """Projects that a process takes at a time, at most."""
 
@@ -92,7 +92,7 @@ class Exports:
         return self.over(open_site(self.place, self.index))
 
     def over(self, site: Site) -> Export:
-        """Return the export to a site that is open. Raises as `opened` does."""
+        """Return the export to a site that is open."""
         index, found = self.index, noted(site.store)
         base = index.settings.server.public_url.rstrip("/")
         before = found.manifest.options if found.manifest else Options(base_url=base)
@@ -171,14 +171,13 @@ def _in_threads(tasks: list[Task], work: Work, threads: int) -> Done:
 
 
 def _parts(tasks: list[Task], processors: int) -> list[list[Task]]:
-    """Return the tasks in parts of PART at most, which keep every processor busy to the end."""
     turns = -(-len(tasks) // (PART * processors))
     size = -(-len(tasks) // (turns * processors))
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
 
 def _attend() -> None:
-    """Let a process of the pool end with Ctrl-C, and with the process that it works for."""
+    """Let a process of the pool end with Ctrl-C, and with its parent."""
     if getsignal(SIGINT) is not SIG_IGN:  # as for what a shell has put into the background
         signal(SIGINT, SIG_DFL)
     pthread_sigmask(SIG_UNBLOCK, {SIGINT})
@@ -196,7 +195,6 @@ def _attend() -> None:
 def _export_part(
     settings: Settings, place: str, asked: Asked, tasks: list[Task]
 ) -> tuple[list[Outcome], int]:
-    """Export some projects in a process of their own; return their lines, and pages written."""
     index = open_index(settings, create=False)
     export = Exports(index=index, place=place, asked=asked).opened()
     return [export.project(task) for task in tasks], export.writing.written
@@ -218,7 +216,6 @@ def open_site(place: str, index: Index) -> Site:
 
 
 def _refuse_place(place: str, settings: Settings) -> None:
-    """Refuse what is no place, and where who can read the site could read credentials."""
     if not is_bucket(place) and ("://" in place or place in ("", MEMORY)):
         raise Invalid(
             f"A site cannot be written to {quoted(place)}. Give a folder, or gs://BUCKET/PREFIX.",
@@ -244,7 +241,6 @@ def _refuse_place(place: str, settings: Settings) -> None:
 
 
 def _copier(store: Store, index: Index) -> Copied | None:
-    """Return what copies an object of the store to the site without it ever coming here."""
     from wheelyard.storage.cloud.store import CloudStore  # noqa: PLC0415 - of a bucket's site only
 
     location = index.traits.files or index.settings.store.location
@@ -255,13 +251,11 @@ def _copier(store: Store, index: Index) -> Copied | None:
 
 
 def _has_files_of(index: Index, place: str) -> bool:
-    """Return whether a place is where the store keeps its own files."""
     files = index.traits.files
     return bool(files) and is_bucket(place) and parse_location(place) == parse_location(files)
 
 
 def _core_of(index: Index, name: NormalizedName, file: File) -> CoreMetadata:
-    """Return what a listed file says of itself; raise NotFound if the store has lost it."""
     raw = index.files.core_metadata(name, file) if file.has_metadata else None
     if raw is not None and sha256(raw).hexdigest() != file.core_metadata:
         raise NotFound(f"The core metadata of {file.filename} is not what it was.")

@@ -1,9 +1,4 @@
-"""
-The index: every part, wired once.
-
-This is the only place that makes operations. A route or a command gets an `Index` and asks it;
-nothing here is a singleton.
-"""
+"""The index: every part, wired once. A route or a command gets an `Index`, and asks it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,7 +89,7 @@ def index_over(
     traits: StoreTraits | None = None,
     google: GoogleEndpoints = GOOGLE,
 ) -> Index:
-    """Return an index that keeps everything in `store`, which is near unless `traits` say else."""
+    """Return an index over a store, which is near unless `traits` say else."""
     traits = traits or StoreTraits()
     watch = Stopwatch(ambient.monotonic)
     store = TimedStore(store, watch)

@@ -150,7 +150,6 @@ def real_ambient() -> Ambient:
 
 
 def _of_credentials(location: str, tally: Tally, ambient: Ambient) -> Opened:
-    """Open the place that tokens and claims have for themselves."""
     if not is_bucket(location):
         return _folder(location, tally, ambient)
     place = StoreSettings(location=location, downloads="proxy")  # nobody is sent there
@@ -197,7 +196,6 @@ def _bucket(
 
 
 def _place_of_files(store: Store, asked: StoreSettings, *, create: bool) -> str:
-    """Return where the files of a bucket's store are, if that is a bucket of their own."""
     found = read_format(store)
     if found is None:
         if not create:

@@ -1,8 +1,8 @@
 """
 What the log says of every change: who did what.
 
-The journal is what counts: it is durable, chained and complete. A line here is written right after
-the commit point; where the process dies in between, there is none.
+The journal is what counts. A line is written right after the commit point; where the process dies
+in between, there is none.
 """
 
 import logging
@@ -15,7 +15,7 @@ from wheelyard.model.project import AnyEvent, StatusSet, Uploaded
 from wheelyard.model.text import escaped, masked
 
 FACTS: Final = "facts"
-"""The attribute of a log record with what is said of an event besides its message."""
+"""The attribute of a log record with the facts of an event."""
 AUDIT: Final = "audit"
 """Of these, who has changed what."""
 

@@ -2,8 +2,7 @@
 Verify every byte, digest, link and document of a store, and mend what can be mended.
 
 A problem is damage: listed bytes that are missing or changed, a journal or a document that does
-not add up. A note is what a crash or a person leaves behind; `check` puts right by itself what it
-can, and `--sweep` removes leftovers. Only problems make the command fail.
+not add up. A note is what a crash or a person leaves behind. Only problems make the command fail.
 """
 
 import re
@@ -99,7 +98,6 @@ class Check:
                 pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
     def _names(self, findings: Findings) -> list[NormalizedName]:
-        """Return the projects that have a document or a journal."""
         found = set[NormalizedName]()
         for prefix, end in ((keys.PROJECTS, ".json"), (keys.JOURNAL, "/")):
             for entry in self.store.list(prefix):
@@ -113,12 +111,7 @@ class Check:
         return sorted(found)
 
     def _mend_names(self, checked: Iterable[CheckedProject], findings: Findings) -> Names | None:
-        """
-        Write the name list again if it is damaged or lacks a project: it follows from them.
-
-        Returns:
-            The names that it had, None if it could not be read.
-        """
+        """Write the name list again if it lacks a project; return what it had, if it was whole."""
         found = look(self.store, keys.NAMES, findings)
         stored = found if isinstance(found, Stored) else None
         codec, known = Codec(NameList), None
@@ -166,7 +159,6 @@ class Check:
             findings.notes.append(f"{objects} under {keys.USES} belong to no token")
 
     def _uses(self, findings: Findings) -> dict[str, Entry]:
-        """Return where it is noted when tokens were last used, by their ids."""
         uses = dict[str, Entry]()
         for entry in self.store.list(keys.USES):
             token_id = keys.user_of(entry.key)
@@ -179,7 +171,6 @@ class Check:
     def _look_at_leftovers(
         self, checked: Checked, known: Names | None, findings: Findings, *, sweep: bool
     ) -> None:
-        """Count bytes that nothing lists, and scratch files; remove those that are old enough."""
         now = self.ambient.now()
         cutoff, orphans = (now - ORPHAN_AGE).timestamp(), 0
         for entry, owner in self._orphans(checked, known, findings):
@@ -207,14 +198,7 @@ class Check:
     def _orphans(
         self, checked: Checked, known: Names | None, findings: Findings
     ) -> Iterator[tuple[Entry, keys.Owner]]:
-        """
-        Yield bytes that nothing lists, and whose they are; none of a project that may list them.
-
-        Args:
-            checked: What was found of each project.
-            known: The names in the name list, None if it is lost: any project may have been there.
-            findings: Added to.
-        """
+        """Yield bytes that nothing lists, and whose; none of a project that may list them."""
         listed = {key for each in checked.values() for key in each.listed_keys()}
         for entry in self.store.list(keys.FILES):
             if entry.key in listed:
@@ -224,11 +208,11 @@ class Check:
                 findings.note_stray(entry.key)
                 continue
             found = checked.get(NormalizedName(owner.project))
+            # where the list of names is lost, any project may have been there
             if found.is_sound if found else known is not None and owner.project not in known:
                 yield entry, owner
 
     def _sweep(self, entry: Entry, owner: keys.Owner) -> bool:
-        """Remove an orphan unless it was listed or renewed just now; return whether it is gone."""
         key = keys.project(NormalizedName(owner.project))
         project = self.projects.documents.get(key, "now").value
         file = project.by_filename.get(owner.filename) if project else None

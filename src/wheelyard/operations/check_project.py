@@ -70,7 +70,7 @@ def look(store: Store, key: Key, findings: Findings) -> Stored | Unreadable | No
 
 
 def mend(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: Findings) -> bool:
-    """Write what was found missing; return whether it was written, and not by somebody else."""
+    """Write what was found missing; return False if somebody else has."""
     try:
         store.put(key, body, expect)
     except Conflict:
@@ -99,7 +99,7 @@ class CheckedProject:
 
 @dataclass(slots=True)
 class ProjectCheck:
-    """The check of one project, which adds to `findings` and tells `progress` of every file."""
+    """The check of one project, which adds to `findings`."""
 
     store: Store
     name: NormalizedName
@@ -156,7 +156,6 @@ class ProjectCheck:
         return None
 
     def _journal(self) -> dict[int, Commit]:
-        """Return the commits that the journal has, by their number."""
         commits = dict[int, Commit]()
         for entry in self.store.list(keys.journal(self.name)):
             number = keys.number_of(entry.key)
@@ -181,10 +180,9 @@ class ProjectCheck:
 
     def _complete(self, commits: dict[int, Commit], project: Project) -> bool:
         """
-        Add what was committed meanwhile; the last commit may be whole in the document alone.
+        Add what was committed meanwhile; return whether the journal agrees with the document.
 
-        Returns:
-            Whether the journal agrees with the document about the document's own commit.
+        The last commit may be whole in the document alone.
         """
         first_missing = max(commits, default=0) + 1
         for number in range(first_missing, project.revision):
@@ -201,7 +199,6 @@ class ProjectCheck:
         return True
 
     def _fold(self, commits: dict[int, Commit]) -> Project | None:
-        """Return the fold of the whole journal, or None where there is none or it is broken."""
         folded, previous = Project(name=self.name), ""
         for number in range(1, max([*commits, *self.damaged], default=0) + 1):
             commit = commits.get(number)

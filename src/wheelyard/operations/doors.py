@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 NOBODY: Final = Identity(EVERYBODY, frozenset({EVERYBODY}))
 RATE_LIMITED: Final = "rate_limited"
 BY_PASSWORD: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
-"""What a name in the htpasswd file may do where no grant says anything, as with pypiserver."""
+"""What a password is good for where no grant says anything, as with pypiserver."""
 
 GOOGLE_USER: Final = "oauth2accesstoken"
 TOKEN_USERS: Final = frozenset({GOOGLE_USER, "oidc", "__token__"})
@@ -135,12 +135,7 @@ class Doors:
         return not any(looks_like_token(half) for half in credential.halves)
 
     def known(self, credential: Credential) -> Caller | None:
-        """
-        Return who sends a credential if that is known without hashing and without asking anybody.
-
-        Raises:
-            Unauthenticated: The credential does not hold.
-        """
+        """Return who sends a credential, if known at once; raise Unauthenticated if it is bad."""
         with self._noting(credential, credential.origin):
             token = token_in(credential)
             if token is not None:
@@ -150,12 +145,7 @@ class Doors:
             return None if identity is None else self.rights.caller(identity)
 
     def excused(self, credential: Credential) -> Caller | None:
-        """
-        Return who sends a credential as far as a store that does not answer has said, else None.
-
-        Raises:
-            Unauthenticated: The credential does not hold.
-        """
+        """Return who sends a token, as a store that is away has said before, if it has."""
         token = token_in(credential)
         record = None if token is None else self.tokens.peek(token, "stale")
         return None if record is None else self.bearer(record)
@@ -209,7 +199,6 @@ class Doors:
             return self.tokens.record(token)
 
     def _is_in_memory(self, token: Token) -> bool:
-        """Return whether there was such a record when the store was last asked."""
         snapshot = self.tokens.credentials.peek(token.id, "ever")
         return snapshot is not None and snapshot.value is not None
 
@@ -238,7 +227,6 @@ class Doors:
         self.log.note(reason, network, name)
 
     def _remembered(self, credential: Credential) -> Identity | None:
-        """Return who sends anything but an API token, as far as that was found out before."""
         try:
             identity = self.static_tokens.find(credential.halves)
         except Unauthenticated as fault:
@@ -257,7 +245,6 @@ class Doors:
                 return None
 
     def _counted(self, credential: Credential, address: str) -> Identity:
-        """Verify a credential, unless too many have failed of late; if it fails, count it."""
         # a signature is cheap to refuse, and nobody guesses one; who was right guesses nothing
         if kind_of(credential) is Kind.ID_TOKEN or self.has_held(credential):
             return self._verified(credential)
@@ -274,7 +261,6 @@ class Doors:
     def _trying(
         self, keys: tuple[str, ...], what: str, counts: Callable[[], bool] = lambda: True
     ) -> Iterator[None]:
-        """Let a credential be looked at; if it does not hold, and that counts, count it."""
         wait = self.throttle.begin(keys)
         if wait:
             raise Unavailable(
@@ -306,7 +292,6 @@ class Doors:
                 raise bad_credential() from Refused("not_enabled")
 
     def _takes_any(self, credential: Credential) -> bool:
-        """Return whether names and passwords mean nothing here."""
         return not (self.passwords or credential.is_bearer) and self.rights.anybody_uploads
 
     def _checked(self, credential: Credential) -> Kind:
@@ -350,7 +335,6 @@ def kind_of(credential: Credential) -> Kind:
 
 
 def _is_signed(secret: str) -> bool:
-    """Return whether a secret has the form of a signed token (JWT), whatever it is worth."""
     found = _SIGNED.fullmatch(secret)
     if found is None:
         return False
@@ -362,7 +346,6 @@ def _is_signed(secret: str) -> bool:
 
 
 def _is_key(secret: str) -> bool:
-    """Return whether a secret is a service account's key file, plain or in base64."""
     if len(secret) < SHORTEST_KEY or secret[0] not in "{e":  # e is what { becomes
         return False
     if secret[0] == "{":

@@ -1,4 +1,4 @@
-"""Why somebody may do something, or what they see if they may not: by the rules of a request."""
+"""Why somebody may do something, or what they see if they may not."""
 
 import re
 from collections.abc import Iterator
@@ -130,7 +130,6 @@ def _reasons(
 
 
 def _hints(caller: Caller, action: Action, project: NormalizedName, doors: Doors) -> Iterator[str]:
-    """Yield the other names that whoever was asked about may have, and that a grant lets in."""
     for grant in doors.rights.grants.every:
         if grant.scope.permits(action, project):
             for name in sorted(grant.who):
@@ -140,7 +139,6 @@ def _hints(caller: Caller, action: Action, project: NormalizedName, doors: Doors
 
 
 def _could_be(own: str, name: str) -> str:
-    """Return when whoever goes by the one name goes by the other, nothing if they never do."""
     kind, _, address = own.partition(":")
     if name.startswith(f"{own}#") and kind == "serviceAccount":
         return "ask for it so, if that is the account's unique id"
@@ -164,7 +162,6 @@ def _bearer(record: TokenRecord, doors: Doors) -> Subject:
 
 
 def _own(every: list[str], doors: Doors) -> tuple[tuple[Scope, ...], str]:
-    """Return what the credentials that prove these principals bring along, and its name."""
     for identity in doors.static_tokens.identities:
         if identity.principal in every:
             return identity.scopes, "what the static token itself is good for"
@@ -176,7 +173,6 @@ def _own(every: list[str], doors: Doors) -> tuple[tuple[Scope, ...], str]:
 
 
 def _implied(every: list[str]) -> Iterator[str]:
-    """Yield every name that whoever is called so goes by."""
     yield EVERYBODY
     for name in every:
         yield name

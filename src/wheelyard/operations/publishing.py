@@ -122,9 +122,9 @@ class Publishing:
 
     def identity(self, record: TokenRecord) -> Identity | None:
         """
-        Return who bears a minted token, None if it is none, or if its publishers are gone.
+        Return who bears a minted token; None if its publishers are gone.
 
-        What it opens is what its publishers may do now, and never more than when it was minted.
+        It opens what its publishers may do now, and never more than when it was minted.
         """
         publishers = [each for each in self.rules.publishers if each.id in record.publishers]
         if not publishers:
@@ -202,7 +202,6 @@ class Publishing:
 
 
 def _issuer_of(statement: str) -> str:
-    """Return what a JWT says of its issuer, unverified."""
     parts = statement.split(".") if len(statement) <= STATEMENT_LIMIT else []
     if len(parts) == PARTS and all(parts) and statement.isascii():
         with suppress(Refused):

@@ -1,8 +1,7 @@
 """
-What the log says of credentials that did not hold: a code and a network, so many lines a minute.
+What the log says of credentials that did not hold.
 
-Whoever sent a credential is told one text whatever was wrong with it; the operator has to know
-more. Nothing of a credential is logged, and a name only if it is known to be one, since people type
+Nothing of a credential is logged, and a name only if it is known to be one, since people type
 passwords there.
 """
 

@@ -1,8 +1,7 @@
 """
 What a search finds: a line about each project, read again only where the project has changed.
 
-A listing tells which documents have another version than the one that a line was made from. So
-looking anew costs a request for each thousand projects, and one for each that has changed.
+Looking anew costs a request for each thousand projects, and one for each that has changed.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ class _Line:
 
 @dataclass(slots=True)
 class SearchIndex:
-    """Lines about every project; safe to share between threads, one of which looks for all."""
+    """Lines about every project; safe to share between threads."""
 
     projects: Projects
     is_near: bool

@@ -76,7 +76,7 @@ class Tokens:
         return token, record
 
     def store(self, token: Token, record: TokenRecord) -> tuple[Token, TokenRecord]:
-        """Store the record of a new token; if its id is taken, that of another token instead."""
+        """Store the record of a new token, of another one if its id is taken."""
         for _ in self.credentials.retries.attempts():
             try:
                 self.credentials.create(record)

@@ -1,8 +1,7 @@
 """
 A folder or a bucket that is looked at again and again: what appears there is imported.
 
-Whatever goes wrong is told once, and nothing ends a watch but `stop`: a place that cannot be looked
-at, or a store that does not answer, is tried again at the next look. A look opens nothing, and asks
+Whatever goes wrong is told once, and tried again at the next look. A look opens nothing, and asks
 the store nothing about files that are known: of each, the version that was dealt with is kept.
 """
 
@@ -24,12 +23,12 @@ from wheelyard.sources.files import distributions
 from wheelyard.sources.places import Item, Place, candidate_at
 
 QUIET: Final = 1.0
-"""Seconds for which nobody may have touched what is there at the start: it may be half there."""
+"""Seconds for which nobody may have touched what is there at the start."""
 REST: Final = 20
-"""How much longer than an idle look the pause after it is at least: it takes 5% of one core."""
+"""How much longer than an idle look its pause is: it takes 5% of one core."""
 AGAIN: Final = 60.0
 AGAIN_AT_MOST: Final = 3600.0
-"""Seconds until a file is tried again that may have been refused for another reason than itself."""
+"""Seconds until a file is tried again that was refused through no fault of its own."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -40,8 +39,6 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of a file."""
-
     version: str
     due: float = -inf
     """When it is tried, on the monotonic clock."""
@@ -113,7 +110,7 @@ class Watch:
 
 
 class Look(Progress):
-    """One look at a watched place: the source of an import, which is told how far it has come."""
+    """One look at a watched place: the source of an import, and who watches that."""
 
     def __init__(self, watch: Watch) -> None:
         self._report = Report()
@@ -181,7 +178,6 @@ class Look(Progress):
             raise _Stopped
 
     def _is_due(self, found: Item | PassedOver) -> bool:
-        """Return whether a file is to be imported now; remember it as found."""
         watch = self._watch
         if isinstance(found, PassedOver) and not found.is_fault:
             return False
@@ -199,7 +195,6 @@ class Look(Progress):
 
 
 def _identified(root: str, found: Item | PassedOver) -> tuple[str, str]:
-    """Return the name that a report has for a file in a place, and its version."""
     if isinstance(found, PassedOver):
         return found.place, found.why
     return f"{root}/{found.path}", found.version

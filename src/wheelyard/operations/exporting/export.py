@@ -40,7 +40,7 @@ from wheelyard.rendering.releases import search_json
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
 BEGUN: Final = Key(f"{HOME}begun.json")
-"""Put before the first page: it tells a site that an export has begun from anybody else's."""
+"""Put before the first page: it tells a site that is begun from anybody else's."""
 SIMPLE: Final = "simple/"
 PAGES: Final = (SIMPLE, "project/", "pypi/", INDEX, SEARCH)
 """Prefixes of pages."""
@@ -56,7 +56,7 @@ class Task:
 
 
 Outcome = Line | str
-"""What the manifest will say of a project; or, where the store has lost or damaged it, a text."""
+"""What the manifest will say of a project; a text where the store has lost it."""
 Work = Callable[[Task], Outcome]
 Each = Callable[[list[Task], Work], Generator[tuple[Task, Outcome], None, None]]
 
@@ -75,8 +75,6 @@ class Exported:
 
 @dataclass(slots=True)
 class _Done:
-    """What was done so far."""
-
     lines: dict[str, Line] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     lists: dict[Key, ObjectVersion] = field(default_factory=dict)
@@ -85,14 +83,12 @@ class _Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Begun:
-    """What an export begins with."""
-
     noted: Noted
     """What the site says of itself."""
     manifest: Manifest
     """What of it holds."""
     there: Versions | None = None
-    """What pages the site has, where every page has to be made anew; else the manifest knows."""
+    """What pages the site has, where all are made anew; else the manifest knows."""
     vanished: Mapping[str, Line] = field(default_factory=dict)
     """Projects that the site has and the store has not: it was restored from a backup."""
 
@@ -170,11 +166,7 @@ class Export:
         return self._export(stale, replace(begun, vanished=gone), progress)
 
     def refresh(self, names: Iterable[NormalizedName]) -> Exported:
-        """
-        Export some projects, which have changed just now, and look at no other that is there.
-
-        Where the site has to be made first, all of them are exported. Raises as `run` does.
-        """
+        """Export some projects, and look at no other; all of them where the site is new."""
         manifest = self.noted.manifest
         if manifest is None or self._holding(manifest) is not manifest:
             return self.run(_nobody)
@@ -191,7 +183,6 @@ class Export:
             return fault.message
 
     def _begun(self, *, everything: bool) -> _Begun:
-        """Look at what the site shows, and make room where all of it has to be made anew."""
         found = self.noted.manifest
         manifest = self._holding(None if everything else found)
         if manifest is found:
@@ -209,12 +200,10 @@ class Export:
         return _Begun(noted=self.noted, manifest=manifest, there=there)
 
     def _pages_there(self) -> dict[Key, ObjectVersion]:
-        """Return what is where pages are, be it ours or not, and which versions it has."""
         found = (entry for prefix in PAGES for entry in self.writing.site.list(prefix))
         return {entry.key: entry.version for entry in found}
 
     def _require_ours(self, there: Versions) -> None:
-        """Refuse a site without a manifest if there are pages, and no export has begun it."""
         theirs = next((key for key in there if key == INDEX or key.startswith(SIMPLE)), None)
         if theirs is not None and self.writing.site.get(BEGUN) is None:
             raise Invalid(
@@ -274,7 +263,7 @@ class Export:
         raise self.retries.exhausted(f"the pages of {name}")
 
     def _renewed(self, name: NormalizedName, seen: Versions) -> tuple[Project, Line]:
-        """Put the pages of a project, whose document is read after their versions were seen."""
+        """Put the pages of a project, whose document is read after `seen`."""
         key = keys.project(name)
         snapshot = self.projects.documents.get(key, "now")
         project = snapshot.value
@@ -292,7 +281,6 @@ class Export:
         return project, Line(project.revision, snapshot.version, found, versions)
 
     def _list(self, begun: _Begun, done: _Done) -> None:
-        """Export what the lists name and the site has not, and put the lists."""
         paths, seen = self.pages.list_paths, begun.lists
         for attempt in self.retries.attempts():
             if attempt:
@@ -310,7 +298,6 @@ class Export:
         return bool(self.writing.seen(self.pages.paths_of(name)[:1]))
 
     def _remove_files(self, begun: _Begun, done: _Done) -> None:
-        """Remove copies and links of files that the pages do not lead to any more."""
         before, options = begun.noted.manifest, self.options
         is_left = options.files is Placing.LEAVE and self.owns_files
         if not is_left or options.files_url == f"{options.base_url}/files":
@@ -341,7 +328,6 @@ class Export:
     def _told(
         self, before: Noted, seen: Versions, vanished: Mapping[str, Line], done: _Done
     ) -> Manifest:
-        """Put the search index, and the manifest over the one before, unless others have."""
         held = self._holding(before.manifest).without(vanished)
         merged = held.merged(done.lines, self._is_latest)
         found = search_json(line.found for line in merged.projects.values())
@@ -352,7 +338,6 @@ class Export:
         return merged
 
     def _unlisted(self, names: Iterable[str]) -> Iterator[Page]:
-        """Yield that there are to be no pages of projects that are not there any more."""
         for name in map(NormalizedName, sorted(names)):
             if self.projects.documents.get(keys.project(name), "now").version == ABSENT:
                 yield from (Page(path, JSON, None) for path in self.pages.paths_of(name))

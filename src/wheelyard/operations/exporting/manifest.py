@@ -1,9 +1,8 @@
 """
-How a site looks, and what it shows already: each project, and the document it was made from.
+How a site looks, and what it shows already.
 
-The manifest is a note to save work, and nobody who installs reads it. Whatever it says has
-happened; what it does not say may have happened, too. A project's line moves on to a later
-revision, and back to an earlier one only if the store was restored from a backup.
+The manifest is a note to save work: what it says has happened, and more may have. A project's line
+moves on to a later revision, and back only if the store was restored from a backup.
 """
 
 import os
@@ -53,7 +52,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """What it is served as, without a slash at the end; empty if nobody has said."""
     files: Placing = Placing.COPY
     files_url: str = ""
-    """Where files are that are left where they are: `<files_url>/<project>/<sha256>/<filename>`."""
+    """Where files are that are left: `<files_url>/<project>/<sha256>/<filename>`."""
     is_gzipped: bool = False
     """Whether pages are there compressed, too."""
     store: str = ""
@@ -190,7 +189,7 @@ def encoded(manifest: Manifest) -> bytes:
 
 
 def identity_of(place: str) -> str:
-    """Return what tells a store from others: a digest of its place, which is nobody's business."""
+    """Return what tells a store from others: a digest, as its place is secret."""
     return sha256(os.fsencode(place)).hexdigest()[:32]
 
 

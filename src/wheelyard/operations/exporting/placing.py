@@ -1,4 +1,4 @@
-"""Distributions and their core metadata, brought to where the pages link to, and taken away."""
+"""Distributions and core metadata, brought to where pages link to, and taken away."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -124,7 +124,6 @@ class Places:
 
     @contextmanager
     def _spooled(self, key: Key) -> Iterator[Path]:
-        """Yield a file with the bytes of an object, of which nothing is seen until it is whole."""
         chunks = self.files.store.read(key)
         path, sink = self.site.spool.create()
         try:
@@ -138,7 +137,7 @@ class Places:
 
 
 def wanted_by(project: Project) -> dict[Key, int | None]:
-    """Return the keys of what the pages of `project` link to, and the size of each, if known."""
+    """Return the keys of what a project's pages link to, with the sizes that are known."""
     wanted = dict[Key, int | None]()
     for file in served_files(project):
         named = (project.name, file.sha256, file.filename)

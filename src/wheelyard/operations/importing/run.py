@@ -1,4 +1,4 @@
-"""An import from its beginning to its end: its threads, and what each of them does when."""
+"""An import from its beginning to its end."""
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -17,7 +17,7 @@ from wheelyard.sources.candidate import Candidate, PassedOver, Source
 
 NEAR_WORKERS: Final = 4
 NEAR_TOGETHER: Final = 64
-"""Files of one project that are stored and listed together, where everything is at hand."""
+"""Files of one project that are listed together, where everything is at hand."""
 FAR_WORKERS: Final = 16
 FAR_TOGETHER: Final = 8
 """The same across a network: more at a time, and so fewer together."""
@@ -79,8 +79,7 @@ class Groups:
     """
     Files that are held back until others of their project come; `together` of them are enough.
 
-    A commit costs the same for one file and for many. How many are held is bounded, whatever the
-    order of the source.
+    A commit costs the same for one file and for many.
     """
 
     together: int
@@ -175,7 +174,6 @@ class _Crew:
         return wait(self._under_way, return_when=FIRST_COMPLETED).done
 
     def _collect(self, futures: set[Future[Done]]) -> None:
-        """Wait for groups, and take note of what became of them."""
         for future in futures:
             done = future.result()
             for item in self._under_way.pop(future).items:

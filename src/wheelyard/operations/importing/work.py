@@ -1,4 +1,4 @@
-"""The import of one group: files of one project, in the order of the source, in few commits."""
+"""The import of files of one project, in the order of the source, in few commits."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ SPOOLED: Final = 64 * 1024 * 1024
 UNREADABLE: Final = "unreadable_file"
 """The code of a refusal where the bytes could not be had."""
 ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md5"})
-"""What a source may say of the bytes besides SHA-256; anything else it says cannot be compared."""
+"""What a source may say of the bytes besides SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +142,6 @@ def refused(candidate: Candidate, fault: IndexFault, hint: str = "") -> Outcome:
 
 
 class _Work:
-    """Files of one project on their way."""
-
     def __init__(self, job: Job, project: Project) -> None:
         self._job = job
         self._pending: list[tuple[Candidate, Checked]] = []
@@ -214,7 +212,6 @@ class _Work:
         return refused(candidate, taken(candidate.filename)) if said else None
 
     def _is_untouched(self, held: File, candidate: Candidate) -> bool:
-        """Return whether a file was imported from there, before this import, and is the same."""
         return (
             held.imported_at is not None
             and held.imported_at < self._job.began
@@ -239,7 +236,6 @@ class _Work:
 
 
 def _fetch(candidate: Candidate, distribution: Distribution, job: Job) -> Arrival:
-    """Read a file that a source offers into the spool; its bytes there are the caller's."""
     uploads = job.uploads
     limit = uploads.rules.max_size
     if candidate.size is not None and candidate.size > limit:
@@ -280,7 +276,6 @@ def _pieces(candidate: Candidate) -> Iterator[bytes]:
 
 
 def _compare(candidate: Candidate, spooling: Spooling) -> None:
-    """Refuse bytes that are not those that the source speaks of."""
     for name, found in sorted(spooling.digests.items()):
         said = _claim(candidate, name)
         if said and said != found:
@@ -290,7 +285,6 @@ def _compare(candidate: Candidate, spooling: Spooling) -> None:
 
 
 def _claim(candidate: Candidate, algorithm: str) -> str:
-    """Return what a source says the digest of a file is, or an empty string."""
     return candidate.hashes.get(algorithm, "").strip().lower()
 
 
