@@ -12,8 +12,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, EVERYBODY, Action, Scope
-from wheelyard.model.ambient import Ambient
 from wheelyard.operations.doors import Doors, Rights
 from wheelyard.operations.spent import Reuses, Spent
 from wheelyard.operations.tokens import Tokens

@@ -7,8 +7,8 @@ from typing import Final
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.opening import catalog_over
 from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.entrance import doors_of
-from wheelyard.model.ambient import Ambient
 from wheelyard.operations.audit import note_event
 from wheelyard.operations.check import Check
 from wheelyard.operations.doors import Doors

@@ -16,8 +16,8 @@ from typing import Final
 from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Belief
 from wheelyard.catalog.opening import read_format
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Invalid
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import escaped
 from wheelyard.settings.sections import MEMORY, MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store

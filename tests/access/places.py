@@ -21,10 +21,10 @@ from msgspec import convert
 
 from tests.http.packages import Package, form, wheel
 from tests.trust.issuer import StandIn, ec_key, rsa_key, stand_in
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.http.app import App
 from wheelyard.index import Index, index_over
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.model.ambient import Ambient
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.checks import checked
 from wheelyard.settings.sections import Settings

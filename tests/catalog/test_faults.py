@@ -11,9 +11,9 @@ from tests.catalog.faulty import Crash, Fault, FaultyStore, Kind
 from tests.catalog.promises import DEMO, Wish, broken_promises, document
 from tests.operations.making import make_wheel
 from tests.operations.world import ALICE, START, World, ambient_at
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import IndexFault, NotFound, Unavailable
 from wheelyard.index import Index, index_over
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection

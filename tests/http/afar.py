@@ -8,10 +8,10 @@ from pathlib import Path
 from threading import Event
 
 from tests.http.servers import Site, running_app
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Unavailable
 from wheelyard.http.app import App
 from wheelyard.index import index_over
-from wheelyard.model.ambient import Ambient
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Found, Key, ObjectVersion, Store
 from wheelyard.storage.memory import MemoryStore

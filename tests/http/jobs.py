@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from tests.http.servers import Answer, Site, running_app
 from tests.trust.issuer import SigningKey, StandIn, rsa_key, stand_in
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.http.app import App
 from wheelyard.index import Index, index_over
-from wheelyard.model.ambient import Ambient
 from wheelyard.settings.sections import PublishingSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool

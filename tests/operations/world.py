@@ -9,10 +9,10 @@ from random import Random
 from packaging.utils import NormalizedName
 
 from tests.operations.making import Made
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import IndexFault
 from wheelyard.index import Index, index_over
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import Commit, File
 from wheelyard.operations.check_project import Findings
 from wheelyard.settings.sections import Settings

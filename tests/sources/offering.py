@@ -11,7 +11,7 @@ from random import Random
 from threading import Lock
 from typing import Any
 
-from wheelyard.model.ambient import Ambient
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.sources.candidate import Candidate, PassedOver
 from wheelyard.sources.opening import OpenSource, SourceRequest, open_source
 

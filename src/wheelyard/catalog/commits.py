@@ -18,8 +18,8 @@ from wheelyard.catalog.batches import Batches, Take
 from wheelyard.catalog.documents import Codec, Documents, Snapshot, damaged, digest
 from wheelyard.catalog.races import OVERLOADED, Retries
 from wheelyard.concurrency.caches import WeighedCache
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Conflict, IndexFault, Unavailable
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 

@@ -21,8 +21,8 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.documents import DAMAGED, Age, Belief, Codec, Documents, Snapshot
 from wheelyard.catalog.races import Retries
 from wheelyard.concurrency.caches import WeighedCache
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Conflict, IndexFault, NotFound, Unavailable, quoted
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.storage.base import Entry, Key, Store, Stored, create
 

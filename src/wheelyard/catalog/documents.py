@@ -15,8 +15,8 @@ from msgspec import DecodeError
 from msgspec.json import Decoder, Encoder
 
 from wheelyard.concurrency.caches import WeighedCache
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Unavailable
-from wheelyard.model.ambient import Ambient
 from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersion, Store, Stored
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from wheelyard.catalog.documents import DAMAGED, Belief, Codec, Documents
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import NameList, Names, Projects
 from wheelyard.catalog.races import Retries, far_retries
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.project import Project
 from wheelyard.model.token import TokenRecord
 from wheelyard.storage.base import Store, Stored, create

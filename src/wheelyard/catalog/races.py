@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from wheelyard.concurrency.pacing import pauses
+from wheelyard.concurrency.pacing import Ambient, pauses
 from wheelyard.errors import Unavailable
-from wheelyard.model.ambient import Ambient
 
 OVERLOADED: Final = "overloaded"
 """The code of a fault that says that there were too many writers, and nothing else in the way."""

@@ -18,8 +18,8 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Codec
 from wheelyard.catalog.files import ORPHAN_AGE
 from wheelyard.catalog.projects import NameList, Projects
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Conflict, IndexFault
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import counted
 from wheelyard.model.token import TokenRecord, is_token_id
 from wheelyard.operations.check_project import (

@@ -10,9 +10,9 @@ from packaging.version import Version
 from wheelyard.catalog.commits import Committed
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects, unknown_project
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.distribution import parse_listed
 from wheelyard.model.project import (
     AnyEvent,

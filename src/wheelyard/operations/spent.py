@@ -17,8 +17,8 @@ from typing import Final
 from wheelyard.catalog import keys
 from wheelyard.catalog.credentials import Claims, Credentials
 from wheelyard.concurrency.caches import TimedCache
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.token import is_token_id
 
 KEPT: Final = timedelta(hours=1)

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from wheelyard.catalog.credentials import Credentials
 from wheelyard.catalog.documents import Age, Snapshot
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import one_line
 from wheelyard.model.token import Token, TokenRecord, new_token, token_id_in
 from wheelyard.operations.audit import note_token

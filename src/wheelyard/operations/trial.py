@@ -17,9 +17,8 @@ from typing import Final
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.opening import renew_format
 from wheelyard.catalog.races import Retries
-from wheelyard.concurrency.pacing import pauses
+from wheelyard.concurrency.pacing import Ambient, pauses
 from wheelyard.errors import IndexFault
-from wheelyard.model.ambient import Ambient
 from wheelyard.storage.base import DENIED, Key, Store, Stored
 
 FIRST_PAUSE: Final = 1.0

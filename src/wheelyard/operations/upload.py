@@ -20,9 +20,9 @@ from wheelyard.archive.reader import Contents, inspect
 from wheelyard.archive.rules import RETIRED_FORMAT, ArchiveLimits, Deadline
 from wheelyard.catalog.files import Body, Files
 from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid, quoted
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.distribution import (
     RESERVED_NAMES,
     SDIST_SUFFIX,

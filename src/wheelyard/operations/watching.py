@@ -12,9 +12,9 @@ from math import inf
 from threading import Event
 from typing import Final
 
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import IndexFault
 from wheelyard.model.access import Caller
-from wheelyard.model.ambient import Ambient
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import Fate, Outcome, Progress, Report
 from wheelyard.operations.importing.run import Importer

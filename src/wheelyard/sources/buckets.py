@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Invalid, NotFound, quoted
-from wheelyard.model.ambient import Ambient
 from wheelyard.sources.candidate import NO_HASHES, bad_source, unreadable
 from wheelyard.sources.naming import is_url, shown
 from wheelyard.sources.places import FolderPlace, Item, Place

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import quoted
-from wheelyard.model.ambient import Ambient
 from wheelyard.outgoing.network import Reach
 from wheelyard.outgoing.urls import BadUrl, Login, Url, parse_url
 from wheelyard.sources import devpi, dumb_pypi

@@ -8,8 +8,8 @@ import pytest
 
 from tests.sources.offering import Pauses, body_of, offered, opened
 from tests.sources.web.site import Answer, Site
+from wheelyard.concurrency.pacing import Ambient
 from wheelyard.errors import Unavailable
-from wheelyard.model.ambient import Ambient
 from wheelyard.sources.candidate import Candidate
 from wheelyard.sources.opening import SourceRequest, open_source
 

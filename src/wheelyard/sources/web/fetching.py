@@ -18,8 +18,7 @@ from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Final, TypeVar
 
-from wheelyard.concurrency.pacing import pauses
-from wheelyard.model.ambient import Ambient
+from wheelyard.concurrency.pacing import Ambient, pauses
 from wheelyard.outgoing.client import Answer, Client, Pace
 from wheelyard.outgoing.network import Reach, WebFault
 from wheelyard.outgoing.urls import PORTS, Login, Url
