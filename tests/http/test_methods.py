@@ -10,7 +10,7 @@ from tests.http.inside import inside
 from tests.http.packages import wheel
 from tests.http.raw import ask, basic
 from tests.http.servers import Site
-from wheelyard.http.routing import METHODS, Routes, parse_path
+from wheelyard.http.routing import METHODS, NOWHERE, Routes, parse_path
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -44,7 +44,7 @@ LISTED: Final = {
     DELETE: "/api/v1/tokens/0123456789",
 }
 PATHS: Final = {path: listed for listed, paths in LISTED.items() for path in paths.split()}
-NOWHERE = ("/a/b/c/d", "/api/v1", "/api/v1/nothing", "/api/v1/tokens/x/y", f"{NAMED}/")
+NO_PATHS = ("/a/b/c/d", "/api/v1", "/api/v1/nothing", "/api/v1/tokens/x/y", f"{NAMED}/")
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -64,7 +64,7 @@ def test_methods_of_a_path(stocked: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "POST", "GET"])
-@pytest.mark.parametrize("path", NOWHERE)
+@pytest.mark.parametrize("path", NO_PATHS)
 def test_no_method_of_no_path(stocked: Site, path: str, method: str) -> None:
     """Where nothing is, every method is told so."""
     assert ask(stocked, f"{method} {path} HTTP/1.1").status == 404
@@ -89,7 +89,7 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> Routes:
 def test_each_route_has_a_path_above(routes: Routes) -> None:
     """A route that is added to the table of routes is asked for its methods here as well."""
     paths = [parse_path(path.encode()) for path in PATHS]
-    reached = {routes.find(path, method).name for path in paths for method in METHODS}
+    reached = {routes.find(path, method)[0].name for path in paths for method in METHODS}
     assert reached == {route.name for route in routes}
 
 
@@ -106,7 +106,7 @@ def test_methods_of_any_path(routes: Routes, words: list[str], *, slash: bool) -
     path = "".join(f"/{word}" for word in words if word) + "/" * slash
     listed = routes.methods(path)
     for method in (*METHODS, "PUT"):
-        match = routes.find(path, method)
-        assert match.takes(method) == (method in listed)
-        assert (match.route is None) == (not listed)
+        route, _ = routes.find(path, method)
+        assert (method in route.methods) == (method in listed)
+        assert (route is NOWHERE) == (not listed)
     assert ("OPTIONS" in listed) == bool(listed)

@@ -20,7 +20,6 @@ from wheelyard.http.desk import desk_of
 from wheelyard.http.errors import (
     internal_error,
     not_taken,
-    nothing_here,
     read_only,
     refusal,
     refuse,
@@ -167,22 +166,21 @@ class App:
         return self._guards.refused(scope, joined(scope["headers"]))
 
     async def _answer(self, scope: Scope, incoming: Incoming, watched: Watched) -> Reply:
-        match = NOWHERE
+        route = NOWHERE
         try:
             refused = incoming.refused() or self._kept_out(scope) or incoming.malformed()
             if refused is not None:
                 return refused
             method = scope["method"]
             path = self.routes.path(scope["raw_path"])
-            match = self.routes.find(path, method)
-            watched.route = match.name
-            methods = () if match.takes(method) else self.routes.methods(path)
-            if methods:
-                return not_taken(method, methods)
+            route, params = self.routes.find(path, method)
+            watched.route = route.name
+            if method not in route.methods and route is not NOWHERE:
+                return not_taken(method, self.routes.methods(path))
             request = Request(
                 method=method,
                 segments=segments_of(path),
-                params=match.params,
+                params=params,
                 query=scope["query_string"],
                 headers=incoming.headers,
                 caller=self._auth.anonymous,
@@ -190,18 +188,17 @@ class App:
                 receive=incoming,
                 has_body=incoming.has_body,
             )
-            answer = await self._routed(request, match.route, watched)
+            answer = await self._routed(request, route, watched)
         except IndexFault as fault:
-            is_page = match.route is not None and match.route.is_page
-            return self._refusal(fault, to_people=is_page and _is_browser(incoming))
-        if answer.status == HTTPStatus.OK and match.name == DETAIL:
+            return self._refusal(fault, to_people=route.is_page and _is_browser(incoming))
+        if answer.status == HTTPStatus.OK and route.name == DETAIL:
             self._remember(scope, request, watched)
         return answer
 
-    async def _routed(self, request: Request, route: Route | None, watched: Watched) -> Reply:
+    async def _routed(self, request: Request, route: Route, watched: Watched) -> Reply:
         settings = self._index.settings
-        is_open = route is not None and route.is_open(request)
-        if route is not None and route.changes(request):
+        is_open = route.is_open(request)
+        if route.changes(request):
             if not is_open and is_foreign(request.headers, settings):
                 return cross_site()
             if settings.server.read_only:
@@ -209,14 +206,14 @@ class App:
         if not is_open:
             request = await self._identified(request, route, watched)
             watched.who = request.caller.principal
-            if route is None or route.needs_reader:
+            if route.needs_reader:
                 # before a name is looked at: a stranger learns nothing
                 require_reading(request.caller)
-        return nothing_here() if route is None else await route.handler(request)
+        return await route.handler(request)
 
-    async def _identified(self, request: Request, route: Route | None, watched: Watched) -> Request:
+    async def _identified(self, request: Request, route: Route, watched: Watched) -> Request:
         login = self._index.doors.iap
-        if login is not None and route is not None and route.by_proxy(request):
+        if login is not None and route.by_proxy(request):
             assertion = request.headers.get(ASSERTION, b"").decode("latin-1")
             return replace(request, caller=await self._auth.person(login, assertion))
         header, address = request.headers.get(b"authorization"), request.address

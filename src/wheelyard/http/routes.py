@@ -36,7 +36,7 @@ def routes_of(desk: Desk, uploads: Uploader, people: People, observer: Observer)
     """Return the table."""
 
     def takes_uploads(raw_path: bytes) -> bool:
-        return routes.find(routes.path(raw_path), "POST").name == UPLOAD
+        return routes.find(routes.path(raw_path), "POST")[0].name == UPLOAD
 
     fixed = (*_open(desk, observer), *_publishing(Exchanges(desk, takes_uploads)))
     others = (_files(desk), _api(desk), _index(desk, people), _uploads(desk, uploads))

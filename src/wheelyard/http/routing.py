@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.circumstances import NOTHING
+from wheelyard.http.errors import nothing_here
 from wheelyard.http.exchange import Reply, Request
 
 READ: Final = ("GET", "HEAD")
@@ -112,24 +113,14 @@ class Route:
     """Whether probes and CI jobs find it without the prefix, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The route that a path leads to, if any, and what its pattern names."""
-
-    route: Route | None
-    params: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """What the route is called in metrics and logs."""
-        return NOTHING if self.route is None else self.route.name
-
-    def takes(self, method: str) -> bool:
-        """Return whether the route answers a method."""
-        return self.route is not None and method in self.route.methods
+async def nowhere(_request: Request) -> Reply:
+    """Answer that there is nothing at a path."""
+    return nothing_here()
 
 
-NOWHERE: Final = Match(None, {})
+NOWHERE: Final = Route(NOTHING, "", nowhere, methods=(), changes=never)
+Found = tuple[Route, Mapping[str, str]]
+"""The route that a path leads to, and what stands in it for each name of the pattern."""
 
 
 class Routes:
@@ -141,47 +132,44 @@ class Routes:
 
     def __init__(self, prefix: str, fixed: Iterable[Route], others: Iterable[Route]) -> None:
         self._prefix = prefix
-        self._fixed = {each.pattern: Match(each, {}) for each in fixed}
+        self._fixed = {each.pattern: each for each in fixed}
         self._others = tuple((_compiled(each.pattern), each) for each in others)
 
     def __iter__(self) -> Iterator[Route]:
         """Yield every route."""
-        fixed = (each.route for each in self._fixed.values() if each.route)
-        return chain(fixed, (route for _, route in self._others))
+        return chain(self._fixed.values(), (route for _, route in self._others))
 
     def path(self, raw: bytes) -> str:
         """Return a raw path without the prefix; raise Invalid or NotFound for another."""
         path, prefix = parse_path(raw), self._prefix
-        fixed = self._fixed.get(path, NOWHERE).route
-        if not prefix or (fixed is not None and fixed.at_root):
+        if not prefix or self._fixed.get(path, NOWHERE).at_root:
             return path
         if not f"{path}/".startswith(f"{prefix}/"):
             raise NotFound(f"This index is below {prefix}/.", short="Not found.")
         return path.removeprefix(prefix)
 
-    def find(self, path: str, method: str) -> Match:
+    def find(self, path: str, method: str) -> Found:
         """Return where a path leads, to a route that takes the method if possible."""
-        first = NOWHERE
+        first: Found | None = None
         for each in self._at(path):
-            if each.takes(method):
+            if method in each[0].methods:
                 return each
-            first = each if first is NOWHERE else first
-        return first
+            first = first or each
+        return first or (NOWHERE, {})
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return every method that a path takes."""
-        every = list(self._at(path))
-        found = tuple(method for method in METHODS if any(each.takes(method) for each in every))
-        return (*found, "OPTIONS") if found else ()
+        taken = {method for route, _ in self._at(path) for method in route.methods}
+        return (*(each for each in METHODS if each in taken), "OPTIONS") if taken else ()
 
-    def _at(self, path: str) -> Iterator[Match]:
+    def _at(self, path: str) -> Iterator[Found]:
         if path in self._fixed:
-            yield self._fixed[path]
+            yield self._fixed[path], {}
             return
         for pattern, route in self._others:
             found = pattern.fullmatch(path)
             if found is not None:
-                yield Match(route, found.groupdict())
+                yield route, found.groupdict()
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
