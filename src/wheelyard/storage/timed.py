@@ -3,17 +3,16 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import Final, TypeVar
+from typing import Final
 
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import Body, Entry, Found, Key, ObjectVersion, Store, Stored, WebType
-
-T = TypeVar("T")
 
 BOUNDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -147,21 +146,25 @@ class TimedStore:
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Return a stream of part of an object."""
-        return self._timed("read", lambda: self.inner.read(key, start, stop))
+        with self._timed("read"):
+            return self.inner.read(key, start, stop)
 
     def put(
         self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """Store `body` whole and return its version."""
-        return self._timed("put", lambda: self.inner.put(key, body, expect, kind))
+        with self._timed("put"):
+            return self.inner.put(key, body, expect, kind)
 
     def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
         """Store objects under keys that must be new; return those keys that are taken."""
-        return self._timed("create_all", lambda: self.inner.create_all(objects))
+        with self._timed("create_all"):
+            return self.inner.create_all(objects)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
         """Remove the object."""
-        self._timed("delete", lambda: self.inner.delete(key, expect))
+        with self._timed("delete"):
+            self.inner.delete(key, expect)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
@@ -178,18 +181,19 @@ class TimedStore:
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL that storage itself answers, or None where it has none."""
-        return self._timed("sign", lambda: self.inner.sign(key, lifetime))
+        with self._timed("sign"):
+            return self.inner.sign(key, lifetime)
 
     def path_of(self, key: Key) -> Path | None:
         """Return where the object is a file of this machine, or None; nothing is asked for that."""
         return self.inner.path_of(key)
 
-    def _timed(self, verb: str, work: Callable[[], T]) -> T:
+    @contextmanager
+    def _timed(self, verb: str) -> Iterator[None]:
         began = self.watch.monotonic()
         try:
-            done = work()
+            yield
         except Exception as fault:
             self.watch.note_fault(verb, fault, began)
             raise
         self.watch.note(verb, "ok", began)
-        return done
