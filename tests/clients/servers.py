@@ -78,6 +78,7 @@ def running(
     environment: Mapping[str, str],
     *,
     is_ours: bool = True,
+    patience: float = PATIENCE,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """
     Run a server until the block ends; one that ends, or takes too long, fails the test by its log.
@@ -89,6 +90,7 @@ def running(
         is_up: Whether it answers.
         environment: What else it finds.
         is_ours: Whether it has to end in good order.
+        patience: Seconds until it has to be up.
     """
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -100,7 +102,7 @@ def running(
             stderr=output,
         )
     try:
-        until(is_up, log.read_text, process, PATIENCE)
+        until(is_up, log.read_text, process, patience)
         yield process
     finally:
         try:

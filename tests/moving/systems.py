@@ -20,7 +20,10 @@ PASSWORD = "s3cret-and-long"
 def running(desk: Desk, command: Sequence[str | Path], asked: str) -> Iterator[None]:
     """Run another system's server until the block ends; `asked` is answered once it is up."""
     log = desk.folder / f"{Path(command[0]).name}.log"
-    with servers.running(desk, command, log, lambda: _answers(asked), {}, is_ours=False):
+    patience = 3 * servers.PATIENCE  # devpi takes its time on a loaded machine
+    with servers.running(
+        desk, command, log, lambda: _answers(asked), {}, is_ours=False, patience=patience
+    ):
         yield
 
 

@@ -14,7 +14,7 @@ NO_HASHES: Final[Mapping[str, str]] = MappingProxyType({})
 GONE: Final = "source_unavailable"
 """The code of an Unavailable that is about where files come from, and not about the store."""
 
-Reading = Callable[[], AbstractContextManager[Iterator[bytes]]]
+ReadBytes = Callable[[], AbstractContextManager[Iterator[bytes]]]
 """Opens a file, and gives its bytes in pieces."""
 
 
@@ -39,7 +39,7 @@ class Candidate:
 
     filename: str
     place: str
-    read: Reading = field(repr=False)
+    read: ReadBytes = field(repr=False)
     size: int | None = None
     hashes: Mapping[str, str] = field(default_factory=lambda: NO_HASHES)
     uploaded_at: datetime | None = None

@@ -22,7 +22,7 @@ from msgspec import Struct
 from wheelyard.errors import quoted
 from wheelyard.outgoing.urls import Url
 from wheelyard.sources.ahead import map_ahead
-from wheelyard.sources.candidate import Candidate, Offer, PassedOver, Reading, bad_source
+from wheelyard.sources.candidate import Candidate, Offer, PassedOver, ReadBytes, bad_source
 from wheelyard.sources.facts import at_seconds, author, parse_hash
 from wheelyard.sources.naming import is_url, shown
 from wheelyard.sources.places import Place, candidate_at
@@ -45,7 +45,7 @@ class ListFile:
     """Where it is."""
     shown: str
     """What a report calls it."""
-    open: Reading
+    open: ReadBytes
 
 
 @dataclass(frozen=True, slots=True)
