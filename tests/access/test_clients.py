@@ -16,6 +16,7 @@ from tests.http.packages import wheel
 pytestmark = pytest.mark.clients
 
 PAGE = "/simple/shut-lib/"
+QUIET = "--disable-progress-bar --non-interactive"
 ODD = ("password", "ID token")
 """One with a space in it, and the longest: all others look to a client like one of them."""
 
@@ -58,7 +59,7 @@ def netrc(desk: Desk, user: str, password: str) -> None:
 
 def is_installed(desk: Desk) -> bool:
     """Return whether the project is there."""
-    return (desk.folder / "installed" / "shut_lib" / "__init__.py").exists()
+    return (desk.folder / "installed" / "shut_lib.py").exists()
 
 
 @pytest.mark.parametrize("kind", LOGINS)
@@ -90,27 +91,23 @@ def test_uv_environment(index: Served, desk: Desk, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", LOGINS)
-def test_twine_and_uv_publish(index: Served, desk: Desk, kind: str) -> None:
+@pytest.mark.parametrize("client", ["twine", "uv"])
+def test_publishing(index: Served, desk: Desk, client: str, kind: str) -> None:
     """Twine and uv publish with every kind of credential, and what they publish is there."""
     user, password = index.login(kind)
-    for number, client in enumerate(("twine", "uv")):
-        package = wheel("shut-lib", f"{LOGINS.index(kind) + 2}.{number}")
-        (desk.folder / package.filename).write_bytes(package.data)
-        if client == "twine":
-            where = ["--repository-url", f"{index.url}/legacy/", "--non-interactive"]
-            login = {"TWINE_USERNAME": user, "TWINE_PASSWORD": password}
-            command: list[str | Path] = [
-                program("twine"),
-                "upload",
-                "--disable-progress-bar",
-                *where,
-            ]
-        else:
-            where = ["--publish-url", f"{index.url}/legacy/", "--trusted-publishing"]
-            login = {"UV_PUBLISH_USERNAME": user, "UV_PUBLISH_PASSWORD": password}
-            command = [program("uv"), "publish", *where, "never"]
-        desk.run(*command, package.filename, **login)
-        assert index.status(f"/packages/{package.filename}", basic(user, password)) == 200
+    package = wheel("shut-lib", f"{LOGINS.index(kind) + 2}.{len(client)}")
+    (desk.folder / package.filename).write_bytes(package.data)
+    words, login, where = {
+        "twine": (f"upload {QUIET}", "TWINE", "--repository-url"),
+        "uv": ("publish --trusted-publishing never", "UV_PUBLISH", "--publish-url"),
+    }[client]
+    command = (*words.split(), where, f"{index.url}/legacy/", package.filename)
+
+    desk.run(
+        program(client), *command, **{f"{login}_USERNAME": user, f"{login}_PASSWORD": password}
+    )
+
+    assert index.status(f"/packages/{package.filename}", basic(user, password)) == 200
 
 
 @pytest.mark.parametrize("kind", ODD)
@@ -158,31 +155,20 @@ def test_keyring(index: Served, desk: Desk, keyring_python: Path, client: str) -
         "WHEELYARD_KEYRING_HOSTS": index.address,
         "GCE_METADATA_HOST": "127.0.0.1:1",
     }
+    url = f"http://oauth2accesstoken@{index.address}/simple/"
     if client == "twine":
         package = wheel("shut-lib", "50.0")
         (desk.folder / package.filename).write_bytes(package.data)
-        where = ("--repository-url", f"{index.url}/legacy/", "--non-interactive")
-        command: list[str | Path] = [
-            keyring_python,
-            "-m",
-            "twine",
-            "upload",
-            "--disable-progress-bar",
-            *where,
-        ]
-        desk.run(*command, package.filename, **more)
+        where = ("--repository-url", f"{index.url}/legacy/", package.filename)
+        desk.run(keyring_python, "-m", "twine", "upload", *QUIET.split(), *where, **more)
         login = basic("oauth2accesstoken", ACCESS_TOKEN)
         assert index.status(f"/packages/{package.filename}", login) == 200
         return
-    where = ("--index-url", f"http://oauth2accesstoken@{index.address}/simple/", "shut-lib")
     if client == "pip":
-        desk.run(
-            *(keyring_python, "-m", "pip", "install", "--no-cache-dir", "--target", "installed"),
-            *("--keyring-provider", "import", *where),
-            **more,
-        )
+        _, *words = pip("--keyring-provider", "import", "--index-url", url, "shut-lib")
+        desk.run(keyring_python, "-m", "pip", *words, **more)
     else:
-        desk.run(*uv("--keyring-provider", "subprocess", *where), **more)
+        desk.run(*uv("--keyring-provider", "subprocess", "--index-url", url, "shut-lib"), **more)
     assert is_installed(desk)
 
 
