@@ -125,7 +125,6 @@ def test_how_much_there_is(tmp_path: Path, bucket: Bucket) -> None:
 
     with opened(tmp_path) as source:
         assert source.total() == 1
-        assert source.title == "packages in a folder or a bucket"
     with opened(tmp_path, projects=("a",)) as source:
         assert source.total() is None
     with opened("gs://wheels") as source:

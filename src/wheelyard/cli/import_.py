@@ -18,7 +18,7 @@ from wheelyard.outgoing.urls import Login
 from wheelyard.settings.reading import process_environment
 from wheelyard.settings.sections import MEMORY, Settings
 from wheelyard.sources.naming import shown
-from wheelyard.sources.opening import AUTO, KINDS, SourceRequest, open_source
+from wheelyard.sources.opening import AUTO, KINDS, TITLES, SourceRequest, open_source
 from wheelyard.storage.cloud.location import is_bucket
 from wheelyard.stores import real_ambient
 
@@ -66,7 +66,7 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     opened = open_source(_request(options, settings), real_ambient())
     try:
         if options["kind"] == AUTO:
-            click.echo(f"wheelyard: taken for {opened.title}", err=True)
+            click.echo(f"wheelyard: taken for {TITLES[opened.kind]}", err=True)
         index = _index(settings, dry_run=dry_run)
         is_near = "://" not in options["source"] + options["packages_url"]
         importer = importer_of(index, is_near=is_near, lenient=options["lenient"])

@@ -2,7 +2,6 @@
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,11 +41,12 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     caller = local_caller(index)
     threads = 1 if index.is_near else AT_A_TIME
     columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
-    bar = progress_bar("upload", *columns, total=sum(_size(path) for path in files))
+    there = {path for path in files if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
+    bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in there))
     with bar as update, ThreadPoolExecutor(threads) as pool:
 
         def publish(path: Path) -> Accepted:
-            if not os.path.isfile(path):  # noqa: PTH113 - Path's raises where nobody may look
+            if path not in there:
                 name = escaped(str(path))  # a wrong path is said before anything about its name
                 raise Invalid(
                     f"There is no file {name}. Name wheels and sdists that are there.",
@@ -80,9 +80,3 @@ def _tell(path: Path, outcome: Future[Accepted]) -> Accepted | None:
     for warning in accepted.warnings:
         click.echo(f"wheelyard: warning: {path.name}: {escaped(warning)}", err=True)
     return accepted
-
-
-def _size(path: Path) -> int:
-    with suppress(OSError):
-        return path.stat().st_size
-    return 0

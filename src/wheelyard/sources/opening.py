@@ -90,11 +90,6 @@ class OpenSource:
     """Patterns of project names; nothing is all."""
     connections: ExitStack
 
-    @property
-    def title(self) -> str:
-        """What it was taken for, in words."""
-        return TITLES[self.kind]
-
     def total(self) -> int | None:
         """Return how many files will be offered, None if that is not known."""
         if self.projects or not isinstance(self.source, FilesSource):

@@ -13,9 +13,11 @@ for nonsense. (`html.parser` takes time by the square of what is not closed.)
 import html
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from wheelyard.outgoing.network import WebFault
 
 YANKED: Final = "data-yanked"
 BASE_LIMIT: Final = 2048
@@ -50,10 +52,6 @@ _TEXT: Final = MappingProxyType(
 """Elements that have no others in them, and how each ends."""
 
 
-class BadLinks(ValueError):
-    """A page has links that no index has; says in a few words why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Link:
     """An anchor."""
@@ -63,16 +61,8 @@ class Link:
     """The reason, which may be empty; None if it is not yanked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
-    """All anchors of a page, and what their references are relative to."""
-
-    base: str
-    found: list[Link] = field(default_factory=list)
-
-
-def read_links(body: bytes, content_type: str, limit: int) -> Links:
-    """Return the anchors of a page; raise BadLinks for more than `limit`, or too long a base."""
+def read_links(body: bytes, content_type: str, limit: int) -> tuple[str, list[Link]]:
+    """Return the base and the anchors of a page; raise WebFault for a base or a page too long."""
     named = _CHARSET.search(content_type)
     codec = "cp1252" if named and named[1].lower() in LATIN else "utf-8"
     base, found = "", list[Link]()
@@ -83,10 +73,10 @@ def read_links(body: bytes, content_type: str, limit: int) -> Links:
         elif href and name == "a":
             found.append(Link(href, attributes.get(YANKED)))
         if len(found) > limit:
-            raise BadLinks(f"it has more than {limit} links")
+            raise WebFault(f"it has more than {limit} links")
     if len(base) > BASE_LIMIT:
-        raise BadLinks("the base of its links is too long")
-    return Links(base, found)
+        raise WebFault("the base of its links is too long")
+    return base, found
 
 
 def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:

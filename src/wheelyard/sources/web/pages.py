@@ -22,7 +22,7 @@ from wheelyard.sources.facts import DamagedDigest, at_iso, checked, parse_hash
 from wheelyard.sources.naming import is_beside, is_offered, shown
 from wheelyard.sources.web.downloads import Download
 from wheelyard.sources.web.fetching import Page, Web
-from wheelyard.sources.web.links import BadLinks, Link, read_links
+from wheelyard.sources.web.links import Link, read_links
 
 ACCEPT: Final = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
@@ -164,11 +164,9 @@ def _file_in_json(page: Page, entry: Raw, web: Web) -> Offer | None:
 
 
 def _links_of(page: Page) -> tuple[Url, list[Link]]:
+    base, found = read_links(page.body, page.content_type, MOST)
     try:
-        links = read_links(page.body, page.content_type, MOST)
-        return (page.url.joined(links.base) if links.base else page.url), links.found
-    except BadLinks as error:
-        raise WebFault(str(error)) from error
+        return (page.url.joined(base) if base else page.url), found
     except BadUrl as error:
         raise WebFault("the base of its links is no URL") from error
 
