@@ -15,8 +15,7 @@ from tests.bucket.server import running_bucket_server
 from tests.clients.conftest import desk as _desk
 from tests.clients.harness import Desk, system_program
 from tests.deploy.containers import wheels
-from tests.deploy.running import BUCKET, DEPLOY, VALUES, Deployed, rendered, running
-from tests.deploy.schemas import problems
+from tests.deploy.running import BUCKET, DEPLOY, VALUES, Deployed, problems, rendered, running
 from tests.http.packages import Package, wheel
 
 desk = _desk

@@ -25,7 +25,7 @@ from tests.clients.harness import (
 )
 from tests.clients.projects import write_project
 from tests.deploy.containers import wheels
-from tests.deploy.schemas import assert_valid, problems
+from tests.deploy.running import assert_valid, problems
 from tests.http.packages import wheel
 from tests.http.servers import Site, running_site
 from tests.trust.issuer import Answer, StandIn, rsa_key, stand_in

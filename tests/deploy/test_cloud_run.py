@@ -13,8 +13,17 @@ from tests.bucket.server import BucketServer, running_bucket_server
 from tests.clients.conftest import desk as _desk
 from tests.clients.harness import REPOSITORY, Desk, new_desk, system_program
 from tests.deploy.gcloud import lines
-from tests.deploy.running import BUCKET, DEPLOY, PRODUCT, VALUES, Deployed, rendered, running
-from tests.deploy.schemas import discovery, problems
+from tests.deploy.running import (
+    BUCKET,
+    DEPLOY,
+    PRODUCT,
+    VALUES,
+    Deployed,
+    discovery,
+    problems,
+    rendered,
+    running,
+)
 from tests.http.packages import wheel
 from wheelyard.settings.reading import read_settings
 
