@@ -17,8 +17,8 @@ from wheelyard.index import index_over
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Uploaded
+from wheelyard.operations.doors import LINES, RefusedLog
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.refused import LINES, RefusedLog
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import Spool
 

@@ -16,7 +16,7 @@ from wheelyard.errors import Invalid, Unavailable
 from wheelyard.index import Index, open_index
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
-from wheelyard.operations.check_project import Findings
+from wheelyard.operations.check import Findings
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key

@@ -14,7 +14,7 @@ from wheelyard.errors import IndexFault
 from wheelyard.index import Index, index_over
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.project import Commit, File
-from wheelyard.operations.check_project import Findings
+from wheelyard.operations.check import Findings
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.memory import MemoryStore

@@ -7,7 +7,7 @@ from msgspec.json import encode
 
 from wheelyard.cli.common import existing_index, progress_bar, store_options
 from wheelyard.model.text import counted, escaped
-from wheelyard.operations.check_project import Findings
+from wheelyard.operations.check import Findings
 
 
 @click.command("check")

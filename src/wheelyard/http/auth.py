@@ -17,8 +17,7 @@ from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.desk import Desk
 from wheelyard.http.errors import HEADERS_TOO_LARGE
 from wheelyard.model.access import ANONYMOUS, Caller, Credential
-from wheelyard.operations.doors import Kind, kind_of
-from wheelyard.operations.refused import reason_of
+from wheelyard.operations.doors import Kind, kind_of, reason_of
 from wheelyard.operations.tokens import bad_credential
 from wheelyard.trust.throttle import network_of, origin_of
 from wheelyard.trust.verifier import Verifier

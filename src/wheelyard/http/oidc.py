@@ -34,8 +34,8 @@ from wheelyard.http.exchange import NO_STORE, Header, Reply, Request, reply
 from wheelyard.http.guards import public_origin
 from wheelyard.http.slots import Slots
 from wheelyard.model.token import parse_token
+from wheelyard.operations.doors import reason_of
 from wheelyard.operations.publishing import INVALID_PUBLISHER, INVALID_REUSE
-from wheelyard.operations.refused import reason_of
 from wheelyard.settings.sections import Settings
 from wheelyard.trust.throttle import Throttle, address_key
 

@@ -6,6 +6,7 @@ what the user name and the form of the secret say. Exactly one kind decides, so 
 is shown to somebody whom it was not meant for.
 """
 
+import logging
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from enum import Enum, auto
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+from wheelyard.concurrency.pacing import Ration
 from wheelyard.errors import IndexFault, Unauthenticated, Unavailable
 from wheelyard.model.access import (
     EVERY_PROJECT,
@@ -27,8 +29,8 @@ from wheelyard.model.access import (
     narrowed,
 )
 from wheelyard.model.grants import Grants
+from wheelyard.model.text import escaped
 from wheelyard.model.token import Token, TokenRecord, looks_like_token, parse_token
-from wheelyard.operations.refused import KEY_SENT, RefusedLog, reason_of
 from wheelyard.operations.tokens import Tokens, bad_credential
 from wheelyard.trust.static_tokens import StaticTokens
 from wheelyard.trust.throttle import (
@@ -39,7 +41,7 @@ from wheelyard.trust.throttle import (
     network_of,
     origin_of,
 )
-from wheelyard.trust.verifier import Refused, Verifier, object_in
+from wheelyard.trust.verifier import SIGNATURE_REMOVED, Refused, Verifier, object_in
 from wheelyard.trust.watched import WatchedFile
 
 if TYPE_CHECKING:
@@ -58,6 +60,13 @@ GOOGLE_PREFIX: Final = "ya29."
 KEY_USERS: Final = frozenset({"_json_key", "_json_key_base64"})
 SHORTEST_KEY: Final = 64
 """Characters that no service account's key has fewer of."""
+
+LINES: Final = 60
+"""Lines a minute about credentials that did not hold."""
+KEY_SENT: Final = "sa_key_refused"
+"""The reason for what is a service account's key."""
+
+logger = logging.getLogger("wheelyard")
 
 _SIGNED: Final = re.compile(r"([A-Za-z0-9_-]{4,2048})\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
@@ -99,6 +108,50 @@ class Rights:
     def of(self, names: frozenset[str]) -> tuple[Scope, ...]:
         """Return what somebody may do who goes by these names, now."""
         return (*self.grants.scopes_of(names), *self.public)
+
+
+class RefusedLog:
+    """
+    The lines of an index about refused credentials; safe to share between threads.
+
+    Nothing of a credential is logged, and a name only if it is known to be one, since people type
+    passwords there.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._refused = Ration(LINES, monotonic)
+        self._keys = Ration(1, monotonic)
+        self._removed = Ration(1, monotonic)
+
+    def note(self, reason: str, network: str, name: str = "") -> None:
+        """
+        Say that a credential was refused, unless the log has had enough of them this minute.
+
+        `reason` is a code (`token_expired`), `name` whose it would be, where that is certain.
+        """
+        if reason == SIGNATURE_REMOVED and self._removed.take() is not None:
+            logger.warning(
+                "Cloud Run has removed a token's signature: its own check of callers is on. "
+                "Deploy with --no-invoker-iam-check."
+            )
+        left_out = self._refused.take()
+        if left_out is None:
+            return
+        if left_out:
+            logger.info("%d more credentials were refused, without a line each", left_out)
+        whose = f" for {escaped(name)}" if name else ""
+        logger.info("a credential was refused: %s%s, from %s", reason, whose, network)
+
+    def note_key(self, network: str) -> None:
+        """Say, at most once a minute, that somebody has sent a service account's key."""
+        left_out = self._keys.take()
+        if left_out is not None:
+            more = f", and {left_out} more since the last such line" if left_out else ""
+            logger.warning(
+                "a service account's key was sent as a credential from %s, and refused%s",
+                network,
+                more,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,3 +407,13 @@ def _is_key(secret: str) -> bool:
         return b"private_key" in b64decode(secret, altchars=b"-_" if "_" in secret else None)
     except ValueError:
         return False
+
+
+def reason_of(fault: IndexFault, otherwise: str) -> str:
+    """Return why a credential was refused, as far as the fault tells."""
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, Refused):
+            return cause.reason
+        cause = cause.__cause__
+    return otherwise
