@@ -191,22 +191,23 @@ def test_who_goes_away_goes_alone(site: Site, store: FarStore, later: Later) -> 
 
 def test_shared_work_ends_for_those_who_stay() -> None:
     """Work goes on when whoever began it stops waiting, and new work begins once it has ended."""
-    begun: list[int] = []
+    times: list[int] = []
 
     async def play() -> None:
-        gate = asyncio.Event()
+        gate, begun = asyncio.Event(), asyncio.Event()
 
         async def work() -> int:
-            begun.append(1)
+            times.append(1)
+            begun.set()
             await gate.wait()
-            return len(begun)
+            return len(times)
 
         flights = Flights()
         first = asyncio.create_task(flights.join("subject", work))
         second = asyncio.create_task(flights.join("subject", work))
-        await asyncio.sleep(0)
+        await begun.wait()  # which is after both have joined
         first.cancel()
-        await asyncio.sleep(0)
+        await asyncio.wait((first,))
         gate.set()
         assert await second == 1
         assert first.cancelled()
@@ -221,19 +222,18 @@ def test_failure_that_nobody_waited_for() -> None:
 
     async def play() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
-        gate, has_failed = asyncio.Event(), asyncio.Event()
+        gate, begun = asyncio.Event(), asyncio.Event()
 
         async def work() -> None:
+            begun.set()
             await gate.wait()
-            has_failed.set()
             raise Unavailable("The bucket does not answer.")
 
         waiting = asyncio.create_task(Flights().join("subject", work))
-        await asyncio.sleep(0)
+        await begun.wait()
         waiting.cancel()
         gate.set()
-        await has_failed.wait()
-        await asyncio.sleep(0)  # in which it ends
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
 
     asyncio.run(play())
     gc.collect()  # what a failure that nobody has looked at is reported by
