@@ -1,6 +1,7 @@
 """What an export writes the next time: what has changed, and nothing else."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,23 @@ from tests.catalog.faulty import FaultyStore
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
 from tests.exporting.yard import AT_BASE, Yard, delete, publish, set_status, stock, yank
 from tests.http.packages import Package, sdist, wheel
+from tests.rendering.examples import file, project
 from wheelyard.exports import Exports
 from wheelyard.index import index_over
+from wheelyard.model.metadata import parse_metadata
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.manifest import Asked, Line, Manifest, Options, Placing, made_by
-from wheelyard.rendering.releases import Found
+from wheelyard.operations.exporting.manifest import (
+    FORM,
+    Asked,
+    Line,
+    Manifest,
+    Options,
+    Placing,
+    made_by,
+)
+from wheelyard.operations.exporting.pages import Pages
+from wheelyard.rendering.pages import PageTemplates
+from wheelyard.rendering.releases import Found, search_json
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT
 from wheelyard.storage.memory import MemoryStore
@@ -277,3 +290,41 @@ def test_a_line_goes_back_with_the_store() -> None:
     assert restored.projects == {"demo": line(6), "other": line(1)}
     assert restored.without({"demo": line(7)}) == restored
     assert restored.without({"demo": line(6)}).projects == {"other": line(1)}
+
+
+FORM_OF_PAGES = (2, "aa602ec678116bd8be2c042f7d1af3730d7e6d71f797394d624b66ca170a4e66")
+"""The form of the pages, and the digest of some that have it."""
+CORE = parse_metadata(
+    b"Metadata-Version: 2.4\nName: demo\nVersion: 1.1\nSummary: A demo\n"
+    b"Project-URL: Home, https://example.com/\nRequires-Dist: base>=2\n\nIt is small.\n"
+)
+PROJECTS = (
+    project(
+        file(requires_python=">=3.9"),
+        file(is_wheel=False),
+        file("1.1"),
+        file("2.0", yanked="it breaks"),
+    ),
+    project(file(), status=Status.ARCHIVED, reason="use another"),
+    project(file(), status=Status.QUARANTINED),
+    project(),
+)
+
+
+def test_form() -> None:
+    """Sites that exist get pages that look new: whoever changes the pages raises their form."""
+    options = Options(base_url=BASE)
+    templates = PageTemplates(f"{BASE}/simple/", files_url=options.files_from_page)
+    pages = Pages(options, templates, lambda *_: CORE, serves_folders=True)
+    made = [pages.of_project(each) for each in PROJECTS]
+    lists = (
+        *pages.of_names([PROJECTS[0].name]),
+        *pages.of_search(search_json(line for _, line in made)),
+    )
+
+    digest = sha256()
+    for page in (*(page for found, _ in made for page in found), *lists):
+        digest.update(f"{page.path}\n".encode() + (page.body or b""))
+
+    now = (FORM, digest.hexdigest())
+    assert now == FORM_OF_PAGES, "raise FORM in operations/exporting/manifest.py, and write it here"
