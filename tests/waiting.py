@@ -1,5 +1,6 @@
 """How a test waits for something that another process or thread does."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from subprocess import Popen
@@ -29,3 +30,13 @@ def until(
         assert process is None or process.poll() is None, explain()
         assert time.monotonic() < end, explain()
         time.sleep(PAUSE)
+
+
+class StillLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock stands still until it is moved."""
+
+    by = 0.0
+
+    def time(self) -> float:
+        """Return what the clock shows."""
+        return self.by

@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 from tests.http.packages import post, publish, wheel
 from tests.http.raw import basic, wire
 from tests.http.servers import Site, running_app
-from tests.waiting import until
+from tests.waiting import StillLoop, until
 from wheelyard.cli.common import local_caller
 from wheelyard.http.app import App
 from wheelyard.http.exchange import Message
@@ -26,21 +26,10 @@ pytestmark = pytest.mark.integration
 PACE = Pace(patience=0.8, slowest=2000)
 
 
-class Later(asyncio.SelectorEventLoop):
-    """An event loop whose clock stands still until it is moved."""
-
-    by = 0.0
-
-    def time(self) -> float:
-        """Return what the clock shows."""
-        return self.by
-
-
 def read(pieces: Sequence[tuple[int, float]]) -> None:
     """Read a body of so many bytes each, which come after so many seconds."""
-    with asyncio.Runner(loop_factory=Later) as runner:
-        loop, coming = runner.get_loop(), iter(pieces)
-        assert isinstance(loop, Later)
+    loop, coming = StillLoop(), iter(pieces)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
         scope = {"headers": [], "http_version": "1.1", "method": "POST"}
 
         async def receive() -> Message:

@@ -16,10 +16,10 @@ from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
 from tests.http.raw import Wire, wire
 from tests.http.servers import Site
-from tests.waiting import until
+from tests.waiting import StillLoop, until
 from wheelyard.errors import Unavailable
 from wheelyard.http.exchange import Message, Reply, send_reply
-from wheelyard.http.threads import Flights
+from wheelyard.http.threads import LATE, Flights
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.stores import real_ambient
 
@@ -194,7 +194,7 @@ def test_shared_work_ends_for_those_who_stay() -> None:
     times: list[int] = []
 
     async def play() -> None:
-        gate, begun = asyncio.Event(), asyncio.Event()
+        gate, begun, late = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         async def work() -> int:
             times.append(1)
@@ -203,9 +203,11 @@ def test_shared_work_ends_for_those_who_stay() -> None:
             return len(times)
 
         flights = Flights()
-        first = asyncio.create_task(flights.join("subject", work))
+        first = asyncio.create_task(flights.join("subject", work, late.set))
         second = asyncio.create_task(flights.join("subject", work))
         await begun.wait()  # which is after both have joined
+        loop.by += 2 * LATE
+        await late.wait()  # there is no old answer
         first.cancel()
         await asyncio.wait((first,))
         gate.set()
@@ -213,7 +215,9 @@ def test_shared_work_ends_for_those_who_stay() -> None:
         assert first.cancelled()
         assert await flights.join("subject", work) == 2
 
-    asyncio.run(play())
+    loop = StillLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(play())
 
 
 def test_failure_that_nobody_waited_for() -> None:
