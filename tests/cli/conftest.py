@@ -1,23 +1,72 @@
 """A clean desk, a store, and a way to type commands."""
 
+import base64
+import hashlib
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import called
-from tests.cli.configured import SETTINGS, STATIC, WEAK
 from tests.clients.harness import REPOSITORY, Desk, new_desk
 from tests.clients.servers import PATIENCE, TOKEN, is_healthy
+from tests.settings.written import PUBLISHER
 from tests.waiting import until
+from wheelyard.cli.main import main
+
+PASSWORD = "correct horse battery staple"
+STATIC = "a static token, of any text"
+WEAK = (
+    "{SHA}"
+    + base64.b64encode(hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()).decode()
+)
+ROBOT = "serviceAccount:ci@acme.iam.gserviceaccount.com"
+SETTINGS = f"""
+[access]
+htpasswd_file = "users"
+static_tokens_file = "tokens.toml"
+private_names = ["pay-*", "treasure"]
+
+[google.id_token]
+audience = ["https://packages.example.com"]
+
+[trusted_publishing]
+audience = ["packages.example.com"]
+
+[[grant]]
+who = ["domain:acme.dev"]
+projects = ["acme-*"]
+actions = ["read"]
+note = "everyone employed"
+
+[[grant]]
+who = ["user:ana@acme.dev", "htpasswd:ml-ci"]
+projects = ["Acme_*", "tools"]
+actions = ["manage"]
+
+[[grant]]
+who = ["allAuthenticated"]
+projects = ["open-*"]
+actions = ["read"]
+
+[[grant]]
+who = ["{ROBOT}#123"]
+projects = ["robots"]
+actions = ["upload"]
+
+[[grant]]
+who = ["{ROBOT}", "htpasswd:ml-ci"]
+projects = ["robot-*"]
+actions = ["read"]
+{PUBLISHER}"""
 
 WHEELYARD = (sys.executable, "-m", "wheelyard")
 WHERE = {"PYTHONPATH": str(REPOSITORY / "src")}
@@ -26,6 +75,36 @@ SERVERS = {"serve", "run"}
 
 Done = subprocess.CompletedProcess[str]
 Typed = Callable[..., Done]
+
+
+def called(folder: Path, environment: Mapping[str, str], *arguments: str | Path) -> Done:
+    """
+    Run a command to its end, inside the process of the tests; servers need one of their own.
+
+    To start a process takes half a second of processor time, and more where the command imports
+    Google's library. Arguments, environment, folder, output and status are the command's own.
+    """
+    typed = [str(each) for each in arguments]
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as out,
+        tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as errors,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.chdir(folder)
+        patch.setattr(os, "environ", dict(environment))
+        patch.setattr(tempfile, "tempdir", environment["TMPDIR"])
+        patch.setattr(sys, "argv", ["wheelyard", *typed])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", errors)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for file in (out, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(
+            typed, int(str(ended.value.code)), out.read(), errors.read()
+        )
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.configured import ROBOT, SETTINGS, STATIC, WEAK
-from tests.cli.conftest import Done, Typed
+from tests.cli.conftest import ROBOT, SETTINGS, STATIC, WEAK, Done, Typed
 from tests.clients.harness import Desk
 
 Configured = Callable[..., Done]

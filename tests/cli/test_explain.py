@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.cli.configured import ROBOT
-from tests.cli.conftest import Done, Typed
+from tests.cli.conftest import ROBOT, Done, Typed
 from tests.clients.harness import Desk
 from wheelyard.index import Index, open_index
 from wheelyard.model.access import Action, parse_pattern

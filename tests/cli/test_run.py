@@ -138,7 +138,7 @@ def test_options_that_do_nothing(packages: Path, desk: Desk, serve: Serve) -> No
         (["serve", "-P", ".", "-a", ".", "--host", "0.0.0.0"], 1, "give --i-know"),  # noqa: S104
         (["run", "-P", ".", "packages"], 2, "both of them"),
         (["run", "-P", ".htpasswd", "-a", "update,.", "packages"], 2, "-a takes"),
-        (["run", "nowhere"], 1, "The folder nowhere cannot be read"),
+        (["run", "nowhere"], 1, "The folder 'nowhere' cannot be read"),
         (["run", "-P", "nowhere", "packages"], 1, "nowhere cannot be read"),
         (["serve", "--watch", "kept", "--store", "kept"], 1, "Watch a place beside it"),
         (["serve", "--lenient"], 2, "--watch"),

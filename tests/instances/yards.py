@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
-from tests.cli.calling import called
+from tests.cli.conftest import called
 from tests.clients.harness import REPOSITORY, Desk
 from tests.clients.servers import free_port
 from tests.durability.serving import get, post

@@ -8,8 +8,7 @@ from subprocess import CompletedProcess
 import click
 import pytest
 
-from tests.cli.calling import called
-from tests.cli.conftest import SERVERS, WHEELYARD, WHERE
+from tests.cli.conftest import SERVERS, WHEELYARD, WHERE, called
 from tests.clients.harness import REPOSITORY, Desk, new_desk
 from wheelyard.cli.main import COMMANDS, Commands
 

@@ -8,9 +8,9 @@ import click
 
 from wheelyard.cli.common import reading_from, settings_from, store_options_with, warn
 from wheelyard.cli.serve import WatchWish, access_options, overrides_of, start
-from wheelyard.errors import Invalid
-from wheelyard.model.text import escaped
 from wheelyard.settings.reading import process_environment
+from wheelyard.sources.buckets import open_place
+from wheelyard.stores import real_ambient
 
 STORE: Final = ".wheelyard"
 """The store inside the first folder of packages, which is hidden from a look for packages."""
@@ -74,7 +74,7 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     """
     packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
     for folder in packages:
-        _require_folder(folder)
+        open_place(str(folder), real_ambient())  # a typing error must not become an empty index
     for name, why in _IGNORED.items():
         if options[name] is not None:
             warn(f"--{name.replace('_', '-')} does nothing here: {why}")
@@ -93,14 +93,3 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     settings = settings_from(overrides, defaults)
     places = tuple(str(folder) for folder in packages)
     start(settings, WatchWish(places=places, lenient=options["lenient"], comes_first=True))
-
-
-def _require_folder(folder: Path) -> None:
-    try:
-        next(folder.iterdir(), None)  # a typing error must not become an empty index
-    except OSError as error:
-        raise Invalid(
-            f"The folder {escaped(str(folder))} cannot be read: {error.strerror}. Name one that is "
-            "there, with packages in it or without.",
-            code="bad_setting",
-        ) from error
