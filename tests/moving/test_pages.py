@@ -1,6 +1,5 @@
 """What the pages about moving have in common."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -37,21 +36,3 @@ def test_every_page_is_listed() -> None:
     assert [name for name in SYSTEMS if f"({name}.md)" not in first] == []
     texts = {name: (PAGES / f"{name}.md").read_text() for name in SYSTEMS}
     assert [name for name in SYSTEMS if "(README.md#the-way-over)" not in texts[name]] == []
-
-
-@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
-def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link of a page leads to a page that is there, and to a heading in it."""
-    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text())
-
-    assert links
-    for path, heading in links:
-        target = page.parent / path if path else page
-        assert target.exists(), path
-        assert not heading or heading in _headings(target), f"{path}#{heading}"
-
-
-def _headings(page: Path) -> set[str]:
-    """Return the headings of a page as links have them."""
-    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
