@@ -4,14 +4,18 @@ import json
 import os
 import re
 import signal
+import subprocess
+from fcntl import LOCK_EX, flock
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Serve, Typed
+from tests.cli.conftest import WHEELYARD, WHERE, Serve, Typed
 from tests.clients.harness import Desk
 from tests.clients.servers import PATIENCE, TOKEN
 from tests.waiting import until
+from wheelyard.catalog.keys import FORMAT
 
 pytestmark = pytest.mark.integration
 
@@ -54,6 +58,25 @@ def test_end_at_once(serve: Serve, options: list[str]) -> None:
     assert serving.process.wait(PATIENCE) == 1
     assert serving.log.read_text().count(NOTICE) == 1
     busy.close()
+
+
+def test_end_before_the_beginning(desk: Desk, wheelyard: Typed) -> None:
+    """A server that waits for its first write ends in good order, and leaves nothing behind."""
+    wheelyard("token", "create", "ci")
+    shard = blake2b(FORMAT.encode(), digest_size=1).hexdigest()
+    temporary = desk.folder / "temporary"
+    temporary.mkdir()
+    environment = desk.environment() | WHERE | {"TMPDIR": str(temporary)}
+    with (desk.folder / "wheelyard-data" / ".locks" / shard).open("a") as lock:
+        flock(lock, LOCK_EX)
+        command = [*WHEELYARD, "serve", "--port", "0", "--workers", "2"]
+        process = subprocess.Popen(command, cwd=desk.folder, env=environment)
+        until(lambda: any(temporary.iterdir()), process=process)
+        process.terminate()
+        status = process.wait(PATIENCE)
+
+    assert status == 0
+    assert list(temporary.iterdir()) == []
 
 
 def test_memory(desk: Desk, serve: Serve) -> None:
