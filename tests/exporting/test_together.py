@@ -1,83 +1,22 @@
 """Two exports at once, with uploads and deletes in between, in many orders."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
-from threading import Condition, Thread
 
 import pytest
 
+from tests.catalog.stage import Fate, Stage
 from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard, delete, set_status, watched_export, yank
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import Asked, Placing
+from wheelyard.storage.memory import MemoryStore
 
 SEEDS = 10
 EXPORTS = ("first", "second")
-
-
-class Turns:
-    """Lets one of several threads go on at a time, as chance wants it."""
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-        self._moved = Condition()
-        self._waiting = dict[str, str]()
-        """Who waits, and what for."""
-        self._busy = set[str]()
-        self._next = ""
-        self.faults: list[BaseException] = []
-
-    def start(self, name: str, work: Callable[[Callable[[str, str], None]], None]) -> Thread:
-        """Start a thread that waits for its turn before every call it tells of."""
-
-        def told(verb: str, _path: str) -> None:
-            self._wait(name, verb)
-
-        def run() -> None:
-            try:
-                work(told)
-            except BaseException as fault:  # noqa: BLE001 - shown where the test can see it
-                self.faults.append(fault)
-            with self._moved:
-                self._busy.discard(name)
-                self._moved.notify_all()
-
-        self._busy.add(name)
-        thread = Thread(target=run, daemon=True)
-        thread.start()
-        return thread
-
-    def play(self, between: Iterator[None]) -> Iterator[str]:
-        """Give out turns until all are done, `between` being one more player; yield after each."""
-        is_left = True
-        while True:
-            with self._moved:
-                self._moved.wait_for(lambda: not self._busy)
-                players = [*sorted(self._waiting), *(["between"] if is_left else [])]
-            if not players:
-                return
-            chosen = self._random.choice(players)
-            if chosen == "between":
-                is_left = next(between, "over") != "over"
-                continue
-            with self._moved:
-                verb = self._waiting.pop(chosen)
-                self._busy.add(chosen)
-                self._next = chosen
-                self._moved.notify_all()
-                self._moved.wait_for(lambda: not self._busy)
-            yield verb
-
-    def _wait(self, name: str, verb: str) -> None:
-        with self._moved:
-            self._busy.discard(name)
-            self._waiting[name] = verb
-            self._moved.notify_all()
-            self._moved.wait_for(lambda: self._next == name)
-            self._next = ""
 
 
 def changes(yard: Yard) -> Iterator[None]:
@@ -111,19 +50,26 @@ def test_two_exports_and_a_publisher(tmp_path: Path, is_first: bool) -> None:  #
         if not is_first:
             yard.export()
             yard.publish(sdist("demo", "1.5"))
-        turns = Turns(Random(seed))
-        threads = [
-            turns.start(name, partial(watched_export, Yard(yard.folder).exports()))
-            for name in EXPORTS
-        ]
-        for verb in turns.play(changes(yard)):
+        random, stage = Random(seed), Stage(MemoryStore(lambda: 0.0), sociable=False)
+
+        def told(verb: str, path: str, stage: Stage = stage) -> None:
+            stage.gate(verb, path, lambda: None)
+
+        for name in EXPORTS:
+            stage.add(name, name, partial(watched_export, Yard(yard.folder).exports(), told))
+        between, is_left = changes(yard), True
+        while players := [*sorted(stage.waiting()), *(["between"] if is_left else [])]:
+            chosen = random.choice(players)
+            if chosen == "between":
+                is_left = next(between, "over") != "over"
+                continue
+            verb = stage.waiting()[chosen].verb
+            stage.let(chosen, Fate.DONE)
             if verb in WRITES:
                 found = broken(reader(yard.site), pages_of(yard.site), is_begun=True)
                 assert found == [], f"with seed {seed}"
-        for thread in threads:
-            thread.join()
 
-        assert turns.faults == [], f"with seed {seed}"
+        assert stage.answers() == dict.fromkeys(EXPORTS, "ok"), f"with seed {seed}"
         yard.export()
         yard.export(yard.folder / "fresh")
         assert tree(yard.site) == tree(yard.folder / "fresh"), f"with seed {seed}"
