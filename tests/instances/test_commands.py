@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from getpass import getuser
 from pathlib import Path
 
@@ -18,25 +18,6 @@ pytestmark = pytest.mark.slow
 ONE, TWO = make_wheel("acme_core"), make_wheel("acme_core", "2.0")
 LISTED = re.compile(r"(\S+)\t(\d+)\t\d{4}-\d\d-\d\d \d\d:\d\d\t(\S+)(?:\t(.*))?")
 DAY = 24 * 3600.0
-
-
-@pytest.fixture
-def server() -> Iterator[BucketServer]:
-    """A bucket."""
-    with running_bucket_server("wheels") as server:
-        yield server
-
-
-@pytest.fixture
-def bucket(server: BucketServer) -> Bucket:
-    """The same, past the wire."""
-    return server.bucket("wheels")
-
-
-@pytest.fixture
-def yard(server: BucketServer, tmp_path: Path) -> Yard:
-    """A new store in it."""
-    return yard_at(server, tmp_path)
 
 
 @pytest.fixture(scope="module")

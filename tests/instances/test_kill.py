@@ -88,18 +88,6 @@ def server(beginning: Beginning) -> Iterator[BucketServer]:
 
 
 @pytest.fixture
-def bucket(server: BucketServer) -> Bucket:
-    """The same, past the wire."""
-    return server.bucket("wheels")
-
-
-@pytest.fixture
-def yard(server: BucketServer, tmp_path: Path) -> Yard:
-    """The store in it, with nothing published."""
-    return yard_at(server, tmp_path)
-
-
-@pytest.fixture
 def stocked(yard: Yard, bucket: Bucket, beginning: Beginning) -> Yard:
     """The same with two releases in it."""
     put_all(bucket, beginning.stocked)

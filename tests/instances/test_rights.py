@@ -1,13 +1,13 @@
 """A bucket that cannot be written: what servers and commands make of it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.bucket.faults import StatusBefore
-from tests.bucket.server import BucketServer, running_bucket_server
+from tests.bucket.server import BucketServer
 from tests.instances.yards import Instance, Yard, contents, yard_at
 from tests.operations.making import make_wheel
 from tests.waiting import until
@@ -33,16 +33,8 @@ REFUSALS: dict[str, tuple[Refuse, str, str]] = {
 
 
 @pytest.fixture
-def server() -> Iterator[BucketServer]:
-    """Yield a stand-in with the bucket of the packages, and one for what belongs apart."""
-    with running_bucket_server("wheels", "apart") as running:
-        yield running
-
-
-@pytest.fixture
-def yard(server: BucketServer, tmp_path: Path) -> Yard:
-    """Return a store in the bucket, with a project and a token."""
-    yard = yard_at(server, tmp_path)
+def yard(yard: Yard) -> Yard:
+    """Return the store with a project in it."""
     assert yard.run("upload", *yard.written(make_wheel("demo"))).returncode == 0
     return yard
 

@@ -1,17 +1,15 @@
 """Many processes write at once to a bucket that takes few writes a second of each object."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.bucket.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
 from tests.bucket.objects import Bucket
-from tests.bucket.server import BucketServer, running_bucket_server
-from tests.instances.yards import Yard, assert_dense, data_of, end_now, yard_at
+from tests.bucket.server import BucketServer
+from tests.instances.yards import Yard, assert_dense, data_of, end_now
 from tests.operations.making import Made, make_wheel
 from tests.waiting import PATIENCE
 
@@ -32,24 +30,10 @@ WRITE_FAULTS: tuple[Fault, ...] = (
 READ_FAULTS: tuple[Fault, ...] = (StatusBefore(429), StatusBefore(503), DropBefore(), ResetAt(20))
 
 
-@pytest.fixture
-def server() -> Iterator[BucketServer]:
-    """A bucket with a limit, that of the service made shorter."""
-    with running_bucket_server("wheels") as server:
-        server.bucket("wheels").write_interval = 0.4
-        yield server
-
-
-@pytest.fixture
-def bucket(server: BucketServer) -> Bucket:
-    """The same, past the wire."""
-    return server.bucket("wheels")
-
-
-@pytest.fixture
-def yard(server: BucketServer, tmp_path: Path) -> Yard:
-    """A new store in it."""
-    return yard_at(server, tmp_path)
+@pytest.fixture(autouse=True)
+def _limited(bucket: Bucket) -> None:
+    """Give the bucket a limit, that of the service made shorter."""
+    bucket.write_interval = 0.4
 
 
 def releases(process: int, count: int) -> list[Made]:

@@ -1,0 +1,29 @@
+"""A bucket for processes of an index, and a store in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bucket.objects import Bucket
+from tests.bucket.server import BucketServer, running_bucket_server
+from tests.instances.yards import Yard, yard_at
+
+
+@pytest.fixture
+def server() -> Iterator[BucketServer]:
+    """A bucket, and one for what belongs apart."""
+    with running_bucket_server("wheels", "apart") as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(server: BucketServer) -> Bucket:
+    """The first one, past the wire."""
+    return server.bucket("wheels")
+
+
+@pytest.fixture
+def yard(server: BucketServer, tmp_path: Path) -> Yard:
+    """A new store in it."""
+    return yard_at(server, tmp_path)
