@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from tests.catalog.faulty import FaultyStore
+from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog.keys import FILES
 from wheelyard.operations.exporting.manifest import PLACE
 from wheelyard.operations.exporting.placing import Site
-from wheelyard.storage.base import Key, ObjectVersion, WebType
+from wheelyard.storage.base import Key, ObjectVersion, Store, WebType
 
 T = TypeVar("T")
 
@@ -37,14 +37,15 @@ class Killed(BaseException):
 
 
 @dataclass
-class Watched(FaultyStore):
+class Watched(WrappedStore):
     """
     A site's store that tells of every call that is about to happen: its verb, and the path.
 
     What `told` raises, the call does. A put of something that pages link to is a `file`.
     """
 
-    told: Callable[[str, str], None] = lambda _verb, _path: None
+    store: Store
+    told: Callable[[str, str], None]
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
         self.told("file" if verb == "put" and key.startswith(FILES) else verb, key)
@@ -66,7 +67,7 @@ def watched(site: Site, told: Callable[[str, str], None]) -> Site:
 
     return replace(
         site,
-        store=Watched(site.store, told=told),
+        store=Watched(site.store, told),
         linked=site.linked and linked,
         copied=site.copied and copied,
     )

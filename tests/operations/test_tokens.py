@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace as changed
 
 from tests.catalog.faulty import Fault, FaultyStore, Kind
+from tests.exporting.sites import Watched
 from tests.operations.world import Clock, World, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.catalog.credentials import FEW, Start
@@ -20,30 +21,10 @@ from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import Token, TokenRecord, parse_token
 from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest, Tokens
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.storage.base import Key, ObjectVersion, Store, WebType
+from wheelyard.storage.base import Key, Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.trust.verifier import Refused
-
-
-@dataclass
-class Overtaken(FaultyStore):
-    """A store in which something happens right before the next write, once."""
-
-    meanwhile: Callable[[], object] | None = None
-
-    def put(
-        self,
-        key: Key,
-        body: bytes | Path,
-        expect: ObjectVersion | None,
-        kind: WebType | None = None,
-    ) -> ObjectVersion:
-        """Let it happen, and write."""
-        happens, self.meanwhile = self.meanwhile, None
-        if happens is not None:
-            happens()
-        return super().put(key, body, expect, kind)
 
 
 def test_a_token_opens_what_it_was_made_for(world: World) -> None:
@@ -100,12 +81,19 @@ def test_a_revocation_that_loses_a_race(
     """A token whose record changes while it is being revoked ends revoked, which is logged once."""
     caplog.set_level(logging.INFO, "wheelyard.audit")
     _, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
-    key, store, bob = keys.token(record.id), Overtaken(world.store), world.index
-    index = index_over(store, bob.spool, Settings(), bob.ambient)
-    if somebody_revokes:
-        store.meanwhile = lambda: bob.tokens.revoke(record.id, by="local:bob")
-    else:  # the record says the same, and has another version
-        store.meanwhile = lambda: world.store.put(key, world.bytes_at(key), None)
+    key, bob = keys.token(record.id), world.index
+    verbs = list[str]()
+
+    def told(verb: str, _key: str) -> None:
+        verbs.append(verb)
+        if verbs.count("put") != 1 or verb != "put":
+            return
+        if somebody_revokes:
+            bob.tokens.revoke(record.id, by="local:bob")
+        else:  # the record says the same, and has another version
+            world.store.put(key, world.bytes_at(key), None)
+
+    index = index_over(Watched(world.store, told), bob.spool, Settings(), bob.ambient)
 
     revoked = index.tokens.revoke(record.id, by="local:eve")
 
