@@ -106,7 +106,11 @@ def test_published_schemas(desk: Desk) -> None:
 
 def test_the_api(desk: Desk) -> None:
     """Every field of a build is one of Cloud Build's API, and every value is of its type."""
-    assert problems(desk, "cloudbuild.v1", "Build", *map(read, BUILDS)) == ""
+    page = (REPOSITORY / "docs" / "deploy" / "cloud-build.md").read_text()
+    (block,) = re.findall(r"```yaml\n(availableSecrets:.*?)```", page, re.DOTALL)
+    with_kms = read(FILES / "secret-manager.yaml") | yaml.safe_load(block)
+
+    assert problems(desk, "cloudbuild.v1", "Build", *map(read, BUILDS), with_kms) == ""
 
 
 @pytest.mark.parametrize("path", BUILDS, ids=lambda path: path.stem)
