@@ -55,13 +55,7 @@ def as_account(cloud: BucketServer, folder: Path) -> dict[str, str]:
 
 
 def as_machine(cloud: BucketServer, iam: str) -> dict[str, str]:
-    """
-    Return what leads a process to the stand-in as one in the cloud, without a key.
-
-    Args:
-        cloud: The stand-in.
-        iam: Where the way to Google's IAM leads, which is nowhere: host and port.
-    """
+    """Return what leads a process there without a key, and to an IAM that is nowhere."""
     way = {"API_ENDPOINT_OVERRIDE": cloud.url, "HTTPS_PROXY": f"http://{iam}"}
     return way | cloud.environment(metadata=True)
 
@@ -74,16 +68,7 @@ def running_yard(
     *options: str,
     config: str = "",
 ) -> Iterator[Yard]:
-    """
-    Start a server, with a token made beforehand, and end it afterwards.
-
-    Args:
-        folder: New; where its home, its settings and its log are.
-        cloud: The stand-in.
-        environment: One of `as_nobody` and its like, and what else it finds.
-        options: More of its command line.
-        config: Its settings file.
-    """
+    """Run a server in a new folder, with a token made beforehand, and with these settings."""
     desk = new_desk(folder)
     settings = folder / "wheelyard.toml"
     settings.write_text(config)

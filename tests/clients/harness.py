@@ -28,16 +28,10 @@ TIMEOUT = 600
 
 @dataclass(frozen=True)
 class Desk:
-    """
-    A place to run programs at, where nothing of this machine's owner is to be seen.
-
-    Args:
-        folder: The working directory.
-        home: The home directory: empty, so no settings, no credentials, no caches.
-    """
+    """A place to run programs at, where nothing of this machine's owner is to be seen."""
 
     folder: Path
-    home: Path
+    home: Path  # empty, so no settings, no credentials, no caches
 
     def at(self, folder: Path) -> Self:
         """Take the same desk to another working directory."""
@@ -96,13 +90,7 @@ def new_desk(folder: Path) -> Desk:
 
 
 def program(client: str, name: str = "") -> Path:
-    """
-    Find a client's executable, in an environment that is made when it is first asked for.
-
-    Args:
-        client: A file of `requirements/clients`.
-        name: The executable, if it is not called like the client.
-    """
+    """Find an executable of a file of `requirements/clients`, in an environment made once."""
     return _environment(client) / "bin" / (name or client)
 
 

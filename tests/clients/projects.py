@@ -82,14 +82,9 @@ backend.build_wheel(dist)
 
 @dataclass(frozen=True)
 class Built:
-    """
-    A project and what its backend made of it.
+    """A project and what its backend made of it."""
 
-    Args:
-        folder: The source tree; what was built is in its `dist`.
-    """
-
-    folder: Path
+    folder: Path  # the source tree; what was built is in its `dist`
     name: str
     version: str
     wheel: Path

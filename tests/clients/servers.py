@@ -30,18 +30,12 @@ PORTS = range(15_000, 30_000)
 
 @dataclass(frozen=True)
 class Server:
-    """
-    A running server, and the token that it printed when it first started.
+    """A running server, and the token that it printed when it first started."""
 
-    Args:
-        address: Host and port.
-        private: Whether reading, too, needs the token.
-    """
-
-    address: str
+    address: str  # host and port
     token: str
     store: Path
-    private: bool
+    private: bool  # whether reading, too, needs the token
 
     @property
     def url(self) -> str:
@@ -81,16 +75,9 @@ def running(
     patience: float = PATIENCE,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """
-    Run a server until the block ends; one that ends, or takes too long, fails the test by its log.
+    Run a server until the block ends; one that is not up in time fails the test by its log.
 
-    Args:
-        desk: Where it is started.
-        command: Its command line.
-        log: The file that what it says is written to.
-        is_up: Whether it answers.
-        environment: What else it finds.
-        is_ours: Whether it has to end in good order.
-        patience: Seconds until it has to be up.
+    What it says goes to `log`. Ours has to end in good order.
     """
     with log.open("w") as output:
         process = subprocess.Popen(

@@ -50,19 +50,12 @@ needs_python_311 = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Shelf:
-    """
-    What can be installed, and where.
-
-    Args:
-        tool: A project with a yanked newer version.
-        base: What `tool` depends on.
-        source: A project without a wheel.
-    """
+    """What can be installed, and where."""
 
     index_url: str
-    tool: Built
-    base: Built
-    source: Built
+    tool: Built  # with a yanked newer version
+    base: Built  # what `tool` depends on
+    source: Built  # without a wheel
 
 
 @pytest.fixture(scope="module")
