@@ -196,7 +196,6 @@ def _contradiction(name: NormalizedName, number: int) -> Unavailable:
 
 
 def _decide(project: Project, wanted: Sequence[_Wanted]) -> list[_Decided]:
-    """Return what each intent leads to, of which the next one decides about what it has made."""
     decided = list[_Decided]()
     for each in wanted:
         try:

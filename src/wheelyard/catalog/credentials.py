@@ -178,7 +178,6 @@ class LastUses:
                 yield token_id, self._noted_at(entry.key, entry)
 
     def _write(self) -> None:
-        """Write what waits, until nothing does."""
         while True:
             with self._lock:
                 if not self._waiting:

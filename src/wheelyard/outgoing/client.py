@@ -207,7 +207,6 @@ class Client:
 
 
 def _followed(url: Url, location: str) -> Url:
-    """Return where a redirect leads."""
     try:
         target = url.joined(location)
     except BadUrl as error:

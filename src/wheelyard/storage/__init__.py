@@ -1,1 +1,1 @@
-"""Six verbs over named objects. A store knows keys, bytes and versions, and nothing of packages."""
+"""Stores: a few verbs over named objects, which know nothing of packages."""

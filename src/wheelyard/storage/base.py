@@ -44,7 +44,7 @@ class Stored:
 
 
 class NotModified:
-    """The answer of `get` where the object still has the version that the caller knows."""
+    """What `get` returns where the caller knows the object's version."""
 
     __slots__ = ()
 
@@ -69,7 +69,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class WebType:
-    """What a bucket says of an object to whoever downloads it from there; a folder says nothing."""
+    """What a bucket tells whoever downloads an object from it; a folder says nothing."""
 
     content_type: str
     cache_control: str

@@ -1,4 +1,4 @@
-"""What stores ask of this machine's disk: files in place, synced files, and its faults in words."""
+"""What stores ask of the disk: files in place, synced files, faults in words."""
 
 import os
 import sys
@@ -56,7 +56,7 @@ def sync(path: Path | str) -> None:
 
 
 def sync_all(paths: Sequence[Path]) -> None:
-    """Return once files are on the disk; all begin to be written before one is waited for."""
+    """Return once files are on the disk; all are begun before one is waited for."""
     for start in range(0, len(paths), TOGETHER):
         with ExitStack() as stack:
             descriptors = [_opened(path, stack) for path in paths[start : start + TOGETHER]]
@@ -87,7 +87,7 @@ def open_in_place(path: str, flags: int) -> int:
 
 
 def names_in_place(folder: str) -> list[tuple[str, bool]]:
-    """Return the names in a folder that are not hidden, and whether each is a folder, no link."""
+    """Return the names in a folder that are not hidden, and whether each is a folder."""
     descriptor = open_in_place(folder, os.O_DIRECTORY)
     try:
         with os.scandir(descriptor) as entries:

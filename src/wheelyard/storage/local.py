@@ -93,7 +93,7 @@ class LocalStore(Store):
             ) from error
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
-        """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
+        """See `Store`."""
         path = self._path(key)
         try:
             if unless_version and _version(os.lstat(path)) == unless_version:
@@ -107,7 +107,7 @@ class LocalStore(Store):
             raise _unreadable(key, error) from error
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return a stream of part of an object."""
+        """See `Store`."""
         try:
             path = self._path(key)
             file = open(path, "rb", buffering=0, opener=open_in_place)  # noqa: SIM115 - the stream's
@@ -121,7 +121,7 @@ class LocalStore(Store):
     def put(
         self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
-        """Store `body` whole and return its version."""
+        """See `Store`."""
         del kind
         target = Path(self._path(key))
         with storage_faults(str(key)):
@@ -138,7 +138,7 @@ class LocalStore(Store):
         self._place(key, source, Path(self._path(key)), ABSENT)
 
     def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
-        """Store objects under keys that must be new; return those keys that are taken."""
+        """See `Store`."""
         taken, unsynced = list[Key](), dict[str, None]()
         with storage_faults("files"), ExitStack() as stack:
             staged = [self._staged(body, stack, is_new=True) for _, body in objects]
@@ -173,7 +173,7 @@ class LocalStore(Store):
                     target.rmdir()
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield the entries below `prefix` and greater than `after`, in order."""
+        """See `Store`."""
         self._check_root()
         if "/." not in f"/{prefix}" and "//" not in f"/{prefix}":  # of such, there are no keys
             yield from self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)

@@ -23,7 +23,7 @@ from wheelyard.storage.base import (
 
 
 class MemoryStore(Store):
-    """Objects in a dictionary, gone when the process ends; `clock` tells when each was written."""
+    """Objects in a dictionary; `clock` tells when each was written."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -33,14 +33,14 @@ class MemoryStore(Store):
         self._writes = 0
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
-        """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
+        """See `Store`."""
         held = self._objects.get(key)
         if held is None:
             return None
         return NOT_MODIFIED if held[0].version == unless_version else held[0]
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return a stream of part of an object."""
+        """See `Store`."""
         held = self._objects.get(key)
         if held is None:
             raise NotFound(f"The store holds nothing at {key}.")
@@ -50,7 +50,7 @@ class MemoryStore(Store):
     def put(
         self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
-        """Store `body` whole and return its version."""
+        """See `Store`."""
         del kind
         content = body.read_bytes() if isinstance(body, Path) else bytes(body)
         with self._lock:
@@ -63,14 +63,14 @@ class MemoryStore(Store):
             return version
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Remove the object."""
+        """See `Store`."""
         with self._lock:
             self._check(key, expect)
             if self._objects.pop(key, None) is not None:
                 del self._keys[bisect_left(self._keys, key)]
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield the entries below `prefix` and greater than `after`, in order."""
+        """See `Store`."""
         with self._lock:
             found = [
                 Entry(key, len(stored.body), stored.version, modified)

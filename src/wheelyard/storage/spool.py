@@ -32,7 +32,7 @@ class Spool:
     """Of each file; None leaves that to the umask."""
 
     def create(self) -> tuple[Path, BinaryIO]:
-        """Return a new empty scratch file and its open handle; both are the caller's to remove."""
+        """Return a new empty scratch file and its open handle; the caller removes both."""
         with storage_faults("the spool folder"):
             path = self.folder / f"{PREFIX}{token_hex(16)}"
             descriptor = os.open(path, _NEW, BY_UMASK if self.mode is None else self.mode)

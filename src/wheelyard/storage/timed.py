@@ -39,7 +39,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A count of operations, from the start of the process; safe to share between threads."""
+    """A count of operations since the start; safe to share between threads."""
 
     _counts: Counter[Operation] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
@@ -67,7 +67,7 @@ class Timing:
 
 
 class Timings:
-    """Durations by kind, from the start of the process; safe to share between threads."""
+    """Durations by kind since the start; safe to share between threads."""
 
     def __init__(self, bounds: Sequence[float] = BOUNDS) -> None:
         self.bounds = tuple(bounds)
@@ -132,7 +132,7 @@ class TimedStore:
     watch: Stopwatch
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
-        """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
+        """See `Store`."""
         watch = self.watch
         began = watch.monotonic()
         try:
@@ -145,29 +145,29 @@ class TimedStore:
         return found
 
     def read(self, key: Key, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Return a stream of part of an object."""
+        """See `Store`."""
         with self._timed("read"):
             return self.inner.read(key, start, stop)
 
     def put(
         self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
-        """Store `body` whole and return its version."""
+        """See `Store`."""
         with self._timed("put"):
             return self.inner.put(key, body, expect, kind)
 
     def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
-        """Store objects under keys that must be new; return those keys that are taken."""
+        """See `Store`."""
         with self._timed("create_all"):
             return self.inner.create_all(objects)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Remove the object."""
+        """See `Store`."""
         with self._timed("delete"):
             self.inner.delete(key, expect)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
+        """See `Store`."""
         began = self.watch.monotonic()
         try:
             yield from self.inner.list(prefix, after)
@@ -180,12 +180,12 @@ class TimedStore:
         self.watch.note("list", "ok", began)
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
-        """Return a URL that storage itself answers, or None where it has none."""
+        """See `Store`."""
         with self._timed("sign"):
             return self.inner.sign(key, lifetime)
 
     def path_of(self, key: Key) -> Path | None:
-        """Return where the object is a file of this machine, or None; nothing is asked for that."""
+        """See `Store`; nothing is asked for that."""
         return self.inner.path_of(key)
 
     @contextmanager

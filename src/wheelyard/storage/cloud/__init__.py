@@ -1,1 +1,1 @@
-"""A store in a Google Cloud Storage bucket; the only room that knows google-cloud-storage."""
+"""A store in a bucket; the only room that knows google-cloud-storage."""

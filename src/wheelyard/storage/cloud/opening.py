@@ -95,7 +95,7 @@ class OpenBucket:
 
 
 def open_foreign(place: BucketLocation, surroundings: Surroundings) -> ForeignBucket:
-    """Open a bucket of somebody else's layout, to read it; nothing is asked of it yet."""
+    """Open a bucket of somebody else's layout; nothing is asked of it yet."""
     return ForeignBucket(_connected(place, surroundings.tally), place, surroundings.pacing())
 
 
@@ -119,7 +119,7 @@ def open_bucket(request: Request, surroundings: Surroundings) -> OpenBucket:
 
 
 def operation_of(method: str, path_and_query: str) -> Operation | None:
-    """Return the operation of a request to the JSON API; None where it is not about objects."""
+    """Return the operation of a request; None where it is not about objects."""
     path, _, query = path_and_query.partition("?")
     if path.startswith(("/upload/", "/resumable/upload/")):
         return PIECE if method == "PUT" and "upload_id=" in query else INSERT
@@ -149,7 +149,6 @@ def email_of(credentials: Any) -> str | None:  # noqa: ANN401 - each kind is a c
 
 
 def _claimed(id_token: object) -> str | None:
-    """Return the e-mail in an ID token that has just come from Google, so it is not verified."""
     if not isinstance(id_token, str) or id_token.count(".") != 2:  # noqa: PLR2004 - RFC 7519
         return None
     payload = id_token.split(".")[1]
@@ -157,6 +156,7 @@ def _claimed(id_token: object) -> str | None:
         claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except ValueError:
         return None
+    # it has just come from Google, so it is not verified
     email = claims.get("email") if isinstance(claims, dict) else None
     return email if isinstance(email, str) and "@" in email else None
 
@@ -227,7 +227,6 @@ def _credentials(client: Client) -> Any:  # noqa: ANN401 - each kind is a class 
 
 
 def _credentials_beside_an_emulator(none: Any) -> Any:  # noqa: ANN401 - as above
-    """Return the credentials that would be used if there were no emulator."""
     try:
         credentials, _ = google.auth.default()
     except auth.GoogleAuthError:

@@ -94,7 +94,7 @@ class Breaker:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the bucket has left somebody without an answer, and has answered nobody since."""
+        """Whether the bucket has left somebody without an answer, and answered nobody since."""
         return bool(self._silent_until)
 
     def check(self, *, is_probe: bool = False) -> bool:
@@ -138,7 +138,7 @@ class Pacing:
         return pauses(self.random, FIRST_PAUSE, LONGEST_PAUSE)
 
     def attempts(self, most: int) -> Iterator[int]:
-        """Yield 0, 1, 2 and so on, with a growing, jittered pause before each but the first."""
+        """Yield 0, 1, 2 and so on, with a growing pause before each but the first."""
         waits = self.pauses()
         for attempt in range(most):
             if attempt:

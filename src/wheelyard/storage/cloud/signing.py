@@ -83,7 +83,7 @@ def quantised(now: float, lifetime: timedelta) -> datetime:
 
 
 def object_path(bucket: str, name: str) -> str:
-    """Return the path of an object at the host that serves every bucket, quoted once."""
+    """Return the path of an object at the storage's own host, quoted once."""
     return f"/{quote(bucket, safe='')}/{quote(name)}"
 
 
@@ -303,7 +303,6 @@ def _is_at_hand(signer: object) -> bool:
 
 
 def _email_of(credentials: Credentials) -> str | None:
-    """Return whose credentials these are, if they are a service account's."""
     email: str | None = getattr(credentials, "service_account_email", None)
     return email
 

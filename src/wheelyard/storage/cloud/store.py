@@ -166,7 +166,7 @@ class CloudStore(Store):
         """What was expected where a race was lost, and no write has succeeded since."""
 
     def get(self, key: Key, unless_version: ObjectVersion | None = None) -> Found:
-        """Return a small object whole, NOT_MODIFIED if it has that version, None if absent."""
+        """See `Store`."""
         unless = generation_of(unless_version) or None
         with self._faults(READ):
             try:
@@ -192,7 +192,7 @@ class CloudStore(Store):
     def put(
         self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
-        """Store `body` whole and return its version."""
+        """See `Store`."""
         # who expects a version has to read again after somebody else's write, not to wait
         change = self._change(key, expect, waits_for_turn=expect is None or expect == ABSENT)
         blob = self._described(change, kind or self._usual_kind(key))
@@ -243,7 +243,7 @@ class CloudStore(Store):
             return self._made(change, rewrite) or version_of(blob)
 
     def delete(self, key: Key, expect: ObjectVersion | None) -> None:
-        """Remove the object."""
+        """See `Store`."""
         change = replace(self._change(key, expect), mark="")
 
         def remove() -> None:
@@ -260,7 +260,7 @@ class CloudStore(Store):
             self._made(change, remove)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Yield the entries whose key starts with `prefix` and is above `after`, in order."""
+        """See `Store`."""
         blobs = self._client.list_blobs(
             self._bucket,
             prefix=self._place.name_of(prefix),

@@ -70,7 +70,7 @@ class BucketStream:
         return self.retrying.run(lambda: self._read_whole(unless))
 
     def open(self, start: int, stop: int | None) -> bool:
-        """Ask for the bytes from `start` up to `stop`; return whether there is such an object."""
+        """Ask for the bytes from `start` up to `stop`; return whether the object is there."""
         self.position = self.stop = start
         last = "" if stop is None else str(stop - 1)
         # an empty range cannot be said; the first byte tells as well whether the object is there
@@ -124,7 +124,6 @@ class BucketStream:
             yield chunk
 
     def _go_on(self) -> None:
-        """Ask for the rest of the same generation."""
         if self.response is not None:
             self.response.close()
         span = f"{self.position}-{self.stop - 1}"
@@ -151,7 +150,7 @@ class BucketStream:
     def _media(
         self, parameters: dict[str, str], headers: dict[str, str], timeouts: tuple[float, float]
     ) -> requests.Response:
-        """Ask for bytes, and return the answer as soon as it begins; after a silence, be brief."""
+        """Ask for bytes, and return the answer as soon as it begins."""
         bucket, quoted = quote(self.place.bucket, safe="~"), quote(self.name, safe="~")
         response: requests.Response = self.client._http.get(  # noqa: SLF001 - the one session
             f"{self.client.api_endpoint}/download/storage/v1/b/{bucket}/o/{quoted}",
@@ -194,7 +193,6 @@ def pieces(response: requests.Response, monotonic: Callable[[], float]) -> Itera
 
 
 def _within(response: requests.Response, monotonic: Callable[[], float]) -> bytes:
-    """Return a body that is neither too large for memory nor too slow to be waited for."""
     parts, size, end = list[bytes](), 0, monotonic() + WHOLE_IN
     for part in pieces(response, monotonic):
         parts.append(part)
@@ -230,7 +228,6 @@ def _range_of(response: requests.Response, start: int, stop: int | None) -> tupl
 
 
 def _checksum_of(response: requests.Response) -> str:
-    """Return the bucket's checksum of the whole object, empty if it tells none."""
     found = _CRC32C.search(response.headers.get("X-Goog-Hash", ""))
     return found[1] if found else ""
 
