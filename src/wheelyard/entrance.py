@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.concurrency.pacing import Ambient
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, EVERYBODY, Action, Scope
-from wheelyard.operations.doors import Doors, Rights
+from wheelyard.operations.doors import Doors, RefusedLog, Rights
 from wheelyard.operations.spent import Reuses, Spent
 from wheelyard.operations.tokens import Tokens
 from wheelyard.settings.sections import Settings
@@ -25,7 +25,7 @@ from wheelyard.trust.throttle import Throttle
 from wheelyard.trust.verifier import Verifier
 
 if TYPE_CHECKING:
-    from wheelyard.operations.publishing import Publishing, PublishingRules, Verify
+    from wheelyard.operations.publishing import Publishing, Verify
     from wheelyard.trust.keysets import Means
     from wheelyard.trust.passwords import Passwords
     from wheelyard.trust.verifier import Verdicts
@@ -82,6 +82,7 @@ def doors_of(
         iap=builder.iap() if settings.iap.audience else None,
         throttle=Throttle(access.failed_login_per_minute, ambient.monotonic),
         rights=rights_of(settings),
+        log=RefusedLog(ambient.monotonic),
     )
 
 
@@ -167,28 +168,25 @@ class _Builder:
         return iap_login(self._means, self.google.iap_keys, audiences, now, self._verdicts())
 
     def publishing(self, tokens: Tokens, spent: Spent) -> "Publishing":
-        from wheelyard.operations.publishing import Publishing, PublishingRules
+        from wheelyard.operations.publishing import Publishing
 
-        rules = PublishingRules(
+        return Publishing(
             publishers=self.settings.publishers,
             audiences=self.settings.trusted_publishing.audience,
-            lifetime=spent.lifetime,
-        )
-        return Publishing(
-            rules=rules,
             tokens=tokens,
             spent=spent,
-            verify=self._verify(rules),
+            verify=self._verify(),
             reuses=Reuses(self.ambient.monotonic),
         )
 
-    def _verify(self, rules: "PublishingRules") -> "Verify":
+    def _verify(self) -> "Verify":
         from wheelyard.model.publisher import issuers_of
         from wheelyard.trust.keysets import KeySet
         from wheelyard.trust.statements import Issuer, verify
 
-        issuers, audiences = dict[str, Issuer](), frozenset(rules.audiences)
-        for issuer, lifetime in issuers_of(rules.publishers).items():
+        audiences = frozenset(self.settings.trusted_publishing.audience)
+        issuers = dict[str, Issuer]()
+        for issuer, lifetime in issuers_of(self.settings.publishers).items():
             algorithms = frozenset(issuer.algorithms)
             means = self._private if issuer.may_be_private else self._public
             for name in issuer.names:

@@ -3,6 +3,7 @@
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tests.model.jobs import (
@@ -16,17 +17,26 @@ from wheelyard.catalog.credentials import Claims
 from wheelyard.errors import Invalid
 from wheelyard.index import Index, index_over
 from wheelyard.model.access import Caller
-from wheelyard.model.publisher import parse_publishers
+from wheelyard.model.publisher import Publisher, parse_publishers
 from wheelyard.model.token import Token
 from wheelyard.operations.publishing import (
     Publishing,
-    PublishingRules,
     Verify,
 )
 from wheelyard.operations.spent import Reuses, Spent
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishingRules:
+    """Who may publish without a secret, and for how long."""
+
+    publishers: tuple[Publisher, ...]
+    audiences: tuple[str, ...]
+    lifetime: timedelta = timedelta(minutes=15)
+
 
 RULES = PublishingRules(
     publishers=parse_publishers([table for table, _ in JOBS]), audiences=(AUDIENCE,)
@@ -58,7 +68,8 @@ def publishing(
 ) -> Publishing:
     """Return the trusted publishing of an index, as one process has it."""
     return Publishing(
-        rules=rules,
+        publishers=rules.publishers,
+        audiences=rules.audiences,
         tokens=index.tokens,
         spent=spent(index, rules.lifetime),
         verify=verify,

@@ -28,7 +28,16 @@ from tests.model.jobs import (
     publisher,
 )
 from tests.operations.making import make_wheel
-from tests.operations.minting import RULES, bearer, genuine, over, publishing, refusal, signed
+from tests.operations.minting import (
+    RULES,
+    PublishingRules,
+    bearer,
+    genuine,
+    over,
+    publishing,
+    refusal,
+    signed,
+)
 from tests.operations.world import World, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable
@@ -41,7 +50,6 @@ from wheelyard.operations.publishing import (
     INVALID_PUBLISHER,
     INVALID_REUSE,
     INVALID_TOKEN,
-    PublishingRules,
 )
 from wheelyard.operations.tokens import TokenRequest
 from wheelyard.trust.verifier import Refused

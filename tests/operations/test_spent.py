@@ -22,7 +22,16 @@ from tests.model.jobs import (
     Table,
     publisher,
 )
-from tests.operations.minting import MOMENT, RULES, SINGLE_USE, over, publishing, refusal, signed
+from tests.operations.minting import (
+    MOMENT,
+    RULES,
+    SINGLE_USE,
+    PublishingRules,
+    over,
+    publishing,
+    refusal,
+    signed,
+)
 from tests.operations.world import World
 from wheelyard.catalog import keys
 from wheelyard.catalog.credentials import digest_of
@@ -33,7 +42,6 @@ from wheelyard.operations.publishing import (
     INVALID_REUSE,
     INVALID_TOKEN,
     SWEPT_AT_ONCE,
-    PublishingRules,
 )
 from wheelyard.operations.spent import REUSES
 from wheelyard.operations.tokens import TokenRequest

@@ -119,7 +119,7 @@ class Exchanges:
         publishing = self._index.doors.publishing
         if publishing is None:
             return _not_enabled()
-        return answered(200, {"audience": publishing.rules.audiences[0]})
+        return answered(200, {"audience": publishing.audiences[0]})
 
     async def answer(self, request: Request, step: str) -> Reply:
         """Take one step, `mint` or `burn`, unless the address has taken too many."""

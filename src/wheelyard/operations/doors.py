@@ -11,7 +11,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
@@ -167,11 +167,7 @@ class Doors:
     iap: Verifier | None
     throttle: Throttle
     rights: Rights
-    log: RefusedLog = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Begin with a log that has said nothing yet."""
-        object.__setattr__(self, "log", RefusedLog(self.tokens.ambient.monotonic))
+    log: RefusedLog
 
     @property
     def files(self) -> tuple[WatchedFile[Any], ...]:

@@ -165,7 +165,7 @@ def _own(every: list[str], doors: Doors) -> tuple[tuple[Scope, ...], str]:
     for identity in doors.static_tokens.identities:
         if identity.principal in every:
             return identity.scopes, "what the static token itself is good for"
-    for publisher in doors.publishing.rules.publishers if doors.publishing else ():
+    for publisher in doors.publishing.publishers if doors.publishing else ():
         if publisher.principal in every:
             patterns = tuple(Pattern(name) for name in publisher.projects)
             return (Scope(Action.UPLOAD.with_implied, patterns),), "what the publisher may do"

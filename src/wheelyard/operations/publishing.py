@@ -34,23 +34,11 @@ STATEMENT_LIMIT: Final = 8192
 """Characters of a statement."""
 PARTS: Final = 3
 """Of a JWT: header, payload and signature."""
-LIFETIME: Final = timedelta(minutes=15)
-"""How long a minted token lives, unless a setting says otherwise."""
 SWEPT_AT_ONCE: Final = 8
 """Used statements that a mint looks through, which is more than it adds."""
 
 Verify = Callable[[str], Statement]
 """Returns what a statement says; raises Unauthenticated unless signature and times hold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishingRules:
-    """Who may publish without a secret, and for how long."""
-
-    publishers: tuple[Publisher, ...]
-    audiences: tuple[str, ...]
-    """What a statement may be made for; clients are told the first."""
-    lifetime: timedelta = LIFETIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +58,9 @@ class Minted:
 class Publishing:
     """Trusted publishing, wired."""
 
-    rules: PublishingRules
+    publishers: tuple[Publisher, ...]
+    audiences: tuple[str, ...]
+    """What a statement may be made for; clients are told the first."""
     tokens: Tokens
     spent: Spent
     verify: Verify
@@ -85,7 +75,7 @@ class Publishing:
             Unavailable: The store or the issuer does not answer; there is no token.
         """
         issuer = _issuer_of(statement)
-        candidates = [each for each in self.rules.publishers if issuer in each.issuer.names]
+        candidates = [each for each in self.publishers if issuer in each.issuer.names]
         if not candidates:
             raise _refused(
                 INVALID_PAYLOAD,
@@ -126,7 +116,7 @@ class Publishing:
 
         It opens what its publishers may do now, and never more than when it was minted.
         """
-        publishers = [each for each in self.rules.publishers if each.id in record.publishers]
+        publishers = [each for each in self.publishers if each.id in record.publishers]
         if not publishers:
             return None
         now = {Pattern(name) for each in publishers for name in each.projects}
@@ -138,7 +128,7 @@ class Publishing:
         )
 
     def _verified(self, statement: str) -> Statement:
-        wanted = quoted(self.rules.audiences[0])
+        wanted = quoted(self.audiences[0])
         try:
             said = self.verify(statement)
         except (Invalid, Unauthenticated) as fault:
@@ -148,7 +138,7 @@ class Publishing:
                 f"new one, with the audience {wanted}.",
             ) from fault
         audience = said.get("aud")
-        if not isinstance(audience, str) or audience not in self.rules.audiences:
+        if not isinstance(audience, str) or audience not in self.audiences:
             raise _refused(
                 INVALID_TOKEN,
                 f"The statement is not for this index: the claim aud is {quoted(audience)}. Ask "
@@ -195,7 +185,7 @@ class Publishing:
             projects=tuple(map(Pattern, names)),
             created_at=now,
             created_by=principal,
-            expires_at=whole + self.rules.lifetime,
+            expires_at=whole + self.spent.lifetime,
             publishers=tuple(each.id for each in publishers),
         )
         return self.tokens.store(token, record)
