@@ -134,16 +134,12 @@ def test_an_old_export(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"indexes": {}, "dumpversion": "9"}'])
 def test_what_is_no_export(tmp_path: Path, text: str) -> None:
-    """A damaged export, or a later version's, is refused."""
+    """A damaged export, a later version's, and a folder without one are refused."""
     (tmp_path / "dataindex.json").write_text(text)
 
     with pytest.raises(Invalid) as raised:
         taken(tmp_path)
+    with pytest.raises(Invalid, match="devpi-export"):
+        taken(tmp_path.parent, kind="devpi")
 
     assert raised.value.code == "bad_source"
-
-
-def test_no_export(tmp_path: Path) -> None:
-    """A folder without an export is refused where one was promised."""
-    with pytest.raises(Invalid, match="devpi-export"):
-        taken(tmp_path, kind="devpi")

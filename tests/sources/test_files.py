@@ -1,7 +1,5 @@
 """Files in folders and buckets, and what a place knows of them."""
 
-import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -100,22 +98,6 @@ def test_a_bucket_that_is_not_there(server: BucketServer) -> None:
         taken("gs://other-wheels")
 
     assert raised.value.code == "bucket_missing"
-
-
-def test_what_a_folder_knows(tmp_path: Path) -> None:
-    """A file in a folder has its size, and the time when it was written."""
-    path = tmp_path / "packages" / WHEEL
-    path.parent.mkdir()
-    path.write_bytes(b"wheel")
-    os.utime(path, (0, 1_500_000_000))
-
-    kind, found = taken(path.parent)
-
-    (candidate,) = found.candidates
-    assert kind == "files"
-    assert (candidate.size, candidate.place) == (5, str(path))
-    assert candidate.uploaded_at == datetime(2017, 7, 14, 2, 40, tzinfo=UTC)
-    assert candidate.changed_at == path.stat().st_ctime
 
 
 def test_how_much_there_is(tmp_path: Path, bucket: Bucket) -> None:

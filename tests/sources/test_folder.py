@@ -1,6 +1,7 @@
 """What a folder of this machine offers, and which places can be watched."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
         (folder / name / SDIST.filename).write_bytes(SDIST.body)
     (folder / "elsewhere").rename(tmp_path / "elsewhere")
     (folder / WHEEL.filename).write_bytes(WHEEL.body)
+    os.utime(folder / WHEEL.filename, (0, 1_500_000_000))
     (folder / "linked-1.0.tar.gz").symlink_to(tmp_path / "elsewhere" / SDIST.filename)
     (folder / "lost-1.0.tar.gz").symlink_to("nowhere")
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
@@ -48,6 +50,8 @@ def test_offers(folder: Path) -> None:
     with offers[0].read() as pieces:
         assert b"".join(pieces) == WHEEL.body
     assert [each.size for each in offers] == [len(WHEEL.body), *2 * [len(SDIST.body)]]
+    assert offers[0].uploaded_at == datetime(2017, 7, 14, 2, 40, tzinfo=UTC)
+    assert offers[0].changed_at == (folder / WHEEL.filename).stat().st_ctime
     assert source.total() == 3
 
 

@@ -97,7 +97,7 @@ def test_html(site: Site) -> None:
 
 
 def test_autoindex(site: Site) -> None:
-    """Folders as nginx lists them are an index: the way up is not followed."""
+    """Folders as nginx lists them are an index, and so are pages that are files each."""
     head = "<html><head><title>Index of /</title></head><body><h1>Index of /</h1><hr><pre>"
     up = '<a href="../">../</a>\n'
     line = f'<a href="{WHEEL}">{WHEEL}</a>   09-Jun-2018 23:26    5\n'
@@ -105,19 +105,15 @@ def test_autoindex(site: Site) -> None:
     site.page("/pkgs/a/", f"{head}{up}{line}")
     site.page("/flat/", f"{head}{up}{line}")
 
+    site.page("/static/index.html", '<li><a href="a/index.html">a</a></li>')
+    site.page("/static/a/index.html", f'<a\n href="../../pool/{WHEEL}#sha256={DIGEST}"\n>x</a>')
+
+    _, found = taken(f"{site.url}/static/index.html")
+    assert found[WHEEL].place == f"{site.url}/pool/{WHEEL}"
+    site.seen.clear()
     assert taken(f"{site.url}/pkgs/")[1].names == [WHEEL]
     assert taken(f"{site.url}/flat/")[1].names == [WHEEL]
     assert {each.path for each in site.seen} == {"/pkgs/", "/pkgs/a/", "/flat/"}
-
-
-def test_a_static_site(site: Site) -> None:
-    """dumb-pypi's pages lead to `index.html` each, and so does its index URL on a bucket."""
-    site.page("/simple/index.html", '<li><a href="a/index.html">a</a></li>')
-    site.page("/simple/a/index.html", f'<a\n href="../../pool/{WHEEL}#sha256={DIGEST}"\n>x</a>')
-
-    _, found = taken(f"{site.url}/simple/index.html")
-
-    assert found[WHEEL].place == f"{site.url}/pool/{WHEEL}"
 
 
 def test_some_projects(site: Site) -> None:

@@ -30,13 +30,6 @@ PAGES = {
 <script>document.write("<a href=\\"x\\">" + 1 < 2);</script></head>
 <body class="package"><p>Generated on <time datetime='now'>now</time>.</p><ul><li>
 <a href="../../pool/a-1.zip#sha256=0&amp;x=1" data-core-metadata=true>a</a> (now)</li></ul>""",
-    "nginx": """<html>\r\n<head><title>Index of /pkgs/</title></head>\r\n<body>\r\n
-<h1>Index of /pkgs/</h1><hr><pre><a href="../">../</a>\r\n<a href="a%2Bb/">a+b/</a>   - \r\n
-<a href="a-1.0%2Blocal.tar.gz">a-1.0+loc..&gt;</a>      09-Jun-2018 23:26    5\r\n</pre>""",
-    "pypiserver": """<!DOCTYPE html>
-    <html lang="en"><head><title>Links for a</title></head><body><h1>Links for a</h1>
-        <a href="/packages/a-1.zip#md5=1">a-1.zip</a><br>
-        <A HREF='/packages/a-2.zip' rel=internal>a-2.zip</A><br></body></html>""",
     "apache": """<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN"><table>
 <tr><th><a href="?C=N;O=D">Name</a></th></tr><tr><td valign="top"><img src="/icons/back.gif"
 alt="[PARENTDIR]"></td><td><a href="/">Parent</a></td></tr><base href='/x/'><base href=/y/>""",
