@@ -24,7 +24,7 @@ Kind = tuple[str, ...]
 """The labels of what took its time, in the order that whoever counts has chosen."""
 
 Follower = Callable[[str, str, float], None]
-"""Is told a verb, its outcome and its seconds, in the thread that waited for it, right after."""
+"""Is told a verb, its outcome and its seconds, in the thread that waited."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -37,7 +37,7 @@ PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
 AWAY: Final = frozenset({500, 502, 503, 504})
 """Statuses that say, when they last, that the bucket is out of order."""
 REFUSALS: Final = frozenset(range(400, 500)) - {404, 408}
-"""Statuses that say that the request itself is wrong, where no other one is known to say more."""
+"""Statuses that say that the request itself is wrong."""
 SILENCE: Final = (
     requests.ConnectionError,
     requests.Timeout,
@@ -71,7 +71,7 @@ REST: Final = 2.0
 PROBE: Final = 15.0
 """Seconds that the one who asks next has to find out."""
 PROBE_PATIENCE: Final = 2.0
-"""Seconds after which that one does not try again: others may be waiting for the same thing."""
+"""Seconds after which that one does not try again, as others may wait."""
 
 LOG_IN: Final = (
     "Run 'gcloud auth application-default login', or name a service account's key file in "
