@@ -55,18 +55,18 @@ from wheelyard.storage.cloud.streams import BucketStream
 from wheelyard.storage.disk import storage_faults
 
 ONE_REQUEST: Final = 4 * 1024**2
-"""Bytes of a body up to which it goes out in one request; above that in pieces of this size."""
+"""Bytes of a body up to which it is one request; above that, of each piece."""
 SENDERS: Final = 16
 """Bodies from disk that are sent at a time: each takes a piece or three of memory."""
 SETTLING: Final = (2.0, 2.0)
 READING: Final = (3.0, 6.0)
 WRITING: Final = (3.0, 10.0)
 SENDING: Final = (3.0, 60.0)
-"""Seconds: to connect, and to wait for an answer, which comes late where much has to be sent."""
+"""Seconds: to connect, and to wait for an answer, which is late where much is sent."""
 LITTLE: Final = 256 * 1024
 """Bytes of a body up to which it is sent at once."""
 FORGOTTEN: Final = frozenset({404, 410})
-"""Statuses of a piece whose upload the bucket does not know any more; it begins anew, once."""
+"""Statuses of a piece whose upload the bucket has forgotten; it begins anew, once."""
 LINES: Final = 6
 """Lines a minute in the log about what is wrong with a bucket."""
 CONTRADICTIONS: Final = 2
