@@ -15,11 +15,12 @@ from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from msgspec import convert
 
+from tests.http.inside import Inside
 from tests.http.packages import Package, form, wheel
+from tests.operations.world import Clock
 from tests.trust.issuer import StandIn, ec_key, rsa_key, stand_in
 from wheelyard.concurrency.pacing import Ambient
 from wheelyard.http.app import App
@@ -95,50 +96,28 @@ class CountingStore(MemoryStore):
 class Place:
     """The index, asked without a socket in between: as the server's own protocol (ASGI) has it."""
 
-    index: Index
-    app: App
+    inside: Inside
     store: CountingStore
     google: StandIn
     packages: dict[str, Package]
-    loop: asyncio.AbstractEventLoop = field(repr=False)
     prefix: str = ""
     _numbers: Iterator[int] = field(default_factory=count)
+
+    @property
+    def index(self) -> Index:
+        """The index."""
+        return self.inside.index
 
     def ask(
         self, method: str, path: str, headers: tuple[tuple[str, str], ...] = (), body: bytes = b""
     ) -> Answer:
         """Send one request, byte for byte as it is written here."""
-        raw, _, query = f"{self.prefix}{path}".partition("?")
-        lines = [("host", "index"), *headers]
-        if body:
-            lines.append(("content-length", str(len(body))))
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": unquote_to_bytes(raw).decode(errors="replace"),
-            "raw_path": raw.encode("latin-1"),
-            "query_string": query.encode("latin-1"),
-            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in lines],
-            "client": ("127.0.0.1", 50_000),
-            "server": ("127.0.0.1", 80),
-        }
         begun = len(self.store.asked)
-        sent: list[dict[str, object]] = []
-
-        events = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def receive() -> dict[str, object]:
-            return events.pop() if events else await self.loop.create_future()
-
-        async def send(message: object) -> None:
-            assert isinstance(message, dict)
-            sent.append(message)
-
-        self.loop.run_until_complete(self.app(scope, receive, send))
+        lines = (*headers, ("content-length", str(len(body)))) if body else headers
+        pieces = [body] if body else []
+        said = self.inside.get(f"{self.prefix}{path}", *lines, method=method, body=pieces)
         asked = tuple(key for key in self.store.asked[begun:] if not key.startswith("credentials/"))
-        return _answer(sent, asked)
+        return Answer(said.status, tuple(said.headers.items()), said.body, asked)
 
     def upload(
         self, package: Package, headers: tuple[tuple[str, str], ...], path: str = "/legacy/"
@@ -302,8 +281,7 @@ def open_place(
         **more: Sections of the settings.
     """
     write_files(folder)
-    loop = asyncio.new_event_loop()
-    with stand_in() as site:
+    with stand_in() as site, asyncio.Runner() as runner:
         serve_google(site)
         said = values(folder, site, is_open=is_open, **more)
         adjust(said)
@@ -312,18 +290,15 @@ def open_place(
         (folder / "spool").mkdir(exist_ok=True)
         spool, ambient = Spool(folder / "spool"), ambient or real_ambient()
         index = index_over(store, spool, settings, ambient, google=site.google)
-        app = App(index)
+        inside = Inside(App(index), index, folder, Clock(), runner)
         packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
-        place = Place(index, app, store, site, packages, loop, settings.server.path_prefix)
+        place = Place(inside, store, site, packages, settings.server.path_prefix)
         token = place.token("*", can="upload")
         for name in (*EXISTING, OTHER):
             answer = place.upload(packages[name], (("authorization", f"Bearer {token}"),))
             assert answer.status == 200, answer.body
-        try:
-            yield place
-        finally:
-            loop.run_until_complete(_shut(app))
-            loop.close()
+        yield place
+        inside.tell("lifespan", "lifespan.shutdown")
 
 
 def digest(package: Package) -> str:
@@ -341,26 +316,3 @@ def _publisher(site: StandIn, name: str, projects: list[str]) -> dict[str, objec
         "match": {"sub": name},
         "projects": projects,
     }
-
-
-async def _shut(app: App) -> None:
-    events = iter(("lifespan.startup", "lifespan.shutdown"))
-
-    async def receive() -> dict[str, object]:
-        return {"type": next(events)}
-
-    async def send(_: object) -> None:
-        pass
-
-    await app({"type": "lifespan"}, receive, send)
-
-
-def _answer(sent: list[dict[str, object]], asked: tuple[str, ...]) -> Answer:
-    start = sent[0]
-    status, headers = start["status"], start["headers"]
-    assert isinstance(status, int)
-    assert isinstance(headers, tuple | list)
-    pieces = [message.get("body", b"") for message in sent[1:]]
-    body = b"".join(piece for piece in pieces if isinstance(piece, bytes))
-    told = tuple((name.decode(), value.decode("latin-1")) for name, value in headers)
-    return Answer(status, told, body, asked)

@@ -83,7 +83,7 @@ class Inside:
             "headers": named,
             "client": ("127.0.0.1", 50_000),
         }
-        return self.runner.run(self._answer(scope, body), context=copy_context())
+        return self.runner.get_loop().run_until_complete(self._answer(scope, body))
 
     def tell(self, kind: str, *events: str) -> list[str]:
         """Open a connection of another kind, let events come, and return the types of answers."""

@@ -88,10 +88,8 @@ def test_who_was_right_before_is_let_in(place: Place, tmp_path: Path) -> None:
     """Somebody whose password was right today is not locked out by the guesses of others."""
     clock, right = Clock(), Credential("reader", PASSWORD)
     passwords = Passwords(tmp_path / "htpasswd", bytes(32), clock.seconds)
-    place = replace(
-        place,
-        index=replace(place.index, doors=replace(place.index.doors, passwords=passwords)),
-    )
+    index = replace(place.index, doors=replace(place.index.doors, passwords=passwords))
+    place = replace(place, inside=replace(place.inside, index=index))
     assert is_let_in(place, right)
     guess(place, HERE, Credential("reader", "guess"))
     clock.advance(seconds=ACCEPTED_FOR)
