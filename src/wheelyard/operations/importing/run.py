@@ -109,7 +109,7 @@ class Groups:
     def _taken(self, name: NormalizedName) -> Group:
         items = self._items.pop(name)
         self._count -= len(items)
-        return Group(name, items)
+        return items
 
 
 @dataclass(slots=True)
@@ -168,7 +168,7 @@ class _Crew:
             self._collect(self._finished())
         future = self.pool.submit(import_group, self.job, group)
         self._under_way[future] = group
-        self._flying.update((item.key, future) for item in group.items)
+        self._flying.update((item.key, future) for item in group)
 
     def _finished(self) -> set[Future[Done]]:
         return wait(self._under_way, return_when=FIRST_COMPLETED).done
@@ -176,7 +176,7 @@ class _Crew:
     def _collect(self, futures: set[Future[Done]]) -> None:
         for future in futures:
             done = future.result()
-            for item in self._under_way.pop(future).items:
+            for item in self._under_way.pop(future):
                 self._flying.pop(item.key, None)
             for outcome in done.outcomes:
                 self._tell(outcome)

@@ -42,12 +42,8 @@ class Item:
         return self.distribution.project, self.distribution.identity
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Files of one project, in the order of the source."""
-
-    name: NormalizedName
-    items: list[Item]
+Group = list[Item]
+"""Files of one project, in the order of the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +100,10 @@ def import_group(job: Job, group: Group) -> Done:
     Raises:
         Unavailable: The store does not answer.
     """
-    work = None
+    work, name = None, group[0].distribution.project
     try:
-        work = _Work(job, job.latest(group.name))
-        for item in group.items:
+        work = _Work(job, job.latest(name))
+        for item in group:
             if job.stopped.is_set():
                 break
             work.take(item)
@@ -119,13 +115,13 @@ def import_group(job: Job, group: Group) -> Done:
         # only this project is: each of its files that has no outcome yet is refused
         outcomes = work.outcomes if work is not None else []
         told = {outcome.place for outcome in outcomes}
-        left = [each.candidate for each in group.items if each.candidate.place not in told]
+        left = [each.candidate for each in group if each.candidate.place not in told]
         outcomes += [refused(each, fault) for each in left]
-        return Done(group.name, is_project=False, outcomes=outcomes)
+        return Done(name, is_project=False, outcomes=outcomes)
     finally:
         if work is not None:
             work.close()
-    return Done(group.name, work.project.revision > 0, work.outcomes)
+    return Done(name, work.project.revision > 0, work.outcomes)
 
 
 def refused(candidate: Candidate, fault: IndexFault, hint: str = "") -> Outcome:
