@@ -43,7 +43,7 @@ PERMISSION: Final = "iam.serviceAccounts.signBlob"
 TIMEOUTS: Final = (3.0, 5.0)
 """Seconds to connect, and to wait for more of a reply: a client waits for 15 at most."""
 CONNECTIONS: Final = 64
-"""Kept open to IAM at a time; more are opened if need be."""
+"""Kept open to IAM at a time."""
 TRIES: Final = 3
 SERVERS: Final = HTTPStatus.INTERNAL_SERVER_ERROR
 """The first status that says that the server is to blame, and another try may help."""
