@@ -34,7 +34,7 @@ FEW: Final = 10
 """Tokens whose last uses are looked at one by one, because a listing would cost more."""
 READ: Final = 4 * 1024 * 1024
 """Bytes of memory for last uses that were read."""
-NOTED: Final = 10_000
+NOTED: Final = 200_000
 """Tokens of which a process remembers that it has noted their use today."""
 
 Start = Callable[[Callable[[], None]], None]

@@ -2,7 +2,9 @@
 Projects, by normalised name; and the list of all names there ever were.
 
 The list is one document, only ever added to. A reader goes from it to a project's document to the
-bytes, so it never sees a link to what is not there, wherever a writer died.
+bytes, so it never sees a link to what is not there, wherever a writer died. A server that has not
+read the list yet may begin at the document: it then shows a project whose first upload died before
+the name was listed.
 """
 
 from collections.abc import Iterator

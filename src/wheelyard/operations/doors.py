@@ -271,8 +271,9 @@ class Doors:
             self.log.note_key(network)
         elif reason.startswith("htpasswd_") and self.passwords:
             name = f"htpasswd:{credential.user}" if self.passwords.knows(credential.user) else ""
-        for token in filter(None, map(parse_token, credential.halves)):
-            name = f"token:{token.id}" if self._is_in_memory(token) else name
+        token = next(filter(None, map(parse_token, credential.halves)), None)
+        if token is not None and self._is_in_memory(token):
+            name = f"token:{token.id}"
         self.log.note(reason, network, name)
 
     def _remembered(self, credential: Credential) -> Identity | None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from threading import Thread
+from typing import Literal
 
 import pytest
 
@@ -265,3 +266,16 @@ def another_server(answer: str, *, says_length: bool = True) -> Iterator[str]:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.parametrize("page", ["first", "empty"])
+def test_a_listing_that_never_ends(
+    bucket: Bucket, opened_bucket: Opened, page: Literal["first", "empty"]
+) -> None:
+    """A listing that gives one page again and again ends with a refusal."""
+    for name in ("a", "b", "c"):
+        opened_bucket.store.put(Key(name), b"", ABSENT)
+    bucket.page_size, bucket.endless = 2, page
+
+    with pytest.raises(Unavailable):
+        list(opened_bucket.store.list(""))

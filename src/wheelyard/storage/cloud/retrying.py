@@ -227,7 +227,7 @@ def is_missing_bucket(error: BaseException) -> bool:
 
 @contextmanager
 def bucket_faults(
-    place: BucketLocation, permission: str, say: Callable[[str], None] = lambda _: None
+    place: BucketLocation, permission: str, say: Callable[[Unavailable], None] = lambda _: None
 ) -> Iterator[None]:
     """
     Raise Unavailable for whatever Google's libraries raise inside.
@@ -242,7 +242,7 @@ def bucket_faults(
     except GOOGLE_FAULTS as error:
         fault = unavailable(error, place, permission)
         if not isinstance(error, SilentBucket):
-            say(fault.message)
+            say(fault)
         raise fault from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # what the library says when it is answered by something that is no bucket

@@ -12,6 +12,7 @@ version that was expected, the precondition held: then no race was lost, and the
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from typing import Any, Final
 
 import requests
 from google.api_core import exceptions as api
+from google.api_core.page_iterator import HTTPIterator
 from google.cloud.storage import Blob, Bucket, Client
 
 from wheelyard.concurrency.pacing import Ration
@@ -73,6 +75,8 @@ CONTRADICTIONS: Final = 2
 """Tries after which a precondition that fails, though the object does not change, is an error."""
 LOST: Final = 1000
 """Lost races that are remembered, at most."""
+EMPTY_PAGES: Final = 100
+"""Pages of a listing without an entry that may come one after the other."""
 LISTED: Final = "items(name,generation,size,timeCreated),nextPageToken"
 MARK: Final = "write-id"
 """The name of the mark of a write, in an object's own metadata."""
@@ -161,7 +165,8 @@ class CloudStore(Store):
         self._links = links
         self._unchanging = unchanging
         self._senders = BoundedSemaphore(SENDERS)
-        self._ration = Ration(LINES, pacing.monotonic)
+        self._rations = defaultdict[str, Ration](lambda: Ration(LINES, pacing.monotonic))
+        """By the code of a fault, so that a frequent one does not hide another."""
         self._lost: dict[Key, ObjectVersion | None] = {}
         """What was expected where a race was lost, and no write has succeeded since."""
 
@@ -269,13 +274,16 @@ class CloudStore(Store):
             timeout=READING,
             retry=Retrying(pacing=self._pacing, patience=READ_PATIENCE),
         )
+        last = after
         with self._faults("storage.objects.list"):
-            for blob in blobs:
-                if blob.time_created is None or blob.size is None:
-                    raise requests.ConnectionError("the listing lacks what was asked for")
+            for blob in _listed(blobs):
                 key = Key(blob.name.removeprefix(self._place.prefix))
-                if key != after:
-                    yield Entry(key, blob.size, version_of(blob), blob.time_created.timestamp())
+                if key == after:
+                    continue
+                if key <= last:  # a listing that goes round in circles would never end
+                    raise requests.ConnectionError("the listing repeats itself")
+                last = key
+                yield Entry(key, blob.size, version_of(blob), blob.time_created.timestamp())
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """Return a URL that the bucket answers, or None where the bytes go through us."""
@@ -305,6 +313,9 @@ class CloudStore(Store):
                 if error.code not in FORGOTTEN:
                     raise
                 blob.upload_from_file(file, rewind=True, **common)
+            except ValueError as error:
+                # the bucket may keep a part of a piece, and the library cannot go on from there
+                raise ConnectionError from error
 
     def _made(self, change: Change, make: Callable[[], None]) -> ObjectVersion | None:
         """
@@ -383,11 +394,23 @@ class CloudStore(Store):
     def _faults(self, permission: str) -> AbstractContextManager[None]:
         return bucket_faults(self._place, permission, self._say)
 
-    def _say(self, what: str) -> None:
-        left_out = self._ration.take()
+    def _say(self, fault: Unavailable) -> None:
+        left_out = self._rations[fault.code].take()
         if left_out is not None:
             more = f" ({left_out} more since the last such line)" if left_out else ""
-            logger.warning("%s%s", what, more)
+            logger.warning("%s%s", fault.message, more)
+
+
+def _listed(blobs: HTTPIterator) -> Iterator[Blob]:
+    empty = 0
+    for page in blobs.pages:
+        empty = 0 if page.num_items else empty + 1
+        if empty > EMPTY_PAGES:
+            raise requests.ConnectionError("the listing never ends")
+        for blob in page:
+            if blob.time_created is None or blob.size is None:
+                raise requests.ConnectionError("the listing lacks what was asked for")
+            yield blob
 
 
 def generation_of(version: ObjectVersion | None) -> int | None:
