@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +21,12 @@ from wheelyard.catalog.keys import FORMAT
 pytestmark = pytest.mark.integration
 
 WORKERS = [[], ["--workers", "4"]]
+ENDING = """
+from wheelyard.http.server import run_server
+from wheelyard.index import open_index
+from wheelyard.settings.sections import Settings
+run_server(Settings(), open_index(Settings()), lambda: print("ended", flush=True))
+"""
 ADVICE = "[store] freshness counts for nothing: nothing is kept in a bucket"
 UNKNOWN = "WHEELYARD_STOER is no setting and is ignored; did you mean WHEELYARD_STORE?"
 TALKATIVE = {"WHEELYARD_STORE_FRESHNESS": "5", "WHEELYARD_STOER": "x"}
@@ -77,6 +84,25 @@ def test_end_before_the_beginning(desk: Desk, wheelyard: Typed) -> None:
 
     assert status == 0
     assert list(temporary.iterdir()) == []
+
+
+def test_a_watch_ends_before_the_beginning(desk: Desk, wheelyard: Typed) -> None:
+    """What is to be done at the end is done, if the server ends while it waits for a write, too."""
+    wheelyard("token", "create", "ci")
+    shard = blake2b(FORMAT.encode(), digest_size=1).hexdigest()
+    with (desk.folder / "wheelyard-data" / ".locks" / shard).open("a") as lock:
+        flock(lock, LOCK_EX)
+        command = [sys.executable, "-c", ENDING]
+        environment = desk.environment() | WHERE
+        process = subprocess.Popen(
+            command, cwd=desk.folder, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        threads = Path(f"/proc/{process.pid}/task")
+        until(lambda: len(list(threads.iterdir())) > 1, process=process)
+        process.terminate()
+        printed, _ = process.communicate(timeout=PATIENCE)
+
+    assert (process.returncode, printed) == (0, "ended\n")
 
 
 def test_memory(desk: Desk, serve: Serve) -> None:

@@ -109,6 +109,8 @@ def test_where_google_is() -> None:
     assert google_endpoints({}) == GoogleEndpoints()
     assert google_endpoints(stand_in).tokeninfo == "http://127.0.0.1:1/tokeninfo"
     assert unknown_variables(stand_in) == []
+    with pytest.raises(Invalid, match="is for tests"):
+        google_endpoints({"WHEELYARD_GOOGLE_STAND_IN": "https://google.example"})
 
 
 def test_prefix_and_public_url() -> None:

@@ -162,6 +162,20 @@ def test_a_network_that_has_not_failed(throttle: Throttle, clock: Clock) -> None
     assert throttle.begin(fresh) == 0
 
 
+def test_a_name_that_many_networks_guess(throttle: Throttle, clock: Clock) -> None:
+    """First tries of many networks do not come on top of the tries that a name has."""
+    networks = [login_keys(f"192.0.{number}.1", "ana") for number in range(50)]
+    tried = 0
+    for second in range(600):
+        clock.advance(seconds=1)
+        for keys in networks:
+            if not throttle.begin(keys):
+                throttle.end(keys, has_failed=True)
+                tried += second >= 300
+
+    assert tried <= 5 * 30 * NAME_FACTOR + len(networks)
+
+
 def test_tokens_that_nobody_made(throttle: Throttle) -> None:
     """A network has sixty API tokens that do not exist, whatever the limit on passwords is."""
     keys = (address_key("192.0.2.7", UNKNOWN),)

@@ -149,7 +149,7 @@ def _listed(hosts: Iterable[str], where: str) -> list[Listed]:
         if host is None:
             raise BadSettingError(
                 f"In {where}, {text.strip()!r} is not a host. Write host or host:port, without "
-                "https://, a path or a star."
+                "https://, a path or a star, and letters outside of ASCII in the xn-- form."
             )
         listed.append(host)
     return listed

@@ -84,7 +84,7 @@ class Exchanges:
         self._threads = desk.threads
         self._takes_uploads = takes_uploads
         self._slots = Slots(AT_ONCE, "requests for tokens")
-        self._throttle = Throttle(RATE, desk.index.ambient.monotonic)
+        self._throttle = Throttle(RATE, desk.index.ambient.monotonic, patience=0.0)
         self._floods = Throttle(RATE * FLOOD, desk.index.ambient.monotonic)
         """For whatever has the form of what a step takes, before it is looked at."""
 
@@ -134,7 +134,8 @@ class Exchanges:
         has_form = parse_token(sent) if step == "burn" else _STATEMENT.fullmatch(sent)
         keys = (address_key(request.address, step),) if has_form else ()
         wait = self._floods.take(keys[0]) if keys else self._throttle.take(garbage)
-        if wait:
+        wait = wait or self._throttle.seconds_until(keys)
+        if wait:  # without a slot, which others may need
             return _too_many(wait)
         try:
             async with self._slots.one(request.party):
@@ -150,7 +151,10 @@ class Exchanges:
         self, step: str, sent: str, publishing: "Publishing", keys: tuple[str, ...]
     ) -> Reply:
         """Take a step, in a thread; whatever is not genuine uses up none of its address."""
-        wait = self._throttle.begin(keys)
+        try:
+            wait = self._throttle.begin(keys)
+        except Unavailable:  # all that is left is reserved
+            wait = 1.0
         if wait:
             return _too_many(wait)
         is_genuine = True

@@ -36,7 +36,7 @@ from wheelyard.http.figures import Shelf
 from wheelyard.http.logs import configure_logging
 from wheelyard.index import Index, open_index
 from wheelyard.model.text import escaped
-from wheelyard.operations.trial import Step, Trial, noted, writing_apart
+from wheelyard.operations.trial import Step, Trial, noted, writing_apart, written
 from wheelyard.settings.sections import ServerSettings, Settings
 
 BACKLOG: Final = 1024
@@ -104,16 +104,21 @@ def run_server(
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: sys.exit(0))  # as long as nothing is served
     is_alone = settings.server.workers == 1
-    with nullcontext() if is_alone else TemporaryDirectory(prefix="wheelyard-figures-") as folder:
-        # by this process alone: a worker that begins anew must not find that it may not write
-        trial = _begun_trial(index, Path(folder, WRITTEN) if folder else None)
-        if folder:
-            serve = partial(_serve_in_workers, settings, Path(folder))
-        else:
-            app = App(index, unwritable=lambda: trial.reason)
-            serve = partial(_serve_here, settings.server, app)
-        trial.wait(FIRST_WRITE)
-        serve()
+    figures = nullcontext() if is_alone else TemporaryDirectory(prefix="wheelyard-figures-")
+    try:
+        with figures as folder:
+            # by this process alone: a worker that begins anew must not find that it may not write
+            trial = _begun_trial(index, Path(folder, WRITTEN) if folder else None)
+            if folder:
+                serve = partial(_serve_in_workers, settings, Path(folder))
+            else:
+                app = App(index, unwritable=lambda: trial.reason)
+                serve = partial(_serve_here, settings.server, app)
+            trial.wait(FIRST_WRITE)
+            serve()
+    except SystemExit as end:
+        if end.code:
+            raise
     before_end()
     logging.shutdown()
     if sys.stdout is not None:
@@ -242,7 +247,9 @@ def load_worker(settings: Settings, figures: Path, manager: int) -> App:
         try:
             shelf = Shelf(figures, os.getpid(), _is_running)
             index = open_index(settings, create=not settings.server.read_only)
-            return App(index, shelf=shelf, unwritable=partial(noted, figures / WRITTEN))
+            is_tried = not settings.server.read_only
+            unwritable = partial(noted, figures / WRITTEN) if is_tried else written
+            return App(index, shelf=shelf, unwritable=unwritable)
         except IndexFault as fault:
             # if it ended, the manager would soon give up, and end the workers that are well, too
             logger.critical("a worker cannot begin, and tries again: %s", fault.message)

@@ -1,6 +1,7 @@
 """Pages for programs: the Simple API, PyPI's JSON, and the search index."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from urllib.parse import parse_qs
@@ -68,12 +69,19 @@ async def project_detail(request: Request, desk: Desk) -> Reply:
     subject, headers = detail_subject(name, form), headers_of(desk, name)
     rendering = simple.detail_json if form.value.is_json else simple.detail_html
 
+    ready = dict[ObjectVersion, Page]()
+
     def make(found: Snapshot[Project]) -> None:  # in the thread that has read the document
+        # others wait for that document: a page that cannot be made is tried again below
         if found.value is not None:
-            desk.pages.made(subject, found.version, partial(rendering, found.value), headers)
+            with suppress(Exception):
+                render = partial(rendering, found.value)
+                ready[found.version] = desk.pages.made(subject, found.version, render, headers)
 
     project, version = await desk.reads.listed(name, ahead=make)
-    page = await page_of(desk, subject, version, partial(rendering, project), headers)
+    page = ready.get(version)
+    if page is None:
+        page = await page_of(desk, subject, version, partial(rendering, project), headers)
     return answer(request, page, form)
 
 

@@ -27,12 +27,16 @@ class WrongField(Exception):
     """
     A table is no value of the type that it was to be.
 
-    `place` is the field at fault, after the fields that it is in. `hint` is its type, unless it is
-    unknown, and `value` what it holds, if it holds anything.
+    `place` is the field at fault, after the fields that it is in. `hint` is its type, or the type
+    that has no such field, and `value` what it holds, if it holds anything.
     """
 
     def __init__(
-        self, why: Why, place: tuple[str, ...], hint: object = None, value: object = None
+        self,
+        why: Why,
+        place: tuple[str, ...],
+        hint: Any = None,  # noqa: ANN401 - any type that a field may have
+        value: object = None,
     ) -> None:
         super().__init__(why, place)
         self.why, self.place, self.hint, self.value = why, place, hint, value
@@ -42,7 +46,8 @@ class WrongField(Exception):
         """What is wrong, in a message about the table: the field, and what it may hold."""
         key = escaped(".".join(self.place)[:NAME_LIMIT])
         if self.why is Why.UNKNOWN:
-            return f"{key}: there is no such key"
+            known = ", ".join(self.hint.__struct_fields__)
+            return f"{key}: there is no such key. The keys are {known}"
         is_missing = self.why is Why.MISSING
         return f"{key}: {'is missing, give' if is_missing else 'expected'} {_expected(self.hint)}"
 
@@ -70,7 +75,7 @@ def _check(
     known = {each.name: each for each in fields(kind)}
     for name in table:
         if name not in known:
-            raise WrongField(Why.UNKNOWN, (*above, name))
+            raise WrongField(Why.UNKNOWN, (*above, name), kind)
     for name, each in known.items():
         place, hint, value = (*above, name), each.type, table.get(name)
         if name not in table:

@@ -62,7 +62,8 @@ LIKE: Final = "a text, with at most one star, at its end"
 
 Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 Number = Annotated[
-    Annotated[int, Meta(gt=0)] | Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,30}\Z")],
+    Annotated[int, Meta(gt=0, le=2**63 - 1)]
+    | Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,30}\Z")],
     Meta(title="a number"),
 ]
 Seconds = Annotated[int, Meta(ge=60, le=86_400, title="60 to 86400 seconds")]

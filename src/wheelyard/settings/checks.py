@@ -86,7 +86,7 @@ def _by_themselves(settings: Settings) -> Iterator[str]:
         holds, remedy = _RULES[key]
         for each in value if setting.is_list else (value,):
             if not holds(each):
-                found = "what it is" if setting.is_secret else veiled(each)
+                found = "its value" if setting.is_secret else veiled(each)
                 yield f"{setting}: {found} is none. Write {remedy}"
 
 
@@ -185,7 +185,10 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
     "iap.audience": _AN_AUDIENCE,
     "trusted_publishing.audience": _AN_AUDIENCE,
     "log.project": (_matching(_PRINTABLE), "the id of a Google Cloud project"),
-    "telemetry.otlp_endpoint": (_is_url, _A_URL),
+    "telemetry.otlp_endpoint": (
+        lambda text: _is_url(text) and not text.rstrip("/").endswith(("/v1/traces", "/v1/metrics")),
+        "the URL of a collector, without /v1/traces or /v1/metrics, such as http://127.0.0.1:4318",
+    ),
 }
 """By setting: whether it can be so, and what to write instead."""
 

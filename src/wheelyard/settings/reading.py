@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from urllib.parse import urlsplit
 
 from wheelyard.errors import Invalid
 from wheelyard.model.converting import Why, WrongField, converted
@@ -27,6 +28,7 @@ from wheelyard.settings.sections import (
     Setting,
     Settings,
     every_setting,
+    is_loopback,
     names_in,
 )
 from wheelyard.trust.endpoints import GOOGLE, GoogleEndpoints, stand_in_at
@@ -36,9 +38,11 @@ CONFIG: Final = f"{PREFIX}CONFIG"
 """The variable that names the file."""
 WHOLE: Final = f"{PREFIX}TOML"
 """The variable that holds the text of a whole settings file."""
+STAND_IN: Final = f"{PREFIX}GOOGLE_STAND_IN"
+"""The variable by which tests name a server on this machine that stands in for Google."""
 OTHERS: Final = frozenset(
     {"CONFIG", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"}
-    | {"GOOGLE_STAND_IN"},
+    | {STAND_IN.removeprefix(PREFIX)},
 )
 """Variables that are no settings: what finds the file or is one, what the keyring backend, one
 command and tests read."""
@@ -117,8 +121,15 @@ def process_environment() -> Mapping[str, str]:
 
 
 def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
-    """Return where Google is asked about credentials; tests name a server that stands in for it."""
-    url = environ.get(f"{PREFIX}GOOGLE_STAND_IN", "")
+    """
+    Return where Google is asked about credentials; tests name a server that stands in for it.
+
+    Raises:
+        Invalid: That server is not on this machine (code `bad_setting`).
+    """
+    url = environ.get(STAND_IN, "")
+    if url and not is_loopback(urlsplit(url).hostname or ""):
+        raise bad_setting(f"{STAND_IN} is for tests, and names no server of this machine")
     return stand_in_at(url) if url else GOOGLE
 
 
@@ -176,13 +187,20 @@ def _file(home: str, environ: Mapping[str, str]) -> _Values:
             code="bad_setting",
         ) from error
     for name, value in values.items():
-        if name in TABLES and not isinstance(value, list):
-            raise bad_setting(f"{veiled(name)} is written in double brackets, [[{name}]]")
-        if name not in TABLES and not isinstance(value, dict):
-            raise bad_setting(f"{veiled(name)} stands in no section. These are {_sections()}")
+        _require_brackets(name, value)
     if is_file:
         _look_beside(Path(home).parent, values.get("access", {}))
     return values
+
+
+def _require_brackets(name: str, value: object) -> None:
+    if isinstance(value, list if name in TABLES else dict):
+        return
+    if name in TABLES:
+        raise bad_setting(f"{veiled(name)} is written in double brackets, [[{name}]]")
+    if name in Settings.__struct_fields__:
+        raise bad_setting(f"{veiled(name)} is a section, and written in brackets, [{name}]")
+    raise bad_setting(f"{veiled(name)} stands in no section. These are {_sections()}")
 
 
 def _toml_of(text: str) -> _Values:

@@ -121,7 +121,8 @@ class Throttle:
 
     def _count(self, keys: Iterable[str]) -> None:
         for key in keys:
-            self._keep(key, max(self._left(key) - 1, 0.0))
+            # first tries of networks are let through above the rate of a name, and owed to it
+            self._keep(key, max(self._left(key) - 1, -self._capacity_of(key)))
 
     def _reserve(self, keys: tuple[str, ...]) -> tuple[float] | None:
         """Reserve a try, or return the seconds until there is one; None where others decide."""
