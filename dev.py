@@ -180,14 +180,13 @@ def no_services() -> Iterator[None]:
     folder = os.open(START_POLICY.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)  # another clone may be at the same
-        is_ours = read(START_POLICY) in ("", NO_SERVICES)
-        if is_ours:
+        if read(START_POLICY) == "":
             START_POLICY.write_text(NO_SERVICES)
             START_POLICY.chmod(0o755)
         yield
-        if is_ours:
-            START_POLICY.unlink()
     finally:
+        if read(START_POLICY) == NO_SERVICES:
+            START_POLICY.unlink()
         os.close(folder)
 
 

@@ -37,7 +37,6 @@ FORBIDDEN = frozenset(
         "os.system",
         "socket.bind",
         "socket.connect",
-        "socket.getaddrinfo",
         "socket.sendto",
         "subprocess.Popen",
     }

@@ -48,8 +48,9 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
         def publish(path: Path) -> Accepted:
             if path not in there:
                 name = escaped(str(path))  # a wrong path is said before anything about its name
+                what = f"{name} is no file" if os.path.lexists(path) else f"There is no file {name}"
                 raise Invalid(
-                    f"There is no file {name}. Name wheels and sdists that are there.",
+                    f"{what}. Name the wheels and sdists themselves.",
                     code="invalid_filename",
                 )
             return index.uploads.accept_path(path, caller, lambda size: update(advance=size))

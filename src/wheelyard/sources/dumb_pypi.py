@@ -169,8 +169,10 @@ def _lines_of(packages: ListFile) -> Iterator[bytes]:
                         f"{packages.shown} is no list of packages: it has lines of a megabyte."
                     )
     except OSError as error:
-        why = f"The package list {packages.shown} cannot be read: {error.strerror}."
-        raise bad_source(why) from error
+        raise bad_source(
+            f"The package list {packages.shown} cannot be read: {error.strerror}. "
+            "Check where it is, or try again later."
+        ) from error
     yield rest
 
 

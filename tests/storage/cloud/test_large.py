@@ -126,6 +126,33 @@ def test_somebody_was_first_meanwhile(
     assert found.data == b"other"
 
 
+def test_somebody_writes_over_a_lost_end(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
+) -> None:
+    """The bucket tells of the end of an upload again, even when its object has been replaced."""
+    server.faults.add(DropAfter(), "resumable-chunk", skip=PIECES - 1)
+    opened_bucket.time.meanwhile = lambda: bucket.put(A, b"other")
+
+    version = opened_bucket.store.put(A, large, ABSENT)
+
+    found = bucket.get(A)
+    assert found
+    assert version != ObjectVersion(str(found.generation))
+
+
+def test_all_replies_to_the_end_are_lost(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
+) -> None:
+    """An upload that never hears that it has ended has succeeded if its object is there."""
+    server.faults.add(StatusAfter(503), "resumable-chunk", skip=PIECES - 1, count=FOR_EVER)
+
+    version = opened_bucket.store.put(A, large, ABSENT)
+
+    found = bucket.get(A)
+    assert found
+    assert version == ObjectVersion(str(found.generation))
+
+
 def test_a_piece_fails_for_ever(
     server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
 ) -> None:

@@ -70,7 +70,7 @@ class IndexSource:
         try:
             for each in projects_of(page, self.web):
                 if self._is_wanted(each):
-                    found.setdefault(each.place if isinstance(each, Candidate) else each, each)
+                    found.setdefault(_sameness(each), each)
         except WebFault as fault:
             raise _no_index(self.root, fault.why) from fault
         return list(found.values())
@@ -92,6 +92,13 @@ class IndexSource:
             is_fault = named or fault.status not in (NOT_FOUND, GONE)
             why = "the index has no such project" if named else fault.why
             return [PassedOver(found.url.shown, why, is_fault=is_fault)], fault
+
+
+def _sameness(found: ProjectLink | Offer) -> object:
+    """Return what two links have in common that are one."""
+    if not isinstance(found, Candidate):
+        return found
+    return found.place, tuple(found.hashes.items()), found.yanked
 
 
 def _unusable(root: Url, fault: WebFault) -> IndexFault:

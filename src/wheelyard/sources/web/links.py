@@ -40,6 +40,8 @@ _ATTRIBUTE: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_LINKING: Final = frozenset({"a", "base"})
+_KEPT: Final = frozenset({"href", YANKED})
 _TEXT: Final = MappingProxyType(
     {
         name: re.compile(f"</{name}(?=[ \\t\\n\\r\\f/>])", re.IGNORECASE | re.ASCII)
@@ -93,8 +95,9 @@ def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         name, at, attributes = found["name"].lower(), found.end(), dict[str, str]()
         while (found := _ATTRIBUTE.match(text, at)) and found["key"]:
             at = found.end()
-            # of two of one name, the first counts
-            attributes.setdefault(found["key"].lower(), _value(found))
+            # of two of one name, the first counts; no others are kept, which may be many
+            if name in _LINKING and found["key"].lower() in _KEPT:
+                attributes.setdefault(found["key"].lower(), _value(found))
         if not found or not found["end"]:
             return
         at = found.end()
