@@ -173,7 +173,7 @@ def test_odd_text_that_is_there(published: Path, desk: Desk, wheelyard: Typed) -
         (["token", "create", "x", "--expires", "soon"], 1, "12h, 90d or 8w"),
         (["token", "create", ODD], 1, "The name of a token has the character"),
         (["upload", "nowhere"], 1, "There is no file nowhere."),
-        (["upload", "."], 1, "There is no file ."),
+        (["upload", "."], 1, ". is no file"),
         (["token", "create"], 2, "Missing argument"),
         (["status", "x", "sleepy"], 2, "sleepy"),
         (["fly"], 2, "No such command"),
