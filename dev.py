@@ -220,7 +220,7 @@ def digest(command: str) -> str:
 
 
 def read(path: Path) -> str:
-    """Read a stamp; none is an empty one."""
+    """Read a small file; one that is not there is an empty one."""
     return path.read_text() if path.exists() else ""
 
 

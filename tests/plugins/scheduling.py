@@ -5,7 +5,7 @@ The tests of one module run on one worker, so that they share its servers. Modul
 for programs come first: they take longest, and the others fill the gaps.
 """
 
-from typing import cast
+from collections.abc import Iterable
 
 import pytest
 from xdist.plugin import pytest_xdist_auto_num_workers as processors
@@ -46,14 +46,16 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc]
 
         That one is not run again: it would end every worker, one after the other.
         """
-        units = self.assigned_work[node].values()
-        for unit in units:
-            for test, is_done in unit.items():
-                if not is_done:
-                    unit[test] = True
-                    super().remove_node(node)
-                    return str(test)
-        return cast("str | None", super().remove_node(node))
+        units: Iterable[dict[str, bool]] = self.assigned_work[node].values()
+        left = ((test, unit) for unit in units for test, is_done in unit.items() if not is_done)
+        ended_in = next(left, None)
+        if ended_in is None:
+            super().remove_node(node)
+            return None
+        test, unit = ended_in
+        unit[test] = True
+        super().remove_node(node)
+        return test
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]

@@ -20,7 +20,6 @@ SHA512 = (
 )
 BCRYPT = "$2y$10$efKILS1cTLtpusLStDYseeGLFWfos3U2x3YL1XburWabmpwOx6xxm"
 EVERY = [APR1, SHA, SHA256, SHA512, BCRYPT]
-CHEAP = [APR1, SHA, SHA256.replace("$5$", "$5$rounds=1000$")]
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 needs_htpasswd = pytest.mark.skipif(shutil.which("htpasswd") is None, reason="needs htpasswd")

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from msgspec import DecodeError, Struct
 from msgspec.json import decode, encode
-from msgspec.structs import fields
 
 from wheelyard.errors import Invalid, TooLarge, quoted
 from wheelyard.http.exchange import JSON, NO_STORE, POLICY, Header, Receive, Reply, reply
@@ -59,8 +58,7 @@ def decoded(body: bytes, kind: type[S], expected: Mapping[str, str] = _PLAIN) ->
     except WrongField as wrong:
         name = ".".join(wrong.place)
         if wrong.why is Why.UNKNOWN:
-            known = ", ".join(each.name for each in fields(kind))
-            raise _wrong(f"unknown field {quoted(name)}", f"Send only {known}") from wrong
+            raise _wrong(f"unknown field {quoted(name)}", f"Send only {wrong.known}") from wrong
         if wrong.why is Why.MISSING:
             raise _wrong(f"{name} is missing", "Send it in the JSON object") from wrong
         what = f"{name} must be {expected.get(name) or _values(wrong.hint)}"

@@ -60,7 +60,7 @@ PROJECTS_LIMIT: Final = 100
 EXPECTED: Final = MappingProxyType(
     {
         "projects": f"a list of 1 to {PROJECTS_LIMIT} patterns",
-        "can": "a list of some of read, upload, manage and admin",
+        "can": "a list of some of read, upload and manage",
         "days": "a number from 1 to 36500",
         "expires": "a time with its offset, such as 2030-01-31T00:00:00Z",
     }

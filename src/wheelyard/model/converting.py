@@ -42,12 +42,16 @@ class WrongField(Exception):
         self.why, self.place, self.hint, self.value = why, place, hint, value
 
     @property
+    def known(self) -> str:
+        """The keys that there are, in the place of an unknown one."""
+        return ", ".join(self.hint.__struct_fields__)
+
+    @property
     def words(self) -> str:
         """What is wrong, in a message about the table: the field, and what it may hold."""
         key = escaped(".".join(self.place)[:NAME_LIMIT])
         if self.why is Why.UNKNOWN:
-            known = ", ".join(self.hint.__struct_fields__)
-            return f"{key}: there is no such key. The keys are {known}"
+            return f"{key}: there is no such key. The keys are {self.known}"
         is_missing = self.why is Why.MISSING
         return f"{key}: {'is missing, give' if is_missing else 'expected'} {_expected(self.hint)}"
 

@@ -96,8 +96,9 @@ def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         while (found := _ATTRIBUTE.match(text, at)) and found["key"]:
             at = found.end()
             # of two of one name, the first counts; no others are kept, which may be many
-            if name in _LINKING and found["key"].lower() in _KEPT:
-                attributes.setdefault(found["key"].lower(), _value(found))
+            key = found["key"].lower()
+            if name in _LINKING and key in _KEPT:
+                attributes.setdefault(key, _value(found))
         if not found or not found["end"]:
             return
         at = found.end()
