@@ -19,10 +19,10 @@ from benchmarks.report import Figure, in_turn
 from benchmarks.servers import Server, basic, wheelyard
 from benchmarks.stores import collection, fill_wheelyard
 from tests.trust.issuer import Bearer, StandIn, rsa_key, stand_in
-from wheelyard.index import open_index
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import EVERY_PROJECT, Action
-from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.index import open_index
 
 ROUNDS = 8
 SECONDS = 1

@@ -37,7 +37,7 @@ def measure(folder: Path) -> list[Figure]:
     """Weigh, ask, upload and count, on a bucket and on a folder in turn."""
     with (
         stand_in(folder, BUCKET) as url,
-        wheelyard_in_bucket(folder, STORE, surroundings(url)) as bucket,
+        wheelyard_in_bucket(folder, STORE, dependencies(url)) as bucket,
         wheelyard(folder / "local", "/health") as local,
     ):
         memory = weigh(folder, bucket, local, LARGE_MIB)
@@ -46,7 +46,7 @@ def measure(folder: Path) -> list[Figure]:
         return [*memory, *_pages(bucket, local), *_uploads(bucket, local), *_operations(bucket)]
 
 
-def surroundings(url: str) -> dict[str, str]:
+def dependencies(url: str) -> dict[str, str]:
     """Return the environment of a server whose bucket is at `url`; downloads go through it."""
     return {"STORAGE_EMULATOR_HOST": url, "WHEELYARD_DOWNLOADS": "proxy"}
 

@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Codec
-from wheelyard.catalog.opening import ensure_format
+from wheelyard.catalog.format import ensure_format
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.project import Commit, File, Project, Uploaded
 from wheelyard.storage.base import Key

@@ -50,25 +50,25 @@ class Surroundings:
     steps: int = 0
 
 
-def fork(arguments: Sequence[str], surroundings: Surroundings) -> BaseProcess:
+def fork(arguments: Sequence[str], dependencies: Surroundings) -> BaseProcess:
     """Start `wheelyard` with these arguments."""
-    for file in (surroundings.output, surroundings.errors):
+    for file in (dependencies.output, dependencies.errors):
         file.touch(0o600)
     FORKS.set_forkserver_preload(list(IMPORTED))
-    process = FORKS.Process(target=_run, args=(arguments, surroundings))
+    process = FORKS.Process(target=_run, args=(arguments, dependencies))
     process.start()
     return process
 
 
-def _run(arguments: Sequence[str], surroundings: Surroundings) -> None:
-    for descriptor, file in ((1, surroundings.output), (2, surroundings.errors)):
+def _run(arguments: Sequence[str], dependencies: Surroundings) -> None:
+    for descriptor, file in ((1, dependencies.output), (2, dependencies.errors)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), descriptor)
-    os.chdir(surroundings.folder)
+    os.chdir(dependencies.folder)
     os.environ.clear()  # noqa: TID251 - it is a process of its own
-    os.environ.update(surroundings.environment)  # noqa: TID251
+    os.environ.update(dependencies.environment)  # noqa: TID251
     sys.argv = ["wheelyard", *arguments]
-    if surroundings.steps:
-        sys.addaudithook(_kill_at(surroundings.steps, surroundings.store))
+    if dependencies.steps:
+        sys.addaudithook(_kill_at(dependencies.steps, dependencies.store))
     main()
 
 

@@ -234,8 +234,8 @@ def run(jobs: int, text: str) -> int:
 def read_found(file: Path) -> dict[str, Verdict]:
     """Return what became of each mutant, as it stands in a file; nothing if there is no file."""
     text = file.read_text(encoding="utf-8") if file.exists() else ""
-    verdicts = (line.split("\t") for line in text.splitlines())
-    return {name: Verdict(name, state, by) for state, name, by in verdicts}
+    verification_cache = (line.split("\t") for line in text.splitlines())
+    return {name: Verdict(name, state, by) for state, name, by in verification_cache}
 
 
 def located(mutant: Mutant) -> Place | None:
@@ -334,13 +334,15 @@ def _was_killed(before: Mapping[str, Verdict], mutant: str) -> bool:
     return mutant in before and before[mutant].state == "killed"
 
 
-def _summary(verdicts: Collection[Verdict]) -> Iterator[str]:
+def _summary(verification_cache: Collection[Verdict]) -> Iterator[str]:
     yield from (
         "| package | killed | survived | elsewhere | equivalent | gone |",
         "|---|---|---|---|---|---|",
     )
-    for package in (*sorted({each.package for each in verdicts}), "all"):
-        states = Counter(each.state for each in verdicts if package in {"all", each.package})
+    for package in (*sorted({each.package for each in verification_cache}), "all"):
+        states = Counter(
+            each.state for each in verification_cache if package in {"all", each.package}
+        )
         yield f"| {package} | " + " | ".join(str(states[state]) for state in STATES) + " |"
 
 

@@ -19,7 +19,7 @@ from wheelyard.settings import sections
 from wheelyard.settings.sections import (
     OPTIONS,
     PLATFORM,
-    Place,
+    Location,
     Setting,
     every_setting,
     is_section,
@@ -96,12 +96,12 @@ def _as_phrase(sentence: str) -> str:
     return (first if second.isupper() else first.lower()) + second + rest.removesuffix(".")
 
 
-def _meanings() -> Mapping[Place, str]:
+def _meanings() -> Mapping[Location, str]:
     """Return the docstring below each setting."""
     tree = ast.parse(inspect.getsource(sections))
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
-    def within(section: type[Struct], above: Place) -> Iterator[tuple[Place, str]]:
+    def within(section: type[Struct], above: Location) -> Iterator[tuple[Location, str]]:
         said = _docstrings(classes[section.__name__])
         for each in fields(section):
             place = (*above, each.name)

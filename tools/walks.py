@@ -31,14 +31,14 @@ from typing import Any, Final
 import wheelyard
 from benchmarks.stores import BOUNDARY, Wheel
 from tests.bucket.server import running_bucket_server
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.http.app import App
-from wheelyard.http.exchange import Message
-from wheelyard.index import open_index
+from wheelyard.http.protocol.messages import Message
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.distribution import parse_name
-from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
+from wheelyard.wiring.index import open_index
 
 OURS: Final = str(Path(wheelyard.__file__).parent)
 BUCKET: Final = "walks"

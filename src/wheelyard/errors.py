@@ -2,7 +2,7 @@
 Everything that can go wrong on purpose, in one tree.
 
 Families are never subclassed: a new case is a new `code`, so that the table from families to
-statuses in `wheelyard.http.errors` stays total. Families know nothing of HTTP.
+statuses in `wheelyard.http.error_responses` stays total. Families know nothing of HTTP.
 """
 
 from typing import ClassVar
@@ -14,7 +14,7 @@ QUOTE_LIMIT = 60
 """Characters of a hostile value that a message repeats."""
 
 
-class IndexFault(Exception):
+class WheelyardError(Exception):
     """
     The root of everything that wheelyard raises on purpose; never raised itself.
 
@@ -34,43 +34,43 @@ class IndexFault(Exception):
         self.short = short or _first_sentence(self.message)
 
 
-class Invalid(IndexFault):
+class Invalid(WheelyardError):
     """The request can never succeed as sent."""
 
     family_code = "bad_request"
 
 
-class Unauthenticated(IndexFault):
+class Unauthenticated(WheelyardError):
     """A credential is missing, or it is not one that we know."""
 
     family_code = "unauthenticated"
 
 
-class Forbidden(IndexFault):
+class Forbidden(WheelyardError):
     """A known caller without the right."""
 
     family_code = "forbidden"
 
 
-class NotFound(IndexFault):
+class NotFound(WheelyardError):
     """The named thing does not exist, or not for this caller."""
 
     family_code = "not_found"
 
 
-class Conflict(IndexFault):
+class Conflict(WheelyardError):
     """The name is taken, or the object changed under us; nothing was written."""
 
     family_code = "conflict"
 
 
-class TooLarge(IndexFault):
+class TooLarge(WheelyardError):
     """Over a stated limit."""
 
     family_code = "too_large"
 
 
-class Unavailable(IndexFault):
+class Unavailable(WheelyardError):
     """The store did not answer, or the outcome of a write is unknown; read before trying again."""
 
     family_code = "storage_unavailable"

@@ -22,16 +22,16 @@ from tests.http.inside import Inside
 from tests.http.packages import Package, form, wheel
 from tests.operations.world import Clock
 from tests.trust.issuer import StandIn, ec_key, rsa_key, stand_in
-from wheelyard.concurrency.pacing import Ambient
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
-from wheelyard.index import Index, index_over
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.checks import checked
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import system_runtime
 
 HERE = "https://packages.acme.dev"
 """What this index is called in tokens."""
@@ -140,7 +140,7 @@ class Place:
 
     def minted(self, publisher: str) -> str:
         """Return the token that a CI job is given for its statement."""
-        assert self.index.doors.publishing is not None
+        assert self.index.authenticator.publishing is not None
         said = {
             "iss": f"{self.google.url}/ci",
             "sub": publisher,
@@ -148,12 +148,12 @@ class Place:
             "aud": PUBLISHING,
             **times(300),
         }
-        return self.index.doors.publishing.mint(CI_KEY.token(said)).token.text
+        return self.index.authenticator.publishing.mint(CI_KEY.token(said)).token.text
 
 
 def times(seconds: int) -> dict[str, object]:
     """Return the times of a token that is good for some seconds."""
-    now = int(real_ambient().now().timestamp())
+    now = int(system_runtime().now().timestamp())
     return {"iat": now - 1, "nbf": now - 1, "exp": now + seconds}
 
 
@@ -267,7 +267,7 @@ def open_place(
     *,
     is_open: bool = True,
     adjust: Callable[[dict[str, object]], None] = lambda _: None,
-    ambient: Ambient | None = None,
+    runtime: Runtime | None = None,
     **more: object,
 ) -> Iterator[Place]:
     """
@@ -277,7 +277,7 @@ def open_place(
         folder: For its files.
         is_open: Whether anybody may read `open-*`.
         adjust: Changes the settings, as a file would have them.
-        ambient: Its clocks, if they are not this machine's.
+        runtime: Its clocks, if they are not this machine's.
         **more: Sections of the settings.
     """
     write_files(folder)
@@ -288,8 +288,8 @@ def open_place(
         settings = checked(convert(said, Settings, strict=False))
         store = CountingStore(lambda: 0.0)
         (folder / "spool").mkdir(exist_ok=True)
-        spool, ambient = Spool(folder / "spool"), ambient or real_ambient()
-        index = index_over(store, spool, settings, ambient, google=site.google)
+        spool, runtime = Spool(folder / "spool"), runtime or system_runtime()
+        index = build_index(store, spool, settings, runtime, google=site.google)
         inside = Inside(App(index), index, folder, Clock(), runner)
         packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
         place = Place(inside, store, site, packages, settings.server.path_prefix)

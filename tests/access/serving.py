@@ -26,10 +26,10 @@ from tests.http.packages import Package, form, wheel
 from tests.settings.written import as_toml
 from tests.trust.issuer import Bearer, StandIn, stand_in
 from tests.waiting import until
-from wheelyard.index import open_index
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.index import open_index
 
 PROJECTS = ("open-lib", "shut-lib")
 ACCESS_TOKEN = "ya29.a0_" + "x" * 60

@@ -25,7 +25,7 @@ from tests.access.places import (
 )
 from tests.http.packages import form, wheel
 from tests.trust.issuer import Answer as Fault
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
@@ -148,9 +148,9 @@ def test_guesses(tmp_path: Path) -> None:
 
 def test_a_name_is_removed(tmp_path: Path) -> None:
     """Whoever is taken out of the htpasswd file is out within seconds, without a restart (64)."""
-    real, later = real_ambient(), [0.0]
-    ambient = replace(real, monotonic=lambda: real.monotonic() + later[0])
-    with open_place(tmp_path, ambient=ambient) as place:
+    real, later = system_runtime(), [0.0]
+    runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
+    with open_place(tmp_path, runtime=runtime) as place:
         assert place.ask("GET", "/simple/shut-lib/", READER).status == 200
 
         path = tmp_path / "htpasswd"

@@ -99,6 +99,6 @@ def test_names_of_users(place: Place, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_representations(place: Place) -> None:
     """What a debugger or a crash report would show of the wired index has no secret of its own."""
-    shown = repr(place.index.settings.access) + repr(place.index.doors.static_tokens)
+    shown = repr(place.index.settings.access) + repr(place.index.authenticator.static_tokens)
     assert "a-static-token-of" not in shown
     assert PASSWORD not in shown

@@ -27,22 +27,22 @@ from tests.archive.builders import (
 )
 from tests.archive.families import NFC, NFD
 from tests.archive.unpacking import unpacked
-from wheelyard.archive.compressions import tar_pieces
-from wheelyard.archive.names import check_portable_name, check_relative_name, path_of
-from wheelyard.archive.rules import ArchiveLimits, Deadline, Leniency, Reading
+from wheelyard.archive.decompression import tar_pieces
+from wheelyard.archive.member_names import check_portable_name, check_relative_name, path_of
+from wheelyard.archive.rules import ArchiveLimits, Deadline, Leniency, ReadLimits
 from wheelyard.archive.tar_members import TarStream, tar_members
 from wheelyard.archive.zip_members import read_structure
 from wheelyard.errors import Invalid
 
 
 @contextmanager
-def reading(data: bytes) -> Iterator[Reading]:
+def reading(data: bytes) -> Iterator[ReadLimits]:
     """Lend a file of these bytes, as it is read by the index."""
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
         deadline = Deadline(lambda: 0.0, 1)
-        yield Reading(file.fileno(), ArchiveLimits(), deadline, Leniency(is_lenient=False))
+        yield ReadLimits(file.fileno(), ArchiveLimits(), deadline, Leniency(is_lenient=False))
 
 
 CHANGES = st.lists(

@@ -32,7 +32,7 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
-from wheelyard.archive.names import check_portable_name
+from wheelyard.archive.member_names import check_portable_name
 from wheelyard.archive.reader import inspect
 from wheelyard.archive.rules import MIB, ArchiveLimits, Deadline
 from wheelyard.errors import Invalid

@@ -18,17 +18,17 @@ from tests.catalog.stage import Fate, GatedStore, Stage, outcomes_on_stage
 from tests.operations.making import Made
 from tests.operations.world import ALICE, Clock, ambient_at, objects
 from wheelyard.archive.reader import Contents
-from wheelyard.errors import IndexFault
-from wheelyard.index import Index, index_over
+from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution import parse_filename
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.spooling import Arrival
+from wheelyard.operations.spooling import SpooledUpload
 from wheelyard.operations.upload import Uploads
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.stores import StoreTraits
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import StoreTraits
 
 TICK = 1e-6
 """Seconds that pass between two looks at a clock: what is read stays fresh, and is in the past."""
@@ -58,7 +58,7 @@ class _ReadOnce(Uploads):
             object.__setattr__(self, each.name, getattr(uploads, each.name))
         object.__setattr__(self, "contents", contents)
 
-    def _read(self, arrival: Arrival) -> Contents:
+    def _read(self, arrival: SpooledUpload) -> Contents:
         if arrival.path not in self.contents:
             self.contents[arrival.path] = super()._read(arrival)
         return self.contents[arrival.path]
@@ -79,7 +79,7 @@ class Scenario:
     together: bool = False
     far: bool = False
     opener: Opener | None = None
-    arrivals: dict[Made, Arrival] = field(default_factory=dict)
+    arrivals: dict[Made, SpooledUpload] = field(default_factory=dict)
     contents: dict[Path, Contents] = field(default_factory=dict)
     """What has been read of each distribution, which is the same in each play."""
     start: dict[str, bytes] = field(default_factory=dict)
@@ -97,9 +97,9 @@ class Scenario:
         """Return an index over a store."""
         if self.opener is not None:
             return self.opener(store, seed)
-        ambient = replace(ambient_at(Clock(), seed), monotonic=ticking())
-        traits = StoreTraits(is_near=not self.far)
-        index = index_over(store, Spool(self.folder), Settings(), ambient, traits)
+        runtime = replace(ambient_at(Clock(), seed), monotonic=ticking())
+        traits = StoreTraits(is_local=not self.far)
+        index = build_index(store, Spool(self.folder), Settings(), runtime, traits)
         return replace(index, uploads=_ReadOnce(index.uploads, self.contents))
 
     @contextmanager
@@ -229,7 +229,7 @@ class Explorer:
         for name, wish in self.scenario.wishes.items():
             try:
                 self.scenario.fulfil(index, wish)
-            except IndexFault as fault:
+            except WheelyardError as fault:
                 if fault.code not in {"file_exists", "not_found"}:
                     yield f"{name} tried again and met {fault.code}: {fault.message}"
         project = document(store)

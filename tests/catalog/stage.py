@@ -21,7 +21,7 @@ from typing import TypeVar
 import pytest
 
 from tests.storage.wrapping import WrappedStore
-from wheelyard.errors import IndexFault, Unavailable
+from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.storage.base import ObjectVersion, Store, Stored
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class Actor(Thread):
             self._play()
         except Crash:
             answer = "crashed"
-        except IndexFault as fault:
+        except WheelyardError as fault:
             answer = f"{type(fault).__name__} {fault.code}"
         except BaseException as error:  # noqa: BLE001 - reported by the director
             answer, self.surprise = "surprised", error
@@ -221,7 +221,7 @@ class Stage:
             reply = self._done(call, act)
             if fate is Fate.LOST_DONE:
                 raise Unavailable("The reply was lost.")
-        except IndexFault as fault:
+        except WheelyardError as fault:
             # whether a lost call would have been refused, its writer never knows
             told = fault if fate is Fate.DONE else Unavailable("The reply was lost.")
             actor.history.append((call, self._told(call, told)))
@@ -238,7 +238,7 @@ class Stage:
 
     def _told(self, call: Call, reply: object) -> object:
         """Return a reply without what differs from run to run: versions become ordinals."""
-        if isinstance(reply, IndexFault):
+        if isinstance(reply, WheelyardError):
             return type(reply).__name__
         if isinstance(reply, Stored):
             return self._ordinal(call.key, reply.version), reply.body

@@ -6,8 +6,8 @@ from threading import Event
 
 import pytest
 
-from wheelyard.catalog.batches import Batches, Take
-from wheelyard.errors import Conflict, IndexFault, Unavailable
+from wheelyard.concurrency.group_commit import GroupCommit, Take
+from wheelyard.errors import Conflict, Unavailable, WheelyardError
 
 PATIENCE = 10.0
 
@@ -16,12 +16,12 @@ class Desk:
     """Handles numbers: waits, tries twice, refuses 13, and fails as a whole where 99 is."""
 
     def __init__(self) -> None:
-        self.batches = Batches[str, int, int](self._handle)
+        self.batches = GroupCommit[str, int, int](self._handle)
         self.begun = Event()
         self.tries_again = Event()
         self.handled: list[list[int]] = []
 
-    def _handle(self, _: str, take: Take[int]) -> Sequence[int | IndexFault]:
+    def _handle(self, _: str, take: Take[int]) -> Sequence[int | WheelyardError]:
         take()
         self.begun.set()
         assert self.tries_again.wait(PATIENCE)

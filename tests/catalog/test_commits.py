@@ -11,8 +11,8 @@ from tests.catalog.promises import DEMO, document
 from tests.operations.world import START, Clock, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Intent
-from wheelyard.catalog.documents import Belief, Codec, Documents
-from wheelyard.catalog.races import Retries
+from wheelyard.catalog.conflict_retries import ConflictRetries
+from wheelyard.catalog.documents import CachePolicy, Codec, Documents
 from wheelyard.model.project import AnyEvent, Deleted, File, Project, Uploaded
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
@@ -27,16 +27,16 @@ class Writer:
         self.store = FaultyStore(store)
         self.told = list[AnyEvent]()
         clock = Clock()
-        ambient = replace(
+        runtime = replace(
             ambient_at(clock, seed), pause=lambda seconds: clock.advance(seconds=seconds)
         )
-        belief = Belief(near=near, freshness=1e9, capacity=1 << 20)
-        documents = Documents(self.store, Codec(Project), ambient, belief, is_kept=True)
+        belief = CachePolicy(near=near, freshness=1e9, capacity=1 << 20)
+        documents = Documents(self.store, Codec(Project), runtime, belief, is_kept=True)
         self.commits = Commits(
             self.store,
             documents,
-            ambient,
-            Retries(ambient=ambient, limit=5),
+            runtime,
+            ConflictRetries(runtime=runtime, limit=5),
             lambda _, event: self.told.append(event),
         )
 

@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 
 from tests.operations.world import Clock, ambient_at
 from wheelyard.catalog import keys
-from wheelyard.catalog.documents import Belief, Codec, Documents, Snapshot
+from wheelyard.catalog.documents import CachePolicy, Codec, Documents, Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import Found, Key, ObjectVersion
@@ -47,11 +47,11 @@ class Far:
     def __init__(self, stale_if_error: float = 0.0, *, near: bool = False) -> None:
         self.clock = Clock()
         self.store = CountingStore(self.clock.seconds)
-        belief = Belief(
+        belief = CachePolicy(
             near=near, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
         )
-        ambient = ambient_at(self.clock, seed=1)
-        self.documents = Documents(self.store, Codec(NameList), ambient, belief)
+        runtime = ambient_at(self.clock, seed=1)
+        self.documents = Documents(self.store, Codec(NameList), runtime, belief)
         self.first = self.write(FIRST)
 
     def write(self, *names: NormalizedName) -> ObjectVersion:

@@ -11,11 +11,11 @@ from tests.catalog.promises import Wish, document
 from tests.catalog.stage import Fate
 from tests.operations.making import make_wheel
 from tests.operations.world import Clock, ambient_at
-from wheelyard.concurrency.caches import WeighedCache
-from wheelyard.index import Index, index_over
+from wheelyard.concurrency.caches import LruCache
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +153,7 @@ def test_the_explorer_sees_a_missing_journal_entry(tmp_path: Path) -> None:
         Explorer(scenario, faults=1).explore()
 
 
-class _Remembered(WeighedCache[NormalizedName, int]):
+class _Remembered(LruCache[NormalizedName, int]):
     """Believes that every commit is in the journal, once one of this process is."""
 
     def get(self, key: NormalizedName) -> int | None:
@@ -173,6 +173,6 @@ class _Any(int):
 
 def _forgetful(store: Store, seed: int) -> Index:
     """Return an index whose commits write no journal of their own accord."""
-    index = index_over(store, Spool(Path()), Settings(), ambient_at(Clock(), seed))
+    index = build_index(store, Spool(Path()), Settings(), ambient_at(Clock(), seed))
     index.projects.commits._journaled = _Remembered(1)  # noqa: SLF001 - broken on purpose
     return index

@@ -11,14 +11,14 @@ from tests.catalog.faulty import Crash, Fault, FaultyStore, Kind
 from tests.catalog.promises import DEMO, Wish, broken_promises, document
 from tests.operations.making import make_wheel
 from tests.operations.world import ALICE, START, World, ambient_at
-from wheelyard.concurrency.pacing import Ambient
-from wheelyard.errors import IndexFault, NotFound, Unavailable
-from wheelyard.index import Index, index_over
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import NotFound, Unavailable, WheelyardError
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
 
 ONE, TWO = make_wheel(), make_wheel(version="2.0")
 FIRST = Selection(parse_version("1.0"))
@@ -36,12 +36,12 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def faulty_index(
-    world: World, *faults: Fault, ambient: Ambient | None = None
+    world: World, *faults: Fault, runtime: Runtime | None = None
 ) -> tuple[Index, FaultyStore]:
     """Return an index whose store has faults, once it is open."""
     store = FaultyStore(world.store)
-    ambient = ambient or ambient_at(world.clock, 5)
-    index = index_over(store, Spool(world.folder), Settings(), ambient)
+    runtime = runtime or ambient_at(world.clock, 5)
+    index = build_index(store, Spool(world.folder), Settings(), runtime)
     store.calls.clear()
     store.faults = faults
     return index, store
@@ -63,7 +63,7 @@ def test_every_call_fails_once(tmp_path: Path, operation: str, kind: Kind, befor
         answer = "ok"
         try:
             OPERATIONS[operation](world, index)
-        except (IndexFault, Crash) as error:
+        except (WheelyardError, Crash) as error:
             answer = type(error).__name__
 
         wishes = {"A": Wish(TWO if operation == "upload" else ONE, operation == "delete")}
@@ -92,10 +92,10 @@ def test_races_that_never_end(tmp_path: Path) -> None:
     """A document that can never be written is given up, and the upload may be tried again."""
     world = World(tmp_path)
     faults = (Fault(Kind.LOST_RACE, "put", "projects/*", times=ALWAYS),)
-    ambient = replace(
+    runtime = replace(
         ambient_at(world.clock, 5), pause=lambda seconds: world.clock.advance(seconds=seconds)
     )
-    index, store = faulty_index(world, *faults, ambient=ambient)
+    index, store = faulty_index(world, *faults, runtime=runtime)
 
     with pytest.raises(Unavailable) as caught:
         OPERATIONS["upload"](world, index)
@@ -109,11 +109,11 @@ def test_races_that_never_end(tmp_path: Path) -> None:
 def test_bytes_that_can_never_be_written(tmp_path: Path) -> None:
     """A file whose bytes never get into the store is not published, and its uploader is told."""
     world = World(tmp_path)
-    ambient = replace(
+    runtime = replace(
         ambient_at(world.clock, 5), pause=lambda seconds: world.clock.advance(seconds=seconds)
     )
     faults = (Fault(Kind.LOST_RACE, "put", "files/*", times=ALWAYS),)
-    index, _ = faulty_index(world, *faults, ambient=ambient)
+    index, _ = faulty_index(world, *faults, runtime=runtime)
 
     with pytest.raises(Unavailable) as caught:
         OPERATIONS["upload"](world, index)

@@ -7,17 +7,17 @@ from tests.operations.making import make_wheel
 from tests.operations.world import World, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
-from wheelyard.index import index_over
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.spool import Spool
-from wheelyard.stores import StoreTraits
+from wheelyard.wiring.index import build_index
+from wheelyard.wiring.stores import StoreTraits
 
 
 def far_reader(world: World) -> Projects:
     """Return the projects as a process has them whose store is far, and may be away for long."""
     settings = Settings(store=StoreSettings(stale_if_error=60))
-    spool, ambient = Spool(world.folder), ambient_at(world.clock, 2)
-    return index_over(world.store, spool, settings, ambient, StoreTraits(is_near=False)).projects
+    spool, runtime = Spool(world.folder), ambient_at(world.clock, 2)
+    return build_index(world.store, spool, settings, runtime, StoreTraits(is_local=False)).projects
 
 
 def test_a_project_that_was_missing_a_moment_ago(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from tests.cli.conftest import Typed
 from tests.clients.harness import Desk
 from tests.operations.making import make_wheel
-from wheelyard.index import open_index
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.project import Status, StatusSet, Yanked
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.index import open_index
 
 pytestmark = pytest.mark.integration
 
@@ -153,7 +153,7 @@ def test_odd_text_that_is_there(published: Path, desk: Desk, wheelyard: Typed) -
     del published
     settings = Settings(store=StoreSettings(location=str(desk.folder / "wheelyard-data")))
     index, name = open_index(settings), parse_name("acme-core")
-    at, by = index.ambient.now(), "local:\x1b[1m"
+    at, by = index.runtime.now(), "local:\x1b[1m"
     yanked = Yanked(at=at, by=by, filenames=(WHEEL,), reason="\x1b[2J \u202e")
     status = StatusSet(at=at, by=by, status=Status.ARCHIVED, reason="\x9b1m\n")
     index.projects.change(name, lambda _: (yanked, status))

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import ROBOT, Done, Typed
 from tests.clients.harness import Desk
-from wheelyard.index import Index, open_index
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_pattern
-from wheelyard.operations.tokens import TokenRequest
-from wheelyard.settings.reading import read_settings
+from wheelyard.settings.load import read_settings
+from wheelyard.wiring.index import Index, open_index
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_minted_tokens(wheelyard: Typed, index: Index) -> None:
     for name, hours in (("job", 1), ("old job", -1)):
         _, record = index.tokens.create(TokenRequest(name=name), by="publisher:core")
         snapshot = index.tokens.credentials.latest(record.id)
-        expires = index.ambient.now() + timedelta(hours=hours)
+        expires = index.runtime.now() + timedelta(hours=hours)
         minted = replace(record, publishers=("core",), expires_at=expires)
         assert index.tokens.credentials.replace(minted, snapshot)
         made[name] = record.id

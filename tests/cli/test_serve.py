@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 WORKERS = [[], ["--workers", "4"]]
 ENDING = """
 from wheelyard.http.server import run_server
-from wheelyard.index import open_index
+from wheelyard.wiring.index import open_index
 from wheelyard.settings.sections import Settings
 run_server(Settings(), open_index(Settings()), lambda: print("ended", flush=True))
 """

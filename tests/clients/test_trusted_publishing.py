@@ -19,7 +19,7 @@ from tests.http.servers import Site, running_site
 from tests.model.jobs import GITHUB_SAYS, GITLAB_SAYS, TIMES
 from tests.trust.issuer import Answer, StandIn, rsa_key, stand_in
 from tests.waiting import until
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.clients
 
@@ -109,7 +109,7 @@ class Ci:
 
 
 def _statement(says: dict[str, object], issuer: StandIn, changes: dict[str, object]) -> str:
-    now = int(real_ambient().now().timestamp())
+    now = int(system_runtime().now().timestamp())
     times = {"iat": now, "nbf": now, "exp": now + 300}
     here = {"iss": issuer.url, "aud": AUDIENCE, "jti": uuid4().hex}
     return KEY.token({**says, **TIMES, **times, **here, **changes})

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.stores import system_runtime
 
 PATIENCE = 120.0
 CHUNK = 65_536
@@ -115,7 +115,7 @@ def _certificate(
     key: ec.EllipticCurvePrivateKey,
     path_length: int | None,
 ) -> x509.CertificateBuilder:
-    today = real_ambient().now()
+    today = system_runtime().now()
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.operations.world import Clock
-from wheelyard.concurrency.caches import TimedCache
+from wheelyard.concurrency.caches import ExpiringCache
 
 
 @pytest.fixture
@@ -13,12 +13,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def cache(clock: Clock) -> TimedCache[str, int]:
+def cache(clock: Clock) -> ExpiringCache[str, int]:
     """Return a cache for two values."""
-    return TimedCache(clock.seconds, 2)
+    return ExpiringCache(clock.seconds, 2)
 
 
-def test_for_how_long(cache: TimedCache[str, int], clock: Clock) -> None:
+def test_for_how_long(cache: ExpiringCache[str, int], clock: Clock) -> None:
     """A value is there until its time is over; putting it again begins a new time."""
     cache.put("a", 1, 10)
     clock.advance(seconds=9)
@@ -31,14 +31,14 @@ def test_for_how_long(cache: TimedCache[str, int], clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
-def test_for_no_time(cache: TimedCache[str, int], seconds: float) -> None:
+def test_for_no_time(cache: ExpiringCache[str, int], seconds: float) -> None:
     """A value that holds for no time is not kept, and the one before it stays."""
     cache.put("a", 1, 10)
     cache.put("a", 2, seconds)
     assert cache.get("a") == 1
 
 
-def test_the_least_used_goes(cache: TimedCache[str, int]) -> None:
+def test_the_least_used_goes(cache: ExpiringCache[str, int]) -> None:
     """Where there is no room, the value goes that nobody has asked for or put for longest."""
     for key in ("a", "b", "a", "c"):
         cache.put(key, 1, 10)

@@ -29,7 +29,7 @@ from tests.deploy.running import assert_valid, problems
 from tests.http.packages import wheel
 from tests.http.servers import Site, running_site
 from tests.trust.issuer import Answer, StandIn, rsa_key, stand_in
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.stores import system_runtime
 
 desk = _desk
 
@@ -187,7 +187,7 @@ class Runner:
 
     def identify(self, issuer: str, audience: str) -> str:
         """Let the metadata server give a token of an issuer; return it."""
-        now = int(real_ambient().now().timestamp())
+        now = int(system_runtime().now().timestamp())
         claims = {"iss": issuer, "aud": audience, "sub": "104857600123456789012"}
         mail = {"email": ACCOUNT, "email_verified": True, "iat": now, "exp": now + 3600}
         token = rsa_key("google").token(claims | mail)

@@ -25,7 +25,7 @@ from tests.deploy.running import (
     running,
 )
 from tests.http.packages import wheel
-from wheelyard.settings.reading import read_settings
+from wheelyard.settings.load import read_settings
 
 desk = _desk
 

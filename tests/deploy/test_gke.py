@@ -9,7 +9,7 @@ import yaml
 from tests.clients.conftest import desk as _desk
 from tests.clients.harness import Desk, program, system_program
 from tests.deploy.running import BUCKET, DEPLOY, VALUES, rendered
-from wheelyard.settings.reading import read_settings
+from wheelyard.settings.load import read_settings
 
 desk = _desk
 

@@ -23,7 +23,7 @@ from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
 from tests.once import made_once
 from tests.operations.making import Made, make_wheel
-from wheelyard.settings.reading import read_settings
+from wheelyard.settings.load import read_settings
 from wheelyard.settings.sections import Settings
 
 FOLDER = REPOSITORY / "deploy" / "image"

@@ -22,12 +22,12 @@ from tests.http.servers import Answer, Site, running_site
 from tests.operations.making import make_wheel
 from tests.operations.world import ALICE
 from tests.waiting import until
-from wheelyard.index import Index, open_index
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 from wheelyard.storage.base import Key
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.stores import system_runtime
 
 PAGE = REPOSITORY / "docs" / "keeping.md"
 (TAR,) = re.finditer(
@@ -199,7 +199,7 @@ def test_as_it_was(store: Path, tmp_path: Path) -> None:
     before = opened(store).projects.get(DEMO).files
     backup = tmp_path / "backup.tar.gz"
     assert tarred(store, backup).returncode == 0
-    now = real_ambient().now()
+    now = system_runtime().now()
     for path in (store / "journal").rglob("*.json"):
         os.utime(path, ((now - timedelta(days=2)).timestamp(),) * 2)
     moment = (now - timedelta(days=1)).strftime("%Y-%m-%d %H:%M:%S UTC")

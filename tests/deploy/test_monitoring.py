@@ -17,7 +17,7 @@ from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
 from tests.http.servers import Site, running_site
 from tests.test_house import headings
-from wheelyard.storage.timed import Operation, Tally
+from wheelyard.storage.instrumented import Operation, OperationCounter
 
 desk = _desk
 
@@ -63,7 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def figures(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
     """Return every figure of a running index by name: its labels, and their values."""
     text = site.get("/metrics").text
-    tally = Tally()
+    tally = OperationCounter()
     for verb, price in (("insert", "A"), ("read", "B"), ("delete", "free")):
         tally.add(Operation(verb, price))
     with far_site(tmp_path_factory.mktemp("far"), FarStore(), tally=tally) as far:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.clients.harness import REPOSITORY, system_program
 from tests.deploy.gcloud import FILES as FILES_WITH_LINES
 from tests.deploy.gcloud import lines, wrong
-from wheelyard.settings.reading import unknown_variables
+from wheelyard.settings.load import unknown_variables
 
 FOLDER = REPOSITORY / "deploy"
 DOCS = REPOSITORY / "docs" / "deploy"

@@ -24,8 +24,8 @@ from tests.durability.serving import (
 from tests.forking import Surroundings, fork
 from tests.operations.making import make_wheel
 from tests.waiting import until
-from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.index import open_index
 
 KILLS = 100
 CLIENTS = 4
@@ -43,7 +43,7 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
     answered: dict[str, str] = {}
     for turn in range(KILLS):
         port, steps = free_port(), random.randint(1, MOST_CHANGES) if turn % 2 else 0
-        surroundings = Surroundings(
+        dependencies = Surroundings(
             folder=tmp_path,
             environment=environment(),
             output=log,
@@ -51,7 +51,7 @@ def test_what_was_answered_stays(tmp_path: Path) -> None:
             store=str(store),
             steps=steps,
         )
-        process = fork(["serve", "--port", str(port), "--store", str(store)], surroundings)
+        process = fork(["serve", "--port", str(port), "--store", str(store)], dependencies)
         until(partial(_has_begun, process, port), log.read_text, patience=PATIENCE)
         crowd = Crowd(port, first_token(log), made)
         with crowd.publishing(CLIENTS):

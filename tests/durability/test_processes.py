@@ -11,8 +11,8 @@ from tests.durability.serving import first_token, get, post, server, wheelyard
 from tests.forking import FORKS
 from tests.operations.making import Made, make_wheel
 from tests.operations.world import ALICE
-from wheelyard.index import open_index
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.index import open_index
 
 PROCESSES = 8
 PROJECTS = 3

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from tests.storage.wrapping import WrappedStore
 from wheelyard.catalog.keys import FILES
-from wheelyard.operations.exporting.manifest import PLACE
-from wheelyard.operations.exporting.placing import Site
+from wheelyard.operations.exporting.manifest import MANIFEST_PATH
+from wheelyard.operations.exporting.site_files import Site
 from wheelyard.storage.base import Key, ObjectVersion, Store, WebType
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ HEEDING = (
 BASE = "https://packages.example.com/all/of/them"
 """What the sites of tests are served as."""
 HOME = "wheelyard-export/"
-MANIFEST = str(PLACE)
+MANIFEST = str(MANIFEST_PATH)
 
 Read = Callable[[str], bytes | None]
 """Gives what is at a path of a site."""

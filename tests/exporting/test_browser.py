@@ -14,7 +14,7 @@ from tests.exporting.serving import python_web
 from tests.exporting.yard import Yard
 from tests.http.packages import wheel
 from tests.waiting import PATIENCE
-from wheelyard.operations.exporting.manifest import Asked
+from wheelyard.operations.exporting.manifest import RequestedOptions
 
 PACKAGES = (
     wheel("acme-core", "1.4", "Summary: What every service of ours needs"),
@@ -62,7 +62,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a site in it that was not told its address."""
     yard = Yard(tmp_path_factory.mktemp("yard"))
     yard.publish(*PACKAGES)
-    yard.export(yard.folder / "www/deep/down", Asked())
+    yard.export(yard.folder / "www/deep/down", RequestedOptions())
     return yard.folder / "www"
 
 

@@ -12,10 +12,10 @@ from tests.exporting.yard import AT_BASE, Yard, publish, stock
 from tests.http.packages import wheel
 from tests.storage.cloud.opened import EMULATOR
 from wheelyard.errors import Invalid
-from wheelyard.exports import Exports
-from wheelyard.index import Index, open_index
-from wheelyard.operations.exporting.manifest import Asked, Placing
+from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.export import SiteExporter
+from wheelyard.wiring.index import Index, open_index
 
 pytestmark = pytest.mark.integration
 
@@ -67,7 +67,7 @@ def broken_links(bucket: Bucket) -> list[str]:
 
 def export(index: Index, place: str = SITE) -> None:
     """Bring a site up to date."""
-    Exports(index=index, place=place, asked=AT_BASE).opened().run(lambda *_: None)
+    SiteExporter(index=index, place=place, asked=AT_BASE).opened().run(lambda *_: None)
 
 
 def test_the_same_as_in_a_folder(cloud: BucketServer, index: Index, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_files_in_a_public_bucket(cloud: BucketServer, tmp_path: Path) -> None:
     index = open_index(Settings(store=place))
     stock(index, tmp_path)
     url = f"{cloud.url}/site/open/files"
-    asked = Asked(base_url=BASE, files=Placing.LEAVE, files_url=url)
+    asked = RequestedOptions(base_url=BASE, files=FileMode.LEAVE, files_url=url)
     kept = cloud.bucket("site").names()
 
     for site in ("gs://site/open", "gs://site/open/"):
@@ -135,7 +135,7 @@ def test_files_in_a_public_bucket(cloud: BucketServer, tmp_path: Path) -> None:
             export(index, site)
         assert "store's own files" in refused.value.message
     assert cloud.bucket("site").names() == kept
-    Exports(index=index, place="gs://site/open", asked=asked).opened().run(lambda *_: None)
+    SiteExporter(index=index, place="gs://site/open", asked=asked).opened().run(lambda *_: None)
     export(index, "gs://site/open/copied")
 
     names = cloud.bucket("site").names()

@@ -12,27 +12,27 @@ from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
 from tests.exporting.yard import AT_BASE, Yard, delete, publish, set_status, stock, yank
 from tests.http.packages import Package, sdist, wheel
 from tests.rendering.examples import file, project
-from wheelyard.exports import Exports
-from wheelyard.index import index_over
 from wheelyard.model.metadata import parse_metadata
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import (
     FORM,
-    Asked,
-    Line,
+    FileMode,
     Manifest,
+    ManifestEntry,
     Options,
-    Placing,
+    RequestedOptions,
     made_by,
 )
-from wheelyard.operations.exporting.pages import Pages
-from wheelyard.rendering.pages import PageTemplates
-from wheelyard.rendering.releases import Found, search_json
+from wheelyard.operations.exporting.site_pages import SitePages
+from wheelyard.rendering.releases import SearchEntry, search_json
+from wheelyard.rendering.web_pages import PageTemplates
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.export import SiteExporter
+from wheelyard.wiring.index import build_index
+from wheelyard.wiring.stores import system_runtime
 
 DEMO = {
     *("simple/demo/index.html", "simple/demo/index.json"),
@@ -128,13 +128,13 @@ def test_quarantine_and_back(stocked: Yard) -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        Asked(base_url="https://elsewhere.example.com"),
-        Asked(base_url=BASE, files=Placing.LEAVE, files_url=ELSEWHERE),
-        Asked(base_url=BASE, is_gzipped=True),
+        RequestedOptions(base_url="https://elsewhere.example.com"),
+        RequestedOptions(base_url=BASE, files=FileMode.LEAVE, files_url=ELSEWHERE),
+        RequestedOptions(base_url=BASE, is_gzipped=True),
     ],
     ids=["address", "files", "compressed"],
 )
-def test_other_options(stocked: Yard, asked: Asked) -> None:
+def test_other_options(stocked: Yard, asked: RequestedOptions) -> None:
     """With other options every page is made anew; what is not said stays as it was."""
     stocked.export()
 
@@ -143,7 +143,7 @@ def test_other_options(stocked: Yard, asked: Asked) -> None:
     fresh = stocked.folder / "fresh"
     stocked.export(fresh, asked)
     assert pages(stocked.site) == pages(fresh)
-    assert stocked.log_of(asked=Asked()).writes == []
+    assert stocked.log_of(asked=RequestedOptions()).writes == []
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b'{"options": 1}', b"\xff\xfe"], ids=repr)
@@ -167,7 +167,7 @@ def test_a_manifest_of_another_version(stocked: Yard) -> None:
     place.write_bytes(place.read_bytes().replace(b"wheelyard 0", b"wheelyard 9"))
     (stocked.site / "simple/demo/index.html").write_bytes(b"as it used to be")
 
-    stocked.export(asked=Asked())
+    stocked.export(asked=RequestedOptions())
 
     assert tree(stocked.site) == before
 
@@ -178,7 +178,7 @@ def test_an_empty_index(yard: Yard) -> None:
     assert yard.log_of().writes == []
     assert set(pages_of(yard.site)) == {*LISTS, "search.json"}
 
-    yard.export(asked=Asked(base_url="https://elsewhere.example.com"))
+    yard.export(asked=RequestedOptions(base_url="https://elsewhere.example.com"))
 
     assert b"https://elsewhere.example.com/" in (yard.site / "index.html").read_bytes()
 
@@ -210,11 +210,11 @@ def test_refresh_lists_nothing_that_is_not_there(stocked: Yard) -> None:
 
 def test_what_a_new_file_asks_of_the_store(tmp_path: Path) -> None:
     """One new file among many: one listing, and a look at one document and one file."""
-    ambient = real_ambient()
-    store = FaultyStore(MemoryStore(lambda: ambient.now().timestamp()))
-    index = index_over(store, Spool(tmp_path), Settings(), ambient)
+    runtime = system_runtime()
+    store = FaultyStore(MemoryStore(lambda: runtime.now().timestamp()))
+    index = build_index(store, Spool(tmp_path), Settings(), runtime)
     stock(index, tmp_path)
-    exports = Exports(index=index, place=str(tmp_path / "site"), asked=AT_BASE)
+    exports = SiteExporter(index=index, place=str(tmp_path / "site"), asked=AT_BASE)
     exports.opened().run(lambda *_: None)
     publish(index, tmp_path, wheel("demo", "2!1.0"), sdist("demo", "2!1.0"))
     store.calls.clear()
@@ -239,7 +239,7 @@ def assert_fresh(yard: Yard) -> None:
     yard.export(fresh)
     assert tree(yard.site) == tree(fresh)
     assert broken(reader(yard.site), pages_of(yard.site)) == []
-    assert yard.log_of(asked=Asked()).writes == []
+    assert yard.log_of(asked=RequestedOptions()).writes == []
 
 
 @pytest.mark.parametrize(
@@ -262,13 +262,13 @@ def test_what_the_store_has_lost(yard: Yard, lost: str, advice: str) -> None:
     assert tree(yard.site) == before
 
 
-def line(revision: int) -> Line:
+def line(revision: int) -> ManifestEntry:
     """Return what is known of pages of a revision."""
-    found = Found(NormalizedName("demo"), f"{revision}", "")
-    return Line(revision, f"version-{revision}", found, (ABSENT,))
+    found = SearchEntry(NormalizedName("demo"), f"{revision}", "")
+    return ManifestEntry(revision, f"version-{revision}", found, (ABSENT,))
 
 
-def never(_name: str, _line: Line) -> bool:
+def never(_name: str, _line: ManifestEntry) -> bool:
     """Say that a line is not of what the store has now."""
     return False
 
@@ -315,7 +315,7 @@ def test_form() -> None:
     """Sites that exist get pages that look new: whoever changes the pages raises their form."""
     options = Options(base_url=BASE)
     templates = PageTemplates(f"{BASE}/simple/", files_url=options.files_from_page)
-    pages = Pages(options, templates, lambda *_: CORE, serves_folders=True)
+    pages = SitePages(options, templates, lambda *_: CORE, serves_folders=True)
     made = [pages.of_project(each) for each in PROJECTS]
     lists = (
         *pages.of_names([PROJECTS[0].name]),

@@ -11,7 +11,7 @@ from tests.clients.harness import Desk
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
 from tests.exporting.yard import Yard, delete
 from tests.http.packages import wheel
-from wheelyard.operations.exporting.manifest import Asked, Placing
+from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
 
 pytestmark = pytest.mark.integration
 
@@ -34,10 +34,10 @@ def put(site: Path, *paths: str) -> None:
 @pytest.mark.parametrize("was_gzipped", [True, False])
 def test_only_our_compressed_pages_go(stocked: Yard, was_gzipped: bool) -> None:  # noqa: FBT001
     """Where pages are made anew, only compressed pages of ours go, and no other `.gz`."""
-    stocked.export(asked=Asked(base_url=BASE, is_gzipped=was_gzipped))
+    stocked.export(asked=RequestedOptions(base_url=BASE, is_gzipped=was_gzipped))
     put(stocked.site, *FOREIGN)
 
-    stocked.export(asked=Asked(base_url=BASE, is_gzipped=False))
+    stocked.export(asked=RequestedOptions(base_url=BASE, is_gzipped=False))
     stocked.site.joinpath(MANIFEST).unlink()
     stocked.export()
 
@@ -118,23 +118,25 @@ def test_a_restored_store(stocked: Yard) -> None:
     assert broken(reader(yard.site), pages_of(yard.site)) == []
 
 
-@pytest.mark.parametrize("before", [Placing.COPY, Placing.LINK])
-def test_files_are_left_elsewhere(stocked: Yard, before: Placing) -> None:
+@pytest.mark.parametrize("before", [FileMode.COPY, FileMode.LINK])
+def test_files_are_left_elsewhere(stocked: Yard, before: FileMode) -> None:
     """Where files are left elsewhere from now on, none of ours stays; what is not ours does."""
-    stocked.export(asked=Asked(base_url=BASE, files=before))
-    stocked.export(asked=Asked(files=Placing.LEAVE, files_url=f"{BASE}/files"))  # its own
+    stocked.export(asked=RequestedOptions(base_url=BASE, files=before))
+    stocked.export(
+        asked=RequestedOptions(files=FileMode.LEAVE, files_url=f"{BASE}/files")
+    )  # its own
     assert broken(reader(stocked.site), pages_of(stocked.site)) == []
-    stocked.export(asked=Asked(base_url=BASE, files=before))
+    stocked.export(asked=RequestedOptions(base_url=BASE, files=before))
     put(stocked.site, "files/readme.txt", "files/nobody/x.whl", "files/demo/notes.txt")
     delete(stocked.index, "demo", "1.0")
     in_store = tree(stocked.store)
 
-    stocked.export(asked=Asked(files=Placing.LEAVE, files_url=ELSEWHERE))
+    stocked.export(asked=RequestedOptions(files=FileMode.LEAVE, files_url=ELSEWHERE))
 
     left = {path for path in tree(stocked.site) if path.startswith("files/")}
     assert left == {"files/readme.txt", "files/nobody/x.whl", "files/demo/notes.txt"}
     assert tree(stocked.store) == in_store
-    assert stocked.log_of(asked=Asked()).writes == []
+    assert stocked.log_of(asked=RequestedOptions()).writes == []
 
 
 def test_a_damaged_site(stocked: Yard, wheelyard: Typed) -> None:

@@ -15,8 +15,8 @@ from tests.exporting.yard import Yard
 from tests.operations.making import make_wheel
 from tests.operations.offers import Listed, Shelf
 from tests.operations.world import ALICE
-from wheelyard.exports import MANY
-from wheelyard.operations.importing.run import Importer
+from wheelyard.operations.importing.importer import Importer
+from wheelyard.wiring.export import MANY
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, read
 from tests.exporting.yard import Yard, delete, set_status, watched_export, yank
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.manifest import Asked, Placing
+from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
 from wheelyard.storage.memory import MemoryStore
 
 SEEDS = 10
@@ -129,11 +129,11 @@ def test_a_quarantine_that_ends(yard: Yard, verb: str) -> None:
     assert tree(yard.site) == tree(yard.folder / "fresh")
 
 
-@pytest.mark.parametrize("placing", [Placing.COPY, Placing.LINK])
+@pytest.mark.parametrize("placing", [FileMode.COPY, FileMode.LINK])
 @pytest.mark.parametrize("verb", ["list", "file", "put"])
-def test_deleted_meanwhile(yard: Yard, placing: Placing, verb: str) -> None:
+def test_deleted_meanwhile(yard: Yard, placing: FileMode, verb: str) -> None:
     """A file that is deleted while it is being exported is no fault: the export looks again."""
-    asked = Asked(base_url=BASE, files=placing)
+    asked = RequestedOptions(base_url=BASE, files=placing)
     yard.publish(wheel("demo", "1.0"), wheel("demo", "1.5"))
     calls = list[str]()
 

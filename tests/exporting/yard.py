@@ -16,17 +16,17 @@ from tests.http.packages import PYTHON, Package, sdist, wheel
 from tests.operations.making import Made
 from tests.operations.offers import Listed, Shelf
 from tests.operations.world import ALICE
-from wheelyard.exports import Done, Exports, open_site
-from wheelyard.index import Index, open_index
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.export import Export, Task, Work
-from wheelyard.operations.exporting.manifest import Asked, identity_of
-from wheelyard.operations.exporting.pages import Writing
-from wheelyard.operations.importing.run import Importer
+from wheelyard.operations.exporting.manifest import RequestedOptions, identity_of
+from wheelyard.operations.exporting.site_pages import PageWriter
+from wheelyard.operations.importing.importer import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.export import Done, SiteExporter, open_site
+from wheelyard.wiring.index import Index, open_index
 
-AT_BASE = Asked(base_url=BASE)
+AT_BASE = RequestedOptions(base_url=BASE)
 THEN = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
 ODD = ("a", "a-b", "a0", "zope-2-x")
 """Names whose order depends on who sorts them."""
@@ -67,18 +67,20 @@ class Yard:
         """Upload packages."""
         publish(self.index, self.folder, *packages)
 
-    def exports(self, site: Path | None = None, asked: Asked = AT_BASE) -> Exports:
+    def exports(self, site: Path | None = None, asked: RequestedOptions = AT_BASE) -> SiteExporter:
         """Return what brings a site up to date."""
         asked = replace(asked, store=self.identity)
-        return Exports(index=self.index, place=str(site or self.site), asked=asked)
+        return SiteExporter(index=self.index, place=str(site or self.site), asked=asked)
 
-    def export(self, site: Path | None = None, asked: Asked = AT_BASE) -> Writing:
+    def export(self, site: Path | None = None, asked: RequestedOptions = AT_BASE) -> PageWriter:
         """Bring a site up to date, and return what that took."""
         export = self.exports(site, asked).opened()
         export.run(lambda *_: None)
         return export.writing
 
-    def log_of(self, *names: str, site: Path | None = None, asked: Asked = AT_BASE) -> Log:
+    def log_of(
+        self, *names: str, site: Path | None = None, asked: RequestedOptions = AT_BASE
+    ) -> Log:
         """Bring a site up to date, or some of its projects, and return what was done to it."""
         log = Log()
         watched_export(self.exports(site, asked), log, *names)
@@ -86,7 +88,7 @@ class Yard:
 
 
 def watched_export(
-    exports: Exports, told: Callable[[str, str], None], *names: str, in_order: bool = True
+    exports: SiteExporter, told: Callable[[str, str], None], *names: str, in_order: bool = True
 ) -> None:
     """Export with somebody watching: all that has changed, or some projects."""
     site = watched(open_site(exports.place, exports.index), told)

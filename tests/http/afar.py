@@ -8,16 +8,16 @@ from pathlib import Path
 from threading import Event
 
 from tests.http.servers import Site, running_app
-from wheelyard.concurrency.pacing import Ambient
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.http.app import App
-from wheelyard.index import index_over
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Found, Key, ObjectVersion, Store
+from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.storage.timed import Tally
-from wheelyard.stores import StoreTraits, real_ambient
+from wheelyard.wiring.index import build_index
+from wheelyard.wiring.stores import StoreTraits, system_runtime
 
 PATIENCE = 30.0
 
@@ -96,12 +96,12 @@ def far_site(
     store: Store,
     settings: Settings | None = None,
     *,
-    ambient: Ambient | None = None,
-    tally: Tally | None = None,
+    runtime: Runtime | None = None,
+    tally: OperationCounter | None = None,
 ) -> Iterator[Site]:
     """Serve an index over `store`, which is far, from a thread of this process."""
-    traits = StoreTraits(is_near=False, tally=tally or Tally())
+    traits = StoreTraits(is_local=False, tally=tally or OperationCounter())
     spool = Spool(folder)
-    index = index_over(store, spool, settings or Settings(), ambient or real_ambient(), traits)
+    index = build_index(store, spool, settings or Settings(), runtime or system_runtime(), traits)
     with running_app(App(index), index, folder) as site:
         yield site

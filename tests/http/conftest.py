@@ -11,7 +11,7 @@ from tests.http.packages import PYTHON, publish, sdist, wheel
 from tests.http.people import Office, running_office
 from tests.http.servers import Site, running_site
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.stores import system_runtime
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,6 @@ def ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Ci]:
     """The same, for one test alone, within one moment: no minute of a slow machine passes."""
-    ambient = replace(real_ambient(), monotonic=lambda: 1000.0)
-    with running_ci(tmp_path / "fresh", ambient=ambient) as ci:
+    runtime = replace(system_runtime(), monotonic=lambda: 1000.0)
+    with running_ci(tmp_path / "fresh", runtime=runtime) as ci:
         yield ci

@@ -11,14 +11,14 @@ import pytest
 
 from tests.operations.world import ALICE
 from wheelyard.errors import Invalid
-from wheelyard.http.form import FormReader
-from wheelyard.index import index_over
-from wheelyard.operations.spooling import Arrival
+from wheelyard.http.uploads.form import UploadFormReader
+from wheelyard.operations.spooling import SpooledUpload
 from wheelyard.operations.upload import Uploads
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.index import build_index
+from wheelyard.wiring.stores import system_runtime
 
 BOUNDARY = b"frontier"
 FILENAME = "demo-1.0-py3-none-any.whl"
@@ -78,12 +78,12 @@ def chunks_of(body: bytes, size: int) -> Iterable[bytes]:
 def uploads() -> Uploads:
     """Return what takes uploads, into an index in memory."""
     store, spool = MemoryStore(lambda: 0.0), Spool(Path(gettempdir()))
-    return index_over(store, spool, Settings(), real_ambient()).uploads
+    return build_index(store, spool, Settings(), system_runtime()).uploads
 
 
-def read(body: bytes | Iterable[bytes]) -> Arrival | None:
+def read(body: bytes | Iterable[bytes]) -> SpooledUpload | None:
     """Read a body, in one piece unless it comes in pieces; nothing of its file stays."""
-    reader = FormReader(BOUNDARY, uploads(), ALICE)
+    reader = UploadFormReader(BOUNDARY, uploads(), ALICE)
     try:
         for chunk in [body] if isinstance(body, bytes) else body:
             reader.feed(chunk)
@@ -97,7 +97,7 @@ def read(body: bytes | Iterable[bytes]) -> Arrival | None:
         reader.close()
 
 
-def upload(body: bytes | Iterable[bytes]) -> Arrival:
+def upload(body: bytes | Iterable[bytes]) -> SpooledUpload:
     """Read a body that is an upload."""
     arrival = read(body)
     assert arrival is not None

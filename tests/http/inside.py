@@ -11,14 +11,14 @@ from tests.http.packages import Package
 from tests.operations.making import Made
 from tests.operations.world import ALICE, Clock, ambient_at
 from wheelyard.http.app import App
-from wheelyard.http.circumstances import CURRENT
-from wheelyard.http.exchange import Header, Message
-from wheelyard.index import Index, index_over
+from wheelyard.http.observability.request_record import CURRENT_REQUEST
+from wheelyard.http.protocol.messages import Header, Message
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.stores import StoreTraits
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import StoreTraits
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Inside:
 
         async def send(message: Message) -> None:
             sent.append(message)
-            quick.append(CURRENT.get() is None)
+            quick.append(CURRENT_REQUEST.get() is None)
 
         await self.app(scope, receive, send)
         start, *rest = sent
@@ -126,12 +126,12 @@ def inside(
     """Yield an application over a store in memory, or another one."""
     clock = Clock()
     store = store or MemoryStore(clock.seconds)
-    index = index_over(
+    index = build_index(
         store,
         Spool(folder),
         settings or Settings(),
         ambient_at(clock, 1),
-        StoreTraits(is_near=near),
+        StoreTraits(is_local=near),
     )
     with asyncio.Runner() as runner:
         opened = Inside(App(index), index, folder, clock, runner)

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 
 from tests.http.servers import Answer, Site, running_app
 from tests.trust.issuer import SigningKey, StandIn, rsa_key, stand_in
-from wheelyard.concurrency.pacing import Ambient
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
-from wheelyard.index import Index, index_over
 from wheelyard.settings.sections import PublishingSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import system_runtime
 
 AUDIENCE = "packages.example.com"
 KEY = rsa_key("ci")
@@ -53,7 +53,7 @@ class Ci:
 
     def signed(self, key: SigningKey, changes: Mapping[str, object]) -> str:
         """Return the same, signed with any key."""
-        now = int(real_ambient().now().timestamp())
+        now = int(system_runtime().now().timestamp())
         claims = {
             "iss": self.issuer.url,
             "aud": AUDIENCE,
@@ -83,7 +83,7 @@ class Ci:
 
 @contextmanager
 def running_ci(
-    folder: Path, settings: Settings | None = None, ambient: Ambient | None = None
+    folder: Path, settings: Settings | None = None, runtime: Runtime | None = None
 ) -> Iterator[Ci]:
     """Serve a new index in memory, to which the jobs of a new issuer may publish `demo`."""
     folder.mkdir(exist_ok=True)
@@ -97,9 +97,9 @@ def running_ci(
             trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
             server=replace(settings.server, trusted_proxies=1),
         )
-        ambient = ambient or real_ambient()
-        store = MemoryStore(lambda: real_ambient().now().timestamp())
-        index = index_over(store, Spool(folder), settings, ambient)
+        runtime = runtime or system_runtime()
+        store = MemoryStore(lambda: system_runtime().now().timestamp())
+        index = build_index(store, Spool(folder), settings, runtime)
         with running_app(App(index), index, folder) as site:
             yield Ci(site, issuer, index)
 

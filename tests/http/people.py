@@ -11,7 +11,6 @@ from tests.http.jobs import AUDIENCE, KEY, Ci, publisher
 from tests.http.servers import Answer, Site, running_app
 from tests.trust.issuer import Bearer, StandIn, ec_key, rsa_key, stand_in
 from wheelyard.http.app import App
-from wheelyard.index import Index, index_over
 from wheelyard.settings.sections import (
     AccessSettings,
     AccessTokenSettings,
@@ -25,7 +24,8 @@ from wheelyard.settings.sections import (
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import system_runtime
 
 INDEX = "https://packages.example.com"
 PROXIED = "/projects/1/global/backendServices/2"
@@ -65,7 +65,7 @@ class Office:
 
     def id_token(self, email: str, age: int = 0, audience: str = INDEX) -> str:
         """Return what Google says of somebody, some seconds ago."""
-        now = int(real_ambient().now().timestamp())
+        now = int(system_runtime().now().timestamp())
         is_robot = email.endswith(".gserviceaccount.com")
         claims = {
             "iss": "https://accounts.google.com",
@@ -81,7 +81,7 @@ class Office:
 
     def assertion(self, email: str) -> str:
         """Return what the proxy says of somebody."""
-        now = int(real_ambient().now().timestamp())
+        now = int(system_runtime().now().timestamp())
         claims = {
             "iss": "https://cloud.google.com/iap",
             "aud": PROXIED,
@@ -137,8 +137,8 @@ def running_office(
             publisher=(publisher(issuer),),
             grant=tuple(grants),
         )
-        ambient = real_ambient()
-        store = store or MemoryStore(lambda: ambient.now().timestamp())
-        index = index_over(store, Spool(folder), settings, ambient, google=issuer.google)
+        runtime = system_runtime()
+        store = store or MemoryStore(lambda: runtime.now().timestamp())
+        index = build_index(store, Spool(folder), settings, runtime, google=issuer.google)
         with running_app(App(index), index, folder) as site:
             yield Office(site, issuer, index)

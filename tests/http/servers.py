@@ -22,11 +22,11 @@ from tests.clients.harness import REPOSITORY, new_desk
 from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
 from tests.forking import Surroundings, fork
 from tests.waiting import until
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
-from wheelyard.index import Index, open_index
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.index import Index, open_index
 
 KEPT = ("files", "journal", "projects", "projects.json")
 """What an upload adds to a store."""
@@ -144,7 +144,7 @@ def running_site(
     (folder / "wheelyard.toml").write_text(config)
     address = f"127.0.0.1:{free_port()}"
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
-    surroundings = Surroundings(
+    dependencies = Surroundings(
         folder=desk.folder,
         environment=desk.environment()
         | {"PYTHONPATH": str(REPOSITORY / "src"), **(environment or {})},
@@ -153,7 +153,7 @@ def running_site(
     )
     # several workers need the program itself, which begins them
     begin = _started if "--workers" in options else _forked
-    process = begin(["serve", "--port", address.split(":")[1], *places, *options], surroundings)
+    process = begin(["serve", "--port", address.split(":")[1], *places, *options], dependencies)
     with httpx2.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
         try:
             until(lambda: is_up(client, f"{prefix}/health") or not process.is_alive())
@@ -180,12 +180,12 @@ class _Process:
     """Ends it, and expects that it does so in good order."""
 
 
-def _started(arguments: list[str], surroundings: Surroundings) -> _Process:
-    with surroundings.output.open("w") as output, surroundings.errors.open("w") as errors:
+def _started(arguments: list[str], dependencies: Surroundings) -> _Process:
+    with dependencies.output.open("w") as output, dependencies.errors.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "wheelyard", *arguments],
-            cwd=surroundings.folder,
-            env=surroundings.environment,
+            cwd=dependencies.folder,
+            env=dependencies.environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
@@ -193,8 +193,8 @@ def _started(arguments: list[str], surroundings: Surroundings) -> _Process:
     return _Process(process.pid, lambda: process.poll() is None, partial(stop, process))
 
 
-def _forked(arguments: list[str], surroundings: Surroundings) -> _Process:
-    process = fork(arguments, surroundings)
+def _forked(arguments: list[str], dependencies: Surroundings) -> _Process:
+    process = fork(arguments, dependencies)
     assert process.pid is not None
 
     def end() -> None:

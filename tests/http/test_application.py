@@ -9,10 +9,10 @@ import pytest
 from tests.http.afar import FarStore
 from tests.http.inside import Inside, inside
 from tests.operations.making import make_wheel
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.distribution import parse_name
-from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import AccessSettings, Settings
 
 DEMO = make_wheel("demo")

@@ -16,12 +16,12 @@ from tests.http.raw import ask, basic
 from tests.http.servers import Site, running_app, running_site
 from tests.waiting import until
 from wheelyard.http.app import App
-from wheelyard.index import index_over
 from wheelyard.model.token import new_token
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.index import build_index
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
@@ -135,14 +135,14 @@ def test_revoked_token(private: Site) -> None:
 
 def test_expired_token(tmp_path: Path) -> None:
     """A token opens nothing any more once its time is over."""
-    ambient, later = real_ambient(), timedelta()
-    ambient = replace(
-        ambient,
-        now=lambda: real_ambient().now() + later,
-        monotonic=lambda: real_ambient().monotonic() + later.total_seconds(),
+    runtime, later = system_runtime(), timedelta()
+    runtime = replace(
+        runtime,
+        now=lambda: system_runtime().now() + later,
+        monotonic=lambda: system_runtime().monotonic() + later.total_seconds(),
     )
     settings = Settings(access=AccessSettings(private=True))
-    index = index_over(MemoryStore(lambda: 0.0), Spool(tmp_path), settings, ambient)
+    index = build_index(MemoryStore(lambda: 0.0), Spool(tmp_path), settings, runtime)
     with running_app(App(index), index, tmp_path) as site:  # its own token is good for a day
         publish(site, wheel("demo"))
         for path in ("/simple/demo/", FILES[0]):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.http.circumstances import Trace, trace_of
+from wheelyard.http.observability.request_record import TraceContext, trace_of
 
 ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -12,23 +12,27 @@ ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("traceparent", f"00-{ID}-{SPAN}-01", Trace(ID, SPAN, is_sampled=True)),
-        ("traceparent", f"00-{ID}-{SPAN}-00", Trace(ID, SPAN, is_sampled=False)),
-        ("traceparent", f"01-{ID}-{SPAN}-03-more", Trace(ID, SPAN, is_sampled=True)),
+        ("traceparent", f"00-{ID}-{SPAN}-01", TraceContext(ID, SPAN, is_sampled=True)),
+        ("traceparent", f"00-{ID}-{SPAN}-00", TraceContext(ID, SPAN, is_sampled=False)),
+        ("traceparent", f"01-{ID}-{SPAN}-03-more", TraceContext(ID, SPAN, is_sampled=True)),
         ("traceparent", f"ff-{ID}-{SPAN}-01", None),
         ("traceparent", f"00-{'0' * 32}-{SPAN}-01", None),
         ("traceparent", f"00-{ID}-{'0' * 16}-01", None),
         ("traceparent", f"00-{ID.upper()}-{SPAN}-01", None),
         ("traceparent", f"00-{ID}-{SPAN}", None),
-        ("x-cloud-trace-context", f"{ID}/1;o=1", Trace(ID, "0" * 15 + "1", is_sampled=True)),
-        ("x-cloud-trace-context", f"{ID}/13235353014750950193", Trace(ID, SPAN, is_sampled=False)),
-        ("x-cloud-trace-context", f"{ID.upper()};o=0", Trace(ID, "", is_sampled=False)),
-        ("x-cloud-trace-context", f"{ID}/{2**64};o=1", Trace(ID, "", is_sampled=True)),
+        ("x-cloud-trace-context", f"{ID}/1;o=1", TraceContext(ID, "0" * 15 + "1", is_sampled=True)),
+        (
+            "x-cloud-trace-context",
+            f"{ID}/13235353014750950193",
+            TraceContext(ID, SPAN, is_sampled=False),
+        ),
+        ("x-cloud-trace-context", f"{ID.upper()};o=0", TraceContext(ID, "", is_sampled=False)),
+        ("x-cloud-trace-context", f"{ID}/{2**64};o=1", TraceContext(ID, "", is_sampled=True)),
         ("x-cloud-trace-context", "0" * 32, None),
         ("x-cloud-trace-context", "a log line\n", None),
     ],
 )
-def test_trace(name: str, value: str, expected: Trace | None) -> None:
+def test_trace(name: str, value: str, expected: TraceContext | None) -> None:
     """Both forms are understood, and what is of neither form is no trace."""
     assert trace_of({name.encode(): value.encode()}) == expected
 
@@ -39,7 +43,7 @@ def test_the_standard_comes_first() -> None:
         b"traceparent": f"00-{ID}-{SPAN}-01".encode(),
         b"x-cloud-trace-context": f"{'1' * 32}/1;o=0".encode(),
     }
-    assert trace_of(headers) == Trace(ID, SPAN, is_sampled=True)
+    assert trace_of(headers) == TraceContext(ID, SPAN, is_sampled=True)
 
 
 @given(st.binary(max_size=80))

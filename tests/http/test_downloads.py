@@ -17,7 +17,7 @@ from tests.waiting import until
 from wheelyard.errors import Unavailable
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
@@ -123,15 +123,15 @@ def test_nothing_signs_just_now(
     """Where no URL can be signed, files come through the index, and the log says so, not often."""
     store = FarStore(url=SIGNED, fault=Unavailable("IAM does not sign.", code=code))
     later = [0.0]
-    real = real_ambient()
-    ambient = replace(real, monotonic=lambda: real.monotonic() + later[0])
+    real = system_runtime()
+    runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
 
     def warnings() -> int:
         said = [record for record in caplog.records if record.name == "wheelyard"]
         assert all(record.levelno == logging.WARNING for record in said)
         return len(said)
 
-    with far_site(tmp_path, store, ambient=ambient) as site:
+    with far_site(tmp_path, store, runtime=runtime) as site:
         publish(site, DEMO)
         for _ in range(3):
             assert site.get(PATH).content == DEMO.data

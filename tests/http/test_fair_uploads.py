@@ -15,7 +15,7 @@ from tests.http.packages import form, post, wheel
 from tests.http.raw import Wire, basic, connected, wire
 from tests.http.servers import Site, running_site
 from tests.waiting import until
-from wheelyard.http.upload import BATCH
+from wheelyard.http.uploads.handler import BATCH
 
 pytestmark = pytest.mark.integration
 

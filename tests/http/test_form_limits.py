@@ -25,7 +25,13 @@ from tests.http.forms import (
 )
 from tests.operations.world import ALICE
 from wheelyard.errors import Forbidden, TooLarge, Unavailable
-from wheelyard.http.form import FIELD_LIMIT, FIELDS_LIMIT, HEADER_LIMIT, PARTS, FormReader
+from wheelyard.http.uploads.form import (
+    FIELD_LIMIT,
+    FIELDS_LIMIT,
+    HEADER_LIMIT,
+    PARTS,
+    UploadFormReader,
+)
 from wheelyard.model.access import Caller
 from wheelyard.operations.upload import UploadRules
 from wheelyard.storage.spool import Spool
@@ -67,7 +73,7 @@ def spool(tmp_path: Path) -> Spool:
 def test_file_limit(spool: Spool) -> None:
     """U58: a file is refused with the first byte over the limit, and goes no further."""
     small = replace(uploads(), spool=spool, rules=UploadRules(max_size=300))
-    reader = FormReader(BOUNDARY, small, ALICE)
+    reader = UploadFormReader(BOUNDARY, small, ALICE)
     reader.feed(file(data=bytes(300))[:-2])
 
     with pytest.raises(TooLarge) as caught:
@@ -81,7 +87,7 @@ def test_file_limit(spool: Spool) -> None:
 
 def test_refused_before_the_first_byte(spool: Spool) -> None:
     """Who may not upload a file is told so before its first byte has come."""
-    reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), Caller("token:x", ()))
+    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), Caller("token:x", ()))
     head, _, _ = file().partition(DATA)
 
     with pytest.raises(Forbidden):
@@ -93,7 +99,7 @@ def test_refused_before_the_first_byte(spool: Spool) -> None:
 def test_digests_without_a_second_look(spool: Spool) -> None:
     """The digests that come before a file are made while it is written, not by reading it again."""
     sent = {"sha256_digest": sha256(DATA), "md5_digest": md5(DATA, usedforsecurity=False)}
-    reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
+    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
     reader.feed(form(*(text(name, each.hexdigest()) for name, each in sent.items()), file()))
     for scratch in spool.folder.iterdir():
         scratch.unlink()
@@ -106,7 +112,7 @@ def test_digests_without_a_second_look(spool: Spool) -> None:
 
 def test_disk_that_takes_little(spool: Spool) -> None:
     """A file of which the disk takes only the beginning is not taken for a whole one."""
-    reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
+    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, before[1]))
     try:
@@ -119,7 +125,7 @@ def test_disk_that_takes_little(spool: Spool) -> None:
 
 def test_scratch_file_that_stays(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
     """A scratch file that cannot be removed changes nothing about what becomes of a form."""
-    reader = FormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
+    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
     reader.feed(file()[:-10])
     (scratch,) = spool.folder.iterdir()
     scratch.unlink()
@@ -160,7 +166,7 @@ def steps_of(data: bytes) -> int:
 def test_memory() -> None:
     """A field of megabytes that nobody keeps is not kept."""
     tracemalloc.start()
-    reader = FormReader(BOUNDARY, uploads(), ALICE)
+    reader = UploadFormReader(BOUNDARY, uploads(), ALICE)
     reader.feed(text("description", "")[:-2])
     for _ in range(3 << 6):
         reader.feed(b"A" * (1 << 14))

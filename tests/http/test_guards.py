@@ -8,8 +8,8 @@ import pytest
 from tests.http.packages import publish, wheel
 from tests.http.raw import connected
 from tests.http.servers import Site, running_site
-from wheelyard.http.circumstances import NOWHERE, address_of
-from wheelyard.http.guards import Guards
+from wheelyard.http.observability.request_record import NOWHERE, address_of
+from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -151,7 +151,7 @@ def test_credentials_over_plain_http(proxied: Site, headers: dict[str, str], sta
 )
 def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
     """Where no proxy is trusted, who comes through one is no more from here than over HTTPS."""
-    guards = Guards.of(Settings(access=AccessSettings(require_https=True)))
+    guards = HostPolicy.of(Settings(access=AccessSettings(require_https=True)))
     assert guards is not None
     headers = {b"authorization": b"Bearer x", header: b"https"}
     scope = {"raw_path": b"/simple/", "scheme": "http", "client": (peer, 1)}
@@ -188,4 +188,4 @@ def test_addresses_with_ports(said: str, address: str) -> None:
 
 def test_no_guards() -> None:
     """Nothing is looked at where no setting asks for it."""
-    assert Guards.of(Settings(server=ServerSettings(trusted_proxies=2))) is None
+    assert HostPolicy.of(Settings(server=ServerSettings(trusted_proxies=2))) is None

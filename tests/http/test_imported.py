@@ -10,7 +10,7 @@ from tests.http.servers import Site
 from tests.operations.making import Made
 from tests.operations.offers import Listed, Shelf
 from tests.operations.world import ALICE
-from wheelyard.operations.importing.run import Importer
+from wheelyard.operations.importing.importer import Importer
 
 pytestmark = pytest.mark.integration
 

@@ -12,18 +12,18 @@ from tests.http.packages import post, publish, wheel
 from tests.http.raw import basic, wire
 from tests.http.servers import Site, running_app
 from tests.waiting import StillLoop, until
-from wheelyard.cli.common import local_caller
+from wheelyard.cli.store_options import local_caller
 from wheelyard.http.app import App
-from wheelyard.http.exchange import Message
-from wheelyard.http.incoming import Incoming, Pace, SlowClient
-from wheelyard.index import open_index
+from wheelyard.http.protocol.messages import Message
+from wheelyard.http.protocol.request_parsing import BodyTimeouts, RequestBody, SlowClient
 from wheelyard.model.distribution import parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import HttpSettings, Settings, StoreSettings
+from wheelyard.wiring.index import open_index
 
 pytestmark = pytest.mark.integration
 
-PACE = Pace(patience=0.8, slowest=2000)
+PACE = BodyTimeouts(patience=0.8, slowest=2000)
 
 
 def read(pieces: Sequence[tuple[int, float]]) -> None:
@@ -41,7 +41,7 @@ def read(pieces: Sequence[tuple[int, float]]) -> None:
             return {"type": "http.request", "body": bytes(size), "more_body": True}
 
         async def whole() -> None:
-            incoming = Incoming(receive, scope, PACE)
+            incoming = RequestBody(receive, scope, PACE)
             for _ in pieces:
                 await incoming()
 

@@ -15,18 +15,18 @@ from tests.clients.servers import PATIENCE
 from tests.operations.world import Clock
 from tests.trust.logins import KEY, Hashing
 from tests.trust.test_crypts import SHA
-from wheelyard.errors import IndexFault
-from wheelyard.http.auth import RECENT, Authenticator
-from wheelyard.http.desk import HASHING_LIMIT, LOGIN_QUEUE, desk_of
-from wheelyard.index import index_over
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.verifiers.htpasswd import ACCEPTED_FOR, HtpasswdVerifier
+from wheelyard.errors import WheelyardError
+from wheelyard.http.context import HASHING_LIMIT, LOGIN_QUEUE, build_context
+from wheelyard.http.security.request_authentication import RECENT, RequestAuthenticator
 from wheelyard.model.access import Identity
-from wheelyard.operations.tokens import TokenRequest
-from wheelyard.operations.trial import written
+from wheelyard.operations.store_probe import written
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.stores import real_ambient
-from wheelyard.trust.passwords import ACCEPTED_FOR, Passwords
+from wheelyard.wiring.index import build_index
+from wheelyard.wiring.stores import system_runtime
 
 HERE = "192.0.2.7"
 STATIC = "a-static-token-of-many-characters"
@@ -58,16 +58,16 @@ class Office:
         self.clock, self.hashing, self.google = Clock(), Hashing(), Google()
         path = folder / "htpasswd"
         path.write_text(f"ana:{SHA}\nbo:{SHA}\n")
-        ambient = replace(real_ambient(), monotonic=self.clock.seconds)
+        runtime = replace(system_runtime(), monotonic=self.clock.seconds)
         access = AccessSettings(
             private=True, static_token=STATIC, failed_login_per_minute=1_000_000
         )
         store = MemoryStore(lambda: 0.0)
-        index = index_over(store, Spool(folder), Settings(access=access), ambient)
-        passwords = Passwords(path, KEY, self.clock.seconds, self.hashing)
-        doors = replace(index.doors, passwords=passwords, access_tokens=self.google)
-        self.desk = desk_of(replace(index, doors=doors), written)
-        self.people = Authenticator(self.desk)
+        index = build_index(store, Spool(folder), Settings(access=access), runtime)
+        passwords = HtpasswdVerifier(path, KEY, self.clock.seconds, self.hashing)
+        authenticator = replace(index.authenticator, passwords=passwords, access_tokens=self.google)
+        self.desk = build_context(replace(index, authenticator=authenticator), written)
+        self.people = RequestAuthenticator(self.desk)
 
     async def log_in(self, name: str, secret: str, address: str = HERE) -> str:
         """Return who somebody is taken for, or the code of the refusal."""
@@ -75,7 +75,7 @@ class Office:
         mark = self.people.mark(header, address)
         try:
             return (await self.people.caller(header, address, mark)).principal
-        except IndexFault as fault:
+        except WheelyardError as fault:
             return fault.code
 
     async def guesses(self, count: int, address: str = HERE) -> list[asyncio.Task[str]]:

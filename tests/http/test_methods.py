@@ -10,7 +10,7 @@ from tests.http.inside import inside
 from tests.http.packages import wheel
 from tests.http.raw import ask, basic
 from tests.http.servers import Site
-from wheelyard.http.routing import METHODS, NOWHERE, Routes, parse_path
+from wheelyard.http.protocol.router import METHODS, NOWHERE, Router, parse_path
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -79,14 +79,14 @@ def test_methods_are_no_secret(private: Site) -> None:
 
 
 @pytest.fixture(scope="module")
-def routes(tmp_path_factory: pytest.TempPathFactory) -> Routes:
+def routes(tmp_path_factory: pytest.TempPathFactory) -> Router:
     """Return the table of routes of an index with a root of its own."""
     settings = Settings(server=ServerSettings(roots=("acme",)))
     with inside(tmp_path_factory.mktemp("routes"), settings) as site:
         return site.app.routes
 
 
-def test_each_route_has_a_path_above(routes: Routes) -> None:
+def test_each_route_has_a_path_above(routes: Router) -> None:
     """A route that is added to the table of routes is asked for its methods here as well."""
     paths = [parse_path(path.encode()) for path in PATHS]
     reached = {routes.find(path, method)[0].name for path in paths for method in METHODS}
@@ -101,7 +101,7 @@ WORDS = [
 
 
 @given(words=st.lists(st.sampled_from(WORDS), max_size=6), slash=st.booleans())
-def test_methods_of_any_path(routes: Routes, words: list[str], *, slash: bool) -> None:
+def test_methods_of_any_path(routes: Router, words: list[str], *, slash: bool) -> None:
     """A path that takes any method takes OPTIONS, and one that takes none leads nowhere."""
     path = "".join(f"/{word}" for word in words if word) + "/" * slash
     listed = routes.methods(path)

@@ -12,7 +12,7 @@ from tests.http.packages import publish, wheel
 from tests.http.raw import Reply, ask, basic
 from tests.http.servers import Site, running_site
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
-from wheelyard.storage.timed import Operation, Tally
+from wheelyard.storage.instrumented import Operation, OperationCounter
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +48,7 @@ def error_of(reply: Reply) -> str:
 
 def test_operations_are_counted(tmp_path: Path) -> None:
     """Prometheus reads how often the store was asked what, and in which class that is billed."""
-    tally = Tally()
+    tally = OperationCounter()
     with far_site(tmp_path, FarStore(), tally=tally) as site:
         assert b"operation=" not in ask(site, GET).body
         for count, operation in enumerate(
@@ -158,7 +158,7 @@ def test_start_without_metrics() -> None:
     program = "import sys, wheelyard.http.app; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     loaded = run.stdout.decode().split()
-    assert "wheelyard.http.metrics" in loaded
+    assert "wheelyard.http.handlers.metrics" in loaded
     assert not {"prometheus_client", "google.cloud.storage", "requests"}.intersection(loaded)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.http.raw import ask
 from tests.http.servers import Site
-from wheelyard.http.negotiation import Encoding, Form, encoding_for, form_for
+from wheelyard.http.protocol.negotiation import Encoding, MediaType, best_media_type, encoding_for
 
 pytestmark = pytest.mark.integration
 
@@ -70,7 +70,7 @@ def test_rules_of_negotiation(accept: str, kind: str | None) -> None:
 
 def kind_for(accept: str) -> str | None:
     """Return the type of the form that suits an Accept header."""
-    form = form_for(accept.encode())
+    form = best_media_type(accept.encode())
     return None if form is None else form.value.content_type.decode()
 
 
@@ -124,5 +124,5 @@ LIKELY = st.text("*/;q=0.1, applicationtexthtmljson+", max_size=60).map(str.enco
 @given(st.binary(max_size=60) | LIKELY)
 def test_any_header(header: bytes) -> None:
     """Whatever is sent has an answer, and nothing is compressed for who does not ask for it."""
-    assert form_for(header) in (None, *Form)
+    assert best_media_type(header) in (None, *MediaType)
     assert encoding_for(header) is Encoding.IDENTITY or b"*" in header or b"z" in header.lower()

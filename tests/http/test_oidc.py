@@ -15,7 +15,7 @@ from tests.http.servers import Site
 from tests.trust.issuer import Answer as Said
 from tests.waiting import until
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +28,7 @@ def test_from_statement_to_package(ci: Ci) -> None:
     assert (audience.status_code, audience.json()) == (200, {"audience": AUDIENCE})
     minted = ci.mint()
     assert minted.json().keys() == {"success", "token", "expires"}
-    left = minted.json()["expires"] - real_ambient().now().timestamp()
+    left = minted.json()["expires"] - system_runtime().now().timestamp()
     assert minted.json()["success"] is True
     assert 880 < left <= 901
     token = minted.json()["token"]

@@ -10,16 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.clients.harness import REPOSITORY
-from wheelyard.errors import IndexFault
-from wheelyard.http.api import after_of
-from wheelyard.http.token_api import NewToken
+from wheelyard.authentication.api_tokens import NAME_LIMIT
+from wheelyard.errors import WheelyardError
+from wheelyard.http.handlers.api_projects import after_of
+from wheelyard.http.handlers.api_tokens import NewToken
 from wheelyard.model.access import parse_pattern
 from wheelyard.model.distribution import parse_listed, parse_name, parse_version
 from wheelyard.model.project import Status
 from wheelyard.model.text import one_line
 from wheelyard.model.token import is_token_id
 from wheelyard.operations.lifecycle import REASON_LIMIT
-from wheelyard.operations.tokens import NAME_LIMIT
 
 DOCUMENT: Final[dict[str, Any]] = json.loads((REPOSITORY / "docs" / "openapi.json").read_text())
 SCHEMAS: Final[dict[str, Any]] = DOCUMENT["components"]["schemas"]
@@ -28,7 +28,7 @@ MADE_TOKEN = SCHEMAS["MadeToken"]["allOf"][1]["properties"]["token"]
 
 
 def token_name(text: str) -> None:
-    """Take a token's name, as `Tokens.create` does."""
+    """Take a token's name, as `ApiTokens.create` does."""
     assert one_line(text, "The name of a token", NAME_LIMIT).strip()
 
 
@@ -69,7 +69,7 @@ def is_taken(parse: Callable[[str], object], text: str) -> bool:
     """Return whether the code takes a text."""
     try:
         parse(text)
-    except (IndexFault, AssertionError):
+    except (WheelyardError, AssertionError):
         return False
     return True
 

@@ -7,7 +7,7 @@ import pytest
 from tests.http.packages import Package, wheel
 from tests.http.servers import Site, running_site
 from tests.http.test_http2 import curl
-from wheelyard.http.guards import is_foreign
+from wheelyard.http.security.host_policy import is_cross_site
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -117,7 +117,7 @@ def test_names_that_lead_here(open_to_all: Site, host: str, status: int) -> None
 )
 def test_servers_that_have_a_name(settings: Settings, *, foreign: bool) -> None:
     """Where a setting says by which name people come, or through what, browsers may use names."""
-    assert is_foreign(BROWSER, settings) is foreign
+    assert is_cross_site(BROWSER, settings) is foreign
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from tests.http.servers import Site
 from tests.operations.world import ALICE
 from tests.storage.cloud.opened import EMULATOR
 from tests.waiting import until
-from wheelyard.index import open_index
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.search import NEAR_FOR
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.index import open_index
 
 pytestmark = pytest.mark.integration
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.clients.servers import PATIENCE
 from wheelyard.errors import Unavailable
-from wheelyard.http.exchange import Message
-from wheelyard.http.slots import QUEUE_LIMIT, Slot, Slots
+from wheelyard.http.concurrency_limit import QUEUE_LIMIT, ConcurrencyLimit, Slot
+from wheelyard.http.protocol.messages import Message
 
 NEVER = 3600.0
 
@@ -21,7 +21,7 @@ NEVER = 3600.0
 class Client:
     """Somebody with one request, who sends a body piece by piece, when a test says so."""
 
-    slots: Slots
+    slots: ConcurrencyLimit
     party: str
     pieces: asyncio.Queue[tuple[bytes, bool]] = field(default_factory=asyncio.Queue)
     slot: Slot | None = None
@@ -33,7 +33,7 @@ class Client:
             async with self.slots.one(self.party) as self.slot:
                 more = True
                 while more:
-                    _, more = await self.slot.next_piece(self.receive)
+                    _, more = await self.slot.next_chunk(self.receive)
             self.outcome = "taken"
         except Unavailable as fault:
             self.outcome = fault.code
@@ -58,7 +58,7 @@ class Client:
 class Crowd:
     """Many clients of the same slots."""
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: ConcurrencyLimit) -> None:
         self.slots = slots
         self.clients: list[Client] = []
         self.tasks: list[asyncio.Task[None]] = []
@@ -103,7 +103,7 @@ def play(story: Callable[[Crowd], Awaitable[None]], count: int, grace: float = N
     """Tell a story of a crowd and so many slots; at the end all of them are free again."""
 
     async def told() -> None:
-        crowd = Crowd(Slots(count, "tests", patience=NEVER, grace=grace))
+        crowd = Crowd(ConcurrencyLimit(count, "tests", patience=NEVER, grace=grace))
         await story(crowd)
         await crowd.end()
         after = Crowd(crowd.slots)
@@ -158,7 +158,7 @@ def test_a_whole_body_does_not_give_way() -> None:
         async with slots.one("ci") as whole:
             client = Client(slots, "ci")
             client.send(b"a", more=False)
-            assert await whole.next_piece(client.receive) == (b"a", False)
+            assert await whole.next_chunk(client.receive) == (b"a", False)
             (fast,) = await crowd.come("ci")
             fast.send(bytes(1_000_000))
             await settle()
@@ -179,12 +179,12 @@ def test_a_body_that_is_not_waited_for_gives_way() -> None:
         async with slots.one("ci") as first, slots.one("ci") as second:
             for slot in (first, second):
                 client.send(b"a")
-                assert await slot.next_piece(client.receive) == (b"a", True)
+                assert await slot.next_chunk(client.receive) == (b"a", True)
             (new,) = await crowd.come("ana")
             await until(lambda: new.has_slot)
             lost = first if first.is_lost else second
             with pytest.raises(Unavailable):
-                await lost.next_piece(client.receive)
+                await lost.next_chunk(client.receive)
 
     play(story, 2, grace=0)
 

@@ -20,10 +20,10 @@ from tests.http.people import (
 )
 from tests.http.servers import Answer, Site
 from tests.waiting import until
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.operations.tokens import TokenRequest
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
@@ -71,7 +71,7 @@ def test_a_life_of_a_token(office: Office) -> None:
     assert (told["name"], told["owner"]) == ("my laptop", f"user:{ANA}")
     assert (told["can"], told["projects"]) == (["read", "upload"], ["acme-core"])
     assert (told["state"], told["created-by"]) == ("active", f"user:{ANA}")
-    left = datetime.fromisoformat(told["expires"]) - real_ambient().now()
+    left = datetime.fromisoformat(told["expires"]) - system_runtime().now()
     assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
     assert post(office.site, wheel("acme-core"), token=token).status_code == 200
     (seen,) = [each for each in listed(office, ANA) if each["id"] == told["id"]]
@@ -89,9 +89,9 @@ def test_a_life_of_a_token(office: Office) -> None:
 def test_when_a_token_was_last_used(office: Office) -> None:
     """The list tells on which day a token was last used, to its owner and to itself."""
     token, other = made(office), made(office)
-    before = real_ambient().now().date()
+    before = system_runtime().now().date()
     assert office.ask("GET", "whoami", token).status_code == 200
-    after = real_ambient().now().date()
+    after = system_runtime().now().date()
 
     def days(secret: str, token: str) -> list[str | None]:
         found = office.ask("GET", "tokens", secret).json()["tokens"]
@@ -222,7 +222,7 @@ def test_the_usual_token(office: Office) -> None:
     told = asked(office).json()
 
     assert told["can"] == ["read", "upload"]
-    left = datetime.fromisoformat(told["expires"]) - real_ambient().now()
+    left = datetime.fromisoformat(told["expires"]) - system_runtime().now()
     assert timedelta(days=89) < left <= timedelta(days=90)
 
 

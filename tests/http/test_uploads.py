@@ -10,7 +10,7 @@ import pytest
 from tests.http.packages import Package, form, post, publish, sdist, wheel
 from tests.http.raw import basic, wire
 from tests.http.servers import Answer, Site, running_site
-from wheelyard.http.upload import NO_ATTESTATIONS
+from wheelyard.http.uploads.handler import NO_ATTESTATIONS
 
 pytestmark = pytest.mark.integration
 

@@ -18,10 +18,10 @@ from tests.http.raw import Wire, wire
 from tests.http.servers import Site
 from tests.waiting import StillLoop, until
 from wheelyard.errors import Unavailable
-from wheelyard.http.exchange import Message, Reply, send_reply
-from wheelyard.http.threads import LATE, Flights
+from wheelyard.http.protocol.messages import Message, Response, send_response
+from wheelyard.http.threads import LATE, SingleFlight
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.stores import real_ambient
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +34,7 @@ class Later:
 
     def __init__(self) -> None:
         self.by = 1000.0
-        self.ambient = replace(real_ambient(), monotonic=lambda: self.by)
+        self.runtime = replace(system_runtime(), monotonic=lambda: self.by)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def site(
 ) -> Iterator[Site]:
     """A server over the far store, with two projects in it that it has shown already."""
     settings = Settings(store=StoreSettings(stale_if_error=request.param))
-    with far_site(tmp_path, store, settings, ambient=later.ambient) as site:
+    with far_site(tmp_path, store, settings, runtime=later.runtime) as site:
         publish(site, wheel("demo"), wheel("other"))
         for name in ("demo", "other"):
             assert site.get(f"/simple/{name}/").status_code == 200
@@ -130,7 +130,7 @@ def test_page_of_a_project_takes_one_question(
     store: FarStore, later: Later, tmp_path: Path, first: str
 ) -> None:
     """A server that has no list of names, or an old one that has the name, asks for none."""
-    with far_site(tmp_path, store, ambient=later.ambient) as other:
+    with far_site(tmp_path, store, runtime=later.runtime) as other:
         assert other.get(first).status_code == 200
         later.by += 2
         before = len(store.calls)
@@ -202,7 +202,7 @@ def test_shared_work_ends_for_those_who_stay() -> None:
             await gate.wait()
             return len(times)
 
-        flights = Flights()
+        flights = SingleFlight()
         first = asyncio.create_task(flights.join("subject", work, late.set))
         second = asyncio.create_task(flights.join("subject", work))
         await begun.wait()  # which is after both have joined
@@ -233,7 +233,7 @@ def test_failure_that_nobody_waited_for() -> None:
             await gate.wait()
             raise Unavailable("The bucket does not answer.")
 
-        waiting = asyncio.create_task(Flights().join("subject", work))
+        waiting = asyncio.create_task(SingleFlight().join("subject", work))
         await begun.wait()
         waiting.cancel()
         gate.set()
@@ -281,8 +281,8 @@ def sending(
             send(message)
 
         with ThreadPoolExecutor(2) as readers:
-            answer = Reply(200, (), chunks)
-            task = asyncio.create_task(send_reply(answer, "GET", send_soon, readers))
+            answer = Response(200, (), chunks)
+            task = asyncio.create_task(send_response(answer, "GET", send_soon, readers))
             if is_called_off:
                 assert await asyncio.to_thread(chunks.second.wait, PATIENCE)
                 task.cancel()

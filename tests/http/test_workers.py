@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from tests.http.packages import post, publish, wheel
 from tests.http.servers import Site, running_site
 from tests.waiting import until
-from wheelyard.http.figures import Figures, Shelf, together
-from wheelyard.storage.timed import Operation, Timing
+from wheelyard.http.observability.worker_metrics import MetricsSnapshot, WorkerMetricsFolder, merge
+from wheelyard.storage.instrumented import Histogram, Operation
 
 pytestmark = pytest.mark.integration
 
@@ -141,19 +141,21 @@ def _workers(manager: int) -> list[int]:
 
 def test_figures_of_the_dead(tmp_path: Path) -> None:
     """What a process has counted still counts when it is gone, and nothing is under way there."""
-    timing = Timing(("file", "GET", "200"), (1, 2), 0.5)
-    figures = Figures(requests=(timing,), operations=((Operation("read", "B"), 3),), under_way=4)
+    timing = Histogram(("file", "GET", "200"), (1, 2), 0.5)
+    figures = MetricsSnapshot(
+        requests=(timing,), operations=((Operation("read", "B"), 3),), under_way=4
+    )
     figures = replace(
         figures, process={"process_cpu_seconds": 2.0, "process_resident_memory_bytes": 5.0}
     )
     for pid in (1, 2, 3):
-        Shelf(tmp_path, pid, lambda _: True).put(figures)
+        WorkerMetricsFolder(tmp_path, pid, lambda _: True).put(figures)
     (tmp_path / "4.json").write_text("half of a fi")
 
-    others = Shelf(tmp_path, 1, lambda pid: pid == 2).of_others()
+    others = WorkerMetricsFolder(tmp_path, 1, lambda pid: pid == 2).of_others()
 
-    assert together([figures, *others]) == Figures(
-        requests=(Timing(timing.kind, (3, 6), 1.5),),
+    assert merge([figures, *others]) == MetricsSnapshot(
+        requests=(Histogram(timing.kind, (3, 6), 1.5),),
         operations=((Operation("read", "B"), 9),),
         under_way=8,
         process={"process_cpu_seconds": 6.0, "process_resident_memory_bytes": 10.0},
@@ -163,17 +165,17 @@ def test_figures_of_the_dead(tmp_path: Path) -> None:
 def test_sums_in_any_order(tmp_path: Path) -> None:
     """Each process adds up from itself on, and none shows a sum below the one of another."""
     every = [
-        Figures(
-            requests=(Timing(("file", "GET", "200"), (1, 1), seconds),),
+        MetricsSnapshot(
+            requests=(Histogram(("file", "GET", "200"), (1, 1), seconds),),
             process={"process_cpu_seconds": seconds},
         )
         for seconds in (0.1, 0.7, 0.3)
     ]
     for pid, figures in enumerate(every):
-        Shelf(tmp_path, pid, lambda _: True).put(figures)
+        WorkerMetricsFolder(tmp_path, pid, lambda _: True).put(figures)
 
     shown = [
-        together([figures, *Shelf(tmp_path, pid, lambda _: True).of_others()])
+        merge([figures, *WorkerMetricsFolder(tmp_path, pid, lambda _: True).of_others()])
         for pid, figures in enumerate(every)
     ]
 

@@ -17,11 +17,11 @@ from tests.http.inside import Inside, inside
 from tests.instances.yards import Yard, assert_dense, contents, data_of, end_now, put_all, yard_at
 from tests.operations.making import make_wheel
 from tests.operations.world import Clock, ambient_at
-from wheelyard.index import index_over
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import build_index
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +127,7 @@ def assert_healed(bucket: Bucket, folder: Path, *files: str) -> None:
     assert {file.filename for file in document(store).files} == set(files)
     assert json.loads(data_of(bucket, "projects.json")) == {"names": ["demo"]}
     assert_dense(bucket, "demo")
-    index = index_over(store, Spool(folder), Settings(), ambient_at(Clock(), seed=1))
+    index = build_index(store, Spool(folder), Settings(), ambient_at(Clock(), seed=1))
     findings = index.check.run(rebuild=True)
     assert (findings.problems, findings.mended) == ([], [])
 

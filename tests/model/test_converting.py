@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from wheelyard.model.converting import Why, WrongField, converted
+from wheelyard.model.decoding import FieldFault, InvalidField, converted
 
 
 class Shelf(Struct, forbid_unknown_fields=True):
@@ -27,26 +27,26 @@ def test_a_value() -> None:
     table = {"shelf": {"floor": "2"}}
 
     assert converted(table, House, strict=False) == House(Shelf(2))
-    with pytest.raises(WrongField):
+    with pytest.raises(InvalidField):
         converted(table, House)
 
 
 @pytest.mark.parametrize(
     ("table", "why", "place"),
     [
-        ({}, Why.MISSING, "shelf"),
-        ({"shelf": {}}, Why.MISSING, "shelf.floor"),
-        ({"shelf": 5}, Why.WRONG, "shelf"),
-        ({"shelf": {"floor": None}}, Why.WRONG, "shelf.floor"),
-        ({"shelf": {"floor": 1, "books": [1]}}, Why.WRONG, "shelf.books"),
-        ({"shelf": {"floor": 1}, "name": 1}, Why.WRONG, "name"),
-        ({"shelf": {"floor": 1, "a` - at `$.b": 1}}, Why.UNKNOWN, "shelf.a` - at `$.b"),
-        ({"shelf": {"floor": 1}, "": 1}, Why.UNKNOWN, ""),
+        ({}, FieldFault.MISSING, "shelf"),
+        ({"shelf": {}}, FieldFault.MISSING, "shelf.floor"),
+        ({"shelf": 5}, FieldFault.WRONG, "shelf"),
+        ({"shelf": {"floor": None}}, FieldFault.WRONG, "shelf.floor"),
+        ({"shelf": {"floor": 1, "books": [1]}}, FieldFault.WRONG, "shelf.books"),
+        ({"shelf": {"floor": 1}, "name": 1}, FieldFault.WRONG, "name"),
+        ({"shelf": {"floor": 1, "a` - at `$.b": 1}}, FieldFault.UNKNOWN, "shelf.a` - at `$.b"),
+        ({"shelf": {"floor": 1}, "": 1}, FieldFault.UNKNOWN, ""),
     ],
 )
-def test_what_is_wrong(table: dict[str, Any], why: Why, place: str) -> None:
+def test_what_is_wrong(table: dict[str, Any], why: FieldFault, place: str) -> None:
     """Whatever is wrong with a table, the field is named, and what is wrong with it."""
-    with pytest.raises(WrongField) as caught:
+    with pytest.raises(InvalidField) as caught:
         converted(table, House)
 
     assert (caught.value.why, ".".join(caught.value.place)) == (why, place)

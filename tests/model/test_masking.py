@@ -2,7 +2,7 @@
 
 import pytest
 
-from wheelyard.model.text import masked
+from wheelyard.model.text import redacted
 
 BODY = "a1B2" * 12
 
@@ -21,10 +21,10 @@ BODY = "a1B2" * 12
 )
 def test_tokens(text: str, shown: str) -> None:
     """A token, whole or cut, leaves the beginning that says what it was."""
-    assert masked(text) == shown
+    assert redacted(text) == shown
 
 
 @pytest.mark.parametrize("text", ["/simple/wyd-tools/", "/files/wydra-1.0.tar.gz", "eyJ.", "ya29"])
 def test_names(text: str) -> None:
     """A name that begins alike is shown as it is."""
-    assert masked(text) == text
+    assert redacted(text) == text

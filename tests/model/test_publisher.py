@@ -21,8 +21,8 @@ from tests.model.jobs import (
     publisher,
 )
 from tests.model.statements import ANYTHING, PIPELINE, SHA, WORKFLOW, matches, wrong
-from wheelyard.model.publisher import closest, trace
-from wheelyard.model.statement import find
+from wheelyard.model.claim_rules import find
+from wheelyard.model.publisher import nearest_mismatch, publishing_log_fields
 
 MAY_BE_MISSING = {"job_namespace_id", "job_project_id", "job_project_path"}
 """Claims that older servers do not make."""
@@ -216,24 +216,26 @@ def test_the_closest_of_many() -> None:
     others = [publisher(GITHUB, id=f"gh-{number}", repository_id=number) for number in (1, 2)]
     ours = publisher(GITHUB, id="ours")
 
-    assert closest([*others, ours, *others], {**GITHUB_SAYS, "environment": "staging"}) == (
-        "the claim environment is 'staging'"
-    )
+    assert nearest_mismatch(
+        [*others, ours, *others], {**GITHUB_SAYS, "environment": "staging"}
+    ) == ("the claim environment is 'staging'")
 
 
 def test_trace() -> None:
     """What the log has of a statement leads to the run, and can hide nothing in a terminal."""
-    assert trace(publisher(GITHUB), GITHUB_SAYS) == {
+    assert publishing_log_fields(publisher(GITHUB), GITHUB_SAYS) == {
         "issuer": "https://token.actions.githubusercontent.com",
         "subject": "repo:octo-org@123456/octo-repo@456789:environment:release",
         "commit": SHA,
         "run": "https://github.com/octo-org/octo-repo/actions/runs/1234567890",
     }
-    assert trace(publisher(GITLAB), GITLAB_SAYS)["run"] == (
+    assert publishing_log_fields(publisher(GITLAB), GITLAB_SAYS)["run"] == (
         "https://gitlab.com/group/tools/-/jobs/4711"
     )
-    assert trace(publisher(BUILDKITE), BUILDKITE_SAYS)["run"] == (
+    assert publishing_log_fields(publisher(BUILDKITE), BUILDKITE_SAYS)["run"] == (
         "https://buildkite.com/acme/ml-release/builds/175"
     )
-    assert "run" not in trace(publisher(GITLAB), {**GITLAB_SAYS, "job_id": None})
-    assert trace(publisher(OIDC), {"sub": "a\n\x1b" + "b" * 999})["subject"].isprintable()
+    assert "run" not in publishing_log_fields(publisher(GITLAB), {**GITLAB_SAYS, "job_id": None})
+    assert publishing_log_fields(publisher(OIDC), {"sub": "a\n\x1b" + "b" * 999})[
+        "subject"
+    ].isprintable()

@@ -5,7 +5,7 @@ import pytest
 from tests.model.jobs import GITHUB, GITHUB_SAYS, Table, publisher
 from tests.model.statements import PUBLISH, SHA, WORKFLOW, matches, wrong
 from wheelyard.errors import Invalid
-from wheelyard.model.publisher import trace
+from wheelyard.model.publisher import publishing_log_fields
 
 REUSABLE = f"{PUBLISH}@refs/tags/v2"
 
@@ -175,5 +175,5 @@ def test_enterprise_server() -> None:
     )
     assert wrong(ours, GITHUB_SAYS) == "iss"
     assert wrong(ours, GITHUB_SAYS, iss=ours["issuer"]) == ""
-    run = trace(publisher(ours), GITHUB_SAYS)["run"]
+    run = publishing_log_fields(publisher(ours), GITHUB_SAYS)["run"]
     assert run == "https://github.acme.dev/octo-org/octo-repo/actions/runs/1234567890"

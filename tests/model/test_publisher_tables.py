@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.model.jobs import BUILDKITE, GITHUB, GITLAB, GOOGLE, JOBS, OIDC, Table, publisher
 from tests.model.statements import ANYTHING, PUBLISH
 from wheelyard.errors import Invalid
-from wheelyard.model.providers import Issuer
 from wheelyard.model.publisher import issuers_of, parse_publisher, parse_publishers
+from wheelyard.model.publisher_providers import ProviderIssuer
 
 
 def test_issuers() -> None:
@@ -23,13 +23,13 @@ def test_issuers() -> None:
     ]
 
     assert issuers_of(parse_publishers(tables)) == {
-        Issuer(("https://gitlab.com",), "https://gitlab.com/oauth/discovery/keys"): 7200,
-        Issuer(
+        ProviderIssuer(("https://gitlab.com",), "https://gitlab.com/oauth/discovery/keys"): 7200,
+        ProviderIssuer(
             ("https://gitlab.acme.dev",),
             "https://gitlab.acme.dev/oauth/discovery/keys",
             may_be_private=True,
         ): 3700,
-        Issuer(
+        ProviderIssuer(
             ("https://accounts.google.com", "accounts.google.com"),
             "https://www.googleapis.com/oauth2/v3/certs",
         ): 3700,

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from wheelyard.model.distribution import parse_filename
-from wheelyard.operations.spooling import Arrival
+from wheelyard.operations.spooling import SpooledUpload
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Made:
         """The digest of the bytes."""
         return hashlib.sha256(self.body).hexdigest()
 
-    def arrival(self, folder: Path, *, name: str = "", version: str = "") -> Arrival:
+    def arrival(self, folder: Path, *, name: str = "", version: str = "") -> SpooledUpload:
         """Spool the bytes in a folder, and return them as they arrive there with these claims."""
         with NamedTemporaryFile(prefix="spooled-", dir=folder, delete=False) as file:
             file.write(self.body)
         path = Path(file.name)
-        return Arrival(
+        return SpooledUpload(
             distribution=parse_filename(self.filename, legacy=True),
             path=path,
             size=len(self.body),

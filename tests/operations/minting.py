@@ -13,20 +13,20 @@ from tests.model.jobs import (
     NOON,
 )
 from tests.operations.world import World, ambient_at
-from wheelyard.catalog.credentials import Claims
+from wheelyard.authentication.trusted_publishing import (
+    TrustedPublishing,
+    Verify,
+)
+from wheelyard.catalog.tokens import UsedIdTokens
 from wheelyard.errors import Invalid
-from wheelyard.index import Index, index_over
 from wheelyard.model.access import Caller
 from wheelyard.model.publisher import Publisher, parse_publishers
 from wheelyard.model.token import Token
-from wheelyard.operations.publishing import (
-    Publishing,
-    Verify,
-)
-from wheelyard.operations.spent import Reuses, Spent
+from wheelyard.operations.publishing_cleanup import PublishingCleanup, TokenReuseLimit
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,30 +65,30 @@ def genuine(statement: str) -> Mapping[str, object]:
 
 def publishing(
     index: Index, rules: PublishingRules = RULES, verify: Verify = genuine
-) -> Publishing:
+) -> TrustedPublishing:
     """Return the trusted publishing of an index, as one process has it."""
-    return Publishing(
+    return TrustedPublishing(
         publishers=rules.publishers,
         audiences=rules.audiences,
         tokens=index.tokens,
-        spent=spent(index, rules.lifetime),
+        publishing_cleanup=spent(index, rules.lifetime),
         verify=verify,
-        reuses=Reuses(index.ambient.monotonic),
+        reuse_limit=TokenReuseLimit(index.runtime.monotonic),
     )
 
 
-def spent(index: Index, lifetime: timedelta) -> Spent:
+def spent(index: Index, lifetime: timedelta) -> PublishingCleanup:
     """Return what trusted publishing has used up in an index."""
     credentials = index.tokens.credentials
-    return Spent(Claims(credentials.store), credentials, index.ambient, lifetime)
+    return PublishingCleanup(UsedIdTokens(credentials.store), credentials, index.runtime, lifetime)
 
 
 def over(store: Store, world: World, seed: int = 5) -> Index:
     """Return an index over a store, as another process has it."""
-    return index_over(store, Spool(world.folder), Settings(), ambient_at(world.clock, seed))
+    return build_index(store, Spool(world.folder), Settings(), ambient_at(world.clock, seed))
 
 
-def refusal(desk: Publishing, says: Mapping[str, object]) -> str:
+def refusal(desk: TrustedPublishing, says: Mapping[str, object]) -> str:
     """Return the code with which a statement is refused, empty if there is a token for it."""
     try:
         desk.mint(signed(says))
@@ -97,7 +97,7 @@ def refusal(desk: Publishing, says: Mapping[str, object]) -> str:
     return ""
 
 
-def bearer(desk: Publishing, token: Token) -> Caller:
+def bearer(desk: TrustedPublishing, token: Token) -> Caller:
     """Return what whoever bears a minted token may do now."""
     record = desk.tokens.credentials.get(token.id).value
     assert record is not None

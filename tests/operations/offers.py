@@ -11,9 +11,9 @@ from packaging.utils import NormalizedName
 
 from tests.operations.making import Made
 from tests.operations.world import ALICE, World
-from wheelyard.operations.importing.report import Fate, Report
-from wheelyard.operations.importing.run import Importer
-from wheelyard.sources.candidate import NO_HASHES, Candidate, PassedOver
+from wheelyard.operations.importing.importer import Importer
+from wheelyard.operations.importing.report import FileStatus, Report
+from wheelyard.sources.candidate import NO_HASHES, Candidate, Skipped
 
 DEMO = NormalizedName("demo")
 LONG_AGO = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -61,9 +61,9 @@ class Shelf:
 class Listed:
     """A source that offers these, one after the other."""
 
-    all: Iterable[Candidate | PassedOver]
+    all: Iterable[Candidate | Skipped]
 
-    def offers(self) -> Iterator[Candidate | PassedOver]:
+    def offers(self) -> Iterator[Candidate | Skipped]:
         """Yield what there is."""
         yield from self.all
 
@@ -73,11 +73,11 @@ def importer(world: World) -> Importer:
     return Importer(world.index.uploads)
 
 
-def taken(world: World, *offers: Candidate | PassedOver) -> Report:
+def taken(world: World, *offers: Candidate | Skipped) -> Report:
     """Import what is offered."""
     return importer(world).run(Listed(offers), ALICE)
 
 
-def counted(**fates: int) -> Counter[Fate]:
+def counted(**fates: int) -> Counter[FileStatus]:
     """Return how often each fate is expected."""
-    return Counter({Fate(name): count for name, count in fates.items()})
+    return Counter({FileStatus(name): count for name, count in fates.items()})

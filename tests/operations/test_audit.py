@@ -12,15 +12,15 @@ from packaging.utils import NormalizedName
 from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.operations.making import make_sdist, make_wheel
 from tests.operations.world import ALICE, EVERYTHING, Clock, World, history
+from wheelyard.authentication.authenticator import REJECTIONS_LOGGED_PER_MINUTE, RejectionLog
 from wheelyard.errors import Conflict, Unavailable
-from wheelyard.index import index_over
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Uploaded
-from wheelyard.operations.doors import LINES, RefusedLog
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import build_index
 
 DEMO = NormalizedName("demo")
 RELEASE = Selection(parse_version("1.0"))
@@ -88,7 +88,7 @@ def test_a_commit_that_is_answered_with_a_fault(
     """What is committed has its line, though the journal failed and the client was told so."""
     faults = (Fault(Kind.NOT_DONE, "put", "journal/*", times=100),)
     store = FaultyStore(world.store, faults)
-    index = index_over(store, Spool(world.folder), Settings(), world.index.ambient)
+    index = build_index(store, Spool(world.folder), Settings(), world.index.runtime)
     with pytest.raises(Unavailable):
         index.uploads.accept(make_wheel().arrival(world.folder), ALICE)
 
@@ -109,15 +109,15 @@ def _everything(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_flood_is_so_many_lines(caplog: pytest.LogCaptureFixture) -> None:
     """Sixty refusals a minute have a line each; the others are one number, a minute later."""
     clock = Clock()
-    log = RefusedLog(clock.seconds)
+    log = RejectionLog(clock.seconds)
     for _ in range(1000):
         log.note("htpasswd_user", HERE)
-    assert len(caplog.records) == LINES
+    assert len(caplog.records) == REJECTIONS_LOGGED_PER_MINUTE
 
     clock.advance(seconds=60)
     log.note("token_expired", HERE, "token:0123456789")
     log.note("htpasswd_user", HERE, "htpasswd:a\u202eb")
-    assert [each.getMessage() for each in caplog.records[LINES:]] == [
+    assert [each.getMessage() for each in caplog.records[REJECTIONS_LOGGED_PER_MINUTE:]] == [
         "940 more credentials were refused, without a line each",
         "a credential was refused: token_expired for token:0123456789, from 192.0.2.0/24",
         "a credential was refused: htpasswd_user for htpasswd:a\\u202eb, from 192.0.2.0/24",
@@ -127,7 +127,7 @@ def test_a_flood_is_so_many_lines(caplog: pytest.LogCaptureFixture) -> None:
 def test_keys_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """Service accounts' keys are a warning once a minute, with the number of the others."""
     clock = Clock()
-    log = RefusedLog(clock.seconds)
+    log = RejectionLog(clock.seconds)
     for _ in range(3):
         log.note_key(HERE)
     clock.advance(seconds=60)
@@ -140,7 +140,7 @@ def test_keys_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
 def test_removed_signatures_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """Where Cloud Run has cut off signatures, the log says which option is to be off, not often."""
     clock = Clock()
-    log = RefusedLog(clock.seconds)
+    log = RejectionLog(clock.seconds)
     for _ in range(2):
         for _ in range(90):
             log.note("sig_removed_by_google", HERE)

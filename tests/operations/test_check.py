@@ -10,16 +10,16 @@ from packaging.utils import NormalizedName
 from tests.operations.making import make_sdist, make_wheel
 from tests.operations.world import ALICE, World
 from wheelyard.catalog import keys
-from wheelyard.catalog.files import Body
+from wheelyard.catalog.files import StoredBytes
 from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.index import Index, open_index
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.check import Findings
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
+from wheelyard.wiring.index import Index, open_index
 
 DEMO = NormalizedName("demo")
 WHEEL, SDIST, LOST = make_wheel(), make_sdist(), make_wheel(version="9.0")
@@ -301,7 +301,7 @@ def orphan(world: World) -> None:
     index = world.opened(7)
     scratch = World(world.folder)
     file = scratch.upload(LOST)
-    index.files.keep(DEMO, [Body(file, LOST.arrival(world.folder).path, b"metadata")])
+    index.files.keep(DEMO, [StoredBytes(file, LOST.arrival(world.folder).path, b"metadata")])
 
 
 def test_sweep(full: World) -> None:

@@ -13,13 +13,13 @@ from msgspec.structs import replace as changed
 from tests.access.places import PASSWORD, Place, id_token, open_place, static_token
 from tests.operations.world import Clock, World
 from tests.trust.issuer import Bearer
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.authenticator import RATE_LIMITED
+from wheelyard.authentication.verifiers.htpasswd import ACCEPTED_FOR, HtpasswdVerifier
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import new_token
-from wheelyard.operations.doors import RATE_LIMITED
-from wheelyard.operations.tokens import TokenRequest
-from wheelyard.trust.passwords import ACCEPTED_FOR, Passwords
 
 pytestmark = pytest.mark.integration
 
@@ -48,14 +48,14 @@ def guess(place: Place, address: str, credential: Credential, times: int = 3) ->
     for number in range(times):
         wrong = Credential(credential.user, f"{credential.secret}-{number}")
         with pytest.raises(Unauthenticated):
-            place.index.doors.caller(wrong, address)
+            place.index.authenticator.caller(wrong, address)
 
 
 def is_let_in(place: Place, credential: Credential, address: str = HERE) -> bool:
     """Return whether a credential opens the index, and is not put off."""
     fault: Unavailable | None = None
     try:
-        caller = place.index.doors.caller(credential, address)
+        caller = place.index.authenticator.caller(credential, address)
     except Unavailable as found:
         fault = found
     else:
@@ -79,7 +79,7 @@ def test_guesses_from_everywhere(place: Place) -> None:
     for number in range(10):
         guess(place, f"10.0.{number}.1", Credential("reader", f"guess-{number}"))
     with pytest.raises(Unauthenticated):
-        place.index.doors.caller(Credential("reader", "one-more"), "10.0.99.1")
+        place.index.authenticator.caller(Credential("reader", "one-more"), "10.0.99.1")
     assert not is_let_in(place, Credential("reader", PASSWORD), "10.0.99.1")
     assert is_let_in(place, Credential("reader", PASSWORD), ELSEWHERE)
 
@@ -87,8 +87,10 @@ def test_guesses_from_everywhere(place: Place) -> None:
 def test_who_was_right_before_is_let_in(place: Place, tmp_path: Path) -> None:
     """Somebody whose password was right today is not locked out by the guesses of others."""
     clock, right = Clock(), Credential("reader", PASSWORD)
-    passwords = Passwords(tmp_path / "htpasswd", bytes(32), clock.seconds)
-    index = replace(place.index, doors=replace(place.index.doors, passwords=passwords))
+    passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
+    index = replace(
+        place.index, authenticator=replace(place.index.authenticator, passwords=passwords)
+    )
     place = replace(place, inside=replace(place.inside, index=index))
     assert is_let_in(place, right)
     guess(place, HERE, Credential("reader", "guess"))
@@ -126,7 +128,7 @@ def test_an_empty_password_is_no_failure(place: Place, caplog: pytest.LogCapture
     caplog.set_level(logging.INFO)
     for _ in range(10):
         with pytest.raises(Unauthenticated):
-            place.index.doors.caller(Credential("reader", ""), HERE)
+            place.index.authenticator.caller(Credential("reader", ""), HERE)
     assert caplog.records == []
     assert is_let_in(place, Credential("reader", PASSWORD))
 
@@ -142,7 +144,7 @@ def test_service_account_keys(
     """The key of a service account is refused with advice and one warning, and shown to nobody."""
     for _ in range(5):
         with pytest.raises(Unauthenticated, match="delete it"):
-            place.index.doors.caller(Credential(user, secret), HERE)
+            place.index.authenticator.caller(Credential(user, secret), HERE)
     assert place.google.seen == []
     assert [each.levelno for each in caplog.records] == [logging.WARNING]
     assert "192.0.2.0/24" in caplog.text
@@ -152,16 +154,16 @@ def test_service_account_keys(
 def test_a_file_that_is_due(place: Place, tmp_path: Path) -> None:
     """Whoever sends an API token never waits for a look at a file; for a password there is one."""
     clock = Clock()
-    passwords = Passwords(tmp_path / "htpasswd", bytes(32), clock.seconds)
-    doors = replace(place.index.doors, passwords=passwords)
+    passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
+    authenticator = replace(place.index.authenticator, passwords=passwords)
     right = Credential("reader", PASSWORD)
     sent = (right, Credential("__token__", place.token("*", can="read")))
-    doors.caller(right, HERE)
-    assert [doors.is_due(each) for each in sent] == [False, False]
+    authenticator.caller(right, HERE)
+    assert [authenticator.is_due(each) for each in sent] == [False, False]
     clock.advance(seconds=4)
-    assert [doors.is_due(each) for each in sent] == [True, False]
-    assert doors.known(right) is not None
-    assert not doors.is_due(right)
+    assert [authenticator.is_due(each) for each in sent] == [True, False]
+    assert authenticator.known(right) is not None
+    assert not authenticator.is_due(right)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,10 @@ def test_what_the_log_says(
     place: Place, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
 ) -> None:
     """The log tells an operator why a credential was refused and from where, and no secret."""
-    for attempt in (place.index.doors.known, lambda sent: place.index.doors.caller(sent, HERE)):
+    for attempt in (
+        place.index.authenticator.known,
+        lambda sent: place.index.authenticator.caller(sent, HERE),
+    ):
         caplog.clear()
         caplog.set_level(logging.INFO)
         try:
@@ -206,7 +211,7 @@ def test_what_the_log_says_of_tokens(world: World, caplog: pytest.LogCaptureFixt
         if reason == "revoked":
             world.index.tokens.revoke(record.id, by="local:test")
         with pytest.raises(Unauthenticated):
-            world.index.doors.caller(Credential("", sent.text), HERE)
+            world.index.authenticator.caller(Credential("", sent.text), HERE)
         assert f"token_{reason} for token:{sent.id}, from 192.0.2.0/24" in caplog.text
         assert sent.text[14:] not in caplog.text
 
@@ -214,22 +219,22 @@ def test_what_the_log_says_of_tokens(world: World, caplog: pytest.LogCaptureFixt
 def test_tokens_that_nobody_made(world: World) -> None:
     """Who invents API tokens is put off after sixty a minute; those that are known still open."""
     known = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0]
-    doors = world.opened(3).doors
-    doors.caller(Credential("", known.text), HERE)
+    authenticator = world.opened(3).authenticator
+    authenticator.caller(Credential("", known.text), HERE)
 
     invented = [Credential("", new_token(Random(1000 + each)).text) for each in range(62)]
     for each in invented[:60]:
         with pytest.raises(Unauthenticated):
-            doors.caller(each, HERE)
+            authenticator.caller(each, HERE)
     with pytest.raises(Unavailable) as refused:
-        doors.caller(invented[60], HERE)
+        authenticator.caller(invented[60], HERE)
     assert refused.value.code == RATE_LIMITED
-    doors.caller(Credential("", known.text), HERE)
+    authenticator.caller(Credential("", known.text), HERE)
     with pytest.raises(Unauthenticated):
-        doors.caller(invented[61], ELSEWHERE)
+        authenticator.caller(invented[61], ELSEWHERE)
     world.clock.advance(seconds=1)
     with pytest.raises(Unauthenticated):
-        doors.caller(invented[61], HERE)
+        authenticator.caller(invented[61], HERE)
 
 
 @pytest.mark.parametrize(

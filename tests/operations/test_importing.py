@@ -17,15 +17,15 @@ from tests.operations.offers import DEMO, LONG_AGO, Listed, Shelf, counted, impo
 from tests.operations.world import ALICE, START, World, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
-from wheelyard.index import index_over
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
-from wheelyard.operations.importing.report import Fate, Progress
-from wheelyard.operations.importing.run import HELD, NEAR_TOGETHER, Importer
+from wheelyard.operations.importing.importer import HELD, NEAR_TOGETHER, Importer
+from wheelyard.operations.importing.report import FileStatus, Progress
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
-from wheelyard.sources.candidate import Candidate, PassedOver
+from wheelyard.sources.candidate import Candidate, Skipped
 from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import build_index
 
 
 def test_what_a_source_knows_is_kept(world: World, shelf: Shelf) -> None:
@@ -232,8 +232,8 @@ def test_what_is_no_distribution(world: World, shelf: Shelf) -> None:
     """What is no distribution is counted; what ought to have been one is refused."""
     report = taken(
         world,
-        PassedOver("there/README", "it is no package"),
-        PassedOver("there/list:7", "it is damaged", is_fault=True),
+        Skipped("there/README", "it is no package"),
+        Skipped("there/list:7", "it is damaged", is_fault=True),
         shelf.offer(Made("demo-1.0.rpm", b"")),
         shelf.offer(Made("simple-1.0.tar.gz", b"")),
     )
@@ -295,8 +295,8 @@ def test_the_store_goes_away(world: World, shelf: Shelf, after: int) -> None:
     made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
     offers = [shelf.offer(each, algorithms=("sha256",)) for each in made]
     fault = Fault(Kind.NOT_DONE, verb="put", nth=after, times=1000)
-    broken = index_over(
-        FaultyStore(world.store, (fault,)), Spool(world.folder), Settings(), world.index.ambient
+    broken = build_index(
+        FaultyStore(world.store, (fault,)), Spool(world.folder), Settings(), world.index.runtime
     )
 
     try:
@@ -310,7 +310,7 @@ def test_the_store_goes_away(world: World, shelf: Shelf, after: int) -> None:
 
     # 18 objects, then a document and a journal entry for each project, then the list of names
     assert is_cut is (after <= 18 + 3 * 2 + 1)
-    assert report.fates[Fate.NEW] + report.fates[Fate.THERE] == 9
+    assert report.fates[FileStatus.NEW] + report.fates[FileStatus.THERE] == 9
     assert is_cut or report.fates == counted(there=9)
     names = world.index.projects.names.get().value
     assert names is not None

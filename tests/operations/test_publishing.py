@@ -39,20 +39,20 @@ from tests.operations.minting import (
     signed,
 )
 from tests.operations.world import World, history
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.trusted_publishing import (
+    INVALID_PAYLOAD,
+    INVALID_PUBLISHER,
+    INVALID_REUSE,
+    INVALID_TOKEN,
+)
+from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.publisher import parse_publishers
 from wheelyard.model.token import Token, parse_token
-from wheelyard.operations.publishing import (
-    INVALID_PAYLOAD,
-    INVALID_PUBLISHER,
-    INVALID_REUSE,
-    INVALID_TOKEN,
-)
-from wheelyard.operations.tokens import TokenRequest
-from wheelyard.trust.verifier import Refused
 
 
 @pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda each: str(each.get("provider", "")))
@@ -115,7 +115,7 @@ def test_a_minted_token_as_a_password(noon: World) -> None:
     desk = publishing(noon.index)
     token = Credential("__token__", desk.mint(signed(GITHUB_SAYS)).token.text)
 
-    caller = replace(noon.index.doors, publishing=desk).caller(token, "192.0.2.7")
+    caller = replace(noon.index.authenticator, publishing=desk).caller(token, "192.0.2.7")
 
     assert caller.principal == "publisher:gh-mylib"
     assert caller.may(Action.UPLOAD, parse_name("mylib"))
@@ -123,8 +123,8 @@ def test_a_minted_token_as_a_password(noon: World) -> None:
     others = replace(RULES, publishers=parse_publishers([GITLAB]))
     for gone in (None, publishing(noon.index, others)):
         with pytest.raises(Unauthenticated) as caught:
-            replace(noon.index.doors, publishing=gone).caller(token, "192.0.2.7")
-        assert isinstance(caught.value.__cause__, Refused)
+            replace(noon.index.authenticator, publishing=gone).caller(token, "192.0.2.7")
+        assert isinstance(caught.value.__cause__, CredentialRejected)
         assert caught.value.__cause__.reason == "publisher_gone"
 
 
@@ -151,11 +151,11 @@ def test_an_id_that_is_taken(noon: World) -> None:
     ours = twin.mint(signed(GITHUB_SAYS)).token
 
     assert ours.id != theirs.id
-    (used,) = noon.snapshot(keys.CLAIMS).values()
+    (used,) = noon.snapshot(keys.USED_ID_TOKENS).values()
     assert theirs.id.encode() in used
     noon.index.tokens.record(theirs)
     noon.clock.advance(days=100)
-    twin.spent.sweep()
+    twin.publishing_cleanup.sweep()
     assert {each.name for each in noon.index.tokens.all()} == {"ci", "publisher:gh-mylib"}
 
 
@@ -380,7 +380,7 @@ def test_an_issuer_that_does_not_answer(noon: World) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.NOT_DONE, Kind.DONE])
-@pytest.mark.parametrize("key", [f"{keys.CLAIMS}*", f"{keys.TOKENS}*"])
+@pytest.mark.parametrize("key", [f"{keys.USED_ID_TOKENS}*", f"{keys.TOKENS}*"])
 def test_a_store_that_does_not_answer(noon: World, kind: Kind, key: str) -> None:
     """Where the store fails there is no token, and never two for one statement."""
     faulty = FaultyStore(noon.store, (Fault(kind, "put", key),))

@@ -33,18 +33,18 @@ from tests.operations.minting import (
     signed,
 )
 from tests.operations.world import World
-from wheelyard.catalog import keys
-from wheelyard.catalog.credentials import digest_of
-from wheelyard.errors import Unavailable
-from wheelyard.operations.publishing import (
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.trusted_publishing import (
     INVALID_PAYLOAD,
     INVALID_PUBLISHER,
     INVALID_REUSE,
     INVALID_TOKEN,
     SWEPT_AT_ONCE,
 )
-from wheelyard.operations.spent import REUSES
-from wheelyard.operations.tokens import TokenRequest
+from wheelyard.catalog import keys
+from wheelyard.catalog.tokens import digest_of
+from wheelyard.errors import Unavailable
+from wheelyard.operations.publishing_cleanup import REUSES
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.local import LocalStore
 
@@ -88,7 +88,7 @@ def test_a_mark_of_any_form(noon: World, mark: str) -> None:
     assert refusal(desk, says) == ""
     assert refusal(desk, says) == INVALID_REUSE
 
-    (key,) = noon.snapshot(keys.CLAIMS)
+    (key,) = noon.snapshot(keys.USED_ID_TOKENS)
     assert keys.hour_of(Key(key)) == datetime(2026, 11, 18, 12, tzinfo=UTC)
 
 
@@ -106,7 +106,7 @@ def test_digest() -> None:
 
     assert digest_of("https://a", "\ud800") != digest_of("https://a", "\udfff")
     assert digest == "e135cbc74a952000e26a68b66a4f2a481d5e0bb2ad94f87e59beb1d8c56d8638"
-    assert keys.claim(MOMENT, digest) == f"credentials/claims/2026111812/{digest}.json"
+    assert keys.used_id_token(MOMENT, digest) == f"credentials/claims/2026111812/{digest}.json"
 
 
 def test_half_a_character(noon: World) -> None:
@@ -153,14 +153,14 @@ def test_sweeping(noon: World) -> None:
     for says in (GITHUB_SAYS, GITLAB_SAYS, GOOGLE_SAYS):
         desk.mint(signed(says))
     noon.clock.advance(hours=2, minutes=16)
-    assert desk.spent.sweep() == 0
+    assert desk.publishing_cleanup.sweep() == 0
 
     noon.clock.advance(minutes=1)
 
-    assert desk.spent.sweep() == 3
+    assert desk.publishing_cleanup.sweep() == 3
     assert {each.id for each in noon.index.tokens.all()} == {made.id, long.record.id}
-    assert len(noon.snapshot(keys.CLAIMS)) == 1
-    assert desk.spent.sweep() == 0
+    assert len(noon.snapshot(keys.USED_ID_TOKENS)) == 1
+    assert desk.publishing_cleanup.sweep() == 0
     assert noon.check().problems == noon.check().notes == []
 
 
@@ -170,7 +170,7 @@ def test_no_statement_is_forgotten_too_early(noon: World) -> None:
     assert refusal(desk, GITHUB_SAYS) == ""
     noon.clock.now = datetime.fromtimestamp(NOON + MINUTES, UTC) + timedelta(minutes=10)
 
-    desk.spent.sweep()
+    desk.publishing_cleanup.sweep()
 
     assert refusal(desk, GITHUB_SAYS) == INVALID_REUSE
 
@@ -189,7 +189,7 @@ def test_a_mint_sweeps(noon: World) -> None:
         left.append(len(noon.index.tokens.all()))
 
     assert left == [3, 2]
-    assert len(noon.snapshot(keys.CLAIMS)) == 2
+    assert len(noon.snapshot(keys.USED_ID_TOKENS)) == 2
 
 
 def test_what_a_mint_costs(noon: World) -> None:
@@ -209,17 +209,20 @@ def test_sweeping_what_is_damaged(noon: World) -> None:
     """Sweeping takes what it cannot read for done with, and leaves what is not ours alone."""
     desk = publishing(noon.index)
     minted = desk.mint(signed(GITHUB_SAYS))
-    (key,) = noon.snapshot(keys.CLAIMS)
-    strange = [Key(f"{keys.CLAIMS}note.txt"), Key(f"{keys.CLAIMS}2026999999/{'0' * 64}.json")]
+    (key,) = noon.snapshot(keys.USED_ID_TOKENS)
+    strange = [
+        Key(f"{keys.USED_ID_TOKENS}note.txt"),
+        Key(f"{keys.USED_ID_TOKENS}2026999999/{'0' * 64}.json"),
+    ]
     for each in (*strange, keys.token(minted.token.id)):
         noon.store.put(each, b"?", None)
-    damaged = keys.claim(MOMENT, "1" * 64)
-    traversing = keys.claim(MOMENT, "2" * 64)
+    damaged = keys.used_id_token(MOMENT, "1" * 64)
+    traversing = keys.used_id_token(MOMENT, "2" * 64)
     noon.store.put(damaged, b"?", None)
     noon.store.put(traversing, b'{"token":"../../projects"}', None)
     noon.clock.advance(hours=3)
 
-    assert desk.spent.sweep() == 3
+    assert desk.publishing_cleanup.sweep() == 3
 
     left = noon.snapshot("credentials/")
     assert set(left) == {*strange, keys.token(minted.token.id)}
@@ -236,16 +239,16 @@ def test_sweeping_never_fails_a_mint(noon: World) -> None:
 
     assert refusal(publishing(over(faulty, noon)), later) == ""
     with pytest.raises(Unavailable):
-        publishing(over(faulty, noon)).spent.sweep()
+        publishing(over(faulty, noon)).publishing_cleanup.sweep()
 
 
 def test_when_nobody_publishes_so_any_more(noon: World) -> None:
     """A check that sweeps forgets what is long past, although no publisher is left."""
     publishing(noon.index).mint(signed(GITHUB_SAYS))
     noon.clock.advance(hours=3)
-    assert noon.index.doors.publishing is None
+    assert noon.index.authenticator.publishing is None
 
     swept = noon.check(sweep=True).swept
 
     assert swept == 1
-    assert (noon.snapshot(keys.CLAIMS), list(noon.index.tokens.all())) == ({}, [])
+    assert (noon.snapshot(keys.USED_ID_TOKENS), list(noon.index.tokens.all())) == ({}, [])

@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName
 from tests.catalog.promises import Wish, broken_promises
 from tests.operations.making import Made, make_sdist, make_wheel
 from tests.operations.world import ALICE, World, code_of
-from wheelyard.errors import IndexFault
+from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution import parse_filename, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
@@ -134,7 +134,7 @@ class IndexMachine(RuleBasedStateMachine):
     def _answer(self, call: Callable[[], object]) -> str:
         try:
             call()
-        except IndexFault as fault:
+        except WheelyardError as fault:
             return " ".join(code_of(fault))
         return "ok"
 

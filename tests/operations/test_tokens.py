@@ -12,19 +12,19 @@ from msgspec.structs import replace as changed
 from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.exporting.sites import Watched
 from tests.operations.world import Clock, World, ambient_at
+from wheelyard.authentication.api_tokens import OWNED_LIMIT, ApiTokens, TokenRequest
+from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
-from wheelyard.catalog.credentials import FEW, Start
+from wheelyard.catalog.tokens import FEW, Start
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
-from wheelyard.index import index_over, open_index
 from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import Token, TokenRecord, parse_token
-from wheelyard.operations.tokens import OWNED_LIMIT, TokenRequest, Tokens
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.trust.verifier import Refused
+from wheelyard.wiring.index import build_index, open_index
 
 
 def test_a_token_opens_what_it_was_made_for(world: World) -> None:
@@ -33,7 +33,7 @@ def test_a_token_opens_what_it_was_made_for(world: World) -> None:
     request = TokenRequest(name="ci", actions=Action.UPLOAD.with_implied, projects=patterns)
     token, record = world.index.tokens.create(request, by="local:alice")
 
-    caller = world.opened(3).doors.caller(Credential("", token.text), "127.0.0.1")
+    caller = world.opened(3).authenticator.caller(Credential("", token.text), "127.0.0.1")
 
     assert caller.principal == f"token:{record.id}"
     assert caller.may(Action.UPLOAD, parse_name("acme-core"))
@@ -93,7 +93,7 @@ def test_a_revocation_that_loses_a_race(
         else:  # the record says the same, and has another version
             world.store.put(key, world.bytes_at(key), None)
 
-    index = index_over(Watched(world.store, told), bob.spool, Settings(), bob.ambient)
+    index = build_index(Watched(world.store, told), bob.spool, Settings(), bob.runtime)
 
     revoked = index.tokens.revoke(record.id, by="local:eve")
 
@@ -127,7 +127,7 @@ def refused(world: World, token: Token) -> tuple[str, str]:
     with pytest.raises(Unauthenticated) as caught:
         world.opened(4).tokens.record(token)
     cause = caught.value.__cause__
-    assert isinstance(cause, Refused)
+    assert isinstance(cause, CredentialRejected)
     return caught.value.short + caught.value.message, cause.reason
 
 
@@ -241,9 +241,9 @@ def test_no_id_is_taken(tmp_path: Path) -> None:
         seconds += of
 
     store = FaultyStore(MemoryStore(lambda: 0.0), (Fault(Kind.LOST_RACE, "put", times=10_000),))
-    ambient = replace(ambient_at(Clock(), 1), monotonic=lambda: seconds, pause=pause)
+    runtime = replace(ambient_at(Clock(), 1), monotonic=lambda: seconds, pause=pause)
     store.store.put(keys.FORMAT, b'{"format":1}', None)
-    index = index_over(store, Spool(tmp_path), Settings(), ambient)
+    index = build_index(store, Spool(tmp_path), Settings(), runtime)
 
     with pytest.raises(Unavailable):
         index.tokens.create(TokenRequest(name="ci"), by="local:alice")
@@ -261,7 +261,7 @@ def at_once(work: Callable[[], None]) -> None:
     work()
 
 
-def tokens_over(world: World, store: Store | None = None, start: Start = at_once) -> Tokens:
+def tokens_over(world: World, store: Store | None = None, start: Start = at_once) -> ApiTokens:
     """Return the tokens of a world as another process has them that does all its work at once."""
     whole = World(world.folder, clock=world.clock)
     whole.store = store or world.store

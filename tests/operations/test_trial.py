@@ -8,13 +8,13 @@ import pytest
 from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.operations.world import Clock, ambient_at
 from tests.storage.cloud.opened import StillTime
-from wheelyard.catalog.keys import FORMAT, trials
-from wheelyard.catalog.opening import ensure_format, renew_format
-from wheelyard.catalog.races import Retries
+from wheelyard.catalog.conflict_retries import ConflictRetries
+from wheelyard.catalog.format import ensure_format, renew_format
+from wheelyard.catalog.keys import FORMAT, probes
 from wheelyard.errors import Unavailable
-from wheelyard.operations.trial import (
+from wheelyard.operations.store_probe import (
     NOT_TRIED,
-    Trial,
+    StoreProbe,
     noted,
     reading,
     refusals_of,
@@ -24,14 +24,14 @@ from wheelyard.operations.trial import (
 from wheelyard.storage.base import Key, Stored
 from wheelyard.storage.memory import MemoryStore
 
-(APART,) = trials(["files/"], "0123")
+(APART,) = probes(["files/"], "0123")
 
 
 @dataclass
 class Watched(StillTime):
     """A time that stands still, in which it is seen what a trial says meanwhile."""
 
-    trial: Trial | None = None
+    trial: StoreProbe | None = None
     seen: list[str] = field(default_factory=list)
 
     def pause(self, seconds: float) -> None:
@@ -41,13 +41,16 @@ class Watched(StillTime):
         super().pause(seconds)
 
 
-def trial_of(store: FaultyStore, note: Path | None = None) -> tuple[Trial, Watched]:
+def trial_of(store: FaultyStore, note: Path | None = None) -> tuple[StoreProbe, Watched]:
     """Return a trial of a store that has a format, and of a place apart; and its time."""
     ensure_format(store.store)
     time = Watched()
-    ambient = replace(ambient_at(Clock(), 1), pause=time.pause)
-    steps = (lambda: renew_format(store, Retries(ambient=ambient)), *writing_apart(store, APART))
-    time.trial = Trial(steps, ambient, note)
+    runtime = replace(ambient_at(Clock(), 1), pause=time.pause)
+    steps = (
+        lambda: renew_format(store, ConflictRetries(runtime=runtime)),
+        *writing_apart(store, APART),
+    )
+    time.trial = StoreProbe(steps, runtime, note)
     return time.trial, time
 
 
@@ -114,7 +117,7 @@ def test_every_refusal_is_told(code: str, told: int, *, has_format: bool) -> Non
     def refused() -> None:
         raise Unavailable("No.", code=code)
 
-    store, retries = empty(), Retries(ambient=ambient_at(Clock(), 1))
+    store, retries = empty(), ConflictRetries(runtime=ambient_at(Clock(), 1))
     if has_format:
         ensure_format(store)
     writes = writing(store, APART, retries)

@@ -11,12 +11,12 @@ from packaging.utils import NormalizedName
 from tests.operations.making import Made, make_sdist, make_wheel
 from tests.operations.world import ALICE, World, code_of, history
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid
+from wheelyard.errors import Conflict, Forbidden, Invalid, WheelyardError
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution import parse_listed, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.spooling import Arrival
+from wheelyard.operations.spooling import SpooledUpload
 from wheelyard.operations.upload import listed
 
 DEMO = NormalizedName("demo")
@@ -118,7 +118,7 @@ def test_formats_of_an_old_index(world: World) -> None:
 
     arrived = make_wheel().arrival(world.folder)
 
-    def arrival(filename: str) -> Arrival:
+    def arrival(filename: str) -> SpooledUpload:
         return replace(arrived, distribution=parse_listed(filename))
 
     assert listed(project, arrival("demo-1.0.zip"), is_lenient=True) is None
@@ -257,7 +257,7 @@ def test_other_bytes_twenty_times_at_once(world: World) -> None:
         made = make_wheel(content=b"%d" % number)
         try:
             return world.upload(made).sha256
-        except IndexFault as fault:
+        except WheelyardError as fault:
             assert code_of(fault) == ("Conflict", "file_exists")  # noqa: PT017
             return None
 

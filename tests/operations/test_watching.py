@@ -16,32 +16,32 @@ from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.operations.making import make_sdist, make_wheel
 from tests.operations.world import ALICE, World
 from tests.sources.offering import Pauses, make_unreadable
-from wheelyard.index import index_over
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
-from wheelyard.operations.importing.run import Importer
+from wheelyard.operations.importing.importer import Importer
+from wheelyard.operations.importing.watch import AGAIN, QUIET, FolderWatch
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.watching import AGAIN, QUIET, Watch
 from wheelyard.settings.sections import Settings
-from wheelyard.sources.buckets import open_view
-from wheelyard.sources.candidate import PassedOver
-from wheelyard.sources.places import FolderPlace, Item, Place
+from wheelyard.sources.bucket_tree import open_view
+from wheelyard.sources.candidate import Skipped
+from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
 from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import build_index
 
 pytestmark = pytest.mark.usefixtures("log")
 
 DEMO = NormalizedName("demo")
 
 
-def watching(world: World, place: Place) -> Watch:
+def watching(world: World, place: FileTree) -> FolderWatch:
     """Return what watches a place for a world."""
-    return Watch(
+    return FolderWatch(
         place=place,
         importer=Importer(world.index.uploads),
         caller=ALICE,
-        ambient=world.index.ambient,
+        runtime=world.index.runtime,
         every=1.0,
-        appears_whole=not isinstance(place, FolderPlace),
+        appears_whole=not isinstance(place, FolderTree),
     )
 
 
@@ -62,7 +62,7 @@ def test_what_is_there_and_what_appears(
 ) -> None:
     """What is there is imported at the first look, what appears as soon as two looks agree."""
     settle(world, make_wheel().write(folder))
-    watch = watching(world, FolderPlace(folder))
+    watch = watching(world, FolderTree(folder))
 
     watch.look()
     assert listed(world) == {make_wheel().filename}
@@ -81,7 +81,7 @@ def test_a_file_that_is_being_written(
 ) -> None:
     """A file that grows waits until two looks have found it the same."""
     made = make_wheel()
-    watch = watching(world, FolderPlace(folder))
+    watch = watching(world, FolderTree(folder))
     watch.look()
     path = folder / made.filename
     for stop in range(100, len(made.body), 100):
@@ -102,7 +102,7 @@ def test_a_file_that_was_just_written(world: World, folder: Path) -> None:
     """What is there at the first look waits if it was touched within the last second."""
     path = make_wheel().write(folder)
     world.clock.now = datetime.fromtimestamp(path.stat().st_ctime + QUIET / 2, UTC)
-    watch = watching(world, FolderPlace(folder))
+    watch = watching(world, FolderTree(folder))
     watch.look()
     assert listed(world) == set()
 
@@ -112,15 +112,15 @@ def test_a_file_that_was_just_written(world: World, folder: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted(FolderPlace):
+class Counted(FolderTree):
     """A folder that counts what is read there."""
 
     opened: list[str] = field(default_factory=list)
 
-    def read(self, item: Item) -> AbstractContextManager[Iterator[bytes]]:
+    def read(self, item: TreeEntry) -> AbstractContextManager[Iterator[bytes]]:
         """Open a file."""
         self.opened.append(item.path)
-        return FolderPlace.read(self, item)
+        return FolderTree.read(self, item)
 
 
 def test_an_idle_look(world: World, folder: Path) -> None:
@@ -129,7 +129,7 @@ def test_an_idle_look(world: World, folder: Path) -> None:
     bad.write_bytes(b"no archive")
     settle(world, bad, make_wheel().write(folder))
     store = FaultyStore(world.store)
-    world.index = index_over(store, Spool(world.folder), Settings(), world.index.ambient)
+    world.index = build_index(store, Spool(world.folder), Settings(), world.index.runtime)
     place = Counted(folder)
     watch = watching(world, place)
     watch.look()
@@ -146,7 +146,7 @@ def test_an_idle_look(world: World, folder: Path) -> None:
 def test_what_is_passed_by(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
     """What somebody else imports is not imported again, and what comes after it is."""
     settle(world, make_wheel().write(folder))
-    watch = watching(world, FolderPlace(folder))
+    watch = watching(world, FolderTree(folder))
     watch.pass_by()
     assert watch.look().is_idle
 
@@ -171,7 +171,7 @@ def test_a_bucket(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         bucket = server.bucket("drop")
         bucket.put("in/demo-1.0-py3-none-any.whl", make_wheel().body)
-        place = open_view("gs://drop/in", (), "files/", Pauses().ambient())
+        place = open_view("gs://drop/in", (), "files/", Pauses().runtime())
         watch = watching(world, place)
         watch.look()
         bucket.put("in/deeper/demo-1.0.tar.gz", make_sdist().body)
@@ -197,7 +197,7 @@ def test_refusals(world: World, folder: Path, log: pytest.LogCaptureFixture) -> 
     path = folder / made.filename
     path.write_bytes(b"no wheel")
     settle(world, path)
-    watch = watching(world, FolderPlace(folder))
+    watch = watching(world, FolderTree(folder))
 
     for _ in range(3):
         watch.look()
@@ -219,7 +219,7 @@ def test_a_link_to_nowhere(world: World, folder: Path, log: pytest.LogCaptureFix
         (folder / name).symlink_to(name)
     settle(world, folder)
     (folder / made.filename).symlink_to(world.folder / made.filename)
-    watch = watching(world, FolderPlace(folder))
+    watch = watching(world, FolderTree(folder))
     for _ in range(3):
         watch.look()
     assert len(log.messages) == 3
@@ -235,8 +235,8 @@ def test_a_store_that_is_away(world: World, folder: Path, log: pytest.LogCapture
     """While the store does not answer files wait; that is told once, and once that it is over."""
     settle(world, make_wheel().write(folder))
     store = FaultyStore(world.store, (Fault(Kind.NOT_DONE, verb="put", times=1000),))
-    world.index = index_over(store, Spool(world.folder), Settings(), world.index.ambient)
-    watch = watching(world, FolderPlace(folder))
+    world.index = build_index(store, Spool(world.folder), Settings(), world.index.runtime)
+    watch = watching(world, FolderTree(folder))
     for _ in range(4):
         watch.look()
     assert len(log.messages) == 1
@@ -258,7 +258,7 @@ def test_a_folder_that_vanishes(world: World, folder: Path, log: pytest.LogCaptu
     bad = folder / "bad-1.0.tar.gz"
     bad.write_bytes(b"no archive")
     settle(world, bad)
-    watch = watching(world, FolderPlace(folder))
+    watch = watching(world, FolderTree(folder))
     watch.look()
     elsewhere = folder.rename(world.folder / "elsewhere")
     for _ in range(3):
@@ -284,7 +284,7 @@ def test_a_folder_too_deep(world: World, folder: Path, log: pytest.LogCaptureFix
     make_unreadable(folder / "a")
     (folder / "b").mkdir()
     settle(world, make_wheel().write(folder / "b"))
-    watch = watching(world, FolderPlace(folder))
+    watch = watching(world, FolderTree(folder))
 
     watch.look()
     watch.look()
@@ -300,7 +300,7 @@ def test_what_is_taken_away(world: World, folder: Path, log: pytest.LogCaptureFi
     """What is taken away there stays here, and what was deleted here stays away."""
     path = make_wheel().write(folder)
     settle(world, path)
-    watch = watching(world, FolderPlace(folder))
+    watch = watching(world, FolderTree(folder))
     watch.look()
     path.unlink()
     watch.look()
@@ -323,7 +323,7 @@ def test_a_project_that_takes_no_files(
     world.upload(make_wheel())
     world.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
     settle(world, make_sdist().write(folder))
-    watch = watching(world, FolderPlace(folder))
+    watch = watching(world, FolderTree(folder))
     watch.look()
     assert watch.look().is_idle
     for _ in range(10):
@@ -342,11 +342,11 @@ class Odd:
     """A place where something happens behind the first file."""
 
     def __init__(self, folder: Path, happens: Callable[[], None]) -> None:
-        self._folder = FolderPlace(folder)
+        self._folder = FolderTree(folder)
         self.happens = happens
         self.find, self.read = self._folder.find, self._folder.read
 
-    def items(self) -> Iterator[Item | PassedOver]:
+    def items(self) -> Iterator[TreeEntry | Skipped]:
         """Yield what is there."""
         for number, item in enumerate(self._folder.items()):
             if number:

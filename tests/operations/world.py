@@ -9,9 +9,8 @@ from random import Random
 from packaging.utils import NormalizedName
 
 from tests.operations.making import Made
-from wheelyard.concurrency.pacing import Ambient
-from wheelyard.errors import IndexFault
-from wheelyard.index import Index, index_over
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.project import Commit, File
 from wheelyard.operations.check import Findings
@@ -19,6 +18,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EVERYTHING = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,))
@@ -40,9 +40,9 @@ class Clock:
         self.now += timedelta(**by)
 
 
-def ambient_at(clock: Clock, seed: int) -> Ambient:
+def ambient_at(clock: Clock, seed: int) -> Runtime:
     """Return a world without waiting, with the clock of a test and repeatable chance."""
-    return Ambient(
+    return Runtime(
         now=lambda: clock.now,
         monotonic=clock.seconds,
         pause=lambda _: None,
@@ -65,7 +65,7 @@ class World:
 
     def opened(self, seed: int) -> Index:
         """Return an index over the same store, as another process has it."""
-        return index_over(self.store, Spool(self.folder), Settings(), ambient_at(self.clock, seed))
+        return build_index(self.store, Spool(self.folder), Settings(), ambient_at(self.clock, seed))
 
     def upload(self, made: Made, caller: Caller = ALICE) -> File:
         """Upload a distribution, as soon as its name is admitted."""
@@ -93,7 +93,7 @@ def objects(store: Store, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         yield entry.key, b"".join(store.read(entry.key))
 
 
-def code_of(fault: IndexFault) -> tuple[str, str]:
+def code_of(fault: WheelyardError) -> tuple[str, str]:
     """Return the family and the code of a refusal."""
     return type(fault).__name__, fault.code
 

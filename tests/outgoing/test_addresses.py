@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import integers
 
-from wheelyard.outgoing.network import Reach, WebFault, is_public, resolve
+from wheelyard.outgoing.network import AddressPolicy, WebFault, is_public, resolve
 
 NUMBERS = integers(0, 2**32 - 1)
 PUBLIC, PRIVATE = "8.8.8.8", "127.0.0.1"
@@ -60,12 +60,12 @@ def test_addresses_in_addresses(number: int) -> None:
 def test_spellings(host: str) -> None:
     """A number is the address that the system takes it for, however it is written."""
     with pytest.raises(WebFault, match="private"):
-        Reach().usable(host, resolve(host, 80))
+        AddressPolicy().usable(host, resolve(host, 80))
 
 
 def test_hosts_that_are_named() -> None:
     """A host that the operator has named may have a private address, and no other host may."""
-    reach = Reach(("Index.Example", "[::1]"))
+    reach = AddressPolicy(("Index.Example", "[::1]"))
 
     assert reach.usable("index.example", [PRIVATE]) == [PRIVATE]
     assert reach.usable("index.example.", [PRIVATE]) == [PRIVATE]
@@ -77,14 +77,14 @@ def test_hosts_that_are_named() -> None:
 
 def test_only_what_was_checked() -> None:
     """Of the addresses of a host, those that are public are left."""
-    assert Reach().usable("index.example", [PRIVATE, PUBLIC, "::1"]) == [PUBLIC]
+    assert AddressPolicy().usable("index.example", [PRIVATE, PUBLIC, "::1"]) == [PUBLIC]
 
 
 def test_a_name_that_moves() -> None:
     """A host with a public address cannot become one of this network later, though it is named."""
-    reach = Reach(("index.example",))
+    reach = AddressPolicy(("index.example",))
 
     assert reach.usable("index.example", [PUBLIC]) == [PUBLIC]
     with pytest.raises(WebFault, match="private"):
         reach.usable("index.example", [PRIVATE])
-    assert Reach(("index.example",)).usable("index.example", [PRIVATE, PUBLIC]) == [PUBLIC]
+    assert AddressPolicy(("index.example",)).usable("index.example", [PRIVATE, PUBLIC]) == [PUBLIC]

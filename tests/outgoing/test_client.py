@@ -9,8 +9,8 @@ import pytest
 
 from tests.sources.web.site import Answer, Site, running_site
 from wheelyard.outgoing.client import Client
-from wheelyard.outgoing.network import Reach, WebFault
-from wheelyard.outgoing.urls import Login, parse_url
+from wheelyard.outgoing.network import AddressPolicy, WebFault
+from wheelyard.outgoing.urls import UserPassword, parse_url
 
 pytestmark = pytest.mark.integration
 
@@ -39,7 +39,7 @@ class Names:
 
 
 @contextmanager
-def reaching(reach: Reach) -> Iterator[Client]:
+def reaching(reach: AddressPolicy) -> Iterator[Client]:
     """Yield a client."""
     with closing(Client(monotonic, reach)) as client:
         yield client
@@ -54,7 +54,7 @@ def got(client: Client, url: str) -> tuple[int, bytes]:
 def test_by_name(site: Site) -> None:
     """The connection goes to the address that was checked, and the host is called by its name."""
     names = Names([HERE], ["127.0.0.9"])
-    with reaching(Reach(("index.example",), resolve=names)) as client:
+    with reaching(AddressPolicy(("index.example",), resolve=names)) as client:
         assert got(client, f"http://index.example:{site.port}/a") == (200, b"x")
 
     assert names.asked == ["index.example"]
@@ -63,7 +63,7 @@ def test_by_name(site: Site) -> None:
 
 def test_numbers_of_ipv6(site: Site) -> None:
     """A server is called by its number as a URL has it."""
-    with reaching(Reach(("[::1]",), resolve=Names([HERE]))) as client:
+    with reaching(AddressPolicy(("[::1]",), resolve=Names([HERE]))) as client:
         got(client, f"http://[::1]:{site.port}/a")
 
     assert [each.headers["host"] for each in site.seen] == [f"[::1]:{site.port}"]
@@ -73,7 +73,7 @@ def test_a_name_that_moves(site: Site) -> None:
     """A name is checked anew for each connection: one that leads here by now is refused."""
     names = Names(["127.0.0.9"], [HERE])
     place = f"http://index.example:{site.port}/a"
-    with reaching(Reach(may_reach=lambda each: str(each) != HERE, resolve=names)) as client:
+    with reaching(AddressPolicy(may_reach=lambda each: str(each) != HERE, resolve=names)) as client:
         with pytest.raises(WebFault, match="cannot be reached"):
             got(client, place)
         with pytest.raises(WebFault, match="private"):
@@ -85,10 +85,10 @@ def test_a_name_that_moves(site: Site) -> None:
 def test_the_next_address(site: Site) -> None:
     """Where nobody listens at one address of a host, the next one is tried, if it may be."""
     names = Names(["127.0.0.2", "127.0.0.3", HERE])
-    with reaching(Reach(may_reach=lambda _: True, resolve=names)) as client:
+    with reaching(AddressPolicy(may_reach=lambda _: True, resolve=names)) as client:
         assert got(client, f"http://index.example:{site.port}/a")[0] == 200
     with (
-        reaching(Reach(may_reach=lambda each: str(each) != HERE, resolve=names)) as client,
+        reaching(AddressPolicy(may_reach=lambda each: str(each) != HERE, resolve=names)) as client,
         pytest.raises(WebFault, match="cannot be reached"),
     ):
         got(client, f"http://index.example:{site.port}/a")
@@ -104,7 +104,7 @@ def test_a_silent_name_server() -> None:
         silence.wait()
         return []
 
-    with reaching(Reach(resolve=names)) as client, client.within(0.1):
+    with reaching(AddressPolicy(resolve=names)) as client, client.within(0.1):
         with pytest.raises(WebFault) as raised:
             got(client, "https://index.example/a")
         silence.set()
@@ -125,11 +125,11 @@ def test_redirects(site: Site) -> None:
         def own(url: object) -> str | None:
             return "Basic own" if getattr(url, "origin", "") == start.origin else None
 
-        with reaching(Reach((HERE, "index.example"), resolve=Names([HERE]))) as client:
+        with reaching(AddressPolicy((HERE, "index.example"), resolve=Names([HERE]))) as client:
             answer = client.follow("GET", start, {}, own)
             answer.close()
         with (
-            reaching(Reach((HERE,), resolve=Names([HERE]))) as client,
+            reaching(AddressPolicy((HERE,), resolve=Names([HERE]))) as client,
             pytest.raises(WebFault, match="private"),
         ):
             client.follow("GET", start, {}, own)
@@ -144,7 +144,7 @@ def test_any_status(site: Site, status: int) -> None:
     """Whoever asks is told every status, and a redirect too if nothing is to be followed."""
     site.serve("/a", Answer(status=status))
     site.serve("/b", Answer(status=301, headers={"Location": "/a"}))
-    with reaching(Reach((HERE,))) as client:
+    with reaching(AddressPolicy((HERE,))) as client:
         assert got(client, f"{site.url}/a")[0] == status
         assert got(client, f"{site.url}/b")[0] == 301
         answer = client.follow("GET", parse_url(f"{site.url}/b"), {}, lambda _: None)
@@ -157,7 +157,7 @@ def test_logins_in_links() -> None:
     """A login that stands in a link is left out, also where the link is of the same server."""
     page = parse_url("http://ana:secret@index.example/simple/")
 
-    assert page.login == Login("ana", "secret")
+    assert page.login == UserPassword("ana", "secret")
     links = ("http://bob:secret@index.example/a", "//bob@other.example/a", "http://:b@x.example/")
     assert [page.joined(each).login for each in links] == [None] * 3
 

@@ -5,8 +5,8 @@ from hypothesis import given
 
 from tests.rendering.examples import PROJECTS, file, project
 from wheelyard.model.project import Project
-from wheelyard.rendering.pages import PageTemplates, readable_size
 from wheelyard.rendering.releases import ProjectPage, latest, releases_of
+from wheelyard.rendering.web_pages import PageTemplates, readable_size
 
 TEMPLATES = PageTemplates("http://index.example/simple/")
 

@@ -9,22 +9,22 @@ from packaging.utils import NormalizedName
 
 from tests.rendering.examples import PROJECTS, TEXT, file, project
 from wheelyard.model.project import Project, Status
-from wheelyard.rendering.releases import Found, found, latest, releases_of, search_json
+from wheelyard.rendering.releases import SearchEntry, latest, releases_of, search_entry, search_json
 
 NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).map(NormalizedName)
-FOUND = st.builds(Found, NAMES, TEXT, TEXT)
+FOUND = st.builds(SearchEntry, NAMES, TEXT, TEXT)
 
 
-def line_of(made: Project) -> Found:
+def line_of(made: Project) -> SearchEntry:
     """Return what a search shows of a project."""
-    return found(made, latest(releases_of(made)))
+    return search_entry(made, latest(releases_of(made)))
 
 
 def test_one_project() -> None:
     """A project is shown with the version that speaks for it, and its summary."""
     made = replace(project(file("1.0"), file("1.1", yanked="")), summary="What it is")
 
-    assert line_of(made) == Found(NormalizedName("demo"), "1.0", "What it is")
+    assert line_of(made) == SearchEntry(NormalizedName("demo"), "1.0", "What it is")
 
 
 def test_nothing_to_install() -> None:
@@ -39,7 +39,7 @@ def test_nothing_at_all() -> None:
 
 
 @given(st.lists(FOUND, unique_by=lambda each: each.name))
-def test_any_projects(every: list[Found]) -> None:
+def test_any_projects(every: list[SearchEntry]) -> None:
     """Whatever there is comes in the order of names, one line for each, whoever puts it in."""
     body = search_json(every)
 

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from wheelyard.errors import Invalid
-from wheelyard.settings.reading import read_settings
+from wheelyard.settings.load import read_settings
 from wheelyard.settings.sections import every_setting
 
 LONG: Final = "1" * 5000

@@ -7,16 +7,16 @@ from typing import Final
 import pytest
 
 from tests.settings.written import settings_of
+from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints
 from wheelyard.errors import Invalid
-from wheelyard.settings.reading import (
-    Reading,
+from wheelyard.settings.load import (
+    LoadedSettings,
     google_endpoints,
     ignored,
     read_settings,
     unknown_variables,
 )
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.trust.endpoints import GoogleEndpoints
 
 GRANT: Final = 'grant=[{who=["domain:acme.dev"], projects=["*"], actions=["read"]}]'
 WHOLE: Final = '[access]\nprivate = true\nstatic_token = "hunter2hunter2"\n'
@@ -28,7 +28,7 @@ def read(*flags: str, **environ: str) -> Settings:
     return read_settings(environ=environ, flags=flags).settings
 
 
-def flagged(*flags: str, **overrides: object) -> Reading:
+def flagged(*flags: str, **overrides: object) -> LoadedSettings:
     """Read settings of `--set`, and of options for `[server]`."""
     return read_settings(overrides={"server": overrides}, environ={}, flags=flags)
 

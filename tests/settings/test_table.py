@@ -4,7 +4,7 @@ import pytest
 
 from tools.settings_table import PAGE, with_table
 from wheelyard.cli import run, serve
-from wheelyard.settings.reading import OTHERS
+from wheelyard.settings.load import OTHERS
 from wheelyard.settings.sections import OPTIONS, every_setting
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.settings.written import as_toml
-from wheelyard.settings.reading import Reading, read_settings
+from wheelyard.settings.load import LoadedSettings, read_settings
 from wheelyard.settings.sections import Setting, every_setting
 
 EVERY: Final = [each for each in every_setting().values() if each.key != "publisher"]
@@ -66,7 +66,7 @@ def as_variable(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def read(folder: Path, setting: Setting, said: Mapping[str, object]) -> Reading:
+def read(folder: Path, setting: Setting, said: Mapping[str, object]) -> LoadedSettings:
     """Read settings, of which one is given in some ways: whole, file, variable, flag, text."""
     file, environ, flags = folder / "wheelyard.toml", dict[str, str](), list[str]()
     file.write_text("")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from msgspec.json import encode
 
-from wheelyard.settings.reading import read_settings
+from wheelyard.settings.load import read_settings
 from wheelyard.settings.sections import Settings
 
 GRANT = '[[grant]]\nwho = ["{}"]\nprojects = ["{}"]\nactions = ["read"]\n'

@@ -11,9 +11,9 @@ from random import Random
 from threading import Lock
 from typing import Any
 
-from wheelyard.concurrency.pacing import Ambient
-from wheelyard.sources.candidate import Candidate, PassedOver
-from wheelyard.sources.opening import OpenSource, SourceRequest, open_source
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.sources.candidate import Candidate, Skipped
+from wheelyard.sources.open_source import OpenSource, SourceRequest, open_source
 
 WHEEL = "a-1-py3-none-any.whl"
 JUNE = datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
@@ -33,9 +33,9 @@ class Pauses:
             self.made.append(seconds)
             self.now += seconds
 
-    def ambient(self) -> Ambient:
+    def runtime(self) -> Runtime:
         """Return it as the product knows a world."""
-        return Ambient(
+        return Runtime(
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             monotonic=lambda: self.now,
             pause=self.pause,
@@ -48,7 +48,7 @@ class Offered:
     """What came of a source."""
 
     candidates: list[Candidate]
-    passed_over: list[PassedOver]
+    passed_over: list[Skipped]
 
     @property
     def names(self) -> list[str]:
@@ -56,7 +56,7 @@ class Offered:
         return sorted(each.filename for each in self.candidates)
 
     @property
-    def faults(self) -> list[PassedOver]:
+    def faults(self) -> list[Skipped]:
         """What should have been a candidate."""
         return [each for each in self.passed_over if each.is_fault]
 
@@ -65,12 +65,12 @@ class Offered:
         return found
 
 
-def offered(offers: Iterable[Candidate | PassedOver]) -> Offered:
+def offered(offers: Iterable[Candidate | Skipped]) -> Offered:
     """Return what a source has offered."""
     found = list(offers)
     return Offered(
         [each for each in found if isinstance(each, Candidate)],
-        [each for each in found if isinstance(each, PassedOver)],
+        [each for each in found if isinstance(each, Skipped)],
     )
 
 
@@ -82,7 +82,7 @@ def opened(
 ) -> Iterator[OpenSource]:
     """Open a source as the command line does, and close it in the end."""
     wanted = SourceRequest(text=str(text), **request)
-    with closing(open_source(wanted, (pauses or Pauses()).ambient())) as source:
+    with closing(open_source(wanted, (pauses or Pauses()).runtime())) as source:
         yield source
 
 

@@ -9,10 +9,10 @@ import pytest
 from tests.operations.making import make_sdist, make_wheel
 from tests.sources.offering import Pauses, make_unreadable, opened
 from wheelyard.errors import Invalid
-from wheelyard.sources.buckets import open_view
-from wheelyard.sources.candidate import Candidate, PassedOver
-from wheelyard.sources.files import FilesSource
-from wheelyard.sources.places import FolderPlace
+from wheelyard.sources.bucket_tree import open_view
+from wheelyard.sources.candidate import Candidate, Skipped
+from wheelyard.sources.file_tree import FolderTree
+from wheelyard.sources.plain_files import FilesSource
 
 WHEEL = make_wheel()
 SDIST = make_sdist()
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_offers(folder: Path) -> None:
     """Distributions are offered in the order of their names; hidden ones and the store are not."""
-    source = FilesSource(FolderPlace(folder, (folder / "store",)))
+    source = FilesSource(FolderTree(folder, (folder / "store",)))
 
     offers = [each for each in source.offers() if isinstance(each, Candidate)]
 
@@ -57,12 +57,12 @@ def test_offers(folder: Path) -> None:
 
 def test_what_is_passed_over(folder: Path) -> None:
     """Other files are told of, but for those that go with packages; links to nothing are faults."""
-    source = FilesSource(FolderPlace(folder, (folder / "store",)))
+    source = FilesSource(FolderTree(folder, (folder / "store",)))
 
     others = {
         Path(each.place).name: each.is_fault
         for each in source.offers()
-        if isinstance(each, PassedOver)
+        if isinstance(each, Skipped)
     }
 
     assert others == {"README": False, "pipe-1.0.zip": False, "lost-1.0.tar.gz": True}
@@ -70,13 +70,13 @@ def test_what_is_passed_over(folder: Path) -> None:
 
 def test_links_in_circles(folder: Path) -> None:
     """A link that leads to itself is told of, and hides nothing."""
-    before = FilesSource(FolderPlace(folder)).total()
+    before = FilesSource(FolderTree(folder)).total()
     for name in ("loop", "loop-1.0.tar.gz"):
         (folder / name).symlink_to(name)
 
-    source = FilesSource(FolderPlace(folder))
+    source = FilesSource(FolderTree(folder))
 
-    told = {Path(each.place).name: each for each in source.offers() if isinstance(each, PassedOver)}
+    told = {Path(each.place).name: each for each in source.offers() if isinstance(each, Skipped)}
     assert "symbolic links" in told["loop"].why
     assert "symbolic links" in told["loop-1.0.tar.gz"].why
     assert told["loop-1.0.tar.gz"].is_fault
@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
     make_unreadable(tmp_path / "a")
     (tmp_path / "b" / "1").mkdir(parents=True)
     SDIST.write(tmp_path / "b" / "1")
-    offers = list[Candidate | PassedOver]()
+    offers = list[Candidate | Skipped]()
 
     with opened(tmp_path, kind=kind) as source, pytest.raises(Invalid, match="cannot be read"):
         offers.extend(source.offers())
@@ -116,7 +116,7 @@ def test_what_cannot_be_watched(
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(Invalid) as raised:
-        open_view(place, (store,), "files/", Pauses().ambient())
+        open_view(place, (store,), "files/", Pauses().runtime())
 
     assert words in raised.value.message
 
@@ -127,6 +127,6 @@ def test_a_store_in_the_place(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "a-1.zip").touch()
 
-    place = open_view(str(tmp_path), (str(tmp_path / "kept"),), "files/", Pauses().ambient())
+    place = open_view(str(tmp_path), (str(tmp_path / "kept"),), "files/", Pauses().runtime())
 
     assert [getattr(each, "path", "") for each in place.items()] == ["new/a-1.zip"]

@@ -11,8 +11,8 @@ from tests.bucket.objects import Bucket
 from tests.bucket.server import BucketServer
 from tests.sources.offering import JUNE, WHEEL, body_of, md5, opened, sha256, taken
 from wheelyard.errors import Invalid
-from wheelyard.sources.candidate import PassedOver
-from wheelyard.sources.facts import at_stat
+from wheelyard.sources.candidate import Skipped
+from wheelyard.sources.declared_facts import at_stat
 
 pytestmark = pytest.mark.integration
 
@@ -188,7 +188,7 @@ def test_a_list_in_a_bucket(bucket: Bucket) -> None:
         text = "gs://wheels/site/packages.json"
         with opened(text, packages_url=reference) as source:
             (candidate,) = source.offers()
-            assert not isinstance(candidate, PassedOver)
+            assert not isinstance(candidate, Skipped)
             assert body_of(candidate) == b"wheel"
             assert candidate.hashes == {"md5": md5(b"wheel")}
 

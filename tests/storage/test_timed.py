@@ -8,8 +8,8 @@ from tests.catalog.faulty import Fault, FaultyStore, Kind
 from tests.storage.conformance import StoreConformance
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
+from wheelyard.storage.instrumented import Histograms, InstrumentedStore, StoreMetrics
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.storage.timed import Stopwatch, TimedStore, Timings
 
 KEY = Key("a/b")
 
@@ -34,7 +34,7 @@ class TestTimedStore(StoreConformance):
     @pytest.fixture
     def store(self) -> Store:
         """Return an empty store."""
-        return TimedStore(memory(), Stopwatch(Clock()))
+        return InstrumentedStore(memory(), StoreMetrics(Clock()))
 
 
 def memory() -> MemoryStore:
@@ -43,23 +43,23 @@ def memory() -> MemoryStore:
 
 
 @pytest.fixture
-def watch() -> Stopwatch:
+def watch() -> StoreMetrics:
     """What the store below tells."""
-    return Stopwatch(Clock())
+    return StoreMetrics(Clock())
 
 
 @pytest.fixture
-def store(watch: Stopwatch) -> TimedStore:
+def store(watch: StoreMetrics) -> InstrumentedStore:
     """Return an empty store that is timed by `watch`."""
-    return TimedStore(memory(), watch)
+    return InstrumentedStore(memory(), watch)
 
 
-def counted(watch: Stopwatch) -> dict[tuple[str, ...], int]:
+def counted(watch: StoreMetrics) -> dict[tuple[str, ...], int]:
     """Return how often each verb had each outcome."""
     return {each.kind: each.counts[-1] for each in watch.timings.so_far()}
 
 
-def test_outcomes(store: TimedStore, watch: Stopwatch) -> None:
+def test_outcomes(store: InstrumentedStore, watch: StoreMetrics) -> None:
     """Each verb is counted by how it ended."""
     version = store.put(KEY, b"body", ABSENT)
     store.get(KEY)
@@ -92,12 +92,12 @@ def test_outcomes(store: TimedStore, watch: Stopwatch) -> None:
     assert {each.seconds / each.counts[-1] for each in watch.timings.so_far()} == {1.0}
 
 
-def test_a_store_that_does_not_answer(watch: Stopwatch) -> None:
+def test_a_store_that_does_not_answer(watch: StoreMetrics) -> None:
     """A verb that fails is counted as an error, and whoever follows is told."""
     told: list[tuple[str, str, float]] = []
     watch.follower = lambda *each: told.append(each)
     broken = FaultyStore(memory(), (Fault(Kind.NOT_DONE),))
-    store = TimedStore(broken, watch)
+    store = InstrumentedStore(broken, watch)
     with pytest.raises(Unavailable):
         store.get(KEY)
 
@@ -107,7 +107,7 @@ def test_a_store_that_does_not_answer(watch: Stopwatch) -> None:
 
 def test_buckets() -> None:
     """What takes exactly as long as a bound is within it, and the last bucket takes the rest."""
-    timings = Timings((1.0, 2.0))
+    timings = Histograms((1.0, 2.0))
     for seconds in (0.5, 1.0, 1.5, 2.0, 2.5):
         timings.add(("x",), seconds)
 

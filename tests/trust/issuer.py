@@ -28,9 +28,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from wheelyard.trust.endpoints import GoogleEndpoints, stand_in_at
-from wheelyard.trust.fetching import Fetcher
-from wheelyard.trust.keysets import Means
+from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints, stand_in_at
+from wheelyard.authentication.verifiers.json_client import JsonClient
+from wheelyard.authentication.verifiers.jwks import JwksDependencies
 
 NOW = 1_795_000_000
 """When all these tests take place."""
@@ -263,10 +263,10 @@ def stand_in() -> Iterator[StandIn]:
 
 
 @contextmanager
-def loopback_fetcher() -> Iterator[Fetcher]:
+def loopback_fetcher() -> Iterator[JsonClient]:
     """Yield a fetcher that may talk to the stand-in."""
     trusting_nobody = SSLContext(PROTOCOL_TLS_CLIENT)  # the authorities take long to load
-    fetcher = Fetcher(monotonic, allow_private=True, tls=trusting_nobody)
+    fetcher = JsonClient(monotonic, allow_private=True, tls=trusting_nobody)
     try:
         yield fetcher
     finally:
@@ -289,15 +289,15 @@ class World:
     """A server that stands in for issuers, and what an index asks it with."""
 
     site: StandIn
-    fetcher: Fetcher
+    fetcher: JsonClient
     clock: Clock = field(default_factory=Clock)
     beside: list[Callable[[], None]] = field(default_factory=list)
     """What is to be done beside; a test does it when it wants."""
 
     @property
-    def means(self) -> Means:
+    def means(self) -> JwksDependencies:
         """What key sets work with."""
-        return Means(self.fetcher, self.clock, Random(4), self.beside.append)
+        return JwksDependencies(self.fetcher, self.clock, Random(4), self.beside.append)
 
 
 class _Server(ThreadingHTTPServer):

@@ -5,10 +5,10 @@ from threading import Event, Lock
 
 from tests.operations.world import Clock
 from tests.trust.test_crypts import SHA512
+from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
+from wheelyard.authentication.verifiers.password_hashes import verify
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Identity
-from wheelyard.trust.crypts import verify
-from wheelyard.trust.passwords import Passwords
 
 KEY = bytes(range(32))
 ANA = Identity(
@@ -53,7 +53,7 @@ class Desk:
         self.hashing = Hashing()
         self.path = folder / "htpasswd"
         self.write(f"ana:{SHA512}\n")
-        self.passwords = Passwords(self.path, KEY, self.clock.seconds, self.hashing)
+        self.passwords = HtpasswdVerifier(self.path, KEY, self.clock.seconds, self.hashing)
 
     def write(self, text: str) -> None:
         """Change the file."""

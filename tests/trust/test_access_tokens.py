@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from tests.trust.issuer import Answer, Bearer, Clock, StandIn, loopback_fetcher, stand_in
+from wheelyard.authentication.verifiers.google_access_tokens import AccessTokens, Resource
+from wheelyard.authentication.verifiers.json_client import JsonClient
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.access import EVERY_PROJECT, Action, Identity, Scope
-from wheelyard.trust.access_tokens import AccessTokens, Resource
-from wheelyard.trust.fetching import Fetcher
-from wheelyard.trust.verifier import Refused, Verdicts
 
 pytestmark = pytest.mark.integration
 
@@ -28,7 +28,7 @@ class World:
     """An index whose rights are the policy of a bucket."""
 
     site: StandIn
-    fetcher: Fetcher
+    fetcher: JsonClient
     clock: Clock = field(default_factory=Clock)
 
     @property
@@ -38,9 +38,9 @@ class World:
 
     def tokens(self, resource: Resource | None = None, remembered: float = 300.0) -> AccessTokens:
         """Return what recognises bearers."""
-        verdicts = Verdicts[Identity | Refused](bytes(32), self.clock)
+        verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), self.clock)
         return AccessTokens(
-            resource or self.resource, self.fetcher, self.clock, verdicts, remembered
+            resource or self.resource, self.fetcher, self.clock, verification_cache, remembered
         )
 
     def actions(self, bearer: Bearer, resource: Resource | None = None) -> Action:
@@ -299,8 +299,8 @@ def test_nothing_secret_is_kept_or_logged(world: World, caplog: pytest.LogCaptur
     caplog.set_level(logging.DEBUG)
     rejected = "ya29.rejected-rejected-rejected"
     world.site.bearers[TOKEN] = OWNER
-    verdicts = Verdicts[Identity | Refused](bytes(32), world.clock)
-    tokens = AccessTokens(world.resource, world.fetcher, world.clock, verdicts)
+    verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), world.clock)
+    tokens = AccessTokens(world.resource, world.fetcher, world.clock, verification_cache)
     tokens.identity(TOKEN)
     with pytest.raises(Unauthenticated) as told:
         tokens.identity(rejected)
@@ -308,7 +308,9 @@ def test_nothing_secret_is_kept_or_logged(world: World, caplog: pytest.LogCaptur
     with pytest.raises(Unavailable) as down:
         tokens.identity(f"{TOKEN}x")
 
-    written = f"{caplog.text}{told.value!r}{down.value!r}{vars(tokens)!r}{vars(verdicts)!r}"
+    written = (
+        f"{caplog.text}{told.value!r}{down.value!r}{vars(tokens)!r}{vars(verification_cache)!r}"
+    )
     assert "gat_rejected" in written
     assert TOKEN not in written
     assert rejected not in written

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.trust.crypts import recognise, verify
+from wheelyard.authentication.verifiers.password_hashes import parse_hash, verify
 
 SECRET = b"s3cret"
 APR1 = "$apr1$r31.....$JeaE8ieUW5Wjt.uFjXhgi1"
@@ -36,8 +36,8 @@ def test_hashes_of_other_programs_open(hashed: str) -> None:
 @pytest.mark.parametrize("hashed", EVERY)
 def test_nobody_has_the_password_of_a_decoy(hashed: str) -> None:
     """What unknown names are checked against costs the same as a hash, and opens with nothing."""
-    real = recognise(hashed)
-    decoy = recognise(real.decoy)
+    real = parse_hash(hashed)
+    decoy = parse_hash(real.decoy)
 
     assert (decoy.scheme, decoy.cost) == (real.scheme, real.cost)
     assert not verify(SECRET, real.decoy)
@@ -126,7 +126,7 @@ def test_a_nul_opens_nothing(hashed: str) -> None:
 def test_what_is_refused(hashed: str, why: str) -> None:
     """A hash that is weak, damaged, unknown or absurdly slow is refused with its reason."""
     with pytest.raises(ValueError, match=why) as refused:
-        recognise(hashed)
+        parse_hash(hashed)
 
     assert not verify(SECRET, hashed)
     assert len(hashed) < 4 or hashed not in str(refused.value)
@@ -146,7 +146,7 @@ def test_what_is_refused(hashed: str, why: str) -> None:
 )
 def test_what_is_taken_with_a_warning(hashed: str, why: str | None) -> None:
     """A hash that is quickly guessed, or slow for everybody, is taken, and the operator told."""
-    warning = recognise(hashed).warning
+    warning = parse_hash(hashed).warning
 
     assert warning is None if why is None else why in (warning or "")
 
@@ -155,7 +155,7 @@ def test_what_is_taken_with_a_warning(hashed: str, why: str | None) -> None:
 def test_any_text_for_a_hash(hashed: str) -> None:
     """Any text in the place of a hash is taken or refused, and breaks nothing."""
     try:
-        known = recognise(hashed)
+        known = parse_hash(hashed)
     except ValueError:
         assert not verify(SECRET, hashed)
     else:
@@ -165,7 +165,7 @@ def test_any_text_for_a_hash(hashed: str) -> None:
 @pytest.mark.parametrize("hashed", EVERY)
 def test_a_hash_is_not_shown(hashed: str) -> None:
     """What a log would show of a hash is its scheme and cost, and nothing to guess from."""
-    known = recognise(hashed)
+    known = parse_hash(hashed)
 
     assert known.digest not in repr(known)
     assert known.head not in repr(known)

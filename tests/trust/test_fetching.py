@@ -9,8 +9,8 @@ import pytest
 
 from tests.clients.tls import running_proxy
 from tests.trust.issuer import Answer, StandIn, loopback_fetcher, stand_in
+from wheelyard.authentication.verifiers.json_client import BODY_LIMIT, JsonClient
 from wheelyard.outgoing.network import WebFault
-from wheelyard.trust.fetching import BODY_LIMIT, Fetcher
 
 pytestmark = pytest.mark.integration
 
@@ -25,13 +25,13 @@ def site() -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def fetcher() -> Iterator[Fetcher]:
+def fetcher() -> Iterator[JsonClient]:
     """Make a fetcher that may talk to it."""
     with loopback_fetcher() as made:
         yield made
 
 
-def test_a_document(site: StandIn, fetcher: Fetcher) -> None:
+def test_a_document(site: StandIn, fetcher: JsonClient) -> None:
     """A small document arrives with its status and its headers."""
     site.answers["/a"] = Answer(b'{"b": 1}', headers={"Cache-Control": "max-age=7"})
 
@@ -41,7 +41,7 @@ def test_a_document(site: StandIn, fetcher: Fetcher) -> None:
     assert reply.headers["cache-control"] == "max-age=7"
 
 
-def test_a_form_is_in_the_body(site: StandIn, fetcher: Fetcher) -> None:
+def test_a_form_is_in_the_body(site: StandIn, fetcher: JsonClient) -> None:
     """What is secret goes into headers and bodies, and never into a URL."""
     fetcher.post_form(f"{site.url}/form", {"access_token": "s e&c"}, timeout=LONG)
     fetcher.get(f"{site.url}/plain", timeout=LONG, bearer="secret")
@@ -51,7 +51,7 @@ def test_a_form_is_in_the_body(site: StandIn, fetcher: Fetcher) -> None:
     assert (got.path, got.authorization) == ("/plain", "Bearer secret")
 
 
-def test_redirects_are_not_followed(site: StandIn, fetcher: Fetcher) -> None:
+def test_redirects_are_not_followed(site: StandIn, fetcher: JsonClient) -> None:
     """A credential that was sent to one address is not carried on to another."""
     site.answers["/a"] = Answer(status=302, headers={"Location": f"{site.url}/b"})
 
@@ -70,7 +70,7 @@ def test_redirects_are_not_followed(site: StandIn, fetcher: Fetcher) -> None:
     ],
     ids=["one byte too many", "endless", "a gigabyte", "packed", "cut off"],
 )
-def test_bodies_that_are_not_read(site: StandIn, fetcher: Fetcher, answer: Answer) -> None:
+def test_bodies_that_are_not_read(site: StandIn, fetcher: JsonClient, answer: Answer) -> None:
     """A body that is too large, packed or cut off is no answer."""
     site.answers["/a"] = answer
 
@@ -79,7 +79,7 @@ def test_bodies_that_are_not_read(site: StandIn, fetcher: Fetcher, answer: Answe
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"[" * 5000, b"\xff", b'{"a":'])
-def test_bodies_that_are_no_documents(site: StandIn, fetcher: Fetcher, body: bytes) -> None:
+def test_bodies_that_are_no_documents(site: StandIn, fetcher: JsonClient, body: bytes) -> None:
     """A body that is no JSON object is no document."""
     site.answers["/a"] = Answer(body)
 
@@ -92,7 +92,7 @@ def test_bodies_that_are_no_documents(site: StandIn, fetcher: Fetcher, body: byt
     [Answer(is_silent=True), Answer(b"x", drip=0.05, is_endless=True)],
     ids=["silent", "one byte at a time"],
 )
-def test_answers_that_do_not_end(site: StandIn, fetcher: Fetcher, answer: Answer) -> None:
+def test_answers_that_do_not_end(site: StandIn, fetcher: JsonClient, answer: Answer) -> None:
     """One deadline covers the whole exchange, so a server cannot hold anybody by trickling."""
     site.answers["/a"] = answer
 
@@ -120,7 +120,7 @@ def test_answers_that_do_not_end(site: StandIn, fetcher: Fetcher, answer: Answer
 )
 def test_urls_that_are_not_asked_for(url: str) -> None:
     """Only plain https URLs are asked for."""
-    fetcher = Fetcher(monotonic)
+    fetcher = JsonClient(monotonic)
 
     with pytest.raises(WebFault, match="URL"):
         fetcher.get(url, timeout=LONG)
@@ -130,7 +130,7 @@ def test_urls_that_are_not_asked_for(url: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "10.0.0.1", "[fd00::1]"])
 def test_private_addresses_are_not_reached(site: StandIn, host: str) -> None:
     """However an address of the own machine or network is written, nothing is asked there."""
-    fetcher = Fetcher(monotonic)
+    fetcher = JsonClient(monotonic)
     port = site.url.rpartition(":")[2]
 
     with pytest.raises(WebFault, match="private"):
@@ -139,7 +139,7 @@ def test_private_addresses_are_not_reached(site: StandIn, host: str) -> None:
     fetcher.close()
 
 
-def test_plain_http_stays_on_the_machine(fetcher: Fetcher) -> None:
+def test_plain_http_stays_on_the_machine(fetcher: JsonClient) -> None:
     """Even where private addresses are allowed, a credential goes unencrypted to loopback only."""
     with pytest.raises(WebFault, match="private"):
         fetcher.get("http://10.0.0.1/keys", timeout=LONG)
@@ -150,8 +150,8 @@ def test_a_server_has_to_prove_itself(site: StandIn, tmp_path: Path) -> None:
     site.answers["/"] = Answer(b'{"safe": true}')
     with running_proxy(tmp_path, site.url.removeprefix("http://")) as proxy:
         known = create_default_context(cafile=proxy.authority)
-        stranger = Fetcher(monotonic, allow_private=True)
-        friend = Fetcher(monotonic, allow_private=True, tls=known)
+        stranger = JsonClient(monotonic, allow_private=True)
+        friend = JsonClient(monotonic, allow_private=True, tls=known)
 
         with pytest.raises(WebFault, match="certificate"):
             stranger.get(f"{proxy.url}/", timeout=LONG)

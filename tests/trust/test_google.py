@@ -3,10 +3,15 @@
 import pytest
 
 from tests.trust.issuer import NOW, SigningKey, World, ec_key, rsa_key
+from wheelyard.authentication.verifiers.google_id_tokens import (
+    GCLOUD,
+    IdTokenVerifier,
+    google_verifier,
+    iap_verifier,
+)
+from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.access import Identity
-from wheelyard.trust.google import GCLOUD, Login, google_login, iap_login
-from wheelyard.trust.verifier import Verdicts
 
 pytestmark = pytest.mark.integration
 
@@ -43,11 +48,14 @@ def _keys(world: World) -> None:
     world.site.serve_keys(KEY, IAP_KEY)
 
 
-def login_of(world: World, *domains: str, audiences: tuple[str, ...] = (HERE,)) -> Login:
+def login_of(world: World, *domains: str, audiences: tuple[str, ...] = (HERE,)) -> IdTokenVerifier:
     """Return what recognises people by ID tokens; of some domains only, if there are any."""
-    url, verdicts = world.site.keys_url, Verdicts[Identity](bytes(32), world.clock)
-    return google_login(
-        world.means, url, frozenset(audiences), frozenset(domains), world.clock, verdicts
+    url, verification_cache = (
+        world.site.keys_url,
+        VerificationCache[Identity](bytes(32), world.clock),
+    )
+    return google_verifier(
+        world.means, url, frozenset(audiences), frozenset(domains), world.clock, verification_cache
     )
 
 
@@ -58,8 +66,10 @@ def principals(world: World, claims: dict[str, object], *domains: str) -> set[st
 
 def proxied(world: World, claims: dict[str, object], key: SigningKey = IAP_KEY) -> Identity:
     """Return who is before the browser."""
-    verdicts = Verdicts[Identity](bytes(32), world.clock)
-    login = iap_login(world.means, world.site.keys_url, frozenset({SERVICE}), world.clock, verdicts)
+    verification_cache = VerificationCache[Identity](bytes(32), world.clock)
+    login = iap_verifier(
+        world.means, world.site.keys_url, frozenset({SERVICE}), world.clock, verification_cache
+    )
     return login.identity(key.token(claims))
 
 

@@ -8,8 +8,8 @@ from threading import Thread
 import pytest
 
 from tests.trust.issuer import Answer, SigningKey, World, ec_key, rsa_key, stand_in
+from wheelyard.authentication.verifiers.jwks import JwksCache, parse_key
 from wheelyard.errors import Unavailable
-from wheelyard.trust.keysets import KeySet, parse_key
 
 pytestmark = pytest.mark.integration
 
@@ -23,14 +23,14 @@ def _one_key(world: World) -> None:
     world.site.serve_keys(OLD)
 
 
-def keys_of(world: World) -> KeySet:
+def keys_of(world: World) -> JwksCache:
     """Return the keys of an issuer, of which nothing is known yet."""
-    return KeySet(world.site.url, BOTH, world.means, world.site.keys_url)
+    return JwksCache(world.site.url, BOTH, world.means, world.site.keys_url)
 
 
-def discovered(world: World) -> KeySet:
+def discovered(world: World) -> JwksCache:
     """Return its keys, the place of which is not known yet."""
-    return KeySet(world.site.url, BOTH, world.means)
+    return JwksCache(world.site.url, BOTH, world.means)
 
 
 def asked(world: World) -> int:
@@ -253,7 +253,7 @@ def test_an_issuer_that_no_thread_can_be_had_for(world: World) -> None:
         raise RuntimeError
 
     means = replace(world.means, spawn=fails)
-    keys = KeySet(world.site.url, BOTH, means, world.site.keys_url)
+    keys = JwksCache(world.site.url, BOTH, means, world.site.keys_url)
     keys.key("old")
 
     world.clock.time += 0.9 * HOUR

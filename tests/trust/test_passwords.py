@@ -7,10 +7,15 @@ from hypothesis import strategies as st
 from tests.operations.world import Clock
 from tests.trust.logins import ANA, KEY, Desk
 from tests.trust.test_crypts import APR1, BCRYPT, SHA, SHA256, SHA512
+from wheelyard.authentication.verifiers.htpasswd import (
+    PASSWORD_LIMIT,
+    HtpasswdVerifier,
+    mark_of,
+    parse_htpasswd,
+)
+from wheelyard.authentication.verifiers.password_hashes import parse_hash
+from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Invalid, Unauthenticated
-from wheelyard.trust.crypts import recognise
-from wheelyard.trust.passwords import PASSWORD_LIMIT, Passwords, mark_of, parse_htpasswd
-from wheelyard.trust.verifier import Verdicts
 
 
 def test_a_login(desk: Desk) -> None:
@@ -58,14 +63,14 @@ def test_names_that_are_not_there_cost_the_same(desk: Desk) -> None:
     assert desk.refuses("ana", "guess")
     assert desk.refuses("nobody", "guess")
 
-    known, unknown = (recognise(each) for each in desk.hashing.done)
+    known, unknown = (parse_hash(each) for each in desk.hashing.done)
     assert (known.scheme, known.cost) == (unknown.scheme, unknown.cost)
     assert known.digest != unknown.digest
 
 
 def test_a_decoy_lets_nobody_in(desk: Desk) -> None:
     """A name that is not there is refused even by a password that the decoy belongs to."""
-    passwords = Passwords(desk.path, KEY, desk.clock.seconds, check_hash=lambda *_: True)
+    passwords = HtpasswdVerifier(desk.path, KEY, desk.clock.seconds, check_hash=lambda *_: True)
 
     assert passwords.check("ana", "guess") == ANA
     with pytest.raises(Unauthenticated):
@@ -145,15 +150,17 @@ def test_a_long_password(desk: Desk) -> None:
 @given(logins=st.lists(st.tuples(st.text(max_size=3), st.text(min_size=1, max_size=3)), min_size=2))
 def test_no_two_logins_share_a_verdict(logins: list[tuple[str, str]]) -> None:
     """However name and password are cut, two logins that differ are two."""
-    verdicts = Verdicts[None](KEY, Clock().seconds)
+    verification_cache = VerificationCache[None](KEY, Clock().seconds)
     allowed = {pair for pair in logins if "\0" not in "".join(pair)}
 
-    assert len({mark_of(verdicts, name, password) for name, password in allowed}) == len(allowed)
+    assert len({mark_of(verification_cache, name, password) for name, password in allowed}) == len(
+        allowed
+    )
 
 
 def test_the_key_of_a_verdict() -> None:
     """A verdict is remembered under the HMAC that the specification gives, not by the password."""
-    mark = mark_of(Verdicts[None](KEY, Clock().seconds), "alice", "s3cret")
+    mark = mark_of(VerificationCache[None](KEY, Clock().seconds), "alice", "s3cret")
 
     assert mark.hex() == "8f75bdf9ae7bdada33cf4ec8e2304f786801ed832ead11b31999c6bc2f1ea7cf"
 
@@ -230,7 +237,7 @@ def test_the_decoy_is_as_most_are() -> None:
     decoy = parse_htpasswd(f"a:{SHA}\nb:{SHA512}\nc:{BCRYPT}\nd:{SHA512}").value.decoy
 
     assert decoy is not None
-    assert recognise(decoy).scheme == "SHA-512 crypt"
+    assert parse_hash(decoy).scheme == "SHA-512 crypt"
 
 
 def test_a_file_in_memory_is_not_shown() -> None:

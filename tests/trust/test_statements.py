@@ -18,11 +18,11 @@ from tests.trust.issuer import (
     sealed,
     stand_in,
 )
+from wheelyard.authentication.verifiers.jwks import JwksCache
+from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, claims_of, verify_jwt
+from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.errors import Unauthenticated
-from wheelyard.model.statement import Claims
-from wheelyard.trust.keysets import KeySet
-from wheelyard.trust.statements import Issuer, claims_of, verify
-from wheelyard.trust.verifier import Refused
+from wheelyard.model.claim_rules import Claims
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +48,7 @@ class Judge:
     """An index that believes two issuers: one signs with RSA, the other with curves."""
 
     world: World
-    issuers: dict[str, Issuer]
+    issuers: dict[str, IssuerConfig]
 
     @property
     def site(self) -> StandIn:
@@ -62,9 +62,9 @@ class Judge:
     def reason(self, token: str) -> str:
         """Return why a token is refused; the person who sent it always hears the same."""
         with pytest.raises(Unauthenticated) as told:
-            verify(token, self.issuers, NOW)
+            verify_jwt(token, self.issuers, NOW)
         assert told.value.message == TOLD
-        assert isinstance(told.value.__cause__, Refused)
+        assert isinstance(told.value.__cause__, CredentialRejected)
         return told.value.__cause__.reason
 
 
@@ -74,8 +74,8 @@ def judge(world: World) -> Judge:
     world.site.serve_keys(RSA, CURVE)
     issuers = {}
     for name, algorithms in ((ISSUER, frozenset({"RS256"})), (CURVES, frozenset({"ES256"}))):
-        keys = KeySet(name, algorithms, world.means, world.site.keys_url)
-        issuers[name] = Issuer(name, keys, algorithms, frozenset({HERE, "wheelyard"}))
+        keys = JwksCache(name, algorithms, world.means, world.site.keys_url)
+        issuers[name] = IssuerConfig(name, keys, algorithms, frozenset({HERE, "wheelyard"}))
     return Judge(world, issuers)
 
 
@@ -159,7 +159,7 @@ def test_the_same_key_id_at_two_issuers(judge: Judge) -> None:
         other = "https://gitlab.acme.dev"
         imposter = SigningKey("r1", rsa_key("imposter").private)
         elsewhere.serve_keys(imposter)
-        keys = KeySet(other, frozenset({"RS256"}), judge.world.means, elsewhere.keys_url)
+        keys = JwksCache(other, frozenset({"RS256"}), judge.world.means, elsewhere.keys_url)
         judge.issuers[other] = replace(judge.issuers[ISSUER], name=other, keys=keys)
 
         assert judge.claims(imposter.token({**HONEST, "iss": other}))["iss"] == other
@@ -209,9 +209,9 @@ def test_clocks_that_differ(judge: Judge, change: dict[str, object]) -> None:
 def test_the_clock_is_the_one_that_was_handed_in(judge: Judge) -> None:
     """A token is judged by the index's clock alone, in either direction."""
     token = RSA.token(HONEST)
-    with pytest.raises(Refused, match="jwt_time"):
+    with pytest.raises(CredentialRejected, match="jwt_time"):
         claims_of(token, judge.issuers, NOW + 3600)
-    with pytest.raises(Refused, match="jwt_time"):
+    with pytest.raises(CredentialRejected, match="jwt_time"):
         claims_of(token, judge.issuers, NOW - 3600)
 
 
@@ -347,12 +347,12 @@ def test_a_key_of_another_kind(judge: Judge) -> None:
 def test_an_issuer_with_both_kinds(judge: Judge) -> None:
     """Where an issuer has keys of both kinds, each is good for its own algorithm only."""
     both = frozenset({"RS256", "ES256"})
-    keys = KeySet(ISSUER, both, judge.world.means, judge.site.keys_url)
+    keys = JwksCache(ISSUER, both, judge.world.means, judge.site.keys_url)
     issuers = {ISSUER: replace(judge.issuers[ISSUER], keys=keys, algorithms=both)}
 
     assert claims_of(CURVE.token(HONEST), issuers, NOW) == HONEST
     for token in (CURVE.token(HONEST, alg="RS256"), RSA.token(HONEST, alg="ES256")):
-        with pytest.raises(Refused, match="jwt_alg"):
+        with pytest.raises(CredentialRejected, match="jwt_alg"):
             claims_of(token, issuers, NOW)
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
 from tests.operations.world import START, Clock
+from wheelyard.authentication.verifiers.static_tokens import StaticTokens, parse_static_tokens
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Identity, Pattern, Scope
-from wheelyard.trust.static_tokens import StaticTokens, parse_static_tokens
 
 SECRET = "an-old-token-of-another-index"
 OTHER = "0123456789abcdef"

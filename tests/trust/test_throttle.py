@@ -9,29 +9,29 @@ from hypothesis import strategies as st
 
 from tests.clients.servers import PATIENCE
 from tests.operations.world import Clock
-from wheelyard.errors import Unavailable
-from wheelyard.trust.throttle import (
+from wheelyard.authentication.verifiers.login_rate_limit import (
     BUCKETS,
     NAME_FACTOR,
     UNKNOWN,
     UNKNOWN_TOKENS,
-    Throttle,
+    LoginRateLimit,
     address_key,
+    client_network,
     login_keys,
     network_of,
-    origin_of,
 )
+from wheelyard.errors import Unavailable
 
 ANA = login_keys("192.0.2.7", "ana")
 
 
 @pytest.fixture
-def throttle(clock: Clock) -> Throttle:
+def throttle(clock: Clock) -> LoginRateLimit:
     """Return a throttle that allows thirty failures a minute."""
-    return Throttle(30, clock.seconds)
+    return LoginRateLimit(30, clock.seconds)
 
 
-def test_thirty_failures_a_minute(throttle: Throttle, clock: Clock) -> None:
+def test_thirty_failures_a_minute(throttle: LoginRateLimit, clock: Clock) -> None:
     """After thirty wrong passwords in a row there is one try every two seconds."""
     for _ in range(30):
         assert not throttle.seconds_until(ANA)
@@ -45,7 +45,7 @@ def test_thirty_failures_a_minute(throttle: Throttle, clock: Clock) -> None:
     assert throttle.seconds_until(ANA)
 
 
-def test_everything_is_forgiven_in_time(throttle: Throttle, clock: Clock) -> None:
+def test_everything_is_forgiven_in_time(throttle: LoginRateLimit, clock: Clock) -> None:
     """A minute after the last failure all thirty tries are there again, and not more."""
     _fail(throttle, 30, ANA)
     clock.advance(seconds=3600)
@@ -59,7 +59,7 @@ def test_everything_is_forgiven_in_time(throttle: Throttle, clock: Clock) -> Non
 @pytest.mark.parametrize("limit", [1, 5])
 def test_a_burst(clock: Clock, limit: int) -> None:
     """Of wrong passwords that are sent all at once, as many are tried as may fail in a minute."""
-    throttle, tried = Throttle(limit, clock.seconds), Semaphore(0)
+    throttle, tried = LoginRateLimit(limit, clock.seconds), Semaphore(0)
     go_on = Event()
 
     def guess(_: int) -> bool:
@@ -82,7 +82,7 @@ def test_a_burst(clock: Clock, limit: int) -> None:
 @pytest.mark.parametrize("limit", [1, 5])
 def test_many_who_are_right_at_once(clock: Clock, limit: int) -> None:
     """However many of one network log in at the same moment, none with the right password fails."""
-    throttle, most = Throttle(limit, clock.seconds), Barrier(limit)
+    throttle, most = LoginRateLimit(limit, clock.seconds), Barrier(limit)
 
     def login(number: int) -> float:
         keys = login_keys("192.0.2.7", f"user-{number}")
@@ -98,7 +98,7 @@ def test_many_who_are_right_at_once(clock: Clock, limit: int) -> None:
 
 def test_one_wrong_among_many(clock: Clock) -> None:
     """Whoever waits for a wrong password that was the last to be tried is refused after it."""
-    throttle = Throttle(1, clock.seconds)
+    throttle = LoginRateLimit(1, clock.seconds)
     assert throttle.begin(ANA) == 0
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(throttle.begin, login_keys("192.0.2.8", "bo"))
@@ -108,7 +108,7 @@ def test_one_wrong_among_many(clock: Clock) -> None:
 
 def test_nobody_waits_for_ever(clock: Clock) -> None:
     """Whoever has waited too long for a try that is under way is told to come again."""
-    throttle = Throttle(1, clock.seconds, patience=0.001)
+    throttle = LoginRateLimit(1, clock.seconds, patience=0.001)
     assert throttle.begin(ANA) == 0
     with pytest.raises(Unavailable) as refused:
         throttle.begin(ANA)
@@ -117,7 +117,7 @@ def test_nobody_waits_for_ever(clock: Clock) -> None:
     assert throttle.begin(ANA) == 0
 
 
-def test_others_are_not_slowed_down(throttle: Throttle) -> None:
+def test_others_are_not_slowed_down(throttle: LoginRateLimit) -> None:
     """Who guesses one name from one network stops no other network, that name's owner included."""
     _fail(throttle, 30, ANA)
 
@@ -126,13 +126,13 @@ def test_others_are_not_slowed_down(throttle: Throttle) -> None:
     assert throttle.seconds_until(login_keys("192.0.2.200", "bo"))
 
 
-def _guess_from_everywhere(throttle: Throttle) -> None:
+def _guess_from_everywhere(throttle: LoginRateLimit) -> None:
     """Guess one name from so many networks that it has no try left."""
     for number in range(NAME_FACTOR):
         _fail(throttle, 30, login_keys(f"10.0.{number}.1", "ana"))
 
 
-def test_a_name_that_everybody_guesses(throttle: Throttle, clock: Clock) -> None:
+def test_a_name_that_everybody_guesses(throttle: LoginRateLimit, clock: Clock) -> None:
     """A name has ten times the tries of a network; then whoever has failed lately has to wait."""
     fresh = login_keys("198.51.100.1", "ana")
     _guess_from_everywhere(throttle)
@@ -146,7 +146,7 @@ def test_a_name_that_everybody_guesses(throttle: Throttle, clock: Clock) -> None
     assert throttle.begin(fresh) > 0
 
 
-def test_a_network_that_has_not_failed(throttle: Throttle, clock: Clock) -> None:
+def test_a_network_that_has_not_failed(throttle: LoginRateLimit, clock: Clock) -> None:
     """A network without a failure in the last minute has one try at a name that has none left."""
     fresh = login_keys("198.51.100.1", "ana")
     _guess_from_everywhere(throttle)
@@ -162,7 +162,7 @@ def test_a_network_that_has_not_failed(throttle: Throttle, clock: Clock) -> None
     assert throttle.begin(fresh) == 0
 
 
-def test_a_name_that_many_networks_guess(throttle: Throttle, clock: Clock) -> None:
+def test_a_name_that_many_networks_guess(throttle: LoginRateLimit, clock: Clock) -> None:
     """First tries of many networks do not come on top of the tries that a name has."""
     networks = [login_keys(f"192.0.{number}.1", "ana") for number in range(50)]
     tried = 0
@@ -176,7 +176,7 @@ def test_a_name_that_many_networks_guess(throttle: Throttle, clock: Clock) -> No
     assert tried <= 5 * 30 * NAME_FACTOR + len(networks)
 
 
-def test_tokens_that_nobody_made(throttle: Throttle) -> None:
+def test_tokens_that_nobody_made(throttle: LoginRateLimit) -> None:
     """A network has sixty API tokens that do not exist, whatever the limit on passwords is."""
     keys = (address_key("192.0.2.7", UNKNOWN),)
     for _ in range(UNKNOWN_TOKENS):
@@ -209,7 +209,7 @@ def test_a_name_is_not_kept() -> None:
     assert "hunter2" not in "".join(login_keys("192.0.2.7", "hunter2"))
 
 
-def test_memory_is_bounded(throttle: Throttle) -> None:
+def test_memory_is_bounded(throttle: LoginRateLimit) -> None:
     """However many addresses and names fail, what is remembered does not grow, the newest stays."""
     _fail(throttle, 30, ("steady",))
     _fail(throttle, 30, ("old",))
@@ -230,7 +230,7 @@ def test_the_rate_holds_for_many_at_once(
 ) -> None:
     """However tries overlap, and whether they fail or not, failures keep to the rate."""
     clock, under_way, failures = Clock(), 0, 0
-    throttle = Throttle(per_minute, clock.seconds)
+    throttle = LoginRateLimit(per_minute, clock.seconds)
     began = clock.seconds()
     for begins, fails, pause in steps:
         clock.advance(seconds=pause)
@@ -250,7 +250,7 @@ def test_the_rate_holds_for_many_at_once(
     assert failures <= per_minute + (clock.seconds() - began) * per_minute / 60 + 1e-3
 
 
-def _fail(throttle: Throttle, times: int, keys: tuple[str, ...]) -> None:
+def _fail(throttle: LoginRateLimit, times: int, keys: tuple[str, ...]) -> None:
     for _ in range(times):
         throttle.failed(keys)
 
@@ -268,5 +268,5 @@ def _fail(throttle: Throttle, times: int, keys: tuple[str, ...]) -> None:
 )
 def test_where_somebody_is(address: str, origin: str) -> None:
     """A password is remembered for one address, or for what one house has of the new ones."""
-    assert origin_of(address) == origin
+    assert client_network(address) == origin
     assert network_of(origin) == network_of(address)

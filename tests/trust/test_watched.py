@@ -9,9 +9,13 @@ import pytest
 
 from tests.operations.world import Clock
 from tests.trust.test_crypts import APR1, BCRYPT, SHA512
+from wheelyard.authentication.verifiers.htpasswd import HtpasswdFile, parse_htpasswd
+from wheelyard.authentication.verifiers.reloading_file import (
+    ParsedFile,
+    ReloadingFile,
+    ways_to_change,
+)
 from wheelyard.errors import Invalid
-from wheelyard.trust.passwords import Htpasswd, parse_htpasswd
-from wheelyard.trust.watched import Content, WatchedFile, ways_to_change
 
 READ = "every user of this machine may read it; take that away with 'chmod o-r'"
 WRITE = "every user of this machine may write to it; take that away with 'chmod o-w'"
@@ -27,9 +31,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def watched(path: Path, clock: Clock) -> WatchedFile[Htpasswd]:
+def watched(path: Path, clock: Clock) -> ReloadingFile[HtpasswdFile]:
     """Return the file, watched."""
-    return WatchedFile(path, parse_htpasswd, clock.seconds)
+    return ReloadingFile(path, parse_htpasswd, clock.seconds)
 
 
 def _write(path: Path, text: str) -> None:
@@ -37,13 +41,13 @@ def _write(path: Path, text: str) -> None:
     path.chmod(0o640)
 
 
-def _look(watched: WatchedFile[Any], clock: Clock, times: int = 3) -> None:
+def _look(watched: ReloadingFile[Any], clock: Clock, times: int = 3) -> None:
     for _ in range(times):
         clock.advance(seconds=5)
         watched.current()
 
 
-def test_a_change_is_seen(watched: WatchedFile[Htpasswd], path: Path, clock: Clock) -> None:
+def test_a_change_is_seen(watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock) -> None:
     """A changed file is read four seconds later, and is not looked at before."""
     _write(path, f"bo:{SHA512}\n")
     clock.advance(seconds=3.9)
@@ -59,11 +63,11 @@ def test_a_file_is_read_only_if_it_changed(path: Path, clock: Clock) -> None:
     """A file that stays as it is is read once more, to be sure, and then never again."""
     read: list[str] = []
 
-    def parse(text: str) -> Content[Htpasswd]:
+    def parse(text: str) -> ParsedFile[HtpasswdFile]:
         read.append(text)
         return parse_htpasswd(text)
 
-    watched = WatchedFile(path, parse, clock.seconds)
+    watched = ReloadingFile(path, parse, clock.seconds)
     for _ in range(10):
         clock.advance(seconds=5)
         watched.current()
@@ -71,7 +75,9 @@ def test_a_file_is_read_only_if_it_changed(path: Path, clock: Clock) -> None:
     assert len(read) == 2
 
 
-def test_a_change_within_one_tick(watched: WatchedFile[Htpasswd], path: Path, clock: Clock) -> None:
+def test_a_change_within_one_tick(
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock
+) -> None:
     """A second change is seen even if time, size and inode are those of the first."""
     before = path.stat()
     path.write_text(f"bob:{BCRYPT}\n")
@@ -81,7 +87,9 @@ def test_a_change_within_one_tick(watched: WatchedFile[Htpasswd], path: Path, cl
     assert list(watched.current().hashes) == ["bob"]
 
 
-def test_a_replaced_file_is_seen(watched: WatchedFile[Htpasswd], path: Path, clock: Clock) -> None:
+def test_a_replaced_file_is_seen(
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock
+) -> None:
     """A file that another one takes the place of, as a mounted secret does, is read again."""
     clock.advance(seconds=5)
     watched.current()
@@ -97,7 +105,7 @@ def test_a_replaced_file_is_seen(watched: WatchedFile[Htpasswd], path: Path, clo
 
 @pytest.mark.parametrize("broken", [b"ana:plain\n", b"ana\xff:x\n", None])
 def test_a_broken_file_changes_nothing(
-    watched: WatchedFile[Htpasswd],
+    watched: ReloadingFile[HtpasswdFile],
     path: Path,
     clock: Clock,
     caplog: pytest.LogCaptureFixture,
@@ -122,7 +130,7 @@ def test_a_broken_file_changes_nothing(
 
 
 def test_a_new_warning_is_logged(
-    watched: WatchedFile[Htpasswd],
+    watched: ReloadingFile[HtpasswdFile],
     path: Path,
     clock: Clock,
     caplog: pytest.LogCaptureFixture,
@@ -156,7 +164,7 @@ def test_a_file_that_cannot_be_taken(path: Path, body: bytes, complaint: str) ->
     path.write_bytes(body)
 
     with pytest.raises(Invalid) as refused:
-        WatchedFile(path, parse_htpasswd, Clock().seconds)
+        ReloadingFile(path, parse_htpasswd, Clock().seconds)
 
     assert refused.value.message.startswith(f"{path}: {complaint}")
     fault: BaseException | None = refused.value
@@ -173,11 +181,11 @@ def test_no_file(path: Path, kind: str) -> None:
         path.mkdir()
 
     with pytest.raises(Invalid, match="cannot be read"):
-        WatchedFile(path, parse_htpasswd, Clock().seconds)
+        ReloadingFile(path, parse_htpasswd, Clock().seconds)
 
 
 def test_a_file_that_comes_back(
-    watched: WatchedFile[Htpasswd], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A file that was away for a while, and is the same as ever, is told of too."""
     folder, away = path.parent, path.parent.with_name("away")
@@ -278,7 +286,7 @@ def test_a_relative_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_that_is_opened_later(
-    watched: WatchedFile[Htpasswd], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A running server says once that others may change its file, and again after that was over."""
     assert list(watched.warnings) == []
@@ -301,7 +309,7 @@ def test_a_folder_that_is_opened_later(
 
 
 def test_a_file_that_is_away(
-    watched: WatchedFile[Htpasswd], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While a file is away nothing is said but that, whatever becomes of its folder."""
     os.rename(path, path.with_name("away"))  # noqa: PTH104 - as a person does it

@@ -64,7 +64,7 @@ class Listed:
     A host on the list.
 
     Args:
-        name: As in `Asked`.
+        name: As in `RequestedOptions`.
         port: None for that of the scheme.
     """
 

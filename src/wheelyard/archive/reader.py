@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wheelyard.archive.names import check_relative_name
+from wheelyard.archive.member_names import check_relative_name
 from wheelyard.archive.rules import (
     METADATA,
     NAME,
@@ -22,7 +22,7 @@ from wheelyard.archive.rules import (
     ArchiveLimits,
     Deadline,
     Leniency,
-    Reading,
+    ReadLimits,
     archive_bomb,
     invalid_archive,
     missing_metadata,
@@ -33,14 +33,14 @@ from wheelyard.archive.wheel import open_wheel
 from wheelyard.archive.zip_members import read_structure
 from wheelyard.model.distribution import (
     Distribution,
-    Retired,
+    ObsoleteDistribution,
     Sdist,
     Wheel,
     is_name_of,
     is_version_of,
 )
+from wheelyard.model.lenient_metadata import absent, claimed, salvaged
 from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_metadata
-from wheelyard.model.old_metadata import absent, claimed, salvaged
 
 _ODD: Final = re.compile(r"[^a-z0-9]+")
 _PKG_INFO: Final = "EGG-INFO/PKG-INFO"
@@ -87,13 +87,13 @@ def inspect(
     """
     leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:
-        reading = Reading(file.fileno(), limits, deadline, leniency)
+        reading = ReadLimits(file.fileno(), limits, deadline, leniency)
         metadata, core, warnings = _read(reading, distribution)
     return Contents(metadata, core, warnings + metadata_warnings(core), leniency.excused)
 
 
 def _read(
-    reading: Reading, distribution: Distribution
+    reading: ReadLimits, distribution: Distribution
 ) -> tuple[bytes | None, CoreMetadata, tuple[str, ...]]:
     """Return the metadata of a file, what it says, and warnings."""
     if isinstance(distribution, Wheel):
@@ -137,7 +137,7 @@ def _check_agreement(
             raise refusal("version_mismatch", reason, version)
 
 
-def _read_retired(reading: Reading, retired: Retired) -> bytes | None:
+def _read_retired(reading: ReadLimits, retired: ObsoleteDistribution) -> bytes | None:
     """Return the bytes of an egg's PKG-INFO, None where there are none."""
     beginning = _BEGINNINGS.get(retired.packagetype)
     if beginning is None:
@@ -150,7 +150,7 @@ def _read_retired(reading: Reading, retired: Retired) -> bytes | None:
     return None
 
 
-def _read_egg(reading: Reading) -> bytes | None:
+def _read_egg(reading: ReadLimits) -> bytes | None:
     archive = read_structure(reading, check_relative_name)
     found = None
     for member in archive.members.values():

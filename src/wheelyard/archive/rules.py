@@ -188,7 +188,7 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadLimits:
     """One file that is being read, and what holds meanwhile."""
 
     descriptor: int

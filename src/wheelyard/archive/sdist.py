@@ -10,14 +10,20 @@ from hashlib import sha256
 from typing import NamedTuple
 from unicodedata import is_normalized
 
-from wheelyard.archive.compressions import tar_pieces
-from wheelyard.archive.names import Kind, Paths, check_relative_name, check_text, path_of
+from wheelyard.archive.decompression import tar_pieces
+from wheelyard.archive.member_names import (
+    MemberKind,
+    MemberPaths,
+    check_relative_name,
+    check_text,
+    path_of,
+)
 from wheelyard.archive.rules import (
     MIB,
     NAME,
     NO_METADATA,
     Deadline,
-    Reading,
+    ReadLimits,
     archive_bomb,
     invalid_archive,
     missing_metadata,
@@ -38,7 +44,7 @@ class _Found(NamedTuple):
     pkg_info: bytes | None
 
 
-def read_sdist(reading: Reading, sdist: Sdist) -> bytes | None:
+def read_sdist(reading: ReadLimits, sdist: Sdist) -> bytes | None:
     """
     Return the PKG-INFO of an sdist that every client unpacks alike; None if excused.
 
@@ -56,32 +62,32 @@ def read_sdist(reading: Reading, sdist: Sdist) -> bytes | None:
     return found.pkg_info
 
 
-def _read_zip(reading: Reading) -> _Found:
+def _read_zip(reading: ReadLimits) -> _Found:
     archive = read_structure(reading, check_relative_name)
     tree = _Tree()
     found = None
     for member in archive.members.values():
-        if tree.add(member.name, Kind.FOLDER if member.is_folder else Kind.FILE):
+        if tree.add(member.name, MemberKind.FOLDER if member.is_folder else MemberKind.FILE):
             found = archive.read(member, reading.limits.metadata)
         else:
             archive.check(member)
     return tree.finished(found)
 
 
-def _members(reading: Reading, suffix: str) -> Iterator[tuple[TarMember, TarStream]]:
+def _members(reading: ReadLimits, suffix: str) -> Iterator[tuple[TarMember, TarStream]]:
     """Read a tar archive from its beginning; behind each member comes its data."""
     stream = TarStream(tar_pieces(suffix, reading))
     for member in tar_members(stream, reading):
         yield member, stream
 
 
-def _read_tar(reading: Reading, suffix: str) -> _Found:
+def _read_tar(reading: ReadLimits, suffix: str) -> _Found:
     limits = reading.limits
     tree = _Tree()
     found = None
     for member, stream in _members(reading, suffix):
         check_relative_name(member.name, limits)
-        if member.kind is Kind.SYMBOLIC_LINK:
+        if member.kind is MemberKind.SYMBOLIC_LINK:
             check_text(member.target, limits)
         if tree.add(member.name, member.kind, member.target):
             if member.size > limits.metadata:
@@ -119,20 +125,20 @@ class _Tree:
         self._folders_of_links: list[str] = []
         """Where links lead whose targets end as a folder's name does."""
         self._has_pkg_info = False
-        self.paths = Paths()
+        self.paths = MemberPaths()
 
-    def add(self, name: str, kind: Kind, target: str = "") -> bool:
+    def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
         """Take in a member whose name is relative; return whether it is the PKG-INFO."""
         path = path_of(name)
         top, slash, _ = path.partition("/")
-        if not path or (not slash and kind is not Kind.FOLDER):
+        if not path or (not slash and kind is not MemberKind.FOLDER):
             raise invalid_archive("it has files outside of its one folder", name)
         self._top = self._top or top
         if top != self._top:
             raise invalid_archive("it has more than one folder at its top", name)
-        if kind is Kind.HARD_LINK:
+        if kind is MemberKind.HARD_LINK:
             self._check_hard_link(target, name)
-        elif kind is Kind.SYMBOLIC_LINK:
+        elif kind is MemberKind.SYMBOLIC_LINK:
             self._check_symbolic_link(path, target, name)
         is_pkg_info = self._is_pkg_info(path, kind)
         self.paths.add(path, kind)
@@ -142,13 +148,13 @@ class _Tree:
         """Return what is in a tree that is complete."""
         self.paths.check()
         for path in self._folders_of_links:
-            if self.paths.kind(path) not in {None, Kind.FOLDER}:
+            if self.paths.kind(path) not in {None, MemberKind.FOLDER}:
                 raise invalid_archive("a symbolic link takes a file for a folder", path)
         return _Found(self._top, pkg_info)
 
     def _check_hard_link(self, target: str, name: str) -> None:
         _check_normal(target, name)
-        is_file = self.paths.kind(path_of(target)) in {Kind.FILE, Kind.HARD_LINK}
+        is_file = self.paths.kind(path_of(target)) in {MemberKind.FILE, MemberKind.HARD_LINK}
         if not is_file or target.startswith("/") or target.endswith(_FOLDER_ENDS):
             raise unsafe_archive("a hard link leads to nothing that came before it", name)
 
@@ -165,10 +171,10 @@ class _Tree:
             beginning = parts[: len(parts) - 1 - upwards]
             self._folders_of_links.append("/".join((*beginning, *steps[upwards:])))
 
-    def _is_pkg_info(self, path: str, kind: Kind) -> bool:
+    def _is_pkg_info(self, path: str, kind: MemberKind) -> bool:
         if path != f"{self._top}/{_PKG_INFO}":
             return False
-        if kind is not Kind.FILE:
+        if kind is not MemberKind.FILE:
             raise unsafe_archive("PKG-INFO is not a plain file", path)
         if self._has_pkg_info:
             raise invalid_archive("it has two PKG-INFO", path)

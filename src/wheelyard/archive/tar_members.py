@@ -10,10 +10,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wheelyard.archive.names import Kind
+from wheelyard.archive.member_names import MemberKind
 from wheelyard.archive.rules import (
     ArchiveLimits,
-    Reading,
+    ReadLimits,
     archive_bomb,
     invalid_archive,
     unsafe_archive,
@@ -65,11 +65,11 @@ _PAX_MEANING = re.compile(r"GNU\.|SUN\.|SCHILY\.(?!acl\.|xattr\.|(?:dev|fflags|i
 """Keys that change for some readers what a member is, or which bytes are its data."""
 
 _KINDS = {
-    b"0": Kind.FILE,
-    b"\0": Kind.FILE,
-    b"1": Kind.HARD_LINK,
-    b"2": Kind.SYMBOLIC_LINK,
-    b"5": Kind.FOLDER,
+    b"0": MemberKind.FILE,
+    b"\0": MemberKind.FILE,
+    b"1": MemberKind.HARD_LINK,
+    b"2": MemberKind.SYMBOLIC_LINK,
+    b"5": MemberKind.FOLDER,
 }
 
 
@@ -131,7 +131,7 @@ class TarMember:
     """One member of a tar archive, whose data comes next in the stream."""
 
     name: str
-    kind: Kind
+    kind: MemberKind
     size: int
     """Bytes of data; zero for all but files."""
     target: str
@@ -148,7 +148,7 @@ class _Header:
     target: bytes
 
 
-def tar_members(stream: TarStream, reading: Reading) -> Iterator[TarMember]:
+def tar_members(stream: TarStream, reading: ReadLimits) -> Iterator[TarMember]:
     """
     Yield the members, and read the archive to its end.
 
@@ -316,12 +316,14 @@ def _member(header: _Header, extensions: dict[str, str]) -> TarMember:
     if kind is None:
         raise unsafe_archive("a member is neither a file, a folder nor a link", name)
     if header.type == b"\0" and name.endswith("/") and header.short_name.endswith(b"/"):
-        kind = Kind.FOLDER
-    if kind is not Kind.FOLDER and (name.endswith(("/", "/.")) or _ends_in_slash(header, name)):
+        kind = MemberKind.FOLDER
+    if kind is not MemberKind.FOLDER and (
+        name.endswith(("/", "/.")) or _ends_in_slash(header, name)
+    ):
         raise invalid_archive("a file or a link has a name that ends as a folder's does", name)
     if extensions.get("size", str(header.size)) != str(header.size):
         raise invalid_archive("a member has two sizes", name)
-    if header.size and kind is not Kind.FILE:
+    if header.size and kind is not MemberKind.FILE:
         raise invalid_archive("a folder or a link has data", name)
     return TarMember(name, kind, header.size, _text(header.target) if target is None else target)
 

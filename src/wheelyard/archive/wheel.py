@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from wheelyard.archive.names import check_portable_name, same_when_folded
+from wheelyard.archive.member_names import check_portable_name, same_when_folded
 from wheelyard.archive.rules import (
     METADATA,
     RECORD,
     VERSION,
     ArchiveLimits,
-    Reading,
+    ReadLimits,
     invalid_archive,
     invalid_metadata,
     missing_metadata,
@@ -32,7 +32,7 @@ from wheelyard.archive.rules import (
     refusal,
     unsafe_archive,
 )
-from wheelyard.archive.zip_members import Member, ZipFile, read_structure
+from wheelyard.archive.zip_members import ZipFile, ZipMember, read_structure
 from wheelyard.errors import quoted
 from wheelyard.model.distribution import TAG_LIMIT, Wheel, is_stem_of
 from wheelyard.model.metadata import LICENSE_VERSION, CoreMetadata, Headers, parse_headers
@@ -87,7 +87,7 @@ class OpenWheel:
                 raise invalid_metadata("a License-File of METADATA is not in the wheel", name)
 
 
-def open_wheel(reading: Reading, wheel: Wheel) -> OpenWheel:
+def open_wheel(reading: ReadLimits, wheel: Wheel) -> OpenWheel:
     """Return a wheel whose files have still to be checked."""
     archive = read_structure(reading, partial(check_portable_name, project=wheel.project))
     folder = _dist_info(reading, archive, wheel)
@@ -104,7 +104,7 @@ def _read(archive: ZipFile, path: str, limit: int) -> bytes:
     return archive.read(member, limit)
 
 
-def _dist_info(reading: Reading, archive: ZipFile, wheel: Wheel) -> str:
+def _dist_info(reading: ReadLimits, archive: ZipFile, wheel: Wheel) -> str:
     tops = {name.partition("/")[0] for name in archive.members if "/" in name}
     found = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
     if len(found) > 1:
@@ -275,7 +275,7 @@ def _unhashed(path: str) -> set[str]:
     return {path + suffix for suffix in _SIGNATURES}
 
 
-def _check_hash(archive: ZipFile, member: Member, listed: _Listed) -> None:
+def _check_hash(archive: ZipFile, member: ZipMember, listed: _Listed) -> None:
     """Read a member to its end and refuse it unless it has the hash and the size of RECORD."""
     algorithm, _, expected = listed.hashed.partition("=")
     if algorithm not in _ALGORITHMS:

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from wheelyard.archive.names import Kind, Paths, path_of
+from wheelyard.archive.member_names import MemberKind, MemberPaths, path_of
 from wheelyard.archive.rules import (
     KIB,
     MIB,
     ArchiveLimits,
-    Reading,
+    ReadLimits,
     archive_bomb,
     invalid_archive,
     unsafe_archive,
@@ -100,7 +100,7 @@ class Inflater:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ZipMember:
     """One member of a ZIP file; sizes and offsets in bytes."""
 
     name: str
@@ -121,19 +121,19 @@ class Member:
 class ZipFile:
     """An open ZIP file whose structure has been accepted."""
 
-    reading: Reading
-    members: dict[str, Member]
+    reading: ReadLimits
+    members: dict[str, ZipMember]
     """In the order of the file."""
     data_offsets: dict[str, int]
     """Where the data of each member begins."""
 
-    def read(self, member: Member, limit: int) -> bytes:
+    def read(self, member: ZipMember, limit: int) -> bytes:
         """Return the data of a member; refuse one over `limit` bytes, unread."""
         if member.size > limit:
             raise archive_bomb(f"a member is larger than {limit} bytes", member.name)
         return b"".join(self.pieces(member))
 
-    def pieces(self, member: Member) -> Iterator[bytes]:
+    def pieces(self, member: ZipMember) -> Iterator[bytes]:
         """
         Yield the data of a member in pieces of at most 1 MiB.
 
@@ -152,12 +152,12 @@ class ZipFile:
         if size != member.size or crc != member.crc:
             raise invalid_archive("a member is not what its header says", member.name)
 
-    def check(self, member: Member) -> None:
+    def check(self, member: ZipMember) -> None:
         """Read the data of a member only to see whether it is what the header says."""
         for _ in self.pieces(member):
             pass
 
-    def _compressed(self, member: Member) -> Iterator[bytes]:
+    def _compressed(self, member: ZipMember) -> Iterator[bytes]:
         at = self.data_offsets[member.name]
         stop = at + member.compressed
         while at < stop:
@@ -168,7 +168,7 @@ class ZipFile:
             yield piece
 
 
-def _inflated_pieces(source: Iterator[bytes], member: Member) -> Iterator[bytes]:
+def _inflated_pieces(source: Iterator[bytes], member: ZipMember) -> Iterator[bytes]:
     inflater = Inflater(_RAW)
     try:
         yield from inflater.pieces(source)
@@ -178,7 +178,7 @@ def _inflated_pieces(source: Iterator[bytes], member: Member) -> Iterator[bytes]
         raise invalid_archive("a member's data does not end where it should", member.name)
 
 
-def read_structure(reading: Reading, name_rule: NameRule) -> ZipFile:
+def read_structure(reading: ReadLimits, name_rule: NameRule) -> ZipFile:
     """
     Return the members of a ZIP file, none of which has been inflated.
 
@@ -190,14 +190,14 @@ def read_structure(reading: Reading, name_rule: NameRule) -> ZipFile:
     directory = _find_directory(descriptor, file_size, limits)
     _refuse_tar(descriptor)
     listed = sorted(_central_members(descriptor, directory), key=lambda one: one.header_offset)
-    members: dict[str, Member] = {}
+    members: dict[str, ZipMember] = {}
     data_offsets: dict[str, int] = {}
-    paths = Paths()
+    paths = MemberPaths()
     position = 0
     for member in listed:
         reading.deadline.check()
         name_rule(member.name, limits)
-        paths.add(path_of(member.name), Kind.FOLDER if member.is_folder else Kind.FILE)
+        paths.add(path_of(member.name), MemberKind.FOLDER if member.is_folder else MemberKind.FILE)
         if member.name in members or paths.repeated:
             raise invalid_archive("two members have one name", member.name)
         if member.header_offset != position:
@@ -212,7 +212,7 @@ def read_structure(reading: Reading, name_rule: NameRule) -> ZipFile:
     return ZipFile(reading, members, data_offsets)
 
 
-def _check_inflated(members: list[Member], allowed: int) -> None:
+def _check_inflated(members: list[ZipMember], allowed: int) -> None:
     # Only what the headers claim; the inflater holds each member to its claim.
     if sum(member.size for member in members) > allowed:
         largest = max(members, key=lambda one: one.size)
@@ -295,7 +295,7 @@ def _wide_numbers(descriptor: int, stop: int) -> list[int] | None:
     return numbers
 
 
-def _central_members(descriptor: int, directory: _Directory) -> Iterator[Member]:
+def _central_members(descriptor: int, directory: _Directory) -> Iterator[ZipMember]:
     block = os.pread(descriptor, directory.size, directory.offset)
     at = 0
     for _ in range(directory.entries):
@@ -307,7 +307,7 @@ def _central_members(descriptor: int, directory: _Directory) -> Iterator[Member]
         raise invalid_archive("its directory has more entries than its end says")
 
 
-def _central_member(block: bytes, at: int) -> tuple[Member, int]:
+def _central_member(block: bytes, at: int) -> tuple[ZipMember, int]:
     """Return the entry that begins at `at`, and where the next one begins."""
     fields = _CENTRAL.unpack_from(block, at)
     flags, method, crc, compressed, size = fields[4], fields[5], fields[8], fields[9], fields[10]
@@ -324,7 +324,7 @@ def _central_member(block: bytes, at: int) -> tuple[Member, int]:
         raise invalid_archive("a member needs a later version of the format", name)
     sizes = _check_extra(extra, raw_name, _Sizes(size, compressed, offset), disk)
     _check_kind(name, attributes, sizes)
-    member = Member(name, flags, method, crc, sizes.compressed, sizes.inflated, sizes.offset)
+    member = ZipMember(name, flags, method, crc, sizes.compressed, sizes.inflated, sizes.offset)
     return member, stop
 
 
@@ -367,7 +367,7 @@ def _check_kind(name: str, attributes: int, sizes: _Sizes) -> None:
         raise invalid_archive("a folder has data", name)
 
 
-def _check_local(descriptor: int, member: Member) -> int:
+def _check_local(descriptor: int, member: ZipMember) -> int:
     """Return where the data of a member begins, once its own header has been compared."""
     at = member.header_offset
     raw_name = member.name.encode()

@@ -14,12 +14,12 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.batches import Batches, Take
+from wheelyard.catalog.conflict_retries import OVERLOADED, ConflictRetries
 from wheelyard.catalog.documents import Codec, Documents, Snapshot, damaged, digest
-from wheelyard.catalog.races import OVERLOADED, Retries
-from wheelyard.concurrency.caches import WeighedCache
-from wheelyard.concurrency.pacing import Ambient
-from wheelyard.errors import Conflict, IndexFault, Unavailable
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.group_commit import GroupCommit, Take
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 
@@ -30,7 +30,7 @@ Intent = Callable[[Project], tuple[AnyEvent, ...]]
 """
 What somebody wants of a project: the events that bring it about, none where it is so already.
 
-Raises an IndexFault to refuse. Pure, because a lost race asks again about a newer project.
+Raises an WheelyardError to refuse. Pure, because a lost race asks again about a newer project.
 """
 
 Announce = Callable[[NormalizedName, AnyEvent], None]
@@ -46,7 +46,7 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _PendingIntent:
     """An intent, and where it is from: a commit is made by one caller, on behalf of several."""
 
     intent: Intent
@@ -54,15 +54,15 @@ class _Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Decided:
+class _Decision:
     """What an intent has led to, from a project as it was `before`: a refusal, or events."""
 
     context: Context
     before: Project
     events: tuple[AnyEvent, ...] = ()
-    refusal: IndexFault | None = None
+    refusal: WheelyardError | None = None
 
-    def outcome(self, after: Project) -> Committed | IndexFault:
+    def outcome(self, after: Project) -> Committed | WheelyardError:
         return self.refusal or Committed(self.before, after)
 
 
@@ -73,18 +73,18 @@ class Commits:
         self,
         store: Store,
         documents: Documents[Project],
-        ambient: Ambient,
-        retries: Retries,
+        runtime: Runtime,
+        retries: ConflictRetries,
         announce: Announce,
     ) -> None:
         self._store = store
         self._documents = documents
-        self._ambient = ambient
+        self._runtime = runtime
         self._retries = retries
         self._announce = announce
         self._codec = Codec(Commit)
-        self._journaled: WeighedCache[NormalizedName, int] = WeighedCache(JOURNALED_LIMIT)
-        self._batches = Batches[NormalizedName, _Wanted, Committed](self._handle)
+        self._journaled: LruCache[NormalizedName, int] = LruCache(JOURNALED_LIMIT)
+        self._batches = GroupCommit[NormalizedName, _PendingIntent, Committed](self._handle)
 
     def submit(self, name: NormalizedName, intent: Intent) -> Committed:
         """
@@ -93,12 +93,14 @@ class Commits:
         Where nothing is left to do, `before` and `after` are the same. Raises what the intent
         raises, and Unavailable if the outcome could not be found out.
         """
-        return self._batches.submit(name, _Wanted(intent, copy_context()))
+        return self._batches.submit(name, _PendingIntent(intent, copy_context()))
 
-    def _handle(self, name: NormalizedName, take: Take[_Wanted]) -> list[Committed | IndexFault]:
+    def _handle(
+        self, name: NormalizedName, take: Take[_PendingIntent]
+    ) -> list[Committed | WheelyardError]:
         key = keys.project(name)
         for attempt in self._retries.attempts():
-            wanted, began = take(), self._ambient.monotonic()
+            wanted, began = take(), self._runtime.monotonic()
             before = self._documents.get(key, "fresh" if attempt == 0 else "now")
             project = before.value or Project(name=name)
             self._ensure_journaled(project, is_ours=False)
@@ -122,7 +124,7 @@ class Commits:
     def _next(self, project: Project, events: tuple[AnyEvent, ...]) -> Commit:
         previous = digest(self._codec.encode(project.commit)) if project.commit else ""
         number = project.revision + 1
-        return Commit(number=number, id=self._ambient.new_id(), previous=previous, events=events)
+        return Commit(number=number, id=self._runtime.new_id(), previous=previous, events=events)
 
     def _is_overtaken(self, before: Snapshot[Project], after: Project) -> bool:
         """
@@ -195,15 +197,15 @@ def _contradiction(name: NormalizedName, number: int) -> Unavailable:
     )
 
 
-def _decide(project: Project, wanted: Sequence[_Wanted]) -> list[_Decided]:
-    decided = list[_Decided]()
+def _decide(project: Project, wanted: Sequence[_PendingIntent]) -> list[_Decision]:
+    decided = list[_Decision]()
     for each in wanted:
         try:
             events = each.intent(project)
-        except IndexFault as refusal:
-            decided.append(_Decided(each.context, project, refusal=refusal))
+        except WheelyardError as refusal:
+            decided.append(_Decision(each.context, project, refusal=refusal))
             continue
-        decided.append(_Decided(each.context, project, events))
+        decided.append(_Decision(each.context, project, events))
         for event in events:
             project = apply(project, event)
     return decided

@@ -14,8 +14,8 @@ from typing import Final, Generic, Literal, TypeVar
 from msgspec import DecodeError
 from msgspec.json import Decoder, Encoder
 
-from wheelyard.concurrency.caches import WeighedCache
-from wheelyard.concurrency.pacing import Ambient
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersion, Store, Stored
 
@@ -94,7 +94,7 @@ class Snapshot(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Belief:
+class CachePolicy:
     """How long a document is believed, and how much memory documents may take."""
 
     near: bool
@@ -114,17 +114,17 @@ class Documents(Generic[T]):
         self,
         store: Store,
         codec: Codec[T],
-        ambient: Ambient,
-        belief: Belief,
+        runtime: Runtime,
+        belief: CachePolicy,
         *,
         is_kept: bool = False,
     ) -> None:
         self.codec = codec
         self._is_kept = is_kept
         self._store = store
-        self._ambient = ambient
+        self._runtime = runtime
         self._belief = belief
-        self._cache: WeighedCache[Key, Snapshot[T]] = WeighedCache(belief.capacity)
+        self._cache: LruCache[Key, Snapshot[T]] = LruCache(belief.capacity)
 
     def peek(self, key: Key, max_age: Age = "fresh") -> Snapshot[T] | None:
         """Return the document if it is at hand and not too old, else None; never waits."""
@@ -135,7 +135,7 @@ class Documents(Generic[T]):
             current = self._store.get(key, held.version or None)
             unchanged = current is None if held.version == ABSENT else type(current) is NotModified
             return held if unchanged else None
-        now = self._ambient.monotonic()
+        now = self._runtime.monotonic()
         if max_age == "stale":
             return held if now - held.checked_at < self._belief.stale_if_error else None
         is_fresh = max_age == "fresh" and now - held.asked_at < self._belief.freshness
@@ -159,7 +159,7 @@ class Documents(Generic[T]):
             if held is None or fault.code == DAMAGED:
                 raise
             # so that the store is asked once a window, and not by everybody
-            excused = replace(held, asked_at=self._ambient.monotonic())
+            excused = replace(held, asked_at=self._runtime.monotonic())
             self._remember(key, excused)
             return excused
 
@@ -190,11 +190,11 @@ class Documents(Generic[T]):
 
     def moment(self) -> float:
         """Return the time by the clock that documents are believed by."""
-        return self._ambient.monotonic()
+        return self._runtime.monotonic()
 
     def _refresh(self, key: Key, max_age: Age) -> Snapshot[T]:
         held = self._cache.get(key)
-        asked_at = self._ambient.monotonic()
+        asked_at = self._runtime.monotonic()
         found = self._store.get(key, (held.version or None) if held else None)
         snapshot: Snapshot[T]
         if found is None and held is not None and held.value is not None and self._is_kept:

@@ -10,7 +10,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.races import Retries
+from wheelyard.catalog.conflict_retries import ConflictRetries
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.model.project import File
 from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
@@ -22,7 +22,7 @@ RENEWAL_AGE: Final = ORPHAN_AGE / 2
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class StoredBytes:
     """What is stored of a file."""
 
     file: File
@@ -37,9 +37,9 @@ class Files:
     """The distributions of an index."""
 
     store: Store
-    retries: Retries
+    retries: ConflictRetries
 
-    def keep(self, name: NormalizedName, bodies: Sequence[Body]) -> None:
+    def keep(self, name: NormalizedName, bodies: Sequence[StoredBytes]) -> None:
         """Store distributions and their core metadata durably; bytes that are there stay."""
         objects = dict(each for body in bodies for each in _objects(name, body))
         for key in self.store.create_all(list(objects.items())):
@@ -49,7 +49,7 @@ class Files:
         """Return whether the store still has the very bytes of a listed file, and its metadata."""
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))
 
-    def restore(self, name: NormalizedName, body: Body) -> None:
+    def restore(self, name: NormalizedName, body: StoredBytes) -> None:
         """Store the bytes of a listed file again, whatever has become of them."""
         for key, content in _objects(name, body):
             self.store.put(key, content, None)
@@ -97,7 +97,7 @@ class Files:
         return next((entry for entry in self.store.list(key) if entry.key == key), None)
 
     def _is_recent(self, entry: Entry) -> bool:
-        age = self.retries.ambient.seconds() - entry.modified
+        age = self.retries.runtime.seconds() - entry.modified
         return age < RENEWAL_AGE.total_seconds()
 
 
@@ -108,7 +108,7 @@ def listed_objects(name: NormalizedName, file: File) -> Iterator[tuple[Key, str]
         yield keys.core_metadata(name, file.sha256, file.filename), file.core_metadata
 
 
-def _objects(name: NormalizedName, body: Body) -> Iterator[tuple[Key, Path | bytes]]:
+def _objects(name: NormalizedName, body: StoredBytes) -> Iterator[tuple[Key, Path | bytes]]:
     file = body.file
     yield keys.distribution(name, file.sha256, file.filename), body.path
     if body.core_metadata is not None:

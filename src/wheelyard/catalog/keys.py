@@ -26,19 +26,19 @@ from wheelyard.storage.base import Key
 FORMAT = Key("wheelyard.json")
 NAMES = Key("projects.json")
 FILES = "files/"
-TRIAL = Key(f"{FILES}trial")
+PROBE = Key(f"{FILES}trial")
 """Where nothing is, for finding out whether anything could be."""
 PROJECTS = "projects/"
 JOURNAL = "journal/"
 TOKENS = "credentials/tokens/"
 USES = "credentials/uses/"
-CLAIMS = "credentials/claims/"
+USED_ID_TOKENS = "credentials/claims/"
 
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
 _ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
 _USE = re.compile(rf"{USES}([0-9A-Za-z]{{10}})\.json")
-_CLAIM = re.compile(rf"{CLAIMS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
+_CLAIM = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
 _HOUR = "%Y%m%d%H"
 
 
@@ -67,7 +67,7 @@ def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
 
 
-def trials(prefixes: Sequence[str], mark: str) -> tuple[Key, ...]:
+def probes(prefixes: Sequence[str], mark: str) -> tuple[Key, ...]:
     """Return a key below each prefix where nothing stays; `mark` is what nobody else has."""
     return tuple(Key(f"{prefix}trial-{mark}") for prefix in prefixes)
 
@@ -82,9 +82,9 @@ def last_use(token_id: str) -> Key:
     return Key(f"{USES}{token_id}.json")
 
 
-def claim(expires_at: datetime, digest: str) -> Key:
+def used_id_token(expires_at: datetime, digest: str) -> Key:
     """Return the key that says that a statement was used up; it can go after `expires_at`."""
-    return Key(f"{CLAIMS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
+    return Key(f"{USED_ID_TOKENS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{digest}.json")
 
 
 def project_of(key: Key) -> NormalizedName | None:
@@ -114,7 +114,7 @@ def number_of(key: Key) -> int | None:
     return int(match[1]) if match else None
 
 
-def user_of(key: Key) -> str | None:
+def token_id_of_use(key: Key) -> str | None:
     """Return the id of the token that a last use is of, None for what we did not write."""
     match = _USE.fullmatch(key)
     return match[1] if match else None

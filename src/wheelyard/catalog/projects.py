@@ -15,10 +15,10 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.batches import Batches, Take
 from wheelyard.catalog.commits import Commits, Committed, Intent
+from wheelyard.catalog.conflict_retries import OVERLOADED, ConflictRetries
 from wheelyard.catalog.documents import Age, Codec, Documents, Snapshot, damaged
-from wheelyard.catalog.races import OVERLOADED, Retries
+from wheelyard.concurrency.group_commit import GroupCommit, Take
 from wheelyard.errors import Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store, Stored
@@ -35,13 +35,13 @@ class NameList(Struct, frozen=True, dict=True):
         return frozenset(self.names)
 
 
-class Names:
+class ProjectNames:
     """The name list of a store."""
 
-    def __init__(self, documents: Documents[NameList], retries: Retries) -> None:
+    def __init__(self, documents: Documents[NameList], retries: ConflictRetries) -> None:
         self._documents = documents
         self._retries = retries
-        self._additions = Batches[str, frozenset[NormalizedName], bool](self._add)
+        self._additions = GroupCommit[str, frozenset[NormalizedName], bool](self._add)
 
     def peek(self, max_age: Age = "fresh") -> Snapshot[NameList] | None:
         """Return the list if it is at hand and not too old, else None; never waits."""
@@ -93,7 +93,7 @@ class Projects:
 
     store: Store
     documents: Documents[Project]
-    names: Names
+    names: ProjectNames
     commits: Commits
 
     def peek(self, name: NormalizedName, max_age: Age = "fresh") -> Snapshot[Project] | None:

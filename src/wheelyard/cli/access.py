@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import click
 from msgspec.structs import replace
 
-from wheelyard.cli.common import existing_index, settings_from, store_options
+from wheelyard.authentication.explain import explain, subject_of
+from wheelyard.cli.store_options import existing_index, settings_from, store_options
 from wheelyard.errors import Invalid
-from wheelyard.index import doors_of_settings
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.grants import ACTIONS, words_of
-from wheelyard.operations.explaining import explain, subject_of
+from wheelyard.wiring.index import authenticator_of_settings
 
 
 @click.group("access")
@@ -36,16 +36,16 @@ def explain_access(who: str, project: str, action: str) -> int:
         name, wanted = parse_name(project), ACTIONS[action]
     if who.startswith("token:"):
         index = existing_index()
-        settings, doors = index.settings, index.doors
+        settings, authenticator = index.settings, index.authenticator
     else:  # the settings alone say it
         settings = settings_from()
         # no password decides what its name may do, and the file may be somewhere else
-        doors = doors_of_settings(
+        authenticator = authenticator_of_settings(
             replace(settings, access=replace(settings.access, htpasswd_file=""))
         )
     with _typed():
-        subject = subject_of(who, doors)
-    found = explain(subject, wanted, name, doors, settings.private_patterns)
+        subject = subject_of(who, authenticator)
+    found = explain(subject, wanted, name, authenticator, settings.private_patterns)
     may = "may" if found.allowed else "may not"
     click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {words_of(wanted)} {name}")
     for reason in found.reasons:

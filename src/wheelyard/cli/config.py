@@ -9,24 +9,24 @@ import click
 from msgspec.json import encode
 from msgspec.structs import replace
 
-from wheelyard.catalog.keys import trials
-from wheelyard.catalog.opening import read_format
-from wheelyard.catalog.races import far_retries
-from wheelyard.cli.common import reading_from, settings_from, store_options, warn, warn_of
-from wheelyard.errors import IndexFault, Invalid
-from wheelyard.http.observing import require_telemetry
-from wheelyard.index import doors_of_settings
+from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
+from wheelyard.catalog.conflict_retries import remote_retries
+from wheelyard.catalog.format import read_format
+from wheelyard.catalog.keys import probes
+from wheelyard.cli.store_options import reading_from, settings_from, store_options, warn, warn_of
+from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import described
 from wheelyard.model.text import escaped
-from wheelyard.operations.doors import Doors
-from wheelyard.operations.trial import reading, refusals_of, writing
-from wheelyard.settings.advice import idle_grants
-from wheelyard.settings.reading import Reading
+from wheelyard.operations.store_probe import reading, refusals_of, writing
+from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import Settings, every_setting
+from wheelyard.settings.warnings import unmatched_grants
 from wheelyard.storage.base import Store
-from wheelyard.storage.cloud.location import is_bucket
-from wheelyard.stores import real_ambient, store_in
-from wheelyard.trust.static_tokens import BARE_NAME
+from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.wiring.index import authenticator_of_settings
+from wheelyard.wiring.stores import store_in, system_runtime
 
 SILENCE: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of faults that say nothing of what a bucket permits."""
@@ -49,12 +49,12 @@ def check() -> None:
     settings = settings_from()
     absent = _absent(settings)
     present = replace(settings, access=replace(settings.access, **dict.fromkeys(absent, "")))
-    doors = doors_of_settings(present)
+    authenticator = authenticator_of_settings(present)
     reading = reading_from()
-    for line in (*_lines(present, doors, reading.home), *_origins(reading)):
+    for line in (*_lines(present, authenticator, reading.home), *_origins(reading)):
         click.echo(escaped(line))
-    warn_of(settings, doors)
-    for sentence in idle_grants(settings, _names(present, doors, absent)):
+    warn_of(settings, authenticator)
+    for sentence in unmatched_grants(settings, _names(present, authenticator, absent)):
         warn(sentence)
     if absent:
         files = " and ".join(f"[access] {name}: {escaped(file)}" for name, file in absent.items())
@@ -81,14 +81,16 @@ def _check_buckets(settings: Settings) -> None:
         raise refused[-1]
 
 
-def _faults_of_buckets(settings: Settings) -> Iterator[IndexFault]:
-    ambient = real_ambient()
-    (key,) = trials([""], ambient.new_id())
+def _faults_of_buckets(settings: Settings) -> Iterator[WheelyardError]:
+    runtime = system_runtime()
+    (key,) = probes([""], runtime.new_id())
     try:
         for store in _buckets(settings):
-            writes = () if settings.server.read_only else writing(store, key, far_retries(ambient))
+            writes = (
+                () if settings.server.read_only else writing(store, key, remote_retries(runtime))
+            )
             yield from refusals_of((*reading(store, key), *writes))
-    except IndexFault as fault:
+    except WheelyardError as fault:
         yield fault
 
 
@@ -98,7 +100,7 @@ def _buckets(settings: Settings) -> Iterator[Store]:
     if is_bucket(location):
         store = store_in(location)
         yield store
-        with suppress(IndexFault):  # whoever may not read it has been told so
+        with suppress(WheelyardError):  # whoever may not read it has been told so
             found = read_format(store)
             files = found.files if found else files
     for each in (files, settings.access.credentials_store):
@@ -116,23 +118,25 @@ def _absent(settings: Settings) -> dict[str, str]:
     return {name: file for name, file in named.items() if file and not Path(file).exists()}
 
 
-def _names(settings: Settings, doors: Doors, absent: Collection[str]) -> dict[str, frozenset[str]]:
+def _names(
+    settings: Settings, authenticator: Authenticator, absent: Collection[str]
+) -> dict[str, frozenset[str]]:
     """Return who is in the files that are there, by the kind of principal."""
     access, found = settings.access, dict[str, frozenset[str]]()
     if access.htpasswd_file:
         # only for whoever has such a file: what reads hashes takes a while to import
-        from wheelyard.trust.passwords import parse_htpasswd
+        from wheelyard.authentication.verifiers.htpasswd import parse_htpasswd
 
         text = Path(access.htpasswd_file).read_text(encoding="utf-8")
         found["htpasswd"] = frozenset(parse_htpasswd(text).value.hashes)
     is_told = access.static_tokens_file or access.static_token
     if is_told and "static_tokens_file" not in absent:
-        every = doors.static_tokens.identities
+        every = authenticator.static_tokens.identities
         found["static"] = frozenset(each.principal.partition(":")[2] for each in every)
     return found
 
 
-def _lines(settings: Settings, doors: Doors, home: str) -> Iterator[str]:
+def _lines(settings: Settings, authenticator: Authenticator, home: str) -> Iterator[str]:
     """Yield what is in force."""
     access, server = settings.access, settings.server
     yield f"settings: {home or 'no file; the defaults'}, and the environment"
@@ -143,7 +147,7 @@ def _lines(settings: Settings, doors: Doors, home: str) -> Iterator[str]:
     yield f"reading: {'whom a grant or a token names' if settings.grant else closed}"
     if server.read_only:
         yield "uploads and changes: by nobody, as [server] read_only says"
-    yield f"credentials: {'; '.join(_credentials(settings, doors))}"
+    yield f"credentials: {'; '.join(_credentials(settings, authenticator))}"
     for grant in settings.grants.every:
         yield f"grant {grant.number}: {described(grant)}"
     for publisher in settings.publishers if settings.publisher else ():
@@ -153,7 +157,7 @@ def _lines(settings: Settings, doors: Doors, home: str) -> Iterator[str]:
         yield "uploads: by anybody"
 
 
-def _origins(reading: Reading) -> Iterator[str]:
+def _origins(reading: LoadedSettings) -> Iterator[str]:
     """Yield each setting that is not what it is by default, with who decided it."""
     for place, setting in every_setting().items():
         value = setting.value_in(reading.settings)
@@ -166,25 +170,25 @@ def _origins(reading: Reading) -> Iterator[str]:
             yield f"{setting} = {shown}, from {reading.sources[place]}"
 
 
-def _credentials(settings: Settings, doors: Doors) -> Iterator[str]:
+def _credentials(settings: Settings, authenticator: Authenticator) -> Iterator[str]:
     """Yield each kind of credential that opens the index."""
     access, google = settings.access, settings.google
     yield "API tokens"
     if access.static_tokens_file:
-        names = [identity.principal for identity in doors.static_tokens.identities]
-        count = len(names) - names.count(f"static:{BARE_NAME}")
+        names = [identity.principal for identity in authenticator.static_tokens.identities]
+        count = len(names) - names.count(f"static:{ENVIRONMENT_TOKEN}")
         yield f"static tokens, {count} in {access.static_tokens_file}"
     if access.static_token:
         yield "a static token from the environment"
-    if doors.passwords is not None:
+    if authenticator.passwords is not None:
         yield f"passwords in {access.htpasswd_file}"
     if google.id_token.audience:
         domains = ", ".join(google.id_token.allowed_domains)
-        people = f" of people at {domains}" if domains else ""
-        yield f"Google ID tokens for {', '.join(google.id_token.audience)}{people}"
+        web_ui = f" of people at {domains}" if domains else ""
+        yield f"Google ID tokens for {', '.join(google.id_token.audience)}{web_ui}"
     if google.access_token.resource:
         yield f"Google access tokens, as {google.access_token.resource} says"
     if settings.iap.audience:
         yield "Identity-Aware Proxy, for pages"
-    if doors.publishing is not None:
+    if authenticator.publishing is not None:
         yield f"trusted publishing for {', '.join(settings.trusted_publishing.audience)}"

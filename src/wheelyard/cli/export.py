@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 import click
 from packaging.utils import NormalizedName
 
-from wheelyard.cli.common import existing_index, progress_bar, store_options, warn
+from wheelyard.cli.store_options import existing_index, progress_bar, store_options, warn
 from wheelyard.errors import Invalid, quoted
-from wheelyard.exports import Exports
-from wheelyard.index import Index
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.exporting.export import Export, Exported
-from wheelyard.operations.exporting.manifest import Asked, Placing, identity_of
+from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions, identity_of
 from wheelyard.settings.checks import is_open
 from wheelyard.settings.sections import MEMORY
-from wheelyard.storage.cloud.location import is_bucket, parse_location
+from wheelyard.storage.gcs.location import is_bucket, parse_location
+from wheelyard.wiring.export import SiteExporter
+from wheelyard.wiring.index import Index
 
 
 @click.command("export")
@@ -62,32 +62,34 @@ def command(
     return _tell(dest, export, done)
 
 
-def _asked(files: str | None, base_url: str | None, *, is_gzipped: bool | None) -> Asked:
+def _asked(files: str | None, base_url: str | None, *, is_gzipped: bool | None) -> RequestedOptions:
     base = base_url and _url(base_url, "--base-url")
     if files is None or files in ("copy", "link"):
-        placing = None if files is None else Placing(files)
-        return Asked(base_url=base, files=placing, is_gzipped=is_gzipped)
+        placing = None if files is None else FileMode(files)
+        return RequestedOptions(base_url=base, files=placing, is_gzipped=is_gzipped)
     url = _url(files, "--files")
-    return Asked(base_url=base, files=Placing.LEAVE, files_url=url, is_gzipped=is_gzipped)
+    return RequestedOptions(
+        base_url=base, files=FileMode.LEAVE, files_url=url, is_gzipped=is_gzipped
+    )
 
 
 def require_site(index: Index, dest: str) -> None:
     """Warn of who will read a site; raise Invalid unless one can be written there."""
-    _exports(index, dest, Asked()).opened().require_place()
+    _exports(index, dest, RequestedOptions()).opened().require_place()
     _warn_of_readers(index, dest)
 
 
 def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
     """Bring a site up to date with changed projects, say so, and return the exit status."""
-    export = _exports(index, dest, Asked()).opened()
+    export = _exports(index, dest, RequestedOptions()).opened()
     return _tell(dest, export, export.refresh(names))
 
 
-def _exports(index: Index, dest: str, asked: Asked, processors: int = 1) -> Exports:
+def _exports(index: Index, dest: str, asked: RequestedOptions, processors: int = 1) -> SiteExporter:
     location = index.settings.store.location
     store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     asked = replace(asked, store=identity_of(store))
-    return Exports(index=index, place=dest, asked=asked, processors=processors)
+    return SiteExporter(index=index, place=dest, asked=asked, processors=processors)
 
 
 def _warn_of_readers(index: Index, dest: str) -> None:

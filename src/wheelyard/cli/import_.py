@@ -9,18 +9,23 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.cli.common import local_caller, open_or_make_index, settings_from, store_options
-from wheelyard.cli.importing import import_source, importer_of
-from wheelyard.index import Index, open_index
+from wheelyard.cli.import_progress import import_source, importer_of
+from wheelyard.cli.store_options import (
+    local_caller,
+    open_or_make_index,
+    settings_from,
+    store_options,
+)
 from wheelyard.model.text import escaped
-from wheelyard.operations.importing.report import Fate, Report
-from wheelyard.outgoing.urls import Login
-from wheelyard.settings.reading import process_environment
+from wheelyard.operations.importing.report import FileStatus, Report
+from wheelyard.outgoing.urls import UserPassword
+from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import MEMORY, Settings
-from wheelyard.sources.naming import shown
-from wheelyard.sources.opening import AUTO, KINDS, TITLES, SourceRequest, open_source
-from wheelyard.storage.cloud.location import is_bucket
-from wheelyard.stores import real_ambient
+from wheelyard.sources.filename_rules import shown
+from wheelyard.sources.open_source import AUTO, KINDS, TITLES, SourceRequest, open_source
+from wheelyard.storage.gcs.location import is_bucket
+from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.stores import system_runtime
 
 USERNAME: Final = "WHEELYARD_IMPORT_USERNAME"
 PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a variable
@@ -63,13 +68,13 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     time. Files that cannot be taken are told of, each with why, and stop nothing.
     """
     settings, dry_run = settings_from(), options["dry_run"]
-    opened = open_source(_request(options, settings), real_ambient())
+    opened = open_source(_request(options, settings), system_runtime())
     try:
         if options["kind"] == AUTO:
             click.echo(f"wheelyard: taken for {TITLES[opened.kind]}", err=True)
         index = _index(settings, dry_run=dry_run)
-        is_near = "://" not in options["source"] + options["packages_url"]
-        importer = importer_of(index, is_near=is_near, lenient=options["lenient"])
+        is_local = "://" not in options["source"] + options["packages_url"]
+        importer = importer_of(index, is_local=is_local, lenient=options["lenient"])
         report = import_source(importer, opened, local_caller(index), dry_run=dry_run)
     finally:
         opened.close()
@@ -80,7 +85,7 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
         click.echo(f"{source}: {report.summary(dry_run=dry_run)}")
         for code, count in sorted(report.excused.items()):
             click.echo(f"excused: {code} ({count})")
-    return 1 if report.fates[Fate.REFUSED] else 0
+    return 1 if report.fates[FileStatus.REFUSED] else 0
 
 
 def _index(settings: Settings, *, dry_run: bool) -> Index:
@@ -102,7 +107,9 @@ def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:
     return SourceRequest(
         text=options["source"],
         leave_out=(Path(settings.store.location),),
-        login=Login(username, password) if username or password else None,  # either may be a token
+        login=UserPassword(username, password)
+        if username or password
+        else None,  # either may be a token
         netrc=Path(netrc).expanduser() if netrc else None,
         **{name: options[name] for name in same},
     )
@@ -113,7 +120,7 @@ def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]
     return {
         "source": kind,
         "dry-run": dry_run,
-        **{fate.value.replace("_", "-"): report.fates[fate] for fate in Fate},
+        **{fate.value.replace("_", "-"): report.fates[fate] for fate in FileStatus},
         "excused": dict(sorted(report.excused.items())),
         "refusals": [
             {

@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from wheelyard.cli.output import take_over_output
-from wheelyard.errors import IndexFault
+from wheelyard.errors import WheelyardError
 from wheelyard.model.text import escaped
 
 INTERRUPTED: Final = 130
@@ -87,7 +87,7 @@ def _status() -> int:
         status = cli.main(prog_name="wheelyard", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
-    except IndexFault as fault:
+    except WheelyardError as fault:
         return _failed(fault.message)
     except click.ClickException as error:
         error.show()

@@ -6,11 +6,11 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from wheelyard.cli.common import reading_from, settings_from, store_options_with, warn
-from wheelyard.cli.serve import WatchWish, access_options, overrides_of, start
-from wheelyard.settings.reading import process_environment
-from wheelyard.sources.buckets import open_place
-from wheelyard.stores import real_ambient
+from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, start
+from wheelyard.cli.store_options import reading_from, settings_from, store_options_with, warn
+from wheelyard.settings.load import process_environment
+from wheelyard.sources.bucket_tree import open_place
+from wheelyard.wiring.stores import system_runtime
 
 STORE: Final = ".wheelyard"
 """The store inside the first folder of packages, which is hidden from a look for packages."""
@@ -74,7 +74,7 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     """
     packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
     for folder in packages:
-        open_place(str(folder), real_ambient())  # a typing error must not become an empty index
+        open_place(str(folder), system_runtime())  # a typing error must not become an empty index
     for name, why in _IGNORED.items():
         if options[name] is not None:
             warn(f"--{name.replace('_', '-')} does nothing here: {why}")
@@ -92,4 +92,4 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
         defaults["access"] = {"htpasswd_may_manage": True}
     settings = settings_from(overrides, defaults)
     places = tuple(str(folder) for folder in packages)
-    start(settings, WatchWish(places=places, lenient=options["lenient"], comes_first=True))
+    start(settings, WatchOptions(places=places, lenient=options["lenient"], comes_first=True))

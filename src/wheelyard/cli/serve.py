@@ -13,8 +13,10 @@ import click
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.cli.common import (
+from wheelyard.cli.output import showing
+from wheelyard.cli.store_options import (
     open_or_make_index,
     settings_from,
     settle,
@@ -22,19 +24,17 @@ from wheelyard.cli.common import (
     warn,
     warn_of,
 )
-from wheelyard.cli.output import showing
-from wheelyard.errors import IndexFault, Invalid, Unavailable
-from wheelyard.http.logs import configure_logging
-from wheelyard.http.observing import require_telemetry
+from wheelyard.errors import Invalid, Unavailable, WheelyardError
+from wheelyard.http.observability.instrumentation import require_telemetry
+from wheelyard.http.observability.log_format import configure_logging
 from wheelyard.http.server import place_to_listen, run_server
-from wheelyard.index import Index, open_index
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller
 from wheelyard.model.text import escaped
 from wheelyard.model.token import Token
-from wheelyard.operations.tokens import TokenRequest
-from wheelyard.settings.advice import other_credentials
 from wheelyard.settings.sections import DEFAULT_STORE, MEMORY, Settings
+from wheelyard.settings.warnings import other_credentials
 from wheelyard.storage.disk import remote_file_system
+from wheelyard.wiring.index import Index, open_index
 
 NOBODY: Final = "."
 """What `-P` and `-a` say where no password is to be asked for."""
@@ -49,7 +49,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchWish:
+class WatchOptions:
     """What is imported while the index is served."""
 
     places: tuple[str, ...] = ()  # folders and buckets
@@ -112,7 +112,7 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where 
     if options["private"]:
         overrides["access"]["private"] = True
     watched = {name: options[name] for name in ("places", "lenient", "every")}
-    start(settings_from(overrides), WatchWish(**watched))
+    start(settings_from(overrides), WatchOptions(**watched))
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
@@ -143,8 +143,8 @@ def _parsed(actions: str) -> frozenset[str]:
     return words
 
 
-def start(settings: Settings, wish: WatchWish) -> None:
-    """Serve until a signal ends it; raise IndexFault if it cannot begin."""
+def start(settings: Settings, wish: WatchOptions) -> None:
+    """Serve until a signal ends it; raise WheelyardError if it cannot begin."""
     require_telemetry(settings)
     settings = replace(settings, server=place_to_listen(settings.server))
     is_json = settings.log.format == "json"
@@ -153,14 +153,14 @@ def start(settings: Settings, wish: WatchWish) -> None:
     settle(in_log=is_json)
     try:
         _serve(settings, wish)
-    except IndexFault as fault:
+    except WheelyardError as fault:
         if not is_json:
             raise
         logger.critical("%s", fault.message)
         raise SystemExit(1) from fault
 
 
-def _serve(settings: Settings, wish: WatchWish) -> None:
+def _serve(settings: Settings, wish: WatchOptions) -> None:
     if settings.server.read_only and wish.places:
         raise Invalid(
             "[server] read_only: a server that only reads imports nothing. Leave the setting out, "
@@ -176,7 +176,7 @@ def _serve(settings: Settings, wish: WatchWish) -> None:
         run_server(settings, index)
         return
     # not for everybody who serves: it needs what reads archives
-    from wheelyard.cli.watching import open_lookouts
+    from wheelyard.cli.watchers import open_lookouts
 
     lookouts = open_lookouts(index, wish)
     if wish.comes_first:
@@ -201,14 +201,14 @@ def introduce(index: Index) -> None:
 
 
 def _warn(index: Index) -> None:
-    warn_of(index.settings, index.doors)
+    warn_of(index.settings, index.authenticator)
     kind = remote_file_system(Path(index.settings.store.location))
     if kind is not None:
         warn(
             f"{escaped(index.settings.store.location)} lies on {kind}, where locks and links may "
             "not hold; keep the store on a local disk"
         )
-    if index.is_near:
+    if index.is_local:
         return
     try:  # to sign a URL now, and not at the first download
         index.files.store.sign(keys.distribution(TRIAL, "0" * 64, TRIAL), timedelta(minutes=2))
@@ -219,7 +219,7 @@ def _warn(index: Index) -> None:
 def _first_token(index: Index) -> Token | None:
     """Make and show the first token, where whoever starts the server is who will use it."""
     settings = index.settings
-    is_mine = index.is_near and settings.server.is_loopback
+    is_mine = index.is_local and settings.server.is_loopback
     # whoever has said who may do what has said that this one may not
     is_said = settings.grant or settings.access.htpasswd_file or settings.access.anonymous_uploads
     if settings.server.read_only or not is_mine or is_said or index.tokens.all():
@@ -257,7 +257,7 @@ def _usage(index: Index, token: str) -> str:
     user = "__token__"
     if settings.access.htpasswd_file and token == PLACEHOLDER:
         user, token = "NAME", "PASSWORD"
-    is_open = Caller(ANONYMOUS, index.doors.rights.public).may_anywhere(Action.READ)
+    is_open = Caller(ANONYMOUS, index.authenticator.rights.public).may_anywhere(Action.READ)
     read = url if is_open else f"{scheme}://{user}:{token}@{rest}"
     install = f"""
 Install   pip install --index-url {read} NAME

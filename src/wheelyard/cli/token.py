@@ -6,22 +6,22 @@ from datetime import date, timedelta
 import click
 from msgspec.json import encode
 
-from wheelyard.cli.common import (
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.explain import subject_of
+from wheelyard.cli.output import showing
+from wheelyard.cli.store_options import (
     existing_index,
     local_caller,
     open_or_make_index,
     settings_from,
     store_options,
 )
-from wheelyard.cli.output import showing
 from wheelyard.errors import Invalid, quoted
-from wheelyard.index import Index, doors_of_settings
 from wheelyard.model.access import EVERY_PROJECT, Action, parse_actions, parse_pattern
 from wheelyard.model.text import escaped
 from wheelyard.model.token import TokenRecord
-from wheelyard.operations.explaining import subject_of
-from wheelyard.operations.tokens import TokenRequest
 from wheelyard.settings.sections import Settings
+from wheelyard.wiring.index import Index, authenticator_of_settings
 
 OWNERS = ("user:", "serviceAccount:")
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -75,7 +75,7 @@ def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: 
 def list_tokens(*, as_json: bool) -> None:
     """List the tokens there are, never the secrets in them; dead ones of CI jobs are left out."""
     index = existing_index()
-    now = index.ambient.now()
+    now = index.runtime.now()
     # a job's token lives for minutes, and there may be thousands that are waiting to be swept
     shown = [
         each for each in index.tokens.all() if not each.publishers or each.state(now) == "active"
@@ -105,16 +105,16 @@ def revoke(ids: tuple[str, ...]) -> None:
 
 def _owner(text: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
     """Return the principal of an owner, and every name that grants call them by."""
-    names = subject_of(text, doors_of_settings(settings)).caller.names
-    people = {each.partition("#")[0] for each in names if each.startswith(OWNERS)}
+    names = subject_of(text, authenticator_of_settings(settings)).caller.names
+    web_ui = {each.partition("#")[0] for each in names if each.startswith(OWNERS)}
     others = [each for each in text.split(",") if not each.strip().startswith((*OWNERS, "domain:"))]
-    if len(people) != 1 or others:
+    if len(web_ui) != 1 or others:
         raise Invalid(
             f"{quoted(text)} owns no tokens. Write user:EMAIL or serviceAccount:EMAIL, and perhaps "
             "domain:DOMAIN after a comma.",
             code="invalid_field",
         )
-    return people.pop(), tuple(sorted(names))
+    return web_ui.pop(), tuple(sorted(names))
 
 
 def _duration(text: str) -> timedelta:
@@ -148,7 +148,7 @@ def _described(index: Index, record: TokenRecord, last_used: date | None) -> dic
         "created_by": record.created_by,
         "expires": record.expires_at,
         "last_used": last_used,
-        "state": record.state(index.ambient.now()),
+        "state": record.state(index.runtime.now()),
         "owner": record.owner,
         "publishers": record.publishers,
     }

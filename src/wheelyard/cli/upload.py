@@ -7,14 +7,14 @@ from typing import Final
 
 import click
 
-from wheelyard.cli.common import (
+from wheelyard.cli.store_options import (
     local_caller,
     open_or_make_index,
     progress_bar,
     settings_from,
     store_options,
 )
-from wheelyard.errors import IndexFault, Invalid
+from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.distribution import parse_listed
 from wheelyard.model.text import escaped
 from wheelyard.operations.upload import Accepted
@@ -39,7 +39,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
 
         require_site(index, dest)  # what is published stays published
     caller = local_caller(index)
-    threads = 1 if index.is_near else AT_A_TIME
+    threads = 1 if index.is_local else AT_A_TIME
     columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
     there = {path for path in files if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
     bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in there))
@@ -74,7 +74,7 @@ def _tell(path: Path, outcome: Future[Accepted]) -> Accepted | None:
     """Wait for a file's outcome, print and return it; None where the file was refused."""
     try:
         accepted = outcome.result()
-    except IndexFault as fault:
+    except WheelyardError as fault:
         click.echo(f"wheelyard: {escaped(path.name or str(path))}: {fault.message}", err=True)
         return None
     click.echo(f"{accepted.file.filename}  sha256:{accepted.file.sha256}")

@@ -10,7 +10,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class TimedCache(Generic[K, V]):
+class ExpiringCache(Generic[K, V]):
     """Values by key, each for a time, at most `capacity` of them; `monotonic` tells seconds."""
 
     def __init__(self, monotonic: Callable[[], float], capacity: int) -> None:
@@ -42,7 +42,7 @@ class TimedCache(Generic[K, V]):
                 self._held.popitem(last=False)
 
 
-class WeighedCache(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """Values by key, with a weight; a single value that weighs more than `capacity` is not kept."""
 
     def __init__(self, capacity: int) -> None:

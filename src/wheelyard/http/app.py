@@ -12,41 +12,49 @@ from http import HTTPStatus
 
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import IndexFault
-from wheelyard.http.audience import require_reading
-from wheelyard.http.auth import Authenticator
-from wheelyard.http.circumstances import Watched, address_of, shown
-from wheelyard.http.desk import desk_of
-from wheelyard.http.errors import (
+from wheelyard.errors import WheelyardError
+from wheelyard.http.caching.page_cache import FastPathCache, detail_subject
+from wheelyard.http.context import build_context
+from wheelyard.http.error_responses import (
     internal_error,
     not_taken,
     read_only,
     refusal,
-    refuse,
+    refusal_response,
 )
-from wheelyard.http.exchange import Headers, Receive, Reply, Request, Scope, Send, send_reply
-from wheelyard.http.figures import Shelf
-from wheelyard.http.guards import Guards, cross_site, is_foreign
-from wheelyard.http.incoming import (
+from wheelyard.http.handlers.web_ui import WebUi
+from wheelyard.http.observability.instrumentation import DETAIL, Instrumentation
+from wheelyard.http.observability.request_record import RequestRecord, address_of, shown
+from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
+from wheelyard.http.protocol.messages import (
+    AsgiScope,
+    Headers,
+    Receive,
+    Request,
+    Response,
+    Send,
+    send_response,
+)
+from wheelyard.http.protocol.request_parsing import (
     USUAL,
+    BodyTimeouts,
     ClientGone,
-    Incoming,
-    Pace,
+    RequestBody,
     SlowClient,
     drain,
-    head_of,
     joined,
+    parse_head,
 )
-from wheelyard.http.observing import DETAIL, Observer
-from wheelyard.http.pages import People
-from wheelyard.http.pagestore import Hot, detail_subject
+from wheelyard.http.protocol.router import NOWHERE, Route, path_of, segments_of
 from wheelyard.http.routes import ASSERTION, routes_of
-from wheelyard.http.routing import NOWHERE, Route, path_of, segments_of
-from wheelyard.http.upload import Uploader
-from wheelyard.index import Index
+from wheelyard.http.security.host_policy import HostPolicy, cross_site_refusal, is_cross_site
+from wheelyard.http.security.read_policy import require_reading
+from wheelyard.http.security.request_authentication import RequestAuthenticator
+from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_name
-from wheelyard.operations.trial import Reason, written
+from wheelyard.operations.store_probe import Reason, written
+from wheelyard.wiring.index import Index
 
 logger = logging.getLogger("wheelyard")
 
@@ -57,24 +65,24 @@ class App:
     def __init__(
         self,
         index: Index,
-        pace: Pace = USUAL,
-        shelf: Shelf | None = None,
+        pace: BodyTimeouts = USUAL,
+        shelf: WorkerMetricsFolder | None = None,
         unwritable: Reason = written,
     ) -> None:
         settings = index.settings
         self._index = index
         self._pace = pace
-        self._guards = Guards.of(settings)
+        self._host_policy = HostPolicy.of(settings)
         self._proxies = settings.server.trusted_proxies
-        self._desk = desk_of(index, unwritable)
-        self._auth = Authenticator(self._desk)
-        self._observer = Observer(index, shelf)
-        self._uploader = Uploader(self._desk)
-        self._people = People(self._desk)
-        self.routes = routes_of(self._desk, self._uploader, self._people, self._observer)
-        self._hot = Hot()
+        self._context = build_context(index, unwritable)
+        self._auth = RequestAuthenticator(self._context)
+        self._observer = Instrumentation(index, shelf)
+        self._upload_handler = UploadHandler(self._context)
+        self._web_ui = WebUi(self._context)
+        self.routes = routes_of(self._context, self._upload_handler, self._web_ui, self._observer)
+        self._hot = FastPathCache()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one connection's event, as ASGI 3 has it."""
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
@@ -88,31 +96,31 @@ class App:
         while (await receive())["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.complete"})
         sharing.cancel()
-        self._desk.threads.close()
+        self._context.threads.close()
         await self._observer.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         observer = self._observer
         began = observer.now()
-        head, mark, at_once = head_of(scope["headers"]), None, None
+        head, mark, at_once = parse_head(scope["headers"]), None, None
         if head is not None:
             mark = self._auth.mark(head.get(b"authorization"), address_of(scope, self._proxies))
             at_once = self._at_once(scope, head, mark)
         if at_once is not None:
             answer, who = at_once
-            await send_reply(answer, "GET", send, self._desk.threads.streamers)
+            await send_response(answer, "GET", send, self._context.threads.streamers)
             observer.at_once(scope, answer, who, began)
             return
         watched = observer.begin(scope, began)
         watched.mark = mark
         try:
-            await self._serve_watched(scope, Incoming(receive, scope, self._pace), send, watched)
+            await self._serve_watched(scope, RequestBody(receive, scope, self._pace), send, watched)
         finally:
             observer.end(watched)
 
     async def _serve_watched(
-        self, scope: Scope, incoming: Incoming, send: Send, watched: Watched
+        self, scope: AsgiScope, incoming: RequestBody, send: Send, watched: RequestRecord
     ) -> None:
         is_alone = False
         try:
@@ -120,20 +128,20 @@ class App:
         except ClientGone:  # or it has sent a broken chunk
             is_alone = True
             message = "The body ended before all of it had come. Send it again."
-            answer = refuse(400, "incomplete_body", message, "The body is incomplete.")
+            answer = refusal_response(400, "incomplete_body", message, "The body is incomplete.")
         except (SlowClient, TimeoutError):
             message = "The body comes too slowly. Send it again over a faster connection."
-            answer = refuse(408, "request_timeout", message, "Too slow.")
+            answer = refusal_response(408, "request_timeout", message, "Too slow.")
         except Exception:
             logger.exception("a request failed: %s %s", scope["method"], shown(scope["raw_path"]))
             answer = internal_error()
         watched.answered(answer, is_alone=is_alone)
         gone = incoming.gone if incoming.has_ended else None
-        await send_reply(answer, scope["method"], send, self._desk.threads.streamers, gone)
+        await send_response(answer, scope["method"], send, self._context.threads.streamers, gone)
         if not incoming.has_ended:
-            await drain(incoming, self._uploader.body_limit)
+            await drain(incoming, self._upload_handler.body_limit)
 
-    def _at_once(self, scope: Scope, head: Headers, mark: bytes) -> tuple[Reply, str] | None:
+    def _at_once(self, scope: AsgiScope, head: Headers, mark: bytes) -> tuple[Response, str] | None:
         """Return a page that is in memory, and who asks for it."""
         if scope["method"] != "GET" or scope["query_string"]:
             return None
@@ -145,27 +153,29 @@ class App:
             return None
         try:
             answer = self._in_memory(name, head)
-        except IndexFault:
+        except WheelyardError:
             return None
         return None if answer is None else (answer, caller.principal)
 
-    def _in_memory(self, name: NormalizedName, head: Headers) -> Reply | None:
+    def _in_memory(self, name: NormalizedName, head: Headers) -> Response | None:
         snapshot = self._index.projects.peek(name)
         form = self._hot.form_for(head.get(b"accept", b""))
         if snapshot is None or form is None:
             return None
-        page = self._desk.pages.get(detail_subject(name, form), snapshot.version)
+        page = self._context.pages.get(detail_subject(name, form), snapshot.version)
         if page is None:
             return None
         encoding = self._hot.encoding_for(head.get(b"accept-encoding", b""))
-        return page.reply(form, encoding, head.get(b"if-none-match"))
+        return page.response(form, encoding, head.get(b"if-none-match"))
 
-    def _kept_out(self, scope: Scope) -> Reply | None:
-        if self._guards is None:
+    def _kept_out(self, scope: AsgiScope) -> Response | None:
+        if self._host_policy is None:
             return None
-        return self._guards.refused(scope, joined(scope["headers"]))
+        return self._host_policy.refused(scope, joined(scope["headers"]))
 
-    async def _answer(self, scope: Scope, incoming: Incoming, watched: Watched) -> Reply:
+    async def _answer(
+        self, scope: AsgiScope, incoming: RequestBody, watched: RequestRecord
+    ) -> Response:
         route = NOWHERE
         try:
             refused = incoming.refused() or self._kept_out(scope) or incoming.malformed()
@@ -189,18 +199,18 @@ class App:
                 has_body=incoming.has_body,
             )
             answer = await self._routed(request, route, watched)
-        except IndexFault as fault:
+        except WheelyardError as fault:
             return self._refusal(fault, to_people=route.is_page and _is_browser(incoming))
         if answer.status == HTTPStatus.OK and route.name == DETAIL:
             self._remember(scope, request, watched)
         return answer
 
-    async def _routed(self, request: Request, route: Route, watched: Watched) -> Reply:
+    async def _routed(self, request: Request, route: Route, watched: RequestRecord) -> Response:
         settings = self._index.settings
         is_open = route.is_open(request)
         if route.changes(request):
-            if not is_open and is_foreign(request.headers, settings):
-                return cross_site()
+            if not is_open and is_cross_site(request.headers, settings):
+                return cross_site_refusal()
             if settings.server.read_only:
                 return read_only()
         if not is_open:
@@ -211,8 +221,8 @@ class App:
                 require_reading(request.caller)
         return await route.handler(request)
 
-    async def _identified(self, request: Request, route: Route, watched: Watched) -> Request:
-        login = self._index.doors.iap
+    async def _identified(self, request: Request, route: Route, watched: RequestRecord) -> Request:
+        login = self._index.authenticator.iap
         if login is not None and route.by_proxy(request):
             assertion = request.headers.get(ASSERTION, b"").decode("latin-1")
             return replace(request, caller=await self._auth.person(login, assertion))
@@ -221,7 +231,7 @@ class App:
             watched.mark = self._auth.mark(header, address)
         return replace(request, caller=await self._auth.caller(header, address, watched.mark))
 
-    def _remember(self, scope: Scope, request: Request, watched: Watched) -> None:
+    def _remember(self, scope: AsgiScope, request: Request, watched: RequestRecord) -> None:
         """Let this caller take the short way, if the path is as we link to it."""
         raw_path, name = scope["raw_path"], parse_name(request.params["name"])
         prefix = self._index.settings.server.path_prefix
@@ -229,13 +239,13 @@ class App:
         if is_ours and watched.mark is not None:
             self._hot.remember(watched.mark, raw_path, name)
 
-    def _refusal(self, fault: IndexFault, *, to_people: bool) -> Reply:
-        self._desk.troubles.note(fault)
+    def _refusal(self, fault: WheelyardError, *, to_people: bool) -> Response:
+        self._context.store_errors.note(fault)
         if to_people:
-            with suppress(IndexFault):  # which a page needs templates for
-                return self._people.refusal(fault)
+            with suppress(WheelyardError):  # which a page needs templates for
+                return self._web_ui.refusal(fault)
         return refusal(fault)
 
 
-def _is_browser(incoming: Incoming) -> bool:
+def _is_browser(incoming: RequestBody) -> bool:
     return b"text/html" in incoming.headers.get(b"accept", b"")

@@ -28,16 +28,16 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from msgspec.structs import replace
 
-from wheelyard.catalog.keys import trials
-from wheelyard.catalog.opening import renew_format
-from wheelyard.errors import IndexFault, Invalid
+from wheelyard.catalog.format import renew_format
+from wheelyard.catalog.keys import probes
+from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.app import App
-from wheelyard.http.figures import Shelf
-from wheelyard.http.logs import configure_logging
-from wheelyard.index import Index, open_index
+from wheelyard.http.observability.log_format import configure_logging
+from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.model.text import escaped
-from wheelyard.operations.trial import Step, Trial, noted, writing_apart, written
+from wheelyard.operations.store_probe import Step, StoreProbe, noted, writing_apart, written
 from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.wiring.index import Index, open_index
 
 BACKLOG: Final = 1024
 HEADER_READ_MS: Final = 10_000
@@ -108,13 +108,13 @@ def run_server(
     try:
         with figures as folder:
             # by this process alone: a worker that begins anew must not find that it may not write
-            trial = _begun_trial(index, Path(folder, WRITTEN) if folder else None)
+            probe = _begun_trial(index, Path(folder, WRITTEN) if folder else None)
             if folder:
                 serve = partial(_serve_in_workers, settings, Path(folder))
             else:
-                app = App(index, unwritable=lambda: trial.reason)
+                app = App(index, unwritable=lambda: probe.reason)
                 serve = partial(_serve_here, settings.server, app)
-            trial.wait(FIRST_WRITE)
+            probe.wait(FIRST_WRITE)
             serve()
     except SystemExit as end:
         if end.code:
@@ -127,16 +127,16 @@ def run_server(
     os._exit(0)
 
 
-def _begun_trial(index: Index, note: Path | None) -> Trial:
+def _begun_trial(index: Index, note: Path | None) -> StoreProbe:
     """Return the trial of whether the store can be written, which one that is only read passes."""
     steps = list[Step]()
     if not index.settings.server.read_only:
         steps.append(partial(renew_format, index.files.store, index.files.retries))
-        for key in trials(index.traits.apart, index.ambient.new_id()):
+        for key in probes(index.traits.apart, index.runtime.new_id()):
             steps += writing_apart(index.files.store, key)
-    trial = Trial(steps, index.ambient, note)
-    trial.begin()
-    return trial
+    probe = StoreProbe(steps, index.runtime, note)
+    probe.begin()
+    return probe
 
 
 def _serve_here(server: ServerSettings, app: App) -> None:
@@ -245,12 +245,12 @@ def load_worker(settings: Settings, figures: Path, manager: int) -> App:
     threading.Thread(target=_end_after, args=(manager, figures), daemon=True).start()
     while True:
         try:
-            shelf = Shelf(figures, os.getpid(), _is_running)
+            shelf = WorkerMetricsFolder(figures, os.getpid(), _is_running)
             index = open_index(settings, create=not settings.server.read_only)
             is_tried = not settings.server.read_only
             unwritable = partial(noted, figures / WRITTEN) if is_tried else written
             return App(index, shelf=shelf, unwritable=unwritable)
-        except IndexFault as fault:
+        except WheelyardError as fault:
             # if it ended, the manager would soon give up, and end the workers that are well, too
             logger.critical("a worker cannot begin, and tries again: %s", fault.message)
             sleep(BEGIN_AGAIN)

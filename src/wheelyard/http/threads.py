@@ -17,11 +17,11 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Age, Snapshot
 from wheelyard.catalog.projects import NameList
-from wheelyard.http.audience import unreadable
-from wheelyard.http.circumstances import here
-from wheelyard.index import Index
+from wheelyard.http.observability.request_record import in_context
+from wheelyard.http.security.read_policy import unreadable
 from wheelyard.model.project import File, Project
 from wheelyard.storage.base import ObjectVersion
+from wheelyard.wiring.index import Index
 
 T = TypeVar("T")
 Ahead = Callable[[Snapshot[Project]], object]
@@ -48,16 +48,16 @@ class Threads:
 
     async def read(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for reading."""
-        return await get_running_loop().run_in_executor(self.readers, here(work))
+        return await get_running_loop().run_in_executor(self.readers, in_context(work))
 
     async def write(self, work: Callable[[], T]) -> T:
         """Do blocking work in a thread for changes."""
-        return await get_running_loop().run_in_executor(self.writers, here(work))
+        return await get_running_loop().run_in_executor(self.writers, in_context(work))
 
     @staticmethod
     async def run(threads: Executor, work: Callable[[], T]) -> T:
         """Do blocking work in one of some threads."""
-        return await get_running_loop().run_in_executor(threads, here(work))
+        return await get_running_loop().run_in_executor(threads, in_context(work))
 
     def close(self) -> None:
         """Let the changes that are under way finish, and nothing else."""
@@ -66,7 +66,7 @@ class Threads:
             threads.shutdown(cancel_futures=True)
 
 
-class Flights:
+class SingleFlight:
     """Work that is under way in an event loop, by what it is about."""
 
     def __init__(self) -> None:
@@ -104,16 +104,16 @@ class Flights:
             task.exception()  # what nobody looks at is reported
 
 
-class Reads:
+class DocumentReads:
     """The documents of an index, for handlers."""
 
     def __init__(self, index: Index, threads: Threads) -> None:
         self._projects = index.projects
         self._threads = threads
-        self._is_near = index.is_near
-        self._now = index.ambient.monotonic
+        self._is_local = index.is_local
+        self._now = index.runtime.monotonic
         self._freshness = index.settings.store.freshness
-        self.flights = Flights()
+        self.in_flight = SingleFlight()
 
     async def project(
         self, name: NormalizedName, ahead: Ahead = lambda _: None
@@ -131,7 +131,7 @@ class Reads:
         async def afar() -> Snapshot[Project]:
             found: Snapshot[Project] | None = None
             if not projects.is_known(name):
-                if projects.names.peek("ever") is None and self.flights.is_alone:
+                if projects.names.peek("ever") is None and self.in_flight.is_alone:
                     # after a start: a document that is there needs no list
                     found = await self._threads.read(partial(read, projects.unlisted))
                 if found is None or found.value is None:
@@ -170,9 +170,9 @@ class Reads:
         excused: Callable[[], T | None] = lambda: None,
     ) -> T:
         """Do blocking work in a thread; afar, once for all who wait."""
-        if self._is_near:
+        if self._is_local:
             return await self._threads.read(work)
-        return await self.flights.join(subject, partial(self._threads.read, work), excused)
+        return await self.in_flight.join(subject, partial(self._threads.read, work), excused)
 
     async def _looked(
         self,
@@ -184,7 +184,7 @@ class Reads:
         fresh = peek("fresh")
         if fresh is not None:
             return fresh
-        if self._is_near:
+        if self._is_local:
             return await self._threads.read(get)
         began = self._now()
         old: Snapshot[T] | None = None
@@ -195,7 +195,7 @@ class Reads:
             return old
 
         while True:
-            snapshot = await self.flights.join(subject, afar, excuse)
+            snapshot = await self.in_flight.join(subject, afar, excuse)
             # a slow look that began long ago tells old news
             if snapshot is old or began - snapshot.asked_at < self._freshness:
                 return snapshot

@@ -191,7 +191,7 @@ def parse_actions(words: Iterable[str]) -> Action:
     return actions
 
 
-def narrowed(scope: Scope, to: Iterable[Scope]) -> tuple[Scope, ...]:
+def intersection(scope: Scope, to: Iterable[Scope]) -> tuple[Scope, ...]:
     """Return what is inside `scope` and inside any of `to`."""
     found = list[Scope]()
     for other in to:
@@ -203,7 +203,7 @@ def narrowed(scope: Scope, to: Iterable[Scope]) -> tuple[Scope, ...]:
     return tuple(found)
 
 
-def is_within(scope: Scope, scopes: Iterable[Scope]) -> bool:
+def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
     """Return whether each action on each pattern of `scope` is inside one of `scopes`."""
     held = tuple(scopes)
     return all(

@@ -85,7 +85,7 @@ _RETIRED = {".egg": "bdist_egg", ".exe": "bdist_wininst", ".msi": "bdist_msi"}
 """Formats that were built before there were wheels, by the end of a filename."""
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f/\\%:]")
 
-Identity = tuple[str, ...]
+UniquenessKey = tuple[str, ...]
 """What may exist once in a project: two filenames with one identity differ only in spelling."""
 
 
@@ -102,7 +102,7 @@ class Sdist:
     version: Version
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> UniquenessKey:
         """What may exist once in the project."""
         return ("sdist", canonicalize_version(self.version))
 
@@ -126,7 +126,7 @@ class Wheel:
     """Sorted: `py3-none-any`."""
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> UniquenessKey:
         """What may exist once in the project."""
         return ("wheel", canonicalize_version(self.version), self.build, *self.tags)
 
@@ -137,7 +137,7 @@ class Wheel:
 
 
 @dataclass(frozen=True, slots=True)
-class Retired:
+class ObsoleteDistribution:
     """A built distribution from before there were wheels: an egg, or an installer for Windows."""
 
     filename: str
@@ -151,13 +151,13 @@ class Retired:
     """As the filename spells it; empty for every platform."""
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> UniquenessKey:
         """What may exist once in the project."""
         release = canonicalize_version(self.version)
         return (self.packagetype, release, self.python, self.platform)
 
 
-Distribution = Sdist | Wheel | Retired
+Distribution = Sdist | Wheel | ObsoleteDistribution
 
 
 def parse_name(text: str) -> NormalizedName:
@@ -276,14 +276,14 @@ def _parse_sdist(filename: str) -> Sdist:
     return Sdist(filename, project, version)
 
 
-def _parse_retired(filename: str) -> Retired:
+def _parse_retired(filename: str) -> ObsoleteDistribution:
     is_egg = filename.endswith(".egg")
     match = (_EGG if is_egg else _INSTALLER).fullmatch(filename)
     if match is None:
         form = "name-version-pyX.Y.egg" if is_egg else "name-version.platform-pyX.Y.exe or .msi"
         raise _bad_filename(filename, f"one of that kind is {form}")
     _check_project(match["name"], filename)
-    return Retired(
+    return ObsoleteDistribution(
         filename=filename,
         project=canonicalize_name(match["name"]),
         # an egg spells what no name of a folder had then with an underscore

@@ -22,7 +22,7 @@ from wheelyard.model.access import (
     Scope,
     parse_pattern,
 )
-from wheelyard.model.converting import WrongField, converted
+from wheelyard.model.decoding import InvalidField, converted
 
 ACTIONS: Final = {action.word: action for action in Action}
 
@@ -100,7 +100,7 @@ def parse_grant(number: int, table: Mapping[str, object]) -> Grant:
         who = frozenset(map(parse_principal, found.who))
         scope = Scope(_actions(found.actions), tuple(map(parse_pattern, found.projects)))
         _require_fit(who, scope)
-    except (WrongField, Invalid) as fault:
+    except (InvalidField, Invalid) as fault:
         why = fault.message if isinstance(fault, Invalid) else f"{fault.words}."
         raise Invalid(f"[[grant]] number {number}: {why}", code="bad_setting") from fault
     return Grant(number, who, scope, found.note)

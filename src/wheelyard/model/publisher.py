@@ -15,23 +15,23 @@ from urllib.parse import urlsplit
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.converting import WrongField, converted
+from wheelyard.model.claim_rules import ClaimMismatch, ClaimRule, Claims, find, is_one_of
+from wheelyard.model.decoding import InvalidField, converted
 from wheelyard.model.distribution import parse_name
-from wheelyard.model.providers import (
+from wheelyard.model.publisher_providers import (
     KNOWN,
     LIKE,
     AnyTable,
     Buildkite,
     Google,
-    Issuer,
     Oidc,
+    ProviderIssuer,
     is_exact,
     is_pattern,
     rules_of,
     run_of,
     signer_of,
 )
-from wheelyard.model.statement import Claims, Mismatch, Rule, find, is_one_of
 from wheelyard.model.text import escaped
 
 TRACE_LIMIT: Final = 200
@@ -49,9 +49,9 @@ class Publisher:
     """A job, or a set of jobs, that may publish to some projects."""
 
     id: str
-    issuer: Issuer
+    issuer: ProviderIssuer
     projects: tuple[NormalizedName, ...]
-    rules: tuple[Rule, ...]
+    rules: tuple[ClaimRule, ...]
     """What a statement has to say, `iss` first."""
     is_single_use: bool
     """Whether each statement is good for one token, and so needs a `jti`."""
@@ -65,22 +65,22 @@ class Publisher:
         """What a grant or a journal calls it."""
         return f"publisher:{self.id}"
 
-    def mismatch(self, claims: Claims) -> Mismatch | None:
+    def mismatch(self, claims: Claims) -> ClaimMismatch | None:
         """Return the first rule that `claims` break, None if they are this publisher's."""
         for passed, rule in enumerate(self.rules):
             value = find(claims, rule.claim)
             if not rule.holds(value, claims):
-                return Mismatch(passed, rule.claim, value, rule.remedy(value))
+                return ClaimMismatch(passed, rule.claim, value, rule.remedy(value))
         return None
 
 
-def closest(publishers: Iterable[Publisher], claims: Claims) -> str:
+def nearest_mismatch(publishers: Iterable[Publisher], claims: Claims) -> str:
     """Return which claim is wrong for that of some publishers that comes closest."""
     found = [each for publisher in publishers if (each := publisher.mismatch(claims))]
     return max(found, key=lambda each: each.passed).words
 
 
-def trace(publisher: Publisher, claims: Claims) -> dict[str, str]:
+def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str]:
     """Return what a log should have of a statement: `issuer`, `subject`, `commit`, `run`."""
     plain = {
         name: escaped(str(value))[:TRACE_LIMIT]
@@ -97,9 +97,9 @@ def trace(publisher: Publisher, claims: Claims) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def issuers_of(publishers: Iterable[Publisher]) -> dict[Issuer, int]:
+def issuers_of(publishers: Iterable[Publisher]) -> dict[ProviderIssuer, int]:
     """Return the issuers of publishers, with how many seconds a statement of each may live."""
-    found = dict[Issuer, int]()
+    found = dict[ProviderIssuer, int]()
     for each in publishers:
         found[each.issuer] = max(each.max_lifetime, found.get(each.issuer, 0))
     return found
@@ -113,7 +113,7 @@ def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher,
         Invalid: One is wrong, two have one id, or two disagree on an issuer (code `bad_setting`).
     """
     publishers = tuple(parse_publisher(table) for table in tables)
-    ids, issuers = set[str](), dict[str, Issuer]()
+    ids, issuers = set[str](), dict[str, ProviderIssuer]()
     for each in publishers:
         if each.id in ids:
             raise _wrong(each.id, "id", "another publisher has the same")
@@ -139,7 +139,7 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     fields = {key: value for key, value in table.items() if key != "provider"}
     try:
         parsed: AnyTable = converted(fields, kind)
-    except WrongField as wrong:
+    except InvalidField as wrong:
         raise _wrong(table.get("id"), wrong.words) from wrong
     if isinstance(parsed, Oidc):
         _check_match(parsed)
@@ -172,7 +172,7 @@ def _project(publisher: str, text: str) -> NormalizedName:
         raise _wrong(publisher, "projects", why) from fault
 
 
-def _check_issuer(table: AnyTable, signer: Issuer) -> None:
+def _check_issuer(table: AnyTable, signer: ProviderIssuer) -> None:
     name = signer.names[0]
     _check_url(table.id, "issuer", name, signer)
     if signer.keys_url:
@@ -185,7 +185,7 @@ def _check_issuer(table: AnyTable, signer: Issuer) -> None:
         raise _wrong(table.id, "issuer", why)
 
 
-def _check_url(publisher: str, key: str, url: str, signer: Issuer) -> None:
+def _check_url(publisher: str, key: str, url: str, signer: ProviderIssuer) -> None:
     if not _URL.fullmatch(url) or not _has_host(url):
         raise _wrong(publisher, key, "expected a URL such as https://gitlab.example.com")
     is_safe = url.startswith("https://") or (signer.may_be_private and _is_loopback(url))

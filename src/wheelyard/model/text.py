@@ -54,6 +54,6 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def masked(text: str) -> str:
+def redacted(text: str) -> str:
     """Return `text` with three stars in the place of every token that is known by its form."""
     return _SECRETS.sub(lambda found: f"{found[found.lastindex or 0]}***", text)

@@ -19,12 +19,12 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Codec, digest
 from wheelyard.catalog.files import ORPHAN_AGE, listed_objects
 from wheelyard.catalog.projects import NameList, Projects
-from wheelyard.concurrency.pacing import Ambient
-from wheelyard.errors import Conflict, IndexFault, NotFound
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, NotFound, WheelyardError
 from wheelyard.model.project import Commit, File, Project, fold
 from wheelyard.model.text import counted
 from wheelyard.model.token import TokenRecord, is_token_id
-from wheelyard.operations.spent import Spent
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion, Store, Stored
 from wheelyard.storage.spool import Spool
 
@@ -76,7 +76,7 @@ def look(store: Store, key: Key, findings: Findings) -> Stored | Unreadable | No
     """Return an object, None where there is none; one that cannot be read is a problem."""
     try:
         found = store.get(key)
-    except IndexFault as fault:
+    except WheelyardError as fault:
         findings.problems.append(
             f"{key} cannot be read: {fault.message} If something else lies in its place, remove it"
         )
@@ -90,7 +90,7 @@ def mend(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings: F
         store.put(key, body, expect)
     except Conflict:
         return False
-    except IndexFault as fault:
+    except WheelyardError as fault:
         findings.problems.append(f"{key} could not be mended: {fault.message}")
         return False
     return True
@@ -164,7 +164,7 @@ class ProjectCheck:
         self._problem(what)
 
     def _document(self, stored: Stored | None) -> Project | None:
-        with suppress(IndexFault):
+        with suppress(WheelyardError):
             if stored is not None:
                 project = self.documents.decode(keys.project(self.name), stored.body)
                 return project if project.name == self.name else None
@@ -186,7 +186,7 @@ class ProjectCheck:
         if not isinstance(found, Stored):
             self.is_sound = self.is_sound and found is None
             return None
-        with suppress(IndexFault):
+        with suppress(WheelyardError):
             commit = codec.decode(key, found.body)
             if commit.number == number and codec.encode(commit) == found.body:
                 return commit
@@ -245,7 +245,7 @@ class ProjectCheck:
                 self.progress(file.filename, len(chunk))
         except NotFound:
             self._problem(f"{key} is missing; {advice}")
-        except IndexFault as fault:
+        except WheelyardError as fault:
             self._problem(
                 f"{key} cannot be read: {fault.message} If that stays so, remove it, then {advice}"
             )
@@ -265,8 +265,8 @@ class Check:
     store: Store
     spool: Spool
     projects: Projects
-    ambient: Ambient
-    spent: Spent
+    runtime: Runtime
+    publishing_cleanup: PublishingCleanup
     threads: int = 1
     """Projects that are checked at a time."""
 
@@ -294,7 +294,7 @@ class Check:
         self._check_tokens(findings, sweep=sweep)
         self._look_at_leftovers(checked, known, findings, sweep=sweep)
         if sweep:
-            findings.swept += self.spent.sweep()
+            findings.swept += self.publishing_cleanup.sweep()
         return findings
 
     def _checked(
@@ -332,7 +332,7 @@ class Check:
         found = look(self.store, keys.NAMES, findings)
         stored = found if isinstance(found, Stored) else None
         codec, known = Codec(NameList), None
-        with suppress(IndexFault):
+        with suppress(WheelyardError):
             known = codec.decode(keys.NAMES, stored.body).known if stored else None
         listed = known or frozenset()
         findings.problems += [
@@ -362,7 +362,7 @@ class Check:
             try:
                 if isinstance(found, Stored):
                     codec.decode(entry.key, found.body)
-            except IndexFault:
+            except WheelyardError:
                 findings.problems.append(
                     f"{entry.key} is damaged, so its token opens nothing; remove it, and make "
                     "another token"
@@ -378,7 +378,7 @@ class Check:
     def _uses(self, findings: Findings) -> dict[str, Entry]:
         uses = dict[str, Entry]()
         for entry in self.store.list(keys.USES):
-            token_id = keys.user_of(entry.key)
+            token_id = keys.token_id_of_use(entry.key)
             if token_id is None:
                 findings.note_stray(entry.key)
             else:
@@ -388,7 +388,7 @@ class Check:
     def _look_at_leftovers(
         self, checked: Checked, known: Names | None, findings: Findings, *, sweep: bool
     ) -> None:
-        now = self.ambient.now()
+        now = self.runtime.now()
         cutoff, orphans = (now - ORPHAN_AGE).timestamp(), 0
         for entry, owner in self._orphans(checked, known, findings):
             found = checked.get(NormalizedName(owner.project))

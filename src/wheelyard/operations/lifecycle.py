@@ -10,7 +10,7 @@ from packaging.version import Version
 from wheelyard.catalog.commits import Committed
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects, unknown_project
-from wheelyard.concurrency.pacing import Ambient
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution import parse_listed
@@ -78,7 +78,7 @@ class Lifecycle:
 
     projects: Projects
     files: Files
-    ambient: Ambient
+    runtime: Runtime
 
     def yank(
         self, caller: Caller, name: NormalizedName, selection: Selection, reason: str
@@ -87,8 +87,8 @@ class Lifecycle:
         Mark files as not to be chosen any more; those who pin them still get them (PEP 592).
 
         Raises:
-            IndexFault: No right, a reason that is no line of text, nothing selected, or the store
-                did not answer.
+            WheelyardError: No right, a reason that is no line of text, nothing selected, or the
+                store did not answer.
         """
 
         def meant(project: Project) -> list[File]:
@@ -131,7 +131,7 @@ class Lifecycle:
                 raise unknown_project(name)
             if (project.status, project.reason) == (status, reason):
                 return ()
-            at, by = self.ambient.now(), caller.principal
+            at, by = self.runtime.now(), caller.principal
             return (StatusSet(at=at, by=by, status=status, reason=reason),)
 
         return self.projects.change(name, intent).after
@@ -148,7 +148,7 @@ class Lifecycle:
 
         def intent(project: Project) -> tuple[AnyEvent, ...]:
             names = tuple(each.filename for each in meant(project))
-            at, by = self.ambient.now(), caller.principal
+            at, by = self.runtime.now(), caller.principal
             return (event(at=at, by=by, filenames=names, reason=reason),) if names else ()
 
         return self.projects.change(name, intent)

@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
-from wheelyard.rendering.releases import Found, found, latest, releases_of
+from wheelyard.rendering.releases import SearchEntry, latest, releases_of, search_entry
 from wheelyard.storage.base import Entry, ObjectVersion, Stored
 
 AT_A_TIME: Final = 16
@@ -26,7 +26,7 @@ FAR_FOR: Final = 60.0
 @dataclass(frozen=True, slots=True)
 class _Line:
     version: ObjectVersion
-    found: Found
+    search_entry: SearchEntry
 
 
 @dataclass(slots=True)
@@ -34,19 +34,19 @@ class SearchIndex:
     """Lines about every project; safe to share between threads."""
 
     projects: Projects
-    is_near: bool
+    is_local: bool
     _lines: dict[NormalizedName, _Line] = field(default_factory=dict)
     _until: float = 0.0
     _lock: Lock = field(default_factory=Lock)
 
-    def everything(self) -> tuple[Found, ...]:
+    def everything(self) -> tuple[SearchEntry, ...]:
         """Return a line about each project, in the order of their names."""
         with self._lock:
             now = self.projects.documents.moment()
             if now >= self._until or not self._lines:
                 self._lines = self._looked()
-                self._until = now + (NEAR_FOR if self.is_near else FAR_FOR)
-            return tuple(line.found for line in self._lines.values())
+                self._until = now + (NEAR_FOR if self.is_local else FAR_FOR)
+            return tuple(line.search_entry for line in self._lines.values())
 
     def _looked(self) -> dict[NormalizedName, _Line]:
         listed = self.projects.names.get()
@@ -56,7 +56,7 @@ class SearchIndex:
             name = keys.project_of(entry.key)
             if name in known:
                 entries[name] = entry
-        with ThreadPoolExecutor(1 if self.is_near else AT_A_TIME) as pool:
+        with ThreadPoolExecutor(1 if self.is_local else AT_A_TIME) as pool:
             lines = pool.map(self._line, entries, entries.values())
             return {name: line for name, line in zip(entries, lines, strict=True) if line}
 
@@ -68,4 +68,4 @@ class SearchIndex:
         if not isinstance(stored, Stored):
             return None
         project = self.projects.documents.codec.decode(entry.key, stored.body)
-        return _Line(stored.version, found(project, latest(releases_of(project))))
+        return _Line(stored.version, search_entry(project, latest(releases_of(project))))

@@ -30,7 +30,7 @@ logger = logging.getLogger("wheelyard")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class SourceMetadata:
     """
     What the source of an imported file says of it; see `File` for what becomes of that.
 
@@ -54,7 +54,7 @@ class Origin:
         return max(EPOCH, min(at, now)).astimezone(UTC)
 
     @property
-    def uploader(self) -> str:
+    def upload_handler(self) -> str:
         """Who uploaded it, as one line."""
         return as_one_line(self.uploaded_by, UPLOADER_LIMIT)
 
@@ -65,7 +65,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class SpooledUpload:
     """One file as it was sent: spooled to disk, counted and hashed on the way."""
 
     distribution: Distribution
@@ -81,7 +81,7 @@ class Arrival:
     claimed_version: str = ""
     has_attestations: bool = False
     """Whether attestations (PEP 740) came with it."""
-    origin: Origin | None = None
+    origin: SourceMetadata | None = None
     """What its source knows of it, if it is imported."""
 
 
@@ -137,9 +137,9 @@ class Spooling:
         """The digests of what was written, by algorithm."""
         return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
 
-    def arrival(self) -> Arrival:
+    def arrival(self) -> SpooledUpload:
         """Return the file, all of which has been written."""
-        return Arrival(
+        return SpooledUpload(
             distribution=self.distribution,
             path=self.path,
             size=self.size,

@@ -18,10 +18,10 @@ from packaging.utils import NormalizedName, canonicalize_version
 
 from wheelyard.archive.reader import Contents, inspect
 from wheelyard.archive.rules import RETIRED_FORMAT, ArchiveLimits, Deadline
-from wheelyard.catalog.files import Body, Files
+from wheelyard.catalog.files import Files, StoredBytes
 from wheelyard.catalog.projects import Projects
-from wheelyard.concurrency.pacing import Ambient
-from wheelyard.errors import Conflict, Forbidden, IndexFault, Invalid, quoted
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Forbidden, Invalid, WheelyardError, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution import (
     RESERVED_NAMES,
@@ -35,7 +35,7 @@ from wheelyard.model.distribution import (
     parse_version,
 )
 from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded
-from wheelyard.operations.spooling import Arrival, Origin, Spooling
+from wheelyard.operations.spooling import SourceMetadata, SpooledUpload, Spooling
 from wheelyard.storage.disk import storage_faults
 from wheelyard.storage.spool import Spool
 
@@ -70,10 +70,10 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class ValidatedFile:
     """A file that may be listed, or is listed already."""
 
-    arrival: Arrival
+    arrival: SpooledUpload
     file: File
     """As it is listed, or will be."""
     contents: Contents | None
@@ -88,12 +88,12 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class AddFiles:
     """The intent to list files in one project: each is listed, or was, or is refused."""
 
     base: Project
     """The project that the files were checked against."""
-    checked: Sequence[Checked]
+    checked: Sequence[ValidatedFile]
     """The files, no two of which differ in their spelling alone."""
     at: datetime
     """The time of the events, UTC."""
@@ -110,17 +110,17 @@ class Listing:
             if self._decided(project, each) is None
         )
 
-    def outcomes(self, project: Project) -> list[File | IndexFault]:
+    def outcomes(self, project: Project) -> list[File | WheelyardError]:
         """Return what becomes of each file in `project`: it is listed as this, or refused."""
         return [self._decided(project, each) or each.file for each in self.checked]
 
-    def _decided(self, project: Project, each: Checked) -> File | IndexFault | None:
+    def _decided(self, project: Project, each: ValidatedFile) -> File | WheelyardError | None:
         """Return the file where it is listed already, None where it may be."""
         if project is self.base:  # of this very revision it was asked a moment ago
             return each.file if each.is_held else None
         try:
             return listed(project, each.arrival, is_lenient=self.is_lenient)
-        except IndexFault as refusal:
+        except WheelyardError as refusal:
             return refusal
 
 
@@ -131,7 +131,7 @@ class Uploads:
     projects: Projects
     files: Files
     spool: Spool
-    ambient: Ambient
+    runtime: Runtime
     rules: UploadRules
 
     @property
@@ -162,7 +162,7 @@ class Uploads:
             _refuse_closed(snapshot.value)
         return distribution
 
-    def accept(self, arrival: Arrival, caller: Caller) -> Accepted:
+    def accept(self, arrival: SpooledUpload, caller: Caller) -> Accepted:
         """
         Check, store and list one file; the same bytes again are a success that changes nothing.
 
@@ -184,48 +184,50 @@ class Uploads:
         listing = self.listing(before, [checked], caller)
         committed = self.projects.change(name, listing)
         (outcome,) = listing.outcomes(committed.before)
-        if isinstance(outcome, IndexFault):
+        if isinstance(outcome, WheelyardError):
             raise outcome
         warnings = checked.contents.warnings if checked.contents is not None else ()
         # the same commit may delete it again
         return Accepted(committed.after.by_filename.get(outcome.filename, outcome), warnings)
 
-    def check(self, arrival: Arrival, caller: Caller, before: Project) -> Checked:
+    def check(self, arrival: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
         """
         Return a file that may be listed in the project as it is; nothing is stored.
 
         Raises:
-            IndexFault: As `accept`.
+            WheelyardError: As `accept`.
         """
         _check_claims(arrival)
         held = listed(before, arrival, is_lenient=self.rules.lenient)
         if held is not None and self.files.is_intact(before.name, held):
-            return Checked(arrival, held, None, is_held=True)
+            return ValidatedFile(arrival, held, None, is_held=True)
         contents = self._read(arrival)
         file = held or self._file(arrival, contents, caller)
-        return Checked(arrival, file, contents, is_held=held is not None)
+        return ValidatedFile(arrival, file, contents, is_held=held is not None)
 
-    def keep(self, name: NormalizedName, checked: Sequence[Checked]) -> None:
+    def keep(self, name: NormalizedName, checked: Sequence[ValidatedFile]) -> None:
         """
         Store the bytes of files of one project; those of a listed one only if they were lost.
 
         Raises:
             Unavailable: The store does not answer, or is full.
         """
-        new = list[Body]()
+        new = list[StoredBytes]()
         for each in checked:
             if each.contents is None:
                 continue
-            body = Body(each.file, each.arrival.path, each.contents.metadata)
+            body = StoredBytes(each.file, each.arrival.path, each.contents.metadata)
             if each.is_held:
                 self.files.restore(name, body)
             else:
                 new.append(body)
         self.files.keep(name, new)
 
-    def listing(self, before: Project, checked: Sequence[Checked], caller: Caller) -> Listing:
+    def listing(
+        self, before: Project, checked: Sequence[ValidatedFile], caller: Caller
+    ) -> AddFiles:
         """Return the intent that lists files, which `before` may have."""
-        return Listing(before, checked, self.ambient.now(), caller.principal, self.rules.lenient)
+        return AddFiles(before, checked, self.runtime.now(), caller.principal, self.rules.lenient)
 
     def accept_path(self, path: Path, caller: Caller, progress: Callable[[int], None]) -> Accepted:
         """
@@ -237,7 +239,7 @@ class Uploads:
             progress: Told how many bytes were read just now.
 
         Raises:
-            IndexFault: As `accept`; Invalid, too, where it cannot be read.
+            WheelyardError: As `accept`; Invalid, too, where it cannot be read.
         """
         distribution = self.admit(path.name, caller)
         spooling = Spooling(self.spool, distribution, self.rules.max_size, "the upload", {})
@@ -247,18 +249,18 @@ class Uploads:
         finally:
             spooling.remove()
 
-    def _read(self, arrival: Arrival) -> Contents:
+    def _read(self, arrival: SpooledUpload) -> Contents:
         seconds = SECONDS_BASE + SECONDS_PER_GIB * arrival.size / GIB
         return inspect(
             arrival.path,
             arrival.distribution,
             limits=self.rules.archive,
-            deadline=Deadline(self.ambient.monotonic, seconds),
+            deadline=Deadline(self.runtime.monotonic, seconds),
             is_lenient=self.rules.lenient,
         )
 
-    def _file(self, arrival: Arrival, contents: Contents, caller: Caller) -> File:
-        now, origin = self.ambient.now(), arrival.origin or Origin()
+    def _file(self, arrival: SpooledUpload, contents: Contents, caller: Caller) -> File:
+        now, origin = self.runtime.now(), arrival.origin or SourceMetadata()
         uploaded_at, metadata = origin.time(now), contents.metadata
         distribution = arrival.distribution
         return File(
@@ -267,7 +269,7 @@ class Uploads:
             sha256=arrival.sha256,
             size=arrival.size,
             uploaded_at=now if uploaded_at is None else uploaded_at,
-            uploaded_by=origin.uploader or caller.principal,
+            uploaded_by=origin.upload_handler or caller.principal,
             core_metadata="" if metadata is None else sha256(metadata).hexdigest(),
             requires_python=contents.core.requires_python,
             yanked=origin.yank,
@@ -306,7 +308,7 @@ def _copy(path: Path, spooling: Spooling, progress: Callable[[int], None]) -> No
             progress(len(chunk))
 
 
-def _check_claims(arrival: Arrival) -> None:
+def _check_claims(arrival: SpooledUpload) -> None:
     """Refuse a form that speaks of another project or version than the filename does."""
     distribution = arrival.distribution
     if arrival.claimed_name and parse_name(arrival.claimed_name) != distribution.project:
@@ -328,7 +330,7 @@ def _refuse_closed(project: Project) -> None:
         raise Forbidden(f"{fact} {remedy}", short=fact)
 
 
-def listed(project: Project, arrival: Arrival, *, is_lenient: bool = False) -> File | None:
+def listed(project: Project, arrival: SpooledUpload, *, is_lenient: bool = False) -> File | None:
     """
     Return the file if exactly these bytes are listed already, None if they may be.
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import httpcore2
 
-from wheelyard.outgoing.network import CheckedBackend, Reach, WebFault
+from wheelyard.outgoing.network import AddressPolicy, CheckedBackend, WebFault
 from wheelyard.outgoing.urls import BadUrl, Url
 
 CONNECTIONS: Final = 48
@@ -45,7 +45,7 @@ SLOWEST: Final = 10_000
 
 
 @dataclass(slots=True)
-class Pace:
+class TransferRate:
     """
     How fast a file comes, over as many connections as it takes.
 
@@ -79,7 +79,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClientResponse:
     """What a server answers, while it comes; to be closed."""
 
     url: Url
@@ -90,7 +90,7 @@ class Answer:
     response: httpcore2.Response = field(repr=False)
     held: ExitStack = field(repr=False)
 
-    def pieces(self, pace: Pace | None = None) -> Iterator[bytes]:
+    def pieces(self, pace: TransferRate | None = None) -> Iterator[bytes]:
         """Yield the body as it comes; raise WebFault if it breaks off, or is too slow."""
         body = self.response.iter_stream()
         try:
@@ -118,7 +118,10 @@ class Client:
     """
 
     def __init__(
-        self, monotonic: Callable[[], float], reach: Reach, tls: ssl.SSLContext | None = None
+        self,
+        monotonic: Callable[[], float],
+        reach: AddressPolicy,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.tls = tls or httpcore2.default_ssl_context()
         self._backend = CheckedBackend(monotonic, reach)
@@ -140,7 +143,7 @@ class Client:
 
     def ask(
         self, method: str, url: Url, headers: Mapping[str, str], content: bytes | None = None
-    ) -> Answer:
+    ) -> ClientResponse:
         """
         Return an answer of any status, as soon as it begins. One try; nothing is followed.
 
@@ -157,7 +160,7 @@ class Client:
             except FAULTS as error:
                 raise _unanswered(error) from None  # its text may quote what was sent
             known = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
-            return Answer(url, response.status, known, response, stack.pop_all())
+            return ClientResponse(url, response.status, known, response, stack.pop_all())
 
     def follow(
         self,
@@ -165,7 +168,7 @@ class Client:
         url: Url,
         headers: Mapping[str, str],
         authorization: Callable[[Url], str | None],
-    ) -> Answer:
+    ) -> ClientResponse:
         """
         Return the answer that redirects lead to, as soon as it begins.
 

@@ -97,7 +97,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 @dataclass(slots=True)
-class Reach:
+class AddressPolicy:
     """
     Which addresses a client may connect to; safe to share between threads.
 
@@ -147,7 +147,7 @@ class _Limit(local):
 class CheckedBackend(httpcore2.NetworkBackend):
     """Connects to the first address that may be reached and takes the connection."""
 
-    def __init__(self, monotonic: Callable[[], float], reach: Reach) -> None:
+    def __init__(self, monotonic: Callable[[], float], reach: AddressPolicy) -> None:
         self._monotonic = monotonic
         self._reach = reach
         self._limit = _Limit()

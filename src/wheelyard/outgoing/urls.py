@@ -21,7 +21,7 @@ class BadUrl(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class UserPassword:
     """A user name and a password."""
 
     username: str
@@ -49,7 +49,7 @@ class Url:
     path: str
     query: str = field(default="", repr=False)
     fragment: str = ""
-    login: Login | None = None
+    login: UserPassword | None = None
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -130,7 +130,7 @@ def parse_url(text: str) -> Url:
         raise BadUrl("it is no URL of http or https")
     login = None
     if parts.username is not None:
-        login = Login(unquote(parts.username), unquote(parts.password or ""))
+        login = UserPassword(unquote(parts.username), unquote(parts.password or ""))
     return Url(
         scheme=parts.scheme,
         host=f"[{host}]" if ":" in host else host,

@@ -69,7 +69,7 @@ def latest(releases: Iterable[Release]) -> Release | None:
     return next(final, None) or next(iter(kept or ordered), None)
 
 
-class Found(Struct, frozen=True, array_like=True):
+class SearchEntry(Struct, frozen=True, array_like=True):
     """What a search shows of a project: `["acme-core", "1.4.0", "What every service needs"]`."""
 
     name: NormalizedName
@@ -78,12 +78,12 @@ class Found(Struct, frozen=True, array_like=True):
     summary: str
 
 
-def found(project: Project, described: Release | None) -> Found:
+def search_entry(project: Project, described: Release | None) -> SearchEntry:
     """Return what a search shows of a project."""
-    return Found(project.name, described.version if described else "", project.summary)
+    return SearchEntry(project.name, described.version if described else "", project.summary)
 
 
-def search_json(projects: Iterable[Found]) -> bytes:
+def search_json(projects: Iterable[SearchEntry]) -> bytes:
     """Return the search index, one project to a line, by name."""
     encoder = Encoder()
     ordered = sorted(projects, key=attrgetter("name"))

@@ -14,7 +14,7 @@ from wheelyard.model.access import EVERY_PROJECT, EVERYBODY, parse_pattern
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.grants import Grant
 from wheelyard.settings.sections import MEMORY, Settings, StoreSettings, every_setting
-from wheelyard.storage.cloud.location import BucketLocation, is_bucket, parse_location
+from wheelyard.storage.gcs.location import BucketLocation, is_bucket, parse_location
 
 FIXED_PATHS: Final = frozenset(
     {"simple", "pypi", "legacy", "files", "project", "api", "raw", "packages"}
@@ -43,7 +43,7 @@ def bad_setting(why: str) -> Invalid:
     return Invalid(f"A setting is wrong: {why}. See docs/settings.md.", code="bad_setting")
 
 
-def veiled(text: str) -> str:
+def without_password(text: str) -> str:
     """Return a wrong value as a message may repeat it: with a password or a key in it, not."""
     return NOT_SHOWN if _REVEALING.search(text) else quoted(text)
 
@@ -86,7 +86,7 @@ def _by_themselves(settings: Settings) -> Iterator[str]:
         holds, remedy = _RULES[key]
         for each in value if setting.is_list else (value,):
             if not holds(each):
-                found = "its value" if setting.is_secret else veiled(each)
+                found = "its value" if setting.is_secret else without_password(each)
                 yield f"{setting}: {found} is none. Write {remedy}"
 
 
@@ -238,7 +238,10 @@ def _together(settings: Settings) -> Iterator[str]:
     url, prefix = server.public_url, server.path_prefix.strip("/")
     host = url.partition("://")[2].partition("/")[0].lower()
     if prefix and url and not urlsplit(url).path.rstrip("/").endswith(f"/{prefix}"):
-        yield f"[server] public_url: expected it to end with the path_prefix, {veiled(prefix)}"
+        yield (
+            "[server] public_url: expected it to end with the path_prefix, "
+            f"{without_password(prefix)}"
+        )
     if access.require_https and url.lower().startswith("http://") and server.trusted_proxies:
         yield (
             "[access] require_https: [server] public_url begins with http://, so everybody is sent "
@@ -247,14 +250,14 @@ def _together(settings: Settings) -> Iterator[str]:
     trusted = {each.lower() for each in access.trusted_hosts}
     if trusted and host and trusted.isdisjoint({host, _PORT.sub("", host)}):
         yield (
-            f"[access] trusted_hosts: {veiled(host)} is not among them, and [server] public_url "
-            "sends everybody there"
+            f"[access] trusted_hosts: {without_password(host)} is not among them, and "
+            "[server] public_url sends everybody there"
         )
     is_wide = access.anonymous_uploads and not server.is_loopback
     if is_wide and not access.anonymous_uploads_anywhere:
         yield (
-            f"[access] anonymous_uploads: whoever reaches {veiled(server.host)} could publish "
-            "anything here. Listen on 127.0.0.1; or, if that is meant, set "
+            f"[access] anonymous_uploads: whoever reaches {without_password(server.host)} could "
+            "publish anything here. Listen on 127.0.0.1; or, if that is meant, set "
             "anonymous_uploads_anywhere, or give --i-know"
         )
     if google.allowed_domains and not google.audience:
@@ -278,7 +281,7 @@ def _of_publishing(settings: Settings) -> Iterator[str]:
     shared = {*settings.google.id_token.audience, *settings.iap.audience} & set(audiences)
     if shared:
         yield (
-            f"[trusted_publishing] audience: {veiled(min(shared))} is the audience of "
+            f"[trusted_publishing] audience: {without_password(min(shared))} is the audience of "
             "[google.id_token] or [iap] as well, so that a job's statement could pass for a "
             "person's. Use different ones"
         )

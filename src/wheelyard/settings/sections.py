@@ -26,17 +26,17 @@ MEMORY: Final = "memory:"
 """The place of a store that ends with the process."""
 MIB: Final = 1024**2
 
-Place = tuple[str, ...]
+Location = tuple[str, ...]
 """The sections that a setting is in, and its key."""
 
 PREFIX: Final = "WHEELYARD_"
 TABLES: Final = frozenset({"grant", "publisher"})
 """What stands in the file as `[[name]]`, any number of times."""
-PLATFORM: Final[Mapping[Place, str]] = MappingProxyType(
+PLATFORM: Final[Mapping[Location, str]] = MappingProxyType(
     {("server", "port"): "PORT", ("log", "project"): "GOOGLE_CLOUD_PROJECT"}
 )
 """Variables that platforms set; our own beats them."""
-OPTIONS: Final[Mapping[Place, str]] = MappingProxyType(
+OPTIONS: Final[Mapping[Location, str]] = MappingProxyType(
     {
         ("server", "host"): "--host",
         ("server", "port"): "--port",
@@ -56,7 +56,7 @@ _BY_KEY: Final[Mapping[str, str]] = {
     "access": "private private_names trusted_hosts htpasswd_file static_tokens_file metrics_token "
     "static_token credentials_store require_https",
 }
-_SHORT: Final[Mapping[Place, str]] = MappingProxyType(
+_SHORT: Final[Mapping[Location, str]] = MappingProxyType(
     {
         ("store", "location"): "STORE",
         ("trusted_publishing", "audience"): "PUBLISHING_AUDIENCE",
@@ -343,7 +343,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Setting:
     """One setting."""
 
-    place: Place
+    place: Location
     kind: Any
     """Its type, without its limits."""
     meta: Meta
@@ -396,12 +396,12 @@ class Setting:
 
 
 @cache
-def every_setting() -> Mapping[Place, Setting]:
+def every_setting() -> Mapping[Location, Setting]:
     """Return all settings, in the order of their sections, the tables last."""
     return MappingProxyType({each.place: each for each in _within(Settings, ())})
 
 
-def names_in(section: Place) -> list[str]:
+def names_in(section: Location) -> list[str]:
     """Return what stands directly in a section: settings and sections; `()` is the whole file."""
     depth = len(section)
     below = (place for place in every_setting() if place[:depth] == section)
@@ -421,7 +421,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _within(section: type[Struct], above: Place) -> Iterator[Setting]:
+def _within(section: type[Struct], above: Location) -> Iterator[Setting]:
     for each in fields(section):
         place = (*above, each.name)
         if is_section(each.type):

@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
-from wheelyard.sources.ahead import map_ahead
-from wheelyard.sources.candidate import Candidate, Offer, PassedOver
-from wheelyard.sources.facts import at_seconds, author, parse_hash
-from wheelyard.sources.files import distributions
-from wheelyard.sources.places import Item, Place, candidate_at, read_small
+from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.sources.candidate import Candidate, Offer, Skipped
+from wheelyard.sources.declared_facts import at_seconds, author, parse_hash
+from wheelyard.sources.file_tree import FileTree, TreeEntry, candidate_at, read_small
+from wheelyard.sources.plain_files import distributions
 
 SUFFIX: Final = ".meta"
 
@@ -32,16 +32,16 @@ class _Description(msgspec.Struct):
 class BackupniSource:
     """A bucket of packages, and one of descriptions."""
 
-    packages: Place
-    meta: Place
+    packages: FileTree
+    meta: FileTree
 
     def offers(self) -> Iterator[Offer]:
         """Yield what there is."""
-        for offers in map_ahead(self._offers_of, distributions(self.packages)):
+        for offers in prefetch_map(self._offers_of, distributions(self.packages)):
             yield from offers
 
-    def _offers_of(self, item: Item | PassedOver) -> list[Offer]:
-        if isinstance(item, PassedOver):
+    def _offers_of(self, item: TreeEntry | Skipped) -> list[Offer]:
+        if isinstance(item, Skipped):
             return [item]
         candidate = candidate_at(self.packages, item)
         path = item.path + SUFFIX
@@ -52,7 +52,7 @@ class BackupniSource:
             return [_described(candidate, read_small(self.meta, beside))]
         except (OSError, ValueError, RecursionError) as error:
             why = f"it cannot be used, so the file is taken without it: {_reason(error)}"
-            return [candidate, PassedOver(f"{self.meta}/{path}", why, is_fault=True)]
+            return [candidate, Skipped(f"{self.meta}/{path}", why, is_fault=True)]
 
 
 def _described(candidate: Candidate, text: bytearray) -> Candidate:

@@ -26,7 +26,7 @@ class Candidate:
     Args:
         filename: The last part of its path.
         place: Where it is, as a report names it: never with a credential in it.
-        read: Opens it, and gives its bytes in pieces; raises OSError or IndexFault.
+        read: Opens it, and gives its bytes in pieces; raises OSError or WheelyardError.
         size: Bytes, if the source knows it.
         hashes: Hexadecimal digests by the names of hashlib: what the bytes must have.
         uploaded_at: When it was uploaded there, UTC; None if the source does not tell.
@@ -50,7 +50,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
+class Skipped:
     """Something that a source has and that is no candidate."""
 
     place: str
@@ -60,14 +60,14 @@ class PassedOver:
     """Whether it ought to have been one: a damaged line, a file that cannot be had."""
 
 
-Offer = Candidate | PassedOver
+Offer = Candidate | Skipped
 
 
 class Source(Protocol):
     """A place to import from."""
 
     def offers(self) -> Iterator[Offer]:
-        """Yield what there is, in a stable order; raise IndexFault if it is no source."""
+        """Yield what there is, in a stable order; raise WheelyardError if it is no source."""
         ...
 
 

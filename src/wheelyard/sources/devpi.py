@@ -22,9 +22,16 @@ import msgspec
 from msgspec import Struct
 
 from wheelyard.errors import quoted
-from wheelyard.sources.candidate import Offer, PassedOver, bad_source
-from wheelyard.sources.facts import DamagedDigest, at_http, at_parts, author, checked, parse_hash
-from wheelyard.sources.places import Place, candidate_at, read_small
+from wheelyard.sources.candidate import Offer, Skipped, bad_source
+from wheelyard.sources.declared_facts import (
+    DamagedDigest,
+    at_http,
+    at_parts,
+    author,
+    checked,
+    parse_hash,
+)
+from wheelyard.sources.file_tree import FileTree, candidate_at, read_small
 
 INDEX: Final = "dataindex.json"
 LARGEST: Final = 1024**3
@@ -34,13 +41,13 @@ VERSIONS: Final = ("1", "2")
 _KINDS: Final = {"doczip": "documentation", "toxresult": "results of tests"}
 
 
-class _Deed(Struct):
+class _LogEntry(Struct):
     what: str = ""
     who: str | None = None
     when: list[int] | None = None
 
 
-class _Said(Struct):
+class _Digests(Struct):
     hashes: dict[str, str | None] | None = None
     md5: str | None = None
     hash_spec: str | None = None
@@ -54,8 +61,8 @@ class _Config(Struct):
 class _FileEntry(Struct):
     relpath: str
     type: str = RELEASE
-    entrymapping: _Said = msgspec.field(default_factory=_Said)
-    log: list[_Deed] = []
+    entrymapping: _Digests = msgspec.field(default_factory=_Digests)
+    log: list[_LogEntry] = []
 
 
 class _IndexEntry(Struct):
@@ -67,7 +74,7 @@ class _IndexEntry(Struct):
         return self.indexconfig.type == "mirror"
 
 
-class _Dump(Struct):
+class _DevpiExport(Struct):
     indexes: dict[str, _IndexEntry]
     dumpversion: str = ""
 
@@ -76,7 +83,7 @@ class _Dump(Struct):
 class DevpiSource:
     """An export of devpi-server."""
 
-    place: Place
+    place: FileTree
     chosen: tuple[str, ...] = ()
     """Indexes to take, as USER/INDEX; may be left out if only one has packages."""
     mirrors: bool = False
@@ -97,14 +104,14 @@ class DevpiSource:
             elif index.files:
                 mirrored = f"it mirrors {len(index.files)} files"
                 why = mirrored if index.is_mirror else "it is not the index that was asked for"
-                yield PassedOver(f"{self.place}/{name}", why)
+                yield Skipped(f"{self.place}/{name}", why)
 
-    def _dump(self) -> _Dump:
+    def _dump(self) -> _DevpiExport:
         found = self.place.find(INDEX)
         if found is None:
             raise bad_source(f"There is no {INDEX} in {self.place}. Name a folder of devpi-export.")
         try:
-            dump = msgspec.json.decode(read_small(self.place, found, LARGEST), type=_Dump)
+            dump = msgspec.json.decode(read_small(self.place, found, LARGEST), type=_DevpiExport)
         except (OSError, ValueError, RecursionError) as error:
             raise bad_source(f"{INDEX} in {self.place} cannot be read, or is none.") from error
         if dump.dumpversion not in VERSIONS:
@@ -122,21 +129,21 @@ class DevpiSource:
         for kind, count in sorted(others.items()):
             what = _KINDS.get(kind, f"of the kind {quoted(kind)}")
             counted = "1 file is" if count == 1 else f"{count} files are"
-            yield PassedOver(f"{self.place}/{name}", f"{counted} {what}")
+            yield Skipped(f"{self.place}/{name}", f"{counted} {what}")
 
     def _offer(self, entry: _FileEntry) -> Offer:
         place = f"{self.place}/{entry.relpath}"
         item = self.place.find(entry.relpath)
         if item is None:
-            return PassedOver(place, f"{INDEX} names it, and it is not there", is_fault=True)
+            return Skipped(place, f"{INDEX} names it, and it is not there", is_fault=True)
         said = entry.entrymapping
         claimed = {"md5": said.md5} if said.md5 is not None else {}
         try:
             hashes = checked({**claimed, **(said.hashes or {})})
             hashes = {**parse_hash(said.hash_spec or ""), **hashes}
         except DamagedDigest as error:
-            return PassedOver(place, str(error), is_fault=True)
-        upload = next((each for each in entry.log if each.what == "upload"), _Deed())
+            return Skipped(place, str(error), is_fault=True)
+        upload = next((each for each in entry.log if each.what == "upload"), _LogEntry())
         return replace(
             candidate_at(self.place, item),
             hashes=hashes,

@@ -19,16 +19,16 @@ from urllib.parse import quote, urljoin
 import msgspec
 from msgspec import Struct
 
+from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import quoted
 from wheelyard.outgoing.urls import Url
-from wheelyard.sources.ahead import map_ahead
-from wheelyard.sources.candidate import Candidate, Offer, PassedOver, ReadBytes, bad_source
-from wheelyard.sources.facts import at_seconds, author, parse_hash
-from wheelyard.sources.naming import is_url, shown
-from wheelyard.sources.places import Place, candidate_at
-from wheelyard.sources.web.downloads import Download
-from wheelyard.sources.web.fetching import Web
-from wheelyard.storage.cloud.location import SCHEME, is_bucket
+from wheelyard.sources.candidate import Candidate, Offer, ReadBytes, Skipped, bad_source
+from wheelyard.sources.declared_facts import at_seconds, author, parse_hash
+from wheelyard.sources.file_tree import FileTree, candidate_at
+from wheelyard.sources.filename_rules import is_url, shown
+from wheelyard.sources.web.index_client import IndexClient
+from wheelyard.sources.web.resumed_download import Download
+from wheelyard.storage.gcs.location import SCHEME, is_bucket
 
 SUFFIXES: Final = (".json", ".jsonl", ".txt", ".lst")
 PAGE: Final = "simple/name/"
@@ -49,7 +49,7 @@ class ListFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class FileLocator:
     """Where the files of a list are."""
 
     shown: str
@@ -71,12 +71,12 @@ class DumbPypiSource:
     """The packages that a list names."""
 
     packages: ListFile
-    shelf: Shelf
+    shelf: FileLocator
 
     def offers(self) -> Iterator[Offer]:
         """Yield what there is."""
         lines = enumerate(_lines_of(self.packages), 1)
-        yield from map_ahead(self._offer, (each for each in lines if each[1].strip()))
+        yield from prefetch_map(self._offer, (each for each in lines if each[1].strip()))
 
     def _offer(self, numbered: tuple[int, bytes]) -> Offer:
         number, line = numbered
@@ -86,13 +86,13 @@ class DumbPypiSource:
             hashes = parse_hash(said.hash or "")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             why = "it is neither a filename nor a JSON object with one"
-            return PassedOver(place, why, is_fault=True)
+            return Skipped(place, why, is_fault=True)
         except ValueError as error:
-            return PassedOver(place, str(error), is_fault=True)
+            return Skipped(place, str(error), is_fault=True)
         found = self.shelf.fetch(said.filename)
         if found is None:
             why = f"{quoted(said.filename)} is not at {self.shelf.shown}"
-            return PassedOver(place, why, is_fault=True)
+            return Skipped(place, why, is_fault=True)
         return replace(
             found,
             hashes={**found.hashes, **hashes},
@@ -108,7 +108,7 @@ def is_list(text: str) -> bool:
     return text.endswith(SUFFIXES) and (is_elsewhere or Path(text).is_file())
 
 
-def list_in(place: Place, name: str, text: str) -> ListFile:
+def list_in(place: FileTree, name: str, text: str) -> ListFile:
     """Return a list in a place, named by `text`; raise Invalid if there is none (`bad_source`)."""
     item = place.find(name)
     if item is None:
@@ -116,12 +116,12 @@ def list_in(place: Place, name: str, text: str) -> ListFile:
     return ListFile(text, text, partial(place.read, item))
 
 
-def list_at(web: Web, url: Url) -> ListFile:
+def list_at(web: IndexClient, url: Url) -> ListFile:
     """Return a list below a URL."""
     return ListFile(url.asked, url.shown, Download(web, url).open)
 
 
-def shelf_of(text: str, reference: str) -> str:
+def locator_of(text: str, reference: str) -> str:
     """
     Return where the files of a list are.
 
@@ -142,19 +142,21 @@ def shelf_of(text: str, reference: str) -> str:
     return normpath(Path(text).parent / PAGE / reference)
 
 
-def shelf_in(place: Place) -> Shelf:
+def locator_in(place: FileTree) -> FileLocator:
     """Return the files that lie flat in a place."""
 
     def fetch(filename: str) -> Candidate | None:
         item = place.find(filename)
         return None if item is None else candidate_at(place, item)
 
-    return Shelf(str(place), fetch)
+    return FileLocator(str(place), fetch)
 
 
-def shelf_at(web: Web, root: Url) -> Shelf:
+def locator_at(web: IndexClient, root: Url) -> FileLocator:
     """Return the files below a URL; whether they are there is known when they are read."""
-    return Shelf(root.shown, lambda name: Download(web, root.joined(quote(name))).candidate(name))
+    return FileLocator(
+        root.shown, lambda name: Download(web, root.joined(quote(name))).candidate(name)
+    )
 
 
 def _lines_of(packages: ListFile) -> Iterator[bytes]:

@@ -17,9 +17,9 @@ from hashlib import md5
 import msgspec
 from msgspec.structs import asdict
 
-from wheelyard.sources.candidate import Offer, PassedOver
-from wheelyard.sources.facts import DamagedDigest, author, checked
-from wheelyard.sources.places import Item, Place, candidate_at, read_small
+from wheelyard.sources.candidate import Offer, Skipped
+from wheelyard.sources.declared_facts import DamagedDigest, author, checked
+from wheelyard.sources.file_tree import FileTree, TreeEntry, candidate_at, read_small
 
 SUFFIX = ".meta"
 
@@ -27,10 +27,10 @@ SUFFIX = ".meta"
 class _Facts(msgspec.Struct):
     hash_sha256: str | None = None
     hash_md5: str | None = None
-    uploader: str | None = None
+    upload_handler: str | None = None
 
 
-def offers_of_pypicloud(place: Place, item: Item) -> Iterator[Offer]:
+def offers_of_pypicloud(place: FileTree, item: TreeEntry) -> Iterator[Offer]:
     """Yield a file with what its metadata, or the .meta beside it, says."""
     candidate = candidate_at(place, item)
     try:
@@ -40,14 +40,14 @@ def offers_of_pypicloud(place: Place, item: Item) -> Iterator[Offer]:
     except (OSError, ValueError, RecursionError) as error:
         why = str(error) if isinstance(error, DamagedDigest) else "its .meta cannot be used"
         why = f"{why}; the file is taken without it"
-        yield PassedOver(candidate.place, why, is_fault=True)
+        yield Skipped(candidate.place, why, is_fault=True)
         yield candidate
     else:
         hashes = {**candidate.hashes, **hashes}
         yield replace(candidate, hashes=hashes, uploaded_by=author(said.get("uploader")))
 
 
-def is_pypicloud(items: list[Item], offered: list[Item]) -> bool:
+def is_pypicloud(items: list[TreeEntry], offered: list[TreeEntry]) -> bool:
     """Return whether the distributions among the first items of a place lie as pypicloud's do."""
     if all(_has_hash(item) or _has_facts(item) for item in offered):
         return True
@@ -58,16 +58,16 @@ def is_pypicloud(items: list[Item], offered: list[Item]) -> bool:
     )
 
 
-def _has_hash(item: Item) -> bool:
+def _has_hash(item: TreeEntry) -> bool:
     digest = md5(item.filename.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest()
     return item.parts[-3:-2] == [digest[:4]]
 
 
-def _has_facts(item: Item) -> bool:
+def _has_facts(item: TreeEntry) -> bool:
     return bool(item.attributes.get("name") and item.attributes.get("version"))
 
 
-def _beside(place: Place, item: Item) -> Mapping[str, str | None]:
+def _beside(place: FileTree, item: TreeEntry) -> Mapping[str, str | None]:
     beside = place.find(item.path + SUFFIX)
     if beside is None:
         return {}

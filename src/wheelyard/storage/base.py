@@ -22,7 +22,7 @@ Key = NewType("Key", str)
 ObjectVersion = NewType("ObjectVersion", str)
 """An opaque mark of one write of one key; compare with ==, never parse."""
 
-Body = bytes | Path
+ObjectBody = bytes | Path
 """What is to be stored; a path is a whole file on disk, which stays the caller's."""
 
 ABSENT: Final = ObjectVersion("")
@@ -91,7 +91,7 @@ class Store(Protocol):
         ...
 
     def put(
-        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """
         Store `body` whole and return its version; a reader never sees part of it.
@@ -104,7 +104,7 @@ class Store(Protocol):
         """
         ...
 
-    def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
+    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
         """
         Store objects under keys that must be new; return those keys that are taken, and left alone.
 

@@ -34,10 +34,10 @@ from wheelyard.storage.base import (
     ABSENT,
     CHUNK,
     NOT_MODIFIED,
-    Body,
     Entry,
     Found,
     Key,
+    ObjectBody,
     ObjectVersion,
     Store,
     Stored,
@@ -119,7 +119,7 @@ class LocalStore(Store):
         return _chunks(key, file, start, stop)
 
     def put(
-        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         del kind
@@ -137,7 +137,7 @@ class LocalStore(Store):
         """Give a file a second name, under a key that must be new; raise OSError if it cannot."""
         self._place(key, source, Path(self._path(key)), ABSENT)
 
-    def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
+    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
         """See `Store`."""
         taken, unsynced = list[Key](), dict[str, None]()
         with storage_faults("files"), ExitStack() as stack:
@@ -196,7 +196,7 @@ class LocalStore(Store):
             raise ValueError(f"no key of wheelyard's: {key!r}")
         return f"{self._root}/{key}"
 
-    def _staged(self, body: Body, stack: ExitStack, *, is_new: bool) -> Path:
+    def _staged(self, body: ObjectBody, stack: ExitStack, *, is_new: bool) -> Path:
         """
         Return a file in the spool, not synced yet; one made for this goes with `stack`.
 
@@ -376,7 +376,7 @@ def _chunks(key: Key, file: FileIO, start: int, stop: int | None) -> Iterator[by
         file.close()
 
 
-def _write(descriptor: int, body: Body) -> None:
+def _write(descriptor: int, body: ObjectBody) -> None:
     if isinstance(body, Path):
         with body.open("rb", buffering=0) as source:
             while chunk := source.read(CHUNK):

@@ -10,10 +10,10 @@ from wheelyard.storage.base import (
     ABSENT,
     CHUNK,
     NOT_MODIFIED,
-    Body,
     Entry,
     Found,
     Key,
+    ObjectBody,
     ObjectVersion,
     Store,
     Stored,
@@ -48,7 +48,7 @@ class MemoryStore(Store):
         return (body[at : at + CHUNK] for at in range(0, len(body), CHUNK))
 
     def put(
-        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         del kind

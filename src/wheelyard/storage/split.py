@@ -6,7 +6,7 @@ from datetime import timedelta
 from heapq import merge
 from pathlib import Path
 
-from wheelyard.storage.base import Body, Entry, Found, Key, ObjectVersion, Store, WebType
+from wheelyard.storage.base import Entry, Found, Key, ObjectBody, ObjectVersion, Store, WebType
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,12 @@ class SplitStore:
         return self._of(key).read(key, start, stop)
 
     def put(
-        self, key: Key, body: Body, expect: ObjectVersion | None, kind: WebType | None = None
+        self, key: Key, body: ObjectBody, expect: ObjectVersion | None, kind: WebType | None = None
     ) -> ObjectVersion:
         """See `Store`."""
         return self._of(key).put(key, body, expect, kind)
 
-    def create_all(self, objects: Sequence[tuple[Key, Body]]) -> list[Key]:
+    def create_all(self, objects: Sequence[tuple[Key, ObjectBody]]) -> list[Key]:
         """See `Store`."""
         apart = [each for each in objects if each[0].startswith(self.prefix)]
         usual = [each for each in objects if not each[0].startswith(self.prefix)]

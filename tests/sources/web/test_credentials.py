@@ -8,9 +8,9 @@ import pytest
 
 from tests.sources.offering import body_of, offered, opened
 from tests.sources.web.site import Answer, Site
-from wheelyard.outgoing.urls import Login, parse_url
-from wheelyard.sources.naming import shown
-from wheelyard.sources.web.fetching import Credentials
+from wheelyard.outgoing.urls import UserPassword, parse_url
+from wheelyard.sources.filename_rules import shown
+from wheelyard.sources.web.index_client import SourceCredentials
 
 WHEEL = "a-1-py3-none-any.whl"
 
@@ -38,7 +38,7 @@ def two(site: Site, other: Site) -> tuple[Site, Site]:
     return site, other
 
 
-def read_all(url: str, login: Login | None = None, netrc: Path | None = None) -> None:
+def read_all(url: str, login: UserPassword | None = None, netrc: Path | None = None) -> None:
     """Read every file of an index."""
     with opened(url, login=login, netrc=netrc) as source:
         for each in offered(source.offers()).candidates:
@@ -55,7 +55,7 @@ def test_beside_the_url(two: tuple[Site, Site], written: str, expected: tuple[st
     site, other = two
 
     url = f"{site.url}/simple/".replace("//", f"//{written}", 1)
-    read_all(url, login=Login("__token__", "t"))
+    read_all(url, login=UserPassword("__token__", "t"))
 
     assert site.logins("/simple/") == site.logins(f"/{WHEEL}") == [basic(*expected)]
     assert other.logins("/a-2.zip") == [None]
@@ -97,9 +97,9 @@ def test_netrc(two: tuple[Site, Site], home: Path, tmp_path: Path) -> None:
 )
 def test_netrc_by_port(url: str, *, is_shown: bool) -> None:
     """What the netrc file has for a host is for https on its usual port, and for the index."""
-    known = Login("ana", "known")
+    known = UserPassword("ana", "known")
     index = parse_url("https://index.example:8443/simple/")
-    credentials = Credentials(index, None, {"index.example": known, "files.example": known})
+    credentials = SourceCredentials(index, None, {"index.example": known, "files.example": known})
 
     expected = basic("ana", "known") if is_shown else None
     assert credentials.header_for(parse_url(url)) == expected
@@ -122,7 +122,7 @@ def test_one_origin(url: str, *, is_shown: bool, is_in_url: bool) -> None:
     """The credential of the index goes to its scheme, host and port, and to nothing like them."""
     login = "ana:own@" if is_in_url else ""
     index = parse_url(f"https://{login}index.example/simple/")
-    credentials = Credentials(index, None if is_in_url else Login("ana", "own"))
+    credentials = SourceCredentials(index, None if is_in_url else UserPassword("ana", "own"))
 
     expected = basic("ana", "own") if is_shown else None
     assert credentials.header_for(parse_url(url)) == expected
@@ -164,7 +164,7 @@ def test_what_is_shown(site: Site) -> None:
 @pytest.mark.integration
 def test_files_elsewhere(site: Site, other: Site, tmp_path: Path) -> None:
     """What is for the server of a list goes to its files there, and to files elsewhere never."""
-    login = Login("ana", "s e/cret")
+    login = UserPassword("ana", "s e/cret")
     for each in (site, other):
         each.page("/packages.json", "a-1.zip\n", "text/plain")
         each.file("/pool/a-1.zip", b"x")

@@ -8,10 +8,10 @@ import pytest
 
 from tests.sources.offering import Pauses, body_of, offered, opened
 from tests.sources.web.site import Answer, Site
-from wheelyard.concurrency.pacing import Ambient
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.sources.candidate import Candidate
-from wheelyard.sources.opening import SourceRequest, open_source
+from wheelyard.sources.open_source import SourceRequest, open_source
 
 pytestmark = pytest.mark.integration
 
@@ -139,7 +139,7 @@ def test_a_server_that_takes_for_ever(site: Site, path: str) -> None:
     site.page("/simple/a/", f'<a href="{PATH}">a</a>')
     site.serve(PATH, Answer(BODY))
     time = _Time()
-    source = open_source(SourceRequest(text=f"{site.url}/simple/"), time.ambient())
+    source = open_source(SourceRequest(text=f"{site.url}/simple/"), time.runtime())
     with closing(source):
         if path == "/simple/":
             time.step = 61.0
@@ -160,9 +160,9 @@ class _Time(Pauses):
 
     step = 0.0
 
-    def ambient(self) -> Ambient:
+    def runtime(self) -> Runtime:
         """Return it as the product knows a world."""
-        return replace(super().ambient(), monotonic=self._look)
+        return replace(super().runtime(), monotonic=self._look)
 
     def _look(self) -> float:
         self.pause(self.step)

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wheelyard.outgoing.network import WebFault
-from wheelyard.sources.web.links import Link, read_links
+from wheelyard.sources.web.html_links import Link, read_links
 
 DIGEST = "0" * 64
 PAGES = {

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.sources.offering import Pauses
-from wheelyard.outgoing.network import Reach
+from wheelyard.outgoing.network import AddressPolicy
 from wheelyard.outgoing.urls import parse_url
-from wheelyard.sources.web.fetching import Credentials, Page, Web
-from wheelyard.sources.web.pages import ProjectLink, projects_of
+from wheelyard.sources.web.index_client import FetchedPage, IndexClient, SourceCredentials
+from wheelyard.sources.web.index_pages import ProjectLink, projects_of
 
 HERE = "https://index.example/simple/"
 
@@ -14,8 +14,8 @@ HERE = "https://index.example/simple/"
 def projects(text: str) -> list[tuple[str, str]]:
     """Return the names of the projects that a page in HTML lists, and where they are."""
     url = parse_url(HERE)
-    web = Web(Credentials(url), Pauses().ambient(), Reach())
-    found = projects_of(Page(url, "text/html", text.encode()), web)
+    web = IndexClient(SourceCredentials(url), Pauses().runtime(), AddressPolicy())
+    found = projects_of(FetchedPage(url, "text/html", text.encode()), web)
     return [(each.name, each.url.asked) for each in found if isinstance(each, ProjectLink)]
 
 

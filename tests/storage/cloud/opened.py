@@ -7,17 +7,17 @@ from random import Random
 from threading import Lock
 
 from wheelyard.storage.base import ABSENT, Key, Store
-from wheelyard.storage.cloud.location import parse_location
-from wheelyard.storage.cloud.opening import (
+from wheelyard.storage.gcs.connect import (
+    BucketOptions,
+    ConnectedBucket,
     Downloads,
-    OpenBucket,
-    Request,
-    Surroundings,
+    GcsDependencies,
     open_bucket,
 )
-from wheelyard.storage.cloud.store import CloudStore
+from wheelyard.storage.gcs.location import parse_location
+from wheelyard.storage.gcs.store import CloudStore
+from wheelyard.storage.instrumented import OperationCounter
 from wheelyard.storage.split import SplitStore
-from wheelyard.storage.timed import Tally
 
 FILES = "files/"
 EMULATOR = "STORAGE_EMULATOR_HOST"
@@ -102,9 +102,9 @@ class NoTime(StillTime):
 class Opened:
     """A bucket that is open, and what it was opened with."""
 
-    bucket: OpenBucket
+    bucket: ConnectedBucket
     time: StillTime
-    tally: Tally
+    tally: OperationCounter
 
     @property
     def store(self) -> Store:
@@ -116,7 +116,7 @@ class Opened:
 class Opener:
     """Opens buckets where the environment leads, and closes their connections in the end."""
 
-    _opened: list[OpenBucket] = field(default_factory=list)
+    _opened: list[ConnectedBucket] = field(default_factory=list)
 
     def __call__(
         self,
@@ -127,21 +127,21 @@ class Opener:
         downloads: Downloads = "auto",
     ) -> Opened:
         """Open a bucket; its pauses take no time."""
-        still, tally = still or StillTime(), Tally()
-        request = Request(
+        still, tally = still or StillTime(), OperationCounter()
+        request = BucketOptions(
             place=parse_location(location),
             files_prefix=FILES,
             files_place=parse_location(files) if files else None,
             downloads=downloads,
         )
-        surroundings = Surroundings(
+        dependencies = GcsDependencies(
             now=time.time,  # noqa: TID251 - the date of a signature, which nobody here looks at
             monotonic=still.monotonic,
             pause=still.pause,
             random=still.chance,
             tally=tally,
         )
-        bucket = open_bucket(request, surroundings)
+        bucket = open_bucket(request, dependencies)
         self._opened.append(bucket)
         return Opened(bucket, still, tally)
 

@@ -10,9 +10,9 @@ from tests.bucket.server import BucketServer, running_bucket_server
 from tests.storage.cloud.opened import EMULATOR, Opener
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored, WebType
-from wheelyard.storage.cloud.location import BucketLocation
-from wheelyard.storage.cloud.opening import COPY, operation_of
-from wheelyard.storage.cloud.store import CloudStore
+from wheelyard.storage.gcs.connect import COPY, operation_of
+from wheelyard.storage.gcs.location import BucketLocation
+from wheelyard.storage.gcs.store import CloudStore
 
 pytestmark = pytest.mark.integration
 

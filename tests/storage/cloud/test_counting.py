@@ -11,8 +11,8 @@ from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import FILES, OTHER, A, Opened
 from wheelyard.errors import Conflict, NotFound
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key
-from wheelyard.storage.cloud.opening import operation_of
-from wheelyard.storage.timed import Operation
+from wheelyard.storage.gcs.connect import operation_of
+from wheelyard.storage.instrumented import Operation
 
 pytestmark = pytest.mark.integration
 

@@ -12,13 +12,13 @@ from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored, create
-from wheelyard.storage.cloud.retrying import (
+from wheelyard.storage.gcs.retry import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     READ_PATIENCE,
     WRITE_PATIENCE,
 )
-from wheelyard.storage.cloud.store import ONE_REQUEST
+from wheelyard.storage.gcs.store import ONE_REQUEST
 
 pytestmark = pytest.mark.integration
 

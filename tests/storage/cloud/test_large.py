@@ -15,8 +15,8 @@ from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import EMULATOR, FOR_EVER, A, Opened, Opener
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.storage.base import ABSENT, ObjectVersion, Stored
-from wheelyard.storage.cloud.retrying import READ_PATIENCE, WRITE_PATIENCE
-from wheelyard.storage.cloud.store import ONE_REQUEST
+from wheelyard.storage.gcs.retry import READ_PATIENCE, WRITE_PATIENCE
+from wheelyard.storage.gcs.store import ONE_REQUEST
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import EMULATOR, FILES, A, Opened, Opener
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key, ObjectVersion, Stored
-from wheelyard.storage.cloud.opening import Downloads
+from wheelyard.storage.gcs.connect import Downloads
 
 pytestmark = pytest.mark.integration
 

@@ -25,7 +25,7 @@ from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import EMULATOR, FOR_EVER, VERBS, A, Opened, Opener, RunningTime
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import ABSENT, CHUNK, NOT_MODIFIED, Key, Stored
-from wheelyard.storage.cloud import streams
+from wheelyard.storage.gcs import object_stream
 
 pytestmark = pytest.mark.integration
 
@@ -63,13 +63,13 @@ def test_a_stream_that_breaks_off_again_and_again(
     opened_bucket.store.put(A, body, ABSENT)
     planned = server.faults.add(CutAt(CHUNK + 1), "media", count=FOR_EVER)
     assert b"".join(opened_bucket.store.read(A)) == body
-    assert planned.taken > 2 * streams.BREAKS
+    assert planned.taken > 2 * object_stream.BREAKS
 
     server.faults.clear()
     planned = server.faults.add(CutAt(0), "media", count=FOR_EVER)
     with pytest.raises(Unavailable, match="gs://wheels does not answer"):
         b"".join(opened_bucket.store.read(A))
-    assert planned.taken == 1 + streams.BREAKS
+    assert planned.taken == 1 + object_stream.BREAKS
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_the_beginning_of_a_stream_is_tried_again(
 def test_a_stream_that_stalls(server: BucketServer, opened_bucket: Opened) -> None:
     """A stream of which nothing is heard for some seconds is asked for again."""
     opened_bucket.store.put(A, BODY, ABSENT)
-    server.faults.add(Stall(streams.STREAMED[1] + 5), "media")
+    server.faults.add(Stall(object_stream.STREAMED[1] + 5), "media")
 
     assert b"".join(opened_bucket.store.read(A)) == BODY
 

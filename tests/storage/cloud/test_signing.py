@@ -30,12 +30,12 @@ from tests.bucket.identity import EMAIL as HELD
 from tests.bucket.server import BucketServer, running_bucket_server
 from tests.waiting import until
 from wheelyard.errors import Unavailable
-from wheelyard.storage.cloud.retrying import Breaker, Pacing
-from wheelyard.storage.cloud.signing import (
-    Ask,
-    BlobSigner,
+from wheelyard.storage.gcs.retry import CircuitBreaker, RetryTiming
+from wheelyard.storage.gcs.signing import (
+    IamSigner,
     KeySigner,
     Signer,
+    SigningRequest,
     UrlSigner,
     object_path,
     quantised,
@@ -94,15 +94,15 @@ def iam() -> Iterator[BucketServer]:
         yield running
 
 
-def pacing(pauses: list[float]) -> Pacing:
+def pacing(pauses: list[float]) -> RetryTiming:
     """Return pauses that are noted, and take no time."""
-    return Pacing(lambda: 0.0, pauses.append, Random(7), Breaker(lambda: 0.0))
+    return RetryTiming(lambda: 0.0, pauses.append, Random(7), CircuitBreaker(lambda: 0.0))
 
 
 @pytest.fixture
 def signer(iam: BucketServer, pauses: list[float]) -> Signer:
     """IAM as a signer for somebody who has a token."""
-    return BlobSigner(token_of(iam), HELD, pacing(pauses), iam.url)
+    return IamSigner(token_of(iam), HELD, pacing(pauses), iam.url)
 
 
 def token_of(iam: BucketServer) -> Credentials:
@@ -122,7 +122,7 @@ def test_published_urls(vector: dict[str, Any]) -> None:
     for option in ("emulatorHostname", "clientEndpoint", "hostname"):
         where = vector.get(option, where)
     scheme, found, host = where.rpartition("://")
-    ask = Ask(
+    ask = SigningRequest(
         scheme=scheme if found else vector.get("scheme", "https"),
         host=host,
         path=object_path(vector["bucket"], vector["object"]),
@@ -238,8 +238,8 @@ import sys, time
 from random import Random
 from datetime import timedelta
 from google.auth.compute_engine import Credentials
-from wheelyard.storage.cloud.retrying import Breaker, Pacing
-from wheelyard.storage.cloud.signing import UrlSigner, signer_of
+from wheelyard.storage.gcs.retry import Breaker, Pacing
+from wheelyard.storage.gcs.signing import UrlSigner, signer_of
 
 pacing = Pacing(time.monotonic, time.sleep, Random(), Breaker(time.monotonic))
 signer = signer_of(Credentials(), pacing, sys.argv[1])

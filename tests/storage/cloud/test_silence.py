@@ -10,7 +10,7 @@ from tests.bucket.server import BucketServer
 from tests.storage.cloud.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, RunningTime
 from wheelyard.errors import Unavailable
 from wheelyard.storage.base import ABSENT, Stored
-from wheelyard.storage.cloud.retrying import READ_PATIENCE, REST, SilentBucket
+from wheelyard.storage.gcs.retry import READ_PATIENCE, REST, CircuitOpen
 
 pytestmark = pytest.mark.integration
 
@@ -81,7 +81,7 @@ def test_others_wait_while_one_asks_in_vain(
 
     opened_bucket.time.meanwhile = ask_meanwhile
     assert opened_bucket.store.get(A) is None
-    assert [type(each) for each in others] == [SilentBucket]
+    assert [type(each) for each in others] == [CircuitOpen]
 
 
 def test_a_bucket_that_refuses_connections(server: BucketServer, opened_bucket: Opened) -> None:
@@ -111,7 +111,7 @@ def test_a_bucket_that_is_dead(opener: Opener, server: BucketServer) -> None:
     with pytest.raises(Unavailable, match="gs://wheels does not answer") as fault:
         bucket.store.get(A)
 
-    assert isinstance(fault.value.__cause__, SilentBucket)
+    assert isinstance(fault.value.__cause__, CircuitOpen)
     server.revive()
     bucket.time.now += LONG + REST
     assert bucket.store.get(A) is None

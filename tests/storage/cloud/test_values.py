@@ -10,9 +10,9 @@ from google.api_core import exceptions as api
 from google.cloud.storage.exceptions import InvalidResponse
 
 from wheelyard.errors import Invalid
-from wheelyard.storage.cloud.location import PREFIX_LIMIT, parse_location
-from wheelyard.storage.cloud.opening import email_of
-from wheelyard.storage.cloud.retrying import retry_after, status_of
+from wheelyard.storage.gcs.connect import email_of
+from wheelyard.storage.gcs.location import PREFIX_LIMIT, parse_location
+from wheelyard.storage.gcs.retry import retry_after, status_of
 
 EMAIL = "index@project.example"
 

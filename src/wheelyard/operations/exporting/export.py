@@ -9,33 +9,33 @@ from msgspec import structs
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.conflict_retries import ConflictRetries
 from wheelyard.catalog.documents import DAMAGED
 from wheelyard.catalog.projects import Projects
-from wheelyard.catalog.races import Retries
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.project import Project
 from wheelyard.operations.exporting.manifest import (
     BAD_DESTINATION,
     HOME,
-    PLACE,
-    Line,
+    MANIFEST_PATH,
+    FileMode,
+    LoadedManifest,
     Manifest,
-    Noted,
+    ManifestEntry,
     Options,
-    Placing,
     encoded,
     noted,
 )
-from wheelyard.operations.exporting.pages import (
+from wheelyard.operations.exporting.site_files import SiteFiles
+from wheelyard.operations.exporting.site_pages import (
     INDEX,
     JSON,
     SEARCH,
-    Page,
-    Pages,
+    PageWriter,
+    SitePage,
+    SitePages,
     Versions,
-    Writing,
 )
-from wheelyard.operations.exporting.placing import Places
 from wheelyard.rendering.releases import search_json
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
@@ -55,7 +55,7 @@ class Task:
     """The versions that its pages had before this export, as far as is known."""
 
 
-Outcome = Line | str
+Outcome = ManifestEntry | str
 """What the manifest will say of a project; a text where the store has lost it."""
 Work = Callable[[Task], Outcome]
 Each = Callable[[list[Task], Work], Generator[tuple[Task, Outcome], None, None]]
@@ -75,7 +75,7 @@ class Exported:
 
 @dataclass(slots=True)
 class _Done:
-    lines: dict[str, Line] = field(default_factory=dict)
+    lines: dict[str, ManifestEntry] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     lists: dict[Key, ObjectVersion] = field(default_factory=dict)
     """The versions of the lists that were written."""
@@ -83,13 +83,13 @@ class _Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Begun:
-    noted: Noted
+    noted: LoadedManifest
     """What the site says of itself."""
     manifest: Manifest
     """What of it holds."""
     there: Versions | None = None
     """What pages the site has, where all are made anew; else the manifest knows."""
-    vanished: Mapping[str, Line] = field(default_factory=dict)
+    vanished: Mapping[str, ManifestEntry] = field(default_factory=dict)
     """Projects that the site has and the store has not: it was restored from a backup."""
 
     @property
@@ -115,14 +115,14 @@ class Export:
     """Brings one site up to date."""
 
     projects: Projects
-    noted: Noted
+    noted: LoadedManifest
     """What the site says of itself."""
     options: Options
     """How it is to look."""
-    pages: Pages
-    places: Places
-    writing: Writing
-    retries: Retries
+    pages: SitePages
+    places: SiteFiles
+    writing: PageWriter
+    retries: ConflictRetries
     """How often a project is begun anew that somebody else exports, too."""
     each: Each
     """Does the work for every project, several at a time."""
@@ -243,7 +243,7 @@ class Export:
                     done.lines[task.name] = outcome
                 progress(number, len(names))
 
-    def _project(self, task: Task) -> Line:
+    def _project(self, task: Task) -> ManifestEntry:
         name, seen = task.name, task.seen
         for attempt in self.retries.attempts():
             if attempt:
@@ -262,7 +262,7 @@ class Export:
                     return line
         raise self.retries.exhausted(f"the pages of {name}")
 
-    def _renewed(self, name: NormalizedName, seen: Versions) -> tuple[Project, Line]:
+    def _renewed(self, name: NormalizedName, seen: Versions) -> tuple[Project, ManifestEntry]:
         """Put the pages of a project, whose document is read after `seen`."""
         key = keys.project(name)
         snapshot = self.projects.documents.get(key, "now")
@@ -278,7 +278,7 @@ class Export:
             raise _lost(name, fault) from fault
         put = self.writing.put(pages, seen)
         versions = tuple(put.get(path, ABSENT) for path in self.pages.paths_of(name))
-        return project, Line(project.revision, snapshot.version, found, versions)
+        return project, ManifestEntry(project.revision, snapshot.version, found, versions)
 
     def _list(self, begun: _Begun, done: _Done) -> None:
         paths, seen = self.pages.list_paths, begun.lists
@@ -299,10 +299,10 @@ class Export:
 
     def _remove_files(self, begun: _Begun, done: _Done) -> None:
         before, options = begun.noted.manifest, self.options
-        is_left = options.files is Placing.LEAVE and self.owns_files
+        is_left = options.files is FileMode.LEAVE and self.owns_files
         if not is_left or options.files_url == f"{options.base_url}/files":
             return
-        if before is None or before.options.files is Placing.LEAVE:
+        if before is None or before.options.files is FileMode.LEAVE:
             return
         served = {*done.lines, *begun.vanished, *before.projects} - done.failed.keys()
         for entry in list(self.writing.site.list(keys.FILES)):
@@ -326,7 +326,11 @@ class Export:
         raise self.retries.exhausted("the search index")
 
     def _told(
-        self, before: Noted, seen: Versions, vanished: Mapping[str, Line], done: _Done
+        self,
+        before: LoadedManifest,
+        seen: Versions,
+        vanished: Mapping[str, ManifestEntry],
+        done: _Done,
     ) -> Manifest:
         held = self._holding(before.manifest).without(vanished)
         merged = held.merged(done.lines, self._is_latest)
@@ -334,15 +338,17 @@ class Export:
         put = self.writing.put(self.pages.of_search(found), seen)
         self.writing.put(self._unlisted(vanished.keys() - merged.projects.keys()), seen)
         merged = structs.replace(merged, lists={**merged.lists, **done.lists, **put})
-        self.writing.put([Page(PLACE, JSON, encoded(merged))], {PLACE: before.version})
+        self.writing.put(
+            [SitePage(MANIFEST_PATH, JSON, encoded(merged))], {MANIFEST_PATH: before.version}
+        )
         return merged
 
-    def _unlisted(self, names: Iterable[str]) -> Iterator[Page]:
+    def _unlisted(self, names: Iterable[str]) -> Iterator[SitePage]:
         for name in map(NormalizedName, sorted(names)):
             if self.projects.documents.get(keys.project(name), "now").version == ABSENT:
-                yield from (Page(path, JSON, None) for path in self.pages.paths_of(name))
+                yield from (SitePage(path, JSON, None) for path in self.pages.paths_of(name))
 
-    def _is_latest(self, name: str, line: Line) -> bool:
+    def _is_latest(self, name: str, line: ManifestEntry) -> bool:
         key = keys.project(NormalizedName(name))
         return self.projects.documents.get(key, "now").version == line.document
 

@@ -18,7 +18,7 @@ from msgspec.json import Decoder, encode
 from msgspec.structs import replace
 
 from wheelyard.errors import Invalid
-from wheelyard.rendering.releases import Found
+from wheelyard.rendering.releases import SearchEntry
 from wheelyard.rendering.simple import FILES_FROM_DETAIL
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
@@ -32,10 +32,10 @@ An export writes every page of a site again that was made with another number.
 """
 HOME: Final = "wheelyard-export/"
 """Where a site has what an export has to know of it."""
-PLACE: Final = Key(f"{HOME}manifest.json")
+MANIFEST_PATH: Final = Key(f"{HOME}manifest.json")
 
 
-class Placing(StrEnum):
+class FileMode(StrEnum):
     """How a distribution gets to where a page's link leads."""
 
     COPY = "copy"
@@ -50,7 +50,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     base_url: str = ""
     """What it is served as, without a slash at the end; empty if nobody has said."""
-    files: Placing = Placing.COPY
+    files: FileMode = FileMode.COPY
     files_url: str = ""
     """Where files are that are left: `<files_url>/<project>/<sha256>/<filename>`."""
     is_gzipped: bool = False
@@ -61,20 +61,20 @@ class Options(Struct, frozen=True, kw_only=True):
     @property
     def files_from_page(self) -> str:
         """Where the files are, seen from a project's page."""
-        return self.files_url if self.files is Placing.LEAVE else FILES_FROM_DETAIL
+        return self.files_url if self.files is FileMode.LEAVE else FILES_FROM_DETAIL
 
     @property
     def files_from_root(self) -> str:
         """Where they are, absolute or from the root of the host."""
-        return self.files_url if self.files is Placing.LEAVE else f"{self.base_url}/files"
+        return self.files_url if self.files is FileMode.LEAVE else f"{self.base_url}/files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RequestedOptions:
     """What is asked of an export; None for what stays as it was at the last one."""
 
     base_url: str | None = None
-    files: Placing | None = None
+    files: FileMode | None = None
     files_url: str = ""
     """Of files that are left."""
     is_gzipped: bool | None = None
@@ -105,16 +105,16 @@ class Asked:
         return options
 
 
-class Line(Struct, frozen=True, array_like=True):
+class ManifestEntry(Struct, frozen=True, array_like=True):
     """What is known of a project's pages."""
 
     revision: int
     document: str
     """The version that the store gave to the document."""
-    found: Found
+    found: SearchEntry
     """What the search index says of it."""
     pages: tuple[ObjectVersion, ...]
-    """The versions that the site gave to its pages, in the order of `Pages.paths_of`."""
+    """The versions that the site gave to its pages, in the order of `SitePages.paths_of`."""
 
 
 class Manifest(Struct, frozen=True):
@@ -123,12 +123,12 @@ class Manifest(Struct, frozen=True):
     options: Options
     """How every page was made."""
     made_by: str = ""
-    projects: dict[str, Line] = {}
+    projects: dict[str, ManifestEntry] = {}
     lists: dict[Key, ObjectVersion] = {}
     """The versions of the pages that list every project, and of the search index."""
 
     def merged(
-        self, lines: Mapping[str, Line], is_latest: Callable[[str, Line], bool]
+        self, lines: Mapping[str, ManifestEntry], is_latest: Callable[[str, ManifestEntry], bool]
     ) -> "Manifest":
         """
         Return it with more lines; of two for one project the later revision counts.
@@ -146,7 +146,7 @@ class Manifest(Struct, frozen=True):
         }
         return replace(self, projects=dict(sorted((self.projects | later).items())))
 
-    def without(self, lines: Mapping[str, Line]) -> "Manifest":
+    def without(self, lines: Mapping[str, ManifestEntry]) -> "Manifest":
         """Return it without these lines, but with others of the same projects."""
         kept = {name: line for name, line in self.projects.items() if lines.get(name) != line}
         return replace(self, projects=kept)
@@ -164,7 +164,7 @@ class Manifest(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class LoadedManifest:
     """The manifest as it was read from a site."""
 
     manifest: Manifest | None
@@ -172,15 +172,15 @@ class Noted:
     version: ObjectVersion
 
 
-def noted(site: Store) -> Noted:
+def noted(site: Store) -> LoadedManifest:
     """Return what a site says of itself."""
-    stored = site.get(PLACE)
+    stored = site.get(MANIFEST_PATH)
     if not isinstance(stored, Stored):
-        return Noted(None, ABSENT)
+        return LoadedManifest(None, ABSENT)
     try:
-        return Noted(Decoder(Manifest).decode(stored.body), stored.version)
+        return LoadedManifest(Decoder(Manifest).decode(stored.body), stored.version)
     except (DecodeError, ValidationError, UnicodeDecodeError):
-        return Noted(None, stored.version)
+        return LoadedManifest(None, stored.version)
 
 
 def encoded(manifest: Manifest) -> bytes:

@@ -11,7 +11,7 @@ REFUSALS_KEPT: Final = 10_000
 """Refusals that a report has in full; of the others it has the number."""
 
 
-class Fate(Enum):
+class FileStatus(Enum):
     """What became of one thing that a source has."""
 
     NEW = "new"
@@ -31,7 +31,7 @@ class Outcome:
 
     place: str
     """Where it is, as the source says it."""
-    fate: Fate
+    fate: FileStatus
     code: str = ""
     """Of the refusal, as in docs/errors.md."""
     why: str = ""
@@ -46,7 +46,7 @@ class Outcome:
 class Report:
     """What became of everything that a source has, so far."""
 
-    fates: Counter[Fate] = field(default_factory=Counter)
+    fates: Counter[FileStatus] = field(default_factory=Counter)
     excused: Counter[str] = field(default_factory=Counter)
     """How many of the new files fail which rule."""
     refused: list[Outcome] = field(default_factory=list)
@@ -56,18 +56,20 @@ class Report:
         """Count one more."""
         self.fates[outcome.fate] += 1
         self.excused.update(outcome.excused)
-        if outcome.fate is Fate.REFUSED and len(self.refused) < REFUSALS_KEPT:
+        if outcome.fate is FileStatus.REFUSED and len(self.refused) < REFUSALS_KEPT:
             self.refused.append(outcome)
 
     def summary(self, *, dry_run: bool = False) -> str:
         """Return it in one line."""
         fates = self.fates
-        parts = [f"{'would import' if dry_run else 'imported'} {counted(fates[Fate.NEW], 'file')}"]
+        parts = [
+            f"{'would import' if dry_run else 'imported'} {counted(fates[FileStatus.NEW], 'file')}"
+        ]
         words = (
-            (Fate.THERE, "there already"),
-            (Fate.DELETED, "deleted here before"),
-            (Fate.PASSED_OVER, "passed over"),
-            (Fate.REFUSED, "refused"),
+            (FileStatus.THERE, "there already"),
+            (FileStatus.DELETED, "deleted here before"),
+            (FileStatus.PASSED_OVER, "passed over"),
+            (FileStatus.REFUSED, "refused"),
         )
         parts += [f"{fates[fate]} {word}" for fate, word in words if fates[fate]]
         return ", ".join(parts)

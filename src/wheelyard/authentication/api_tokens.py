@@ -1,0 +1,199 @@
+"""API tokens: made, listed, revoked, and recognised."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from wheelyard.authentication.verifiers.verifier import CredentialRejected
+from wheelyard.catalog.documents import Age, Snapshot
+from wheelyard.catalog.tokens import TokenRecords
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
+from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
+from wheelyard.model.text import one_line
+from wheelyard.model.token import Token, TokenRecord, new_token, token_id_in
+from wheelyard.operations.audit_log import note_token
+
+DEFAULT_LIFETIME: Final = timedelta(days=90)
+DEFAULT_ACTIONS: Final = Action.READ | Action.UPLOAD
+NAME_LIMIT: Final = 100
+"""Characters of a token's name."""
+OWNED_LIMIT: Final = 100
+"""Active tokens that somebody may have and make another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """What a new token is to be."""
+
+    name: str
+    actions: Action = DEFAULT_ACTIONS
+    projects: tuple[Pattern, ...] = (EVERY_PROJECT,)
+    lifetime: timedelta = DEFAULT_LIFETIME
+    owner: str = ""
+    """Whose token it is, if somebody makes it for themselves."""
+    owner_names: tuple[str, ...] = ()
+    """Every name that grants call the owner by."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiTokens:
+    """The API tokens of an index."""
+
+    credentials: TokenRecords
+    runtime: Runtime
+    max_lifetime: timedelta
+    notes_uses: bool = True
+    """Whether the day is noted on which a token is used."""
+
+    def create(self, request: TokenRequest, by: str) -> tuple[Token, TokenRecord]:
+        """
+        Make a token; its text is returned once and stored nowhere.
+
+        Raises:
+            Invalid: The name is empty or no short line of text, or the lifetime is over the limit.
+            Unavailable: The store does not answer, or has taken none of many ids.
+        """
+        self._check(request)
+        now, token = self.runtime.now(), new_token(self.runtime.random)
+        record = TokenRecord(
+            id=token.id,
+            sha256=token.digest,
+            name=request.name,
+            actions=int(request.actions),
+            projects=request.projects,
+            created_at=now,
+            created_by=by,
+            expires_at=now + request.lifetime,
+            owner=request.owner,
+            owner_names=request.owner_names,
+        )
+        token, record = self.store(token, record)
+        note_token("token_created", by, record.id, {"name": record.name})
+        return token, record
+
+    def store(self, token: Token, record: TokenRecord) -> tuple[Token, TokenRecord]:
+        """Store the record of a new token, of another one if its id is taken."""
+        for _ in self.credentials.retries.attempts():
+            try:
+                self.credentials.create(record)
+            except Conflict:  # one in 62 to the tenth
+                token = new_token(self.runtime.random)
+                record = replace(record, id=token.id, sha256=token.digest)
+            else:
+                return token, record
+        raise self.credentials.retries.exhausted("the tokens")
+
+    def all(self) -> list[TokenRecord]:
+        """Return every record, revoked and expired ones included, oldest first."""
+        return sorted(self.credentials.all(), key=lambda record: (record.created_at, record.id))
+
+    def require_room(self, owner: str, names: frozenset[str]) -> None:
+        """
+        Return if somebody may have one more token.
+
+        Raises:
+            Conflict: They have as many as one may have (code `too_many_tokens`).
+        """
+        now = self.runtime.now()
+        owned = (each for each in self.credentials.all() if each.is_owned_by(owner, names))
+        if sum(each.state(now) == "active" for each in owned) >= OWNED_LIMIT:
+            raise Conflict(
+                f"You have {OWNED_LIMIT} tokens that open something, and nobody has more. Revoke "
+                "those that are not used any more; /api/v1/tokens lists them.",
+                code="too_many_tokens",
+                short=f"You have {OWNED_LIMIT} tokens already.",
+            )
+
+    def last_uses(self, records: Iterable[TokenRecord]) -> dict[str, date]:
+        """Return the day (UTC) of each token's last use, by id; those never used are not in."""
+        return self.credentials.last_uses.days(frozenset(each.id for each in records))
+
+    def any_active(self) -> bool:
+        """Return whether there is a token that still opens anything."""
+        now = self.runtime.now()
+        return any(record.state(now) == "active" for record in self.credentials.all())
+
+    def revoke(self, asked: str, by: str) -> TokenRecord:
+        """
+        Revoke a token, by its id or itself; one that is revoked already stays as it is.
+
+        Raises:
+            NotFound: There is no such token; what was asked for may be a secret, and is not told.
+        """
+        token_id = token_id_in(asked)
+        if token_id is None:
+            raise NotFound(
+                "This is neither a token nor the id of one. Give the ten characters after 'wyd_', "
+                "which 'wheelyard token list' shows, too.",
+                short="No such token.",
+            )
+        for _ in self.credentials.retries.attempts():
+            snapshot = self.credentials.latest(token_id)
+            record = snapshot.value
+            assert record is not None  # noqa: S101 - `latest` raises for none
+            if record.revoked_at is not None:
+                return record
+            revoked = replace(record, revoked_at=self.runtime.now(), revoked_by=by)
+            if self.credentials.replace(revoked, snapshot):
+                note_token("token_revoked", by, token_id, {"name": record.name})
+                return revoked
+        raise self.credentials.retries.exhausted(f"the token {token_id}")
+
+    def peek(self, token: Token, max_age: Age = "fresh") -> TokenRecord | None:
+        """
+        Return the record of `token` if it is at hand and not too old, else None; never waits.
+
+        Raises:
+            Unauthenticated: The token is unknown, revoked or expired.
+        """
+        snapshot = self.credentials.peek(token.id, max_age)
+        return None if snapshot is None else self._active(token, snapshot)
+
+    def record(self, token: Token) -> TokenRecord:
+        """Return the record of `token` as `peek` does, waiting for the store if need be."""
+        return self._active(token, self.credentials.get(token.id))
+
+    def _active(self, token: Token, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
+        record = snapshot.value
+        if record is None:
+            raise invalid_credential() from CredentialRejected("token_unknown")
+        if not record.is_of(token):
+            raise invalid_credential() from CredentialRejected("token_secret")
+        now = self.runtime.now()
+        if record.state(now) != "active":
+            what = "expired" if record.revoked_at is None else "revoked"
+            raise invalid_credential() from CredentialRejected(f"token_{what}")
+        if self.notes_uses and not record.publishers:  # those of jobs live for minutes
+            self.credentials.last_uses.note(record.id, now)
+        return record
+
+    def _check(self, request: TokenRequest) -> None:
+        wrong = ""
+        if not one_line(request.name, "The name of a token", NAME_LIMIT).strip():
+            wrong = (
+                f"A token needs a name. Use 1 to {NAME_LIMIT} characters that say where it lives."
+            )
+        elif request.lifetime <= timedelta(0):
+            wrong = "A token has to live for some time. Choose 12h, 90d or 8w, for example."
+        elif request.lifetime > self.max_lifetime:
+            days = self.max_lifetime.days
+            wrong = (
+                f"A token may live for at most {days} days. Choose a shorter time, or raise "
+                "[tokens] max_days."
+            )
+        if wrong:
+            raise Invalid(wrong, code="invalid_field")
+
+
+def invalid_credential() -> Unauthenticated:
+    """Return the one fault for every credential that does not hold; it never says why."""
+    return Unauthenticated(
+        "Missing or invalid credential. Send a token of this index as the password, with any user "
+        "name ('wheelyard token create NAME' makes one), or whatever else its operator takes: a "
+        "name and its password, or a token of Google's.",
+        short="Missing or invalid token.",
+    )

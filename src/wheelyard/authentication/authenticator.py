@@ -1,0 +1,428 @@
+"""
+Who sends a credential: every kind that an index takes, and as which of them one is tried.
+
+The order is part of the contract: API tokens by their shape, static tokens by their digest, then
+what the user name and the form of the secret say. Exactly one kind decides, so that no credential
+is shown to somebody whom it was not meant for.
+"""
+
+import logging
+import re
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+from wheelyard.authentication.api_tokens import ApiTokens, invalid_credential
+from wheelyard.authentication.verifiers.login_rate_limit import (
+    UNKNOWN,
+    LoginRateLimit,
+    address_key,
+    client_network,
+    login_keys,
+    network_of,
+)
+from wheelyard.authentication.verifiers.reloading_file import ReloadingFile
+from wheelyard.authentication.verifiers.static_tokens import StaticTokens
+from wheelyard.authentication.verifiers.verifier import (
+    SIGNATURE_REMOVED,
+    CredentialRejected,
+    Verifier,
+    object_in,
+)
+from wheelyard.concurrency.runtime import LogRateLimit
+from wheelyard.errors import Unauthenticated, Unavailable, WheelyardError
+from wheelyard.model.access import (
+    EVERY_PROJECT,
+    EVERYBODY,
+    Action,
+    Caller,
+    Credential,
+    Identity,
+    Scope,
+    intersection,
+)
+from wheelyard.model.grants import Grants
+from wheelyard.model.text import escaped
+from wheelyard.model.token import Token, TokenRecord, looks_like_token, parse_token
+
+if TYPE_CHECKING:
+    from wheelyard.authentication.trusted_publishing import TrustedPublishing
+    from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
+
+ANONYMOUS_IDENTITY: Final = Identity(EVERYBODY, frozenset({EVERYBODY}))
+RATE_LIMITED: Final = "rate_limited"
+BY_PASSWORD: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
+"""What a password is good for where no grant says anything, as with pypiserver."""
+
+GOOGLE_USER: Final = "oauth2accesstoken"
+TOKEN_USERS: Final = frozenset({GOOGLE_USER, "oidc", "__token__"})
+"""User names that say that the password is a token of some kind."""
+GOOGLE_PREFIX: Final = "ya29."
+KEY_USERS: Final = frozenset({"_json_key", "_json_key_base64"})
+SHORTEST_KEY: Final = 64
+"""Characters that no service account's key has fewer of."""
+
+REJECTIONS_LOGGED_PER_MINUTE: Final = 60
+"""Lines a minute about credentials that did not hold."""
+KEY_SENT: Final = "sa_key_refused"
+"""The reason for what is a service account's key."""
+
+logger = logging.getLogger("wheelyard")
+
+_SIGNED: Final = re.compile(r"([A-Za-z0-9_-]{4,2048})\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+
+
+class CredentialType(Enum):
+    """What a credential is tried as, once it is neither an API token nor a static one."""
+
+    ID_TOKEN = auto()
+    ACCESS_TOKEN = auto()
+    PASSWORD = auto()
+
+
+CODES: Final = {
+    CredentialType.ID_TOKEN: "jwt",
+    CredentialType.ACCESS_TOKEN: "gat",
+    CredentialType.PASSWORD: "htpasswd",
+}
+"""What the reasons of each kind begin with in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationPolicy:
+    """From an identity to what it may do: grants, and what the credential itself brings."""
+
+    grants: Grants
+    public: tuple[Scope, ...]
+    """What anybody may do, with or without a credential."""
+    by_password: Scope = BY_PASSWORD
+    """What a name in the htpasswd file may do where there is no grant."""
+
+    @property
+    def anybody_uploads(self) -> bool:
+        """Whether publishing takes no credential."""
+        return any(scope.actions & Action.UPLOAD for scope in self.public)
+
+    def caller(self, identity: Identity) -> Caller:
+        """Return the caller that an identity is."""
+        scopes = (*identity.scopes, *self.of(identity.principals))
+        if not self.grants.every and identity.principal.startswith("htpasswd:"):
+            scopes = (self.by_password, *scopes)
+        return Caller(identity.principal, scopes, identity.principals)
+
+    def of(self, names: frozenset[str]) -> tuple[Scope, ...]:
+        """Return what somebody may do who goes by these names, now."""
+        return (*self.grants.scopes_of(names), *self.public)
+
+
+class RejectionLog:
+    """
+    The lines of an index about refused credentials; safe to share between threads.
+
+    Nothing of a credential is logged, and a name only if it is known to be one, since people type
+    passwords there.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._refused = LogRateLimit(REJECTIONS_LOGGED_PER_MINUTE, monotonic)
+        self._keys = LogRateLimit(1, monotonic)
+        self._removed = LogRateLimit(1, monotonic)
+
+    def note(self, reason: str, network: str, name: str = "") -> None:
+        """
+        Say that a credential was refused, unless the log has had enough of them this minute.
+
+        `reason` is a code (`token_expired`), `name` whose it would be, where that is certain.
+        """
+        if reason == SIGNATURE_REMOVED and self._removed.take() is not None:
+            logger.warning(
+                "Cloud Run has removed a token's signature: its own check of callers is on. "
+                "Deploy with --no-invoker-iam-check."
+            )
+        left_out = self._refused.take()
+        if left_out is None:
+            return
+        if left_out:
+            logger.info("%d more credentials were refused, without a line each", left_out)
+        whose = f" for {escaped(name)}" if name else ""
+        logger.info("a credential was refused: %s%s, from %s", reason, whose, network)
+
+    def note_key(self, network: str) -> None:
+        """Say, at most once a minute, that somebody has sent a service account's key."""
+        left_out = self._keys.take()
+        if left_out is not None:
+            more = f", and {left_out} more since the last such line" if left_out else ""
+            logger.warning(
+                "a service account's key was sent as a credential from %s, and refused%s",
+                network,
+                more,
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authenticator:
+    """The ways in of one index; those that are None are shut."""
+
+    tokens: ApiTokens
+    publishing: "TrustedPublishing | None"
+    static_tokens: StaticTokens
+    passwords: "HtpasswdVerifier | None"
+    id_tokens: Verifier | None
+    access_tokens: Verifier | None
+    iap: Verifier | None
+    throttle: LoginRateLimit
+    rights: AuthorizationPolicy
+    log: RejectionLog
+
+    @property
+    def files(self) -> tuple[ReloadingFile[Any], ...]:
+        """The files of credentials."""
+        held = (self.passwords.file if self.passwords else None, self.static_tokens.file)
+        return tuple(each for each in held if each is not None)
+
+    def is_due(self, credential: Credential) -> bool:
+        """Return whether `known` may look at a file, so that it is called in a thread."""
+        return self.may_be_slow(credential) and any(each.is_due for each in self.files)
+
+    def may_be_slow(self, credential: Credential) -> bool:
+        """Return whether finding out may keep a thread busy with a slow hash, or with Google."""
+        return not any(looks_like_token(half) for half in credential.halves)
+
+    def known(self, credential: Credential) -> Caller | None:
+        """Return who sends a credential, if known at once; raise Unauthenticated if it is bad."""
+        with self._noting(credential, credential.origin):
+            token = token_in(credential)
+            if token is not None:
+                record = self.tokens.peek(token)
+                return None if record is None else self.bearer(record)
+            identity = self._remembered(credential)
+            return None if identity is None else self.rights.caller(identity)
+
+    def excused(self, credential: Credential) -> Caller | None:
+        """Return who sends a token, as a store that is away has said before, if it has."""
+        token = token_in(credential)
+        record = None if token is None else self.tokens.peek(token, "stale")
+        return None if record is None else self.bearer(record)
+
+    def caller(self, credential: Credential, address: str) -> Caller:
+        """
+        Return who sends a credential; this may wait for the store, for Google, and for hashes.
+
+        Args:
+            credential: As it was sent.
+            address: Whose failures are counted together.
+
+        Raises:
+            Unauthenticated: The credential does not hold.
+            Unavailable: It cannot be told, or too many have failed (code `rate_limited`).
+        """
+        with self._noting(credential, address):
+            token = token_in(credential)
+            if token is not None:
+                return self.bearer(self._record(token, address))
+            identity = self._remembered(credential) or self._counted(credential, address)
+            return self.rights.caller(identity)
+
+    def bearer(self, record: TokenRecord) -> Caller:
+        """Return who bears an API token, and what they may do now."""
+        if record.publishers:
+            minted = self.publishing.identity(record) if self.publishing else None
+            if minted is None:  # its publisher is gone from the settings
+                raise invalid_credential() from CredentialRejected("publisher_gone")
+            scopes = (*minted.scopes, *self.rights.public)
+            return Caller(minted.principal, scopes, minted.principals)
+        name = f"token:{record.id}"
+        scopes = (record.scope,)
+        if record.owner:
+            scopes = intersection(record.scope, self.rights.of(frozenset(record.owner_names)))
+        return Caller(name, (*scopes, *self.rights.public), frozenset({name}))
+
+    def has_held(self, credential: Credential) -> bool:
+        """Return whether a password was right before: the guesses of others do not lock it out."""
+        return (
+            self.passwords is not None
+            and classify(credential) is CredentialType.PASSWORD
+            and self.passwords.has_held(credential.user, credential.secret, credential.origin)
+        )
+
+    def _record(self, token: Token, address: str) -> TokenRecord:
+        if self._is_in_memory(token):  # nobody guesses 190 bits: what exists is never counted
+            return self.tokens.record(token)
+        keys = (address_key(address, UNKNOWN),)
+        with self._trying(keys, "token", lambda: not self._is_in_memory(token)):
+            return self.tokens.record(token)
+
+    def _is_in_memory(self, token: Token) -> bool:
+        snapshot = self.tokens.credentials.peek(token.id, "ever")
+        return snapshot is not None and snapshot.value is not None
+
+    @contextmanager
+    def _noting(self, credential: Credential, address: str) -> Iterator[None]:
+        """Let the log say why a credential is refused; one that only cannot be told is none."""
+        try:
+            yield
+        except (Unauthenticated, Unavailable) as fault:
+            # uv asks with a name alone before it asks with the password
+            is_question = not credential.secret and not looks_like_token(credential.user)
+            is_no = isinstance(fault, Unauthenticated) or fault.code == RATE_LIMITED
+            if is_no and not is_question:
+                self._note(fault, credential, network_of(address))
+            raise
+
+    def _note(self, fault: WheelyardError, credential: Credential, network: str) -> None:
+        reason = reason_of(fault, f"{CODES[classify(credential)]}_rejected")
+        name = ""
+        if reason == KEY_SENT:
+            self.log.note_key(network)
+        elif reason.startswith("htpasswd_") and self.passwords:
+            name = f"htpasswd:{credential.user}" if self.passwords.knows(credential.user) else ""
+        token = next(filter(None, map(parse_token, credential.halves)), None)
+        if token is not None and self._is_in_memory(token):
+            name = f"token:{token.id}"
+        self.log.note(reason, network, name)
+
+    def _remembered(self, credential: Credential) -> Identity | None:
+        try:
+            identity = self.static_tokens.find(credential.halves)
+        except Unauthenticated as fault:
+            raise fault from CredentialRejected("static_expired")
+        if identity is not None:
+            return identity
+        secret = credential.secret
+        match self._checked(credential):
+            case CredentialType.ID_TOKEN if self.id_tokens:
+                return self.id_tokens.known(secret)
+            case CredentialType.ACCESS_TOKEN if self.access_tokens:
+                return self.access_tokens.known(secret)
+            case CredentialType.PASSWORD if self.passwords:
+                return self.passwords.known(credential.user, secret, credential.origin)
+            case _:
+                return None
+
+    def _counted(self, credential: Credential, address: str) -> Identity:
+        # a signature is cheap to refuse, and nobody guesses one; who was right guesses nothing
+        if classify(credential) is CredentialType.ID_TOKEN or self.has_held(credential):
+            return self._verified(credential)
+        # Only a password is a person's by its user name: everybody's tokens go by the same few. And
+        # failures of one kind keep no other out, since a whole office may have one address.
+        kind = classify(credential)
+        keys: tuple[str, ...] = (f"{kind.name.lower()}:{client_network(address)}",)
+        if kind is CredentialType.PASSWORD:
+            keys = login_keys(address, credential.user)
+        with self._trying(keys, CODES[kind]):
+            return self._verified(credential)
+
+    @contextmanager
+    def _trying(
+        self, keys: tuple[str, ...], what: str, counts: Callable[[], bool] = lambda: True
+    ) -> Iterator[None]:
+        wait = self.throttle.begin(keys)
+        if wait:
+            raise Unavailable(
+                f"Too many credentials did not hold. Try again in {ceil(wait)} seconds.",
+                code=RATE_LIMITED,
+                short="Too many failed logins.",
+            ) from CredentialRejected(f"{what}_rate")
+        has_failed = False
+        try:
+            yield
+        except Unauthenticated:
+            has_failed = counts()
+            raise
+        finally:
+            self.throttle.end(keys, has_failed=has_failed)
+
+    def _verified(self, credential: Credential) -> Identity:
+        secret = credential.secret
+        match self._checked(credential):
+            case CredentialType.ID_TOKEN if self.id_tokens:
+                return self.id_tokens.identity(secret)
+            case CredentialType.ACCESS_TOKEN if self.access_tokens:
+                return self.access_tokens.identity(secret)
+            case CredentialType.PASSWORD if self.passwords and not credential.is_bearer:
+                return self.passwords.check(credential.user, secret, credential.origin)
+            case CredentialType.PASSWORD if self._takes_any(credential):
+                # clients of such an index send any pair, because they have to
+                return ANONYMOUS_IDENTITY
+            case _:
+                raise invalid_credential() from CredentialRejected("not_enabled")
+
+    def _takes_any(self, credential: Credential) -> bool:
+        return not (self.passwords or credential.is_bearer) and self.rights.anybody_uploads
+
+    def _checked(self, credential: Credential) -> CredentialType:
+        if credential.user in KEY_USERS or _is_key(credential.secret):
+            raise Unauthenticated(
+                "A service account's key is not a credential here, and has now been shown to "
+                "somebody: delete it. Send a short-lived token instead.",
+                short="Service account keys are not accepted.",
+            ) from CredentialRejected(KEY_SENT)
+        kind = classify(credential)
+        if not credential.secret or (
+            kind is not CredentialType.PASSWORD and not credential.is_unicode
+        ):
+            raise invalid_credential() from CredentialRejected("auth_malformed")
+        return kind
+
+
+def token_in(credential: Credential) -> Token | None:
+    """
+    Return the API token that a credential carries, in whichever half, None if it is none.
+
+    Raises:
+        Unauthenticated: It is meant to be one, and is not well formed.
+    """
+    for half in credential.halves:
+        if looks_like_token(half):
+            token = parse_token(half)
+            if token is None:
+                raise invalid_credential() from CredentialRejected("token_shape")
+            return token
+    return None
+
+
+def classify(credential: Credential) -> CredentialType:
+    """Return what a credential is tried as; what is nothing else is a password."""
+    is_named = credential.is_bearer or credential.user in TOKEN_USERS
+    if is_named and _is_signed(credential.secret):
+        return CredentialType.ID_TOKEN
+    # nothing else that somebody has sent by mistake is to be shown to Google
+    if credential.user == GOOGLE_USER or (is_named and credential.secret.startswith(GOOGLE_PREFIX)):
+        return CredentialType.ACCESS_TOKEN
+    return CredentialType.PASSWORD
+
+
+def _is_signed(secret: str) -> bool:
+    found = _SIGNED.fullmatch(secret)
+    if found is None:
+        return False
+    try:
+        object_in(found[1])
+    except CredentialRejected:
+        return False
+    return True
+
+
+def _is_key(secret: str) -> bool:
+    if len(secret) < SHORTEST_KEY or secret[0] not in "{e":  # e is what { becomes
+        return False
+    if secret[0] == "{":
+        return "private_key" in secret
+    try:
+        return b"private_key" in b64decode(secret, altchars=b"-_" if "_" in secret else None)
+    except ValueError:
+        return False
+
+
+def reason_of(fault: WheelyardError, otherwise: str) -> str:
+    """Return why a credential was refused, as far as the fault tells."""
+    cause: BaseException | None = fault
+    while cause is not None:
+        if isinstance(cause, CredentialRejected):
+            return cause.reason
+        cause = cause.__cause__
+    return otherwise

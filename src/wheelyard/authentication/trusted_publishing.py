@@ -1,0 +1,223 @@
+"""
+Trusted publishing: a job's signed statement becomes a token for a quarter of an hour.
+
+The order matters. An issuer that nobody has configured is refused before anything is fetched. A
+statement is used up when all else holds, so that a mistake does not cost it. The token is written
+after that, so that a crash costs the job another statement and never makes two tokens of one.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from wheelyard.authentication.api_tokens import NAME_LIMIT, ApiTokens
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, object_in
+from wheelyard.errors import Conflict, Invalid, Unauthenticated, WheelyardError, quoted
+from wheelyard.model.access import EVERYBODY, Action, Identity, Pattern, Scope
+from wheelyard.model.claim_rules import Claims as Statement
+from wheelyard.model.claim_rules import moment
+from wheelyard.model.publisher import Publisher, nearest_mismatch, publishing_log_fields
+from wheelyard.model.token import Token, TokenRecord, new_token, parse_token
+from wheelyard.operations.audit_log import note_token
+from wheelyard.operations.publishing_cleanup import REUSES, PublishingCleanup, TokenReuseLimit
+
+INVALID_PAYLOAD: Final = "invalid-payload"
+INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - what clients call a statement that fails
+INVALID_PUBLISHER: Final = "invalid-publisher"
+INVALID_REUSE: Final = "invalid-reuse-token"
+"""The codes of what `mint` refuses."""
+
+STATEMENT_LIMIT: Final = 8192
+"""Characters of a statement."""
+PARTS: Final = 3
+"""Of a JWT: header, payload and signature."""
+SWEPT_AT_ONCE: Final = 8
+"""Used statements that a mint looks through, which is more than it adds."""
+
+Verify = Callable[[str], Statement]
+"""Returns what a statement says; raises Unauthenticated unless signature and times hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A new token, and where it came from."""
+
+    token: Token = field(repr=False)
+    record: TokenRecord
+
+    @property
+    def expires(self) -> int:
+        """Seconds since the epoch."""
+        return int(self.record.expires_at.timestamp())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedPublishing:
+    """Trusted publishing, wired."""
+
+    publishers: tuple[Publisher, ...]
+    audiences: tuple[str, ...]
+    """What a statement may be made for; clients are told the first."""
+    tokens: ApiTokens
+    publishing_cleanup: PublishingCleanup
+    verify: Verify
+    reuse_limit: TokenReuseLimit = field(repr=False)
+
+    def mint(self, statement: str) -> Minted:
+        """
+        Return a token for whoever holds `statement`, a JWT.
+
+        Raises:
+            Invalid: There is none for them; the code is one of the four above.
+            Unavailable: The store or the issuer does not answer; there is no token.
+        """
+        issuer = _issuer_of(statement)
+        candidates = [each for each in self.publishers if issuer in each.issuer.names]
+        if not candidates:
+            raise _refused(
+                INVALID_PAYLOAD,
+                f"Nobody publishes here with statements of the issuer {quoted(issuer)}. Its "
+                "operator adds a [[publisher]] for it.",
+            )
+        said = self._verified(statement)
+        publishers = [each for each in candidates if each.mismatch(said) is None]
+        if not publishers:
+            raise _refused(
+                INVALID_PUBLISHER,
+                f"The statement is genuine, and no [[publisher]] of this index fits it: "
+                f"{nearest_mismatch(candidates, said)}.",
+            )
+        token = new_token(self.tokens.runtime.random)
+        mark = self._use_up(statement, said, publishers, token)
+        token, record = self._record(token, publishers)
+        with suppress(WheelyardError):  # others will do it
+            self.publishing_cleanup.sweep(SWEPT_AT_ONCE)
+        found = publishing_log_fields(publishers[0], said) | {"statement": mark}
+        note_token("token_minted", record.created_by, record.id, found)
+        return Minted(token, record)
+
+    def burn(self, text: str) -> bool:
+        """Revoke a minted token that its bearer needs no longer; return whether it was one."""
+        token = parse_token(text)
+        if token is None:
+            return False
+        record = self.tokens.credentials.get(token.id).value
+        if record is None or not record.is_of(token) or not record.publishers:
+            return False
+        self.tokens.revoke(token.id, by=record.created_by)
+        return True
+
+    def identity(self, record: TokenRecord) -> Identity | None:
+        """
+        Return who bears a minted token; None if its publishers are gone.
+
+        It opens what its publishers may do now, and never more than when it was minted.
+        """
+        publishers = [each for each in self.publishers if each.id in record.publishers]
+        if not publishers:
+            return None
+        now = {Pattern(name) for each in publishers for name in each.projects}
+        projects = tuple(each for each in record.projects if each in now)
+        return Identity(
+            _principal(publishers),
+            frozenset({EVERYBODY, *(each.principal for each in publishers)}),
+            (Scope(Action(record.actions), projects),),
+        )
+
+    def _verified(self, statement: str) -> Statement:
+        wanted = quoted(self.audiences[0])
+        try:
+            said = self.verify(statement)
+        except (Invalid, Unauthenticated) as fault:
+            raise _refused(
+                INVALID_TOKEN,
+                "The statement is not genuine, has expired, or is not for this index. Ask for a "
+                f"new one, with the audience {wanted}.",
+            ) from fault
+        audience = said.get("aud")
+        if not isinstance(audience, str) or audience not in self.audiences:
+            raise _refused(
+                INVALID_TOKEN,
+                f"The statement is not for this index: the claim aud is {quoted(audience)}. Ask "
+                f"for one with the audience {wanted}.",
+            )
+        return said
+
+    def _use_up(
+        self, statement: str, said: Statement, publishers: list[Publisher], token: Token
+    ) -> str:
+        """Use `said` up, or one of its uses; return a digest that names it in a log."""
+        is_single_use = any(each.is_single_use for each in publishers)
+        # without a mark of its own it is noted as well, so that its token is found and swept
+        mark = _mark_of(said) if is_single_use else token.id
+        # of the signed part alone: the last letter of a signature can be written in several ways
+        signed = sha256(statement.rpartition(".")[0].encode()).digest()
+        if not is_single_use and not self.reuse_limit.allow(signed):
+            raise _refused(
+                INVALID_REUSE,
+                f"This statement was used {REUSES} times in an hour. Use one token for all files, "
+                "or ask for a new statement.",
+            )
+        # every publisher's rules have looked at `exp`
+        expiry = datetime.fromtimestamp(moment(said.get("exp")) or 0.0, UTC)
+        try:
+            self.publishing_cleanup.claims.take(str(said["iss"]), mark, expiry, token.id)
+        except Conflict as fault:
+            raise _refused(
+                INVALID_REUSE,
+                "This statement was used before, and each is good for one token. Publish all files "
+                "in one go, or ask for a new statement.",
+            ) from fault
+        return signed.hex()
+
+    def _record(self, token: Token, publishers: list[Publisher]) -> tuple[Token, TokenRecord]:
+        now, principal = self.tokens.runtime.now(), _principal(publishers)
+        whole = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
+        names = dict.fromkeys(name for each in publishers for name in each.projects)
+        record = TokenRecord(
+            id=token.id,
+            sha256=token.digest,
+            name=principal[:NAME_LIMIT],
+            actions=int(Action.UPLOAD.with_implied),
+            projects=tuple(map(Pattern, names)),
+            created_at=now,
+            created_by=principal,
+            expires_at=whole + self.publishing_cleanup.lifetime,
+            publishers=tuple(each.id for each in publishers),
+        )
+        return self.tokens.store(token, record)
+
+
+def _issuer_of(statement: str) -> str:
+    parts = statement.split(".") if len(statement) <= STATEMENT_LIMIT else []
+    if len(parts) == PARTS and all(parts) and statement.isascii():
+        with suppress(CredentialRejected):
+            issuer = object_in(parts[1]).get("iss")
+            if isinstance(issuer, str):
+                return issuer
+    raise _refused(
+        INVALID_PAYLOAD,
+        f"This is no signed statement: a JWT of three parts that says who issued it, in at most "
+        f"{STATEMENT_LIMIT} characters.",
+    )
+
+
+def _mark_of(said: Statement) -> str:
+    mark = said.get("jti")
+    if not isinstance(mark, str) or not mark:
+        raise _refused(
+            INVALID_TOKEN,
+            "The statement has no claim jti, so nobody could tell whether it was used before.",
+        )
+    return mark
+
+
+def _principal(publishers: list[Publisher]) -> str:
+    return f"publisher:{','.join(each.id for each in publishers)}"
+
+
+def _refused(code: str, message: str) -> Invalid:
+    return Invalid(message, code=code)

@@ -1,0 +1,234 @@
+"""
+The password hashes of htpasswd files: which ones are taken, and whether a password belongs to one.
+
+    $2y$ $2b$ $2a$    bcrypt, of which 72 bytes count; $2x$ is a broken one, and is refused
+    $5$ $6$           SHA-256 and SHA-512 crypt, by Ulrich Drepper's specification
+    $apr1$            Apache's MD5 in 1000 rounds: taken, with a warning
+    {SHA}             SHA-1 without salt: taken, with a warning
+
+A hash is looked at when it is loaded: one that could never match, that protects nothing, or that
+would keep a processor busy for seconds is refused then, and not when somebody logs in.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import md5, sha1, sha256, sha512
+from hmac import compare_digest
+from itertools import cycle, islice
+from typing import Final, Literal, Protocol
+
+import bcrypt
+
+BCRYPT_BYTES: Final = 72
+"""Bytes of a password that bcrypt looks at."""
+BCRYPT_SLOW: Final = 13
+"""Cost from which on a check takes about half a second: a warning."""
+BCRYPT_LIMIT: Final = 16
+"""The highest cost, of about four seconds."""
+ROUNDS: Final = 5000
+"""Of SHA-crypt, where a hash does not say."""
+FEWEST_ROUNDS: Final = 1000
+SLOW_ROUNDS: Final = 100_000
+"""Of SHA-crypt, about 50 ms, in which Python does nothing else."""
+MOST_ROUNDS: Final = 1_000_000
+APR1_ROUNDS: Final = 1000
+
+Scheme = Literal["bcrypt", "SHA-256 crypt", "SHA-512 crypt", "apr1", "SHA"]
+
+_BCRYPT: Final = re.compile(
+    # the last character of salt and digest has bits to spare, which are zero
+    r"(?P<head>\$2[aby]\$(?P<cost>[0-9]{2})\$[./0-9A-Za-z]{21}[.Oeu])"
+    r"(?P<digest>[./0-9A-Za-z]{30}[.CGKOSWaeimquy26])"
+)
+_SHA_CRYPT: Final = re.compile(
+    r"(?P<head>\$(?P<kind>[56])\$(?:rounds=(?P<rounds>[1-9][0-9]{0,17})\$)?"
+    r"(?!rounds=)(?P<salt>[!-#%-9;-~]{0,16})\$)(?P<digest>[./0-9A-Za-z]{43,86})"
+)
+_APR1: Final = re.compile(
+    r"(?P<head>\$apr1\$(?P<salt>[!-#%-9;-~]{0,8})\$)(?P<digest>[./0-9A-Za-z]{22})"
+)
+_SHA: Final = re.compile(r"(?P<head>\{SHA\})(?P<digest>[+/0-9A-Za-z]{27}=)")
+
+_ALPHABET: Final = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SHA_CRYPT_LENGTH: Final = {"5": 43, "6": 86}
+_APR1_ORDER: Final = ((0, 6, 12), (1, 7, 13), (2, 8, 14), (3, 9, 15), (4, 10, 5), (11,))
+_SHA256_ORDER: Final = (
+    *((0, 10, 20), (21, 1, 11), (12, 22, 2), (3, 13, 23), (24, 4, 14), (15, 25, 5)),
+    *((6, 16, 26), (27, 7, 17), (18, 28, 8), (9, 19, 29), (31, 30)),
+)
+_SHA512_ORDER: Final = (
+    *(tuple((i + 21 * ((i + j) % 3)) for j in range(3)) for i in range(21)),
+    (63,),
+)
+
+
+class _Digest(Protocol):
+    def digest(self) -> bytes: ...
+
+
+_Algorithm = Callable[[bytes], _Digest]
+
+# old digests, but as parts of schemes that people still have in their files
+_md5: Final[_Algorithm] = partial(md5, usedforsecurity=False)
+_sha1: Final[_Algorithm] = partial(sha1, usedforsecurity=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordHash:
+    """A hash that is taken, in its parts; the head is the text before the digest."""
+
+    scheme: Scheme
+    cost: int
+    salt: bytes = field(repr=False)
+    head: str = field(repr=False)
+    digest: str = field(repr=False)
+
+    @property
+    def warning(self) -> str | None:
+        """What speaks against the hash, as the rest of a sentence about it."""
+        if self.scheme == "apr1":
+            return "is MD5 (apr1), which is quickly guessed"
+        if self.scheme == "SHA":
+            return "is SHA-1 without salt, which is very quickly guessed"
+        if self.scheme == "bcrypt" and self.cost >= BCRYPT_SLOW:
+            return f"is bcrypt of cost {self.cost}, so that a login takes long"
+        if self.scheme.startswith("SHA-") and self.cost > SLOW_ROUNDS:
+            return f"is {self.scheme} of {self.cost} rounds, so that a login slows down others"
+        return None
+
+    @property
+    def decoy(self) -> str:
+        """A hash that costs as much to check, and that no password is known for."""
+        if self.scheme == "SHA":
+            return f"{self.head}{'A' * 27}="
+        return self.head + "." * len(self.digest)
+
+
+def parse_hash(hashed: str) -> PasswordHash:
+    """
+    Return a hash in its parts.
+
+    Raises:
+        ValueError: It is not taken; says why as the rest of a sentence, without the hash.
+    """
+    if found := _BCRYPT.fullmatch(hashed):
+        cost = int(found["cost"])
+        if not 4 <= cost <= BCRYPT_LIMIT:  # noqa: PLR2004 - bcrypt's own lowest
+            raise ValueError(f"has the cost {cost}, and 4 to {BCRYPT_LIMIT} is taken")
+        return PasswordHash("bcrypt", cost, b"", found["head"], found["digest"])
+    if found := _APR1.fullmatch(hashed):
+        return PasswordHash(
+            "apr1", APR1_ROUNDS, found["salt"].encode(), found["head"], found["digest"]
+        )
+    if found := _SHA.fullmatch(hashed):
+        return PasswordHash("SHA", 1, b"", found["head"], found["digest"])
+    found = _SHA_CRYPT.fullmatch(hashed)
+    if found and len(found["digest"]) == _SHA_CRYPT_LENGTH[found["kind"]]:
+        return _sha_crypt(found)
+    raise ValueError(_objection(hashed))
+
+
+def verify(password: bytes, hashed: str) -> bool:
+    """Return whether `hashed` was made of `password`, after milliseconds or much of a second."""
+    try:
+        known = parse_hash(hashed)
+    except ValueError:
+        return False
+    if b"\0" in password:  # where a password of C ends, so no program has made a hash of it
+        return False
+    if known.scheme == "bcrypt":
+        return _is_bcrypt_of(password, hashed)
+    return compare_digest(_compute(password, known), known.digest)
+
+
+def _sha_crypt(found: re.Match[str]) -> PasswordHash:
+    rounds = int(found["rounds"] or ROUNDS)
+    if not FEWEST_ROUNDS <= rounds <= MOST_ROUNDS:
+        raise ValueError(f"has {rounds} rounds, and {FEWEST_ROUNDS} to {MOST_ROUNDS} are taken")
+    scheme: Scheme = "SHA-256 crypt" if found["kind"] == "5" else "SHA-512 crypt"
+    return PasswordHash(scheme, rounds, found["salt"].encode(), found["head"], found["digest"])
+
+
+def _objection(hashed: str) -> str:
+    if hashed.startswith("$2x$"):
+        return "is bcrypt with a mistake ($2x$), which is not taken"
+    if hashed.startswith("$1$"):
+        return "is MD5 ($1$), which is too weak to be taken"
+    if hashed.startswith(("$2a$", "$2b$", "$2y$", "$5$", "$6$", "$apr1$", "{SHA}")):
+        return "is damaged: it is too short, too long, or has characters that it cannot have"
+    return "is plain text, DES or another scheme that is not taken"
+
+
+def _is_bcrypt_of(password: bytes, hashed: str) -> bool:
+    try:
+        return bcrypt.checkpw(password[:BCRYPT_BYTES], hashed.encode())
+    except ValueError:  # the library's way to say that it cannot read the hash
+        return False
+
+
+def _compute(password: bytes, known: PasswordHash) -> str:
+    if known.scheme == "SHA":
+        return b64encode(_sha1(password).digest()).decode()
+    if known.scheme == "apr1":
+        return _spell(_apr1(password, known.salt), _APR1_ORDER)
+    if known.scheme == "SHA-256 crypt":
+        return _spell(_drepper(sha256, password, known.salt, known.cost), _SHA256_ORDER)
+    return _spell(_drepper(sha512, password, known.salt, known.cost), _SHA512_ORDER)
+
+
+def _apr1(password: bytes, salt: bytes) -> bytes:
+    inner = _md5(password + salt + password).digest()
+    begin = password + b"$apr1$" + salt + _stretched(inner, len(password))
+    begin += b"".join(b"\0" if bit else password[:1] for bit in _bits(len(password)))
+    return _mixed(_md5, _md5(begin).digest(), password, salt, APR1_ROUNDS)
+
+
+def _drepper(algorithm: _Algorithm, password: bytes, salt: bytes, rounds: int) -> bytes:
+    inner = algorithm(password + salt + password).digest()
+    begin = password + salt + _stretched(inner, len(password))
+    begin += b"".join(inner if bit else password for bit in _bits(len(password)))
+    start = algorithm(begin).digest()
+    secret = _stretched(algorithm(password * len(password)).digest(), len(password))
+    spice = _stretched(algorithm(salt * (16 + start[0])).digest(), len(salt))
+    return _mixed(algorithm, start, secret, spice, rounds)
+
+
+def _mixed(
+    algorithm: _Algorithm, digest: bytes, password: bytes, salt: bytes, rounds: int
+) -> bytes:
+    """Return `digest` after so many rounds, which all three schemes have in common."""
+    wrappings = [_wrapping(number, password, salt) for number in range(2 * 3 * 7)]
+    for before, after in islice(cycle(wrappings), rounds):
+        digest = algorithm(before + digest + after).digest()
+    return digest
+
+
+def _wrapping(number: int, password: bytes, salt: bytes) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the digest in a round; it repeats after 42."""
+    middle = (salt if number % 3 else b"") + (password if number % 7 else b"")
+    return (password + middle, b"") if number % 2 else (b"", middle + password)
+
+
+def _stretched(digest: bytes, length: int) -> bytes:
+    return (digest * (length // len(digest) + 1))[:length]
+
+
+def _bits(number: int) -> Iterator[int]:
+    """Yield the bits of `number`, the lowest first, up to the highest that is set."""
+    while number:
+        yield number & 1
+        number >>= 1
+
+
+def _spell(digest: bytes, order: tuple[tuple[int, ...], ...]) -> str:
+    """Return a digest in crypt's alphabet: groups of bytes, the first one highest, 6 bits each."""
+    text = ""
+    for places in order:
+        number = int.from_bytes(bytes(digest[place] for place in places))
+        for _ in range(len(places) + 1):
+            number, low = number >> 6, number & 63
+            text += _ALPHABET[low]
+    return text

@@ -1,0 +1,77 @@
+"""An import while somebody waits: a bar where they may watch, every refusal, and a report."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from wheelyard.cli.store_options import is_terminal, progress_bar
+from wheelyard.errors import Unavailable
+from wheelyard.model.access import Caller
+from wheelyard.model.text import escaped
+from wheelyard.operations.importing.importer import Importer
+from wheelyard.operations.importing.report import FileStatus, Outcome, Progress, Report
+from wheelyard.sources.plain_files import FilesSource
+from wheelyard.wiring.index import Index
+
+if TYPE_CHECKING:  # whoever watches a folder has no use for what asks other servers
+    from wheelyard.sources.open_source import OpenSource
+
+MEGA: Final = 1_000_000
+"""Bytes, as the bar counts them."""
+
+
+def importer_of(index: Index, *, is_local: bool, lenient: bool) -> Importer:
+    """Return what imports into an index; `is_near`: from a source on this machine."""
+    uploads = index.uploads.leniently if lenient else index.uploads
+    return Importer(uploads, near=index.is_local and is_local)
+
+
+def import_source(
+    importer: Importer,
+    source: "FilesSource | OpenSource",
+    caller: Caller,
+    *,
+    dry_run: bool = False,
+) -> Report:
+    """Import what a source has and print each refusal; raise WheelyardError if it is no source."""
+    columns = (
+        "importing",
+        "BarColumn",
+        "MofNCompleteColumn",
+        "files  {task.fields[amount]}",
+        "TimeRemainingColumn",
+    )
+    total = source.total() if is_terminal() else None
+    with progress_bar("import", *columns, total=total, amount="") as update:
+        try:
+            return importer.run(source, caller, dry_run=dry_run, progress=_Watcher(update))
+        except Unavailable as fault:
+            raise Unavailable(
+                f"{fault.message} What was imported stays; import again to go on from there.",
+                code=fault.code,
+            ) from fault
+
+
+class _Watcher(Progress):
+    """Counts what a bar shows, and says why files are refused."""
+
+    def __init__(self, update: Callable[..., None]) -> None:
+        self._update = update
+        self._lock = Lock()
+        self._size = 0
+
+    def read(self, size: int) -> None:
+        """Count bytes."""
+        with self._lock:
+            self._size += size
+        self._update(amount=f"{self._size / MEGA:,.1f} MB")
+
+    def done(self, outcome: Outcome) -> None:
+        """Count a file, and say why it is refused, if it is."""
+        if outcome.fate is FileStatus.REFUSED:
+            why = f"was not imported: {outcome.why}"
+            click.echo(f"wheelyard: {escaped(outcome.place)} {why}", err=True)
+        if outcome.fate is not FileStatus.PASSED_OVER:
+            self._update(advance=1)

@@ -1,0 +1,153 @@
+"""
+Faults as replies: the status of each family, and the shape of a refusal.
+
+    {"message": "for people", "code": "400 for uv", "title": "Bad Request", "error": "for programs"}
+
+The type is exactly `application/json`: uv shows `code` only then.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Final
+
+from msgspec.json import encode
+
+from wheelyard.authentication.authenticator import RATE_LIMITED
+from wheelyard.catalog.conflict_retries import OVERLOADED
+from wheelyard.concurrency.runtime import LogRateLimit
+from wheelyard.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    WheelyardError,
+)
+from wheelyard.http.protocol.messages import (
+    JSON,
+    NO_STORE,
+    NOSNIFF,
+    POLICY,
+    Header,
+    Response,
+    make_response,
+)
+from wheelyard.storage.disk import STORAGE_FULL
+
+STATUS: Final[dict[type[WheelyardError], int]] = {
+    Invalid: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    Unavailable: 503,
+}
+HEADERS_TOO_LARGE: Final = "headers_too_large"
+STATUS_OF_CODE: Final = {
+    STORAGE_FULL: 507,
+    RATE_LIMITED: 429,
+    HEADERS_TOO_LARGE: 431,
+}
+"""Where a code has a status of its own."""
+
+TITLES: Final = {each.value: each.phrase for each in HTTPStatus} | {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""RFC 9110's names; Python has these four from 3.13 on."""
+
+CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
+OF_OTHERS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
+"""Codes of what is no store's trouble, or is logged elsewhere."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class StoreErrorLog:
+    """What the log says of a store that requests fail on."""
+
+    def __init__(self, monotonic: Callable[[], float], *, is_local: bool) -> None:
+        self._ration = LogRateLimit(6, monotonic)
+        # a bucket's silence is logged where the bucket is asked
+        self._silent = OF_OTHERS if is_local else OF_OTHERS | {"storage_unavailable"}
+
+    def note(self, fault: WheelyardError) -> None:
+        """Log that a request was refused, if that is the store's doing."""
+        if not isinstance(fault, Unavailable) or fault.code in self._silent:
+            return
+        left_out = self._ration.take()
+        if left_out is not None:
+            more = f" ({left_out} more were refused since the last such line)" if left_out else ""
+            logger.warning("a request was refused, %s: %s%s", fault.code, fault.message, more)
+
+
+def refusal(fault: WheelyardError) -> Response:
+    """Return the reply for a fault."""
+    return refusal_response(status_of(fault), fault.code, fault.message, fault.short)
+
+
+def status_of(fault: WheelyardError) -> int:
+    """Return the status of a fault."""
+    return STATUS_OF_CODE.get(fault.code, STATUS[type(fault)])
+
+
+def retry_after(seconds: int = 5) -> Header:
+    """Return the header that says when to try again."""
+    return (b"retry-after", b"%d" % seconds)
+
+
+def refusal_response(
+    status: int, code: str, message: str, short: str, *headers: Header
+) -> Response:
+    """Return a refusal; `code` is for programs, `short` is what uv shows."""
+    title = TITLES[status]
+    body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
+    return make_response(status, JSON, encode(body), POLICY, *_headers_of(status), *headers)
+
+
+def nothing_here() -> Response:
+    """Return the reply for a path that leads nowhere."""
+    message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
+    return refusal_response(404, "not_found", message, "Not found.")
+
+
+def not_readable() -> Response:
+    """Return the reply for what is not there, or not for this caller."""
+    message = "There is nothing of this name here. Check the spelling, or upload it first."
+    return refusal_response(404, "not_found", message, "Not found.")
+
+
+def not_taken(method: str, allowed: Sequence[str]) -> Response:
+    """Return the reply to a method that a path does not take, or to OPTIONS."""
+    methods = ", ".join(allowed)
+    header = (b"allow", methods.encode())
+    if method == "OPTIONS":
+        return Response(204, (header, NOSNIFF, NO_STORE))
+    message = f"This path does not take that method. Use {methods}."
+    return refusal_response(405, "method_not_allowed", message, "Method not allowed.", header)
+
+
+def read_only() -> Response:
+    """Return the refusal of a change where [server] read_only is set."""
+    message = "Nothing is uploaded or changed by this server. Use another one of the same index."
+    return refusal_response(403, "read_only", message, "This index is read-only.")
+
+
+def internal_error() -> Response:
+    """Return the reply for a defect of ours; the log has the rest."""
+    message = "The index made a mistake of its own. Try again, and tell its operator."
+    return refusal_response(500, "internal_error", message, "Internal error.")
+
+
+def _headers_of(status: int) -> tuple[Header, ...]:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return (CHALLENGE, NO_STORE)
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+        return (retry_after(), NO_STORE)
+    return (NO_STORE,)

@@ -1,0 +1,1 @@
+"""Request handlers, by subject. No handler imports another."""

@@ -1,0 +1,61 @@
+"""
+`/metrics`: what this server has done so far, in the text form of Prometheus.
+
+How long requests took, how long the store took for what, how often a bucket was asked in which
+price class, and what the process itself takes. It tells nothing of packages, so whoever is on this
+machine may read it where only this machine can reach the listener. Elsewhere, and through a proxy,
+it needs the right to administer, or a token that opens nothing else.
+"""
+
+from hmac import compare_digest
+from typing import Final
+
+from wheelyard.errors import Forbidden, Unauthenticated, WheelyardError
+from wheelyard.http.context import ServerContext
+from wheelyard.http.observability.instrumentation import Instrumentation
+from wheelyard.http.observability.request_record import is_forwarded
+from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response
+from wheelyard.http.security.request_authentication import credential_in
+from wheelyard.model.access import Action
+from wheelyard.settings.sections import Settings
+
+CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+HOW: Final = "Send the token that [access] metrics_token has, as Bearer or as a password."
+
+
+def is_open_to(request: Request, settings: Settings) -> bool:
+    """Return whether the metrics are for this request, whoever sends it."""
+    server = settings.server
+    if server.is_loopback and not server.trusted_proxies and not is_forwarded(request.headers):
+        return True
+    expected = settings.access.metrics_token.encode()
+    header = request.headers.get(b"authorization")
+    if header is None or not expected:
+        return False
+    try:
+        given = tuple(credential_in(header).halves)
+    except WheelyardError:
+        return False
+    return any(compare_digest(secret.encode(), expected) for secret in given)
+
+
+async def answer_metrics(
+    request: Request, context: ServerContext, observer: Instrumentation
+) -> Response:
+    """
+    Answer with the metrics as they are now.
+
+    Raises:
+        Unauthenticated: They are not for everybody.
+        Forbidden: They are for administrators.
+    """
+    if not is_open_to(request, context.index.settings):
+        if request.caller.is_anonymous:
+            raise Unauthenticated(f"The metrics are not for everybody. {HOW}")
+        if not request.caller.may_everywhere(Action.ADMIN):
+            raise Forbidden(f"{request.caller.who} may not read the metrics. {HOW}")
+    # few are asked for their metrics, and nobody should wait for this at the start
+    from wheelyard.http.observability.prometheus import render_metrics  # noqa: PLC0415
+
+    body = await context.threads.read(lambda: render_metrics(observer.figures_of_all()))
+    return make_response(200, CONTENT_TYPE, body, NO_STORE)

@@ -1,0 +1,1 @@
+"""The upload form, from the first byte to the upload operation."""

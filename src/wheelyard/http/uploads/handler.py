@@ -1,0 +1,136 @@
+"""
+Uploads: one form, streamed to disk in a thread, checked, and handed to the upload operation.
+
+The order of refusals is the contract's: everything that needs no body comes before the body, and
+the rights on the project come as soon as the file's name is known.
+"""
+
+import logging
+from asyncio import timeout
+from functools import partial
+from typing import Final
+
+from msgspec.json import encode
+
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.http.concurrency_limit import ConcurrencyLimit, Slot
+from wheelyard.http.context import ServerContext
+from wheelyard.http.error_responses import refusal, refusal_response
+from wheelyard.http.protocol.messages import JSON, NO_STORE, Request, Response, make_response
+from wheelyard.http.protocol.request_parsing import WHOLE_LIMIT
+from wheelyard.http.uploads.form import FIELDS_LIMIT, UploadFormReader, boundary_of
+from wheelyard.model.access import Action
+from wheelyard.model.project import File
+from wheelyard.model.text import escaped
+from wheelyard.operations.spooling import file_too_large
+
+BATCH: Final = 256 * 1024
+"""Bytes that are gathered before a thread looks at them."""
+NO_ATTESTATIONS: Final = (
+    "The attestations were not kept, as this index does not store any yet. The file was accepted."
+)
+TEXT: Final = b"text/plain; charset=utf-8"
+
+logger = logging.getLogger("wheelyard")
+
+
+class UploadHandler:
+    """The upload handler, with the slots of which each upload takes one."""
+
+    def __init__(self, context: ServerContext) -> None:
+        self._index = context.index
+        self._threads = context.threads
+        self._slots = ConcurrencyLimit(context.index.settings.http.concurrent_uploads, "uploads")
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes of the longest body that could be an upload."""
+        return self._index.uploads.rules.max_size + FIELDS_LIMIT
+
+    async def answer(self, request: Request) -> Response:
+        """
+        Answer a POST with a file in it.
+
+        Raises:
+            WheelyardError: Something about the form or the file is wrong, or the store's.
+        """
+        refused = self._refused_unread(request)
+        if refused is not None:
+            return refused
+        boundary = boundary_of(request.headers.get(b"content-type"))
+        if boundary is None:
+            message = "An upload is a form with a file in it. Send multipart/form-data."
+            return refusal_response(
+                415, "unsupported_media_type", message, "Send multipart/form-data."
+            )
+        uploads, caller = self._index.uploads, request.caller
+        form = UploadFormReader(boundary, uploads, caller)
+        async with self._slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
+            try:
+                last = await self._feed(form, request, slot)
+                arrival = await self._threads.write(partial(form.finish, last))
+                if arrival is None:
+                    message = "Registration is not needed, upload the files."
+                    return refusal_response(410, "invalid_action", message, message)
+                accepted = await self._threads.write(partial(uploads.accept, arrival, caller))
+            finally:
+                form.close()
+        warnings = accepted.warnings
+        if arrival.has_attestations:
+            what, who = accepted.file.filename, escaped(caller.principal)
+            logger.warning("the attestations that %s sent with %s were not kept", who, what)
+            warnings = (*warnings, NO_ATTESTATIONS)
+        return _accepted(request, accepted.file, warnings, self._index.settings.server.roots)
+
+    def _refused_unread(self, request: Request) -> Response | None:
+        """Return the refusal of a request whose body need not be looked at, or None."""
+        caller, rules = request.caller, self._index.uploads.rules
+        if caller.is_anonymous and not caller.may_anywhere(Action.UPLOAD):
+            return refusal(invalid_credential())
+        # the head was checked: it is digits, and not too many of them
+        if int(request.headers.get(b"content-length", b"0")) > self.body_limit:
+            return refusal(file_too_large(rules.max_size))
+        if not caller.may_anywhere(Action.UPLOAD):
+            message = (
+                f"{caller.who} may not upload. Ask the operator of this index for the right, or "
+                "use a token that has it: 'wheelyard token create NAME'."
+            )
+            return refusal_response(403, "forbidden", message, f"{caller.who} may not upload.")
+        if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            message = "The body is compressed. Send the form as it is."
+            return refusal_response(415, "unsupported_media_type", message, "Send no encoding.")
+        if not request.has_body:
+            message = "The request has no body. Send a form with a file in it."
+            return refusal_response(400, "incomplete_body", message, "The request has no body.")
+        return None
+
+    async def _feed(self, form: UploadFormReader, request: Request, slot: Slot) -> bytes:
+        """Feed the body to a form, but for the last bytes, which are returned."""
+        pieces, size, more = list[bytes](), 0, True
+        while more:
+            piece, more = await slot.next_chunk(request.receive)
+            pieces.append(piece)
+            size += len(piece)
+            if more and size >= BATCH:
+                await self._threads.write(partial(form.feed, b"".join(pieces)))
+                pieces, size = [], 0
+        return b"".join(pieces)
+
+
+def _accepted(
+    request: Request, file: File, warnings: tuple[str, ...], roots: tuple[str, ...]
+) -> Response:
+    agent = request.headers.get(b"user-agent", b"")
+    if request.params.get("root") in roots and agent.startswith(b"curl/"):
+        lines = ("~~> Processing package upload", f"{file.filename} ... ok", *warnings, "")
+        return make_response(200, TEXT, "\n".join(lines).encode(), NO_STORE)
+    body: dict[str, object] = {
+        "message": "OK",
+        "code": "200 OK",
+        "title": "OK",
+        "filename": file.filename,
+        "sha256": file.sha256,
+    }
+    if warnings:
+        body["warnings"] = warnings
+    return make_response(200, JSON, encode(body), NO_STORE)

@@ -1,0 +1,362 @@
+"""
+The five kinds of `[[publisher]]` table, and what each asks of a statement.
+
+Ids come before names, because a name can be registered again by a stranger and an id cannot, and
+because whoever is refused learns which claim did it: a stranger never gets past the ids. `sub` is
+not looked at where its form is not one: GitHub's and GitLab's can be customised.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct
+
+from wheelyard.model.claim_rules import (
+    NEVER,
+    ClaimRule,
+    Wanted,
+    is_called_workflow,
+    is_event,
+    is_just,
+    is_like,
+    is_pipeline_file,
+    is_workflow,
+    max_lifetime,
+)
+
+GITHUB: Final = "https://token.actions.githubusercontent.com"
+GITLAB: Final = "https://gitlab.com"
+GOOGLE: Final = "https://accounts.google.com"
+BUILDKITE: Final = "https://agent.buildkite.com"
+
+GITHUB_EVENTS: Final = (
+    "create",
+    "push",
+    "release",
+    "repository_dispatch",
+    "schedule",
+    "workflow_dispatch",
+)
+"""
+Events that only somebody with write access to the repository sets off.
+
+Anybody can open an issue, write a comment, or star a public repository. A `workflow_run` follows
+other workflows, also those of a stranger's pull request. The code of a `deployment` or of a
+`merge_group` may be that of a pull request.
+"""
+GITLAB_EVENTS: Final = ("api", "chat", "pipeline", "push", "schedule", "trigger", "web", "webide")
+"""
+Sources that only somebody sets off who may run pipelines in the project.
+
+A `parent_pipeline` is left out, because its parent may be the pipeline of a merge request. The
+others that GitLab has run jobs that do not stand in the project's own pipeline file.
+"""
+
+LONGEST: Final = 3700
+"""Seconds that a statement may live, unless its publisher says otherwise."""
+
+LIKE: Final = "a text, with at most one star, at its end"
+
+Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
+Number = Annotated[
+    Annotated[int, Meta(gt=0, le=2**63 - 1)]
+    | Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,30}\Z")],
+    Meta(title="a number"),
+]
+Seconds = Annotated[int, Meta(ge=60, le=86_400, title="60 to 86400 seconds")]
+Id = Annotated[
+    str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z", title="1 to 40 letters a-z, digits and '-'")
+]
+Events = Annotated[
+    tuple[Annotated[str, Meta(pattern=rf"\A(?!{'|'.join(NEVER)})[a-z_]{{1,100}}\Z")], ...],
+    Meta(
+        min_length=1,
+        title="a list such as push and release; pull requests and merge requests never publish",
+    ),
+]
+Projects = Annotated[tuple[Text, ...], Meta(min_length=1, title="a list of project names")]
+Actions = Annotated[tuple[Literal["upload"]], Meta(title='["upload"], which it is anyway')]
+Repository = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+\Z", title="OWNER/NAME")
+]
+WorkflowFile = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[^/*\x00-\x1f\x7f]+\.ya?ml\Z",
+        title="the name of a file in .github/workflows, such as release.yml",
+    ),
+]
+WorkflowRef = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+/\.github/workflows/[^/*\x00-\x1f\x7f]+"
+        r"@(refs/[^*\x00-\x1f\x7f]*\*?|[0-9a-f]{40})\Z"
+    ),
+]
+WorkflowRefs = Annotated[
+    tuple[WorkflowRef, ...],
+    Meta(title="a list of OWNER/NAME/.github/workflows/FILE@refs/..."),
+]
+ProjectPath = Annotated[str, Meta(pattern=r"\A[^/\s*]+(/[^/\s*]+)+\Z", title="GROUP/PROJECT")]
+PipelineFile = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[^/*@\x00-\x1f\x7f][^*@\x00-\x1f\x7f]*\Z",
+        title="the path of the pipeline's file, such as .gitlab-ci.yml",
+    ),
+]
+Like = Annotated[str, Meta(pattern=r"\A[^*\x00-\x1f\x7f]+\*?\Z", title=LIKE)]
+AccountId = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[0-9]{21}\Z",
+        title="the 21 digits of the service account's unique id, in quotes",
+    ),
+]
+Email = Annotated[
+    str, Meta(pattern=r"\A[!-?A-~]+@[!-?A-~]+\Z", title="the service account's e-mail")
+]
+Algorithms = Annotated[
+    tuple[Literal["RS256", "ES256"], ...],
+    Meta(min_length=1, title="a list of RS256 and ES256"),
+]
+Match = Annotated[
+    dict[Text, Text | bool],
+    Meta(min_length=1, title="a table from claims to texts, and true or false"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderIssuer:
+    """Who signs statements, and with what."""
+
+    names: tuple[str, ...]
+    """What `iss` may say."""
+    keys_url: str
+    """Where its keys are; empty if its discovery document has to be asked."""
+    algorithms: tuple[str, ...] = ("RS256",)
+    may_be_private: bool = False
+    """Whether it may have an address that only this network reaches."""
+
+
+class Table(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="provider",
+    tag=str.lower,
+):
+    """What every publisher has."""
+
+    id: Id
+    projects: Projects
+    actions: Actions = ("upload",)
+    max_lifetime: Seconds = LONGEST
+
+
+class GitHub(Table, frozen=True, kw_only=True):
+    """GitHub Actions, on github.com or an Enterprise Server."""
+
+    issuer: Text = GITHUB
+    allow_private_issuer: bool = False
+    repository: Repository
+    """For people: the ids decide, so that it may be renamed."""
+    repository_id: Number
+    owner_id: Number
+    workflow: WorkflowFile
+    events: Events = GITHUB_EVENTS
+    reusable_workflows: WorkflowRefs = ()
+    environment: Text = ""
+    ref: Like = ""
+    ref_type: Text = ""
+    ref_protected: bool | None = None
+    runner_environment: Text = ""
+
+
+class GitLab(Table, frozen=True, kw_only=True):
+    """GitLab CI, on gitlab.com or an instance of one's own, which is an issuer of its own."""
+
+    issuer: Text = GITLAB
+    allow_private_issuer: bool = False
+    project_path: ProjectPath
+    project_id: Number
+    namespace_id: Number
+    config: PipelineFile = ".gitlab-ci.yml"
+    events: Events = GITLAB_EVENTS
+    environment: Text = ""
+    environment_protected: bool | None = None
+    allow_unprotected: bool = False
+    ref: Like = ""
+    ref_type: Text = ""
+
+
+class Google(Table, frozen=True, kw_only=True):
+    """A service account of Google Cloud; its tokens have no `jti`, and are handed out twice."""
+
+    email: Email
+    sub: AccountId
+    project_id: Text = ""
+    """Of the virtual machine, which only tokens with `format=full` tell."""
+
+
+class Buildkite(Table, frozen=True, kw_only=True):
+    """A Buildkite pipeline; builds of forks run in it too, so a branch or a tag is asked for."""
+
+    organization: Text
+    pipeline: Text
+    organization_id: Text = ""
+    pipeline_id: Text = ""
+    build_branch: Like = ""
+    build_tag: Like = ""
+    step_key: Text = ""
+    build_source: Text = ""
+    runner_environment: Text = ""
+
+
+class Oidc(Table, frozen=True, kw_only=True):
+    """Any other issuer of OpenID Connect, with a table of claims that have to be just so."""
+
+    issuer: Text
+    allow_private_issuer: bool = False
+    jwks_url: Text = ""
+    algorithms: Algorithms = ("RS256",)
+    match: Match
+    require_jti: bool = True
+
+
+AnyTable = GitHub | GitLab | Google | Buildkite | Oidc
+
+KNOWN: Final = {GITHUB: "github", GITLAB: "gitlab", GOOGLE: "google", BUILDKITE: "buildkite"}
+"""Whose rules an issuer's statements are judged by; `oidc` knows none of them."""
+
+_STARLESS: Final = re.compile(r"[^*]+\*?")
+
+
+def signer_of(table: AnyTable) -> ProviderIssuer:
+    """Return who signs the statements of a publisher."""
+    match table:
+        case Google():
+            names = (GOOGLE, GOOGLE.removeprefix("https://"))
+            return ProviderIssuer(names, "https://www.googleapis.com/oauth2/v3/certs")
+        case Buildkite():
+            return ProviderIssuer((BUILDKITE,), f"{BUILDKITE}/.well-known/jwks")
+        case Oidc():
+            url, algorithms = table.jwks_url, table.algorithms
+        case GitHub():
+            url, algorithms = f"{table.issuer}/.well-known/jwks", ("RS256",)
+        case _:
+            url, algorithms = f"{table.issuer}/oauth/discovery/keys", ("RS256",)
+    return ProviderIssuer((table.issuer,), url, algorithms, table.allow_private_issuer)
+
+
+def run_of(table: AnyTable) -> str:
+    """Return the form of the URL of a publisher's run; nothing where statements do not tell it."""
+    match table:
+        case GitHub():
+            host = "github.com" if table.issuer == GITHUB else urlsplit(table.issuer).netloc
+            return f"https://{host}/{{repository}}/actions/runs/{{run_id}}"
+        case GitLab():
+            return f"{table.issuer}/{{project_path}}/-/jobs/{{job_id}}"
+        case Buildkite():
+            return "https://buildkite.com/{organization_slug}/{pipeline_slug}/builds/{build_number}"
+        case _:
+            return ""
+
+
+def rules_of(table: AnyTable) -> Iterator[ClaimRule]:
+    """Yield what a publisher's statement has to say."""
+    match table:
+        case GitHub():
+            yield from _of_github(table)
+        case GitLab():
+            yield from _of_gitlab(table)
+        case Google():
+            yield from _of_google(table)
+        case Buildkite():
+            yield from _of_buildkite(table)
+        case Oidc():
+            # what is compared letter for letter comes first
+            for claim, value in sorted(table.match.items(), key=lambda it: not is_exact(it[1])):
+                if isinstance(value, str):
+                    yield is_like(claim, value, looks_into_lists=True)
+                else:
+                    yield is_just(claim, value)
+    yield max_lifetime(table.max_lifetime)
+
+
+def _of_github(table: GitHub) -> Iterator[ClaimRule]:
+    yield is_just("repository_owner_id", str(table.owner_id))
+    yield is_just("repository_id", str(table.repository_id))
+    yield is_event("event_name", table.events)
+    yield is_workflow("workflow_ref", table.workflow)
+    yield is_called_workflow("job_workflow_ref", table.reusable_workflows)
+    if table.environment:
+        yield is_just("environment", table.environment, ignores_case=True)
+    yield from _alike(table, "ref")
+    yield from _as_words(table, "ref_protected")
+    yield from _optional(table, "ref_type", "runner_environment")
+
+
+def _of_gitlab(table: GitLab) -> Iterator[ClaimRule]:
+    project, namespace, path = str(table.project_id), str(table.namespace_id), table.project_path
+    yield is_just("namespace_id", namespace)
+    yield is_just("project_id", project)
+    yield is_just("project_path", path, ignores_case=True)
+    # a fork's merge request can run in the target, with `project_*` naming the fork
+    yield is_just("job_namespace_id", namespace, may_be_missing=True)
+    yield is_just("job_project_id", project, may_be_missing=True)
+    yield is_just("job_project_path", path, ignores_case=True, may_be_missing=True)
+    yield is_event("pipeline_source", table.events)
+    place = f"{urlsplit(table.issuer).netloc}/{path}"
+    yield is_pipeline_file("ci_config_ref_uri", place, table.config)
+    if not table.allow_unprotected:
+        yield is_just("ref_protected", "true")
+    yield from _as_words(table, "environment_protected")
+    yield from _alike(table, "ref")
+    yield from _optional(table, "environment", "ref_type")
+
+
+def _of_google(table: Google) -> Iterator[ClaimRule]:
+    yield is_just("sub", table.sub)
+    yield is_just("email", table.email, ignores_case=True)
+    yield is_just("email_verified", expected=True)
+    if table.project_id:
+        yield is_just("google.compute_engine.project_id", table.project_id)
+
+
+def _of_buildkite(table: Buildkite) -> Iterator[ClaimRule]:
+    yield from _optional(table, "organization_id", "pipeline_id")
+    yield is_just("organization_slug", table.organization)
+    yield is_just("pipeline_slug", table.pipeline)
+    yield from _alike(table, "build_branch", "build_tag")
+    yield from _optional(table, "step_key", "build_source", "runner_environment")
+
+
+def _optional(table: Table, *claims: str) -> Iterator[ClaimRule]:
+    """Yield rules for claims that have to be the table's key of that name, if it has it."""
+    return (is_just(claim, expected) for claim in claims if (expected := getattr(table, claim)))
+
+
+def _alike(table: Table, *claims: str) -> Iterator[ClaimRule]:
+    return (is_like(claim, pattern) for claim in claims if (pattern := getattr(table, claim)))
+
+
+def _as_words(table: Table, claim: str) -> Iterator[ClaimRule]:
+    """Yield the rule for a claim that says a truth value in a word."""
+    expected: bool | None = getattr(table, claim)
+    if expected is not None:
+        yield is_just(claim, "true" if expected else "false")
+
+
+def is_exact(value: Wanted) -> bool:
+    """Return whether a value of `match` leaves no choice."""
+    return not (isinstance(value, str) and value.endswith("*"))
+
+
+def is_pattern(value: Wanted) -> bool:
+    """Return whether a value of `match` has no star but one at its end."""
+    return not isinstance(value, str) or _STARLESS.fullmatch(value) is not None

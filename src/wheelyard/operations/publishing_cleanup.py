@@ -1,0 +1,115 @@
+"""
+What trusted publishing leaves behind: statements that were used, and tokens that are dead.
+
+Both have to be known for a while longer than they are good for, and are forgotten after that,
+whether or not anybody publishes that way still. A statement that may be used again, because its
+issuer does not mark it, is counted in memory.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import count, islice
+from threading import Lock
+from typing import Final
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.tokens import TokenRecords, UsedIdTokens
+from wheelyard.concurrency.caches import ExpiringCache
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.model.token import is_token_id
+
+KEPT: Final = timedelta(hours=1)
+"""How long the record of a minted token stays once the token is dead."""
+SLACK: Final = timedelta(minutes=2)
+"""By how much clocks may differ before a statement is forgotten that somebody still takes."""
+REUSES: Final = 20
+"""Tokens an hour that one statement is good for that may be used again, in each process."""
+REUSE_WINDOW: Final = 3600.0
+"""Seconds."""
+STATEMENTS: Final = 10_000
+"""How many of them are counted in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingCleanup:
+    """
+    The used statements of a store, with the tokens that were minted for them.
+
+    Args:
+        claims: The statements.
+        credentials: Where the tokens are.
+        runtime: The clock.
+        lifetime: Of a minted token.
+    """
+
+    claims: UsedIdTokens
+    credentials: TokenRecords
+    runtime: Runtime
+    lifetime: timedelta
+
+    def sweep(self, at_most: int | None = None) -> int:
+        """
+        Forget statements and tokens dead for more than an hour, and return how many that were.
+
+        Args:
+            at_most: Statements to look at; None for all.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        now = self.runtime.now()
+        swept = 0
+        past = self.claims.before(now - self.lifetime - KEPT - SLACK)
+        for key in list(islice(past, at_most)):
+            token_id = self.claims.token_of(key)
+            if token_id is None or self._forget(token_id, now - KEPT):
+                self.claims.drop(key)
+                swept += 1
+        return swept
+
+    def _forget(self, token_id: str, limit: datetime) -> bool:
+        """Remove the record of a minted token that expired by `limit`; return if none is left."""
+        if not is_token_id(token_id):
+            return True
+        try:
+            snapshot = self.credentials.documents.get(keys.token(token_id), "now")
+        except Unavailable as fault:
+            if fault.code == "damaged_document":
+                return True  # it opens nothing, and `check` tells of it
+            raise
+        record = snapshot.value
+        if record is None or not record.publishers:
+            return True
+        if record.expires_at > limit:
+            return False
+        with suppress(Conflict):  # it was burnt just now, by a clock that is far behind
+            self.credentials.store.delete(keys.token(token_id), snapshot.version)
+            return True
+        return False
+
+
+class TokenReuseLimit:
+    """
+    How often each statement was used in this process that may be used again.
+
+    Only statements that hold are counted, so there are never many.
+
+    Args:
+        monotonic: Seconds that never jump.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._lock = Lock()
+        self._uses = ExpiringCache[bytes, Iterator[int]](monotonic, STATEMENTS)
+
+    def allow(self, digest: bytes) -> bool:
+        """Count one use, and return whether it is among the first twenty of an hour."""
+        with self._lock:
+            uses = self._uses.get(digest)
+            if uses is None:
+                uses = count()
+                self._uses.put(digest, uses, REUSE_WINDOW)
+            return next(uses) < REUSES

@@ -1,0 +1,121 @@
+"""
+The JSON API of `/pypi/<name>/json`, in the shape that PyPI gives it.
+
+What is not known is null, empty or -1. Read by Renovate, Dependabot, Poetry and PDM.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from msgspec.json import Encoder
+from packaging.utils import NormalizedName
+
+from wheelyard.model.distribution import parse_listed
+from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.project import File
+from wheelyard.rendering.releases import Release
+from wheelyard.rendering.simple import file_url, timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class PypiJsonPage:
+    """What a page is made of."""
+
+    name: NormalizedName
+    release: Release
+    """The release that the page describes."""
+    core: CoreMetadata
+    """Of that release."""
+    files_url: str
+    """Where the files are: absolute, or from the root of the host."""
+
+
+def project_json(page: PypiJsonPage, releases: Iterable[Release]) -> bytes:
+    """Return a project's page: the described release and all files."""
+    files = {each.version: [_file(page, file) for file in each.files] for each in releases}
+    return _encode(page, releases=files)
+
+
+def release_json(page: PypiJsonPage) -> bytes:
+    """Return one release's page."""
+    return _encode(page)
+
+
+def _encode(page: PypiJsonPage, **releases: object) -> bytes:
+    return Encoder().encode(
+        {
+            "info": _info(page),
+            "last_serial": 0,
+            **releases,
+            "urls": [_file(page, file) for file in page.release.files],
+            "vulnerabilities": [],
+        }
+    )
+
+
+def _info(page: PypiJsonPage) -> dict[str, object]:
+    core, release = page.core, page.release
+    return {
+        "author": core.author or "",
+        "author_email": core.author_email or "",
+        "bugtrack_url": None,
+        "classifiers": core.classifiers,
+        "description": core.description or "",
+        "description_content_type": core.description_content_type,
+        "docs_url": None,
+        "download_url": core.download_url or "",
+        "downloads": {"last_day": -1, "last_month": -1, "last_week": -1},
+        "dynamic": core.dynamic or None,
+        "home_page": core.home_page or "",
+        "keywords": core.keywords or "",
+        "license": core.license or "",
+        "license_expression": core.license_expression,
+        "license_files": core.license_files or None,
+        "maintainer": core.maintainer or "",
+        "maintainer_email": core.maintainer_email or "",
+        "name": core.name,
+        "package_url": "",
+        "platform": ", ".join(core.platforms),
+        "project_url": "",
+        "project_urls": dict(core.project_urls) or None,
+        "provides_extra": core.provides_extra or None,
+        "release_url": "",
+        "requires_dist": core.requires_dist or None,
+        "requires_python": release.speaker.requires_python,
+        "summary": core.summary or "",
+        "version": release.version,
+        "yanked": release.is_yanked,
+        "yanked_reason": (release.yanked_reason or None) if release.is_yanked else None,
+    }
+
+
+def _file(page: PypiJsonPage, file: File) -> dict[str, object]:
+    packagetype, python = _kind(file.filename)
+    uploaded = timestamp(file.uploaded_at)
+    return {
+        "comment_text": "",
+        "core-metadata": {"sha256": file.core_metadata} if file.serves_metadata else False,
+        "digests": {"sha256": file.sha256},
+        "downloads": -1,
+        "filename": file.filename,
+        "has_sig": False,
+        "packagetype": packagetype,
+        "python_version": python,
+        "requires_python": file.requires_python,
+        "size": file.size,
+        "upload_time": uploaded[:19],
+        "upload_time_iso_8601": uploaded,
+        "url": f"{page.files_url}/{file_url(page.name, file)}",
+        "yanked": file.yanked is not None,
+        "yanked_reason": file.yanked or None,
+    }
+
+
+def _kind(filename: str) -> tuple[str, str]:
+    # nearly every file is one of these two
+    if filename.endswith(".whl"):
+        return "bdist_wheel", filename.split("-")[-3]
+    if filename.endswith(".tar.gz"):
+        return "sdist", "source"
+    distribution = parse_listed(filename)
+    return distribution.packagetype, distribution.python

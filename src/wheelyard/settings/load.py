@@ -1,0 +1,377 @@
+"""
+Reads the settings: the only place that looks at the environment and at `wheelyard.toml`.
+
+What a command line says beats the environment, which beats the file, which beats the defaults. The
+files that `wheelyard.toml` names are looked for beside it; what is named elsewhere, from where the
+command runs.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from urllib.parse import urlsplit
+
+from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints, stand_in_at
+from wheelyard.errors import Invalid
+from wheelyard.model.decoding import FieldFault, InvalidField, converted
+from wheelyard.model.text import escaped
+from wheelyard.settings.checks import NUMBER_BITS, bad_setting, checked, without_password
+from wheelyard.settings.sections import (
+    OPTIONS,
+    PLATFORM,
+    PREFIX,
+    TABLES,
+    Location,
+    Setting,
+    Settings,
+    every_setting,
+    is_loopback,
+    names_in,
+)
+
+DEFAULT_FILE: Final = Path("wheelyard.toml")
+CONFIG: Final = f"{PREFIX}CONFIG"
+"""The variable that names the file."""
+WHOLE: Final = f"{PREFIX}TOML"
+"""The variable that holds the text of a whole settings file."""
+STAND_IN: Final = f"{PREFIX}GOOGLE_STAND_IN"
+"""The variable by which tests name a server on this machine that stands in for Google."""
+OTHERS: Final = frozenset(
+    {"CONFIG", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"}
+    | {STAND_IN.removeprefix(PREFIX)},
+)
+"""Variables that are no settings: what finds the file or is one, what the keyring backend, one
+command and tests read."""
+
+_Values = dict[str, Any]
+_NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+_KINDS: Final = {bool: "true or false", int: "a number", str: "text"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """The settings in force, and who decided what."""
+
+    settings: Settings
+    sources: Mapping[Location, str]
+    """Who gave a setting: the file, a variable, an option. What nobody gave is not there."""
+    home: str
+    """Where a whole table of them is read from: a file, `WHEELYARD_TOML`, or nowhere."""
+
+
+class _Given(NamedTuple):
+    place: Location
+    value: Any
+    source: str
+
+
+def read_settings(
+    *,
+    file: Path | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] = _NOTHING,
+    environ: Mapping[str, str],
+    defaults: Mapping[str, Mapping[str, Any]] = _NOTHING,
+    flags: Sequence[str] = (),
+) -> LoadedSettings:
+    """
+    Return the settings in force, and who decided what.
+
+    Args:
+        file: What `--config` names; None takes `$WHEELYARD_TOML`, else `$WHEELYARD_CONFIG`, else
+            `./wheelyard.toml`.
+        overrides: By section and key, from the command line; None stands for "not given".
+        environ: The environment.
+        defaults: By section and key, what a command has other than the usual defaults.
+        flags: What each `--set` says.
+
+    Raises:
+        Invalid: The file is missing or no TOML, a key is unknown, or a value makes no sense.
+    """
+    home = _home(file, environ)
+    every = [
+        *_of_tables(defaults, "this command"),
+        *_of_tables(_file(home, environ), home),
+        *_of_environment(environ),
+        *(
+            each._replace(source=OPTIONS.get(each.place, "an option"))
+            for each in _of_tables(overrides, "")
+            if each.value is not None
+        ),
+        *map(_of_flag, flags),
+    ]
+    values, sources = _Values(), dict[Location, str]()
+    for each in every:
+        _require_text(each)
+        _put(values, each)
+        sources[each.place] = each.source
+    try:
+        settings = converted(values, Settings, strict=False)
+    except InvalidField as wrong:
+        raise bad_setting(_in_words(wrong, sources.get(wrong.place, home), home)) from wrong
+    return LoadedSettings(checked(settings), sources, home)
+
+
+def process_environment() -> Mapping[str, str]:
+    """Return the environment of this process."""
+    return os.environ
+
+
+def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
+    """
+    Return where Google is asked about credentials; tests name a server that stands in for it.
+
+    Raises:
+        Invalid: That server is not on this machine (code `bad_setting`).
+    """
+    url = environ.get(STAND_IN, "")
+    if url and not is_loopback(urlsplit(url).hostname or ""):
+        raise bad_setting(f"{STAND_IN} is for tests, and names no server of this machine")
+    return stand_in_at(url) if url else GOOGLE
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return the `WHEELYARD_*` variables that are no settings, which are typing errors mostly."""
+    settings = every_setting().values()
+    known = {PREFIX + key for key in OTHERS}.union(*(each.variables for each in settings))
+    return sorted(key for key in environ if key.startswith(PREFIX) and key not in known)
+
+
+def ignored(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield what the environment, and the folder, say to no effect: in a sentence each."""
+    # only for whoever has mistyped something
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    known = [each.variable for each in every_setting().values() if each.variable]
+    names = [each.removeprefix(PREFIX) for each in (*known, CONFIG, WHOLE)]
+    for variable in unknown_variables(environ):
+        name = variable.removeprefix(PREFIX)
+        near = ["TOML"] if name.lower() in TABLES else get_close_matches(name, names, 1, 0.7)
+        meant = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+        yield f"{variable} is no setting and is ignored{meant}"
+    if environ.get(WHOLE) and DEFAULT_FILE.exists():
+        yield f"{DEFAULT_FILE} in this folder is not read, because {WHOLE} is set"
+
+
+def _home(file: Path | None, environ: Mapping[str, str]) -> str:
+    """Return where a whole table of settings is read from: a file, a variable, or nowhere."""
+    named = str(file or "") or environ.get(CONFIG, "")
+    if not environ.get(WHOLE):
+        return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")
+    if named:
+        who = "--config" if file else CONFIG
+        raise bad_setting(f"{WHOLE} and {who} both say where the settings are. Take one away")
+    return WHOLE
+
+
+def _file(home: str, environ: Mapping[str, str]) -> _Values:
+    """Return the tables of the settings file, or of what stands for one."""
+    if not home:
+        return {}
+    try:
+        is_file = home != WHOLE
+        text = Path(home).read_text(encoding="utf-8-sig") if is_file else environ[WHOLE]
+        values = _toml_of(text)
+    except FileNotFoundError as error:
+        raise Invalid(
+            f"There is no file {escaped(home)}. Give --config one that is there.",
+            code="bad_setting",
+        ) from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Invalid(
+            f"{escaped(home)} cannot be read: {why}. See docs/settings.md for its form.",
+            code="bad_setting",
+        ) from error
+    for name, value in values.items():
+        _require_brackets(name, value)
+    if is_file:
+        _look_beside(Path(home).parent, values.get("access", {}))
+    return values
+
+
+def _require_brackets(name: str, value: object) -> None:
+    if isinstance(value, list if name in TABLES else dict):
+        return
+    if name in TABLES:
+        raise bad_setting(f"{without_password(name)} is written in double brackets, [[{name}]]")
+    if name in Settings.__struct_fields__:
+        raise bad_setting(
+            f"{without_password(name)} is a section, and written in brackets, [{name}]"
+        )
+    raise bad_setting(f"{without_password(name)} stands in no section. These are {_sections()}")
+
+
+def _toml_of(text: str) -> _Values:
+    """Return the tables that a text is, or raise ValueError: it is none that Python can read."""
+    if not _is_text(text):
+        raise ValueError("there are bytes in it that are no UTF-8")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # Python reads 4300 digits at most
+        raise ValueError("a number in it has too many digits") from error
+    except RecursionError as error:
+        raise ValueError("its brackets are too deep in one another") from error
+
+
+def _look_beside(folder: Path, access: _Values) -> None:
+    """Make the files that a settings file names those beside it."""
+    if "static_token" in access:
+        raise bad_setting(
+            "[access] static_token: a token is not for a file that others may read. Set "
+            "WHEELYARD_STATIC_TOKEN, or write it into a static_tokens_file"
+        )
+    for name in ("htpasswd_file", "static_tokens_file"):
+        if isinstance(access.get(name), str) and access[name]:
+            access[name] = str(folder / access[name])
+
+
+def _of_tables(tables: Mapping[str, Any], source: str, above: Location = ()) -> Iterator[_Given]:
+    """Yield what the sections of a settings file say; what is no section stays as it is."""
+    for name, value in tables.items():
+        place = (*above, name)
+        if isinstance(value, dict) and place not in every_setting() and names_in(place):
+            yield from _of_tables(value, source, place)
+        else:
+            yield _Given(place, value, source)
+
+
+def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
+    """Yield what the variables say; an empty one is how a compose file says "not set"."""
+    for place, setting in every_setting().items():
+        names = (*setting.variables, PLATFORM.get(place, ""))
+        name = next(filter(environ.get, names), None)
+        if name is not None:
+            text = environ[name]
+            yield _Given(place, _listed(text) if setting.is_list else text, name)
+
+
+def _of_flag(flag: str) -> _Given:
+    """Return what a `--set` says."""
+    name, equals, text = flag.partition("=")
+    if not equals:  # what was typed is not repeated: it may be a secret
+        raise bad_setting(
+            "--set: expected SECTION.KEY=VALUE, such as server.port=8080, and found no ="
+        )
+    place = tuple(part.strip() for part in name.split("."))
+    setting = every_setting().get(place)
+    if setting is None:
+        raise bad_setting(f"--set {without_password(name)}: {_no_such(place)}")
+    if setting.is_secret:
+        raise bad_setting(
+            f"--set {name}: a command line can be read by everybody on this machine. Set "
+            f"{setting.variable} instead"
+        )
+    return _Given(place, _value(setting, text), f"--set {'.'.join(place)}")
+
+
+def _value(setting: Setting, text: str) -> object:
+    """Return what was typed as TOML, if it is TOML of the right kind, and else as text."""
+    try:
+        found = _toml_of(f"value = {text}")
+    except ValueError:
+        found = {}
+    value = found.get("value", text) if len(found) == 1 else text
+    if setting.is_table:
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise bad_setting(
+                f"--set {setting.key}: expected a list of tables as TOML, such as "
+                f"{setting.key}=[{{...}}]"
+            )
+        return value
+    if setting.is_list:
+        return value if isinstance(value, list) else _listed(str(found.get("value", text)))
+    # a number is a text as well, where a text is what is wanted
+    return value if setting.kind in (bool, int) or isinstance(value, str) else text
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _is_text(text: str) -> bool:
+    """Return whether a text has no half characters, which stand for bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require_text(given: _Given) -> None:
+    for each in given.value if isinstance(given.value, list) else [given.value]:
+        if isinstance(each, str) and not _is_text(each):
+            why = "expected text in UTF-8, and found other bytes"
+            raise bad_setting(f"{every_setting()[given.place]}: {why} ({given.source})")
+
+
+def _put(values: _Values, given: _Given) -> None:
+    """Put a value where it belongs among nested tables."""
+    *tables, name = given.place
+    for table in tables:
+        found = values.setdefault(table, {})
+        if not isinstance(found, dict):
+            return  # what stands there is refused in a moment
+        values = found
+    values[name] = given.value
+
+
+def _in_words(wrong: InvalidField, source: str, home: str) -> str:
+    """Return what is wrong with a value; it is repeated, unless it is a secret."""
+    if wrong.why is FieldFault.UNKNOWN:
+        return _no_such(wrong.place)
+    # who has just typed an option, or wrote the file that is read, needs no telling
+    who = "" if source == home or source in OPTIONS.values() else f" ({source})"
+    setting = every_setting().get(wrong.place)
+    if setting is None:
+        return f"[{'.'.join(wrong.place)}]: expected a table{who}"
+    given = "" if setting.is_secret else _given(wrong.value)
+    return f"{setting}: expected {_expected(setting)}{given}{who}"
+
+
+def _no_such(place: Location) -> str:
+    """Return that there is no such setting or section, with what there is."""
+    known = every_setting()
+    for depth, name in enumerate(place):
+        above = place[:depth]
+        if above in known:
+            return f"{known[above]} has no settings in it"
+        if name not in names_in(above):
+            if not above:
+                return (
+                    f"there is no section {without_password(name)}. The sections are {_sections()}"
+                )
+            has = ", ".join(names_in(above))
+            return f"[{'.'.join(above)}] has no setting {without_password(name)}. It has {has}"
+    return (
+        f"[{'.'.join(place)}] is a section. Say which of its settings: {', '.join(names_in(place))}"
+    )
+
+
+def _sections() -> str:
+    return ", ".join(f"[[{name}]]" if name in TABLES else f"[{name}]" for name in names_in(()))
+
+
+def _expected(setting: Setting) -> str:
+    """Return what a setting can be, and between which numbers, where there are limits."""
+    if get_origin(setting.kind) is Literal:
+        *words, last = get_args(setting.kind)
+        return f"{', '.join(words)} or {last}"
+    if setting.is_list:
+        return "a list of texts"
+    least = "" if setting.meta.ge is None else f" from {setting.meta.ge}"
+    most = "" if setting.meta.le is None else f" to {setting.meta.le}"
+    return f"{_KINDS.get(setting.kind, 'a table')}{least}{most}"
+
+
+def _given(value: object) -> str:
+    """Return what was found instead, where that can be shown in a few characters."""
+    if isinstance(value, str):
+        return f", and found {without_password(value)}"
+    is_short = isinstance(value, int | float) and abs(value) < 1 << NUMBER_BITS
+    return f", and found {value}".lower() if is_short else ""

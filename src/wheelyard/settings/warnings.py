@@ -1,0 +1,246 @@
+"""What an operator should know of settings that are in force: sentences, none of which stops."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from wheelyard.errors import quoted
+from wheelyard.model.access import AUTHENTICATED, EVERY_PROJECT, EVERYBODY
+from wheelyard.settings.checks import is_open
+from wheelyard.settings.sections import ServerSettings, Settings, every_setting, is_loopback
+from wheelyard.storage.gcs.location import is_bucket, parse_location
+
+SERVICE_ACCOUNT_SUFFIX: Final = ".gserviceaccount.com"
+"""How the e-mail addresses of service accounts end, and no person's."""
+NO_AUDIENCE: Final = "[google.id_token] audience is not set, so nobody is known by an e-mail"
+
+
+def warnings_on(settings: Settings) -> list[str]:
+    """Return the warnings that settings deserve, in one sentence each."""
+    parts = (_of_the_listener, _of_grants, _of_kinds, _of_places, _of_publishing, _unused)
+    return [sentence for part in parts for sentence in part(settings)]
+
+
+def unmatched_grants(settings: Settings, names: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """
+    Yield what there is to say of those whom grants name and who cannot be.
+
+    Only `wheelyard config check` says this, and no server that starts: a file of passwords or
+    tokens may get the name later. `names` has who is in the files, by the kind of principal
+    (`htpasswd`, `static`); a kind that is left out is not compared.
+    """
+    places = {"htpasswd": "[access] htpasswd_file", "static": "the static tokens"}
+
+    def why(kind: str, name: str) -> str:
+        if kind in names:
+            return "" if name in names[kind] else f"there is no such name in {places[kind]}"
+        return _why_nobody(kind, name) or _why_kept_out(kind, name, settings)
+
+    return _told(settings, why)
+
+
+def other_credentials(settings: Settings) -> bool:
+    """Return whether somebody can get in without a token of the index."""
+    access = settings.access
+    has_secrets = access.htpasswd_file or access.static_tokens_file or access.static_token
+    return bool(has_secrets) or _knows_google(settings)
+
+
+def _of_the_listener(settings: Settings) -> Iterator[str]:
+    server, access = settings.server, settings.access
+    is_public = not server.is_loopback or _has_a_way_in(server)
+    if is_public and is_open(settings):
+        yield (
+            "anyone who can reach this address may read every package; close reading with "
+            "--private, or with a [[grant]]"
+        )
+    if is_public and access.anonymous_uploads:
+        yield "anyone who can reach this address may publish under any name"
+    is_plain = not server.public_url.startswith("https://") and not access.require_https
+    is_told = not server.is_loopback or server.public_url
+    if is_public and is_told and is_plain:
+        yield (
+            "credentials may come over plain HTTP, where others can read them; put a proxy that "
+            "ends TLS before the server, and set [access] require_https"
+        )
+    if access.require_https and not server.trusted_proxies:
+        yield (
+            "[access] require_https: no proxy is trusted to say that a request came over HTTPS, so "
+            "credentials are taken from this machine only; set [server] trusted_proxies"
+        )
+    elif server.public_url.startswith("https://") and not server.trusted_proxies:
+        # the server itself speaks no TLS
+        yield (
+            "[server] public_url begins with https://, so a proxy stands before the server, and "
+            "none is trusted to say who asks: everybody shares one limit of failed logins, and one "
+            "of tokens for jobs; set [server] trusted_proxies"
+        )
+
+
+def _has_a_way_in(server: ServerSettings) -> bool:
+    """Return whether others reach a listener that only this machine reaches by itself."""
+    name = urlsplit(server.public_url).hostname or "localhost"
+    return server.trusted_proxies > 0 or not is_loopback(name)
+
+
+def _of_grants(settings: Settings) -> Iterator[str]:
+    grants, google = settings.grants.every, settings.google.id_token
+    everybody = [each for each in grants if AUTHENTICATED in each.who]
+    if everybody and google.audience and not google.allowed_domains:
+        yield (
+            f"{everybody[0]} is for {AUTHENTICATED}, which is every Google account there is; name "
+            "yours in [google.id_token] allowed_domains"
+        )
+    narrow = [
+        each
+        for each in grants
+        if EVERYBODY not in each.who and EVERY_PROJECT not in each.scope.projects
+    ]
+    if narrow and not settings.access.private_names:
+        yield (
+            f"{narrow[0]} is for some projects only, and [access] private_names is empty: who may "
+            "not read a name is told 404, and uv then looks for it on the next index"
+        )
+
+
+def _of_kinds(settings: Settings) -> Iterator[str]:
+    """Yield what there is to say of kinds of principals that no credential proves here."""
+    access, audience = settings.access, settings.google.id_token.audience
+    idle = {
+        "token": "a token may do what it was made for",
+        "publisher": "its tokens may publish to the projects of its [[publisher]], and no more",
+    }
+    if not audience:
+        idle["serviceAccount"] = NO_AUDIENCE
+    if not audience and not settings.iap.audience:
+        idle["user"] = idle["domain"] = NO_AUDIENCE
+    if not access.htpasswd_file:
+        idle["htpasswd"] = "there is no [access] htpasswd_file"
+    if not access.static_tokens_file and not access.static_token:
+        idle["static"] = "there is no static token"
+    return _told(settings, lambda kind, _: idle.get(kind, ""))
+
+
+def _told(settings: Settings, why: Callable[[str, str], str]) -> Iterator[str]:
+    for grant in settings.grants.every:
+        for principal in sorted(grant.who):
+            kind, _, name = principal.partition(":")
+            if reason := why(kind, name):
+                yield f"{grant} names {quoted(principal)} to no effect: {reason}"
+
+
+def _why_nobody(kind: str, name: str) -> str:
+    """Return why nobody at all goes by a name at Google."""
+    if kind == "user" and name.endswith(SERVICE_ACCOUNT_SUFFIX):
+        return f"it is a service account; write serviceAccount:{name}"
+    if kind == "serviceAccount" and not name.partition("#")[0].endswith(SERVICE_ACCOUNT_SUFFIX):
+        return f"the e-mail of a service account ends in {SERVICE_ACCOUNT_SUFFIX}"
+    return ""
+
+
+def _why_kept_out(kind: str, name: str, settings: Settings) -> str:
+    """Return why somebody's ID token is refused, where nothing but that could prove the name."""
+    allowed = {domain.lower() for domain in settings.google.id_token.allowed_domains}
+    domain = name.rpartition("@")[2]
+    # Identity-Aware Proxy has a policy of its own, and takes no notice of our list
+    if kind not in ("user", "domain") or not allowed or domain in allowed or settings.iap.audience:
+        return ""
+    unless = ", unless that account belongs to one of them" if kind == "user" else ""
+    return f"{domain} is not in [google.id_token] allowed_domains{unless}"
+
+
+def _of_places(settings: Settings) -> Iterator[str]:
+    store, apart = settings.store, settings.access.credentials_store
+    resource = settings.google.access_token.resource
+    if resource and is_open(settings):
+        yield (
+            "[google.access_token] resource says who may do what, and reading is open to everybody "
+            "all the same; close it with --private"
+        )
+    if store.downloads == "public" and not is_open(settings):
+        yield (
+            "reading needs a credential, but whoever knows the URL of a file gets it from the "
+            "public bucket"
+        )
+    if not is_bucket(store.location):
+        return
+    packages = {parse_location(each).bucket for each in (store.location, store.files) if each}
+    if settings.grants.every and not apart:
+        yield (
+            f"tokens lie in the bucket of the packages, {store.location}: whoever may write there "
+            "past the index can make one; give them a place in [access] credentials_store"
+        )
+    if is_bucket(apart) and parse_location(apart).bucket in packages:
+        yield (
+            "[access] credentials_store is in a bucket of the packages, so who may write to that "
+            "bucket can make a token, unless an IAM condition on the names of objects forbids it"
+        )
+    if resource and parse_location(resource).bucket in packages:
+        yield (
+            f"[google.access_token] resource {resource} holds the packages, so that access tokens "
+            "are good for reading only; name an empty bucket"
+        )
+
+
+def _of_publishing(settings: Settings) -> Iterator[str]:
+    if settings.trusted_publishing.audience and not settings.publisher:
+        yield "[trusted_publishing] has an audience, and there is no [[publisher]], so it is off"
+
+
+def _unused(settings: Settings) -> Iterator[str]:
+    """Yield, for each setting that is not the default and counts for nothing, why it does."""
+    known = {".".join(place): each for place, each in every_setting().items()}
+    said = {key: it for key, it in known.items() if it.value_in(settings) != it.default}
+    for key, setting in said.items():
+        whys = [why for is_so, why in _UNUSED.get(key, ()) if is_so(settings)]
+        if _NEEDS.get(key, key) not in said:
+            whys.insert(0, f"{known[_NEEDS[key]]} is not set")
+        if whys:
+            yield f"{setting} counts for nothing: {whys[0]}"
+
+
+def _has_no_bucket(settings: Settings) -> bool:
+    return not any(map(is_bucket, (settings.store.location, settings.access.credentials_store)))
+
+
+def _is_closed(settings: Settings) -> bool:
+    is_shared = any(EVERYBODY in each.who for each in settings.grants.every)
+    return not (is_open(settings) or is_shared)
+
+
+def _knows_google(settings: Settings) -> bool:
+    google = settings.google
+    return bool(google.id_token.audience or google.access_token.resource or settings.iap.audience)
+
+
+_NEEDS: Final = {
+    "access.htpasswd_may_manage": "access.htpasswd_file",
+    "access.anonymous_uploads_anywhere": "access.anonymous_uploads",
+    "google.access_token.cache_seconds": "google.access_token.resource",
+    "trusted_publishing.token_seconds": "trusted_publishing.audience",
+}
+"""Settings that count only where another one is set."""
+_NO_BUCKET: Final = ((_has_no_bucket, "nothing is kept in a bucket"),)
+_UNUSED: Final[dict[str, tuple[tuple[Callable[[Settings], bool], str], ...]]] = {
+    "store.signed_url_minutes": (
+        (lambda it: not is_bucket(it.store.location), "[store] location is no bucket"),
+        (
+            lambda it: it.store.downloads in ("proxy", "public"),
+            "no URL is signed where [store] downloads is proxy or public",
+        ),
+    ),
+    "store.freshness": _NO_BUCKET,
+    "store.stale_if_error": _NO_BUCKET,
+    "access.private_names": ((is_open, "everybody may read every name"),),
+    "access.htpasswd_may_manage": (
+        (
+            lambda it: bool(it.grant),
+            "there is a [[grant]]; name the users there, as htpasswd:NAME",
+        ),
+    ),
+    "http.public_max_age": ((_is_closed, "there is no page that anyone may read"),),
+    "google.allow_private": (
+        (lambda it: not _knows_google(it), "no credential of Google's is taken"),
+    ),
+}
+"""By setting: when it counts for nothing, and why."""

@@ -1,0 +1,169 @@
+"""
+Buckets that are read at the generations that were listed, and the opening of buckets and folders.
+
+Apart from `places.py`, because nothing that operations import may know of Google's storage.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.sources.candidate import NO_HASHES, bad_source, unreadable
+from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
+from wheelyard.sources.filename_rules import is_url, shown
+from wheelyard.storage.gcs.location import is_bucket, parse_location
+from wheelyard.storage.instrumented import OperationCounter
+
+if TYPE_CHECKING:
+    from wheelyard.storage.gcs.bucket_reader import BucketObject, BucketReader
+
+
+@dataclass(frozen=True, slots=True)
+class BucketTree:
+    """A bucket, or what begins with a prefix in it; read at the generations that were listed."""
+
+    bucket: "BucketReader"
+
+    def __str__(self) -> str:
+        return str(self.bucket)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.bucket.close()
+
+    def items(self) -> Iterator[TreeEntry]:
+        """Yield every object that is a file: a name with a slash at its end stands for a folder."""
+        for found in self.bucket.objects():
+            if found.name and not found.name.endswith("/"):
+                yield _object(found)
+
+    def find(self, path: str) -> TreeEntry | None:
+        """Return one object by its name below the prefix."""
+        found = self.bucket.find(path)
+        return None if found is None else _object(found)
+
+    @contextmanager
+    def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
+        """Open an object."""
+        if item.size is None:
+            raise unreadable(
+                "it is kept packed (Content-Encoding: gzip), so its bytes are not those that were "
+                "uploaded; store it again without that"
+            )
+        try:
+            pieces = self.bucket.read(item.path, item.version)
+        except NotFound as fault:
+            raise unreadable(fault.message.rstrip(".").lower()) from fault
+        with closing(pieces):  # type: ignore[type-var]
+            yield pieces
+
+
+def open_place(text: str, runtime: Runtime, leave_out: Iterable[Path] = ()) -> FileTree:
+    """
+    Return a folder, without those of it that are left out; or a bucket, which is not asked yet.
+
+    Raises:
+        Invalid: There is no such folder, or it cannot be read, or Google's library is not installed
+            (code `bad_source`).
+        Unavailable: There are no credentials for a bucket (code `storage_credentials`).
+    """
+    if is_bucket(text):
+        return _open_bucket(text, runtime)
+    name = quoted(shown(text))
+    if is_url(text):
+        raise bad_source(f"{name} is a URL, and this needs a folder or gs://BUCKET/PREFIX.")
+    path = Path(text)
+    try:
+        next(path.iterdir(), None)  # a typing error must not become a place where nothing appears
+    except NotADirectoryError as error:
+        raise bad_source(
+            f"{name} is a file. Name the folder that it is in, or publish it with "
+            "'wheelyard upload'."
+        ) from error
+    except OSError as error:
+        raise bad_source(
+            f"The folder {name} cannot be read: {error.strerror}. Name one that is there, with "
+            "packages in it or without."
+        ) from error
+    return FolderTree(path, tuple(leave_out))
+
+
+def open_view(text: str, stores: Iterable[str], files: str, runtime: Runtime) -> FileTree:
+    """
+    Return a folder or a bucket to watch; a store in a folder of it is passed by.
+
+    Args:
+        text: A folder, or `gs://BUCKET/PREFIX`.
+        stores: Where the parts of the store are.
+        files: What the keys of distributions begin with there.
+        runtime: Clock and pauses of the requests to a bucket.
+
+    Raises:
+        WheelyardError: As for `open_place`; or the store would be seen there (code `bad_setting`).
+    """
+    text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for users that are not there
+    for store in stores:
+        if _is_in_the_way(text, store, files):
+            raise Invalid(
+                f"{quoted(text)} cannot be watched: the store {quoted(store)} is there. Watch a "
+                "place beside it.",
+                code="bad_setting",
+            )
+    return open_place(text, runtime, (Path(store) for store in stores if not is_bucket(store)))
+
+
+def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
+    try:
+        # 40 MB of memory, which a folder has no use for
+        from wheelyard.storage.gcs.connect import GcsDependencies, open_foreign  # noqa: PLC0415
+
+        location = parse_location(text)
+    except ImportError as error:
+        raise bad_source(
+            "A bucket needs google-cloud-storage, which is not installed. Install "
+            "'wheelyard[gcs]', or in a clone requirements/gcs.txt."
+        ) from error
+    except Invalid as fault:
+        raise bad_source(fault.message) from fault
+    dependencies = GcsDependencies(
+        now=runtime.seconds,
+        monotonic=runtime.monotonic,
+        pause=runtime.pause,
+        random=runtime.random,
+        tally=OperationCounter(),
+    )
+    return BucketTree(open_foreign(location, dependencies))
+
+
+def _is_in_the_way(text: str, store: str, files: str) -> bool:
+    if is_bucket(text) != is_bucket(store):
+        return False
+    if is_bucket(text):
+        ours, theirs = parse_location(store), parse_location(text)
+        below = theirs.prefix.removeprefix(ours.prefix)
+        return ours.bucket == theirs.bucket and (
+            ours.prefix.startswith(theirs.prefix)
+            or (theirs.prefix.startswith(ours.prefix) and below.startswith(files))
+        )
+    root, kept = Path(text).resolve(), Path(store).resolve()
+    return root == kept or root.is_relative_to(kept / files)
+
+
+def _object(found: "BucketObject") -> TreeEntry:
+    # some libraries have changed the names of an object's own metadata
+    said = {name.lower().replace("-", "_"): value for name, value in found.metadata.items()}
+    return TreeEntry(
+        path=found.name,
+        size=None if found.is_packed else found.size,
+        created_at=found.created,
+        changed_at=found.created.timestamp(),
+        attributes=MappingProxyType(said),
+        hashes={"md5": found.md5} if found.md5 and not found.is_packed else NO_HASHES,
+        version=found.generation,
+    )

@@ -1,0 +1,85 @@
+"""
+Files in a bucket or a folder, named as distributions are.
+
+In whatever folders: flat, `NAME/FILE` as nginx lists it, or in `raw/` beside a static site
+(gcs-pypi), only the last part of a path counts. Nothing else is known of a file but when it was put
+there. A bucket says that itself; copying from bucket to bucket begins anew, so the first one is the
+better source.
+
+GAEPyPI's bucket, or a copy of it, has `packages/NAME/VERSION/FILE`. NAME was only put into lower
+case, so `my_pkg/` and `my-pkg/` may both be there, and are one project. There is nothing beside the
+files. The place may be the bucket, or `packages/` in it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from wheelyard.sources.candidate import Offer, Skipped
+from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry, candidate_at
+from wheelyard.sources.filename_rules import is_beside, is_offered
+
+FOLDER: Final = "packages"
+"""Where GAEPyPI keeps files."""
+
+
+def as_it_is(place: FileTree, item: TreeEntry) -> Iterator[Offer]:
+    """Yield a file with what the place itself knows of it."""
+    yield candidate_at(place, item)
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSource:
+    """Whatever is named like a distribution, as `describe` tells of it."""
+
+    place: FileTree
+    describe: Callable[[FileTree, TreeEntry], Iterator[Offer]] = as_it_is
+
+    def offers(self) -> Iterator[Offer]:
+        """Yield what there is."""
+        for found in distributions(self.place):
+            if isinstance(found, Skipped):
+                yield found
+            else:
+                yield from self.describe(self.place, found)
+
+    def total(self) -> int | None:
+        """Return how many distributions there are, None where it costs requests to know that."""
+        if not isinstance(self.place, FolderTree):
+            return None
+        return sum(isinstance(each, TreeEntry) for each in distributions(self.place))
+
+
+def offers_of_gaepypi(place: FileTree, item: TreeEntry) -> Iterator[Offer]:
+    """Yield a file if it lies where GAEPyPI puts one, in its bucket or below `packages/`."""
+    if is_gaepypi(item, is_bare=True):
+        yield candidate_at(place, item)
+    else:
+        yield Skipped(f"{place}/{item.path}", "it is not at packages/NAME/VERSION/FILE")
+
+
+def is_gaepypi(item: TreeEntry, *, is_bare: bool = False) -> bool:
+    """Return whether a file lies where GAEPyPI puts one; `is_bare`: maybe below `packages/`."""
+    parts = item.parts
+    if parts[0] == FOLDER:
+        parts = parts[1:]
+    elif not is_bare:
+        return False
+    return len(parts) == 3 and all(parts)  # noqa: PLR2004 - NAME, VERSION, FILE
+
+
+def distributions(place: FileTree) -> Iterator[TreeEntry | Skipped]:
+    """
+    Yield what is named like a distribution, and what a report says of other files.
+
+    A file that nobody would miss is passed by: a hidden one, or one that goes with a distribution.
+    """
+    for found in place.items():
+        if isinstance(found, Skipped):
+            yield found
+        elif not (found.path.startswith(".") or "/." in found.path):
+            if is_offered(found.filename):
+                yield found
+            elif not is_beside(found.filename):
+                why = "it is not named like a distribution"
+                yield Skipped(f"{place}/{found.path}", why)

@@ -1,0 +1,121 @@
+"""
+Another index, by its URL: the Simple API, in JSON or in HTML.
+
+Pages are read ahead, some at a time, so that memory stays bounded however many there are. A project
+whose page cannot be had is a fault in the report; a server that is gone, or answers nothing but
+faults, ends the import, which goes on when it is run again.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from packaging.utils import canonicalize_name
+
+from wheelyard.concurrency.prefetch import prefetch_map
+from wheelyard.errors import WheelyardError, quoted
+from wheelyard.outgoing.network import WebFault
+from wheelyard.outgoing.urls import Url
+from wheelyard.sources.candidate import Candidate, Offer, Skipped, bad_source, gone
+from wheelyard.sources.filename_rules import is_wanted, project_of
+from wheelyard.sources.web.index_client import DENIED, GONE, NOT_FOUND, IndexClient
+from wheelyard.sources.web.index_pages import ACCEPT, ProjectLink, files_of, projects_of
+
+FAILURES: Final = 5
+"""Pages that may fail one after the other before the server is taken to be ill."""
+MOST: Final = 100_000
+"""Projects of one import: an index with more stands before a public one."""
+_WILD: Final = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSource:
+    """Every file that an index lists."""
+
+    web: IndexClient
+    root: Url
+    projects: tuple[str, ...] = ()
+    """Patterns of the projects to take; nothing is all of them."""
+
+    def offers(self) -> Iterator[Offer]:
+        """Yield what there is."""
+        in_a_row = 0
+        for offers, fault in prefetch_map(self._taken, self._projects()):
+            in_a_row = in_a_row + 1 if fault is not None and fault.is_passing else 0
+            if fault is not None and (fault.is_away or in_a_row >= FAILURES):
+                raise _unusable(self.root, fault)
+            yield from offers
+
+    def _projects(self) -> Iterator[ProjectLink | Offer]:
+        names = [canonicalize_name(each) for each in self.projects]
+        if names and not any(_WILD & set(each) for each in names):
+            base = self.root.as_folder()
+            yield from (ProjectLink(name, base.below(name)) for name in dict.fromkeys(names))
+            return
+        found = self._listed()
+        if sum(isinstance(each, ProjectLink) for each in found) > MOST:
+            raise bad_source(
+                f"{self.root.shown} lists more than {MOST} projects: it stands before a public "
+                "index. Name what to take with --project, which may be repeated."
+            )
+        yield from found
+
+    def _listed(self) -> list[ProjectLink | Offer]:
+        """Return what the first page lists and somebody wants, each once."""
+        try:
+            page = self.web.page(self.root.as_folder(), ACCEPT)
+        except WebFault as fault:
+            raise _unusable(self.root, fault) from fault
+        found = dict[object, ProjectLink | Offer]()
+        try:
+            for each in projects_of(page, self.web):
+                if self._is_wanted(each):
+                    found.setdefault(_sameness(each), each)
+        except WebFault as fault:
+            raise _no_index(self.root, fault.why) from fault
+        return list(found.values())
+
+    def _is_wanted(self, found: ProjectLink | Offer) -> bool:
+        if isinstance(found, Skipped):
+            return True
+        name = found.name if isinstance(found, ProjectLink) else project_of(found.filename)
+        return is_wanted(name, self.projects)
+
+    def _taken(self, found: ProjectLink | Offer) -> tuple[list[Offer], WebFault | None]:
+        """Return the files of a project, or why there are none; anything else as it is."""
+        if not isinstance(found, ProjectLink):
+            return [found], None
+        try:
+            return list(files_of(self.web.page(found.url, ACCEPT), self.web)), None
+        except WebFault as fault:
+            named = bool(self.projects) and fault.status == NOT_FOUND
+            is_fault = named or fault.status not in (NOT_FOUND, GONE)
+            why = "the index has no such project" if named else fault.why
+            return [Skipped(found.url.shown, why, is_fault=is_fault)], fault
+
+
+def _sameness(found: ProjectLink | Offer) -> object:
+    """Return what two links have in common that are one."""
+    if not isinstance(found, Candidate):
+        return found
+    return found.place, tuple(found.hashes.items()), found.yanked
+
+
+def _unusable(root: Url, fault: WebFault) -> WheelyardError:
+    """Return what an operator is told of an index that cannot be used."""
+    if fault.status in DENIED:
+        return bad_source(
+            f"{root.shown} answers with status {fault.status}. Put the credential into the URL "
+            "(https://USER:PASSWORD@HOST/...), into ~/.netrc, or into WHEELYARD_IMPORT_USERNAME "
+            "and WHEELYARD_IMPORT_PASSWORD."
+        )
+    if fault.is_passing or fault.is_away:
+        return gone(f"{root.host} does not answer as an index: {fault.why}. Try again later.")
+    return _no_index(root, fault.why)
+
+
+def _no_index(root: Url, why: str) -> WheelyardError:
+    return bad_source(
+        f"There is no list of projects at {quoted(root.shown)}: {why}. Give the index URL that pip "
+        "is given, or name projects with --project."
+    )

@@ -1,0 +1,119 @@
+"""
+One file from a server, which goes on where the connection broke off.
+
+It goes on only if the server says that the rest is of the same file: by its strong ETag, else by
+its Last-Modified. Bytes are taken as they are sent, as pip does; nobody is asked to pack them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from wheelyard.outgoing.client import ClientResponse, TransferRate
+from wheelyard.outgoing.network import WebFault
+from wheelyard.outgoing.urls import Url
+from wheelyard.sources.candidate import Candidate, gone, unreadable
+from wheelyard.sources.declared_facts import at_http
+from wheelyard.sources.web.index_client import OK, IndexClient
+
+BREAKS: Final = 4
+"""How often in a row the connection may break off without a byte having come."""
+BREAKS_IN_ALL: Final = 50
+IDENTITY: Final = {"Accept-Encoding": "identity"}
+
+
+@dataclass(slots=True)
+class Download:
+    """A file below a URL."""
+
+    web: IndexClient
+    url: Url
+    _modified: str | None = field(default=None, init=False)
+
+    def candidate(self, filename: str) -> Candidate:
+        """Return the file as a source offers it."""
+        place = self.url.shown
+        return Candidate(filename=filename, place=place, read=self.open, dated=self.dated)
+
+    @contextmanager
+    def open(self) -> Iterator[Iterator[bytes]]:
+        """Open the file; raise OSError if it cannot be had, Unavailable if there is no server."""
+        with _faults(self.url):
+            stream = _Stream(self.web, self.url, self.web.open(self.url, IDENTITY), self.web.pace())
+        self._modified = stream.answer.headers.get("last-modified", "")
+        try:
+            yield stream.pieces()
+        finally:
+            stream.answer.close()
+
+    def dated(self) -> datetime | None:
+        """Return when the server last changed the file, if it tells."""
+        if self._modified is None:
+            try:
+                answer = self.web.open(self.url, IDENTITY, "HEAD")
+            except WebFault:
+                return None
+            answer.close()
+            self._modified = answer.headers.get("last-modified", "")
+        return at_http(self._modified)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """The bytes of one file, over as many connections as it takes."""
+
+    web: IndexClient
+    url: Url
+    answer: ClientResponse
+    pace: TransferRate
+    position: int = 0
+
+    def pieces(self) -> Iterator[bytes]:
+        with _faults(self.url):
+            yield from self._pieces()
+
+    def _pieces(self) -> Iterator[bytes]:
+        breaks, in_all = 0, 0
+        while True:
+            before = self.position
+            try:
+                for piece in self.answer.pieces(self.pace):
+                    self.position += len(piece)
+                    yield piece
+            except WebFault as fault:
+                if not fault.is_passing:
+                    raise
+                breaks = 0 if self.position > before else breaks + 1
+                in_all += 1
+                validator = _validator(self.answer)
+                if not validator or breaks > BREAKS or in_all > BREAKS_IN_ALL:
+                    raise
+                self._go_on(validator)
+            else:
+                return
+
+    def _go_on(self, validator: str) -> None:
+        self.answer.close()
+        span = {"Range": f"bytes={self.position}-", "If-Range": validator}
+        self.answer = self.web.open(self.url, IDENTITY | span)
+        begins = self.answer.headers.get("content-range", "").startswith(f"bytes {self.position}-")
+        if self.answer.status == OK or not begins:
+            raise WebFault("the connection broke off, and the server does not go on from there")
+
+
+def _validator(answer: ClientResponse) -> str:
+    """Return what tells whether the rest of a file is of the same file."""
+    etag = answer.headers.get("etag", "")
+    return etag if etag.startswith('"') else answer.headers.get("last-modified", "")
+
+
+@contextmanager
+def _faults(url: Url) -> Iterator[None]:
+    try:
+        yield
+    except WebFault as fault:
+        if fault.is_away:
+            raise gone(f"{url.host} does not answer: {fault.why}. Try again later.") from fault
+        raise unreadable(fault.why) from fault

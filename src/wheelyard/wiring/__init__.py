@@ -1,0 +1,1 @@
+"""Composition: the objects of a process, built from its settings."""
