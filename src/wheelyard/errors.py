@@ -2,16 +2,23 @@
 Everything that can go wrong on purpose, in one tree.
 
 Families are never subclassed: a new case is a new `code`, so that the table from families to
-statuses in `wheelyard.http.error_responses` stays total. Families know nothing of HTTP.
+statuses in `wheelyard.http.protocol.error_responses` stays total. Families know nothing of HTTP.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 MESSAGE_LIMIT = 1024
 """Characters of a message; longer ones are cut."""
 
 QUOTE_LIMIT = 60
 """Characters of a hostile value that a message repeats."""
+
+OVERLOADED: Final = "overloaded"
+"""The code of an Unavailable where too many writers met, and nothing else is wrong."""
+STORAGE_FULL: Final = "storage_full"
+"""The code of an Unavailable that ends when an operator frees space."""
+RATE_LIMITED: Final = "rate_limited"
+"""The code of an Unavailable where too many credentials were rejected."""
 
 
 class WheelyardError(Exception):

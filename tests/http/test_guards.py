@@ -8,7 +8,7 @@ import pytest
 from tests.http.packages import publish, wheel
 from tests.http.raw import connected
 from tests.http.servers import Site, running_site
-from wheelyard.http.observability.request_record import NOWHERE, address_of
+from wheelyard.http.protocol.client_address import NOWHERE, address_of
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 

@@ -7,7 +7,7 @@ import pytest
 from tests.http.packages import Package, wheel
 from tests.http.servers import Site, running_site
 from tests.http.test_http2 import curl
-from wheelyard.http.security.host_policy import is_cross_site
+from wheelyard.http.security.csrf import is_cross_site
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.integration

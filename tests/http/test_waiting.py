@@ -17,9 +17,9 @@ from tests.http.packages import publish, wheel
 from tests.http.raw import Wire, wire
 from tests.http.servers import Site
 from tests.waiting import StillLoop, until
+from wheelyard.concurrency.single_flight import LATE, SingleFlight
 from wheelyard.errors import Unavailable
 from wheelyard.http.protocol.messages import Message, Response, send_response
-from wheelyard.http.threads import LATE, SingleFlight
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.stores import system_runtime
 

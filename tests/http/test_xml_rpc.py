@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.http.inside import inside
 from tests.http.servers import Answer, Site
-from wheelyard.http.handlers.probes import method_of
+from wheelyard.http.handlers.xml_rpc import method_of
 from wheelyard.http.protocol.json_body import BODY_LIMIT
 from wheelyard.settings.sections import ServerSettings, Settings
 

@@ -14,6 +14,7 @@ from tests.model.jobs import (
 )
 from tests.operations.world import World, ambient_at
 from wheelyard.authentication.trusted_publishing import (
+    TokenReuseLimit,
     TrustedPublishing,
     Verify,
 )
@@ -22,7 +23,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
 from wheelyard.model.publisher import Publisher, parse_publishers
 from wheelyard.model.token import Token
-from wheelyard.operations.publishing_cleanup import PublishingCleanup, TokenReuseLimit
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool

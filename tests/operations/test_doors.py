@@ -14,9 +14,8 @@ from tests.access.places import PASSWORD, Place, id_token, open_place, static_to
 from tests.operations.world import Clock, World
 from tests.trust.issuer import Bearer
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.authenticator import RATE_LIMITED
 from wheelyard.authentication.verifiers.htpasswd import ACCEPTED_FOR, HtpasswdVerifier
-from wheelyard.errors import Unauthenticated, Unavailable
+from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.token import new_token

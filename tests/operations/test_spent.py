@@ -39,12 +39,12 @@ from wheelyard.authentication.trusted_publishing import (
     INVALID_PUBLISHER,
     INVALID_REUSE,
     INVALID_TOKEN,
+    REUSES,
     SWEPT_AT_ONCE,
 )
 from wheelyard.catalog import keys
 from wheelyard.catalog.tokens import digest_of
 from wheelyard.errors import Unavailable
-from wheelyard.operations.publishing_cleanup import REUSES
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.local import LocalStore
 

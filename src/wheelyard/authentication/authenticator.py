@@ -33,8 +33,8 @@ from wheelyard.authentication.verifiers.verifier import (
     Verifier,
     object_in,
 )
-from wheelyard.concurrency.runtime import LogRateLimit
-from wheelyard.errors import Unauthenticated, Unavailable, WheelyardError
+from wheelyard.concurrency.log_rate_limit import LogRateLimit
+from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.model.access import (
     EVERY_PROJECT,
     EVERYBODY,
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 
 ANONYMOUS_IDENTITY: Final = Identity(EVERYBODY, frozenset({EVERYBODY}))
-RATE_LIMITED: Final = "rate_limited"
 BY_PASSWORD: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
 """What a password is good for where no grant says anything, as with pypiserver."""
 

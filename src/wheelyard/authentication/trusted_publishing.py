@@ -6,15 +6,18 @@ statement is used up when all else holds, so that a mistake does not cost it. Th
 after that, so that a crash costs the job another statement and never makes two tokens of one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import count
+from threading import Lock
 from typing import Final
 
 from wheelyard.authentication.api_tokens import NAME_LIMIT, ApiTokens
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, object_in
+from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.errors import Conflict, Invalid, Unauthenticated, WheelyardError, quoted
 from wheelyard.model.access import EVERYBODY, Action, Identity, Pattern, Scope
 from wheelyard.model.claim_rules import Claims as Statement
@@ -22,8 +25,12 @@ from wheelyard.model.claim_rules import moment
 from wheelyard.model.publisher import Publisher, nearest_mismatch, publishing_log_fields
 from wheelyard.model.token import Token, TokenRecord, new_token, parse_token
 from wheelyard.operations.audit_log import note_token
-from wheelyard.operations.publishing_cleanup import REUSES, PublishingCleanup, TokenReuseLimit
+from wheelyard.operations.publishing_cleanup import STATEMENTS, PublishingCleanup
 
+REUSES: Final = 20
+"""Tokens an hour that one statement is good for that may be used again, in each process."""
+REUSE_WINDOW: Final = 3600.0
+"""Seconds."""
 INVALID_PAYLOAD: Final = "invalid-payload"
 INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - what clients call a statement that fails
 INVALID_PUBLISHER: Final = "invalid-publisher"
@@ -39,6 +46,30 @@ SWEPT_AT_ONCE: Final = 8
 
 Verify = Callable[[str], Statement]
 """Returns what a statement says; raises Unauthenticated unless signature and times hold."""
+
+
+class TokenReuseLimit:
+    """
+    How often each statement was used in this process that may be used again.
+
+    Only statements that hold are counted, so there are never many.
+
+    Args:
+        monotonic: Seconds that never jump.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._lock = Lock()
+        self._uses = ExpiringCache[bytes, Iterator[int]](monotonic, STATEMENTS)
+
+    def allow(self, digest: bytes) -> bool:
+        """Count one use, and return whether it is among the first twenty of an hour."""
+        with self._lock:
+            uses = self._uses.get(digest)
+            if uses is None:
+                uses = count()
+                self._uses.put(digest, uses, REUSE_WINDOW)
+            return next(uses) < REUSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.conflict_retries import OVERLOADED, ConflictRetries
+from wheelyard.catalog.conflict_retries import ConflictRetries
 from wheelyard.catalog.documents import Codec, Documents, Snapshot, damaged, digest
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.group_commit import GroupCommit, Take
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Unavailable, WheelyardError
+from wheelyard.errors import OVERLOADED, Conflict, Unavailable, WheelyardError
 from wheelyard.model.project import AnyEvent, Commit, Project, apply, fold
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 

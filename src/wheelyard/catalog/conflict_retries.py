@@ -2,13 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from wheelyard.concurrency.runtime import Runtime, backoff_pauses
-from wheelyard.errors import Unavailable
-
-OVERLOADED: Final = "overloaded"
-"""The code of a fault that says that there were too many writers, and nothing else in the way."""
+from wheelyard.errors import OVERLOADED, Unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

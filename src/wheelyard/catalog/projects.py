@@ -16,10 +16,10 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Committed, Intent
-from wheelyard.catalog.conflict_retries import OVERLOADED, ConflictRetries
+from wheelyard.catalog.conflict_retries import ConflictRetries
 from wheelyard.catalog.documents import Age, Codec, Documents, Snapshot, damaged
 from wheelyard.concurrency.group_commit import GroupCommit, Take
-from wheelyard.errors import Conflict, NotFound, Unavailable, quoted
+from wheelyard.errors import OVERLOADED, Conflict, NotFound, Unavailable, quoted
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store, Stored
 

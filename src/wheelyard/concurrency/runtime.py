@@ -1,18 +1,14 @@
-"""Clocks and chance; how long to wait before another try, and how often the log may say a thing."""
+"""The clocks and the randomness that are handed in; pauses between retries (backoff)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
-from threading import Lock
-from typing import Final
-
-MINUTE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The clocks and the dice that everything below the index uses."""
+    """The clocks and the source of randomness of an index."""
 
     now: Callable[[], datetime]
     """The time of day, UTC, to the microsecond."""
@@ -44,28 +40,3 @@ def backoff_pauses(
     while True:
         yield random.uniform(at_least * limit, limit)
         limit = min(2 * limit, longest)
-
-
-class LogRateLimit:
-    """So many log lines a minute, and a count of those left out; safe to share between threads."""
-
-    def __init__(self, lines: int, monotonic: Callable[[], float]) -> None:
-        self._lines = lines
-        self._monotonic = monotonic
-        self._ends_at = monotonic()
-        self._written = 0
-        self._left_out = 0
-        self._lock = Lock()
-
-    def take(self) -> int | None:
-        """Return how many lines were left out before this one, None if it is left out too."""
-        now = self._monotonic()
-        with self._lock:
-            if now >= self._ends_at:
-                self._ends_at, self._written = now + MINUTE, 0
-            elif self._written >= self._lines:
-                self._left_out += 1
-                return None
-            self._written += 1
-            left_out, self._left_out = self._left_out, 0
-            return left_out

@@ -15,17 +15,18 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.page_cache import FastPathCache, detail_subject
 from wheelyard.http.context import build_context
-from wheelyard.http.error_responses import (
+from wheelyard.http.handlers.web_ui import WebUi
+from wheelyard.http.observability.instrumentation import DETAIL, Instrumentation
+from wheelyard.http.observability.request_record import RequestRecord, shown
+from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
+from wheelyard.http.protocol.client_address import address_of
+from wheelyard.http.protocol.error_responses import (
     internal_error,
     not_taken,
     read_only,
     refusal,
     refusal_response,
 )
-from wheelyard.http.handlers.web_ui import WebUi
-from wheelyard.http.observability.instrumentation import DETAIL, Instrumentation
-from wheelyard.http.observability.request_record import RequestRecord, address_of, shown
-from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.http.protocol.messages import (
     AsgiScope,
     Headers,
@@ -47,7 +48,8 @@ from wheelyard.http.protocol.request_parsing import (
 )
 from wheelyard.http.protocol.router import NOWHERE, Route, path_of, segments_of
 from wheelyard.http.routes import ASSERTION, routes_of
-from wheelyard.http.security.host_policy import HostPolicy, cross_site_refusal, is_cross_site
+from wheelyard.http.security.csrf import cross_site_refusal, is_cross_site
+from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.read_policy import require_reading
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from wheelyard.concurrency.caches import LruCache
+from wheelyard.http.caching.document_reads import DocumentReads
 from wheelyard.http.caching.page_cache import PageCache
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
-from wheelyard.http.error_responses import StoreErrorLog
-from wheelyard.http.handlers.file_delivery import CoreMetadataCache, FileDelivery
+from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
+from wheelyard.http.observability.store_error_log import StoreErrorLog
 from wheelyard.http.security.read_policy import ReadPolicy
-from wheelyard.http.threads import DocumentReads, Threads
+from wheelyard.http.threads import Threads
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.operations.store_probe import Reason
 from wheelyard.settings.sections import MIB

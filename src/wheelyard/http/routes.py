@@ -15,24 +15,15 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import api_projects, api_tokens
 from wheelyard.http.handlers.files import file_by_key, file_by_name
 from wheelyard.http.handlers.metrics import answer_metrics, is_open_to
-from wheelyard.http.handlers.probes import (
-    absent,
-    answer_call,
-    health,
-    is_xml_rpc,
-    ready,
-    upload_url,
-)
-from wheelyard.http.handlers.simple import (
-    answer_search,
-    form_of,
-    legacy_json,
-    project_detail,
-    project_list,
-)
+from wheelyard.http.handlers.probes import absent, health, ready, upload_url
+from wheelyard.http.handlers.pypi_json import legacy_json
+from wheelyard.http.handlers.search import answer_search
+from wheelyard.http.handlers.simple import project_detail, project_list
 from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
 from wheelyard.http.handlers.web_ui import WebUi
+from wheelyard.http.handlers.xml_rpc import answer_call, is_xml_rpc
 from wheelyard.http.observability.instrumentation import DETAIL, Instrumentation
+from wheelyard.http.page_responses import form_of
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.protocol.router import DELETE, POST, READ, Route, Router, always, never, path_of

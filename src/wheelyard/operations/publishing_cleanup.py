@@ -6,17 +6,14 @@ whether or not anybody publishes that way still. A statement that may be used ag
 issuer does not mark it, is counted in memory.
 """
 
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import count, islice
-from threading import Lock
+from itertools import islice
 from typing import Final
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.tokens import TokenRecords, UsedIdTokens
-from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.token import is_token_id
@@ -25,10 +22,6 @@ KEPT: Final = timedelta(hours=1)
 """How long the record of a minted token stays once the token is dead."""
 SLACK: Final = timedelta(minutes=2)
 """By how much clocks may differ before a statement is forgotten that somebody still takes."""
-REUSES: Final = 20
-"""Tokens an hour that one statement is good for that may be used again, in each process."""
-REUSE_WINDOW: Final = 3600.0
-"""Seconds."""
 STATEMENTS: Final = 10_000
 """How many of them are counted in memory."""
 
@@ -89,27 +82,3 @@ class PublishingCleanup:
             self.credentials.store.delete(keys.token(token_id), snapshot.version)
             return True
         return False
-
-
-class TokenReuseLimit:
-    """
-    How often each statement was used in this process that may be used again.
-
-    Only statements that hold are counted, so there are never many.
-
-    Args:
-        monotonic: Seconds that never jump.
-    """
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._lock = Lock()
-        self._uses = ExpiringCache[bytes, Iterator[int]](monotonic, STATEMENTS)
-
-    def allow(self, digest: bytes) -> bool:
-        """Count one use, and return whether it is among the first twenty of an hour."""
-        with self._lock:
-            uses = self._uses.get(digest)
-            if uses is None:
-                uses = count()
-                self._uses.put(digest, uses, REUSE_WINDOW)
-            return next(uses) < REUSES

@@ -8,10 +8,8 @@ from errno import EDQUOT, EFBIG, ELOOP, ENOSPC
 from pathlib import Path
 from typing import Final
 
-from wheelyard.errors import Unavailable
+from wheelyard.errors import STORAGE_FULL, Unavailable
 
-STORAGE_FULL: Final = "storage_full"
-"""The code of an Unavailable that ends when somebody makes room."""
 TOGETHER: Final = 16
 """Files that `sync_all` has open at a time."""
 OPENED: Final = "/proc/self/fd"

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator, AuthorizationPolicy, RejectionLog
+from wheelyard.authentication.trusted_publishing import TokenReuseLimit
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
 from wheelyard.authentication.verifiers.verifier import Verifier
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, EVERYBODY, Action, Scope
-from wheelyard.operations.publishing_cleanup import PublishingCleanup, TokenReuseLimit
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 

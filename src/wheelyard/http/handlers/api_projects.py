@@ -13,8 +13,8 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.context import ServerContext
-from wheelyard.http.error_responses import refusal_response
-from wheelyard.http.handlers.simple import visible
+from wheelyard.http.page_responses import visible
+from wheelyard.http.protocol.error_responses import refusal_response
 from wheelyard.http.protocol.json_body import answered, decoded, small_body
 from wheelyard.http.protocol.messages import JSON, Request, Response
 from wheelyard.http.protocol.negotiation import unmet

@@ -31,11 +31,11 @@ from wheelyard.authentication.api_tokens import (
 from wheelyard.authentication.verifiers.verifier import object_in
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.context import ServerContext
-from wheelyard.http.error_responses import refusal_response
+from wheelyard.http.protocol.error_responses import refusal_response
 from wheelyard.http.protocol.json_body import answered, decoded, small_body
 from wheelyard.http.protocol.messages import JSON, NO_STORE, NOSNIFF, Request, Response
 from wheelyard.http.protocol.negotiation import unmet
-from wheelyard.http.security.host_policy import cross_site_refusal, is_same_origin
+from wheelyard.http.security.csrf import cross_site_refusal, is_same_origin
 from wheelyard.http.security.request_authentication import credential_in
 from wheelyard.model.access import (
     EVERYBODY,

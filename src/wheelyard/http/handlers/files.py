@@ -15,8 +15,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.error_responses import not_readable, refusal_response
-from wheelyard.http.handlers.file_delivery import missing_bytes
+from wheelyard.http.file_delivery import missing_bytes
+from wheelyard.http.protocol.error_responses import not_readable, refusal_response
 from wheelyard.http.protocol.messages import NOSNIFF, Header, Request, Response, redirect
 from wheelyard.http.protocol.negotiation import ByteRange, byte_range_of, unmet
 from wheelyard.model.distribution import parse_listed, parse_name

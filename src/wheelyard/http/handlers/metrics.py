@@ -13,7 +13,7 @@ from typing import Final
 from wheelyard.errors import Forbidden, Unauthenticated, WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.observability.instrumentation import Instrumentation
-from wheelyard.http.observability.request_record import is_forwarded
+from wheelyard.http.protocol.client_address import is_forwarded
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response
 from wheelyard.http.security.request_authentication import credential_in
 from wheelyard.model.access import Action

@@ -32,10 +32,10 @@ from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit, 
 from wheelyard.errors import Invalid, TooLarge, Unavailable, WheelyardError
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.context import ServerContext
-from wheelyard.http.error_responses import TITLES, retry_after, status_of
+from wheelyard.http.protocol.error_responses import TITLES, retry_after, status_of
 from wheelyard.http.protocol.json_body import answered, small_body
 from wheelyard.http.protocol.messages import NO_STORE, Header, Request, Response, make_response
-from wheelyard.http.security.host_policy import public_origin
+from wheelyard.http.security.csrf import public_origin
 from wheelyard.model.token import parse_token
 from wheelyard.settings.sections import Settings
 

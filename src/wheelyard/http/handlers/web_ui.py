@@ -8,8 +8,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.error_responses import TITLES, refusal
-from wheelyard.http.handlers.simple import answer, page_of, sight_of, visible
+from wheelyard.http.page_responses import answer, page_of, sight_of, visible
+from wheelyard.http.protocol.error_responses import TITLES, refusal
 from wheelyard.http.protocol.messages import Header, Request, Response, make_response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.protocol.router import path_of

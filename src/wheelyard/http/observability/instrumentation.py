@@ -18,7 +18,6 @@ from wheelyard.errors import Invalid
 from wheelyard.http.observability.request_record import (
     CURRENT_REQUEST,
     RequestRecord,
-    address_of,
     shown,
     trace_of,
 )
@@ -28,6 +27,7 @@ from wheelyard.http.observability.worker_metrics import (
     WorkerMetricsFolder,
     merge,
 )
+from wheelyard.http.protocol.client_address import address_of
 from wheelyard.http.protocol.messages import AsgiScope, Response
 from wheelyard.operations.audit_log import FACTS
 from wheelyard.settings.sections import Settings

@@ -1,11 +1,10 @@
 """What is known of a request: its address, its trace, and what became of it."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
@@ -14,18 +13,11 @@ from wheelyard.model.text import escaped, redacted
 
 T = TypeVar("T")
 
-NOWHERE: Final = "0.0.0.0"  # noqa: S104 - what a connection without an address is counted as
 CLIENT_CLOSED_REQUEST: Final = 499
 """The status of a request that its client has broken off."""
 NOTHING: Final = "nothing"
 """The name, in metrics and logs, of a path that leads nowhere."""
 
-_FORWARDING: Final = frozenset(
-    b"forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-forwarded-for "
-    b"x-envoy-external-address cf-connecting-ip fastly-client-ip true-client-ip".split()
-)
-"""What proxies add, besides `X-Forwarded-`."""
-_WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 _PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _CLOUD: Final = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
 
@@ -72,30 +64,6 @@ CURRENT_REQUEST: Final[ContextVar[RequestRecord | None]] = ContextVar("watched",
 """The request that is being answered, in whichever thread."""
 
 
-def address_of(scope: AsgiScope, proxies: int) -> str:
-    """
-    Return the address of the client.
-
-    Each trusted proxy adds the address that it sees to the end of X-Forwarded-For; the client can
-    invent what stands before those.
-    """
-    peer = str((scope.get("client") or (NOWHERE,))[0])
-    if proxies:
-        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        seen = b",".join(lines).decode("latin-1").split(",")
-        peer = seen[-proxies if len(seen) >= proxies else 0].strip() or peer
-    peer = peer.partition("%")[0]  # what follows is the zone of an interface, and may be any text
-    try:
-        return str(ip_address(peer))
-    except ValueError:
-        return _without_port(peer)
-
-
-def is_forwarded(headers: Iterable[bytes]) -> bool:
-    """Return whether a proxy has added one of these headers."""
-    return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in headers)
-
-
 def trace_of(headers: Headers) -> TraceContext | None:
     """
     Return the trace that a request says it belongs to, if any.
@@ -126,12 +94,3 @@ def shown(text: bytes) -> str:
     decoded = unquote(begun)
     veiled = redacted(decoded)  # in whatever way it is written
     return escaped(begun if veiled == decoded else veiled).replace('"', "%22")
-
-
-def _without_port(peer: str) -> str:
-    # some proxies write `1.2.3.4:port` or `[v6]:port`
-    found = _WITH_PORT.fullmatch(peer)
-    try:
-        return str(ip_address(found[1] or found[2])) if found else NOWHERE
-    except ValueError:
-        return NOWHERE

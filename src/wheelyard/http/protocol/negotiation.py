@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from wheelyard.http.error_responses import refusal_response
+from wheelyard.http.protocol.error_responses import refusal_response
 from wheelyard.http.protocol.messages import Headers, Response
 
 ACCEPT_LIMIT: Final = 4096

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from wheelyard.http.error_responses import refusal_response
+from wheelyard.http.protocol.error_responses import refusal_response
 from wheelyard.http.protocol.messages import AsgiScope, Header, Message, Receive, Response
 
 PATH_LIMIT: Final = 4096

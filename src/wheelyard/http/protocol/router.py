@@ -16,8 +16,8 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.http.error_responses import nothing_here
 from wheelyard.http.observability.request_record import NOTHING
+from wheelyard.http.protocol.error_responses import nothing_here
 from wheelyard.http.protocol.messages import Request, Response
 
 READ: Final = ("GET", "HEAD")

@@ -19,7 +19,7 @@ from wheelyard.authentication.verifiers.verifier import Verifier
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext
-from wheelyard.http.error_responses import HEADERS_TOO_LARGE
+from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE
 from wheelyard.model.access import ANONYMOUS, Caller, Credential
 
 C = TypeVar("C", bound=Caller | None)

@@ -15,7 +15,7 @@ from msgspec.json import encode
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.http.concurrency_limit import ConcurrencyLimit, Slot
 from wheelyard.http.context import ServerContext
-from wheelyard.http.error_responses import refusal, refusal_response
+from wheelyard.http.protocol.error_responses import refusal, refusal_response
 from wheelyard.http.protocol.messages import JSON, NO_STORE, Request, Response, make_response
 from wheelyard.http.protocol.request_parsing import WHOLE_LIMIT
 from wheelyard.http.uploads.form import FIELDS_LIMIT, UploadFormReader, boundary_of

@@ -25,7 +25,7 @@ from google.api_core import exceptions as api
 from google.api_core.page_iterator import HTTPIterator
 from google.cloud.storage import Blob, Bucket, Client
 
-from wheelyard.concurrency.runtime import LogRateLimit
+from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
     ABSENT,

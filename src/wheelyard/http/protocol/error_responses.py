@@ -7,16 +7,15 @@ The type is exactly `application/json`: uv shows `code` only then.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
 from msgspec.json import encode
 
-from wheelyard.authentication.authenticator import RATE_LIMITED
-from wheelyard.catalog.conflict_retries import OVERLOADED
-from wheelyard.concurrency.runtime import LogRateLimit
 from wheelyard.errors import (
+    RATE_LIMITED,
+    STORAGE_FULL,
     Conflict,
     Forbidden,
     Invalid,
@@ -35,7 +34,6 @@ from wheelyard.http.protocol.messages import (
     Response,
     make_response,
 )
-from wheelyard.storage.disk import STORAGE_FULL
 
 STATUS: Final[dict[type[WheelyardError], int]] = {
     Invalid: 400,
@@ -63,28 +61,8 @@ TITLES: Final = {each.value: each.phrase for each in HTTPStatus} | {
 """RFC 9110's names; Python has these four from 3.13 on."""
 
 CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", charset="UTF-8"')
-OF_OTHERS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
-"""Codes of what is no store's trouble, or is logged elsewhere."""
 
 logger = logging.getLogger("wheelyard")
-
-
-class StoreErrorLog:
-    """What the log says of a store that requests fail on."""
-
-    def __init__(self, monotonic: Callable[[], float], *, is_local: bool) -> None:
-        self._ration = LogRateLimit(6, monotonic)
-        # a bucket's silence is logged where the bucket is asked
-        self._silent = OF_OTHERS if is_local else OF_OTHERS | {"storage_unavailable"}
-
-    def note(self, fault: WheelyardError) -> None:
-        """Log that a request was refused, if that is the store's doing."""
-        if not isinstance(fault, Unavailable) or fault.code in self._silent:
-            return
-        left_out = self._ration.take()
-        if left_out is not None:
-            more = f" ({left_out} more were refused since the last such line)" if left_out else ""
-            logger.warning("a request was refused, %s: %s%s", fault.code, fault.message, more)
 
 
 def refusal(fault: WheelyardError) -> Response:

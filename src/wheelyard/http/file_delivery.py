@@ -22,7 +22,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.runtime import LogRateLimit
+from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.http.protocol.negotiation import ByteRange
 from wheelyard.model.lenient_metadata import core_of

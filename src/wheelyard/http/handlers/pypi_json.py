@@ -1,0 +1,50 @@
+"""PyPI's JSON API, `/pypi/<name>/json`."""
+
+from functools import partial
+
+from packaging.version import Version
+
+from wheelyard.errors import Invalid, NotFound
+from wheelyard.http.context import ServerContext
+from wheelyard.http.page_responses import answer, headers_of, page_of
+from wheelyard.http.protocol.messages import Request, Response
+from wheelyard.http.protocol.negotiation import (
+    MediaType,
+)
+from wheelyard.model.distribution import parse_name, parse_version
+from wheelyard.model.project import Project
+from wheelyard.rendering.pypi_json import PypiJsonPage, project_json, release_json
+from wheelyard.rendering.releases import latest, releases_of
+
+
+async def legacy_json(request: Request, context: ServerContext) -> Response:
+    """Answer with a project or one of its releases, in any spelling."""
+    try:
+        name = parse_name(request.params["name"])
+        context.audience.require_read(request.caller, name)
+        asked = request.params.get("version")
+        version = None if asked is None else parse_version(asked)
+    except Invalid as error:
+        raise NotFound(error.message, short="No such project or version.") from error
+    project, revision = await context.reads.listed(name)
+    render = partial(_legacy, project, version, context)
+    page = await page_of(
+        context, ("legacy", name, version), revision, render, headers_of(context, name)
+    )
+    return answer(request, page, MediaType.PLAIN_JSON)
+
+
+def _legacy(project: Project, version: Version | None, context: ServerContext) -> bytes:
+    name, releases = project.name, releases_of(project)
+    release = latest(releases)
+    if version is not None:
+        release = next((each for each in releases if Version(each.version) == version), None)
+    if release is None:
+        raise NotFound(
+            f"{name} has no such release. See /simple/{name}/ for those it has.",
+            short="No such release.",
+        )
+    server = context.index.settings.server
+    files_url = f"{server.public_url.rstrip('/') or server.path_prefix}/files"
+    page = PypiJsonPage(name, release, context.core_metadata.core(name, release.speaker), files_url)
+    return project_json(page, releases) if version is None else release_json(page)

@@ -1,0 +1,26 @@
+"""The search index for clients, `/search.json`."""
+
+from hashlib import sha256
+
+from wheelyard.http.context import ServerContext
+from wheelyard.http.page_responses import answer, headers_of, page_of
+from wheelyard.http.protocol.messages import Request, Response
+from wheelyard.http.protocol.negotiation import (
+    MediaType,
+)
+from wheelyard.model.access import Action
+from wheelyard.rendering.releases import search_json
+from wheelyard.storage.base import ObjectVersion
+
+
+async def answer_search(request: Request, context: ServerContext) -> Response:
+    """Answer with a line about each project that the caller may read."""
+    async with context.long_reads.one(request.party):
+        seen = await context.threads.read(context.index.search.everything)
+    caller = request.caller
+    if not caller.may_everywhere(Action.READ):
+        seen = tuple(each for each in seen if caller.may(Action.READ, each.name))
+    body = search_json(seen)
+    version = ObjectVersion(sha256(body).hexdigest())
+    page = await page_of(context, ("search", version), version, lambda: body, headers_of(context))
+    return answer(request, page, MediaType.PLAIN_JSON)
