@@ -32,7 +32,7 @@ SYSTEM_PROGRAMS = {
     "caddy": ("caddy", "deploy"),
     "chromium": ("chromium", "exporting"),
     "curl": ("curl", "access bucket_clients clients deploy http"),
-    "htpasswd": ("apache2-utils", "trust"),
+    "htpasswd": ("apache2-utils", "authentication"),
     "jq": ("jq", "deploy"),
     "nginx": ("nginx-light", "deploy exporting"),
     "rsync": ("rsync", "deploy"),

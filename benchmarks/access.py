@@ -18,7 +18,7 @@ from benchmarks.load import PIP, page_rate
 from benchmarks.report import Figure, in_turn
 from benchmarks.servers import Server, basic, wheelyard
 from benchmarks.stores import collection, fill_wheelyard
-from tests.trust.issuer import Bearer, StandIn, rsa_key, stand_in
+from tests.authentication.verifiers.fake_issuer import Bearer, StandIn, rsa_key, stand_in
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.settings.sections import Settings, StoreSettings

@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from tests.bucket.server import running_bucket_server
+from tests.fake_gcs.server import running_bucket_server
 
 
 def main() -> None:

@@ -115,8 +115,8 @@ def test_a_change_that_a_test_notices() -> None:
         from pathlib import Path
         from tools.covering import killer
         path = Path("src/wheelyard/errors.py").absolute()
-        tests = ["tests/test_house.py::test_links_lead_somewhere[docs/api.md]",
-                 "tests/test_house.py::test_every_refusal_is_documented"]
+        tests = ["tests/test_conventions.py::test_links_lead_somewhere[docs/api.md]",
+                 "tests/test_conventions.py::test_every_refusal_is_documented"]
         for code in (path.read_text(), "raise ImportError"):
             print([killer("wheelyard.errors", path, code, tests)])
     """
@@ -124,4 +124,4 @@ def test_a_change_that_a_test_notices() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     )
 
-    assert done.stdout.splitlines() == ["['']", "['tests/test_house.py']"]
+    assert done.stdout.splitlines() == ["['']", "['tests/test_conventions.py']"]

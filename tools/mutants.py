@@ -48,7 +48,7 @@ SOURCES: Final = ROOT / "src"
 SAMPLE: Final = ROOT / "tools" / "mutants.toml"
 FOUND: Final = ROOT / "tools" / "mutants_found.txt"
 CACHE: Final = ROOT / ".cache" / "mutants"
-PACKAGES: Final = ("archive", "catalog", "http", "model", "operations", "storage", "trust")
+PACKAGES: Final = ("archive", "catalog", "http", "model", "authentication", "operations", "storage")
 WANTED: Final = 23
 """How many mutants are drawn in each of these packages."""
 WEIGHTS: Final = dict.fromkeys(("guard", "raise", "comparison", "boolean"), 4) | dict.fromkeys(
@@ -58,7 +58,7 @@ WEIGHTS: Final = dict.fromkeys(("guard", "raise", "comparison", "boolean"), 4) |
 STATES: Final = ("killed", "survived", "elsewhere", "equivalent", "gone")
 IMPORT: Final = ""
 """What stands in the place of a test where a line is run by the import of its module."""
-SERVING: Final = frozenset({"http", "operations", "sources", "storage", "trust"})
+SERVING: Final = frozenset({"http", "operations", "sources", "storage", "authentication"})
 """Folders of which tests with sockets are run, too: no others run the code of clients."""
 TURN: Final = 0.01
 """Seconds by which a test comes later for each quicker one of the same function."""

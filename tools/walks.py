@@ -30,7 +30,7 @@ from typing import Any, Final
 
 import wheelyard
 from benchmarks.stores import BOUNDARY, Wheel
-from tests.bucket.server import running_bucket_server
+from tests.fake_gcs.server import running_bucket_server
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.http.app import App

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.access.places import (
+from tests.access.access_fixture import (
     PASSWORD,
     RIGHTS,
     id_token,
@@ -19,12 +19,12 @@ from tests.access.places import (
     values,
     write_files,
 )
-from tests.access.places import static_token as static
+from tests.access.access_fixture import static_token as static
+from tests.authentication.verifiers.fake_issuer import Bearer, StandIn, stand_in
 from tests.clients.harness import REPOSITORY, Desk
 from tests.clients.servers import free_port, stop, until_healthy
 from tests.http.packages import Package, form, wheel
 from tests.settings.written import as_toml
-from tests.trust.issuer import Bearer, StandIn, stand_in
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import parse_actions, parse_pattern

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.access.people import Headers, basic, bearer, by_minted_token
-from tests.access.places import (
+from tests.access.access_fixture import (
     EXISTING,
     KINDS,
     OTHER,
@@ -23,8 +22,9 @@ from tests.access.places import (
     open_place,
     put_behind_the_proxy,
 )
+from tests.access.principals import Headers, basic, bearer, by_minted_token
+from tests.authentication.verifiers.fake_issuer import Answer as Fault
 from tests.http.packages import form, wheel
-from tests.trust.issuer import Answer as Fault
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration

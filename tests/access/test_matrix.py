@@ -13,19 +13,7 @@ from itertools import count
 
 import pytest
 
-from tests.access.people import (
-    ADMIN,
-    ANONYMOUS,
-    INVALID,
-    OTHER_PUBLISHER,
-    PEOPLE,
-    PROXIED,
-    PUBLISHER,
-    STRANGER,
-    Headers,
-    Person,
-)
-from tests.access.places import (
+from tests.access.access_fixture import (
     EXISTING,
     KINDS,
     MANAGERS,
@@ -38,6 +26,18 @@ from tests.access.places import (
     digest,
     open_place,
     put_behind_the_proxy,
+)
+from tests.access.principals import (
+    ADMIN,
+    ANONYMOUS,
+    INVALID,
+    OTHER_PUBLISHER,
+    PEOPLE,
+    PROXIED,
+    PUBLISHER,
+    STRANGER,
+    Headers,
+    Person,
 )
 from tests.http.packages import wheel
 

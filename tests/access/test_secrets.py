@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access.people import BAD, PEOPLE, PROXIED, Headers
-from tests.access.places import EXISTING, PASSWORD, Answer, Place, open_place
+from tests.access.access_fixture import EXISTING, PASSWORD, Answer, Place, open_place
+from tests.access.principals import BAD, PEOPLE, PROXIED, Headers
 from tests.http.packages import wheel
 
 pytestmark = pytest.mark.integration

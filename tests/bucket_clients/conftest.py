@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
-from tests.bucket.server import BucketServer, running_bucket_server
-from tests.bucket_clients.yard import BUCKET
+from tests.bucket_clients.bucket_server import BUCKET
 from tests.clients.conftest import build as _build
 from tests.clients.conftest import desk as _desk
 from tests.clients.projects import Builder, Built
+from tests.fake_gcs.server import BucketServer, running_bucket_server
 
 build, desk = _build, _desk
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.faults import CutAt, Slow
-from tests.bucket.server import BucketServer
-from tests.bucket_clients.yard import (
+from tests.bucket_clients.bucket_server import (
     Yard,
     as_account,
     as_machine,
@@ -22,6 +20,8 @@ from tests.bucket_clients.yard import (
 )
 from tests.clients.harness import Desk, program, system_program
 from tests.clients.servers import free_port
+from tests.fake_gcs.faults import CutAt, Slow
+from tests.fake_gcs.server import BucketServer
 from tests.http.packages import wheel
 
 FILES = "*/files/*"

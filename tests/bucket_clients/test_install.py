@@ -7,13 +7,13 @@ from typing import Literal
 
 import pytest
 
-from tests.bucket.server import BucketServer
-from tests.bucket_clients.yard import Yard, as_account, running_yard
+from tests.bucket_clients.bucket_server import Yard, as_account, running_yard
 from tests.clients import test_install as known
 from tests.clients.harness import Desk
 from tests.clients.projects import Builder, Built
 from tests.clients.reading import publish
 from tests.clients.servers import Server
+from tests.fake_gcs.server import BucketServer
 
 pytestmark = pytest.mark.clients
 

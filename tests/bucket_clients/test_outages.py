@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from httpx2 import Response
 
-from tests.bucket.server import BucketServer
-from tests.bucket_clients.yard import (
+from tests.bucket_clients.bucket_server import (
     BUCKET,
     Yard,
     as_nobody,
@@ -20,6 +19,7 @@ from tests.bucket_clients.yard import (
     running_yard,
     upload,
 )
+from tests.fake_gcs.server import BucketServer
 from tests.http.packages import wheel
 from tests.waiting import until
 

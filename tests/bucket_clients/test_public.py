@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bucket.clients import ask as ask_bucket
-from tests.bucket.server import BucketServer
-from tests.bucket_clients.yard import (
+from tests.bucket_clients.bucket_server import (
     BUCKET,
     STORE,
     Yard,
@@ -17,6 +15,8 @@ from tests.bucket_clients.yard import (
     running_yard,
 )
 from tests.clients.harness import Desk, program, wheelyard
+from tests.fake_gcs.clients import ask as ask_bucket
+from tests.fake_gcs.server import BucketServer
 from tests.http.packages import wheel
 
 OPEN = "open-wheels"

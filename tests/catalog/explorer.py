@@ -13,10 +13,10 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from tests.catalog.promises import DEMO, Wish, broken_promises, document, is_named
-from tests.catalog.stage import Fate, GatedStore, Stage, outcomes_on_stage
-from tests.operations.making import Made
-from tests.operations.world import ALICE, Clock, ambient_at, objects
+from tests.catalog.invariants import DEMO, Wish, broken_promises, document, is_named
+from tests.catalog.scheduler import Fate, GatedStore, Stage, outcomes_on_stage
+from tests.operations.distributions import Made
+from tests.operations.in_memory_index import ALICE, Clock, ambient_at, objects
 from wheelyard.archive.reader import Contents
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution import parse_filename

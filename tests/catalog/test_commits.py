@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
-from tests.catalog.faulty import Crash, Fault, FaultyStore, Kind
-from tests.catalog.promises import DEMO, document
-from tests.operations.world import START, Clock, ambient_at
+from tests.catalog.faulty_store import Crash, Fault, FaultyStore, Kind
+from tests.catalog.invariants import DEMO, document
+from tests.operations.in_memory_index import START, Clock, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Intent
 from wheelyard.catalog.conflict_retries import ConflictRetries

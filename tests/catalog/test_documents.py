@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.operations.world import Clock, ambient_at
+from tests.operations.in_memory_index import Clock, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.catalog.documents import CachePolicy, Codec, Documents, Snapshot
 from wheelyard.catalog.projects import NameList

@@ -7,10 +7,10 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.catalog.explorer import BrokenPromise, Explorer, Scenario
-from tests.catalog.promises import Wish, document
-from tests.catalog.stage import Fate
-from tests.operations.making import make_wheel
-from tests.operations.world import Clock, ambient_at
+from tests.catalog.invariants import Wish, document
+from tests.catalog.scheduler import Fate
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import Clock, ambient_at
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalog.faulty import Crash, Fault, FaultyStore, Kind
-from tests.catalog.promises import DEMO, Wish, broken_promises, document
-from tests.operations.making import make_wheel
-from tests.operations.world import ALICE, START, World, ambient_at
+from tests.catalog.faulty_store import Crash, Fault, FaultyStore, Kind
+from tests.catalog.invariants import DEMO, Wish, broken_promises, document
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, START, World, ambient_at
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, Unavailable, WheelyardError
 from wheelyard.model.distribution import parse_version

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.catalog.promises import DEMO
-from tests.operations.making import make_wheel
-from tests.operations.world import World
+from tests.catalog.invariants import DEMO
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import World
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
 

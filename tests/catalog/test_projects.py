@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.catalog.promises import DEMO
-from tests.operations.making import make_wheel
-from tests.operations.world import World, ambient_at
+from tests.catalog.invariants import DEMO
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import World, ambient_at
 from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
 from wheelyard.settings.sections import Settings, StoreSettings

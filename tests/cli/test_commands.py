@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Desk
-from tests.operations.making import make_wheel
+from tests.operations.distributions import make_wheel
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.project import Status, StatusSet, Yanked
 from wheelyard.settings.sections import Settings, StoreSettings

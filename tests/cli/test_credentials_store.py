@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.bucket.server import BucketServer, running_bucket_server
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Desk
 from tests.clients.servers import PATIENCE
-from tests.operations.making import make_wheel
-from tests.storage.cloud.opened import EMULATOR
+from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.operations.distributions import make_wheel
+from tests.storage.gcs.opened import EMULATOR
 
 pytestmark = pytest.mark.integration
 

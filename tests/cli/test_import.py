@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import Serve, Typed
 from tests.clients.harness import REPOSITORY, Desk
-from tests.operations.making import make_sdist, make_wheel
+from tests.operations.distributions import make_sdist, make_wheel
 from tests.sources.web.site import Answer, running_site
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Serve, Serving, Typed
 from tests.clients.harness import Desk
 from tests.clients.servers import PATIENCE
-from tests.operations.making import Made, make_sdist, make_wheel
+from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.authentication.verifiers.fake_issuer import Answer, StandIn, rsa_key, stand_in
 from tests.clients.harness import Desk, program, system_program
 from tests.clients.projects import Builder, Built
 from tests.clients.reading import assert_published
@@ -17,7 +18,6 @@ from tests.clients.servers import TOKEN, Server
 from tests.clients.tls import Proxy, running_proxy
 from tests.http.servers import Site, running_site
 from tests.model.jobs import GITHUB_SAYS, GITLAB_SAYS, TIMES
-from tests.trust.issuer import Answer, StandIn, rsa_key, stand_in
 from tests.waiting import until
 from wheelyard.wiring.stores import system_runtime
 

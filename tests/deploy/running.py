@@ -17,10 +17,10 @@ from typing import Any
 
 import yaml
 
-from tests.bucket.server import BucketServer
-from tests.bucket_clients.yard import as_account
+from tests.bucket_clients.bucket_server import as_account
 from tests.clients.harness import REPOSITORY, SOURCE, Desk, new_desk, program
 from tests.clients.servers import TOKEN, free_port, stop, until_healthy
+from tests.fake_gcs.server import BucketServer
 
 DEPLOY = REPOSITORY / "deploy"
 BUCKET = "acme-wheelyard"

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from uv import find_uv_bin
 
-from tests.bucket.server import running_bucket_server
 from tests.clients.conftest import desk as _desk
 from tests.clients.harness import Desk, system_program
 from tests.deploy.containers import wheels
 from tests.deploy.running import BUCKET, DEPLOY, VALUES, Deployed, problems, rendered, running
+from tests.fake_gcs.server import running_bucket_server
 from tests.http.packages import Package, wheel
 
 desk = _desk

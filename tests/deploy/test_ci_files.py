@@ -14,6 +14,7 @@ import pytest
 import yaml
 from uv import find_uv_bin
 
+from tests.authentication.verifiers.fake_issuer import Answer, StandIn, rsa_key, stand_in
 from tests.clients.conftest import desk as _desk
 from tests.clients.harness import (
     REPOSITORY,
@@ -28,7 +29,6 @@ from tests.deploy.containers import wheels
 from tests.deploy.running import assert_valid, problems
 from tests.http.packages import wheel
 from tests.http.servers import Site, running_site
-from tests.trust.issuer import Answer, StandIn, rsa_key, stand_in
 from wheelyard.wiring.stores import system_runtime
 
 desk = _desk

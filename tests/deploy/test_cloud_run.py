@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.bucket.server import BucketServer, running_bucket_server
 from tests.clients.conftest import desk as _desk
 from tests.clients.harness import REPOSITORY, Desk, new_desk, system_program
 from tests.deploy.gcloud import lines
@@ -24,6 +23,7 @@ from tests.deploy.running import (
     rendered,
     running,
 )
+from tests.fake_gcs.server import BucketServer, running_bucket_server
 from tests.http.packages import wheel
 from wheelyard.settings.load import read_settings
 

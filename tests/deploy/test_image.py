@@ -22,7 +22,7 @@ from tests.clients.servers import PATIENCE, TOKEN, free_port
 from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
 from tests.once import made_once
-from tests.operations.making import Made, make_wheel
+from tests.operations.distributions import Made, make_wheel
 from wheelyard.settings.load import read_settings
 from wheelyard.settings.sections import Settings
 

@@ -14,7 +14,7 @@ import yaml
 from tests.clients.harness import REPOSITORY, system_program
 from tests.clients.servers import PATIENCE, free_port, until_healthy
 from tests.deploy.running import VALUES, Unit
-from tests.operations.making import make_wheel
+from tests.operations.distributions import make_wheel
 from wheelyard.settings.load import read_settings
 
 FOLDER = REPOSITORY / "deploy" / "linux"

@@ -24,7 +24,7 @@ from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
 from tests.deploy.running import Unit
 from tests.once import made_once
-from tests.operations.making import make_wheel
+from tests.operations.distributions import make_wheel
 
 pytestmark = pytest.mark.slow
 

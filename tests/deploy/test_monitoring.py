@@ -13,10 +13,10 @@ import yaml
 from tests.clients.conftest import desk as _desk
 from tests.clients.harness import REPOSITORY, Desk, program, system_program
 from tests.deploy.running import DEPLOY, documents
-from tests.http.afar import FarStore, far_site
 from tests.http.packages import publish, wheel
+from tests.http.remote_store import FarStore, far_site
 from tests.http.servers import Site, running_site
-from tests.test_house import headings
+from tests.test_conventions import headings
 from wheelyard.storage.instrumented import Operation, OperationCounter
 
 desk = _desk

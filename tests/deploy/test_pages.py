@@ -11,7 +11,7 @@ from wheelyard.settings.load import unknown_variables
 
 FOLDER = REPOSITORY / "deploy"
 DOCS = REPOSITORY / "docs" / "deploy"
-PAGES = [*sorted(DOCS.glob("*.md")), REPOSITORY / "docs" / "keeping.md"]
+PAGES = [*sorted(DOCS.glob("*.md")), REPOSITORY / "docs" / "backup.md"]
 TUTORIAL = FOLDER / "cloud-shell" / "tutorial.md"
 IGNORED = {"__pycache__", ".terraform"}
 FILES = [

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Event, Lock
 
 from tests.clients.servers import free_port
-from tests.operations.making import Made
+from tests.operations.distributions import Made
 from tests.waiting import until
 
 PATIENCE = 30.0

@@ -22,7 +22,7 @@ from tests.durability.serving import (
     wheelyard,
 )
 from tests.forking import Surroundings, fork
-from tests.operations.making import make_wheel
+from tests.operations.distributions import make_wheel
 from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import open_index

@@ -9,8 +9,8 @@ from packaging.utils import NormalizedName
 
 from tests.durability.serving import first_token, get, post, server, wheelyard
 from tests.forking import FORKS
-from tests.operations.making import Made, make_wheel
-from tests.operations.world import ALICE
+from tests.operations.distributions import Made, make_wheel
+from tests.operations.in_memory_index import ALICE
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import open_index
 

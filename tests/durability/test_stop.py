@@ -18,7 +18,7 @@ from tests.durability.serving import (
     start,
     wheelyard,
 )
-from tests.operations.making import Made, make_wheel
+from tests.operations.distributions import Made, make_wheel
 from tests.waiting import until
 
 ROUNDS = 6

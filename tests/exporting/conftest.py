@@ -6,10 +6,10 @@ from shutil import copytree
 
 import pytest
 
-from tests.bucket.server import BucketServer, running_bucket_server
 from tests.cli.conftest import desk as _desk
 from tests.cli.conftest import wheelyard as _wheelyard
-from tests.exporting.yard import Yard, stock
+from tests.exporting.export_fixture import Yard, stock
+from tests.fake_gcs.server import BucketServer, running_bucket_server
 
 desk, wheelyard = _desk, _wheelyard
 

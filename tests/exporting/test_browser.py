@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.exporting.export_fixture import Yard
 from tests.exporting.serving import python_web
-from tests.exporting.yard import Yard
 from tests.http.packages import wheel
 from tests.waiting import PATIENCE
 from wheelyard.operations.exporting.manifest import RequestedOptions

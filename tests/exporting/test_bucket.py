@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.objects import Bucket
-from tests.bucket.server import BucketServer, running_bucket_server
+from tests.exporting.export_fixture import AT_BASE, Yard, publish, stock
 from tests.exporting.sites import BASE, HOME, MANIFEST, Read, broken, is_page, tree
-from tests.exporting.yard import AT_BASE, Yard, publish, stock
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer, running_bucket_server
 from tests.http.packages import wheel
-from tests.storage.cloud.opened import EMULATOR
+from tests.storage.gcs.opened import EMULATOR
 from wheelyard.errors import Invalid
 from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings

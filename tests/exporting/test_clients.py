@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.server import BucketServer, running_bucket_server
 from tests.clients import test_install as known
 from tests.clients.conftest import build as _build
 from tests.clients.harness import REPOSITORY, Desk, new_desk, wheelyard
 from tests.clients.projects import Builder, Built
 from tests.clients.servers import Server
 from tests.exporting.serving import Web, nginx_web, python_web
+from tests.fake_gcs.server import BucketServer, running_bucket_server
 
 pytestmark = pytest.mark.clients
 

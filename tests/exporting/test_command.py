@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.server import BucketServer
 from tests.cli.conftest import Typed
 from tests.clients.harness import Desk
+from tests.exporting.export_fixture import Yard
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
-from tests.exporting.yard import Yard
+from tests.fake_gcs.server import BucketServer
 from tests.http.packages import wheel
 
 pytestmark = pytest.mark.integration

@@ -8,8 +8,8 @@ from shutil import copytree
 import pytest
 
 from tests.cli.conftest import Typed
+from tests.exporting.export_fixture import Yard, delete, set_status, watched_export, yank
 from tests.exporting.sites import WRITES, Killed, broken, pages_of, reader, tree
-from tests.exporting.yard import Yard, delete, set_status, watched_export, yank
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty import FaultyStore
+from tests.catalog.faulty_store import FaultyStore
+from tests.exporting.export_fixture import AT_BASE, Yard, delete, publish, set_status, stock, yank
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
-from tests.exporting.yard import AT_BASE, Yard, delete, publish, set_status, stock, yank
 from tests.http.packages import Package, sdist, wheel
 from tests.rendering.examples import file, project
 from wheelyard.model.metadata import parse_metadata

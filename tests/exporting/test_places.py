@@ -5,11 +5,11 @@ from shutil import copytree, rmtree
 
 import pytest
 
-from tests.bucket.server import BucketServer
 from tests.cli.conftest import Typed
 from tests.clients.harness import Desk
+from tests.exporting.export_fixture import Yard, delete
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
-from tests.exporting.yard import Yard, delete
+from tests.fake_gcs.server import BucketServer
 from tests.http.packages import wheel
 from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
 

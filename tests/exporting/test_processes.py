@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from tests.durability.serving import environment
+from tests.exporting.export_fixture import Yard
 from tests.exporting.sites import BASE, HEEDING, MANIFEST, broken, pages_of, reader, tree
-from tests.exporting.yard import Yard
-from tests.operations.making import make_wheel
-from tests.operations.offers import Listed, Shelf
-from tests.operations.world import ALICE
+from tests.operations.distributions import make_wheel
+from tests.operations.fake_sources import Listed, Shelf
+from tests.operations.in_memory_index import ALICE
 from wheelyard.operations.importing.importer import Importer
 from wheelyard.wiring.export import MANY
 

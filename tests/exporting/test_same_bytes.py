@@ -8,8 +8,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.cli.conftest import Typed
+from tests.exporting.export_fixture import stock
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
-from tests.exporting.yard import stock
 from tests.http.servers import Site, running_site
 from tests.waiting import until
 

@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from tests.catalog.stage import Fate, Stage
+from tests.catalog.scheduler import Fate, Stage
+from tests.exporting.export_fixture import Yard, delete, set_status, watched_export, yank
 from tests.exporting.sites import BASE, MANIFEST, WRITES, broken, pages_of, reader, tree
-from tests.exporting.yard import Yard, delete, set_status, watched_export, yank
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions

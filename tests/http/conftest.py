@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.http.google_users import Office, running_office
 from tests.http.jobs import Ci, running_ci
 from tests.http.packages import PYTHON, publish, sdist, wheel
-from tests.http.people import Office, running_office
 from tests.http.servers import Site, running_site
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.stores import system_runtime

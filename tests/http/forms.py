@@ -9,7 +9,7 @@ from tempfile import gettempdir
 
 import pytest
 
-from tests.operations.world import ALICE
+from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Invalid
 from wheelyard.http.uploads.form import UploadFormReader
 from wheelyard.operations.spooling import SpooledUpload

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
+from tests.authentication.verifiers.fake_issuer import SigningKey, StandIn, rsa_key, stand_in
 from tests.http.servers import Answer, Site, running_app
-from tests.trust.issuer import SigningKey, StandIn, rsa_key, stand_in
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
 from wheelyard.settings.sections import PublishingSettings, Settings

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from tests.http.servers import Answer, Site
-from tests.operations.making import make_sdist, make_wheel
+from tests.operations.distributions import make_sdist, make_wheel
 
 PYTHON = ">=3.9"
 

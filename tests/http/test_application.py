@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.afar import FarStore
-from tests.http.inside import Inside, inside
-from tests.operations.making import make_wheel
+from tests.http.in_process import Inside, inside
+from tests.http.remote_store import FarStore
+from tests.operations.distributions import make_wheel
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.model.access import parse_actions, parse_pattern

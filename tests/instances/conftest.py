@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.objects import Bucket
-from tests.bucket.server import BucketServer, running_bucket_server
-from tests.instances.yards import Yard, yard_at
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.instances.bucket_cluster import Yard, yard_at
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.objects import Bucket
-from tests.bucket.server import BucketServer, running_bucket_server
-from tests.instances.yards import Yard, contents, data_of, put_all, yard_at
-from tests.operations.making import make_sdist, make_wheel
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.instances.bucket_cluster import Yard, contents, data_of, put_all, yard_at
+from tests.operations.distributions import make_sdist, make_wheel
 
 pytestmark = pytest.mark.slow
 

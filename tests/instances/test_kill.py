@@ -9,14 +9,22 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.bucket.faults import Hold, When
-from tests.bucket.objects import Bucket
-from tests.bucket.server import BucketServer, running_bucket_server
-from tests.catalog.promises import broken_promises, document
-from tests.http.inside import Inside, inside
-from tests.instances.yards import Yard, assert_dense, contents, data_of, end_now, put_all, yard_at
-from tests.operations.making import make_wheel
-from tests.operations.world import Clock, ambient_at
+from tests.catalog.invariants import broken_promises, document
+from tests.fake_gcs.faults import Hold, When
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.http.in_process import Inside, inside
+from tests.instances.bucket_cluster import (
+    Yard,
+    assert_dense,
+    contents,
+    data_of,
+    end_now,
+    put_all,
+    yard_at,
+)
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import Clock, ambient_at
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore

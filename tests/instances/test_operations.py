@@ -10,10 +10,10 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.bucket.log import RequestLog
-from tests.bucket.server import BucketServer, running_bucket_server
-from tests.instances.yards import Instance, Yard, yard_at
-from tests.operations.making import make_wheel
+from tests.fake_gcs.log import RequestLog
+from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.instances.bucket_cluster import Instance, Yard, yard_at
+from tests.operations.distributions import make_wheel
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.faults import StatusBefore
-from tests.bucket.server import BucketServer
-from tests.instances.yards import Instance, Yard, contents, yard_at
-from tests.operations.making import make_wheel
+from tests.fake_gcs.faults import StatusBefore
+from tests.fake_gcs.server import BucketServer
+from tests.instances.bucket_cluster import Instance, Yard, contents, yard_at
+from tests.operations.distributions import make_wheel
 from tests.waiting import until
 
 FOR_EVER = 1_000_000

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.fake_gcs import new_bucket, running_fake_gcs
-from tests.bucket.server import running_bucket_server
 from tests.durability.serving import get
-from tests.instances.yards import Instance, Yard, yard_at
-from tests.operations.making import make_wheel
+from tests.fake_gcs.fake_gcs import new_bucket, running_fake_gcs
+from tests.fake_gcs.server import running_bucket_server
+from tests.instances.bucket_cluster import Instance, Yard, yard_at
+from tests.operations.distributions import make_wheel
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

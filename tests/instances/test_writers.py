@@ -6,11 +6,11 @@ from random import Random
 
 import pytest
 
-from tests.bucket.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
-from tests.bucket.objects import Bucket
-from tests.bucket.server import BucketServer
-from tests.instances.yards import Yard, assert_dense, data_of, end_now
-from tests.operations.making import Made, make_wheel
+from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer
+from tests.instances.bucket_cluster import Yard, assert_dense, data_of, end_now
+from tests.operations.distributions import Made, make_wheel
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow

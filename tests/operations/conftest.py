@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations.minting import MOMENT
-from tests.operations.offers import Shelf
-from tests.operations.world import World
+from tests.authentication.publishing_fixture import MOMENT
+from tests.operations.fake_sources import Shelf
+from tests.operations.in_memory_index import World
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.operations.making import make_sdist, make_wheel
-from tests.operations.world import ALICE, World
+from tests.operations.distributions import make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, World
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import StoredBytes
 from wheelyard.catalog.projects import NameList

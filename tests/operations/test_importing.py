@@ -11,10 +11,10 @@ from typing import NoReturn
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.catalog.faulty import Fault, FaultyStore, Kind
-from tests.operations.making import Made, make_sdist, make_wheel
-from tests.operations.offers import DEMO, LONG_AGO, Listed, Shelf, counted, importer, taken
-from tests.operations.world import ALICE, START, World, history
+from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.operations.fake_sources import DEMO, LONG_AGO, Listed, Shelf, counted, importer, taken
+from tests.operations.in_memory_index import ALICE, START, World, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution import parse_version

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.operations.making import make_sdist, make_wheel
-from tests.operations.world import ALICE, World, history
+from tests.operations.distributions import make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, World, history
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution import parse_version

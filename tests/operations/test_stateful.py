@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from packaging.utils import NormalizedName
 
-from tests.catalog.promises import Wish, broken_promises
-from tests.operations.making import Made, make_sdist, make_wheel
-from tests.operations.world import ALICE, World, code_of
+from tests.catalog.invariants import Wish, broken_promises
+from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, World, code_of
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution import parse_filename, parse_version
 from wheelyard.model.project import Status

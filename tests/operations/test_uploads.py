@@ -8,8 +8,8 @@ from threading import Barrier
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.operations.making import Made, make_sdist, make_wheel
-from tests.operations.world import ALICE, World, code_of, history
+from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, World, code_of, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, Invalid, WheelyardError
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern

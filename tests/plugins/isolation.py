@@ -14,15 +14,15 @@ import pytest
 
 FOLDERS = frozenset(
     {
-        "bucket",
         "bucket_clients",
         "clients",
         "deploy",
         "downloads",
         "durability",
+        "fake_gcs",
         "instances",
         "keyring_tests",
-        "moving",
+        "migration",
     }
 )
 """Folders in which every test is an integration test."""

@@ -18,7 +18,7 @@ FIRST = (
     "tests/catalog/test_exploration.py",
     "tests/instances/",
     "tests/access/test_clients.py",
-    "tests/moving/",
+    "tests/migration/",
     "keyring/",
     "tests/bucket_clients/",
     "tests/durability/",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.objects import Bucket
-from tests.bucket.server import BucketServer, running_bucket_server
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer, running_bucket_server
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket.faults import CutAt, DropBefore, StatusBefore
-from tests.bucket.objects import Bucket
-from tests.bucket.server import BucketServer
+from tests.fake_gcs.faults import CutAt, DropBefore, StatusBefore
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer
 from tests.sources.offering import Pauses, body_of, md5, offered, opened, taken
 from wheelyard.errors import Invalid, Unavailable
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations.making import make_sdist, make_wheel
+from tests.operations.distributions import make_sdist, make_wheel
 from tests.sources.offering import Pauses, make_unreadable, opened
 from wheelyard.errors import Invalid
 from wheelyard.sources.bucket_tree import open_view

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.bucket.objects import Bucket
-from tests.bucket.server import BucketServer
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer
 from tests.sources.offering import JUNE, WHEEL, body_of, md5, opened, sha256, taken
 from wheelyard.errors import Invalid
 from wheelyard.sources.candidate import Skipped

@@ -1,0 +1,318 @@
+"""
+An index with projects of three kinds, everybody whom it knows, and a count of what its store does.
+
+Projects: `open-*` may be read by anybody, `shut-*` by those who are named, and of `secret-*` the
+settings say besides that its very names are private. Of each kind one exists and one does not, with
+names of the same length, so that two answers can be compared byte by byte.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from msgspec import convert
+
+from tests.authentication.verifiers.fake_issuer import StandIn, ec_key, rsa_key, stand_in
+from tests.http.in_process import Inside
+from tests.http.packages import Package, form, wheel
+from tests.operations.in_memory_index import Clock
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.http.app import App
+from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.settings.checks import checked
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import system_runtime
+
+HERE = "https://packages.acme.dev"
+"""What this index is called in tokens."""
+IAP_HERE = "/projects/1234/global/backendServices/5678"
+PUBLISHING = "packages.acme.dev"
+GOOGLE_KEY, IAP_KEY, CI_KEY = rsa_key("google"), ec_key("iap"), rsa_key("ci")
+PASSWORD = "correct horse battery"
+
+KINDS = ("open", "shut", "secret")
+EXISTING = tuple(f"{kind}-lib" for kind in KINDS)
+MISSING = tuple(f"{kind}-not" for kind in KINDS)
+OTHER = "other-lib"
+READERS, UPLOADERS, MANAGERS = "reader", "uploader", "manager"
+RIGHTS = {READERS: "read", UPLOADERS: "upload", MANAGERS: "manage"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, and which objects the store was asked for on the way."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    asked: tuple[str, ...]
+    """Keys, those of credentials left out: they are read to know who asks."""
+
+    def header(self, name: str) -> str:
+        """Return a header, or nothing."""
+        return dict(self.headers).get(name, "")
+
+    def without(self, name: str) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
+        """Return what a client sees, with a project's name taken out of it."""
+        spelt = (name, name.replace("-", "_"), name.title().replace("-", "_"))
+        body, headers = self.body, self.headers
+        for each in spelt:
+            body = body.replace(each.encode(), b"NAME")
+            headers = tuple((key, value.replace(each, "NAME")) for key, value in headers)
+        return self.status, headers, body
+
+
+class CountingStore(MemoryStore):
+    """A store that notes what it is asked for."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self.asked: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - whatever a store has
+        """Return a verb that notes its key, or anything else as it is."""
+        found = super().__getattribute__(name)
+        if name not in {"get", "read", "put", "delete", "list", "sign"}:
+            return found
+
+        def noted(key: str, *more: object, **named: object) -> object:
+            self.asked.append(key)
+            return found(key, *more, **named)
+
+        return noted
+
+
+@dataclass(frozen=True)
+class Place:
+    """The index, asked without a socket in between: as the server's own protocol (ASGI) has it."""
+
+    inside: Inside
+    store: CountingStore
+    google: StandIn
+    packages: dict[str, Package]
+    prefix: str = ""
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    @property
+    def index(self) -> Index:
+        """The index."""
+        return self.inside.index
+
+    def ask(
+        self, method: str, path: str, headers: tuple[tuple[str, str], ...] = (), body: bytes = b""
+    ) -> Answer:
+        """Send one request, byte for byte as it is written here."""
+        begun = len(self.store.asked)
+        lines = (*headers, ("content-length", str(len(body)))) if body else headers
+        pieces = [body] if body else []
+        said = self.inside.get(f"{self.prefix}{path}", *lines, method=method, body=pieces)
+        asked = tuple(key for key in self.store.asked[begun:] if not key.startswith("credentials/"))
+        return Answer(said.status, tuple(said.headers.items()), said.body, asked)
+
+    def upload(
+        self, package: Package, headers: tuple[tuple[str, str], ...], path: str = "/legacy/"
+    ) -> Answer:
+        """Upload a package."""
+        kind = ("content-type", "multipart/form-data; boundary=frontier")
+        return self.ask("POST", path, (*headers, kind), form(package))
+
+    def token(self, *projects: str, can: str, owner: str = "", names: tuple[str, ...] = ()) -> str:
+        """Make an API token."""
+        request = TokenRequest(
+            name="test",
+            actions=parse_actions([can]),
+            projects=tuple(parse_pattern(each) for each in projects),
+            lifetime=timedelta(days=1),
+            owner=owner,
+            owner_names=names,
+        )
+        return self.index.tokens.create(request, by="local:test")[0].text
+
+    def minted(self, publisher: str) -> str:
+        """Return the token that a CI job is given for its statement."""
+        assert self.index.authenticator.publishing is not None
+        said = {
+            "iss": f"{self.google.url}/ci",
+            "sub": publisher,
+            "jti": f"{publisher}-{next(self._numbers)}",
+            "aud": PUBLISHING,
+            **times(300),
+        }
+        return self.index.authenticator.publishing.mint(CI_KEY.token(said)).token.text
+
+
+def times(seconds: int) -> dict[str, object]:
+    """Return the times of a token that is good for some seconds."""
+    now = int(system_runtime().now().timestamp())
+    return {"iat": now - 1, "nbf": now - 1, "exp": now + seconds}
+
+
+def id_token(email: str, **changes: object) -> str:
+    """Return an ID token as Google makes them."""
+    claims = {
+        "iss": "https://accounts.google.com",
+        "aud": HERE,
+        "azp": "1234.apps.googleusercontent.com",
+        "sub": "104857600123456789012",
+        "email": email,
+        "email_verified": True,
+        "hd": email.partition("@")[2],
+        **times(3600),
+    }
+    return GOOGLE_KEY.token({**claims, **changes})
+
+
+def assertion(email: str) -> str:
+    """Return what Google's proxy says of a person."""
+    claims = {
+        "iss": "https://cloud.google.com/iap",
+        "aud": IAP_HERE,
+        "sub": "accounts.google.com:104857600123456789012",
+        "email": email,
+        "hd": email.partition("@")[2],
+        **times(590),
+    }
+    return IAP_KEY.token(claims)
+
+
+def static_token(role: str) -> str:
+    """Return the text of a static token."""
+    return f"a-static-token-of-{role}"
+
+
+def serve_google(site: StandIn) -> None:
+    """Let the stand-in publish every key at once."""
+    site.serve_jwks([key.jwk() for key in (GOOGLE_KEY, IAP_KEY, CI_KEY)])
+
+
+def values(folder: Path, site: StandIn, *, is_open: bool, **more: object) -> dict[str, object]:
+    """Return the settings, as a file would have them."""
+    projects = ["open-*", "shut-*", "secret-*"]
+    grants: list[dict[str, object]] = [
+        {
+            "who": [
+                f"user:{role}@acme.dev",
+                f"serviceAccount:{role}@acme.iam.gserviceaccount.com",
+                f"domain:{role}.example",
+                f"htpasswd:{role}",
+            ],
+            "projects": projects,
+            "actions": [can],
+        }
+        for role, can in RIGHTS.items()
+    ]
+    admin = ["user:admin@acme.dev", "htpasswd:admin"]
+    grants.append({"who": admin, "projects": ["*"], "actions": ["admin"]})
+    if is_open:
+        grants.append({"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"]})
+    return {
+        "access": {
+            "private_names": ["secret-*"],
+            "htpasswd_file": str(folder / "htpasswd"),
+            "static_tokens_file": str(folder / "tokens.toml"),
+            "failed_login_per_minute": 1_000_000_000,
+        },
+        "google": {
+            "allow_private": True,
+            "id_token": {"audience": [HERE]},
+            "access_token": {"resource": f"gs://{site.bucket}"},
+        },
+        "trusted_publishing": {"audience": [PUBLISHING]},
+        "publisher": [
+            _publisher(site, "this", [*EXISTING, *MISSING]),
+            _publisher(site, "that", [OTHER]),
+        ],
+        "grant": grants,
+        **more,
+    }
+
+
+def write_files(folder: Path) -> None:
+    """Write the htpasswd file and the static tokens."""
+    hashed = "{SHA}mN7MYuzjmaIu0w1JDvMzvn/ec4U="
+    roles = ("stranger", *RIGHTS, "admin")
+    path = folder / "htpasswd"
+    path.write_text("".join(f"{role}:{hashed}\n" for role in roles))
+    path.chmod(0o600)
+    projects = dict.fromkeys(RIGHTS, '["open-*", "shut-*", "secret-*"]')
+    projects["stranger"] = f'["{OTHER}"]'
+    tables = [
+        f'[[token]]\nname = "{role}"\nvalue = "{static_token(role)}"\n'
+        f'can = ["{RIGHTS.get(role, "upload")}"]\nprojects = {patterns}\n'
+        for role, patterns in projects.items()
+    ]
+    path = folder / "tokens.toml"
+    path.write_text("\n".join(tables))
+    path.chmod(0o600)
+
+
+def put_behind_the_proxy(said: dict[str, object]) -> None:
+    """Change settings, as a file has them, so that pages for people are behind Google's proxy."""
+    said["iap"] = {"audience": [IAP_HERE]}
+
+
+@contextmanager
+def open_place(
+    folder: Path,
+    *,
+    is_open: bool = True,
+    adjust: Callable[[dict[str, object]], None] = lambda _: None,
+    runtime: Runtime | None = None,
+    **more: object,
+) -> Iterator[Place]:
+    """
+    Open an index in memory, with its projects in it.
+
+    Args:
+        folder: For its files.
+        is_open: Whether anybody may read `open-*`.
+        adjust: Changes the settings, as a file would have them.
+        runtime: Its clocks, if they are not this machine's.
+        **more: Sections of the settings.
+    """
+    write_files(folder)
+    with stand_in() as site, asyncio.Runner() as runner:
+        serve_google(site)
+        said = values(folder, site, is_open=is_open, **more)
+        adjust(said)
+        settings = checked(convert(said, Settings, strict=False))
+        store = CountingStore(lambda: 0.0)
+        (folder / "spool").mkdir(exist_ok=True)
+        spool, runtime = Spool(folder / "spool"), runtime or system_runtime()
+        index = build_index(store, spool, settings, runtime, google=site.google)
+        inside = Inside(App(index), index, folder, Clock(), runner)
+        packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
+        place = Place(inside, store, site, packages, settings.server.path_prefix)
+        token = place.token("*", can="upload")
+        for name in (*EXISTING, OTHER):
+            answer = place.upload(packages[name], (("authorization", f"Bearer {token}"),))
+            assert answer.status == 200, answer.body
+        yield place
+        inside.tell("lifespan", "lifespan.shutdown")
+
+
+def digest(package: Package) -> str:
+    """Return the digest that a file's URL has in it."""
+    return sha256(package.data).hexdigest()
+
+
+def _publisher(site: StandIn, name: str, projects: list[str]) -> dict[str, object]:
+    return {
+        "id": name,
+        "provider": "oidc",
+        "issuer": f"{site.url}/ci",
+        "jwks_url": site.keys_url,
+        "allow_private_issuer": True,
+        "match": {"sub": name},
+        "projects": projects,
+    }

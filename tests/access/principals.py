@@ -1,0 +1,152 @@
+"""Everybody whom the index of these tests knows, by each kind of credential, good and bad."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from tests.access.access_fixture import (
+    HERE,
+    MANAGERS,
+    OTHER,
+    PASSWORD,
+    READERS,
+    RIGHTS,
+    UPLOADERS,
+    Place,
+    assertion,
+    id_token,
+    static_token,
+    times,
+)
+from tests.authentication.verifiers.fake_issuer import Bearer, b64, rsa_key
+from wheelyard.model.token import new_token
+
+Headers = tuple[tuple[str, str], ...]
+
+ANONYMOUS, INVALID, STRANGER, ADMIN = "anonymous", "invalid", "stranger", "admin"
+PUBLISHER, OTHER_PUBLISHER = "publisher", "other publisher"
+PATTERNS = ("open-*", "shut-*", "secret-*")
+PERMISSIONS = {
+    READERS: ("get",),
+    UPLOADERS: ("get", "create"),
+    MANAGERS: ("get", "create", "delete"),
+    STRANGER: (),
+}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who asks, and how they say who they are."""
+
+    role: str
+    kind: str
+    headers: Callable[[Place], Headers]
+
+    def __str__(self) -> str:
+        return f"{self.role} by {self.kind}"
+
+
+def basic(user: str, password: str) -> Headers:
+    """Return a Basic header."""
+    pair = b64encode(f"{user}:{password}".encode()).decode()
+    return (("authorization", f"Basic {pair}"),)
+
+
+def bearer(token: str) -> Headers:
+    """Return a Bearer header."""
+    return (("authorization", f"Bearer {token}"),)
+
+
+def by_api_token(role: str) -> Callable[[Place], Headers]:
+    """Return what sends an API token of somebody with these rights."""
+    if role == STRANGER:
+        return lambda place: basic("__token__", place.token(OTHER, can="upload"))
+    return lambda place: basic("__token__", place.token(*PATTERNS, can=RIGHTS[role]))
+
+
+def by_own_token(role: str) -> Callable[[Place], Headers]:
+    """Return what sends a token that somebody made for themselves: theirs, and no wider."""
+    owner = f"user:{role}@acme.dev"
+    return lambda place: bearer(place.token("*", can="manage", owner=owner, names=(owner,)))
+
+
+def by_access_token(role: str) -> Callable[[Place], Headers]:
+    """Return what sends a Google access token that Google says these things of."""
+
+    def headers(place: Place) -> Headers:
+        token = f"ya29.access-token-of-{role}"
+        held = frozenset(f"storage.objects.{each}" for each in PERMISSIONS[role])
+        place.google.bearers[token] = Bearer(held)
+        return basic("oauth2accesstoken", token)
+
+    return headers
+
+
+def by_minted_token(publisher: str) -> Callable[[Place], Headers]:
+    """Return what sends a token that was minted for a CI job."""
+    return lambda place: basic("__token__", place.minted(publisher))
+
+
+def by_assertion(role: str) -> Callable[[Place], Headers]:
+    """Let Google's proxy vouch for somebody now: it is believed for ten minutes at most."""
+    return lambda _: (("x-goog-iap-jwt-assertion", assertion(f"{role}@acme.dev")),)
+
+
+def robot(role: str) -> str:
+    """Return the ID token of a service account."""
+    return id_token(f"{role}@acme.iam.gserviceaccount.com", hd=None)
+
+
+def forged() -> str:
+    """Return an ID token whose key only calls itself Google's."""
+    genuine = id_token("admin@acme.dev").rpartition(".")[0]
+    signature = rsa_key("not-google").signature(genuine.encode())
+    return f"{genuine}.{b64(signature)}"
+
+
+def _always(kind: str, role: str, headers: Headers) -> Person:
+    return Person(role, kind, lambda _: headers)
+
+
+EXPIRED = id_token("reader@acme.dev", **times(-86_400))
+UNKNOWN = new_token(Random(7)).text
+"""An API token in every respect, but of another index."""
+BAD: dict[str, Headers] = {
+    "API token": basic("__token__", UNKNOWN),
+    "mistyped API token": bearer(f"{UNKNOWN[:-1]}!"),
+    "password": basic("reader", "wrong horse battery"),
+    "password for nobody": basic("nobody-of-this-name", PASSWORD),
+    "empty password": basic("reader", ""),
+    "forged ID token": bearer(forged()),
+    "expired ID token": basic("oauth2accesstoken", EXPIRED),
+    "ID token for another place": basic("oidc", id_token("admin@acme.dev", aud=f"{HERE}.evil")),
+    "access token": basic("oauth2accesstoken", "ya29.an-access-token-that-google-rejects"),
+    "service account key": basic("_json_key", '{"private_key": "-----BEGIN PRIVATE KEY-----"}'),
+    "nonsense": (("authorization", "Basic ????"),),
+    "unknown scheme": (("authorization", "Digest username=reader"),),
+}
+
+EVERYBODY = (STRANGER, *RIGHTS, ADMIN)
+PEOPLE: tuple[Person, ...] = (
+    _always("nothing", ANONYMOUS, ()),
+    *(_always(kind, INVALID, headers) for kind, headers in BAD.items()),
+    *(Person(role, "API token", by_api_token(role)) for role in (STRANGER, *RIGHTS)),
+    *(Person(role, "own API token", by_own_token(role)) for role in RIGHTS),
+    *(_always("static token", r, basic("anybody", static_token(r))) for r in (STRANGER, *RIGHTS)),
+    *(_always("password", role, basic(role, PASSWORD)) for role in EVERYBODY),
+    *(_always("ID token", role, bearer(id_token(f"{role}@acme.dev"))) for role in EVERYBODY),
+    *(_always("domain", r, basic("oidc", id_token(f"somebody@{r}.example"))) for r in RIGHTS),
+    *(_always("service account", role, basic("__token__", robot(role))) for role in RIGHTS),
+    *(Person(role, "access token", by_access_token(role)) for role in PERMISSIONS),
+    Person(PUBLISHER, "minted token", by_minted_token("this")),
+    Person(OTHER_PUBLISHER, "minted token", by_minted_token("that")),
+)
+
+PROXIED: tuple[Person, ...] = (
+    _always("no assertion", ANONYMOUS, ()),
+    _always("wrong assertion", INVALID, (("x-goog-iap-jwt-assertion", EXPIRED),)),
+    Person(INVALID, "API token alone", by_api_token(READERS)),
+    *(Person(role, "assertion", by_assertion(role)) for role in EVERYBODY),
+)
+"""Who comes to the pages for people by way of Google's proxy."""

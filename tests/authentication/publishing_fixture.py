@@ -1,0 +1,106 @@
+"""Trusted publishing over a store, as one process has it, and the statements of jobs."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tests.model.jobs import (
+    AUDIENCE,
+    GOOGLE,
+    JOBS,
+    NOON,
+)
+from tests.operations.in_memory_index import World, ambient_at
+from wheelyard.authentication.trusted_publishing import (
+    TokenReuseLimit,
+    TrustedPublishing,
+    Verify,
+)
+from wheelyard.catalog.tokens import UsedIdTokens
+from wheelyard.errors import Invalid
+from wheelyard.model.access import Caller
+from wheelyard.model.publisher import Publisher, parse_publishers
+from wheelyard.model.token import Token
+from wheelyard.operations.publishing_cleanup import PublishingCleanup
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Store
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishingRules:
+    """Who may publish without a secret, and for how long."""
+
+    publishers: tuple[Publisher, ...]
+    audiences: tuple[str, ...]
+    lifetime: timedelta = timedelta(minutes=15)
+
+
+RULES = PublishingRules(
+    publishers=parse_publishers([table for table, _ in JOBS]), audiences=(AUDIENCE,)
+)
+
+
+MOMENT = datetime.fromtimestamp(NOON + 1, UTC)
+
+
+SINGLE_USE = [says for table, says in JOBS if table is not GOOGLE]
+
+
+def signed(says: Mapping[str, object], signature: str = "c2lnbmVk") -> str:
+    """Return a statement as a JWT; nothing here looks at its signature."""
+    payload = urlsafe_b64encode(json.dumps(says).encode()).rstrip(b"=").decode()
+    return f"eyJhbGciOiJSUzI1NiJ9.{payload}.{signature}"
+
+
+def genuine(statement: str) -> Mapping[str, object]:
+    """Return what a statement says, as a verifier does that finds nothing wrong with it."""
+    payload = statement.split(".")[1]
+    found = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert isinstance(found, dict)
+    return found
+
+
+def publishing(
+    index: Index, rules: PublishingRules = RULES, verify: Verify = genuine
+) -> TrustedPublishing:
+    """Return the trusted publishing of an index, as one process has it."""
+    return TrustedPublishing(
+        publishers=rules.publishers,
+        audiences=rules.audiences,
+        tokens=index.tokens,
+        publishing_cleanup=spent(index, rules.lifetime),
+        verify=verify,
+        reuse_limit=TokenReuseLimit(index.runtime.monotonic),
+    )
+
+
+def spent(index: Index, lifetime: timedelta) -> PublishingCleanup:
+    """Return what trusted publishing has used up in an index."""
+    credentials = index.tokens.credentials
+    return PublishingCleanup(UsedIdTokens(credentials.store), credentials, index.runtime, lifetime)
+
+
+def over(store: Store, world: World, seed: int = 5) -> Index:
+    """Return an index over a store, as another process has it."""
+    return build_index(store, Spool(world.folder), Settings(), ambient_at(world.clock, seed))
+
+
+def refusal(desk: TrustedPublishing, says: Mapping[str, object]) -> str:
+    """Return the code with which a statement is refused, empty if there is a token for it."""
+    try:
+        desk.mint(signed(says))
+    except Invalid as fault:
+        return fault.code
+    return ""
+
+
+def bearer(desk: TrustedPublishing, token: Token) -> Caller:
+    """Return what whoever bears a minted token may do now."""
+    record = desk.tokens.credentials.get(token.id).value
+    assert record is not None
+    identity = desk.identity(record)
+    return Caller(identity.principal, identity.scopes) if identity else Caller("", ())

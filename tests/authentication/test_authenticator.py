@@ -1,0 +1,254 @@
+"""Which credential is tried as what, and whose failures keep whom out."""
+
+import logging
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from msgspec.structs import replace as changed
+
+from tests.access.access_fixture import PASSWORD, Place, id_token, open_place, static_token
+from tests.authentication.verifiers.fake_issuer import Bearer
+from tests.operations.in_memory_index import Clock, World
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.verifiers.htpasswd import ACCEPTED_FOR, HtpasswdVerifier
+from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable
+from wheelyard.model.access import Action, Credential
+from wheelyard.model.distribution import parse_name
+from wheelyard.model.token import new_token
+
+pytestmark = pytest.mark.integration
+
+HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
+SHUT = parse_name("shut-lib")
+GOOGLE = "ya29.the-token-of-a-reader"
+
+
+def few(said: dict[str, object]) -> None:
+    """Let three logins a minute fail."""
+    access = said["access"]
+    assert isinstance(access, dict)
+    access["failed_login_per_minute"] = 3
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """An index that has little patience with guesses."""
+    with open_place(tmp_path, adjust=few) as place:
+        place.google.bearers[GOOGLE] = Bearer(frozenset({"storage.objects.get"}))
+        yield place
+
+
+def guess(place: Place, address: str, credential: Credential, times: int = 3) -> None:
+    """Fail to log in, so often."""
+    for number in range(times):
+        wrong = Credential(credential.user, f"{credential.secret}-{number}")
+        with pytest.raises(Unauthenticated):
+            place.index.authenticator.caller(wrong, address)
+
+
+def is_let_in(place: Place, credential: Credential, address: str = HERE) -> bool:
+    """Return whether a credential opens the index, and is not put off."""
+    fault: Unavailable | None = None
+    try:
+        caller = place.index.authenticator.caller(credential, address)
+    except Unavailable as found:
+        fault = found
+    else:
+        return caller.may(Action.READ, SHUT)
+    assert fault.code == RATE_LIMITED
+    return False
+
+
+def test_guesses_are_put_off(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """After three wrong passwords nobody at that address is heard; elsewhere everybody is."""
+    guess(place, HERE, Credential("reader", "guess"))
+    with caplog.at_level(logging.INFO):
+        assert not is_let_in(place, Credential("manager", PASSWORD))
+    assert "htpasswd_rate for htpasswd:manager, from 192.0.2.0/24" in caplog.text
+    assert is_let_in(place, Credential("reader", PASSWORD), ELSEWHERE)
+    assert is_let_in(place, Credential("manager", PASSWORD), ELSEWHERE)
+
+
+def test_guesses_from_everywhere(place: Place) -> None:
+    """Who guesses a name from many networks is put off, and its owner at another one is not."""
+    for number in range(10):
+        guess(place, f"10.0.{number}.1", Credential("reader", f"guess-{number}"))
+    with pytest.raises(Unauthenticated):
+        place.index.authenticator.caller(Credential("reader", "one-more"), "10.0.99.1")
+    assert not is_let_in(place, Credential("reader", PASSWORD), "10.0.99.1")
+    assert is_let_in(place, Credential("reader", PASSWORD), ELSEWHERE)
+
+
+def test_who_was_right_before_is_let_in(place: Place, tmp_path: Path) -> None:
+    """Somebody whose password was right today is not locked out by the guesses of others."""
+    clock, right = Clock(), Credential("reader", PASSWORD)
+    passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
+    index = replace(
+        place.index, authenticator=replace(place.index.authenticator, passwords=passwords)
+    )
+    place = replace(place, inside=replace(place.inside, index=index))
+    assert is_let_in(place, right)
+    guess(place, HERE, Credential("reader", "guess"))
+    clock.advance(seconds=ACCEPTED_FOR)
+    assert is_let_in(place, right)
+    assert not is_let_in(place, Credential("reader", "guess-9"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Credential("oauth2accesstoken", "ya29.no-token-of-google"),
+        Credential("__token__", "no-token-at-all-of-anybody"),
+        Credential("reader", "guess"),
+        Credential("", "ya29.no-token-of-google", is_bearer=True),
+    ],
+    ids=["access token", "password of __token__", "password", "bearer"],
+)
+def test_failures_keep_no_other_kind_out(place: Place, wrong: Credential) -> None:
+    """Bad credentials of one kind, from one office, leave good ones of other kinds alone."""
+    guess(place, HERE, wrong, 1 if wrong.is_bearer else 3)
+    api_token = place.token("*", can="read")
+    assert is_let_in(place, Credential("__token__", api_token))
+    assert is_let_in(place, Credential("__token__", static_token("reader")))
+    assert is_let_in(place, Credential("oidc", id_token("reader@acme.dev")))
+    if wrong.user == "oauth2accesstoken":
+        assert is_let_in(place, Credential("oauth2accesstoken", GOOGLE), ELSEWHERE)
+        assert is_let_in(place, Credential("reader", PASSWORD))
+    elif not wrong.is_bearer:
+        assert is_let_in(place, Credential("oauth2accesstoken", GOOGLE))
+
+
+def test_an_empty_password_is_no_failure(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that first sends a name alone, as uv does, is not put off, and not in the log."""
+    caplog.set_level(logging.INFO)
+    for _ in range(10):
+        with pytest.raises(Unauthenticated):
+            place.index.authenticator.caller(Credential("reader", ""), HERE)
+    assert caplog.records == []
+    assert is_let_in(place, Credential("reader", PASSWORD))
+
+
+KEY = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\\nMIIE"}'
+
+
+@pytest.mark.parametrize("user", ["_json_key", "_json_key_base64", "oauth2accesstoken", "reader"])
+@pytest.mark.parametrize("secret", [KEY, b64encode(KEY.encode()).decode()], ids=["plain", "base64"])
+def test_service_account_keys(
+    place: Place, caplog: pytest.LogCaptureFixture, user: str, secret: str
+) -> None:
+    """The key of a service account is refused with advice and one warning, and shown to nobody."""
+    for _ in range(5):
+        with pytest.raises(Unauthenticated, match="delete it"):
+            place.index.authenticator.caller(Credential(user, secret), HERE)
+    assert place.google.seen == []
+    assert [each.levelno for each in caplog.records] == [logging.WARNING]
+    assert "192.0.2.0/24" in caplog.text
+    assert "PRIVATE" not in caplog.text
+
+
+def test_a_file_that_is_due(place: Place, tmp_path: Path) -> None:
+    """Whoever sends an API token never waits for a look at a file; for a password there is one."""
+    clock = Clock()
+    passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
+    authenticator = replace(place.index.authenticator, passwords=passwords)
+    right = Credential("reader", PASSWORD)
+    sent = (right, Credential("__token__", place.token("*", can="read")))
+    authenticator.caller(right, HERE)
+    assert [authenticator.is_due(each) for each in sent] == [False, False]
+    clock.advance(seconds=4)
+    assert [authenticator.is_due(each) for each in sent] == [True, False]
+    assert authenticator.known(right) is not None
+    assert not authenticator.is_due(right)
+
+
+@pytest.mark.parametrize(
+    ("credential", "said"),
+    [
+        (Credential("reader", "hunter2"), "htpasswd_password for htpasswd:reader"),
+        (Credential("hunter2", "hunter2"), "htpasswd_user"),
+        (Credential("reader", "hunter2" * 200), "auth_malformed"),
+        (Credential("_json_key", "hunter2"), "sa_key_refused"),
+        (Credential("__token__", "wyd_hunter2"), "token_shape"),
+        (Credential("__token__", new_token(Random(1)).text), "token_unknown"),
+        (Credential("oauth2accesstoken", "ya29.hunter2"), "auth_malformed"),
+        (Credential("oidc", id_token("reader@acme.dev", aud="hunter2")), "jwt_aud"),
+        (Credential("oidc", id_token("größe"), is_unicode=False), "auth_malformed"),
+    ],
+    ids=range(9),
+)
+def test_what_the_log_says(
+    place: Place, caplog: pytest.LogCaptureFixture, credential: Credential, said: str
+) -> None:
+    """The log tells an operator why a credential was refused and from where, and no secret."""
+    for attempt in (
+        place.index.authenticator.known,
+        lambda sent: place.index.authenticator.caller(sent, HERE),
+    ):
+        caplog.clear()
+        caplog.set_level(logging.INFO)
+        try:
+            attempt(replace(credential, origin="192.0.2.7"))
+        except Unauthenticated:
+            lines = [each.getMessage() for each in caplog.records]
+            assert f"a credential was refused: {said}, from 192.0.2.0/24" in lines
+        assert "hunter2" not in caplog.text
+    assert caplog.records
+
+
+def test_what_the_log_says_of_tokens(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A token that is refused though it exists is named by its id, and why is said."""
+    token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")
+    forged = new_token(Random(1000))
+    world.index.tokens.credentials.create(changed(record, id=forged.id))
+    world.clock.advance(days=400)
+    caplog.set_level(logging.INFO)
+    for sent, reason in ((forged, "secret"), (token, "expired"), (token, "revoked")):
+        if reason == "revoked":
+            world.index.tokens.revoke(record.id, by="local:test")
+        with pytest.raises(Unauthenticated):
+            world.index.authenticator.caller(Credential("", sent.text), HERE)
+        assert f"token_{reason} for token:{sent.id}, from 192.0.2.0/24" in caplog.text
+        assert sent.text[14:] not in caplog.text
+
+
+def test_tokens_that_nobody_made(world: World) -> None:
+    """Who invents API tokens is put off after sixty a minute; those that are known still open."""
+    known = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0]
+    authenticator = world.opened(3).authenticator
+    authenticator.caller(Credential("", known.text), HERE)
+
+    invented = [Credential("", new_token(Random(1000 + each)).text) for each in range(62)]
+    for each in invented[:60]:
+        with pytest.raises(Unauthenticated):
+            authenticator.caller(each, HERE)
+    with pytest.raises(Unavailable) as refused:
+        authenticator.caller(invented[60], HERE)
+    assert refused.value.code == RATE_LIMITED
+    authenticator.caller(Credential("", known.text), HERE)
+    with pytest.raises(Unauthenticated):
+        authenticator.caller(invented[61], ELSEWHERE)
+    world.clock.advance(seconds=1)
+    with pytest.raises(Unauthenticated):
+        authenticator.caller(invented[61], HERE)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        Credential("", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", is_bearer=True),
+        Credential("", "a.b.c", is_bearer=True),
+        Credential("oauth2accesstoken", "wyd_nonsense"),
+        Credential("oauth2accesstoken", "wyd_" + "0" * 48),
+    ],
+    ids=["bearer", "dots", "token's prefix", "token's shape"],
+)
+def test_other_secrets_are_not_shown_to_google(place: Place, sent: Credential) -> None:
+    """What is plainly no token of Google's is refused here, and nobody else ever sees it."""
+    with pytest.raises(Unauthenticated) as refused:
+        is_let_in(place, sent)
+    assert "Missing or invalid token" in refused.value.short
+    assert place.google.seen == []

@@ -1,0 +1,392 @@
+"""Trusted publishing: a statement becomes a token, and the token dies soon."""
+
+import logging
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace as changed
+
+from tests.authentication.publishing_fixture import (
+    RULES,
+    PublishingRules,
+    bearer,
+    genuine,
+    over,
+    publishing,
+    refusal,
+    signed,
+)
+from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.model.jobs import (
+    AUDIENCE,
+    BUILDKITE_SAYS,
+    GITHUB,
+    GITHUB_SAYS,
+    GITLAB,
+    GITLAB_SAYS,
+    GOOGLE_SAYS,
+    JOBS,
+    NOON,
+    OIDC_SAYS,
+    Table,
+    publisher,
+)
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import World, history
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.trusted_publishing import (
+    INVALID_PAYLOAD,
+    INVALID_PUBLISHER,
+    INVALID_REUSE,
+    INVALID_TOKEN,
+)
+from wheelyard.authentication.verifiers.verifier import CredentialRejected
+from wheelyard.catalog import keys
+from wheelyard.errors import Invalid, Unauthenticated, Unavailable
+from wheelyard.model.access import Action, Credential, parse_pattern
+from wheelyard.model.distribution import parse_name
+from wheelyard.model.publisher import parse_publishers
+from wheelyard.model.token import Token, parse_token
+
+
+@pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda each: str(each.get("provider", "")))
+def test_a_job_gets_a_token(noon: World, table: Table, says: Table) -> None:
+    """The statement of a publisher's job becomes a token that may upload to its projects."""
+    desk = publishing(noon.index)
+    (project,) = publisher(table).projects
+
+    minted = desk.mint(signed(says))
+
+    identity = desk.identity(minted.record)
+    assert identity is not None
+    assert identity.principals == {f"publisher:{table['id']}", "anonymous"}
+    who = bearer(publishing(noon.opened(2)), minted.token)
+    assert who.principal == f"publisher:{table['id']}"
+    assert who.may(Action.UPLOAD, project)
+    assert who.may(Action.READ, project)
+    assert not who.may(Action.MANAGE, project)
+    assert not who.may_anywhere(Action.ADMIN)
+    assert not who.may(Action.READ, parse_name("other"))
+    assert not who.may(Action.READ, parse_name(f"{project}-more"))
+    assert parse_token(minted.token.text) == minted.token
+
+
+def test_a_quarter_of_an_hour(noon: World) -> None:
+    """A minted token lives for fifteen minutes, or longer if so set, up to a whole second."""
+    rules = PublishingRules(
+        publishers=RULES.publishers, audiences=RULES.audiences, lifetime=timedelta(hours=6)
+    )
+    later = {**GITHUB_SAYS, "jti": "later"}
+    assert publishing(noon.index, rules).mint(signed(later)).expires == NOON + 1 + 21600
+    noon.clock.advance(microseconds=1)
+    desk = publishing(noon.index)
+    minted = desk.mint(signed(GITHUB_SAYS))
+
+    assert minted.expires == NOON + 1 + 900 + 1
+    noon.clock.now = datetime.fromtimestamp(minted.expires, UTC) - timedelta(microseconds=1)
+    noon.index.tokens.record(minted.token)
+    noon.clock.advance(microseconds=1)
+    with pytest.raises(Unauthenticated):
+        noon.index.tokens.record(minted.token)
+
+
+def test_a_project_that_does_not_exist_yet(noon: World) -> None:
+    """A publisher's first upload makes the project, and the journal says who made it."""
+    desk = publishing(noon.index)
+    token = desk.mint(signed(GITHUB_SAYS)).token
+
+    noon.upload(make_wheel("mylib"), bearer(desk, token))
+
+    project = noon.index.projects.get(parse_name("mylib"))
+    assert [file.filename for file in project.files] == ["mylib-1.0-py3-none-any.whl"]
+    assert {
+        event.by for commit in history(noon.index, project.name) for event in commit.events
+    } == {"publisher:gh-mylib"}
+
+
+def test_a_minted_token_as_a_password(noon: World) -> None:
+    """A minted token opens the index for its publisher, and nothing once that is gone."""
+    desk = publishing(noon.index)
+    token = Credential("__token__", desk.mint(signed(GITHUB_SAYS)).token.text)
+
+    caller = replace(noon.index.authenticator, publishing=desk).caller(token, "192.0.2.7")
+
+    assert caller.principal == "publisher:gh-mylib"
+    assert caller.may(Action.UPLOAD, parse_name("mylib"))
+    assert not caller.may(Action.UPLOAD, parse_name("other"))
+    others = replace(RULES, publishers=parse_publishers([GITLAB]))
+    for gone in (None, publishing(noon.index, others)):
+        with pytest.raises(Unauthenticated) as caught:
+            replace(noon.index.authenticator, publishing=gone).caller(token, "192.0.2.7")
+        assert isinstance(caught.value.__cause__, CredentialRejected)
+        assert caught.value.__cause__.reason == "publisher_gone"
+
+
+def test_the_store_never_has_a_secret(noon: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the token nor the statement can be read in the store, or in what is logged."""
+    caplog.set_level(logging.DEBUG)
+    statement = signed(GITHUB_SAYS)
+    desk = publishing(noon.index)
+    minted = desk.mint(statement)
+
+    everything = b"".join(key.encode() + body for key, body in noon.snapshot().items()).decode()
+    for secret in (minted.token.text, minted.token.text[14:46], statement.split(".")[1]):
+        assert secret not in everything
+        assert secret not in caplog.text
+    assert "/octo-org/octo-repo/actions/runs/1234567890" in caplog.text
+
+
+def test_an_id_that_is_taken(noon: World) -> None:
+    """A token whose id is somebody else's is made again, and theirs stays what it was."""
+    twin = publishing(over(noon.store, noon, seed=99))
+    theirs, _ = over(noon.store, noon, seed=99).tokens.create(TokenRequest(name="ci"), by="bob")
+    assert b"publishers" not in noon.bytes_at(keys.token(theirs.id))
+
+    ours = twin.mint(signed(GITHUB_SAYS)).token
+
+    assert ours.id != theirs.id
+    (used,) = noon.snapshot(keys.USED_ID_TOKENS).values()
+    assert theirs.id.encode() in used
+    noon.index.tokens.record(theirs)
+    noon.clock.advance(days=100)
+    twin.publishing_cleanup.sweep()
+    assert {each.name for each in noon.index.tokens.all()} == {"ci", "publisher:gh-mylib"}
+
+
+def test_burning(noon: World) -> None:
+    """A job can have its token revoked when it is done, and again, in any process."""
+    token = publishing(noon.index).mint(signed(GITHUB_SAYS)).token
+    other = publishing(noon.opened(2))
+
+    assert other.burn(token.text)
+    assert other.burn(token.text)
+
+    with pytest.raises(Unauthenticated):
+        noon.index.tokens.record(token)
+    assert noon.index.tokens.all()[0].revoked_by == "publisher:gh-mylib"
+    assert refusal(other, GITHUB_SAYS) == INVALID_REUSE
+
+
+def test_burning_what_is_not_ones_own(noon: World) -> None:
+    """Only who has the whole of a minted token can have it revoked, and no token of a person."""
+    desk = publishing(noon.index)
+    token, other = (desk.mint(signed(says)).token for says in (GITHUB_SAYS, GITLAB_SAYS))
+    persons, _ = over(noon.store, noon, seed=3).tokens.create(TokenRequest(name="x"), by="x")
+    swapped = Token(token.text[:14] + other.text[14:])
+    credentials = noon.opened(2).tokens.credentials
+    held = credentials.latest(other.id)
+    assert held.value is not None
+    assert credentials.replace(changed(held.value, sha256="0" * 64), held)
+
+    for text in ("", token.id, token.text[:-1], f" {token.text}", signed(GITHUB_SAYS)):
+        assert not desk.burn(text)
+    for each in (swapped, persons, other):
+        assert not publishing(noon.opened(4)).burn(each.text)
+
+    assert {each.revoked_at for each in noon.index.tokens.all()} == {None}
+
+
+def test_a_publisher_that_is_taken_away(noon: World) -> None:
+    """A token dies with its publishers; while one of several is left, it opens that one's."""
+    also = {**GITHUB, "id": "also", "projects": ["other"]}
+    both = parse_publishers([GITHUB, also])
+    desk = publishing(noon.index, PublishingRules(publishers=both, audiences=(AUDIENCE,)))
+    record = desk.mint(signed(GITHUB_SAYS)).record
+
+    left = PublishingRules(publishers=both[1:], audiences=(AUDIENCE,))
+    identity = publishing(noon.index, left).identity(record)
+
+    assert record.projects == ("mylib", "other")
+    assert record.created_by == "publisher:gh-mylib,also"
+    assert identity is not None
+    assert identity.principal == "publisher:also"
+    assert [scope.projects for scope in identity.scopes] == [("other",)]
+    none = PublishingRules(publishers=parse_publishers([GITLAB]), audiences=(AUDIENCE,))
+    assert publishing(noon.index, none).identity(record) is None
+
+
+def test_a_publisher_that_changes(noon: World) -> None:
+    """A token opens what its publisher may do now, and never more than when it was minted."""
+    record = publishing(noon.index).mint(signed(GITHUB_SAYS)).record
+
+    def scopes(*projects: str) -> tuple[str, ...]:
+        other = publisher(GITHUB, projects=list(projects))
+        rules = PublishingRules(publishers=(other,), audiences=(AUDIENCE,))
+        identity = publishing(noon.index, rules).identity(record)
+        assert identity is not None
+        (scope,) = identity.scopes
+        return scope.projects
+
+    assert scopes("mylib", "other") == (parse_pattern("mylib"),)
+    assert scopes("other") == ()
+
+
+def test_gitlab_of_ones_own(noon: World) -> None:
+    """A mark that one instance has used is free for another."""
+    ours = {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev"}
+    rules = PublishingRules(publishers=parse_publishers([GITLAB, ours]), audiences=(AUDIENCE,))
+    desk = publishing(noon.index, rules)
+    uri = "gitlab.acme.dev/group/tools//.gitlab-ci.yml@refs/heads/main"
+    says = {**GITLAB_SAYS, "iss": "https://gitlab.acme.dev", "ci_config_ref_uri": uri}
+
+    assert refusal(desk, GITLAB_SAYS) == ""
+    assert refusal(desk, says) == ""
+
+
+def test_a_mistake_does_not_cost_the_statement(noon: World) -> None:
+    """A statement that was refused for its claims can be used once the publisher is right."""
+    wrong = PublishingRules(
+        publishers=(publisher(GITHUB, environment="other"),), audiences=(AUDIENCE,)
+    )
+    elsewhere = PublishingRules(publishers=RULES.publishers, audiences=("elsewhere",))
+
+    assert refusal(publishing(noon.index, wrong), GITHUB_SAYS) == INVALID_PUBLISHER
+    assert refusal(publishing(noon.index, elsewhere), GITHUB_SAYS) == INVALID_TOKEN
+    assert noon.snapshot("credentials/") == {}
+    assert refusal(publishing(noon.index), GITHUB_SAYS) == ""
+
+
+@pytest.mark.parametrize(
+    ("says", "claims", "code"),
+    [
+        (GITHUB_SAYS, {"repository_id": "666"}, INVALID_PUBLISHER),
+        (GITHUB_SAYS, {"repository_owner_id": "666"}, INVALID_PUBLISHER),
+        (GITHUB_SAYS, {"event_name": "pull_request_target"}, INVALID_PUBLISHER),
+        (GITHUB_SAYS, {"event_name": "workflow_run"}, INVALID_PUBLISHER),
+        (GITHUB_SAYS, {"workflow_ref": "evil/x/.github/workflows/release.yml@refs/heads/main"}, ""),
+        (GITLAB_SAYS, {"pipeline_source": "merge_request_event"}, INVALID_PUBLISHER),
+        (GITLAB_SAYS, {"pipeline_source": "parent_pipeline"}, INVALID_PUBLISHER),
+        (GITLAB_SAYS, {"iss": "https://gitlab.evil.example"}, INVALID_PAYLOAD),
+        (GITLAB_SAYS, {"iss": "https://gitlab.com/"}, INVALID_PAYLOAD),
+        (BUILDKITE_SAYS, {"build_branch": "x@main"}, INVALID_PUBLISHER),
+        (GOOGLE_SAYS, {"sub": "9" * 21}, INVALID_PUBLISHER),
+        (GOOGLE_SAYS, {"iss": "https://accounts.google.com.evil.example"}, INVALID_PAYLOAD),
+        (OIDC_SAYS, {"sub": "system:serviceaccount:evil:publisher"}, INVALID_PUBLISHER),
+        (GITHUB_SAYS, {"aud": "https://other.example"}, INVALID_TOKEN),
+        (GITHUB_SAYS, {"aud": [AUDIENCE]}, INVALID_TOKEN),
+        (GITHUB_SAYS, {"aud": None}, INVALID_TOKEN),
+        (GITHUB_SAYS, {"exp": NOON + 10**6}, INVALID_PUBLISHER),
+    ],
+)
+def test_nobodys_statement(noon: World, says: Table, claims: Table, code: str) -> None:
+    """A statement of somebody else, or for something else, gets no token and leaves nothing."""
+    assert refusal(publishing(noon.index), {**says, **claims}) == (code or INVALID_PUBLISHER)
+
+    assert noon.snapshot("credentials/") == {}
+
+
+def test_what_a_refusal_tells(noon: World) -> None:
+    """A refusal names the claim and its value, and nothing of what the operator has written."""
+    desk = publishing(noon.index)
+
+    with pytest.raises(Invalid) as caught:
+        desk.mint(signed({**GITHUB_SAYS, "environment": "staging"}))
+
+    assert "environment is 'staging'" in caught.value.message
+    assert "'release'" not in caught.value.message
+    assert "mylib" not in caught.value.message
+
+
+@pytest.mark.parametrize("issuer", ["http://169.254.169.254/", "file:///etc/passwd", "", "é"])
+def test_an_issuer_that_nobody_configured(noon: World, issuer: str) -> None:
+    """Nothing is verified, and so nothing fetched, for an issuer that a statement makes up."""
+    asked = list[str]()
+
+    def verify(statement: str) -> Mapping[str, object]:
+        asked.append(statement)
+        return genuine(statement)
+
+    desk = publishing(noon.index, verify=verify)
+
+    assert refusal(desk, {**GITHUB_SAYS, "iss": issuer}) == INVALID_PAYLOAD
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *("", "..", "a.b.c", "a.b.c.d", "é.é.é"),
+        signed(GITHUB_SAYS).rpartition(".")[0] + ".",
+        signed(GITHUB_SAYS).partition(".")[2],
+        f"{signed(GITHUB_SAYS)}.x",
+        signed({**GITHUB_SAYS, "jti": "x" * 2**20}),
+        signed({**GITHUB_SAYS, "iss": None}),
+        signed({**GITHUB_SAYS, "iss": ["https://gitlab.com"]}),
+        "a." + urlsafe_b64encode(b"[" * 5000).decode() + ".c",
+        "a." + urlsafe_b64encode(b'"text"').decode() + ".c",
+        "a." + urlsafe_b64encode(b'{"iss":"\xff"}').decode() + ".c",
+    ],
+)
+def test_no_statement_at_all(noon: World, statement: str) -> None:
+    """What is no signed statement is refused as that, before anything else."""
+    with pytest.raises(Invalid) as caught:
+        publishing(noon.index).mint(statement)
+
+    assert caught.value.code == INVALID_PAYLOAD
+
+
+@given(st.text() | st.from_regex(r"[\w-]*\.[\w-]*\.[\w-]*", fullmatch=True))
+def test_any_text(statement: str) -> None:
+    """Whatever text is sent, it is refused as no statement."""
+    desk = publishing(World(Path()).index)
+
+    with pytest.raises(Invalid) as caught:
+        desk.mint(statement)
+
+    assert caught.value.code == INVALID_PAYLOAD
+
+
+def test_a_statement_that_does_not_hold(noon: World) -> None:
+    """A signature, a time or an audience that does not hold is an invalid token."""
+
+    def verify(statement: str) -> Mapping[str, object]:
+        raise Unauthenticated(f"No: {statement}")
+
+    with pytest.raises(Invalid) as caught:
+        publishing(noon.index, verify=verify).mint(signed(GITHUB_SAYS))
+
+    assert caught.value.code == INVALID_TOKEN
+    assert signed(GITHUB_SAYS) not in caught.value.message
+
+
+def test_a_statement_that_changes(noon: World) -> None:
+    """What is read before the signature is verified is believed by nobody."""
+
+    def verify(_: str) -> Mapping[str, object]:
+        return {**GITHUB_SAYS, "iss": "https://gitlab.com"}
+
+    with pytest.raises(Invalid) as caught:
+        publishing(noon.index, verify=verify).mint(signed(GITHUB_SAYS))
+
+    assert caught.value.code == INVALID_PUBLISHER
+
+
+def test_an_issuer_that_does_not_answer(noon: World) -> None:
+    """Where the issuer's keys cannot be had, the job may try again with the same statement."""
+
+    def verify(_: str) -> Mapping[str, object]:
+        raise Unavailable("The issuer does not answer.")
+
+    with pytest.raises(Unavailable):
+        publishing(noon.index, verify=verify).mint(signed(GITHUB_SAYS))
+
+    assert refusal(publishing(noon.index), GITHUB_SAYS) == ""
+
+
+@pytest.mark.parametrize("kind", [Kind.NOT_DONE, Kind.DONE])
+@pytest.mark.parametrize("key", [f"{keys.USED_ID_TOKENS}*", f"{keys.TOKENS}*"])
+def test_a_store_that_does_not_answer(noon: World, kind: Kind, key: str) -> None:
+    """Where the store fails there is no token, and never two for one statement."""
+    faulty = FaultyStore(noon.store, (Fault(kind, "put", key),))
+    with pytest.raises(Unavailable):
+        publishing(over(faulty, noon)).mint(signed(GITHUB_SAYS))
+
+    was_used = kind is Kind.DONE or key.startswith(keys.TOKENS)
+    assert refusal(publishing(noon.index), GITHUB_SAYS) == (INVALID_REUSE if was_used else "")
+    assert refusal(publishing(noon.index), {**GITHUB_SAYS, "jti": "another"}) == ""

@@ -1,0 +1,73 @@
+"""Those who log in by name and password, and the hashing that it costs, as tests watch it."""
+
+from pathlib import Path
+from threading import Event, Lock
+
+from tests.authentication.verifiers.test_password_hashes import SHA512
+from tests.operations.in_memory_index import Clock
+from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
+from wheelyard.authentication.verifiers.password_hashes import verify
+from wheelyard.errors import Unauthenticated
+from wheelyard.model.access import Identity
+
+KEY = bytes(range(32))
+ANA = Identity(
+    "htpasswd:ana", frozenset({"htpasswd:ana", "allAuthenticated", "anonymous"}), scopes=()
+)
+
+
+class Hashing:
+    """The real check, which counts, and holds back until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self.two_at_once = Event()
+        self.go_on = Event()
+        self.go_on.set()
+        self.holds_back = b""
+        """What the passwords begin with that have to wait for that."""
+        self._lock = Lock()
+
+    def __call__(self, password: bytes, hashed: str) -> bool:
+        """Check a password, and remember against what."""
+        with self._lock:
+            self.done.append(hashed)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            if self.at_once > 1:
+                self.two_at_once.set()
+        if password.startswith(self.holds_back):
+            self.go_on.wait(timeout=10)
+        with self._lock:
+            self.at_once -= 1
+        return verify(password, hashed)
+
+
+class Desk:
+    """An htpasswd file with one name in it, those who log in by it, and a clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self.hashing = Hashing()
+        self.path = folder / "htpasswd"
+        self.write(f"ana:{SHA512}\n")
+        self.passwords = HtpasswdVerifier(self.path, KEY, self.clock.seconds, self.hashing)
+
+    def write(self, text: str) -> None:
+        """Change the file."""
+        self.path.write_text(text)
+        self.path.chmod(0o600)
+
+    def refuses(self, name: str, password: str) -> bool:
+        """Return whether a login fails, as one for which nobody says why."""
+        refused: Unauthenticated | None = None
+        try:
+            self.passwords.check(name, password)
+        except Unauthenticated as fault:
+            refused = fault
+        return refused is not None and (refused.code, refused.message) == (
+            "unauthenticated",
+            "Wrong name or password. Send those that the operator of this index gave you.",
+        )

@@ -1,0 +1,323 @@
+"""Google's access tokens: what their bearers may do."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tests.authentication.verifiers.fake_issuer import (
+    Answer,
+    Bearer,
+    Clock,
+    StandIn,
+    loopback_fetcher,
+    stand_in,
+)
+from wheelyard.authentication.verifiers.google_access_tokens import AccessTokens, Resource
+from wheelyard.authentication.verifiers.json_client import JsonClient
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, VerificationCache
+from wheelyard.errors import Unauthenticated, Unavailable
+from wheelyard.model.access import EVERY_PROJECT, Action, Identity, Scope
+
+pytestmark = pytest.mark.integration
+
+TOKEN = "ya29.a0AfH6SMBx-7hQJ_kLmNoPqRsTuV"
+AUTH = "https://www.googleapis.com/auth"
+GET, CREATE, DELETE = (f"storage.objects.{verb}" for verb in ("get", "create", "delete"))
+READER = Bearer(frozenset({GET}))
+OWNER = Bearer(frozenset({GET, CREATE, DELETE}))
+PERMISSIONS = "/storage/v1/b/acme-authz/iam/testPermissions"
+
+
+@dataclass
+class World:
+    """An index whose rights are the policy of a bucket."""
+
+    site: StandIn
+    fetcher: JsonClient
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def resource(self) -> Resource:
+        """The bucket."""
+        return Resource("acme-authz", google=self.site.google)
+
+    def tokens(self, resource: Resource | None = None, remembered: float = 300.0) -> AccessTokens:
+        """Return what recognises bearers."""
+        verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), self.clock)
+        return AccessTokens(
+            resource or self.resource, self.fetcher, self.clock, verification_cache, remembered
+        )
+
+    def actions(self, bearer: Bearer, resource: Resource | None = None) -> Action:
+        """Return what a bearer may do."""
+        self.site.bearers[TOKEN] = bearer
+        identity = self.tokens(resource).identity(TOKEN)
+        assert all(scope.projects == (EVERY_PROJECT,) for scope in identity.scopes)
+        return identity.scopes[0].actions if identity.scopes else Action(0)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Run a stand-in for Google."""
+    with stand_in() as site, loopback_fetcher() as fetcher:
+        yield World(site, fetcher)
+
+
+@pytest.mark.parametrize(
+    ("held", "actions"),
+    [
+        ({GET}, Action.READ),
+        ({GET, CREATE}, Action.READ | Action.UPLOAD),
+        ({GET, CREATE, DELETE}, Action.READ | Action.UPLOAD | Action.MANAGE),
+        ({CREATE}, Action.UPLOAD),
+        ({DELETE}, Action.MANAGE),
+        ({"storage.buckets.delete", "storage.objects.setIamPolicy"}, Action(0)),
+        (set(), Action(0)),
+    ],
+)
+def test_rights(world: World, held: set[str], actions: Action) -> None:
+    """Whoever may get, create or delete objects of the bucket may read, upload or manage."""
+    assert world.actions(Bearer(frozenset(held))) == actions
+
+
+def test_a_bearer(world: World) -> None:
+    """A bearer has no name but a short mark, and counts as somebody once they may read."""
+    world.site.bearers[TOKEN] = READER
+    identity = world.tokens().identity(TOKEN)
+
+    assert identity.principals == {"anonymous", "allAuthenticated"}
+    assert identity.scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
+    kind, _, mark = identity.principal.partition(":")
+    assert (kind, len(mark)) == ("google", 8)
+    assert int(mark, 16) >= 0
+
+
+@pytest.mark.parametrize(
+    ("scope", "actions"),
+    [
+        (f"{AUTH}/cloud-platform", Action.READ | Action.UPLOAD | Action.MANAGE),
+        (f"openid {AUTH}/devstorage.read_write", Action.READ | Action.UPLOAD | Action.MANAGE),
+        (f"{AUTH}/devstorage.full_control", Action.READ | Action.UPLOAD | Action.MANAGE),
+        (f"{AUTH}/devstorage.read_only", Action.READ),
+        (f"{AUTH}/cloud-platform.read-only openid", Action.READ),
+        (f"{AUTH}/cloud-platform.evil", Action.READ),
+        ("cloud-platform", Action.READ),
+        ("openid", Action.READ),
+        ("", Action.READ),
+    ],
+)
+def test_narrow_tokens(world: World, scope: str, actions: Action) -> None:
+    """A token that was made for reading only does not upload, whoever its owner is."""
+    assert world.actions(replace(OWNER, scope=scope)) == actions
+
+
+def test_a_narrow_token_without_the_right_to_read(world: World) -> None:
+    """A token for reading, of an account that may only create, may nothing at all."""
+    bearer = Bearer(frozenset({CREATE}), scope=f"{AUTH}/devstorage.read_only")
+
+    assert world.actions(bearer) == Action(0)
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_tokens_whose_scopes_nobody_knows(world: World, status: int) -> None:
+    """A token that Google's storage takes, but whose scopes Google does not tell, reads at most."""
+    world.site.answers["/tokeninfo"] = Answer(b'{"error": "invalid_token"}', status)
+
+    assert world.actions(OWNER) == Action.READ
+
+
+def test_the_bucket_of_the_packages(world: World) -> None:
+    """Where rights are those on the packages' own bucket, no more than reading comes of them."""
+    assert world.actions(OWNER, replace(world.resource, read_only=True)) == Action.READ
+    assert world.site.asked("/tokeninfo") == 0
+    assert CREATE not in world.site.seen[0].path
+
+    world.site.answers[PERMISSIONS] = Answer(b'{"permissions": ["storage.objects.create"]}')
+    assert world.actions(OWNER, replace(world.resource, read_only=True)) == Action(0)
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(), Answer(b'{"permissions": ["other"]}'), Answer(b'{"error": {}}', 403)]
+)
+def test_no_answer_means_no_rights(world: World, answer: Answer) -> None:
+    """An answer that names no permission gives none, nor does one that refuses the question."""
+    world.site.answers[PERMISSIONS] = answer
+
+    assert world.actions(OWNER) == Action(0)
+
+
+def test_tokens_that_google_rejects(world: World) -> None:
+    """A token that Google does not know is refused, and not asked about again for ten seconds."""
+    tokens = world.tokens()
+    said = set()
+    for _ in range(5):
+        with pytest.raises(Unauthenticated) as told:
+            tokens.identity(TOKEN)
+        said.add(told.value.message)
+    assert world.site.asked(PERMISSIONS) == 1
+    assert len(said) == 1
+
+    world.site.bearers[TOKEN] = READER
+    world.clock.time += 10
+    assert tokens.identity(TOKEN).scopes
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=404),
+        Answer(status=429),
+        Answer(status=500),
+        Answer(status=503),
+        Answer(status=302, headers={"Location": "https://storage.googleapis.com/"}),
+        Answer(status=418),
+        Answer(b"<html>"),
+        Answer(b"[]"),
+        Answer(b'{"permissions": "storage.objects.get"}'),
+        Answer(b'{"permissions": {"storage.objects.get": true}}'),
+        Answer(b" " * 65536, is_endless=True),
+    ],
+    ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
+)
+@pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
+def test_google_fails(world: World, answer: Answer, path: str) -> None:
+    """While Google fails nobody is let in, and nobody is told that their token is bad."""
+    if path == "/tokeninfo" and b"permissions" in answer.body:
+        answer = replace(answer, status=500)
+    world.site.bearers[TOKEN] = OWNER
+    world.site.answers[path] = answer
+    tokens = world.tokens()
+    for _ in range(2):
+        with pytest.raises(Unavailable) as told:
+            tokens.identity(TOKEN)
+        assert told.value.code == "identity_unavailable"
+    assert world.site.asked(path) == 2
+
+    del world.site.answers[path]
+    assert tokens.identity(TOKEN).scopes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
+def test_google_is_silent(world: World, path: str) -> None:
+    """While Google is silent a request waits for three seconds, and no longer."""
+    world.site.bearers[TOKEN] = OWNER
+    world.site.answers[path] = Answer(is_silent=True)
+    tokens = world.tokens()
+
+    with pytest.raises(Unavailable):
+        tokens.identity(TOKEN)
+    assert world.site.asked(path) == 1
+
+
+def test_rights_are_remembered(world: World) -> None:
+    """A right is asked for once in five minutes, and what is taken away is gone after that."""
+    world.site.bearers[TOKEN] = OWNER
+    tokens = world.tokens()
+    assert tokens.known(TOKEN) is None
+    first = tokens.identity(TOKEN)
+
+    world.site.bearers[TOKEN] = READER
+    world.clock.time += 299
+    assert tokens.known(TOKEN) is first
+    assert tokens.identity(TOKEN) is first
+    world.clock.time += 1
+    assert tokens.known(TOKEN) is None
+    assert tokens.identity(TOKEN).scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
+    assert world.site.asked(PERMISSIONS) == 2
+
+
+@pytest.mark.parametrize(("wanted", "held"), [(60.0, 60.0), (100_000.0, 300.0), (0.0, 0.0)])
+def test_how_long_rights_are_remembered(world: World, wanted: float, held: float) -> None:
+    """An operator may have rights remembered for a shorter time, and not for a longer one."""
+    world.site.bearers[TOKEN] = READER
+    tokens = world.tokens(remembered=wanted)
+    tokens.identity(TOKEN)
+
+    world.clock.time += max(held - 1, 0)
+    assert bool(tokens.known(TOKEN)) is (held > 0)
+    world.clock.time += 1
+    assert tokens.known(TOKEN) is None
+
+
+def test_a_token_is_not_believed_beyond_its_end(world: World) -> None:
+    """Rights end with the token, where Google says when that is."""
+    world.site.bearers[TOKEN] = replace(OWNER, expires_in=40)
+    tokens = world.tokens()
+    tokens.identity(TOKEN)
+
+    world.clock.time += 39
+    assert tokens.known(TOKEN)
+    world.clock.time += 1
+    assert tokens.known(TOKEN) is None
+
+
+def test_a_right_that_is_granted(world: World) -> None:
+    """Who has just been granted a right does not wait for five minutes."""
+    world.site.bearers[TOKEN] = Bearer()
+    tokens = world.tokens()
+    assert tokens.identity(TOKEN).scopes == ()
+
+    world.site.bearers[TOKEN] = READER
+    assert tokens.identity(TOKEN).scopes == ()
+    world.clock.time += 10
+    assert tokens.identity(TOKEN).scopes
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("", "x" * 19, "x" * 4097, f"{TOKEN} {TOKEN}", f"{TOKEN}\r\nX: y", f"{TOKEN}\u00e9"),
+        f"{TOKEN}\n",
+    ],
+    ids=["empty", "short", "long", "space", "header", "not ASCII", "line end"],
+)
+def test_what_is_no_token(world: World, token: str) -> None:
+    """What cannot be a token is refused without asking Google."""
+    tokens = world.tokens()
+
+    assert tokens.known(token) is None
+    with pytest.raises(Unauthenticated):
+        tokens.identity(token)
+    assert world.site.seen == []
+
+
+def test_where_the_token_goes(world: World) -> None:
+    """A token goes to Google in a header or a body, never in a URL."""
+    world.actions(OWNER)
+
+    asked, told = world.site.seen
+    assert (asked.method, asked.authorization) == ("GET", f"Bearer {TOKEN}")
+    assert (told.method, told.authorization) == ("POST", None)
+    assert TOKEN in told.body.decode()
+    assert not any(TOKEN in each.path for each in world.site.seen)
+    assert all(f"permissions={name}" in asked.path for name in (GET, CREATE, DELETE))
+
+
+def test_odd_names_of_buckets() -> None:
+    """The name of a bucket stays one part of the path, whatever is in it."""
+    assert "/b/a%2F..%2Fb%3F/iam/" in Resource("a/../b?").question
+
+
+def test_nothing_secret_is_kept_or_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """No log, at whatever level, no message and no memory holds a token."""
+    caplog.set_level(logging.DEBUG)
+    rejected = "ya29.rejected-rejected-rejected"
+    world.site.bearers[TOKEN] = OWNER
+    verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), world.clock)
+    tokens = AccessTokens(world.resource, world.fetcher, world.clock, verification_cache)
+    tokens.identity(TOKEN)
+    with pytest.raises(Unauthenticated) as told:
+        tokens.identity(rejected)
+    world.site.answers[PERMISSIONS] = Answer(status=500)
+    with pytest.raises(Unavailable) as down:
+        tokens.identity(f"{TOKEN}x")
+
+    written = (
+        f"{caplog.text}{told.value!r}{down.value!r}{vars(tokens)!r}{vars(verification_cache)!r}"
+    )
+    assert "gat_rejected" in written
+    assert TOKEN not in written
+    assert rejected not in written

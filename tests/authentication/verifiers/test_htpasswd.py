@@ -1,0 +1,257 @@
+"""Names and passwords: what a file may say, what is believed, for how long, and at what cost."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.authentication.verifiers.password_fixture import ANA, KEY, Desk
+from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA, SHA256, SHA512
+from tests.operations.in_memory_index import Clock
+from wheelyard.authentication.verifiers.htpasswd import (
+    PASSWORD_LIMIT,
+    HtpasswdVerifier,
+    mark_of,
+    parse_htpasswd,
+)
+from wheelyard.authentication.verifiers.password_hashes import parse_hash
+from wheelyard.authentication.verifiers.verifier import VerificationCache
+from wheelyard.errors import Invalid, Unauthenticated
+
+
+def test_a_login(desk: Desk) -> None:
+    """Name and password lead to an identity that grants can name; a wrong half leads nowhere."""
+    for name, password in (("ana", "S3cret"), ("Ana", "s3cret"), ("bo", "s3cret"), ("ana", "")):
+        assert desk.refuses(name, password)
+
+    assert desk.passwords.check("ana", "s3cret") == ANA
+
+
+def test_a_hot_client_costs_no_hashing(desk: Desk) -> None:
+    """Whoever keeps sending the right password is hashed once in five minutes."""
+    assert desk.passwords.known("ana", "s3cret") is None
+    desk.passwords.check("ana", "s3cret")
+    for _ in range(59):
+        assert desk.passwords.known("ana", "s3cret") == ANA
+        desk.clock.advance(seconds=5)
+        assert desk.passwords.check("ana", "s3cret") == ANA
+    assert len(desk.hashing.done) == 1
+
+    desk.clock.advance(seconds=5)
+    assert desk.passwords.check("ana", "s3cret") == ANA
+    assert len(desk.hashing.done) == 2
+
+
+def test_a_repeated_mistake_costs_no_hashing(desk: Desk) -> None:
+    """A client that repeats a wrong password at once is refused without hashing, for 5 seconds."""
+    assert desk.refuses("ana", "wrong")
+    desk.clock.advance(seconds=4.9)
+    with pytest.raises(Unauthenticated):
+        desk.passwords.known("ana", "wrong")
+    assert desk.refuses("ana", "wrong")
+    assert len(desk.hashing.done) == 1
+
+    desk.clock.advance(seconds=0.1)
+    assert desk.passwords.known("ana", "wrong") is None
+    assert desk.refuses("ana", "wrong")
+    assert len(desk.hashing.done) == 2
+
+
+def test_names_that_are_not_there_cost_the_same(desk: Desk) -> None:
+    """A guess for a name that does not exist is hashed just like one for a name that does."""
+    desk.write(f"ana:{SHA512}\nbo:{SHA512}\nold:{SHA}\n")
+    desk.clock.advance(seconds=5)
+    assert desk.refuses("ana", "guess")
+    assert desk.refuses("nobody", "guess")
+
+    known, unknown = (parse_hash(each) for each in desk.hashing.done)
+    assert (known.scheme, known.cost) == (unknown.scheme, unknown.cost)
+    assert known.digest != unknown.digest
+
+
+def test_a_decoy_lets_nobody_in(desk: Desk) -> None:
+    """A name that is not there is refused even by a password that the decoy belongs to."""
+    passwords = HtpasswdVerifier(desk.path, KEY, desk.clock.seconds, check_hash=lambda *_: True)
+
+    assert passwords.check("ana", "guess") == ANA
+    with pytest.raises(Unauthenticated):
+        passwords.check("nobody", "guess")
+
+
+def test_an_empty_file_lets_nobody_in(desk: Desk) -> None:
+    """Where there are no names, everybody is refused in the same words."""
+    desk.write("# nobody\n")
+    desk.clock.advance(seconds=5)
+
+    assert desk.refuses("ana", "s3cret")
+
+
+@pytest.mark.parametrize("line", ["", f"ana:{APR1}\n"])
+def test_a_removed_line_takes_effect(desk: Desk, line: str) -> None:
+    """Who is removed, or has a new hash, is not let in by an old verdict after five seconds."""
+    desk.passwords.check("ana", "s3cret")
+    desk.write(f"bo:{SHA512}\n{line}")
+
+    desk.clock.advance(seconds=5)
+    assert desk.passwords.known("ana", "s3cret") is None
+    assert desk.refuses("ana", "s3cret") is (not line)
+    assert len(desk.hashing.done) == 2
+
+
+def test_a_new_name_need_not_wait(desk: Desk) -> None:
+    """Who was refused, and is then added to the file, is let in as soon as the file is read."""
+    desk.clock.advance(seconds=3)
+    assert desk.refuses("bo", "s3cret")
+    desk.write(f"bo:{SHA512}\n")
+
+    desk.clock.advance(seconds=1)
+    assert desk.passwords.check("bo", "s3cret").principal == "htpasswd:bo"
+
+
+def test_a_changed_file_keeps_other_verdicts(desk: Desk) -> None:
+    """Adding a person to the file does not make everybody else be hashed again."""
+    desk.passwords.check("ana", "s3cret")
+    desk.write(f"# more\nana:{SHA512}\nbo:{SHA512}\n")
+    desk.clock.advance(seconds=5)
+
+    assert desk.passwords.check("ana", "s3cret") == ANA
+    assert len(desk.hashing.done) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("ana", "x" * (PASSWORD_LIMIT + 1)),
+        ("ana", "é" * (PASSWORD_LIMIT // 2 + 1)),
+        ("ana", "s3cret\0"),
+        ("ana\0s3cret", "x"),
+        ("n" * 256, "s3cret"),
+        ("ana", "\ud800"),
+        ("\udfff", "s3cret"),
+    ],
+)
+def test_what_is_no_password(desk: Desk, name: str, password: str) -> None:
+    """A password of more than 1 KiB, a NUL or half a character is refused before any hashing."""
+    assert desk.refuses(name, password)
+    with pytest.raises(Unauthenticated):
+        desk.passwords.known(name, password)
+    assert not desk.passwords.has_held(name, password)
+    assert desk.hashing.done == []
+
+
+def test_a_long_password(desk: Desk) -> None:
+    """A password of 1 KiB is hashed like any other, by bcrypt too."""
+    desk.write(f"ana:{BCRYPT.replace('$10$', '$04$')}\n")
+    desk.clock.advance(seconds=5)
+
+    assert desk.refuses("ana", "x" * PASSWORD_LIMIT)
+    assert len(desk.hashing.done) == 1
+
+
+@given(logins=st.lists(st.tuples(st.text(max_size=3), st.text(min_size=1, max_size=3)), min_size=2))
+def test_no_two_logins_share_a_verdict(logins: list[tuple[str, str]]) -> None:
+    """However name and password are cut, two logins that differ are two."""
+    verification_cache = VerificationCache[None](KEY, Clock().seconds)
+    allowed = {pair for pair in logins if "\0" not in "".join(pair)}
+
+    assert len({mark_of(verification_cache, name, password) for name, password in allowed}) == len(
+        allowed
+    )
+
+
+def test_the_key_of_a_verdict() -> None:
+    """A verdict is remembered under the HMAC that the specification gives, not by the password."""
+    mark = mark_of(VerificationCache[None](KEY, Clock().seconds), "alice", "s3cret")
+
+    assert mark.hex() == "8f75bdf9ae7bdada33cf4ec8e2304f786801ed832ead11b31999c6bc2f1ea7cf"
+
+
+def test_nothing_is_shown(desk: Desk) -> None:
+    """Neither a password nor a hash is in what a log would show of all this."""
+    desk.passwords.check("ana", "s3cret")
+
+    assert SHA512 not in repr(vars(desk.passwords))
+    assert "s3cret" not in repr(vars(desk.passwords))
+
+
+def test_a_password_from_elsewhere(desk: Desk) -> None:
+    """A password that held for one network is tried anew for another: guesses cost what they do."""
+    here, there = "192.0.2.0/24", "198.51.100.0/24"
+    desk.passwords.check("ana", "s3cret", here)
+
+    assert desk.passwords.known("ana", "s3cret", here) == ANA
+    assert desk.passwords.known("ana", "s3cret", there) is None
+    assert not desk.passwords.has_held("ana", "s3cret", there)
+
+
+def test_names_and_hashes() -> None:
+    """Comments, blank lines, Windows line ends and what follows a second colon mean nothing."""
+    text = f"\ufeff# people\r\n\r\n  ana:{BCRYPT}\r\nml-ci:{SHA512}:the robot\n#bo:{SHA}\nAna:{SHA}"
+
+    found = parse_htpasswd(text).value
+
+    assert found.hashes == {"ana": BCRYPT, "ml-ci": SHA512, "Ana": SHA}
+
+
+def test_an_empty_file() -> None:
+    """A file without entries is taken, and its operator hears that nobody can log in."""
+    found = parse_htpasswd("# nobody yet\n")
+
+    assert (found.value.hashes, found.value.decoy) == ({}, None)
+    assert "nobody has a password" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (f"ana:{BCRYPT}\n\nhunter2hunter2\n", "Line 3 has no colon. Write NAME:HASH"),
+        (f"ana:{BCRYPT}\nana:{SHA}", "Line 2 has a name that is there already. Remove one"),
+        (f":{BCRYPT}", "Line 1 has no name"),
+        (f"{'a' * 256}:{BCRYPT}", "Line 1 has no name"),
+        (f"a\x1bb:{BCRYPT}", "Line 1 has no name"),
+        ("ana:", "Line 1 has a hash that is missing"),
+        ("ana:hunter2hunter2", "Line 1 has a hash that is plain text"),
+        ("ana:rqXexS6ZhobKA", "Make it again with 'htpasswd -B', or remove the line."),
+        (f"#\nana:$2x{BCRYPT[3:]}", "Line 2 has a hash that is bcrypt with a mistake"),
+    ],
+)
+def test_a_wrong_line(text: str, complaint: str) -> None:
+    """A refusal names the line and what to do, and shows nothing of a password or a hash."""
+    with pytest.raises(Invalid) as refused:
+        parse_htpasswd(text)
+
+    assert complaint in refused.value.message
+    assert refused.value.code == "bad_setting"
+    for secret in (BCRYPT, SHA, "hunter2", "rqXexS6ZhobKA", BCRYPT[3:]):
+        assert secret not in refused.value.message
+
+
+def test_warnings_name_the_line() -> None:
+    """A weak hash that is taken is named by its line."""
+    (warning,) = parse_htpasswd(f"ana:{BCRYPT}\nbo:{APR1}\n").warnings
+
+    assert warning.startswith("the hash on line 2 is MD5 (apr1), which is quickly guessed; make")
+
+
+def test_the_decoy_is_as_most_are() -> None:
+    """An unknown name is checked against a hash of the kind that most names have."""
+    decoy = parse_htpasswd(f"a:{SHA}\nb:{SHA512}\nc:{BCRYPT}\nd:{SHA512}").value.decoy
+
+    assert decoy is not None
+    assert parse_hash(decoy).scheme == "SHA-512 crypt"
+
+
+def test_a_file_in_memory_is_not_shown() -> None:
+    """No hash is in what a log would show of a file's content."""
+    assert repr(parse_htpasswd(f"ana:{SHA256}").value) == "Htpasswd()"
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    """Any text is a file, or is refused by a line."""
+    refused = ""
+    try:
+        parse_htpasswd(text)
+    except Invalid as fault:
+        refused = fault.message
+
+    assert refused == "" or refused.startswith("Line ")

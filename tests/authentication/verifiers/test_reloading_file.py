@@ -1,0 +1,319 @@
+"""Files of credentials: when they are read again, what is said of them, and who may change them."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA512
+from tests.operations.in_memory_index import Clock
+from wheelyard.authentication.verifiers.htpasswd import HtpasswdFile, parse_htpasswd
+from wheelyard.authentication.verifiers.reloading_file import (
+    ParsedFile,
+    ReloadingFile,
+    ways_to_change,
+)
+from wheelyard.errors import Invalid
+
+READ = "every user of this machine may read it; take that away with 'chmod o-r'"
+WRITE = "every user of this machine may write to it; take that away with 'chmod o-w'"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a file with one name in it, in two folders that others may not write to."""
+    file = tmp_path / "etc" / "wheelyard" / "htpasswd"
+    file.parent.mkdir(parents=True)
+    _write(file, f"ana:{BCRYPT}\n")
+    return file
+
+
+@pytest.fixture
+def watched(path: Path, clock: Clock) -> ReloadingFile[HtpasswdFile]:
+    """Return the file, watched."""
+    return ReloadingFile(path, parse_htpasswd, clock.seconds)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o640)
+
+
+def _look(watched: ReloadingFile[Any], clock: Clock, times: int = 3) -> None:
+    for _ in range(times):
+        clock.advance(seconds=5)
+        watched.current()
+
+
+def test_a_change_is_seen(watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock) -> None:
+    """A changed file is read four seconds later, and is not looked at before."""
+    _write(path, f"bo:{SHA512}\n")
+    clock.advance(seconds=3.9)
+    assert (watched.is_due, list(watched.current().hashes)) == (False, ["ana"])
+
+    clock.advance(seconds=0.1)
+    assert watched.is_due
+    assert list(watched.current().hashes) == ["bo"]
+    assert not watched.is_due
+
+
+def test_a_file_is_read_only_if_it_changed(path: Path, clock: Clock) -> None:
+    """A file that stays as it is is read once more, to be sure, and then never again."""
+    read: list[str] = []
+
+    def parse(text: str) -> ParsedFile[HtpasswdFile]:
+        read.append(text)
+        return parse_htpasswd(text)
+
+    watched = ReloadingFile(path, parse, clock.seconds)
+    for _ in range(10):
+        clock.advance(seconds=5)
+        watched.current()
+
+    assert len(read) == 2
+
+
+def test_a_change_within_one_tick(
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock
+) -> None:
+    """A second change is seen even if time, size and inode are those of the first."""
+    before = path.stat()
+    path.write_text(f"bob:{BCRYPT}\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    clock.advance(seconds=5)
+    assert list(watched.current().hashes) == ["bob"]
+
+
+def test_a_replaced_file_is_seen(
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock
+) -> None:
+    """A file that another one takes the place of, as a mounted secret does, is read again."""
+    clock.advance(seconds=5)
+    watched.current()
+    times = path.stat()
+    other = path.with_name("other")
+    _write(other, f"bob:{BCRYPT}\n")
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.rename(path)
+
+    clock.advance(seconds=5)
+    assert list(watched.current().hashes) == ["bob"]
+
+
+@pytest.mark.parametrize("broken", [b"ana:plain\n", b"ana\xff:x\n", None])
+def test_a_broken_file_changes_nothing(
+    watched: ReloadingFile[HtpasswdFile],
+    path: Path,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    broken: bytes | None,
+) -> None:
+    """While the new file is wrong or gone, the old one stays in force, and the log says so once."""
+    path.unlink()
+    if broken is not None:
+        path.write_bytes(broken)
+    for _ in range(3):
+        clock.advance(seconds=5)
+        assert list(watched.current().hashes) == ["ana"]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert str(path) in caplog.text
+    assert "plain\n" not in caplog.text
+
+    _write(path, f"bo:{BCRYPT}\n")
+    _look(watched, clock)
+    assert list(watched.value.hashes) == ["bo"]
+    assert [each.levelno for each in caplog.records[1:]] == [logging.WARNING]
+    assert caplog.messages[1] == f"{path} reads again. What it says now is in force."
+
+
+def test_a_new_warning_is_logged(
+    watched: ReloadingFile[HtpasswdFile],
+    path: Path,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What becomes unwise while the server runs is logged, once."""
+    before = watched.warnings
+    path.write_text(f"ana:{APR1}\n")
+    path.chmod(0o644)
+    for _ in range(3):
+        clock.advance(seconds=5)
+        watched.current()
+
+    assert watched.warnings == (
+        f"{path}: {READ}.",
+        f"{path}: {parse_htpasswd(path.read_text()).warnings[0]}.",
+    )
+    assert [record.getMessage() for record in caplog.records] == list(watched.warnings)
+    assert before == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (f"ana:{BCRYPT}\n\nb\xe9:x\n".encode("latin-1"), "Line 3 is not UTF-8."),
+        (b"#" * (16 * 1024**2 + 1), "It has more than 16777216 bytes."),
+        (b"ana:plain", "Line 1 has a hash that is plain text"),
+    ],
+)
+def test_a_file_that_cannot_be_taken(path: Path, body: bytes, complaint: str) -> None:
+    """A server does not start with a file that makes no sense, and says which and why."""
+    path.write_bytes(body)
+
+    with pytest.raises(Invalid) as refused:
+        ReloadingFile(path, parse_htpasswd, Clock().seconds)
+
+    assert refused.value.message.startswith(f"{path}: {complaint}")
+    fault: BaseException | None = refused.value
+    while fault is not None:
+        assert not isinstance(fault, UnicodeDecodeError)
+        fault = fault.__context__
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder"])
+def test_no_file(path: Path, kind: str) -> None:
+    """A path where no file is is refused with its name."""
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+
+    with pytest.raises(Invalid, match="cannot be read"):
+        ReloadingFile(path, parse_htpasswd, Clock().seconds)
+
+
+def test_a_file_that_comes_back(
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that was away for a while, and is the same as ever, is told of too."""
+    folder, away = path.parent, path.parent.with_name("away")
+    _look(watched, clock)
+    folder.rename(away)
+    _look(watched, clock)
+    away.rename(folder)
+    _look(watched, clock)
+    assert list(watched.value.hashes) == ["ana"]
+
+    wrong, mended = (each.getMessage() for each in caplog.records)
+    assert "cannot be read" in wrong
+    assert "reads again" in mended
+
+
+def _folder(folder: Path) -> str:
+    return (
+        "every user of this machine may replace it, because they may write to the folder "
+        f"{folder}; take that away with 'chmod o-w'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "ways"),
+    [
+        *((mode, []) for mode in (0o400, 0o600, 0o640, 0o644, 0o660, 0o664, 0o770, 0o444)),
+        *((mode, [WRITE]) for mode in (0o602, 0o606, 0o646, 0o666, 0o777)),
+    ],
+)
+def test_a_file(path: Path, mode: int, ways: list[str]) -> None:
+    """A file that others may write to is told of, and one that its group may write to is not."""
+    path.chmod(mode)
+
+    assert list(ways_to_change(path)) == ways
+
+
+@pytest.mark.parametrize("above", [0, 1])
+@pytest.mark.parametrize(
+    ("mode", "is_told"),
+    [
+        *((mode, False) for mode in (0o700, 0o755, 0o775, 0o2775, 0o1777, 0o3777)),
+        *((mode, True) for mode in (0o703, 0o777)),
+    ],
+)
+def test_a_folder(path: Path, above: int, mode: int, *, is_told: bool) -> None:
+    """Whoever may write to a folder above a file may replace it, but for a sticky bit."""
+    folder = path.parents[above]
+    folder.chmod(mode)
+
+    assert list(ways_to_change(path)) == ([_folder(folder)] if is_told else [])
+
+
+def test_folders_on_the_way_of_links(path: Path, tmp_path: Path) -> None:
+    """A folder with a link on the way counts, and so does the folder that a link leads to."""
+    links, hop, real = tmp_path / "links", tmp_path / "hop", path.parent
+    for folder in (links, hop):
+        folder.mkdir()
+    (hop / "users").symlink_to(path)
+    (links / "users").symlink_to(Path("..", "hop", "users"))
+
+    assert list(ways_to_change(links / "users")) == []
+    for folder in (links, hop, real):
+        folder.chmod(0o777)
+        assert list(ways_to_change(links / "users")) == [_folder(folder)]
+        folder.chmod(0o755)
+
+
+def test_a_secret_of_kubernetes(tmp_path: Path) -> None:
+    """A secret that Kubernetes has mounted is not told of: its folder has a sticky bit."""
+    mounted = tmp_path / "mounted"
+    (mounted / "..2026_11_21").mkdir(parents=True)
+    (mounted / "..2026_11_21" / "users").write_text("")
+    (mounted / "..2026_11_21" / "users").chmod(0o644)
+    (mounted / "..data").symlink_to("..2026_11_21")
+    (mounted / "users").symlink_to(Path("..data", "users"))
+    mounted.chmod(0o1777)
+
+    assert list(ways_to_change(mounted / "users")) == []
+
+
+def test_what_is_not_there(path: Path, tmp_path: Path) -> None:
+    """A file that is not there, or links in a circle, are no failure; the folders count."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "lost").symlink_to("nowhere")
+    for name in ("a", "lost", "none", "a/none", "lost/none", "etc/wheelyard/htpasswd/x"):
+        assert list(ways_to_change(tmp_path / name)) == []
+    path.parent.chmod(0o777)
+    assert list(ways_to_change(path.parent / "none")) == [_folder(path.parent)]
+
+
+def test_a_relative_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that begins in the working folder is looked at up to the root."""
+    monkeypatch.chdir(path.parent)
+    path.parents[1].chmod(0o777)
+
+    assert list(ways_to_change(Path(path.name))) == [_folder(path.parents[1])]
+
+
+def test_a_folder_that_is_opened_later(
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A running server says once that others may change its file, and again after that was over."""
+    assert list(watched.warnings) == []
+    said = (f"{path}: {_folder(path.parent)}.", f"{path}: {WRITE}.")
+
+    path.parent.chmod(0o777)
+    _look(watched, clock)
+    path.chmod(0o642)
+    _look(watched, clock)
+    assert list(watched.warnings) == [*said[::-1]]
+    path.chmod(0o640)
+    path.parent.chmod(0o755)
+    _look(watched, clock)
+    assert list(watched.warnings) == []
+    assert [each.getMessage() for each in caplog.records] == list(said)
+
+    path.parent.chmod(0o777)
+    _look(watched, clock)
+    assert [each.getMessage() for each in caplog.records] == [*said, said[0]]
+
+
+def test_a_file_that_is_away(
+    watched: ReloadingFile[HtpasswdFile], path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While a file is away nothing is said but that, whatever becomes of its folder."""
+    os.rename(path, path.with_name("away"))  # noqa: PTH104 - as a person does it
+    path.parent.chmod(0o777)
+    _look(watched, clock)
+
+    assert ["cannot be read" in each.getMessage() for each in caplog.records] == [True]

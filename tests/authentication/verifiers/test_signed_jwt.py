@@ -1,0 +1,365 @@
+"""Signed statements: what is believed, for whom, from whom and when, and every known forgery."""
+
+import json
+from dataclasses import dataclass, replace
+
+import pytest
+
+from tests.authentication.verifiers.fake_issuer import (
+    NOW,
+    SigningKey,
+    StandIn,
+    World,
+    always,
+    b64,
+    ec_key,
+    hmac_signature,
+    rsa_key,
+    sealed,
+    stand_in,
+)
+from wheelyard.authentication.verifiers.jwks import JwksCache
+from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, claims_of, verify_jwt
+from wheelyard.authentication.verifiers.verifier import CredentialRejected
+from wheelyard.errors import Unauthenticated
+from wheelyard.model.claim_rules import Claims
+
+pytestmark = pytest.mark.integration
+
+ISSUER = "https://accounts.google.com"
+CURVES = "https://cloud.google.com/iap"
+HERE = "https://pypi.acme.dev"
+HONEST: dict[str, object] = {
+    "iss": ISSUER,
+    "aud": HERE,
+    "sub": "104857600123456789012",
+    "iat": NOW - 60,
+    "exp": NOW + 3540,
+}
+RSA, CURVE = rsa_key("r1"), ec_key("e1")
+TOLD = (
+    "This signed token is not valid here. Get a new one, and have it made out to this index as "
+    "its audience."
+)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An index that believes two issuers: one signs with RSA, the other with curves."""
+
+    world: World
+    issuers: dict[str, IssuerConfig]
+
+    @property
+    def site(self) -> StandIn:
+        """Where both have their keys."""
+        return self.world.site
+
+    def claims(self, token: str) -> Claims:
+        """Return what a token states."""
+        return claims_of(token, self.issuers, NOW)
+
+    def reason(self, token: str) -> str:
+        """Return why a token is refused; the person who sent it always hears the same."""
+        with pytest.raises(Unauthenticated) as told:
+            verify_jwt(token, self.issuers, NOW)
+        assert told.value.message == TOLD
+        assert isinstance(told.value.__cause__, CredentialRejected)
+        return told.value.__cause__.reason
+
+
+@pytest.fixture
+def judge(world: World) -> Judge:
+    """Return an index whose issuers have one key of each kind."""
+    world.site.serve_keys(RSA, CURVE)
+    issuers = {}
+    for name, algorithms in ((ISSUER, frozenset({"RS256"})), (CURVES, frozenset({"ES256"}))):
+        keys = JwksCache(name, algorithms, world.means, world.site.keys_url)
+        issuers[name] = IssuerConfig(name, keys, algorithms, frozenset({HERE, "wheelyard"}))
+    return Judge(world, issuers)
+
+
+NONSENSE = {
+    "nothing": "",
+    "one dot": ".",
+    "two dots": "..",
+    "two parts": "a.b",
+    "no JSON": "a.b.c",
+    "no base64": "!!!.!!!.!!!",
+    "empty objects": "e30.e30.",
+    "encrypted": ".".join(["e30"] * 5),
+    "too many parts": f"{RSA.token(HONEST)}.e30.e30",
+    "space before": f" {RSA.token(HONEST)}",
+    "line end behind": f"{RSA.token(HONEST)}\n",
+    "folded": RSA.token(HONEST).replace(".", ".\n"),
+    "not ASCII": f"{RSA.token(HONEST)}\xe9",
+    "not Unicode": "\ud800.\ud800.\ud800",
+    "NUL": "\0.\0.\0",
+    "header is a list": sealed(b"[]", HONEST, RSA.signature),
+    "header is deep": sealed(b"[" * 3000, HONEST, RSA.signature),
+    "algorithm is infinite": sealed(b'{"alg":1e999999}', HONEST, RSA.signature),
+    "payload is a list": RSA.token(b"[]"),
+    "payload is a text": RSA.token(b'"text"'),
+    "payload is not UTF-8": RSA.token(b"\xff\xfe"),
+    "payload is empty": RSA.token(b""),
+    "number of 5000 digits": RSA.token(b'{"exp":' + b"9" * 5000 + b"}"),
+    "nested": RSA.token(RSA.token(HONEST).encode(), cty="JWT"),
+}
+
+
+def test_an_honest_token(judge: Judge) -> None:
+    """A token of an issuer that is known, made out to this index, is believed."""
+    assert judge.claims(RSA.token(HONEST)) == HONEST
+    assert judge.claims(RSA.token({**HONEST, "aud": "wheelyard"}))["aud"] == "wheelyard"
+    assert judge.claims(CURVE.token({**HONEST, "iss": CURVES}))["iss"] == CURVES
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        [HERE],
+        [HERE, "https://other.example"],
+        f"{HERE}.evil",
+        f"{HERE}/",
+        HERE.upper(),
+        HERE.replace("https", "http"),
+        HERE[:-1],
+        "",
+        "pypi",
+        "https://upload.acme.dev/_/oidc/mint-token",
+        "/projects/1/global/backendServices/2",
+        None,
+        7,
+        {HERE: 1},
+    ],
+    ids=repr,
+)
+def test_other_audiences(judge: Judge, audience: object) -> None:
+    """A token that was made out to anybody but exactly this index is refused."""
+    assert judge.reason(RSA.token({**HONEST, "aud": audience})) == "jwt_aud"
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        *(f"{ISSUER}.evil", f"{ISSUER}/", ISSUER.replace("https", "http"), ISSUER.upper()),
+        *(f" {ISSUER}", "http://169.254.169.254/", "file:///etc/passwd", [ISSUER], {}, 7, None),
+    ],
+    ids=repr,
+)
+def test_other_issuers(judge: Judge, issuer: object) -> None:
+    """A token of an issuer that was not configured is refused, and nobody is asked about it."""
+    assert judge.reason(RSA.token({**HONEST, "iss": issuer})) == "jwt_iss"
+    assert judge.site.seen == []
+
+
+def test_the_same_key_id_at_two_issuers(judge: Judge) -> None:
+    """A key proves the statements of its own issuer only, even if another has one of that name."""
+    with stand_in() as elsewhere:
+        other = "https://gitlab.acme.dev"
+        imposter = SigningKey("r1", rsa_key("imposter").private)
+        elsewhere.serve_keys(imposter)
+        keys = JwksCache(other, frozenset({"RS256"}), judge.world.means, elsewhere.keys_url)
+        judge.issuers[other] = replace(judge.issuers[ISSUER], name=other, keys=keys)
+
+        assert judge.claims(imposter.token({**HONEST, "iss": other}))["iss"] == other
+        assert judge.reason(imposter.token(HONEST)) == "jwt_sig"
+        assert judge.reason(RSA.token({**HONEST, "iss": other})) == "jwt_sig"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"exp": 10_413_792_000}, {"exp": NOW + 3541, "iat": NOW - 160}, {"exp": -1}),
+        *({"exp": float(NOW + 60)}, {"exp": str(NOW + 60)}, {"exp": True}, {"exp": [NOW + 60]}),
+        *({"exp": 10**300}, {"exp": NOW - 31}, {"exp": NOW + 60, "iat": NOW + 61}),
+        *({"iat": NOW + 31}, {"iat": NOW - 3701, "exp": NOW - 1}, {"iat": float(NOW)}),
+        *({"iat": str(NOW)}, {"iat": False}, {"nbf": NOW + 31}, {"nbf": "now"}, {"nbf": True}),
+        {"nbf": float(NOW)},
+    ],
+    ids=repr,
+)
+def test_other_times(judge: Judge, change: dict[str, object]) -> None:
+    """A token from another time, for too long or with a time that is no integer is refused."""
+    assert judge.reason(RSA.token({**HONEST, **change})) == "jwt_time"
+
+
+@pytest.mark.parametrize("name", ["exp", "iat", "sub"])
+def test_missing_claims(judge: Judge, name: str) -> None:
+    """A token that does not say when, until when or about whom it speaks is refused."""
+    for value in ({}, {name: None}):
+        claims = {each: HONEST[each] for each in HONEST if each != name} | value
+        assert judge.reason(RSA.token(json.dumps(claims).encode())) == "auth_malformed"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exp": NOW - 20, "iat": NOW - 3500},
+        {"iat": NOW + 30, "exp": NOW + 60},
+        {"nbf": NOW + 30},
+    ],
+    ids=repr,
+)
+def test_clocks_that_differ(judge: Judge, change: dict[str, object]) -> None:
+    """An issuer's clock may differ by half a minute."""
+    assert judge.claims(RSA.token({**HONEST, **change}))
+
+
+def test_the_clock_is_the_one_that_was_handed_in(judge: Judge) -> None:
+    """A token is judged by the index's clock alone, in either direction."""
+    token = RSA.token(HONEST)
+    with pytest.raises(CredentialRejected, match="jwt_time"):
+        claims_of(token, judge.issuers, NOW + 3600)
+    with pytest.raises(CredentialRejected, match="jwt_time"):
+        claims_of(token, judge.issuers, NOW - 3600)
+
+
+def test_a_claim_that_is_there_twice(judge: Judge) -> None:
+    """Of two claims of one name the last counts, everywhere: nothing is parsed in two ways."""
+    body = json.dumps(HONEST)[:-1]
+
+    claims = judge.claims(RSA.token(f'{body}, "sub": "b"}}'.encode()))
+    assert claims["sub"] == "b"
+    assert judge.reason(RSA.token(f'{body}, "aud": "elsewhere"}}'.encode())) == "jwt_aud"
+    assert judge.reason(RSA.token(f'{body}, "iss": "elsewhere"}}'.encode())) == "jwt_iss"
+
+
+def test_signatures_that_google_took_away(judge: Judge) -> None:
+    """Where Cloud Run has cut off the signature, that is the reason."""
+    token = ".".join([*RSA.token(HONEST).split(".")[:2], "SIGNATURE_REMOVED_BY_GOOGLE"])
+
+    assert judge.reason(token) == "sig_removed_by_google"
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["none", "None", "nOnE", "", None, 7, ["RS256"], "RS512"], ids=repr
+)
+def test_no_signature(judge: Judge, algorithm: object) -> None:
+    """Nobody gets in by saying that their token needs no signature."""
+    header = {"alg": algorithm, "kid": "r1"}
+    for signature in (b"", b"x" * 256):
+        assert judge.reason(sealed(header, HONEST, always(signature))) == "jwt_alg"
+    assert judge.reason(sealed({"kid": "r1"}, HONEST, RSA.signature)) == "jwt_alg"
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [RSA.pem(), RSA.pem().strip(), RSA.der(), json.dumps(RSA.jwk()).encode()],
+    ids=["PEM", "PEM without its end", "DER", "JWK"],
+)
+@pytest.mark.parametrize("algorithm", ["HS256", "RS256"])
+def test_the_public_key_as_a_password(judge: Judge, secret: bytes, algorithm: str) -> None:
+    """Nobody gets in with a signature made with what everybody may know of a key."""
+    token = sealed({"alg": algorithm, "kid": "r1"}, HONEST, hmac_signature(secret))
+
+    assert judge.reason(token) == ("jwt_alg" if algorithm == "HS256" else "jwt_sig")
+
+
+@pytest.mark.parametrize(
+    "kid",
+    [
+        *("../../dev/null", "/etc/passwd", "' OR 1=1 --", "http://169.254.169.254/", ""),
+        *("k" * 201, 7, ["r1"], {"r1": 1}, True, None),
+    ],
+    ids=repr,
+)
+def test_hostile_key_ids(judge: Judge, kid: object) -> None:
+    """A key id opens no file and asks no server but the issuer's, whatever it says."""
+    judge.claims(RSA.token(HONEST))
+
+    assert judge.reason(RSA.token(HONEST, kid=kid)) == "jwt_kid"
+    assert [each.path for each in judge.site.seen] == ["/keys"]
+
+
+def test_a_key_with_a_long_id(judge: Judge) -> None:
+    """A key id of more than 200 characters names no key, even if its issuer says so."""
+    keys = [SigningKey("k" * length, RSA.private) for length in (200, 201)]
+    judge.site.serve_keys(*keys)
+
+    assert judge.claims(keys[0].token(HONEST)) == HONEST
+    assert judge.reason(keys[1].token(HONEST)) == "jwt_kid"
+
+
+def test_a_huge_key_id(judge: Judge) -> None:
+    """A token of a megabyte is refused unread."""
+    assert judge.reason(RSA.token(HONEST, kid="k" * 1_000_000)) == "auth_malformed"
+    assert judge.site.seen == []
+
+
+def test_keys_that_a_token_brings(judge: Judge) -> None:
+    """A key or an address of keys in the token itself is not looked at, let alone fetched."""
+    stranger = rsa_key("stranger")
+    brought = {
+        "jku": f"{judge.site.url}/evil",
+        "x5u": f"{judge.site.url}/evil",
+        "jwk": stranger.jwk(),
+        "x5c": [b64(stranger.der())],
+    }
+    assert judge.claims(RSA.token(HONEST, **brought)) == HONEST
+    assert judge.reason(stranger.token(HONEST, **{**brought, "kid": "r1"})) == "jwt_sig"
+    assert judge.reason(stranger.token(HONEST, **brought)) == "jwt_kid"
+    assert {each.path for each in judge.site.seen} == {"/keys"}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *({"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"], "b64": False}),
+        *({"b64": False}, {"typ": "at+jwt"}, {"typ": 7}),
+    ],
+    ids=repr,
+)
+def test_headers_that_change_the_meaning(judge: Judge, header: dict[str, object]) -> None:
+    """A token that asks to be read in another way than usual is refused."""
+    assert judge.reason(RSA.token(HONEST, **header)) == "auth_malformed"
+
+
+@pytest.mark.parametrize("token", NONSENSE.values(), ids=NONSENSE)
+def test_what_is_no_token(judge: Judge, token: str) -> None:
+    """Encrypted, nested, cut off, overlong or nonsensical tokens are refused, never a fault."""
+    assert judge.reason(token) in {"auth_malformed", "jwt_alg", "jwt_iss"}
+
+
+def test_any_change_of_a_token(judge: Judge) -> None:
+    """A token with one character changed anywhere, or cut anywhere, is refused."""
+    token = RSA.token(HONEST)
+    assert judge.claims(token)
+
+    for place in range(0, len(token), 7):
+        other = "A" if token[place] != "A" else "B"
+        judge.reason(token[:place] + other + token[place + 1 :])
+        judge.reason(token[:place])
+
+
+def test_a_key_of_another_kind(judge: Judge) -> None:
+    """A curve's key opens nothing where RSA is asked for, and the reverse."""
+    elliptic = {**HONEST, "iss": CURVES}
+
+    assert judge.reason(CURVE.token(HONEST)) == "jwt_alg"
+    assert judge.reason(CURVE.token(HONEST, alg="RS256")) == "jwt_kid"
+    assert judge.reason(CURVE.token(HONEST, alg="RS256", kid="r1")) == "jwt_sig"
+    assert judge.reason(RSA.token(elliptic)) == "jwt_alg"
+    assert judge.reason(RSA.token(elliptic, alg="ES256")) == "jwt_kid"
+    assert judge.reason(RSA.token(elliptic, alg="ES256", kid="e1")) == "jwt_sig"
+
+
+def test_an_issuer_with_both_kinds(judge: Judge) -> None:
+    """Where an issuer has keys of both kinds, each is good for its own algorithm only."""
+    both = frozenset({"RS256", "ES256"})
+    keys = JwksCache(ISSUER, both, judge.world.means, judge.site.keys_url)
+    issuers = {ISSUER: replace(judge.issuers[ISSUER], keys=keys, algorithms=both)}
+
+    assert claims_of(CURVE.token(HONEST), issuers, NOW) == HONEST
+    for token in (CURVE.token(HONEST, alg="RS256"), RSA.token(HONEST, alg="ES256")):
+        with pytest.raises(CredentialRejected, match="jwt_alg"):
+            claims_of(token, issuers, NOW)
+
+
+@pytest.mark.parametrize("signature", [b"\0" * 64, b"\0" * 63, b"\xff" * 64, b"", b"\0" * 72])
+def test_psychic_signatures(judge: Judge, signature: bytes) -> None:
+    """A signature of zeros is no signature."""
+    header = {"alg": "ES256", "kid": "e1"}
+    token = sealed(header, {**HONEST, "iss": CURVES}, always(signature))
+
+    assert judge.reason(token) == "jwt_sig"

@@ -1,0 +1,258 @@
+"""Tokens of any text that an operator already has."""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from tests.operations.in_memory_index import START, Clock
+from wheelyard.authentication.verifiers.static_tokens import StaticTokens, parse_static_tokens
+from wheelyard.errors import Invalid, Unauthenticated
+from wheelyard.model.access import EVERY_PROJECT, Action, Identity, Pattern, Scope
+
+SECRET = "an-old-token-of-another-index"
+OTHER = "0123456789abcdef"
+DIGEST = sha256(SECRET.encode()).hexdigest()
+CI = "[[token]]\nname = 'ci'"
+ALL = 'projects = ["*"]\n'
+FULL = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,))
+
+
+def _tokens(folder: Path, clock: Clock, text: str, bare: str = "") -> StaticTokens:
+    path = folder / "tokens.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    return StaticTokens(path, bare, lambda: clock.now, clock.seconds)
+
+
+@pytest.mark.parametrize("key", [f'value = "{SECRET}"', f'sha256 = "{DIGEST.upper()}"'])
+@pytest.mark.parametrize(
+    "secrets", [(SECRET,), (SECRET, ""), ("", SECRET), ("NOPASS", SECRET), (SECRET, "__token__")]
+)
+def test_a_token_in_any_place(
+    tmp_path: Path, clock: Clock, key: str, secrets: tuple[str, ...]
+) -> None:
+    """A token opens as Bearer, as a user's name and as a password, written whole or as digest."""
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "proxy"\n{key}\n{ALL}')
+
+    principals = frozenset({"static:proxy", "allAuthenticated", "anonymous"})
+    assert tokens.find(secrets) == Identity("static:proxy", principals, (FULL,))
+
+
+def test_what_a_token_may(tmp_path: Path, clock: Clock) -> None:
+    """A token has the rights that its table gives it, on the projects that the table names."""
+    rights = 'can = ["read"]\nprojects = ["Acme_*", "tools"]'
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{rights}\n')
+
+    found = tokens.find([SECRET])
+    assert found is not None
+    assert found.scopes == (Scope(Action.READ, (Pattern("acme-*"), Pattern("tools"))),)
+    assert not found.scopes[0].permits(Action.READ, NormalizedName("acme"))
+
+
+@pytest.mark.parametrize(
+    "secrets", [(), ("",), ("", ""), (SECRET[:-1],), (SECRET + " ",), (DIGEST,), ("\ud800", "ci")]
+)
+def test_another_text(tmp_path: Path, clock: Clock, secrets: tuple[str, ...]) -> None:
+    """What is no static token is left to the other kinds of credentials."""
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{ALL}', OTHER)
+
+    assert tokens.find(secrets) is None
+
+
+def test_a_bare_token(clock: Clock) -> None:
+    """One token from the environment may read and upload everything, with no file at all."""
+    tokens = StaticTokens(None, f"{SECRET}\n", lambda: clock.now, clock.seconds)
+
+    found = tokens.find(["", SECRET])
+    assert found is not None
+    assert (found.principal, found.scopes) == ("static:environment", (FULL,))
+    assert tokens.file is None
+
+
+def test_the_file_is_asked_first(tmp_path: Path, clock: Clock) -> None:
+    """A token that is in the file and in the environment may what the file says."""
+    text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\ncan = ["read"]\n{ALL}'
+    found = _tokens(tmp_path, clock, text, SECRET).find([SECRET])
+
+    assert found is not None
+    assert found.scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("2031-05-06", "2031-05-06T00:00:00Z", "2031-05-06T00:00:00"),
+        *("2031-05-06T02:00:00+02:00", '"2031-05-06"', '"2031-05-06T00:00:00Z"'),
+    ],
+)
+def test_an_expired_token(tmp_path: Path, clock: Clock, written: str) -> None:
+    """A token holds until its time has come, to the moment, and then it is refused."""
+    text = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\nexpires = {written}\n{ALL}'
+    tokens = _tokens(tmp_path, clock, text)
+    expiry = datetime(2031, 5, 6, tzinfo=UTC)
+
+    clock.now = expiry - timedelta(microseconds=1)
+    assert tokens.find([SECRET]) is not None
+    clock.now = expiry
+    with pytest.raises(Unauthenticated) as refused:
+        tokens.find([SECRET])
+    assert refused.value.code == "unauthenticated"
+    assert SECRET not in refused.value.message
+
+
+FILE = f"""[[token]]
+name = "old-ci"
+value = "{SECRET}"
+can = ["read"]
+expires = 2031-05-06
+projects = ["acme-*"]
+"""
+
+
+@pytest.mark.parametrize("length", range(len(FILE)))
+def test_a_file_that_was_cut_off(length: int) -> None:
+    """Wherever a file is cut off, it opens no more than it would whole."""
+    opened: tuple[Scope, ...] = ()
+    try:
+        tokens = parse_static_tokens(FILE[:length]).value
+    except Invalid:
+        tokens = {}
+    for held in tokens.values():
+        opened += held.identity.scopes
+        assert held.expires_at == datetime(2031, 5, 6, tzinfo=UTC)
+
+    assert set(opened) <= {Scope(Action.READ, (Pattern("acme-*"),))}
+
+
+def test_digests_of_short_texts(tmp_path: Path, clock: Clock) -> None:
+    """A digest may be of a text that can be guessed; nobody gets in with fewer than 16 signs."""
+    texts = ("hello", "0123456789abcde", OTHER)
+    tables = "".join(
+        f'[[token]]\nname = "t{len(text)}"\nsha256 = "{sha256(text.encode()).hexdigest()}"\n{ALL}'
+        for text in texts
+    )
+    tokens = _tokens(tmp_path, clock, tables)
+    found = [tokens.find([text]) for text in texts]
+    assert [identity is not None for identity in found] == [False, False, True]
+
+
+def test_which_have_expired(tmp_path: Path, clock: Clock) -> None:
+    """Whose token has expired can be told without the token."""
+    until = clock.now.date() + timedelta(days=1)
+    table = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\nexpires = {until}\n{ALL}'
+    tokens = _tokens(tmp_path, clock, table)
+    assert tokens.expired == frozenset()
+    clock.advance(seconds=2 * 86_400)
+    assert tokens.expired == frozenset({"static:ci"})
+
+
+def test_a_changed_file(tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """A token that is taken out of the file opens nothing five seconds later; nonsense waits."""
+    tokens = _tokens(tmp_path, clock, f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\n{ALL}')
+    path = tmp_path / "tokens.toml"
+    path.write_text(f'[[token]]\nname = "ci"\nvalue = "{OTHER}')
+    clock.advance(seconds=5)
+    assert tokens.find([SECRET]) is not None
+    assert len(caplog.records) == 1
+    assert OTHER not in caplog.text
+
+    path.write_text(f'[[token]]\nname = "ci"\nvalue = "{OTHER}"\n{ALL}')
+    clock.advance(seconds=5)
+    assert tokens.find([SECRET]) is None
+    assert tokens.find([OTHER]) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("value = 'x", "It is no TOML at its end."),
+        ("[[token]]\nname ci", "It is no TOML at line 2."),
+        ("[token]\nname = 'ci'", "It has something else in it than [[token]] tables."),
+        ("[[tokens]]\nname = 'ci'", "It has something else in it than [[token]] tables."),
+        ("token = ['secret-secret-secret']", "It has something else in it"),
+        (f"[[token]]\nvalue = '{SECRET}'", "[[token]] number 1: name: is missing, give"),
+        (f"{CI.replace('ci', ' ')}\nvalue = '{SECRET}'\n{ALL}", "number 1 (' '): name: expected"),
+        (f"[[token]]\nname = \"a\\nb\"\nvalue = '{SECRET}'\n{ALL}", "its name has the character"),
+        (f"[[token]]\nname = 'environment'\nvalue = '{SECRET}'\n{ALL}", "its name is taken."),
+        (f"{CI}\n{ALL}", "number 1 ('ci'): it needs either value or sha256."),
+        (f"{CI}\nvalue='{SECRET}'\nsha256='{DIGEST}'\n{ALL}", "it needs either value or sha256"),
+        (f"{CI}\nvalue = 'secret-secret--'\n{ALL}", "it has fewer than 16 characters."),
+        (f"{CI}\nvalue = ''\n{ALL}", "it has fewer than 16 characters."),
+        (f"{CI}\nvalue = 7\n{ALL}", "value: expected a text."),
+        (f"{CI}\nvalue = '{SECRET} '\n{ALL}", "spaces around it. Leave them out."),
+        (f'{CI}\nvalue = "{SECRET}\\u0007"\n{ALL}', "it has control characters"),
+        (f"{CI}\nvalue = 'wyd_{'a' * 48}'\n{ALL}", "it begins with wyd_"),
+        (f"{CI}\nvalue = 'wyd_secret-secret'\n{ALL}", "it begins with wyd_"),
+        (f"{CI}\nsha256 = '{DIGEST[1:]}'\n{ALL}", "sha256: expected the 64 hexadecimal digits"),
+        (f"{CI}\nsha256 = '{sha256().hexdigest()}'\n{ALL}", "its digest is that of nothing."),
+        (f"{CI}\nvalue = '{SECRET}'\nproject = 'a'", "project: there is no such key"),
+        (f"{CI}\nvalue = '{SECRET}'", "projects: is missing, give a list such as"),
+        (f"{CI}\nvalue = '{SECRET}'\nprojects = []", "projects: expected a list such as"),
+        (f"{CI}\nvalue = '{SECRET}'\nprojects = 'a'", "projects: expected a list such as"),
+        (f"{CI}\nvalue = '{SECRET}'\nprojects = ['a*b']", "'a*b' is not a project pattern"),
+        (f"{CI}\nvalue = '{SECRET}'\n{ALL}can = ['write']", "'write' is not an action"),
+        (f"{CI}\nvalue = '{SECRET}'\n{ALL}can = []", 'can: expected a list such as ["read"]'),
+        (f"{CI}\nvalue = '{SECRET}'\n{ALL}expires = 'soon'", "expires is no time. Write"),
+        (f"{CI}\nvalue = '{SECRET}'\n{ALL}expires = 2027", "expires is no time. Write"),
+        (f"{CI}\nvalue = '{SECRET}'\n{ALL}expires = 12:00:00", "expires is no time. Write"),
+        (
+            f"{CI}\nvalue='{SECRET}'\n{ALL}[[token]]\nname='b'\nsha256='{DIGEST}'\n{ALL}",
+            "[[token]] number 2 ('b'): it has the text of another one.",
+        ),
+        (
+            f"{CI}\nvalue='{SECRET}'\n{ALL}{CI}\nvalue='{OTHER}'\n{ALL}",
+            "[[token]] number 2 ('ci'): its name is taken. Choose another.",
+        ),
+    ],
+)
+def test_a_wrong_file(tmp_path: Path, clock: Clock, text: str, complaint: str) -> None:
+    """A refusal names the table and what to do, and shows neither a token nor its digest."""
+    with pytest.raises(Invalid) as refused:
+        _tokens(tmp_path, clock, text)
+
+    message = refused.value.message
+    assert message.startswith(f"{tmp_path / 'tokens.toml'}: ")
+    assert complaint in message
+    assert refused.value.code == "bad_setting"
+    for secret in (SECRET, OTHER, DIGEST[1:], "secret-secret"):
+        assert secret not in message
+
+
+@pytest.mark.parametrize("bare", ["too-short", f"wyd_{'a' * 48}", "two lines\nof a variable"])
+def test_a_wrong_bare_token(clock: Clock, bare: str) -> None:
+    """A variable that holds no good token keeps the server from starting, and is not shown."""
+    with pytest.raises(Invalid) as refused:
+        StaticTokens(None, bare, lambda: clock.now, clock.seconds)
+
+    assert refused.value.code == "bad_setting"
+    assert bare not in refused.value.message
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    """Any text is a file of tokens, or is refused."""
+    code = "bad_setting"
+    try:
+        parse_static_tokens(text)
+    except Invalid as fault:
+        code = fault.code
+
+    assert code == "bad_setting"
+
+
+@given(
+    st.text(min_size=16).filter(
+        lambda text: text.isprintable() and text.strip() == text and not text.startswith("wyd_")
+    )
+)
+def test_any_token(secret: str) -> None:
+    """Any printable text of 16 characters is a token, in every script."""
+    now = START
+    tokens = StaticTokens(None, secret, lambda: now, lambda: 0.0)
+
+    assert (tokens.find(["", secret]) is None) is secret.startswith("wyd_")

@@ -1,0 +1,134 @@
+"""`wheelyard serve` on a bucket of the stand-in, started as an operator starts it."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+from httpx2 import Response
+
+from tests.clients.harness import SOURCE, Desk, new_desk, wheelyard
+from tests.clients.reading import page
+from tests.clients.servers import TOKEN, Server, free_port, is_healthy, running
+from tests.fake_gcs.server import BucketServer
+from tests.http.packages import Package, form
+
+BUCKET = "wheels"
+STORE = f"gs://{BUCKET}/team a~1"
+"""With what filenames cannot have, and signatures and URLs have to get right all the same."""
+OK: Final = 200
+PATIENCE = 60.0
+MANAGER = ("--can", "read,upload,manage")
+
+
+@dataclass(frozen=True)
+class Yard:
+    """A running index in a bucket."""
+
+    server: Server
+    """How clients reach it."""
+    cloud: BucketServer
+    folder: Path
+    """Where its log is."""
+
+    @property
+    def log(self) -> str:
+        """What the server has logged so far."""
+        return (self.folder / "log.txt").read_text()
+
+
+def as_nobody(cloud: BucketServer) -> dict[str, str]:
+    """Return what leads a process to the stand-in as to an emulator: nothing can sign."""
+    return cloud.environment()
+
+
+def as_account(cloud: BucketServer, folder: Path) -> dict[str, str]:
+    """Return what leads a process to the stand-in with the key of a service account."""
+    return {
+        "API_ENDPOINT_OVERRIDE": cloud.url,
+        "GOOGLE_APPLICATION_CREDENTIALS": str(cloud.write_key_file(folder)),
+    }
+
+
+def as_machine(cloud: BucketServer, iam: str) -> dict[str, str]:
+    """Return what leads a process there without a key, and to an IAM that is nowhere."""
+    way = {"API_ENDPOINT_OVERRIDE": cloud.url, "HTTPS_PROXY": f"http://{iam}"}
+    return way | cloud.environment(metadata=True)
+
+
+@contextmanager
+def running_yard(
+    folder: Path,
+    cloud: BucketServer,
+    environment: Mapping[str, str],
+    *options: str,
+    config: str = "",
+) -> Iterator[Yard]:
+    """Run a server in a new folder, with a token made beforehand, and with these settings."""
+    desk = new_desk(folder)
+    settings = folder / "wheelyard.toml"
+    settings.write_text(config)
+    place = ("--store", STORE, "--config", str(settings))
+    made = wheelyard(desk, "token", "create", "test", *MANAGER, *place, **environment)
+    token = TOKEN.search(made)
+    assert token
+    with serving(desk, environment, *place, *options) as address:
+        server = Server(address, token[0], folder, "--private" in options)
+        yield Yard(server, cloud, folder)
+
+
+@contextmanager
+def serving(desk: Desk, environment: Mapping[str, str], *options: str) -> Iterator[str]:
+    """Run `wheelyard serve` until the block ends; yield its address."""
+    # the bucket's stand-in is at 127.0.0.1: as in the world, its host has another name
+    address = f"localhost:{free_port()}"
+    line = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1], *options]
+    log = desk.folder.parent / "log.txt"
+    everything = {**SOURCE, **environment}
+    with running(desk, line, log, lambda: is_healthy(address), everything):
+        yield address
+
+
+def ask(yard: Yard, path: str, method: str = "GET", **more: Any) -> Response:  # noqa: ANN401
+    """Send one request with the token."""
+    return httpx2.request(method, f"{yard.server.url}{path}", **_alone(yard), **more)
+
+
+def asking(yard: Yard, path: str) -> AbstractContextManager[Response]:
+    """Send one request with the token, and let the caller read the answer."""
+    return httpx2.stream("GET", f"{yard.server.url}{path}", **_alone(yard))
+
+
+def upload(yard: Yard, package: Package) -> Response:
+    """Upload a package, whatever comes of it."""
+    kind = {"Content-Type": "multipart/form-data; boundary=frontier"}
+    return ask(yard, "/legacy/", "POST", content=form(package), headers=kind)
+
+
+def publish(yard: Yard, *packages: Package) -> None:
+    """Upload packages, all of which have to be taken."""
+    for package in packages:
+        answer = upload(yard, package)
+        assert answer.status_code == OK, answer.text
+
+
+def path_of(yard: Yard, package: Package) -> str:
+    """Return the path that the page of a project gives for a package."""
+    name = package.filename.partition("-")[0].replace("_", "-")
+    urls = {Path(urlsplit(each.url).path).name: each.url for each in page(yard.server, name)}
+    filename = package.filename.replace("+", "%2B").replace("!", "%21")
+    return urlsplit(urls[filename]).path
+
+
+def is_whole(answer: Response, package: Package) -> bool:
+    """Return whether an answer is a package, all of it."""
+    return answer.status_code == OK and answer.content == package.data
+
+
+def _alone(yard: Yard) -> dict[str, Any]:
+    login = ("__token__", yard.server.token)
+    return {"auth": login, "trust_env": False, "timeout": PATIENCE}

@@ -1,0 +1,109 @@
+"""What must hold of a store after every single step, wherever a writer died."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from packaging.utils import NormalizedName
+
+from tests.operations.distributions import Made
+from wheelyard.catalog import keys
+from wheelyard.catalog.documents import Codec, digest
+from wheelyard.catalog.projects import NameList
+from wheelyard.model.project import Commit, Project, fold
+from wheelyard.storage.base import Key, Store, Stored
+
+DEMO = NormalizedName("demo")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What one writer wants: a distribution there, or gone."""
+
+    made: Made
+    delete: bool = False
+
+
+def broken_promises(
+    store: Store, wishes: Mapping[str, Wish], answers: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield every promise that this state of the store breaks."""
+    project = document(store)
+    for file in project.files:
+        for key in (
+            keys.distribution(DEMO, file.sha256, file.filename),
+            keys.core_metadata(DEMO, file.sha256, file.filename),
+        ):
+            if store.get(key) is None:
+                yield f"{file.filename} is listed and {key} is not there"
+    yield from _broken_journal(store, project)
+    yield from _broken_answers(store, project, wishes, answers)
+
+
+def document(store: Store) -> Project:
+    """Return the project's document, or an empty project."""
+    key = keys.project(DEMO)
+    found = store.get(key)
+    if not isinstance(found, Stored):
+        return Project(name=DEMO)
+    return Codec(Project).decode(key, found.body)
+
+
+def _broken_journal(store: Store, project: Project) -> Iterator[str]:
+    """Dense, chained by the digest of stored bytes, and folding to the document's very bytes."""
+    entries = [_body(store, keys.commit(DEMO, n)) for n in range(1, project.revision + 1)]
+    if entries and entries[-1] is None and project.commit is not None:
+        entries[-1] = Codec(Commit).encode(project.commit)
+    folded, previous = Project(name=DEMO), ""
+    for number, body in enumerate(entries, 1):
+        if body is None:
+            yield f"journal entry {number} of {project.revision} is missing"
+            return
+        commit = Codec(Commit).decode(keys.commit(DEMO, number), body)
+        if (commit.number, commit.previous) != (number, previous):
+            yield f"the hash chain is broken at {number}"
+        folded, previous = fold(folded, commit), digest(body)
+    found = _body(store, keys.project(DEMO))
+    if found is not None and Codec(Project).encode(folded) != found:
+        yield "the journal does not fold to the document"
+    if len([*store.list(keys.journal(DEMO))]) > project.revision:
+        yield "the journal is ahead of the document"
+
+
+def _broken_answers(
+    store: Store, project: Project, wishes: Mapping[str, Wish], answers: Mapping[str, str]
+) -> Iterator[str]:
+    accepted: dict[str, set[str]] = {}
+    for writer, answer in answers.items():
+        wish = wishes[writer]
+        if answer == "surprised":
+            yield f"{writer} met an error that nobody foresaw"
+        if answer == "ok":
+            yield from _broken_answer(store, project, wish)
+        if answer == "ok" and not wish.delete:
+            accepted.setdefault(wish.made.filename, set()).add(wish.made.sha256)
+    if any(len(contents) > 1 for contents in accepted.values()):
+        yield "two contents of one filename were both accepted"
+
+
+def _broken_answer(store: Store, project: Project, wish: Wish) -> Iterator[str]:
+    filename, sha256 = wish.made.filename, wish.made.sha256
+    listed = project.by_filename.get(filename)
+    if wish.delete:
+        if listed is not None:
+            yield f"it was said that {filename} is deleted, and it is listed"
+        return
+    if filename not in project.gone and (listed is None or listed.sha256 != sha256):
+        yield f"an upload was answered and {filename} is not listed"
+    if not is_named(store):
+        yield "an upload was answered and the project is not in the list"
+
+
+def is_named(store: Store) -> bool:
+    """Return whether the name list has the project."""
+    body = _body(store, keys.NAMES)
+    return body is not None and DEMO in Codec(NameList).decode(keys.NAMES, body).known
+
+
+def _body(store: Store, key: Key) -> bytes | None:
+    found = store.get(key)
+    return found.body if isinstance(found, Stored) else None

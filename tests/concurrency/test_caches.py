@@ -1,0 +1,48 @@
+"""A cache whose values hold for a time."""
+
+import pytest
+
+from tests.operations.in_memory_index import Clock
+from wheelyard.concurrency.caches import ExpiringCache
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the clock of a test."""
+    return Clock()
+
+
+@pytest.fixture
+def cache(clock: Clock) -> ExpiringCache[str, int]:
+    """Return a cache for two values."""
+    return ExpiringCache(clock.seconds, 2)
+
+
+def test_for_how_long(cache: ExpiringCache[str, int], clock: Clock) -> None:
+    """A value is there until its time is over; putting it again begins a new time."""
+    cache.put("a", 1, 10)
+    clock.advance(seconds=9)
+    assert cache.get("a") == 1
+    cache.put("a", 2, 2)
+    clock.advance(seconds=1)
+    assert cache.get("a") == 2
+    clock.advance(seconds=1)
+    assert cache.get("a") is None
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_for_no_time(cache: ExpiringCache[str, int], seconds: float) -> None:
+    """A value that holds for no time is not kept, and the one before it stays."""
+    cache.put("a", 1, 10)
+    cache.put("a", 2, seconds)
+    assert cache.get("a") == 1
+
+
+def test_the_least_used_goes(cache: ExpiringCache[str, int]) -> None:
+    """Where there is no room, the value goes that nobody has asked for or put for longest."""
+    for key in ("a", "b", "a", "c"):
+        cache.put(key, 1, 10)
+    assert [cache.get(key) for key in ("a", "b", "c")] == [1, None, 1]
+    assert cache.get("a") == 1
+    cache.put("d", 1, 10)
+    assert [cache.get(key) for key in ("a", "c", "d")] == [1, None, 1]

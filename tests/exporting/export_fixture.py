@@ -1,0 +1,173 @@
+"""A store in a folder with something of everything in it, and its exports."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.archive.builders import Entry, sdist_bytes, zip_bytes
+from tests.exporting.sites import BASE, Log, watched
+from tests.http.packages import PYTHON, Package, sdist, wheel
+from tests.operations.distributions import Made
+from tests.operations.fake_sources import Listed, Shelf
+from tests.operations.in_memory_index import ALICE
+from wheelyard.model.project import Status
+from wheelyard.operations.exporting.export import Export, Task, Work
+from wheelyard.operations.exporting.manifest import RequestedOptions, identity_of
+from wheelyard.operations.exporting.site_pages import PageWriter
+from wheelyard.operations.importing.importer import Importer
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.export import Done, SiteExporter, open_site
+from wheelyard.wiring.index import Index, open_index
+
+AT_BASE = RequestedOptions(base_url=BASE)
+THEN = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
+ODD = ("a", "a-b", "a0", "zope-2-x")
+"""Names whose order depends on who sorts them."""
+
+
+@dataclass(frozen=True)
+class Yard:
+    """
+    An index in a folder, opened in this process.
+
+    Args:
+        folder: New, or one that has had a yard.
+    """
+
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        """Where the store is."""
+        return self.folder / "store"
+
+    @property
+    def identity(self) -> str:
+        """What its sites call it."""
+        return identity_of(os.path.realpath(self.store))
+
+    @property
+    def site(self) -> Path:
+        """Where its site is."""
+        return self.folder / "site"
+
+    @cached_property
+    def index(self) -> Index:
+        """The index."""
+        return open_index(Settings(store=StoreSettings(location=str(self.store))))
+
+    def publish(self, *packages: Package) -> None:
+        """Upload packages."""
+        publish(self.index, self.folder, *packages)
+
+    def exports(self, site: Path | None = None, asked: RequestedOptions = AT_BASE) -> SiteExporter:
+        """Return what brings a site up to date."""
+        asked = replace(asked, store=self.identity)
+        return SiteExporter(index=self.index, place=str(site or self.site), asked=asked)
+
+    def export(self, site: Path | None = None, asked: RequestedOptions = AT_BASE) -> PageWriter:
+        """Bring a site up to date, and return what that took."""
+        export = self.exports(site, asked).opened()
+        export.run(lambda *_: None)
+        return export.writing
+
+    def log_of(
+        self, *names: str, site: Path | None = None, asked: RequestedOptions = AT_BASE
+    ) -> Log:
+        """Bring a site up to date, or some of its projects, and return what was done to it."""
+        log = Log()
+        watched_export(self.exports(site, asked), log, *names)
+        return log
+
+
+def watched_export(
+    exports: SiteExporter, told: Callable[[str, str], None], *names: str, in_order: bool = True
+) -> None:
+    """Export with somebody watching: all that has changed, or some projects."""
+    site = watched(open_site(exports.place, exports.index), told)
+    export = exports.over(site)
+    export = one_by_one(export) if in_order else export
+    if names:
+        export.refresh(NormalizedName(name) for name in names)
+    else:
+        export.run(lambda *_: None)
+
+
+def one_by_one(export: Export) -> Export:
+    """Return an export that does one thing after the other, in this thread."""
+
+    def each(tasks: list[Task], work: Work) -> Done:
+        for task in tasks:
+            yield task, work(task)
+
+    return replace(export, each=each)
+
+
+def publish(index: Index, spool: Path, *packages: Package) -> None:
+    """Upload packages to an index."""
+    for package in packages:
+        arrival = Made(package.filename, package.data).arrival(spool)
+        index.uploads.accept(arrival, ALICE)
+
+
+def yank(index: Index, name: str, version: str, reason: str = "") -> None:
+    """Yank a release."""
+    index.lifecycle.yank(ALICE, NormalizedName(name), Selection(Version(version), None), reason)
+
+
+def delete(index: Index, name: str, version: str, filename: str | None = None) -> None:
+    """Delete a release, or a file of it."""
+    index.lifecycle.delete(ALICE, NormalizedName(name), Selection(Version(version), filename), "")
+
+
+def set_status(index: Index, name: str, status: Status, reason: str = "") -> None:
+    """Set a project's status."""
+    index.lifecycle.set_status(ALICE, NormalizedName(name), status, reason)
+
+
+def stock(index: Index, spool: Path) -> None:
+    """Fill an index with something of everything that pages can show."""
+    long = tuple(wheel("many", f"{number}.0") for number in range(30))
+    publish(
+        index,
+        spool,
+        wheel("demo", "1.0", f"Requires-Python: {PYTHON}", "Summary: A demo of <b>it</b> & more"),
+        sdist("demo", "1.0", f"Requires-Python: {PYTHON}"),
+        wheel("demo", "1.1", "Summary: Größer", "Project-URL: Home, https://example.com/?a&b"),
+        wheel("demo", "1!2.0+cu121.x", tag="cp311-cp311-manylinux_2_17_x86_64"),
+        wheel("gone", "1.0"),
+        wheel("half-gone", "1.0"),
+        wheel("half-gone", "2.0"),
+        wheel("kept-in", "1.0"),
+        wheel("old", "1.0"),
+        sdist("only-source", "0.1.dev3"),
+        *(wheel(name, "1.0") for name in ODD),
+        *long,
+    )
+    yank(index, "demo", "1.1", 'breaks on <Mondays> & "others"')
+    yank(index, "many", "29.0")
+    delete(index, "gone", "1.0")
+    delete(index, "half-gone", "2.0")
+    set_status(index, "kept-in", Status.QUARANTINED, "malware?")
+    set_status(index, "old", Status.ARCHIVED, "use <demo>")
+    _import_old(index)
+
+
+def _import_old(index: Index) -> None:
+    """Import files that no upload could bring: with no metadata, or of another time."""
+    shelf = Shelf()
+    files = (
+        Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
+        Made("oldest-1.0-py2.7.egg", zip_bytes([Entry(b"oldest.py", b"")])),
+        Made("oldest-1.0.win32-py2.7.exe", b"MZ" + bytes(99)),
+    )
+    offers = [shelf.offer(each, uploaded_at=THEN, uploaded_by="<ann>") for each in files]
+    report = Importer(index.uploads.leniently).run(Listed(offers), ALICE)
+    assert report.refused == [], report.refused

@@ -1,0 +1,30 @@
+"""A stand-in with one bucket, and Google's client for it."""
+
+from collections.abc import Iterator
+
+import pytest
+from google.cloud.storage import Bucket as RemoteBucket
+
+from tests.fake_gcs.clients import storage_client
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer, running_bucket_server
+
+
+@pytest.fixture
+def server() -> Iterator[BucketServer]:
+    """Yield a running stand-in."""
+    with running_bucket_server("wheels") as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(server: BucketServer) -> Bucket:
+    """Return its bucket, past the wire."""
+    return server.bucket("wheels")
+
+
+@pytest.fixture
+def remote(server: BucketServer) -> Iterator[RemoteBucket]:
+    """Yield the bucket as Google's client sees it."""
+    with storage_client(server.url) as client:
+        yield client.bucket("wheels")

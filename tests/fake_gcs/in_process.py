@@ -1,0 +1,38 @@
+"""What every part of the stand-in shares: its time, the one account and its rights, buckets."""
+
+from dataclasses import dataclass, field
+from threading import Lock
+
+from tests.fake_gcs.errors import no_bucket, unauthenticated
+from tests.fake_gcs.identity import Identity, Permissions
+from tests.fake_gcs.objects import Bucket, Clock
+from tests.fake_gcs.wire import Request
+
+
+@dataclass(frozen=True)
+class World:
+    """The buckets, the time, the one account and its rights."""
+
+    clock: Clock
+    identity: Identity
+    permissions: Permissions
+    buckets: dict[str, Bucket] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    def make_bucket(self, name: str) -> Bucket:
+        """Return a bucket, a new one if there is none of that name."""
+        with self.lock:
+            return self.buckets.setdefault(name, Bucket(name, self.clock))
+
+    def find_bucket(self, name: str) -> Bucket:
+        """Return a bucket, or raise 404."""
+        found = self.buckets.get(name)
+        if found is None:
+            raise no_bucket()
+        return found
+
+    def authenticate(self, request: Request) -> None:
+        """Return if the credentials of a request are good, or raise 401."""
+        known = not self.permissions.token_required or self.identity.knows(request)
+        if self.permissions.expired or not known:
+            raise unauthenticated()

@@ -1,0 +1,126 @@
+"""ETags, "not modified", compression and Cache-Control of pages."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tests.http.in_process import inside
+from tests.http.packages import wheel
+from tests.http.raw_client import Reply, ask
+from tests.http.servers import Site, token_of
+from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
+
+pytestmark = pytest.mark.integration
+
+V1_JSON = "application/vnd.pypi.simple.v1+json"
+KINDS = (V1_JSON, "application/vnd.pypi.simple.v1+html", "text/html", "application/json")
+PAGES = ("/simple/", "/simple/demo/", "/simple/local/", "/project/demo/", "/", "/pypi/demo/json")
+NEVER = '"00000000000000000000000000000000-hi"'
+
+
+def fetch(site: Site, path: str, *headers: str) -> Reply:
+    """Ask for a page with nothing but these headers."""
+    return ask(site, f"GET {path} HTTP/1.1", *headers)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("gzip, deflate", "gzip"),
+        ("gzip, deflate, zstd", "zstd"),
+        ("zstd,gzip,deflate", "zstd"),
+        ("br, zstd", "zstd"),
+        ("zstd;q=0.1, gzip;q=1", "zstd"),
+        ("gzip;q=0, zstd;q=0.0", ""),
+        ("gzip;q=0", ""),
+        ("identity", ""),
+        ("identity;q=0", ""),
+        ("*", "gzip"),
+        ("*;q=0", ""),
+        ("gzip;q=0, *", ""),
+        ("deflate, br", ""),
+        ("GZIP", "gzip"),
+        (";;=,gzip;q=banana,,", ""),
+        ("", ""),
+    ],
+)
+def test_compression(stocked: Site, accepted: str, coding: str) -> None:
+    """A page comes in the best coding that the client takes: zstd, gzip, or none (H33)."""
+    plain = fetch(stocked, "/simple/demo/")
+    answer = fetch(stocked, "/simple/demo/", f"Accept-Encoding: {accepted}")
+
+    assert dict(answer.headers).get("content-encoding", "") == coding
+    assert decoded(answer) == plain.body
+    assert answer.header("vary") == "Accept, Accept-Encoding"
+
+
+def decoded(answer: Reply) -> bytes:
+    """Return a body as it was before it was compressed."""
+    coding = dict(answer.headers).get("content-encoding", "")
+    if coding == "zstd":
+        return zstandard.ZstdDecompressor().decompressobj().decompress(answer.body)
+    return gzip.decompress(answer.body) if coding else answer.body
+
+
+def test_small_page_is_not_compressed(stocked: Site) -> None:
+    """A page under 1 KiB is sent as it is."""
+    answer = fetch(stocked, "/simple/", "Accept-Encoding: gzip, zstd")
+    assert len(answer.body) < 1024
+    assert "content-encoding" not in dict(answer.headers)
+
+
+def test_each_representation_has_its_own_etag(stocked: Site) -> None:
+    """No two representations of a page share an ETag, and none is weak."""
+    etags = [
+        fetch(stocked, "/simple/demo/", f"Accept: {kind}", f"Accept-Encoding: {coding}")
+        for kind in KINDS
+        for coding in ("identity", "gzip", "zstd")
+    ]
+    values = [answer.header("etag") for answer in etags]
+
+    assert len(set(values)) == len(values)
+    assert all(value.startswith('"') and value.endswith('"') for value in values)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_page_is_asked_for_anew(stocked: Site, private: Site, path: str) -> None:
+    """A page may be kept, but has to be asked for anew; by shared caches only if it is public."""
+    answer = fetch(stocked, path)
+    assert answer.header("cache-control") == "public, no-cache"
+    assert {"last-modified", "expires"}.isdisjoint(dict(answer.headers))
+
+    secret = private.get(path.replace("local", "demo"), private.token)
+    assert secret.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_etag_of_another_coding_will_do(stocked: Site) -> None:
+    """The same page in another coding is not sent again, in another form it is."""
+    packed = fetch(stocked, "/simple/demo/", "Accept-Encoding: gzip").header("etag")
+    json_etag = fetch(stocked, "/simple/demo/", f"Accept: {V1_JSON}").header("etag")
+
+    assert fetch(stocked, "/simple/demo/", f"If-None-Match: {packed}").status == 304
+    assert fetch(stocked, "/simple/demo/", f"If-None-Match: {json_etag}").status == 200
+    as_v1 = ("Accept: application/vnd.pypi.simple.v1+html", f"If-None-Match: {packed}")
+    assert fetch(stocked, "/simple/demo/", *as_v1).status == 200
+
+
+def test_credential_is_checked_before_the_etag(private: Site) -> None:
+    """Knowing an ETag gives nobody a 304 that they may not have."""
+    etag = private.get("/simple/demo/", private.token).headers["ETag"]
+    assert private.get("/simple/demo/", If_None_Match=etag).status_code == 401
+    assert private.get("/simple/demo/", private.token, If_None_Match=etag).status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("private", "cached"), [(False, "public, max-age=60"), (True, "private, no-cache")]
+)
+def test_setting_for_shared_caches(tmp_path: Path, cached: str, *, private: bool) -> None:
+    """`public_max_age` lets a CDN keep pages that anybody may read, and no others."""
+    access, http = AccessSettings(private=private), HttpSettings(public_max_age=60)
+    with inside(tmp_path, Settings(access=access, http=http)) as app:
+        app.publish(wheel("demo"))
+        bearer = ("authorization", f"Bearer {token_of(app.index, can='read')}")
+        for path in ("/simple/", "/simple/demo/", "/"):
+            assert app.get(path, bearer).headers["cache-control"] == cached

@@ -1,0 +1,144 @@
+"""People with Google accounts, and a server that knows them by ID token or by a proxy's word."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import bcrypt
+
+from tests.authentication.verifiers.fake_issuer import Bearer, StandIn, ec_key, rsa_key, stand_in
+from tests.http.jobs import AUDIENCE, KEY, Ci, publisher
+from tests.http.servers import Answer, Site, running_app
+from wheelyard.http.app import App
+from wheelyard.settings.sections import (
+    AccessSettings,
+    AccessTokenSettings,
+    GoogleSettings,
+    IapSettings,
+    IdTokenSettings,
+    PublishingSettings,
+    ServerSettings,
+    Settings,
+)
+from wheelyard.storage.base import Store
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import system_runtime
+
+INDEX = "https://packages.example.com"
+PROXIED = "/projects/1/global/backendServices/2"
+STATIC = "a-static-token-of-many-characters"
+PASSWORD = "a password of theirs"
+ACCESS_TOKEN = "ya29.an-access-token-of-somebody"
+GOOGLE = rsa_key("google")
+PROXY = ec_key("proxy")
+READ = ["storage.objects.get"]
+
+GRANTS: tuple[dict[str, object], ...] = (
+    {"who": ["user:ana@acme.dev"], "projects": ["acme-*"], "actions": ["upload"]},
+    {"who": ["user:ana@acme.dev"], "projects": ["tools"], "actions": ["manage"]},
+    {"who": ["domain:acme.dev"], "projects": ["shared"], "actions": ["read"]},
+    {"who": ["user:root@acme.dev"], "projects": ["*"], "actions": ["admin"]},
+    {
+        "who": ["serviceAccount:ci@p.iam.gserviceaccount.com"],
+        "projects": ["*"],
+        "actions": ["read"],
+    },
+    {"who": ["htpasswd:bob"], "projects": ["*"], "actions": ["manage"]},
+)
+
+
+@dataclass(frozen=True)
+class Office:
+    """A site, and everybody who works with it."""
+
+    site: Site
+    issuer: StandIn
+    index: Index
+
+    @property
+    def ci(self) -> Ci:
+        """The jobs that may publish `demo`."""
+        return Ci(self.site, self.issuer, self.index)
+
+    def id_token(self, email: str, age: int = 0, audience: str = INDEX) -> str:
+        """Return what Google says of somebody, some seconds ago."""
+        now = int(system_runtime().now().timestamp())
+        is_robot = email.endswith(".gserviceaccount.com")
+        claims = {
+            "iss": "https://accounts.google.com",
+            "aud": audience,
+            "sub": "104857600123456789012",
+            "email": email,
+            "email_verified": True,
+            "hd": None if is_robot else email.partition("@")[2],
+            "iat": now - age,
+            "exp": now - age + 3700,
+        }
+        return GOOGLE.token(claims)
+
+    def assertion(self, email: str) -> str:
+        """Return what the proxy says of somebody."""
+        now = int(system_runtime().now().timestamp())
+        claims = {
+            "iss": "https://cloud.google.com/iap",
+            "aud": PROXIED,
+            "sub": "accounts.google.com:104857600123456789012",
+            "email": email,
+            "hd": "acme.dev",
+            "iat": now - 10,
+            "exp": now + 590,
+        }
+        return PROXY.token(claims)
+
+    def ask(
+        self, method: str, path: str, secret: str = "", body: object = None, **headers: str
+    ) -> Answer:
+        """Ask for something below `/api/v1/`, with a Bearer token if one is given."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if secret:
+            named["Authorization"] = f"Bearer {secret}"
+        url = f"/api/v1/{path}"
+        if body is None:
+            return self.site.client.request(method, url, headers=named)
+        return self.site.client.request(method, url, headers=named, json=body)
+
+
+@contextmanager
+def running_office(
+    folder: Path, grants: Sequence[dict[str, object]] = GRANTS, store: Store | None = None
+) -> Iterator[Office]:
+    """Serve an index that every kind of credential opens."""
+    folder.mkdir(exist_ok=True)
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    (folder / "htpasswd").write_text(f"bob:{hashed}\n")
+    (folder / "tokens.toml").write_text(
+        f'[[token]]\nname = "old"\nvalue = "{STATIC}"\nprojects = ["*"]\n'
+    )
+    with stand_in() as issuer:
+        issuer.serve_keys(KEY, GOOGLE, PROXY)
+        issuer.serve_discovery()
+        issuer.bearers[ACCESS_TOKEN] = Bearer(frozenset(READ))
+        settings = Settings(
+            server=ServerSettings(public_url=INDEX),
+            access=AccessSettings(
+                htpasswd_file=str(folder / "htpasswd"),
+                static_tokens_file=str(folder / "tokens.toml"),
+            ),
+            google=GoogleSettings(
+                allow_private=True,
+                id_token=IdTokenSettings(audience=(INDEX,)),
+                access_token=AccessTokenSettings(resource=f"gs://{issuer.bucket}"),
+            ),
+            iap=IapSettings(audience=(PROXIED,)),
+            trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
+            publisher=(publisher(issuer),),
+            grant=tuple(grants),
+        )
+        runtime = system_runtime()
+        store = store or MemoryStore(lambda: runtime.now().timestamp())
+        index = build_index(store, Spool(folder), settings, runtime, google=issuer.google)
+        with running_app(App(index), index, folder) as site:
+            yield Office(site, issuer, index)

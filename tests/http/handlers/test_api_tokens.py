@@ -1,0 +1,386 @@
+"""`/api/v1/tokens` and `/api/v1/whoami`: who makes which tokens, sees them, and ends them."""
+
+from base64 import b64encode
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.http.google_users import (
+    ACCESS_TOKEN,
+    GRANTS,
+    INDEX,
+    PASSWORD,
+    STATIC,
+    Office,
+    running_office,
+)
+from tests.http.packages import post, wheel
+from tests.http.servers import Answer, Site
+from tests.waiting import until
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.wiring.stores import system_runtime
+
+pytestmark = pytest.mark.integration
+
+ANA = "ana@acme.dev"
+EVE = "eve@acme.dev"
+ROOT = "root@acme.dev"
+STRANGER = "stranger@example.org"
+ROBOT = "ci@p.iam.gserviceaccount.com"
+WANTED = {"name": "my laptop", "projects": ["acme-core"]}
+
+
+def make(office: Office, email: str, changes: dict[str, object]) -> Answer:
+    """Have somebody make a token for themselves."""
+    return office.ask("POST", "tokens", office.id_token(email), {**WANTED, **changes})
+
+
+def asked(office: Office, **changes: object) -> Answer:
+    """Have Ana make one."""
+    return make(office, ANA, changes)
+
+
+def made(office: Office, email: str = ANA, **changes: object) -> str:
+    """Return a token that somebody has made for themselves."""
+    answer = make(office, email, changes)
+    assert answer.status_code == 201, answer.text
+    text: str = answer.json()["token"]
+    return text
+
+
+def listed(office: Office, email: str) -> list[dict[str, object]]:
+    """Return the tokens that somebody sees."""
+    answer = office.ask("GET", "tokens", office.id_token(email))
+    assert answer.status_code == 200
+    found: list[dict[str, object]] = answer.json()["tokens"]
+    return found
+
+
+def test_a_life_of_a_token(office: Office) -> None:
+    """Somebody makes a token, publishes with it, finds it in their list, and revokes it."""
+    answer = asked(office, can=["upload"], days=7)
+    told = answer.json()
+    token = told.pop("token")
+    assert answer.status_code == 201
+    assert told["id"] == token[4:14]
+    assert (told["name"], told["owner"]) == ("my laptop", f"user:{ANA}")
+    assert (told["can"], told["projects"]) == (["read", "upload"], ["acme-core"])
+    assert (told["state"], told["created-by"]) == ("active", f"user:{ANA}")
+    left = datetime.fromisoformat(told["expires"]) - system_runtime().now()
+    assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
+    assert post(office.site, wheel("acme-core"), token=token).status_code == 200
+    (seen,) = [each for each in listed(office, ANA) if each["id"] == told["id"]]
+    assert {**seen, "last-used": None} == told
+
+    gone = office.ask("DELETE", f"tokens/{told['id']}", office.id_token(ANA))
+
+    assert (gone.status_code, gone.content) == (204, b"")
+    until(lambda: office.site.get("/simple/", token).status_code == 401)
+    (found,) = [each for each in listed(office, ANA) if each["id"] == told["id"]]
+    assert (found["state"], found["revoked-by"]) == ("revoked", f"user:{ANA}")
+    assert office.ask("DELETE", f"tokens/{told['id']}", office.id_token(ANA)).status_code == 204
+
+
+def test_when_a_token_was_last_used(office: Office) -> None:
+    """The list tells on which day a token was last used, to its owner and to itself."""
+    token, other = made(office), made(office)
+    before = system_runtime().now().date()
+    assert office.ask("GET", "whoami", token).status_code == 200
+    after = system_runtime().now().date()
+
+    def days(secret: str, token: str) -> list[str | None]:
+        found = office.ask("GET", "tokens", secret).json()["tokens"]
+        return [each["last-used"] for each in found if each["id"] == token[4:14]]
+
+    own = office.id_token(ANA)
+    until(lambda: days(own, token) != [None])
+    assert days(own, token)[0] in (str(before), str(after))
+    assert days(own, other) == [None]
+    assert days(token, token) == days(own, token)
+
+
+def test_an_account_that_was_made_anew(office: Office) -> None:
+    """Who has the e-mail of a deleted account neither sees nor revokes its tokens."""
+    token_id = made(office, ROBOT, can=["read"])[4:14]
+    assert token_id in {each["id"] for each in listed(office, ROBOT)}
+    credentials = office.index.tokens.credentials
+    snapshot = credentials.latest(token_id)
+    assert snapshot.value is not None
+    names = (f"serviceAccount:{ROBOT}", f"serviceAccount:{ROBOT}#1")
+    assert credentials.replace(replace(snapshot.value, owner_names=names), snapshot)
+
+    gone = office.ask("DELETE", f"tokens/{token_id}", office.id_token(ROBOT))
+
+    assert gone.status_code == 404
+    assert token_id not in {each["id"] for each in listed(office, ROBOT)}
+    assert token_id in {each["id"] for each in listed(office, ROOT)}
+
+
+def test_nothing_is_told_that_a_token_is_known_by(office: Office) -> None:
+    """No list has a token or its digest in it, and no answer may be kept."""
+    token, someone = made(office), office.id_token(ANA)
+    answers = [
+        office.ask("GET", "tokens", someone),
+        office.ask("GET", "tokens", office.id_token(ROOT)),
+        office.ask("GET", "whoami", token),
+        asked(office),
+        asked(office, name=""),
+        office.ask("DELETE", "tokens/0123456789", someone),
+        office.ask("GET", "tokens"),
+    ]
+
+    for answer in answers:
+        assert answer.headers.get_list("Cache-Control") == ["no-store"]
+        assert token not in answer.text
+        assert "sha256" not in answer.text
+        record = office.index.tokens.credentials.get(token[4:14]).value
+        assert record is not None
+        assert record.sha256 not in answer.text
+
+
+def test_who_sees_which(office: Office) -> None:
+    """People see their own tokens, an administrator sees all of them, and a token sees itself."""
+    ana, eve = made(office), made(office, EVE, projects=["shared"], can=["read"])
+    ids = {each["id"] for each in listed(office, ANA)}
+    assert ana[4:14] in ids
+    assert eve[4:14] not in ids
+    assert {each["owner"] for each in listed(office, EVE)} == {f"user:{EVE}"}
+    every = {each["id"] for each in listed(office, ROOT)}
+    assert {ana[4:14], eve[4:14], office.site.token[4:14]} <= every
+
+    for token in (ana, eve, office.site.token):
+        seen = office.ask("GET", "tokens", token).json()["tokens"]
+        assert [each["id"] for each in seen] == [token[4:14]]
+    for other in (STATIC, ACCESS_TOKEN, office.ci.token()):
+        assert office.ask("GET", "tokens", other).json() == {"tokens": []}
+
+
+def test_who_may_keep_a_page_behind_googles_proxy(office: Office) -> None:
+    """A page is for whom the proxy has let through, though anybody may read the index."""
+    headers = {"X-Goog-IAP-JWT-Assertion": office.assertion(ANA)}
+    page = office.site.client.get("/", headers=headers)
+
+    assert (page.status_code, page.headers["cache-control"]) == (200, "private, no-cache")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", "tokens"), ("POST", "tokens"), ("DELETE", "tokens/0123456789")),
+        *(("POST", "tokens/self/revoke"), ("GET", "whoami"), ("GET", "tokens/x/y")),
+    ],
+)
+def test_nobody_in_particular(office: Office, method: str, path: str) -> None:
+    """Where reading is closed, whoever sends no credential, or a bad one, gets 401."""
+    for secret in ("", "wyd_nothing", "x"):
+        answer = office.ask(method, path, secret, {} if method == "POST" else None)
+        assert answer.status_code == 401
+        assert "WWW-Authenticate" in answer.headers
+
+
+def test_who_one_is(office: Office, site: Site) -> None:
+    """Everybody can ask by which names grants call them, and what they may do."""
+    seen = office.ask("GET", "whoami", office.id_token(ANA)).json()
+    assert seen["principal"] == f"user:{ANA}"
+    assert seen["principals"] == ["allAuthenticated", "anonymous", "domain:acme.dev", f"user:{ANA}"]
+    assert {"can": ["read", "upload"], "projects": ["acme-*"]} in seen["rights"]
+    stranger = office.ask("GET", "whoami", office.id_token(STRANGER))
+    assert (stranger.status_code, stranger.json()["rights"]) == (200, [])
+    minted = office.ask("GET", "whoami", office.ci.token()).json()
+    assert minted["principals"] == ["anonymous", "publisher:ci-demo"]
+    anyone = {"can": ["read"], "projects": ["*"]}
+    assert site.get("/api/v1/whoami").json() == {
+        "principal": "anonymous",
+        "principals": ["anonymous"],
+        "rights": [anyone],
+    }
+
+
+def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None:
+    """A token opens nothing that its owner may not do any more (row 85)."""
+    store = MemoryStore(lambda: 0.0)
+    with running_office(tmp_path / "before", store=store) as office:
+        token = made(office, projects=["acme-*", "shared"], can=["read"])
+        assert post(office.site, wheel("acme-core")).status_code == 200
+        assert office.site.get("/simple/acme-core/", token).status_code == 200
+    with running_office(tmp_path / "after", GRANTS[2:], store) as office:
+        assert office.site.get("/simple/acme-core/", token).status_code == 404
+        seen = office.ask("GET", "whoami", token).json()
+        assert seen["rights"] == [{"can": ["read"], "projects": ["shared"]}]
+    with running_office(tmp_path / "never", GRANTS[3:], store) as office:
+        assert office.site.get("/simple/acme-core/", token).status_code == 404
+        assert office.ask("POST", "tokens/self/revoke", token).status_code == 204
+
+
+def test_the_usual_token(office: Office) -> None:
+    """A token for which nothing else is said reads and uploads for 90 days."""
+    told = asked(office).json()
+
+    assert told["can"] == ["read", "upload"]
+    left = datetime.fromisoformat(told["expires"]) - system_runtime().now()
+    assert timedelta(days=89) < left <= timedelta(days=90)
+
+
+@pytest.mark.parametrize(
+    ("email", "can", "projects", "status"),
+    [
+        (ANA, ["read", "upload"], ["Acme_Core", "acme-x*", "tools"], 201),
+        (ROOT, ["manage"], ["*"], 201),
+        (ROBOT, ["read"], ["*"], 201),
+        (ANA, ["manage"], ["acme-core"], 403),
+        (ANA, ["upload"], ["acme-core", "other"], 403),
+        (EVE, ["read"], ["acme-core"], 403),
+        (STRANGER, ["read"], ["*"], 403),
+    ],
+)
+def test_what_may_be_given(
+    office: Office, email: str, can: list[str], projects: list[str], status: int
+) -> None:
+    """A token may do what its maker may do, or less, and never more (row 86)."""
+    assert make(office, email, {"can": can, "projects": projects}).status_code == status
+
+
+def test_no_stored_secret_makes_a_token(office: Office) -> None:
+    """Whatever may lie in a file of somebody's makes no token, whatever it may do."""
+    everything = office.site.token
+    bob = b64encode(f"bob:{PASSWORD}".encode()).decode()
+    before = len(listed(office, ROOT))
+    headers = {"Authorization": f"Basic {bob}"}
+    answers = [
+        office.ask("POST", "tokens", secret, {"name": "x", "projects": ["demo"], "can": ["read"]})
+        for secret in (everything, made(office), STATIC, ACCESS_TOKEN, office.ci.token())
+    ]
+    answers.append(office.site.client.post("/api/v1/tokens", json=WANTED, headers=headers))
+
+    assert [answer.status_code for answer in answers] == [403] * 6
+    assert {answer.json()["error"] for answer in answers} == {"forbidden"}
+    assert len(listed(office, ROOT)) == before + 2  # Ana's, and the minted one
+
+
+@pytest.mark.parametrize(("age", "status"), [(3500, 201), (3620, 403), (3800, 401)])
+def test_who_has_signed_in_long_ago(office: Office, age: int, status: int) -> None:
+    """An ID token that is older than an hour makes no token, though it may still open the index."""
+    answer = office.ask("POST", "tokens", office.id_token(ANA, age), WANTED)
+
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": INDEX}, 201),
+        ({"Origin": INDEX, "Sec_Fetch_Site": "same-origin"}, 201),
+        ({"Sec_Fetch_Site": "same-origin"}, 201),
+        ({}, 403),
+        ({"Sec_Fetch_Site": "none"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://packages.example.com"}, 403),
+        ({"Origin": INDEX, "Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Origin": INDEX, "Sec_Fetch_Site": "same-site"}, 403),
+        ({"Origin": f"{INDEX}.evil.example"}, 403),
+    ],
+)
+def test_before_a_browser(office: Office, headers: dict[str, str], status: int) -> None:
+    """Somebody whom a proxy lets through makes tokens on a page of the index only (row 76)."""
+    headers = {**headers, "X_Goog_IAP_JWT_Assertion": office.assertion(ANA)}
+
+    answer = office.ask("POST", "tokens", "", WANTED, **headers)
+
+    assert answer.status_code == status
+    if status == 201:
+        gone = office.ask("DELETE", f"tokens/{answer.json()['id']}", "", **headers)
+        assert gone.status_code == 204
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"name": ""}, {"name": 1}, {"projects": []}, {"projects": "a"}, {"projects": [1]}),
+        *({"projects": ["acme-*-core"]}, {"projects": ["acme-core"] * 101}, {"can": ["admin"]}),
+        *({"can": "upload"}, {"days": 0}, {"days": 366}, {"days": "7"}, {"owner": "user:x"}),
+        *({"expires": "2020-01-01T00:00:00Z"}, {"expires": "tomorrow"}),
+        {"expires": "2096-01-01T00:00:00"},
+        {"days": 1, "expires": "2096-01-01T00:00:00Z"},
+    ],
+)
+def test_what_makes_no_sense(office: Office, changes: dict[str, object]) -> None:
+    """A request for a token that makes no sense is refused, and says why."""
+    answer = make(office, ANA, changes)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"] in ("invalid_field", "invalid_name")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b"[" * 10_000])
+def test_what_is_no_json_object(office: Office, body: bytes) -> None:
+    """A body that is no JSON object makes no token."""
+    headers = {"Authorization": f"Bearer {office.id_token(ANA)}"}
+    url = "/api/v1/tokens"
+
+    plain = office.site.client.post(url, content=body, headers=headers)
+    typed = {**headers, "Content-Type": "application/json; charset=utf-8"}
+    answer = office.site.client.post(url, content=body, headers=typed)
+
+    assert (plain.status_code, plain.json()["error"]) == (415, "unsupported_media_type")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_field")
+
+
+def test_other_tokens_are_as_good_as_none(office: Office) -> None:
+    """Nobody can tell somebody else's token from one that is not there."""
+    ana = made(office)[4:14]
+    ids = ["0123456789", ana, office.site.token[4:14], "self", "x", "x" * 300, office.site.token]
+    for secret in (office.id_token(EVE), office.site.token, STATIC, ACCESS_TOKEN):
+        others = [each for each in ids if secret[4:14] not in each]
+        answers = [office.ask("DELETE", f"tokens/{each}", secret) for each in others]
+
+        assert {answer.status_code for answer in answers} == {404}
+        assert len({answer.content for answer in answers}) == 1
+    (left,) = [each for each in listed(office, ANA) if each["id"] == ana]
+    assert left["state"] == "active"
+
+
+def is_out(office: Office, token: str) -> bool:
+    """Return whether a token opens nothing any more."""
+    return office.ask("GET", "whoami", token).status_code == 401
+
+
+def test_who_may_revoke(office: Office) -> None:
+    """Besides the owner, an administrator revokes a token, and so does the token itself."""
+    first, second, third = made(office), made(office), made(office)
+
+    assert office.ask("DELETE", f"tokens/{first[4:14]}", office.id_token(ROOT)).status_code == 204
+    assert office.ask("DELETE", f"tokens/{second[4:14]}", second).status_code == 204
+    assert office.ask("POST", "tokens/self/revoke", third).status_code == 204
+    for token in (first, second, third):
+        until(partial(is_out, office, token))
+        assert office.ask("POST", "tokens/self/revoke", token).status_code == 401
+
+
+def test_whoever_finds_a_token_can_end_it(office: Office) -> None:
+    """A token that somebody finds is revoked with nothing but itself, in either half."""
+    minted = office.ci.token()
+    request = TokenRequest(
+        name="lost", actions=parse_actions(["read"]), projects=(parse_pattern("demo"),)
+    )
+    lost = office.index.tokens.create(request, by="local:test")[0].text
+
+    assert office.ask("POST", "tokens/self/revoke", minted).status_code == 204
+    pair = b64encode(f"{lost}:".encode()).decode()
+    headers = {"Authorization": f"Basic {pair}"}
+    answer = office.site.client.post("/api/v1/tokens/self/revoke", headers=headers)
+    assert answer.status_code == 204
+    for token in (minted, lost):
+        until(partial(is_out, office, token))
+
+
+@pytest.mark.parametrize("secret", [STATIC, ACCESS_TOKEN])
+def test_what_cannot_be_revoked(office: Office, secret: str) -> None:
+    """What is no API token is not revoked here, and its bearer is told so."""
+    assert office.ask("POST", "tokens/self/revoke", secret).status_code == 403
+    assert office.ask("POST", "tokens/self/revoke", office.id_token(ANA)).status_code == 403

@@ -1,0 +1,103 @@
+"""Imported files as they are served: byte for byte, and with nothing promised that is not there."""
+
+import hashlib
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.archive.builders import Entry, sdist_bytes, wheel_bytes, zip_bytes
+from tests.http.servers import Site
+from tests.operations.distributions import Made
+from tests.operations.fake_sources import Listed, Shelf
+from tests.operations.in_memory_index import ALICE
+from wheelyard.operations.importing.importer import Importer
+
+pytestmark = pytest.mark.integration
+
+JSON = "application/vnd.pypi.simple.v1+json"
+THEN = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
+OLD = b"Metadata-Version: 1.1\nName: demo\nVersion: 1.0\nSummary: Old\nRequires-Dist: x (>=\n"
+
+FILES = {
+    made.filename: made
+    for made in (
+        Made("demo-1.0-py3-none-any.whl", wheel_bytes(metadata=OLD)),
+        Made("demo-1.0.tar.gz", sdist_bytes(pkg_info=None)),
+        Made("demo-1.0-py2.7.egg", zip_bytes([Entry(b"demo.py", b"")])),
+        Made("demo-1.0.win32-py2.7.exe", b"MZ" + bytes(99)),
+        Made("bare-1.0.tar.gz", sdist_bytes(pkg_info=None, top=b"bare-1.0")),
+    )
+}
+EXCUSED = {
+    "demo-1.0-py3-none-any.whl": ("invalid_metadata",),
+    "demo-1.0.tar.gz": ("missing_metadata",),
+    "demo-1.0-py2.7.egg": ("invalid_filename", "missing_metadata"),
+    "demo-1.0.win32-py2.7.exe": ("invalid_filename",),
+}
+
+
+@pytest.fixture(scope="module")
+def old(site: Site) -> Site:
+    """The server with a project that has every kind of old file, and one without any metadata."""
+    index, shelf = site.index, Shelf()
+    offers = [shelf.offer(made, uploaded_at=THEN, uploaded_by="<ann>") for made in FILES.values()]
+    report = Importer(index.uploads.leniently).run(Listed(offers), ALICE)
+    assert report.refused == []
+    return site
+
+
+def test_listed(old: Site) -> None:
+    """Every file is listed with its source's time; metadata is promised where there is some."""
+    page = old.get("/simple/demo/", accept=JSON).json()
+
+    promised = {file["filename"]: bool(file["core-metadata"]) for file in page["files"]}
+    assert promised == {name: name.endswith(".whl") for name in EXCUSED}
+    assert {file["upload-time"] for file in page["files"]} == {"2014-05-06T07:08:09.000000Z"}
+    html = old.get("/simple/demo/", accept="text/html").text
+    assert html.count("data-core-metadata") == 1
+
+
+@pytest.mark.parametrize("filename", FILES)
+def test_served(old: Site, filename: str) -> None:
+    """Every file is served byte for byte, by key and by name; its metadata only if it has some."""
+    name, body = filename.partition("-")[0], FILES[filename].body
+    path = f"/files/{name}/{hashlib.sha256(body).hexdigest()}/{filename}"
+
+    for each in (path, f"/files/{name}/{filename}", f"/packages/{filename}"):
+        assert old.get(each).content == body
+    metadata = old.get(f"{path}.metadata")
+    assert metadata.status_code == (200 if filename.endswith(".whl") else 404)
+    assert metadata.content == OLD or metadata.status_code == 404
+
+
+def test_json(old: Site) -> None:
+    """PyPI's JSON names every kind as PyPI does, and shows what can be read of the metadata."""
+    page = old.get("/pypi/demo/json").json()
+
+    kinds = {file["filename"]: file["packagetype"] for file in page["urls"]}
+    assert kinds == {
+        "demo-1.0-py3-none-any.whl": "bdist_wheel",
+        "demo-1.0.tar.gz": "sdist",
+        "demo-1.0-py2.7.egg": "bdist_egg",
+        "demo-1.0.win32-py2.7.exe": "bdist_wininst",
+    }
+    assert {file["python_version"] for file in page["urls"]} == {"py3", "source", "2.7"}
+    assert (page["info"]["summary"], page["info"]["requires_dist"]) == ("Old", None)
+    assert not any(file["core-metadata"] for file in page["urls"] if "whl" not in file["filename"])
+
+
+def test_a_project_without_metadata(old: Site) -> None:
+    """A project none of whose files has metadata has all of its pages."""
+    info = old.get("/pypi/bare/json").json()["info"]
+
+    assert (info["name"], info["version"], info["summary"]) == ("bare", "1.0", "")
+    assert old.get("/project/bare/", accept="text/html").status_code == 200
+
+
+def test_the_page_for_people(old: Site) -> None:
+    """The page for people says which rules a file fails that was taken all the same."""
+    page = old.get("/project/demo/", accept="text/html").text
+
+    for codes in EXCUSED.values():
+        assert f"imported as it is: {', '.join(codes)}<" in page
+    assert "by &lt;ann&gt;" in page

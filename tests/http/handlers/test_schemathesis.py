@@ -1,0 +1,37 @@
+"""schemathesis asks a server for whatever docs/openapi.json allows, and for what it does not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.harness import REPOSITORY, new_desk, program
+from tests.http.google_users import Office, running_office
+from tests.http.packages import publish, sdist, wheel
+
+HERE = Path(__file__).parent
+GRANTS: tuple[dict[str, object], ...] = (
+    {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["manage"]},
+)
+
+pytestmark = pytest.mark.clients
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """A server with projects of names that are tried first, and a person who may manage all."""
+    with running_office(tmp_path_factory.mktemp("office"), GRANTS) as office:
+        publish(office.site, wheel("demo"), sdist("demo"), wheel("0"), wheel("a", "0"))
+        yield office
+
+
+def test_what_the_document_says(office: Office, tmp_path: Path) -> None:
+    """No answer is a 5xx, undescribed, or of another form, and the right requests are taken."""
+    login = f"Authorization: Bearer {office.id_token('ana@acme.dev')}"
+    new_desk(tmp_path).run(
+        program("schemathesis"),
+        *("--config-file", str(HERE / "schemathesis.toml")),
+        *("run", "--url", office.site.url, "--header", login, "--checks", "all", "--no-color"),
+        *("--phases", "fuzzing", "--max-examples", "10", "--generation-deterministic"),
+        REPOSITORY / "docs" / "openapi.json",
+    )

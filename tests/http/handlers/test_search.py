@@ -1,0 +1,110 @@
+"""`/search.json`: what the page for people searches in."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.http.in_process import inside
+from tests.http.packages import wheel
+from tests.http.servers import Site
+from tests.operations.in_memory_index import ALICE
+from tests.storage.gcs.opened import EMULATOR
+from tests.waiting import until
+from wheelyard.model.distribution import parse_name, parse_version
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.search import NEAR_FOR
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.index import open_index
+
+pytestmark = pytest.mark.integration
+
+Lines = list[list[str]]
+
+
+def lines(site: Site, token: str = "", path: str = "/search.json") -> Lines:
+    """Ask for what a search finds."""
+    answer = site.get(path, token)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    found: Lines = answer.json()
+    return found
+
+
+def test_life_of_a_project(tmp_path: Path) -> None:
+    """Each project is found by name, with the version and summary that speak for it."""
+    with inside(tmp_path) as app:
+
+        def found() -> Lines:
+            app.clock.advance(seconds=NEAR_FOR)
+            lines: Lines = json.loads(app.get("/search.json").body)
+            return lines
+
+        assert found() == []
+        app.publish(wheel("a-b", "1.0", "Summary: First"), wheel("a", "2.0"))
+        assert found() == [["a", "2.0", ""], ["a-b", "1.0", "First"]]
+
+        app.publish(wheel("a-b", "1.1", "Summary: <b>Zweites</b>, größer"))
+        assert found() == [["a", "2.0", ""], ["a-b", "1.1", "<b>Zweites</b>, größer"]]
+
+        life = app.index.lifecycle
+        life.yank(ALICE, parse_name("a-b"), Selection(parse_version("1.1")), "")
+        life.delete(ALICE, parse_name("a"), Selection(parse_version("2.0")), "")
+        assert found() == [["a", "", ""], ["a-b", "1.0", "<b>Zweites</b>, größer"]]
+
+
+def test_caching(stocked: Site) -> None:
+    """It is asked for anew each time, and is sent again only if something has changed."""
+    until(lambda: "local" in [name for name, _, _ in lines(stocked)])
+    first = stocked.get("/search.json")
+    tag = first.headers["ETag"]
+
+    assert first.headers["Cache-Control"] == "public, no-cache"
+    assert stocked.get("/search.json", If_None_Match=tag).status_code == 304
+    head = stocked.ask("HEAD", "/search.json")
+    assert (head.status_code, head.content) == (200, b"")
+    assert stocked.ask("POST", "/search.json").status_code == 405
+
+
+def test_everybody_sees_their_own(private: Site) -> None:
+    """Where reading is closed, a search finds what its caller may read, and nobody else's."""
+    assert private.get("/search.json").status_code == 401
+    mine = private.make_token("acme-*")
+
+    assert [name for name, _, _ in lines(private, mine)] == ["acme-core"]
+    everything = ["acme-core", "demo", "secret-plan"]
+    assert [name for name, _, _ in lines(private, private.token)] == everything
+    caching = private.get("/search.json", mine).headers["Cache-Control"]
+    assert caching == "private, no-cache"
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
+    """A bucket that this process is led to."""
+    with running_bucket_server("wheels") as server:
+        monkeypatch.setenv(EMULATOR, server.url)
+        yield server
+
+
+def test_what_it_asks_of_a_bucket(cloud: BucketServer, tmp_path: Path) -> None:
+    """Looking anew costs a listing, and a read for each project that has changed; else nothing."""
+    settings = Settings(store=StoreSettings(location="gs://wheels"))
+    for number in range(5):
+        made = wheel(f"demo{number}")
+        path = tmp_path / made.filename
+        path.write_bytes(made.data)
+        index = open_index(settings)
+        index.uploads.accept_path(path, ALICE, lambda _: None)
+    index = open_index(settings)
+    cloud.log.clear()
+
+    assert len(index.search.everything()) == 5
+    first = sorted(cloud.log.kinds())
+    cloud.log.clear()
+    assert len(index.search.everything()) == 5
+
+    assert first.count("list") == 1
+    assert first.count("media") == 6  # the names, and each document
+    assert cloud.log.kinds() == []

@@ -1,0 +1,275 @@
+"""Trusted publishing over HTTP: a job's statement for a token, and the token for nothing."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.authentication.verifiers.fake_issuer import Answer as Said
+from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
+from tests.http.packages import post, wheel
+from tests.http.servers import Site
+from tests.waiting import until
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.wiring.stores import system_runtime
+
+pytestmark = pytest.mark.integration
+
+PYTP = "application/vnd.pypi.pytp.v1+json"
+
+
+def test_from_statement_to_package(ci: Ci) -> None:
+    """A job asks for the audience, shows its statement, uploads, and gives the token back."""
+    audience = ci.site.get("/_/oidc/audience")
+    assert (audience.status_code, audience.json()) == (200, {"audience": AUDIENCE})
+    minted = ci.mint()
+    assert minted.json().keys() == {"success", "token", "expires"}
+    left = minted.json()["expires"] - system_runtime().now().timestamp()
+    assert minted.json()["success"] is True
+    assert 880 < left <= 901
+    token = minted.json()["token"]
+    assert post(ci.site, wheel("demo", "1.0"), token=token).status_code == 200
+    assert post(ci.site, wheel("other", "1.0"), token=token).status_code == 403
+
+    burnt = ci.ask(BURN, {"token": token})
+
+    assert (burnt.status_code, burnt.json()) == (202, {})
+    until(lambda: ci.site.get("/simple/", token).status_code == 401)
+    assert post(ci.site, wheel("demo", "1.1"), token=token).status_code == 401
+    assert ci.ask(BURN, {"token": token}).status_code == 202
+    for answer in (audience, minted, burnt):
+        assert answer.headers.get_list("Cache-Control") == ["no-store"]
+        assert answer.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("header", ["Bearer wyd_x", f"Basic {'x' * 20_000}"])
+def test_nobody_is_asked_who_they_are(ci: Ci, header: str) -> None:
+    """No credential is looked at, nor the type of the body, at either path of older clients."""
+    headers = {"Authorization": header, "Sec-Fetch-Site": "cross-site", "Content-Type": "x"}
+    body = json.dumps({"token": ci.statement(), "features": ["single-use-token"]})
+
+    minted = ci.site.client.post("/_/oidc/github/mint-token", content=body, headers=headers)
+
+    assert minted.status_code == 200
+    assert ci.site.client.get("/_/oidc/audience", headers=headers).status_code == 200
+    token = {"token": minted.json()["token"]}
+    assert ci.site.client.post(BURN, json=token, headers=headers).status_code == 202
+
+
+def test_below_a_prefix(tmp_path: Path) -> None:
+    """Clients ask at the root of the host, also where the index is below a path prefix."""
+    server = ServerSettings(path_prefix="/team", public_url="https://packages.example.com/team")
+    with running_ci(tmp_path / "prefix", Settings(server=server)) as ci:
+        for prefix in ("", "/team"):
+            assert ci.site.get(f"{prefix}/_/oidc/audience").json() == {"audience": AUDIENCE}
+            assert ci.site.get("/simple/").status_code == 404
+            answer = ci.ask(f"{prefix}{MINT}", {"token": ci.statement()})
+            token = {"token": answer.json()["token"]}
+            assert ci.ask(f"{prefix}{BURN}", token).status_code == 202
+            found = ci.site.get(f"{prefix}{DISCOVERY}?discover=%2Fteam%2Flegacy%2F").json()
+            assert found["audience-endpoint"] == "https://packages.example.com/_/oidc/audience"
+        assert ci.site.get(f"{DISCOVERY}?discover=%2Flegacy%2F").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"null", b"{}", b'{"token": 1}', b'{"token": ["x"]}'),
+        *(b'{"token": "x.y"}', b'{"token": "a.b.c"}', b'{"token": "\\ud800"}'),
+        *(b"[" * 10_000, b'{"token": "' + b"x" * 9000 + b'.x.x"}'),
+    ],
+)
+def test_what_is_no_statement(ci: Ci, body: bytes) -> None:
+    """A body without a signed statement in it is refused in the form that clients read."""
+    headers = {"X-Forwarded-For": "192.0.2.77"}
+    assert refused(ci.site.client.post(MINT, content=body, headers=headers)) == "invalid-payload"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"iss": "https://token.example.com"}, "invalid-payload", "token.example.com"),
+        ({"aud": "other.example.com"}, "invalid-token", AUDIENCE),
+        ({"sub": "repo:acme/fork:environment:release"}, "invalid-publisher", "acme/fork"),
+    ],
+)
+def test_statements_of_others(ci: Ci, changes: dict[str, object], code: str, said: str) -> None:
+    """A statement of somebody else is refused with what it says, and not with what is expected."""
+    answer = ci.mint(**changes)
+
+    assert refused(answer) == code
+    assert said in answer.text
+    assert "acme/demo" not in answer.text
+
+
+def test_a_refusal_does_not_use_a_statement_up(fresh: Ci) -> None:
+    """A job that came while its issuer was down comes again with the same statement (row 48)."""
+    statement = fresh.statement()
+    fresh.issuer.answers["/keys"] = Said(status=500)
+
+    first = fresh.ask(MINT, {"token": statement})
+
+    assert refused(first, 503)
+    assert int(first.headers["Retry-After"]) > 0
+    assert not [each for each in fresh.index.tokens.all() if each.publishers]
+
+
+@pytest.mark.parametrize("path", [MINT, BURN])
+def test_a_long_body(ci: Ci, path: str) -> None:
+    """A body over 32 KiB is refused, whether or not its length is announced."""
+
+    def pieces() -> Iterator[bytes]:
+        yield from (b'{"token": "', b"x" * 40_000, b'"}')
+
+    for content in (b"".join(pieces()), pieces()):
+        assert refused(ci.site.client.post(path, content=content), 413) == "too_large"
+    assert refused(ci.site.client.post(path, content=b"{}")) == "invalid-payload"
+
+
+def test_only_so_many_a_minute(fresh: Ci) -> None:
+    """An address gets sixty answers a minute, then it is told when to come again; others do not."""
+    again = {"token": fresh.statement()}
+    codes = [fresh.ask(MINT, again).status_code for _ in range(62)]
+    answer = fresh.ask(MINT, {"token": fresh.statement()}, "192.0.2.200")
+
+    assert (codes[:60], codes[-1]) == ([200] + [422] * 59, 429)
+    assert refused(answer, 429) == "rate-limited"
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert fresh.ask(MINT, {"token": fresh.statement()}, "198.51.100.1").status_code == 200
+    assert fresh.ask(BURN, {"token": "x"}).status_code == 202
+    assert fresh.site.get("/_/oidc/audience").status_code == 200
+
+
+def test_only_so_many_at_once(fresh: Ci) -> None:
+    """Of many requests that an address sends at once, no more are answered than one by one."""
+    again = {"token": fresh.statement()}
+
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda _: fresh.ask(MINT, again).status_code, range(120)))
+
+    assert Counter(answers) == {200: 1, 422: 59, 429: 60}
+
+
+def test_garbage_keeps_no_job_out(fresh: Ci) -> None:
+    """What is no genuine statement is counted apart: jobs behind the same address get tokens."""
+    garbage: tuple[object, ...] = ({}, [], {"token": "x"}, {"token": "x" * 40_000})
+    for path, status in ((MINT, 422), (BURN, 202)):
+        codes = [fresh.ask(path, {"token": "x.y"}).status_code for _ in range(62)]
+        assert (codes[:60], codes[-1]) == ([status] * 60, 429)
+        for body in garbage:
+            assert refused(fresh.ask(path, body), 429) == "rate-limited"
+
+    invented = [fresh.ask(MINT, {"token": "x.y.z"}).status_code for _ in range(62)]
+
+    minted = fresh.mint()
+
+    assert 429 in invented
+    assert minted.status_code == 200
+    token = {"token": minted.json()["token"]}
+    assert fresh.ask(BURN, token).status_code == 202
+    assert post(fresh.site, wheel("demo", "1.0"), token=token["token"]).status_code == 401
+
+
+def test_only_minted_tokens_burn(ci: Ci) -> None:
+    """Whoever finds a token that somebody made cannot end it here, nor one whose secret differs."""
+    lasting, minted = ci.site.token, ci.token()
+    wrong = minted[:20] + lasting[20:]
+
+    for text in (lasting, wrong, minted[:14], "wyd_", "", "x" * 9000, "ä"):
+        answer = ci.ask(BURN, {"token": text})
+        assert (answer.status_code, answer.json()) == (202, {})
+
+    assert ci.site.get("/simple/", lasting).status_code == 200
+    assert post(ci.site, wheel("demo", "4.0"), token=minted).status_code == 200
+
+
+def test_what_the_log_tells(fresh: Ci, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has a line for each token, with whom it is for, and no statement and no token."""
+    caplog.set_level(logging.DEBUG)
+    statement = fresh.statement(sha="0123abcd")
+    token = fresh.ask(MINT, {"token": statement}).json()["token"]
+    fresh.ask(MINT, {"token": statement})
+    fresh.mint(sub="nobody\nwyd_x")
+    fresh.ask(BURN, {"token": token})
+    fresh.ask(BURN, {"token": fresh.site.token})
+
+    lines = [each.getMessage() for each in caplog.records if each.name.startswith("wheelyard")]
+    about = [line for line in lines if token[4:14] in line]
+    assert len(about) == 2
+    assert about[0].startswith(f"token minted by publisher:ci-demo: {token[4:14]}, ")
+    for said in (f"issuer {fresh.issuer.url}", "subject repo:acme/demo", "commit 0123abcd"):
+        assert said in about[0]
+    assert about[1].startswith(f"token revoked by publisher:ci-demo: {token[4:14]}, ")
+    assert [line for line in lines if "invalid-reuse-token" in line]
+    secrets = (statement, *statement.split("."), token, token[14:], fresh.site.token[14:])
+    assert not [secret for secret in secrets if secret in caplog.text]
+    assert "nobody" not in caplog.text
+
+
+def test_off(site: Site) -> None:
+    """An index without publishers says so at every step, in the form that clients read."""
+    for answer in (
+        site.get("/_/oidc/audience"),
+        site.ask("POST", MINT),
+        site.ask("POST", BURN),
+        site.ask("POST", "/_/oidc/github/mint-token"),
+    ):
+        assert refused(answer, 404) == "not-enabled"
+    gone = site.get(f"{DISCOVERY}?discover=%2Flegacy%2F")
+    assert (gone.status_code, gone.headers["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize("path", ["/legacy/", "/legacy", "/", "/simple/", "/pypi", "/acme/"])
+@pytest.mark.parametrize("accept", [None, "*/*", PYTP, f"text/html, {PYTP};q=0.9"])
+def test_discovery(ci: Ci, path: str, accept: str | None) -> None:
+    """A client that knows an upload URL finds the steps from there (PEP 807)."""
+    headers = {} if accept is None else {"Accept": accept}
+    asked = {"discover": path}
+
+    answer = ci.site.client.get(DISCOVERY, params=asked, headers={**headers, "Host": "evil.test"})
+
+    assert answer.json() == {
+        "audience-endpoint": "https://packages.example.com/_/oidc/audience",
+        "token-mint-endpoint": "https://packages.example.com/_/oidc/mint-token",
+        "features": ["multi-use-token"],
+        "default-features": ["multi-use-token"],
+    }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "discover", "discover=", "discover=%2Fsimple%2Fdemo%2F", "discover=%2Fhealth"),
+        *("discover=%2Flegacy%2F&discover=%2F", "discover=%2F..%2F", "discover=%25zz", "x=%2F"),
+        *("discover=%2F%252e%252e%2F", "discover=%2Fa%2Fb%2F", "discover=legacy", "&" * 2000),
+        "discover=%2F%ff",
+    ],
+)
+def test_what_takes_no_uploads(ci: Ci, query: str) -> None:
+    """What is not the path of an upload URL leads nowhere."""
+    answer = ci.site.get(f"{DISCOVERY}?{query}")
+
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers.get_list("Cache-Control") == ["no-store"]
+
+
+def test_discovery_in_other_forms(ci: Ci) -> None:
+    """Discovery comes as JSON and as nothing else."""
+    answer = ci.site.get(f"{DISCOVERY}?discover=%2Flegacy%2F", Accept="text/html")
+    assert answer.status_code == 406
+
+
+def test_discovery_names_no_host_that_a_request_made_up(fresh: Ci, tmp_path: Path) -> None:
+    """Where the index does not know its own name, it does not take one from a request."""
+    path = f"{DISCOVERY}?discover=%2Flegacy%2F"
+    assert fresh.site.get(path).status_code == 404
+
+    access = AccessSettings(trusted_hosts=("packages.acme.test",))
+    with running_ci(tmp_path / "hosts", Settings(access=access)) as ci:
+        found = ci.site.get(path, Host="packages.acme.test").json()
+        assert found["audience-endpoint"] == "https://packages.acme.test/_/oidc/audience"

@@ -1,0 +1,189 @@
+"""The pages for people: readable without scripts, useful, and safe to look at."""
+
+from base64 import b64encode
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.http.in_process import inside
+from tests.http.packages import publish, sdist, wheel
+from tests.http.servers import Site
+from wheelyard.settings.sections import ServerSettings, Settings
+
+pytestmark = pytest.mark.integration
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+HARMLESS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "main", "h1", "h2", "h3", "p"),
+    *("pre", "ul", "li", "a", "bdi", "dl", "dt", "dd", "code", "span", "table", "thead", "tbody"),
+    *("tr", "th", "td", "div", "time", "br", "input"),
+}
+INERT = {"style", "script"}
+"""Elements whose text nobody sees."""
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "</title><svg onload=alert(1)>",
+    "{{ 7 * 7 }} {% raw %}",
+    "<b>bold</b> & \u00ad hyphenated",
+]
+
+
+class Page(HTMLParser):
+    """What a browser would see of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: list[str] = []
+        self.text = ""
+        self.scripts: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self._open, f"never closed: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take an element."""
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [value or "" for name, value in attrs if name == "href"]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Take the end of an element, which has to be the one that is open."""
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Take text."""
+        if "script" in self._open:
+            self.scripts.append(data)
+        elif not INERT & set(self._open):
+            self.text += data
+
+
+def read(site: Site, path: str, status: int = 200) -> Page:
+    """Ask for a page as a browser does."""
+    answer = site.get(path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    page = Page(answer.text)
+    (script,) = page.scripts  # our own, which the policy names by its digest
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in policy
+    assert page.tags - {"script"} <= HARMLESS
+    assert not any(name.startswith("on") for name in page.attributes)
+    return page
+
+
+def test_empty_home_says_how_to_begin(tmp_path: Path) -> None:
+    """The page of an empty index tells how to publish the first package."""
+    settings = Settings(server=ServerSettings(public_url="https://packages.example.com"))
+    with inside(tmp_path, settings) as app:
+        page = Page(app.get("/", ("Accept", "text/html")).body.decode())
+    assert "Nothing has been published" in page.text
+    assert "twine upload --repository-url https://packages.example.com/legacy/" in page.text
+
+
+def test_home_lists_projects(stocked: Site) -> None:
+    """The home page names every project, links to its page, and says how to install."""
+    page = read(stocked, "/")
+    assert {"project/demo/", "project/epoch/", "project/local/"} <= set(page.links)
+    assert f"pip install --index-url {stocked.url}/simple/ NAME" in page.text
+
+
+def test_project_page_has_what_people_need(stocked: Site) -> None:
+    """A project's page has its summary, versions, files with size, digest and date, and more."""
+    page = read(stocked, "/project/demo/")
+    files = stocked.get("/simple/demo/", Accept="application/json").json()["files"]
+
+    assert f"pip install --index-url {stocked.url}/simple/ demo" in page.text
+    for wanted in ("A demo of <b>it</b>", "1.0", "1.1", ">=3.10", "Requires Python"):
+        assert wanted in page.text
+    for file in files:
+        for wanted in (file["filename"], file["hashes"]["sha256"], file["upload-time"][:10]):
+            assert wanted in page.text
+        (link,) = (link for link in page.links if link.endswith(file["filename"]))
+        assert len(stocked.get(urljoin("/project/demo/", link)).content) == file["size"]
+    assert " bytes" in page.text
+
+
+@pytest.mark.parametrize("name", ["demo", "epoch", "local"])
+def test_every_link_leads_somewhere(stocked: Site, name: str) -> None:
+    """No link of a page is broken."""
+    for path in ("/", f"/project/{name}/"):
+        links = read(stocked, path).links
+        assert len(links) >= 2
+        for link in links:
+            assert stocked.get(urljoin(path, link)).status_code == 200, link
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
+def test_markup_in_metadata_is_text(site: Site, payload: str) -> None:
+    """Markup in summary, author, license, links, yank reason and status is shown as text (P03)."""
+    number = PAYLOADS.index(payload)
+    name = f"markup-{number}"
+    lines = [f"{field}: {payload}" for field in ("Summary", "Author", "License", "Keywords")]
+    lines.append(f"Project-URL: {payload[:20].replace(',', '')}, https://example.com/?{payload}")
+    publish(site, wheel(name, "1.0", *lines), wheel(name, "1.1"))
+    site.change(name, "yank", version="1.1", reason=payload)
+    site.change(name, "status", status="archived", reason=payload)
+    page = read(site, f"/project/{name}/")
+
+    assert page.text.count(payload) >= 4
+
+
+NO_LINKS = ("javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x", "/x")
+
+
+@pytest.mark.parametrize("url", NO_LINKS)
+def test_only_web_addresses_are_links(site: Site, url: str) -> None:
+    """An address that is not of the web is shown and not linked (P02)."""
+    name = f"links-{NO_LINKS.index(url)}"
+    lines = (f"Project-URL: Bad, {url}", "Project-URL: Good, https://g.example")
+    publish(site, wheel(name, "1.0", *lines))
+    page = read(site, f"/project/{name}/")
+
+    assert url in page.text
+    assert url not in page.links
+    assert "https://g.example" in page.links
+
+
+def test_states_are_shown(site: Site) -> None:
+    """Yanks, statuses and deletions are told with their reasons."""
+    publish(site, wheel("states", "1.0"), sdist("states", "1.0"), wheel("states", "1.1"))
+    site.change("states", "yank", version="1.1", reason="broken on Mondays")
+    site.change("states", "yank", version="1.0", file="states-1.0.tar.gz", reason="unsigned")
+    site.change("states", "status", status="deprecated", reason="use camelot")
+    page = read(site, "/project/states/")
+    for wanted in ("yanked", "broken on Mondays", "unsigned", "deprecated", "use camelot"):
+        assert wanted in page.text
+    assert "states 1.0" in page.text  # the newest release that is not yanked speaks
+
+    site.change("states", "status", status="quarantined")
+    hidden = read(site, "/project/states/")
+    assert "quarantined" in hidden.text
+    assert "states-1.0" not in hidden.text
+
+    site.change("states", "status", status="active")
+    for version in ("1.0", "1.1"):
+        site.change("states", "delete", version=version)
+    assert "all of them were deleted" in read(site, "/project/states/").text
+
+
+def test_refusals_are_pages_too(site: Site, private: Site) -> None:
+    """A browser that asks for a project that is not there, or not for it, gets a readable page."""
+    assert "Not Found" in read(site, "/project/nothing/", 404).text
+    assert "<script>" not in read(site, "/project/%3Cscript%3E/", 404).tags
+    assert "token" in read(private, "/project/demo/", 401).text
+    assert private.get("/project/demo/", Accept="text/html").headers["WWW-Authenticate"]

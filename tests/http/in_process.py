@@ -1,0 +1,139 @@
+"""An application that is asked in this thread, without a server or a socket."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.http.packages import Package
+from tests.operations.distributions import Made
+from tests.operations.in_memory_index import ALICE, Clock, ambient_at
+from wheelyard.http.app import App
+from wheelyard.http.observability.request_record import CURRENT_REQUEST
+from wheelyard.http.protocol.messages import Header, Message
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Store
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
+from wheelyard.wiring.stores import StoreTraits
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer."""
+
+    status: int
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+    was_quick: bool
+    """Whether it went the short way, on which a request is not watched."""
+    unread: int
+    """Pieces of the request's body that nobody has asked for."""
+
+
+@dataclass
+class Inside:
+    """
+    An application and its index.
+
+    Args:
+        app: What is asked.
+        index: What it serves.
+        folder: Where scratch files are.
+        clock: Stands still until a test moves it.
+        runner: Has its event loop.
+    """
+
+    app: App
+    index: Index
+    folder: Path
+    clock: Clock
+    runner: asyncio.Runner = field(repr=False)
+
+    def publish(self, *distributions: Made | Package) -> None:
+        """Upload distributions."""
+        for each in distributions:
+            made = each if isinstance(each, Made) else Made(each.filename, each.data)
+            self.index.uploads.accept(made.arrival(self.folder), ALICE)
+
+    def get(
+        self,
+        target: str,
+        *headers: tuple[str, str],
+        method: str = "GET",
+        host: str = "index",
+        body: Sequence[bytes] = (),
+    ) -> Said:
+        """Ask for a path, which may have a query, with these headers, a Host and a body."""
+        path, _, query = target.partition("?")
+        named: list[Header] = [(b"host", host.encode())]
+        named += [(name.lower().encode(), value.encode()) for name, value in headers]
+        scope: dict[str, object] = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": named,
+            "client": ("127.0.0.1", 50_000),
+        }
+        return self.runner.get_loop().run_until_complete(self._answer(scope, body))
+
+    def tell(self, kind: str, *events: str) -> list[str]:
+        """Open a connection of another kind, let events come, and return the types of answers."""
+        coming, sent = [{"type": each} for each in events], list[str]()
+
+        async def receive() -> Message:
+            return coming.pop(0)
+
+        async def send(message: Message) -> None:
+            sent.append(message["type"])
+
+        self.runner.run(self.app({"type": kind}, receive, send), context=copy_context())
+        return sent
+
+    async def _answer(self, scope: dict[str, object], pieces: Sequence[bytes]) -> Said:
+        sent, quick = list[Message](), list[bool]()
+        coming: list[Message] = [
+            *({"type": "http.request", "body": piece, "more_body": True} for piece in pieces),
+            {"type": "http.request", "body": b"", "more_body": False},
+        ]
+
+        async def receive() -> Message:
+            return coming.pop(0) if coming else await asyncio.Future()  # the client stays
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+            quick.append(CURRENT_REQUEST.get() is None)
+
+        await self.app(scope, receive, send)
+        start, *rest = sent
+        headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        body = b"".join(each.get("body", b"") for each in rest)
+        return Said(start["status"], headers, body, quick[0], len(coming) if pieces else 0)
+
+
+@contextmanager
+def inside(
+    folder: Path, settings: Settings | None = None, *, store: Store | None = None, near: bool = True
+) -> Iterator[Inside]:
+    """Yield an application over a store in memory, or another one."""
+    clock = Clock()
+    store = store or MemoryStore(clock.seconds)
+    index = build_index(
+        store,
+        Spool(folder),
+        settings or Settings(),
+        ambient_at(clock, 1),
+        StoreTraits(is_local=near),
+    )
+    with asyncio.Runner() as runner:
+        opened = Inside(App(index), index, folder, clock, runner)
+        yield opened
+        opened.tell("lifespan", "lifespan.shutdown")

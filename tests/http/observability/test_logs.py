@@ -1,0 +1,196 @@
+"""What the log says: of requests, of changes, and to which trace it all belongs."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http.packages import publish, sdist, wheel
+from tests.http.raw_client import ask, wire
+from tests.http.servers import Site, running_site
+from tests.waiting import until
+
+pytestmark = pytest.mark.integration
+
+ID, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACED = {"traceparent": f"00-{ID}-{SPAN}-01"}
+TRACE = "logging.googleapis.com/trace"
+JSON = '[log]\nformat = "json"\naccess = true\nproject = "acme-tools"\n'
+TEXT = "[log]\naccess = true\n"
+PROXIED = f"{JSON}[server]\ntrusted_proxies = 1\n[access]\nprivate = true\n"
+
+Entry = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A private server behind a proxy, which logs as Cloud Logging wants it."""
+    with running_site(tmp_path_factory.mktemp("proxied"), config=PROXIED) as site:
+        yield site
+
+
+def lines_of(site: Site, words: str, count: int = 0) -> list[str]:
+    """Return the log's lines with some words, once there are so many: one follows its answer."""
+
+    def found() -> list[str]:
+        whole = site.log.rpartition("\n")[0]  # without a line that is being written
+        return [line for line in whole.splitlines() if words in line]
+
+    until(lambda: len(found()) >= count)
+    return found()
+
+
+def entries(site: Site, words: str, count: int = 1) -> list[Entry]:
+    """Return the log's entries with some words, once there are so many."""
+    return [json.loads(line) for line in lines_of(site, words, count)]
+
+
+def test_a_request(proxied: Site) -> None:
+    """A request is one entry in the form that Cloud Logging shows, with its trace."""
+    publish(proxied, wheel())
+    answer = proxied.get("/simple/demo/", proxied.token, X_Forwarded_For="192.0.2.7", **TRACED)
+
+    (entry,) = entries(proxied, '"192.0.2.7"')
+    request = entry["httpRequest"]
+    latency = float(request.pop("latency").removesuffix("s"))
+    assert 0 < latency < 60
+    assert request == {
+        "requestMethod": "GET",
+        "requestUrl": "/simple/demo/",
+        "status": 200,
+        "responseSize": str(len(answer.content)),
+        "userAgent": answer.request.headers["user-agent"],
+        "remoteIp": "192.0.2.7",
+        "protocol": "HTTP/1.1",
+    }
+    assert (entry["severity"], entry["route"]) == ("INFO", "project_detail")
+    assert entry["who"] == f"token:{proxied.token[4:14]}"
+    assert entry[TRACE] == f"projects/acme-tools/traces/{ID}"
+    assert entry["logging.googleapis.com/spanId"] == SPAN
+    assert entry["logging.googleapis.com/trace_sampled"] is True
+
+
+def test_a_page_in_memory(proxied: Site) -> None:
+    """A page that is answered from memory is logged as any other."""
+    publish(proxied, wheel("held"))
+    for _ in range(3):
+        proxied.get("/simple/held/", proxied.token)
+
+    proxied.get("/simple/held/", proxied.token, **TRACED)
+
+    pages = entries(proxied, '"/simple/held/"', 4)
+    assert sum(entry.get(TRACE, "").endswith(ID) for entry in pages) == 1
+    told = {
+        (each["who"], *map(each["httpRequest"].get, ("status", "responseSize"))) for each in pages
+    }
+    assert (len(pages), len(told)) == (4, 1)
+
+
+def test_a_change(proxied: Site) -> None:
+    """Who has uploaded, yanked and deleted what is said at once; what changes nothing is not."""
+    package = wheel("changed")
+    publish(proxied, package)
+    publish(proxied, package)
+    assert proxied.ask("POST", "/legacy/", proxied.token).status_code == 400
+    for verb in ("yank", "yank", "unyank", "delete"):
+        proxied.change("changed", verb, version="1.0", reason="it\u2019s broken")
+    proxied.change("changed", "status", status="archived", reason="gone")
+
+    (first,) = entries(proxied, '"token_created"')
+    assert first["audit"]["who"] == "serve"
+    said = [entry["audit"] for entry in entries(proxied, '"project":"changed"')]
+    assert [each["action"] for each in said] == [
+        "uploaded",
+        "yanked",
+        "unyanked",
+        "deleted",
+        "status_set",
+    ]
+    assert {each["who"] for each in said} == {f"token:{proxied.token[4:14]}"}
+    assert {each["address"] for each in said} == {"127.0.0.1"}
+    assert said[0]["files"] == [package.filename]
+    assert (said[0]["sha256"], said[0]["version"]) == (package.sha256, "1.0")
+    assert said[1]["reason"] == "it\u2019s broken"
+    assert (said[4]["status"], said[4]["reason"]) == ("archived", "gone")
+
+
+def test_what_happens_in_another_thread(proxied: Site) -> None:
+    """What is logged on the way of a request belongs to its trace, in whichever thread it is."""
+    assert proxied.get("/simple/", "wyd_" + "0" * 48, **TRACED).status_code == 401
+
+    (refused,) = entries(proxied, "a credential was refused")
+    assert refused[TRACE].endswith(ID)
+
+
+def test_probes_are_not_worth_a_line(proxied: Site) -> None:
+    """Whoever asks every second whether the server is up does not fill the log."""
+    for path in ("/health", "/ready", "/simple/"):
+        proxied.get(path, proxied.token)
+
+    assert entries(proxied, '"project_list"')
+    assert lines_of(proxied, "/health") == lines_of(proxied, "/ready") == []
+
+
+def test_no_secret(proxied: Site) -> None:
+    """A token in a path or a query is in no line of the log."""
+    token = proxied.token
+    paths = (f"/simple/{token}/", f"/{token}", f"/simple/?token={token}", f"/a%20{token}/b")
+    for path in (*paths, f"/%77yd_{token[4:]}"):
+        proxied.get(path, token, User_Agent="a secret")
+
+    assert len(entries(proxied, '"a secret"', 5)) == 5
+    assert token not in proxied.log
+    assert token[14:] not in proxied.log
+
+
+def test_nobody_writes_a_line_of_their_own(tmp_path: Path) -> None:
+    """Line breaks and control characters in a request stay within its own line."""
+    with running_site(tmp_path, config=TEXT) as site:
+        answer = ask(site, "GET /a%0ab%22/ HTTP/1.1", 'User-Agent: x" 200 "\x9b2Jy')
+        said = lines_of(site, "wheelyard.access", 1)
+
+    assert answer.status == 400
+    assert len(said) == 1
+    assert '"GET /a%0ab%22/" 400' in said[0]
+    assert "\x9b" not in said[0]
+    assert 'x" 200' not in said[0]
+
+
+def test_a_proxy_that_hands_inventions_on(proxied: Site) -> None:
+    """An address has no more in it than an address."""
+    invented = "fe80::1%1 2026-11-20 INFO wheelyard.audit: deleted by user:ceo@acme.dev"
+    proxied.get("/simple/", proxied.token, X_Forwarded_For=invented)
+
+    assert entries(proxied, '"remoteIp":"fe80::1"')
+    assert "user:ceo@acme.dev" not in proxied.log  # three letters may stand in a token's id
+
+
+def test_an_upload_that_breaks_off(proxied: Site) -> None:
+    """A request that its client has broken off is not counted as one that was refused."""
+    head = f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {proxied.token}\r\n"
+    form = "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 99\r\n\r\n--b\r\n"
+    with wire(proxied) as line:
+        line.send((head + form).encode())
+        line.connection.shutdown(socket.SHUT_RDWR)
+
+    (entry,) = entries(proxied, '"status":499')
+    assert entry["route"] == "upload"
+
+
+def test_text(tmp_path: Path) -> None:
+    """Without JSON a request and a change are a line each, as a person reads them."""
+    with running_site(tmp_path, config=TEXT) as site:
+        publish(site, sdist())
+        site.get("/simple/demo/")
+        (page,) = lines_of(site, '"GET /simple/demo/"', 1)
+        (upload,) = lines_of(site, '"POST /legacy/"', 1)
+        (change,) = lines_of(site, "wheelyard.audit")
+
+    who = f"token:{site.token[4:14]}"
+    assert f'INFO wheelyard.access: 127.0.0.1 {who} "POST /legacy/" 200 ' in upload
+    assert 'INFO wheelyard.access: 127.0.0.1 anonymous "GET /simple/demo/" 200 ' in page
+    assert f"INFO wheelyard.audit: uploaded by {who}: demo: demo-1.0.tar.gz, " in change
+    assert change.endswith(", from 127.0.0.1")

@@ -1,0 +1,257 @@
+"""Requests that no honest client sends: never a 5xx, never a trace in the log (the H rows)."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.http.raw_client import ask, exchange, wire
+from tests.http.servers import Site
+
+pytestmark = pytest.mark.integration
+
+REFUSED = {400, 404, None}
+"""None: the server hung up."""
+DEMO = "/simple/demo/"
+
+
+def get(path: str, *headers: str) -> bytes:
+    """Write a request with a Host header, as it is."""
+    return "\r\n".join((f"GET {path} HTTP/1.1", "Host: x", *headers, "", "")).encode("latin-1")
+
+
+BROKEN = {
+    "H01-no-host": b"GET /simple/ HTTP/1.1\r\n\r\n",
+    "H01-empty-host": b"GET /simple/ HTTP/1.1\r\nHost:\r\n\r\n",
+    "H02-two-hosts": b"GET /simple/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "H03-host-with-a-path": get(DEMO).replace(b"Host: x", b"Host: x/simple"),
+    "H03-host-with-a-user": get(DEMO).replace(b"Host: x", b"Host: a@x"),
+    "H03-two-hosts-in-one": get(DEMO).replace(b"Host: x", b"Host: x, y"),
+    "H03-host-of-bytes": get(DEMO).replace(b"Host: x", b"Host: \xff"),
+    "H05-http-0.9": b"GET /simple/\r\n\r\n",
+    "H05-tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(50) + b"\r\n\r\n",
+    "H05-noise": bytes(range(128, 256)) + b"\r\n\r\n",
+    "H08-two-lengths": get("/simple/", "Content-Length: 1", "Content-Length: 2") + b"ab",
+    "H08-negative": get("/simple/", "Content-Length: -1"),
+    "H08-plus": get("/simple/", "Content-Length: +4") + b"abcd",
+    "H08-leading-zeros": get("/simple/", f"Content-Length: {'0' * 5000}4") + b"abcd",
+    "H08-hex": get("/simple/", "Content-Length: 0x4") + b"abcd",
+    "H09-transfer-encoding": get("/simple/", "Transfer-Encoding: xchunked"),
+    "H09-twice-chunked": get(DEMO, "Transfer-Encoding: chunked, chunked") + b"0\r\n\r\n",
+    "H09-packed-and-chunked": get(DEMO, "Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n",
+    "H10-blank-before-colon": get("/simple/", "Accept : */*"),
+    "H10-fold": get("/simple/", "X-A: 1", " 2"),
+    "H10-nul": get("/simple/", "X-A: \0"),
+    "H10-bare-cr": get("/simple/", "X-A: a\rb: c"),
+    "H24-nul": get("/simple/%00/"),
+    "H24-line-break": get("/simple/%0d%0aX-A:%201/"),
+    "H24-no-utf8": get("/simple/%ff/"),
+    "H24-overlong": get("/simple/%c0%ae%c0%ae/"),
+    "H24-surrogate": get("/simple/%ed%a0%80/"),
+    "H24-bad-escape": get("/simple/%zz/"),
+    "H24-lone-percent": get("/simple/%"),
+    "H24-half-escape": get("/simple/%4"),
+    "H25-high-byte": get("/simple/\xff/"),
+    "H25-nul": get("/simple/\0/"),
+    "H23-only-dots": get("/.."),
+    "H23-dots-without-slash": get("/simple/.."),
+    "H23-one-dot": get("/simple/%2e/"),
+    "H23-slash-in-a-name": get("/simple/de%2fmo"),
+    "H23-dots": get("/simple/../../etc/passwd"),
+    "H23-encoded-slash": get("/files/..%2f..%2fetc/passwd"),
+    "H23-encoded-dots": get("/files/%2e%2e/%2e%2e/etc/passwd"),
+    "H23-twice-encoded": get("/files/%252e%252e%252fetc%252fpasswd/x"),
+    "H23-backslash": get("/files/..\\..\\etc\\passwd"),
+    "H23-to-the-store": get("/files/demo/../../credentials/tokens/x.json"),
+    "H23-key-of-the-store": get("/files/demo/" + "0" * 64 + "/..%2f..%2f..%2fprojects.json"),
+    "H26-other-host": get("//evil.example/simple/"),
+    "H30-kelvin-sign": get("/simple/%E2%84%AAube/"),
+    "H30-dotless-i": get("/simple/dem%C4%B1/"),
+    "H51-long-name": get(f"/simple/{'a' * 3000}/"),
+    "empty-request-line": b" \r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_request(stocked: Site, case: str) -> None:
+    """A request that means nothing, or something that is not there, is refused."""
+    assert exchange(stocked, BROKEN[case]) in REFUSED
+    assert stocked.get("/health").status_code == 200
+
+
+ODD: dict[str, tuple[bytes, set[int | None]]] = {
+    "H03-host": (get(DEMO).replace(b"Host: x", b"Host: evil.example"), {200}),
+    "H03-absolute": (get("http://evil.example/simple/demo/"), {200, 400, 404}),
+    "H03-host-and-port": (get(DEMO).replace(b"Host: x", b"Host: a_b.example:8080"), {200}),
+    "H03-ipv6": (get(DEMO).replace(b"Host: x", b"Host: [fe80::1%25eth0]:80"), {200}),
+    "H03-percent": (get(DEMO).replace(b"Host: x", b"Host: a%20b."), {200}),
+    "H04-http-1.0": (b"GET /simple/demo/ HTTP/1.0\r\n\r\n", {200}),
+    "H11-high-bytes": (get(DEMO, "Accept: \xff\xfe", "X-A: \x80"), {200, 400, 406}),
+    "H12-bare-line-feeds": (get(DEMO).replace(b"\r\n", b"\n"), {200, 400}),
+    "H13-leading-line-ends": (b"\r\n\r\n" + get(DEMO), {200, 400}),
+    "H14-90-headers": (get(DEMO, *(f"X-{n}: 1" for n in range(90))), {200}),
+    "H14-300-headers": (get("/simple/", *(f"X-{n}: 1" for n in range(300))), {431, 400, None}),
+    "H14-many-long-headers": (get(DEMO, *(f"X-{n}: {'x' * 900}" for n in range(40))), {431}),
+    "H14-long-headers": (get(DEMO, *(f"X-{n}: {'x' * 9000}" for n in range(4))), {431}),
+    "H09-capitals": (get(DEMO, "Transfer-Encoding: Chunked") + b"0\r\n\r\n", {200}),
+    "H08-type-twice": (get(DEMO, "Content-Type: a/b", "Content-Type: a/b"), {400}),
+    "H15-long-header": (get("/simple/", f"X-A: {'x' * 200_000}"), {431, 400, None}),
+    "H16-long-path": (get("/" + "a" * 5000), {414}),
+    "H16-longer-path": (get("/" + "a" * 70_000), {414, 400, None}),
+    "H18-connect": (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", {400, 405, None}),
+    "H19-asterisk": (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", {301, 400, 404}),
+    "H19-options": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", {204}),
+    "H21-get-with-body": (get(DEMO, "Content-Length: 3") + b"abc", {200}),
+    "H28-two-slashes": (get("/simple//demo/"), {200}),
+    "H31-many-lines": (get(DEMO, *["Accept: text/html;q=0.1"] * 80), {200}),
+    "H31-quality-in-other-digits": (get(DEMO, "Accept: text/html;q=\xd9\xa1"), {406}),
+    "H49-cookie": (get(DEMO, "Cookie: " + "a=b; " * 3200), {200}),
+    "H50-page": (get(f"{DEMO}?page=-1"), {200}),
+    "H50-nul": (get(f"{DEMO}?q=%00"), {200, 400}),
+    "H50-bad-escape": (get(f"{DEMO}?q=%zz"), {200, 400}),
+    "H50-long": (get(f"{DEMO}?q={'x' * 100_000}"), {414, 400, None}),
+    "H50-format-of-bytes": (get(f"{DEMO}?format=%ff%00"), {406}),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_request(stocked: Site, case: str) -> None:
+    """A request that is merely odd is answered for what it means."""
+    data, expected = ODD[case]
+    assert stocked.get(DEMO).status_code == 200  # in memory from here on
+    for _ in range(2):
+        assert exchange(stocked, data) in expected
+
+
+def test_host_header_is_believed_nowhere(stocked: Site) -> None:
+    """Whatever host a client claims to ask, no page holds it (H03, H48)."""
+    forged = ("X-Forwarded-Host: evil.example", "X-Forwarded-Proto: gopher", "Forwarded: host=evil")
+    for path in ("/", "/simple/", DEMO, "/project/demo/", "/pypi/demo/json", "/simple/Demo/"):
+        with wire(stocked) as line:
+            head = "\r\n".join((f"GET {path} HTTP/1.1", "Host: evil.example", *forged, "", ""))
+            line.send(head.encode())
+            answer = line.reply()
+        assert answer is not None
+        assert b"evil" not in answer.body
+        assert not any("evil" in value for _, value in answer.headers)
+
+
+def test_http_1_0_is_closed_after_its_answer(stocked: Site) -> None:
+    """A client of HTTP/1.0 gets one answer, and the connection ends (H04)."""
+    with wire(stocked) as line:
+        line.send(b"GET /simple/demo/ HTTP/1.0\r\n\r\n")
+        answer = line.reply()
+        assert answer is not None
+        assert answer.status == 200
+        assert line.is_closed()
+
+
+def test_length_and_chunks_at_once(stocked: Site) -> None:
+    """A body with a length and with chunks is refused, or ends the connection (H07)."""
+    with wire(stocked) as line:
+        headers = ("Content-Length: 4", "Transfer-Encoding: chunked")
+        line.ask("POST /legacy/ HTTP/1.1", *headers)
+        line.send(b"0\r\n\r\nGET /simple/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        first = line.reply()
+        assert first is None or 400 <= first.status < 500
+        assert line.is_closed()
+
+
+def test_pipelined_requests(stocked: Site) -> None:
+    """Three requests sent at once get three answers, in order (H41)."""
+    paths = ("/health", "/simple/nothing/", "/simple/demo/", "/packages/demo-1.0.tar.gz", "/ready")
+    with wire(stocked) as line:
+        line.send(b"".join(get(path) for path in paths))
+        answers = [line.reply() for _ in paths]
+    statuses = [answer.status for answer in answers if answer is not None]
+    assert statuses == [200, 404, 200, 200, 200]
+    assert [len(answer.body) > 2 for answer in answers if answer] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_websocket(stocked: Site) -> None:
+    """An upgrade to a WebSocket is not looked at: the answer is that to a GET (H47)."""
+    upgrade = (
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    )
+    for path in ("/simple/", DEMO, "/"):
+        plain = ask(stocked, f"GET {path} HTTP/1.1")
+        answer = ask(stocked, f"GET {path} HTTP/1.1", *upgrade)
+        assert (answer.status, answer.body) == (200, plain.body)
+        assert {"upgrade", "sec-websocket-accept"}.isdisjoint(dict(answer.headers))
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "repeated"),
+    [
+        ("/project/{}/", "text/html; charset=utf-8", "&lt;img src=x onerror=alert(1)&gt;"),
+        ("/simple/{}/", "application/json", "<img src=x onerror=alert(1)>"),
+        ("/{0}/{0}/", "application/json", ""),
+    ],
+    ids=["people", "index", "nowhere"],
+)
+def test_markup_in_a_path_is_not_repeated(
+    stocked: Site, path: str, kind: str, repeated: str
+) -> None:
+    """Markup in a path comes back as text, or as JSON that no browser takes for a page (P19)."""
+    markup = "<img src=x onerror=alert(1)>"
+    answer = stocked.get(path.format(quote(markup)), Accept="text/html")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, kind)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert repeated in answer.text
+    assert (markup in answer.text) is (repeated == markup)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc here")
+def test_long_headers_are_not_kept(stocked: Site) -> None:
+    """Hundreds of requests with huge headers leave the server no larger than before."""
+    stocked.get(DEMO)
+    before = memory(stocked)
+    for number in range(200):
+        exchange(stocked, get(DEMO, f"Accept: {number}{'x' * 200_000}"))
+    assert memory(stocked) - before < 20_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc here")
+def test_spellings_of_a_path_are_not_kept(stocked: Site) -> None:
+    """Thousands of long spellings of one page's path leave the server no larger than before."""
+    stocked.get(DEMO)
+    before = memory(stocked)
+    for start in range(0, 6000, 100):
+        with wire(stocked) as line:
+            for number in range(start, start + 100):
+                slashes = "/" * (1 + number // 2), "/" * (3900 - number // 2)
+                line.send(get(f"{slashes[0]}simple{slashes[1]}{('demo', '%64emo')[number % 2]}/"))
+            answers = [line.reply() for _ in range(100)]
+        assert {answer.status for answer in answers if answer} == {200}
+    assert memory(stocked) - before < 10_000
+
+
+def memory(site: Site) -> int:
+    """Return the KiB of memory that a server holds."""
+    status = Path(f"/proc/{site.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def test_names_that_are_not_there_cost_little(stocked: Site) -> None:
+    """Hundreds of names that nobody has published are refused, and leave nothing behind (H52)."""
+    kept = stocked.kept()
+    for number in range(300):
+        assert stocked.get(f"/simple/random-{number}/").status_code == 404
+    assert stocked.kept() == kept
+
+
+def test_log_is_quiet(stocked: Site) -> None:
+    """Nothing that a client does wrong is worth a line in the log."""
+    said = [line for line in stocked.log.splitlines() if " wheelyard.audit: " not in line]
+    said = [line for line in said if not line.startswith("wheelyard: made ")]
+    assert said == []

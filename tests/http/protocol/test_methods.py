@@ -1,0 +1,112 @@
+"""Which methods a path takes, and that OPTIONS and every 405 say so, for each route there is."""
+
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.http.in_process import inside
+from tests.http.packages import wheel
+from tests.http.raw_client import ask, basic
+from tests.http.servers import Site
+from wheelyard.http.protocol.router import METHODS, NOWHERE, Router, parse_path
+from wheelyard.settings.sections import ServerSettings, Settings
+
+pytestmark = pytest.mark.integration
+
+DEMO = wheel("demo", "1.0")
+NAMED = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
+READ = "GET, HEAD, OPTIONS"
+READ_OR_UPLOAD = "GET, HEAD, POST, OPTIONS"
+POST = "POST, OPTIONS"
+DELETE = "DELETE, OPTIONS"
+EVERY: Final = (*METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get", "options")
+
+LISTED: Final = {
+    READ_OR_UPLOAD: (
+        "/ * /simple /simple/ /pypi/ /acme/ /acme /demo/ /+simple/ /legacy /legacy/ /RPC2 /health/ "
+        "/api/v1/tokens"
+    ),
+    READ: (
+        "/pypi/simple/ /legacy/+simple/ /simple/demo /simple/demo/ /simple/nothing/ /acme/demo/ "
+        "/project/demo /project/demo/ /pypi/demo/json /pypi/demo/1.0/json /health /ready /metrics "
+        "/search.json /favicon.ico /robots.txt /_/oidc/audience /.well-known/pytp /api/v1/whoami "
+        "/api/v1/projects /api/v1/projects/demo /api/v1/projects/demo/journal "
+        f"{NAMED} {NAMED}.metadata /acme{NAMED} /files/demo/{DEMO.filename} "
+        f"/packages/x/{DEMO.filename}"
+    ),
+    POST: (
+        "/_/oidc/mint-token /_/oidc/github/mint-token /_/oidc/burn-token "
+        "/api/v1/projects/demo/yank /api/v1/projects/demo/unyank /api/v1/projects/demo/delete "
+        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke"
+    ),
+    DELETE: "/api/v1/tokens/0123456789",
+}
+PATHS: Final = {path: listed for listed, paths in LISTED.items() for path in paths.split()}
+NO_PATHS = ("/a/b/c/d", "/api/v1", "/api/v1/nothing", "/api/v1/tokens/x/y", f"{NAMED}/")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_methods_of_a_path(stocked: Site, path: str) -> None:
+    """OPTIONS and 405 list the very methods that a path does not answer with 405 (H17 to H22)."""
+    listed = PATHS[path]
+    credential = basic("__token__", stocked.make_token("x", can="read"))
+
+    told = ask(stocked, f"OPTIONS {path} HTTP/1.1")
+    assert (told.status, told.header("allow"), told.body) == (204, listed, b"")
+    for method in EVERY:
+        answer = ask(stocked, f"{method} {path} HTTP/1.1", credential)
+        assert (answer.status == 405) == (method not in listed.split(", ")), method
+        if answer.status == 405:
+            assert answer.header("allow") == listed
+            assert answer.header("content-type") == "application/json"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "POST", "GET"])
+@pytest.mark.parametrize("path", NO_PATHS)
+def test_no_method_of_no_path(stocked: Site, path: str, method: str) -> None:
+    """Where nothing is, every method is told so."""
+    assert ask(stocked, f"{method} {path} HTTP/1.1").status == 404
+
+
+def test_methods_are_no_secret(private: Site) -> None:
+    """What a path takes depends on the path alone: not on who asks, nor on what is there."""
+    for name in ("demo", "secret-plan", "nothing"):
+        for token in ("", private.token, "wyd_wrong"):
+            answer = private.ask("OPTIONS", f"/simple/{name}/", token)
+            assert (answer.status_code, answer.headers["Allow"]) == (204, READ)
+
+
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> Router:
+    """Return the table of routes of an index with a root of its own."""
+    settings = Settings(server=ServerSettings(roots=("acme",)))
+    with inside(tmp_path_factory.mktemp("routes"), settings) as site:
+        return site.app.routes
+
+
+def test_each_route_has_a_path_above(routes: Router) -> None:
+    """A route that is added to the table of routes is asked for its methods here as well."""
+    paths = [parse_path(path.encode()) for path in PATHS]
+    reached = {routes.find(path, method)[0].name for path in paths for method in METHODS}
+    assert reached == {route.name for route in routes}
+
+
+WORDS = [
+    *("", "simple", "pypi", "legacy", "acme", "+simple", "files", "packages", "project", "demo"),
+    *("api", "v1", "tokens", "self", "revoke", "projects", "yank", "journal", "whoami", "json"),
+    *("_", "oidc", "mint-token", "RPC2", "health", "metrics", "0" * 64, DEMO.filename),
+]
+
+
+@given(words=st.lists(st.sampled_from(WORDS), max_size=6), slash=st.booleans())
+def test_methods_of_any_path(routes: Router, words: list[str], *, slash: bool) -> None:
+    """A path that takes any method takes OPTIONS, and one that takes none leads nowhere."""
+    path = "".join(f"/{word}" for word in words if word) + "/" * slash
+    listed = routes.methods(path)
+    for method in (*METHODS, "PUT"):
+        route, _ = routes.find(path, method)
+        assert (method in route.methods) == (method in listed)
+        assert (route is NOWHERE) == (not listed)
+    assert ("OPTIONS" in listed) == bool(listed)

@@ -1,0 +1,114 @@
+"""What one client may take from the others: time, threads, slots."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.http.packages import post, publish, wheel
+from tests.http.raw_client import basic, wire
+from tests.http.servers import Site, running_app
+from tests.waiting import StillLoop, until
+from wheelyard.cli.store_options import local_caller
+from wheelyard.http.app import App
+from wheelyard.http.protocol.messages import Message
+from wheelyard.http.protocol.request_parsing import BodyTimeouts, RequestBody, SlowClient
+from wheelyard.model.distribution import parse_version
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import HttpSettings, Settings, StoreSettings
+from wheelyard.wiring.index import open_index
+
+pytestmark = pytest.mark.integration
+
+PACE = BodyTimeouts(patience=0.8, slowest=2000)
+
+
+def read(pieces: Sequence[tuple[int, float]]) -> None:
+    """Read a body of so many bytes each, which come after so many seconds."""
+    loop, coming = StillLoop(), iter(pieces)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        scope = {"headers": [], "http_version": "1.1", "method": "POST"}
+
+        async def receive() -> Message:
+            size, pause = next(coming)
+            loop.by += pause
+            turn = loop.create_future()  # in which patience may end
+            loop.call_soon(turn.set_result, None)
+            await turn
+            return {"type": "http.request", "body": bytes(size), "more_body": True}
+
+        async def whole() -> None:
+            incoming = RequestBody(receive, scope, PACE)
+            for _ in pieces:
+                await incoming()
+
+        runner.run(whole())
+
+
+@pytest.mark.parametrize("first", [10, 1 << 20])
+def test_trickling_body_is_given_up(first: int) -> None:
+    """A body that gets nowhere is given up, however much of it came first (H45)."""
+    with pytest.raises(SlowClient):
+        read([(first, 0.05), *[(10, 0.05)] * 30])
+
+
+def test_slow_body_is_taken() -> None:
+    """A body that takes its time, but keeps a pace, is taken however long it lasts."""
+    read([(500, 0.1)] * 10_000)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that takes two uploads at a time, and is soon out of patience with a slow one."""
+    folder = tmp_path_factory.mktemp("hasty")
+    settings = Settings(
+        store=StoreSettings(location=str(folder / "store")), http=HttpSettings(concurrent_uploads=2)
+    )
+    index = open_index(settings)
+    with running_app(App(index, PACE), index, folder) as site:
+        yield site
+
+
+def test_silent_uploads_block_nobody_for_long(site: Site) -> None:
+    """Where silent uploads hold every slot, another is taken as soon as they get their 408."""
+
+    def silent(_: int) -> int:
+        with wire(site) as line:
+            kind = "Content-Type: multipart/form-data; boundary=frontier"
+            head = (basic("u", site.token), kind, "Content-Length: 1000")
+            line.ask("POST /legacy/ HTTP/1.1", *head)
+            reply = line.reply()
+        assert reply is not None
+        return reply.status
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(silent, range(4))
+        until(lambda: site.under_way() > 1)
+        assert post(site, wheel("prompt")).status_code == 200
+        assert set(answers) == {408}
+
+
+def test_long_journal_comes_in_pages(tmp_path: Path) -> None:
+    """A journal comes a thousand commits at a time, in order, each of them once."""
+    index = open_index(Settings(store=StoreSettings(location="memory:")))
+    with running_app(App(index), index, tmp_path) as site:
+        publish(site, wheel("long"))
+        caller, name = local_caller(index), NormalizedName("long")
+        selection = Selection(parse_version("1.0"))
+        for number in range(2100):
+            index.lifecycle.yank(caller, name, selection, f"reason {number}")
+        path = "/api/v1/projects/long/journal"
+        pages = [site.get(path).json()]
+        while "next" in pages[-1]:
+            pages.append(site.get(f"{path}?after={pages[-1]['next']}").json())
+
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda _: site.get(path), range(24)))
+
+    numbers = [[commit["number"] for commit in page["commits"]] for page in pages]
+    assert [len(page) for page in numbers] == [1000, 1000, 101]
+    assert [number for page in numbers for number in page] == list(range(1, 2102))
+    assert {answer.json()["next"] for answer in answers} == {1000}

@@ -1,0 +1,219 @@
+"""Every path that the index answers, what it leads to, and what leads nowhere."""
+
+import json
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+
+from tests.http.in_process import inside
+from tests.http.packages import wheel
+from tests.http.raw_client import ask
+from tests.http.servers import Site
+from tests.operations.distributions import make_wheel
+from wheelyard.settings.sections import ServerSettings, Settings
+
+pytestmark = pytest.mark.integration
+
+JSON = "application/vnd.pypi.simple.v1+json"
+ROOTS = ("/simple/", "/pypi/simple/", "/pypi/", "/", "/acme/")
+EVERY_ROOT = (
+    *ROOTS,
+    *(f"{root}+simple/" for root in ("/", "/simple/", "/pypi/", "/legacy/", "/acme/")),
+    *(f"{root}%2Bsimple/" for root in ("/", "/simple/", "/pypi/", "/legacy/", "/acme/")),
+)
+DEMO = wheel("demo", "1.0", "Requires-Python: >=3.9", "Summary: A demo of <b>it</b>")
+
+
+@pytest.mark.parametrize("kind", [JSON, "text/html"], ids=["json", "html"])
+@pytest.mark.parametrize("root", EVERY_ROOT)
+def test_links_of_a_page_lead_to_files(stocked: Site, root: str, kind: str) -> None:
+    """Every root lists the projects, and relative links of their pages lead to the files."""
+    assert stocked.get(root, Accept=JSON).content == stocked.get("/simple/", Accept=JSON).content
+    address = f"{stocked.url}{root}demo/"
+    answer = stocked.get(f"{root}demo/", Accept=kind)
+    assert answer.content == stocked.get("/simple/demo/", Accept=kind).content
+
+    files = stocked.get(f"{root}demo/", Accept=JSON).json()["files"]
+    assert len(files) == 3
+    for file in files:
+        assert file["url"] in answer.text
+        fetched = stocked.get(urljoin(address, file["url"]))
+        assert fetched.status_code == 200
+        assert len(fetched.content) == file["size"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/files/demo/{sha256}/{filename}",
+        "/files/demo/{filename}",
+        "/files/Demo/{filename}",
+        "/packages/{filename}",
+        "/packages/py3/{filename}",
+        "/packages/demo/1.0/{filename}",
+        "/packages/ab/cd/ef01/{filename}",
+        "/raw/{filename}",
+    ],
+)
+def test_file_has_several_addresses(stocked: Site, path: str) -> None:
+    """A file is answered in place, alike, at its own address and at those of older systems."""
+    path = path.format(sha256=DEMO.sha256, filename=DEMO.filename)
+    answer = stocked.get(path)
+
+    assert answer.status_code == 200
+    assert answer.content == DEMO.data
+    assert answer.headers["ETag"] == f'"{DEMO.sha256}"'
+    assert stocked.get(f"{path}.metadata").content == DEMO.metadata
+
+
+@pytest.mark.parametrize(
+    ("asked", "leads_to"),
+    [
+        ("/simple", "/simple/"),
+        ("/pypi", "/pypi/"),
+        ("/acme", "/acme/"),
+        ("/pypi/simple", "/pypi/simple/"),
+        ("/+simple", "/%2Bsimple/"),
+        ("/simple/demo", "/simple/demo/"),
+        ("/simple/demo?x=1&y=a+b", "/simple/demo/?x=1&y=a+b"),
+        ("/simple/Demo/", "/simple/demo/"),
+        ("/simple/DEMO/?x=%2F", "/simple/demo/?x=%2F"),
+        ("/pypi/simple/De_-.mo/", "/pypi/simple/de-mo/"),
+        ("/legacy/%2Bsimple/Demo/", "/legacy/%2Bsimple/demo/"),
+        ("/acme/Demo/?q", "/acme/demo/?q"),
+        ("/demo", "/demo/"),
+        ("/Demo/", "/demo/"),
+        ("/project/demo", "/project/demo/"),
+        ("/project/Demo/", "/project/demo/"),
+        ("//simple//demo", "/simple/demo/"),
+        ("//evil.example/simple", None),
+        ("//evil.example", "/evil.example/"),
+        ("///evil.example/%2e%2e", None),
+        ("/%2F%2Fevil.example", None),
+        ("/%5Cevil.example", None),
+    ],
+)
+def test_redirect(stocked: Site, asked: str, leads_to: str | None) -> None:
+    """A page is sent to its normal address, as a path of this very host, with its query."""
+    answer = ask(stocked, f"GET {asked} HTTP/1.1")
+
+    if leads_to is None:
+        assert answer.status in {400, 404}
+        return
+    assert answer.status == 301
+    assert answer.header("location") == leads_to
+    assert not answer.header("location").startswith("//")
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("format=text/html", "?format=text/html"),
+        ("access_token=abc", ""),
+        ("x=wyd_0123456789", ""),
+        ("x=ya29.abc", ""),
+        ("id=eyJhbGciOiJub25lIn0.e30.", ""),
+    ],
+)
+def test_queries_of_redirects(stocked: Site, query: str, kept: str) -> None:
+    """A redirect keeps the query, unless somebody has put a secret there."""
+    answer = ask(stocked, f"GET /simple/demo?{query} HTTP/1.1")
+
+    assert answer.header("location") == f"/simple/demo/{kept}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/simple/", "/simple/demo/", "/simple/nothing/", "/simple/Demo/", "/project/demo/"),
+        *(
+            "/pypi/demo/json",
+            "/legacy/",
+            "/health",
+            "/ready",
+            "/api/v1/projects",
+            "/api/v1/projects/demo",
+        ),
+        f"/files/demo/{DEMO.sha256}/{DEMO.filename}",
+        f"/files/demo/{DEMO.sha256}/{DEMO.filename}.metadata",
+        *(f"/packages/{DEMO.filename}", "/nowhere/at/all", "/%zz"),
+    ],
+)
+def test_head_is_get_without_its_body(stocked: Site, path: str) -> None:
+    """HEAD gets the very headers that GET gets, and no body (H20)."""
+    got = ask(stocked, f"GET {path} HTTP/1.1", "Connection: close")
+    head = ask(stocked, f"HEAD {path} HTTP/1.1", "Connection: close")
+
+    assert head.status == got.status
+    assert _undated(head.headers) == _undated(got.headers)
+    assert head.body == b""
+    assert got.header("x-content-type-options") == "nosniff"
+    assert len(got.body) == int(got.header("content-length"))
+
+
+def _undated(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    return sorted(each for each in headers if each[0] != "date")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/simple/nothing/", "/nothing/", "/simple/demo/demo/", "/simple/..-x/", "/simple/x.-/"),
+        *("/pypi/nothing/json", "/pypi/demo/9.9/json", "/project/nothing/", "/a/b/c/d"),
+        *("/files/", "/packages/", "/raw/nothing.txt", "/raw/-.whl", "/api/v1", "/api/v1/nothing"),
+        *("/files/demo/nothing-1.0.tar.gz", "/files/demo/demo-1.0.tar.gz.metadata"),
+        f"/files/demo/{'0' * 64}/{DEMO.filename}",
+        *(
+            f"/files/demo/{DEMO.sha256}/{DEMO.filename}{end}"
+            for end in ("/", ".asc", ".provenance")
+        ),
+        f"/files/epoch/{DEMO.sha256}/{DEMO.filename}",
+        f"/files/epoch/{DEMO.filename}",
+    ],
+)
+def test_nothing_is_here(stocked: Site, private: Site, path: str) -> None:
+    """What is not there is 404 to readers, and 401 to whoever may not read anything."""
+    answer = stocked.get(path, Accept="*/*")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/json")
+    assert answer.json().keys() == {"message", "code", "title", "error"}
+    assert answer.json()["error"] == "not_found"
+    assert private.get(path).status_code == 401
+    assert private.get(path, private.token).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/legacy/", "/legacy"])
+def test_open_to_everybody(private: Site, path: str) -> None:
+    """Whether the server lives, and what an upload URL is, may be asked by anybody."""
+    answer = private.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize("path", ["/favicon.ico", "/robots.txt"])
+def test_there_is_no_icon(private: Site, path: str) -> None:
+    """Browsers and crawlers are told once a day that there is nothing for them."""
+    answer = private.get(path)
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+    assert answer.headers.get_list("Cache-Control") == ["public, max-age=86400"]
+    assert private.ask("POST", path).status_code == 405
+
+
+def test_project_named_like_a_route(tmp_path: Path) -> None:
+    """A project may be called health, files, packages, raw, project or acme."""
+    names = ["health", "files", "packages", "raw", "project", "acme", "api", "json"]
+    settings = Settings(server=ServerSettings(roots=("acme",)))
+    with inside(tmp_path, settings) as app:
+        for name in names:
+            made = make_wheel(name)
+            app.publish(made)
+            pages = [
+                json.loads(app.get(f"{root}{name}/", ("Accept", JSON)).body)
+                for root in ("/pypi/simple/", "/pypi/", "/+simple/", "/simple/")
+            ]
+            assert {page["name"] for page in pages} == {name}
+            (file,) = pages[-1]["files"]
+            for path in (urljoin(f"/simple/{name}/", file["url"]), f"/packages/{made.filename}"):
+                answer = app.get(path)
+                assert (answer.status, len(answer.body)) == (200, len(made.body))

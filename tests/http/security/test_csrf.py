@@ -1,0 +1,128 @@
+"""What pages of other sites make a browser send, with the password that it knows."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.http.packages import Package, wheel
+from tests.http.protocol.test_http2 import curl
+from tests.http.servers import Site, running_site
+from wheelyard.http.security.csrf import is_cross_site
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+
+pytestmark = pytest.mark.integration
+
+PACKAGE: Package = wheel("browser")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://{address}"}, 200),
+        ({"Origin": "HTTP://{address}"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "Cross-Site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://{address}"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+        ({"Origin": "ftp://{address}"}, 403),
+        ({"Origin": "http://{address}.evil.example"}, 403),
+        ({"Origin": "http://evil.example@{address}"}, 403),
+    ],
+)
+def test_pages_of_other_sites(site: Site, headers: dict[str, str], status: int) -> None:
+    """A page of another site uploads, yanks and deletes nothing with a browser's password (77)."""
+    sent = {name: value.format(address=site.address) for name, value in headers.items()}
+    auth = ("__token__", site.token)
+    uploads = [
+        site.client.post(
+            path, files={"content": (PACKAGE.filename, PACKAGE.data)}, auth=auth, headers=sent
+        )
+        for path in ("/legacy/", "/", "/simple/", "/acme/")
+    ]
+    yank = "/api/v1/projects/browser/unyank"
+    change = site.client.post(yank, json={"version": "1.0"}, auth=auth, headers=sent)
+    token = site.make_token("browser")
+    url = f"/api/v1/tokens/{token[4:14]}"
+    gone = site.client.delete(url, auth=("__token__", token), headers=sent)
+
+    assert [answer.status_code for answer in uploads] == [status] * 4
+    assert gone.status_code == (204 if status == 200 else 403)
+    for answer in (*uploads, change, gone) if status == 403 else ():
+        assert (answer.status_code, answer.json()["error"]) == (403, "cross_site")
+    assert site.client.get("/simple/", headers=sent).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("http://{address}", "2 404"), ("https://evil.example", "2 403")]
+)
+def test_over_http2(site: Site, origin: str, status: str) -> None:
+    """Over HTTP/2, too, a page of the index is told from a page of another site."""
+    sent = ("-X", "POST", "-H", f"Origin: {origin.format(address=site.address)}")
+    json = ("-H", "Content-Type: application/json", "-d", '{"version": "1.0"}')
+    address = f"http://{site.token}@{site.address}/api/v1/projects/absent/yank"
+
+    assert curl(*sent, *json, address).endswith(status)
+
+
+NAMED = "rebound.example:8080"
+PUBLIC = ServerSettings(public_url="https://packages.example.com", trusted_proxies=1)
+BROWSER = {b"host": NAMED.encode(), b"origin": f"http://{NAMED}".encode()}
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("rebound.example:{port}", 403),
+        ("localhost.rebound.example:{port}", 403),
+        ("127.0.0.1.rebound.example:{port}", 403),
+        ("localhost:{port}", 200),
+        ("LOCALHOST.:{port}", 200),
+        ("packages.localhost:{port}", 200),
+        ("127.0.0.1:{port}", 200),
+        ("[::1]:{port}", 200),
+        ("192.0.2.7", 200),
+    ],
+)
+def test_names_that_lead_here(open_to_all: Site, host: str, status: int) -> None:
+    """A page whose name was made to lead to this machine cannot publish here, and a program can."""
+    name = host.format(port=open_to_all.address.partition(":")[2])
+    files = {"content": (PACKAGE.filename, PACKAGE.data)}
+
+    def upload(**headers: str) -> int:
+        sent = {"Host": name, **headers}
+        return open_to_all.client.post("/legacy/", files=files, headers=sent).status_code
+
+    assert upload(Origin=f"http://{name}") == status
+    assert upload(**{"Sec-Fetch-Site": "same-origin"}) == status
+    assert upload() == 200
+    read = open_to_all.get("/simple/", Host=name, Origin=f"http://{name}")
+    assert read.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "foreign"),
+    [
+        (Settings(), True),
+        (Settings(server=ServerSettings(host="192.0.2.1")), False),
+        (Settings(server=ServerSettings(trusted_proxies=1)), False),
+        (Settings(server=ServerSettings(public_url="https://packages.example.com")), False),
+        (Settings(server=PUBLIC, access=AccessSettings(anonymous_uploads=True)), True),
+        (Settings(access=AccessSettings(trusted_hosts=("rebound.example",))), False),
+    ],
+)
+def test_servers_that_have_a_name(settings: Settings, *, foreign: bool) -> None:
+    """Where a setting says by which name people come, or through what, browsers may use names."""
+    assert is_cross_site(BROWSER, settings) is foreign
+
+
+@pytest.fixture(scope="module")
+def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server for this machine alone, to which anybody on it may publish."""
+    config = "[access]\nanonymous_uploads = true\n"
+    with running_site(tmp_path_factory.mktemp("open"), config=config) as site:
+        yield site

@@ -1,0 +1,191 @@
+"""What is refused before anything is looked at: unknown hosts, credentials over plain HTTP."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.http.packages import publish, wheel
+from tests.http.raw_client import connected
+from tests.http.servers import Site, running_site
+from wheelyard.http.protocol.client_address import NOWHERE, address_of
+from wheelyard.http.security.host_policy import HostPolicy
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+
+pytestmark = pytest.mark.integration
+
+HOSTS = '[access]\ntrusted_hosts = ["Packages.example.com", "[::1]:8080", "127.0.0.1"]\n'
+HTTPS = "[access]\nrequire_https = true\n[server]\ntrusted_proxies = 1\n"
+
+FORWARDING = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via", b"cf-connecting-ip")
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that answers to a few names only."""
+    with running_site(tmp_path_factory.mktemp("named"), config=HOSTS) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server behind one proxy, which takes credentials over HTTPS only."""
+    with running_site(tmp_path_factory.mktemp("proxied"), config=HTTPS) as site:
+        yield site
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("packages.example.com", 200),
+        ("PACKAGES.example.com:8443", 200),
+        ("[::1]:8080", 200),
+        ("[::1]:8081", 421),
+        ("[::1]", 421),
+        ("evil.example.com", 421),
+        ("packages.example.com.evil.com", 421),
+        ("evil.com:packages.example.com", 421),
+        ("packages.example.com@evil.com", 421),
+    ],
+)
+@pytest.mark.parametrize("path", ["/simple/", "/"])
+def test_hosts(named: Site, path: str, host: str, status: int) -> None:
+    """Only the names of the settings are answered, with any port unless one is said."""
+    answer = named.get(path, Host=host)
+
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["error"] == "unknown_host"
+    assert host not in answer.text or status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere/at/all", "/metrics", "/_/oidc/audience", "/%zz", "/../"]
+)
+def test_no_path_tells(named: Site, path: str) -> None:
+    """Under another name no path tells whether there is something, or whether it is a path."""
+    assert named.get(path, Host="evil.example.com").status_code == 421
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_probes(named: Site, path: str) -> None:
+    """Whoever probes the process knows its address, and no name of it."""
+    assert named.get(path, Host="10.0.0.7:8080").status_code == 200
+
+
+OURS, EVIL = "packages.example.com", "evil.example.com"
+
+
+@pytest.mark.parametrize(
+    ("names", "answer"),
+    [
+        ([(":authority", OURS)], "projects"),
+        ([("host", OURS)], "projects"),
+        ([(":authority", OURS), ("host", OURS)], "projects"),
+        ([(":authority", EVIL)], "unknown_host"),
+        ([("host", EVIL)], "unknown_host"),
+        ([(":authority", OURS), ("host", EVIL)], "unknown_host"),
+        # Granian hands only Host on where there are both, so nothing can tell that they differ
+        ([(":authority", EVIL), ("host", OURS)], "projects"),
+        ([(":authority", OURS), ("host", OURS), ("host", EVIL)], "bad_request"),
+        ([(":authority", OURS), ("host", OURS), ("host", OURS)], "bad_request"),
+        ([("host", OURS), ("host", EVIL)], "bad_request"),
+        ([], "unknown_host"),
+    ],
+)
+def test_two_names_over_http2(named: Site, names: list[tuple[str, str]], answer: str) -> None:
+    """Of `:authority` and Host, Host is the name that counts, and it may be there only once."""
+    head = [(":method", "GET"), (":scheme", "http"), (":path", "/simple/")]
+    with connected(named) as connection:
+        accept = ("accept", "application/vnd.pypi.simple.v1+json")
+        body = json.loads(connection.answer(connection.begin(*head, *names, accept)))
+    assert body.get("error", "projects") == answer
+    assert answer != "projects" or "projects" in body
+
+
+def test_two_authorities(named: Site) -> None:
+    """A request with two `:authority`, or an empty one, is no request."""
+    head = [(":method", "GET"), (":scheme", "http"), (":path", "/simple/")]
+    for names in ([OURS, OURS], [OURS, EVIL], [""]):
+        with connected(named) as connection:
+            authorities = [(":authority", name) for name in names]
+            stream = connection.begin(*head, *authorities, ("host", OURS))
+            assert connection.answer(stream) == b""
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"X_Forwarded_Proto": "https"}, 200),
+        ({"X_Forwarded_Proto": "HTTPS"}, 200),
+        ({"X_Forwarded_Proto": "http"}, 403),
+        ({"X_Forwarded_Proto": "https, http"}, 403),
+        ({"X_Forwarded_Proto": "http, https"}, 200),
+        ({"X_Forwarded_For": "192.0.2.1"}, 403),
+        ({}, 403),
+    ],
+)
+def test_credentials_over_plain_http(proxied: Site, headers: dict[str, str], status: int) -> None:
+    """A credential that the proxy did not get over HTTPS, or does not say so of, is refused."""
+    proxied.client.headers["X-Forwarded-Proto"] = "https"
+    publish(proxied, wheel("demo"))
+    del proxied.client.headers["X-Forwarded-Proto"]
+    assert proxied.get("/simple/").status_code == 200  # there is nothing to be read on the way
+    for _ in range(2):  # the second of them is in memory
+        answer = proxied.get("/simple/demo/", proxied.token, **headers)
+
+        assert answer.status_code == status
+        assert status == 200 or answer.json()["error"] == "https_required"
+
+
+@pytest.mark.parametrize(
+    ("peer", "header", "refused"),
+    [
+        ("192.0.2.1", b"accept", True),
+        ("192.0.2.1", b"x-forwarded-proto", True),
+        ("127.0.0.1", b"accept", False),
+        ("::1", b"accept", False),
+        ("", b"accept", True),
+        ("::1", b"x-forwarded-proto", True),
+        *(("127.0.0.1", each, True) for each in FORWARDING),
+    ],
+)
+def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
+    """Where no proxy is trusted, who comes through one is no more from here than over HTTPS."""
+    guards = HostPolicy.of(Settings(access=AccessSettings(require_https=True)))
+    assert guards is not None
+    headers = {b"authorization": b"Bearer x", header: b"https"}
+    scope = {"raw_path": b"/simple/", "scheme": "http", "client": (peer, 1)}
+
+    answer = guards.refused(scope, headers)
+
+    assert (answer is not None) is refused
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1:50123", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("[2001:DB8::1]", "2001:db8::1"),
+        ("198.51.100.9, 192.0.2.1:50123", "192.0.2.1"),
+        ("unknown", NOWHERE),
+        ("192.0.2.1:http", NOWHERE),
+        ("[192.0.2.1", NOWHERE),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_addresses_with_ports(said: str, address: str) -> None:
+    """The address of a client is read where its proxy writes the port behind it, too."""
+    scope = {
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"x-forwarded-for", said.encode())],
+    }
+
+    assert address_of(scope, 1) == address
+
+
+def test_no_guards() -> None:
+    """Nothing is looked at where no setting asks for it."""
+    assert HostPolicy.of(Settings(server=ServerSettings(trusted_proxies=2))) is None

@@ -1,0 +1,236 @@
+"""Logging in when many come at once: who is looked at, who waits and who is turned away."""
+
+import asyncio
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from tests import waiting
+from tests.authentication.verifiers.password_fixture import KEY, Hashing
+from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.clients.servers import PATIENCE
+from tests.operations.in_memory_index import Clock
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.verifiers.htpasswd import ACCEPTED_FOR, HtpasswdVerifier
+from wheelyard.errors import WheelyardError
+from wheelyard.http.context import HASHING_LIMIT, LOGIN_QUEUE, build_context
+from wheelyard.http.security.request_authentication import RECENT, RequestAuthenticator
+from wheelyard.model.access import Identity
+from wheelyard.operations.store_probe import written
+from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import build_index
+from wheelyard.wiring.stores import system_runtime
+
+HERE = "192.0.2.7"
+STATIC = "a-static-token-of-many-characters"
+GOOGLE = "ya29.an-access-token-of-somebody"
+
+
+@dataclass
+class Google:
+    """A verifier of access tokens that answers when a test says so, and remembers nothing."""
+
+    asked: int = 0
+    go_on: Event = field(default_factory=Event)
+
+    def known(self, _: str) -> Identity | None:
+        """Return nothing."""
+        return None
+
+    def identity(self, _: str) -> Identity:
+        """Return who sends any token."""
+        self.asked += 1
+        assert self.go_on.wait(PATIENCE)
+        return Identity("google:somebody", frozenset())
+
+
+class Office:
+    """The part of a server that recognises people, two of whom have a password."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock, self.hashing, self.google = Clock(), Hashing(), Google()
+        path = folder / "htpasswd"
+        path.write_text(f"ana:{SHA}\nbo:{SHA}\n")
+        runtime = replace(system_runtime(), monotonic=self.clock.seconds)
+        access = AccessSettings(
+            private=True, static_token=STATIC, failed_login_per_minute=1_000_000
+        )
+        store = MemoryStore(lambda: 0.0)
+        index = build_index(store, Spool(folder), Settings(access=access), runtime)
+        passwords = HtpasswdVerifier(path, KEY, self.clock.seconds, self.hashing)
+        authenticator = replace(index.authenticator, passwords=passwords, access_tokens=self.google)
+        self.desk = build_context(replace(index, authenticator=authenticator), written)
+        self.people = RequestAuthenticator(self.desk)
+
+    async def log_in(self, name: str, secret: str, address: str = HERE) -> str:
+        """Return who somebody is taken for, or the code of the refusal."""
+        header = b"Basic " + b64encode(f"{name}:{secret}".encode())
+        mark = self.people.mark(header, address)
+        try:
+            return (await self.people.caller(header, address, mark)).principal
+        except WheelyardError as fault:
+            return fault.code
+
+    async def guesses(self, count: int, address: str = HERE) -> list[asyncio.Task[str]]:
+        """Guess so many passwords at once, which are hashed when a test says so."""
+        self.hashing.holds_back = b"guess"
+        self.hashing.go_on.clear()
+        guesses = [
+            asyncio.create_task(self.log_in("ana", f"guess-{number}", address))
+            for number in range(count)
+        ]
+        await until(lambda: bool(self.hashing.at_once))
+        return guesses
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    """Return an office."""
+    return Office(tmp_path)
+
+
+def play(office: Office, story: Callable[[], Awaitable[None]]) -> None:
+    """Tell a story of an office, and close it."""
+
+    async def told() -> None:
+        async with asyncio.timeout(PATIENCE):
+            await story()
+
+    try:
+        asyncio.run(told())
+    finally:
+        office.hashing.go_on.set()
+        office.google.go_on.set()
+        office.desk.threads.close()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    await asyncio.to_thread(waiting.until, is_so)
+
+
+def test_believed_for_a_second(office: Office) -> None:
+    """Whoever was recognised is believed for a second, and then looked at again."""
+    tokens = office.desk.index.tokens
+    token, record = tokens.create(TokenRequest(name="ci"), by="local:test")
+
+    async def story() -> None:
+        assert await office.log_in("", token.text) == f"token:{record.id}"
+        tokens.revoke(record.id, by="local:test")
+        office.clock.advance(seconds=RECENT - 0.01)
+        assert await office.log_in("", token.text) == f"token:{record.id}"
+        assert await office.log_in("", token.text, "198.51.100.7") == "unauthenticated"
+        office.clock.advance(seconds=0.01)
+        assert await office.log_in("", token.text) == "unauthenticated"
+
+    play(office, story)
+
+
+def test_a_second_counts_from_the_question(office: Office) -> None:
+    """Whoever was looked at for long is believed for as much less, and who has come later, too."""
+
+    async def story() -> None:
+        logins = [asyncio.create_task(office.log_in("oauth2accesstoken", GOOGLE))]
+        await until(lambda: office.google.asked == 1)
+        office.clock.advance(seconds=RECENT / 2)
+        logins.append(asyncio.create_task(office.log_in("oauth2accesstoken", GOOGLE)))
+        await asyncio.sleep(0)
+        office.clock.advance(seconds=RECENT / 2)
+        office.google.go_on.set()
+        assert await asyncio.gather(*logins) == ["google:somebody"] * 2
+        assert await office.log_in("oauth2accesstoken", GOOGLE) == "google:somebody"
+        assert office.google.asked == 2
+
+    play(office, story)
+
+
+def test_an_access_token_sent_by_many(office: Office) -> None:
+    """An installer's many requests at once cost one question to Google."""
+
+    async def story() -> None:
+        many = [asyncio.create_task(office.log_in("oauth2accesstoken", GOOGLE)) for _ in range(50)]
+        await until(lambda: office.google.asked == 1)
+        office.google.go_on.set()
+        assert set(await asyncio.gather(*many)) == {"google:somebody"}
+        assert office.google.asked == 1
+
+    play(office, story)
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"), [("s3cret", "htpasswd:ana"), ("no", "unauthenticated")]
+)
+def test_those_who_come_together_are_hashed_once(office: Office, secret: str, said: str) -> None:
+    """A client that opens a hundred connections with one password costs one hash."""
+
+    async def story() -> None:
+        logins = [office.log_in("ana", secret) for _ in range(100)]
+        assert set(await asyncio.gather(*logins)) == {said}
+        assert len(office.hashing.done) == 1
+
+    play(office, story)
+
+
+def test_too_many_guesses_at_a_time(office: Office) -> None:
+    """A few are hashed, 64 of a network wait, the next is told to come back; known ones go on."""
+
+    async def story() -> None:
+        assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
+        guesses = await office.guesses(HASHING_LIMIT + LOGIN_QUEUE + 10)
+
+        def turned_away() -> int:
+            return sum(guess.done() for guess in guesses)
+
+        await until(lambda: turned_away() == HASHING_LIMIT + 10 - office.hashing.at_once)
+        refused = turned_away()
+        office.clock.advance(seconds=RECENT)
+        assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
+        office.hashing.go_on.set()
+        codes = Counter(await asyncio.gather(*guesses))
+        assert codes["overloaded"] == refused
+        assert codes["unauthenticated"] == len(guesses) - refused
+        assert office.hashing.most_at_once < HASHING_LIMIT
+
+    play(office, story)
+
+
+def test_strangers_keep_nobody_out_who_was_right(office: Office) -> None:
+    """However many strangers hash and wait, whoever was right today, or has a token, gets in."""
+
+    async def story() -> None:
+        assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
+        office.clock.advance(seconds=ACCEPTED_FOR)
+        guesses = [
+            *await office.guesses(LOGIN_QUEUE + 20),
+            *await office.guesses(20, "198.51.100.7"),
+        ]
+        office.clock.advance(seconds=5)  # so that the file is to be looked at, too
+        assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
+        assert await office.log_in("", STATIC) == "static:environment"
+        office.hashing.go_on.set()
+        assert set(await asyncio.gather(*guesses)) == {"unauthenticated", "overloaded"}
+
+    play(office, story)
+
+
+def test_those_who_were_right_hash_beside_each_other(office: Office) -> None:
+    """Where no stranger hashes, those who were right today use every turn that there is."""
+
+    async def story() -> None:
+        for name in ("ana", "bo"):
+            await office.log_in(name, "s3cret")
+        office.clock.advance(seconds=ACCEPTED_FOR)
+        office.hashing.go_on.clear()
+        logins = [asyncio.create_task(office.log_in(name, "s3cret")) for name in ("ana", "bo")]
+        await until(office.hashing.two_at_once.is_set)
+        office.hashing.go_on.set()
+        assert await asyncio.gather(*logins) == ["htpasswd:ana", "htpasswd:bo"]
+
+    play(office, story)

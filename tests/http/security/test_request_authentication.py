@@ -1,0 +1,191 @@
+"""Who somebody is, and what that opens: every place for a token, and every bad one."""
+
+from base64 import b64encode
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+from bcrypt import gensalt, hashpw
+
+from tests.http.packages import post, publish, wheel
+from tests.http.raw_client import ask, basic
+from tests.http.servers import Site, running_app, running_site
+from tests.waiting import until
+from wheelyard.http.app import App
+from wheelyard.model.token import new_token
+from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import build_index
+from wheelyard.wiring.stores import system_runtime
+
+pytestmark = pytest.mark.integration
+
+V1_JSON = "application/vnd.pypi.simple.v1+json"
+CHALLENGE = 'Basic realm="wheelyard", charset="UTF-8"'
+WELL_FORMED = new_token(Random(0)).text
+"""In every respect like a token, but of no index."""
+PLACES = {
+    "password": "Basic {:__token__:TOKEN}",
+    "password-of-nobody": "Basic {::TOKEN}",
+    "password-of-somebody-foreign": "Basic {:größe:TOKEN}",
+    "user-with-empty-password": "Basic {:TOKEN:}",
+    "user-with-nopass": "basic {:TOKEN:NOPASS}",
+    "bearer": "Bearer TOKEN",
+    "lower-case-bearer": "bearer TOKEN",
+}
+BAD = {
+    "unknown-token": f"Bearer {WELL_FORMED}",
+    "unknown-token-as-password": f"Basic {{:u:{WELL_FORMED}}}",
+    "password": "Basic {:ann:secret}",
+    "empty-password": "Basic {:ann:}",
+    "both-empty": "Basic {::}",
+    "no-colon": "Basic {:TOKEN}",
+    "not-base64": "Basic ????",
+    "nothing": "Basic",
+    "not-utf8": "Basic //79",
+    "control-character": "Basic {:u\n:TOKEN}",
+    "cut-token": "Bearer CUT",
+    "token-with-more": "Bearer TOKENx",
+    "token-in-other-case": "Bearer SWAPPED",
+    "unknown-scheme": "Digest username=ann",
+    "bare-token": "TOKEN",
+    "empty": "",
+}
+PATHS = ("/", "/simple/", "/simple/demo/", "/simple/nothing/", "/project/demo/", "/pypi/demo/json")
+FILES = ("/packages/demo-1.0-py3-none-any.whl", "/packages/demo-1.0-py3-none-any.whl.metadata")
+EVERY_PATH = (*PATHS, *FILES, "/api/v1/projects", "/api/v1/projects/demo", "/nowhere/at/all")
+LIMIT = 5
+AT_ONCE = 24
+NAMES = [f"user-{number}" for number in range(AT_ONCE)]
+
+
+def header(template: str, token: str) -> str:
+    """Fill a token into a header, and encode the part between braces."""
+    text = template.replace("SWAPPED", token.swapcase()).replace("CUT", token[:-1])
+    start, opened, rest = text.replace("TOKEN", token).partition("{:")
+    if opened:
+        return f"{start}{b64encode(rest.removesuffix('}').encode()).decode()}"
+    return start
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_place_for_a_token(private: Site, place: str) -> None:
+    """A token is good as either half of a Basic pair, and as a Bearer."""
+    line = f"Authorization: {header(PLACES[place], private.token)}"
+    for path in (*PATHS[:3], *FILES):
+        assert ask(private, f"GET {path} HTTP/1.1", line).status == 200
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_credential(stocked: Site, private: Site, case: str) -> None:
+    """A bad credential is 401 everywhere, also where nobody needs one, with one challenge."""
+    for site in (stocked, private):
+        line = f"Authorization: {header(BAD[case], site.token)}"
+        for path in EVERY_PATH:
+            answer = ask(site, f"GET {path} HTTP/1.1", line)
+            assert answer.status == 401, path
+            assert answer.header("www-authenticate") == CHALLENGE
+        upload = ask(site, "POST /legacy/ HTTP/1.1", line, body=b"x")
+        assert (upload.status, upload.header("content-type")) == (401, "application/json")
+
+
+@pytest.mark.parametrize(
+    ("value", "status"), [("Bearer \xff\xfe", 400), ("Bearer " + "x" * 17_000, 431)]
+)
+def test_unreadable_credential(stocked: Site, value: str, status: int) -> None:
+    """A header that is too long or not printable is refused for what it is."""
+    for _ in range(2):
+        answer = ask(stocked, "GET /simple/demo/ HTTP/1.1", f"Authorization: {value}")
+        assert answer.status == status
+
+
+def test_two_credentials(private: Site) -> None:
+    """Two Authorization headers are refused, even if one of them is good (H02)."""
+    good = basic("u", private.token)
+    assert ask(private, "GET /simple/ HTTP/1.1", good, good).status == 400
+
+
+def test_missing_and_bad_credentials_look_alike(private: Site) -> None:
+    """A refusal does not say whether a token exists, was revoked, or never was."""
+    revoked = private.make_token()
+    private.index.tokens.revoke(revoked[4:14], by="local:test")
+    bodies = {
+        private.get("/simple/", token).content
+        for token in ("", WELL_FORMED, "nonsense", revoked, revoked[:-1])
+    }
+    assert len(bodies) == 1
+
+
+def test_revoked_token(private: Site) -> None:
+    """A token opens nothing any more soon after it is revoked, though it was used just before."""
+    token = private.make_token()
+    assert private.get("/simple/demo/", token).status_code == 200
+    private.index.tokens.revoke(token[4:14], by="local:test")
+    until(lambda: private.get("/simple/demo/", token).status_code == 401)
+
+    for path in EVERY_PATH:
+        assert private.get(path, token).status_code == 401
+    assert post(private, wheel("late"), token=token).status_code == 401
+
+
+def test_expired_token(tmp_path: Path) -> None:
+    """A token opens nothing any more once its time is over."""
+    runtime, later = system_runtime(), timedelta()
+    runtime = replace(
+        runtime,
+        now=lambda: system_runtime().now() + later,
+        monotonic=lambda: system_runtime().monotonic() + later.total_seconds(),
+    )
+    settings = Settings(access=AccessSettings(private=True))
+    index = build_index(MemoryStore(lambda: 0.0), Spool(tmp_path), settings, runtime)
+    with running_app(App(index), index, tmp_path) as site:  # its own token is good for a day
+        publish(site, wheel("demo"))
+        for path in ("/simple/demo/", FILES[0]):
+            assert site.get(path, site.token).status_code == 200
+        later = timedelta(days=1)
+        for path in EVERY_PATH:
+            assert site.get(path, site.token).status_code == 401
+
+
+def test_token_is_nowhere_in_the_store(private: Site) -> None:
+    """What is stored of a token is its digest, and the log has nothing of it at all."""
+    token = private.make_token()
+    private.get("/simple/", token)
+    private.get("/simple/", f"{token}x")
+    private.get(f"/{token}/{token}/?{token}", token)
+    for path in private.store.rglob("*"):
+        if path.is_file():
+            assert token[14:].encode() not in path.read_bytes()
+    assert token not in private.log
+
+
+def log_in(site: Site, logins: list[tuple[str, str]]) -> Counter[int]:
+    """Log in over as many connections at the same moment; return how often each status came."""
+
+    def status(login: tuple[str, str]) -> int:
+        return ask(site, "GET /simple/ HTTP/1.1", basic(*login)).status
+
+    with ThreadPoolExecutor(len(logins)) as pool:
+        return Counter(pool.map(status, logins))
+
+
+def test_a_burst_of_people(tmp_path: Path) -> None:
+    """Two dozen people of one office who log in at once are all let in, and again with guesses."""
+    hashed, file = hashpw(b"right", gensalt(8)).decode(), tmp_path / "htpasswd"
+    file.write_text("".join(f"{name}:{hashed}\n" for name in NAMES))
+    config = f"""
+        [access]
+        private = true
+        htpasswd_file = "{file}"
+        failed_login_per_minute = {LIMIT}
+    """
+    people = [(name, "right") for name in NAMES]
+    with running_site(tmp_path, config=config) as site:
+        assert log_in(site, people) == {200: AT_ONCE}
+        guesses = [(name, f"wrong-{number}") for number, name in enumerate(NAMES)]
+        assert log_in(site, people + guesses) == {200: AT_ONCE, 401: LIMIT, 429: AT_ONCE - LIMIT}

@@ -1,0 +1,207 @@
+"""Downloads from a store that is far away: sent there, sent through, and never lost on the way."""
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.http.packages import Package, publish, wheel
+from tests.http.raw_client import ask, wire
+from tests.http.remote_store import FarStore, far_site
+from tests.http.servers import Site
+from tests.waiting import until
+from wheelyard.errors import Unavailable
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.storage.base import Key
+from wheelyard.wiring.stores import system_runtime
+
+pytestmark = pytest.mark.integration
+
+DEMO = wheel("demo", filler=bytes(range(256)) * 40)
+PATH = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
+KEY = Key(PATH[1:])
+SIGNED = "https://storage.invalid/b/demo-1.0%2Bcpu~!'().whl?X-Goog-Signature=ab+c/d&x=%20;#"
+
+
+@pytest.fixture
+def store() -> FarStore:
+    """A far store that signs nothing, until a test says otherwise."""
+    return FarStore()
+
+
+@pytest.fixture
+def site(store: FarStore, tmp_path: Path) -> Iterator[Site]:
+    """A server over the far store, with one wheel in it."""
+    with far_site(tmp_path, store) as site:
+        publish(site, DEMO)
+        yield site
+
+
+@pytest.fixture
+def redirecting(store: FarStore, site: Site) -> Site:
+    """The same, where the store signs."""
+    store.url = SIGNED
+    return site
+
+
+@pytest.mark.parametrize("headers", [(), ("Range: bytes=5-9",)])
+@pytest.mark.parametrize("path", [PATH, f"/packages/{DEMO.filename}", f"/simple{PATH}"])
+def test_client_is_sent_to_storage(redirecting: Site, path: str, headers: tuple[str, ...]) -> None:
+    """A file, or part of it, is fetched from storage, by a URL that nobody may keep or pass on."""
+    answer = ask(redirecting, f"GET {path} HTTP/1.1", *headers)
+
+    assert (answer.status, answer.body) == (302, b"")
+    assert answer.header("location") == SIGNED
+    assert answer.header("cache-control") == "private, no-store"
+    assert answer.header("referrer-policy") == "no-referrer"
+
+
+def test_lifetime_of_a_url(tmp_path: Path) -> None:
+    """A signed URL holds as long as the settings say."""
+    store = FarStore(url=SIGNED)
+    settings = Settings(store=StoreSettings(signed_url_minutes=7))
+    with far_site(tmp_path, store, settings) as site:
+        publish(site, DEMO)
+        assert site.get(PATH).status_code == 302
+    assert [each.total_seconds() for each in store.lifetimes] == [7 * 60]
+
+
+def test_what_is_never_elsewhere(redirecting: Site, store: FarStore) -> None:
+    """HEAD, core metadata, "not modified" and a range behind the end come from the index itself."""
+    etag = f'"{DEMO.sha256}"'
+    for path in (PATH, f"{PATH}.metadata"):
+        head = ask(redirecting, f"HEAD {path} HTTP/1.1")
+        assert head.status == 200
+        size = int(head.header("content-length"))
+        for line in (f"HEAD {path} HTTP/1.1", f"GET {path} HTTP/1.1"):
+            known = ask(redirecting, line, f"If-None-Match: {head.header('etag')}")
+            assert (known.status, known.header("etag")) == (304, head.header("etag"))
+        behind = ask(redirecting, f"GET {path} HTTP/1.1", f"Range: bytes={size}-")
+        assert behind.status == 416
+        assert "location" not in dict((*head.headers, *behind.headers))
+    assert ask(redirecting, f"HEAD {PATH} HTTP/1.1").header("etag") == etag
+    metadata = ask(redirecting, f"GET {PATH}.metadata HTTP/1.1")
+    assert (metadata.status, metadata.body) == (200, DEMO.metadata)
+    part = ask(redirecting, f"GET {PATH}.metadata HTTP/1.1", "Range: bytes=0-8")
+    assert (part.status, part.body) == (206, DEMO.metadata[:9])
+    assert store.asked("sign") == store.asked("read") == 0
+
+
+def test_withdrawn_file_is_not_signed(redirecting: Site, store: FarStore) -> None:
+    """Nobody gets a URL of a file that the index does not list any more."""
+    redirecting.change("demo", "delete", version="1.0")
+    for path in (PATH, f"{PATH}.metadata", f"/packages/{DEMO.filename}"):
+        assert redirecting.get(path).status_code == 404
+    assert store.asked("sign") == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "expected"),
+    [("", 200, DEMO.data), ("bytes=100-199", 206, DEMO.data[100:200])],
+)
+def test_file_comes_through(
+    site: Site, store: FarStore, asked: str, status: int, expected: bytes
+) -> None:
+    """Where nothing signs, a file comes through the index, and of a part only the part is read."""
+    answer = ask(site, f"GET {PATH} HTTP/1.1", *([f"Range: {asked}"] if asked else []))
+
+    assert (answer.status, answer.body) == (status, expected)
+    assert answer.header("etag") == f'"{DEMO.sha256}"'
+    (stream,) = store.streams
+    assert stream.size == len(expected)
+    until(lambda: stream.is_closed)
+
+
+@pytest.mark.parametrize("code", ["signing_denied", "signing_unavailable"])
+def test_nothing_signs_just_now(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, code: str
+) -> None:
+    """Where no URL can be signed, files come through the index, and the log says so, not often."""
+    store = FarStore(url=SIGNED, fault=Unavailable("IAM does not sign.", code=code))
+    later = [0.0]
+    real = system_runtime()
+    runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
+
+    def warnings() -> int:
+        said = [record for record in caplog.records if record.name == "wheelyard"]
+        assert all(record.levelno == logging.WARNING for record in said)
+        return len(said)
+
+    with far_site(tmp_path, store, runtime=runtime) as site:
+        publish(site, DEMO)
+        for _ in range(3):
+            assert site.get(PATH).content == DEMO.data
+        assert store.asked("sign") == warnings() == 1
+        later[0] += 31
+        assert site.get(PATH).content == DEMO.data
+        assert (store.asked("sign"), warnings()) == (2, 1)
+        later[0] += 60
+        assert site.get(PATH).content == DEMO.data
+        assert (store.asked("sign"), warnings()) == (3, 2)
+        store.fault = None
+        later[0] += 31
+        assert site.get(PATH).headers["Location"] == SIGNED
+    assert "IAM does not sign." in caplog.text
+
+
+def test_store_that_does_not_answer(site: Site, store: FarStore) -> None:
+    """Where the store itself does not answer, there is no other way to a file."""
+    store.fault = Unavailable("The bucket does not answer.")
+    answer = site.get(PATH)
+    assert (answer.status_code, answer.json()["error"]) == (503, "storage_unavailable")
+    assert store.asked("read") == 0
+
+
+def big(site: Site) -> Package:
+    """Publish something that no socket takes whole."""
+    package = wheel("big", filler=bytes(64 << 20))
+    publish(site, package)
+    return package
+
+
+def test_clients_that_hang_up(site: Site, store: FarStore) -> None:
+    """Whoever hangs up in the middle of a download leaves no connection to the store behind."""
+    line = f"GET /packages/{big(site).filename} HTTP/1.1"
+    for pieces in (1, 10):
+        with wire(site) as connection:
+            connection.ask(line)
+            for _ in range(pieces):
+                assert connection.connection.recv(10_000)
+    until(lambda: len(store.streams) == 2)
+    until(lambda: all(stream.is_closed for stream in store.streams))
+
+
+def test_clients_that_do_not_read(site: Site, store: FarStore) -> None:
+    """What a client does not take is not read from the store either, so it fills no memory."""
+    line = f"GET /packages/{big(site).filename} HTTP/1.1"
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(wire(site)).ask(line)
+        until(lambda: len(store.streams) == 8)
+        sizes = deque[int](maxlen=50)  # as many looks without a change
+
+        def is_still() -> bool:
+            sizes.append(sum(stream.size for stream in store.streams))
+            return sizes.count(sizes[-1]) == sizes.maxlen
+
+        until(is_still)
+        assert all(stream.size < 16 << 20 for stream in store.streams)
+    until(lambda: all(stream.is_closed for stream in store.streams))
+
+
+def test_core_metadata_is_fetched_once(site: Site, store: FarStore) -> None:
+    """However many ask for a wheel's core metadata, in whatever form, the store is asked once."""
+    metadata = f"files/demo/{DEMO.sha256}/{DEMO.filename}.metadata"
+    before = store.asked("get", metadata)
+    for _ in range(3):
+        assert site.get(f"{PATH}.metadata").content == DEMO.metadata
+    assert site.get("/pypi/demo/json").status_code == 200
+    assert site.get("/project/demo/").status_code == 200
+    assert store.asked("get", metadata) - before == 1
+
+    site.change("demo", "status", status="quarantined")
+    assert site.get(f"{PATH}.metadata").status_code == 404

@@ -1,0 +1,105 @@
+"""What the machine under the server refuses: told as such, and forgotten once it is over."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.http.packages import publish, wheel
+from tests.http.raw_client import Wire, wire
+from tests.http.servers import Site, running_site
+
+pytestmark = pytest.mark.integration
+
+needs_prlimit = pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="limits are not changed from outside here"
+)
+PAGE = "GET /project/demo/ HTTP/1.1"
+
+
+@contextmanager
+def no_more_files(site: Site) -> Iterator[None]:
+    """Let the server open nothing."""
+    before = resource.prlimit(site.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(site.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(site.pid, resource.RLIMIT_NOFILE, before)
+
+
+def asked(line: Wire, request: str) -> tuple[int, bytes]:
+    """Return the status and the body of the answer to a browser."""
+    line.ask(request, "Accept: text/html")
+    reply = line.reply()
+    assert reply is not None
+    return reply.status, reply.body
+
+
+@needs_prlimit
+def test_templates_that_cannot_be_read(site: Site) -> None:
+    """The first page for people may fail for want of files, and the next one comes."""
+    publish(site, wheel("demo"))
+    with wire(site) as line:
+        for path in ("/simple/", "/simple/demo/"):
+            assert asked(line, f"GET {path} HTTP/1.1")[0] == 200
+        with no_more_files(site):
+            for request in (PAGE, "GET / HTTP/1.1"):
+                status, body = asked(line, request)
+                assert (status, b"storage_unavailable" in body) == (503, True)
+        for _ in range(2):
+            assert asked(line, PAGE)[0] == 200
+
+
+@needs_prlimit
+def test_refusal_that_has_no_page(private: Site) -> None:
+    """A browser that is refused is told why even where there is no page to say it with."""
+    with wire(private) as line:
+        assert asked(line, "GET /health HTTP/1.1")[0] == 200
+        with no_more_files(private):
+            status, body = asked(line, PAGE)
+            assert (status, b'"unauthenticated"' in body) == (401, True)
+        status, body = asked(line, PAGE)
+        assert (status, body[:15]) == (401, b"<!DOCTYPE html>")
+
+
+@needs_prlimit
+def test_a_file_that_cannot_be_opened(site: Site) -> None:
+    """A file that cannot be opened just now is not said to be missing, and the log says why."""
+    package = wheel("demo")
+    publish(site, package)
+    path = f"GET /packages/{package.filename} HTTP/1.1"
+    with wire(site) as line:
+        assert asked(line, path)[0] == 200
+        with no_more_files(site):
+            status, body = asked(line, path)
+            assert (status, b"Too many open files" in body) == (503, True)
+        assert asked(line, path)[0] == 200
+
+    assert "a request was refused, storage_unavailable: The server has too many files" in site.log
+
+
+def test_what_the_store_fails_at_is_logged(tmp_path: Path) -> None:
+    """A store that fails is in the log at once, and a few times a minute at most."""
+    with running_site(tmp_path) as site:
+        publish(site, wheel("demo"))
+        (site.store / "projects" / "demo.json").write_text("not a document")
+        for _ in range(50):
+            assert site.get("/simple/demo/").status_code == 503
+        lines = [line for line in site.log.splitlines() if "a request was refused" in line]
+
+    assert 1 <= len(lines) <= 12  # six a minute, and a minute may have ended
+    assert " WARNING wheelyard: a request was refused, damaged_document: " in lines[0]
+
+
+def test_what_is_not_ready_says_why(tmp_path: Path) -> None:
+    """The log says what is wrong with a store, though nobody but probes may ask."""
+    with running_site(tmp_path) as site:
+        site.store.rename(tmp_path / "elsewhere")
+        try:
+            assert site.get("/ready").status_code == 503
+            assert "The store is not where it was" in site.log
+        finally:
+            (tmp_path / "elsewhere").rename(site.store)

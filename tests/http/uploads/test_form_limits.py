@@ -1,0 +1,176 @@
+"""Upload forms at their limits, of size, memory and work; U numbers as in the list of attacks."""
+
+import resource
+import sys
+import tracemalloc
+from dataclasses import replace
+from hashlib import md5, sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.http.forms import (
+    BOUNDARY,
+    DATA,
+    Part,
+    chunks_of,
+    code_of,
+    file,
+    form,
+    part,
+    text,
+    upload,
+    uploads,
+)
+from tests.operations.in_memory_index import ALICE
+from wheelyard.errors import Forbidden, TooLarge, Unavailable
+from wheelyard.http.uploads.form import (
+    FIELD_LIMIT,
+    FIELDS_LIMIT,
+    HEADER_LIMIT,
+    PARTS,
+    UploadFormReader,
+)
+from wheelyard.model.access import Caller
+from wheelyard.operations.upload import UploadRules
+from wheelyard.storage.spool import Spool
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
+
+FULL = text("a", "x" * FIELD_LIMIT)
+"""A field that has as many bytes as one may have."""
+
+
+@pytest.mark.parametrize(
+    ("code", "good", "bad"),
+    [
+        ("too_large", [text("a")] * (PARTS - 1), [text("a")] * PARTS),
+        ("too_large", [FULL], [text("a", "x" * (FIELD_LIMIT + 1))]),
+        ("too_large", [FULL] * 7, [FULL] * (FIELDS_LIMIT // FIELD_LIMIT)),
+        ("too_large", [], [file("x", "x.asc", bytes(FIELD_LIMIT + 1))]),
+        (
+            "bad_multipart",
+            [part("name=abc", b"", "A: " + "x" * (HEADER_LIMIT - 39))],
+            [part("name=abc", b"", "A: " + "x" * (HEADER_LIMIT - 38))],
+        ),
+    ],
+    ids=["parts", "field", "fields", "ignored file", "header"],
+)
+def test_limits(code: str, good: list[Part], bad: list[Part]) -> None:
+    """U28, U29, U30, U52: what reaches a limit passes, and what passes it does not."""
+    assert upload(form(*good, file())).size == len(DATA)
+    assert code_of(form(*bad, file())) == code
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """A folder of scratch files that is a test's own."""
+    return Spool(tmp_path)
+
+
+def test_file_limit(spool: Spool) -> None:
+    """U58: a file is refused with the first byte over the limit, and goes no further."""
+    small = replace(uploads(), spool=spool, rules=UploadRules(max_size=300))
+    reader = UploadFormReader(BOUNDARY, small, ALICE)
+    reader.feed(file(data=bytes(300))[:-2])
+
+    with pytest.raises(TooLarge) as caught:
+        reader.feed(b"xx")
+
+    assert caught.value.short == "File too large, the limit is 300 bytes."
+    assert [each.read_bytes() for each in spool.folder.iterdir()] == [bytes(300)]
+    reader.close()
+    assert list(spool.folder.iterdir()) == []
+
+
+def test_refused_before_the_first_byte(spool: Spool) -> None:
+    """Who may not upload a file is told so before its first byte has come."""
+    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), Caller("token:x", ()))
+    head, _, _ = file().partition(DATA)
+
+    with pytest.raises(Forbidden):
+        reader.feed(head)
+
+    assert list(spool.folder.iterdir()) == []
+
+
+def test_digests_without_a_second_look(spool: Spool) -> None:
+    """The digests that come before a file are made while it is written, not by reading it again."""
+    sent = {"sha256_digest": sha256(DATA), "md5_digest": md5(DATA, usedforsecurity=False)}
+    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
+    reader.feed(form(*(text(name, each.hexdigest()) for name, each in sent.items()), file()))
+    for scratch in spool.folder.iterdir():
+        scratch.unlink()
+
+    arrival = reader.finish(b"")
+
+    reader.close()
+    assert arrival is not None
+
+
+def test_disk_that_takes_little(spool: Spool) -> None:
+    """A file of which the disk takes only the beginning is not taken for a whole one."""
+    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, before[1]))
+    try:
+        with pytest.raises(Unavailable):
+            reader.feed(file(data=bytes((1 << 18) + 1)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        reader.close()
+
+
+def test_scratch_file_that_stays(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    """A scratch file that cannot be removed changes nothing about what becomes of a form."""
+    reader = UploadFormReader(BOUNDARY, replace(uploads(), spool=spool), ALICE)
+    reader.feed(file()[:-10])
+    (scratch,) = spool.folder.iterdir()
+    scratch.unlink()
+    scratch.mkdir()
+
+    reader.close()
+
+    assert "a scratch file stays" in caplog.text
+
+
+@pytest.mark.parametrize("filler", [b"\r", b"\r\n", b"\r\n--", b"\r\n--" + BOUNDARY[:-1], b"-"])
+def test_work(filler: bytes) -> None:
+    """No content of a file makes it dearer to read than any other: nobody looks at each byte."""
+    data = filler * ((1 << 20) // len(filler))
+
+    assert steps_of(data) < 2 * steps_of(bytes(1 << 20)) < 10_000
+
+
+def steps_of(data: bytes) -> int:
+    """Return how many lines of Python it takes to read an upload, in four pieces."""
+    body, taken = form(file(data=data)), 0
+    upload(chunks_of(body, 1 << 18))  # what is imported or compiled once is not counted
+
+    def note(*_: object) -> "TraceFunction":
+        nonlocal taken
+        taken += 1
+        return note
+
+    before = sys.gettrace()
+    sys.settrace(note)
+    try:
+        upload(chunks_of(body, 1 << 18))
+    finally:
+        sys.settrace(before)
+    return taken
+
+
+def test_memory() -> None:
+    """A field of megabytes that nobody keeps is not kept."""
+    tracemalloc.start()
+    reader = UploadFormReader(BOUNDARY, uploads(), ALICE)
+    reader.feed(text("description", "")[:-2])
+    for _ in range(3 << 6):
+        reader.feed(b"A" * (1 << 14))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1 << 19

@@ -1,0 +1,287 @@
+"""What each upload is answered, and that a refused one leaves nothing behind."""
+
+import hashlib
+import itertools
+from base64 import b64encode
+from collections.abc import Iterator
+
+import pytest
+
+from tests.http.packages import Package, form, post, publish, sdist, wheel
+from tests.http.raw_client import basic, wire
+from tests.http.servers import Answer, Site, running_site
+from wheelyard.http.uploads.handler import NO_ATTESTATIONS
+
+pytestmark = pytest.mark.integration
+
+V1_JSON = "application/vnd.pypi.simple.v1+json"
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    409: "Conflict",
+    410: "Gone",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+}
+SKIPPED = ("already exist", "updating asset", "cannot be updated", "already been taken")
+"""What Poetry and PDM take, in a 400, for "is there already"."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that takes files of at most 1 MiB, with projects in some states."""
+    config = '[server]\nroots = ["acme"]\n[uploads]\nmax_file_size = 1\n'
+    with running_site(tmp_path_factory.mktemp("uploads"), config=config) as site:
+        publish(site, *map(wheel, ("taken", "shelved", "mine", "mine-old")))
+        for name in ("shelved", "mine-old"):
+            site.change(name, "status", status="archived")
+        yield site
+
+
+def assert_refused(answer: Answer, status: int, error: str, code: str = "") -> None:
+    """The answer is a refusal in exactly the shape that clients read."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/json"
+    body = answer.json()
+    assert body.keys() == {"message", "code", "title", "error"}
+    assert body["error"] == error
+    assert body["title"] == TITLES[status]
+    assert body["code"].startswith(f"{status} ")
+    assert not code or body["code"] == f"{status} {code}"
+    assert body["message"].isascii()
+    assert len(body["message"]) <= 1024
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+    if status == 400:
+        assert not any(words in answer.text.lower() for words in SKIPPED)
+
+
+def test_warnings(site: Site) -> None:
+    """What could be better about a file that is taken is said, to programs and to curl."""
+    package = wheel("better")
+    odd = Package("better-1.0-py2-none-any.whl", package.data, package.metadata)
+    texts = post(site, odd).json()["warnings"]
+    assert texts == ["The tags in WHEEL differ from those in the filename."]
+    assert "warnings" not in post(site, package).json()
+
+
+def test_attestations(site: Site) -> None:
+    """Attestations are not kept, and the answer and the log say so, each time that they come."""
+    sent = {"attestations": '[{"version": 1}]'}
+    for package in (wheel("attested"), sdist("attested"), wheel("attested")):
+        answer = post(site, package, **sent)
+        assert (answer.status_code, answer.json()["code"]) == (200, "200 OK")
+        assert answer.json()["warnings"] == [NO_ATTESTATIONS]
+        assert f" sent with {package.filename} were not kept" in site.log
+    assert "warnings" not in post(site, wheel("attested"), attestations="[]").json()
+
+    answer = site.client.post(
+        "/acme/",
+        files={"content": (package.filename, package.data)},
+        data=sent,
+        headers={"User-Agent": "curl/8"},
+        auth=(site.token, ""),
+    )
+    assert answer.text.splitlines()[1:] == [f"{package.filename} ... ok", NO_ATTESTATIONS]
+    refused = post(site, wheel("attested", "1.0", "Summary: Other bytes"), **sent)
+    assert_refused(refused, 409, "file_exists")
+    assert site.log.count("were not kept") == 4
+
+
+@pytest.mark.parametrize("package", [wheel("fresh"), sdist("fresh")], ids=["wheel", "sdist"])
+def test_new_file(site: Site, package: Package) -> None:
+    """A good file is taken, named with its digest, and listed by the time of the answer."""
+    answer = post(site, package, sha256_digest=package.sha256)
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json() == {
+        "message": "OK",
+        "code": "200 OK",
+        "title": "OK",
+        "filename": package.filename,
+        "sha256": package.sha256,
+    }
+    files = site.get("/simple/fresh/", Accept=V1_JSON).json()["files"]
+    assert package.filename in [file["filename"] for file in files]
+
+
+GOOD = wheel("good")
+EXISTS = (
+    "File already exists ('taken-1.0-py3-none-any.whl', with different content). Use a new version."
+)
+NO_ARCHIVE = Package(GOOD.filename, b"none", b"")
+RETIRED = "Registration is not needed, upload the files."
+BIG = "File too large, the limit is 1 MiB."
+
+
+@pytest.mark.parametrize(
+    ("package", "fields", "status", "error", "code"),
+    [
+        (wheel("taken", "1.0", "Summary: Other bytes"), {}, 409, "file_exists", EXISTS),
+        (NO_ARCHIVE, {}, 400, "invalid_archive", ""),
+        (wheel("shelved", "2.0"), {}, 403, "forbidden", "Project 'shelved' is archived."),
+        (wheel("big", filler=bytes(1 << 20)), {}, 413, "too_large", BIG),
+        (GOOD, {"name": "other"}, 400, "name_mismatch", ""),
+        (GOOD, {":action": "submit"}, 410, "invalid_action", RETIRED),
+    ],
+    ids=["other bytes", "no archive", "archived", "too large", "claim", "registration"],
+)
+def test_refusal(
+    site: Site, package: Package, fields: dict[str, str], status: int, error: str, code: str
+) -> None:
+    """A wrong upload gets its status and its sentence, and nothing of it stays."""
+    kept = site.kept()
+
+    answer = post(site, package, **fields)
+
+    assert_refused(answer, status, error, code)
+    assert site.kept() == kept
+    assert site.get("/simple/good/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status", "error"),
+    [
+        ("", b"x", 415, "unsupported_media_type"),
+        ("multipart/form-data", form(GOOD), 400, "bad_multipart"),
+        ("multipart/form-data; boundary=frontier", form(GOOD)[:-14], 400, "incomplete_body"),
+    ],
+)
+def test_body_that_is_no_form(site: Site, kind: str, body: bytes, status: int, error: str) -> None:
+    """What is not a whole form with a file is refused (U37 to U41)."""
+    kept = site.kept()
+    headers = {"Content-Type": kind} if kind else {}
+    auth = ("__token__", site.token)
+    answer = site.client.post("/legacy/", content=body, headers=headers, auth=auth)
+
+    code = "Send multipart/form-data." if status == 415 else ""
+    assert_refused(answer, status, error, code)
+    assert site.kept() == kept
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity, gzip"])
+def test_compressed_body(site: Site, encoding: str) -> None:
+    """A compressed body is refused and never inflated (U64)."""
+    auth = ("__token__", site.token)
+    headers = {"Content-Type": "multipart/form-data; boundary=f", "Content-Encoding": encoding}
+    answer = site.client.post("/legacy/", content=b"x" * 100, headers=headers, auth=auth)
+    assert_refused(answer, 415, "unsupported_media_type")
+
+
+PLACES = ("/legacy/", "/legacy", "/", "/simple", "/acme/", "/some-user/", "//legacy//", "/?x=1")
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_places_to_upload_to(site: Site, path: str) -> None:
+    """Every upload address takes files in place, with no redirect (U71)."""
+    package = wheel("placed", str(PLACES.index(path)))
+    answer = site.client.post(
+        f"{site.url}{path}",
+        files={"content": (package.filename, package.data)},
+        auth=("__token__", site.token),
+    )
+    assert answer.status_code == 200
+    assert answer.json()["filename"] == package.filename
+
+
+@pytest.mark.parametrize("password", ["", "NOPASS"])
+def test_gemfury_push(site: Site, password: str) -> None:
+    """`curl -F package=@FILE https://TOKEN@host/USER/` publishes, as it does at Gemfury."""
+    package = sdist("pushed", "1." + str(len(password)))
+    answer = site.client.post(
+        "/acme/",
+        files={"package": (f"dist/{package.filename}", package.data)},
+        headers={
+            "Authorization": f"Basic {b64encode(f'{site.token}:{password}'.encode()).decode()}",
+            "User-Agent": "curl/8.14.1",
+        },
+    )
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert package.filename in answer.text
+    digest = site.get(f"/raw/{package.filename}").content
+    assert hashlib.sha256(digest).hexdigest() == package.sha256
+
+
+def test_archive_is_the_truth(site: Site) -> None:
+    """What a form says besides name, version, file type and digests is not compared (U68)."""
+    lines = ("Requires-Python: >=3.9", "Summary: Of the archive", "Requires-Dist: acme-core")
+    others = {
+        "requires_python": "<2",
+        "summary": "Of the form",
+        "requires_dist": "evil",
+        "author": "x",
+    }
+    package = wheel("truth", "1.0", *lines)
+    assert (
+        post(site, package, metadata_version="0.1", pyversion="cp27", **others).status_code == 200
+    )
+
+    (file,) = site.get("/simple/truth/", Accept=V1_JSON).json()["files"]
+    assert file["requires-python"] == ">=3.9"
+    info = site.get("/pypi/truth/json").json()["info"]
+    assert (info["summary"], info["requires_dist"]) == ("Of the archive", ["acme-core"])
+    assert info["requires_python"] == ">=3.9"
+
+
+FAULTS = {"method": 405, "credential": 401, "length": 413, "right": 403, "type": 415}
+"""What can be wrong before the body is looked at, in the order of the contract."""
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.pairwise(FAULTS)))
+def test_order_of_what_needs_no_body(site: Site, first: str, second: str) -> None:
+    """Of two things that are wrong with a head, the one that comes first is answered."""
+    wrong = {first, second}
+    token = site.make_token(can="read") if "right" in wrong else site.token
+    length = (34 << 20) if "length" in wrong else 5
+    kind = "application/json" if "type" in wrong else "multipart/form-data; boundary=frontier"
+    headers = (f"Content-Length: {length}", f"Content-Type: {kind}")
+    with wire(site) as line:
+        authorization = basic("u", "wyd_wrong" if "credential" in wrong else token)
+        method = "PUT" if "method" in wrong else "POST"
+        line.ask(f"{method} /legacy/ HTTP/1.1", authorization, *headers)
+        line.send(b"-----")
+        reply = line.reply()
+    assert reply is not None
+    assert reply.status == FAULTS[first]
+
+
+@pytest.mark.parametrize(
+    ("package", "fields", "status", "error"),
+    [
+        (Package("taken-2.0-py3-none-any.whl", bytes(2 << 20), b""), {}, 403, "forbidden"),
+        (Package("theirs.whl", b"nothing", b""), {}, 400, "invalid_filename"),
+        (Package("mine_old-2.0-py3-none-any.whl", b"", b""), {}, 403, "forbidden"),
+        (Package("mine-2.0.tar.gz", b"x", b""), {"md5_digest": "0" * 32}, 400, "digest_mismatch"),
+        (Package("mine-1.0-py3-none-any.whl", b"x", b""), {}, 409, "file_exists"),
+    ],
+    ids=["right before file", "name before right", "closed", "digest", "known name"],
+)
+def test_order_of_the_rest(
+    site: Site, package: Package, fields: dict[str, str], status: int, error: str
+) -> None:
+    """Name, right, project and digest are looked at before the archive, in this order."""
+    kept, token = site.kept(), site.make_token("mine", "mine-*")
+
+    answer = post(site, package, token=token, **fields)
+
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert site.kept() == kept
+
+
+@pytest.mark.parametrize("name", ["taken", "nobody"])
+def test_foreign_project_is_refused_alike(site: Site, name: str) -> None:
+    """Whether the project exists cannot be told from a refusal."""
+    answer = post(site, wheel(name, "9.0"), token=site.make_token("mine"))
+
+    assert answer.status_code == 403
+    assert answer.json() == {
+        "message": f"This token may not upload to '{name}'. Ask the operator of this index for the "
+        f"right, or use a token that has it: 'wheelyard token create NAME --can upload "
+        f"--project {name}'.",
+        "code": f"403 This token may not upload to '{name}'.",
+        "title": "Forbidden",
+        "error": "forbidden",
+    }

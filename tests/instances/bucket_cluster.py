@@ -1,0 +1,263 @@
+"""
+Stores in a bucket, and the processes that use them: commands, and servers of a group of their own.
+
+Every process has the yard's home, which is for its scratch files, too, so that nothing that another
+one leaves behind is taken for its own.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+
+from tests.cli.conftest import called
+from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.servers import free_port
+from tests.durability.serving import get, post
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer
+from tests.operations.distributions import Made
+from tests.waiting import PATIENCE, until
+
+TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
+METRIC = re.compile(r'\{class="(\w+)",operation="(\w+)"\} ([0-9.]+)')
+
+Done = subprocess.CompletedProcess[str]
+Process = subprocess.Popen[str]
+
+
+@dataclass
+class Instance:
+    """A server that answers, and a token for it."""
+
+    port: int
+    token: str
+    process: Process
+    log: Path
+
+    def page(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return the files of a project's page by their names, none if there is no such page."""
+        status, body = get(self.port, f"/simple/{name}/")
+        assert status in {200, 404}, body
+        files = json.loads(body)["files"] if status == 200 else []
+        return {file["filename"]: file for file in files}
+
+    def names(self) -> list[str]:
+        """Return the projects that it lists."""
+        status, body = get(self.port, "/simple/")
+        assert status == 200
+        return [project["name"] for project in json.loads(body)["projects"]]
+
+    def shows(self, made: Made) -> bool:
+        """Return whether a distribution is on its project's page."""
+        return made.filename in self.page(made.filename.partition("-")[0])
+
+    def post(self, made: Made) -> int:
+        """Upload a distribution; return the status, 0 where nobody answers."""
+        return post(self.port, self.token, made)
+
+    def change(self, name: str, verb: str, **body: str) -> None:
+        """Do something to a project, by the API; it has to succeed."""
+        status, said = self.ask(
+            "POST",
+            f"/api/v1/projects/{name}/{verb}",
+            json.dumps(body),
+            Authorization=f"Bearer {self.token}",
+            Content_Type="application/json",
+        )
+        assert status == 200, said
+
+    def ask(
+        self, method: str, path: str, body: str | None = None, **headers: str
+    ) -> tuple[int, bytes]:
+        """Send a request; an underscore in a header's name stands for a dash."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def operations(self) -> dict[tuple[str, str], int]:
+        """Return what `/metrics` says: how often what was asked of the bucket, by class."""
+        status, body = get(self.port, "/metrics")
+        assert status == 200
+        found = METRIC.findall(body.decode())
+        return {(price, kind): int(float(text)) for price, kind, text in found}
+
+    def kill(self) -> None:
+        """Kill it, and whatever it has started, at once."""
+        end_now(self.process)
+
+
+@dataclass(frozen=True)
+class Yard:
+    """A store in a bucket."""
+
+    store: str
+    variables: Mapping[str, str]
+    folder: Path
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        (self.folder / "home").mkdir(parents=True, exist_ok=True)
+
+    def with_variables(self, **variables: str) -> Self:
+        """Return the same yard, to whose bucket other variables lead."""
+        return replace(self, variables=variables)
+
+    def environment(self) -> dict[str, str]:
+        """Return what every process of the yard finds in its environment."""
+        own = {
+            "PYTHONPATH": str(REPOSITORY / "src"),
+            "WHEELYARD_STORE": self.store,
+        }
+        desk = Desk(self.folder, self.folder / "home")
+        return desk.environment() | own | dict(self.variables)
+
+    def run(self, *arguments: str | Path) -> Done:
+        """Run a command to its end, one that is no server inside this process."""
+        if "serve" not in arguments:
+            return called(self.folder, self.environment(), *arguments)
+        process = self.begin(*arguments)
+        out, errors = process.communicate(timeout=PATIENCE)
+        return Done(process.args, process.returncode, out, errors)
+
+    def succeed(self, *arguments: str | Path) -> str:
+        """Run a command that has to succeed in silence; return what it printed."""
+        done = self.run(*arguments)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+        return done.stdout
+
+    def begin(self, *arguments: str | Path) -> Process:
+        """Start a command, in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "wheelyard", *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def written(self, *distributions: Made) -> list[Path]:
+        """Write distributions under their own names, in a new folder."""
+        folder = self.folder / f"dist-{next(self._numbers)}"
+        folder.mkdir()
+        return [made.write(folder) for made in distributions]
+
+    def make_token(self, can: str = "read,upload,manage") -> str:
+        """Make a token, as an operator does on a bucket."""
+        done = self.run("token", "create", "test", "--can", can)
+        found = TOKEN.fullmatch(done.stdout.strip())
+        assert found is not None, done.stderr
+        return found[0]
+
+    @contextmanager
+    def serving(self, token: str = "", *options: str) -> Iterator[Instance]:
+        """Run a server, wait until it answers, and kill it in the end."""
+        instance = self._started(token, *options)
+        try:
+            _wait_for(instance)
+            yield instance
+        finally:
+            instance.kill()
+            sys.stderr.write(instance.log.read_text())  # shown where a test has failed
+
+    @contextmanager
+    def serving_twice(self) -> Iterator[tuple[Instance, Instance]]:
+        """Run two servers, which start side by side."""
+        token = self.make_token()
+        both = (self._started(token), self._started(token))
+        try:
+            for each in both:
+                _wait_for(each)
+            yield both
+        finally:
+            for each in both:
+                each.kill()
+                sys.stderr.write(each.log.read_text())
+
+    def check(self, *options: str) -> dict[str, Any]:
+        """Run `wheelyard check`, which has to find no problem; return its findings."""
+        findings: dict[str, Any] = json.loads(self.succeed("check", "--json", *options))
+        assert findings["problems"] == []
+        return findings
+
+    def listed(self, name: str) -> set[str]:
+        """Return the files of a project, as a new process sees them."""
+        project = json.loads(self.succeed("list", name, "--json"))
+        return {file["filename"] for file in project.get("files", [])}
+
+    def _started(self, token: str, *options: str) -> Instance:
+        port, log = free_port(), self.folder / f"server-{next(self._numbers)}.log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "wheelyard", "serve", "--port", str(port), *options],
+                cwd=self.folder,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                text=True,
+                start_new_session=True,
+            )
+        return Instance(port, token, process, log)
+
+
+def yard_at(server: BucketServer, folder: Path, store: str = "gs://wheels") -> Yard:
+    """Return a yard in a bucket of the stand-in, whose processes come as nobody."""
+    return Yard(store, server.environment(), folder)
+
+
+def end_now(process: Process) -> None:
+    """Kill a process and whatever it has started, at once."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(PATIENCE)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def assert_dense(bucket: Bucket, name: str) -> int:
+    """Expect every commit of a project in its journal, each once; return how many they are."""
+    revision: int = json.loads(data_of(bucket, f"projects/{name}.json"))["revision"]
+    entries = [f"journal/{name}/{number:010}.json" for number in range(1, revision + 1)]
+    assert bucket.names(f"journal/{name}/") == entries
+    return revision
+
+
+def data_of(bucket: Bucket, name: str) -> bytes:
+    """Return the bytes of an object that has to be there."""
+    found = bucket.get(name)
+    assert found is not None, name
+    return bytes(found.body.piece(0, found.body.size))
+
+
+def contents(bucket: Bucket) -> dict[str, bytes]:
+    """Return every object of a bucket."""
+    return {name: data_of(bucket, name) for name in bucket.names()}
+
+
+def put_all(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
+    """Put objects into a bucket, as a person with a tool of their own would."""
+    for name, data in objects.items():
+        bucket.put(name, data)
+
+
+def _wait_for(instance: Instance) -> None:
+    until(lambda: get(instance.port, "/health")[0] == 200, instance.log.read_text, instance.process)

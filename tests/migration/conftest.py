@@ -1,0 +1,69 @@
+"""Somebody who moves, and what they have."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.conftest import build as _build
+from tests.clients.conftest import desk as _desk
+from tests.clients.harness import Desk
+from tests.clients.projects import Builder, Built
+from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.migration.guide_runner import Move
+from tests.sources.web.site import Site, running_site
+
+build, desk = _build, _desk
+
+Mover = Callable[..., Move]
+
+
+@pytest.fixture
+def old(build: Builder) -> Built:
+    """What the old index has: acme-core 1.0."""
+    return build("flit-core", "acme-core")
+
+
+@pytest.fixture
+def other(build: Builder) -> Built:
+    """What else it has, with a name that was spelt otherwise."""
+    return build("flit-core", "Acme_Tools")
+
+
+@pytest.fixture
+def new(build: Builder) -> Built:
+    """What is published after the move: acme-core 1.1."""
+    return build("flit-core", "acme-core", "1.1")
+
+
+@pytest.fixture
+def mover(desk: Desk, new: Built) -> Mover:
+    """Somebody with a page of `docs/migration/`, an empty environment, and a release to publish."""
+    shutil.copytree(new.folder / "dist", desk.folder / "dist")
+    desk.python()
+
+    def move(name: str, stands_for: dict[str, str], **environment: str) -> Move:
+        return Move(name, desk, stands_for, environment)
+
+    return move
+
+
+@pytest.fixture
+def python(desk: Desk) -> Path:
+    """The environment that is installed into."""
+    return desk.folder / "venv" / "bin" / "python"
+
+
+@pytest.fixture
+def cloud() -> Iterator[BucketServer]:
+    """A stand-in of Cloud Storage."""
+    with running_bucket_server() as running:
+        yield running
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A server that answers as a test says."""
+    with running_site() as running:
+        yield running

@@ -1,0 +1,149 @@
+"""
+Runs a page of `docs/migration/` as its reader would: writes its files and types its commands.
+
+A block of ```toml or ```python begins with a comment that names the file it is. A block of
+```console is typed line by line, those of one heading at a time. What a page calls by a name of
+its own, a folder or a host, stands for something of the test.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec.json import decode
+
+from tests.bucket_clients.bucket_server import serving
+from tests.clients.harness import REPOSITORY, Desk, new_desk, program, wheelyard
+from tests.clients.projects import Built, sha256
+from tests.clients.servers import TOKEN, Server
+from wheelyard.model.project import File, Project
+
+PAGES = REPOSITORY / "docs" / "migration"
+HOST = "packages.example.com"
+"""What every page calls the new index."""
+MANAGER = "read,upload,manage"
+SETTINGS = "/etc/wheelyard"
+"""Where every page has the files that its settings name."""
+
+_URL = re.compile(rf"https://((?:\$\([^)]*\)|[^\s/@])*@)?{re.escape(HOST)}")
+_BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+_NAMED = re.compile(r"# (\S+?)(?:, .*)?\n")
+
+
+@dataclass
+class Move:
+    """A page, and the one who follows it."""
+
+    name: str
+    desk: Desk
+    """Where they sit; `dist/` has what they publish."""
+    stands_for: dict[str, str] = field(default_factory=dict)
+    """What the page calls by a name, and what that is here."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What else their shell knows."""
+
+    @property
+    def base(self) -> Path:
+        """Where the new index is."""
+        return self.desk.folder.parent / "new"
+
+    @property
+    def store(self) -> Path:
+        """Where the new index keeps everything."""
+        return self.base / "store"
+
+    @property
+    def settings(self) -> Path:
+        """Where the files of the page are."""
+        return self.desk.folder / "etc"
+
+    def section(self, heading: str) -> str:
+        """Return what stands below a heading."""
+        text = (PAGES / f"{self.name}.md").read_text()
+        (found,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+        return str(found)
+
+    def write(self, heading: str) -> None:
+        """Write the files of a section."""
+        self.settings.mkdir(exist_ok=True)
+        for kind, body in _BLOCK.findall(self.section(heading)):
+            named = _NAMED.match(body)
+            if kind in ("toml", "python") and named:
+                (self.settings / Path(named[1]).name).write_text(self.here(body))
+
+    def type(self, heading: str, **environment: str) -> str:
+        """Write the files of a section and type its commands; returns what they print."""
+        self.write(heading)
+        everything = self._everything() | environment
+        blocks = [body for kind, body in _BLOCK.findall(self.section(heading)) if kind == "console"]
+        written = [line.strip() for block in blocks for line in block.splitlines()]
+        lines = [line.removeprefix("$ ") for line in written if line.startswith("$ ")]
+        assert lines, f"there is nothing to type below {heading}"
+        return "".join(
+            self.desk.run("/bin/sh", "-ec", self.here(line), **everything) for line in lines
+        )
+
+    def wheelyard(self, *arguments: str | Path) -> str:
+        """Run the product's command line on the new index."""
+        return wheelyard(self.desk, *arguments, "--store", self.store)
+
+    def files(self, project: str) -> dict[str, File]:
+        """Return what the new index says of a project's files."""
+        said = self.wheelyard("list", project, "--json")
+        return {file.filename: file for file in decode(said, type=Project).files}
+
+    @contextmanager
+    def serving(self, *options: str, **environment: str) -> Iterator[Server]:
+        """Run the new index with the settings of the page; from now on its name stands for it."""
+        written = self.settings / "wheelyard.toml"
+        config = ("--config", str(written)) if written.exists() else ()
+        token = TOKEN.search(self.wheelyard("token", "create", "tests", "--can", MANAGER))
+        assert token
+        place = ("--store", str(self.store), *config, *options)
+        with serving(new_desk(self.base), environment, *place) as address:
+            self.stands_for[HOST] = address
+            yield Server(address, token[0], self.store, private=False)
+
+    def here(self, text: str) -> str:
+        """Return a text of the page as it has to be here."""
+        known = {SETTINGS: str(self.settings), **self.stands_for}
+        if HOST in known:
+            text = _URL.sub(lambda found: f"http://{found[1] or ''}{known[HOST]}", text)
+        names = sorted(known, key=len, reverse=True)
+        pattern = "|".join(rf"(?<![\w.-]){re.escape(name)}(?![\w-])" for name in names)
+        return re.sub(pattern, lambda found: known[found[0]], text)
+
+    def _everything(self) -> dict[str, str]:
+        return {
+            "PATH": os.pathsep.join((str(self._programs()), self.desk.environment()["PATH"])),
+            "PYTHONPATH": str(REPOSITORY / "src"),
+            "WHEELYARD_STORE": str(self.store),
+            **self.environment,
+        }
+
+    def add_program(self, name: str, script: str) -> None:
+        """Let the page call a program."""
+        path = self._programs() / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def _programs(self) -> Path:
+        """Return the folder of the programs that pages call."""
+        folder = self.desk.folder / "bin"
+        if not folder.exists():
+            folder.mkdir()
+            python = self.desk.folder / "venv" / "bin" / "python"
+            self.add_program("wheelyard", f'exec {sys.executable} -m wheelyard "$@"')
+            self.add_program("pip", f'exec {program("pip")} --python {python} "$@"')
+            self.add_program("twine", f'exec {program("twine")} "$@"')
+            self.add_program("python3", f'exec {sys.executable} "$@"')
+        return folder
+
+
+def digests(*built: Built) -> dict[str, str]:
+    """Return the SHA-256 of every file that was built."""
+    return {file.name: sha256(file) for each in built for file in (each.wheel, each.sdist)}

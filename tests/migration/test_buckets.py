@@ -1,0 +1,151 @@
+"""Moving over from systems that keep packages in a bucket, laid out as each of them does."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.clients.harness import Desk, program
+from tests.clients.projects import Built
+from tests.clients.reading import Refused, fetch, listed
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer
+from tests.migration.conftest import Mover
+from tests.migration.guide_runner import digests
+from tests.waiting import until
+
+pytestmark = pytest.mark.clients
+
+PASSWORD = "s3cret-and-long"
+HASHING = f"""
+from passlib.hash import sha512_crypt
+print(sha512_crypt.using(rounds=20500).hash({PASSWORD!r}))
+"""
+"""What pypicloud does with a password, by its own defaults."""
+TOKEN = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3"
+"""33 letters and digits, as backupni makes them."""
+THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
+
+
+def test_gaepypi(
+    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, desk: Desk
+) -> None:
+    """Accounts, index, uploads and paths of files go on, with names that were never normalised."""
+    bucket = cloud.bucket("acme.appspot.com")
+    for built, folder in ((old, "acme-core"), (other, "acme_tools")):
+        for file in (built.wheel, built.sdist):
+            bucket.put(f"packages/{folder}/1.0/{file.name}", file.read_bytes())
+    account = {"username": "ana", "password": hashlib.sha1(PASSWORD.encode()).hexdigest()}  # noqa: S324 - GAEPyPI's
+    accounts = {"accounts": [account | {"roles": ["write"]}, account | {"username": "bo"}]}
+    (desk.folder / "config.json").write_text(json.dumps(accounts))
+    move = mover("gaepypi", {"PASSWORD": PASSWORD}, **cloud.environment())
+
+    assert "imported 4 files\n" in move.type("Import")
+    move.type("The server")
+    with move.serving() as server:
+        move.type("Clients")
+        at_bo = f"http://bo:{PASSWORD}@{server.address}/packages"
+        kept = fetch(f"{at_bo}/acme_tools/1.0/{other.sdist.name}")
+        with pytest.raises(Refused, match="401"):
+            fetch(f"{server.url}/packages/acme-core/1.0/{old.wheel.name}")
+
+    assert kept == other.sdist.read_bytes()
+    assert (desk.folder / old.wheel.name).read_bytes() == old.wheel.read_bytes()
+    old.assert_installed(python)
+    assert "acme_core-1.1.tar.gz" in move.files("acme-core")
+    assert {name: file.sha256 for name, file in move.files("acme-tools").items()} == digests(other)
+
+
+def test_backupni(mover: Mover, cloud: BucketServer, old: Built, python: Path, desk: Desk) -> None:
+    """The token goes on to open the index and `/raw/FILE`; dates and uploaders come along."""
+    wheel = old.wheel
+    cloud.bucket("pypi-acme-packages").put(wheel.name, wheel.read_bytes())
+    said = {
+        "filename": wheel.name,
+        "hash": f"sha256={digests(old)[wheel.name]}",
+        "uploaded_by": "CI",
+        "upload_timestamp": int(THEN.timestamp()),
+    }
+    cloud.bucket("pypi-acme-meta").put(f"{wheel.name}.meta", json.dumps(said).encode())
+    move = mover("backupni", {}, TOKEN=TOKEN, WHEELYARD_STATIC_TOKEN=TOKEN, **cloud.environment())
+
+    assert "imported 1 file\n" in move.type("Import")
+    move.write("The server")
+    with move.serving(WHEELYARD_STATIC_TOKEN=TOKEN) as server:
+        move.type("Clients")
+        with pytest.raises(Refused, match="401"):
+            fetch(f"{server.url}/raw/{wheel.name}")
+        assert fetch(f"http://{TOKEN}:@{server.address}/raw/{wheel.name}") == wheel.read_bytes()
+
+    assert (desk.folder / wheel.name).read_bytes() == wheel.read_bytes()
+    old.assert_installed(python)
+    file = move.files("acme-core")[wheel.name]
+    assert (file.uploaded_at, file.uploaded_by) == (THEN, "CI")
+    assert "acme_core-1.1.tar.gz" in move.files("acme-core")
+
+
+def test_pypicloud(
+    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, desk: Desk
+) -> None:
+    """Passwords that pypicloud has hashed go on to open both index URLs; uploaders come along."""
+    bucket = cloud.bucket("acme-pypicloud")
+    for built in (old, other):
+        for file in (built.wheel, built.sdist):
+            _put_as_pypicloud(bucket, "pypi/", built, file)
+    hashed = desk.run(program("pypiserver", "python"), "-c", HASHING).strip()
+    users = [{"username": "ana", "admin": True, "password": hashed}]
+    users.append({"username": "old", "admin": False, "password": "$pbkdf2-sha512$10500$a$b"})
+    (desk.folder / "acl.json").write_text(json.dumps({"users": users}))
+    move = mover("pypicloud", {"PASSWORD": PASSWORD}, **cloud.environment())
+
+    assert "imported 4 files\n" in move.type("Import")
+    assert "old needs a new password\n" in move.type("The server")
+    with move.serving() as server:
+        move.type("Clients")
+        with pytest.raises(Refused, match="401"):
+            fetch(f"{server.url}/simple/acme-core/")
+
+    old.assert_installed(python)
+    files = move.files("acme-core")
+    assert files[old.wheel.name].uploaded_by == "ana"
+    assert files["acme_core-1.1.tar.gz"].uploaded_by == "htpasswd:ana"
+    assert {name: file.sha256 for name, file in move.files("acme-tools").items()} == digests(other)
+
+
+def test_nginx(mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path) -> None:
+    """The index stays at the root, and a file that is copied into the bucket is published."""
+    bucket = cloud.bucket("acme-pypi")
+    for file in (old.wheel, old.sdist):
+        bucket.put(f"acme-core/{file.name}", file.read_bytes())
+    bucket.put("acme-core/", b"")  # what gcsfuse makes of a folder
+    bucket.put("acme-core/README.txt", b"not a package")
+    move = mover("nginx", {}, **cloud.environment())
+
+    assert "imported 2 files, 1 passed over\n" in move.type("Import")
+    watching = ("--watch", "gs://acme-pypi", "--watch-every", "1")
+    with move.serving(*watching, **cloud.environment()) as server:
+        move.type("Clients", TOKEN=server.token)
+        for file in (other.wheel, other.sdist):
+            bucket.put(f"Acme_Tools/{file.name}", file.read_bytes())
+        until(lambda: listed(server, "acme-tools") == digests(other))
+        assert b"acme_tools-1.0" in fetch(f"{server.url}/Acme_Tools/").lower()
+
+    old.assert_installed(python)
+    assert "acme_core-1.1.tar.gz" in move.files("acme-core")
+
+
+def _put_as_pypicloud(bucket: Bucket, prefix: str, built: Built, file: Path) -> None:
+    body = file.read_bytes()
+    digest = hashlib.md5(file.name.encode()).hexdigest()  # noqa: S324 - where it lies
+    name = built.name.lower().replace("_", "-")
+    said = {
+        "name": name,
+        "version": built.version,
+        "summary": "A small project that says who it is.",
+        "uploader": "ana",
+        "hash_sha256": hashlib.sha256(body).hexdigest(),
+        "hash_md5": hashlib.md5(body).hexdigest(),  # noqa: S324 - what it knows
+    }
+    bucket.put(f"{prefix}{digest[:4]}/{name}/{file.name}", body, metadata=said)

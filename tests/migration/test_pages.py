@@ -1,0 +1,38 @@
+"""What the pages about moving have in common."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.clients.projects import Built
+from tests.migration.conftest import Mover
+from tests.migration.guide_runner import PAGES, digests
+
+SYSTEMS = sorted(path.stem for path in PAGES.glob("*.md") if path.stem != "README")
+
+
+@pytest.mark.clients
+def test_the_way_over(mover: Mover, old: Built, new: Built, tmp_path: Path) -> None:
+    """The recipe ends with a comparison that finds nothing missing, and every byte as it was."""
+    place = tmp_path / "old"
+    place.mkdir()
+    for file in (old.wheel, old.sdist, new.wheel):
+        (place / file.name).write_bytes(file.read_bytes())
+    move = mover("README", {"/srv/old": str(place)})
+
+    said = move.type("The way over")
+
+    assert f"{place}: imported 3 files\n" in said
+    assert f"{place}: would import 0 files, 3 there already\n" in said
+    wanted = digests(old) | {new.wheel.name: digests(new)[new.wheel.name]}
+    assert {name: file.sha256 for name, file in move.files("acme-core").items()} == wanted
+
+
+def test_every_page_is_listed() -> None:
+    """The first page leads to every other one, and each of those to the way over."""
+    first = (PAGES / "README.md").read_text()
+
+    assert SYSTEMS
+    assert [name for name in SYSTEMS if f"({name}.md)" not in first] == []
+    texts = {name: (PAGES / f"{name}.md").read_text() for name in SYSTEMS}
+    assert [name for name in SYSTEMS if "(README.md#the-way-over)" not in texts[name]] == []

@@ -1,0 +1,190 @@
+"""Moving over from servers that are run here first, and that have written the data themselves."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from base64 import b64encode
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.clients.harness import Desk, program
+from tests.clients.projects import Built, sha256
+from tests.clients.reading import Refused, fetch
+from tests.clients.servers import free_port
+from tests.fake_gcs.server import BucketServer
+from tests.migration.conftest import Mover
+from tests.migration.guide_runner import digests
+from tests.migration.systems import PASSWORD, Devpi, new_devpi, running, twine
+
+pytestmark = pytest.mark.clients
+
+THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
+REASON = 'it was "broken" & bad'
+
+
+def test_pypiserver(mover: Mover, old: Built, other: Built, python: Path, desk: Desk) -> None:
+    """What twine has sent to pypiserver comes along as it was, and so do passwords and paths."""
+    packages = desk.folder / "packages"
+    packages.mkdir()
+    digest = hashlib.sha1(PASSWORD.encode()).digest()  # noqa: S324 - the test's own file
+    passwords = desk.folder / "htpasswd"
+    passwords.write_text(f"ana:{{SHA}}{b64encode(digest).decode()}\n")
+    port = free_port()
+    listening = ["-i", "127.0.0.1", "-p", str(port), "--disable-fallback"]
+    closed = ["-P", str(passwords), "-a", "update,download,list"]
+    executable = str(program("pypiserver", "pypi-server"))
+    command = [executable, "run", *listening, *closed, str(packages)]
+    with running(desk, command, f"http://127.0.0.1:{port}/health"):
+        files = (old.wheel, old.sdist, other.wheel, other.sdist)
+        twine(desk, f"http://127.0.0.1:{port}/", "ana", *files)
+    os.utime(packages / old.wheel.name, (THEN.timestamp(), THEN.timestamp()))
+    stands_for = {"/data/packages": str(packages), "PASSWORD": PASSWORD}
+    move = mover("pypiserver", stands_for)
+
+    assert "imported 4 files\n" in move.type("Import")
+    with move.serving("--private", "-P", str(passwords)) as server:
+        move.type("Clients")
+        with pytest.raises(Refused, match="401"):
+            fetch(f"{server.url}/packages/{old.wheel.name}")
+
+    old.assert_installed(python)
+    assert (desk.folder / old.wheel.name).read_bytes() == old.wheel.read_bytes()
+    kept = move.files("acme-core")
+    assert kept[old.wheel.name].uploaded_at == THEN
+    assert len(kept) == 4
+    assert {name: file.sha256 for name, file in move.files("acme-tools").items()} == digests(other)
+
+
+def test_dumb_pypi_as_a_site(
+    mover: Mover, old: Built, other: Built, python: Path, desk: Desk
+) -> None:
+    """The site goes on under its URLs, and publishing to it is one command."""
+    site, port = make_dumb_pypi(desk, old, other), free_port()
+    url = f"http://127.0.0.1:{port}"
+    move = mover("dumb-pypi", {"/srv/site": str(site), "https://old.example.com": url})
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    with running(desk, [*command, "--directory", str(site)], f"{url}/packages.json"):
+        install(desk, f"{url}/simple", old)
+        move.wheelyard("import", f"{url}/packages.json", "--packages-url", "../../pool/")
+        move.type("As a site")
+        kept = fetch(f"{url}/pool/{old.wheel.name}")
+        page = fetch(f"{url}/simple/acme-core/index.html").decode()
+        legacy = json.loads(fetch(f"{url}/pypi/acme-core/json"))
+
+    old.assert_installed(python)
+    assert kept == old.wheel.read_bytes()
+    assert "acme_core-1.1.tar.gz" in page
+    assert legacy["info"]["version"] == "1.1"
+    assert old.sdist.name in {file["filename"] for file in legacy["releases"]["1.0"]}
+
+
+def test_dumb_pypi_as_a_server(
+    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, desk: Desk
+) -> None:
+    """Dates, uploaders and yanks come along, from a bucket, a copy of it, and by the URL."""
+    site, port = make_dumb_pypi(desk, old, other), free_port()
+    bucket = cloud.bucket("acme-pypi")
+    for path in filter(Path.is_file, site.rglob("*")):
+        name = path.relative_to(site).as_posix()
+        bucket.put(name.replace("pool/", "raw/"), path.read_bytes())
+    url = f"http://127.0.0.1:{port}"
+    stands_for = {"/srv/site": str(site), "https://old.example.com": url}
+    move = mover("dumb-pypi", stands_for, **cloud.environment())
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    with running(desk, [*command, "--directory", str(site)], f"{url}/packages.json"):
+        said = move.type("Import")
+    with move.serving() as server:
+        move.type("As a server")
+        raw = fetch(f"{server.url}/raw/{other.wheel.name}")
+
+    assert said.count("imported 4 files\n") == 1
+    assert said.count("imported 0 files, 4 there already\n") == 2
+    old.assert_installed(python)
+    assert raw == other.wheel.read_bytes()
+    file = move.files("acme-core")[old.wheel.name]
+    assert (file.uploaded_at, file.uploaded_by, file.yanked) == (THEN, "ana", None)
+    tools = move.files("acme-tools")
+    assert {name: file.sha256 for name, file in tools.items()} == digests(other)
+    assert tools[other.wheel.name].yanked == REASON
+    assert tools[other.sdist.name].yanked is None
+
+
+def test_devpi(mover: Mover, old: Built, other: Built, python: Path, desk: Desk) -> None:
+    """An index and its base become one, at the same URLs, with the dates and the uploader."""
+    devpi = new_devpi(desk)
+    stands_for = {
+        "/srv/devpi": str(devpi.folder),
+        "/srv/devpi-export": str(desk.folder / "export"),
+        "https://old.example.com": devpi.url,
+        "PASSWORD": PASSWORD,
+    }
+    move = mover("devpi", stands_for)
+    move.add_program("devpi-export", f'exec {program("devpi", "devpi-export")} "$@"')
+    before = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - beside devpi's clock
+    with devpi.serving():
+        stock(desk, devpi, old, other)
+        pages = f"{devpi.url}/ana/dev/+simple/"
+        install(desk, pages, old)
+        seen = move.wheelyard("import", "--dry-run", pages)
+    move.settings.mkdir()
+    digest = hashlib.sha1(PASSWORD.encode()).digest()  # noqa: S324 - the test's own file
+    (move.settings / "htpasswd").write_text(f"ana:{{SHA}}{b64encode(digest).decode()}\n")
+
+    assert "would import 4 files\n" in seen
+    assert "imported 4 files\n" in move.type("Import")
+    move.write("The server")
+    with move.serving():
+        move.type("Clients")
+
+    old.assert_installed(python)
+    files = {**move.files("acme-core"), **move.files("acme-tools")}
+    for name, digest_before in (digests(old) | digests(other)).items():
+        assert files[name].sha256 == digest_before
+        assert files[name].uploaded_by == "ana"
+        assert before <= files[name].uploaded_at <= datetime.now(UTC)  # noqa: TID251
+    assert files["acme_core-1.1.tar.gz"].uploaded_by == "htpasswd:ana"
+
+
+def stock(desk: Desk, devpi: Devpi, old: Built, other: Built) -> None:
+    """Fill two indexes of devpi, one of which has the other as its base."""
+    login = devpi.add_user("ana")
+    devpi.add_index(login, "ana/base")
+    devpi.add_index(login, "ana/dev", "ana/base")
+    twine(desk, f"{devpi.url}/ana/base/", "ana", other.wheel, other.sdist)
+    twine(desk, f"{devpi.url}/ana/dev/", "ana", old.wheel, old.sdist)
+
+
+def make_dumb_pypi(desk: Desk, old: Built, other: Built) -> Path:
+    """Make a site with dumb-pypi, from a list that says all that one can."""
+    site = desk.folder / "site"
+    (site / "pool").mkdir(parents=True)
+    lines = []
+    for file in (old.wheel, old.sdist, other.wheel, other.sdist):
+        shutil.copy(file, site / "pool")
+        line = {
+            "filename": file.name,
+            "hash": f"sha256={sha256(file)}",
+            "requires_python": ">=3.9",
+            "uploaded_by": "ana",
+            "upload_timestamp": int(THEN.timestamp()),
+        }
+        if file == other.wheel:
+            line["yanked_reason"] = REASON
+        lines.append(json.dumps(line))
+    fed = desk.folder / "list.json"
+    fed.write_text("\n".join(lines))
+    where = ["--packages-url", "../../pool/", "--output-dir", str(site)]
+    desk.run(program("dumb-pypi"), "--package-list-json", fed, *where)
+    return site
+
+
+def install(desk: Desk, url: str, project: Built) -> None:
+    """Install from the old index, and see that it works."""
+    python = desk.python("before")
+    options = ["install", "--no-deps", "--index-url", url]
+    desk.run(program("pip"), "--python", python, *options, project.requirement)
+    project.assert_installed(python)

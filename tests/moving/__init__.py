@@ -1,1 +1,0 @@
-"""Moving over from other indexes, as the pages of `docs/moving/` tell people to."""

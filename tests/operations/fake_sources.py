@@ -1,0 +1,83 @@
+"""Sources of imports, as tests make them, and imports from them."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from packaging.utils import NormalizedName
+
+from tests.operations.distributions import Made
+from tests.operations.in_memory_index import ALICE, World
+from wheelyard.operations.importing.importer import Importer
+from wheelyard.operations.importing.report import FileStatus, Report
+from wheelyard.sources.candidate import NO_HASHES, Candidate, Skipped
+
+DEMO = NormalizedName("demo")
+LONG_AGO = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+@dataclass
+class Shelf:
+    """Distributions that a source offers; counts how often one is read."""
+
+    read: list[str] = field(default_factory=list)
+
+    def offer(
+        self,
+        made: Made,
+        *,
+        place: str = "",
+        algorithms: tuple[str, ...] = (),
+        uploaded_at: datetime | None = None,
+        uploaded_by: str = "",
+        yanked: str | None = None,
+    ) -> Candidate:
+        """Return a distribution as a source offers it, with digests of these algorithms."""
+        hashes = {
+            name: hashlib.new(name, made.body, usedforsecurity=False).hexdigest()
+            for name in algorithms
+        }
+        return Candidate(
+            filename=made.filename,
+            place=place or f"there/{made.filename}",
+            read=lambda: self._reading(made),
+            size=len(made.body),
+            hashes=hashes or NO_HASHES,
+            uploaded_at=uploaded_at,
+            uploaded_by=uploaded_by,
+            yanked=yanked,
+        )
+
+    @contextmanager
+    def _reading(self, made: Made) -> Iterator[Iterator[bytes]]:
+        self.read.append(made.filename)
+        yield iter([made.body[:100], made.body[100:]])
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A source that offers these, one after the other."""
+
+    all: Iterable[Candidate | Skipped]
+
+    def offers(self) -> Iterator[Candidate | Skipped]:
+        """Yield what there is."""
+        yield from self.all
+
+
+def importer(world: World) -> Importer:
+    """Return what imports into a world."""
+    return Importer(world.index.uploads)
+
+
+def taken(world: World, *offers: Candidate | Skipped) -> Report:
+    """Import what is offered."""
+    return importer(world).run(Listed(offers), ALICE)
+
+
+def counted(**fates: int) -> Counter[FileStatus]:
+    """Return how often each fate is expected."""
+    return Counter({FileStatus(name): count for name, count in fates.items()})

@@ -1,0 +1,104 @@
+"""A whole index in memory, whose clock stands still until a test moves it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from packaging.utils import NormalizedName
+
+from tests.operations.distributions import Made
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import WheelyardError
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.project import Commit, File
+from wheelyard.operations.check import Findings
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Key, Store, Stored
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import Index, build_index
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+EVERYTHING = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,))
+ALICE = Caller("local:alice", (EVERYTHING,))
+
+
+@dataclass
+class Clock:
+    """The time of day, as a test tells it."""
+
+    now: datetime = START
+
+    def seconds(self) -> float:
+        """Return the seconds since the epoch."""
+        return self.now.timestamp()
+
+    def advance(self, **by: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**by)
+
+
+def ambient_at(clock: Clock, seed: int) -> Runtime:
+    """Return a world without waiting, with the clock of a test and repeatable chance."""
+    return Runtime(
+        now=lambda: clock.now,
+        monotonic=clock.seconds,
+        pause=lambda _: None,
+        random=Random(seed),
+    )
+
+
+@dataclass
+class World:
+    """An index over a store, and short names for what tests do with it."""
+
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+    store: Store = field(init=False)
+    index: Index = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store = MemoryStore(self.clock.seconds)
+        self.index = self.opened(seed=1)
+
+    def opened(self, seed: int) -> Index:
+        """Return an index over the same store, as another process has it."""
+        return build_index(self.store, Spool(self.folder), Settings(), ambient_at(self.clock, seed))
+
+    def upload(self, made: Made, caller: Caller = ALICE) -> File:
+        """Upload a distribution, as soon as its name is admitted."""
+        self.index.uploads.admit(made.filename, caller)
+        return self.index.uploads.accept(made.arrival(self.folder), caller).file
+
+    def check(self, *, rebuild: bool = False, sweep: bool = False) -> Findings:
+        """Check the store, by a process that has seen nothing yet."""
+        return self.opened(seed=2).check.run(rebuild=rebuild, sweep=sweep)
+
+    def bytes_at(self, key: Key) -> bytes:
+        """Return the object at a key that holds one."""
+        stored = self.store.get(key)
+        assert isinstance(stored, Stored)
+        return stored.body
+
+    def snapshot(self, prefix: str = "") -> dict[str, bytes]:
+        """Return every object below a prefix."""
+        return dict(objects(self.store, prefix))
+
+
+def objects(store: Store, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    """Yield every key below a prefix with its bytes."""
+    for entry in store.list(prefix):
+        yield entry.key, b"".join(store.read(entry.key))
+
+
+def code_of(fault: WheelyardError) -> tuple[str, str]:
+    """Return the family and the code of a refusal."""
+    return type(fault).__name__, fault.code
+
+
+def history(index: Index, name: NormalizedName) -> list[Commit]:
+    """Return every commit of a project."""
+    project = index.projects.get(name)
+    return list(index.projects.journal(project, 0, project.revision))

@@ -1,0 +1,150 @@
+"""The audit lines of the log: one for each event of the journal, in the words of who did what."""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.operations.distributions import make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, EVERYTHING, Clock, World, history
+from wheelyard.authentication.authenticator import REJECTIONS_LOGGED_PER_MINUTE, RejectionLog
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.model.access import Caller
+from wheelyard.model.distribution import parse_version
+from wheelyard.model.project import Uploaded
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.index import build_index
+
+DEMO = NormalizedName("demo")
+RELEASE = Selection(parse_version("1.0"))
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the operator reads."""
+    caplog.set_level(logging.INFO, "wheelyard.audit")
+    return caplog
+
+
+def said(log: pytest.LogCaptureFixture) -> list[Mapping[str, Any]]:
+    """Return what the audit lines say."""
+    records = [each for each in log.records if each.name == "wheelyard.audit"]
+    return [vars(each)["facts"]["audit"] for each in records]
+
+
+def test_every_event_has_a_line(world: World, log: pytest.LogCaptureFixture) -> None:
+    """What happens is said once each, without a secret; what changes nothing is not."""
+    lifecycle = world.index.lifecycle
+    for made in (make_wheel(), make_sdist(), make_wheel()):
+        world.upload(made)
+    with pytest.raises(Conflict):
+        world.upload(make_wheel(content=b"other"))
+    token = f"wyd_{'a1B2' * 12}"
+    for _ in range(2):
+        lifecycle.yank(ALICE, DEMO, RELEASE, f"see {token}")
+    lifecycle.delete(ALICE, DEMO, RELEASE, "")
+
+    names = [make_wheel().filename, make_sdist().filename]
+    assert [(each["action"], each["files"]) for each in said(log)] == [
+        ("uploaded", names[:1]),
+        ("uploaded", names[1:]),
+        ("yanked", names),
+        ("deleted", names),
+    ]
+    assert {each["who"] for each in said(log)} == {"local:alice"}
+    assert said(log)[2]["reason"] == "see wyd_***"
+    assert token not in log.text
+
+
+def test_only_one_has_done_it(world: World, log: pytest.LogCaptureFixture) -> None:
+    """Of many who upload the same bytes at once, the log names the one whom the journal names."""
+    people = [Caller(f"token:{number}", (EVERYTHING,)) for number in range(8)]
+    together, made = Barrier(len(people)), make_wheel()
+
+    def publish(caller: Caller) -> None:
+        together.wait()
+        world.upload(made, caller)
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        list(pool.map(publish, people))
+
+    (line,) = said(log)
+    (event,) = [event for commit in history(world.index, DEMO) for event in commit.events]
+    assert isinstance(event, Uploaded)
+    assert line["who"] == event.by
+    assert line["sha256"] == made.sha256
+
+
+def test_a_commit_that_is_answered_with_a_fault(
+    world: World, log: pytest.LogCaptureFixture
+) -> None:
+    """What is committed has its line, though the journal failed and the client was told so."""
+    faults = (Fault(Kind.NOT_DONE, "put", "journal/*", times=100),)
+    store = FaultyStore(world.store, faults)
+    index = build_index(store, Spool(world.folder), Settings(), world.index.runtime)
+    with pytest.raises(Unavailable):
+        index.uploads.accept(make_wheel().arrival(world.folder), ALICE)
+
+    assert [each["action"] for each in said(log)] == ["uploaded"]
+    world.upload(make_wheel())
+    assert [each["action"] for each in said(log)] == ["uploaded"]
+
+
+HERE = "192.0.2.0/24"
+
+
+@pytest.fixture(autouse=True)
+def _everything(caplog: pytest.LogCaptureFixture) -> None:
+    """Let the log have every line."""
+    caplog.set_level(logging.INFO)
+
+
+def test_a_flood_is_so_many_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """Sixty refusals a minute have a line each; the others are one number, a minute later."""
+    clock = Clock()
+    log = RejectionLog(clock.seconds)
+    for _ in range(1000):
+        log.note("htpasswd_user", HERE)
+    assert len(caplog.records) == REJECTIONS_LOGGED_PER_MINUTE
+
+    clock.advance(seconds=60)
+    log.note("token_expired", HERE, "token:0123456789")
+    log.note("htpasswd_user", HERE, "htpasswd:a\u202eb")
+    assert [each.getMessage() for each in caplog.records[REJECTIONS_LOGGED_PER_MINUTE:]] == [
+        "940 more credentials were refused, without a line each",
+        "a credential was refused: token_expired for token:0123456789, from 192.0.2.0/24",
+        "a credential was refused: htpasswd_user for htpasswd:a\\u202eb, from 192.0.2.0/24",
+    ]
+
+
+def test_keys_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """Service accounts' keys are a warning once a minute, with the number of the others."""
+    clock = Clock()
+    log = RejectionLog(clock.seconds)
+    for _ in range(3):
+        log.note_key(HERE)
+    clock.advance(seconds=60)
+    log.note_key(HERE)
+    first, second = (each.getMessage() for each in caplog.records)
+    assert first.endswith("from 192.0.2.0/24, and refused")
+    assert second.endswith("and 2 more since the last such line")
+
+
+def test_removed_signatures_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """Where Cloud Run has cut off signatures, the log says which option is to be off, not often."""
+    clock = Clock()
+    log = RejectionLog(clock.seconds)
+    for _ in range(2):
+        for _ in range(90):
+            log.note("sig_removed_by_google", HERE)
+        clock.advance(seconds=60)
+    loud = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert len(loud) == 2
+    assert "--no-invoker-iam-check" in loud[0].getMessage()

@@ -1,0 +1,254 @@
+"""A statement is good for one token, and is forgotten when it is long past, and not before."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.authentication.publishing_fixture import (
+    MOMENT,
+    RULES,
+    SINGLE_USE,
+    PublishingRules,
+    over,
+    publishing,
+    refusal,
+    signed,
+)
+from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.model.jobs import (
+    AUDIENCE,
+    GITHUB_SAYS,
+    GITLAB_SAYS,
+    GOOGLE_SAYS,
+    MINUTES,
+    NOON,
+    OIDC,
+    OIDC_SAYS,
+    Table,
+    publisher,
+)
+from tests.operations.in_memory_index import World
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.trusted_publishing import (
+    INVALID_PAYLOAD,
+    INVALID_PUBLISHER,
+    INVALID_REUSE,
+    INVALID_TOKEN,
+    REUSES,
+    SWEPT_AT_ONCE,
+)
+from wheelyard.catalog import keys
+from wheelyard.catalog.tokens import digest_of
+from wheelyard.errors import Unavailable
+from wheelyard.storage.base import Key, Store
+from wheelyard.storage.local import LocalStore
+
+
+@pytest.mark.parametrize("says", SINGLE_USE, ids=lambda each: str(each["iss"]))
+def test_replay(noon: World, says: Table) -> None:
+    """A statement is good for one token, in whatever process it is shown again."""
+    assert refusal(publishing(noon.index), says) == ""
+
+    for index in (noon.index, noon.opened(2)):
+        assert refusal(publishing(index), says) == INVALID_REUSE
+    for each in SINGLE_USE:  # what one issuer has used says nothing of another's
+        assert refusal(publishing(noon.index), {**each, "jti": "another"}) == ""
+
+
+@pytest.mark.parametrize("kind", ["memory", "folder"])
+def test_replay_at_the_same_moment(noon: World, tmp_path: Path, kind: str) -> None:
+    """Fifty that show one statement at once, to two processes, get one token between them."""
+    folders = [tmp_path / "store"] * 2
+    stores: list[Store] = [noon.store, noon.store]
+    if kind == "folder":
+        stores = [LocalStore(folder, Random(seed)) for seed, folder in enumerate(folders)]
+    indexes = [over(store, noon, seed) for seed, store in enumerate(stores, start=7)]
+    desks = [publishing(index) for index in indexes]
+
+    with ThreadPoolExecutor(25) as pool:
+        codes = Counter(
+            pool.map(lambda turn: refusal(desks[turn % 2], GITHUB_SAYS), range(50), timeout=60)
+        )
+
+    assert codes == {"": 1, INVALID_REUSE: 49}
+    assert len(indexes[0].tokens.all()) == 1
+
+
+@pytest.mark.parametrize("mark", ["../../wheelyard", "a/b", "\0", "a\nb", "x" * 5000, "é", ".json"])
+def test_a_mark_of_any_form(noon: World, mark: str) -> None:
+    """Whatever an issuer marks its statements with, the mark is only ever a digest in the store."""
+    says = {**GITHUB_SAYS, "jti": mark}
+    desk = publishing(noon.index)
+
+    assert refusal(desk, says) == ""
+    assert refusal(desk, says) == INVALID_REUSE
+
+    (key,) = noon.snapshot(keys.USED_ID_TOKENS)
+    assert keys.hour_of(Key(key)) == datetime(2026, 11, 18, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("mark", [None, "", 7, ["a"], {}])
+def test_no_mark(noon: World, mark: object) -> None:
+    """A statement that cannot be told from others is good for nothing."""
+    for says in SINGLE_USE:
+        assert refusal(publishing(noon.index), {**says, "jti": mark}) == INVALID_TOKEN
+    assert noon.index.tokens.all() == []
+
+
+def test_digest() -> None:
+    """A used statement is the SHA-256 of its issuer, a NUL and its mark."""
+    digest = digest_of("https://token.actions.githubusercontent.com", "abc-jti")
+
+    assert digest_of("https://a", "\ud800") != digest_of("https://a", "\udfff")
+    assert digest == "e135cbc74a952000e26a68b66a4f2a481d5e0bb2ad94f87e59beb1d8c56d8638"
+    assert keys.used_id_token(MOMENT, digest) == f"credentials/claims/2026111812/{digest}.json"
+
+
+def test_half_a_character(noon: World) -> None:
+    """A statement with half a character in it, which JSON can hold, is refused as none."""
+    assert refusal(publishing(noon.index), {**GITHUB_SAYS, "jti": "\ud800"}) == INVALID_PAYLOAD
+
+
+def test_google_hands_its_statements_out_again(noon: World) -> None:
+    """Google's statement, which has no mark, is good for twenty tokens an hour and no more."""
+    desk = publishing(noon.index)
+
+    codes = [refusal(desk, GOOGLE_SAYS) for _ in range(REUSES + 2)]
+
+    assert codes == [""] * REUSES + [INVALID_REUSE] * 2
+    assert refusal(desk, {**GOOGLE_SAYS, "iat": NOON + 1}) == ""
+    noon.clock.advance(hours=1)
+    assert refusal(desk, GOOGLE_SAYS) == ""
+
+
+def test_a_signature_written_in_another_way(noon: World) -> None:
+    """The limit is of what was signed: other letters for the same signature do not renew it."""
+    desk = publishing(noon.index)
+    for turn in range(REUSES):
+        desk.mint(signed(GOOGLE_SAYS, f"c2lnbmV{turn}"))
+
+    assert refusal(desk, GOOGLE_SAYS) == INVALID_REUSE
+
+
+def test_an_issuer_without_marks(noon: World) -> None:
+    """Any other issuer may do without marks if its publisher says so, within the same limit."""
+    rules = PublishingRules(publishers=(publisher(OIDC, require_jti=False),), audiences=(AUDIENCE,))
+    desk = publishing(noon.index, rules)
+
+    codes = [refusal(desk, {**OIDC_SAYS, "jti": None}) for _ in range(REUSES + 1)]
+
+    assert codes == [""] * REUSES + [INVALID_REUSE]
+
+
+def test_sweeping(noon: World) -> None:
+    """What is long past goes, statements and tokens; what lives, or somebody made, stays."""
+    made, _ = noon.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    desk, rules = publishing(noon.index), replace(RULES, lifetime=timedelta(hours=6))
+    long = publishing(noon.index, rules).mint(signed({**GITHUB_SAYS, "jti": "long"}))
+    for says in (GITHUB_SAYS, GITLAB_SAYS, GOOGLE_SAYS):
+        desk.mint(signed(says))
+    noon.clock.advance(hours=2, minutes=16)
+    assert desk.publishing_cleanup.sweep() == 0
+
+    noon.clock.advance(minutes=1)
+
+    assert desk.publishing_cleanup.sweep() == 3
+    assert {each.id for each in noon.index.tokens.all()} == {made.id, long.record.id}
+    assert len(noon.snapshot(keys.USED_ID_TOKENS)) == 1
+    assert desk.publishing_cleanup.sweep() == 0
+    assert noon.check().problems == noon.check().notes == []
+
+
+def test_no_statement_is_forgotten_too_early(noon: World) -> None:
+    """As long as any clock would take a statement, it is known to have been used."""
+    desk = publishing(noon.index)
+    assert refusal(desk, GITHUB_SAYS) == ""
+    noon.clock.now = datetime.fromtimestamp(NOON + MINUTES, UTC) + timedelta(minutes=10)
+
+    desk.publishing_cleanup.sweep()
+
+    assert refusal(desk, GITHUB_SAYS) == INVALID_REUSE
+
+
+def test_a_mint_sweeps(noon: World) -> None:
+    """Each mint forgets a few of what is long past, so that nothing piles up."""
+    desk = publishing(noon.index)
+    for turn in range(SWEPT_AT_ONCE + 2):
+        desk.mint(signed({**GITHUB_SAYS, "jti": str(turn)}))
+
+    noon.clock.advance(hours=3)
+    left = list[int]()
+    for turn in range(2):
+        later = {"jti": f"later-{turn}", "iat": NOON + 10800, "exp": NOON + 11000}
+        desk.mint(signed({**GITHUB_SAYS, **later}))
+        left.append(len(noon.index.tokens.all()))
+
+    assert left == [3, 2]
+    assert len(noon.snapshot(keys.USED_ID_TOKENS)) == 2
+
+
+def test_what_a_mint_costs(noon: World) -> None:
+    """A mint is two writes and one listing, and a refusal asks the store nothing."""
+    store = FaultyStore(noon.store)
+    desk = publishing(over(store, noon))
+    store.calls.clear()
+
+    assert refusal(desk, {**GITHUB_SAYS, "environment": "other"}) == INVALID_PUBLISHER
+    assert store.calls == []
+    assert refusal(desk, GITHUB_SAYS) == ""
+
+    assert [verb for verb, _ in store.calls] == ["put", "put", "list"]
+
+
+def test_sweeping_what_is_damaged(noon: World) -> None:
+    """Sweeping takes what it cannot read for done with, and leaves what is not ours alone."""
+    desk = publishing(noon.index)
+    minted = desk.mint(signed(GITHUB_SAYS))
+    (key,) = noon.snapshot(keys.USED_ID_TOKENS)
+    strange = [
+        Key(f"{keys.USED_ID_TOKENS}note.txt"),
+        Key(f"{keys.USED_ID_TOKENS}2026999999/{'0' * 64}.json"),
+    ]
+    for each in (*strange, keys.token(minted.token.id)):
+        noon.store.put(each, b"?", None)
+    damaged = keys.used_id_token(MOMENT, "1" * 64)
+    traversing = keys.used_id_token(MOMENT, "2" * 64)
+    noon.store.put(damaged, b"?", None)
+    noon.store.put(traversing, b'{"token":"../../projects"}', None)
+    noon.clock.advance(hours=3)
+
+    assert desk.publishing_cleanup.sweep() == 3
+
+    left = noon.snapshot("credentials/")
+    assert set(left) == {*strange, keys.token(minted.token.id)}
+    assert key not in left
+
+
+def test_sweeping_never_fails_a_mint(noon: World) -> None:
+    """A token is handed out although the store fails in sweeping."""
+    publishing(noon.index).mint(signed(GITHUB_SAYS))
+    noon.clock.advance(hours=3)
+    faulty = FaultyStore(noon.store, (Fault(Kind.NOT_DONE, "delete", times=99),))
+
+    later = {**GITHUB_SAYS, "jti": "later", "iat": NOON + 10800, "exp": NOON + 11000}
+
+    assert refusal(publishing(over(faulty, noon)), later) == ""
+    with pytest.raises(Unavailable):
+        publishing(over(faulty, noon)).publishing_cleanup.sweep()
+
+
+def test_when_nobody_publishes_so_any_more(noon: World) -> None:
+    """A check that sweeps forgets what is long past, although no publisher is left."""
+    publishing(noon.index).mint(signed(GITHUB_SAYS))
+    noon.clock.advance(hours=3)
+    assert noon.index.authenticator.publishing is None
+
+    swept = noon.check(sweep=True).swept
+
+    assert swept == 1
+    assert (noon.snapshot(keys.USED_ID_TOKENS), list(noon.index.tokens.all())) == ({}, [])

@@ -1,0 +1,129 @@
+"""Trial writes: whether a store takes what an index does with it."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.operations.in_memory_index import Clock, ambient_at
+from tests.storage.gcs.opened import StillTime
+from wheelyard.catalog.conflict_retries import ConflictRetries
+from wheelyard.catalog.format import ensure_format, renew_format
+from wheelyard.catalog.keys import FORMAT, probes
+from wheelyard.errors import Unavailable
+from wheelyard.operations.store_probe import (
+    NOT_TRIED,
+    StoreProbe,
+    noted,
+    reading,
+    refusals_of,
+    writing,
+    writing_apart,
+)
+from wheelyard.storage.base import Key, Stored
+from wheelyard.storage.memory import MemoryStore
+
+(APART,) = probes(["files/"], "0123")
+
+
+@dataclass
+class Watched(StillTime):
+    """A time that stands still, in which it is seen what a trial says meanwhile."""
+
+    trial: StoreProbe | None = None
+    seen: list[str] = field(default_factory=list)
+
+    def pause(self, seconds: float) -> None:
+        """Note what the trial says."""
+        if self.trial is not None:
+            self.seen.append(self.trial.reason)
+        super().pause(seconds)
+
+
+def trial_of(store: FaultyStore, note: Path | None = None) -> tuple[StoreProbe, Watched]:
+    """Return a trial of a store that has a format, and of a place apart; and its time."""
+    ensure_format(store.store)
+    time = Watched()
+    runtime = replace(ambient_at(Clock(), 1), pause=time.pause)
+    steps = (
+        lambda: renew_format(store, ConflictRetries(runtime=runtime)),
+        *writing_apart(store, APART),
+    )
+    time.trial = StoreProbe(steps, runtime, note)
+    return time.trial, time
+
+
+def empty() -> MemoryStore:
+    """Return a store that holds nothing."""
+    return MemoryStore(lambda: 0.0)
+
+
+def test_one_write_to_each_place() -> None:
+    """A store that takes a write is asked for one in each of its places, and is as it was."""
+    store = FaultyStore(empty())
+    trial, time = trial_of(store)
+    before = store.store.get(FORMAT)
+    assert trial.reason
+
+    trial.run()
+
+    trial.wait(0)
+    assert (trial.reason, time.pauses) == ("", [])
+    written = [call for call in store.calls if call[0] != "get"]
+    assert written == [("put", FORMAT), ("put", APART), ("delete", APART)]
+    after = store.store.get(FORMAT)
+    assert isinstance(before, Stored)
+    assert isinstance(after, Stored)
+    assert (after.body, [each.key for each in store.store.list("")]) == (before.body, [FORMAT])
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"), [("get", FORMAT), ("put", FORMAT), ("put", APART), ("delete", APART)]
+)
+def test_a_store_that_takes_none(verb: str, key: Key, tmp_path: Path) -> None:
+    """Until a write has succeeded it is tried again, after pauses that grow and are jittered."""
+    store = FaultyStore(empty(), (Fault(Kind.NOT_DONE, verb, key, times=12),))
+    note = tmp_path / "written"
+    trial, time = trial_of(store, note)
+    assert noted(note) == trial.reason
+
+    trial.run()
+
+    assert (trial.reason, noted(note)) == ("", "")
+    assert len(time.seen) == 12
+    assert all(time.seen)
+    assert time.pauses[0] <= 1 < time.pauses[3] < time.pauses[5] < max(time.pauses) <= 60
+    assert len(set(time.pauses)) == 12
+
+
+def test_servers_that_start_together() -> None:
+    """A server whose trial loses a race against another one's has not failed."""
+    store = FaultyStore(empty(), (Fault(Kind.LOST_RACE, "put", FORMAT, times=3),))
+    trial, time = trial_of(store)
+
+    trial.run()
+
+    assert (trial.reason, time.seen) == ("", [NOT_TRIED] * 3)
+
+
+@pytest.mark.parametrize("has_format", [True, False])
+@pytest.mark.parametrize(
+    ("code", "told"), [("storage_denied", 3), ("storage_unavailable", 1), ("bucket_missing", 1)]
+)
+def test_every_refusal_is_told(code: str, told: int, *, has_format: bool) -> None:
+    """A right that is missing does not hide another one; whatever else is wrong ends the trial."""
+
+    def refused() -> None:
+        raise Unavailable("No.", code=code)
+
+    store, retries = empty(), ConflictRetries(runtime=ambient_at(Clock(), 1))
+    if has_format:
+        ensure_format(store)
+    writes = writing(store, APART, retries)
+    steps = (refused, *reading(store, APART), refused, *writes, refused)
+
+    found = list(refusals_of(steps))
+
+    assert [fault.code for fault in found] == [code] * told
+    assert [each.key for each in store.list("")] == [FORMAT] * has_format

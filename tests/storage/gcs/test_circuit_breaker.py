@@ -1,0 +1,132 @@
+"""A bucket that does not answer: not everybody waits for it in turn."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.fake_gcs.faults import DropBefore, Fault, Hold, StatusBefore
+from tests.fake_gcs.server import BucketServer
+from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener, RunningTime
+from wheelyard.errors import Unavailable
+from wheelyard.storage.base import ABSENT, Stored
+from wheelyard.storage.gcs.retry import READ_PATIENCE, REST, CircuitOpen
+
+pytestmark = pytest.mark.integration
+
+LONG = 3600.0
+AWAY: list[Fault] = [DropBefore(), *(StatusBefore(status) for status in (500, 502, 503, 504))]
+away = pytest.mark.parametrize("fault", AWAY, ids=["drop", "500", "502", "503", "504"])
+
+
+@away
+def test_a_silent_bucket_is_left_alone(
+    server: BucketServer, opened_bucket: Opened, fault: Fault
+) -> None:
+    """After a bucket was away for as long as somebody waits, the next ones do not ask it."""
+    store, still = opened_bucket.store, opened_bucket.time
+    silence = server.faults.add(fault, count=FOR_EVER)
+    with pytest.raises(Unavailable, match=r"gs://wheels (does not answer|answers with status 50)"):
+        store.get(A)
+    assert still.now <= READ_PATIENCE
+    asked, waited = silence.taken, len(still.pauses)
+
+    for verb in VERBS.values():
+        with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+            verb(store)
+
+    assert (silence.taken, len(still.pauses)) == (asked, waited)
+
+
+def test_one_asks_for_all(
+    server: BucketServer, opened_bucket: Opened, pool: ThreadPoolExecutor
+) -> None:
+    """When a silent bucket has rested, one caller asks it, and the others wait for no answer."""
+    store = opened_bucket.store
+    silenced(server, opened_bucket)
+    hold = Hold("before")
+    # again and again: it asks anew where it was not answered within two seconds
+    server.faults.add(hold, "media", OTHER, count=FOR_EVER)
+    opened_bucket.time.now += REST
+    one = pool.submit(store.get, OTHER)
+    hold.wait()
+    asked = server.log.count()
+
+    for verb in VERBS.values():
+        with pytest.raises(Unavailable):
+            verb(store)
+
+    assert server.log.count() == asked
+    hold.release()
+    assert one.result() is None
+    assert store.put(A, b"one", ABSENT)
+
+
+@away
+def test_others_wait_while_one_asks_in_vain(
+    server: BucketServer, opened_bucket: Opened, fault: Fault
+) -> None:
+    """While the one who asks for all finds the bucket still away, nobody else asks it."""
+    silenced(server, opened_bucket, fault)
+    opened_bucket.time.now += REST
+    silence = server.faults.add(fault, count=3)
+    others: list[BaseException | None] = []
+
+    def ask_meanwhile() -> None:
+        asked = silence.taken
+        with pytest.raises(Unavailable) as caught:
+            opened_bucket.store.get(OTHER)
+        others.append(caught.value.__cause__)
+        assert silence.taken == asked
+
+    opened_bucket.time.meanwhile = ask_meanwhile
+    assert opened_bucket.store.get(A) is None
+    assert [type(each) for each in others] == [CircuitOpen]
+
+
+def test_a_bucket_that_refuses_connections(server: BucketServer, opened_bucket: Opened) -> None:
+    """A bucket that takes no connections is Unavailable, and is found again when it does."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    server.stop()
+    for verb in VERBS.values():
+        opened_bucket.time.now += REST
+        with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+            verb(opened_bucket.store)
+    server.start()
+    opened_bucket.time.now += REST
+
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+
+
+@pytest.mark.slow
+def test_a_bucket_that_is_dead(opener: Opener, server: BucketServer) -> None:
+    """A bucket that takes connections and says nothing costs one caller some seconds, once."""
+    bucket = opener(still=RunningTime())
+    server.die()
+    with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+        bucket.store.get(A)
+    # however long a slow machine takes from here to the next line, the rest is not over
+    bucket.time.now -= LONG
+
+    with pytest.raises(Unavailable, match="gs://wheels does not answer") as fault:
+        bucket.store.get(A)
+
+    assert isinstance(fault.value.__cause__, CircuitOpen)
+    server.revive()
+    bucket.time.now += LONG + REST
+    assert bucket.store.get(A) is None
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Yield a thread for whoever is kept waiting."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def silenced(server: BucketServer, bucket: Opened, fault: Fault | None = None) -> None:
+    """Have somebody find the bucket away; after that it would answer."""
+    server.faults.add(fault or DropBefore(), count=FOR_EVER)
+    with pytest.raises(Unavailable):
+        bucket.store.get(A)
+    server.faults.clear()

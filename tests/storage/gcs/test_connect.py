@@ -1,0 +1,154 @@
+"""What the index makes of a bucket: which objects go where, and what is said about them there."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer
+from tests.storage.gcs.opened import EMULATOR, FILES, A, Opened, Opener
+from wheelyard.errors import Conflict, Invalid
+from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key, ObjectVersion, Stored
+from wheelyard.storage.gcs.connect import Downloads
+
+pytestmark = pytest.mark.integration
+
+FILE = Key(f"{FILES}a/a 1.0+cpu.whl")
+HOUR = timedelta(hours=1)
+
+
+def test_opening_asks_nothing(server: BucketServer, opened_bucket: Opened) -> None:
+    """To open a bucket, and to use it, no right is needed but those for its objects."""
+    assert server.log.count() == 0
+    server.permissions.deny("storage.buckets.get")
+
+    opened_bucket.store.put(A, b"one", ABSENT)
+    opened_bucket.store.get(A)
+
+    assert server.log.kinds() == ["insert", "media"]
+
+
+@pytest.mark.parametrize(
+    ("downloads", "scope"), [("auto", "private"), ("proxy", "private"), ("public", "public")]
+)
+def test_what_is_said_about_an_object(
+    opener: Opener,
+    bucket: Bucket,
+    large: Path,
+    downloads: Downloads,
+    scope: str,
+) -> None:
+    """Files may be kept for ever by whoever gets them, documents by nobody; both have a type."""
+    store = opener("gs://wheels/in", downloads=downloads).store
+    store.put(A, b"{}", ABSENT)
+    store.put(FILE, b"", ABSENT)
+    store.put(Key(f"{FILES}large"), large, ABSENT)
+
+    found = [bucket.get(f"in/{key}") for key in (A, FILE, f"{FILES}large")]
+
+    said = [each.fields for each in found if each]
+    assert [each["contentType"] for each in said] == [
+        "application/json",
+        "application/octet-stream",
+        "application/octet-stream",
+    ]
+    kept = f"{scope}, max-age=31536000, immutable"
+    assert [each.get("cacheControl") for each in said] == [None, kept, kept]
+
+
+def test_files_in_a_bucket_of_their_own(
+    opener: Opener, server: BucketServer, bucket: Bucket
+) -> None:
+    """Files may live in another bucket, at another place in it, and are listed with the rest."""
+    apart = server.bucket("apart")
+    store = opener("gs://wheels/in", files="gs://apart/out").store
+    store.put(A, b"one", ABSENT)
+    store.put(FILE, b"two", ABSENT)
+
+    assert bucket.names() == [f"in/{A}"]
+    assert apart.names() == [f"out/{FILE}"]
+    assert [entry.key for entry in store.list("")] == [A, FILE]
+    assert b"".join(store.read(FILE)) == b"two"
+
+
+def test_urls_that_anyone_may_use(opener: Opener, server: BucketServer) -> None:
+    """In a public bucket an object has a plain URL, with its name encoded once."""
+    store = opener("gs://wheels/in", downloads="public").store
+
+    assert store.sign(FILE, HOUR) == f"{server.url}/wheels/in/files/a/a%201.0%2Bcpu.whl"
+
+
+@pytest.mark.parametrize("downloads", ["auto", "proxy"])
+def test_no_urls(opener: Opener, server: BucketServer, downloads: Downloads) -> None:
+    """Where nobody can sign, or nobody is to, an object has no URL."""
+    del server
+    assert opener(downloads=downloads).store.sign(FILE, HOUR) is None
+
+
+def test_no_urls_though_somebody_can_sign(
+    opener: Opener, server: BucketServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With `proxy`, no URL is signed; without it, the same key signs one."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(server.write_key_file(tmp_path)))
+    monkeypatch.delenv(EMULATOR)
+    stores = [opener(downloads=downloads).store for downloads in ("auto", "proxy")]
+
+    signed, unsigned = (store.sign(FILE, HOUR) for store in stores)
+
+    assert signed is not None
+    assert "X-Goog-Signature=" in signed
+    assert unsigned is None
+
+
+def test_redirects_that_nobody_can_sign(
+    opener: Opener, server: BucketServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who asks for redirects and has nothing to sign with is told so when the bucket is opened."""
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+
+    with pytest.raises(Invalid, match="cannot sign a URL") as refusal:
+        opener(downloads="redirect")
+
+    assert refusal.value.code == "bad_setting"
+    assert server.log.count() == 0
+
+
+@pytest.mark.parametrize("form", ["http://{}", "http://{}/", "{}"])
+def test_an_emulator(
+    opener: Opener, server: BucketServer, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """An emulator is found by its URL, with a slash at the end or none, or by host and port."""
+    monkeypatch.setenv(EMULATOR, form.format(server.address))
+    store = opener().store
+
+    version = store.put(A, b"one", ABSENT)
+
+    assert store.get(A) == Stored(b"one", version)
+    assert b"".join(store.read(A)) == b"one"
+    assert [entry.key for entry in store.list("")] == [A]
+    store.delete(A, version)
+
+
+@pytest.mark.parametrize("foreign", ["1", "17-4-9", "é", "-5", "99999999999999999999"])
+def test_versions_of_another_store(opened_bucket: Opened, foreign: str) -> None:
+    """A version that some other store gave matches nothing here."""
+    store, other = opened_bucket.store, ObjectVersion(foreign)
+    version = store.put(A, b"one", ABSENT)
+
+    assert store.get(A, other) == Stored(b"one", version)
+    with pytest.raises(Conflict):
+        store.put(A, b"two", other)
+    with pytest.raises(Conflict):
+        store.delete(A, other)
+    assert store.get(A, version) is NOT_MODIFIED
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """Return a file that goes up in pieces."""
+    path = tmp_path / "large"
+    path.write_bytes(bytes(5_000_000))
+    return path

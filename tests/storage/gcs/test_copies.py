@@ -1,0 +1,116 @@
+"""Copies from bucket to bucket, of which no byte comes by here."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fake_gcs.faults import DropAfter, Fault, StatusAfter, StatusBefore
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer, running_bucket_server
+from tests.storage.gcs.opened import EMULATOR, Opener
+from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Stored, WebType
+from wheelyard.storage.gcs.connect import COPY, operation_of
+from wheelyard.storage.gcs.location import BucketLocation
+from wheelyard.storage.gcs.store import CloudStore
+
+pytestmark = pytest.mark.integration
+
+FILE = Key("files/a/0123/a-1-py3-none-any.whl")
+SOURCE = f"prefix/{FILE}"
+WHEELS = BucketLocation("wheels", "prefix/")
+KIND = WebType("application/octet-stream", "public, max-age=31536000, immutable")
+LARGE = 5_000_000
+"""Bytes: more than goes to a bucket in one request."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketServer]:
+    """Yield a running stand-in with two buckets, to which the environment leads."""
+    with running_bucket_server("site", "wheels") as running:
+        monkeypatch.setenv(EMULATOR, running.url)
+        yield running
+
+
+@pytest.fixture
+def bucket(server: BucketServer) -> Bucket:
+    """Return the bucket that is copied to, past the wire."""
+    return server.bucket("site")
+
+
+@pytest.fixture
+def site(server: BucketServer, opener: Opener) -> CloudStore:
+    """Return the store in it."""
+    del server
+    store = opener("gs://site").store
+    assert isinstance(store, CloudStore)
+    return store
+
+
+def copied(site: CloudStore, expect: ObjectVersion = ABSENT) -> ObjectVersion:
+    """Copy the file."""
+    return site.copy(WHEELS, SOURCE, FILE, expect, KIND)
+
+
+@pytest.mark.parametrize("piece", [0, 1_000_000])
+def test_a_copy(server: BucketServer, bucket: Bucket, site: CloudStore, piece: int) -> None:
+    """The bucket copies by itself, in as many steps as it likes, and says what we say."""
+    body = b"x" * LARGE
+    server.bucket("wheels").put(SOURCE, body, cacheControl="private", metadata={"write-id": "1"})
+    bucket.rewrite_piece = piece
+
+    version = copied(site)
+
+    assert site.get(FILE) == Stored(body, version)
+    found = bucket.get(FILE)
+    assert found
+    assert dict(found.fields) == {
+        "contentType": KIND.content_type,
+        "cacheControl": KIND.cache_control,
+    }
+    assert found.metadata["write-id"] != "1"
+    requests = server.log.records("rewrite")
+    assert len(requests) == (5 if piece else 1)
+    assert {operation_of(each.method, each.target) for each in requests} == {COPY}
+    assert server.log.count(kind="insert") == 0
+
+
+def test_a_copy_over_another(server: BucketServer, bucket: Bucket, site: CloudStore) -> None:
+    """A copy goes over the version that is expected, and over no other."""
+    server.bucket("wheels").put(SOURCE, b"whole")
+    bucket.put(FILE, b"who")
+    with pytest.raises(Conflict):
+        copied(site)
+    (half,) = site.list(FILE)
+
+    copied(site, half.version)
+
+    found = bucket.get(FILE)
+    assert found
+    assert found.data == b"whole"
+
+
+def test_a_copy_of_nothing(site: CloudStore) -> None:
+    """What is not there cannot be copied."""
+    with pytest.raises(NotFound):
+        copied(site)
+
+
+def test_a_copy_that_is_denied(server: BucketServer, site: CloudStore) -> None:
+    """Who may not read the files is told the permission, and on which bucket."""
+    server.bucket("wheels").put(SOURCE, b"1")
+    server.permissions.deny("storage.objects.get")
+
+    with pytest.raises(Unavailable, match=r"storage\.objects\.get on gs://wheels"):
+        copied(site)
+
+
+@pytest.mark.parametrize("fault", [StatusBefore(503), StatusAfter(503), DropAfter()])
+def test_lost_answers(server: BucketServer, site: CloudStore, fault: Fault) -> None:
+    """A copy whose answer is lost is made again, and known again: it succeeds, once."""
+    server.bucket("wheels").put(SOURCE, b"wheel")
+    server.faults.add(fault, "rewrite", count=1)
+
+    version = copied(site)
+
+    assert site.get(FILE) == Stored(b"wheel", version)

@@ -1,0 +1,126 @@
+"""What the index counts is what a bucket's owner pays for: every request that was answered."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.fake_gcs.faults import CutAt, DropAfter, DropBefore, StatusAfter, StatusBefore
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer
+from tests.storage.gcs.opened import FILES, OTHER, A, Opened
+from wheelyard.errors import Conflict, NotFound
+from wheelyard.storage.base import ABSENT, NOT_MODIFIED, Key
+from wheelyard.storage.gcs.connect import operation_of
+from wheelyard.storage.instrumented import Operation
+
+pytestmark = pytest.mark.integration
+
+COUNTED = {
+    "insert": Operation("insert", "A"),
+    "resumable-start": Operation("insert", "A"),
+    "resumable-chunk": Operation("piece", "free"),
+    "resumable-status": Operation("piece", "free"),
+    "list": Operation("list", "A"),
+    "media": Operation("read", "B"),
+    "get": Operation("get", "B"),
+    "delete": Operation("delete", "free"),
+}
+"""Under which name each kind of request in the stand-in's log is counted."""
+LARGE = Key(f"{FILES}large")
+SIZE = 20_000_000
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """Return a file of 20 MB."""
+    path = tmp_path / "large"
+    path.write_bytes(bytes(SIZE))
+    return path
+
+
+def test_all_that_goes_on_in_a_bucket(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
+) -> None:
+    """Over good and bad days, the counts are those of the bucket's own books, class by class."""
+    bucket.page_size = 3
+    for fault, kind, count in (
+        (StatusBefore(503), "insert", 2),
+        (StatusAfter(503), "insert", 1),
+        (StatusBefore(429, "1"), "insert", 1),
+        (StatusBefore(500), "media", 2),
+        (CutAt(100_000), "media", 3),
+        (StatusBefore(503), "list", 1),
+        (StatusAfter(503), "delete", 1),
+        (StatusBefore(503), "resumable-start", 1),
+        (StatusBefore(502), "resumable-chunk", 1),
+        (StatusAfter(504), "resumable-chunk", 1),
+        (DropBefore(), "*", 1),
+        (DropAfter(), "*", 1),
+    ):
+        server.faults.add(fault, kind, count=count, skip=1 if count == 1 else 2)
+
+    store = opened_bucket.store
+    version = store.put(A, b"one", ABSENT)
+    for _ in range(3):
+        assert store.get(A, version) is NOT_MODIFIED
+        assert store.get(OTHER) is None
+    with pytest.raises(Conflict):
+        store.put(A, b"two", ABSENT)
+    store.put(LARGE, large, ABSENT)
+    assert sum(map(len, store.read(LARGE))) == SIZE
+    assert len(b"".join(store.read(LARGE, 5, 500_000))) == 499_995
+    with pytest.raises(NotFound):
+        store.read(OTHER)
+    for number in range(8):
+        store.put(Key(f"b/{number}"), b"", None)
+    assert len(list(store.list(""))) == 10
+    store.delete(A, version)
+    store.delete(LARGE, None)
+
+    assert opened_bucket.tally.counts() == in_the_log(server)
+    assert set(opened_bucket.tally.counts()) == set(COUNTED.values())
+
+
+def test_what_each_verb_costs(server: BucketServer, opened_bucket: Opened) -> None:
+    """On a good day every verb is one request, and what is known already brings no bytes."""
+    store = opened_bucket.store
+    version = store.put(A, b"one", ABSENT)
+    store.get(A, version)
+    store.get(OTHER)
+    list(store.read(A))
+    list(store.list(""))
+    store.delete(A, version)
+
+    assert server.log.kinds() == ["insert", "media", "media", "media", "list", "delete"]
+    statuses = [each.status for each in server.log.records()]
+    assert statuses == [200, 304, 404, 200, 200, 204]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "kind"),
+    [
+        ("GET", "/storage/v1/b/o/o", "list"),
+        ("GET", "/storage/v1/b/o/o?prefix=o%2Fo", "list"),
+        ("GET", "/storage/v1/b/w/o/o", "get"),
+        ("GET", "/storage/v1/b/w/o/a%2Fo?alt=json", "get"),
+        ("GET", "/download/storage/v1/b/w/o/a?alt=media", "read"),
+        ("POST", "/upload/storage/v1/b/w/o?uploadType=multipart", "insert"),
+        ("POST", "/resumable/upload/storage/v1/b/w/o?uploadType=resumable", "insert"),
+        ("PUT", "/upload/storage/v1/b/w/o?uploadType=resumable&upload_id=1", "piece"),
+        ("DELETE", "/storage/v1/b/w/o/a", "delete"),
+        ("POST", "/v1/projects/-/serviceAccounts/a:signBlob", ""),
+        ("GET", "/computeMetadata/v1/instance", ""),
+    ],
+)
+def test_which_operation_a_request_is(method: str, target: str, kind: str) -> None:
+    """A request is known by its method and its path, whatever the bucket and the object are."""
+    operation = operation_of(method, target)
+
+    assert (operation.kind if operation else "") == kind
+
+
+def in_the_log(server: BucketServer) -> dict[Operation, int]:
+    """Return what the stand-in has answered, as it is to be counted."""
+    records = [each for each in server.log.records() if each.status and each.kind in COUNTED]
+    return dict(Counter(COUNTED[each.kind] for each in records))

@@ -1,0 +1,373 @@
+"""What goes wrong on the way to a bucket: what passes is waited out, and nothing is guessed."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer
+from tests.storage.gcs.opened import FOR_EVER, OTHER, VERBS, A, Opened, Opener
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.storage.base import ABSENT, ObjectVersion, Store, Stored, create
+from wheelyard.storage.gcs.retry import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    READ_PATIENCE,
+    WRITE_PATIENCE,
+)
+from wheelyard.storage.gcs.store import ONE_REQUEST
+
+pytestmark = pytest.mark.integration
+
+LOST: list[Fault] = [StatusAfter(503), DropAfter()]
+lost = pytest.mark.parametrize("fault", LOST, ids=["status", "drop"])
+verbs = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+
+
+def test_too_often_is_waited_out(server: BucketServer, opened_bucket: Opened) -> None:
+    """A creation that comes too often waits as long as it is told to, and a little more."""
+    server.faults.add(StatusBefore(429, retry_after="3"), "insert", count=3)
+
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+    pauses = opened_bucket.time.pauses
+    assert [3 <= each <= 3 + 2**turn * FIRST_PAUSE for turn, each in enumerate(pauses)] == [
+        True
+    ] * 3
+    assert len(set(pauses)) == 3
+
+
+def test_too_often_for_ever(server: BucketServer, opened_bucket: Opened) -> None:
+    """Who comes too often for too long is told to try again later."""
+    server.faults.add(StatusBefore(429), "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable) as fault:
+        opened_bucket.store.put(A, b"one", ABSENT)
+
+    assert fault.value.code == "overloaded"
+    assert opened_bucket.time.now <= WRITE_PATIENCE
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("", 0.0), ("2", 2.0), ("600", LONGEST_PAUSE)])
+def test_a_swap_that_comes_too_often_has_lost(
+    server: BucketServer, opened_bucket: Opened, asked: str, waited: float
+) -> None:
+    """A swap that comes too often is a Conflict without a second try, after a bounded pause."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    server.log.clear()
+    server.faults.add(StatusBefore(429, retry_after=asked), "insert")
+
+    with pytest.raises(Conflict):
+        opened_bucket.store.put(A, b"two", version)
+
+    assert server.log.kinds() == ["insert"]
+    assert opened_bucket.time.pauses == [waited]
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+
+
+@verbs
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_passing_failure(
+    server: BucketServer,
+    bucket: Bucket,
+    opened_bucket: Opened,
+    status: int,
+    verb: Callable[[Store], object],
+) -> None:
+    """Every verb is tried again where the bucket says that a failure will pass."""
+    bucket.put(A, b"old")
+    planned = server.faults.add(StatusBefore(status), count=2)
+
+    verb(opened_bucket.store)
+
+    assert planned.taken == 2
+    assert len(opened_bucket.time.pauses) == 2
+
+
+@verbs
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_failure_for_ever(
+    server: BucketServer,
+    bucket: Bucket,
+    opened_bucket: Opened,
+    status: int,
+    verb: Callable[[Store], object],
+) -> None:
+    """A failure that does not pass is Unavailable in bounded time, and names bucket and status."""
+    bucket.put(A, b"old")
+    server.faults.add(StatusBefore(status), count=FOR_EVER)
+
+    with pytest.raises(Unavailable, match=rf"gs://wheels .* {status}") as fault:
+        verb(opened_bucket.store)
+
+    assert fault.value.code == "storage_unavailable"
+    pauses = opened_bucket.time.pauses
+    assert 5 <= len(pauses) <= 40
+    assert max(pauses) <= LONGEST_PAUSE
+    # a write that is given up is looked for
+    assert READ_PATIENCE / 2 < opened_bucket.time.now <= WRITE_PATIENCE + READ_PATIENCE
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "storage_refused"), (401, "storage_credentials"), (403, "storage_denied")],
+)
+def test_a_swap_that_is_refused(
+    server: BucketServer, opened_bucket: Opened, status: int, code: str
+) -> None:
+    """A swap that the bucket refuses is no lost race: why it refused is said, after one request."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    planned = server.faults.add(StatusBefore(status), "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable) as fault:
+        opened_bucket.store.put(A, b"two", version)
+
+    assert fault.value.code == code
+    assert (planned.taken, opened_bucket.time.pauses) == (1, [])
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+
+
+@lost
+@pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
+def test_a_write_whose_answer_is_lost(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, fault: Fault, *, is_creation: bool
+) -> None:
+    """A write that was carried out, though nobody said so, succeeds with its true version."""
+    expect = ABSENT if is_creation else opened_bucket.store.put(A, b"zero", ABSENT)
+    server.log.clear()
+    server.faults.add(fault, "insert")
+
+    version = opened_bucket.store.put(A, b"one", expect)
+
+    assert server.log.kinds() == ["insert", "insert", "get"]
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+    assert generation(bucket, A) == version
+
+
+def test_a_write_to_a_bucket_that_falls_silent(server: BucketServer, opened_bucket: Opened) -> None:
+    """Whether a write that heard nothing has happened is found out, if anything answers at all."""
+    server.faults.add(DropAfter(), "insert", count=FOR_EVER)
+
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+
+    assert opened_bucket.store.get(A) == Stored(b"one", version)
+    server.faults.add(DropBefore(), "*", count=FOR_EVER)
+    with pytest.raises(Unavailable, match="gs://wheels does not answer"):
+        opened_bucket.store.put(A, b"two", version)
+
+
+@lost
+@pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
+def test_somebody_writes_after_a_lost_answer(
+    opener: Opener, server: BucketServer, opened_bucket: Opened, fault: Fault, *, is_creation: bool
+) -> None:
+    """A write that was carried out and then overwritten is neither a success nor a Conflict."""
+    store = opened_bucket.store
+    expect = ABSENT if is_creation else store.put(A, b"zero", ABSENT)
+    server.faults.add(fault, "insert")
+    opened_bucket.time.meanwhile = partial(replaced, opener, b"one", b"other")
+
+    with pytest.raises(Unavailable, match="not known"):
+        store.put(A, b"one", expect)
+
+    assert body(store) == b"other"
+
+
+@pytest.mark.parametrize("fault", [StatusBefore(503), DropBefore()], ids=["status", "drop"])
+@pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
+def test_somebody_writes_before_a_repetition(
+    opener: Opener, server: BucketServer, opened_bucket: Opened, fault: Fault, *, is_creation: bool
+) -> None:
+    """A write that was not carried out, and then was overtaken, is known to be a Conflict."""
+    store = opened_bucket.store
+    expect = ABSENT if is_creation else store.put(A, b"zero", ABSENT)
+    server.faults.add(fault, "insert")
+    opened_bucket.time.meanwhile = partial(opener().store.put, A, b"other", expect)
+
+    with pytest.raises(Conflict):
+        store.put(A, b"one", expect)
+
+    assert body(store) == b"other"
+
+
+@lost
+@pytest.mark.parametrize("names_version", [True, False])
+def test_a_deletion_whose_answer_is_lost(
+    server: BucketServer,
+    bucket: Bucket,
+    opened_bucket: Opened,
+    fault: Fault,
+    *,
+    names_version: bool,
+) -> None:
+    """A deletion that was carried out, though nobody said so, succeeds."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    server.faults.add(fault, "delete")
+
+    opened_bucket.store.delete(A, version if names_version else None)
+
+    assert bucket.names() == []
+
+
+@lost
+def test_somebody_creates_after_a_lost_deletion(
+    opener: Opener, server: BucketServer, bucket: Bucket, opened_bucket: Opened, fault: Fault
+) -> None:
+    """A deletion that was carried out, and then undone by somebody else, is no Conflict."""
+    version = opened_bucket.store.put(A, b"one", ABSENT)
+    server.faults.add(fault, "delete")
+    opened_bucket.time.meanwhile = partial(opener().store.put, A, b"other", ABSENT)
+
+    with pytest.raises(Unavailable, match="not known"):
+        opened_bucket.store.delete(A, version)
+
+    assert body(opened_bucket.store) == b"other"
+    assert bucket.names() == [A]
+
+
+def replaced(opener: Opener, before: bytes, after: bytes) -> None:
+    """Have somebody else read A and write over it."""
+    store = opener().store
+    found = store.get(A)
+    assert isinstance(found, Stored)
+    assert found.body == before
+    store.put(A, after, found.version)
+
+
+def body(store: Store) -> bytes:
+    """Return what is at A."""
+    found = store.get(A)
+    assert isinstance(found, Stored)
+    return found.body
+
+
+def generation(bucket: Bucket, name: str) -> ObjectVersion:
+    """Return the version of an object, as the bucket itself knows it."""
+    found = bucket.get(name)
+    assert found
+    return ObjectVersion(str(found.generation))
+
+
+WRITES: dict[str, Callable[[Store, Path], object]] = {
+    "create": lambda store, _: store.put(OTHER, b"new", ABSENT),
+    "create a large one": lambda store, large: store.put(OTHER, large, ABSENT),
+    "replace": lambda store, _: store.put(A, b"new", _version(store)),
+    "delete": lambda store, _: store.delete(A, _version(store)),
+}
+
+
+def _version(store: Store) -> ObjectVersion:
+    found = store.get(A)
+    assert isinstance(found, Stored)
+    return found.version
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """Return a file that goes up in pieces."""
+    path = tmp_path / "large"
+    path.write_bytes(bytes(ONE_REQUEST + 1))
+    return path
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_precondition_that_keeps_failing(
+    server: BucketServer,
+    bucket: Bucket,
+    opened_bucket: Opened,
+    large: Path,
+    write: Callable[[Store, Path], object],
+) -> None:
+    """A 412 is a lost race; one that comes again, though nobody has changed the object, is not."""
+    bucket.put(A, b"old")
+    for kind in ("insert", "resumable-start", "delete"):
+        server.faults.add(StatusBefore(412), kind, count=FOR_EVER)
+
+    with pytest.raises(Conflict):
+        write(opened_bucket.store, large)
+    with pytest.raises(Unavailable) as caught:
+        write(opened_bucket.store, large)
+
+    fault = caught.value
+    assert (fault.code, fault.message.count(". ")) == ("precondition_failed", 0)
+    assert "412" in fault.message
+    assert "check whether a proxy" in fault.message
+    assert len(opened_bucket.time.pauses) == 1
+    assert bucket.names() == [A]
+
+
+@pytest.mark.parametrize("first", [StatusBefore(503), StatusAfter(503), DropAfter()])
+def test_a_precondition_that_fails_after_a_lost_answer(
+    server: BucketServer, opened_bucket: Opened, first: StatusBefore | StatusAfter | DropAfter
+) -> None:
+    """Whether a try landed is found out, and what cannot land is not called a lost race."""
+    server.faults.add(first, "insert")
+    server.faults.add(StatusBefore(412), "insert", count=FOR_EVER)
+
+    if isinstance(first, StatusBefore):
+        with pytest.raises(Unavailable) as caught:
+            opened_bucket.store.put(A, b"new", ABSENT)
+        assert caught.value.code == "precondition_failed"
+    else:
+        version = opened_bucket.store.put(A, b"new", ABSENT)
+        assert opened_bucket.store.get(A) == Stored(b"new", version)
+
+
+def test_a_write_that_expects_nothing(server: BucketServer, opened_bucket: Opened) -> None:
+    """A 412 to a write without a precondition can be no lost race."""
+    server.faults.add(StatusBefore(412), "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable) as caught:
+        opened_bucket.store.put(A, b"new", None)
+
+    assert caught.value.code == "precondition_failed"
+
+
+def test_what_is_new(server: BucketServer, bucket: Bucket, opened_bucket: Opened) -> None:
+    """What has to be new counts as taken only if it is seen to be there."""
+    bucket.put(OTHER, b"there")
+    with pytest.raises(Conflict):
+        create(opened_bucket.store, OTHER, b"new")
+    server.faults.add(StatusBefore(412), "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable) as caught:
+        create(opened_bucket.store, A, b"new")
+
+    assert caught.value.code == "precondition_failed"
+
+
+def test_a_lost_race(server: BucketServer, bucket: Bucket, opened_bucket: Opened) -> None:
+    """Who comes second is told so at the price of the write; who comes so again, after a look."""
+    store = opened_bucket.store
+    old = store.put(A, b"one", ABSENT)
+    bucket.put(A, b"of somebody else")
+    server.log.clear()
+
+    for expect in (old, ABSENT, old):
+        with pytest.raises(Conflict):
+            store.put(A, b"two", expect)
+    assert server.log.kinds(A) == ["insert"] * 3
+    with pytest.raises(Conflict):
+        store.put(A, b"two", old)
+    assert server.log.kinds(A) == [*["insert"] * 4, "get"]
+    assert opened_bucket.time.pauses == []
+
+
+@pytest.mark.parametrize("status", [400, 405, 411, 413])
+def test_a_request_that_is_refused(
+    server: BucketServer, opened_bucket: Opened, status: int
+) -> None:
+    """What the bucket calls a wrong request is sent once, and nobody is told to try it again."""
+    server.faults.add(StatusBefore(status), "insert", count=FOR_EVER)
+
+    with pytest.raises(Unavailable) as caught:
+        opened_bucket.store.put(A, b"new", ABSENT)
+
+    assert caught.value.code == "storage_refused"
+    assert f"status {status}" in caught.value.message
+    assert "Try again" not in caught.value.message
+    assert server.log.kinds(A) == ["insert"]

@@ -1,0 +1,243 @@
+"""Large bodies go up in pieces; what breaks off in between goes on, and a loser learns so."""
+
+import json
+import subprocess
+import sys
+from hashlib import file_digest
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, StatusAfter, StatusBefore
+from tests.fake_gcs.objects import Bucket
+from tests.fake_gcs.server import BucketServer
+from tests.storage.gcs.opened import EMULATOR, FOR_EVER, A, Opened, Opener
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.storage.base import ABSENT, ObjectVersion, Stored
+from wheelyard.storage.gcs.retry import READ_PATIENCE, WRITE_PATIENCE
+from wheelyard.storage.gcs.store import ONE_REQUEST
+
+pytestmark = pytest.mark.integration
+
+SIZE = 20_000_000
+PIECES = 5
+FAULTS: list[Fault] = [
+    StatusBefore(503),
+    StatusAfter(503),
+    DropBefore(),
+    DropAfter(),
+    StatusBefore(429, "1"),
+]
+faults = pytest.mark.parametrize(
+    "fault", FAULTS, ids=["not done", "done", "reset", "reply lost", "too often"]
+)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of 20 MB."""
+    path = tmp_path_factory.mktemp("large") / "body"
+    path.write_bytes(Random(1).randbytes(SIZE))
+    return path
+
+
+@faults
+@pytest.mark.parametrize("at", [0, PIECES // 2, PIECES - 1], ids=["first", "middle", "last"])
+def test_a_piece_fails(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path, fault: Fault, at: int
+) -> None:
+    """An upload goes on over a piece that fails, or whose reply does, and loses no byte."""
+    server.faults.add(fault, "resumable-chunk", skip=at)
+
+    version = opened_bucket.store.put(A, large, ABSENT)
+
+    found = bucket.get(A)
+    assert found
+    assert found.data == large.read_bytes()
+    assert version == str(found.generation)
+    assert len(opened_bucket.time.pauses) == 1
+    kinds = server.log.kinds()
+    assert kinds[: PIECES + 2] == ["resumable-start", *["resumable-chunk"] * (PIECES + 1)]
+    assert kinds[PIECES + 2 :] == []
+
+
+@faults
+def test_the_beginning_fails(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path, fault: Fault
+) -> None:
+    """An upload of which the beginning fails begins again."""
+    server.faults.add(fault, "resumable-start", count=2)
+
+    version = opened_bucket.store.put(A, large, ABSENT)
+
+    assert server.log.count(kind="resumable-start") == 3
+    assert version == generation(bucket)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [ONE_REQUEST, ONE_REQUEST + 1, 2 * ONE_REQUEST - 1, 2 * ONE_REQUEST, 2 * ONE_REQUEST + 1],
+)
+@pytest.mark.parametrize("fault", [None, DropAfter()], ids=["well", "reply lost"])
+def test_sizes_around_a_piece(
+    server: BucketServer, opened_bucket: Opened, tmp_path: Path, size: int, fault: Fault | None
+) -> None:
+    """A body may fill its last piece, or just not; the end of it may be said twice."""
+    body = Random(size).randbytes(size)
+    (tmp_path / "body").write_bytes(body)
+    last = size // ONE_REQUEST
+    if fault:
+        server.faults.add(fault, "resumable-[cs][ht]*", skip=last + 1)
+        server.faults.add(fault, "insert")
+
+    version = opened_bucket.store.put(A, tmp_path / "body", ABSENT)
+
+    assert opened_bucket.store.get(A) == Stored(body, version)
+
+
+@pytest.mark.parametrize("is_creation", [True, False], ids=["creation", "swap"])
+def test_who_comes_too_late(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path, *, is_creation: bool
+) -> None:
+    """Who sends a large body over what is there already is told so with the last piece."""
+    old = opened_bucket.store.put(A, b"one", ABSENT)
+    newer = opened_bucket.store.put(A, b"two", old)
+
+    with pytest.raises(Conflict):
+        opened_bucket.store.put(A, large, ABSENT if is_creation else old)
+
+    assert server.log.records("resumable-*")[-1].status == 412
+    assert generation(bucket) == newer
+
+
+def test_somebody_was_first_meanwhile(
+    opener: Opener, server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
+) -> None:
+    """A large body that is overtaken while it goes up, with a failure on top, is a Conflict."""
+    server.faults.add(StatusBefore(503), "resumable-chunk", skip=2)
+    opened_bucket.time.meanwhile = lambda: opener().store.put(A, b"other", ABSENT)
+
+    with pytest.raises(Conflict):
+        opened_bucket.store.put(A, large, ABSENT)
+
+    found = bucket.get(A)
+    assert found
+    assert found.data == b"other"
+
+
+def test_somebody_writes_over_a_lost_end(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
+) -> None:
+    """The bucket tells of the end of an upload again, even when its object has been replaced."""
+    server.faults.add(DropAfter(), "resumable-chunk", skip=PIECES - 1)
+    opened_bucket.time.meanwhile = lambda: bucket.put(A, b"other")
+
+    version = opened_bucket.store.put(A, large, ABSENT)
+
+    found = bucket.get(A)
+    assert found
+    assert version != ObjectVersion(str(found.generation))
+
+
+def test_all_replies_to_the_end_are_lost(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
+) -> None:
+    """An upload that never hears that it has ended has succeeded if its object is there."""
+    server.faults.add(StatusAfter(503), "resumable-chunk", skip=PIECES - 1, count=FOR_EVER)
+
+    version = opened_bucket.store.put(A, large, ABSENT)
+
+    found = bucket.get(A)
+    assert found
+    assert version == ObjectVersion(str(found.generation))
+
+
+def test_a_piece_fails_for_ever(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
+) -> None:
+    """An upload of which a piece never arrives is given up in bounded time, and leaves nothing."""
+    server.faults.add(StatusBefore(503), "resumable-chunk", skip=2, count=FOR_EVER)
+
+    with pytest.raises(Unavailable, match="gs://wheels answers with status 503"):
+        opened_bucket.store.put(A, large, ABSENT)
+
+    assert opened_bucket.time.now <= WRITE_PATIENCE + READ_PATIENCE
+    assert bucket.names() == []
+
+
+def test_the_bucket_forgets_an_upload(
+    server: BucketServer, bucket: Bucket, opened_bucket: Opened, large: Path
+) -> None:
+    """An upload of which the bucket knows no more begins anew, and arrives."""
+    server.faults.add(StatusBefore(503), "resumable-chunk", skip=2)
+    opened_bucket.time.meanwhile = server.expire_uploads
+
+    opened_bucket.store.put(A, large, ABSENT)
+
+    assert bucket.names() == [A]
+
+
+def generation(bucket: Bucket) -> ObjectVersion:
+    """Return the version of A, as the bucket itself knows it."""
+    found = bucket.get(A)
+    assert found
+    return ObjectVersion(str(found.generation))
+
+
+REPOSITORY = Path(__file__).parents[3]
+WHOLE = 150_000_000
+ALLOWED = 60_000
+"""Kilobytes above what the process had when it had opened the bucket."""
+MOVING = """
+import json, resource, sys
+from hashlib import sha256
+from pathlib import Path
+from tests.storage.gcs.opened import FILES, Opener
+from wheelyard.storage.base import ABSENT, Key
+
+def most():
+    # elsewhere than on a Mac, what the operating system says begins with what the parent had
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+store, key = Opener()().store, Key(FILES + "large")
+store.put(Key("small"), b"1", ABSENT)
+assert store.get(Key("small"))
+found = {"start": most()}
+store.put(key, Path(sys.argv[1]), ABSENT)
+found["up"] = most()
+digest, size = sha256(), 0
+for chunk in store.read(key):
+    digest.update(chunk)
+    size += len(chunk)
+found |= {"down": most(), "size": size, "digest": digest.hexdigest()}
+print(json.dumps(found))
+"""
+"""A process that sends a file and reads it again."""
+
+
+@pytest.mark.slow
+def test_memory(server: BucketServer, tmp_path: Path) -> None:
+    """A file of 150 MB goes up and comes down within 60 MB of memory."""
+    file = tmp_path / "large"
+    with file.open("wb") as sink:
+        sink.truncate(WHOLE)
+
+    done = subprocess.run(
+        [sys.executable, "-c", MOVING, file],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": "src", EMULATOR: server.url},
+    )
+
+    found = json.loads(done.stdout)
+    with file.open("rb") as source:
+        assert found["digest"] == file_digest(source, "sha256").hexdigest()
+    assert found["size"] == WHOLE
+    assert server.log.count("A") == 2
+    assert found["down"] - found["start"] < ALLOWED

@@ -1,0 +1,116 @@
+"""TimedStore is a Store, and tells how each verb ended and how long it took."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.catalog.faulty_store import Fault, FaultyStore, Kind
+from tests.storage.conformance import StoreConformance
+from wheelyard.errors import Conflict, NotFound, Unavailable
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
+from wheelyard.storage.instrumented import Histograms, InstrumentedStore, StoreMetrics
+from wheelyard.storage.memory import MemoryStore
+
+KEY = Key("a/b")
+
+
+@dataclass
+class Clock:
+    """A clock that goes on by a second each time that somebody looks."""
+
+    now: float = 0.0
+    looked: list[float] = field(default_factory=list)
+
+    def __call__(self) -> float:
+        """Return the time, which has gone on."""
+        self.now += 1.0
+        self.looked.append(self.now)
+        return self.now
+
+
+class TestTimedStore(StoreConformance):
+    """A store in memory, timed."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        """Return an empty store."""
+        return InstrumentedStore(memory(), StoreMetrics(Clock()))
+
+
+def memory() -> MemoryStore:
+    """Return an empty store in memory."""
+    return MemoryStore(lambda: 0.0)
+
+
+@pytest.fixture
+def watch() -> StoreMetrics:
+    """What the store below tells."""
+    return StoreMetrics(Clock())
+
+
+@pytest.fixture
+def store(watch: StoreMetrics) -> InstrumentedStore:
+    """Return an empty store that is timed by `watch`."""
+    return InstrumentedStore(memory(), watch)
+
+
+def counted(watch: StoreMetrics) -> dict[tuple[str, ...], int]:
+    """Return how often each verb had each outcome."""
+    return {each.kind: each.counts[-1] for each in watch.timings.so_far()}
+
+
+def test_outcomes(store: InstrumentedStore, watch: StoreMetrics) -> None:
+    """Each verb is counted by how it ended."""
+    version = store.put(KEY, b"body", ABSENT)
+    store.get(KEY)
+    store.get(KEY, version)
+    store.get(Key("nothing"))
+    b"".join(store.read(KEY))
+    list(store.list(""))
+    next(store.list(""), None)
+    for work, fault in (
+        (lambda: store.put(KEY, b"other", ABSENT), Conflict),
+        (lambda: store.read(Key("nothing")), NotFound),
+        (lambda: store.delete(KEY, ObjectVersion("other")), Conflict),
+    ):
+        with pytest.raises(fault):
+            work()
+    store.delete(KEY, None)
+
+    assert counted(watch) == {
+        ("put", "ok"): 1,
+        ("put", "conflict"): 1,
+        ("get", "ok"): 1,
+        ("get", "unchanged"): 1,
+        ("get", "absent"): 1,
+        ("read", "ok"): 1,
+        ("read", "absent"): 1,
+        ("list", "ok"): 2,
+        ("delete", "conflict"): 1,
+        ("delete", "ok"): 1,
+    }
+    assert {each.seconds / each.counts[-1] for each in watch.timings.so_far()} == {1.0}
+
+
+def test_a_store_that_does_not_answer(watch: StoreMetrics) -> None:
+    """A verb that fails is counted as an error, and whoever follows is told."""
+    told: list[tuple[str, str, float]] = []
+    watch.follower = lambda *each: told.append(each)
+    broken = FaultyStore(memory(), (Fault(Kind.NOT_DONE),))
+    store = InstrumentedStore(broken, watch)
+    with pytest.raises(Unavailable):
+        store.get(KEY)
+
+    assert counted(watch) == {("get", "error"): 1}
+    assert told == [("get", "error", 1.0)]
+
+
+def test_buckets() -> None:
+    """What takes exactly as long as a bound is within it, and the last bucket takes the rest."""
+    timings = Histograms((1.0, 2.0))
+    for seconds in (0.5, 1.0, 1.5, 2.0, 2.5):
+        timings.add(("x",), seconds)
+
+    (timing,) = timings.so_far()
+    assert timing.counts == (2, 4, 5)
+    assert timing.seconds == 7.5
