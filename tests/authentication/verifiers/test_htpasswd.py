@@ -242,7 +242,7 @@ def test_the_decoy_is_as_most_are() -> None:
 
 def test_a_file_in_memory_is_not_shown() -> None:
     """No hash is in what a log would show of a file's content."""
-    assert repr(parse_htpasswd(f"ana:{SHA256}").value) == "Htpasswd()"
+    assert repr(parse_htpasswd(f"ana:{SHA256}").value) == "HtpasswdFile()"
 
 
 @given(st.text())
