@@ -24,7 +24,7 @@ from wheelyard.operations.exporting.manifest import (
     made_by,
 )
 from wheelyard.operations.exporting.site_pages import SitePages
-from wheelyard.rendering.releases import SearchEntry, search_json
+from wheelyard.rendering.search_json import SearchEntry, search_json
 from wheelyard.rendering.web_pages import PageTemplates
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT

@@ -9,7 +9,8 @@ from packaging.utils import NormalizedName
 
 from tests.rendering.examples import PROJECTS, TEXT, file, project
 from wheelyard.model.project import Project, Status
-from wheelyard.rendering.releases import SearchEntry, latest, releases_of, search_entry, search_json
+from wheelyard.rendering.releases import latest, releases_of
+from wheelyard.rendering.search_json import SearchEntry, search_entry, search_json
 
 NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).map(NormalizedName)
 FOUND = st.builds(SearchEntry, NAMES, TEXT, TEXT)

@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName
 
 from tests.rendering.examples import PROJECTS, file, project
 from wheelyard.model.project import Project, Status
-from wheelyard.rendering.simple import (
+from wheelyard.rendering.simple_pages import (
     detail_html,
     detail_json,
     list_html,

@@ -16,9 +16,9 @@ from wheelyard.http.handlers import api_projects, api_tokens
 from wheelyard.http.handlers.files import file_by_key, file_by_name
 from wheelyard.http.handlers.metrics import answer_metrics, is_open_to
 from wheelyard.http.handlers.probes import absent, health, ready, upload_url
-from wheelyard.http.handlers.pypi_json import legacy_json
+from wheelyard.http.handlers.pypi_json_api import legacy_json
 from wheelyard.http.handlers.search import answer_search
-from wheelyard.http.handlers.simple import project_detail, project_list
+from wheelyard.http.handlers.simple_api import project_detail, project_list
 from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
 from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.handlers.xml_rpc import answer_call, is_xml_rpc

@@ -14,7 +14,7 @@ from wheelyard.model.distribution import parse_listed
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.rendering.releases import Release
-from wheelyard.rendering.simple import file_url, timestamp
+from wheelyard.rendering.simple_pages import file_url, timestamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
-from msgspec import Struct
-from msgspec.json import Encoder
-from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
-from wheelyard.rendering.simple import served_files
+from wheelyard.rendering.simple_pages import served_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +63,3 @@ def latest(releases: Iterable[Release]) -> Release | None:
     kept = [release for release in ordered if not release.is_yanked]
     final = (release for release in kept if not Version(release.version).is_prerelease)
     return next(final, None) or next(iter(kept or ordered), None)
-
-
-class SearchEntry(Struct, frozen=True, array_like=True):
-    """What a search shows of a project: `["acme-core", "1.4.0", "What every service needs"]`."""
-
-    name: NormalizedName
-    version: str
-    """Of the release that speaks for the project, if any."""
-    summary: str
-
-
-def search_entry(project: Project, described: Release | None) -> SearchEntry:
-    """Return what a search shows of a project."""
-    return SearchEntry(project.name, described.version if described else "", project.summary)
-
-
-def search_json(projects: Iterable[SearchEntry]) -> bytes:
-    """Return the search index, one project to a line, by name."""
-    encoder = Encoder()
-    ordered = sorted(projects, key=attrgetter("name"))
-    lines = b",\n".join(encoder.encode(each) for each in ordered)
-    return b"[\n" + lines + b"\n]\n" if lines else b"[]\n"

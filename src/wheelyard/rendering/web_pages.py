@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.project import File, Status
 from wheelyard.rendering.releases import ProjectPage, Release
-from wheelyard.rendering.simple import FILES_FROM_DETAIL, file_url
+from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL, file_url
 
 PAGES = ("layout.html", "index.html", "project.html", "refusal.html")
 UNITS = ("KiB", "MiB", "GiB")

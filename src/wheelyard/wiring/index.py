@@ -15,7 +15,7 @@ from wheelyard.operations.audit_log import note_event
 from wheelyard.operations.check import Check
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
-from wheelyard.operations.search import SearchIndex
+from wheelyard.operations.search_index import SearchIndex
 from wheelyard.operations.upload import UploadRules, Uploads
 from wheelyard.settings.load import google_endpoints, process_environment
 from wheelyard.settings.sections import MIB, Settings

@@ -15,7 +15,7 @@ from tests.storage.gcs.opened import EMULATOR
 from tests.waiting import until
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.search import NEAR_FOR
+from wheelyard.operations.search_index import NEAR_FOR
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import open_index
 

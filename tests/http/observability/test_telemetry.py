@@ -22,7 +22,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.http.packages import publish, wheel
 from tests.http.servers import running_site
 from tests.waiting import until
-from wheelyard.http.observability.telemetry import Telemetry
+from wheelyard.http.observability.opentelemetry import Telemetry
 
 pytestmark = pytest.mark.integration
 

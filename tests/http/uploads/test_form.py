@@ -24,7 +24,7 @@ from tests.http.forms import (
     upload,
 )
 from wheelyard.errors import Invalid, WheelyardError
-from wheelyard.http.uploads.form import EPILOGUE_LIMIT, HEADERS, boundary_of
+from wheelyard.http.uploads.multipart_parser import EPILOGUE_LIMIT, HEADERS, boundary_of
 
 BLAKE2 = blake2b(DATA, digest_size=32).hexdigest()
 MD5 = md5(DATA, usedforsecurity=False).hexdigest()

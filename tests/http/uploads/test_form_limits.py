@@ -25,13 +25,8 @@ from tests.http.forms import (
 )
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Forbidden, TooLarge, Unavailable
-from wheelyard.http.uploads.form import (
-    FIELD_LIMIT,
-    FIELDS_LIMIT,
-    HEADER_LIMIT,
-    PARTS,
-    UploadFormReader,
-)
+from wheelyard.http.uploads.form import FIELD_LIMIT, FIELDS_LIMIT, PARTS, UploadFormReader
+from wheelyard.http.uploads.multipart_parser import HEADER_LIMIT
 from wheelyard.model.access import Caller
 from wheelyard.operations.upload import UploadRules
 from wheelyard.storage.spool import Spool

@@ -23,7 +23,7 @@ from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import File, Project, Status
 from wheelyard.operations.lifecycle import Lifecycle, Selection
-from wheelyard.rendering.simple import timestamp
+from wheelyard.rendering.simple_pages import timestamp
 
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 

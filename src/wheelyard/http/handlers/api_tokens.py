@@ -48,7 +48,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.claim_rules import moment
 from wheelyard.model.token import TokenRecord, is_token_id, parse_token
-from wheelyard.rendering.simple import timestamp
+from wheelyard.rendering.simple_pages import timestamp
 
 SIGNED_IN_FOR: Final = timedelta(hours=1)
 """How long ago somebody may have signed in who makes a token."""

@@ -9,7 +9,7 @@ from wheelyard.http.protocol.negotiation import (
     MediaType,
 )
 from wheelyard.model.access import Action
-from wheelyard.rendering.releases import search_json
+from wheelyard.rendering.search_json import search_json
 from wheelyard.storage.base import ObjectVersion
 
 

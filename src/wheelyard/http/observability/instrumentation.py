@@ -6,19 +6,17 @@ done only where a setting asks for it. The access log has no secret in it: of th
 alone, and of the credential only whose it is.
 """
 
-import logging
 from asyncio import Event, get_running_loop, sleep, timeout
 from contextlib import suppress
-from http import HTTPStatus
 from importlib.util import find_spec
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import Invalid
+from wheelyard.http.observability.access_log import _write
 from wheelyard.http.observability.request_record import (
     CURRENT_REQUEST,
     RequestRecord,
-    shown,
     trace_of,
 )
 from wheelyard.http.observability.worker_metrics import (
@@ -29,23 +27,18 @@ from wheelyard.http.observability.worker_metrics import (
 )
 from wheelyard.http.protocol.client_address import address_of
 from wheelyard.http.protocol.messages import AsgiScope, Response
-from wheelyard.operations.audit_log import FACTS
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.instrumented import Histograms
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
-    from wheelyard.http.observability.telemetry import Telemetry
+    from wheelyard.http.observability.opentelemetry import Telemetry
 
 LAST_WORDS: Final = 5.0
 """Seconds that a collector has for what is sent at the end."""
 DETAIL: Final = "project_detail"
-PROBES: Final = frozenset({"health", "ready", "metrics"})
-"""Routes that are asked every few seconds; what went well there is not worth a line."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
-
-access_log = logging.getLogger("wheelyard.access")
 
 
 class Instrumentation:
@@ -75,10 +68,10 @@ class Instrumentation:
         if index.settings.telemetry.otlp_endpoint:
             require_telemetry(index.settings)
             # an extra, which takes a third of a second to import
-            from wheelyard.http.observability import telemetry  # noqa: PLC0415
+            from wheelyard.http.observability import opentelemetry  # noqa: PLC0415
 
             endpoint = index.settings.telemetry.otlp_endpoint
-            self._telemetry = telemetry.Telemetry(endpoint, index.runtime.now)
+            self._telemetry = opentelemetry.Telemetry(endpoint, index.runtime.now)
             index.watch.follower = self._telemetry.stored
 
     def at_once(self, scope: AsgiScope, answer: Response, who: str, began: float) -> None:
@@ -170,40 +163,6 @@ class Instrumentation:
         with suppress(TimeoutError):
             async with timeout(LAST_WORDS):
                 await sent.wait()
-
-
-def _write(watched: RequestRecord, seconds: float) -> None:
-    """Write the line of one request."""
-    failed = watched.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    if watched.route in PROBES and not failed:
-        return
-    scope = watched.scope
-    path = shown(scope["raw_path"])
-    agent = shown(dict(scope["headers"]).get(b"user-agent", b""))
-    request: dict[str, Any] = {
-        "requestMethod": scope["method"],
-        "requestUrl": path,
-        "status": watched.status,
-        "userAgent": agent,
-        "remoteIp": watched.address,
-        "latency": f"{seconds:.6f}s",
-        "protocol": f"HTTP/{scope['http_version']}",
-    }
-    if watched.size is not None:
-        request["responseSize"] = str(watched.size)
-    access_log.log(
-        logging.WARNING if failed else logging.INFO,
-        '%s %s "%s %s" %d %s %.3fs "%s"',
-        watched.address,
-        watched.who or "-",
-        scope["method"],
-        path,
-        watched.status,
-        "-" if watched.size is None else watched.size,
-        seconds,
-        agent,
-        extra={FACTS: {"httpRequest": request, "route": watched.route, "who": watched.who or None}},
-    )
 
 
 def require_telemetry(settings: Settings) -> None:

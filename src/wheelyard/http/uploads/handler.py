@@ -18,7 +18,8 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import refusal, refusal_response
 from wheelyard.http.protocol.messages import JSON, NO_STORE, Request, Response, make_response
 from wheelyard.http.protocol.request_parsing import WHOLE_LIMIT
-from wheelyard.http.uploads.form import FIELDS_LIMIT, UploadFormReader, boundary_of
+from wheelyard.http.uploads.form import FIELDS_LIMIT, UploadFormReader
+from wheelyard.http.uploads.multipart_parser import boundary_of
 from wheelyard.model.access import Action
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped

@@ -36,7 +36,7 @@ from wheelyard.operations.exporting.site_pages import (
     SitePages,
     Versions,
 )
-from wheelyard.rendering.releases import search_json
+from wheelyard.rendering.search_json import search_json
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
 BEGUN: Final = Key(f"{HOME}begun.json")

@@ -18,8 +18,8 @@ from msgspec.json import Decoder, encode
 from msgspec.structs import replace
 
 from wheelyard.errors import Invalid
-from wheelyard.rendering.releases import SearchEntry
-from wheelyard.rendering.simple import FILES_FROM_DETAIL
+from wheelyard.rendering.search_json import SearchEntry
+from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 BAD_DESTINATION: Final = "bad_destination"

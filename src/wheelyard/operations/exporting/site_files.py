@@ -15,7 +15,7 @@ from wheelyard.errors import Invalid, NotFound, WheelyardError, quoted
 from wheelyard.model.project import Project
 from wheelyard.operations.exporting.manifest import BAD_DESTINATION, FileMode
 from wheelyard.operations.exporting.site_pages import BINARY, METADATA
-from wheelyard.rendering.simple import served_files
+from wheelyard.rendering.simple_pages import served_files
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, WebType
 from wheelyard.storage.disk import require_in_place, storage_faults, write_all
 from wheelyard.storage.spool import Spool

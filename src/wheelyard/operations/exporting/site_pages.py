@@ -11,16 +11,10 @@ from packaging.utils import NormalizedName
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.operations.exporting.manifest import Options
-from wheelyard.rendering import simple
+from wheelyard.rendering import simple_pages
 from wheelyard.rendering.pypi_json import PypiJsonPage, project_json
-from wheelyard.rendering.releases import (
-    ProjectPage,
-    Release,
-    SearchEntry,
-    latest,
-    releases_of,
-    search_entry,
-)
+from wheelyard.rendering.releases import ProjectPage, Release, latest, releases_of
+from wheelyard.rendering.search_json import SearchEntry, search_entry
 from wheelyard.rendering.web_pages import PageTemplates
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, WebType
 
@@ -82,8 +76,8 @@ class SitePages:
     ) -> Iterator[SitePage]:
         name, files_url = project.name, self.options.files_from_page
         core = self.read_core(name, described.speaker) if described else None
-        yield from self._html(f"simple/{name}/", simple.detail_html(project, files_url))
-        body = simple.detail_json(project, files_url)
+        yield from self._html(f"simple/{name}/", simple_pages.detail_html(project, files_url))
+        body = simple_pages.detail_json(project, files_url)
         yield from self._page(f"simple/{name}/index.json", SIMPLE_JSON, body)
         legacy = None
         if described is not None and core is not None:
@@ -101,8 +95,8 @@ class SitePages:
 
     def of_names(self, names: Sequence[NormalizedName]) -> Iterator[SitePage]:
         """Yield the pages that list every project."""
-        yield from self._html("simple/", simple.list_html(names))
-        yield from self._page("simple/index.json", SIMPLE_JSON, simple.list_json(names))
+        yield from self._html("simple/", simple_pages.list_html(names))
+        yield from self._page("simple/index.json", SIMPLE_JSON, simple_pages.list_json(names))
         yield from self._page(INDEX, HTML, self.templates.project_list(names))
 
     def left_over(self, names: Iterable[str]) -> frozenset[Key]:

@@ -19,7 +19,7 @@ from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.router import path_of
 from wheelyard.http.security.read_policy import name_in
 from wheelyard.model.project import Project
-from wheelyard.rendering import simple
+from wheelyard.rendering import simple_pages
 from wheelyard.storage.base import ObjectVersion
 
 
@@ -29,7 +29,7 @@ async def project_list(request: Request, context: ServerContext) -> Response:
     if form is None:
         return not_acceptable()
     snapshot = await context.reads.names()
-    rendering = simple.list_json if form.value.is_json else simple.list_html
+    rendering = simple_pages.list_json if form.value.is_json else simple_pages.list_html
 
     def render() -> bytes:
         return rendering(visible(snapshot, request.caller))
@@ -53,7 +53,7 @@ async def project_detail(request: Request, context: ServerContext) -> Response:
     if form is None:
         return not_acceptable()
     subject, headers = detail_subject(name, form), headers_of(context, name)
-    rendering = simple.detail_json if form.value.is_json else simple.detail_html
+    rendering = simple_pages.detail_json if form.value.is_json else simple_pages.detail_html
 
     ready = dict[ObjectVersion, CachedPage]()
 

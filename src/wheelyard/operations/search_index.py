@@ -13,7 +13,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
-from wheelyard.rendering.releases import SearchEntry, latest, releases_of, search_entry
+from wheelyard.rendering.releases import latest, releases_of
+from wheelyard.rendering.search_json import SearchEntry, search_entry
 from wheelyard.storage.base import Entry, ObjectVersion, Stored
 
 AT_A_TIME: Final = 16
