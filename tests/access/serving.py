@@ -21,7 +21,7 @@ from tests.access.access_fixture import (
 )
 from tests.access.access_fixture import static_token as static
 from tests.authentication.verifiers.fake_issuer import Bearer, StandIn, stand_in
-from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.harness import REPOSITORY, Sandbox
 from tests.clients.servers import free_port, stop, until_healthy
 from tests.http.packages import Package, form, wheel
 from tests.settings.written import as_toml
@@ -156,7 +156,7 @@ def _server(folder: Path, google: StandIn) -> Iterator[int]:
         process = subprocess.Popen(
             [sys.executable, "-m", "wheelyard", "serve", "--port", str(port), *places],
             cwd=home,
-            env=Desk(home, home).environment()
+            env=Sandbox(home, home).environment()
             | google.environment
             | {"PYTHONPATH": str(REPOSITORY / "src")},
             stdin=subprocess.DEVNULL,

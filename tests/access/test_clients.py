@@ -10,7 +10,7 @@ from keyring_tests.stage import lay_over
 from keyring_tests.standins import program as make_program
 
 from tests.access.serving import ACCESS_TOKEN, LOGINS, Served, basic, served
-from tests.clients.harness import Desk, new_desk, program, system_program
+from tests.clients.harness import Sandbox, new_sandbox, program, system_program
 from tests.http.packages import wheel
 
 pytestmark = pytest.mark.clients
@@ -29,9 +29,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """A clean place to run programs at."""
-    return new_desk(tmp_path)
+def sandbox(tmp_path: Path) -> Sandbox:
+    """A sandbox for programs."""
+    return new_sandbox(tmp_path)
 
 
 def url(index: Served, user: str, password: str) -> str:
@@ -50,60 +50,60 @@ def uv(*arguments: str | Path) -> list[str | Path]:
     return [program("uv"), "--no-cache", "pip", "install", *into, *arguments]
 
 
-def netrc(desk: Desk, user: str, password: str) -> None:
+def netrc(sandbox: Sandbox, user: str, password: str) -> None:
     """Write a credential to where netrc has it."""
-    path = desk.home / ".netrc"
+    path = sandbox.home / ".netrc"
     path.write_text(f"machine 127.0.0.1 login {user} password {password.replace(' ', '')}\n")
     path.chmod(0o600)
 
 
-def is_installed(desk: Desk) -> bool:
+def is_installed(sandbox: Sandbox) -> bool:
     """Return whether the project is there."""
-    return (desk.folder / "installed" / "shut_lib.py").exists()
+    return (sandbox.folder / "installed" / "shut_lib.py").exists()
 
 
 @pytest.mark.parametrize("kind", LOGINS)
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_url(index: Served, desk: Desk, client: str, kind: str) -> None:
+def test_url(index: Served, sandbox: Sandbox, client: str, kind: str) -> None:
     """Pip and uv install with every kind of credential in the URL."""
     command = {"pip": pip, "uv": uv}[client]
-    desk.run(*command("--index-url", url(index, *index.login(kind, "reader")), "shut-lib"))
-    assert is_installed(desk)
+    sandbox.run(*command("--index-url", url(index, *index.login(kind, "reader")), "shut-lib"))
+    assert is_installed(sandbox)
 
 
 @pytest.mark.parametrize("kind", ["API token", "static token", "access token", "ID token"])
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_netrc(index: Served, desk: Desk, client: str, kind: str) -> None:
+def test_netrc(index: Served, sandbox: Sandbox, client: str, kind: str) -> None:
     """Pip and uv find every kind of token in netrc."""
-    netrc(desk, *index.login(kind, "reader"))
+    netrc(sandbox, *index.login(kind, "reader"))
     command = {"pip": pip, "uv": uv}[client]
-    desk.run(*command("--index-url", f"{index.url}/simple/", "shut-lib"))
-    assert is_installed(desk)
+    sandbox.run(*command("--index-url", f"{index.url}/simple/", "shut-lib"))
+    assert is_installed(sandbox)
 
 
 @pytest.mark.parametrize("kind", LOGINS)
-def test_uv_environment(index: Served, desk: Desk, kind: str) -> None:
+def test_uv_environment(index: Served, sandbox: Sandbox, kind: str) -> None:
     """Uv takes every kind of credential from its environment."""
     user, password = index.login(kind, "reader")
     login = {"UV_INDEX_YARD_USERNAME": user, "UV_INDEX_YARD_PASSWORD": password}
-    desk.run(*uv("--default-index", f"yard={index.url}/simple/", "shut-lib"), **login)
-    assert is_installed(desk)
+    sandbox.run(*uv("--default-index", f"yard={index.url}/simple/", "shut-lib"), **login)
+    assert is_installed(sandbox)
 
 
 @pytest.mark.parametrize("kind", LOGINS)
 @pytest.mark.parametrize("client", ["twine", "uv"])
-def test_publishing(index: Served, desk: Desk, client: str, kind: str) -> None:
+def test_publishing(index: Served, sandbox: Sandbox, client: str, kind: str) -> None:
     """Twine and uv publish with every kind of credential, and what they publish is there."""
     user, password = index.login(kind)
     package = wheel("shut-lib", f"{LOGINS.index(kind) + 2}.{len(client)}")
-    (desk.folder / package.filename).write_bytes(package.data)
+    (sandbox.folder / package.filename).write_bytes(package.data)
     words, login, where = {
         "twine": (f"upload {QUIET}", "TWINE", "--repository-url"),
         "uv": ("publish --trusted-publishing never", "UV_PUBLISH", "--publish-url"),
     }[client]
     command = (*words.split(), where, f"{index.url}/legacy/", package.filename)
 
-    desk.run(
+    sandbox.run(
         program(client), *command, **{f"{login}_USERNAME": user, f"{login}_PASSWORD": password}
     )
 
@@ -111,10 +111,10 @@ def test_publishing(index: Served, desk: Desk, client: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_poetry(index: Served, desk: Desk, kind: str) -> None:
+def test_poetry(index: Served, sandbox: Sandbox, kind: str) -> None:
     """Poetry locks with a credential from its environment."""
     user, password = index.login(kind, "reader")
-    (desk.folder / "pyproject.toml").write_text(
+    (sandbox.folder / "pyproject.toml").write_text(
         '[project]\nname = "consumer"\nversion = "0"\nrequires-python = ">=3.11"\n'
         'dependencies = ["shut-lib"]\n\n[tool.poetry]\npackage-mode = false\n\n'
         f'[[tool.poetry.source]]\nname = "yard"\nurl = "{index.url}/simple/"\n'
@@ -124,18 +124,18 @@ def test_poetry(index: Served, desk: Desk, kind: str) -> None:
         "POETRY_HTTP_BASIC_YARD_PASSWORD": password,
         "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
     }
-    desk.run(program("poetry"), "lock", "--no-interaction", **login)
-    lock = (desk.folder / "poetry.lock").read_text()
+    sandbox.run(program("poetry"), "lock", "--no-interaction", **login)
+    lock = (sandbox.folder / "poetry.lock").read_text()
     assert 'name = "shut-lib"' in lock
     assert password not in lock
 
 
 @pytest.mark.parametrize("kind", ["API token", "static token", "access token", "ID token"])
-def test_curl(index: Served, desk: Desk, kind: str) -> None:
+def test_curl(index: Served, sandbox: Sandbox, kind: str) -> None:
     """Curl sends every kind of token as a Bearer."""
     header = f"Authorization: Bearer {index.login(kind, 'reader')[1]}"
     command = [system_program("curl"), "--silent", "--fail", "--header", header]
-    assert "shut_lib-1.0" in desk.run(*command, f"{index.url}{PAGE}")
+    assert "shut_lib-1.0" in sandbox.run(*command, f"{index.url}{PAGE}")
 
 
 @pytest.fixture(scope="module")
@@ -145,31 +145,31 @@ def keyring_python() -> Path:
 
 
 @pytest.mark.parametrize("client", ["pip", "uv", "twine"])
-def test_keyring(index: Served, desk: Desk, keyring_python: Path, client: str) -> None:
+def test_keyring(index: Served, sandbox: Sandbox, keyring_python: Path, client: str) -> None:
     """After `gcloud auth login` nobody need tell a client anything, and the index lets it in."""
-    tools = desk.home / "bin"
+    tools = sandbox.home / "bin"
     make_program(tools, "gcloud", f"echo {ACCESS_TOKEN}")
     make_program(tools, "keyring", f'exec {keyring_python} -m keyring "$@"')
     more = {
-        "PATH": os.pathsep.join((str(tools), desk.environment()["PATH"])),
+        "PATH": os.pathsep.join((str(tools), sandbox.environment()["PATH"])),
         "WHEELYARD_KEYRING_HOSTS": index.address,
         "GCE_METADATA_HOST": "127.0.0.1:1",
     }
     url = f"http://oauth2accesstoken@{index.address}/simple/"
     if client == "twine":
         package = wheel("shut-lib", "50.0")
-        (desk.folder / package.filename).write_bytes(package.data)
+        (sandbox.folder / package.filename).write_bytes(package.data)
         where = ("--repository-url", f"{index.url}/legacy/", package.filename)
-        desk.run(keyring_python, "-m", "twine", "upload", *QUIET.split(), *where, **more)
+        sandbox.run(keyring_python, "-m", "twine", "upload", *QUIET.split(), *where, **more)
         login = basic("oauth2accesstoken", ACCESS_TOKEN)
         assert index.status(f"/packages/{package.filename}", login) == 200
         return
     if client == "pip":
         _, *words = pip("--keyring-provider", "import", "--index-url", url, "shut-lib")
-        desk.run(keyring_python, "-m", "pip", *words, **more)
+        sandbox.run(keyring_python, "-m", "pip", *words, **more)
     else:
-        desk.run(*uv("--keyring-provider", "subprocess", "--index-url", url, "shut-lib"), **more)
-    assert is_installed(desk)
+        sandbox.run(*uv("--keyring-provider", "subprocess", "--index-url", url, "shut-lib"), **more)
+    assert is_installed(sandbox)
 
 
 def test_two_servers(tmp_path: Path) -> None:

@@ -89,18 +89,18 @@ def over(store: Store, world: World, seed: int = 5) -> Index:
     return build_index(store, Spool(world.folder), Settings(), ambient_at(world.clock, seed))
 
 
-def refusal(desk: TrustedPublishing, says: Mapping[str, object]) -> str:
+def refusal(service: TrustedPublishing, says: Mapping[str, object]) -> str:
     """Return the code with which a statement is refused, empty if there is a token for it."""
     try:
-        desk.mint(signed(says))
+        service.mint(signed(says))
     except Invalid as fault:
         return fault.code
     return ""
 
 
-def bearer(desk: TrustedPublishing, token: Token) -> Caller:
+def bearer(service: TrustedPublishing, token: Token) -> Caller:
     """Return what whoever bears a minted token may do now."""
-    record = desk.tokens.credentials.get(token.id).value
+    record = service.tokens.credentials.get(token.id).value
     assert record is not None
-    identity = desk.identity(record)
+    identity = service.identity(record)
     return Caller(identity.principal, identity.scopes) if identity else Caller("", ())

@@ -58,12 +58,12 @@ from wheelyard.model.token import Token, parse_token
 @pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda each: str(each.get("provider", "")))
 def test_a_job_gets_a_token(noon: World, table: Table, says: Table) -> None:
     """The statement of a publisher's job becomes a token that may upload to its projects."""
-    desk = publishing(noon.index)
+    service = publishing(noon.index)
     (project,) = publisher(table).projects
 
-    minted = desk.mint(signed(says))
+    minted = service.mint(signed(says))
 
-    identity = desk.identity(minted.record)
+    identity = service.identity(minted.record)
     assert identity is not None
     assert identity.principals == {f"publisher:{table['id']}", "anonymous"}
     who = bearer(publishing(noon.opened(2)), minted.token)
@@ -85,8 +85,8 @@ def test_a_quarter_of_an_hour(noon: World) -> None:
     later = {**GITHUB_SAYS, "jti": "later"}
     assert publishing(noon.index, rules).mint(signed(later)).expires == NOON + 1 + 21600
     noon.clock.advance(microseconds=1)
-    desk = publishing(noon.index)
-    minted = desk.mint(signed(GITHUB_SAYS))
+    service = publishing(noon.index)
+    minted = service.mint(signed(GITHUB_SAYS))
 
     assert minted.expires == NOON + 1 + 900 + 1
     noon.clock.now = datetime.fromtimestamp(minted.expires, UTC) - timedelta(microseconds=1)
@@ -98,10 +98,10 @@ def test_a_quarter_of_an_hour(noon: World) -> None:
 
 def test_a_project_that_does_not_exist_yet(noon: World) -> None:
     """A publisher's first upload makes the project, and the journal says who made it."""
-    desk = publishing(noon.index)
-    token = desk.mint(signed(GITHUB_SAYS)).token
+    service = publishing(noon.index)
+    token = service.mint(signed(GITHUB_SAYS)).token
 
-    noon.upload(make_wheel("mylib"), bearer(desk, token))
+    noon.upload(make_wheel("mylib"), bearer(service, token))
 
     project = noon.index.projects.get(parse_name("mylib"))
     assert [file.filename for file in project.files] == ["mylib-1.0-py3-none-any.whl"]
@@ -112,10 +112,10 @@ def test_a_project_that_does_not_exist_yet(noon: World) -> None:
 
 def test_a_minted_token_as_a_password(noon: World) -> None:
     """A minted token opens the index for its publisher, and nothing once that is gone."""
-    desk = publishing(noon.index)
-    token = Credential("__token__", desk.mint(signed(GITHUB_SAYS)).token.text)
+    service = publishing(noon.index)
+    token = Credential("__token__", service.mint(signed(GITHUB_SAYS)).token.text)
 
-    caller = replace(noon.index.authenticator, publishing=desk).caller(token, "192.0.2.7")
+    caller = replace(noon.index.authenticator, publishing=service).caller(token, "192.0.2.7")
 
     assert caller.principal == "publisher:gh-mylib"
     assert caller.may(Action.UPLOAD, parse_name("mylib"))
@@ -132,8 +132,8 @@ def test_the_store_never_has_a_secret(noon: World, caplog: pytest.LogCaptureFixt
     """Neither the token nor the statement can be read in the store, or in what is logged."""
     caplog.set_level(logging.DEBUG)
     statement = signed(GITHUB_SAYS)
-    desk = publishing(noon.index)
-    minted = desk.mint(statement)
+    service = publishing(noon.index)
+    minted = service.mint(statement)
 
     everything = b"".join(key.encode() + body for key, body in noon.snapshot().items()).decode()
     for secret in (minted.token.text, minted.token.text[14:46], statement.split(".")[1]):
@@ -175,8 +175,8 @@ def test_burning(noon: World) -> None:
 
 def test_burning_what_is_not_ones_own(noon: World) -> None:
     """Only who has the whole of a minted token can have it revoked, and no token of a person."""
-    desk = publishing(noon.index)
-    token, other = (desk.mint(signed(says)).token for says in (GITHUB_SAYS, GITLAB_SAYS))
+    service = publishing(noon.index)
+    token, other = (service.mint(signed(says)).token for says in (GITHUB_SAYS, GITLAB_SAYS))
     persons, _ = over(noon.store, noon, seed=3).tokens.create(TokenRequest(name="x"), by="x")
     swapped = Token(token.text[:14] + other.text[14:])
     credentials = noon.opened(2).tokens.credentials
@@ -185,7 +185,7 @@ def test_burning_what_is_not_ones_own(noon: World) -> None:
     assert credentials.replace(changed(held.value, sha256="0" * 64), held)
 
     for text in ("", token.id, token.text[:-1], f" {token.text}", signed(GITHUB_SAYS)):
-        assert not desk.burn(text)
+        assert not service.burn(text)
     for each in (swapped, persons, other):
         assert not publishing(noon.opened(4)).burn(each.text)
 
@@ -196,8 +196,8 @@ def test_a_publisher_that_is_taken_away(noon: World) -> None:
     """A token dies with its publishers; while one of several is left, it opens that one's."""
     also = {**GITHUB, "id": "also", "projects": ["other"]}
     both = parse_publishers([GITHUB, also])
-    desk = publishing(noon.index, PublishingRules(publishers=both, audiences=(AUDIENCE,)))
-    record = desk.mint(signed(GITHUB_SAYS)).record
+    service = publishing(noon.index, PublishingRules(publishers=both, audiences=(AUDIENCE,)))
+    record = service.mint(signed(GITHUB_SAYS)).record
 
     left = PublishingRules(publishers=both[1:], audiences=(AUDIENCE,))
     identity = publishing(noon.index, left).identity(record)
@@ -231,12 +231,12 @@ def test_gitlab_of_ones_own(noon: World) -> None:
     """A mark that one instance has used is free for another."""
     ours = {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev"}
     rules = PublishingRules(publishers=parse_publishers([GITLAB, ours]), audiences=(AUDIENCE,))
-    desk = publishing(noon.index, rules)
+    service = publishing(noon.index, rules)
     uri = "gitlab.acme.dev/group/tools//.gitlab-ci.yml@refs/heads/main"
     says = {**GITLAB_SAYS, "iss": "https://gitlab.acme.dev", "ci_config_ref_uri": uri}
 
-    assert refusal(desk, GITLAB_SAYS) == ""
-    assert refusal(desk, says) == ""
+    assert refusal(service, GITLAB_SAYS) == ""
+    assert refusal(service, says) == ""
 
 
 def test_a_mistake_does_not_cost_the_statement(noon: World) -> None:
@@ -283,10 +283,10 @@ def test_nobodys_statement(noon: World, says: Table, claims: Table, code: str) -
 
 def test_what_a_refusal_tells(noon: World) -> None:
     """A refusal names the claim and its value, and nothing of what the operator has written."""
-    desk = publishing(noon.index)
+    service = publishing(noon.index)
 
     with pytest.raises(Invalid) as caught:
-        desk.mint(signed({**GITHUB_SAYS, "environment": "staging"}))
+        service.mint(signed({**GITHUB_SAYS, "environment": "staging"}))
 
     assert "environment is 'staging'" in caught.value.message
     assert "'release'" not in caught.value.message
@@ -302,9 +302,9 @@ def test_an_issuer_that_nobody_configured(noon: World, issuer: str) -> None:
         asked.append(statement)
         return genuine(statement)
 
-    desk = publishing(noon.index, verify=verify)
+    service = publishing(noon.index, verify=verify)
 
-    assert refusal(desk, {**GITHUB_SAYS, "iss": issuer}) == INVALID_PAYLOAD
+    assert refusal(service, {**GITHUB_SAYS, "iss": issuer}) == INVALID_PAYLOAD
     assert asked == []
 
 
@@ -334,10 +334,10 @@ def test_no_statement_at_all(noon: World, statement: str) -> None:
 @given(st.text() | st.from_regex(r"[\w-]*\.[\w-]*\.[\w-]*", fullmatch=True))
 def test_any_text(statement: str) -> None:
     """Whatever text is sent, it is refused as no statement."""
-    desk = publishing(World(Path()).index)
+    service = publishing(World(Path()).index)
 
     with pytest.raises(Invalid) as caught:
-        desk.mint(statement)
+        service.mint(statement)
 
     assert caught.value.code == INVALID_PAYLOAD
 

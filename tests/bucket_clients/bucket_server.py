@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 from httpx2 import Response
 
-from tests.clients.harness import SOURCE, Desk, new_desk, wheelyard
+from tests.clients.harness import SOURCE, Sandbox, new_sandbox, wheelyard
 from tests.clients.reading import page
 from tests.clients.servers import TOKEN, Server, free_port, is_healthy, running
 from tests.fake_gcs.server import BucketServer
@@ -69,27 +69,27 @@ def running_yard(
     config: str = "",
 ) -> Iterator[Yard]:
     """Run a server in a new folder, with a token made beforehand, and with these settings."""
-    desk = new_desk(folder)
+    sandbox = new_sandbox(folder)
     settings = folder / "wheelyard.toml"
     settings.write_text(config)
     place = ("--store", STORE, "--config", str(settings))
-    made = wheelyard(desk, "token", "create", "test", *MANAGER, *place, **environment)
+    made = wheelyard(sandbox, "token", "create", "test", *MANAGER, *place, **environment)
     token = TOKEN.search(made)
     assert token
-    with serving(desk, environment, *place, *options) as address:
+    with serving(sandbox, environment, *place, *options) as address:
         server = Server(address, token[0], folder, "--private" in options)
         yield Yard(server, cloud, folder)
 
 
 @contextmanager
-def serving(desk: Desk, environment: Mapping[str, str], *options: str) -> Iterator[str]:
+def serving(sandbox: Sandbox, environment: Mapping[str, str], *options: str) -> Iterator[str]:
     """Run `wheelyard serve` until the block ends; yield its address."""
     # the bucket's stand-in is at 127.0.0.1: as in the world, its host has another name
     address = f"localhost:{free_port()}"
     line = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1], *options]
-    log = desk.folder.parent / "log.txt"
+    log = sandbox.folder.parent / "log.txt"
     everything = {**SOURCE, **environment}
-    with running(desk, line, log, lambda: is_healthy(address), everything):
+    with running(sandbox, line, log, lambda: is_healthy(address), everything):
         yield address
 
 

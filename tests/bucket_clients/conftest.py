@@ -7,11 +7,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 
 from tests.bucket_clients.bucket_server import BUCKET
 from tests.clients.conftest import build as _build
-from tests.clients.conftest import desk as _desk
+from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.projects import Builder, Built
 from tests.fake_gcs.server import BucketServer, running_bucket_server
 
-build, desk = _build, _desk
+build, sandbox = _build, _sandbox
 
 
 @pytest.fixture(scope="session")

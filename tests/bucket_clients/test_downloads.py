@@ -18,7 +18,7 @@ from tests.bucket_clients.bucket_server import (
     publish,
     running_yard,
 )
-from tests.clients.harness import Desk, program, system_program
+from tests.clients.harness import Sandbox, program, system_program
 from tests.clients.servers import free_port
 from tests.fake_gcs.faults import CutAt, Slow
 from tests.fake_gcs.server import BucketServer
@@ -42,17 +42,17 @@ def yard(cloud: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.mark.clients
-def test_pip_cache(yard: Yard, desk: Desk) -> None:
+def test_pip_cache(yard: Yard, sandbox: Sandbox) -> None:
     """What pip has in its cache it does not fetch from the bucket again."""
     yard.cloud.log.clear()
     for name in ("once", "twice"):
-        desk.run(
+        sandbox.run(
             *(program("pip"), "download", "--no-deps", "--dest", name),
             *("--trusted-host", "localhost", "--trusted-host", "127.0.0.1"),  # else no cache
             *("--index-url", yard.server.index_url, "yard-hard"),
         )
 
-    downloaded = [(desk.folder / name / HARD.filename) for name in ("once", "twice")]
+    downloaded = [(sandbox.folder / name / HARD.filename) for name in ("once", "twice")]
     assert [each.read_bytes() == HARD.data for each in downloaded] == [True, True]
     statuses = [each.status for each in yard.cloud.log.records("signed")]
     assert statuses.count(200) == 1
@@ -60,16 +60,18 @@ def test_pip_cache(yard: Yard, desk: Desk) -> None:
 
 
 @pytest.mark.clients
-def test_curl_goes_on(yard: Yard, desk: Desk) -> None:
+def test_curl_goes_on(yard: Yard, sandbox: Sandbox) -> None:
     """`curl -L -C -` goes on with half a file where it ends, with a token from `~/.netrc`."""
     curl = system_program("curl")
-    (desk.home / ".netrc").write_text(f"machine localhost login x password {yard.server.token}\n")
-    target = desk.folder / "target"
+    (sandbox.home / ".netrc").write_text(
+        f"machine localhost login x password {yard.server.token}\n"
+    )
+    target = sandbox.folder / "target"
     target.write_bytes(HARD.data[:100_000])
     yard.cloud.log.clear()
 
     url = f"{yard.server.url}{path_of(yard, HARD)}"
-    desk.run(curl, "--silent", "--fail", "--location", "--netrc", "-C", "-", "-o", target, url)
+    sandbox.run(curl, "--silent", "--fail", "--location", "--netrc", "-C", "-", "-o", target, url)
 
     assert target.read_bytes() == HARD.data
     assert [each.status for each in yard.cloud.log.records("signed")] == [206]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.bucket_clients.bucket_server import Yard, as_account, running_yard
 from tests.clients import test_install as known
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 from tests.clients.projects import Builder, Built
 from tests.clients.reading import publish
 from tests.clients.servers import Server
@@ -17,7 +17,7 @@ from tests.fake_gcs.server import BucketServer
 
 pytestmark = pytest.mark.clients
 
-Install = Callable[[Server, Desk, Built, Built], None]
+Install = Callable[[Server, Sandbox, Built, Built], None]
 Mode = Literal["redirect", "proxy"]
 
 CLIENTS: dict[str, Install] = {
@@ -69,21 +69,23 @@ def proxying(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_redirect(redirecting: Yard, desk: Desk, tool: Built, base: Built, client: str) -> None:
+def test_redirect(
+    redirecting: Yard, sandbox: Sandbox, tool: Built, base: Built, client: str
+) -> None:
     """Every client installs from a private index in a bucket, and tells the bucket no secret."""
     redirecting.cloud.log.clear()
 
-    CLIENTS[client](redirecting.server, desk, tool, base)
+    CLIENTS[client](redirecting.server, sandbox, tool, base)
 
     assert_downloaded(redirecting, "redirect", tool, base)
 
 
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_proxy(proxying: Yard, desk: Desk, tool: Built, base: Built, client: str) -> None:
+def test_proxy(proxying: Yard, sandbox: Sandbox, tool: Built, base: Built, client: str) -> None:
     """Where files go through the index, clients never hear of the bucket: as from a folder."""
     proxying.cloud.log.clear()
 
-    CLIENTS[client](proxying.server, desk, tool, base)
+    CLIENTS[client](proxying.server, sandbox, tool, base)
 
     assert_downloaded(proxying, "proxy", tool, base)
 

@@ -14,7 +14,7 @@ from tests.bucket_clients.bucket_server import (
     publish,
     running_yard,
 )
-from tests.clients.harness import Desk, program, wheelyard
+from tests.clients.harness import Sandbox, program, wheelyard
 from tests.fake_gcs.clients import ask as ask_bucket
 from tests.fake_gcs.server import BucketServer
 from tests.http.packages import wheel
@@ -67,28 +67,28 @@ def test_only_files_are_public(yard: Yard) -> None:
 
 @pytest.mark.clients
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_install(yard: Yard, desk: Desk, client: str) -> None:
+def test_install(yard: Yard, sandbox: Sandbox, client: str) -> None:
     """A client installs from the public bucket, without any credentials."""
-    python = desk.python()
+    python = sandbox.python()
     where = ("--no-deps", "--index-url", f"{yard.server.url}/simple/", "yard-hard")
     yard.cloud.log.clear()
 
     if client == "pip":
-        desk.run(program("pip"), "--python", python, "install", *where)
+        sandbox.run(program("pip"), "--python", python, "install", *where)
     else:
-        desk.run(program("uv"), "pip", "install", "--python", python, *where)
+        sandbox.run(program("uv"), "pip", "install", "--python", python, *where)
 
     assert [each.status for each in yard.cloud.log.records("public")] == [200]
 
 
-def test_check_and_delete(yard: Yard, desk: Desk) -> None:
+def test_check_and_delete(yard: Yard, sandbox: Sandbox) -> None:
     """Commands know where the files are; what is deleted is gone from the public bucket."""
     gone = wheel("yard-gone", "1.0")
     environment = as_account(yard.cloud, yard.folder)
     yard.folder.joinpath(gone.filename).write_bytes(gone.data)
 
     def type_(*arguments: str) -> str:
-        return wheelyard(desk, *arguments, "--store", STORE, **environment)
+        return wheelyard(sandbox, *arguments, "--store", STORE, **environment)
 
     type_("upload", str(yard.folder / gone.filename))
     assert "\nclean: 2 projects, 2 files" in f"\n{type_('check')}"

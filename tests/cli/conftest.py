@@ -1,4 +1,4 @@
-"""A clean desk, a store, and a way to type commands."""
+"""Fixtures of the CLI tests: a sandbox, a store, and functions that run commands."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY, Desk, new_desk
+from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox
 from tests.clients.servers import PATIENCE, TOKEN, is_healthy
 from tests.settings.written import PUBLISHER
 from tests.waiting import until
@@ -108,15 +108,15 @@ def called(folder: Path, environment: Mapping[str, str], *arguments: str | Path)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """A clean place to run programs at."""
-    return new_desk(tmp_path)
+def sandbox(tmp_path: Path) -> Sandbox:
+    """A sandbox for programs."""
+    return new_sandbox(tmp_path)
 
 
 @pytest.fixture
-def settings(desk: Desk) -> Path:
+def settings(sandbox: Sandbox) -> Path:
     """A folder with settings, and with the files that they name."""
-    folder = desk.folder / "etc"
+    folder = sandbox.folder / "etc"
     folder.mkdir()
     (folder / "wheelyard.toml").write_text(SETTINGS)
     (folder / "users").write_text(f"ml-ci:{WEAK}\n")
@@ -129,13 +129,13 @@ def settings(desk: Desk) -> Path:
 
 
 @pytest.fixture
-def wheelyard(desk: Desk) -> Typed:
+def wheelyard(sandbox: Sandbox) -> Typed:
     """Type a command; the answer has its exit status and what it printed."""
 
     def run(*arguments: str | Path, **environment: str) -> Done:
         if arguments[0] in SERVERS:
-            return desk.attempt(*WHEELYARD, *arguments, **WHERE, **environment)
-        return called(desk.folder, desk.environment() | environment, *arguments)
+            return sandbox.attempt(*WHEELYARD, *arguments, **WHERE, **environment)
+        return called(sandbox.folder, sandbox.environment() | environment, *arguments)
 
     return run
 
@@ -177,19 +177,19 @@ Serve = Callable[..., Serving]
 
 
 @pytest.fixture
-def serve(desk: Desk) -> Iterator[Serve]:
+def serve(sandbox: Sandbox) -> Iterator[Serve]:
     """Start a server on a free port, and wait until it answers."""
     started: list[Serving] = []
 
     def run(
         *options: str, host: str = "127.0.0.1", command: str = "serve", **environment: str
     ) -> Serving:
-        log, printed = desk.folder / "log.txt", desk.folder / "printed.txt"
+        log, printed = sandbox.folder / "log.txt", sandbox.folder / "printed.txt"
         with log.open("w") as errors, printed.open("w") as output:
             process = subprocess.Popen(
                 [*WHEELYARD, command, "--port", "0", "--host", host, *options],
-                cwd=desk.folder,
-                env=desk.environment() | WHERE | environment,
+                cwd=sandbox.folder,
+                env=sandbox.environment() | WHERE | environment,
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Typed
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 from tests.operations.distributions import make_wheel
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.project import Status, StatusSet, Yanked
@@ -25,9 +25,9 @@ MADE = "wheelyard: made a new store at "
 
 
 @pytest.fixture
-def published(desk: Desk, wheelyard: Typed) -> Path:
+def published(sandbox: Sandbox, wheelyard: Typed) -> Path:
     """A wheel, published into `./wheelyard-data`."""
-    wheel = desk.folder / WHEEL
+    wheel = sandbox.folder / WHEEL
     wheel.write_bytes(make_wheel("acme_core", "1.0").body)
     assert wheelyard("upload", wheel).returncode == 0
     return wheel
@@ -40,12 +40,12 @@ def test_upload_leaves_the_file_alone(published: Path, wheelyard: Typed) -> None
     assert wheelyard("check").returncode == 0
 
 
-def test_upload_goes_on(published: Path, desk: Desk, wheelyard: Typed) -> None:
+def test_upload_goes_on(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """One bad file does not keep the others out, and the command says so and fails."""
-    bad = desk.folder / "acme_core-2.0-py3-none-any.whl"
+    bad = sandbox.folder / "acme_core-2.0-py3-none-any.whl"
     bad.write_bytes(b"no archive")
 
-    done = wheelyard("upload", bad, desk.folder / "missing-1.0.tar.gz", published)
+    done = wheelyard("upload", bad, sandbox.folder / "missing-1.0.tar.gz", published)
 
     assert done.returncode == 1
     assert done.stdout.startswith(WHEEL)
@@ -76,14 +76,14 @@ def test_life(published: Path, wheelyard: Typed) -> None:
     assert wheelyard("list", "acme-core").stdout == ""
 
 
-def test_tokens(wheelyard: Typed, desk: Desk) -> None:
+def test_tokens(wheelyard: Typed, sandbox: Sandbox) -> None:
     """`create` prints the token and nothing else, `list` no secret; `revoke` takes either form."""
     first = wheelyard(
         "token", "create", "ci", "--can", "upload", "--project", "Acme_*", LOGNAME=ODD
     )
     second = wheelyard("token", "create", "b")
     token, other = first.stdout.strip(), second.stdout[4:14]
-    note = desk.folder / "wheelyard-data" / "credentials" / "uses" / f"{other}.json"
+    note = sandbox.folder / "wheelyard-data" / "credentials" / "uses" / f"{other}.json"
     note.parent.mkdir()
     note.write_text('{"day":"2026-11-20"}')
 
@@ -120,14 +120,14 @@ def test_tokens(wheelyard: Typed, desk: Desk) -> None:
     ],
 )
 def test_a_token_for_somebody(
-    wheelyard: Typed, desk: Desk, typed: str, owner: str, names: set[str]
+    wheelyard: Typed, sandbox: Sandbox, typed: str, owner: str, names: set[str]
 ) -> None:
     """An operator makes a token that is somebody's, by the names that a grant calls them."""
     token = wheelyard("token", "create", "laptop", "--owner", typed).stdout
 
     (listed,) = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]
     assert listed["owner"] == owner
-    path = desk.folder / "wheelyard-data" / "credentials" / "tokens" / f"{token[4:14]}.json"
+    path = sandbox.folder / "wheelyard-data" / "credentials" / "tokens" / f"{token[4:14]}.json"
     stored = json.loads(path.read_text())
     assert set(stored["owner_names"]) == {*names, "anonymous", "allAuthenticated"}
 
@@ -139,19 +139,19 @@ def test_a_token_for_somebody(
         *("user:ana@acme.dev,user:eve@acme.dev", "user:ana@acme.dev,htpasswd:ana"),
     ],
 )
-def test_who_owns_no_token(wheelyard: Typed, desk: Desk, owner: str) -> None:
+def test_who_owns_no_token(wheelyard: Typed, sandbox: Sandbox, owner: str) -> None:
     """A token for somebody who cannot own one is not made, and no store is for its sake."""
     done = wheelyard("token", "create", "laptop", "--owner", owner)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
-    assert not (desk.folder / "wheelyard-data").exists()
+    assert not (sandbox.folder / "wheelyard-data").exists()
 
 
-def test_odd_text_that_is_there(published: Path, desk: Desk, wheelyard: Typed) -> None:
+def test_odd_text_that_is_there(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """Control characters that an older version stored never reach the terminal."""
     del published
-    settings = Settings(store=StoreSettings(location=str(desk.folder / "wheelyard-data")))
+    settings = Settings(store=StoreSettings(location=str(sandbox.folder / "wheelyard-data")))
     index, name = open_index(settings), parse_name("acme-core")
     at, by = index.runtime.now(), "local:\x1b[1m"
     yanked = Yanked(at=at, by=by, filenames=(WHEEL,), reason="\x1b[2J \u202e")
@@ -213,12 +213,12 @@ def test_help(wheelyard: Typed) -> None:
     assert [name for name in commands if wheelyard(name, "--help").returncode] == []
 
 
-def test_check_names_strays_safely(published: Path, desk: Desk, wheelyard: Typed) -> None:
+def test_check_names_strays_safely(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """A stray file's name can neither colour a terminal nor forge a line of a check's report."""
     del published
-    stray = desk.folder / "wheelyard-data" / "files" / "e\x1b[31m\nwheelyard: problem: forged"
+    stray = sandbox.folder / "wheelyard-data" / "files" / "e\x1b[31m\nwheelyard: problem: forged"
     stray.write_bytes(b"")
-    folder = os.fsencode(desk.folder / "wheelyard-data" / "projects")
+    folder = os.fsencode(sandbox.folder / "wheelyard-data" / "projects")
     Path(os.fsdecode(folder + b"/n\xff.json")).touch()
 
     done = wheelyard("check")

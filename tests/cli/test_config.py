@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ROBOT, SETTINGS, STATIC, WEAK, Done, Typed
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 
 Configured = Callable[..., Done]
 
@@ -157,18 +157,18 @@ def test_files_that_others_may_change(wheelyard: Typed, settings: Path, name: st
 @pytest.mark.parametrize("apart", ["", "keys"])
 @pytest.mark.parametrize("below", ["", "credentials/tokens"])
 def test_tokens_that_others_may_change(
-    wheelyard: Typed, desk: Desk, apart: str, below: str
+    wheelyard: Typed, sandbox: Sandbox, apart: str, below: str
 ) -> None:
     """Where others may write to the folder of the tokens, wherever that is, it is told of."""
     where = ["--set", f"access.credentials_store={apart}"] if apart else []
-    store = desk.folder / (apart or "wheelyard-data")
+    store = sandbox.folder / (apart or "wheelyard-data")
     assert wheelyard("token", "create", "ci", *where).returncode == 0
     assert _writable(wheelyard("config", "check", *where).stderr) == []
 
     (store / below).chmod(0o757)
 
     (line,) = _writable(wheelyard("config", "check", *where).stderr)
-    assert str(store.relative_to(desk.folder) / "credentials" / "tokens: ") in line
+    assert str(store.relative_to(sandbox.folder) / "credentials" / "tokens: ") in line
     assert (f"the folder {store / below};" in line) == (below == "")
 
 

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from tests.cli.conftest import Serve, Serving, Typed
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 from tests.clients.servers import PATIENCE
 from tests.fake_gcs.server import BucketServer, running_bucket_server
 from tests.operations.distributions import make_wheel
@@ -24,10 +24,10 @@ def google() -> Iterator[BucketServer]:
         yield server
 
 
-def configure(desk: Desk, store: str, apart: str) -> None:
+def configure(sandbox: Sandbox, store: str, apart: str) -> None:
     """Write settings with two places."""
     text = f'[store]\nlocation = "{store}"\n[access]\ncredentials_store = "{apart}"\n'
-    (desk.folder / "wheelyard.toml").write_text(f"{text}private = true\n")
+    (sandbox.folder / "wheelyard.toml").write_text(f"{text}private = true\n")
 
 
 def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
@@ -43,13 +43,13 @@ def ask(serving: Serving, path: str, token: str) -> httpx2.Response:
     [("wheels", "keys"), ("gs://packages", "gs://secrets/of/ours")],
 )
 def test_two_places(
-    desk: Desk, google: BucketServer, serve: Serve, wheelyard: Typed, store: str, apart: str
+    sandbox: Sandbox, google: BucketServer, serve: Serve, wheelyard: Typed, store: str, apart: str
 ) -> None:
     """Tokens are made, known, listed, checked and revoked there, and files are found as ever."""
-    configure(desk, store, apart)
+    configure(sandbox, store, apart)
     where = {EMULATOR: google.url}
     token = wheelyard("token", "create", "ci", **where).stdout.strip()
-    assert wheelyard("upload", WHEEL.write(desk.folder), **where).returncode == 0
+    assert wheelyard("upload", WHEEL.write(sandbox.folder), **where).returncode == 0
     serving = serve(**where)
 
     assert ask(serving, "/simple/demo/", token).status_code == 200
@@ -57,14 +57,16 @@ def test_two_places(
     assert ask(serving, "/simple/demo/", "wyd_" + "x" * 48).status_code == 401
     assert token[4:14] in wheelyard("token", "list", **where).stdout
     assert wheelyard("check", "--sweep", **where).returncode == 0
-    assert places_of_tokens(desk, google) == [apart.removeprefix("gs://").split("/")[0]]
+    assert places_of_tokens(sandbox, google) == [apart.removeprefix("gs://").split("/")[0]]
     assert wheelyard("token", "revoke", token, **where).returncode == 0
 
 
-def places_of_tokens(desk: Desk, google: BucketServer) -> list[str]:
+def places_of_tokens(sandbox: Sandbox, google: BucketServer) -> list[str]:
     """Return the folders and buckets that have a token in them."""
     folders = [
-        each.name for each in desk.folder.iterdir() if any(each.glob("credentials/tokens/*.json"))
+        each.name
+        for each in sandbox.folder.iterdir()
+        if any(each.glob("credentials/tokens/*.json"))
     ]
     buckets = [
         name

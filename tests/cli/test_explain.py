@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.cli.conftest import ROBOT, Done, Typed
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.settings.load import read_settings
@@ -135,9 +135,9 @@ def test_refusals(explain: Typed, arguments: list[str], status: int, words: str)
 
 
 @pytest.fixture
-def index(desk: Desk, settings: Path) -> Index:
+def index(sandbox: Sandbox, settings: Path) -> Index:
     """The store that the commands use."""
-    store = {"location": str(desk.folder / "wheelyard-data")}
+    store = {"location": str(sandbox.folder / "wheelyard-data")}
     return open_index(read_settings(file=settings, overrides={"store": store}, environ={}).settings)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Serve, Typed
-from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.harness import REPOSITORY, Sandbox
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.sources.web.site import Answer, running_site
 
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def packages(desk: Desk) -> Path:
+def packages(sandbox: Sandbox) -> Path:
     """A folder with two packages in it."""
-    folder = desk.folder / "packages"
+    folder = sandbox.folder / "packages"
     (folder / "demo").mkdir(parents=True)
     make_wheel().write(folder)
     make_sdist().write(folder / "demo")
@@ -75,7 +75,7 @@ def test_json(packages: Path, wheelyard: Typed) -> None:
     assert numbers == {"new": 2, "there": 0, "deleted": 0, "passed-over": 0, "refused": 1}
 
 
-def test_dry_run(packages: Path, desk: Desk, wheelyard: Typed) -> None:
+def test_dry_run(packages: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """A dry run says what would become of everything, and makes not even a store."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
 
@@ -84,7 +84,7 @@ def test_dry_run(packages: Path, desk: Desk, wheelyard: Typed) -> None:
     assert done.returncode == 1
     assert done.stdout == f"{packages}: would import 2 files, 1 refused\n"
     assert "bad-1.0.tar.gz was not imported" in done.stderr
-    assert not (desk.folder / "wheelyard-data").exists()
+    assert not (sandbox.folder / "wheelyard-data").exists()
     wheelyard("import", packages)
     assert "would import 0 files, 2 there" in wheelyard("import", "--dry-run", packages).stdout
 
@@ -101,7 +101,12 @@ def test_dry_run(packages: Path, desk: Desk, wheelyard: Typed) -> None:
     ],
 )
 def test_no_source(
-    packages: Path, desk: Desk, wheelyard: Typed, arguments: list[str], status: int, words: str
+    packages: Path,
+    sandbox: Sandbox,
+    wheelyard: Typed,
+    arguments: list[str],
+    status: int,
+    words: str,
 ) -> None:
     """A typing error is told, and makes no store."""
     del packages
@@ -109,21 +114,21 @@ def test_no_source(
 
     assert done.returncode == status
     assert words in done.stderr
-    assert not (desk.folder / "wheelyard-data").exists()
+    assert not (sandbox.folder / "wheelyard-data").exists()
 
 
-def test_a_person_watches(packages: Path, desk: Desk) -> None:
+def test_a_person_watches(packages: Path, sandbox: Sandbox) -> None:
     """On a terminal a bar says how many files of how many there are; a refusal stays to be read."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "wheelyard", "import", str(packages)]
-    environ = desk.environment() | {
+    environ = sandbox.environment() | {
         "PYTHONPATH": str(REPOSITORY / "src"),
         "TERM": "xterm",
         "COLUMNS": "200",
     }
     with subprocess.Popen(
-        command, cwd=desk.folder, env=environ, stdout=subprocess.PIPE, stderr=theirs
+        command, cwd=sandbox.folder, env=environ, stdout=subprocess.PIPE, stderr=theirs
     ) as process:
         os.close(theirs)
         shown = b""
@@ -141,12 +146,12 @@ def test_a_person_watches(packages: Path, desk: Desk) -> None:
 
 
 @pytest.mark.slow
-def test_credentials(desk: Desk, serve: Serve, wheelyard: Typed) -> None:
+def test_credentials(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
     """The credentials of another index come from the netrc file of $NETRC, or from variables."""
     serving = serve("--private", "--store", "there")
-    wheelyard("upload", "--store", "there", make_wheel().write(desk.folder))
+    wheelyard("upload", "--store", "there", make_wheel().write(sandbox.folder))
     command = ("import", "--dry-run", f"http://127.0.0.1:{serving.port}/simple/")
-    secrets = desk.folder / "secrets"
+    secrets = sandbox.folder / "secrets"
     secrets.write_text(f"machine 127.0.0.1 login __token__ password {serving.token}\n")
     secrets.chmod(0o600)
     pair = {"WHEELYARD_IMPORT_USERNAME": "__token__", "WHEELYARD_IMPORT_PASSWORD": serving.token}

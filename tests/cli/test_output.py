@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.harness import REPOSITORY, Sandbox
 
 pytestmark = pytest.mark.integration
 
@@ -17,23 +17,23 @@ FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
 
 
-def typed(desk: Desk, line: str) -> subprocess.CompletedProcess[str]:
+def typed(sandbox: Sandbox, line: str) -> subprocess.CompletedProcess[str]:
     """Run a line of shell, in which `wheelyard` is ours, and whose status is that of a failure."""
     setting = {"PYTHONPATH": str(REPOSITORY / "src"), "PYTHON": sys.executable}
     script = f'wheelyard() {{ "$PYTHON" -m wheelyard "$@"; }}; set -o pipefail; {line}'
-    return desk.attempt("bash", "-c", script, **setting)
+    return sandbox.attempt("bash", "-c", script, **setting)
 
 
 @pytest.fixture
-def tokens(desk: Desk) -> Desk:
-    """A desk with a store that has two tokens."""
-    assert typed(desk, "wheelyard token create a; wheelyard token create b").returncode == 0
-    return desk
+def tokens(sandbox: Sandbox) -> Sandbox:
+    """A sandbox with a store that has two tokens."""
+    assert typed(sandbox, "wheelyard token create a; wheelyard token create b").returncode == 0
+    return sandbox
 
 
 @needs_full
 @pytest.mark.parametrize("line", ["wheelyard token list", "wheelyard --help"])
-def test_no_room(tokens: Desk, line: str) -> None:
+def test_no_room(tokens: Sandbox, line: str) -> None:
     """Output that cannot be written is a failure, said in one line."""
     done = typed(tokens, f"{line} >{FULL}")
 
@@ -42,7 +42,7 @@ def test_no_room(tokens: Desk, line: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["wheelyard token list", "wheelyard --help"])
-def test_nobody_reads(tokens: Desk, line: str) -> None:
+def test_nobody_reads(tokens: Sandbox, line: str) -> None:
     """Whoever has read enough of a list makes no failure of it."""
     done = typed(tokens, f"{line} | true")
 
@@ -50,20 +50,20 @@ def test_nobody_reads(tokens: Desk, line: str) -> None:
 
 
 @pytest.mark.parametrize("lost", [pytest.param(f">{FULL}", marks=needs_full), "| true", ">&-"])
-def test_a_token_that_nobody_saw(desk: Desk, lost: str) -> None:
+def test_a_token_that_nobody_saw(sandbox: Sandbox, lost: str) -> None:
     """A token that was made and could not be shown is named, so that it can be revoked."""
-    done = typed(desk, f"wheelyard token create ci {lost}")
+    done = typed(sandbox, f"wheelyard token create ci {lost}")
 
     assert done.returncode == 1
     found = re.search(r"Revoke it with '(wheelyard token revoke \w{10})'", done.stderr)
     assert found is not None
-    assert typed(desk, found[1]).returncode == 0
+    assert typed(sandbox, found[1]).returncode == 0
 
 
-def test_letters_that_a_terminal_has_not(desk: Desk) -> None:
+def test_letters_that_a_terminal_has_not(sandbox: Sandbox) -> None:
     """A name in another script is escaped where the encoding of the output lacks it."""
     name = "\N{GREEK SMALL LETTER ALPHA}"
     line = f"wheelyard token create {name}; PYTHONIOENCODING=latin-1 wheelyard token list"
 
-    assert "\\u03b1" in typed(desk, line).stdout
-    assert os.linesep in typed(desk, "wheelyard token list").stdout
+    assert "\\u03b1" in typed(sandbox, line).stdout
+    assert os.linesep in typed(sandbox, "wheelyard token list").stdout

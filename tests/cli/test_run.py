@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.cli.conftest import Serve, Serving, Typed
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 from tests.clients.servers import PATIENCE, TOKEN
 from tests.operations.distributions import Made, make_wheel
 from wheelyard.cli.serve import overrides_of
@@ -23,12 +23,12 @@ MANAGING = "[access]\nhtpasswd_may_manage = true\n"
 
 
 @pytest.fixture
-def packages(desk: Desk) -> Path:
+def packages(sandbox: Sandbox) -> Path:
     """A folder with a package in it, and a file of passwords beside it."""
-    folder = desk.folder / "packages"
+    folder = sandbox.folder / "packages"
     folder.mkdir()
     make_wheel("demo", "1.0").write(folder)
-    (desk.folder / ".htpasswd").write_text(f"ana:{{SHA}}{base64.b64encode(DIGEST).decode()}\n")
+    (sandbox.folder / ".htpasswd").write_text(f"ana:{{SHA}}{base64.b64encode(DIGEST).decode()}\n")
     return folder
 
 
@@ -107,9 +107,9 @@ def test_actions(passwords: str | None, actions: str | None, access: dict[str, o
     assert found == {"anonymous_uploads_anywhere": None, **access}
 
 
-def test_options_that_do_nothing(packages: Path, desk: Desk, serve: Serve) -> None:
+def test_options_that_do_nothing(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
     """What pypiserver knows besides does nothing, with a warning; folders go into one store."""
-    other = desk.folder / "other"
+    other = sandbox.folder / "other"
     other.mkdir()
     make_wheel("second", "1.0").write(other)
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")
@@ -127,7 +127,7 @@ def test_options_that_do_nothing(packages: Path, desk: Desk, serve: Serve) -> No
     assert "bad-1.0.tar.gz was not imported: " in log
     assert ask(serving, "/simple/second/") == 401
     assert ask(serving, "/simple/second/", ANA) == 200
-    assert (desk.folder / "kept" / "wheelyard.json").exists()
+    assert (sandbox.folder / "kept" / "wheelyard.json").exists()
     assert not (packages / ".wheelyard").exists()
 
 
@@ -161,10 +161,10 @@ def test_refusals(
     [(GRANT, False), (GRANT + MANAGING, True), (MANAGING.replace("true", "false"), False)],
 )
 def test_names_that_may_not_manage(
-    packages: Path, desk: Desk, serve: Serve, config: str, *, is_warned: bool
+    packages: Path, sandbox: Sandbox, serve: Serve, config: str, *, is_warned: bool
 ) -> None:
     """Whoever gives names their rights, or says that they may not remove anything, is heard."""
-    (desk.folder / "wheelyard.toml").write_text(config)
+    (sandbox.folder / "wheelyard.toml").write_text(config)
 
     serving = serve("-P", ".htpasswd", str(packages), command="run")
 
@@ -173,10 +173,10 @@ def test_names_that_may_not_manage(
     assert remove(serving, ANA) == 403
 
 
-def test_no_first_token(packages: Path, desk: Desk, serve: Serve) -> None:
+def test_no_first_token(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
     """Where somebody has said who may do what, no token is made that may do everything."""
     del packages
-    (desk.folder / "wheelyard.toml").write_text(
+    (sandbox.folder / "wheelyard.toml").write_text(
         GRANT.replace("htpasswd:ana", "anonymous").replace("upload", "read")
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import WHEELYARD, WHERE, Serve, Typed
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 from tests.clients.servers import PATIENCE, TOKEN
 from tests.waiting import until
 from wheelyard.catalog.keys import FORMAT
@@ -67,17 +67,17 @@ def test_end_at_once(serve: Serve, options: list[str]) -> None:
     busy.close()
 
 
-def test_end_before_the_beginning(desk: Desk, wheelyard: Typed) -> None:
+def test_end_before_the_beginning(sandbox: Sandbox, wheelyard: Typed) -> None:
     """A server that waits for its first write ends in good order, and leaves nothing behind."""
     wheelyard("token", "create", "ci")
     shard = blake2b(FORMAT.encode(), digest_size=1).hexdigest()
-    temporary = desk.folder / "temporary"
+    temporary = sandbox.folder / "temporary"
     temporary.mkdir()
-    environment = desk.environment() | WHERE | {"TMPDIR": str(temporary)}
-    with (desk.folder / "wheelyard-data" / ".locks" / shard).open("a") as lock:
+    environment = sandbox.environment() | WHERE | {"TMPDIR": str(temporary)}
+    with (sandbox.folder / "wheelyard-data" / ".locks" / shard).open("a") as lock:
         flock(lock, LOCK_EX)
         command = [*WHEELYARD, "serve", "--port", "0", "--workers", "2"]
-        process = subprocess.Popen(command, cwd=desk.folder, env=environment)
+        process = subprocess.Popen(command, cwd=sandbox.folder, env=environment)
         until(lambda: any(temporary.iterdir()), process=process)
         process.terminate()
         status = process.wait(PATIENCE)
@@ -86,16 +86,16 @@ def test_end_before_the_beginning(desk: Desk, wheelyard: Typed) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def test_a_watch_ends_before_the_beginning(desk: Desk, wheelyard: Typed) -> None:
+def test_a_watch_ends_before_the_beginning(sandbox: Sandbox, wheelyard: Typed) -> None:
     """What is to be done at the end is done, if the server ends while it waits for a write, too."""
     wheelyard("token", "create", "ci")
     shard = blake2b(FORMAT.encode(), digest_size=1).hexdigest()
-    with (desk.folder / "wheelyard-data" / ".locks" / shard).open("a") as lock:
+    with (sandbox.folder / "wheelyard-data" / ".locks" / shard).open("a") as lock:
         flock(lock, LOCK_EX)
         command = [sys.executable, "-c", ENDING]
-        environment = desk.environment() | WHERE
+        environment = sandbox.environment() | WHERE
         process = subprocess.Popen(
-            command, cwd=desk.folder, env=environment, stdout=subprocess.PIPE, text=True
+            command, cwd=sandbox.folder, env=environment, stdout=subprocess.PIPE, text=True
         )
         threads = Path(f"/proc/{process.pid}/task")
         until(lambda: len(list(threads.iterdir())) > 1, process=process)
@@ -105,7 +105,7 @@ def test_a_watch_ends_before_the_beginning(desk: Desk, wheelyard: Typed) -> None
     assert (process.returncode, printed) == (0, "ended\n")
 
 
-def test_memory(desk: Desk, serve: Serve) -> None:
+def test_memory(sandbox: Sandbox, serve: Serve) -> None:
     """A store in memory gets its token, no line that would make one elsewhere, and one folder."""
     serving = serve("--store", "memory:")
 
@@ -114,7 +114,7 @@ def test_memory(desk: Desk, serve: Serve) -> None:
     assert serving.log.read_text() == ""
     serving.stop(signal.SIGTERM)
     serving.process.wait(PATIENCE)
-    assert [each.name for each in desk.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
+    assert [each.name for each in sandbox.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
 
 
 def test_every_address(serve: Serve) -> None:
@@ -152,10 +152,10 @@ def test_json_on_any_terminal(serve: Serve) -> None:
     assert all(json.loads(line.decode("utf-8")) for line in lines)
 
 
-def test_a_store_that_takes_no_token(desk: Desk, serve: Serve, wheelyard: Typed) -> None:
+def test_a_store_that_takes_no_token(sandbox: Sandbox, serve: Serve, wheelyard: Typed) -> None:
     """Where no token can be written the server says so, and serves what is there."""
     wheelyard("token", "create", "ci")
-    tokens = desk.folder / "wheelyard-data" / "credentials"
+    tokens = sandbox.folder / "wheelyard-data" / "credentials"
     for path in sorted(tokens.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     tokens.rmdir()
@@ -215,9 +215,9 @@ def test_a_start_that_fails(wheelyard: Typed, wrong: str) -> None:
     assert last.startswith(("wheelyard: A setting is wrong: ", "wheelyard: Cannot listen on "))
 
 
-def test_a_store_that_cannot_be_opened(wheelyard: Typed, desk: Desk) -> None:
+def test_a_store_that_cannot_be_opened(wheelyard: Typed, sandbox: Sandbox) -> None:
     """Where the log is JSON, what keeps a server from starting is its last entry."""
-    (desk.folder / "a-file").touch()
+    (sandbox.folder / "a-file").touch()
 
     done = wheelyard("serve", "--store", "a-file", "--set", "log.format=json")
 

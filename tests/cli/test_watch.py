@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tests.cli.conftest import Serve, Serving, Typed
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 from tests.clients.servers import PATIENCE
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.waiting import until
@@ -19,9 +19,9 @@ WORKERS = [[], ["--workers", "4"]]
 
 
 @pytest.fixture
-def packages(desk: Desk) -> Path:
+def packages(sandbox: Sandbox) -> Path:
     """A folder with a package in it."""
-    folder = desk.folder / "packages"
+    folder = sandbox.folder / "packages"
     folder.mkdir()
     make_wheel().write(folder)
     return folder
@@ -47,7 +47,9 @@ def wait_for(serving: Serving, *all_made: Made) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", WORKERS)
-def test_dropping_a_file(packages: Path, desk: Desk, serve: Serve, options: list[str]) -> None:
+def test_dropping_a_file(
+    packages: Path, sandbox: Sandbox, serve: Serve, options: list[str]
+) -> None:
     """What is there, and what is copied, moved or written slowly there, is published."""
     serving = serve("--watch", str(packages), *options)
     wait_for(serving, make_wheel())
@@ -55,7 +57,7 @@ def test_dropping_a_file(packages: Path, desk: Desk, serve: Serve, options: list
     slow, deep = make_wheel(version="4.0"), make_sdist()
 
     with (packages / slow.filename).open("wb", buffering=0) as file:
-        shutil.copy2(copied.write(desk.folder), packages)
+        shutil.copy2(copied.write(sandbox.folder), packages)
 
         def is_met_half_written() -> bool:
             file.write(slow.body[file.tell() :][:1])
@@ -63,7 +65,7 @@ def test_dropping_a_file(packages: Path, desk: Desk, serve: Serve, options: list
 
         until(is_met_half_written, serving.log.read_text, serving.process)
         file.write(slow.body[file.tell() :])
-    moved.write(desk.folder).rename(packages / moved.filename)
+    moved.write(sandbox.folder).rename(packages / moved.filename)
     (packages / "deeper").mkdir()
     deep.write(packages / "deeper")
 
@@ -75,9 +77,9 @@ def test_dropping_a_file(packages: Path, desk: Desk, serve: Serve, options: list
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", WORKERS)
-def test_the_end(desk: Desk, serve: Serve, wheelyard: Typed, options: list[str]) -> None:
+def test_the_end(sandbox: Sandbox, serve: Serve, wheelyard: Typed, options: list[str]) -> None:
     """A signal ends an import at once; what was accepted is whole, and the next start goes on."""
-    packages, waiting = desk.folder / "packages", desk.folder / "waiting"
+    packages, waiting = sandbox.folder / "packages", sandbox.folder / "waiting"
     for folder in (packages, waiting):
         folder.mkdir()
     names = [f"project{number}" for number in range(400)]
@@ -86,7 +88,7 @@ def test_the_end(desk: Desk, serve: Serve, wheelyard: Typed, options: list[str])
     serving = serve("--watch", str(packages), "--watch-every", "1", *options)
     # not before: on a slow machine all would be imported by the time that the server answers
     waiting.rename(packages / "arrived")
-    listed = desk.folder / "wheelyard-data" / "projects"
+    listed = sandbox.folder / "wheelyard-data" / "projects"
     until(lambda: listed.exists() and any(listed.iterdir()))
 
     serving.stop(signal.SIGTERM)
@@ -95,7 +97,7 @@ def test_the_end(desk: Desk, serve: Serve, wheelyard: Typed, options: list[str])
     assert "Traceback" not in serving.log.read_text()
     accepted = list(listed.iterdir())
     assert 0 < len(accepted) < len(names)
-    assert not list((desk.folder / "wheelyard-data" / ".spool").iterdir())
+    assert not list((sandbox.folder / "wheelyard-data" / ".spool").iterdir())
     done = wheelyard("check")
     assert done.returncode == 0, done.stderr
     again = wheelyard("import", packages)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import Desk, new_desk
+from tests.clients.harness import Sandbox, new_sandbox
 from tests.clients.projects import Builder, build_project
 from tests.clients.servers import Server, running_server
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """A clean place to run programs at."""
-    return new_desk(tmp_path)
+def sandbox(tmp_path: Path) -> Sandbox:
+    """A sandbox for programs."""
+    return new_sandbox(tmp_path)
 
 
 @pytest.fixture(scope="session")

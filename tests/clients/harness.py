@@ -1,8 +1,8 @@
 """
-The clients as people have them, and a clean desk to run them at.
+The real clients (pip, uv, twine ...), and the sandbox that they run in.
 
-Each client lives in an environment of its own, made once for each lock (`tests/once.py`). A client
-that cannot be installed here (no network, say) skips the tests that need it.
+Each client has a virtual environment of its own, made once for each lock file (`tests/once.py`).
+Where a client cannot be installed (without a network, for example), its tests are skipped.
 """
 
 import functools
@@ -21,24 +21,24 @@ from tests.once import made_once
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCE = {"PYTHONPATH": str(REPOSITORY / "src")}
-"""What leads Python to the product as it is in this clone."""
+"""The environment variable that makes Python import the product from this clone."""
 TIMEOUT = 600
-"""Seconds after which a run of a client is given up; a loaded machine may need some."""
+"""Seconds that one run of a client may take, on a machine under load."""
 
 
 @dataclass(frozen=True)
-class Desk:
-    """A place to run programs at, where nothing of this machine's owner is to be seen."""
+class Sandbox:
+    """A working directory and an empty home: programs see no settings of this machine's user."""
 
     folder: Path
     home: Path  # empty, so no settings, no credentials, no caches
 
     def at(self, folder: Path) -> Self:
-        """Take the same desk to another working directory."""
+        """Return this sandbox with another working directory."""
         return replace(self, folder=folder)
 
     def run(self, *command: str | Path, **environment: str) -> str:
-        """Run a program that has to succeed; returns what it printed."""
+        """Run a program, assert that it succeeds, and return what it printed."""
         done = self.attempt(*command, **environment)
         printed = done.stdout + done.stderr
         assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{printed}"
@@ -58,60 +58,60 @@ class Desk:
         )
 
     def environment(self) -> dict[str, str]:
-        """Everything that a program run here finds in its environment."""
+        """Return the environment variables of programs that run here."""
         return {
             "HOME": str(self.home),
             "LANG": "C.UTF-8",
             "NO_COLOR": "1",
-            # A proxy, a mirror or a token of this machine is not to be found here; nor a Python
-            # other than the one that runs the tests.
+            # Proxies, mirrors and tokens of this machine are left out, and so are all Pythons
+            # but the one that runs the tests.
             "PATH": os.pathsep.join((str(Path(sys.base_prefix) / "bin"), os.defpath)),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_NO_INPUT": "1",
-            # scratch files of this desk alone, which go when its folders do
+            # scratch files are deleted together with the sandbox
             "TMPDIR": str(self.home),
             "UV_PYTHON_DOWNLOADS": "never",
         }
 
     def python(self, name: str = "venv") -> Path:
-        """Make a new virtual environment with nothing in it; returns its Python."""
-        place = self.folder / name
-        self.run(find_uv_bin(), "venv", "--quiet", "--python", sys.executable, place)
-        return place / "bin" / "python"
+        """Make an empty virtual environment and return its Python."""
+        venv = self.folder / name
+        self.run(find_uv_bin(), "venv", "--quiet", "--python", sys.executable, venv)
+        return venv / "bin" / "python"
 
 
-def new_desk(folder: Path) -> Desk:
-    """Make a clean place to run programs at, in a folder that need not be there yet."""
-    desk = Desk(folder / "desk", folder / "home")
-    for place in (desk.folder, desk.home):
-        place.mkdir(parents=True)
-    return desk
+def new_sandbox(folder: Path) -> Sandbox:
+    """Make a sandbox in a folder, which is created if it is missing."""
+    sandbox = Sandbox(folder / "sandbox", folder / "home")
+    for each in (sandbox.folder, sandbox.home):
+        each.mkdir(parents=True)
+    return sandbox
 
 
 def program(client: str, name: str = "") -> Path:
-    """Find an executable of a file of `requirements/clients`, in an environment made once."""
+    """Return an executable of a client that `requirements/clients/CLIENT.txt` locks."""
     return _environment(client) / "bin" / (name or client)
 
 
 def site_packages(python: Path) -> Path:
-    """Return the folder where an environment keeps its packages."""
+    """Return the `site-packages` folder of a Python."""
     (site,) = python.parent.parent.glob("lib/python*/site-packages")
     return site
 
 
-def wheelyard(desk: Desk, *arguments: str | Path, **environment: str) -> str:
+def wheelyard(sandbox: Sandbox, *arguments: str | Path, **environment: str) -> str:
     """Run the product's own command line, as it is in this clone."""
-    return desk.run(sys.executable, "-m", "wheelyard", *arguments, **SOURCE, **environment)
+    return sandbox.run(sys.executable, "-m", "wheelyard", *arguments, **SOURCE, **environment)
 
 
 def system_program(name: str) -> str:
-    """Find a program of the system, or skip the test."""
+    """Return the path of a system program, or skip the test."""
     return shutil.which(name) or pytest.skip(f"{name} is not installed")
 
 
 def client_lock(client: str) -> Path:
-    """Return the file that names what is installed for a client."""
+    """Return the lock file of a client's environment."""
     return REPOSITORY / "requirements" / "clients" / f"{client}.txt"
 
 
@@ -122,7 +122,7 @@ def _environment(client: str) -> Path:
 
 
 def _install(lock: Path, folder: Path) -> None:
-    """Fill an environment by uv, which is quick, or by pip, which knows this machine's mirrors."""
+    """Install a lock file by uv, or by pip, which uses this machine's mirrors, if uv fails."""
     uv = [find_uv_bin(), "--no-config", "--quiet"]
     python = str(folder / "bin" / "python")
     locked = ["install", "--require-hashes", "--requirement", str(lock)]
@@ -136,7 +136,7 @@ def _install(lock: Path, folder: Path) -> None:
 
 
 def _call(*command: str) -> str:
-    """Run a command; returns the last line of what it had to say if it failed, else nothing."""
+    """Run a command; return the last line of its output if it failed, else an empty string."""
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False, text=True)
     if done.returncode == 0:
         return ""

@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.clients.harness import Desk, client_lock, program, site_packages
+from tests.clients.harness import Sandbox, client_lock, program, site_packages
 from tests.once import made_once
 
 BUILD_SYSTEMS = {
@@ -146,7 +146,7 @@ def _build(backend: str, name: str, version: str, *rest: str | Path) -> None:
     (project / "dist").mkdir()  # which uv_build does not make
     entry, _ = BUILD_SYSTEMS[backend]
     with TemporaryDirectory() as home:
-        Desk(project, Path(home)).run(
+        Sandbox(project, Path(home)).run(
             *(python, "-c", BUILD, entry, project / "dist"),
             PATH=os.pathsep.join((str(python.parent), os.defpath)),  # uv_build calls a program
         )

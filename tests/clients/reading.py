@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 from uv import find_uv_bin
 
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 from tests.clients.projects import Built, sha256
 from tests.clients.servers import Server
 
@@ -33,15 +33,15 @@ class Refused(Exception):
     """An answer that is not 200: its status, and what it says."""
 
 
-def assert_published(server: Server, desk: Desk, project: Built) -> None:
+def assert_published(server: Server, sandbox: Sandbox, project: Built) -> None:
     """Wheel and sdist come back as they were sent, and the wheel installs as it was built."""
     sent = {file.name: sha256(file) for file in (project.wheel, project.sdist)}
     files = page(server, project.name)
     assert {file.filename: file.sha256 for file in files} == sent
     assert {file.filename: hashlib.sha256(fetch(file.url)).hexdigest() for file in files} == sent
 
-    python = desk.python("published")
-    desk.run(
+    python = sandbox.python("published")
+    sandbox.run(
         *(find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--python", python),
         *("--default-index", server.index_url, project.requirement),
     )

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.clients.harness import SOURCE, Desk, new_desk, wheelyard
+from tests.clients.harness import SOURCE, Sandbox, new_sandbox, wheelyard
 from tests.waiting import until
 
 TOKEN = re.compile(r"wyd_[0-9A-Za-z]{48}")
@@ -65,7 +65,7 @@ class Server:
 
 @contextmanager
 def running(
-    desk: Desk,
+    sandbox: Sandbox,
     command: Sequence[str | Path],
     log: Path,
     is_up: Callable[[], bool],
@@ -82,8 +82,8 @@ def running(
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
-            cwd=desk.folder,
-            env={**desk.environment(), **environment},
+            cwd=sandbox.folder,
+            env={**sandbox.environment(), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -101,7 +101,7 @@ def running(
 @contextmanager
 def running_server(folder: Path, *options: str) -> Iterator[Server]:
     """Start a server on a new store in a folder, wait until it answers, and end it afterwards."""
-    desk = new_desk(folder)
+    sandbox = new_sandbox(folder)
     address = f"127.0.0.1:{free_port()}"
     store, log = folder / "store", folder / "log.txt"
     command = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1]]
@@ -109,17 +109,17 @@ def running_server(folder: Path, *options: str) -> Iterator[Server]:
     def is_up() -> bool:
         return is_healthy(address) and PROMPT in log.read_text()
 
-    with running(desk, [*command, "--store", str(store), *options], log, is_up, SOURCE):
+    with running(sandbox, [*command, "--store", str(store), *options], log, is_up, SOURCE):
         found = TOKEN.search(log.read_text())
         # where grants or passwords are, a server makes none
-        token = found[0] if found else _token(desk, store)
+        token = found[0] if found else _token(sandbox, store)
         yield Server(address, token, store, "--private" in options)
 
 
-def _token(desk: Desk, store: Path) -> str:
+def _token(sandbox: Sandbox, store: Path) -> str:
     """Make a token as good as the first one."""
     options = ("--can", "read,upload,manage", "--store", store)
-    found = TOKEN.search(wheelyard(desk, "token", "create", "tests", *options))
+    found = TOKEN.search(wheelyard(sandbox, "token", "create", "tests", *options))
     assert found is not None
     return found[0]
 

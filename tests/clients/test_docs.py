@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY, Desk, program, system_program
+from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.clients.projects import Builder
 from tests.clients.reading import publish
 from tests.clients.servers import Server, running_server
@@ -45,19 +45,19 @@ def commands(page: Path) -> list[str]:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem
 )
-def test_examples(page: Path, fresh_server: Server, build: Builder, desk: Desk) -> None:
+def test_examples(page: Path, fresh_server: Server, build: Builder, sandbox: Sandbox) -> None:
     """Every example of the page does what the page says, when it is typed as it stands."""
     system_program("curl")
     server, built = fresh_server, build("setuptools", "acme-core")
     publish(server, built)
-    project = desk.at(desk.folder / "acme-core")
+    project = sandbox.at(sandbox.folder / "acme-core")
     shutil.copytree(built.folder, project.folder)
     (project.folder / "requirements.in").write_text("acme-core\n")
     environment = {
-        "PATH": os.pathsep.join((*_programs(desk), desk.environment()["PATH"])),
+        "PATH": os.pathsep.join((*_programs(sandbox), sandbox.environment()["PATH"])),
         "PYTHONPATH": str(REPOSITORY / "src"),
         "TOKEN": server.token,
-        "VIRTUAL_ENV": str(desk.python().parent.parent),
+        "VIRTUAL_ENV": str(sandbox.python().parent.parent),
         "WHEELYARD_STORE": str(server.store),
     }
     stand_ins = {DOCUMENTED: server.address, "./wheelyard-data": str(server.store)}
@@ -66,9 +66,9 @@ def test_examples(page: Path, fresh_server: Server, build: Builder, desk: Desk) 
         project.run("/bin/sh", "-c", typed, **environment)
 
 
-def _programs(desk: Desk) -> list[str]:
+def _programs(sandbox: Sandbox) -> list[str]:
     """Return the folders of every client's program, and of our own."""
-    folder = desk.folder / "bin"
+    folder = sandbox.folder / "bin"
     folder.mkdir()
     pip = f'{program("pip")} --python "$VIRTUAL_ENV/bin/python"'
     for name, command in (("wheelyard", f"{sys.executable} -m wheelyard"), ("pip", pip)):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from tests.clients.harness import Desk, program, wheelyard
+from tests.clients.harness import Sandbox, program, wheelyard
 from tests.clients.projects import Builder, Built, sha256
 from tests.clients.reading import publish
 from tests.clients.servers import Server
@@ -42,109 +42,109 @@ def base(build: Builder) -> Built:
     return build("flit-core", "yard-base", "2.0")
 
 
-def test_pip_install(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+def test_pip_install(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
     """`pip install` takes the newest version and what it depends on."""
-    python = desk.python()
+    python = sandbox.python()
 
-    pip_install(desk, python, "--index-url", index.index_url, "yard-tool")
+    pip_install(sandbox, python, "--index-url", index.index_url, "yard-tool")
 
     assert_installed(python, tool, base)
 
 
 @pytest.mark.parametrize("place", ["url", "netrc"])
-def test_pip_token(index: Server, desk: Desk, build: Builder, place: str) -> None:
+def test_pip_token(index: Server, sandbox: Sandbox, build: Builder, place: str) -> None:
     """A token alone before the `@` is enough; or it lies in `~/.netrc`, and in no URL."""
     project = build("flit-core", "yard-base", "2.0")
     publish(index, project)
-    python, token = desk.python(), index.token
-    netrc = desk.home / ".netrc"
+    python, token = sandbox.python(), index.token
+    netrc = sandbox.home / ".netrc"
     netrc.touch(0o600)
     if place == "netrc":
         netrc.write_text(f"machine 127.0.0.1 login __token__ password {token}\n")
     login = f"{token}@" if place == "url" else ""
     url = f"http://{login}{index.address}/simple/"
 
-    pip_install(desk, python, "--index-url", url, "yard-base")
+    pip_install(sandbox, python, "--index-url", url, "yard-base")
 
     project.assert_installed(python)
 
 
-def test_pip_require_hashes(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+def test_pip_require_hashes(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
     """A requirements file with hashes installs, and with a wrong hash it does not."""
     good = "".join(
         f"{each.requirement} --hash=sha256:{sha256(each.wheel)}\n" for each in (tool, base)
     )
-    (desk.folder / "good.txt").write_text(good)
-    (desk.folder / "bad.txt").write_text(re.sub("[0-9a-f]{64}", "0" * 64, good))
-    python = desk.python()
+    (sandbox.folder / "good.txt").write_text(good)
+    (sandbox.folder / "bad.txt").write_text(re.sub("[0-9a-f]{64}", "0" * 64, good))
+    python = sandbox.python()
     command = (*pip_command(python), "--index-url", index.index_url, "--require-hashes", "-r")
 
-    refused = desk.attempt(*command, "bad.txt")
-    desk.run(*command, "good.txt")
+    refused = sandbox.attempt(*command, "bad.txt")
+    sandbox.run(*command, "good.txt")
 
     assert refused.returncode == 1
     assert_installed(python, tool, base)
 
 
-def test_uv_pip_install(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+def test_uv_pip_install(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
     """`uv pip install` takes the newest version and what it depends on."""
-    python = desk.python()
+    python = sandbox.python()
 
-    uv_pip(desk, "install", "--python", python, "--default-index", index.index_url, "yard-tool")
+    uv_pip(sandbox, "install", "--python", python, "--default-index", index.index_url, "yard-tool")
 
     assert_installed(python, tool, base)
 
 
-def test_uv_pip_compile(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+def test_uv_pip_compile(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
     """`uv pip compile` locks with the hashes of what was published, and `sync` installs that."""
-    (desk.folder / "requirements.in").write_text("yard-tool\n")
+    (sandbox.folder / "requirements.in").write_text("yard-tool\n")
     where = ("--default-index", index.index_url)
-    python = desk.python()
+    python = sandbox.python()
 
-    uv_pip(desk, "compile", "--generate-hashes", *where, "requirements.in", "-o", "lock.txt")
-    uv_pip(desk, "sync", "--require-hashes", "--python", python, *where, "lock.txt")
+    uv_pip(sandbox, "compile", "--generate-hashes", *where, "requirements.in", "-o", "lock.txt")
+    uv_pip(sandbox, "sync", "--require-hashes", "--python", python, *where, "lock.txt")
 
-    hashes = set(re.findall("sha256:([0-9a-f]{64})", (desk.folder / "lock.txt").read_text()))
+    hashes = set(re.findall("sha256:([0-9a-f]{64})", (sandbox.folder / "lock.txt").read_text()))
     assert hashes == digests(tool, base)
     assert_installed(python, tool, base)
 
 
-def test_uv_exclude_newer(index: Server, desk: Desk, tool: Built) -> None:
+def test_uv_exclude_newer(index: Server, sandbox: Sandbox, tool: Built) -> None:
     """`uv --exclude-newer` goes by the time of upload: nothing is from before today."""
-    python = desk.python()
+    python = sandbox.python()
     command = (
         *(program("uv"), "pip", "install", "--python", python, "--no-deps"),
         *("--default-index", index.index_url, "yard-tool"),
     )
 
-    refused = desk.attempt(*command, "--exclude-newer", "2020-01-01T00:00:00Z")
-    desk.run(*command, "--exclude-newer", "2099-01-01T00:00:00Z")
+    refused = sandbox.attempt(*command, "--exclude-newer", "2020-01-01T00:00:00Z")
+    sandbox.run(*command, "--exclude-newer", "2099-01-01T00:00:00Z")
 
     assert refused.returncode == 1
     assert "published at" in refused.stderr  # so it knows the time, and that is the reason
     tool.assert_installed(python)
 
 
-def test_uv_lock(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+def test_uv_lock(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
     """`uv lock` records URL, size and digest of each file; `uv sync` installs from the lock."""
     source = f'[[tool.uv.index]]\nname = "yard"\nurl = "{index.url}/simple/"\ndefault = true\n'
-    (desk.folder / "pyproject.toml").write_text(PROJECT + source)
+    (sandbox.folder / "pyproject.toml").write_text(PROJECT + source)
     login = {"UV_INDEX_YARD_USERNAME": "__token__", "UV_INDEX_YARD_PASSWORD": index.token}
 
-    desk.run(program("uv"), "lock", **login)
-    desk.run(program("uv"), "sync", "--locked", "--no-install-project", **login)
+    sandbox.run(program("uv"), "lock", **login)
+    sandbox.run(program("uv"), "sync", "--locked", "--no-install-project", **login)
 
-    lock = tomllib.loads((desk.folder / "uv.lock").read_text())
+    lock = tomllib.loads((sandbox.folder / "uv.lock").read_text())
     packages = {each["name"]: each for each in lock["package"]}
     assert packages["yard-tool"]["wheels"][0]["hash"] == f"sha256:{sha256(tool.wheel)}"
     assert packages["yard-tool"]["wheels"][0]["size"] == tool.wheel.stat().st_size
     assert packages["yard-tool"]["sdist"]["hash"] == f"sha256:{sha256(tool.sdist)}"
-    assert_installed(desk.folder / ".venv" / "bin" / "python", tool, base)
+    assert_installed(sandbox.folder / ".venv" / "bin" / "python", tool, base)
 
 
-def test_poetry(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+def test_poetry(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
     """`poetry lock` records the digests, `poetry sync` installs from the lock."""
-    (desk.folder / "pyproject.toml").write_text(
+    (sandbox.folder / "pyproject.toml").write_text(
         PROJECT
         + "[tool.poetry]\npackage-mode = false\n\n"
         + f'[[tool.poetry.source]]\nname = "yard"\nurl = "{index.url}/simple/"\n'
@@ -155,34 +155,34 @@ def test_poetry(index: Server, desk: Desk, tool: Built, base: Built) -> None:
         "POETRY_HTTP_BASIC_YARD_PASSWORD": index.token,
     }
 
-    desk.run(program("poetry"), "lock", "--no-interaction", **settings)
-    desk.run(program("poetry"), "sync", "--no-interaction", **settings)
+    sandbox.run(program("poetry"), "lock", "--no-interaction", **settings)
+    sandbox.run(program("poetry"), "sync", "--no-interaction", **settings)
 
-    lock = tomllib.loads((desk.folder / "poetry.lock").read_text())
+    lock = tomllib.loads((sandbox.folder / "poetry.lock").read_text())
     assert locked_digests(lock) == digests(tool, base)
-    assert_installed(desk.folder / ".venv" / "bin" / "python", tool, base)
+    assert_installed(sandbox.folder / ".venv" / "bin" / "python", tool, base)
 
 
-def test_pdm(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+def test_pdm(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
     """`pdm lock` records the digests, `pdm sync` installs from the lock."""
-    (desk.folder / "pyproject.toml").write_text(
+    (sandbox.folder / "pyproject.toml").write_text(
         PROJECT + f'[[tool.pdm.source]]\nname = "pypi"\nurl = "{index.index_url}"\n'
     )
-    desk.python(".venv")
+    sandbox.python(".venv")
     settings = {"PDM_CHECK_UPDATE": "false"}
 
-    desk.run(program("pdm"), "lock", **settings)
-    desk.run(program("pdm"), "sync", "--no-self", **settings)
+    sandbox.run(program("pdm"), "lock", **settings)
+    sandbox.run(program("pdm"), "sync", "--no-self", **settings)
 
-    lock = tomllib.loads((desk.folder / "pdm.lock").read_text())
+    lock = tomllib.loads((sandbox.folder / "pdm.lock").read_text())
     assert locked_digests(lock) == digests(tool, base)
-    assert_installed(desk.folder / ".venv" / "bin" / "python", tool, base)
+    assert_installed(sandbox.folder / ".venv" / "bin" / "python", tool, base)
 
 
-def test_pipenv(index: Server, desk: Desk, tool: Built, base: Built) -> None:
+def test_pipenv(index: Server, sandbox: Sandbox, tool: Built, base: Built) -> None:
     """`pipenv lock` records the digests, `pipenv sync` installs from the lock."""
     url = index.index_url.replace(index.token, "${WHEELYARD_TOKEN}")
-    (desk.folder / "Pipfile").write_text(
+    (sandbox.folder / "Pipfile").write_text(
         f'[[source]]\nname = "yard"\nurl = "{url}"\nverify_ssl = false\n\n'
         '[packages]\nyard-tool = "*"\n'
     )
@@ -193,21 +193,21 @@ def test_pipenv(index: Server, desk: Desk, tool: Built, base: Built) -> None:
         "WHEELYARD_TOKEN": index.token,
     }
 
-    desk.run(program("pipenv"), "lock", **settings)
-    desk.run(program("pipenv"), "sync", **settings)
+    sandbox.run(program("pipenv"), "lock", **settings)
+    sandbox.run(program("pipenv"), "sync", **settings)
 
-    lock = json.loads((desk.folder / "Pipfile.lock").read_text())
+    lock = json.loads((sandbox.folder / "Pipfile.lock").read_text())
     hashes = {each for package in lock["default"].values() for each in package["hashes"]}
     assert hashes == {f"sha256:{digest}" for digest in digests(tool, base)}
-    assert_installed(desk.folder / ".venv" / "bin" / "python", tool, base)
+    assert_installed(sandbox.folder / ".venv" / "bin" / "python", tool, base)
 
 
 @pytest.mark.parametrize("installer", ["pip", "uv"])
 def test_hatch_environment(
-    index: Server, desk: Desk, tool: Built, base: Built, installer: str
+    index: Server, sandbox: Sandbox, tool: Built, base: Built, installer: str
 ) -> None:
     """A hatch environment, filled from the index that the environment variables name."""
-    (desk.folder / "pyproject.toml").write_text(
+    (sandbox.folder / "pyproject.toml").write_text(
         PROJECT
         + "[tool.hatch.envs.default]\nskip-install = true\n"
         + f'installer = "{installer}"\ndependencies = ["yard-tool"]\n'
@@ -218,24 +218,26 @@ def test_hatch_environment(
         "HATCH_UV": find_uv_bin(),
     }
 
-    desk.run(program("hatch"), "env", "create", **settings)
+    sandbox.run(program("hatch"), "env", "create", **settings)
 
-    found = desk.run(program("hatch"), "env", "find", **settings)
+    found = sandbox.run(program("hatch"), "env", "find", **settings)
     python = Path(found.strip()) / "bin" / "python"
     assert_installed(python, tool, base)
 
 
-def test_pip_yanked(index: Server, desk: Desk, build: Builder) -> None:
+def test_pip_yanked(index: Server, sandbox: Sandbox, build: Builder) -> None:
     """A yanked version is passed over, unless it is asked for by name: then pip says why."""
     older = build("flit-core", "yard-yanked", "1.0")
     yanked = build("flit-core", "yard-yanked", "1.1")
     publish(index, older, yanked)
-    wheelyard(desk, "yank", "yard-yanked", "1.1", "--reason", "eats data", "--store", index.store)
+    wheelyard(
+        sandbox, "yank", "yard-yanked", "1.1", "--reason", "eats data", "--store", index.store
+    )
     where = ("--index-url", index.index_url)
-    careless, resolute = desk.python("careless"), desk.python("resolute")
+    careless, resolute = sandbox.python("careless"), sandbox.python("resolute")
 
-    pip_install(desk, careless, *where, "yard-yanked")
-    printed = pip_install(desk, resolute, *where, "yard-yanked==1.1")
+    pip_install(sandbox, careless, *where, "yard-yanked")
+    printed = pip_install(sandbox, resolute, *where, "yard-yanked==1.1")
 
     older.assert_installed(careless)
     yanked.assert_installed(resolute)
@@ -247,9 +249,9 @@ def pip_command(python: Path) -> list[str | Path]:
     return [program("pip"), "--python", python, "install", "--no-cache-dir"]
 
 
-def pip_install(desk: Desk, python: Path, *arguments: str | Path) -> str:
+def pip_install(sandbox: Sandbox, python: Path, *arguments: str | Path) -> str:
     """Install with today's pip into that environment."""
-    return desk.run(*pip_command(python), *arguments)
+    return sandbox.run(*pip_command(python), *arguments)
 
 
 def assert_installed(python: Path, *projects: Built) -> None:
@@ -258,9 +260,9 @@ def assert_installed(python: Path, *projects: Built) -> None:
         each.assert_installed(python)
 
 
-def uv_pip(desk: Desk, *arguments: str | Path) -> str:
+def uv_pip(sandbox: Sandbox, *arguments: str | Path) -> str:
     """Run `uv pip`."""
-    return desk.run(program("uv"), "pip", *arguments)
+    return sandbox.run(program("uv"), "pip", *arguments)
 
 
 def digests(*projects: Built) -> set[str]:

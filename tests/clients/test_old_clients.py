@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.clients.harness import Desk, new_desk, program, site_packages, wheelyard
+from tests.clients.harness import Sandbox, new_sandbox, program, site_packages, wheelyard
 from tests.clients.projects import Builder, Built
 from tests.clients.reading import post, publish
 from tests.clients.servers import running_server
@@ -68,8 +68,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[
     with running_server(folder / "server") as server:
         publish(server, base, tool, yanked)
         post(server, source.sdist)
-        desk = new_desk(folder / "desk")
-        wheelyard(desk, "yank", yanked.name, yanked.version, "--store", server.store)
+        sandbox = new_sandbox(folder / "sandbox")
+        wheelyard(sandbox, "yank", yanked.name, yanked.version, "--store", server.store)
         yield Shelf(server.index_url, tool, base, source)
 
 
@@ -81,12 +81,12 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Iterator[
         NEWEST,
     ],
 )
-def test_pip(client: str, shelf: Shelf, desk: Desk) -> None:
+def test_pip(client: str, shelf: Shelf, sandbox: Sandbox) -> None:
     """Old and new pip install a wheel with what it depends on, an sdist, and nothing yanked."""
-    python = desk.python()
+    python = sandbox.python()
     pip, backend = (program(each, "python") for each in (client, "build"))
 
-    desk.run(
+    sandbox.run(
         *(python, "-m", "pip", "install", "--no-cache-dir", "--no-build-isolation"),
         *("--index-url", shelf.index_url, shelf.tool.name, shelf.source.name),
         PYTHONPATH=":".join(str(site_packages(each)) for each in (pip, backend)),
@@ -96,11 +96,11 @@ def test_pip(client: str, shelf: Shelf, desk: Desk) -> None:
         project.assert_installed(python)
 
 
-def test_uv(shelf: Shelf, desk: Desk) -> None:
+def test_uv(shelf: Shelf, sandbox: Sandbox) -> None:
     """The oldest uv installs a wheel and what it depends on, and nothing yanked."""
-    python = desk.python()
+    python = sandbox.python()
 
-    desk.run(
+    sandbox.run(
         *(program("uv-0.0.5", "uv"), "pip", "install"),
         *("--index-url", shelf.index_url, shelf.tool.name),
         VIRTUAL_ENV=str(python.parent.parent),
@@ -111,15 +111,15 @@ def test_uv(shelf: Shelf, desk: Desk) -> None:
 
 
 @needs_python_311
-def test_poetry(shelf: Shelf, desk: Desk) -> None:
+def test_poetry(shelf: Shelf, sandbox: Sandbox) -> None:
     """The oldest Poetry locks a wheel and what it depends on, and installs them."""
-    (desk.folder / "pyproject.toml").write_text(PYPROJECT.format(url=shelf.index_url))
+    (sandbox.folder / "pyproject.toml").write_text(PYPROJECT.format(url=shelf.index_url))
 
     for command in (("lock",), ("install", "--no-root")):
-        desk.run(
+        sandbox.run(
             *(program("poetry-1.1.0", "poetry"), *command, "--no-interaction"),
             POETRY_VIRTUALENVS_IN_PROJECT="true",
         )
 
     for project in (shelf.tool, shelf.base):
-        project.assert_installed(desk.folder / ".venv" / "bin" / "python")
+        project.assert_installed(sandbox.folder / ".venv" / "bin" / "python")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import Desk, program, system_program, wheelyard
+from tests.clients.harness import Sandbox, program, system_program, wheelyard
 from tests.clients.projects import BACKENDS, Builder, Built, sha256, write_project
 from tests.clients.reading import assert_published, listed
 from tests.clients.servers import Server
@@ -46,127 +46,129 @@ def logins(server: Server) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_twine_from_every_backend(index: Server, desk: Desk, build: Builder, backend: str) -> None:
+def test_twine_from_every_backend(
+    index: Server, sandbox: Sandbox, build: Builder, backend: str
+) -> None:
     """What any backend builds, twine publishes, and it installs as it was built."""
     project = build(backend, f"Yard.{backend}")
 
-    desk.run(*twine_command(index, project.wheel, project.sdist), **twine_login(index.token))
+    sandbox.run(*twine_command(index, project.wheel, project.sdist), **twine_login(index.token))
 
-    assert_published(index, desk, project)
+    assert_published(index, sandbox, project)
 
 
-def test_twine_other_bytes(index: Server, desk: Desk, build: Builder) -> None:
+def test_twine_other_bytes(index: Server, sandbox: Sandbox, build: Builder) -> None:
     """A published version cannot be replaced: twine says so, and the first files stay."""
     first = build("hatchling", "yard-frozen")
     other = build("hatchling", "yard-frozen", "1.0", "packaging")
     for _ in "again":
-        desk.run(*twine_command(index, first.wheel), **twine_login(index.token))
+        sandbox.run(*twine_command(index, first.wheel), **twine_login(index.token))
 
-    done = desk.attempt(*twine_command(index, other.wheel), **twine_login(index.token))
+    done = sandbox.attempt(*twine_command(index, other.wheel), **twine_login(index.token))
 
     assert done.returncode == 1
     assert "409" in done.stdout + done.stderr
     assert listed(index, first.name) == {first.wheel.name: sha256(first.wheel)}
 
 
-def test_uv(index: Server, desk: Desk, build: Builder) -> None:
+def test_uv(index: Server, sandbox: Sandbox, build: Builder) -> None:
     """`uv publish` with a token; with `--check-url` it does not send again what is there."""
     project = build("uv_build", "yard-uv")
     command = (program("uv"), "publish", "--publish-url", index.upload_url, "--token", index.token)
 
-    desk.run(*command, project.wheel, project.sdist)
+    sandbox.run(*command, project.wheel, project.sdist)
 
-    assert_published(index, desk, project)
-    again = desk.run(*command, "--check-url", index.index_url, project.wheel)
+    assert_published(index, sandbox, project)
+    again = sandbox.run(*command, "--check-url", index.index_url, project.wheel)
     assert "already exists" in again
 
 
 @pytest.mark.parametrize("client", ["twine", "uv"])
-def test_attestations(index: Server, desk: Desk, build: Builder, client: str) -> None:
+def test_attestations(index: Server, sandbox: Sandbox, build: Builder, client: str) -> None:
     """The file is kept, and its attestations are not: the log says so, and twine shows it."""
     project = build("hatchling", f"yard-attested-{client}")
-    wheel = desk.folder / project.wheel.name
+    wheel = sandbox.folder / project.wheel.name
     wheel.write_bytes(project.wheel.read_bytes())
-    attestation = desk.folder / f"{wheel.name}.publish.attestation"
+    attestation = sandbox.folder / f"{wheel.name}.publish.attestation"
     attestation.write_text(json.dumps(ATTESTATION))
 
     if client == "twine":
         command = [*twine_command(index, wheel, attestation), "--attestations", "--verbose"]
-        printed = desk.run(*command, **twine_login(index.token))
+        printed = sandbox.run(*command, **twine_login(index.token))
         assert "attestations were not kept" in " ".join(printed.split())
     else:
         command = [program("uv"), "publish", "--publish-url", index.upload_url]
-        desk.run(*command, "--token", index.token, wheel, attestation)
+        sandbox.run(*command, "--token", index.token, wheel, attestation)
 
     assert listed(index, project.name) == {project.wheel.name: sha256(project.wheel)}
     assert f"sent with {wheel.name} were not kept" in index.log
 
 
 @pytest.mark.parametrize("client", FROM_A_FOLDER)
-def test_from_a_folder(index: Server, desk: Desk, build: Builder, client: str) -> None:
+def test_from_a_folder(index: Server, sandbox: Sandbox, build: Builder, client: str) -> None:
     """A client publishes what was built in the project's folder; hatch sees when nothing is new."""
     backend, line = FROM_A_FOLDER[client]
     project = build(backend, f"yard-{client}")
-    there = desk.at(shutil.copytree(project.folder, desk.folder / "project"))
+    there = sandbox.at(shutil.copytree(project.folder, sandbox.folder / "project"))
     command = [str(program(client)), *line.format(url=index.upload_url).split()]
 
     there.run(*command, **logins(index))
 
-    assert_published(index, desk, project)
+    assert_published(index, sandbox, project)
     if client == "hatch":
         assert "already exists" in there.run(*command, **logins(index))
 
 
-def test_flit(index: Server, desk: Desk) -> None:
+def test_flit(index: Server, sandbox: Sandbox) -> None:
     """`flit publish`, which builds what it sends."""
-    folder = desk.folder / "project"
+    folder = sandbox.folder / "project"
     write_project(folder, "flit-core", "yard-flit", "1.0")
 
-    desk.at(folder).run(program("flit"), "publish", "--no-use-vcs", **logins(index))
+    sandbox.at(folder).run(program("flit"), "publish", "--no-use-vcs", **logins(index))
 
     (wheel,) = folder.glob("dist/*.whl")
     (sdist,) = folder.glob("dist/*.tar.gz")
-    assert_published(index, desk, Built(folder, "yard-flit", "1.0", wheel, sdist))
+    assert_published(index, sandbox, Built(folder, "yard-flit", "1.0", wheel, sdist))
 
 
-def test_curl(index: Server, desk: Desk, build: Builder) -> None:
+def test_curl(index: Server, sandbox: Sandbox, build: Builder) -> None:
     """`curl -F package=@FILE https://TOKEN@host/USER/`, as Gemfury's customers push."""
     project = build("setuptools", "yard-curl")
     options = ("--silent", "--show-error", "--fail", "--form")
 
     for file in (project.wheel, project.sdist):
         url = f"http://{index.token}@{index.address}/acme/"
-        desk.run(system_program("curl"), *options, f"package=@{file}", url)
+        sandbox.run(system_program("curl"), *options, f"package=@{file}", url)
 
-    assert_published(index, desk, project)
+    assert_published(index, sandbox, project)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="distutils ended with Python 3.11")
-def test_distutils(index: Server, desk: Desk) -> None:
+def test_distutils(index: Server, sandbox: Sandbox) -> None:
     """`setup.py sdist upload`, by distutils itself."""
-    (desk.home / ".pypirc").write_text(
+    (sandbox.home / ".pypirc").write_text(
         "[distutils]\nindex-servers = yard\n\n"
         f"[yard]\nrepository = {index.url}/legacy\nusername = __token__\npassword = {index.token}\n"
     )
-    (desk.folder / "veteran.py").touch()
-    (desk.folder / "setup.py").write_text(
+    (sandbox.folder / "veteran.py").touch()
+    (sandbox.folder / "setup.py").write_text(
         "from distutils.core import setup\n\n"
         "setup(name='yard-veteran', version='1.0', py_modules=['veteran'])\n"
     )
 
-    desk.run(desk.python(), "setup.py", "--quiet", "sdist", "upload", "--repository", "yard")
+    sandbox.run(sandbox.python(), "setup.py", "--quiet", "sdist", "upload", "--repository", "yard")
 
-    sdist = desk.folder / "dist" / "yard-veteran-1.0.tar.gz"
+    sdist = sandbox.folder / "dist" / "yard-veteran-1.0.tar.gz"
     assert listed(index, "yard-veteran") == {sdist.name: sha256(sdist)}
 
 
-def test_upload_without_a_server(desk: Desk, build: Builder, index: Server) -> None:
+def test_upload_without_a_server(sandbox: Sandbox, build: Builder, index: Server) -> None:
     """`wheelyard upload FILE...` puts files into a store, and a server on it shows them at once."""
     project = build("flit-core", "yard-direct")
 
-    wheelyard(desk, "upload", "--store", index.store, project.wheel, project.sdist)
+    wheelyard(sandbox, "upload", "--store", index.store, project.wheel, project.sdist)
 
-    assert_published(index, desk, project)
+    assert_published(index, sandbox, project)
 
 
 def twine_command(server: Server, *files: Path) -> list[str | Path]:

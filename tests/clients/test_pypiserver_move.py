@@ -16,7 +16,7 @@ from shutil import rmtree
 
 import pytest
 
-from tests.clients.harness import SOURCE, Desk, program, system_program
+from tests.clients.harness import SOURCE, Sandbox, program, system_program
 from tests.clients.projects import Builder, Built
 from tests.clients.servers import free_port, is_healthy, running
 
@@ -31,7 +31,7 @@ IN_URL = PASSWORD.replace(":", "%3A").replace("/", "%2F").replace("@", "%40")
 class Place:
     """What a container of pypiserver has: packages, passwords, and a port."""
 
-    desk: Desk
+    sandbox: Sandbox
     packages: Path
     passwords: Path
     port: int
@@ -51,9 +51,9 @@ class Place:
 
 
 @pytest.fixture
-def place(desk: Desk, build: Builder) -> Place:
+def place(sandbox: Sandbox, build: Builder) -> Place:
     """A folder with packages of two projects, one of them in a folder of its own."""
-    packages = desk.folder / "data" / "packages"
+    packages = sandbox.folder / "data" / "packages"
     (packages / "attic").mkdir(parents=True)
     for built, folder in (
         (build("hatchling", "yard-moved"), packages),
@@ -62,30 +62,30 @@ def place(desk: Desk, build: Builder) -> Place:
         for file in (built.wheel, built.sdist):
             (folder / file.name).write_bytes(file.read_bytes())
     digest = hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()
-    passwords = desk.folder / "data" / ".htpasswd"
+    passwords = sandbox.folder / "data" / ".htpasswd"
     passwords.write_text(f"ana:{{SHA}}{base64.b64encode(digest).decode()}\n")
-    return Place(desk, packages, passwords, free_port())
+    return Place(sandbox, packages, passwords, free_port())
 
 
 @contextmanager
 def serving(place: Place, *program: str | Path, **environment: str) -> Iterator[Path]:
     """Run pypiserver, or ours with the same command line; yield what it says."""
-    log, is_ours = place.desk.folder / "server.log", len(program) > 1
+    log, is_ours = place.sandbox.folder / "server.log", len(program) > 1
     command, everything = [*program, *place.arguments], SOURCE | environment
 
     def is_up() -> bool:
         return is_healthy(place.address)
 
-    with running(place.desk, command, log, is_up, everything, is_ours=is_ours):
+    with running(place.sandbox, command, log, is_up, everything, is_ours=is_ours):
         yield log
 
 
 def install(place: Place, index: str, *projects: Built) -> None:
     """Install projects with pip into an empty environment, and see that they work."""
-    python = place.desk.python("installed")
+    python = place.sandbox.python("installed")
     options = ["install", "--no-deps", "--index-url", index]
     wanted = [project.requirement for project in projects]
-    place.desk.run(program("pip"), "--python", python, *options, *wanted)
+    place.sandbox.run(program("pip"), "--python", python, *options, *wanted)
     for project in projects:
         project.assert_installed(python)
     rmtree(python.parent.parent)
@@ -95,7 +95,7 @@ def twine(place: Place, user: str, password: str, *files: Path) -> str:
     """Publish with twine to the URL that pypiserver has for it."""
     login = {"TWINE_USERNAME": user, "TWINE_PASSWORD": password}
     where = ["--non-interactive", "--repository-url", f"http://{place.address}/"]
-    return place.desk.run(program("twine"), "upload", *where, *files, **login)
+    return place.sandbox.run(program("twine"), "upload", *where, *files, **login)
 
 
 def curl(place: Place, login: str, file: Path) -> str:
@@ -103,7 +103,7 @@ def curl(place: Place, login: str, file: Path) -> str:
     form = ["-F", ":action=file_upload", "-F", f"content=@{file}"]
     out = ["--silent", "--output", "/dev/null", "--write-out", "%{response_code}"]
     url = f"http://{login}{place.address}/"
-    return place.desk.run(system_program("curl"), "--noproxy", "*", *out, *form, url)
+    return place.sandbox.run(system_program("curl"), "--noproxy", "*", *out, *form, url)
 
 
 @pytest.mark.parametrize("actions", ["update,download,list", "."])

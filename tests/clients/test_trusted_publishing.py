@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.authentication.verifiers.fake_issuer import Answer, StandIn, rsa_key, stand_in
-from tests.clients.harness import Desk, program, system_program
+from tests.clients.harness import Sandbox, program, system_program
 from tests.clients.projects import Builder, Built
 from tests.clients.reading import assert_published
 from tests.clients.servers import TOKEN, Server
@@ -92,9 +92,9 @@ class Ci:
             "GITHUB_ACTIONS": "true",
         }
 
-    def publish(self, desk: Desk, project: Built, **job: str) -> CompletedProcess[str]:
+    def publish(self, sandbox: Sandbox, project: Built, **job: str) -> CompletedProcess[str]:
         """Publish wheel and sdist from a job."""
-        return desk.attempt(
+        return sandbox.attempt(
             *(program("uv"), "publish", "--trusted-publishing", "always"),
             *("--publish-url", f"{self.proxy.url}/legacy/"),
             *(project.wheel, project.sdist),
@@ -145,14 +145,14 @@ def succeeded(done: CompletedProcess[str]) -> bool:
     return "Failed to invalidate" not in printed
 
 
-def test_github(ci: Ci, desk: Desk, build: Builder) -> None:
+def test_github(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     """A job on GitHub publishes a project that did not exist, and its token ends with it."""
     project = build("hatchling", "yard-hub")
     job = ci.on_github(ci.of_github())
 
-    assert succeeded(ci.publish(desk, project, **job))
+    assert succeeded(ci.publish(sandbox, project, **job))
 
-    assert_published(ci.server, desk, project)
+    assert_published(ci.server, sandbox, project)
     asked = next(each for each in ci.github.seen if each.path.startswith("/id-token"))
     assert asked.path.endswith(f"audience={AUDIENCE}")
     (token,) = set(ci.tokens)
@@ -161,36 +161,36 @@ def test_github(ci: Ci, desk: Desk, build: Builder) -> None:
     assert file["uploaded-by"] == "publisher:gh-yard"
 
 
-def test_gitlab(ci: Ci, desk: Desk, build: Builder) -> None:
+def test_gitlab(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     """A job on GitLab finds its statement in a variable that is named after the audience."""
     project = build("hatchling", "yard-lab")
     job = {"GITLAB_CI": "true", VARIABLE: ci.of_gitlab()}
 
-    assert succeeded(ci.publish(desk, project, **job))
+    assert succeeded(ci.publish(sandbox, project, **job))
 
-    assert_published(ci.server, desk, project)
+    assert_published(ci.server, sandbox, project)
 
 
-def test_buildkite(ci: Ci, desk: Desk, build: Builder) -> None:
+def test_buildkite(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     """On Buildkite a client asks the agent for a statement."""
     project = build("hatchling", "yard-kite")
-    agent = desk.folder / "buildkite-agent"
+    agent = sandbox.folder / "buildkite-agent"
     agent.write_text(f'#!/bin/sh\necho "$@" > asked.txt\necho {ci.of_github()}\n')
     agent.chmod(0o755)
-    path = f"{desk.folder}:{desk.environment()['PATH']}"
+    path = f"{sandbox.folder}:{sandbox.environment()['PATH']}"
 
-    assert succeeded(ci.publish(desk, project, BUILDKITE="true", PATH=path))
+    assert succeeded(ci.publish(sandbox, project, BUILDKITE="true", PATH=path))
 
-    assert_published(ci.server, desk, project)
-    assert f"oidc request-token --audience {AUDIENCE}" in (desk.folder / "asked.txt").read_text()
+    assert_published(ci.server, sandbox, project)
+    assert f"oidc request-token --audience {AUDIENCE}" in (sandbox.folder / "asked.txt").read_text()
 
 
-def test_another_job(ci: Ci, desk: Desk, build: Builder) -> None:
+def test_another_job(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     """A job that is not the configured one gets nothing, and uv shows which claim differs."""
     project = build("hatchling", "yard-other")
     job = ci.on_github(ci.of_github(event_name="workflow_run"))
 
-    done = ci.publish(desk, project, **job)
+    done = ci.publish(sandbox, project, **job)
 
     assert done.returncode != 0
     assert "422" in done.stderr
@@ -199,22 +199,22 @@ def test_another_job(ci: Ci, desk: Desk, build: Builder) -> None:
     assert ci.tokens == []
 
 
-def test_by_hand(ci: Ci, desk: Desk, build: Builder) -> None:
+def test_by_hand(ci: Ci, sandbox: Sandbox, build: Builder) -> None:
     """A client that knows nothing of trusted publishing takes a token that curl has asked for."""
     project = build("hatchling", "yard-hand")
     curl = (system_program("curl"), "-sf", "--cacert", ci.proxy.authority)
     body = json.dumps({"token": ci.of_github()})
-    said = desk.run(*curl, "-d", body, f"{ci.proxy.url}/_/oidc/mint-token")
+    said = sandbox.run(*curl, "-d", body, f"{ci.proxy.url}/_/oidc/mint-token")
     token = json.loads(said)["token"]
 
-    desk.run(
+    sandbox.run(
         *(program("twine"), "upload", "--repository-url", f"{ci.proxy.url}/legacy/"),
         *("--cert", ci.proxy.authority, project.wheel, project.sdist),
         TWINE_USERNAME="__token__",
         TWINE_PASSWORD=token,
     )
 
-    assert_published(ci.server, desk, project)
+    assert_published(ci.server, sandbox, project)
     burn = json.dumps({"token": token})
-    assert desk.run(*curl, "-d", burn, f"{ci.proxy.url}/_/oidc/burn-token") == "{}"
+    assert sandbox.run(*curl, "-d", burn, f"{ci.proxy.url}/_/oidc/burn-token") == "{}"
     until(lambda: ci.site.get("/simple/", token).status_code == 401)

@@ -12,7 +12,7 @@ from wheelyard.errors import Conflict, Unavailable, WheelyardError
 PATIENCE = 10.0
 
 
-class Desk:
+class NumberBatcher:
     """Handles numbers: waits, tries twice, refuses 13, and fails as a whole where 99 is."""
 
     def __init__(self) -> None:
@@ -32,40 +32,40 @@ class Desk:
         return [Conflict("Refused.") if item == 13 else 2 * item for item in items]
 
 
-def waiting(desk: Desk) -> int:
+def waiting(batcher: NumberBatcher) -> int:
     """Return how many wait for the next to lead."""
-    return sum(len(items) for items in desk.batches._waiting.values())  # noqa: SLF001 - no other way
+    return sum(len(items) for items in batcher.batches._waiting.values())  # noqa: SLF001 - no other way
 
 
 @pytest.mark.parametrize("late", [[2, 3], [13, 2], []])
 def test_the_second_try_takes_along_what_has_come(late: list[int]) -> None:
     """What arrives while a race is being lost goes with the next try; each gets its own answer."""
-    desk = Desk()
+    batcher = NumberBatcher()
     with ThreadPoolExecutor(4) as pool:
-        answers = {1: pool.submit(desk.batches.submit, "key", 1)}
-        assert desk.begun.wait(PATIENCE)
-        answers |= {item: pool.submit(desk.batches.submit, "key", item) for item in late}
-        while waiting(desk) < len(late):
+        answers = {1: pool.submit(batcher.batches.submit, "key", 1)}
+        assert batcher.begun.wait(PATIENCE)
+        answers |= {item: pool.submit(batcher.batches.submit, "key", item) for item in late}
+        while waiting(batcher) < len(late):
             pass
-        desk.tries_again.set()
+        batcher.tries_again.set()
         faults = {item: answer.exception(PATIENCE) for item, answer in answers.items()}
 
-    assert [sorted(items) for items in desk.handled] == [sorted(answers)]
+    assert [sorted(items) for items in batcher.handled] == [sorted(answers)]
     assert {item for item, fault in faults.items() if fault} == {13} & set(late)
     assert all(answers[item].result() == 2 * item for item in answers if not faults[item])
 
 
 def test_a_failure_is_everybodys() -> None:
     """Where a batch fails, all who were in it are told, and the next ones begin anew."""
-    desk = Desk()
+    batcher = NumberBatcher()
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(desk.batches.submit, "key", 1)
-        assert desk.begun.wait(PATIENCE)
-        second = pool.submit(desk.batches.submit, "key", 99)
-        while waiting(desk) < 1:
+        first = pool.submit(batcher.batches.submit, "key", 1)
+        assert batcher.begun.wait(PATIENCE)
+        second = pool.submit(batcher.batches.submit, "key", 99)
+        while waiting(batcher) < 1:
             pass
-        desk.tries_again.set()
+        batcher.tries_again.set()
         faults = [each.exception(PATIENCE) for each in (first, second)]
 
     assert [type(fault) for fault in faults] == [Unavailable, Unavailable]
-    assert desk.batches.submit("key", 5) == 10
+    assert batcher.batches.submit("key", 5) == 10

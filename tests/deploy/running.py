@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from tests.bucket_clients.bucket_server import as_account
-from tests.clients.harness import REPOSITORY, SOURCE, Desk, new_desk, program
+from tests.clients.harness import REPOSITORY, SOURCE, Sandbox, new_sandbox, program
 from tests.clients.servers import TOKEN, free_port, stop, until_healthy
 from tests.fake_gcs.server import BucketServer
 
@@ -57,9 +57,9 @@ class Deployed:
         return f"http://__token__:{self.token}@localhost:{self.port}"
 
 
-def rendered(file: Path | str, desk: Desk, **values: str) -> str:
+def rendered(file: Path | str, sandbox: Sandbox, **values: str) -> str:
     """Return a file of deploy/ as render.py prints it."""
-    done = desk.attempt(sys.executable, DEPLOY / "render.py", DEPLOY / file, **(VALUES | values))
+    done = sandbox.attempt(sys.executable, DEPLOY / "render.py", DEPLOY / file, **(VALUES | values))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -83,18 +83,18 @@ def running(
     `$PORT` in the command is the port. The new folder is for its home, its log and the key of the
     account that it runs as; `place` is the working directory, if not an empty one.
     """
-    desk = new_desk(folder)
+    sandbox = new_sandbox(folder)
     port, log = free_port(), folder / "log.txt"
     found = {**SOURCE, **as_account(cloud, folder), "PORT": str(port), **environment}
     made = (*PRODUCT, "token", "create", "test", "--can", "read,upload,manage")
-    told = desk.at(place or desk.folder).run(*made, **found)
+    told = sandbox.at(place or sandbox.folder).run(*made, **found)
     token = TOKEN.search(told)
     assert token is not None
     with log.open("w") as written:
         process = subprocess.Popen(
             [str(port) if word == "$PORT" else word for word in command],
-            cwd=place or desk.folder,
-            env=desk.environment() | found,
+            cwd=place or sandbox.folder,
+            env=sandbox.environment() | found,
             stdin=subprocess.DEVNULL,
             stdout=written,
             stderr=written,
@@ -130,12 +130,12 @@ class Unit:
         return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
-def assert_valid(desk: Desk, schema: str, *files: Path) -> None:
+def assert_valid(sandbox: Sandbox, schema: str, *files: Path) -> None:
     """Files are what a schema of `check-jsonschema` says, such as `vendor.cloudbuild`."""
-    desk.run(program("deploy", "check-jsonschema"), "--builtin-schema", schema, *files)
+    sandbox.run(program("deploy", "check-jsonschema"), "--builtin-schema", schema, *files)
 
 
-def problems(desk: Desk, api: str, name: str, *values: object) -> str:
+def problems(sandbox: Sandbox, api: str, name: str, *values: object) -> str:
     """
     Return what is wrong with values by a schema of Google's, such as `Service` of `run.v1`.
 
@@ -143,12 +143,12 @@ def problems(desk: Desk, api: str, name: str, *values: object) -> str:
     """
     schemas = {each: _strict(schema) for each, schema in discovery(api)["schemas"].items()}
     whole = {"$ref": f"#/definitions/{name}", "definitions": schemas}
-    (desk.folder / "schema.json").write_text(json.dumps(whole))
-    files = [desk.folder / f"value-{number}.json" for number in range(len(values))]
+    (sandbox.folder / "schema.json").write_text(json.dumps(whole))
+    files = [sandbox.folder / f"value-{number}.json" for number in range(len(values))]
     for file, value in zip(files, values, strict=True):
         file.write_text(json.dumps(value))
     check = (program("deploy", "check-jsonschema"), "--verbose", "--schemafile", "schema.json")
-    done = desk.attempt(*check, *files)
+    done = sandbox.attempt(*check, *files)
     return done.stdout + done.stderr if done.returncode else ""
 
 

@@ -11,14 +11,14 @@ import pytest
 import yaml
 from uv import find_uv_bin
 
-from tests.clients.conftest import desk as _desk
-from tests.clients.harness import Desk, system_program
+from tests.clients.conftest import sandbox as _sandbox
+from tests.clients.harness import Sandbox, system_program
 from tests.deploy.containers import wheels
 from tests.deploy.running import BUCKET, DEPLOY, VALUES, Deployed, problems, rendered, running
 from tests.fake_gcs.server import running_bucket_server
 from tests.http.packages import Package, wheel
 
-desk = _desk
+sandbox = _sandbox
 SCRIPT = (sys.executable, str(DEPLOY / "app-engine" / "bundle.py"))
 MARK = ".wheelyard-bundle"
 REST = {
@@ -67,9 +67,9 @@ def deployed(bundle: Path, tmp_path: Path) -> Iterator[Deployed]:
         yield index
 
 
-def test_values_are_app_engines(desk: Desk) -> None:
+def test_values_are_app_engines(sandbox: Sandbox) -> None:
     """What app.yaml sets are fields of App Engine's API, with values of their types."""
-    written = yaml.safe_load(rendered("app-engine/app.yaml", desk))
+    written = yaml.safe_load(rendered("app-engine/app.yaml", sandbox))
     version: dict[str, Any] = {REST[key]: written[key] for key in REST}
     scaling = written["automatic_scaling"]
     version["automaticScaling"] = {
@@ -81,7 +81,7 @@ def test_values_are_app_engines(desk: Desk) -> None:
     }
     version["envVariables"] = written["env_variables"]
 
-    assert problems(desk, "appengine.v1", "Version", version) == ""
+    assert problems(sandbox, "appengine.v1", "Version", version) == ""
     known = {*REST, "automatic_scaling", "entrypoint", "env_variables", "handlers", "service"}
     assert written.keys() == known
     assert [*written["handlers"][0]] == ["url", "script", "secure"]
@@ -100,52 +100,52 @@ def test_what_is_sent(bundle: Path) -> None:
     assert "${" not in (bundle / "app.yaml").read_text() + (bundle / "wheelyard.toml").read_text()
 
 
-def test_bundle_overwrites_nothing_else(desk: Desk) -> None:
+def test_bundle_overwrites_nothing_else(sandbox: Sandbox) -> None:
     """A folder that was not made here is left alone, even one with another app in it."""
-    (desk.folder / "precious").mkdir()
-    (desk.folder / "precious" / "app.yaml").write_text("mine")
+    (sandbox.folder / "precious").mkdir()
+    (sandbox.folder / "precious" / "app.yaml").write_text("mine")
 
-    done = desk.attempt(*SCRIPT, "precious", **VALUES)
+    done = sandbox.attempt(*SCRIPT, "precious", **VALUES)
 
     assert done.returncode == 1
     assert "was not made by this program" in done.stderr
-    assert (desk.folder / "precious" / "app.yaml").read_text() == "mine"
+    assert (sandbox.folder / "precious" / "app.yaml").read_text() == "mine"
 
 
-def test_bundle_that_fails(desk: Desk) -> None:
+def test_bundle_that_fails(sandbox: Sandbox) -> None:
     """Where the new folder cannot be made, the old one is still there, whole."""
-    old = desk.folder / "old"
+    old = sandbox.folder / "old"
     old.mkdir()
     (old / MARK).touch()
     values = {name: value for name, value in VALUES.items() if name != "BUCKET"}
 
-    done = desk.attempt(*SCRIPT, old, **values)
+    done = sandbox.attempt(*SCRIPT, old, **values)
 
     assert done.returncode != 0
     assert "set BUCKET first" in done.stderr
-    assert [*desk.folder.rglob("*")] == [old, old / MARK]
+    assert [*sandbox.folder.rglob("*")] == [old, old / MARK]
 
 
 @pytest.mark.slow
-def test_it_runs(deployed: Deployed, desk: Desk) -> None:
+def test_it_runs(deployed: Deployed, sandbox: Sandbox) -> None:
     """What was sent comes up, private, takes uploads, and says what to do with one of 33 MB."""
     small = wheel("acme-core")
 
-    assert _publish(desk, deployed, small)[0] == "200"
-    status, said = _publish(desk, deployed, wheel("acme-large", filler=bytes(33_000_000)))
+    assert _publish(sandbox, deployed, small)[0] == "200"
+    status, said = _publish(sandbox, deployed, wheel("acme-large", filler=bytes(33_000_000)))
 
     curl = (system_program("curl"), "-sSf", "--noproxy", "*")
-    assert small.filename in desk.run(*curl, f"{deployed.trusted_url}/simple/acme-core/")
-    assert "401" in desk.attempt(*curl, f"{deployed.url}/simple/acme-core/").stderr
+    assert small.filename in sandbox.run(*curl, f"{deployed.trusted_url}/simple/acme-core/")
+    assert "401" in sandbox.attempt(*curl, f"{deployed.url}/simple/acme-core/").stderr
     assert status == "413"
     assert "the limit is 31 MiB" in said
     assert "wheelyard upload" in said
 
 
-def _publish(desk: Desk, deployed: Deployed, package: Package) -> tuple[str, str]:
+def _publish(sandbox: Sandbox, deployed: Deployed, package: Package) -> tuple[str, str]:
     """Upload with curl; returns the status and the text of the answer."""
-    (desk.folder / package.filename).write_bytes(package.data)
+    (sandbox.folder / package.filename).write_bytes(package.data)
     form = ("-F", f"content=@{package.filename}", f"{deployed.trusted_url}/legacy/")
     curl = (system_program("curl"), "-sS", "--noproxy", "*", "-w", "\n%{http_code}")
-    said, _, status = desk.run(*curl, *form).rpartition("\n")
+    said, _, status = sandbox.run(*curl, *form).rpartition("\n")
     return status, said

@@ -15,11 +15,11 @@ import yaml
 from uv import find_uv_bin
 
 from tests.authentication.verifiers.fake_issuer import Answer, StandIn, rsa_key, stand_in
-from tests.clients.conftest import desk as _desk
+from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import (
     REPOSITORY,
-    Desk,
-    new_desk,
+    Sandbox,
+    new_sandbox,
     program,
     site_packages,
     system_program,
@@ -31,7 +31,7 @@ from tests.http.packages import wheel
 from tests.http.servers import Site, running_site
 from wheelyard.wiring.stores import system_runtime
 
-desk = _desk
+sandbox = _sandbox
 
 FILES = REPOSITORY / "deploy" / "cloud-build"
 BUILDS = sorted(FILES.glob("*.yaml"))
@@ -94,23 +94,23 @@ def scripts() -> Iterator[tuple[str, str]]:
         yield f"gitlab-{name}", "\n".join(read(GITLAB)[name]["script"])
 
 
-def test_published_schemas(desk: Desk) -> None:
+def test_published_schemas(sandbox: Sandbox) -> None:
     """Every file is what Cloud Build, GitHub, GitLab and Compose have published that they take."""
     image = REPOSITORY / "deploy" / "image"
-    assert_valid(desk, "vendor.cloudbuild", *BUILDS, image / "cloudbuild.yaml")
-    assert_valid(desk, "vendor.github-workflows", GITHUB)
-    assert_valid(desk, "vendor.compose-spec", image / "compose.yaml")
+    assert_valid(sandbox, "vendor.cloudbuild", *BUILDS, image / "cloudbuild.yaml")
+    assert_valid(sandbox, "vendor.github-workflows", GITHUB)
+    assert_valid(sandbox, "vendor.compose-spec", image / "compose.yaml")
     check = (program("deploy", "check-jsonschema"), "--builtin-schema", "vendor.gitlab-ci")
-    desk.run(*check, "--data-transform", "gitlab-ci", GITLAB)
+    sandbox.run(*check, "--data-transform", "gitlab-ci", GITLAB)
 
 
-def test_the_api(desk: Desk) -> None:
+def test_the_api(sandbox: Sandbox) -> None:
     """Every field of a build is one of Cloud Build's API, and every value is of its type."""
     page = (REPOSITORY / "docs" / "deploy" / "cloud-build.md").read_text()
     (block,) = re.findall(r"```yaml\n(availableSecrets:.*?)```", page, re.DOTALL)
     with_kms = read(FILES / "secret-manager.yaml") | yaml.safe_load(block)
 
-    assert problems(desk, "cloudbuild.v1", "Build", *map(read, BUILDS), with_kms) == ""
+    assert problems(sandbox, "cloudbuild.v1", "Build", *map(read, BUILDS), with_kms) == ""
 
 
 @pytest.mark.parametrize("path", BUILDS, ids=lambda path: path.stem)
@@ -153,11 +153,11 @@ def test_tests_are_apart() -> None:
     assert [name for name in gitlab["stages"] if "id_tokens" in gitlab[name]] == ["publish"]
 
 
-def test_scripts_are_whole(desk: Desk) -> None:
+def test_scripts_are_whole(sandbox: Sandbox) -> None:
     """Bash and Python can read every script and the programs in it; none tells a secret."""
     for name, script in scripts():
-        (desk.folder / name).write_text(script)
-        desk.run(system_program("bash"), "-n", desk.folder / name)
+        (sandbox.folder / name).write_text(script)
+        sandbox.run(system_program("bash"), "-n", sandbox.folder / name)
         for body in re.findall(r"<<'END'\n(.*?)^END$", script, re.DOTALL | re.MULTILINE):
             compile(body, name, "exec")
         assert "set -x" not in script, name
@@ -168,7 +168,7 @@ def test_scripts_are_whole(desk: Desk) -> None:
 class Runner:
     """A machine that carries out scripts, and the index that they publish to."""
 
-    desk: Desk
+    sandbox: Sandbox
     """Its folder is the workspace."""
     site: Site
     google: StandIn
@@ -176,14 +176,16 @@ class Runner:
 
     def run(self, script: str, **given: str) -> subprocess.CompletedProcess[str]:
         """Run a script with the folders of an image moved to here."""
-        place = self.desk.home
+        place = self.sandbox.home
         for folder in ("tmp", "digests"):
             (place / folder).mkdir(exist_ok=True)
             script = re.sub(rf"(?<![\w.])/{folder}/", f"{place / folder}/", script)
         path = f"{place / 'bin'}{os.pathsep}{os.defpath}"
         known = {"PATH": path, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels())}
         metadata = {"GCE_METADATA_HOST": self.google.url.removeprefix("http://")}
-        return self.desk.attempt(system_program("bash"), "-c", script, **known, **metadata, **given)
+        return self.sandbox.attempt(
+            system_program("bash"), "-c", script, **known, **metadata, **given
+        )
 
     def identify(self, issuer: str, audience: str) -> str:
         """Let the metadata server give a token of an issuer; return it."""
@@ -201,37 +203,39 @@ class Runner:
 
     def lay(self, version: str) -> None:
         """Lay a wheel of some version into `dist`, and nothing else."""
-        shutil.rmtree(self.desk.folder / "dist", ignore_errors=True)
-        (self.desk.folder / "dist").mkdir()
+        shutil.rmtree(self.sandbox.folder / "dist", ignore_errors=True)
+        (self.sandbox.folder / "dist").mkdir()
         made = wheel("acme-core", version)
-        (self.desk.folder / "dist" / made.filename).write_bytes(made.data)
+        (self.sandbox.folder / "dist" / made.filename).write_bytes(made.data)
 
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     """A runner whose Python has pip, build, twine and pytest already."""
     folder = tmp_path_factory.mktemp("runner")
-    desk = new_desk(folder)
-    desk.run(find_uv_bin(), "venv", "-q", "--allow-existing", "--python", sys.executable, desk.home)
+    sandbox = new_sandbox(folder)
+    sandbox.run(
+        find_uv_bin(), "venv", "-q", "--allow-existing", "--python", sys.executable, sandbox.home
+    )
     there = [program(client, "python") for client in ("pip", "build", "twine")]
     places = [str(site_packages(each)) for each in (*there, Path(sys.executable))]
-    python = desk.home / "bin" / "python"
+    python = sandbox.home / "bin" / "python"
     (site_packages(python) / "clients.pth").write_text("\n".join(places))
     with stand_in() as google:
         google.serve_keys(rsa_key("google"))
         config = CONFIG.replace("ISSUER", google.url)
         with running_site(folder / "site", config=config, environment=google.environment) as site:
-            yield Runner(desk, site, google)
+            yield Runner(sandbox, site, google)
 
 
 @pytest.mark.slow
 def test_a_build(runner: Runner) -> None:
     """A tagged commit is built, tested and published; nothing is under another tag."""
     build = steps(FILES / "cloudbuild.yaml")
-    write_project(runner.desk.folder, "hatchling", "acme-core", "1.0")
-    (runner.desk.folder / "tests").mkdir()
+    write_project(runner.sandbox.folder, "hatchling", "acme-core", "1.0")
+    (runner.sandbox.folder / "tests").mkdir()
     test = "import acme_core\n\n\ndef test_it():\n    acme_core.main()\n"
-    (runner.desk.folder / "tests" / "test_it.py").write_text(test)
+    (runner.sandbox.folder / "tests" / "test_it.py").write_text(test)
     runner.identify("https://accounts.google.com", AUDIENCE)
     given = {"_INDEX_URL": f"{runner.site.url}/", "_AUDIENCE": AUDIENCE, "_TAG_PREFIX": "v"}
 
@@ -247,7 +251,7 @@ def test_a_build(runner: Runner) -> None:
     check = re.findall(r"^python -P - .*?^END$", script, re.DOTALL | re.MULTILINE)[-1]
     other = runner.run(check, **given, TAG_NAME="v1.1")
     assert "is version 1.0, and the tag says 1.1" in other.stderr
-    (runner.desk.folder / "dist" / "more-1.0.tar.gz").touch()
+    (runner.sandbox.folder / "dist" / "more-1.0.tar.gz").touch()
     changed = runner.run(build["unchanged"]["script"])
     assert changed.returncode == 1
     assert "The tests have changed what lies in dist" in changed.stderr
@@ -323,11 +327,11 @@ def test_jobs_that_publish(runner: Runner) -> None:
     jobs = read(GITHUB)["jobs"]
     (taking,) = [step["run"] for step in jobs["build"]["steps"] if step.get("id") == "digests"]
     publish = jobs["publish"]["steps"][-1]["run"]
-    uv = runner.desk.home / "bin" / "uv"
+    uv = runner.sandbox.home / "bin" / "uv"
     uv.write_text('#!/bin/sh\necho "uv $*"\n')
     uv.chmod(0o755)
     runner.lay("3.0")
-    output = runner.desk.folder / "output"
+    output = runner.sandbox.folder / "output"
     runner.run(taking, GITHUB_OUTPUT=str(output))
     digests = output.read_text().removeprefix("digests=").strip()
 
@@ -339,7 +343,7 @@ def test_jobs_that_publish(runner: Runner) -> None:
     done = runner.run(gitlab, INDEX_HOST="packages.example.com", INDEX_STATEMENT="secret")
     assert "uv publish" in done.stdout, done.stderr
     assert f"{AUDIENCE}/legacy/" in done.stdout
-    (runner.desk.folder / "dist" / "more-1.0.tar.gz").touch()
+    (runner.sandbox.folder / "dist" / "more-1.0.tar.gz").touch()
     more = runner.run(publish, WHEELYARD_URL=AUDIENCE, DIGESTS=digests)
     assert more.returncode == 1
     assert "is not what the job 'build' has made" in more.stderr

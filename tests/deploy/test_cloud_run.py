@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.conftest import desk as _desk
-from tests.clients.harness import REPOSITORY, Desk, new_desk, system_program
+from tests.clients.conftest import sandbox as _sandbox
+from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, system_program
 from tests.deploy.gcloud import lines
 from tests.deploy.running import (
     BUCKET,
@@ -27,7 +27,7 @@ from tests.fake_gcs.server import BucketServer, running_bucket_server
 from tests.http.packages import wheel
 from wheelyard.settings.load import read_settings
 
-desk = _desk
+sandbox = _sandbox
 
 PAGE = REPOSITORY / "docs" / "deploy" / "cloud-run.md"
 
@@ -63,23 +63,25 @@ class Service:
         assert found["emptyDir"]["medium"] == "Memory"
         return str(found["emptyDir"]["sizeLimit"])
 
-    def environment(self, desk: Desk) -> dict[str, str]:
-        """Write the settings to a desk; return the variables, which name that place."""
-        (desk.folder / "wheelyard.toml").write_text(rendered("cloud-run/wheelyard.toml", desk))
+    def environment(self, sandbox: Sandbox) -> dict[str, str]:
+        """Write the settings into a sandbox; return the variables that name the sandbox."""
+        (sandbox.folder / "wheelyard.toml").write_text(
+            rendered("cloud-run/wheelyard.toml", sandbox)
+        )
         found = {each["name"]: each["value"] for each in self.container["env"]}
         mounted = self.mounts["settings"]
-        return {name: text.replace(mounted, str(desk.folder)) for name, text in found.items()}
+        return {name: text.replace(mounted, str(sandbox.folder)) for name, text in found.items()}
 
 
-def definition(desk: Desk) -> Service:
+def definition(sandbox: Sandbox) -> Service:
     """Return the definition with the values of the page in it."""
-    return Service(yaml.safe_load(rendered("cloud-run/service.yaml", desk)))
+    return Service(yaml.safe_load(rendered("cloud-run/service.yaml", sandbox)))
 
 
 @pytest.fixture
-def service(desk: Desk) -> Service:
+def service(sandbox: Sandbox) -> Service:
     """Return the definition."""
-    return definition(desk)
+    return definition(sandbox)
 
 
 @pytest.fixture(scope="module")
@@ -93,18 +95,18 @@ def cloud() -> Iterator[BucketServer]:
 def deployed(cloud: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Yield the container of the definition, with its secret mounted, its port and its account."""
     folder = tmp_path_factory.mktemp("deployed")
-    desk = new_desk(folder / "render")
-    service = definition(desk)
+    sandbox = new_sandbox(folder / "render")
+    service = definition(sandbox)
     (folder / "spool").mkdir()
-    environment = service.environment(desk) | {"TMPDIR": str(folder / "spool")}
+    environment = service.environment(sandbox) | {"TMPDIR": str(folder / "spool")}
     command = (*PRODUCT, *service.container["args"])
     with running(folder / "running", cloud, command, environment) as index:
         yield index
 
 
-def test_fields_are_cloud_runs(service: Service, desk: Desk) -> None:
+def test_fields_are_cloud_runs(service: Service, sandbox: Sandbox) -> None:
     """Every field of the definition is one that Cloud Run's API has, with a value of its type."""
-    assert problems(desk, "run.v1", "Service", service.whole) == ""
+    assert problems(sandbox, "run.v1", "Service", service.whole) == ""
 
 
 def test_annotations_are_cloud_runs(service: Service) -> None:
@@ -118,11 +120,11 @@ def test_annotations_are_cloud_runs(service: Service) -> None:
             assert kind in known[name], f"{name} is for {known[name]}"
 
 
-def test_what_it_is_given(service: Service, desk: Desk) -> None:
+def test_what_it_is_given(service: Service, sandbox: Sandbox) -> None:
     """The probes can be kept, the largest file fits into memory, and the settings are private."""
     startup, liveness = (service.container[f"{each}Probe"] for each in ("startup", "liveness"))
     limit = int(service.spool.removesuffix("Mi"))
-    settings = read_settings(environ=service.environment(desk)).settings
+    settings = read_settings(environ=service.environment(sandbox)).settings
 
     assert all(each["timeoutSeconds"] < each["periodSeconds"] for each in (startup, liveness))
     assert 30 <= startup["periodSeconds"] * startup["failureThreshold"] <= 240
@@ -134,27 +136,27 @@ def test_what_it_is_given(service: Service, desk: Desk) -> None:
     assert settings.access.credentials_store == f"gs://{BUCKET}-credentials"
 
 
-def test_it_runs(deployed: Deployed, service: Service, desk: Desk) -> None:
+def test_it_runs(deployed: Deployed, service: Service, sandbox: Sandbox) -> None:
     """The container comes up on `$PORT`, private; its probes answer over HTTP/1.1 and HTTP/2."""
-    assert _status(desk, f"{deployed.url}/simple/") == "401"
-    assert _status(desk, f"{deployed.url}/ready") == "200"
+    assert _status(sandbox, f"{deployed.url}/simple/") == "401"
+    assert _status(sandbox, f"{deployed.url}/ready") == "200"
     for name in ("startupProbe", "livenessProbe"):
         probe = service.container[name]["httpGet"]
         for version in ("--http1.1", "--http2-prior-knowledge"):
-            assert _status(desk, version, f"{deployed.url}{probe['path']}") == "200"
+            assert _status(sandbox, version, f"{deployed.url}{probe['path']}") == "200"
 
 
 @pytest.mark.slow
-def test_large_upload(deployed: Deployed, cloud: BucketServer, desk: Desk) -> None:
+def test_large_upload(deployed: Deployed, cloud: BucketServer, sandbox: Sandbox) -> None:
     """A wheel of 100 MB comes in over HTTP/2 in the clear, and goes out by a redirect."""
     large = wheel("acme-large", filler=bytes(100_000_000))
-    (desk.folder / large.filename).write_bytes(large.data)
+    (sandbox.folder / large.filename).write_bytes(large.data)
     form = ("--http2-prior-knowledge", "-F", f"content=@{large.filename}")
 
-    status = _status(desk, *form, f"{deployed.trusted_url}/legacy/")
+    status = _status(sandbox, *form, f"{deployed.trusted_url}/legacy/")
     command = ("--head", "-sS", "-X", "GET", "-o", "-", "--noproxy", "*")
     path = f"{deployed.trusted_url}/files/acme-large/{large.filename}"
-    answer = desk.run(system_program("curl"), *command, path)
+    answer = sandbox.run(system_program("curl"), *command, path)
 
     assert status == "200"
     assert " 302" in answer.splitlines()[0]
@@ -183,20 +185,22 @@ def test_one_command_is_the_same(service: Service) -> None:
     assert {"--use-http2", "--no-invoker-iam-check", "--cpu-boost"} <= set(words)
 
 
-def test_rendered(desk: Desk) -> None:
+def test_rendered(sandbox: Sandbox) -> None:
     """What is filled in is UTF-8 in any terminal; with a hole nothing is printed but its name."""
     script = (sys.executable, DEPLOY / "render.py")
-    (desk.folder / "note.toml").write_text('note = "Jürgen, Łódź, ${BUCKET}"\n', encoding="utf-8")
+    (sandbox.folder / "note.toml").write_text(
+        'note = "Jürgen, Łódź, ${BUCKET}"\n', encoding="utf-8"
+    )
 
-    said = desk.run(*script, "note.toml", BUCKET="wheels", PYTHONIOENCODING="latin-1")
-    done = desk.attempt(*script, "note.toml")
+    said = sandbox.run(*script, "note.toml", BUCKET="wheels", PYTHONIOENCODING="latin-1")
+    done = sandbox.attempt(*script, "note.toml")
 
     assert said == 'note = "Jürgen, Łódź, wheels"\n'
     assert (done.returncode, done.stdout) == (1, "")
     assert "set BUCKET first" in done.stderr
 
 
-def _status(desk: Desk, *arguments: str) -> str:
+def _status(sandbox: Sandbox, *arguments: str) -> str:
     """Ask with curl; returns the status of the answer."""
     silent = ("-sS", "-o", "/dev/null", "-w", "%{http_code}", "--noproxy", "*")
-    return desk.run(system_program("curl"), *silent, *arguments)
+    return sandbox.run(system_program("curl"), *silent, *arguments)

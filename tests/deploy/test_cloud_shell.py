@@ -8,11 +8,11 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.clients.conftest import desk as _desk
-from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.conftest import sandbox as _sandbox
+from tests.clients.harness import REPOSITORY, Sandbox
 from tests.deploy.gcloud import wrong
 
-desk = _desk
+sandbox = _sandbox
 
 FOLDER = REPOSITORY / "deploy" / "cloud-shell"
 PACKAGES = "acme-wheelyard"
@@ -57,20 +57,22 @@ esac
 class Shell:
     """Somebody's Cloud Shell, in which gcloud writes down each line and does nothing."""
 
-    desk: Desk
+    sandbox: Sandbox
 
     def run(self, script: str, *words: str, **more: str) -> CompletedProcess[str]:
         """Run one of the scripts on an empty project."""
         known = {"PROJECT_ID": "acme", "PAUSE": "0", "ANSWERS": "0", "FAILS": "", "THERE": ""}
         state = {"MADE_BY": "wheelyard", "CLOSED": r"True\tenforced", "ACCOUNTS": ""}
-        (self.desk.folder / "asked").write_text("")
-        path = f"{self.desk.folder / 'bin'}{os.pathsep}{self.desk.environment()['PATH']}"
-        return self.desk.attempt(FOLDER / script, *words, **known | state | {"PATH": path} | more)
+        (self.sandbox.folder / "asked").write_text("")
+        path = f"{self.sandbox.folder / 'bin'}{os.pathsep}{self.sandbox.environment()['PATH']}"
+        return self.sandbox.attempt(
+            FOLDER / script, *words, **known | state | {"PATH": path} | more
+        )
 
     @property
     def asked(self) -> list[str]:
         """Every line for gcloud of the last run."""
-        return (self.desk.folder / "asked").read_text().splitlines()
+        return (self.sandbox.folder / "asked").read_text().splitlines()
 
     def changed(self) -> list[str]:
         """Return the lines that make or remove something, each up to what it is about."""
@@ -79,13 +81,13 @@ class Shell:
 
 
 @pytest.fixture
-def shell(desk: Desk) -> Shell:
+def shell(sandbox: Sandbox) -> Shell:
     """A shell with the programs that the scripts start."""
-    (desk.folder / "bin").mkdir()
+    (sandbox.folder / "bin").mkdir()
     for name, text in PROGRAMS.items():
-        (desk.folder / "bin" / name).write_text(f"#!/bin/sh\n{text}")
-        (desk.folder / "bin" / name).chmod(0o755)
-    return Shell(desk)
+        (sandbox.folder / "bin" / name).write_text(f"#!/bin/sh\n{text}")
+        (sandbox.folder / "bin" / name).chmod(0o755)
+    return Shell(sandbox)
 
 
 def test_installed(shell: Shell) -> None:
@@ -99,7 +101,7 @@ def test_installed(shell: Shell) -> None:
         assert each in made
     for each in ("builds submit", "secrets create wheelyard-toml", "run services replace"):
         assert each in made
-    sent = (shell.desk.folder / "sent").read_text()
+    sent = (shell.sandbox.folder / "sent").read_text()
     assert f'"gs://{PACKAGES}-credentials"' in sent
     assert "kind: Service" in sent
     assert f"wyd_first gs://{PACKAGES}" in done.stdout

@@ -6,49 +6,49 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.conftest import desk as _desk
-from tests.clients.harness import Desk, program, system_program
+from tests.clients.conftest import sandbox as _sandbox
+from tests.clients.harness import Sandbox, program, system_program
 from tests.deploy.running import BUCKET, DEPLOY, VALUES, rendered
 from wheelyard.settings.load import read_settings
 
-desk = _desk
+sandbox = _sandbox
 
 GKE = DEPLOY / "gke"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((GKE / "kustomization.yaml").read_text())
 
 
-def manifest(name: str, desk: Desk) -> dict[str, Any]:
+def manifest(name: str, sandbox: Sandbox) -> dict[str, Any]:
     """Return a manifest with the values of the page in it."""
-    found: dict[str, Any] = yaml.safe_load(rendered(GKE / f"{name}.yaml", desk))
+    found: dict[str, Any] = yaml.safe_load(rendered(GKE / f"{name}.yaml", sandbox))
     return found
 
 
 @pytest.fixture
-def pods(desk: Desk) -> dict[str, Any]:
+def pods(sandbox: Sandbox) -> dict[str, Any]:
     """Return what the deployment says of its pods."""
-    found: dict[str, Any] = manifest("deployment", desk)["spec"]["template"]["spec"]
+    found: dict[str, Any] = manifest("deployment", sandbox)["spec"]["template"]["spec"]
     return found
 
 
 @pytest.mark.parametrize("options", [("--kubernetes-version", "1.30"), ()])
-def test_manifests_are_kubernetes(options: tuple[str, ...], desk: Desk) -> None:
+def test_manifests_are_kubernetes(options: tuple[str, ...], sandbox: Sandbox) -> None:
     """Every field is one that the first version with all we ask for has, and the newest."""
     names = KUSTOMIZATION["resources"]
-    text = "\n---\n".join(rendered(GKE / name, desk) for name in names)
-    (desk.folder / "all.yaml").write_text(text)
+    text = "\n---\n".join(rendered(GKE / name, sandbox) for name in names)
+    (sandbox.folder / "all.yaml").write_text(text)
 
-    told = desk.run(program("deploy", "kubernetes-validate"), "--strict", *options, "all.yaml")
+    told = sandbox.run(program("deploy", "kubernetes-validate"), "--strict", *options, "all.yaml")
 
     assert told.count("passed") == len(names)
 
 
-def test_what_is_applied(desk: Desk) -> None:
+def test_what_is_applied(sandbox: Sandbox) -> None:
     """What the page pipes into `kubectl apply` is whole, in one namespace, with its settings."""
-    made = desk.run(system_program("kubectl"), "kustomize", GKE)
-    (desk.folder / "made.yaml").write_text(made)
+    made = sandbox.run(system_program("kubectl"), "kustomize", GKE)
+    (sandbox.folder / "made.yaml").write_text(made)
 
-    command = (sys.executable, DEPLOY / "render.py", desk.folder / "made.yaml")
-    applied = list(yaml.safe_load_all(desk.run(*command, **VALUES)))
+    command = (sys.executable, DEPLOY / "render.py", sandbox.folder / "made.yaml")
+    applied = list(yaml.safe_load_all(sandbox.run(*command, **VALUES)))
     (settings,) = (each for each in applied if each["kind"] == "ConfigMap")
     (made_pods,) = (
         each["spec"]["template"]["spec"] for each in applied if each["kind"] == "Deployment"
@@ -61,12 +61,12 @@ def test_what_is_applied(desk: Desk) -> None:
     assert f'"gs://{BUCKET}-credentials"' in settings["data"]["wheelyard.toml"]
 
 
-def test_parts_fit_together(pods: dict[str, Any], desk: Desk) -> None:
+def test_parts_fit_together(pods: dict[str, Any], sandbox: Sandbox) -> None:
     """The service, the budget and the policy are about the pods that the deployment makes."""
-    deployment = manifest("deployment", desk)["spec"]
+    deployment = manifest("deployment", sandbox)["spec"]
     labels = deployment["template"]["metadata"]["labels"]
     names = ("service", "disruption", "network")
-    service, budget, policy = (manifest(name, desk)["spec"] for name in names)
+    service, budget, policy = (manifest(name, sandbox)["spec"] for name in names)
 
     selectors = (deployment["selector"], budget["selector"], policy["podSelector"])
     assert [each["matchLabels"] for each in selectors] == [labels] * 3
@@ -91,11 +91,11 @@ def test_time_and_room(pods: dict[str, Any]) -> None:
     assert uploads * 1024 < room < node * 1024
 
 
-def test_settings_are_right(pods: dict[str, Any], desk: Desk) -> None:
+def test_settings_are_right(pods: dict[str, Any], sandbox: Sandbox) -> None:
     """The server takes the settings and the variables of the container."""
-    (desk.folder / "wheelyard.toml").write_text(rendered(GKE / "wheelyard.toml", desk))
+    (sandbox.folder / "wheelyard.toml").write_text(rendered(GKE / "wheelyard.toml", sandbox))
     environ = {
-        each["name"]: each["value"].replace("/etc/wheelyard", str(desk.folder))
+        each["name"]: each["value"].replace("/etc/wheelyard", str(sandbox.folder))
         for each in pods["containers"][0]["env"]
         if "value" in each
     }

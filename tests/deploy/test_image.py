@@ -17,7 +17,7 @@ import httpx2
 import pytest
 import yaml
 
-from tests.clients.harness import REPOSITORY, new_desk, program
+from tests.clients.harness import REPOSITORY, new_sandbox, program
 from tests.clients.servers import PATIENCE, TOKEN, free_port
 from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
@@ -117,7 +117,7 @@ def test_serving(container: Container, config: dict[str, Any], tmp_path: Path) -
     """As a user that nobody has named it takes and gives, and writes to its volume alone."""
     command = (*config["Entrypoint"], *config["Cmd"])
     kind, *health = config["Healthcheck"]["Test"]
-    demo, desk = make_wheel(content=b"print('from the image')\n"), new_desk(tmp_path)
+    demo, sandbox = make_wheel(content=b"print('from the image')\n"), new_sandbox(tmp_path)
     with container.serving(tmp_path / "log.txt", *command) as url:
         port = url.rpartition(":")[2]
         assert kind == "CMD"
@@ -128,10 +128,10 @@ def test_serving(container: Container, config: dict[str, Any], tmp_path: Path) -
         assert push(url, demo) == 401
         assert push(url, demo, token.strip()) == 200
         index = url.replace("//", f"//__token__:{token.strip()}@") + "/simple/"
-        python = desk.python()
+        python = sandbox.python()
         pip = (program("pip"), "--python", python, "install", "--no-cache-dir", "demo")
-        desk.run(*pip, "--index-url", index)
-        assert desk.run(python, "-c", "import demo") == "from the image\n"
+        sandbox.run(*pip, "--index-url", index)
+        assert sandbox.run(python, "-c", "import demo") == "from the image\n"
 
     assert container.call(*health, PORT=port).returncode == 1
     assert "demo" in container.output("wheelyard", "list")

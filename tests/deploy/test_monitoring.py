@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.conftest import desk as _desk
-from tests.clients.harness import REPOSITORY, Desk, program, system_program
+from tests.clients.conftest import sandbox as _sandbox
+from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.deploy.running import DEPLOY, documents
 from tests.http.packages import publish, wheel
 from tests.http.remote_store import FarStore, far_site
@@ -19,7 +19,7 @@ from tests.http.servers import Site, running_site
 from tests.test_conventions import headings
 from wheelyard.storage.instrumented import Operation, OperationCounter
 
-desk = _desk
+sandbox = _sandbox
 
 FOLDER = DEPLOY / "monitoring"
 PAGE = REPOSITORY / "docs" / "deploy" / "monitoring.md"
@@ -103,25 +103,25 @@ def test_alerts() -> None:
         assert anchor in headings(REPOSITORY / page), rule["alert"]
 
 
-def test_syntax(desk: Desk) -> None:
+def test_syntax(sandbox: Sandbox) -> None:
     """Prometheus takes every expression, the alerts, and the configuration that is rendered."""
     promtool = system_program("promtool")
     asked = [{"record": f"a:{n}", "expr": each} for n, each in enumerate(expressions())]
     written = {"groups": [{"name": "asked", "rules": asked}]}
-    (desk.folder / "asked.yaml").write_text(yaml.dump(written))
-    desk.run(promtool, "check", "rules", "asked.yaml", FOLDER / "rules.yaml")
-    token = desk.folder / "token"
+    (sandbox.folder / "asked.yaml").write_text(yaml.dump(written))
+    sandbox.run(promtool, "check", "rules", "asked.yaml", FOLDER / "rules.yaml")
+    token = sandbox.folder / "token"
     token.touch()
     index = {"INDEX_SCHEME": "https", "INDEX_HOST": "packages.example.com"}
     render = (sys.executable, DEPLOY / "render.py", FOLDER / "prometheus.yml")
-    text = desk.run(*render, **index)
+    text = sandbox.run(*render, **index)
     text = text.replace("/etc/prometheus/wheelyard-metrics-token", str(token))
-    (desk.folder / "prometheus.yml").write_text(text)
-    (desk.folder / "rules.yaml").write_text((FOLDER / "rules.yaml").read_text())
-    assert "1 rule files found" in desk.run(promtool, "check", "config", "prometheus.yml")
+    (sandbox.folder / "prometheus.yml").write_text(text)
+    (sandbox.folder / "rules.yaml").write_text((FOLDER / "rules.yaml").read_text())
+    assert "1 rule files found" in sandbox.run(promtool, "check", "config", "prometheus.yml")
 
 
-def test_pods(desk: Desk) -> None:
+def test_pods(sandbox: Sandbox) -> None:
     """Managed Prometheus finds the pods of deploy/gke, their port, and the token in a secret."""
     monitoring, *known = documents((FOLDER / "podmonitoring.yaml").read_text())
     deployment: Any = yaml.safe_load((DEPLOY / "gke" / "deployment.yaml").read_text())
@@ -135,9 +135,9 @@ def test_pods(desk: Desk) -> None:
     assert endpoint["port"] in [port["name"] for port in container["ports"]]
     assert [rule["resourceNames"] for rule in readable] == [[secret["name"]]]
     assert f"secret generic {secret['name']} --from-file={secret['key']}=" in PAGE.read_text()
-    (desk.folder / "known.yaml").write_text(yaml.dump_all(known))
+    (sandbox.folder / "known.yaml").write_text(yaml.dump_all(known))
     validate = program("deploy", "kubernetes-validate")
-    desk.run(validate, "--strict", "-k", "1.30", desk.folder / "known.yaml")
+    sandbox.run(validate, "--strict", "-k", "1.30", sandbox.folder / "known.yaml")
 
 
 def test_lines_of_the_log(site: Site, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_lines_of_the_log(site: Site, tmp_path: Path) -> None:
     asked = re.search(r"jq -rR '([^']+)'", page)
     assert asked is not None
     (tmp_path / "log").write_text(site.log)
-    (line,) = Desk(tmp_path, tmp_path).run(jq, "-rR", asked[1], "log").splitlines()
+    (line,) = Sandbox(tmp_path, tmp_path).run(jq, "-rR", asked[1], "log").splitlines()
     assert line.split("\t")[1:] == [f"token:{site.token[4:14]}", wheel().filename]
 
 

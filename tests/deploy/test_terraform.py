@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.conftest import desk as _desk
-from tests.clients.harness import Desk, program, system_program
+from tests.clients.conftest import sandbox as _sandbox
+from tests.clients.harness import Sandbox, program, system_program
 from tests.deploy.running import DEPLOY
 from wheelyard.settings.load import read_settings
 
-desk = _desk
+sandbox = _sandbox
 
 FOLDER = DEPLOY / "cloud-run" / "terraform"
 SCHEMA: dict[str, Any] = json.loads(Path(__file__).with_name("google_provider.json").read_text())
@@ -91,10 +91,10 @@ class Configuration:
     """By the first word of each block, all blocks of that kind."""
 
     @classmethod
-    def read(cls, folder: Path, desk: Desk) -> "Configuration":
+    def read(cls, folder: Path, sandbox: Sandbox) -> "Configuration":
         """Read every file of a folder."""
         kinds: dict[str, list[dict[str, Any]]] = {}
-        told = desk.run(
+        told = sandbox.run(
             program("deploy", "hcl2tojson"), "--quiet", "--ndjson", *folder.glob("*.tf")
         )
         for line in told.splitlines():
@@ -189,9 +189,9 @@ def _bare(name: str) -> str:
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Configuration]:
     """The two modules, as python-hcl2 reads them."""
-    desk = Desk(tmp_path_factory.mktemp("desk"), tmp_path_factory.mktemp("home"))
+    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox"), tmp_path_factory.mktemp("home"))
     return {
-        folder.name: Configuration.read(folder, desk) for folder in (FOLDER, FOLDER / "settings")
+        folder.name: Configuration.read(folder, sandbox) for folder in (FOLDER, FOLDER / "settings")
     }
 
 
@@ -260,7 +260,7 @@ def test_form() -> None:
     assert done.stdout == ""
 
 
-def test_values(desk: Desk) -> None:
+def test_values(sandbox: Sandbox) -> None:
     """A value that Google or the server would refuse later is refused before anything is made."""
     template = (FOLDER / "settings" / "wheelyard.toml.tftpl").read_text()
     tables = re.findall(r"^\[([^][]+)\]$", template, re.MULTILINE)
@@ -269,10 +269,10 @@ def test_values(desk: Desk) -> None:
     senseless += SENSELESS_TOGETHER + [{"settings": f"[{each}]\n"} for each in tables]
     wrong = [_run(f"wrong_{n}", each, next(iter(each))) for n, each in enumerate(senseless)]
     right = [_run(f"right_{n}", each) for n, each in enumerate(SENSIBLE)]
-    _write_variables(desk.folder)
-    (desk.folder / "all.tftest.hcl").write_text("\n".join(wrong + right))
+    _write_variables(sandbox.folder)
+    (sandbox.folder / "all.tftest.hcl").write_text("\n".join(wrong + right))
 
-    done = desk.attempt(system_program("terraform"), "test", "-no-color", CHECKPOINT_DISABLE="1")
+    done = sandbox.attempt(system_program("terraform"), "test", "-no-color", CHECKPOINT_DISABLE="1")
 
     passed = re.findall(r'run "(\w+)"\.\.\. pass', done.stdout)
     assert len(passed) == len(wrong + right), done.stdout + done.stderr
@@ -299,9 +299,9 @@ def _run(name: str, values: dict[str, object], refused: str = "") -> str:
     return f'run "{name}" {{\ncommand = plan\nvariables {{\n{given}\n}}\n{expected}}}\n'
 
 
-def test_settings(desk: Desk) -> None:
+def test_settings(sandbox: Sandbox) -> None:
     """The settings that Terraform writes are ones that the server takes, whatever is in a note."""
-    shutil.copytree(FOLDER / "settings", desk.folder / "settings")
+    shutil.copytree(FOLDER / "settings", sandbox.folder / "settings")
     values = {
         "credentials_bucket": "acme-credentials",
         "private": True,
@@ -317,11 +317,11 @@ def test_settings(desk: Desk) -> None:
         ],
         "extra": "[uploads]\nzip_sdists = true",
     }
-    (desk.folder / "settings" / "terraform.tfvars.json").write_text(json.dumps(values))
-    there = desk.at(desk.folder / "settings")
+    (sandbox.folder / "settings" / "terraform.tfvars.json").write_text(json.dumps(values))
+    there = sandbox.at(sandbox.folder / "settings")
     terraform = system_program("terraform")
     there.run(terraform, "apply", "-auto-approve", "-no-color", CHECKPOINT_DISABLE="1")
-    toml = desk.folder / "wheelyard.toml"
+    toml = sandbox.folder / "wheelyard.toml"
     toml.write_text(there.run(terraform, "output", "-raw", "toml", CHECKPOINT_DISABLE="1"))
 
     found = read_settings(file=toml, environ={}).settings

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
-from tests.clients.harness import REPOSITORY, new_desk, program
+from tests.clients.harness import REPOSITORY, new_sandbox, program
 from tests.clients.projects import sha256
 from tests.clients.reading import Refused, fetch, page, post
 from tests.clients.servers import Server, running_server
@@ -156,15 +156,19 @@ def test_metadata(server: Server, archives: list[Path]) -> None:
 @pytest.mark.parametrize("wanted", ALL_WANTED, ids=lambda wanted: wanted.folder)
 def test_downloaded_again(server: Server, tmp_path: Path, wanted: Wanted) -> None:
     """The same `pip download`, pointed at our index, fetches the same files."""
-    desk = new_desk(tmp_path)
+    sandbox = new_sandbox(tmp_path)
     path = os.pathsep.join((str(program("build", "python").parent), os.defpath))
 
-    desk.run(
-        *wanted.command(desk.folder), "--no-cache-dir", "--index-url", server.index_url, PATH=path
+    sandbox.run(
+        *wanted.command(sandbox.folder),
+        "--no-cache-dir",
+        "--index-url",
+        server.index_url,
+        PATH=path,
     )
 
     before = {file.name: sha256(file) for file in wanted.cache.iterdir()}
-    assert {file.name: sha256(file) for file in desk.folder.iterdir()} == before
+    assert {file.name: sha256(file) for file in sandbox.folder.iterdir()} == before
 
 
 def refusal(server: Server, file: Path) -> str:

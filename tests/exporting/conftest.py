@@ -6,12 +6,12 @@ from shutil import copytree
 
 import pytest
 
-from tests.cli.conftest import desk as _desk
+from tests.cli.conftest import sandbox as _sandbox
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.exporting.export_fixture import Yard, stock
 from tests.fake_gcs.server import BucketServer, running_bucket_server
 
-desk, wheelyard = _desk, _wheelyard
+sandbox, wheelyard = _sandbox, _wheelyard
 
 
 @pytest.fixture

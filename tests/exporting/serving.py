@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.clients.harness import REPOSITORY, Desk, system_program
+from tests.clients.harness import REPOSITORY, Sandbox, system_program
 from tests.clients.servers import PATIENCE, free_port, running
 
 GUIDE = REPOSITORY / "docs" / "static-site.md"
@@ -68,8 +68,8 @@ def nginx_web(root: Path, folder: Path) -> Iterator[Web]:
 
 @contextmanager
 def _running(command: Sequence[str], port: int, log: Path) -> Iterator[Web]:
-    address, desk = f"127.0.0.1:{port}", Desk(log.parent, log.parent)
-    with running(desk, command, log, lambda: _answers(address), {}, is_ours=False):
+    address, sandbox = f"127.0.0.1:{port}", Sandbox(log.parent, log.parent)
+    with running(sandbox, command, log, lambda: _answers(address), {}, is_ours=False):
         yield Web(address, log)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.clients import test_install as known
 from tests.clients.conftest import build as _build
-from tests.clients.harness import REPOSITORY, Desk, new_desk, wheelyard
+from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, wheelyard
 from tests.clients.projects import Builder, Built
 from tests.clients.servers import Server
 from tests.exporting.serving import Web, nginx_web, python_web
@@ -25,7 +25,7 @@ PLACE = "a/b/c"
 """Where in a web server's folder the site is."""
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 
-Install = Callable[[Server, Desk, Built, Built], None]
+Install = Callable[[Server, Sandbox, Built, Built], None]
 
 CLIENTS: dict[str, Install] = {
     "pip": known.test_pip_install,
@@ -71,10 +71,10 @@ def dist(build: Builder) -> list[Path]:
 def exported(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a web server's folder that has a site somewhere in it."""
     folder = tmp_path_factory.mktemp("www")
-    desk = new_desk(folder)
+    sandbox = new_sandbox(folder)
     site = folder / "root" / PLACE
-    wheelyard(desk, "upload", *dist)
-    wheelyard(desk, "export", site, "--base-url", "https://x.example/y", "--gzip")
+    wheelyard(sandbox, "upload", *dist)
+    wheelyard(sandbox, "export", site, "--base-url", "https://x.example/y", "--gzip")
     return folder / "root"
 
 
@@ -91,9 +91,9 @@ def index_at(address: str) -> Server:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_from_a_folder(web: Web, desk: Desk, tool: Built, base: Built, client: str) -> None:
+def test_from_a_folder(web: Web, sandbox: Sandbox, tool: Built, base: Built, client: str) -> None:
     """Every client installs from a plain web server, from any path, reading metadata first."""
-    CLIENTS[client](index_at(f"{web.address}/{PLACE}"), desk, tool, base)
+    CLIENTS[client](index_at(f"{web.address}/{PLACE}"), sandbox, tool, base)
 
     assert web.asked(rf"GET /{PLACE}/simple/yard-tool/") >= 1
     assert web.asked(rf"GET /{PLACE}/files/yard-tool/\S*whl\.metadata\S* HTTP\S+ 200") >= 1
@@ -136,8 +136,8 @@ def cloud(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Yield buckets, one of which has a site in it that anyone may read."""
     with running_bucket_server("wheels", "site") as server:
         folder = tmp_path_factory.mktemp("cloud")
-        desk = Desk(folder, folder)
-        done = desk.attempt(
+        sandbox = Sandbox(folder, folder)
+        done = sandbox.attempt(
             *(sys.executable, "-m", "wheelyard", "upload"),
             *("--store", "gs://wheels/store", "--export", f"gs://site/{PLACE}"),
             *dist,
@@ -152,12 +152,12 @@ def cloud(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.mark.parametrize("client", READERS)
 def test_from_a_bucket(
-    cloud: BucketServer, desk: Desk, tool: Built, base: Built, client: str
+    cloud: BucketServer, sandbox: Sandbox, tool: Built, base: Built, client: str
 ) -> None:
     """Clients install from a public bucket by the plain URLs of its objects."""
     cloud.log.clear()
 
-    CLIENTS[client](index_at(f"{cloud.address}/site/{PLACE}"), desk, tool, base)
+    CLIENTS[client](index_at(f"{cloud.address}/site/{PLACE}"), sandbox, tool, base)
 
     asked = {each.name for each in cloud.log.records("public") if each.status == 200}
     assert f"{PLACE}/simple/yard-tool/" in asked

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Typed
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 from tests.exporting.export_fixture import Yard
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
 from tests.fake_gcs.server import BucketServer
@@ -212,9 +212,9 @@ def written(folder: Path, *packages: str) -> list[Path]:
     return paths
 
 
-def test_upload_and_export(desk: Desk, wheelyard: Typed) -> None:
+def test_upload_and_export(sandbox: Sandbox, wheelyard: Typed) -> None:
     """An upload refreshes a site: the first time all of it, then what was uploaded, as it was."""
-    dist, site = written(desk.folder, "one", "two", "three"), desk.folder / "site"
+    dist, site = written(sandbox.folder, "one", "two", "three"), sandbox.folder / "site"
     assert wheelyard("upload", dist[0]).returncode == 0
     closed = ("--set", "access.private=true")
 
@@ -235,24 +235,26 @@ def test_upload_and_export(desk: Desk, wheelyard: Typed) -> None:
     assert file.stat().st_nlink == 2
 
 
-def test_upload_of_what_is_refused(desk: Desk, wheelyard: Typed) -> None:
+def test_upload_of_what_is_refused(sandbox: Sandbox, wheelyard: Typed) -> None:
     """Of several files the good ones are published and exported, and the command fails."""
-    (good,), site = written(desk.folder, "one"), desk.folder / "site"
-    bad = desk.folder / "bad-1.0-py3-none-any.whl"
+    (good,), site = written(sandbox.folder, "one"), sandbox.folder / "site"
+    bad = sandbox.folder / "bad-1.0-py3-none-any.whl"
     bad.write_bytes(b"no archive")
 
     mixed = wheelyard("upload", bad, good, "--export", site)
-    none = wheelyard("upload", bad, "--export", desk.folder / "other")
+    none = wheelyard("upload", bad, "--export", sandbox.folder / "other")
 
     assert (mixed.returncode, none.returncode) == (1, 1)
     assert (site / "simple/one/index.html").exists()
     assert not (site / "simple/bad").exists()
-    assert tree(desk.folder / "other") == {}
+    assert tree(sandbox.folder / "other") == {}
 
 
-def test_upload_to_a_bucket_and_its_site(desk: Desk, wheelyard: Typed, cloud: BucketServer) -> None:
+def test_upload_to_a_bucket_and_its_site(
+    sandbox: Sandbox, wheelyard: Typed, cloud: BucketServer
+) -> None:
     """One command publishes to a bucket and refreshes the site in another; bytes stay there."""
-    dist = written(desk.folder, "one", "two")
+    dist = written(sandbox.folder, "one", "two")
     line = ("--store", "gs://wheels", "--export", "gs://site/packages")
     assert wheelyard("upload", dist[0], *line, **cloud.environment()).returncode == 0
     cloud.log.clear()

@@ -6,7 +6,7 @@ from shutil import copytree, rmtree
 import pytest
 
 from tests.cli.conftest import Typed
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 from tests.exporting.export_fixture import Yard, delete
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
 from tests.fake_gcs.server import BucketServer
@@ -192,13 +192,13 @@ def test_one_lost_file(stocked: Yard, wheelyard: Typed, is_first: bool) -> None:
     assert tree(stocked.site) == tree(stocked.folder / "fresh")
 
 
-def test_upload_with_a_wrong_place(desk: Desk, wheelyard: Typed) -> None:
+def test_upload_with_a_wrong_place(sandbox: Sandbox, wheelyard: Typed) -> None:
     """Where the site cannot be written, nothing is published."""
     made = wheel("one")
-    dist = desk.folder / made.filename
+    dist = sandbox.folder / made.filename
     dist.write_bytes(made.data)
-    put(desk.folder / "theirs", "index.html")
-    (desk.folder / "file").write_text("")
+    put(sandbox.folder / "theirs", "index.html")
+    (sandbox.folder / "file").write_text("")
 
     for place in ("theirs", "file", "s3://bucket", "wheelyard-data"):
         done = wheelyard("upload", dist, "--export", place)
@@ -225,10 +225,10 @@ def test_not_into_the_store(stocked: Yard, wheelyard: Typed, place: str) -> None
 
 @pytest.mark.parametrize("place", ["gs://wheels", "gs://wheels/site", "gs://wheels/store/site"])
 def test_not_into_the_stores_bucket(
-    desk: Desk, wheelyard: Typed, cloud: BucketServer, place: str
+    sandbox: Sandbox, wheelyard: Typed, cloud: BucketServer, place: str
 ) -> None:
     """A bucket is open as a whole, so the store's is refused wherever in it the site would be."""
-    new = desk.folder / "demo-1.0-py3-none-any.whl"
+    new = sandbox.folder / "demo-1.0-py3-none-any.whl"
     new.write_bytes(wheel("demo").data)
     store = ("--store", "gs://wheels/store")
     assert wheelyard("upload", new, *store, **cloud.environment()).returncode == 0
@@ -242,19 +242,19 @@ def test_not_into_the_stores_bucket(
 
 
 @pytest.mark.parametrize("place", ["", "s3://bucket", "memory:", "gs://", "https://x.example/"])
-def test_no_place(stocked: Yard, desk: Desk, wheelyard: Typed, place: str) -> None:
+def test_no_place(stocked: Yard, sandbox: Sandbox, wheelyard: Typed, place: str) -> None:
     """What is no place for a site is refused in one sentence, and nothing is written."""
     done = wheelyard("export", place, "--store", stocked.store)
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert list(desk.folder.iterdir()) == []
+    assert list(sandbox.folder.iterdir()) == []
 
 
-def test_nothing_can_be_exported(stocked: Yard, desk: Desk, wheelyard: Typed) -> None:
+def test_nothing_can_be_exported(stocked: Yard, sandbox: Sandbox, wheelyard: Typed) -> None:
     """Where there is no store, not in memory either, or no folder to write, it says so."""
     blocked = stocked.folder / "file"
     blocked.write_text("")
-    stores = (desk.folder / "store", "memory:", stocked.store)
+    stores = (sandbox.folder / "store", "memory:", stocked.store)
     done = [wheelyard("export", blocked / "site", "--store", store) for store in stores]
     assert [(each.returncode, len(each.stderr.splitlines())) for each in done] == [(1, 1)] * 3
     assert "Choose another folder" in done[-1].stderr

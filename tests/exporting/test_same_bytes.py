@@ -33,7 +33,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     config = f'[server]\npublic_url = "{BASE}"\n'
     with running_site(folder / "live", config=config) as live:
         stock(live.index, folder)
-        (folder / "desk").mkdir()
+        (folder / "sandbox").mkdir()
         yield Both(live, folder / "static")
 
 

@@ -18,7 +18,7 @@ import httpx2
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
-from tests.clients.harness import REPOSITORY, new_desk
+from tests.clients.harness import REPOSITORY, new_sandbox
 from tests.clients.servers import PATIENCE, TOKEN, free_port, stop
 from tests.forking import Surroundings, fork
 from tests.waiting import until
@@ -140,13 +140,13 @@ def running_site(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Site]:
     """Start a server on a new store, and see at the end that its log tells no secret or trace."""
-    desk = new_desk(folder)
+    sandbox = new_sandbox(folder)
     (folder / "wheelyard.toml").write_text(config)
     address = f"127.0.0.1:{free_port()}"
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]
     dependencies = Surroundings(
-        folder=desk.folder,
-        environment=desk.environment()
+        folder=sandbox.folder,
+        environment=sandbox.environment()
         | {"PYTHONPATH": str(REPOSITORY / "src"), **(environment or {})},
         output=folder / "printed.txt",
         errors=folder / "log.txt",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.cli.conftest import called
-from tests.clients.harness import REPOSITORY, Desk
+from tests.clients.harness import REPOSITORY, Sandbox
 from tests.clients.servers import free_port
 from tests.durability.serving import get, post
 from tests.fake_gcs.objects import Bucket
@@ -123,8 +123,8 @@ class Yard:
             "PYTHONPATH": str(REPOSITORY / "src"),
             "WHEELYARD_STORE": self.store,
         }
-        desk = Desk(self.folder, self.folder / "home")
-        return desk.environment() | own | dict(self.variables)
+        sandbox = Sandbox(self.folder, self.folder / "home")
+        return sandbox.environment() | own | dict(self.variables)
 
     def run(self, *arguments: str | Path) -> Done:
         """Run a command to its end, one that is no server inside this process."""

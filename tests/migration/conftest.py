@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import build as _build
-from tests.clients.conftest import desk as _desk
-from tests.clients.harness import Desk
+from tests.clients.conftest import sandbox as _sandbox
+from tests.clients.harness import Sandbox
 from tests.clients.projects import Builder, Built
 from tests.fake_gcs.server import BucketServer, running_bucket_server
 from tests.migration.guide_runner import Move
 from tests.sources.web.site import Site, running_site
 
-build, desk = _build, _desk
+build, sandbox = _build, _sandbox
 
 Mover = Callable[..., Move]
 
@@ -38,21 +38,21 @@ def new(build: Builder) -> Built:
 
 
 @pytest.fixture
-def mover(desk: Desk, new: Built) -> Mover:
+def mover(sandbox: Sandbox, new: Built) -> Mover:
     """Somebody with a page of `docs/migration/`, an empty environment, and a release to publish."""
-    shutil.copytree(new.folder / "dist", desk.folder / "dist")
-    desk.python()
+    shutil.copytree(new.folder / "dist", sandbox.folder / "dist")
+    sandbox.python()
 
     def move(name: str, stands_for: dict[str, str], **environment: str) -> Move:
-        return Move(name, desk, stands_for, environment)
+        return Move(name, sandbox, stands_for, environment)
 
     return move
 
 
 @pytest.fixture
-def python(desk: Desk) -> Path:
+def python(sandbox: Sandbox) -> Path:
     """The environment that is installed into."""
-    return desk.folder / "venv" / "bin" / "python"
+    return sandbox.folder / "venv" / "bin" / "python"
 
 
 @pytest.fixture

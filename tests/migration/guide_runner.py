@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec.json import decode
 
 from tests.bucket_clients.bucket_server import serving
-from tests.clients.harness import REPOSITORY, Desk, new_desk, program, wheelyard
+from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, program, wheelyard
 from tests.clients.projects import Built, sha256
 from tests.clients.servers import TOKEN, Server
 from wheelyard.model.project import File, Project
@@ -39,7 +39,7 @@ class Move:
     """A page, and the one who follows it."""
 
     name: str
-    desk: Desk
+    sandbox: Sandbox
     """Where they sit; `dist/` has what they publish."""
     stands_for: dict[str, str] = field(default_factory=dict)
     """What the page calls by a name, and what that is here."""
@@ -49,7 +49,7 @@ class Move:
     @property
     def base(self) -> Path:
         """Where the new index is."""
-        return self.desk.folder.parent / "new"
+        return self.sandbox.folder.parent / "new"
 
     @property
     def store(self) -> Path:
@@ -59,7 +59,7 @@ class Move:
     @property
     def settings(self) -> Path:
         """Where the files of the page are."""
-        return self.desk.folder / "etc"
+        return self.sandbox.folder / "etc"
 
     def section(self, heading: str) -> str:
         """Return what stands below a heading."""
@@ -84,12 +84,12 @@ class Move:
         lines = [line.removeprefix("$ ") for line in written if line.startswith("$ ")]
         assert lines, f"there is nothing to type below {heading}"
         return "".join(
-            self.desk.run("/bin/sh", "-ec", self.here(line), **everything) for line in lines
+            self.sandbox.run("/bin/sh", "-ec", self.here(line), **everything) for line in lines
         )
 
     def wheelyard(self, *arguments: str | Path) -> str:
         """Run the product's command line on the new index."""
-        return wheelyard(self.desk, *arguments, "--store", self.store)
+        return wheelyard(self.sandbox, *arguments, "--store", self.store)
 
     def files(self, project: str) -> dict[str, File]:
         """Return what the new index says of a project's files."""
@@ -104,7 +104,7 @@ class Move:
         token = TOKEN.search(self.wheelyard("token", "create", "tests", "--can", MANAGER))
         assert token
         place = ("--store", str(self.store), *config, *options)
-        with serving(new_desk(self.base), environment, *place) as address:
+        with serving(new_sandbox(self.base), environment, *place) as address:
             self.stands_for[HOST] = address
             yield Server(address, token[0], self.store, private=False)
 
@@ -119,7 +119,7 @@ class Move:
 
     def _everything(self) -> dict[str, str]:
         return {
-            "PATH": os.pathsep.join((str(self._programs()), self.desk.environment()["PATH"])),
+            "PATH": os.pathsep.join((str(self._programs()), self.sandbox.environment()["PATH"])),
             "PYTHONPATH": str(REPOSITORY / "src"),
             "WHEELYARD_STORE": str(self.store),
             **self.environment,
@@ -133,10 +133,10 @@ class Move:
 
     def _programs(self) -> Path:
         """Return the folder of the programs that pages call."""
-        folder = self.desk.folder / "bin"
+        folder = self.sandbox.folder / "bin"
         if not folder.exists():
             folder.mkdir()
-            python = self.desk.folder / "venv" / "bin" / "python"
+            python = self.sandbox.folder / "venv" / "bin" / "python"
             self.add_program("wheelyard", f'exec {sys.executable} -m wheelyard "$@"')
             self.add_program("pip", f'exec {program("pip")} --python {python} "$@"')
             self.add_program("twine", f'exec {program("twine")} "$@"')

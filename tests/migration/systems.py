@@ -10,35 +10,35 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from tests.clients import servers
-from tests.clients.harness import Desk, program
+from tests.clients.harness import Sandbox, program
 from tests.clients.servers import free_port
 
 PASSWORD = "s3cret-and-long"
 
 
 @contextmanager
-def running(desk: Desk, command: Sequence[str | Path], asked: str) -> Iterator[None]:
+def running(sandbox: Sandbox, command: Sequence[str | Path], asked: str) -> Iterator[None]:
     """Run another system's server until the block ends; `asked` is answered once it is up."""
-    log = desk.folder / f"{Path(command[0]).name}.log"
+    log = sandbox.folder / f"{Path(command[0]).name}.log"
     patience = 3 * servers.PATIENCE  # devpi takes its time on a loaded machine
     with servers.running(
-        desk, command, log, lambda: _answers(asked), {}, is_ours=False, patience=patience
+        sandbox, command, log, lambda: _answers(asked), {}, is_ours=False, patience=patience
     ):
         yield
 
 
-def twine(desk: Desk, url: str, user: str, *files: Path) -> None:
+def twine(sandbox: Sandbox, url: str, user: str, *files: Path) -> None:
     """Publish with twine."""
     login = {"TWINE_USERNAME": user, "TWINE_PASSWORD": PASSWORD}
     where = ["--non-interactive", "--repository-url", url]
-    desk.run(program("twine"), "upload", *where, *files, **login)
+    sandbox.run(program("twine"), "upload", *where, *files, **login)
 
 
 @dataclass(frozen=True)
 class Devpi:
     """A devpi-server without a mirror, and offline besides: it has nobody to ask."""
 
-    desk: Desk
+    sandbox: Sandbox
     folder: Path
     port: int
 
@@ -53,7 +53,7 @@ class Devpi:
         where = ["--serverdir", str(self.folder), "--host", "127.0.0.1", "--port", str(self.port)]
         server = str(program("devpi", "devpi-server"))
         command = [server, *where, "--offline-mode", "--threads", "4"]
-        with running(self.desk, command, f"{self.url}/+api"):
+        with running(self.sandbox, command, f"{self.url}/+api"):
             yield
 
     def add_user(self, name: str) -> str:
@@ -79,12 +79,12 @@ class Devpi:
             return content
 
 
-def new_devpi(desk: Desk) -> Devpi:
+def new_devpi(sandbox: Sandbox) -> Devpi:
     """Make a devpi-server in a new folder."""
-    folder = desk.folder / "devpi"
+    folder = sandbox.folder / "devpi"
     arguments = ["--serverdir", str(folder), "--no-root-pypi", "--root-passwd", PASSWORD]
-    desk.run(program("devpi", "devpi-init"), *arguments)
-    return Devpi(desk, folder, free_port())
+    sandbox.run(program("devpi", "devpi-init"), *arguments)
+    return Devpi(sandbox, folder, free_port())
 
 
 def _answers(url: str) -> bool:

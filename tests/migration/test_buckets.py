@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import Desk, program
+from tests.clients.harness import Sandbox, program
 from tests.clients.projects import Built
 from tests.clients.reading import Refused, fetch, listed
 from tests.fake_gcs.objects import Bucket
@@ -30,7 +30,7 @@ THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 
 
 def test_gaepypi(
-    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, desk: Desk
+    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """Accounts, index, uploads and paths of files go on, with names that were never normalised."""
     bucket = cloud.bucket("acme.appspot.com")
@@ -39,7 +39,7 @@ def test_gaepypi(
             bucket.put(f"packages/{folder}/1.0/{file.name}", file.read_bytes())
     account = {"username": "ana", "password": hashlib.sha1(PASSWORD.encode()).hexdigest()}  # noqa: S324 - GAEPyPI's
     accounts = {"accounts": [account | {"roles": ["write"]}, account | {"username": "bo"}]}
-    (desk.folder / "config.json").write_text(json.dumps(accounts))
+    (sandbox.folder / "config.json").write_text(json.dumps(accounts))
     move = mover("gaepypi", {"PASSWORD": PASSWORD}, **cloud.environment())
 
     assert "imported 4 files\n" in move.type("Import")
@@ -52,13 +52,15 @@ def test_gaepypi(
             fetch(f"{server.url}/packages/acme-core/1.0/{old.wheel.name}")
 
     assert kept == other.sdist.read_bytes()
-    assert (desk.folder / old.wheel.name).read_bytes() == old.wheel.read_bytes()
+    assert (sandbox.folder / old.wheel.name).read_bytes() == old.wheel.read_bytes()
     old.assert_installed(python)
     assert "acme_core-1.1.tar.gz" in move.files("acme-core")
     assert {name: file.sha256 for name, file in move.files("acme-tools").items()} == digests(other)
 
 
-def test_backupni(mover: Mover, cloud: BucketServer, old: Built, python: Path, desk: Desk) -> None:
+def test_backupni(
+    mover: Mover, cloud: BucketServer, old: Built, python: Path, sandbox: Sandbox
+) -> None:
     """The token goes on to open the index and `/raw/FILE`; dates and uploaders come along."""
     wheel = old.wheel
     cloud.bucket("pypi-acme-packages").put(wheel.name, wheel.read_bytes())
@@ -79,7 +81,7 @@ def test_backupni(mover: Mover, cloud: BucketServer, old: Built, python: Path, d
             fetch(f"{server.url}/raw/{wheel.name}")
         assert fetch(f"http://{TOKEN}:@{server.address}/raw/{wheel.name}") == wheel.read_bytes()
 
-    assert (desk.folder / wheel.name).read_bytes() == wheel.read_bytes()
+    assert (sandbox.folder / wheel.name).read_bytes() == wheel.read_bytes()
     old.assert_installed(python)
     file = move.files("acme-core")[wheel.name]
     assert (file.uploaded_at, file.uploaded_by) == (THEN, "CI")
@@ -87,17 +89,17 @@ def test_backupni(mover: Mover, cloud: BucketServer, old: Built, python: Path, d
 
 
 def test_pypicloud(
-    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, desk: Desk
+    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """Passwords that pypicloud has hashed go on to open both index URLs; uploaders come along."""
     bucket = cloud.bucket("acme-pypicloud")
     for built in (old, other):
         for file in (built.wheel, built.sdist):
             _put_as_pypicloud(bucket, "pypi/", built, file)
-    hashed = desk.run(program("pypiserver", "python"), "-c", HASHING).strip()
+    hashed = sandbox.run(program("pypiserver", "python"), "-c", HASHING).strip()
     users = [{"username": "ana", "admin": True, "password": hashed}]
     users.append({"username": "old", "admin": False, "password": "$pbkdf2-sha512$10500$a$b"})
-    (desk.folder / "acl.json").write_text(json.dumps({"users": users}))
+    (sandbox.folder / "acl.json").write_text(json.dumps({"users": users}))
     move = mover("pypicloud", {"PASSWORD": PASSWORD}, **cloud.environment())
 
     assert "imported 4 files\n" in move.type("Import")

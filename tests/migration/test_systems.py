@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import Desk, program
+from tests.clients.harness import Sandbox, program
 from tests.clients.projects import Built, sha256
 from tests.clients.reading import Refused, fetch
 from tests.clients.servers import free_port
@@ -26,21 +26,21 @@ THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 REASON = 'it was "broken" & bad'
 
 
-def test_pypiserver(mover: Mover, old: Built, other: Built, python: Path, desk: Desk) -> None:
+def test_pypiserver(mover: Mover, old: Built, other: Built, python: Path, sandbox: Sandbox) -> None:
     """What twine has sent to pypiserver comes along as it was, and so do passwords and paths."""
-    packages = desk.folder / "packages"
+    packages = sandbox.folder / "packages"
     packages.mkdir()
     digest = hashlib.sha1(PASSWORD.encode()).digest()  # noqa: S324 - the test's own file
-    passwords = desk.folder / "htpasswd"
+    passwords = sandbox.folder / "htpasswd"
     passwords.write_text(f"ana:{{SHA}}{b64encode(digest).decode()}\n")
     port = free_port()
     listening = ["-i", "127.0.0.1", "-p", str(port), "--disable-fallback"]
     closed = ["-P", str(passwords), "-a", "update,download,list"]
     executable = str(program("pypiserver", "pypi-server"))
     command = [executable, "run", *listening, *closed, str(packages)]
-    with running(desk, command, f"http://127.0.0.1:{port}/health"):
+    with running(sandbox, command, f"http://127.0.0.1:{port}/health"):
         files = (old.wheel, old.sdist, other.wheel, other.sdist)
-        twine(desk, f"http://127.0.0.1:{port}/", "ana", *files)
+        twine(sandbox, f"http://127.0.0.1:{port}/", "ana", *files)
     os.utime(packages / old.wheel.name, (THEN.timestamp(), THEN.timestamp()))
     stands_for = {"/data/packages": str(packages), "PASSWORD": PASSWORD}
     move = mover("pypiserver", stands_for)
@@ -52,7 +52,7 @@ def test_pypiserver(mover: Mover, old: Built, other: Built, python: Path, desk: 
             fetch(f"{server.url}/packages/{old.wheel.name}")
 
     old.assert_installed(python)
-    assert (desk.folder / old.wheel.name).read_bytes() == old.wheel.read_bytes()
+    assert (sandbox.folder / old.wheel.name).read_bytes() == old.wheel.read_bytes()
     kept = move.files("acme-core")
     assert kept[old.wheel.name].uploaded_at == THEN
     assert len(kept) == 4
@@ -60,15 +60,15 @@ def test_pypiserver(mover: Mover, old: Built, other: Built, python: Path, desk: 
 
 
 def test_dumb_pypi_as_a_site(
-    mover: Mover, old: Built, other: Built, python: Path, desk: Desk
+    mover: Mover, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """The site goes on under its URLs, and publishing to it is one command."""
-    site, port = make_dumb_pypi(desk, old, other), free_port()
+    site, port = make_dumb_pypi(sandbox, old, other), free_port()
     url = f"http://127.0.0.1:{port}"
     move = mover("dumb-pypi", {"/srv/site": str(site), "https://old.example.com": url})
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
-    with running(desk, [*command, "--directory", str(site)], f"{url}/packages.json"):
-        install(desk, f"{url}/simple", old)
+    with running(sandbox, [*command, "--directory", str(site)], f"{url}/packages.json"):
+        install(sandbox, f"{url}/simple", old)
         move.wheelyard("import", f"{url}/packages.json", "--packages-url", "../../pool/")
         move.type("As a site")
         kept = fetch(f"{url}/pool/{old.wheel.name}")
@@ -83,10 +83,10 @@ def test_dumb_pypi_as_a_site(
 
 
 def test_dumb_pypi_as_a_server(
-    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, desk: Desk
+    mover: Mover, cloud: BucketServer, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
     """Dates, uploaders and yanks come along, from a bucket, a copy of it, and by the URL."""
-    site, port = make_dumb_pypi(desk, old, other), free_port()
+    site, port = make_dumb_pypi(sandbox, old, other), free_port()
     bucket = cloud.bucket("acme-pypi")
     for path in filter(Path.is_file, site.rglob("*")):
         name = path.relative_to(site).as_posix()
@@ -95,7 +95,7 @@ def test_dumb_pypi_as_a_server(
     stands_for = {"/srv/site": str(site), "https://old.example.com": url}
     move = mover("dumb-pypi", stands_for, **cloud.environment())
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
-    with running(desk, [*command, "--directory", str(site)], f"{url}/packages.json"):
+    with running(sandbox, [*command, "--directory", str(site)], f"{url}/packages.json"):
         said = move.type("Import")
     with move.serving() as server:
         move.type("As a server")
@@ -113,12 +113,12 @@ def test_dumb_pypi_as_a_server(
     assert tools[other.sdist.name].yanked is None
 
 
-def test_devpi(mover: Mover, old: Built, other: Built, python: Path, desk: Desk) -> None:
+def test_devpi(mover: Mover, old: Built, other: Built, python: Path, sandbox: Sandbox) -> None:
     """An index and its base become one, at the same URLs, with the dates and the uploader."""
-    devpi = new_devpi(desk)
+    devpi = new_devpi(sandbox)
     stands_for = {
         "/srv/devpi": str(devpi.folder),
-        "/srv/devpi-export": str(desk.folder / "export"),
+        "/srv/devpi-export": str(sandbox.folder / "export"),
         "https://old.example.com": devpi.url,
         "PASSWORD": PASSWORD,
     }
@@ -126,9 +126,9 @@ def test_devpi(mover: Mover, old: Built, other: Built, python: Path, desk: Desk)
     move.add_program("devpi-export", f'exec {program("devpi", "devpi-export")} "$@"')
     before = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - beside devpi's clock
     with devpi.serving():
-        stock(desk, devpi, old, other)
+        stock(sandbox, devpi, old, other)
         pages = f"{devpi.url}/ana/dev/+simple/"
-        install(desk, pages, old)
+        install(sandbox, pages, old)
         seen = move.wheelyard("import", "--dry-run", pages)
     move.settings.mkdir()
     digest = hashlib.sha1(PASSWORD.encode()).digest()  # noqa: S324 - the test's own file
@@ -149,18 +149,18 @@ def test_devpi(mover: Mover, old: Built, other: Built, python: Path, desk: Desk)
     assert files["acme_core-1.1.tar.gz"].uploaded_by == "htpasswd:ana"
 
 
-def stock(desk: Desk, devpi: Devpi, old: Built, other: Built) -> None:
+def stock(sandbox: Sandbox, devpi: Devpi, old: Built, other: Built) -> None:
     """Fill two indexes of devpi, one of which has the other as its base."""
     login = devpi.add_user("ana")
     devpi.add_index(login, "ana/base")
     devpi.add_index(login, "ana/dev", "ana/base")
-    twine(desk, f"{devpi.url}/ana/base/", "ana", other.wheel, other.sdist)
-    twine(desk, f"{devpi.url}/ana/dev/", "ana", old.wheel, old.sdist)
+    twine(sandbox, f"{devpi.url}/ana/base/", "ana", other.wheel, other.sdist)
+    twine(sandbox, f"{devpi.url}/ana/dev/", "ana", old.wheel, old.sdist)
 
 
-def make_dumb_pypi(desk: Desk, old: Built, other: Built) -> Path:
+def make_dumb_pypi(sandbox: Sandbox, old: Built, other: Built) -> Path:
     """Make a site with dumb-pypi, from a list that says all that one can."""
-    site = desk.folder / "site"
+    site = sandbox.folder / "site"
     (site / "pool").mkdir(parents=True)
     lines = []
     for file in (old.wheel, old.sdist, other.wheel, other.sdist):
@@ -175,16 +175,16 @@ def make_dumb_pypi(desk: Desk, old: Built, other: Built) -> Path:
         if file == other.wheel:
             line["yanked_reason"] = REASON
         lines.append(json.dumps(line))
-    fed = desk.folder / "list.json"
+    fed = sandbox.folder / "list.json"
     fed.write_text("\n".join(lines))
     where = ["--packages-url", "../../pool/", "--output-dir", str(site)]
-    desk.run(program("dumb-pypi"), "--package-list-json", fed, *where)
+    sandbox.run(program("dumb-pypi"), "--package-list-json", fed, *where)
     return site
 
 
-def install(desk: Desk, url: str, project: Built) -> None:
+def install(sandbox: Sandbox, url: str, project: Built) -> None:
     """Install from the old index, and see that it works."""
-    python = desk.python("before")
+    python = sandbox.python("before")
     options = ["install", "--no-deps", "--index-url", url]
-    desk.run(program("pip"), "--python", python, *options, project.requirement)
+    sandbox.run(program("pip"), "--python", python, *options, project.requirement)
     project.assert_installed(python)

@@ -68,11 +68,11 @@ def test_replay_at_the_same_moment(noon: World, tmp_path: Path, kind: str) -> No
     if kind == "folder":
         stores = [LocalStore(folder, Random(seed)) for seed, folder in enumerate(folders)]
     indexes = [over(store, noon, seed) for seed, store in enumerate(stores, start=7)]
-    desks = [publishing(index) for index in indexes]
+    services = [publishing(index) for index in indexes]
 
     with ThreadPoolExecutor(25) as pool:
         codes = Counter(
-            pool.map(lambda turn: refusal(desks[turn % 2], GITHUB_SAYS), range(50), timeout=60)
+            pool.map(lambda turn: refusal(services[turn % 2], GITHUB_SAYS), range(50), timeout=60)
         )
 
     assert codes == {"": 1, INVALID_REUSE: 49}
@@ -83,10 +83,10 @@ def test_replay_at_the_same_moment(noon: World, tmp_path: Path, kind: str) -> No
 def test_a_mark_of_any_form(noon: World, mark: str) -> None:
     """Whatever an issuer marks its statements with, the mark is only ever a digest in the store."""
     says = {**GITHUB_SAYS, "jti": mark}
-    desk = publishing(noon.index)
+    service = publishing(noon.index)
 
-    assert refusal(desk, says) == ""
-    assert refusal(desk, says) == INVALID_REUSE
+    assert refusal(service, says) == ""
+    assert refusal(service, says) == INVALID_REUSE
 
     (key,) = noon.snapshot(keys.USED_ID_TOKENS)
     assert keys.hour_of(Key(key)) == datetime(2026, 11, 18, 12, tzinfo=UTC)
@@ -116,31 +116,31 @@ def test_half_a_character(noon: World) -> None:
 
 def test_google_hands_its_statements_out_again(noon: World) -> None:
     """Google's statement, which has no mark, is good for twenty tokens an hour and no more."""
-    desk = publishing(noon.index)
+    service = publishing(noon.index)
 
-    codes = [refusal(desk, GOOGLE_SAYS) for _ in range(REUSES + 2)]
+    codes = [refusal(service, GOOGLE_SAYS) for _ in range(REUSES + 2)]
 
     assert codes == [""] * REUSES + [INVALID_REUSE] * 2
-    assert refusal(desk, {**GOOGLE_SAYS, "iat": NOON + 1}) == ""
+    assert refusal(service, {**GOOGLE_SAYS, "iat": NOON + 1}) == ""
     noon.clock.advance(hours=1)
-    assert refusal(desk, GOOGLE_SAYS) == ""
+    assert refusal(service, GOOGLE_SAYS) == ""
 
 
 def test_a_signature_written_in_another_way(noon: World) -> None:
     """The limit is of what was signed: other letters for the same signature do not renew it."""
-    desk = publishing(noon.index)
+    service = publishing(noon.index)
     for turn in range(REUSES):
-        desk.mint(signed(GOOGLE_SAYS, f"c2lnbmV{turn}"))
+        service.mint(signed(GOOGLE_SAYS, f"c2lnbmV{turn}"))
 
-    assert refusal(desk, GOOGLE_SAYS) == INVALID_REUSE
+    assert refusal(service, GOOGLE_SAYS) == INVALID_REUSE
 
 
 def test_an_issuer_without_marks(noon: World) -> None:
     """Any other issuer may do without marks if its publisher says so, within the same limit."""
     rules = PublishingRules(publishers=(publisher(OIDC, require_jti=False),), audiences=(AUDIENCE,))
-    desk = publishing(noon.index, rules)
+    service = publishing(noon.index, rules)
 
-    codes = [refusal(desk, {**OIDC_SAYS, "jti": None}) for _ in range(REUSES + 1)]
+    codes = [refusal(service, {**OIDC_SAYS, "jti": None}) for _ in range(REUSES + 1)]
 
     assert codes == [""] * REUSES + [INVALID_REUSE]
 
@@ -148,44 +148,44 @@ def test_an_issuer_without_marks(noon: World) -> None:
 def test_sweeping(noon: World) -> None:
     """What is long past goes, statements and tokens; what lives, or somebody made, stays."""
     made, _ = noon.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
-    desk, rules = publishing(noon.index), replace(RULES, lifetime=timedelta(hours=6))
+    service, rules = publishing(noon.index), replace(RULES, lifetime=timedelta(hours=6))
     long = publishing(noon.index, rules).mint(signed({**GITHUB_SAYS, "jti": "long"}))
     for says in (GITHUB_SAYS, GITLAB_SAYS, GOOGLE_SAYS):
-        desk.mint(signed(says))
+        service.mint(signed(says))
     noon.clock.advance(hours=2, minutes=16)
-    assert desk.publishing_cleanup.sweep() == 0
+    assert service.publishing_cleanup.sweep() == 0
 
     noon.clock.advance(minutes=1)
 
-    assert desk.publishing_cleanup.sweep() == 3
+    assert service.publishing_cleanup.sweep() == 3
     assert {each.id for each in noon.index.tokens.all()} == {made.id, long.record.id}
     assert len(noon.snapshot(keys.USED_ID_TOKENS)) == 1
-    assert desk.publishing_cleanup.sweep() == 0
+    assert service.publishing_cleanup.sweep() == 0
     assert noon.check().problems == noon.check().notes == []
 
 
 def test_no_statement_is_forgotten_too_early(noon: World) -> None:
     """As long as any clock would take a statement, it is known to have been used."""
-    desk = publishing(noon.index)
-    assert refusal(desk, GITHUB_SAYS) == ""
+    service = publishing(noon.index)
+    assert refusal(service, GITHUB_SAYS) == ""
     noon.clock.now = datetime.fromtimestamp(NOON + MINUTES, UTC) + timedelta(minutes=10)
 
-    desk.publishing_cleanup.sweep()
+    service.publishing_cleanup.sweep()
 
-    assert refusal(desk, GITHUB_SAYS) == INVALID_REUSE
+    assert refusal(service, GITHUB_SAYS) == INVALID_REUSE
 
 
 def test_a_mint_sweeps(noon: World) -> None:
     """Each mint forgets a few of what is long past, so that nothing piles up."""
-    desk = publishing(noon.index)
+    service = publishing(noon.index)
     for turn in range(SWEPT_AT_ONCE + 2):
-        desk.mint(signed({**GITHUB_SAYS, "jti": str(turn)}))
+        service.mint(signed({**GITHUB_SAYS, "jti": str(turn)}))
 
     noon.clock.advance(hours=3)
     left = list[int]()
     for turn in range(2):
         later = {"jti": f"later-{turn}", "iat": NOON + 10800, "exp": NOON + 11000}
-        desk.mint(signed({**GITHUB_SAYS, **later}))
+        service.mint(signed({**GITHUB_SAYS, **later}))
         left.append(len(noon.index.tokens.all()))
 
     assert left == [3, 2]
@@ -195,20 +195,20 @@ def test_a_mint_sweeps(noon: World) -> None:
 def test_what_a_mint_costs(noon: World) -> None:
     """A mint is two writes and one listing, and a refusal asks the store nothing."""
     store = FaultyStore(noon.store)
-    desk = publishing(over(store, noon))
+    service = publishing(over(store, noon))
     store.calls.clear()
 
-    assert refusal(desk, {**GITHUB_SAYS, "environment": "other"}) == INVALID_PUBLISHER
+    assert refusal(service, {**GITHUB_SAYS, "environment": "other"}) == INVALID_PUBLISHER
     assert store.calls == []
-    assert refusal(desk, GITHUB_SAYS) == ""
+    assert refusal(service, GITHUB_SAYS) == ""
 
     assert [verb for verb, _ in store.calls] == ["put", "put", "list"]
 
 
 def test_sweeping_what_is_damaged(noon: World) -> None:
     """Sweeping takes what it cannot read for done with, and leaves what is not ours alone."""
-    desk = publishing(noon.index)
-    minted = desk.mint(signed(GITHUB_SAYS))
+    service = publishing(noon.index)
+    minted = service.mint(signed(GITHUB_SAYS))
     (key,) = noon.snapshot(keys.USED_ID_TOKENS)
     strange = [
         Key(f"{keys.USED_ID_TOKENS}note.txt"),
@@ -222,7 +222,7 @@ def test_sweeping_what_is_damaged(noon: World) -> None:
     noon.store.put(traversing, b'{"token":"../../projects"}', None)
     noon.clock.advance(hours=3)
 
-    assert desk.publishing_cleanup.sweep() == 3
+    assert service.publishing_cleanup.sweep() == 3
 
     left = noon.snapshot("credentials/")
     assert set(left) == {*strange, keys.token(minted.token.id)}

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from tests.cli.conftest import SERVERS, WHEELYARD, WHERE, called
-from tests.clients.harness import REPOSITORY, Desk, new_desk
+from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox
 from wheelyard.cli.main import COMMANDS, Commands
 
 pytestmark = pytest.mark.integration
@@ -18,19 +18,19 @@ Typed = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """A clean place to run programs at."""
-    return new_desk(tmp_path)
+def sandbox(tmp_path: Path) -> Sandbox:
+    """A sandbox for programs."""
+    return new_sandbox(tmp_path)
 
 
 @pytest.fixture
-def typed(desk: Desk) -> Typed:
+def typed(sandbox: Sandbox) -> Typed:
     """Type a command; the answer has its exit status and what it printed."""
 
     def run(*arguments: str, **environment: str) -> CompletedProcess[str]:
         if arguments[0] in SERVERS or "PYTHONPATH" in environment:
-            return desk.attempt(*WHEELYARD, *arguments, **(WHERE | environment))
-        return called(desk.folder, desk.environment() | environment, *arguments)
+            return sandbox.attempt(*WHEELYARD, *arguments, **(WHERE | environment))
+        return called(sandbox.folder, sandbox.environment() | environment, *arguments)
 
     return run
 
@@ -54,7 +54,7 @@ def test_every_command_takes_settings() -> None:
     assert [each for each in options if "--config" in each and "--set" not in each] == []
 
 
-def test_a_command_heeds_them(typed: Typed, desk: Desk) -> None:
+def test_a_command_heeds_them(typed: Typed, sandbox: Sandbox) -> None:
     """What --set says is in force for commands that have no other option for it."""
     made = typed(
         "token", "create", "ci", "--set", "store.location=here", "--set", "tokens.max_days=9"
@@ -64,7 +64,7 @@ def test_a_command_heeds_them(typed: Typed, desk: Desk) -> None:
 
     typed("token", "create", "ci", "--expires", "1d", "--set", "store.location=here")
 
-    assert (desk.folder / "here").is_dir()
+    assert (sandbox.folder / "here").is_dir()
     assert "ci" in typed("token", "list", "--set", "store.location=here").stdout
 
 
@@ -87,9 +87,9 @@ def test_bytes_that_are_no_text(typed: Typed) -> None:
     assert "[store] location: expected text in UTF-8" in done.stderr
 
 
-def test_who_decided(typed: Typed, desk: Desk) -> None:
+def test_who_decided(typed: Typed, sandbox: Sandbox) -> None:
     """Checking the settings tells who decided each that is not the default, and no secret."""
-    (desk.folder / "wheelyard.toml").write_text(
+    (sandbox.folder / "wheelyard.toml").write_text(
         "[server]\nport = 1\nworkers = 2\n[http]\npage_cache = 16\n"
         '[access]\nprivate_names = ["a"]\n'
     )
@@ -108,9 +108,9 @@ def test_who_decided(typed: Typed, desk: Desk) -> None:
     ]
 
 
-def test_a_variable_for_the_file(typed: Typed, desk: Desk) -> None:
+def test_a_variable_for_the_file(typed: Typed, sandbox: Sandbox) -> None:
     """Checking the settings tells that they are in a variable, and which file is not read."""
-    (desk.folder / "wheelyard.toml").write_text("[server]\nport = 1\n")
+    (sandbox.folder / "wheelyard.toml").write_text("[server]\nport = 1\n")
 
     done = typed("config", "check", WHEELYARD_TOML="[server]\nport = 2\n")
 
@@ -128,10 +128,10 @@ def test_a_wrong_variable_is_named(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_telemetry_without_its_library(typed: Typed, desk: Desk, *, is_there: bool) -> None:
+def test_telemetry_without_its_library(typed: Typed, sandbox: Sandbox, *, is_there: bool) -> None:
     """A collector without the extra that talks to it is found out before a server starts."""
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
-    hidden = desk.folder / "hiding" / "opentelemetry"
+    hidden = sandbox.folder / "hiding" / "opentelemetry"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").touch()
     path = [str(REPOSITORY / "src"), *([] if is_there else [str(hidden.parent)])]

@@ -8,7 +8,7 @@ import pytest
 
 from keyring_tests.stage import ACCESS_TOKEN, Stage, lay_over
 from keyring_tests.standins import Index, Listener, MetadataServer, listening, program
-from tests.clients.harness import Desk
+from tests.clients.harness import Sandbox
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +26,11 @@ def poetry_python() -> Path:
 @pytest.fixture
 def stage(tmp_path: Path, python: Path) -> Iterator[Stage]:
     """A machine whose list has the index, where nobody has logged in to Google."""
-    desk = Desk(tmp_path / "desk", tmp_path / "home")
-    for folder in (desk.folder, desk.home):
+    sandbox = Sandbox(tmp_path / "sandbox", tmp_path / "home")
+    for folder in (sandbox.folder, sandbox.home):
         folder.mkdir()
     index = Index(login=f"oauth2accesstoken:{ACCESS_TOKEN}")
-    stage = Stage(desk, python, index, Listener(), MetadataServer())
+    stage = Stage(sandbox, python, index, Listener(), MetadataServer())
     program(stage.bin, "keyring", f'exec {python} -m keyring "$@"')
     stage.log_out()
     with ExitStack() as stack:

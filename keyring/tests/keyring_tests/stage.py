@@ -8,7 +8,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from keyring_tests.standins import Index, Listener, MetadataServer, program
-from tests.clients.harness import REPOSITORY, Desk, site_packages
+from tests.clients.harness import REPOSITORY, Sandbox, site_packages
 from tests.clients.harness import program as client_program
 from tests.once import made_once
 
@@ -23,14 +23,14 @@ class Stage:
     Everything that a test plays on.
 
     Args:
-        desk: Where programs are run.
+        sandbox: Runs programs.
         python: Of an environment with pip, twine, keyring, and our backend.
         index: On the list of hosts.
         stranger: Not on the list.
         metadata: Has nothing to give until a test says so.
     """
 
-    desk: Desk
+    sandbox: Sandbox
     python: Path
     index: Index
     stranger: Listener
@@ -40,19 +40,19 @@ class Stage:
     @property
     def bin(self) -> Path:
         """The folder of gcloud and keyring, before all others in PATH."""
-        return self.desk.home / "bin"
+        return self.sandbox.home / "bin"
 
     @property
     def started(self) -> list[str]:
         """The arguments of every gcloud that was run."""
-        log = self.desk.home / "gcloud.log"
+        log = self.sandbox.home / "gcloud.log"
         return log.read_text().splitlines() if log.exists() else []
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return what programs find in their environment."""
         return {
             "GCE_METADATA_HOST": self.metadata.address,
-            "PATH": os.pathsep.join((str(self.bin), self.desk.environment()["PATH"])),
+            "PATH": os.pathsep.join((str(self.bin), self.sandbox.environment()["PATH"])),
             "WHEELYARD_KEYRING_HOSTS": self.index.address,
             **self.more,
             **more,
@@ -60,32 +60,36 @@ class Stage:
 
     def run(self, *command: str | Path, **more: str) -> str:
         """Run a program that has to succeed; returns what it printed."""
-        return self.desk.run(*command, **self.environment(**more))
+        return self.sandbox.run(*command, **self.environment(**more))
 
     def ask(self, *arguments: str, **more: str) -> tuple[str, str]:
         """Run `keyring`; returns what it printed, and its messages."""
-        done = self.desk.attempt(self.bin / "keyring", *arguments, **self.environment(**more))
+        done = self.sandbox.attempt(self.bin / "keyring", *arguments, **self.environment(**more))
         return done.stdout, done.stderr
 
     def token(self, *arguments: str, **more: str) -> tuple[int, str, str]:
         """Run `wheelyard-token`; returns its status, what it printed, and its messages."""
         command = self.python.parent / "wheelyard-token"
-        done = self.desk.attempt(command, *arguments, **self.environment(**more))
+        done = self.sandbox.attempt(command, *arguments, **self.environment(**more))
         return done.returncode, done.stdout, done.stderr
 
     def configure(self, text: str) -> None:
         """Write the settings file."""
-        file = self.desk.home / ".config" / "wheelyard" / "keyring.toml"
+        file = self.sandbox.home / ".config" / "wheelyard" / "keyring.toml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
     def log_in(self, token: str = ACCESS_TOKEN) -> None:
         """Have gcloud print a token, as after `gcloud auth login`."""
-        program(self.bin, "gcloud", f'echo "$@" >> {self.desk.home}/gcloud.log', f"echo {token}")
+        program(self.bin, "gcloud", f'echo "$@" >> {self.sandbox.home}/gcloud.log', f"echo {token}")
 
     def log_out(self) -> None:
         """Have gcloud fail, as it does before."""
-        lines = (f'echo "$@" >> {self.desk.home}/gcloud.log', "echo 'ERROR: not now' >&2", "exit 1")
+        lines = (
+            f'echo "$@" >> {self.sandbox.home}/gcloud.log',
+            "echo 'ERROR: not now' >&2",
+            "exit 1",
+        )
         program(self.bin, "gcloud", *lines)
 
 
@@ -102,10 +106,10 @@ def lay_over(*clients: str) -> Path:
 
     def make(folder: Path) -> None:
         uv = [find_uv_bin(), "--no-config", "--quiet"]
-        desk = Desk(folder, folder)
-        desk.run(*uv, "venv", "--python", sys.executable, "env")
+        sandbox = Sandbox(folder, folder)
+        sandbox.run(*uv, "venv", "--python", sys.executable, "env")
         python = folder / "env" / "bin" / "python"
-        desk.run(*uv, "pip", "install", "--no-deps", "--no-index", "--python", python, wheel)
+        sandbox.run(*uv, "pip", "install", "--no-deps", "--no-index", "--python", python, wheel)
         (site_packages(python) / "clients.pth").write_text(lines)
 
     made = made_once("-".join(("keyring", *clients)), [wheel, lines, sys.version], make)
@@ -117,8 +121,8 @@ def _wheel() -> Path:
     source = REPOSITORY / "keyring"
 
     def make(folder: Path) -> None:
-        desk = Desk(source, folder)
-        desk.run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
+        sandbox = Sandbox(source, folder)
+        sandbox.run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
 
     made_from = [
         source / "src",

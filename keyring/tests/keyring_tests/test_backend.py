@@ -41,7 +41,7 @@ def answers(stage: Stage, *asked: tuple[str, str], **more: str) -> tuple[list[st
         "print(json.dumps([keyring.get_password(*each) for each in asked]))\n"
     )
     command = (stage.python, "-c", script, json.dumps(asked))
-    done = stage.desk.attempt(*command, **stage.environment(**more))
+    done = stage.sandbox.attempt(*command, **stage.environment(**more))
     found: list[str | None] = json.loads(done.stdout)
     return found, done.stderr
 
@@ -114,7 +114,7 @@ def test_refused_once(stage: Stage) -> None:
     """That there is no credential is found out once, too, and told once."""
     script = "import sys, keyring\n" + "print(keyring.get_credential(sys.argv[1], None))\n" * 3
 
-    done = stage.desk.attempt(stage.python, "-c", script, stage.index.url, **stage.environment())
+    done = stage.sandbox.attempt(stage.python, "-c", script, stage.index.url, **stage.environment())
 
     assert done.stdout.split() == ["None"] * 3
     assert done.stderr.count("There is no credential") == 1
@@ -144,7 +144,7 @@ def test_broken_settings(stage: Stage) -> None:
         "print(keyring.get_password(index, 'oidc'), keyring.get_password('example.com', 'alice'))\n"
     )
 
-    done = stage.desk.attempt(stage.python, "-c", script, stage.index.url, **stage.environment())
+    done = stage.sandbox.attempt(stage.python, "-c", script, stage.index.url, **stage.environment())
 
     assert done.stdout.split() == ["None", "kept"]
     assert "keyring.toml is not TOML" in done.stderr

@@ -40,7 +40,7 @@ def test_pip(stage: Stage, provider: str, user: str) -> None:
 
     stage.run(*pip(stage, provider, f"http://{user}{stage.index.address}/simple/", "yard-tool"))
 
-    assert (stage.desk.folder / "installed" / "yard_tool.py").exists()
+    assert (stage.sandbox.folder / "installed" / "yard_tool.py").exists()
     assert LOGIN in stage.index.credentials
     if provider == "import":
         assert stage.started == ["auth print-access-token"]
@@ -75,7 +75,7 @@ def test_pip_redirected(stage: Stage, provider: str) -> None:
     stage.log_in()
     command = pip(stage, provider, f"{stage.index.url}/simple/", "yard-moved")
 
-    done = stage.desk.attempt(*command, **stage.environment())
+    done = stage.sandbox.attempt(*command, **stage.environment())
 
     assert done.returncode != 0
     assert LOGIN in stage.index.credentials
@@ -89,7 +89,7 @@ def test_pip_stranger(stage: Stage, provider: str) -> None:
     stage.log_in()
     command = pip(stage, provider, f"{stage.stranger.url}/simple/", "yard-tool")
 
-    done = stage.desk.attempt(*command, **stage.environment())
+    done = stage.sandbox.attempt(*command, **stage.environment())
 
     assert done.returncode != 0
     assert stage.stranger.credentials == set()
@@ -110,13 +110,13 @@ def test_uv(stage: Stage) -> None:
 
     uv(stage, "pip", "install", "--target", "installed", "--index-url", url, "yard-tool")
 
-    assert (stage.desk.folder / "installed" / "yard_tool.py").exists()
+    assert (stage.sandbox.folder / "installed" / "yard_tool.py").exists()
 
 
 def test_uv_always(stage: Stage) -> None:
     """Uv installs without a user name, if the index says that it always wants one."""
     stage.log_in()
-    (stage.desk.folder / "pyproject.toml").write_text(
+    (stage.sandbox.folder / "pyproject.toml").write_text(
         '[project]\nname = "consumer"\nversion = "0"\nrequires-python = ">=3.11"\n'
         'dependencies = ["yard-tool"]\n\n[[tool.uv.index]]\nname = "yard"\n'
         f'url = "{stage.index.url}/simple/"\ndefault = true\nauthenticate = "always"\n'
@@ -125,7 +125,7 @@ def test_uv_always(stage: Stage) -> None:
     uv(stage, "sync", "--quiet")
 
     assert LOGIN in stage.index.credentials
-    assert ACCESS_TOKEN not in (stage.desk.folder / "uv.lock").read_text()
+    assert ACCESS_TOKEN not in (stage.sandbox.folder / "uv.lock").read_text()
 
 
 def test_uv_redirected(stage: Stage) -> None:
@@ -135,7 +135,7 @@ def test_uv_redirected(stage: Stage) -> None:
     command = (program("uv"), "--no-cache", "pip", "install", "--target", "installed")
     more = stage.environment(UV_KEYRING_PROVIDER="subprocess")
 
-    done = stage.desk.attempt(*command, "--index-url", url, "yard-moved", **more)
+    done = stage.sandbox.attempt(*command, "--index-url", url, "yard-moved", **more)
 
     assert done.returncode != 0
     assert LOGIN in stage.index.credentials
@@ -145,7 +145,7 @@ def test_uv_redirected(stage: Stage) -> None:
 def test_uv_publish(stage: Stage) -> None:
     """Uv publishes, told a user name."""
     stage.log_in()
-    (stage.desk.folder / WHEEL).write_bytes(wheel())
+    (stage.sandbox.folder / WHEEL).write_bytes(wheel())
     where = ("--publish-url", f"{stage.index.url}/legacy/", "--trusted-publishing", "never")
 
     uv(stage, "publish", *where, "--username", "oauth2accesstoken", WHEEL)
@@ -157,7 +157,7 @@ def test_uv_publish(stage: Stage) -> None:
 def test_twine(stage: Stage) -> None:
     """Twine publishes, told nothing, and asks Google once for user name and password."""
     stage.log_in()
-    (stage.desk.folder / WHEEL).write_bytes(wheel())
+    (stage.sandbox.folder / WHEEL).write_bytes(wheel())
     where = ("--repository-url", f"{stage.index.url}/legacy/", "--non-interactive")
 
     stage.run(stage.python, "-m", "twine", "upload", "--disable-progress-bar", *where, WHEEL)
@@ -170,7 +170,7 @@ def test_twine(stage: Stage) -> None:
 def test_poetry(stage: Stage, poetry_python: Path) -> None:
     """Poetry locks and installs, told nothing, with the backend in its own environment."""
     stage.log_in()
-    (stage.desk.folder / "pyproject.toml").write_text(
+    (stage.sandbox.folder / "pyproject.toml").write_text(
         '[project]\nname = "consumer"\nversion = "0"\nrequires-python = ">=3.11"\n'
         'dependencies = ["yard-tool"]\n\n[tool.poetry]\npackage-mode = false\n\n'
         f'[[tool.poetry.source]]\nname = "yard"\nurl = "{stage.index.url}/simple/"\n'
@@ -182,18 +182,18 @@ def test_poetry(stage: Stage, poetry_python: Path) -> None:
             POETRY_VIRTUALENVS_IN_PROJECT="true",
         )
 
-    assert list(stage.desk.folder.glob(".venv/lib/python*/site-packages/yard_tool.py"))
-    assert ACCESS_TOKEN not in (stage.desk.folder / "poetry.lock").read_text()
+    assert list(stage.sandbox.folder.glob(".venv/lib/python*/site-packages/yard_tool.py"))
+    assert ACCESS_TOKEN not in (stage.sandbox.folder / "poetry.lock").read_text()
     assert LOGIN in stage.index.credentials
 
 
 def test_poetry_publish(stage: Stage, poetry_python: Path) -> None:
     """Poetry publishes, told the URL and nothing else."""
     stage.log_in()
-    dist = stage.desk.folder / "dist"
+    dist = stage.sandbox.folder / "dist"
     dist.mkdir()
     (dist / WHEEL).write_bytes(wheel())
-    (stage.desk.folder / "pyproject.toml").write_text(
+    (stage.sandbox.folder / "pyproject.toml").write_text(
         '[project]\nname = "yard-tool"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
     )
 

@@ -19,7 +19,7 @@ FILE_TOKEN = "ya29.from-the-file"
 @pytest.fixture
 def everything(stage: Stage) -> Stage:
     """A machine where every source has a token."""
-    command = program(stage.desk.home / "tools", "vault", f"echo {COMMAND_TOKEN}")
+    command = program(stage.sandbox.home / "tools", "vault", f"echo {COMMAND_TOKEN}")
     stage.configure(f'command = ["{command}"]\n')
     stage.metadata.id_token = ID_TOKEN
     stage.metadata.access_token = SERVER_TOKEN
@@ -149,7 +149,7 @@ def test_no_token(stage: Stage, printed: str) -> None:
 
 def test_failed_command(everything: Stage) -> None:
     """A command that fails is told, with its own message, and the next source is asked."""
-    tool = program(everything.desk.home / "tools", "vault", f"echo {COMMAND_TOKEN}", "exit 1")
+    tool = program(everything.sandbox.home / "tools", "vault", f"echo {COMMAND_TOKEN}", "exit 1")
     program(tool.parent, "vault", "echo sealed >&2", f"echo {COMMAND_TOKEN}", "exit 1")
 
     status, token, said = everything.token(everything.index.url)
@@ -163,7 +163,7 @@ def test_failed_command(everything: Stage) -> None:
 @pytest.mark.parametrize("path", ["", ".", "::", "bin", "./bin"])
 def test_program_of_the_folder(stage: Stage, path: str) -> None:
     """A `gcloud` that lies in the current folder is never run, whatever PATH says."""
-    for folder in (stage.desk.folder, stage.desk.folder / "bin"):
+    for folder in (stage.sandbox.folder, stage.sandbox.folder / "bin"):
         program(folder, "gcloud", "echo ya29.from-a-stranger")
 
     status, token, _ = stage.token(stage.index.url, PATH=path)
@@ -173,7 +173,7 @@ def test_program_of_the_folder(stage: Stage, path: str) -> None:
 
 def test_command_of_the_folder(stage: Stage) -> None:
     """A command by a relative path would be another program in each folder: it is not run."""
-    program(stage.desk.folder, "vault", "echo ya29.from-a-stranger")
+    program(stage.sandbox.folder, "vault", "echo ya29.from-a-stranger")
     stage.configure('command = ["./vault"]')
 
     assert stage.token(stage.index.url)[:2] == (1, "")
@@ -183,7 +183,7 @@ def test_settings_file(stage: Stage) -> None:
     """The hosts stand in the file of the home directory; one in the current folder is not read."""
     text = f'hosts = ["{stage.stranger.address}"]'
     for name in ("keyring.toml", "wheelyard.toml", ".config/wheelyard/keyring.toml"):
-        file = stage.desk.folder / name
+        file = stage.sandbox.folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     stage.log_in()
@@ -191,10 +191,10 @@ def test_settings_file(stage: Stage) -> None:
     environment = stage.environment()
     del environment["WHEELYARD_KEYRING_HOSTS"]
 
-    for home in (str(stage.desk.home), ".", ""):
-        assert stage.desk.attempt(*command, **environment | {"HOME": home}).returncode == 2
+    for home in (str(stage.sandbox.home), ".", ""):
+        assert stage.sandbox.attempt(*command, **environment | {"HOME": home}).returncode == 2
     stage.configure(text)
-    assert stage.desk.run(*command, **environment) == f"{ACCESS_TOKEN}\n"
+    assert stage.sandbox.run(*command, **environment) == f"{ACCESS_TOKEN}\n"
 
 
 def test_application_default_credentials(stage: Stage) -> None:
@@ -203,7 +203,7 @@ def test_application_default_credentials(stage: Stage) -> None:
     vector = REPOSITORY / "tests" / "storage" / "cloud" / "vectors" / "service_account.json"
     with listening(endpoint):
         account = json.loads(vector.read_text()) | {"token_uri": f"{endpoint.url}/token"}
-        file = stage.desk.home / ".config" / "gcloud" / "application_default_credentials.json"
+        file = stage.sandbox.home / ".config" / "gcloud" / "application_default_credentials.json"
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(account))
         # This Python has google-auth, which the clients' environments have not.
@@ -216,7 +216,7 @@ def test_application_default_credentials(stage: Stage) -> None:
 
 def test_without_google_auth(stage: Stage) -> None:
     """Without google-auth they are left aside, and it is said what to install."""
-    file = stage.desk.home / "adc.json"
+    file = stage.sandbox.home / "adc.json"
     file.write_text("{}")
     stage.log_in()
 

@@ -77,7 +77,7 @@ def test_one_reason(stage: Stage, host: str, text: str, words: str) -> None:
     environment = stage.environment()
     del environment["WHEELYARD_KEYRING_HOSTS"]
 
-    done = stage.desk.attempt(stage.python.parent / "wheelyard-token", host, **environment)
+    done = stage.sandbox.attempt(stage.python.parent / "wheelyard-token", host, **environment)
 
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
@@ -101,5 +101,5 @@ def test_pip(stage: Stage) -> None:
     command = (program("pip"), "install", "--target", "installed", "--no-cache-dir", "yard-tool")
     printed = stage.run(*command, PIP_INDEX_URL=url.strip())
 
-    assert (stage.desk.folder / "installed" / "yard_tool.py").exists()
+    assert (stage.sandbox.folder / "installed" / "yard_tool.py").exists()
     assert ACCESS_TOKEN not in printed

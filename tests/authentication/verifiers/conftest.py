@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.authentication.verifiers.fake_issuer import World, loopback_fetcher, stand_in
-from tests.authentication.verifiers.password_fixture import Desk
+from tests.authentication.verifiers.password_fixture import PasswordHarness
 from tests.operations.in_memory_index import Clock
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """Return a desk."""
-    return Desk(tmp_path)
+def harness(tmp_path: Path) -> PasswordHarness:
+    """Return a verifier of htpasswd passwords with one known user."""
+    return PasswordHarness(tmp_path)
 
 
 @pytest.fixture

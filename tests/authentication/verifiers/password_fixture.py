@@ -45,7 +45,7 @@ class Hashing:
         return verify(password, hashed)
 
 
-class Desk:
+class PasswordHarness:
     """An htpasswd file with one name in it, those who log in by it, and a clock."""
 
     def __init__(self, folder: Path) -> None:

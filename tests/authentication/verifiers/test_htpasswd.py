@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.authentication.verifiers.password_fixture import ANA, KEY, Desk
+from tests.authentication.verifiers.password_fixture import ANA, KEY, PasswordHarness
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA, SHA256, SHA512
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.verifiers.htpasswd import (
@@ -18,103 +18,105 @@ from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Invalid, Unauthenticated
 
 
-def test_a_login(desk: Desk) -> None:
+def test_a_login(harness: PasswordHarness) -> None:
     """Name and password lead to an identity that grants can name; a wrong half leads nowhere."""
     for name, password in (("ana", "S3cret"), ("Ana", "s3cret"), ("bo", "s3cret"), ("ana", "")):
-        assert desk.refuses(name, password)
+        assert harness.refuses(name, password)
 
-    assert desk.passwords.check("ana", "s3cret") == ANA
+    assert harness.passwords.check("ana", "s3cret") == ANA
 
 
-def test_a_hot_client_costs_no_hashing(desk: Desk) -> None:
+def test_a_hot_client_costs_no_hashing(harness: PasswordHarness) -> None:
     """Whoever keeps sending the right password is hashed once in five minutes."""
-    assert desk.passwords.known("ana", "s3cret") is None
-    desk.passwords.check("ana", "s3cret")
+    assert harness.passwords.known("ana", "s3cret") is None
+    harness.passwords.check("ana", "s3cret")
     for _ in range(59):
-        assert desk.passwords.known("ana", "s3cret") == ANA
-        desk.clock.advance(seconds=5)
-        assert desk.passwords.check("ana", "s3cret") == ANA
-    assert len(desk.hashing.done) == 1
+        assert harness.passwords.known("ana", "s3cret") == ANA
+        harness.clock.advance(seconds=5)
+        assert harness.passwords.check("ana", "s3cret") == ANA
+    assert len(harness.hashing.done) == 1
 
-    desk.clock.advance(seconds=5)
-    assert desk.passwords.check("ana", "s3cret") == ANA
-    assert len(desk.hashing.done) == 2
+    harness.clock.advance(seconds=5)
+    assert harness.passwords.check("ana", "s3cret") == ANA
+    assert len(harness.hashing.done) == 2
 
 
-def test_a_repeated_mistake_costs_no_hashing(desk: Desk) -> None:
+def test_a_repeated_mistake_costs_no_hashing(harness: PasswordHarness) -> None:
     """A client that repeats a wrong password at once is refused without hashing, for 5 seconds."""
-    assert desk.refuses("ana", "wrong")
-    desk.clock.advance(seconds=4.9)
+    assert harness.refuses("ana", "wrong")
+    harness.clock.advance(seconds=4.9)
     with pytest.raises(Unauthenticated):
-        desk.passwords.known("ana", "wrong")
-    assert desk.refuses("ana", "wrong")
-    assert len(desk.hashing.done) == 1
+        harness.passwords.known("ana", "wrong")
+    assert harness.refuses("ana", "wrong")
+    assert len(harness.hashing.done) == 1
 
-    desk.clock.advance(seconds=0.1)
-    assert desk.passwords.known("ana", "wrong") is None
-    assert desk.refuses("ana", "wrong")
-    assert len(desk.hashing.done) == 2
+    harness.clock.advance(seconds=0.1)
+    assert harness.passwords.known("ana", "wrong") is None
+    assert harness.refuses("ana", "wrong")
+    assert len(harness.hashing.done) == 2
 
 
-def test_names_that_are_not_there_cost_the_same(desk: Desk) -> None:
+def test_names_that_are_not_there_cost_the_same(harness: PasswordHarness) -> None:
     """A guess for a name that does not exist is hashed just like one for a name that does."""
-    desk.write(f"ana:{SHA512}\nbo:{SHA512}\nold:{SHA}\n")
-    desk.clock.advance(seconds=5)
-    assert desk.refuses("ana", "guess")
-    assert desk.refuses("nobody", "guess")
+    harness.write(f"ana:{SHA512}\nbo:{SHA512}\nold:{SHA}\n")
+    harness.clock.advance(seconds=5)
+    assert harness.refuses("ana", "guess")
+    assert harness.refuses("nobody", "guess")
 
-    known, unknown = (parse_hash(each) for each in desk.hashing.done)
+    known, unknown = (parse_hash(each) for each in harness.hashing.done)
     assert (known.scheme, known.cost) == (unknown.scheme, unknown.cost)
     assert known.digest != unknown.digest
 
 
-def test_a_decoy_lets_nobody_in(desk: Desk) -> None:
+def test_a_decoy_lets_nobody_in(harness: PasswordHarness) -> None:
     """A name that is not there is refused even by a password that the decoy belongs to."""
-    passwords = HtpasswdVerifier(desk.path, KEY, desk.clock.seconds, check_hash=lambda *_: True)
+    passwords = HtpasswdVerifier(
+        harness.path, KEY, harness.clock.seconds, check_hash=lambda *_: True
+    )
 
     assert passwords.check("ana", "guess") == ANA
     with pytest.raises(Unauthenticated):
         passwords.check("nobody", "guess")
 
 
-def test_an_empty_file_lets_nobody_in(desk: Desk) -> None:
+def test_an_empty_file_lets_nobody_in(harness: PasswordHarness) -> None:
     """Where there are no names, everybody is refused in the same words."""
-    desk.write("# nobody\n")
-    desk.clock.advance(seconds=5)
+    harness.write("# nobody\n")
+    harness.clock.advance(seconds=5)
 
-    assert desk.refuses("ana", "s3cret")
+    assert harness.refuses("ana", "s3cret")
 
 
 @pytest.mark.parametrize("line", ["", f"ana:{APR1}\n"])
-def test_a_removed_line_takes_effect(desk: Desk, line: str) -> None:
+def test_a_removed_line_takes_effect(harness: PasswordHarness, line: str) -> None:
     """Who is removed, or has a new hash, is not let in by an old verdict after five seconds."""
-    desk.passwords.check("ana", "s3cret")
-    desk.write(f"bo:{SHA512}\n{line}")
+    harness.passwords.check("ana", "s3cret")
+    harness.write(f"bo:{SHA512}\n{line}")
 
-    desk.clock.advance(seconds=5)
-    assert desk.passwords.known("ana", "s3cret") is None
-    assert desk.refuses("ana", "s3cret") is (not line)
-    assert len(desk.hashing.done) == 2
+    harness.clock.advance(seconds=5)
+    assert harness.passwords.known("ana", "s3cret") is None
+    assert harness.refuses("ana", "s3cret") is (not line)
+    assert len(harness.hashing.done) == 2
 
 
-def test_a_new_name_need_not_wait(desk: Desk) -> None:
+def test_a_new_name_need_not_wait(harness: PasswordHarness) -> None:
     """Who was refused, and is then added to the file, is let in as soon as the file is read."""
-    desk.clock.advance(seconds=3)
-    assert desk.refuses("bo", "s3cret")
-    desk.write(f"bo:{SHA512}\n")
+    harness.clock.advance(seconds=3)
+    assert harness.refuses("bo", "s3cret")
+    harness.write(f"bo:{SHA512}\n")
 
-    desk.clock.advance(seconds=1)
-    assert desk.passwords.check("bo", "s3cret").principal == "htpasswd:bo"
+    harness.clock.advance(seconds=1)
+    assert harness.passwords.check("bo", "s3cret").principal == "htpasswd:bo"
 
 
-def test_a_changed_file_keeps_other_verdicts(desk: Desk) -> None:
+def test_a_changed_file_keeps_other_verdicts(harness: PasswordHarness) -> None:
     """Adding a person to the file does not make everybody else be hashed again."""
-    desk.passwords.check("ana", "s3cret")
-    desk.write(f"# more\nana:{SHA512}\nbo:{SHA512}\n")
-    desk.clock.advance(seconds=5)
+    harness.passwords.check("ana", "s3cret")
+    harness.write(f"# more\nana:{SHA512}\nbo:{SHA512}\n")
+    harness.clock.advance(seconds=5)
 
-    assert desk.passwords.check("ana", "s3cret") == ANA
-    assert len(desk.hashing.done) == 1
+    assert harness.passwords.check("ana", "s3cret") == ANA
+    assert len(harness.hashing.done) == 1
 
 
 @pytest.mark.parametrize(
@@ -129,22 +131,22 @@ def test_a_changed_file_keeps_other_verdicts(desk: Desk) -> None:
         ("\udfff", "s3cret"),
     ],
 )
-def test_what_is_no_password(desk: Desk, name: str, password: str) -> None:
+def test_what_is_no_password(harness: PasswordHarness, name: str, password: str) -> None:
     """A password of more than 1 KiB, a NUL or half a character is refused before any hashing."""
-    assert desk.refuses(name, password)
+    assert harness.refuses(name, password)
     with pytest.raises(Unauthenticated):
-        desk.passwords.known(name, password)
-    assert not desk.passwords.has_held(name, password)
-    assert desk.hashing.done == []
+        harness.passwords.known(name, password)
+    assert not harness.passwords.has_held(name, password)
+    assert harness.hashing.done == []
 
 
-def test_a_long_password(desk: Desk) -> None:
+def test_a_long_password(harness: PasswordHarness) -> None:
     """A password of 1 KiB is hashed like any other, by bcrypt too."""
-    desk.write(f"ana:{BCRYPT.replace('$10$', '$04$')}\n")
-    desk.clock.advance(seconds=5)
+    harness.write(f"ana:{BCRYPT.replace('$10$', '$04$')}\n")
+    harness.clock.advance(seconds=5)
 
-    assert desk.refuses("ana", "x" * PASSWORD_LIMIT)
-    assert len(desk.hashing.done) == 1
+    assert harness.refuses("ana", "x" * PASSWORD_LIMIT)
+    assert len(harness.hashing.done) == 1
 
 
 @given(logins=st.lists(st.tuples(st.text(max_size=3), st.text(min_size=1, max_size=3)), min_size=2))
@@ -165,22 +167,22 @@ def test_the_key_of_a_verdict() -> None:
     assert mark.hex() == "8f75bdf9ae7bdada33cf4ec8e2304f786801ed832ead11b31999c6bc2f1ea7cf"
 
 
-def test_nothing_is_shown(desk: Desk) -> None:
+def test_nothing_is_shown(harness: PasswordHarness) -> None:
     """Neither a password nor a hash is in what a log would show of all this."""
-    desk.passwords.check("ana", "s3cret")
+    harness.passwords.check("ana", "s3cret")
 
-    assert SHA512 not in repr(vars(desk.passwords))
-    assert "s3cret" not in repr(vars(desk.passwords))
+    assert SHA512 not in repr(vars(harness.passwords))
+    assert "s3cret" not in repr(vars(harness.passwords))
 
 
-def test_a_password_from_elsewhere(desk: Desk) -> None:
+def test_a_password_from_elsewhere(harness: PasswordHarness) -> None:
     """A password that held for one network is tried anew for another: guesses cost what they do."""
     here, there = "192.0.2.0/24", "198.51.100.0/24"
-    desk.passwords.check("ana", "s3cret", here)
+    harness.passwords.check("ana", "s3cret", here)
 
-    assert desk.passwords.known("ana", "s3cret", here) == ANA
-    assert desk.passwords.known("ana", "s3cret", there) is None
-    assert not desk.passwords.has_held("ana", "s3cret", there)
+    assert harness.passwords.known("ana", "s3cret", here) == ANA
+    assert harness.passwords.known("ana", "s3cret", there) is None
+    assert not harness.passwords.has_held("ana", "s3cret", there)
 
 
 def test_names_and_hashes() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.harness import REPOSITORY, new_desk, program
+from tests.clients.harness import REPOSITORY, new_sandbox, program
 from tests.http.google_users import Office, running_office
 from tests.http.packages import publish, sdist, wheel
 
@@ -28,7 +28,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 def test_what_the_document_says(office: Office, tmp_path: Path) -> None:
     """No answer is a 5xx, undescribed, or of another form, and the right requests are taken."""
     login = f"Authorization: Bearer {office.id_token('ana@acme.dev')}"
-    new_desk(tmp_path).run(
+    new_sandbox(tmp_path).run(
         program("schemathesis"),
         *("--config-file", str(HERE / "schemathesis.toml")),
         *("run", "--url", office.site.url, "--header", login, "--checks", "all", "--no-color"),

@@ -66,8 +66,8 @@ class Office:
         index = build_index(store, Spool(folder), Settings(access=access), runtime)
         passwords = HtpasswdVerifier(path, KEY, self.clock.seconds, self.hashing)
         authenticator = replace(index.authenticator, passwords=passwords, access_tokens=self.google)
-        self.desk = build_context(replace(index, authenticator=authenticator), written)
-        self.people = RequestAuthenticator(self.desk)
+        self.context = build_context(replace(index, authenticator=authenticator), written)
+        self.people = RequestAuthenticator(self.context)
 
     async def log_in(self, name: str, secret: str, address: str = HERE) -> str:
         """Return who somebody is taken for, or the code of the refusal."""
@@ -108,7 +108,7 @@ def play(office: Office, story: Callable[[], Awaitable[None]]) -> None:
     finally:
         office.hashing.go_on.set()
         office.google.go_on.set()
-        office.desk.threads.close()
+        office.context.threads.close()
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -118,7 +118,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 def test_believed_for_a_second(office: Office) -> None:
     """Whoever was recognised is believed for a second, and then looked at again."""
-    tokens = office.desk.index.tokens
+    tokens = office.context.index.tokens
     token, record = tokens.create(TokenRequest(name="ci"), by="local:test")
 
     async def story() -> None:
