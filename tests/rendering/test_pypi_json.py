@@ -6,7 +6,7 @@ from packaging.utils import NormalizedName
 from tests.rendering.examples import file, project
 from wheelyard.model.metadata import parse_metadata
 from wheelyard.rendering.pypi_json import PypiJsonPage, project_json, release_json
-from wheelyard.rendering.releases import latest, releases_of
+from wheelyard.rendering.releases import latest_release, releases_of
 
 EVERYTHING = b"""Metadata-Version: 2.4
 Name: Demo
@@ -105,7 +105,7 @@ def test_a_project_that_says_everything() -> None:
     """Whatever a release says of itself stands in the field that PyPI has for it."""
     wheel, sdist = file(requires_python=">=3.9"), file(is_wheel=False)
     releases = releases_of(project(wheel, sdist, file("0.9", yanked="broken")))
-    speaks = latest(releases)
+    speaks = latest_release(releases)
     assert speaks is not None
     page = PypiJsonPage(NormalizedName("demo"), speaks, parse_metadata(EVERYTHING), "/files")
 

@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 
 from tests.rendering.examples import PROJECTS, TEXT, file, project
 from wheelyard.model.project import Project, Status
-from wheelyard.rendering.releases import latest, releases_of
+from wheelyard.rendering.releases import latest_release, releases_of
 from wheelyard.rendering.search_json import SearchEntry, search_entry, search_json
 
 NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).map(NormalizedName)
@@ -18,7 +18,7 @@ FOUND = st.builds(SearchEntry, NAMES, TEXT, TEXT)
 
 def line_of(made: Project) -> SearchEntry:
     """Return what a search shows of a project."""
-    return search_entry(made, latest(releases_of(made)))
+    return search_entry(made, latest_release(releases_of(made)))
 
 
 def test_one_project() -> None:

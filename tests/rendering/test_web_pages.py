@@ -5,7 +5,7 @@ from hypothesis import given
 
 from tests.rendering.examples import PROJECTS, file, project
 from wheelyard.model.project import Project
-from wheelyard.rendering.releases import ProjectPage, latest, releases_of
+from wheelyard.rendering.releases import ProjectPage, latest_release, releases_of
 from wheelyard.rendering.web_pages import PageTemplates, readable_size
 
 TEMPLATES = PageTemplates("http://index.example/simple/")
@@ -42,7 +42,7 @@ def test_size(size: int, text: str) -> None:
 def test_which_release_speaks(versions: list[str], yanked: list[str], speaks: str | None) -> None:
     """The newest final release speaks; then the newest that is not yanked; then any."""
     files = [file(version, yanked="" if version in yanked else None) for version in versions]
-    found = latest(releases_of(project(*files)))
+    found = latest_release(releases_of(project(*files)))
     assert (found and found.version) == speaks
 
 
@@ -58,7 +58,9 @@ def test_release_is_yanked_when_every_file_is() -> None:
 def test_any_project_has_a_page(project: Project) -> None:
     """Whatever a project holds, its page can be made, and repeats no markup."""
     releases = releases_of(project)
-    page = ProjectPage(project=project, releases=releases, described=latest(releases), core=None)
+    page = ProjectPage(
+        project=project, releases=releases, described=latest_release(releases), core=None
+    )
     text = TEMPLATES.project(page).decode()
     assert "<h1>demo" in text
     assert text.count("<script") == 1  # our own

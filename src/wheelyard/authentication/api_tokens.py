@@ -15,7 +15,7 @@ from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.text import one_line
 from wheelyard.model.token import Token, TokenRecord, new_token, token_id_in
-from wheelyard.operations.audit_log import note_token
+from wheelyard.operations.audit_log import log_token
 
 DEFAULT_LIFETIME: Final = timedelta(days=90)
 DEFAULT_ACTIONS: Final = Action.READ | Action.UPLOAD
@@ -72,7 +72,7 @@ class ApiTokens:
             owner_names=request.owner_names,
         )
         token, record = self.store(token, record)
-        note_token("token_created", by, record.id, {"name": record.name})
+        log_token("token_created", by, record.id, {"name": record.name})
         return token, record
 
     def store(self, token: Token, record: TokenRecord) -> tuple[Token, TokenRecord]:
@@ -139,7 +139,7 @@ class ApiTokens:
                 return record
             revoked = replace(record, revoked_at=self.runtime.now(), revoked_by=by)
             if self.credentials.replace(revoked, snapshot):
-                note_token("token_revoked", by, token_id, {"name": record.name})
+                log_token("token_revoked", by, token_id, {"name": record.name})
                 return revoked
         raise self.credentials.retries.exhausted(f"the token {token_id}")
 

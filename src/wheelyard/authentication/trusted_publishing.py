@@ -24,7 +24,7 @@ from wheelyard.model.claim_rules import Claims as Statement
 from wheelyard.model.claim_rules import moment
 from wheelyard.model.publisher import Publisher, nearest_mismatch, publishing_log_fields
 from wheelyard.model.token import Token, TokenRecord, new_token, parse_token
-from wheelyard.operations.audit_log import note_token
+from wheelyard.operations.audit_log import log_token
 from wheelyard.operations.publishing_cleanup import STATEMENTS, PublishingCleanup
 
 REUSES: Final = 20
@@ -127,7 +127,7 @@ class TrustedPublishing:
         with suppress(WheelyardError):  # others will do it
             self.publishing_cleanup.sweep(SWEPT_AT_ONCE)
         found = publishing_log_fields(publishers[0], said) | {"statement": mark}
-        note_token("token_minted", record.created_by, record.id, found)
+        log_token("token_minted", record.created_by, record.id, found)
         return Minted(token, record)
 
     def burn(self, text: str) -> bool:

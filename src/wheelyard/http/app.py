@@ -16,8 +16,8 @@ from wheelyard.errors import WheelyardError
 from wheelyard.http.caching.page_cache import FastPathCache, detail_subject
 from wheelyard.http.context import build_context
 from wheelyard.http.handlers.web_ui import WebUi
-from wheelyard.http.observability.instrumentation import DETAIL, Instrumentation
-from wheelyard.http.observability.request_record import RequestRecord, shown
+from wheelyard.http.observability.instrumentation import DETAIL_ROUTE, Instrumentation
+from wheelyard.http.observability.request_record import RequestRecord, redacted_for_log
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.http.protocol.client_address import address_of
 from wheelyard.http.protocol.error_responses import (
@@ -94,7 +94,7 @@ class App:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        sharing = create_task(self._observer.share())
+        sharing = create_task(self._observer.publish_periodically())
         while (await receive())["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.complete"})
         sharing.cancel()
@@ -112,14 +112,14 @@ class App:
         if at_once is not None:
             answer, who = at_once
             await send_response(answer, "GET", send, self._context.threads.streamers)
-            observer.at_once(scope, answer, who, began)
+            observer.record_fast_path(scope, answer, who, began)
             return
-        watched = observer.begin(scope, began)
-        watched.mark = mark
+        watched = observer.start(scope, began)
+        watched.cache_key = mark
         try:
             await self._serve_watched(scope, RequestBody(receive, scope, self._pace), send, watched)
         finally:
-            observer.end(watched)
+            observer.finish(watched)
 
     async def _serve_watched(
         self, scope: AsgiScope, incoming: RequestBody, send: Send, watched: RequestRecord
@@ -135,9 +135,11 @@ class App:
             message = "The body comes too slowly. Send it again over a faster connection."
             answer = refusal_response(408, "request_timeout", message, "Too slow.")
         except Exception:
-            logger.exception("a request failed: %s %s", scope["method"], shown(scope["raw_path"]))
+            logger.exception(
+                "a request failed: %s %s", scope["method"], redacted_for_log(scope["raw_path"])
+            )
             answer = internal_error()
-        watched.answered(answer, is_alone=is_alone)
+        watched.set_response(answer, is_alone=is_alone)
         gone = incoming.gone if incoming.has_ended else None
         await send_response(answer, scope["method"], send, self._context.threads.streamers, gone)
         if not incoming.has_ended:
@@ -203,7 +205,7 @@ class App:
             answer = await self._routed(request, route, watched)
         except WheelyardError as fault:
             return self._refusal(fault, to_people=route.is_page and _is_browser(incoming))
-        if answer.status == HTTPStatus.OK and route.name == DETAIL:
+        if answer.status == HTTPStatus.OK and route.name == DETAIL_ROUTE:
             self._remember(scope, request, watched)
         return answer
 
@@ -217,7 +219,7 @@ class App:
                 return read_only()
         if not is_open:
             request = await self._identified(request, route, watched)
-            watched.who = request.caller.principal
+            watched.principal = request.caller.principal
             if route.needs_reader:
                 # before a name is looked at: a stranger learns nothing
                 require_reading(request.caller)
@@ -229,20 +231,20 @@ class App:
             assertion = request.headers.get(ASSERTION, b"").decode("latin-1")
             return replace(request, caller=await self._auth.person(login, assertion))
         header, address = request.headers.get(b"authorization"), request.address
-        if watched.mark is None:
-            watched.mark = self._auth.mark(header, address)
-        return replace(request, caller=await self._auth.caller(header, address, watched.mark))
+        if watched.cache_key is None:
+            watched.cache_key = self._auth.mark(header, address)
+        return replace(request, caller=await self._auth.caller(header, address, watched.cache_key))
 
     def _remember(self, scope: AsgiScope, request: Request, watched: RequestRecord) -> None:
         """Let this caller take the short way, if the path is as we link to it."""
         raw_path, name = scope["raw_path"], parse_name(request.params["name"])
         prefix = self._index.settings.server.path_prefix
         is_ours = raw_path == path_of(prefix, (*request.segments[:-1], name), b"").encode()
-        if is_ours and watched.mark is not None:
-            self._hot.remember(watched.mark, raw_path, name)
+        if is_ours and watched.cache_key is not None:
+            self._hot.remember(watched.cache_key, raw_path, name)
 
     def _refusal(self, fault: WheelyardError, *, to_people: bool) -> Response:
-        self._context.store_errors.note(fault)
+        self._context.store_errors.log(fault)
         if to_people:
             with suppress(WheelyardError):  # which a page needs templates for
                 return self._web_ui.refusal(fault)

@@ -14,15 +14,15 @@ from typing import Final
 from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import api_projects, api_tokens
 from wheelyard.http.handlers.files import file_by_key, file_by_name
-from wheelyard.http.handlers.metrics import answer_metrics, is_open_to
-from wheelyard.http.handlers.probes import absent, health, ready, upload_url
-from wheelyard.http.handlers.pypi_json_api import legacy_json
+from wheelyard.http.handlers.metrics import answer_metrics, is_allowed_without_login
+from wheelyard.http.handlers.probes import cacheable_not_found, explain_upload_url, health, ready
+from wheelyard.http.handlers.pypi_json_api import answer_pypi_json
 from wheelyard.http.handlers.search import answer_search
 from wheelyard.http.handlers.simple_api import project_detail, project_list
 from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
 from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.handlers.xml_rpc import answer_call, is_xml_rpc
-from wheelyard.http.observability.instrumentation import DETAIL, Instrumentation
+from wheelyard.http.observability.instrumentation import DETAIL_ROUTE, Instrumentation
 from wheelyard.http.page_responses import form_of
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
@@ -55,16 +55,16 @@ def _open(context: ServerContext, observer: Instrumentation) -> Iterator[Route]:
     yield Route("health", "/health", health, is_open=always, at_root=True)
     yield Route("ready", "/ready", partial(ready, context=context), is_open=always, at_root=True)
     for path in ("/favicon.ico", "/robots.txt"):
-        yield Route("absent", path, absent, is_open=always)
+        yield Route("absent", path, cacheable_not_found, is_open=always)
     figures = partial(answer_metrics, context=context, observer=observer)
-    is_open = partial(is_open_to, settings=settings)
+    is_open = partial(is_allowed_without_login, settings=settings)
     yield Route("metrics", "/metrics", figures, is_open=is_open, at_root=True)
     found = partial(answer_search, context=context)
     yield Route("search", "/search.json", found, by_proxy=_is_vouched_for)
 
 
 def _publishing(exchanges: TrustedPublishingApi) -> Iterator[Route]:
-    mint, burn = partial(exchanges.answer, step="mint"), partial(exchanges.answer, step="burn")
+    mint, burn = partial(exchanges.handle, step="mint"), partial(exchanges.handle, step="burn")
     for path, answer, methods in (
         ("/.well-known/pytp", exchanges.discovery, READ),
         ("/_/oidc/audience", exchanges.audience, READ),
@@ -93,8 +93,8 @@ def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
             return await web_ui.home(request)
         return await project_list(request, context)
 
-    yield Route("upload-url", "/legacy/?", upload_url, is_open=always)
-    described = partial(legacy_json, context=context)
+    yield Route("upload-url", "/legacy/?", explain_upload_url, is_open=always)
+    described = partial(answer_pypi_json, context=context)
     every, one = partial(project_list, context=context), partial(project_detail, context=context)
     slash = partial(add_slash, context=context)
     roots = (f"/{root}" for root in context.index.settings.server.roots)
@@ -105,7 +105,7 @@ def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
         listed = Route("project_list", f"{root}/", every)
         yield listed if root else replace(listed, handler=home, by_proxy=wants_page)
         yield Route("redirect", root, slash)
-        yield Route(DETAIL, f"{root}/{{name}}/", one)
+        yield Route(DETAIL_ROUTE, f"{root}/{{name}}/", one)
         yield Route("redirect", f"{root}/{{name}}", slash)
     yield Route(PAGE, "/project/{name}/", web_ui.project, by_proxy=always, is_page=True)
     yield Route("redirect", "/project/{name}", slash)
@@ -117,7 +117,7 @@ def _uploads(context: ServerContext, uploads: UploadHandler) -> Iterator[Route]:
     async def upload(request: Request) -> Response:
         if is_xml_rpc(request):
             return await called(request)
-        return await uploads.answer(request)
+        return await uploads.handle(request)
 
     def is_upload(request: Request) -> bool:
         return not is_xml_rpc(request)
@@ -129,10 +129,10 @@ def _uploads(context: ServerContext, uploads: UploadHandler) -> Iterator[Route]:
 
 def _api(context: ServerContext) -> Iterator[Route]:
     projects = "/api/v1/projects"
-    yield Route("api", f"{projects}/?", partial(api_projects.projects, context=context))
-    yield Route("api", f"{projects}/{{name}}/?", partial(api_projects.project, context=context))
+    yield Route("api", f"{projects}/?", partial(api_projects.list_projects, context=context))
+    yield Route("api", f"{projects}/{{name}}/?", partial(api_projects.get_project, context=context))
     yield Route(
-        "api", f"{projects}/{{name}}/journal/?", partial(api_projects.journal, context=context)
+        "api", f"{projects}/{{name}}/journal/?", partial(api_projects.get_journal, context=context)
     )
     for verb, change in api_projects.CHANGES.items():
         changed = partial(api_projects.change_project, change=change, context=context)
@@ -140,9 +140,9 @@ def _api(context: ServerContext) -> Iterator[Route]:
     yield Route("api", "/api/v1/whoami/?", api_tokens.whoami, by_proxy=_is_vouched_for)
     for pattern, answer, methods in (
         ("tokens", api_tokens.list_tokens, READ),
-        ("tokens", api_tokens.make_token, POST),
+        ("tokens", api_tokens.create_token, POST),
         ("tokens/{id}", api_tokens.revoke_token, DELETE),
-        ("tokens/self/revoke", api_tokens.revoke_itself, POST),
+        ("tokens/self/revoke", api_tokens.revoke_sent_token, POST),
     ):
         own = partial(answer, context=context)
         yield Route("api", f"/api/v1/{pattern}/?", own, methods, by_proxy=_is_vouched_for)

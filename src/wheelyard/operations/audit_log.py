@@ -14,15 +14,15 @@ from packaging.utils import NormalizedName
 from wheelyard.model.project import AnyEvent, StatusSet, Uploaded
 from wheelyard.model.text import escaped, redacted
 
-FACTS: Final = "facts"
+EXTRA_FIELDS: Final = "facts"
 """The attribute of a log record with the facts of an event."""
-AUDIT: Final = "audit"
+AUDIT_FIELD: Final = "audit"
 """Of these, who has changed what."""
 
 logger = logging.getLogger("wheelyard.audit")
 
 
-def note_event(project: NormalizedName, event: AnyEvent) -> None:
+def log_event(project: NormalizedName, event: AnyEvent) -> None:
     """
     Say what has been committed.
 
@@ -43,7 +43,7 @@ def note_event(project: NormalizedName, event: AnyEvent) -> None:
             _note_files(action, event.by, project, event.filenames, facts)
 
 
-def note_token(action: str, who: str, token_id: str, facts: Mapping[str, str]) -> None:
+def log_token(action: str, who: str, token_id: str, facts: Mapping[str, str]) -> None:
     """Say what has happened to a token: `token_created`, `token_revoked`, `token_minted`."""
     _write(action, who, token_id, facts, {"token": token_id})
 
@@ -70,5 +70,5 @@ def _write(
         escaped(who),
         what,
         more,
-        extra={FACTS: {AUDIT: {**said, **about, "action": action, "who": who}}},
+        extra={EXTRA_FIELDS: {AUDIT_FIELD: {**said, **about, "action": action, "who": who}}},
     )

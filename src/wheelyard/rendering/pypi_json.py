@@ -81,7 +81,7 @@ def _info(page: PypiJsonPage) -> dict[str, object]:
         "provides_extra": core.provides_extra or None,
         "release_url": "",
         "requires_dist": core.requires_dist or None,
-        "requires_python": release.speaker.requires_python,
+        "requires_python": release.metadata_file.requires_python,
         "summary": core.summary or "",
         "version": release.version,
         "yanked": release.is_yanked,

@@ -28,7 +28,7 @@ class Release:
         return next((file.yanked for file in self.files if file.yanked), "")
 
     @property
-    def speaker(self) -> File:
+    def metadata_file(self) -> File:
         """The file whose core metadata describes the release."""
         return next((file for file in self.files if file.has_metadata), self.files[0])
 
@@ -57,7 +57,7 @@ def releases_of(project: Project) -> tuple[Release, ...]:
     )
 
 
-def latest(releases: Iterable[Release]) -> Release | None:
+def latest_release(releases: Iterable[Release]) -> Release | None:
     """Return the newest that is final and not yanked, else not yanked, else any."""
     ordered = list(releases)
     kept = [release for release in ordered if not release.is_yanked]

@@ -11,7 +11,7 @@ from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import open_catalog
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.operations.audit_log import note_event
+from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.check import Check
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
@@ -102,7 +102,7 @@ def build_index(
     watch = StoreMetrics(runtime.monotonic)
     store = InstrumentedStore(store, watch)
     belief = cache_policy_in(traits, settings.store)
-    catalog = open_catalog(store, runtime, belief, note_event, traits.files)
+    catalog = open_catalog(store, runtime, belief, log_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.credentials
     limit, notes = settings.token_lifetime_limit, not settings.server.read_only
     tokens = ApiTokens(credentials, runtime, limit, notes_uses=notes)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.clients.harness import REPOSITORY
 from wheelyard.authentication.api_tokens import NAME_LIMIT
 from wheelyard.errors import WheelyardError
-from wheelyard.http.handlers.api_projects import after_of
+from wheelyard.http.handlers.api_projects import parse_after
 from wheelyard.http.handlers.api_tokens import NewToken
 from wheelyard.model.access import parse_pattern
 from wheelyard.model.distribution import parse_listed, parse_name, parse_version
@@ -114,9 +114,9 @@ def test_numbers_and_words() -> None:
     journal = DOCUMENT["paths"]["/api/v1/projects/{name}/journal"]["get"]
     (after,) = (each["schema"] for each in journal["parameters"] if each["name"] == "after")
     for number in (after["minimum"], after["maximum"]):
-        assert after_of(b"after=%d" % number) == number
+        assert parse_after(b"after=%d" % number) == number
     for number in (after["minimum"] - 1, after["maximum"] + 1):
-        assert not is_taken(lambda text: after_of(text.encode()), f"after={number}")
+        assert not is_taken(lambda text: parse_after(text.encode()), f"after={number}")
 
     hints = NewToken.__annotations__
     assert f"ge={NEW_TOKEN['days']['minimum']}, le={NEW_TOKEN['days']['maximum']}" in str(

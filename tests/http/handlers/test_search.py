@@ -15,7 +15,7 @@ from tests.storage.gcs.opened import EMULATOR
 from tests.waiting import until
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.search_index import NEAR_FOR
+from wheelyard.operations.search_index import LOCAL_TTL_SECONDS
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import open_index
 
@@ -38,7 +38,7 @@ def test_life_of_a_project(tmp_path: Path) -> None:
     with inside(tmp_path) as app:
 
         def found() -> Lines:
-            app.clock.advance(seconds=NEAR_FOR)
+            app.clock.advance(seconds=LOCAL_TTL_SECONDS)
             lines: Lines = json.loads(app.get("/search.json").body)
             return lines
 
@@ -100,10 +100,10 @@ def test_what_it_asks_of_a_bucket(cloud: BucketServer, tmp_path: Path) -> None:
     index = open_index(settings)
     cloud.log.clear()
 
-    assert len(index.search.everything()) == 5
+    assert len(index.search.entries()) == 5
     first = sorted(cloud.log.kinds())
     cloud.log.clear()
-    assert len(index.search.everything()) == 5
+    assert len(index.search.entries()) == 5
 
     assert first.count("list") == 1
     assert first.count("media") == 6  # the names, and each document

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.http.in_process import inside
 from tests.http.servers import Answer, Site
-from wheelyard.http.handlers.xml_rpc import method_of
+from wheelyard.http.handlers.xml_rpc import method_name
 from wheelyard.http.protocol.json_body import BODY_LIMIT
 from wheelyard.settings.sections import ServerSettings, Settings
 
@@ -86,8 +86,8 @@ def test_call_that_names_nothing(stocked: Site, body: bytes) -> None:
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes(body: bytes) -> None:
     """No bytes are too odd for the reader of calls."""
-    assert method_of(body) == ""
-    assert method_of(CALL.format("search").encode() + body) == "search"
+    assert method_name(body) == ""
+    assert method_name(CALL.format("search").encode() + body) == "search"
 
 
 def test_addresses_have_the_prefix(tmp_path: Path) -> None:

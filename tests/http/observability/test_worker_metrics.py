@@ -152,7 +152,7 @@ def test_figures_of_the_dead(tmp_path: Path) -> None:
         WorkerMetricsFolder(tmp_path, pid, lambda _: True).put(figures)
     (tmp_path / "4.json").write_text("half of a fi")
 
-    others = WorkerMetricsFolder(tmp_path, 1, lambda pid: pid == 2).of_others()
+    others = WorkerMetricsFolder(tmp_path, 1, lambda pid: pid == 2).read_others()
 
     assert merge([figures, *others]) == MetricsSnapshot(
         requests=(Histogram(timing.kind, (3, 6), 1.5),),
@@ -175,7 +175,7 @@ def test_sums_in_any_order(tmp_path: Path) -> None:
         WorkerMetricsFolder(tmp_path, pid, lambda _: True).put(figures)
 
     shown = [
-        merge([figures, *WorkerMetricsFolder(tmp_path, pid, lambda _: True).of_others()])
+        merge([figures, *WorkerMetricsFolder(tmp_path, pid, lambda _: True).read_others()])
         for pid, figures in enumerate(every)
     ]
 

@@ -15,7 +15,7 @@ from tests.http.packages import form, post, wheel
 from tests.http.raw_client import Wire, basic, connected, wire
 from tests.http.servers import Site, running_site
 from tests.waiting import until
-from wheelyard.http.uploads.handler import BATCH
+from wheelyard.http.uploads.handler import BATCH_BYTES
 
 pytestmark = pytest.mark.integration
 
@@ -35,9 +35,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def begin(line: Wire, number: int, *headers: str) -> None:
     """Send the first part of an upload, and nothing after it."""
-    body = form(wheel(f"slow-{number}", filler=bytes(2 * BATCH)))
+    body = form(wheel(f"slow-{number}", filler=bytes(2 * BATCH_BYTES)))
     line.ask(POST, *headers, KIND, f"Content-Length: {len(body)}")
-    line.send(body[: BATCH + 1024])
+    line.send(body[: BATCH_BYTES + 1024])
 
 
 def spooled(site: Site) -> int:
@@ -95,7 +95,7 @@ def test_nothing_stays_taken(site: Site) -> None:
 def test_over_one_connection(site: Site) -> None:
     """Of those who share a proxy's connection, one who waits for a slot keeps no other waiting."""
     token = site.make_token()
-    body = form(wheel("prompt", filler=bytes(3 * BATCH)))
+    body = form(wheel("prompt", filler=bytes(3 * BATCH_BYTES)))
     with slow_bodies(site, SLOTS) as slow, connected(site) as proxy:
         waiting = proxy.begin(*upload(site.token, 1 << 30), has_body=True)
         proxy.fill(waiting)

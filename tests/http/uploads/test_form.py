@@ -24,7 +24,11 @@ from tests.http.forms import (
     upload,
 )
 from wheelyard.errors import Invalid, WheelyardError
-from wheelyard.http.uploads.multipart_parser import EPILOGUE_LIMIT, HEADERS, boundary_of
+from wheelyard.http.uploads.multipart_parser import (
+    EPILOGUE_LIMIT_BYTES,
+    MAX_PART_HEADERS,
+    parse_boundary,
+)
 
 BLAKE2 = blake2b(DATA, digest_size=32).hexdigest()
 MD5 = md5(DATA, usedforsecurity=False).hexdigest()
@@ -114,7 +118,7 @@ REFUSED = {
     "U43": ("incomplete_body", b"".join([*fields(), file()])),
     "U43 empty body": ("incomplete_body", b""),
     "U47 epilogue": ("bad_multipart", form(file(), end=b"\r\nmore")),
-    "U47 endless epilogue": ("bad_multipart", form(file(), end=b"\r\n" * EPILOGUE_LIMIT)),
+    "U47 endless epilogue": ("bad_multipart", form(file(), end=b"\r\n" * EPILOGUE_LIMIT_BYTES)),
     "U48": ("bad_multipart", GOOD + GOOD),
     "U49 text": ("bad_multipart", b"hello\r\n" + GOOD),
     "U49 line ends": ("bad_multipart", b"\r\n\r\n" + GOOD),
@@ -135,7 +139,7 @@ REFUSED = {
     "U52 many": ("bad_multipart", form(part("name=a", b"", *map("X{}: y".format, range(9999))))),
     "U52 one too many": (
         "bad_multipart",
-        form(part("name=a", b"", *map("X{}: y".format, range(HEADERS))), file()),
+        form(part("name=a", b"", *map("X{}: y".format, range(MAX_PART_HEADERS))), file()),
     ),
     "U53": (
         "bad_multipart",
@@ -298,7 +302,7 @@ def test_boundary_inside(data: bytes, size: int) -> None:
 )
 def test_no_form(content_type: bytes | None) -> None:
     """U37, U38, U39: another media type is no form at all."""
-    assert boundary_of(content_type) is None
+    assert parse_boundary(content_type) is None
 
 
 @pytest.mark.parametrize(
@@ -312,7 +316,7 @@ def test_no_form(content_type: bytes | None) -> None:
 )
 def test_boundary(content_type: bytes, boundary: bytes) -> None:
     """A boundary comes bare or quoted, among other parameters."""
-    assert boundary_of(content_type) == boundary
+    assert parse_boundary(content_type) == boundary
 
 
 @pytest.mark.parametrize(
@@ -333,7 +337,7 @@ def test_boundary(content_type: bytes, boundary: bytes) -> None:
 def test_bad_boundary(parameters: bytes) -> None:
     """U40, U42: a form without a boundary of the right kind is refused."""
     with pytest.raises(Invalid) as caught:
-        boundary_of(b"multipart/form-data" + parameters)
+        parse_boundary(b"multipart/form-data" + parameters)
 
     assert caught.value.code == "bad_multipart"
 

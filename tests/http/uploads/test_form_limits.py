@@ -25,8 +25,13 @@ from tests.http.forms import (
 )
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Forbidden, TooLarge, Unavailable
-from wheelyard.http.uploads.form import FIELD_LIMIT, FIELDS_LIMIT, PARTS, UploadFormReader
-from wheelyard.http.uploads.multipart_parser import HEADER_LIMIT
+from wheelyard.http.uploads.form import (
+    FIELD_LIMIT_BYTES,
+    FIELDS_LIMIT_BYTES,
+    MAX_PARTS,
+    UploadFormReader,
+)
+from wheelyard.http.uploads.multipart_parser import PART_HEADERS_LIMIT_BYTES
 from wheelyard.model.access import Caller
 from wheelyard.operations.upload import UploadRules
 from wheelyard.storage.spool import Spool
@@ -34,21 +39,21 @@ from wheelyard.storage.spool import Spool
 if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
-FULL = text("a", "x" * FIELD_LIMIT)
+FULL = text("a", "x" * FIELD_LIMIT_BYTES)
 """A field that has as many bytes as one may have."""
 
 
 @pytest.mark.parametrize(
     ("code", "good", "bad"),
     [
-        ("too_large", [text("a")] * (PARTS - 1), [text("a")] * PARTS),
-        ("too_large", [FULL], [text("a", "x" * (FIELD_LIMIT + 1))]),
-        ("too_large", [FULL] * 7, [FULL] * (FIELDS_LIMIT // FIELD_LIMIT)),
-        ("too_large", [], [file("x", "x.asc", bytes(FIELD_LIMIT + 1))]),
+        ("too_large", [text("a")] * (MAX_PARTS - 1), [text("a")] * MAX_PARTS),
+        ("too_large", [FULL], [text("a", "x" * (FIELD_LIMIT_BYTES + 1))]),
+        ("too_large", [FULL] * 7, [FULL] * (FIELDS_LIMIT_BYTES // FIELD_LIMIT_BYTES)),
+        ("too_large", [], [file("x", "x.asc", bytes(FIELD_LIMIT_BYTES + 1))]),
         (
             "bad_multipart",
-            [part("name=abc", b"", "A: " + "x" * (HEADER_LIMIT - 39))],
-            [part("name=abc", b"", "A: " + "x" * (HEADER_LIMIT - 38))],
+            [part("name=abc", b"", "A: " + "x" * (PART_HEADERS_LIMIT_BYTES - 39))],
+            [part("name=abc", b"", "A: " + "x" * (PART_HEADERS_LIMIT_BYTES - 38))],
         ),
     ],
     ids=["parts", "field", "fields", "ignored file", "header"],

@@ -10,7 +10,7 @@ import pytest
 from tests.http.packages import Package, form, post, publish, sdist, wheel
 from tests.http.raw_client import basic, wire
 from tests.http.servers import Answer, Site, running_site
-from wheelyard.http.uploads.handler import NO_ATTESTATIONS
+from wheelyard.http.uploads.handler import ATTESTATIONS_NOT_STORED
 
 pytestmark = pytest.mark.integration
 
@@ -72,7 +72,7 @@ def test_attestations(site: Site) -> None:
     for package in (wheel("attested"), sdist("attested"), wheel("attested")):
         answer = post(site, package, **sent)
         assert (answer.status_code, answer.json()["code"]) == (200, "200 OK")
-        assert answer.json()["warnings"] == [NO_ATTESTATIONS]
+        assert answer.json()["warnings"] == [ATTESTATIONS_NOT_STORED]
         assert f" sent with {package.filename} were not kept" in site.log
     assert "warnings" not in post(site, wheel("attested"), attestations="[]").json()
 
@@ -83,7 +83,7 @@ def test_attestations(site: Site) -> None:
         headers={"User-Agent": "curl/8"},
         auth=(site.token, ""),
     )
-    assert answer.text.splitlines()[1:] == [f"{package.filename} ... ok", NO_ATTESTATIONS]
+    assert answer.text.splitlines()[1:] == [f"{package.filename} ... ok", ATTESTATIONS_NOT_STORED]
     refused = post(site, wheel("attested", "1.0", "Summary: Other bytes"), **sent)
     assert_refused(refused, 409, "file_exists")
     assert site.log.count("were not kept") == 4

@@ -43,11 +43,11 @@ class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
-Change = Callable[[Lifecycle, Caller, NormalizedName, bytes], Project]
+ProjectChange = Callable[[Lifecycle, Caller, NormalizedName, bytes], Project]
 """Changes a project for a caller, as a body says, and returns it."""
 
 
-async def projects(request: Request, context: ServerContext) -> Response:
+async def list_projects(request: Request, context: ServerContext) -> Response:
     """Answer with the names that the caller may read."""
     snapshot = await context.reads.names()
 
@@ -58,24 +58,24 @@ async def projects(request: Request, context: ServerContext) -> Response:
     return await context.threads.read(listed)
 
 
-async def project(request: Request, context: ServerContext) -> Response:
+async def get_project(request: Request, context: ServerContext) -> Response:
     """Answer with what a project is, and which files it has and had."""
     found = await _readable_project(request, context)
     return await context.threads.read(lambda: answered(200, _described(found)))
 
 
-async def journal(request: Request, context: ServerContext) -> Response:
+async def get_journal(request: Request, context: ServerContext) -> Response:
     """Answer with who did what to a project, and when."""
     found = await _readable_project(request, context)
-    after = after_of(request.query)
+    after = parse_after(request.query)
     async with context.long_reads.one(request.party):
         # far, each commit is a request of its own
         size = 1000 if context.index.is_local else 100
-        read = partial(journal_json, context.index.projects, found, after, size)
+        read = partial(journal_page, context.index.projects, found, after, size)
         return await context.threads.read(read)
 
 
-def after_of(query: bytes) -> int:
+def parse_after(query: bytes) -> int:
     """Return the number that `?after=` names, or 0."""
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("after", ["0"])
     if len(values) > 1 or not _NUMBER.fullmatch(values[0]):
@@ -86,7 +86,7 @@ def after_of(query: bytes) -> int:
     return int(values[0])
 
 
-def journal_json(projects: Projects, project: Project, after: int, page_size: int) -> Response:
+def journal_page(projects: Projects, project: Project, after: int, page_size: int) -> Response:
     """Answer with at most `page_size` commits behind number `after`."""
     last = min(after + page_size, project.revision)
     commits = list(projects.journal(project, after, last))
@@ -102,7 +102,9 @@ async def _readable_project(request: Request, context: ServerContext) -> Project
     return (await context.reads.listed(name))[0]
 
 
-async def change_project(request: Request, context: ServerContext, change: Change) -> Response:
+async def change_project(
+    request: Request, context: ServerContext, change: ProjectChange
+) -> Response:
     """Change a project, and answer with what it is then."""
     name, caller = name_in(request.params["name"]), request.caller
     if caller.is_anonymous:
@@ -124,7 +126,7 @@ async def change_project(request: Request, context: ServerContext, change: Chang
 
 def _release_change(
     verb: Callable[[Lifecycle, Caller, NormalizedName, Selection, str], Project],
-) -> Change:
+) -> ProjectChange:
     def change(lifecycle: Lifecycle, caller: Caller, name: NormalizedName, body: bytes) -> Project:
         wanted = decoded(body, ReleaseChange)
         selection = Selection(parse_version(wanted.version), wanted.file)
@@ -140,7 +142,7 @@ def _status_change(
     return lifecycle.set_status(caller, name, wanted.status, wanted.reason)
 
 
-CHANGES: Final[dict[str, Change]] = {
+CHANGES: Final[dict[str, ProjectChange]] = {
     "yank": _release_change(Lifecycle.yank),
     "unyank": _release_change(Lifecycle.unyank),
     "delete": _release_change(Lifecycle.delete),

@@ -50,16 +50,16 @@ from wheelyard.model.claim_rules import moment
 from wheelyard.model.token import TokenRecord, is_token_id, parse_token
 from wheelyard.rendering.simple_pages import timestamp
 
-SIGNED_IN_FOR: Final = timedelta(hours=1)
+REAUTHENTICATION_WINDOW: Final = timedelta(hours=1)
 """How long ago somebody may have signed in who makes a token."""
-PEOPLE: Final = ("user:", "serviceAccount:")
+OWNER_PREFIXES: Final = ("user:", "serviceAccount:")
 """How the principals begin of those who have signed in, and who can own a token."""
-PROJECTS_LIMIT: Final = 100
+MAX_PATTERNS: Final = 100
 """Patterns of one token."""
 
-EXPECTED: Final = MappingProxyType(
+FIELD_VALUES: Final = MappingProxyType(
     {
-        "projects": f"a list of 1 to {PROJECTS_LIMIT} patterns",
+        "projects": f"a list of 1 to {MAX_PATTERNS} patterns",
         "can": "a list of some of read, upload and manage",
         "days": "a number from 1 to 36500",
         "expires": "a time with its offset, such as 2030-01-31T00:00:00Z",
@@ -67,15 +67,15 @@ EXPECTED: Final = MappingProxyType(
 )
 """What the fields of a new token can be that are no strings."""
 
-Words = Annotated[list[str], Meta(min_length=1, max_length=PROJECTS_LIMIT)]
+StringList = Annotated[list[str], Meta(min_length=1, max_length=MAX_PATTERNS)]
 
 
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     """What a token is to be."""
 
     name: str
-    projects: Words
-    can: Words | None = None
+    projects: StringList
+    can: StringList | None = None
     """`read`, `upload`, `manage`; read and upload if it is not said."""
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     expires: Annotated[datetime, Meta(tz=True)] | None = None
@@ -116,7 +116,7 @@ async def list_tokens(request: Request, context: ServerContext) -> Response:
         return await context.threads.read(every)
 
 
-async def make_token(request: Request, context: ServerContext) -> Response:
+async def create_token(request: Request, context: ServerContext) -> Response:
     """
     Make a token for the caller.
 
@@ -169,7 +169,7 @@ async def revoke_token(request: Request, context: ServerContext) -> Response:
     return await _revoke(token_id, caller, context)
 
 
-async def revoke_itself(request: Request, context: ServerContext) -> Response:
+async def revoke_sent_token(request: Request, context: ServerContext) -> Response:
     """
     Revoke the token that the request was sent with.
 
@@ -220,7 +220,7 @@ def _require_signed_in(request: Request, now: datetime) -> None:
     if header is None:
         return
     age = now.timestamp() - _issued_at(credential_in(header).secret)
-    if age > SIGNED_IN_FOR.total_seconds():
+    if age > REAUTHENTICATION_WINDOW.total_seconds():
         raise Forbidden("You have signed in more than an hour ago. Send a new ID token.")
 
 
@@ -230,7 +230,7 @@ def _issued_at(statement: str) -> float:
 
 
 def _wanted(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
-    asked = decoded(body, NewToken, EXPECTED)
+    asked = decoded(body, NewToken, FIELD_VALUES)
     if asked.days is not None and asked.expires is not None:
         raise Invalid("Send days or expires, and not both.", code="invalid_field")
     lifetime = DEFAULT_LIFETIME if asked.days is None else timedelta(days=asked.days)
@@ -257,7 +257,7 @@ def _owns(caller: Caller, record: TokenRecord) -> bool:
 
 
 def _is_person(caller: Caller) -> bool:
-    return caller.principal.startswith(PEOPLE)
+    return caller.principal.startswith(OWNER_PREFIXES)
 
 
 def _shown(record: TokenRecord, now: datetime, last_used: date | None = None) -> dict[str, object]:

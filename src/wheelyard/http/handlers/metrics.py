@@ -20,10 +20,10 @@ from wheelyard.model.access import Action
 from wheelyard.settings.sections import Settings
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-HOW: Final = "Send the token that [access] metrics_token has, as Bearer or as a password."
+ACCESS_HINT: Final = "Send the token that [access] metrics_token has, as Bearer or as a password."
 
 
-def is_open_to(request: Request, settings: Settings) -> bool:
+def is_allowed_without_login(request: Request, settings: Settings) -> bool:
     """Return whether the metrics are for this request, whoever sends it."""
     server = settings.server
     if server.is_loopback and not server.trusted_proxies and not is_forwarded(request.headers):
@@ -49,13 +49,13 @@ async def answer_metrics(
         Unauthenticated: They are not for everybody.
         Forbidden: They are for administrators.
     """
-    if not is_open_to(request, context.index.settings):
+    if not is_allowed_without_login(request, context.index.settings):
         if request.caller.is_anonymous:
-            raise Unauthenticated(f"The metrics are not for everybody. {HOW}")
+            raise Unauthenticated(f"The metrics are not for everybody. {ACCESS_HINT}")
         if not request.caller.may_everywhere(Action.ADMIN):
-            raise Forbidden(f"{request.caller.who} may not read the metrics. {HOW}")
+            raise Forbidden(f"{request.caller.who} may not read the metrics. {ACCESS_HINT}")
     # few are asked for their metrics, and nobody should wait for this at the start
     from wheelyard.http.observability.prometheus import render_metrics  # noqa: PLC0415
 
-    body = await context.threads.read(lambda: render_metrics(observer.figures_of_all()))
+    body = await context.threads.read(lambda: render_metrics(observer.merged_snapshot()))
     return make_response(200, CONTENT_TYPE, body, NO_STORE)

@@ -9,8 +9,8 @@ from wheelyard.http.protocol.error_responses import nothing_here, refusal_respon
 from wheelyard.http.protocol.messages import NO_STORE, Header, Request, Response, make_response
 
 TEXT: Final = b"text/plain; charset=utf-8"
-FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
-UPLOAD_URL: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
+CACHE_FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
+UPLOAD_URL_HELP: Final = b"""This is the upload URL of a wheelyard index. Give it to your client:
 
     twine upload --repository-url <this URL> dist/*
 """
@@ -21,9 +21,9 @@ async def health(_request: Request) -> Response:
     return make_response(200, TEXT, b"Ok", NO_STORE)
 
 
-async def upload_url(_request: Request) -> Response:
+async def explain_upload_url(_request: Request) -> Response:
     """Tell a person what the upload URL is for."""
-    return make_response(200, TEXT, UPLOAD_URL, NO_STORE)
+    return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
 
 
 async def ready(_request: Request, context: ServerContext) -> Response:
@@ -31,7 +31,7 @@ async def ready(_request: Request, context: ServerContext) -> Response:
     try:
         await context.reads.names()
     except WheelyardError as fault:
-        context.store_errors.note(fault)  # perhaps only probes ask
+        context.store_errors.log(fault)  # perhaps only probes ask
         message = "The store does not answer."
         return refusal_response(503, "storage_unavailable", message, "Not ready.")
     reason = context.unwritable()
@@ -41,8 +41,8 @@ async def ready(_request: Request, context: ServerContext) -> Response:
     return make_response(200, TEXT, b"Ok", NO_STORE)
 
 
-async def absent(_request: Request) -> Response:
+async def cacheable_not_found(_request: Request) -> Response:
     """Answer 404, which browsers and crawlers may keep for a day."""
     nothing = nothing_here()
     kept = (header for header in nothing.headers if header != NO_STORE)
-    return replace(nothing, headers=(*kept, FOR_A_DAY))
+    return replace(nothing, headers=(*kept, CACHE_FOR_A_DAY))

@@ -14,10 +14,10 @@ from wheelyard.http.protocol.negotiation import (
 from wheelyard.model.distribution import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.rendering.pypi_json import PypiJsonPage, project_json, release_json
-from wheelyard.rendering.releases import latest, releases_of
+from wheelyard.rendering.releases import latest_release, releases_of
 
 
-async def legacy_json(request: Request, context: ServerContext) -> Response:
+async def answer_pypi_json(request: Request, context: ServerContext) -> Response:
     """Answer with a project or one of its releases, in any spelling."""
     try:
         name = parse_name(request.params["name"])
@@ -36,7 +36,7 @@ async def legacy_json(request: Request, context: ServerContext) -> Response:
 
 def _legacy(project: Project, version: Version | None, context: ServerContext) -> bytes:
     name, releases = project.name, releases_of(project)
-    release = latest(releases)
+    release = latest_release(releases)
     if version is not None:
         release = next((each for each in releases if Version(each.version) == version), None)
     if release is None:
@@ -46,5 +46,7 @@ def _legacy(project: Project, version: Version | None, context: ServerContext) -
         )
     server = context.index.settings.server
     files_url = f"{server.public_url.rstrip('/') or server.path_prefix}/files"
-    page = PypiJsonPage(name, release, context.core_metadata.core(name, release.speaker), files_url)
+    page = PypiJsonPage(
+        name, release, context.core_metadata.core(name, release.metadata_file), files_url
+    )
     return project_json(page, releases) if version is None else release_json(page)

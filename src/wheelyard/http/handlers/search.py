@@ -16,7 +16,7 @@ from wheelyard.storage.base import ObjectVersion
 async def answer_search(request: Request, context: ServerContext) -> Response:
     """Answer with a line about each project that the caller may read."""
     async with context.long_reads.one(request.party):
-        seen = await context.threads.read(context.index.search.everything)
+        seen = await context.threads.read(context.index.search.entries)
     caller = request.caller
     if not caller.may_everywhere(Action.READ):
         seen = tuple(each for each in seen if caller.may(Action.READ, each.name))

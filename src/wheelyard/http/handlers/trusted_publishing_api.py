@@ -121,7 +121,7 @@ class TrustedPublishingApi:
             return _not_enabled()
         return answered(200, {"audience": publishing.audiences[0]})
 
-    async def answer(self, request: Request, step: str) -> Response:
+    async def handle(self, request: Request, step: str) -> Response:
         """Take one step, `mint` or `burn`, unless the address has taken too many."""
         publishing = self._index.authenticator.publishing
         if publishing is None:

@@ -15,7 +15,7 @@ from wheelyard.http.protocol.negotiation import MediaType
 from wheelyard.http.protocol.router import path_of
 from wheelyard.http.security.read_policy import name_in
 from wheelyard.model.project import Project
-from wheelyard.rendering.releases import ProjectPage, latest, releases_of
+from wheelyard.rendering.releases import ProjectPage, latest_release, releases_of
 from wheelyard.storage.disk import storage_faults
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ class WebUi:
 
     def _render(self, project: Project) -> bytes:
         releases, core = releases_of(project), None
-        described = latest(releases)
+        described = latest_release(releases)
         if described is not None:
-            core = self._context.core_metadata.core(project.name, described.speaker)
+            core = self._context.core_metadata.core(project.name, described.metadata_file)
         return self.templates.project(
             ProjectPage(project=project, releases=releases, described=described, core=core)
         )

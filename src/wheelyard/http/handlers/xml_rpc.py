@@ -10,7 +10,7 @@ from wheelyard.http.protocol.json_body import small_body
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response
 
 XML: Final = b"text/xml; charset=utf-8"
-FAULT: Final = """<?xml version="1.0"?>
+FAULT_TEMPLATE: Final = """<?xml version="1.0"?>
 <methodResponse><fault><value><struct>
 <member><name>faultCode</name><value><int>-32500</int></value></member>
 <member><name>faultString</name><value><string>{}</string></value></member>
@@ -50,14 +50,14 @@ async def answer_call(request: Request, prefix: str) -> Response:
     """Answer a call of XML-RPC with what to use instead."""
     method = ""
     with suppress(TooLarge):
-        method = method_of(await small_body(request.receive))
+        method = method_name(await small_body(request.receive))
     instead = next(text for name, text in _INSTEAD if re.fullmatch(name, method))
     what = f"{method} is not supported" if method else "The call names no method"
     text = f"{what}: this index has no XML-RPC interface. {instead.format(prefix=prefix)}"
-    return make_response(200, XML, FAULT.format(escape(text)).encode(), NO_STORE)
+    return make_response(200, XML, FAULT_TEMPLATE.format(escape(text)).encode(), NO_STORE)
 
 
-def method_of(call: bytes) -> str:
+def method_name(call: bytes) -> str:
     """Return the method that a call names, if any."""
     found = _METHOD.search(call)  # no XML is parsed, so no entity is expanded
     return found[1].decode() if found else ""

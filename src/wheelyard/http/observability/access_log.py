@@ -6,23 +6,23 @@ from typing import Any, Final
 
 from wheelyard.http.observability.request_record import (
     RequestRecord,
-    shown,
+    redacted_for_log,
 )
-from wheelyard.operations.audit_log import FACTS
+from wheelyard.operations.audit_log import EXTRA_FIELDS
 
-PROBES: Final = frozenset({"health", "ready", "metrics"})
+PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
 """Routes that are asked every few seconds; what went well there is not worth a line."""
 access_log = logging.getLogger("wheelyard.access")
 
 
-def _write(watched: RequestRecord, seconds: float) -> None:
+def log_request(watched: RequestRecord, seconds: float) -> None:
     """Write the line of one request."""
     failed = watched.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    if watched.route in PROBES and not failed:
+    if watched.route in PROBE_ROUTES and not failed:
         return
     scope = watched.scope
-    path = shown(scope["raw_path"])
-    agent = shown(dict(scope["headers"]).get(b"user-agent", b""))
+    path = redacted_for_log(scope["raw_path"])
+    agent = redacted_for_log(dict(scope["headers"]).get(b"user-agent", b""))
     request: dict[str, Any] = {
         "requestMethod": scope["method"],
         "requestUrl": path,
@@ -38,12 +38,18 @@ def _write(watched: RequestRecord, seconds: float) -> None:
         logging.WARNING if failed else logging.INFO,
         '%s %s "%s %s" %d %s %.3fs "%s"',
         watched.address,
-        watched.who or "-",
+        watched.principal or "-",
         scope["method"],
         path,
         watched.status,
         "-" if watched.size is None else watched.size,
         seconds,
         agent,
-        extra={FACTS: {"httpRequest": request, "route": watched.route, "who": watched.who or None}},
+        extra={
+            EXTRA_FIELDS: {
+                "httpRequest": request,
+                "route": watched.route,
+                "who": watched.principal or None,
+            }
+        },
     )

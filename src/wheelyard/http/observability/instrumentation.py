@@ -13,14 +13,14 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import Invalid
-from wheelyard.http.observability.access_log import _write
+from wheelyard.http.observability.access_log import log_request
 from wheelyard.http.observability.request_record import (
     CURRENT_REQUEST,
     RequestRecord,
-    trace_of,
+    parse_trace_context,
 )
 from wheelyard.http.observability.worker_metrics import (
-    EVERY,
+    PUBLISH_INTERVAL_SECONDS,
     MetricsSnapshot,
     WorkerMetricsFolder,
     merge,
@@ -34,9 +34,9 @@ from wheelyard.wiring.index import Index
 if TYPE_CHECKING:
     from wheelyard.http.observability.opentelemetry import Telemetry
 
-LAST_WORDS: Final = 5.0
+SHUTDOWN_TIMEOUT_SECONDS: Final = 5.0
 """Seconds that a collector has for what is sent at the end."""
-DETAIL: Final = "project_detail"
+DETAIL_ROUTE: Final = "project_detail"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 
@@ -72,66 +72,66 @@ class Instrumentation:
 
             endpoint = index.settings.telemetry.otlp_endpoint
             self._telemetry = opentelemetry.Telemetry(endpoint, index.runtime.now)
-            index.watch.follower = self._telemetry.stored
+            index.watch.follower = self._telemetry.record_store_call
 
-    def at_once(self, scope: AsgiScope, answer: Response, who: str, began: float) -> None:
+    def record_fast_path(self, scope: AsgiScope, answer: Response, who: str, began: float) -> None:
         """Keep a page that was in memory."""
         seconds = self.now() - began
-        self.timings.add((DETAIL, "GET", str(answer.status)), seconds)
+        self.timings.add((DETAIL_ROUTE, "GET", str(answer.status)), seconds)
         if self._telemetry or self._is_logging:
             watched = self._watched(scope, began, seconds)
             CURRENT_REQUEST.set(watched)
-            watched.route, watched.who = DETAIL, who
-            watched.answered(answer)
+            watched.route, watched.principal = DETAIL_ROUTE, who
+            watched.set_response(answer)
             self._tell(watched, "GET", seconds)
 
-    def begin(self, scope: AsgiScope, began: float) -> RequestRecord:
+    def start(self, scope: AsgiScope, began: float) -> RequestRecord:
         """Begin to watch a request that takes some time."""
         self.under_way += 1
         watched = self._watched(scope, began)
         CURRENT_REQUEST.set(watched)
         return watched
 
-    def end(self, watched: RequestRecord) -> None:
+    def finish(self, watched: RequestRecord) -> None:
         """Keep what became of a request."""
         self.under_way -= 1
-        seconds = self.now() - watched.began
+        seconds = self.now() - watched.started_at
         method = watched.scope["method"]
         method = method if method in _METHODS else "other"
         self.timings.add((watched.route, method, str(watched.status)), seconds)
         self._tell(watched, method, seconds)
 
     def _watched(self, scope: AsgiScope, began: float, ago: float = 0.0) -> RequestRecord:
-        trace = trace_of(dict(scope["headers"]))
-        span = None if self._telemetry is None else self._telemetry.begin(scope, trace, ago)
+        trace = parse_trace_context(dict(scope["headers"]))
+        span = None if self._telemetry is None else self._telemetry.start_span(scope, trace, ago)
         return RequestRecord(scope, began, address_of(scope, self._proxies), trace, span)
 
     def _tell(self, watched: RequestRecord, method: str, seconds: float) -> None:
         """Tell a collector and the access log of a request, where there are any."""
         if self._telemetry is not None:
-            self._telemetry.end(watched.span, watched.route, method, watched.status, seconds)
+            self._telemetry.end_span(watched.span, watched.route, method, watched.status, seconds)
         if self._is_logging:
-            _write(watched, seconds)
+            log_request(watched, seconds)
 
     @property
     def figures(self) -> MetricsSnapshot:
         """What this process has counted, and what it takes."""
-        from wheelyard.http.observability.prometheus import process_figures  # noqa: PLC0415 - as in `metrics`
+        from wheelyard.http.observability.prometheus import process_metrics  # noqa: PLC0415 - as in `metrics`
 
         return MetricsSnapshot(
             requests=tuple(self.timings.so_far()),
             verbs=tuple(self._index.watch.timings.so_far()),
             operations=tuple(sorted(self._index.traits.tally.counts().items())),
             under_way=self.under_way,
-            process=process_figures(),
+            process=process_metrics(),
         )
 
-    def figures_of_all(self) -> MetricsSnapshot:
+    def merged_snapshot(self) -> MetricsSnapshot:
         """Return what all workers of this server have counted, those that are gone included."""
         if self._shelf is None:
             return merge([self.figures])
         # what was shown once has to count for ever, so it is put there first
-        return merge([self._show(self._shelf), *self._shelf.of_others()])
+        return merge([self._show(self._shelf), *self._shelf.read_others()])
 
     def _show(self, shelf: WorkerMetricsFolder) -> MetricsSnapshot:
         """Show the other workers what this one has counted; older figures never replace newer."""
@@ -140,11 +140,11 @@ class Instrumentation:
             shelf.put(mine)
         return mine
 
-    async def share(self) -> None:
+    async def publish_periodically(self) -> None:
         """Show the other workers what this one has counted, again and again, if there are any."""
         while self._shelf is not None:
             self._show(self._shelf)
-            await sleep(EVERY)
+            await sleep(PUBLISH_INTERVAL_SECONDS)
 
     async def close(self) -> None:
         """Show and send what has not been sent yet; whatever takes that does not wait for long."""
@@ -161,7 +161,7 @@ class Instrumentation:
 
         Thread(target=send, daemon=True).start()
         with suppress(TimeoutError):
-            async with timeout(LAST_WORDS):
+            async with timeout(SHUTDOWN_TIMEOUT_SECONDS):
                 await sent.wait()
 
 

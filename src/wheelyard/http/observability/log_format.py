@@ -15,22 +15,22 @@ from typing import Any, Final
 from msgspec.json import encode
 
 from wheelyard.http.observability.request_record import CURRENT_REQUEST, TraceContext
-from wheelyard.operations.audit_log import AUDIT, FACTS
+from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
 from wheelyard.settings.sections import LogSettings
 
-TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+TEXT_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class TextFormatter(logging.Formatter):
     """A record as one line for people; of a change, the address that it came from, too."""
 
     def __init__(self) -> None:
-        super().__init__(TEXT)
+        super().__init__(TEXT_FORMAT)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its caller's name
         """Return the line, without a traceback."""
         line, watched = super().formatMessage(record), CURRENT_REQUEST.get()
-        is_change = watched is not None and AUDIT in facts_of(record)
+        is_change = watched is not None and AUDIT_FIELD in extra_fields(record)
         return f"{line}, from {watched.address}" if watched and is_change else line
 
 
@@ -52,11 +52,11 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": message,
         }
-        watched, facts = CURRENT_REQUEST.get(), facts_of(record)
+        watched, facts = CURRENT_REQUEST.get(), extra_fields(record)
         if watched is not None and watched.trace is not None:
             entry |= self._traced(watched.trace)
-        if watched is not None and AUDIT in facts:
-            facts = {**facts, AUDIT: {**facts[AUDIT], "address": watched.address}}
+        if watched is not None and AUDIT_FIELD in facts:
+            facts = {**facts, AUDIT_FIELD: {**facts[AUDIT_FIELD], "address": watched.address}}
         entry |= facts
         return encode(entry).decode()
 
@@ -72,9 +72,9 @@ class JsonFormatter(logging.Formatter):
         return fields
 
 
-def facts_of(record: logging.LogRecord) -> Mapping[str, Any]:
+def extra_fields(record: logging.LogRecord) -> Mapping[str, Any]:
     """Return what is said of an event besides its message."""
-    facts: Mapping[str, Any] = getattr(record, FACTS, {})
+    facts: Mapping[str, Any] = getattr(record, EXTRA_FIELDS, {})
     return facts
 
 

@@ -34,15 +34,34 @@ from opentelemetry.trace import (
 )
 from requests import Session
 
-from wheelyard.http.observability.request_record import CURRENT_REQUEST, TraceContext, shown
+from wheelyard.http.observability.request_record import (
+    CURRENT_REQUEST,
+    TraceContext,
+    redacted_for_log,
+)
 from wheelyard.http.protocol.messages import AsgiScope
 from wheelyard.settings.sections import is_loopback
 
-NAME: Final = "wheelyard"
+SERVICE_NAME: Final = "wheelyard"
 NANOSECONDS: Final = 10**9
-PATIENCE: Final = 5
+EXPORT_TIMEOUT_SECONDS: Final = 5
 """Seconds that a collector may take for one delivery."""
-BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+DURATION_BUCKETS_SECONDS: Final = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1,
+    2.5,
+    5,
+    7.5,
+    10,
+)
 """Seconds; what the conventions advise for durations of requests."""
 
 
@@ -57,25 +76,33 @@ class Telemetry:
 
     def __init__(self, endpoint: str, now: Callable[[], datetime]) -> None:
         base = endpoint.rstrip("/")
-        resource = Resource.create({"service.name": NAME, "service.version": version(NAME)})
-        spans = OTLPSpanExporter(f"{base}/v1/traces", timeout=PATIENCE, session=_session(base))
-        figures = OTLPMetricExporter(f"{base}/v1/metrics", timeout=PATIENCE, session=_session(base))
+        resource = Resource.create(
+            {"service.name": SERVICE_NAME, "service.version": version(SERVICE_NAME)}
+        )
+        spans = OTLPSpanExporter(
+            f"{base}/v1/traces", timeout=EXPORT_TIMEOUT_SECONDS, session=_session(base)
+        )
+        figures = OTLPMetricExporter(
+            f"{base}/v1/metrics", timeout=EXPORT_TIMEOUT_SECONDS, session=_session(base)
+        )
         reader = PeriodicExportingMetricReader(figures)
         self._now = now
         self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._tracers.add_span_processor(BatchSpanProcessor(spans))
         self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
-        self.tracer = self._tracers.get_tracer(NAME)
+        self.tracer = self._tracers.get_tracer(SERVICE_NAME)
         self._requests = self._histogram("http.server.request.duration", "How long requests took.")
         self._verbs = self._histogram(
             "wheelyard.store.duration", "How long the verbs of the store took."
         )
 
     def _histogram(self, name: str, what: str) -> Histogram:
-        meter = self._meters.get_meter(NAME)
-        return meter.create_histogram(name, "s", what, explicit_bucket_boundaries_advisory=BOUNDS)
+        meter = self._meters.get_meter(SERVICE_NAME)
+        return meter.create_histogram(
+            name, "s", what, explicit_bucket_boundaries_advisory=DURATION_BUCKETS_SECONDS
+        )
 
-    def begin(self, scope: AsgiScope, trace: TraceContext | None, ago: float = 0.0) -> Span:
+    def start_span(self, scope: AsgiScope, trace: TraceContext | None, ago: float = 0.0) -> Span:
         """Begin the span of a request that has begun some seconds ago, as a part of a trace."""
         context = None
         if trace is not None and trace.span:
@@ -90,13 +117,13 @@ class Telemetry:
             attributes={
                 "http.request.method": scope["method"],
                 "url.scheme": scope["scheme"],
-                "url.path": shown(scope["raw_path"]),
+                "url.path": redacted_for_log(scope["raw_path"]),
                 "network.protocol.version": scope["http_version"],
             },
             start_time=self._moment(ago),
         )
 
-    def end(self, span: Span, route: str, method: str, status: int, seconds: float) -> None:
+    def end_span(self, span: Span, route: str, method: str, status: int, seconds: float) -> None:
         """End the span of a request."""
         span.update_name(f"{method} {route}")
         span.set_attribute("http.route", route)
@@ -111,7 +138,7 @@ class Telemetry:
         }
         self._requests.record(seconds, labels, set_span_in_context(span))
 
-    def stored(self, verb: str, outcome: str, seconds: float) -> None:
+    def record_store_call(self, verb: str, outcome: str, seconds: float) -> None:
         """Add a verb of the store that has just ended, to the request that has waited for it."""
         labels = {"wheelyard.store.verb": verb, "wheelyard.store.outcome": outcome}
         watched = CURRENT_REQUEST.get()
@@ -129,7 +156,7 @@ class Telemetry:
     def close(self) -> None:
         """Send what has not been sent yet; a slow collector may take a minute over it."""
         self._tracers.shutdown()
-        self._meters.shutdown(PATIENCE * 1000)
+        self._meters.shutdown(EXPORT_TIMEOUT_SECONDS * 1000)
 
     def _moment(self, ago: float) -> int:
         return int((self._now().timestamp() - ago) * NANOSECONDS)

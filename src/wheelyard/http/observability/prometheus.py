@@ -17,8 +17,8 @@ from prometheus_client.metrics_core import Metric
 from wheelyard.http.observability.worker_metrics import MetricsSnapshot
 from wheelyard.storage.instrumented import BOUNDS, Histogram
 
-OF_WORKERS: Final = "Of all workers together; of descriptors, what one of them has."
-COUNTERS: Final = frozenset({"process_cpu_seconds"})
+PROCESS_HELP: Final = "Of all workers together; of descriptors, what one of them has."
+PROCESS_COUNTERS: Final = frozenset({"process_cpu_seconds"})
 
 
 def render_metrics(figures: MetricsSnapshot) -> bytes:
@@ -28,7 +28,7 @@ def render_metrics(figures: MetricsSnapshot) -> bytes:
     return generate_latest(registry)
 
 
-def process_figures() -> dict[str, float]:
+def process_metrics() -> dict[str, float]:
     """Return what this process takes, by name."""
     found = ProcessCollector(registry=None).collect()
     return {family.name: family.samples[0].value for family in found}
@@ -70,8 +70,8 @@ class _Collector:
             operations.add_metric((operation.kind, operation.price_class), count)
         yield operations
         for name, value in self.figures.process.items():
-            family = CounterMetricFamily if name in COUNTERS else GaugeMetricFamily
-            yield family(name, OF_WORKERS, value)
+            family = CounterMetricFamily if name in PROCESS_COUNTERS else GaugeMetricFamily
+            yield family(name, PROCESS_HELP, value)
 
 
 def _histogram(

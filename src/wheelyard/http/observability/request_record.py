@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """The status of a request that its client has broken off."""
-NOTHING: Final = "nothing"
+UNMATCHED_ROUTE: Final = "nothing"
 """The name, in metrics and logs, of a path that leads nowhere."""
 
 _PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
@@ -38,22 +38,22 @@ class RequestRecord:
     """A request that is being answered, for metrics, logs and traces."""
 
     scope: AsgiScope
-    began: float
+    started_at: float
     address: str
     """The client's, as far as proxies are trusted."""
     trace: TraceContext | None
     span: Any = None
     """OpenTelemetry's, where that is on."""
-    route: str = NOTHING
-    mark: bytes | None = None
+    route: str = UNMATCHED_ROUTE
+    cache_key: bytes | None = None
     """What its caller is remembered by; None as long as nobody has asked."""
-    who: str = ""
+    principal: str = ""
     """A principal; empty as long as nobody has asked."""
     status: int = CLIENT_CLOSED_REQUEST
     size: int | None = None
     """Bytes of the body; None where nobody knew before."""
 
-    def answered(self, answer: Response, *, is_alone: bool = False) -> None:
+    def set_response(self, answer: Response, *, is_alone: bool = False) -> None:
         """Note what the client is sent; `is_alone` where it has mostly gone."""
         self.status = CLIENT_CLOSED_REQUEST if is_alone else answer.status
         length = next((value for name, value in answer.headers if name == b"content-length"), None)
@@ -64,7 +64,7 @@ CURRENT_REQUEST: Final[ContextVar[RequestRecord | None]] = ContextVar("watched",
 """The request that is being answered, in whichever thread."""
 
 
-def trace_of(headers: Headers) -> TraceContext | None:
+def parse_trace_context(headers: Headers) -> TraceContext | None:
     """
     Return the trace that a request says it belongs to, if any.
 
@@ -88,7 +88,7 @@ def in_context(work: Callable[[], T]) -> Callable[[], T]:
     return partial(copy_context().run, work)
 
 
-def shown(text: bytes) -> str:
+def redacted_for_log(text: bytes) -> str:
     """Return the beginning of what was sent for a log, without a secret."""
     begun = text[:512].decode("latin-1")
     decoded = unquote(begun)

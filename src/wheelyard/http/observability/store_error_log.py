@@ -14,7 +14,7 @@ from wheelyard.errors import (
 
 logger = logging.getLogger("wheelyard")
 
-OF_OTHERS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
+NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
 """Codes of what is no store's trouble, or is logged elsewhere."""
 
 
@@ -24,9 +24,9 @@ class StoreErrorLog:
     def __init__(self, monotonic: Callable[[], float], *, is_local: bool) -> None:
         self._ration = LogRateLimit(6, monotonic)
         # a bucket's silence is logged where the bucket is asked
-        self._silent = OF_OTHERS if is_local else OF_OTHERS | {"storage_unavailable"}
+        self._silent = NOT_STORE_ERRORS if is_local else NOT_STORE_ERRORS | {"storage_unavailable"}
 
-    def note(self, fault: WheelyardError) -> None:
+    def log(self, fault: WheelyardError) -> None:
         """Log that a request was refused, if that is the store's doing."""
         if not isinstance(fault, Unavailable) or fault.code in self._silent:
             return

@@ -21,12 +21,12 @@ from msgspec.structs import replace
 
 from wheelyard.storage.instrumented import Histogram, Operation
 
-EVERY: Final = 2.0
+PUBLISH_INTERVAL_SECONDS: Final = 2.0
 """Seconds from one look at a worker's figures to the next; the others' are so old at most."""
-STARTED: Final = "process_start_time_seconds"
-LASTING: Final = frozenset({STARTED, "process_cpu_seconds"})
+START_TIME: Final = "process_start_time_seconds"
+KEPT_AFTER_EXIT: Final = frozenset({START_TIME, "process_cpu_seconds"})
 """What a process has taken for ever, and may not take back when it ends."""
-NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
+NO_PROCESS_METRICS: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class MetricsSnapshot(Struct, frozen=True, kw_only=True):
@@ -39,13 +39,13 @@ class MetricsSnapshot(Struct, frozen=True, kw_only=True):
     operations: tuple[tuple[Operation, int], ...] = ()
     under_way: int = 0
     """Requests that are being answered."""
-    process: Mapping[str, float] = NOTHING
+    process: Mapping[str, float] = NO_PROCESS_METRICS
     """What the worker takes, by the names of Prometheus."""
 
     @property
-    def of_the_dead(self) -> "MetricsSnapshot":
+    def after_exit(self) -> "MetricsSnapshot":
         """What still counts when the worker is gone."""
-        kept = {name: value for name, value in self.process.items() if name in LASTING}
+        kept = {name: value for name, value in self.process.items() if name in KEPT_AFTER_EXIT}
         return replace(self, under_way=0, process=kept)
 
 
@@ -70,7 +70,7 @@ class WorkerMetricsFolder:
             new.write_bytes(encode(figures))
             new.replace(place)
 
-    def of_others(self) -> list[MetricsSnapshot]:
+    def read_others(self) -> list[MetricsSnapshot]:
         """Return what the other workers have shown; nothing is under way at those that are gone."""
         found = list[MetricsSnapshot]()
         for place in sorted(self.folder.glob("*.json")):
@@ -79,7 +79,7 @@ class WorkerMetricsFolder:
             with suppress(OSError, DecodeError):
                 figures = _DECODER.decode(place.read_bytes())
                 alive = self.is_running(int(place.stem))
-                found.append(figures if alive else figures.of_the_dead)
+                found.append(figures if alive else figures.after_exit)
         return found
 
 
@@ -105,7 +105,7 @@ def merge(every: Sequence[MetricsSnapshot]) -> MetricsSnapshot:
 def _taken(every: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return what all take together; of descriptors what one has, since each has its own limit."""
     names = {name for each in every for name in each}
-    how = {STARTED: min, "process_open_fds": max, "process_max_fds": max}
+    how = {START_TIME: min, "process_open_fds": max, "process_max_fds": max}
     return {
         name: how.get(name, fsum)([each[name] for each in every if name in each])
         for name in sorted(names)

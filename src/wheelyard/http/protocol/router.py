@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.http.observability.request_record import NOTHING
+from wheelyard.http.observability.request_record import UNMATCHED_ROUTE
 from wheelyard.http.protocol.error_responses import nothing_here
 from wheelyard.http.protocol.messages import Request, Response
 
@@ -118,7 +118,7 @@ async def nowhere(_request: Request) -> Response:
     return nothing_here()
 
 
-NOWHERE: Final = Route(NOTHING, "", nowhere, methods=(), changes=never)
+NOWHERE: Final = Route(UNMATCHED_ROUTE, "", nowhere, methods=(), changes=never)
 Found = tuple[Route, Mapping[str, str]]
 """The route that a path leads to, and what stands in it for each name of the pattern."""
 

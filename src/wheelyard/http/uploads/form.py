@@ -20,19 +20,19 @@ from typing import Final
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.uploads.form_fields import (
-    _SUFFIXES,
-    ACTION,
-    ATTESTATIONS,
-    CLAIM_FIELDS,
-    DIGESTS,
-    RETIRED_ACTIONS,
-    Field,
-    _are_attestations,
-    _claim,
-    _hasher,
-    _invalid_field,
+    ACTION_FIELD,
+    ATTESTATIONS_FIELD,
+    CHECKED_FIELDS,
+    DIGEST_LENGTHS,
+    FILETYPE_SUFFIXES,
+    UNSUPPORTED_ACTIONS,
+    FieldDecoder,
+    checked_value,
+    has_attestations,
+    invalid_field,
+    new_hasher,
 )
-from wheelyard.http.uploads.multipart_parser import Part, PartReader
+from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders
 from wheelyard.model.access import Caller
 from wheelyard.operations.spooling import MIB, SpooledUpload, Spooling
 from wheelyard.operations.upload import Uploads
@@ -40,14 +40,14 @@ from wheelyard.storage.disk import storage_faults
 
 FILE_FIELD: Final = "content"
 
-PARTS: Final = 20_000
+MAX_PARTS: Final = 20_000
 """Parts of a form."""
-FIELD_LIMIT: Final = 4 << 20
+FIELD_LIMIT_BYTES: Final = 4 << 20
 """Bytes of one part that is not the package."""
-FIELDS_LIMIT: Final = 32 << 20
+FIELDS_LIMIT_BYTES: Final = 32 << 20
 """Bytes of all parts that are not the package, and of the headers of all parts."""
 
-_NEVER_THE_FILE = frozenset({"gpg_signature", ATTESTATIONS})
+NON_PACKAGE_FIELDS = frozenset({"gpg_signature", ATTESTATIONS_FIELD})
 
 
 class UploadFormReader:
@@ -61,7 +61,7 @@ class UploadFormReader:
     """
 
     def __init__(self, boundary: bytes, uploads: Uploads, caller: Caller) -> None:
-        self._parts = PartReader(boundary)
+        self._parts = MultipartParser(boundary)
         self._uploads = uploads
         self._caller = caller
         self._claims: dict[str, str] = {}
@@ -69,7 +69,7 @@ class UploadFormReader:
         self._has_attestations = False
         self._file: Spooling | None = None
         self._other_file: str | None = None
-        self._part: Spooling | Field | None = None
+        self._part: Spooling | FieldDecoder | None = None
         """Where the bytes of the part go that is being read; None for one that is ignored."""
         self._count = 0
         self._size = 0
@@ -87,7 +87,7 @@ class UploadFormReader:
             Unavailable: The spool is full, or cannot be written.
         """
         for event in self._parts.feed(chunk):
-            if isinstance(event, Part):
+            if isinstance(event, PartHeaders):
                 self._begin(event)
             elif event is None:
                 self._end()
@@ -108,7 +108,7 @@ class UploadFormReader:
         self.feed(last)
         self._parts.close()
         claims, file = self._claims, self._file
-        if claims.get(ACTION) in RETIRED_ACTIONS:
+        if claims.get(ACTION_FIELD) in UNSUPPORTED_ACTIONS:
             return None
         if file is None:
             raise self._no_file()
@@ -125,9 +125,9 @@ class UploadFormReader:
         if self._file is not None:
             self._file.remove()
 
-    def _begin(self, part: "Part") -> None:
+    def _begin(self, part: "PartHeaders") -> None:
         self._count += 1
-        if self._count > PARTS:
+        if self._count > MAX_PARTS:
             fact = "The form has too many fields."
             remedy = "Send each field of the metadata once."
             raise Invalid(f"{fact} {remedy}", code="too_large", short=fact)
@@ -142,18 +142,18 @@ class UploadFormReader:
         if filename is not None:
             self._part = self._opened(name, filename)
         elif name == FILE_FIELD:
-            raise _invalid_field(
+            raise invalid_field(
                 "The field 'content' must be a file, with a filename. "
                 "With curl, write 'content=@FILE'."
             )
         else:
-            self._part = Field(name)
+            self._part = FieldDecoder(name)
 
     def _take(self, data: bytes) -> None:
         if self._part is None or self._part is not self._file:
             self._size += len(data)
-            if self._size > FIELD_LIMIT:
-                raise _oversized("A field of the form", FIELD_LIMIT)
+            if self._size > FIELD_LIMIT_BYTES:
+                raise _oversized("A field of the form", FIELD_LIMIT_BYTES)
             self._weigh(len(data))
         if self._part is not None:
             self._part.write(data)
@@ -165,26 +165,26 @@ class UploadFormReader:
                     f"The file {quoted(distribution.filename)} is empty. Build it again.",
                     code="invalid_archive",
                 )
-            case Field(name=name) as field:
+            case FieldDecoder(name=name) as field:
                 field.write(b"", final=True)
-                if name == ATTESTATIONS:
-                    self._has_attestations |= _are_attestations(field.text)
-                elif name in CLAIM_FIELDS:
-                    self._claims[name] = _claim(name, field.text)
+                if name == ATTESTATIONS_FIELD:
+                    self._has_attestations |= has_attestations(field.text)
+                elif name in CHECKED_FIELDS:
+                    self._claims[name] = checked_value(name, field.text)
 
     def _weigh(self, size: int) -> None:
         self._fields_size += size
-        if self._fields_size > FIELDS_LIMIT:
-            raise _oversized("The form without its file", FIELDS_LIMIT)
+        if self._fields_size > FIELDS_LIMIT_BYTES:
+            raise _oversized("The form without its file", FIELDS_LIMIT_BYTES)
 
     def _opened(self, name: str, filename: str) -> Spooling | None:
         """Return where a file goes, None if it is not the package, as a signature is not."""
-        if name in CLAIM_FIELDS:
-            raise _invalid_field(
+        if name in CHECKED_FIELDS:
+            raise invalid_field(
                 f"The field {quoted(name)} must be text, and it was sent as a file."
             )
-        self._has_attestations |= name == ATTESTATIONS
-        may_be = name not in _NEVER_THE_FILE
+        self._has_attestations |= name == ATTESTATIONS_FIELD
+        may_be = name not in NON_PACKAGE_FIELDS
         if name != FILE_FIELD and not (may_be and filename.endswith(self._suffixes)):
             if may_be and not filename.endswith(".asc"):
                 self._other_file = filename
@@ -201,7 +201,7 @@ class UploadFormReader:
             )
         uploads = self._uploads
         distribution = uploads.admit(filename, self._caller)
-        hashers = {name: _hasher(name, digest) for name, digest in self._digests()}
+        hashers = {name: new_hasher(name, digest) for name, digest in self._digests()}
         limit = uploads.rules.max_size
         self._file = Spooling(uploads.spool, distribution, limit, "the upload", hashers)
         return self._file
@@ -229,7 +229,7 @@ class UploadFormReader:
     def _check_claims(self, file: Spooling) -> None:
         """Compare the file with its type and with every digest that the client sent."""
         filetype, filename = self._claims.get("filetype"), file.distribution.filename
-        if filetype and not filename.endswith(_SUFFIXES[filetype]):
+        if filetype and not filename.endswith(FILETYPE_SUFFIXES[filetype]):
             raise Invalid(
                 f"'filetype' is {filetype}, and {quoted(filename)} is not one by its name. "
                 "Upload with a current client, or leave 'filetype' out.",
@@ -247,7 +247,7 @@ class UploadFormReader:
 
     def _digests(self) -> list[tuple[str, str]]:
         """Return the digests that are claimed so far, with the algorithm of each."""
-        claimed = ((field, self._claims.get(field)) for field in DIGESTS)
+        claimed = ((field, self._claims.get(field)) for field in DIGEST_LENGTHS)
         return [(field.removesuffix("_digest"), digest) for field, digest in claimed if digest]
 
 
@@ -261,4 +261,4 @@ def _oversized(what: str, limit: int) -> Invalid:
 def _read_again(file: Spooling, algorithm: str, claimed: str) -> str:
     """Return a digest that was claimed only behind the file, as distutils does."""
     with storage_faults("the upload"), file.path.open("rb") as content:
-        return file_digest(content, partial(_hasher, algorithm, claimed)).hexdigest()
+        return file_digest(content, partial(new_hasher, algorithm, claimed)).hexdigest()

@@ -18,16 +18,16 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import refusal, refusal_response
 from wheelyard.http.protocol.messages import JSON, NO_STORE, Request, Response, make_response
 from wheelyard.http.protocol.request_parsing import WHOLE_LIMIT
-from wheelyard.http.uploads.form import FIELDS_LIMIT, UploadFormReader
-from wheelyard.http.uploads.multipart_parser import boundary_of
+from wheelyard.http.uploads.form import FIELDS_LIMIT_BYTES, UploadFormReader
+from wheelyard.http.uploads.multipart_parser import parse_boundary
 from wheelyard.model.access import Action
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped
 from wheelyard.operations.spooling import file_too_large
 
-BATCH: Final = 256 * 1024
+BATCH_BYTES: Final = 256 * 1024
 """Bytes that are gathered before a thread looks at them."""
-NO_ATTESTATIONS: Final = (
+ATTESTATIONS_NOT_STORED: Final = (
     "The attestations were not kept, as this index does not store any yet. The file was accepted."
 )
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -46,9 +46,9 @@ class UploadHandler:
     @property
     def body_limit(self) -> int:
         """Bytes of the longest body that could be an upload."""
-        return self._index.uploads.rules.max_size + FIELDS_LIMIT
+        return self._index.uploads.rules.max_size + FIELDS_LIMIT_BYTES
 
-    async def answer(self, request: Request) -> Response:
+    async def handle(self, request: Request) -> Response:
         """
         Answer a POST with a file in it.
 
@@ -58,7 +58,7 @@ class UploadHandler:
         refused = self._refused_unread(request)
         if refused is not None:
             return refused
-        boundary = boundary_of(request.headers.get(b"content-type"))
+        boundary = parse_boundary(request.headers.get(b"content-type"))
         if boundary is None:
             message = "An upload is a form with a file in it. Send multipart/form-data."
             return refusal_response(
@@ -80,7 +80,7 @@ class UploadHandler:
         if arrival.has_attestations:
             what, who = accepted.file.filename, escaped(caller.principal)
             logger.warning("the attestations that %s sent with %s were not kept", who, what)
-            warnings = (*warnings, NO_ATTESTATIONS)
+            warnings = (*warnings, ATTESTATIONS_NOT_STORED)
         return _accepted(request, accepted.file, warnings, self._index.settings.server.roots)
 
     def _refused_unread(self, request: Request) -> Response | None:
@@ -112,7 +112,7 @@ class UploadHandler:
             piece, more = await slot.next_chunk(request.receive)
             pieces.append(piece)
             size += len(piece)
-            if more and size >= BATCH:
+            if more and size >= BATCH_BYTES:
                 await self._threads.write(partial(form.feed, b"".join(pieces)))
                 pieces, size = [], 0
         return b"".join(pieces)

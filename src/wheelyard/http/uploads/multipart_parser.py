@@ -10,13 +10,13 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from wheelyard.errors import Invalid, quoted
 
-BOUNDARY_LIMIT: Final = 70
+MAX_BOUNDARY_CHARACTERS: Final = 70
 """Characters of a boundary, as RFC 2046 has it."""
-EPILOGUE_LIMIT: Final = 1024
+EPILOGUE_LIMIT_BYTES: Final = 1024
 """Bytes of line ends and blanks that may follow the last boundary."""
-HEADERS: Final = 64
+MAX_PART_HEADERS: Final = 64
 """How many headers a part may have; RFC 7578 knows three."""
-HEADER_LIMIT: Final = 16 << 10
+PART_HEADERS_LIMIT_BYTES: Final = 16 << 10
 """Bytes of all of them."""
 LINE_END: Final = b"\r\n"
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]*[0-9A-Za-z'()+_,./:=?-]")
@@ -32,7 +32,7 @@ _PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartHeaders:
     """What the headers of a part say."""
 
     name: str
@@ -42,23 +42,23 @@ class Part:
     """Bytes that the headers took."""
 
 
-class _Parser(PushMultipartParser):  # type: ignore[misc]  # it says nothing of its types
+class _StrictParser(PushMultipartParser):  # type: ignore[misc]  # it says nothing of its types
     """The library's parser, which would pass over blanks and control characters around a name."""
 
     def _on_segment_headerline(self, line: bytes) -> None:
         if not _HEADER.fullmatch(line):
-            raise _bad_multipart("a header of a part is damaged")
+            raise bad_multipart("a header of a part is damaged")
         super()._on_segment_headerline(line)
 
 
-class PartReader:
+class MultipartParser:
     """A body taken apart as it arrives; after a fault it is of no more use."""
 
     def __init__(self, boundary: bytes) -> None:
-        self._parser = _Parser(
+        self._parser = _StrictParser(
             boundary,
-            max_header_size=HEADER_LIMIT,
-            max_header_count=HEADERS,
+            max_header_size=PART_HEADERS_LIMIT_BYTES,
+            max_header_count=MAX_PART_HEADERS,
             header_charset="latin-1",  # every byte stays what it was, and is looked at below
             strict=True,
         )
@@ -71,7 +71,7 @@ class PartReader:
         self._epilogue: bytes | None = None
         """What has followed the closing boundary; None as long as that has not come."""
 
-    def feed(self, chunk: bytes) -> Iterator[Part | bytes | None]:
+    def feed(self, chunk: bytes) -> Iterator[PartHeaders | bytes | None]:
         """Yield the head of each part, its content in pieces that are not empty, and then None."""
         if self._epilogue is None:
             self._check_start(chunk)
@@ -84,9 +84,9 @@ class PartReader:
             end = closing_at + len(self._closing) - len(self._tail)
             yield from self._events(chunk[:end], is_last=True)
             self._epilogue, chunk = b"", chunk[end:]
-        self._epilogue += chunk[: EPILOGUE_LIMIT + 1]
-        if len(self._epilogue) > EPILOGUE_LIMIT or self._epilogue.strip(b" \t\r\n"):
-            raise _bad_multipart("something follows its closing boundary")
+        self._epilogue += chunk[: EPILOGUE_LIMIT_BYTES + 1]
+        if len(self._epilogue) > EPILOGUE_LIMIT_BYTES or self._epilogue.strip(b" \t\r\n"):
+            raise bad_multipart("something follows its closing boundary")
 
     def close(self) -> None:
         """
@@ -108,9 +108,11 @@ class PartReader:
         if len(self._start) < len(starts[1]):
             self._start += chunk[: len(starts[1])]
             if not any(start.startswith(self._start[: len(start)]) for start in starts):
-                raise _bad_multipart("it does not begin with the boundary that Content-Type names")
+                raise bad_multipart("it does not begin with the boundary that Content-Type names")
 
-    def _events(self, chunk: bytes, *, is_last: bool = False) -> Iterator[Part | bytes | None]:
+    def _events(
+        self, chunk: bytes, *, is_last: bool = False
+    ) -> Iterator[PartHeaders | bytes | None]:
         try:
             for event in self._parser.parse(chunk) if chunk else ():
                 if isinstance(event, MultipartSegment):
@@ -122,28 +124,28 @@ class PartReader:
             if is_last:
                 self._parser.close()
         except MultipartError as error:
-            raise _bad_multipart("a boundary or a header is damaged, or too long") from error
+            raise bad_multipart("a boundary or a header is damaged, or too long") from error
 
     def _check_content(self, data: bytes) -> None:
         """Refuse a boundary right behind the headers: readers disagree whether it ends the part."""
         if len(self._content) < len(self._dashes):
             self._content += data[: len(self._dashes)]
             if self._content.startswith(self._dashes):
-                raise _bad_multipart("its boundary occurs inside a part")
+                raise bad_multipart("its boundary occurs inside a part")
 
-    def _part(self, headers: list[tuple[str, str]]) -> Part:
+    def _part(self, headers: list[tuple[str, str]]) -> PartHeaders:
         size = sum(len(name) + len(value) for name, value in headers)
-        if size > HEADER_LIMIT:
-            raise _bad_multipart(f"the headers of a part take over {HEADER_LIMIT} bytes")
+        if size > PART_HEADERS_LIMIT_BYTES:
+            raise bad_multipart(f"the headers of a part take over {PART_HEADERS_LIMIT_BYTES} bytes")
         parameters = _disposition(headers)
         if not parameters.get("name"):
-            raise _bad_multipart("it has a part without a name")
+            raise bad_multipart("it has a part without a name")
         if any("*" in each and each != "filename*" for each in parameters):
-            raise _bad_multipart("a part has a name in two spellings, or in pieces")
-        return Part(parameters["name"], _filename(parameters), size)
+            raise bad_multipart("a part has a name in two spellings, or in pieces")
+        return PartHeaders(parameters["name"], _filename(parameters), size)
 
 
-def boundary_of(content_type: bytes | None) -> bytes | None:
+def parse_boundary(content_type: bytes | None) -> bytes | None:
     """
     Return the boundary of a form, or None if `content_type` is not multipart/form-data.
 
@@ -157,12 +159,15 @@ def boundary_of(content_type: bytes | None) -> bytes | None:
     if media_type.strip().lower() != "multipart/form-data":
         return None
     boundary = _parameters(found + parameters).get("boundary", "")
-    if not _BOUNDARY.fullmatch(boundary) or len(boundary) > BOUNDARY_LIMIT:
-        raise _bad_multipart(f"its Content-Type names no boundary of 1 to {BOUNDARY_LIMIT} letters")
+    if not _BOUNDARY.fullmatch(boundary) or len(boundary) > MAX_BOUNDARY_CHARACTERS:
+        raise bad_multipart(
+            f"its Content-Type names no boundary of 1 to {MAX_BOUNDARY_CHARACTERS} letters"
+        )
     return boundary.encode("ascii")
 
 
-def _bad_multipart(why: str) -> Invalid:
+def bad_multipart(why: str) -> Invalid:
+    """Return the error for a malformed form."""
     return Invalid(
         f"The body is not a well-formed multipart/form-data form: {why}. "
         "Upload with a current client, or with 'curl -F content=@FILE'.",
@@ -171,7 +176,8 @@ def _bad_multipart(why: str) -> Invalid:
     )
 
 
-def _bad_encoding(what: str) -> Invalid:
+def bad_encoding(what: str) -> Invalid:
+    """Return the error for text that is not UTF-8."""
     return Invalid(
         f"{what} is not UTF-8. Send the form in UTF-8, whatever charset its headers name.",
         code="bad_encoding",
@@ -182,14 +188,14 @@ def _disposition(headers: list[tuple[str, str]]) -> dict[str, str]:
     """Return the parameters of the Content-Disposition of a part with these headers."""
     values = dict(headers)
     if len(values) != len(headers):
-        raise _bad_multipart("a part has a header twice")
+        raise bad_multipart("a part has a header twice")
     encoding = values.get("Content-Transfer-Encoding", "binary").strip(" \t").lower()
     if encoding not in _PLAIN_ENCODINGS:
-        raise _bad_multipart(f"it has a part in the transfer encoding {quoted(encoding)}")
+        raise bad_multipart(f"it has a part in the transfer encoding {quoted(encoding)}")
     try:
         text = values["Content-Disposition"].encode("latin-1").decode()
     except UnicodeDecodeError as error:
-        raise _bad_encoding("A Content-Disposition header of the form") from error
+        raise bad_encoding("A Content-Disposition header of the form") from error
     _, found, rest = text.partition(";")
     return _parameters(found + rest)
 
@@ -202,7 +208,7 @@ def _parameters(text: str) -> dict[str, str]:
     while at < len(text):
         match = _PARAMETER.match(text, at)
         if match is None or match[1].lower() in parameters:
-            raise _bad_multipart("a header's parameters are damaged or repeated")
+            raise bad_multipart("a header's parameters are damaged or repeated")
         value = match[2]
         if value.startswith('"'):
             # Other backslashes stay: some programs send the folder of the file, C:\dist\x.whl.
@@ -217,12 +223,12 @@ def _filename(parameters: dict[str, str]) -> str | None:
     if "filename*" in parameters:
         match = _EXTENDED.fullmatch(parameters["filename*"])
         if match is None:
-            raise _bad_multipart("a 'filename*' is not UTF-8''PERCENT-ENCODED")
+            raise bad_multipart("a 'filename*' is not UTF-8''PERCENT-ENCODED")
         try:
             names.append(unquote_to_bytes(match[1]).decode())
         except UnicodeDecodeError as error:
-            raise _bad_encoding("A filename of the form") from error
+            raise bad_encoding("A filename of the form") from error
     found = {each.replace("\\", "/").rpartition("/")[2] for each in names}
     if len(found) > 1:
-        raise _bad_multipart("a part has two filenames")
+        raise bad_multipart("a part has two filenames")
     return found.pop() if found else None

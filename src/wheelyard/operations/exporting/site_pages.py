@@ -13,7 +13,7 @@ from wheelyard.model.project import File, Project
 from wheelyard.operations.exporting.manifest import Options
 from wheelyard.rendering import simple_pages
 from wheelyard.rendering.pypi_json import PypiJsonPage, project_json
-from wheelyard.rendering.releases import ProjectPage, Release, latest, releases_of
+from wheelyard.rendering.releases import ProjectPage, Release, latest_release, releases_of
 from wheelyard.rendering.search_json import SearchEntry, search_entry
 from wheelyard.rendering.web_pages import PageTemplates
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, WebType
@@ -67,7 +67,7 @@ class SitePages:
     def of_project(self, project: Project) -> tuple[list[SitePage], SearchEntry]:
         """Return a project's pages, and what a search shows of it."""
         releases = releases_of(project)
-        described = latest(releases)
+        described = latest_release(releases)
         pages = list(self._of_project(project, releases, described))
         return pages, search_entry(project, described)
 
@@ -75,7 +75,7 @@ class SitePages:
         self, project: Project, releases: Sequence[Release], described: Release | None
     ) -> Iterator[SitePage]:
         name, files_url = project.name, self.options.files_from_page
-        core = self.read_core(name, described.speaker) if described else None
+        core = self.read_core(name, described.metadata_file) if described else None
         yield from self._html(f"simple/{name}/", simple_pages.detail_html(project, files_url))
         body = simple_pages.detail_json(project, files_url)
         yield from self._page(f"simple/{name}/index.json", SIMPLE_JSON, body)
