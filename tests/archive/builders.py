@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from wheelyard.archive.reader import Contents, inspect
-from wheelyard.archive.rules import ArchiveLimits, Deadline
+from wheelyard.archive.limits import ArchiveLimits, Deadline
+from wheelyard.archive.reader import DistributionContents, read_distribution
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution import parse_filename
 
@@ -323,13 +323,15 @@ def inspect_bytes(
     limits: ArchiveLimits = DEFAULT_LIMITS,
     *,
     is_lenient: bool = False,
-) -> Contents:
+) -> DistributionContents:
     """Return what the index finds in a file of these bytes, under this name."""
     path = folder / "spooled"
     path.write_bytes(data)
     distribution = parse_filename(filename, zip_sdists=True, legacy=is_lenient)
     deadline = Deadline(time.monotonic, 60)
-    return inspect(path, distribution, limits=limits, deadline=deadline, is_lenient=is_lenient)
+    return read_distribution(
+        path, distribution, limits=limits, deadline=deadline, is_lenient=is_lenient
+    )
 
 
 Limit = tuple[int, dict[str, int], Callable[[int], bytes]]

@@ -129,7 +129,7 @@ def changed_byte(draw: st.DrawFn, parts: list[bytes], at: int) -> None:
     """Put any byte anywhere into a header, the checksum included."""
     place = draw(st.integers(0, 511))
     value = draw(st.sampled_from(b"\0 /.0127-Lgx5\x7f\x80\xff"))
-    parts[at] = put(parts[at], place, bytes([value]), mended=draw(st.integers(0, 7)) > 0)
+    parts[at] = put(parts[at], place, bytes([value]), repaired=draw(st.integers(0, 7)) > 0)
 
 
 def changed_padding(draw: st.DrawFn, parts: list[bytes], at: int) -> None:
@@ -204,12 +204,12 @@ PACKED = {
 ENDINGS = (bytes(512), b"", bytes(9 * 512), bytes(1024) + b"x", bytes(700))
 
 
-def put(part: bytes, at: int, data: bytes, *, mended: bool = True) -> bytes:
+def put(part: bytes, at: int, data: bytes, *, repaired: bool = True) -> bytes:
     """Return a header with other bytes at a place, and nearly always with its new checksum."""
     block = bytearray(part[:512].ljust(512, b"\0"))
     block[at : at + len(data)] = data
     block = block[:512]
-    if mended:
+    if repaired:
         block[148:156] = b" " * 8
         block[148:156] = b"%06o\0 " % sum(block)
     return bytes(block) + part[512:]

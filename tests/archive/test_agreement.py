@@ -27,22 +27,23 @@ from tests.archive.builders import (
 )
 from tests.archive.families import NFC, NFD
 from tests.archive.unpacking import unpacked
-from wheelyard.archive.decompression import tar_pieces
-from wheelyard.archive.member_names import check_portable_name, check_relative_name, path_of
-from wheelyard.archive.rules import ArchiveLimits, Deadline, Leniency, ReadLimits
+from wheelyard.archive.decompression import decompress_tar
+from wheelyard.archive.leniency import Leniency
+from wheelyard.archive.limits import ArchiveLimits, Deadline, ReadContext
+from wheelyard.archive.member_names import check_portable_name, check_relative_name, normalized_path
 from wheelyard.archive.tar_members import TarStream, tar_members
-from wheelyard.archive.zip_members import read_structure
+from wheelyard.archive.zip_members import open_zip
 from wheelyard.errors import Invalid
 
 
 @contextmanager
-def reading(data: bytes) -> Iterator[ReadLimits]:
+def reading(data: bytes) -> Iterator[ReadContext]:
     """Lend a file of these bytes, as it is read by the index."""
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
         deadline = Deadline(lambda: 0.0, 1)
-        yield ReadLimits(file.fileno(), ArchiveLimits(), deadline, Leniency(is_lenient=False))
+        yield ReadContext(file.fileno(), ArchiveLimits(), deadline, Leniency(is_lenient=False))
 
 
 CHANGES = st.lists(
@@ -66,7 +67,7 @@ def test_accepted_archives_mean_the_same_to_tarfile(
         out += bytes(block)
     data = gzip.compress(out + tar_file(b"end", b"x" * 600) + END_OF_TAR)
     with reading(data) as file:
-        members = tar_members(TarStream(tar_pieces(".tar.gz", file)), file)
+        members = tar_members(TarStream(decompress_tar(".tar.gz", file)), file)
         try:
             ours = [(one.name.rstrip("/"), one.size) for one in members]
         except Invalid:
@@ -130,7 +131,7 @@ def test_accepted_archives_mean_the_same_to_zipfile(
     data = zip_bytes(members, comment=comment, end=end, wide=wide)
     with reading(data) as file:
         try:
-            archive = read_structure(file, check_portable_name)
+            archive = open_zip(file, check_portable_name)
             ours = {name: archive.read(each, 4000) for name, each in archive.members.items()}
         except Invalid:
             return
@@ -153,9 +154,9 @@ def test_accepted_archives_are_unpacked_to_the_same_files(
     data = zip_bytes(members, wide=wide)
     with reading(data) as file:
         try:
-            archive = read_structure(file, check_relative_name)
+            archive = open_zip(file, check_relative_name)
             ours = {
-                normalize("NFC", path_of(name)): archive.read(each, 4000)
+                normalize("NFC", normalized_path(name)): archive.read(each, 4000)
                 for name, each in archive.members.items()
                 if not each.is_folder
             }

@@ -32,9 +32,9 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
+from wheelyard.archive.limits import MIB, ArchiveLimits, Deadline
 from wheelyard.archive.member_names import check_portable_name
-from wheelyard.archive.reader import inspect
-from wheelyard.archive.rules import MIB, ArchiveLimits, Deadline
+from wheelyard.archive.reader import read_distribution
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution import parse_filename
 
@@ -526,7 +526,7 @@ def test_gives_up_at_the_deadline(tmp_path: Path) -> None:
     path.write_bytes(GOOD)
     wheel = parse_filename(WHEEL_NAME)
     with pytest.raises(Invalid) as caught:
-        inspect(path, wheel, limits=ArchiveLimits(), deadline=deadline)
+        read_distribution(path, wheel, limits=ArchiveLimits(), deadline=deadline)
     assert caught.value.code == "archive_bomb"
 
 

@@ -17,7 +17,7 @@ from tests.catalog.invariants import DEMO, Wish, broken_promises, document, is_n
 from tests.catalog.scheduler import Fate, GatedStore, Stage, outcomes_on_stage
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, ambient_at, objects
-from wheelyard.archive.reader import Contents
+from wheelyard.archive.reader import DistributionContents
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution import parse_filename
 from wheelyard.operations.lifecycle import Selection
@@ -51,14 +51,14 @@ def ticking() -> Callable[[], float]:
 class _ReadOnce(Uploads):
     """Uploads that read the archive of a distribution once for all plays."""
 
-    contents: dict[Path, Contents]
+    contents: dict[Path, DistributionContents]
 
-    def __init__(self, uploads: Uploads, contents: dict[Path, Contents]) -> None:
+    def __init__(self, uploads: Uploads, contents: dict[Path, DistributionContents]) -> None:
         for each in fields(Uploads):
             object.__setattr__(self, each.name, getattr(uploads, each.name))
         object.__setattr__(self, "contents", contents)
 
-    def _read(self, arrival: SpooledUpload) -> Contents:
+    def _read(self, arrival: SpooledUpload) -> DistributionContents:
         if arrival.path not in self.contents:
             self.contents[arrival.path] = super()._read(arrival)
         return self.contents[arrival.path]
@@ -80,7 +80,7 @@ class Scenario:
     far: bool = False
     opener: Opener | None = None
     arrivals: dict[Made, SpooledUpload] = field(default_factory=dict)
-    contents: dict[Path, Contents] = field(default_factory=dict)
+    contents: dict[Path, DistributionContents] = field(default_factory=dict)
     """What has been read of each distribution, which is the same in each play."""
     start: dict[str, bytes] = field(default_factory=dict)
     """Every object that is there before anyone enters."""
@@ -243,7 +243,7 @@ class Explorer:
             yield "the project is not in the list, after everything was tried again"
         findings = index.check.run()
         yield from findings.problems
-        yield from findings.mended
+        yield from findings.repaired
 
 
 def _used(schedule: Schedule) -> int:

@@ -17,14 +17,14 @@ from tests.operations.distributions import Made
 from tests.operations.fake_sources import Listed, Shelf
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.project import Status
-from wheelyard.operations.exporting.export import Export, Task, Work
-from wheelyard.operations.exporting.manifest import RequestedOptions, identity_of
+from wheelyard.operations.exporting.incremental_export import ExportTask, IncrementalExport, Work
+from wheelyard.operations.exporting.manifest import RequestedOptions, store_fingerprint
 from wheelyard.operations.exporting.site_pages import PageWriter
-from wheelyard.operations.importing.importer import Importer
+from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.export import Done, SiteExporter, open_site
 from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.site_export import Done, SiteExporter, open_site
 
 AT_BASE = RequestedOptions(base_url=BASE)
 THEN = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -51,7 +51,7 @@ class Yard:
     @property
     def identity(self) -> str:
         """What its sites call it."""
-        return identity_of(os.path.realpath(self.store))
+        return store_fingerprint(os.path.realpath(self.store))
 
     @property
     def site(self) -> Path:
@@ -100,10 +100,10 @@ def watched_export(
         export.run(lambda *_: None)
 
 
-def one_by_one(export: Export) -> Export:
+def one_by_one(export: IncrementalExport) -> IncrementalExport:
     """Return an export that does one thing after the other, in this thread."""
 
-    def each(tasks: list[Task], work: Work) -> Done:
+    def each(tasks: list[ExportTask], work: Work) -> Done:
         for task in tasks:
             yield task, work(task)
 
@@ -169,5 +169,5 @@ def _import_old(index: Index) -> None:
         Made("oldest-1.0.win32-py2.7.exe", b"MZ" + bytes(99)),
     )
     offers = [shelf.offer(each, uploaded_at=THEN, uploaded_by="<ann>") for each in files]
-    report = Importer(index.uploads.leniently).run(Listed(offers), ALICE)
+    report = Importer(index.uploads.with_waivers).run(Listed(offers), ALICE)
     assert report.refused == [], report.refused

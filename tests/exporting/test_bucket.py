@@ -14,8 +14,8 @@ from tests.storage.gcs.opened import EMULATOR
 from wheelyard.errors import Invalid
 from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.export import SiteExporter
 from wheelyard.wiring.index import Index, open_index
+from wheelyard.wiring.site_export import SiteExporter
 
 pytestmark = pytest.mark.integration
 

@@ -15,13 +15,13 @@ from tests.rendering.examples import file, project
 from wheelyard.model.metadata import parse_metadata
 from wheelyard.model.project import Status
 from wheelyard.operations.exporting.manifest import (
-    FORM,
+    PAGE_REVISION,
     FileMode,
     Manifest,
     ManifestEntry,
     Options,
     RequestedOptions,
-    made_by,
+    page_generator,
 )
 from wheelyard.operations.exporting.site_pages import SitePages
 from wheelyard.rendering.search_json import SearchEntry, search_json
@@ -30,8 +30,8 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.export import SiteExporter
 from wheelyard.wiring.index import build_index
+from wheelyard.wiring.site_export import SiteExporter
 from wheelyard.wiring.stores import system_runtime
 
 DEMO = {
@@ -275,7 +275,7 @@ def never(_name: str, _line: ManifestEntry) -> bool:
 
 def test_a_line_never_goes_back() -> None:
     """An export that was slow does not take back what a later one has written down."""
-    manifest = Manifest(Options(), made_by()).merged({"demo": line(7)}, never)
+    manifest = Manifest(Options(), page_generator()).merged({"demo": line(7)}, never)
 
     assert manifest.merged({"demo": line(6)}, never) == manifest
     assert manifest.merged({"demo": line(8)}, never).projects["demo"] == line(8)
@@ -283,7 +283,9 @@ def test_a_line_never_goes_back() -> None:
 
 def test_a_line_goes_back_with_the_store() -> None:
     """What is of the document that the store has now counts, though its revision is lower."""
-    manifest = Manifest(Options(), made_by()).merged({"demo": line(7), "other": line(1)}, never)
+    manifest = Manifest(Options(), page_generator()).merged(
+        {"demo": line(7), "other": line(1)}, never
+    )
 
     restored = manifest.merged({"demo": line(6)}, lambda name, of: (name, of) == ("demo", line(6)))
 
@@ -315,7 +317,7 @@ def test_form() -> None:
     """Sites that exist get pages that look new: whoever changes the pages raises their form."""
     options = Options(base_url=BASE)
     templates = PageTemplates(f"{BASE}/simple/", files_url=options.files_from_page)
-    pages = SitePages(options, templates, lambda *_: CORE, serves_folders=True)
+    pages = SitePages(options, templates, lambda *_: CORE, serves_directory_index=True)
     made = [pages.of_project(each) for each in PROJECTS]
     lists = (
         *pages.of_names([PROJECTS[0].name]),
@@ -326,5 +328,5 @@ def test_form() -> None:
     for page in (*(page for found, _ in made for page in found), *lists):
         digest.update(f"{page.path}\n".encode() + (page.body or b""))
 
-    now = (FORM, digest.hexdigest())
+    now = (PAGE_REVISION, digest.hexdigest())
     assert now == FORM_OF_PAGES, "raise FORM in operations/exporting/manifest.py, and write it here"

@@ -15,8 +15,8 @@ from tests.exporting.sites import BASE, HEEDING, MANIFEST, broken, pages_of, rea
 from tests.operations.distributions import make_wheel
 from tests.operations.fake_sources import Listed, Shelf
 from tests.operations.in_memory_index import ALICE
-from wheelyard.operations.importing.importer import Importer
-from wheelyard.wiring.export import MANY
+from wheelyard.operations.importing.parallel_import import Importer
+from wheelyard.wiring.site_export import MIN_PROJECTS_FOR_PROCESSES
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +25,10 @@ pytestmark = pytest.mark.integration
 def large(tmp_path_factory: pytest.TempPathFactory) -> Yard:
     """An index with so many projects that several processes export them."""
     yard, shelf = Yard(tmp_path_factory.mktemp("large")), Shelf()
-    offers = [shelf.offer(make_wheel(f"demo{number}")) for number in range(MANY + 50)]
+    offers = [
+        shelf.offer(make_wheel(f"demo{number}"))
+        for number in range(MIN_PROJECTS_FOR_PROCESSES + 50)
+    ]
     index = yard.index
     report = Importer(index.uploads).run(Listed(offers), ALICE)
     assert report.refused == []
@@ -50,7 +53,7 @@ def test_ctrl_c(large: Yard) -> None:
         _, said = process.communicate(timeout=60)
 
     assert (process.returncode, said) == (130, "\nwheelyard: interrupted\n")
-    assert len(list(site.joinpath("project").iterdir())) < MANY
+    assert len(list(site.joinpath("project").iterdir())) < MIN_PROJECTS_FOR_PROCESSES
     assert not site.joinpath(MANIFEST).exists()
     assert broken(reader(site), pages_of(site), is_begun=True) == []
 
@@ -86,8 +89,11 @@ def test_many_projects(large: Yard) -> None:
     work = several.opened()
     done = work.run(lambda one, of: far.append((one, of)))
 
-    assert (done.projects, done.of) == (MANY + 50, MANY + 50)
-    assert far[-1] == (MANY + 50, MANY + 50)
+    assert (done.projects, done.of) == (
+        MIN_PROJECTS_FOR_PROCESSES + 50,
+        MIN_PROJECTS_FOR_PROCESSES + 50,
+    )
+    assert far[-1] == (MIN_PROJECTS_FOR_PROCESSES + 50, MIN_PROJECTS_FOR_PROCESSES + 50)
     alone = yard.export(yard.folder / "fresh")
     assert work.writing.written == alone.written
     assert tree(yard.site) == tree(yard.folder / "fresh")

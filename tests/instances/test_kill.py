@@ -137,7 +137,7 @@ def assert_healed(bucket: Bucket, folder: Path, *files: str) -> None:
     assert_dense(bucket, "demo")
     index = build_index(store, Spool(folder), Settings(), ambient_at(Clock(), seed=1))
     findings = index.check.run(rebuild=True)
-    assert (findings.problems, findings.mended) == ([], [])
+    assert (findings.problems, findings.repaired) == ([], [])
 
 
 def put_back(bucket: Bucket, objects: Mapping[str, bytes]) -> None:

@@ -36,8 +36,8 @@ class Made:
             path=path,
             size=len(self.body),
             sha256=self.sha256,
-            claimed_name=name,
-            claimed_version=version,
+            form_name=name,
+            form_version=version,
         )
 
     def write(self, folder: Path) -> Path:

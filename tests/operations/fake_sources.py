@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, World
-from wheelyard.operations.importing.importer import Importer
+from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.report import FileStatus, Report
 from wheelyard.sources.candidate import NO_HASHES, Candidate, Skipped
 
@@ -78,6 +78,6 @@ def taken(world: World, *offers: Candidate | Skipped) -> Report:
     return importer(world).run(Listed(offers), ALICE)
 
 
-def counted(**fates: int) -> Counter[FileStatus]:
+def counted(**counts: int) -> Counter[FileStatus]:
     """Return how often each fate is expected."""
-    return Counter({FileStatus(name): count for name, count in fates.items()})
+    return Counter({FileStatus(name): count for name, count in counts.items()})

@@ -69,7 +69,7 @@ class World:
 
     def upload(self, made: Made, caller: Caller = ALICE) -> File:
         """Upload a distribution, as soon as its name is admitted."""
-        self.index.uploads.admit(made.filename, caller)
+        self.index.uploads.authorize(made.filename, caller)
         return self.index.uploads.accept(made.arrival(self.folder), caller).file
 
     def check(self, *, rebuild: bool = False, sweep: bool = False) -> Findings:

@@ -97,7 +97,7 @@ def test_a_store_with_a_history_is_clean(full: World) -> None:
     assert full.check(rebuild=True).rebuilt == 1
     findings = full.check()
 
-    assert (findings.problems, findings.notes, findings.mended) == ([], [], [])
+    assert (findings.problems, findings.notes, findings.repaired) == ([], [], [])
     assert (findings.projects, findings.files) == (1, 1)
     assert findings.size == len(WHEEL.body) + len(full.bytes_at(METADATA_KEY))
     assert {entry.key: entry.version for entry in full.store.list("")} == before
@@ -125,7 +125,7 @@ def test_rebuild(full: World, damage: str) -> None:
     findings = full.check(rebuild=True)
 
     assert full.snapshot() == healthy
-    assert (findings.rebuilt, len(findings.mended)) == (1, 1)
+    assert (findings.rebuilt, len(findings.repaired)) == (1, 1)
     assert full.check().problems == []
 
 
@@ -144,9 +144,9 @@ def test_the_name_list_is_mended(full: World, lost: str) -> None:
     findings = full.check()
 
     assert findings.problems == []
-    assert findings.mended
+    assert findings.repaired
     assert full.bytes_at(keys.NAMES) == healthy
-    assert full.check().mended == []
+    assert full.check().repaired == []
 
 
 def test_a_name_without_a_project(full: World) -> None:
@@ -171,7 +171,7 @@ def test_the_last_journal_entry_is_mended(full: World, *, is_there: bool) -> Non
     findings = full.check()
 
     assert findings.problems == []
-    assert len(findings.mended) == 1
+    assert len(findings.repaired) == 1
     assert full.snapshot() == healthy
 
 

@@ -19,7 +19,11 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
-from wheelyard.operations.importing.importer import HELD, NEAR_TOGETHER, Importer
+from wheelyard.operations.importing.parallel_import import (
+    LOCAL_BATCH_FILES,
+    MAX_PENDING_FILES,
+    Importer,
+)
 from wheelyard.operations.importing.report import FileStatus, Progress
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
@@ -34,7 +38,7 @@ def test_what_a_source_knows_is_kept(world: World, shelf: Shelf) -> None:
 
     report = taken(world, offer)
 
-    assert report.fates == counted(new=1)
+    assert report.counts == counted(new=1)
     (file,) = world.index.projects.get(DEMO).files
     assert (file.uploaded_at, file.uploaded_by, file.yanked) == (LONG_AGO, "ann", "too slow")
     assert file.imported_at == START
@@ -83,7 +87,7 @@ def test_again(world: World, shelf: Shelf) -> None:
 
     report = taken(world, *(replace(each, yanked="now") for each in offers), other)
 
-    assert report.fates == counted(there=2, refused=1)
+    assert report.counts == counted(there=2, refused=1)
     assert [each.code for each in report.refused] == ["file_exists"]
     assert shelf.read == ["demo-1.0.tar.gz"]
     assert world.snapshot() == before
@@ -101,7 +105,7 @@ def test_digests(world: World, shelf: Shelf, algorithm: str) -> None:
     assert [each.code for each in report.refused] == ["digest_mismatch"] * 2
     assert world.snapshot() == before
     upper = {algorithm: good.hashes[algorithm].upper(), "crc32": "12345678"}
-    assert taken(world, replace(good, hashes=upper)).fates == counted(new=1)
+    assert taken(world, replace(good, hashes=upper)).counts == counted(new=1)
 
 
 def test_too_large(world: World, shelf: Shelf) -> None:
@@ -127,7 +131,7 @@ def test_the_first_one_wins(world: World, shelf: Shelf) -> None:
 
     report = taken(world, *offers)
 
-    assert report.fates == counted(new=150, refused=3)
+    assert report.counts == counted(new=150, refused=3)
     assert [each.code for each in report.refused].count("file_exists") == 2
     listed = world.index.projects.get(DEMO).by_filename[other.filename]
     assert listed.sha256 == made[0].sha256
@@ -137,7 +141,7 @@ def test_the_first_one_wins(world: World, shelf: Shelf) -> None:
 def test_the_first_one_is_slow(world: World, shelf: Shelf) -> None:
     """The first of two files of one name wins, however long it takes to be read."""
     is_overtaken = Event()
-    made = [make_wheel(version=f"{number}.0") for number in range(NEAR_TOGETHER)]
+    made = [make_wheel(version=f"{number}.0") for number in range(LOCAL_BATCH_FILES)]
     first, *others = (shelf.offer(each) for each in made)
     second = shelf.offer(make_wheel(version="0.0", content=b"second"), place="second")
 
@@ -166,16 +170,18 @@ def test_deleted_stays_deleted(world: World, shelf: Shelf) -> None:
 
     report = taken(world, shelf.offer(make_wheel()), shelf.offer(make_sdist()))
 
-    assert report.fates == counted(there=1, deleted=1)
+    assert report.counts == counted(there=1, deleted=1)
 
 
-@pytest.mark.parametrize("near", [True, False])
-def test_one_commit_for_many(world: World, shelf: Shelf, *, near: bool) -> None:
+@pytest.mark.parametrize("is_local", [True, False])
+def test_one_commit_for_many(world: World, shelf: Shelf, *, is_local: bool) -> None:
     """Files of one project share commits, though others come between them, or from afar."""
     made = [make_wheel(name, f"{number}.0") for number in range(20) for name in ("a", "b", "c")]
     offers = [shelf.offer(each) for each in made]
 
-    assert Importer(world.index.uploads, near).run(Listed(offers), ALICE).fates == counted(new=60)
+    assert Importer(world.index.uploads, is_local).run(Listed(offers), ALICE).counts == counted(
+        new=60
+    )
 
     projects = [world.index.projects.get(NormalizedName(name)) for name in "abc"]
     assert [len(project.files) for project in projects] == [20, 20, 20]
@@ -195,7 +201,7 @@ def test_nothing_piles_up(world: World, shelf: Shelf) -> None:
 
     def offers() -> Iterator[Candidate]:
         nonlocal offered
-        for number in range(3 * HELD):
+        for number in range(3 * MAX_PENDING_FILES):
             offered += 1
             ahead.append(offered - done)
             made = Made(f"p{number % 700}-{number}.0.tar.gz", b"no archive")
@@ -203,8 +209,8 @@ def test_nothing_piles_up(world: World, shelf: Shelf) -> None:
 
     importer(world).run(Listed(offers()), ALICE, progress=Watcher())
 
-    assert done == 3 * HELD
-    assert max(ahead) < HELD + 100
+    assert done == 3 * MAX_PENDING_FILES
+    assert max(ahead) < MAX_PENDING_FILES + 100
 
 
 def test_dry_run(world: World, shelf: Shelf) -> None:
@@ -219,12 +225,14 @@ def test_dry_run(world: World, shelf: Shelf) -> None:
         shelf.offer(Made("demo-2.0.tar.gz", b"no archive")),
     ]
 
-    offers += [shelf.offer(make_wheel(version=f"3.{number}")) for number in range(NEAR_TOGETHER)]
+    offers += [
+        shelf.offer(make_wheel(version=f"3.{number}")) for number in range(LOCAL_BATCH_FILES)
+    ]
     offers += [shelf.offer(make_wheel(version="3.0", content=b"other"))]
 
     report = importer(world).run(Listed(offers), ALICE, dry_run=True)
 
-    assert report.fates == counted(there=2, new=1 + NEAR_TOGETHER, refused=3)
+    assert report.counts == counted(there=2, new=1 + LOCAL_BATCH_FILES, refused=3)
     assert (world.snapshot(), sorted(world.folder.iterdir())) == (before, files)
 
 
@@ -238,7 +246,7 @@ def test_what_is_no_distribution(world: World, shelf: Shelf) -> None:
         shelf.offer(Made("simple-1.0.tar.gz", b"")),
     )
 
-    assert report.fates == counted(passed_over=1, refused=3)
+    assert report.counts == counted(passed_over=1, refused=3)
     assert {each.place: each.code for each in report.refused} == {
         "there/list:7": "bad_source",
         "there/demo-1.0.rpm": "invalid_filename",
@@ -267,7 +275,7 @@ def test_a_file_that_cannot_be_read(world: World, shelf: Shelf) -> None:
         shelf.offer(make_wheel()),
     )
 
-    assert report.fates == counted(new=1, refused=2)
+    assert report.counts == counted(new=1, refused=2)
     assert {each.code for each in report.refused} == {"unreadable_file", "source_unavailable"}
     assert list(world.folder.iterdir()) == []
 
@@ -285,7 +293,7 @@ def test_a_project_that_takes_no_files(world: World, shelf: Shelf, code: str) ->
 
     report = taken(world, *(shelf.offer(each) for each in offers))
 
-    assert report.fates == counted(new=1, refused=2)
+    assert report.counts == counted(new=1, refused=2)
     assert {each.code for each in report.refused} == {code}
 
 
@@ -310,8 +318,8 @@ def test_the_store_goes_away(world: World, shelf: Shelf, after: int) -> None:
 
     # 18 objects, then a document and a journal entry for each project, then the list of names
     assert is_cut is (after <= 18 + 3 * 2 + 1)
-    assert report.fates[FileStatus.NEW] + report.fates[FileStatus.THERE] == 9
-    assert is_cut or report.fates == counted(there=9)
+    assert report.counts[FileStatus.NEW] + report.counts[FileStatus.THERE] == 9
+    assert is_cut or report.counts == counted(there=9)
     names = world.index.projects.names.get().value
     assert names is not None
     assert names.names == ("a", "b", "c")
@@ -342,5 +350,5 @@ def test_a_project_that_nobody_could_find(world: World, shelf: Shelf) -> None:
     world.store.delete(keys.NAMES, None)
     world.index = world.opened(3)
 
-    assert taken(world, offer).fates == counted(there=1)
+    assert taken(world, offer).counts == counted(there=1)
     assert world.opened(4).projects.get(DEMO).files

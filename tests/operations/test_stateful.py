@@ -98,7 +98,7 @@ class IndexMachine(RuleBasedStateMachine):
 
         findings = self.world.check(rebuild=rebuild, sweep=sweep)
 
-        assert (findings.problems, findings.mended) == ([], [])
+        assert (findings.problems, findings.repaired) == ([], [])
         assert {*before} - {*self.world.snapshot()} == set() or sweep
 
     @invariant()

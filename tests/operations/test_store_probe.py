@@ -13,13 +13,13 @@ from wheelyard.catalog.format import ensure_format, renew_format
 from wheelyard.catalog.keys import FORMAT, probes
 from wheelyard.errors import Unavailable
 from wheelyard.operations.store_probe import (
-    NOT_TRIED,
+    NOT_TRIED_YET,
     StoreProbe,
-    noted,
-    reading,
-    refusals_of,
-    writing,
-    writing_apart,
+    failures_of,
+    read_steps,
+    recorded_reason,
+    scratch_write_steps,
+    write_steps,
 )
 from wheelyard.storage.base import Key, Stored
 from wheelyard.storage.memory import MemoryStore
@@ -48,7 +48,7 @@ def trial_of(store: FaultyStore, note: Path | None = None) -> tuple[StoreProbe, 
     runtime = replace(ambient_at(Clock(), 1), pause=time.pause)
     steps = (
         lambda: renew_format(store, ConflictRetries(runtime=runtime)),
-        *writing_apart(store, APART),
+        *scratch_write_steps(store, APART),
     )
     time.trial = StoreProbe(steps, runtime, note)
     return time.trial, time
@@ -86,11 +86,11 @@ def test_a_store_that_takes_none(verb: str, key: Key, tmp_path: Path) -> None:
     store = FaultyStore(empty(), (Fault(Kind.NOT_DONE, verb, key, times=12),))
     note = tmp_path / "written"
     trial, time = trial_of(store, note)
-    assert noted(note) == trial.reason
+    assert recorded_reason(note) == trial.reason
 
     trial.run()
 
-    assert (trial.reason, noted(note)) == ("", "")
+    assert (trial.reason, recorded_reason(note)) == ("", "")
     assert len(time.seen) == 12
     assert all(time.seen)
     assert time.pauses[0] <= 1 < time.pauses[3] < time.pauses[5] < max(time.pauses) <= 60
@@ -104,7 +104,7 @@ def test_servers_that_start_together() -> None:
 
     trial.run()
 
-    assert (trial.reason, time.seen) == ("", [NOT_TRIED] * 3)
+    assert (trial.reason, time.seen) == ("", [NOT_TRIED_YET] * 3)
 
 
 @pytest.mark.parametrize("has_format", [True, False])
@@ -120,10 +120,10 @@ def test_every_refusal_is_told(code: str, told: int, *, has_format: bool) -> Non
     store, retries = empty(), ConflictRetries(runtime=ambient_at(Clock(), 1))
     if has_format:
         ensure_format(store)
-    writes = writing(store, APART, retries)
-    steps = (refused, *reading(store, APART), refused, *writes, refused)
+    writes = write_steps(store, APART, retries)
+    steps = (refused, *read_steps(store, APART), refused, *writes, refused)
 
-    found = list(refusals_of(steps))
+    found = list(failures_of(steps))
 
     assert [fault.code for fault in found] == [code] * told
     assert [each.key for each in store.list("")] == [FORMAT] * has_format

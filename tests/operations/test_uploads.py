@@ -17,7 +17,7 @@ from wheelyard.model.distribution import parse_listed, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooling import SpooledUpload
-from wheelyard.operations.upload import listed
+from wheelyard.operations.upload import find_identical
 
 DEMO = NormalizedName("demo")
 
@@ -121,10 +121,10 @@ def test_formats_of_an_old_index(world: World) -> None:
     def arrival(filename: str) -> SpooledUpload:
         return replace(arrived, distribution=parse_listed(filename))
 
-    assert listed(project, arrival("demo-1.0.zip"), is_lenient=True) is None
+    assert find_identical(project, arrival("demo-1.0.zip"), is_lenient=True) is None
     for filename, lenient in (("demo-1.0.zip", False), ("demo-1.0.0.tar.gz", True)):
         with pytest.raises(Invalid, match="differs only in spelling"):
-            listed(project, arrival(filename), is_lenient=lenient)
+            find_identical(project, arrival(filename), is_lenient=lenient)
 
 
 def test_neighbours_of_one_release(world: World) -> None:

@@ -18,8 +18,8 @@ from tests.operations.in_memory_index import ALICE, World
 from tests.sources.offering import Pauses, make_unreadable
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import Status
-from wheelyard.operations.importing.importer import Importer
-from wheelyard.operations.importing.watch import AGAIN, QUIET, FolderWatch
+from wheelyard.operations.importing.parallel_import import Importer
+from wheelyard.operations.importing.watch_folder import RETRY_SECONDS, SETTLE_SECONDS, FolderWatch
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
 from wheelyard.sources.bucket_tree import open_view
@@ -54,7 +54,7 @@ def settle(world: World, *paths: Path) -> None:
     """Let time pass until nobody has touched these files for a while."""
     touched = max(path.stat().st_ctime for path in paths)
     world.clock.now = max(world.clock.now, datetime.fromtimestamp(touched, UTC))
-    world.clock.advance(seconds=QUIET + 1)
+    world.clock.advance(seconds=SETTLE_SECONDS + 1)
 
 
 def test_what_is_there_and_what_appears(
@@ -101,7 +101,7 @@ def test_a_file_that_is_being_written(
 def test_a_file_that_was_just_written(world: World, folder: Path) -> None:
     """What is there at the first look waits if it was touched within the last second."""
     path = make_wheel().write(folder)
-    world.clock.now = datetime.fromtimestamp(path.stat().st_ctime + QUIET / 2, UTC)
+    world.clock.now = datetime.fromtimestamp(path.stat().st_ctime + SETTLE_SECONDS / 2, UTC)
     watch = watching(world, FolderTree(folder))
     watch.look()
     assert listed(world) == set()
@@ -147,7 +147,7 @@ def test_what_is_passed_by(world: World, folder: Path, log: pytest.LogCaptureFix
     """What somebody else imports is not imported again, and what comes after it is."""
     settle(world, make_wheel().write(folder))
     watch = watching(world, FolderTree(folder))
-    watch.pass_by()
+    watch.skip_existing()
     assert watch.look().is_idle
 
     settle(world, make_sdist().write(folder))
@@ -327,7 +327,7 @@ def test_a_project_that_takes_no_files(
     watch.look()
     assert watch.look().is_idle
     for _ in range(10):
-        world.clock.advance(seconds=AGAIN / 2)
+        world.clock.advance(seconds=RETRY_SECONDS / 2)
         watch.look()
     assert len(log.messages) == 2
     world.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")

@@ -14,8 +14,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-from wheelyard.archive.rules import MIB, Deadline, ReadLimits, archive_bomb, invalid_archive
-from wheelyard.archive.zip_members import INFLATED_PIECE, PIECE, Inflater
+from wheelyard.archive.archive_errors import archive_bomb, invalid_archive
+from wheelyard.archive.limits import MIB, Deadline, ReadContext
+from wheelyard.archive.zip_members import INFLATED_CHUNK_BYTES, READ_CHUNK_BYTES, Inflater
 from wheelyard.model.distribution import BZIP2_SUFFIXES, GZIP_SUFFIXES, XZ_SUFFIXES
 
 GZIP: Final = 31
@@ -34,7 +35,7 @@ _STREAMS: Final = 10_000
 """Streams in a row that may make up one archive."""
 
 
-def tar_pieces(suffix: str, reading: ReadLimits) -> Iterator[bytes]:
+def decompress_tar(suffix: str, reading: ReadContext) -> Iterator[bytes]:
     """
     Return the pieces of a tar archive, none of them empty and none over 1 MiB.
 
@@ -86,7 +87,7 @@ def _check_end(descriptor: int, deadline: Deadline) -> None:
 
 def _raw(descriptor: int) -> Iterator[bytes]:
     at = 0
-    while piece := os.pread(descriptor, PIECE, at):
+    while piece := os.pread(descriptor, READ_CHUNK_BYTES, at):
         at += len(piece)
         yield piece
 
@@ -114,7 +115,7 @@ def _streams(
         stream = new()
         try:
             while not stream.eof:
-                yield stream.decompress(rest, INFLATED_PIECE)
+                yield stream.decompress(rest, INFLATED_CHUNK_BYTES)
                 rest = b""
                 if stream.needs_input and not stream.eof:
                     rest = next(source, b"")
@@ -177,6 +178,6 @@ class _GzipFile:
         self._at -= len(inflater.stream.unused_data)
 
     def _compressed(self) -> Iterator[bytes]:
-        while piece := os.pread(self._descriptor, PIECE, self._at):
+        while piece := os.pread(self._descriptor, READ_CHUNK_BYTES, self._at):
             self._at += len(piece)
             yield piece

@@ -12,7 +12,8 @@ from enum import Enum
 from itertools import pairwise
 from unicodedata import is_normalized, normalize
 
-from wheelyard.archive.rules import ArchiveLimits, invalid_archive, unsafe_archive
+from wheelyard.archive.archive_errors import invalid_archive, unsafe_archive
+from wheelyard.archive.limits import ArchiveLimits
 
 _CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """With the ends of lines, and what Unicode calls Bidi_Control: it changes how a name is shown."""
@@ -63,7 +64,7 @@ def check_text(name: str, limits: ArchiveLimits) -> None:
         raise unsafe_archive(f"a part of a member's name is longer than {_PART} bytes", name)
 
 
-def same_when_folded(names: Iterable[str]) -> str | None:
+def find_case_collision(names: Iterable[str]) -> str | None:
     """Return a name that another one equals but for upper and lower case, or None."""
     seen: set[int] = set()
     for name in names:
@@ -84,7 +85,7 @@ class MemberKind(Enum):
     SYMBOLIC_LINK = "symbolic link"
 
 
-def path_of(name: str) -> str:
+def normalized_path(name: str) -> str:
     """Return the path that a name stands for: without empty parts, `.` and a slash at its end."""
     return "/".join([part for part in name.split("/") if part and part != "."])
 

@@ -13,24 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wheelyard.archive.member_names import check_relative_name
-from wheelyard.archive.rules import (
-    METADATA,
-    NAME,
-    NO_METADATA,
-    VERSION,
-    ArchiveLimits,
-    Deadline,
-    Leniency,
-    ReadLimits,
+from wheelyard.archive.archive_errors import (
     archive_bomb,
     invalid_archive,
+    invalid_file,
     missing_metadata,
-    refusal,
 )
+from wheelyard.archive.leniency import (
+    METADATA_RULE,
+    MISSING_METADATA_RULE,
+    NAME_RULE,
+    VERSION_RULE,
+    Leniency,
+)
+from wheelyard.archive.limits import ArchiveLimits, Deadline, ReadContext
+from wheelyard.archive.member_names import check_relative_name
 from wheelyard.archive.sdist import read_sdist
 from wheelyard.archive.wheel import open_wheel
-from wheelyard.archive.zip_members import read_structure
+from wheelyard.archive.zip_members import open_zip
 from wheelyard.model.distribution import (
     Distribution,
     ObsoleteDistribution,
@@ -51,7 +51,7 @@ _BEGINNINGS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class DistributionContents:
     """What an accepted distribution file holds."""
 
     metadata: bytes | None
@@ -64,14 +64,14 @@ class Contents:
     """The codes of the rules that the file fails, sorted."""
 
 
-def inspect(
+def read_distribution(
     path: Path,
     distribution: Distribution,
     *,
     limits: ArchiveLimits,
     deadline: Deadline,
     is_lenient: bool = False,
-) -> Contents:
+) -> DistributionContents:
     """
     Return what the file at `path` holds, after reading all of it once.
 
@@ -87,13 +87,15 @@ def inspect(
     """
     leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:
-        reading = ReadLimits(file.fileno(), limits, deadline, leniency)
+        reading = ReadContext(file.fileno(), limits, deadline, leniency)
         metadata, core, warnings = _read(reading, distribution)
-    return Contents(metadata, core, warnings + metadata_warnings(core), leniency.excused)
+    return DistributionContents(
+        metadata, core, warnings + metadata_warnings(core), leniency.excused
+    )
 
 
 def _read(
-    reading: ReadLimits, distribution: Distribution
+    reading: ReadContext, distribution: Distribution
 ) -> tuple[bytes | None, CoreMetadata, tuple[str, ...]]:
     """Return the metadata of a file, what it says, and warnings."""
     if isinstance(distribution, Wheel):
@@ -112,7 +114,7 @@ def _read(
 
 def _read_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
     """Return what METADATA or PKG-INFO says; if it breaks an excused rule, what can be read."""
-    with leniency.excusing(METADATA):
+    with leniency.waiving(METADATA_RULE):
         core = parse_metadata(raw)
         _check_agreement(core.name, core.version, distribution, leniency)
         return core
@@ -125,19 +127,19 @@ def _check_agreement(
     name: str, version: str, distribution: Distribution, leniency: Leniency
 ) -> None:
     if name and not is_name_of(name, distribution):
-        fault = refusal("name_mismatch", "its Name is not that of the filename", name)
+        fault = invalid_file("name_mismatch", "its Name is not that of the filename", name)
         letters, own = (_ODD.sub("", each) for each in (name.lower(), distribution.project))
         if letters != own:
             raise fault
-        with leniency.excusing(NAME):
+        with leniency.waiving(NAME_RULE):
             raise fault
-    with leniency.excusing(VERSION):
+    with leniency.waiving(VERSION_RULE):
         if version and not is_version_of(version, distribution):
             reason = "its Version is not that of the filename"
-            raise refusal("version_mismatch", reason, version)
+            raise invalid_file("version_mismatch", reason, version)
 
 
-def _read_retired(reading: ReadLimits, retired: ObsoleteDistribution) -> bytes | None:
+def _read_retired(reading: ReadContext, retired: ObsoleteDistribution) -> bytes | None:
     """Return the bytes of an egg's PKG-INFO, None where there are none."""
     beginning = _BEGINNINGS.get(retired.packagetype)
     if beginning is None:
@@ -150,15 +152,15 @@ def _read_retired(reading: ReadLimits, retired: ObsoleteDistribution) -> bytes |
     return None
 
 
-def _read_egg(reading: ReadLimits) -> bytes | None:
-    archive = read_structure(reading, check_relative_name)
+def _read_egg(reading: ReadContext) -> bytes | None:
+    archive = open_zip(reading, check_relative_name)
     found = None
     for member in archive.members.values():
         if member.name == _PKG_INFO:
             found = archive.read(member, reading.limits.metadata)
         else:
             archive.check(member)
-    with reading.leniency.excusing(NO_METADATA):
+    with reading.leniency.waiving(MISSING_METADATA_RULE):
         if found is None:
             raise missing_metadata("it has no PKG-INFO", _PKG_INFO)
     return found

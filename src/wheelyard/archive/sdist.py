@@ -10,28 +10,25 @@ from hashlib import sha256
 from typing import NamedTuple
 from unicodedata import is_normalized
 
-from wheelyard.archive.decompression import tar_pieces
+from wheelyard.archive.archive_errors import (
+    archive_bomb,
+    invalid_archive,
+    invalid_file,
+    missing_metadata,
+    unsafe_archive,
+)
+from wheelyard.archive.decompression import decompress_tar
+from wheelyard.archive.leniency import MISSING_METADATA_RULE, NAME_RULE
+from wheelyard.archive.limits import MIB, Deadline, ReadContext
 from wheelyard.archive.member_names import (
     MemberKind,
     MemberPaths,
     check_relative_name,
     check_text,
-    path_of,
-)
-from wheelyard.archive.rules import (
-    MIB,
-    NAME,
-    NO_METADATA,
-    Deadline,
-    ReadLimits,
-    archive_bomb,
-    invalid_archive,
-    missing_metadata,
-    refusal,
-    unsafe_archive,
+    normalized_path,
 )
 from wheelyard.archive.tar_members import TarMember, TarStream, tar_members
-from wheelyard.archive.zip_members import read_structure
+from wheelyard.archive.zip_members import open_zip
 from wheelyard.model.distribution import ZIP_SUFFIX, Sdist, is_stem_of
 
 _PKG_INFO = "PKG-INFO"
@@ -44,7 +41,7 @@ class _Found(NamedTuple):
     pkg_info: bytes | None
 
 
-def read_sdist(reading: ReadLimits, sdist: Sdist) -> bytes | None:
+def read_sdist(reading: ReadContext, sdist: Sdist) -> bytes | None:
     """
     Return the PKG-INFO of an sdist that every client unpacks alike; None if excused.
 
@@ -53,17 +50,17 @@ def read_sdist(reading: ReadLimits, sdist: Sdist) -> bytes | None:
     is_zip = sdist.suffix == ZIP_SUFFIX
     found = _read_zip(reading) if is_zip else _read_tar(reading, sdist.suffix)
     stem = sdist.filename.removesuffix(sdist.suffix)
-    with reading.leniency.excusing(NAME):
+    with reading.leniency.waiving(NAME_RULE):
         if found.top != stem and not is_stem_of(found.top, sdist):
-            raise refusal("name_mismatch", "its folder is not named for the file", found.top)
-    with reading.leniency.excusing(NO_METADATA):
+            raise invalid_file("name_mismatch", "its folder is not named for the file", found.top)
+    with reading.leniency.waiving(MISSING_METADATA_RULE):
         if found.pkg_info is None:
             raise missing_metadata("it has no PKG-INFO", f"{found.top}/{_PKG_INFO}")
     return found.pkg_info
 
 
-def _read_zip(reading: ReadLimits) -> _Found:
-    archive = read_structure(reading, check_relative_name)
+def _read_zip(reading: ReadContext) -> _Found:
+    archive = open_zip(reading, check_relative_name)
     tree = _Tree()
     found = None
     for member in archive.members.values():
@@ -74,14 +71,14 @@ def _read_zip(reading: ReadLimits) -> _Found:
     return tree.finished(found)
 
 
-def _members(reading: ReadLimits, suffix: str) -> Iterator[tuple[TarMember, TarStream]]:
+def _members(reading: ReadContext, suffix: str) -> Iterator[tuple[TarMember, TarStream]]:
     """Read a tar archive from its beginning; behind each member comes its data."""
-    stream = TarStream(tar_pieces(suffix, reading))
+    stream = TarStream(decompress_tar(suffix, reading))
     for member in tar_members(stream, reading):
         yield member, stream
 
 
-def _read_tar(reading: ReadLimits, suffix: str) -> _Found:
+def _read_tar(reading: ReadContext, suffix: str) -> _Found:
     limits = reading.limits
     tree = _Tree()
     found = None
@@ -104,7 +101,7 @@ def _check_repeated(
     """Refuse an archive, read again, unless the files of each of these paths are the same."""
     digests: dict[str, bytes] = {}
     for member, stream in members:
-        path = path_of(member.name)
+        path = normalized_path(member.name)
         if path not in repeated:
             continue
         digest = sha256()
@@ -129,7 +126,7 @@ class _Tree:
 
     def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
         """Take in a member whose name is relative; return whether it is the PKG-INFO."""
-        path = path_of(name)
+        path = normalized_path(name)
         top, slash, _ = path.partition("/")
         if not path or (not slash and kind is not MemberKind.FOLDER):
             raise invalid_archive("it has files outside of its one folder", name)
@@ -154,14 +151,17 @@ class _Tree:
 
     def _check_hard_link(self, target: str, name: str) -> None:
         _check_normal(target, name)
-        is_file = self.paths.kind(path_of(target)) in {MemberKind.FILE, MemberKind.HARD_LINK}
+        is_file = self.paths.kind(normalized_path(target)) in {
+            MemberKind.FILE,
+            MemberKind.HARD_LINK,
+        }
         if not is_file or target.startswith("/") or target.endswith(_FOLDER_ENDS):
             raise unsafe_archive("a hard link leads to nothing that came before it", name)
 
     def _check_symbolic_link(self, path: str, target: str, name: str) -> None:
         _check_normal(target, name)
         parts = path.split("/")
-        steps = path_of(target.replace("\\", "/")).split("/")
+        steps = normalized_path(target.replace("\\", "/")).split("/")
         upwards = next((index for index, step in enumerate(steps) if step != ".."), len(steps))
         # Upwards only first: behind another link it would not lead where the text says.
         inside = upwards < len(parts) - 1 and ".." not in steps[upwards:]

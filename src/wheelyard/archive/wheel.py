@@ -18,21 +18,18 @@ from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from wheelyard.archive.member_names import check_portable_name, same_when_folded
-from wheelyard.archive.rules import (
-    METADATA,
-    RECORD,
-    VERSION,
-    ArchiveLimits,
-    ReadLimits,
+from wheelyard.archive.archive_errors import (
     invalid_archive,
+    invalid_file,
     invalid_metadata,
     missing_metadata,
     record_mismatch,
-    refusal,
     unsafe_archive,
 )
-from wheelyard.archive.zip_members import ZipFile, ZipMember, read_structure
+from wheelyard.archive.leniency import METADATA_RULE, RECORD_RULE, VERSION_RULE
+from wheelyard.archive.limits import ArchiveLimits, ReadContext
+from wheelyard.archive.member_names import check_portable_name, find_case_collision
+from wheelyard.archive.zip_members import ZipArchive, ZipMember, open_zip
 from wheelyard.errors import quoted
 from wheelyard.model.distribution import TAG_LIMIT, Wheel, is_stem_of
 from wheelyard.model.metadata import LICENSE_VERSION, CoreMetadata, Headers, parse_headers
@@ -58,7 +55,7 @@ _REFERENCE = re.compile(rf"{_DOTTED}\s*:\s*{_DOTTED}\s*(?:\[[\w\s,.=-]*\])?")
 class OpenWheel:
     """A wheel whose structure, WHEEL and METADATA can be read."""
 
-    archive: ZipFile
+    archive: ZipArchive
     folder: str
     """The one `.dist-info` folder, without a slash."""
     metadata: bytes
@@ -67,12 +64,12 @@ class OpenWheel:
     def check(self, core: CoreMetadata) -> None:
         """Refuse a wheel that not every client installs alike; `core` is what METADATA says."""
         reading = self.archive.reading
-        with reading.leniency.excusing(METADATA):
+        with reading.leniency.waiving(METADATA_RULE):
             self._check_license_files(core)
         path = f"{self.folder}/entry_points.txt"
         if path in self.archive.members:
             _check_entry_points(_read(self.archive, path, reading.limits.entry_points), path)
-        with reading.leniency.excusing(RECORD):
+        with reading.leniency.waiving(RECORD_RULE):
             _check_record(self.archive, f"{self.folder}/RECORD")
             return
         for member in self.archive.members.values():  # a damaged one is no matter of RECORD's
@@ -87,9 +84,9 @@ class OpenWheel:
                 raise invalid_metadata("a License-File of METADATA is not in the wheel", name)
 
 
-def open_wheel(reading: ReadLimits, wheel: Wheel) -> OpenWheel:
+def open_wheel(reading: ReadContext, wheel: Wheel) -> OpenWheel:
     """Return a wheel whose files have still to be checked."""
-    archive = read_structure(reading, partial(check_portable_name, project=wheel.project))
+    archive = open_zip(reading, partial(check_portable_name, project=wheel.project))
     folder = _dist_info(reading, archive, wheel)
     headers = parse_headers(_read(archive, f"{folder}/WHEEL", reading.limits.wheel_file))
     warnings = (*_check_wheel_file(headers, wheel), *_check_case(archive))
@@ -97,14 +94,14 @@ def open_wheel(reading: ReadLimits, wheel: Wheel) -> OpenWheel:
     return OpenWheel(archive, folder, metadata, warnings)
 
 
-def _read(archive: ZipFile, path: str, limit: int) -> bytes:
+def _read(archive: ZipArchive, path: str, limit: int) -> bytes:
     member = archive.members.get(path)
     if member is None:
         raise missing_metadata(f"it has no file {path.rpartition('/')[2]}", path)
     return archive.read(member, limit)
 
 
-def _dist_info(reading: ReadLimits, archive: ZipFile, wheel: Wheel) -> str:
+def _dist_info(reading: ReadContext, archive: ZipArchive, wheel: Wheel) -> str:
     tops = {name.partition("/")[0] for name in archive.members if "/" in name}
     found = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
     if len(found) > 1:
@@ -114,10 +111,10 @@ def _dist_info(reading: ReadLimits, archive: ZipFile, wheel: Wheel) -> str:
     # installers ask for no more than the name at its beginning
     if not canonicalize_name(stem).startswith(f"{wheel.project}-"):
         raise missing_metadata(lacking)
-    with reading.leniency.excusing(VERSION):
+    with reading.leniency.waiving(VERSION_RULE):
         if not is_stem_of(stem, wheel):
             code = "version_mismatch" if reading.leniency.is_lenient else "missing_metadata"
-            raise refusal(code, lacking)
+            raise invalid_file(code, lacking)
     return found[0]
 
 
@@ -146,8 +143,8 @@ def _tags(values: tuple[str, ...]) -> set[str]:
     return found
 
 
-def _check_case(archive: ZipFile) -> list[str]:
-    name = same_when_folded(archive.members)
+def _check_case(archive: ZipArchive) -> list[str]:
+    name = find_case_collision(archive.members)
     if name is None:
         return []
     return [f"Two files differ only in upper and lower case: {quoted(name)}."]
@@ -215,7 +212,7 @@ def _check_command(name: str, value: str) -> None:
         raise invalid_metadata("a command does not lead to 'module:function'", name)
 
 
-def _check_record(archive: ZipFile, path: str) -> None:
+def _check_record(archive: ZipArchive, path: str) -> None:
     limits, members = archive.reading.limits, archive.members
     record = _parse_record(_read(archive, path, limits.record), path, limits)
     files = {name for name in members if not name.endswith("/")} - _unhashed(path)
@@ -275,7 +272,7 @@ def _unhashed(path: str) -> set[str]:
     return {path + suffix for suffix in _SIGNATURES}
 
 
-def _check_hash(archive: ZipFile, member: ZipMember, listed: _Listed) -> None:
+def _check_hash(archive: ZipArchive, member: ZipMember, listed: _Listed) -> None:
     """Read a member to its end and refuse it unless it has the hash and the size of RECORD."""
     algorithm, _, expected = listed.hashed.partition("=")
     if algorithm not in _ALGORITHMS:

@@ -16,20 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from wheelyard.archive.member_names import MemberKind, MemberPaths, path_of
-from wheelyard.archive.rules import (
-    KIB,
-    MIB,
-    ArchiveLimits,
-    ReadLimits,
-    archive_bomb,
-    invalid_archive,
-    unsafe_archive,
-)
+from wheelyard.archive.archive_errors import archive_bomb, invalid_archive, unsafe_archive
+from wheelyard.archive.limits import KIB, MIB, ArchiveLimits, ReadContext
+from wheelyard.archive.member_names import MemberKind, MemberPaths, normalized_path
 
-PIECE = 256 * KIB
+READ_CHUNK_BYTES = 256 * KIB
 """Read from a file at once, in bytes."""
-INFLATED_PIECE = MIB
+INFLATED_CHUNK_BYTES = MIB
 """Inflated at once at most, in bytes."""
 _RAW = -15
 """Window bits of a deflate stream without a header."""
@@ -90,12 +83,12 @@ class Inflater:
         for piece in source:
             rest = piece
             while rest:
-                yield self.stream.decompress(rest, INFLATED_PIECE)
+                yield self.stream.decompress(rest, INFLATED_CHUNK_BYTES)
                 rest = self.stream.unconsumed_tail
             if self.stream.eof:
                 return
         # All input is taken, but output that did not fit into the last piece may be held back.
-        while not self.stream.eof and (held := self.stream.decompress(b"", INFLATED_PIECE)):
+        while not self.stream.eof and (held := self.stream.decompress(b"", INFLATED_CHUNK_BYTES)):
             yield held
 
 
@@ -118,10 +111,10 @@ class ZipMember:
 
 
 @dataclass(frozen=True, slots=True)
-class ZipFile:
+class ZipArchive:
     """An open ZIP file whose structure has been accepted."""
 
-    reading: ReadLimits
+    reading: ReadContext
     members: dict[str, ZipMember]
     """In the order of the file."""
     data_offsets: dict[str, int]
@@ -161,7 +154,7 @@ class ZipFile:
         at = self.data_offsets[member.name]
         stop = at + member.compressed
         while at < stop:
-            piece = os.pread(self.reading.descriptor, min(PIECE, stop - at), at)
+            piece = os.pread(self.reading.descriptor, min(READ_CHUNK_BYTES, stop - at), at)
             if not piece:
                 raise invalid_archive("a member is cut off", member.name)
             at += len(piece)
@@ -178,7 +171,7 @@ def _inflated_pieces(source: Iterator[bytes], member: ZipMember) -> Iterator[byt
         raise invalid_archive("a member's data does not end where it should", member.name)
 
 
-def read_structure(reading: ReadLimits, name_rule: NameRule) -> ZipFile:
+def open_zip(reading: ReadContext, name_rule: NameRule) -> ZipArchive:
     """
     Return the members of a ZIP file, none of which has been inflated.
 
@@ -197,7 +190,9 @@ def read_structure(reading: ReadLimits, name_rule: NameRule) -> ZipFile:
     for member in listed:
         reading.deadline.check()
         name_rule(member.name, limits)
-        paths.add(path_of(member.name), MemberKind.FOLDER if member.is_folder else MemberKind.FILE)
+        paths.add(
+            normalized_path(member.name), MemberKind.FOLDER if member.is_folder else MemberKind.FILE
+        )
         if member.name in members or paths.repeated:
             raise invalid_archive("two members have one name", member.name)
         if member.header_offset != position:
@@ -209,7 +204,7 @@ def read_structure(reading: ReadLimits, name_rule: NameRule) -> ZipFile:
         raise invalid_archive("it has bytes that belong to no member")
     _check_inflated(listed, limits.inflatable(file_size, limits.zip_inflated))
     paths.check()
-    return ZipFile(reading, members, data_offsets)
+    return ZipArchive(reading, members, data_offsets)
 
 
 def _check_inflated(members: list[ZipMember], allowed: int) -> None:

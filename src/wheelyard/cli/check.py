@@ -30,7 +30,7 @@ def command(*, rebuild: bool, sweep: bool, as_json: bool) -> int:
         findings,
         problems=[escaped(line) for line in findings.problems],
         notes=[escaped(line) for line in findings.notes],
-        mended=[escaped(line) for line in findings.mended],
+        repaired=[escaped(line) for line in findings.repaired],
     )
     if as_json:
         click.echo(encode(findings))
@@ -42,7 +42,7 @@ def command(*, rebuild: bool, sweep: bool, as_json: bool) -> int:
 def _report(findings: Findings, *, rebuild: bool) -> None:
     for line in findings.problems:
         click.echo(f"wheelyard: problem: {line}", err=True)
-    for line in findings.mended:
+    for line in findings.repaired:
         click.echo(f"mended: {line}")
     for line in findings.notes:
         click.echo(f"note: {line}")

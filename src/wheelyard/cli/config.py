@@ -19,7 +19,7 @@ from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import described
 from wheelyard.model.text import escaped
-from wheelyard.operations.store_probe import reading, refusals_of, writing
+from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import Settings, every_setting
 from wheelyard.settings.warnings import unmatched_grants
@@ -87,9 +87,11 @@ def _faults_of_buckets(settings: Settings) -> Iterator[WheelyardError]:
     try:
         for store in _buckets(settings):
             writes = (
-                () if settings.server.read_only else writing(store, key, remote_retries(runtime))
+                ()
+                if settings.server.read_only
+                else write_steps(store, key, remote_retries(runtime))
             )
-            yield from refusals_of((*reading(store, key), *writes))
+            yield from failures_of((*read_steps(store, key), *writes))
     except WheelyardError as fault:
         yield fault
 

@@ -12,13 +12,13 @@ from packaging.utils import NormalizedName
 from wheelyard.cli.store_options import existing_index, progress_bar, store_options, warn
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.text import counted, escaped
-from wheelyard.operations.exporting.export import Export, Exported
-from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions, identity_of
+from wheelyard.operations.exporting.incremental_export import ExportResult, IncrementalExport
+from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions, store_fingerprint
 from wheelyard.settings.checks import is_open
 from wheelyard.settings.sections import MEMORY
 from wheelyard.storage.gcs.location import is_bucket, parse_location
-from wheelyard.wiring.export import SiteExporter
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.site_export import SiteExporter
 
 
 @click.command("export")
@@ -88,7 +88,7 @@ def refresh(index: Index, dest: str, names: Iterable[NormalizedName]) -> int:
 def _exports(index: Index, dest: str, asked: RequestedOptions, processors: int = 1) -> SiteExporter:
     location = index.settings.store.location
     store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
-    asked = replace(asked, store=identity_of(store))
+    asked = replace(asked, store=store_fingerprint(store))
     return SiteExporter(index=index, place=dest, asked=asked, processors=processors)
 
 
@@ -101,7 +101,7 @@ def _warn_of_readers(index: Index, dest: str) -> None:
         )
 
 
-def _tell(dest: str, export: Export, done: Exported) -> int:
+def _tell(dest: str, export: IncrementalExport, done: ExportResult) -> int:
     if not export.options.base_url:
         warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
     click.echo(

@@ -85,7 +85,7 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
         click.echo(f"{source}: {report.summary(dry_run=dry_run)}")
         for code, count in sorted(report.excused.items()):
             click.echo(f"excused: {code} ({count})")
-    return 1 if report.fates[FileStatus.REFUSED] else 0
+    return 1 if report.counts[FileStatus.REFUSED] else 0
 
 
 def _index(settings: Settings, *, dry_run: bool) -> Index:
@@ -120,7 +120,7 @@ def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]
     return {
         "source": kind,
         "dry-run": dry_run,
-        **{fate.value.replace("_", "-"): report.fates[fate] for fate in FileStatus},
+        **{status.value.replace("_", "-"): report.counts[status] for status in FileStatus},
         "excused": dict(sorted(report.excused.items())),
         "refusals": [
             {

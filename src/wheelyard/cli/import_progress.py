@@ -10,7 +10,7 @@ from wheelyard.cli.store_options import is_terminal, progress_bar
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
-from wheelyard.operations.importing.importer import Importer
+from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.report import FileStatus, Outcome, Progress, Report
 from wheelyard.sources.plain_files import FilesSource
 from wheelyard.wiring.index import Index
@@ -24,8 +24,8 @@ MEGA: Final = 1_000_000
 
 def importer_of(index: Index, *, is_local: bool, lenient: bool) -> Importer:
     """Return what imports into an index; `is_near`: from a source on this machine."""
-    uploads = index.uploads.leniently if lenient else index.uploads
-    return Importer(uploads, near=index.is_local and is_local)
+    uploads = index.uploads.with_waivers if lenient else index.uploads
+    return Importer(uploads, is_local=index.is_local and is_local)
 
 
 def import_source(
@@ -70,8 +70,8 @@ class _Watcher(Progress):
 
     def done(self, outcome: Outcome) -> None:
         """Count a file, and say why it is refused, if it is."""
-        if outcome.fate is FileStatus.REFUSED:
+        if outcome.status is FileStatus.REFUSED:
             why = f"was not imported: {outcome.why}"
             click.echo(f"wheelyard: {escaped(outcome.place)} {why}", err=True)
-        if outcome.fate is not FileStatus.PASSED_OVER:
+        if outcome.status is not FileStatus.PASSED_OVER:
             self._update(advance=1)

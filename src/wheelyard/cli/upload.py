@@ -17,7 +17,7 @@ from wheelyard.cli.store_options import (
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.distribution import parse_listed
 from wheelyard.model.text import escaped
-from wheelyard.operations.upload import Accepted
+from wheelyard.operations.upload import UploadResult
 
 AT_A_TIME: Final = 8
 """Files under way to a bucket, which answers slowly; those of one project share a commit."""
@@ -45,7 +45,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in there))
     with bar as update, ThreadPoolExecutor(threads) as pool:
 
-        def publish(path: Path) -> Accepted:
+        def publish(path: Path) -> UploadResult:
             if path not in there:
                 name = escaped(str(path))  # a wrong path is said before anything about its name
                 what = f"{name} is no file" if os.path.lexists(path) else f"There is no file {name}"
@@ -70,7 +70,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     return status
 
 
-def _tell(path: Path, outcome: Future[Accepted]) -> Accepted | None:
+def _tell(path: Path, outcome: Future[UploadResult]) -> UploadResult | None:
     """Wait for a file's outcome, print and return it; None where the file was refused."""
     try:
         accepted = outcome.result()

@@ -11,7 +11,7 @@ from wheelyard.cli.import_progress import import_source, importer_of
 from wheelyard.cli.serve import WatchOptions
 from wheelyard.cli.store_options import local_caller
 from wheelyard.model.text import escaped
-from wheelyard.operations.importing.watch import FolderWatch
+from wheelyard.operations.importing.watch_folder import FolderWatch
 from wheelyard.sources.bucket_tree import open_view
 from wheelyard.sources.file_tree import FolderTree
 from wheelyard.sources.plain_files import FilesSource
@@ -37,7 +37,7 @@ class WatcherThreads:
     def import_first(self) -> None:
         """Import what is in the folders now, and print what became of it, while somebody waits."""
         for watch in self.watches:
-            watch.pass_by()
+            watch.skip_existing()
             if isinstance(watch.place, FolderTree):
                 source = FilesSource(watch.place)
                 report = import_source(watch.importer, source, watch.caller)

@@ -55,7 +55,7 @@ from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.model.access import Action
 from wheelyard.model.distribution import parse_name
-from wheelyard.operations.store_probe import Reason, written
+from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
 
 logger = logging.getLogger("wheelyard")
@@ -69,7 +69,7 @@ class App:
         index: Index,
         pace: BodyTimeouts = USUAL,
         shelf: WorkerMetricsFolder | None = None,
-        unwritable: Reason = written,
+        unwritable: Reason = always_writable,
     ) -> None:
         settings = index.settings
         self._index = index

@@ -35,7 +35,13 @@ from wheelyard.http.app import App
 from wheelyard.http.observability.log_format import configure_logging
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
 from wheelyard.model.text import escaped
-from wheelyard.operations.store_probe import Step, StoreProbe, noted, writing_apart, written
+from wheelyard.operations.store_probe import (
+    Step,
+    StoreProbe,
+    always_writable,
+    recorded_reason,
+    scratch_write_steps,
+)
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.index import Index, open_index
 
@@ -133,7 +139,7 @@ def _begun_trial(index: Index, note: Path | None) -> StoreProbe:
     if not index.settings.server.read_only:
         steps.append(partial(renew_format, index.files.store, index.files.retries))
         for key in probes(index.traits.apart, index.runtime.new_id()):
-            steps += writing_apart(index.files.store, key)
+            steps += scratch_write_steps(index.files.store, key)
     probe = StoreProbe(steps, index.runtime, note)
     probe.begin()
     return probe
@@ -248,7 +254,9 @@ def load_worker(settings: Settings, figures: Path, manager: int) -> App:
             shelf = WorkerMetricsFolder(figures, os.getpid(), _is_running)
             index = open_index(settings, create=not settings.server.read_only)
             is_tried = not settings.server.read_only
-            unwritable = partial(noted, figures / WRITTEN) if is_tried else written
+            unwritable = (
+                partial(recorded_reason, figures / WRITTEN) if is_tried else always_writable
+            )
             return App(index, shelf=shelf, unwritable=unwritable)
         except WheelyardError as fault:
             # if it ended, the manager would soon give up, and end the workers that are well, too

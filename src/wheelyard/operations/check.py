@@ -46,7 +46,7 @@ class Findings:
     """Damage, each with what can be done about it."""
     notes: list[str] = field(default_factory=list)
     """What a crash or a person may leave behind, and what does no harm."""
-    mended: list[str] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
     rebuilt: int = 0
     """Documents that were folded again from their journal."""
     swept: int = 0
@@ -210,7 +210,7 @@ class ProjectCheck:
         expect = self.damaged.pop(last.number, ABSENT)
         key, body = keys.commit(self.name, last.number), self.commits.encode(last)
         if mend(self.store, key, body, expect, self.findings):
-            self.findings.mended.append(f"{self.name}: journal entry {last.number} written")
+            self.findings.repaired.append(f"{self.name}: journal entry {last.number} written")
         return True
 
     def _fold(self, commits: dict[int, Commit]) -> Project | None:
@@ -232,7 +232,9 @@ class ProjectCheck:
         if stored is None or stored.body != body:
             expect = stored.version if stored else ABSENT
             if mend(self.store, keys.project(self.name), body, expect, self.findings):
-                self.findings.mended.append(f"{self.name}: document written again from its journal")
+                self.findings.repaired.append(
+                    f"{self.name}: document written again from its journal"
+                )
         return folded
 
     def _check_object(self, key: Key, expected: str, file: File) -> None:
@@ -346,7 +348,7 @@ class Check:
             expect = stored.version if stored else ABSENT
             if mend(self.store, keys.NAMES, body, expect, findings):
                 added = ", ".join(sorted(real - listed))
-                findings.mended.append(f"added to the list of projects: {added}")
+                findings.repaired.append(f"added to the list of projects: {added}")
         return known
 
     def _check_tokens(self, findings: Findings, *, sweep: bool) -> None:

@@ -36,7 +36,7 @@ class Selection:
 
     version: Version
     filename: str | None = None
-    may_be_gone: bool = False
+    allow_deleted: bool = False
     """Whether files that were deleted already are as good: a delete may be tried again."""
 
     def of(self, project: Project) -> tuple[File, ...]:
@@ -54,7 +54,7 @@ class Selection:
             if Version(file.version) == self.version
             and (self.filename is None or file.filename == self.filename)
         )
-        if not found and not (self.may_be_gone and self._is_gone(project)):
+        if not found and not (self.allow_deleted and self._is_gone(project)):
             what = f"version {self.version}"
             if self.filename is not None:
                 what = f"file {quoted(self.filename)} of {what}"
@@ -114,7 +114,7 @@ class Lifecycle:
 
         Raises as `yank` does.
         """
-        wanted = replace(selection, may_be_gone=True)
+        wanted = replace(selection, allow_deleted=True)
         committed = self._change(caller, name, Deleted, wanted.of, reason)
         for file in wanted.of(committed.before):
             self.files.remove(name, file)

@@ -76,16 +76,16 @@ class SpooledUpload:
     """Bytes."""
     sha256: str
     """64 lower-case hexadecimal digits."""
-    claimed_name: str = ""
+    form_name: str = ""
     """What the form says; empty if it says nothing."""
-    claimed_version: str = ""
+    form_version: str = ""
     has_attestations: bool = False
     """Whether attestations (PEP 740) came with it."""
     origin: SourceMetadata | None = None
     """What its source knows of it, if it is imported."""
 
 
-class Spooling:
+class SpoolWriter:
     """
     A scratch file that is being written.
 
@@ -137,7 +137,7 @@ class Spooling:
         """The digests of what was written, by algorithm."""
         return {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
 
-    def arrival(self) -> SpooledUpload:
+    def upload(self) -> SpooledUpload:
         """Return the file, all of which has been written."""
         return SpooledUpload(
             distribution=self.distribution,

@@ -21,10 +21,10 @@ from wheelyard.concurrency.runtime import Runtime, backoff_pauses
 from wheelyard.errors import WheelyardError
 from wheelyard.storage.base import DENIED, Key, Store, Stored
 
-FIRST_PAUSE: Final = 1.0
-LONGEST_PAUSE: Final = 60.0
+FIRST_RETRY_SECONDS: Final = 1.0
+MAX_RETRY_SECONDS: Final = 60.0
 """Seconds from one trial to the next, at most; a limit that doubles each time."""
-NOT_TRIED: Final = "The first write has not ended yet."
+NOT_TRIED_YET: Final = "The first write has not ended yet."
 
 Reason = Callable[[], str]
 """Tells why a store has taken no write since the server began; nothing, if it has."""
@@ -34,27 +34,27 @@ Step = Callable[[], object]
 logger = logging.getLogger("wheelyard")
 
 
-def reading(store: Store, key: Key) -> tuple[Step, ...]:
+def read_steps(store: Store, key: Key) -> tuple[Step, ...]:
     """Return how a store is read; `key` is one that it may hold nothing at."""
     return (lambda: next(store.list(key), None), lambda: store.get(key))
 
 
-def writing(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step, ...]:
+def write_steps(store: Store, key: Key, retries: ConflictRetries) -> tuple[Step, ...]:
     """Return how a store is written: its own format once more, else something at `key`."""
     found: object = None
     with suppress(WheelyardError):
         found = store.get(FORMAT)
     if isinstance(found, Stored):
         return (lambda: renew_format(store, retries),)
-    return writing_apart(store, key)
+    return scratch_write_steps(store, key)
 
 
-def writing_apart(store: Store, key: Key) -> tuple[Step, ...]:
+def scratch_write_steps(store: Store, key: Key) -> tuple[Step, ...]:
     """Return how a place is written that has no format of its own: nothing stays at `key`."""
     return (lambda: store.put(key, b"", None), lambda: store.delete(key, None))
 
 
-def refusals_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
+def failures_of(steps: Iterable[Step]) -> Iterator[WheelyardError]:
     """
     Yield what a store refuses.
 
@@ -77,7 +77,7 @@ class StoreProbe:
     """
 
     def __init__(self, steps: Sequence[Step], runtime: Runtime, note: Path | None = None) -> None:
-        self.reason = NOT_TRIED
+        self.reason = NOT_TRIED_YET
         """Why the store cannot be written; empty once it has been."""
         self._steps = steps
         self._runtime = runtime
@@ -94,10 +94,12 @@ class StoreProbe:
 
     def run(self) -> None:
         """Try until a write has succeeded."""
-        waits = backoff_pauses(self._runtime.random, FIRST_PAUSE, LONGEST_PAUSE, at_least=0.5)
+        waits = backoff_pauses(
+            self._runtime.random, FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, at_least=0.5
+        )
         told = ""
         while True:
-            fault = next(refusals_of(self._steps), None)
+            fault = next(failures_of(self._steps), None)
             self._settle("" if fault is None else fault.short)
             if fault is None:
                 if told:
@@ -118,14 +120,14 @@ class StoreProbe:
         self._first.set()
 
 
-def written() -> str:
+def always_writable() -> str:
     """Return no reason at all: for a store of which nobody wants to know."""
     return ""
 
 
-def noted(note: Path) -> str:
+def recorded_reason(note: Path) -> str:
     """Return the reason that a server's trial has noted in a file; empty once it has worked."""
     try:
         return note.read_text()
     except OSError:
-        return NOT_TRIED
+        return NOT_TRIED_YET

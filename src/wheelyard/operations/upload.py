@@ -16,8 +16,9 @@ from typing import Final
 
 from packaging.utils import NormalizedName, canonicalize_version
 
-from wheelyard.archive.reader import Contents, inspect
-from wheelyard.archive.rules import RETIRED_FORMAT, ArchiveLimits, Deadline
+from wheelyard.archive.leniency import OBSOLETE_FORMAT_RULE
+from wheelyard.archive.limits import ArchiveLimits, Deadline
+from wheelyard.archive.reader import DistributionContents, read_distribution
 from wheelyard.catalog.files import Files, StoredBytes
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
@@ -35,15 +36,15 @@ from wheelyard.model.distribution import (
     parse_version,
 )
 from wheelyard.model.project import SUMMARY_LIMIT, AnyEvent, File, Project, Uploaded
-from wheelyard.operations.spooling import SourceMetadata, SpooledUpload, Spooling
+from wheelyard.operations.spooling import SourceMetadata, SpooledUpload, SpoolWriter
 from wheelyard.storage.disk import storage_faults
 from wheelyard.storage.spool import Spool
 
-COPY_CHUNK: Final = 1024 * 1024
+COPY_CHUNK_BYTES: Final = 1024 * 1024
 """Bytes that are copied into the spool at a time."""
 GIB: Final = 1024**3
-SECONDS_PER_GIB: Final = 60.0
-SECONDS_BASE: Final = 10.0
+READ_SECONDS_PER_GIB: Final = 60.0
+READ_SECONDS_BASE: Final = 10.0
 """The reading of an archive may take this long, and so much more for each GiB."""
 
 
@@ -56,12 +57,12 @@ class UploadRules:
     zip_sdists: bool = False
     """Whether `.zip` sdists are taken, which PEP 625 has retired."""
     lenient: bool = False
-    """Whether files are taken that fail only today's stricter rules; see `archive/rules.py`."""
+    """Whether files are taken that fail only today's stricter rules; see `archive/limits.py`."""
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class UploadResult:
     """A file that is listed now, and what could be better about it."""
 
     file: File
@@ -73,10 +74,10 @@ class Accepted:
 class ValidatedFile:
     """A file that may be listed, or is listed already."""
 
-    arrival: SpooledUpload
+    upload: SpooledUpload
     file: File
     """As it is listed, or will be."""
-    contents: Contents | None
+    contents: DistributionContents | None
     """What is in it; None if the very bytes are listed and kept."""
     is_held: bool = False
     """Whether it is listed already."""
@@ -119,7 +120,7 @@ class AddFiles:
         if project is self.base:  # of this very revision it was asked a moment ago
             return each.file if each.is_held else None
         try:
-            return listed(project, each.arrival, is_lenient=self.is_lenient)
+            return find_identical(project, each.upload, is_lenient=self.is_lenient)
         except WheelyardError as refusal:
             return refusal
 
@@ -135,11 +136,11 @@ class Uploads:
     rules: UploadRules
 
     @property
-    def leniently(self) -> "Uploads":
+    def with_waivers(self) -> "Uploads":
         """The same operation, with files taken that fail only today's stricter rules."""
         return replace(self, rules=replace(self.rules, lenient=True))
 
-    def admit(self, filename: str, caller: Caller) -> Distribution:
+    def authorize(self, filename: str, caller: Caller) -> Distribution:
         """
         Return what `filename` names if `caller` may upload it now; asked before the body is read.
 
@@ -162,12 +163,12 @@ class Uploads:
             _refuse_closed(snapshot.value)
         return distribution
 
-    def accept(self, arrival: SpooledUpload, caller: Caller) -> Accepted:
+    def accept(self, upload: SpooledUpload, caller: Caller) -> UploadResult:
         """
         Check, store and list one file; the same bytes again are a success that changes nothing.
 
         Args:
-            arrival: The file; its distribution is what `admit` has returned for this caller.
+            upload: The file; its distribution is what `admit` has returned for this caller.
             caller: Who sends it.
 
         Raises:
@@ -177,9 +178,9 @@ class Uploads:
             TooLarge: It is over the limit.
             Unavailable: The store does not answer.
         """
-        name = arrival.distribution.project
+        name = upload.distribution.project
         before = self.projects.latest(name)
-        checked = self.check(arrival, caller, before)
+        checked = self.check(upload, caller, before)
         self.keep(name, [checked])
         listing = self.listing(before, [checked], caller)
         committed = self.projects.change(name, listing)
@@ -188,22 +189,22 @@ class Uploads:
             raise outcome
         warnings = checked.contents.warnings if checked.contents is not None else ()
         # the same commit may delete it again
-        return Accepted(committed.after.by_filename.get(outcome.filename, outcome), warnings)
+        return UploadResult(committed.after.by_filename.get(outcome.filename, outcome), warnings)
 
-    def check(self, arrival: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
+    def check(self, upload: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
         """
         Return a file that may be listed in the project as it is; nothing is stored.
 
         Raises:
             WheelyardError: As `accept`.
         """
-        _check_claims(arrival)
-        held = listed(before, arrival, is_lenient=self.rules.lenient)
+        _check_claims(upload)
+        held = find_identical(before, upload, is_lenient=self.rules.lenient)
         if held is not None and self.files.is_intact(before.name, held):
-            return ValidatedFile(arrival, held, None, is_held=True)
-        contents = self._read(arrival)
-        file = held or self._file(arrival, contents, caller)
-        return ValidatedFile(arrival, file, contents, is_held=held is not None)
+            return ValidatedFile(upload, held, None, is_held=True)
+        contents = self._read(upload)
+        file = held or self._file(upload, contents, caller)
+        return ValidatedFile(upload, file, contents, is_held=held is not None)
 
     def keep(self, name: NormalizedName, checked: Sequence[ValidatedFile]) -> None:
         """
@@ -216,7 +217,7 @@ class Uploads:
         for each in checked:
             if each.contents is None:
                 continue
-            body = StoredBytes(each.file, each.arrival.path, each.contents.metadata)
+            body = StoredBytes(each.file, each.upload.path, each.contents.metadata)
             if each.is_held:
                 self.files.restore(name, body)
             else:
@@ -229,7 +230,9 @@ class Uploads:
         """Return the intent that lists files, which `before` may have."""
         return AddFiles(before, checked, self.runtime.now(), caller.principal, self.rules.lenient)
 
-    def accept_path(self, path: Path, caller: Caller, progress: Callable[[int], None]) -> Accepted:
+    def accept_path(
+        self, path: Path, caller: Caller, progress: Callable[[int], None]
+    ) -> UploadResult:
         """
         Accept a file of this machine, which is copied and stays as it is.
 
@@ -241,33 +244,33 @@ class Uploads:
         Raises:
             WheelyardError: As `accept`; Invalid, too, where it cannot be read.
         """
-        distribution = self.admit(path.name, caller)
-        spooling = Spooling(self.spool, distribution, self.rules.max_size, "the upload", {})
+        distribution = self.authorize(path.name, caller)
+        spooling = SpoolWriter(self.spool, distribution, self.rules.max_size, "the upload", {})
         try:
             _copy(path, spooling, progress)
-            return self.accept(spooling.arrival(), caller)
+            return self.accept(spooling.upload(), caller)
         finally:
             spooling.remove()
 
-    def _read(self, arrival: SpooledUpload) -> Contents:
-        seconds = SECONDS_BASE + SECONDS_PER_GIB * arrival.size / GIB
-        return inspect(
-            arrival.path,
-            arrival.distribution,
+    def _read(self, upload: SpooledUpload) -> DistributionContents:
+        seconds = READ_SECONDS_BASE + READ_SECONDS_PER_GIB * upload.size / GIB
+        return read_distribution(
+            upload.path,
+            upload.distribution,
             limits=self.rules.archive,
             deadline=Deadline(self.runtime.monotonic, seconds),
             is_lenient=self.rules.lenient,
         )
 
-    def _file(self, arrival: SpooledUpload, contents: Contents, caller: Caller) -> File:
-        now, origin = self.runtime.now(), arrival.origin or SourceMetadata()
+    def _file(self, upload: SpooledUpload, contents: DistributionContents, caller: Caller) -> File:
+        now, origin = self.runtime.now(), upload.origin or SourceMetadata()
         uploaded_at, metadata = origin.time(now), contents.metadata
-        distribution = arrival.distribution
+        distribution = upload.distribution
         return File(
             filename=distribution.filename,
             version=_version(contents, distribution),
-            sha256=arrival.sha256,
-            size=arrival.size,
+            sha256=upload.sha256,
+            size=upload.size,
             uploaded_at=now if uploaded_at is None else uploaded_at,
             uploaded_by=origin.upload_handler or caller.principal,
             core_metadata="" if metadata is None else sha256(metadata).hexdigest(),
@@ -277,15 +280,17 @@ class Uploads:
             excused=self._excused(distribution, contents),
         )
 
-    def _excused(self, distribution: Distribution, contents: Contents) -> tuple[str, ...]:
+    def _excused(
+        self, distribution: Distribution, contents: DistributionContents
+    ) -> tuple[str, ...]:
         """Return the codes of the rules that a file fails, its format included."""
         suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if self.rules.zip_sdists else (SDIST_SUFFIX,)
         if distribution.filename.endswith((".whl", *suffixes)):
             return contents.excused
-        return tuple(sorted({RETIRED_FORMAT, *contents.excused}))
+        return tuple(sorted({OBSOLETE_FORMAT_RULE, *contents.excused}))
 
 
-def _version(contents: Contents, distribution: Distribution) -> str:
+def _version(contents: DistributionContents, distribution: Distribution) -> str:
     """Return a file's version as its metadata spells it, if that is the filename's."""
     version = distribution.version
     with suppress(Invalid):
@@ -294,7 +299,7 @@ def _version(contents: Contents, distribution: Distribution) -> str:
     return str(version)
 
 
-def _copy(path: Path, spooling: Spooling, progress: Callable[[int], None]) -> None:
+def _copy(path: Path, spooling: SpoolWriter, progress: Callable[[int], None]) -> None:
     try:
         source = path.open("rb", buffering=0)
     except OSError as error:
@@ -303,18 +308,18 @@ def _copy(path: Path, spooling: Spooling, progress: Callable[[int], None]) -> No
             code="invalid_filename",
         ) from error
     with source, storage_faults("the upload"):
-        while chunk := source.read(COPY_CHUNK):
+        while chunk := source.read(COPY_CHUNK_BYTES):
             spooling.write(chunk)
             progress(len(chunk))
 
 
-def _check_claims(arrival: SpooledUpload) -> None:
+def _check_claims(upload: SpooledUpload) -> None:
     """Refuse a form that speaks of another project or version than the filename does."""
-    distribution = arrival.distribution
-    if arrival.claimed_name and parse_name(arrival.claimed_name) != distribution.project:
-        raise _mismatch("name", distribution.project, arrival.claimed_name)
-    if arrival.claimed_version and parse_version(arrival.claimed_version) != distribution.version:
-        raise _mismatch("version", str(distribution.version), arrival.claimed_version)
+    distribution = upload.distribution
+    if upload.form_name and parse_name(upload.form_name) != distribution.project:
+        raise _mismatch("name", distribution.project, upload.form_name)
+    if upload.form_version and parse_version(upload.form_version) != distribution.version:
+        raise _mismatch("version", str(distribution.version), upload.form_version)
 
 
 def _mismatch(field: str, ours: str, theirs: str) -> Invalid:
@@ -330,7 +335,9 @@ def _refuse_closed(project: Project) -> None:
         raise Forbidden(f"{fact} {remedy}", short=fact)
 
 
-def listed(project: Project, arrival: SpooledUpload, *, is_lenient: bool = False) -> File | None:
+def find_identical(
+    project: Project, upload: SpooledUpload, *, is_lenient: bool = False
+) -> File | None:
     """
     Return the file if exactly these bytes are listed already, None if they may be.
 
@@ -342,12 +349,12 @@ def listed(project: Project, arrival: SpooledUpload, *, is_lenient: bool = False
         Conflict: Other bytes are listed under the filename.
     """
     _refuse_closed(project)
-    distribution, filename = arrival.distribution, arrival.distribution.filename
+    distribution, filename = upload.distribution, upload.distribution.filename
     held = project.by_filename.get(filename)
     if held is not None:
-        if held.sha256 == arrival.sha256:
+        if held.sha256 == upload.sha256:
             return held
-        raise taken(filename)
+        raise filename_taken(filename)
     if any(parse_listed(each).identity == distribution.identity for each in project.gone):
         message = "This filename was used by a file that has been deleted. Use a new version."
         raise Invalid(message, code="file_exists", short=message)
@@ -355,7 +362,7 @@ def listed(project: Project, arrival: SpooledUpload, *, is_lenient: bool = False
     return None
 
 
-def taken(filename: str) -> Conflict:
+def filename_taken(filename: str) -> Conflict:
     """Return the refusal of a file whose name other bytes have."""
     fact = f"File already exists ({quoted(filename)}, with different content)."
     message = f"{fact} Use a new version."

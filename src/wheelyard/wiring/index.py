@@ -31,7 +31,7 @@ from wheelyard.wiring.stores import (
     system_runtime,
 )
 
-CHECKERS: Final = 16
+REMOTE_CHECK_THREADS: Final = 16
 """Projects that are checked at a time on a bucket, which answers slowly."""
 
 
@@ -47,7 +47,7 @@ class Index:
     traits: StoreTraits
     files: Files
     projects: Projects
-    watch: StoreMetrics
+    store_metrics: StoreMetrics
     """How long its store took for what."""
     uploads: Uploads
     search: SearchIndex
@@ -99,8 +99,8 @@ def build_index(
 ) -> Index:
     """Return an index over a store, which is near unless `traits` say else."""
     traits = traits or StoreTraits()
-    watch = StoreMetrics(runtime.monotonic)
-    store = InstrumentedStore(store, watch)
+    store_metrics = StoreMetrics(runtime.monotonic)
+    store = InstrumentedStore(store, store_metrics)
     belief = cache_policy_in(traits, settings.store)
     catalog = open_catalog(store, runtime, belief, log_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.credentials
@@ -117,7 +117,7 @@ def build_index(
         spool=spool,
         is_new=catalog.is_new,
         traits=traits,
-        watch=watch,
+        store_metrics=store_metrics,
         files=files,
         projects=projects,
         uploads=Uploads(projects, files, spool, runtime, rules),
@@ -126,6 +126,11 @@ def build_index(
         tokens=tokens,
         authenticator=build_authenticator(settings, tokens, publishing_cleanup, runtime, google),
         check=Check(
-            store, spool, projects, runtime, publishing_cleanup, 1 if traits.is_local else CHECKERS
+            store,
+            spool,
+            projects,
+            runtime,
+            publishing_cleanup,
+            1 if traits.is_local else REMOTE_CHECK_THREADS,
         ),
     )

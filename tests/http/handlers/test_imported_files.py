@@ -10,7 +10,7 @@ from tests.http.servers import Site
 from tests.operations.distributions import Made
 from tests.operations.fake_sources import Listed, Shelf
 from tests.operations.in_memory_index import ALICE
-from wheelyard.operations.importing.importer import Importer
+from wheelyard.operations.importing.parallel_import import Importer
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +41,7 @@ def old(site: Site) -> Site:
     """The server with a project that has every kind of old file, and one without any metadata."""
     index, shelf = site.index, Shelf()
     offers = [shelf.offer(made, uploaded_at=THEN, uploaded_by="<ann>") for made in FILES.values()]
-    report = Importer(index.uploads.leniently).run(Listed(offers), ALICE)
+    report = Importer(index.uploads.with_waivers).run(Listed(offers), ALICE)
     assert report.refused == []
     return site
 

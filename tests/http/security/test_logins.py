@@ -21,7 +21,7 @@ from wheelyard.errors import WheelyardError
 from wheelyard.http.context import HASHING_LIMIT, LOGIN_QUEUE, build_context
 from wheelyard.http.security.request_authentication import RECENT, RequestAuthenticator
 from wheelyard.model.access import Identity
-from wheelyard.operations.store_probe import written
+from wheelyard.operations.store_probe import always_writable
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -66,7 +66,7 @@ class Office:
         index = build_index(store, Spool(folder), Settings(access=access), runtime)
         passwords = HtpasswdVerifier(path, KEY, self.clock.seconds, self.hashing)
         authenticator = replace(index.authenticator, passwords=passwords, access_tokens=self.google)
-        self.context = build_context(replace(index, authenticator=authenticator), written)
+        self.context = build_context(replace(index, authenticator=authenticator), always_writable)
         self.people = RequestAuthenticator(self.context)
 
     async def log_in(self, name: str, secret: str, address: str = HERE) -> str:

@@ -41,7 +41,7 @@ def test_whole(size: int) -> None:
 
     assert arrival.distribution.filename == FILENAME
     assert (arrival.size, arrival.sha256) == (len(DATA), SHA256)
-    assert (arrival.claimed_name, arrival.claimed_version) == ("demo", "1.0")
+    assert (arrival.form_name, arrival.form_version) == ("demo", "1.0")
 
 
 ACCEPTED = {
@@ -231,7 +231,7 @@ def test_absent(name: str, value: str | None) -> None:
     """U04, U05: a field that is missing, or says nothing, is no claim."""
     arrival = upload(form(*fields(**{name: value}), file()))
 
-    assert getattr(arrival, f"claimed_{name}") == ""
+    assert getattr(arrival, f"form_{name}") == ""
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class Instrumentation:
 
             endpoint = index.settings.telemetry.otlp_endpoint
             self._telemetry = opentelemetry.Telemetry(endpoint, index.runtime.now)
-            index.watch.follower = self._telemetry.record_store_call
+            index.store_metrics.follower = self._telemetry.record_store_call
 
     def record_fast_path(self, scope: AsgiScope, answer: Response, who: str, began: float) -> None:
         """Keep a page that was in memory."""
@@ -120,7 +120,7 @@ class Instrumentation:
 
         return MetricsSnapshot(
             requests=tuple(self.timings.so_far()),
-            verbs=tuple(self._index.watch.timings.so_far()),
+            verbs=tuple(self._index.store_metrics.timings.so_far()),
             operations=tuple(sorted(self._index.traits.tally.counts().items())),
             under_way=self.under_way,
             process=process_metrics(),

@@ -34,7 +34,7 @@ from wheelyard.http.uploads.form_fields import (
 )
 from wheelyard.http.uploads.multipart_parser import MultipartParser, PartHeaders
 from wheelyard.model.access import Caller
-from wheelyard.operations.spooling import MIB, SpooledUpload, Spooling
+from wheelyard.operations.spooling import MIB, SpooledUpload, SpoolWriter
 from wheelyard.operations.upload import Uploads
 from wheelyard.storage.disk import storage_faults
 
@@ -67,9 +67,9 @@ class UploadFormReader:
         self._claims: dict[str, str] = {}
         """What each field of CLAIM_FIELDS says; empty where it is as good as missing."""
         self._has_attestations = False
-        self._file: Spooling | None = None
+        self._file: SpoolWriter | None = None
         self._other_file: str | None = None
-        self._part: Spooling | FieldDecoder | None = None
+        self._part: SpoolWriter | FieldDecoder | None = None
         """Where the bytes of the part go that is being read; None for one that is ignored."""
         self._count = 0
         self._size = 0
@@ -114,9 +114,9 @@ class UploadFormReader:
             raise self._no_file()
         self._check_claims(file)
         return replace(
-            file.arrival(),
-            claimed_name=claims.get("name", ""),
-            claimed_version=claims.get("version", ""),
+            file.upload(),
+            form_name=claims.get("name", ""),
+            form_version=claims.get("version", ""),
             has_attestations=self._has_attestations,
         )
 
@@ -160,7 +160,7 @@ class UploadFormReader:
 
     def _end(self) -> None:
         match self._part:
-            case Spooling(size=0, distribution=distribution):
+            case SpoolWriter(size=0, distribution=distribution):
                 raise Invalid(
                     f"The file {quoted(distribution.filename)} is empty. Build it again.",
                     code="invalid_archive",
@@ -177,7 +177,7 @@ class UploadFormReader:
         if self._fields_size > FIELDS_LIMIT_BYTES:
             raise _oversized("The form without its file", FIELDS_LIMIT_BYTES)
 
-    def _opened(self, name: str, filename: str) -> Spooling | None:
+    def _opened(self, name: str, filename: str) -> SpoolWriter | None:
         """Return where a file goes, None if it is not the package, as a signature is not."""
         if name in CHECKED_FIELDS:
             raise invalid_field(
@@ -200,10 +200,10 @@ class UploadFormReader:
                 code="invalid_filename",
             )
         uploads = self._uploads
-        distribution = uploads.admit(filename, self._caller)
+        distribution = uploads.authorize(filename, self._caller)
         hashers = {name: new_hasher(name, digest) for name, digest in self._digests()}
         limit = uploads.rules.max_size
-        self._file = Spooling(uploads.spool, distribution, limit, "the upload", hashers)
+        self._file = SpoolWriter(uploads.spool, distribution, limit, "the upload", hashers)
         return self._file
 
     @property
@@ -226,7 +226,7 @@ class UploadFormReader:
             short=f"Only {accepted} are accepted.",
         )
 
-    def _check_claims(self, file: Spooling) -> None:
+    def _check_claims(self, file: SpoolWriter) -> None:
         """Compare the file with its type and with every digest that the client sent."""
         filetype, filename = self._claims.get("filetype"), file.distribution.filename
         if filetype and not filename.endswith(FILETYPE_SUFFIXES[filetype]):
@@ -258,7 +258,7 @@ def _oversized(what: str, limit: int) -> Invalid:
     )
 
 
-def _read_again(file: Spooling, algorithm: str, claimed: str) -> str:
+def _read_again(file: SpoolWriter, algorithm: str, claimed: str) -> str:
     """Return a digest that was claimed only behind the file, as distutils does."""
     with storage_faults("the upload"), file.path.open("rb") as content:
         return file_digest(content, partial(new_hasher, algorithm, claimed)).hexdigest()

@@ -69,15 +69,15 @@ class UploadHandler:
         async with self._slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
             try:
                 last = await self._feed(form, request, slot)
-                arrival = await self._threads.write(partial(form.finish, last))
-                if arrival is None:
+                upload = await self._threads.write(partial(form.finish, last))
+                if upload is None:
                     message = "Registration is not needed, upload the files."
                     return refusal_response(410, "invalid_action", message, message)
-                accepted = await self._threads.write(partial(uploads.accept, arrival, caller))
+                accepted = await self._threads.write(partial(uploads.accept, upload, caller))
             finally:
                 form.close()
         warnings = accepted.warnings
-        if arrival.has_attestations:
+        if upload.has_attestations:
             what, who = accepted.file.filename, escaped(caller.principal)
             logger.warning("the attestations that %s sent with %s were not kept", who, what)
             warnings = (*warnings, ATTESTATIONS_NOT_STORED)

@@ -24,15 +24,15 @@ from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 BAD_DESTINATION: Final = "bad_destination"
 """The code of an Invalid that says that a site cannot be written as it is."""
-FORM: Final = 2
+PAGE_REVISION: Final = 2
 """
 Goes up when the pages of a document change though the version of wheelyard does not.
 
 An export writes every page of a site again that was made with another number.
 """
-HOME: Final = "wheelyard-export/"
+EXPORT_PREFIX: Final = "wheelyard-export/"
 """Where a site has what an export has to know of it."""
-MANIFEST_PATH: Final = Key(f"{HOME}manifest.json")
+MANIFEST_PATH: Final = Key(f"{EXPORT_PREFIX}manifest.json")
 
 
 class FileMode(StrEnum):
@@ -158,9 +158,9 @@ class Manifest(Struct, frozen=True):
 
     def under(self, options: Options) -> "Manifest":
         """Return what of it holds for pages that look so: all, or nothing."""
-        if (self.options, self.made_by) == (options, made_by()):
+        if (self.options, self.made_by) == (options, page_generator()):
             return self
-        return Manifest(options, made_by())
+        return Manifest(options, page_generator())
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class LoadedManifest:
     version: ObjectVersion
 
 
-def noted(site: Store) -> LoadedManifest:
+def load_manifest(site: Store) -> LoadedManifest:
     """Return what a site says of itself."""
     stored = site.get(MANIFEST_PATH)
     if not isinstance(stored, Stored):
@@ -188,11 +188,11 @@ def encoded(manifest: Manifest) -> bytes:
     return encode(manifest)
 
 
-def identity_of(place: str) -> str:
+def store_fingerprint(place: str) -> str:
     """Return what tells a store from others: a digest, as its place is secret."""
     return sha256(os.fsencode(place)).hexdigest()[:32]
 
 
-def made_by() -> str:
+def page_generator() -> str:
     """Return what makes pages: another one makes other pages of the same documents."""
-    return f"wheelyard {version('wheelyard')}, form {FORM}"
+    return f"wheelyard {version('wheelyard')}, form {PAGE_REVISION}"

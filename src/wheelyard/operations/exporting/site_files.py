@@ -38,7 +38,7 @@ class Site:
     store: Store
     spool: Spool
     """Where the bytes of a stream wait for its end."""
-    serves_folders: bool
+    serves_directory_index: bool
     """Whether who serves it answers `simple/` with `simple/index.html`; a bucket does not."""
     linked: Linked | None = None
     """Gives a file of this machine a second name there, if it is a folder."""
@@ -62,7 +62,7 @@ class SiteFiles:
             Conflict: Somebody else brings it, too.
             Unavailable: The store has lost some of it, or one of the two places does not answer.
         """
-        wanted = wanted_by(project)
+        wanted = required_objects(project)
         if self.placing is FileMode.LEAVE or not wanted:
             return
         there = {entry.key: entry for entry in self.site.store.list(_folder(project.name))}
@@ -76,7 +76,7 @@ class SiteFiles:
         """Remove what is not to be had any more: what was deleted, for ever, or is quarantined."""
         if self.placing is FileMode.LEAVE:
             return
-        kept, gone = wanted_by(project), set(project.gone)
+        kept, gone = required_objects(project), set(project.gone)
         for entry in list(self.site.store.list(_folder(project.name))):
             owner = keys.owner_of(entry.key)
             if owner is None or entry.key in kept:
@@ -136,7 +136,7 @@ class SiteFiles:
             path.unlink(missing_ok=True)
 
 
-def wanted_by(project: Project) -> dict[Key, int | None]:
+def required_objects(project: Project) -> dict[Key, int | None]:
     """Return the keys of what a project's pages link to, with the sizes that are known."""
     wanted = dict[Key, int | None]()
     for file in served_files(project):

@@ -18,15 +18,15 @@ from wheelyard.rendering.search_json import SearchEntry, search_entry
 from wheelyard.rendering.web_pages import PageTemplates
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored, WebType
 
-PAGE_CACHING: Final = "no-cache"
+PAGE_CACHE_CONTROL: Final = "no-cache"
 """A page is asked for anew each time; a bucket would otherwise keep it for an hour."""
-FILE_CACHING: Final = "public, max-age=31536000, immutable"
-HTML: Final = WebType("text/html; charset=utf-8", PAGE_CACHING)
-JSON: Final = WebType("application/json", PAGE_CACHING)
-SIMPLE_JSON: Final = WebType("application/vnd.pypi.simple.v1+json", PAGE_CACHING)
-GZIP: Final = WebType("application/gzip", PAGE_CACHING)
-BINARY: Final = WebType("application/octet-stream", FILE_CACHING)
-METADATA: Final = WebType("text/plain; charset=utf-8", FILE_CACHING)
+FILE_CACHE_CONTROL: Final = "public, max-age=31536000, immutable"
+HTML: Final = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
+JSON: Final = WebType("application/json", PAGE_CACHE_CONTROL)
+SIMPLE_JSON: Final = WebType("application/vnd.pypi.simple.v1+json", PAGE_CACHE_CONTROL)
+GZIP: Final = WebType("application/gzip", PAGE_CACHE_CONTROL)
+BINARY: Final = WebType("application/octet-stream", FILE_CACHE_CONTROL)
+METADATA: Final = WebType("text/plain; charset=utf-8", FILE_CACHE_CONTROL)
 INDEX: Final = "index.html"
 SEARCH: Final = "search.json"
 GZIP_LEVEL: Final = 9
@@ -54,7 +54,7 @@ class SitePages:
     templates: PageTemplates
     """Of the pages for people, made with the same options."""
     read_core: ReadCore
-    serves_folders: bool
+    serves_directory_index: bool
     """Whether what serves the site finds `index.html` by itself."""
 
     def paths_of(self, name: NormalizedName) -> tuple[Key, ...]:
@@ -119,7 +119,7 @@ class SitePages:
     def _places(self, folder: str) -> tuple[str, ...]:
         """Return under which names a folder's page is found."""
         index = f"{folder}{INDEX}"
-        return (index,) if self.serves_folders else (index, folder)
+        return (index,) if self.serves_directory_index else (index, folder)
 
     def _with_gzip(self, paths: tuple[str, ...]) -> tuple[Key, ...]:
         packed = (f"{path}.gz" for path in paths if not path.endswith("/"))

@@ -7,7 +7,7 @@ from typing import Final
 
 from wheelyard.model.text import counted
 
-REFUSALS_KEPT: Final = 10_000
+MAX_REFUSALS: Final = 10_000
 """Refusals that a report has in full; of the others it has the number."""
 
 
@@ -31,7 +31,7 @@ class Outcome:
 
     place: str
     """Where it is, as the source says it."""
-    fate: FileStatus
+    status: FileStatus
     code: str = ""
     """Of the refusal, as in docs/errors.md."""
     why: str = ""
@@ -46,7 +46,7 @@ class Outcome:
 class Report:
     """What became of everything that a source has, so far."""
 
-    fates: Counter[FileStatus] = field(default_factory=Counter)
+    counts: Counter[FileStatus] = field(default_factory=Counter)
     excused: Counter[str] = field(default_factory=Counter)
     """How many of the new files fail which rule."""
     refused: list[Outcome] = field(default_factory=list)
@@ -54,16 +54,16 @@ class Report:
 
     def add(self, outcome: Outcome) -> None:
         """Count one more."""
-        self.fates[outcome.fate] += 1
+        self.counts[outcome.status] += 1
         self.excused.update(outcome.excused)
-        if outcome.fate is FileStatus.REFUSED and len(self.refused) < REFUSALS_KEPT:
+        if outcome.status is FileStatus.REFUSED and len(self.refused) < MAX_REFUSALS:
             self.refused.append(outcome)
 
     def summary(self, *, dry_run: bool = False) -> str:
         """Return it in one line."""
-        fates = self.fates
+        counts = self.counts
         parts = [
-            f"{'would import' if dry_run else 'imported'} {counted(fates[FileStatus.NEW], 'file')}"
+            f"{'would import' if dry_run else 'imported'} {counted(counts[FileStatus.NEW], 'file')}"
         ]
         words = (
             (FileStatus.THERE, "there already"),
@@ -71,7 +71,7 @@ class Report:
             (FileStatus.PASSED_OVER, "passed over"),
             (FileStatus.REFUSED, "refused"),
         )
-        parts += [f"{fates[fate]} {word}" for fate, word in words if fates[fate]]
+        parts += [f"{counts[status]} {word}" for status, word in words if counts[status]]
         return ", ".join(parts)
 
 

@@ -40,13 +40,18 @@ from wheelyard.model.lenient_metadata import core_of
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped
-from wheelyard.operations.exporting.export import Export, Outcome, Task, Work
+from wheelyard.operations.exporting.incremental_export import (
+    ExportTask,
+    IncrementalExport,
+    TaskResult,
+    Work,
+)
 from wheelyard.operations.exporting.manifest import (
     BAD_DESTINATION,
     FileMode,
     Options,
     RequestedOptions,
-    noted,
+    load_manifest,
 )
 from wheelyard.operations.exporting.site_files import Copied, Site, SiteFiles
 from wheelyard.operations.exporting.site_pages import PageWriter, SitePages
@@ -58,20 +63,20 @@ from wheelyard.storage.local import LocalStore
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import store_in
 
-Done = Generator[tuple[Task, Outcome], None, None]
+Done = Generator[tuple[ExportTask, TaskResult], None, None]
 
-NEAR_THREADS: Final = 4
-FAR_THREADS: Final = 16
+LOCAL_THREADS: Final = 4
+REMOTE_THREADS: Final = 16
 """Projects at a time, where the store or the site is a bucket."""
 IS_LINUX: Final = sys.platform == "linux"
 """Whether a process may fork without more ado; macOS has its own view of that."""
-MANY: Final = 1000
+MIN_PROJECTS_FOR_PROCESSES: Final = 1000
 """Projects that are worth starting processes for."""
-GRACE: Final = 0.5
+INTERRUPT_GRACE_SECONDS: Final = 0.5
 """Seconds that a Ctrl-C may be late that has ended a pool already."""
-SELDOM: Final = 100_000
+GC_THRESHOLD_OBJECTS: Final = 100_000
 """Objects after which garbage is collected: pages hold hardly any cycle."""
-PART: Final = 4000
+MAX_PROJECTS_PER_PART: Final = 4000
 """Projects that a process takes at a time, at most."""
 
 
@@ -87,7 +92,7 @@ class SiteExporter:
     processors: int = 1
     """Those of this machine that may be used."""
 
-    def opened(self) -> Export:
+    def opened(self) -> IncrementalExport:
         """
         Return the export to the place, which is looked at.
 
@@ -97,9 +102,9 @@ class SiteExporter:
         """
         return self.over(open_site(self.place, self.index))
 
-    def over(self, site: Site) -> Export:
+    def over(self, site: Site) -> IncrementalExport:
         """Return the export to a site that is open."""
-        index, found = self.index, noted(site.store)
+        index, found = self.index, load_manifest(site.store)
         base = index.settings.server.public_url.rstrip("/")
         before = found.manifest.options if found.manifest else Options(base_url=base)
         options = self.asked.over(before)
@@ -110,7 +115,7 @@ class SiteExporter:
                 "--files and the URL of its files/ folder, or choose another prefix.",
                 code=BAD_DESTINATION,
             )
-        is_local = index.is_local and site.serves_folders
+        is_local = index.is_local and site.serves_directory_index
         templates = PageTemplates(
             f"{options.base_url}/simple/" if options.base_url else index.settings.index_url,
             is_certain=bool(options.base_url),
@@ -118,16 +123,18 @@ class SiteExporter:
         )
         writing = PageWriter(site.store)
 
-        def each(tasks: list[Task], work: Work) -> Done:
-            if is_local and self.processors > 1 and len(tasks) > MANY:
+        def each(tasks: list[ExportTask], work: Work) -> Done:
+            if is_local and self.processors > 1 and len(tasks) > MIN_PROJECTS_FOR_PROCESSES:
                 return self._in_processes(tasks, options, writing)
-            return _in_threads(tasks, work, NEAR_THREADS if is_local else FAR_THREADS)
+            return _in_threads(tasks, work, LOCAL_THREADS if is_local else REMOTE_THREADS)
 
-        return Export(
+        return IncrementalExport(
             projects=index.projects,
             noted=found,
             options=options,
-            pages=SitePages(options, templates, partial(_core_of, index), site.serves_folders),
+            pages=SitePages(
+                options, templates, partial(_core_of, index), site.serves_directory_index
+            ),
             places=SiteFiles(index.files, site, options.files),
             writing=writing,
             retries=ConflictRetries(runtime=index.runtime)
@@ -137,7 +144,7 @@ class SiteExporter:
             owns_files=not has_files,
         )
 
-    def _in_processes(self, tasks: list[Task], options: Options, writing: PageWriter) -> Done:
+    def _in_processes(self, tasks: list[ExportTask], options: Options, writing: PageWriter) -> Done:
         """Export projects on every processor: pages are made of computing, and little else."""
         parts = _parts(tasks, self.processors)
         asked = RequestedOptions(
@@ -161,7 +168,9 @@ class SiteExporter:
                     writing.count(written)
                     yield from zip(part, lines, strict=True)
             except BrokenProcessPool as error:
-                self.index.runtime.pause(GRACE)  # for Ctrl-C, which has ended them a moment before
+                self.index.runtime.pause(
+                    INTERRUPT_GRACE_SECONDS
+                )  # for Ctrl-C, which has ended them a moment before
                 raise Unavailable(
                     "A part of the export was killed, perhaps for want of memory. Export again: "
                     "what is done stays done.",
@@ -170,7 +179,7 @@ class SiteExporter:
                 pool.shutdown(wait=False, cancel_futures=True)  # nothing more after Ctrl-C
 
 
-def _in_threads(tasks: list[Task], work: Work, threads: int) -> Done:
+def _in_threads(tasks: list[ExportTask], work: Work, threads: int) -> Done:
     with ThreadPoolExecutor(threads) as pool:
         try:
             yield from zip(tasks, pool.map(work, tasks), strict=True)
@@ -178,8 +187,8 @@ def _in_threads(tasks: list[Task], work: Work, threads: int) -> Done:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _parts(tasks: list[Task], processors: int) -> list[list[Task]]:
-    turns = -(-len(tasks) // (PART * processors))
+def _parts(tasks: list[ExportTask], processors: int) -> list[list[ExportTask]]:
+    turns = -(-len(tasks) // (MAX_PROJECTS_PER_PART * processors))
     size = -(-len(tasks) // (turns * processors))
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
@@ -189,7 +198,7 @@ def _attend() -> None:
     if getsignal(SIGINT) is not SIG_IGN:  # as for what a shell has put into the background
         signal(SIGINT, SIG_DFL)
     pthread_sigmask(SIG_UNBLOCK, {SIGINT})
-    gc.set_threshold(SELDOM)
+    gc.set_threshold(GC_THRESHOLD_OBJECTS)
     parent = parent_process()
     assert parent is not None  # noqa: S101 - this is run in a pool only
 
@@ -201,8 +210,8 @@ def _attend() -> None:
 
 
 def _export_part(
-    settings: Settings, place: str, asked: RequestedOptions, tasks: list[Task]
-) -> tuple[list[Outcome], int]:
+    settings: Settings, place: str, asked: RequestedOptions, tasks: list[ExportTask]
+) -> tuple[list[TaskResult], int]:
     index = open_index(settings, create=False)
     export = SiteExporter(index=index, place=place, asked=asked).opened()
     return [export.project(task) for task in tasks], export.writing.written
@@ -213,14 +222,14 @@ def open_site(place: str, index: Index) -> Site:
     _refuse_place(place, index.settings)
     if is_bucket(place):
         store = store_in(place, index.traits.tally)
-        return Site(store, index.spool, serves_folders=False, copied=_copier(store, index))
+        return Site(store, index.spool, serves_directory_index=False, copied=_copier(store, index))
     folder = LocalStore(Path(place), index.runtime.random, is_site=True)
     probe, sink = folder.spool.create()  # to say at once, and not half-way, that nothing can be
     sink.close()
     probe.unlink()
     for left in folder.spool.leftovers((index.runtime.now() - ORPHAN_AGE).timestamp()):
         left.unlink(missing_ok=True)  # of an export that was killed
-    return Site(folder, folder.spool, serves_folders=True, linked=folder.link)
+    return Site(folder, folder.spool, serves_directory_index=True, linked=folder.link)
 
 
 def _refuse_place(place: str, settings: Settings) -> None:

@@ -16,18 +16,18 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
-from wheelyard.operations.importing.importer import Importer
+from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.report import FileStatus, Outcome, Progress, Report
 from wheelyard.sources.candidate import Candidate, Skipped
 from wheelyard.sources.file_tree import FileTree, TreeEntry, candidate_at
 from wheelyard.sources.plain_files import distributions
 
-QUIET: Final = 1.0
+SETTLE_SECONDS: Final = 1.0
 """Seconds for which nobody may have touched what is there at the start."""
-REST: Final = 20
+IDLE_PAUSE_FACTOR: Final = 20
 """How much longer than an idle look its pause is: it takes 5% of one core."""
-AGAIN: Final = 60.0
-AGAIN_AT_MOST: Final = 3600.0
+RETRY_SECONDS: Final = 60.0
+MAX_RETRY_SECONDS: Final = 3600.0
 """Seconds until a file is tried again that was refused through no fault of its own."""
 
 logger = logging.getLogger("wheelyard")
@@ -75,13 +75,13 @@ class FolderWatch:
             began = self.runtime.monotonic()
             is_idle = self.look().is_idle
             took = self.runtime.monotonic() - began
-            self.stopped.wait(max(self.every, REST * took if is_idle else 0.0))
+            self.stopped.wait(max(self.every, IDLE_PAUSE_FACTOR * took if is_idle else 0.0))
 
     def stop(self) -> None:
         """Begin nothing more; what is under way is given up, and what was accepted stays."""
         self.stopped.set()
 
-    def pass_by(self) -> None:
+    def skip_existing(self) -> None:
         """
         Take what is there now for dealt with.
 
@@ -147,9 +147,11 @@ class Scan(Progress):
         known = self._found[outcome.place]
         if outcome.why != known.why:
             self._report.add(outcome)
-            if outcome.fate is FileStatus.REFUSED:
+            if outcome.status is FileStatus.REFUSED:
                 logger.warning("%s was not imported: %s", escaped(outcome.place), outcome.why)
-        pause = min(max(2 * known.pause, AGAIN), AGAIN_AT_MOST) if outcome.may_pass else inf
+        pause = (
+            min(max(2 * known.pause, RETRY_SECONDS), MAX_RETRY_SECONDS) if outcome.may_pass else inf
+        )
         due = self._watch.runtime.monotonic() + pause
         self._found[outcome.place] = replace(known, due=due, pause=pause, why=outcome.why)
         self._heed()
@@ -162,14 +164,14 @@ class Scan(Progress):
 
     def end(self) -> None:
         """Have what was found remembered, and tell of it."""
-        watch, fates, is_whole = self._watch, self._report.fates, not self._trouble
+        watch, counts, is_whole = self._watch, self._report.counts, not self._trouble
         name = escaped(self._root)
         # what was not seen may be there all the same
         watch.known = self._found if is_whole else watch.known | self._found
         if watch.trouble and is_whole:
             logger.info("%s: what was wrong is not wrong any more", name)
         is_news = any(
-            fates[fate] for fate in (FileStatus.NEW, FileStatus.DELETED, FileStatus.REFUSED)
+            counts[status] for status in (FileStatus.NEW, FileStatus.DELETED, FileStatus.REFUSED)
         )
         if is_news or (watch.is_new and is_whole):
             logger.info("%s: %s", name, self._report.summary())
@@ -192,7 +194,7 @@ class Scan(Progress):
         if watch.appears_whole or isinstance(found, Skipped):
             return True
         # a clock that is wrong, here or there, keeps no file out for ever
-        is_quiet = abs(watch.runtime.seconds() - found.changed_at) >= QUIET
+        is_quiet = abs(watch.runtime.seconds() - found.changed_at) >= SETTLE_SECONDS
         return watch.is_new and is_quiet
 
 

@@ -16,7 +16,7 @@ from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
 from wheelyard.model.project import Project
 from wheelyard.operations.exporting.manifest import (
     BAD_DESTINATION,
-    HOME,
+    EXPORT_PREFIX,
     MANIFEST_PATH,
     FileMode,
     LoadedManifest,
@@ -24,7 +24,7 @@ from wheelyard.operations.exporting.manifest import (
     ManifestEntry,
     Options,
     encoded,
-    noted,
+    load_manifest,
 )
 from wheelyard.operations.exporting.site_files import SiteFiles
 from wheelyard.operations.exporting.site_pages import (
@@ -39,7 +39,7 @@ from wheelyard.operations.exporting.site_pages import (
 from wheelyard.rendering.search_json import search_json
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
 
-BEGUN: Final = Key(f"{HOME}begun.json")
+BEGUN: Final = Key(f"{EXPORT_PREFIX}begun.json")
 """Put before the first page: it tells a site that is begun from anybody else's."""
 SIMPLE: Final = "simple/"
 PAGES: Final = (SIMPLE, "project/", "pypi/", INDEX, SEARCH)
@@ -47,7 +47,7 @@ PAGES: Final = (SIMPLE, "project/", "pypi/", INDEX, SEARCH)
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ExportTask:
     """A project that is to be exported."""
 
     name: NormalizedName
@@ -55,14 +55,14 @@ class Task:
     """The versions that its pages had before this export, as far as is known."""
 
 
-Outcome = ManifestEntry | str
+TaskResult = ManifestEntry | str
 """What the manifest will say of a project; a text where the store has lost it."""
-Work = Callable[[Task], Outcome]
-Each = Callable[[list[Task], Work], Generator[tuple[Task, Outcome], None, None]]
+Work = Callable[[ExportTask], TaskResult]
+Each = Callable[[list[ExportTask], Work], Generator[tuple[ExportTask, TaskResult], None, None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """What an export did."""
 
     projects: int
@@ -111,7 +111,7 @@ class _Begun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
+class IncrementalExport:
     """Brings one site up to date."""
 
     projects: Projects
@@ -139,7 +139,9 @@ class Export:
         if self.noted.manifest is None:
             self._require_ours(self._pages_there())
 
-    def run(self, progress: Callable[[int, int], None], *, everything: bool = False) -> Exported:
+    def run(
+        self, progress: Callable[[int, int], None], *, everything: bool = False
+    ) -> ExportResult:
         """
         Export every project that has changed.
 
@@ -165,7 +167,7 @@ class Export:
         ]
         return self._export(stale, replace(begun, vanished=gone), progress)
 
-    def refresh(self, names: Iterable[NormalizedName]) -> Exported:
+    def refresh(self, names: Iterable[NormalizedName]) -> ExportResult:
         """Export some projects, and look at no other; all of them where the site is new."""
         manifest = self.noted.manifest
         if manifest is None or self._holding(manifest) is not manifest:
@@ -173,7 +175,7 @@ class Export:
         begun = _Begun(noted=self.noted, manifest=manifest)
         return self._export(sorted(set(names)), begun, _nobody)
 
-    def project(self, task: Task) -> Outcome:
+    def project(self, task: ExportTask) -> TaskResult:
         """Export one project; return what the manifest will say of it, or why it cannot."""
         try:
             return self._project(task)
@@ -214,7 +216,7 @@ class Export:
 
     def _export(
         self, names: list[NormalizedName], begun: _Begun, progress: Callable[[int, int], None]
-    ) -> Exported:
+    ) -> ExportResult:
         done, manifest = _Done(), begun.manifest
         self._do(names, begun, done, progress)
         is_listed = done.lines.keys() <= manifest.projects.keys() and not begun.vanished
@@ -225,7 +227,7 @@ class Export:
         if begun.is_new or done.lines or begun.vanished:
             manifest = self._finish(begun, done)
         failed = tuple(done.failed[name] for name in sorted(done.failed))
-        return Exported(len(done.lines), len(manifest.projects), failed)
+        return ExportResult(len(done.lines), len(manifest.projects), failed)
 
     def _do(
         self,
@@ -234,7 +236,7 @@ class Export:
         done: _Done,
         progress: Callable[[int, int], None],
     ) -> None:
-        tasks = [Task(name, begun.seen(name, self.pages.paths_of(name))) for name in names]
+        tasks = [ExportTask(name, begun.seen(name, self.pages.paths_of(name))) for name in names]
         with closing(self.each(tasks, self.project)) as outcomes:
             for number, (task, outcome) in enumerate(outcomes, 1):
                 if isinstance(outcome, str):
@@ -243,7 +245,7 @@ class Export:
                     done.lines[task.name] = outcome
                 progress(number, len(names))
 
-    def _project(self, task: Task) -> ManifestEntry:
+    def _project(self, task: ExportTask) -> ManifestEntry:
         name, seen = task.name, task.seen
         for attempt in self.retries.attempts():
             if attempt:
@@ -268,7 +270,7 @@ class Export:
         snapshot = self.projects.documents.get(key, "now")
         project = snapshot.value
         if project is None:
-            raise lost_document(name)
+            raise missing_document(name)
         try:
             self.places.bring(project)
             pages, found = self.pages.of_project(project)
@@ -320,7 +322,7 @@ class Export:
         before = begun.noted
         for attempt in self.retries.attempts():
             if attempt:
-                seen, before = self.writing.seen(paths), noted(self.writing.site)
+                seen, before = self.writing.seen(paths), load_manifest(self.writing.site)
             with suppress(Conflict):
                 return self._told(before, seen, begun.vanished, done)
         raise self.retries.exhausted("the search index")
@@ -366,7 +368,7 @@ def _lost(name: NormalizedName, fault: NotFound) -> Unavailable:
     )
 
 
-def lost_document(name: NormalizedName) -> Unavailable:
+def missing_document(name: NormalizedName) -> Unavailable:
     """Return the fault for a project whose document the store has not."""
     return Unavailable(
         f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it from a "

@@ -9,7 +9,7 @@ from typing import Final
 
 from packaging.utils import NormalizedName
 
-from wheelyard.archive.rules import EXCUSABLE
+from wheelyard.archive.leniency import WAIVABLE_RULES
 from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.documents import DAMAGED
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable, WheelyardError, quoted
@@ -21,13 +21,13 @@ from wheelyard.operations.spooling import (
     SHA256,
     SourceMetadata,
     SpooledUpload,
-    Spooling,
+    SpoolWriter,
     file_too_large,
 )
-from wheelyard.operations.upload import Uploads, ValidatedFile, taken
+from wheelyard.operations.upload import Uploads, ValidatedFile, filename_taken
 from wheelyard.sources.candidate import Candidate
 
-SPOOLED: Final = 64 * 1024 * 1024
+MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 """Bytes of a group that may wait in the spool for their commit; one file may be larger."""
 UNREADABLE: Final = "unreadable_file"
 """The code of a refusal where the bytes could not be had."""
@@ -48,12 +48,12 @@ class ImportItem:
         return self.distribution.project, self.distribution.identity
 
 
-Group = list[ImportItem]
+Batch = list[ImportItem]
 """Files of one project, in the order of the source."""
 
 
 @dataclass(frozen=True, slots=True)
-class GroupResult:
+class BatchResult:
     """What became of a group."""
 
     name: NormalizedName
@@ -101,7 +101,7 @@ class ImportContext:
             self.uploads.projects.names.ensure(*names)
 
 
-def import_group(job: ImportContext, group: Group) -> GroupResult:
+def import_batch(job: ImportContext, group: Batch) -> BatchResult:
     """
     Publish what is new in a group.
 
@@ -125,18 +125,18 @@ def import_group(job: ImportContext, group: Group) -> GroupResult:
         told = {outcome.place for outcome in outcomes}
         left = [each.candidate for each in group if each.candidate.place not in told]
         outcomes += [refused(each, fault) for each in left]
-        return GroupResult(name, is_project=False, outcomes=outcomes)
+        return BatchResult(name, is_project=False, outcomes=outcomes)
     finally:
         if work is not None:
             work.close()
-    return GroupResult(name, work.project.revision > 0, work.outcomes)
+    return BatchResult(name, work.project.revision > 0, work.outcomes)
 
 
 def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outcome:
     """Return the outcome of a file that is refused."""
     return Outcome(
         place=candidate.place,
-        fate=FileStatus.REFUSED,
+        status=FileStatus.REFUSED,
         code=fault.code,
         why=f"{fault.message} {hint}".strip(),
         may_pass=fault.code == UNREADABLE
@@ -159,20 +159,20 @@ class _GroupImport:
         """Settle one file, or have it wait for the next commit."""
         if item.distribution.identity in self._waiting:
             self.commit()  # of two that are there once, the second is compared with the first
-        fate = self._known(item)
-        if fate is not None:
-            self.outcomes.append(fate)
+        status = self._known(item)
+        if status is not None:
+            self.outcomes.append(status)
             return
         try:
             self._check(item)
         except WheelyardError as fault:
             if isinstance(fault, Unavailable) and fault.code != DAMAGED:
                 raise  # the next file would fare no better
-            may_excuse = fault.code in EXCUSABLE and not isinstance(fault, Conflict)
+            may_excuse = fault.code in WAIVABLE_RULES and not isinstance(fault, Conflict)
             is_strict = may_excuse and not self._job.uploads.rules.lenient
             hint = "With --lenient it may be taken." if is_strict else ""
             self.outcomes.append(refused(item.candidate, fault, hint))
-        if self._size >= SPOOLED:
+        if self._size >= MAX_BATCH_BYTES:
             self.commit()
 
     def commit(self) -> None:
@@ -189,16 +189,18 @@ class _GroupImport:
             if isinstance(outcome, WheelyardError):
                 told = refused(candidate, outcome)
             elif each.is_held or outcome is not each.file:
-                told = Outcome(place=candidate.place, fate=FileStatus.THERE)
+                told = Outcome(place=candidate.place, status=FileStatus.THERE)
             else:
-                told = Outcome(place=candidate.place, fate=FileStatus.NEW, excused=outcome.excused)
+                told = Outcome(
+                    place=candidate.place, status=FileStatus.NEW, excused=outcome.excused
+                )
             self.outcomes.append(told)
         self.close()
 
     def close(self) -> None:
         """Remove what waits in the spool."""
         for _, each in self._pending:
-            each.arrival.path.unlink(missing_ok=True)
+            each.upload.path.unlink(missing_ok=True)
         self._pending, self._size = [], 0
         self._waiting.clear()
 
@@ -206,14 +208,14 @@ class _GroupImport:
         """Return what becomes of a file that need not be read."""
         candidate = item.candidate
         if item.distribution.identity in self._gone:
-            return Outcome(place=candidate.place, fate=FileStatus.DELETED)
+            return Outcome(place=candidate.place, status=FileStatus.DELETED)
         held = self.project.by_filename.get(candidate.filename)
         if held is None:
             return None
         said = _claim(candidate, SHA256)
         if said == held.sha256 or (not said and self._is_untouched(held, candidate)):
-            return Outcome(place=candidate.place, fate=FileStatus.THERE)
-        return refused(candidate, taken(candidate.filename)) if said else None
+            return Outcome(place=candidate.place, status=FileStatus.THERE)
+        return refused(candidate, filename_taken(candidate.filename)) if said else None
 
     def _is_untouched(self, held: File, candidate: Candidate) -> bool:
         return (
@@ -227,16 +229,16 @@ class _GroupImport:
 
     def _check(self, item: ImportItem) -> None:
         job, candidate = self._job, item.candidate
-        distribution = job.uploads.admit(candidate.filename, job.caller)
-        arrival = _fetch(candidate, distribution, job)
+        distribution = job.uploads.authorize(candidate.filename, job.caller)
+        upload = _fetch(candidate, distribution, job)
         try:
-            checked = job.uploads.check(arrival, job.caller, self.project)
+            checked = job.uploads.check(upload, job.caller, self.project)
         except BaseException:
-            arrival.path.unlink(missing_ok=True)
+            upload.path.unlink(missing_ok=True)
             raise
         self._pending.append((candidate, checked))
         self._waiting.add(distribution.identity)
-        self._size += arrival.size
+        self._size += upload.size
 
 
 def _fetch(candidate: Candidate, distribution: Distribution, job: ImportContext) -> SpooledUpload:
@@ -246,7 +248,7 @@ def _fetch(candidate: Candidate, distribution: Distribution, job: ImportContext)
         raise file_too_large(limit)
     wanted = ALGORITHMS & candidate.hashes.keys()
     hashers = {name: hashlib.new(name, usedforsecurity=False) for name in wanted}
-    spooling = Spooling(uploads.spool, distribution, limit, "the import", hashers)
+    spooling = SpoolWriter(uploads.spool, distribution, limit, "the import", hashers)
     try:
         for piece in _pieces(candidate):
             spooling.write(piece)
@@ -264,7 +266,7 @@ def _fetch(candidate: Candidate, distribution: Distribution, job: ImportContext)
         uploaded_by=candidate.uploaded_by,
         yanked=candidate.yanked,
     )
-    return replace(spooling.arrival(), origin=origin)
+    return replace(spooling.upload(), origin=origin)
 
 
 def _pieces(candidate: Candidate) -> Iterator[bytes]:
@@ -279,7 +281,7 @@ def _pieces(candidate: Candidate) -> Iterator[bytes]:
         raise Invalid(fault.message, code=fault.code) from fault
 
 
-def _compare(candidate: Candidate, spooling: Spooling) -> None:
+def _compare(candidate: Candidate, spooling: SpoolWriter) -> None:
     for name, found in sorted(spooling.digests.items()):
         said = _claim(candidate, name)
         if said and said != found:

@@ -10,27 +10,27 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution import UniquenessKey, parse_filename
-from wheelyard.operations.importing.group_import import (
-    Group,
-    GroupResult,
+from wheelyard.operations.importing.project_import import (
+    Batch,
+    BatchResult,
     ImportContext,
     ImportItem,
-    import_group,
+    import_batch,
     refused,
 )
 from wheelyard.operations.importing.report import FileStatus, Outcome, Progress, Report
 from wheelyard.operations.upload import Uploads
 from wheelyard.sources.candidate import Candidate, Skipped, Source
 
-NEAR_WORKERS: Final = 4
-NEAR_TOGETHER: Final = 64
+LOCAL_WORKERS: Final = 4
+LOCAL_BATCH_FILES: Final = 64
 """Files of one project that are listed together, where everything is at hand."""
-FAR_WORKERS: Final = 16
-FAR_TOGETHER: Final = 8
+REMOTE_WORKERS: Final = 16
+REMOTE_BATCH_FILES: Final = 8
 """The same across a network: more at a time, and so fewer together."""
-HELD: Final = 1000
+MAX_PENDING_FILES: Final = 1000
 """Files that may wait for others of their project."""
-NAMES: Final = 500
+NAMES_PER_WRITE: Final = 500
 """New names that are added to the list of projects at a time."""
 
 
@@ -39,7 +39,7 @@ class Importer:
     """Takes in what a source has; `near` if the store and the source answer at once."""
 
     uploads: Uploads
-    near: bool = True
+    is_local: bool = True
 
     def run(
         self,
@@ -65,8 +65,8 @@ class Importer:
             read=watcher.read,
             rehearsed={} if dry_run else None,
         )
-        workers = NEAR_WORKERS if self.near else FAR_WORKERS
-        groups = FileBatches(NEAR_TOGETHER if self.near else FAR_TOGETHER)
+        workers = LOCAL_WORKERS if self.is_local else REMOTE_WORKERS
+        groups = FileBatches(LOCAL_BATCH_FILES if self.is_local else REMOTE_BATCH_FILES)
         with ThreadPoolExecutor(workers, "import") as pool:
             crew = _WorkerPool(job, watcher, groups, pool, workers)
             try:
@@ -98,22 +98,22 @@ class FileBatches:
         self._items.setdefault(item.distribution.project, []).append(item)
         self._count += 1
 
-    def due(self, name: NormalizedName) -> Group | None:
+    def due(self, name: NormalizedName) -> Batch | None:
         """Return the group of `name` if it is full, else the oldest if too many are held."""
         if len(self._items.get(name, ())) >= self.together:
             return self._taken(name)
-        return self.rest() if self._count > HELD else None
+        return self.rest() if self._count > MAX_PENDING_FILES else None
 
-    def settled(self, name: NormalizedName) -> Group | None:
+    def settled(self, name: NormalizedName) -> Batch | None:
         """Return the oldest group, but not that of `name`, which is being added to just now."""
         other = next((each for each in self._items if each != name), None)
         return None if other is None else self._taken(other)
 
-    def rest(self) -> Group | None:
+    def rest(self) -> Batch | None:
         """Return the oldest group, None if there is none any more."""
         return self._taken(next(iter(self._items))) if self._items else None
 
-    def _taken(self, name: NormalizedName) -> Group:
+    def _taken(self, name: NormalizedName) -> Batch:
         items = self._items.pop(name)
         self._count -= len(items)
         return items
@@ -129,8 +129,8 @@ class _WorkerPool:
     pool: ThreadPoolExecutor
     workers: int
     report: Report = field(default_factory=Report)
-    _under_way: dict[Future[GroupResult], Group] = field(default_factory=dict)
-    _flying: dict[tuple[NormalizedName, UniquenessKey], Future[GroupResult]] = field(
+    _under_way: dict[Future[BatchResult], Batch] = field(default_factory=dict)
+    _flying: dict[tuple[NormalizedName, UniquenessKey], Future[BatchResult]] = field(
         default_factory=dict
     )
     _names: set[NormalizedName] = field(default_factory=set)
@@ -138,9 +138,9 @@ class _WorkerPool:
     def take(self, offer: Candidate | Skipped) -> None:
         """Have something imported, now or later; wait if there is too much to do."""
         if isinstance(offer, Skipped):
-            fate = FileStatus.REFUSED if offer.is_fault else FileStatus.PASSED_OVER
+            status = FileStatus.REFUSED if offer.is_fault else FileStatus.PASSED_OVER
             code = "bad_source" if offer.is_fault else ""
-            self._tell(Outcome(place=offer.place, fate=fate, code=code, why=f"{offer.why}."))
+            self._tell(Outcome(place=offer.place, status=status, code=code, why=f"{offer.why}."))
             return
         try:
             distribution = parse_filename(offer.filename, legacy=True)
@@ -172,17 +172,17 @@ class _WorkerPool:
         with suppress(WheelyardError):
             self._ensure_names()
 
-    def _begin(self, group: Group) -> None:
+    def _begin(self, group: Batch) -> None:
         while len(self._under_way) >= 2 * self.workers:
             self._collect(self._finished())
-        future = self.pool.submit(import_group, self.job, group)
+        future = self.pool.submit(import_batch, self.job, group)
         self._under_way[future] = group
         self._flying.update((item.key, future) for item in group)
 
-    def _finished(self) -> set[Future[GroupResult]]:
+    def _finished(self) -> set[Future[BatchResult]]:
         return wait(self._under_way, return_when=FIRST_COMPLETED).done
 
-    def _collect(self, futures: set[Future[GroupResult]]) -> None:
+    def _collect(self, futures: set[Future[BatchResult]]) -> None:
         for future in futures:
             done = future.result()
             for item in self._under_way.pop(future):
@@ -190,10 +190,10 @@ class _WorkerPool:
             for outcome in done.outcomes:
                 self._tell(outcome)
             self._remember(done)
-        if len(self._names) >= NAMES:
+        if len(self._names) >= NAMES_PER_WRITE:
             self._ensure_names()
 
-    def _remember(self, done: GroupResult) -> None:
+    def _remember(self, done: BatchResult) -> None:
         if done.is_project:
             self._names.add(done.name)
 
