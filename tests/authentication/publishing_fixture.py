@@ -16,13 +16,13 @@ from tests.operations.in_memory_index import World, ambient_at
 from wheelyard.authentication.trusted_publishing import (
     TokenReuseLimit,
     TrustedPublishing,
-    Verify,
+    VerifyIdToken,
 )
 from wheelyard.catalog.tokens import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
 from wheelyard.model.publisher import Publisher, parse_publishers
-from wheelyard.model.token import Token
+from wheelyard.model.token import ApiToken
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
@@ -65,7 +65,7 @@ def genuine(statement: str) -> Mapping[str, object]:
 
 
 def publishing(
-    index: Index, rules: PublishingRules = RULES, verify: Verify = genuine
+    index: Index, rules: PublishingRules = RULES, verify: VerifyIdToken = genuine
 ) -> TrustedPublishing:
     """Return the trusted publishing of an index, as one process has it."""
     return TrustedPublishing(
@@ -98,7 +98,7 @@ def refusal(service: TrustedPublishing, says: Mapping[str, object]) -> str:
     return ""
 
 
-def bearer(service: TrustedPublishing, token: Token) -> Caller:
+def bearer(service: TrustedPublishing, token: ApiToken) -> Caller:
     """Return what whoever bears a minted token may do now."""
     record = service.tokens.credentials.get(token.id).value
     assert record is not None

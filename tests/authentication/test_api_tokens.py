@@ -12,14 +12,14 @@ from msgspec.structs import replace as changed
 from tests.catalog.faulty_store import Fault, FaultyStore, Kind
 from tests.exporting.sites import Watched
 from tests.operations.in_memory_index import Clock, World, ambient_at
-from wheelyard.authentication.api_tokens import OWNED_LIMIT, ApiTokens, TokenRequest
+from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
 from wheelyard.catalog.tokens import FEW, Start
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution import parse_name
-from wheelyard.model.token import Token, TokenRecord, parse_token
+from wheelyard.model.token import ApiToken, TokenRecord, parse_token
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.memory import MemoryStore
@@ -122,7 +122,7 @@ def test_a_wrong_token_is_not_repeated(world: World) -> None:
         assert token.text[14:46] not in caught.value.message + caught.value.short
 
 
-def refused(world: World, token: Token) -> tuple[str, str]:
+def refused(world: World, token: ApiToken) -> tuple[str, str]:
     """Return what is told of a token that opens nothing, and what the log gets to know."""
     with pytest.raises(Unauthenticated) as caught:
         world.opened(4).tokens.record(token)
@@ -135,8 +135,8 @@ def test_why_a_token_opens_nothing(world: World) -> None:
     """Whoever sends a token that opens nothing is never told why; the log is."""
     revoked, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     expired, _ = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
-    unknown = Token("wyd_0123456789" + expired.text[14:])
-    forged = Token(revoked.text[:14] + expired.text[14:])
+    unknown = ApiToken("wyd_0123456789" + expired.text[14:])
+    forged = ApiToken(revoked.text[:14] + expired.text[14:])
     world.index.tokens.revoke(record.id, by="local:bob")
     world.clock.advance(days=90)
 
@@ -194,7 +194,7 @@ def test_how_many_somebody_may_have(world: World) -> None:
     ana, tokens = "user:ana@acme.dev", world.index.tokens
     names = frozenset({ana})
     request = TokenRequest(name="laptop", owner=ana, owner_names=(ana,))
-    made = [tokens.create(request, by=ana)[1] for _ in range(OWNED_LIMIT - 1)]
+    made = [tokens.create(request, by=ana)[1] for _ in range(MAX_TOKENS_PER_OWNER - 1)]
     tokens.create(TokenRequest(name="ci"), by="local:alice")
     tokens.require_room(ana, names)
     tokens.create(request, by=ana)
@@ -269,7 +269,7 @@ def tokens_over(world: World, store: Store | None = None, start: Start = at_once
     return replace(tokens, credentials=replace(tokens.credentials, start=start))
 
 
-def made(world: World, name: str = "ci") -> tuple[Token, TokenRecord]:
+def made(world: World, name: str = "ci") -> tuple[ApiToken, TokenRecord]:
     """Return a new token."""
     return world.index.tokens.create(TokenRequest(name=name), by="local:alice")
 
@@ -329,7 +329,7 @@ def test_what_is_no_use(world: World) -> None:
     """Neither somebody who knows an id alone, nor a token that is dead, is a use."""
     (token, record), (other, _) = made(world), made(world)
     tokens = tokens_over(world)
-    forged = Token(token.text[:14] + other.text[14:])
+    forged = ApiToken(token.text[:14] + other.text[14:])
     with pytest.raises(Unauthenticated):
         tokens.record(forged)
     world.clock.advance(days=91)

@@ -14,7 +14,7 @@ from tests.access.access_fixture import PASSWORD, Place, id_token, open_place, s
 from tests.authentication.verifiers.fake_issuer import Bearer
 from tests.operations.in_memory_index import Clock, World
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.verifiers.htpasswd import ACCEPTED_FOR, HtpasswdVerifier
+from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential
 from wheelyard.model.distribution import parse_name
@@ -93,7 +93,7 @@ def test_who_was_right_before_is_let_in(place: Place, tmp_path: Path) -> None:
     place = replace(place, inside=replace(place.inside, index=index))
     assert is_let_in(place, right)
     guess(place, HERE, Credential("reader", "guess"))
-    clock.advance(seconds=ACCEPTED_FOR)
+    clock.advance(seconds=CACHE_SECONDS)
     assert is_let_in(place, right)
     assert not is_let_in(place, Credential("reader", "guess-9"))
 

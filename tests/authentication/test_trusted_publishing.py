@@ -52,7 +52,7 @@ from wheelyard.errors import Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.publisher import parse_publishers
-from wheelyard.model.token import Token, parse_token
+from wheelyard.model.token import ApiToken, parse_token
 
 
 @pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda each: str(each.get("provider", "")))
@@ -178,7 +178,7 @@ def test_burning_what_is_not_ones_own(noon: World) -> None:
     service = publishing(noon.index)
     token, other = (service.mint(signed(says)).token for says in (GITHUB_SAYS, GITLAB_SAYS))
     persons, _ = over(noon.store, noon, seed=3).tokens.create(TokenRequest(name="x"), by="x")
-    swapped = Token(token.text[:14] + other.text[14:])
+    swapped = ApiToken(token.text[:14] + other.text[14:])
     credentials = noon.opened(2).tokens.credentials
     held = credentials.latest(other.id)
     assert held.value is not None

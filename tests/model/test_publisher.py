@@ -21,7 +21,7 @@ from tests.model.jobs import (
     publisher,
 )
 from tests.model.statements import ANYTHING, PIPELINE, SHA, WORKFLOW, matches, wrong
-from wheelyard.model.claim_rules import find
+from wheelyard.model.claim_matchers import find_claim
 from wheelyard.model.publisher import nearest_mismatch, publishing_log_fields
 
 MAY_BE_MISSING = {"job_namespace_id", "job_project_id", "job_project_path"}
@@ -177,11 +177,11 @@ def test_any_other_issuer(match: Table, *, fits: bool) -> None:
 
 def test_a_claim_that_can_be_read_in_two_ways() -> None:
     """A claim whose name leads to two places is taken for missing: nobody may choose between."""
-    assert find({"a.b": "x"}, "a.b") == "x"
-    assert find({"a": {"b": "x"}}, "a.b") == "x"
-    assert find({"a": {"b": "x"}, "a.b": "y"}, "a.b") is None
-    assert find({"a": "x"}, "a.b") is None
-    assert find({"a": {"b.c": 1}, "a.b": {"c": 2}}, "a.b.c") is None
+    assert find_claim({"a.b": "x"}, "a.b") == "x"
+    assert find_claim({"a": {"b": "x"}}, "a.b") == "x"
+    assert find_claim({"a": {"b": "x"}, "a.b": "y"}, "a.b") is None
+    assert find_claim({"a": "x"}, "a.b") is None
+    assert find_claim({"a": {"b.c": 1}, "a.b": {"c": 2}}, "a.b.c") is None
 
 
 def test_a_statement_that_lives_too_long() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.model.jobs import BUILDKITE, GITHUB, GITLAB, GOOGLE, JOBS, OIDC, Table, publisher
 from tests.model.statements import ANYTHING, PUBLISH
 from wheelyard.errors import Invalid
-from wheelyard.model.publisher import issuers_of, parse_publisher, parse_publishers
-from wheelyard.model.publisher_providers import ProviderIssuer
+from wheelyard.model.publisher import max_lifetime_by_issuer, parse_publisher, parse_publishers
+from wheelyard.model.publisher_claim_rules import ProviderIssuer
 
 
 def test_issuers() -> None:
@@ -22,7 +22,7 @@ def test_issuers() -> None:
         GOOGLE,
     ]
 
-    assert issuers_of(parse_publishers(tables)) == {
+    assert max_lifetime_by_issuer(parse_publishers(tables)) == {
         ProviderIssuer(("https://gitlab.com",), "https://gitlab.com/oauth/discovery/keys"): 7200,
         ProviderIssuer(
             ("https://gitlab.acme.dev",),

@@ -35,12 +35,12 @@ from tests.model.jobs import (
 from tests.operations.in_memory_index import World
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.trusted_publishing import (
+    CLEANED_PER_MINT,
     INVALID_PAYLOAD,
     INVALID_PUBLISHER,
     INVALID_REUSE,
     INVALID_TOKEN,
-    REUSES,
-    SWEPT_AT_ONCE,
+    MAX_USES,
 )
 from wheelyard.catalog import keys
 from wheelyard.catalog.tokens import digest_of
@@ -118,9 +118,9 @@ def test_google_hands_its_statements_out_again(noon: World) -> None:
     """Google's statement, which has no mark, is good for twenty tokens an hour and no more."""
     service = publishing(noon.index)
 
-    codes = [refusal(service, GOOGLE_SAYS) for _ in range(REUSES + 2)]
+    codes = [refusal(service, GOOGLE_SAYS) for _ in range(MAX_USES + 2)]
 
-    assert codes == [""] * REUSES + [INVALID_REUSE] * 2
+    assert codes == [""] * MAX_USES + [INVALID_REUSE] * 2
     assert refusal(service, {**GOOGLE_SAYS, "iat": NOON + 1}) == ""
     noon.clock.advance(hours=1)
     assert refusal(service, GOOGLE_SAYS) == ""
@@ -129,7 +129,7 @@ def test_google_hands_its_statements_out_again(noon: World) -> None:
 def test_a_signature_written_in_another_way(noon: World) -> None:
     """The limit is of what was signed: other letters for the same signature do not renew it."""
     service = publishing(noon.index)
-    for turn in range(REUSES):
+    for turn in range(MAX_USES):
         service.mint(signed(GOOGLE_SAYS, f"c2lnbmV{turn}"))
 
     assert refusal(service, GOOGLE_SAYS) == INVALID_REUSE
@@ -140,9 +140,9 @@ def test_an_issuer_without_marks(noon: World) -> None:
     rules = PublishingRules(publishers=(publisher(OIDC, require_jti=False),), audiences=(AUDIENCE,))
     service = publishing(noon.index, rules)
 
-    codes = [refusal(service, {**OIDC_SAYS, "jti": None}) for _ in range(REUSES + 1)]
+    codes = [refusal(service, {**OIDC_SAYS, "jti": None}) for _ in range(MAX_USES + 1)]
 
-    assert codes == [""] * REUSES + [INVALID_REUSE]
+    assert codes == [""] * MAX_USES + [INVALID_REUSE]
 
 
 def test_sweeping(noon: World) -> None:
@@ -178,7 +178,7 @@ def test_no_statement_is_forgotten_too_early(noon: World) -> None:
 def test_a_mint_sweeps(noon: World) -> None:
     """Each mint forgets a few of what is long past, so that nothing piles up."""
     service = publishing(noon.index)
-    for turn in range(SWEPT_AT_ONCE + 2):
+    for turn in range(CLEANED_PER_MINT + 2):
         service.mint(signed({**GITHUB_SAYS, "jti": str(turn)}))
 
     noon.clock.advance(hours=3)

@@ -14,14 +14,14 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
 from wheelyard.model.text import one_line
-from wheelyard.model.token import Token, TokenRecord, new_token, token_id_in
+from wheelyard.model.token import ApiToken, TokenRecord, new_token, token_id_in
 from wheelyard.operations.audit_log import log_token
 
 DEFAULT_LIFETIME: Final = timedelta(days=90)
 DEFAULT_ACTIONS: Final = Action.READ | Action.UPLOAD
-NAME_LIMIT: Final = 100
+NAME_LIMIT_CHARS: Final = 100
 """Characters of a token's name."""
-OWNED_LIMIT: Final = 100
+MAX_TOKENS_PER_OWNER: Final = 100
 """Active tokens that somebody may have and make another."""
 
 
@@ -49,7 +49,7 @@ class ApiTokens:
     notes_uses: bool = True
     """Whether the day is noted on which a token is used."""
 
-    def create(self, request: TokenRequest, by: str) -> tuple[Token, TokenRecord]:
+    def create(self, request: TokenRequest, by: str) -> tuple[ApiToken, TokenRecord]:
         """
         Make a token; its text is returned once and stored nowhere.
 
@@ -75,7 +75,7 @@ class ApiTokens:
         log_token("token_created", by, record.id, {"name": record.name})
         return token, record
 
-    def store(self, token: Token, record: TokenRecord) -> tuple[Token, TokenRecord]:
+    def store(self, token: ApiToken, record: TokenRecord) -> tuple[ApiToken, TokenRecord]:
         """Store the record of a new token, of another one if its id is taken."""
         for _ in self.credentials.retries.attempts():
             try:
@@ -100,12 +100,12 @@ class ApiTokens:
         """
         now = self.runtime.now()
         owned = (each for each in self.credentials.all() if each.is_owned_by(owner, names))
-        if sum(each.state(now) == "active" for each in owned) >= OWNED_LIMIT:
+        if sum(each.state(now) == "active" for each in owned) >= MAX_TOKENS_PER_OWNER:
             raise Conflict(
-                f"You have {OWNED_LIMIT} tokens that open something, and nobody has more. Revoke "
-                "those that are not used any more; /api/v1/tokens lists them.",
+                f"You have {MAX_TOKENS_PER_OWNER} tokens that open something, and nobody has more. "
+                "Revoke those that are not used any more; /api/v1/tokens lists them.",
                 code="too_many_tokens",
-                short=f"You have {OWNED_LIMIT} tokens already.",
+                short=f"You have {MAX_TOKENS_PER_OWNER} tokens already.",
             )
 
     def last_uses(self, records: Iterable[TokenRecord]) -> dict[str, date]:
@@ -143,7 +143,7 @@ class ApiTokens:
                 return revoked
         raise self.credentials.retries.exhausted(f"the token {token_id}")
 
-    def peek(self, token: Token, max_age: Age = "fresh") -> TokenRecord | None:
+    def peek(self, token: ApiToken, max_age: Age = "fresh") -> TokenRecord | None:
         """
         Return the record of `token` if it is at hand and not too old, else None; never waits.
 
@@ -153,11 +153,11 @@ class ApiTokens:
         snapshot = self.credentials.peek(token.id, max_age)
         return None if snapshot is None else self._active(token, snapshot)
 
-    def record(self, token: Token) -> TokenRecord:
+    def record(self, token: ApiToken) -> TokenRecord:
         """Return the record of `token` as `peek` does, waiting for the store if need be."""
         return self._active(token, self.credentials.get(token.id))
 
-    def _active(self, token: Token, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
+    def _active(self, token: ApiToken, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
         record = snapshot.value
         if record is None:
             raise invalid_credential() from CredentialRejected("token_unknown")
@@ -173,9 +173,10 @@ class ApiTokens:
 
     def _check(self, request: TokenRequest) -> None:
         wrong = ""
-        if not one_line(request.name, "The name of a token", NAME_LIMIT).strip():
+        if not one_line(request.name, "The name of a token", NAME_LIMIT_CHARS).strip():
             wrong = (
-                f"A token needs a name. Use 1 to {NAME_LIMIT} characters that say where it lives."
+                f"A token needs a name. Use 1 to {NAME_LIMIT_CHARS} characters that say where "
+                "it lives."
             )
         elif request.lifetime <= timedelta(0):
             wrong = "A token has to live for some time. Choose 12h, 90d or 8w, for example."

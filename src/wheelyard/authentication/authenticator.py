@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wheelyard.authentication.api_tokens import ApiTokens, invalid_credential
 from wheelyard.authentication.verifiers.login_rate_limit import (
-    UNKNOWN,
+    UNKNOWN_TOKEN,
     LoginRateLimit,
     address_key,
     client_network,
@@ -31,13 +31,13 @@ from wheelyard.authentication.verifiers.verifier import (
     SIGNATURE_REMOVED,
     CredentialRejected,
     Verifier,
-    object_in,
+    decode_segment,
 )
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.model.access import (
+    ANONYMOUS,
     EVERY_PROJECT,
-    EVERYBODY,
     Action,
     Caller,
     Credential,
@@ -47,27 +47,27 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.grants import Grants
 from wheelyard.model.text import escaped
-from wheelyard.model.token import Token, TokenRecord, looks_like_token, parse_token
+from wheelyard.model.token import ApiToken, TokenRecord, has_token_prefix, parse_token
 
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 
-ANONYMOUS_IDENTITY: Final = Identity(EVERYBODY, frozenset({EVERYBODY}))
-BY_PASSWORD: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
+ANONYMOUS_IDENTITY: Final = Identity(ANONYMOUS, frozenset({ANONYMOUS}))
+DEFAULT_HTPASSWD_SCOPE: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
 """What a password is good for where no grant says anything, as with pypiserver."""
 
 GOOGLE_USER: Final = "oauth2accesstoken"
 TOKEN_USERS: Final = frozenset({GOOGLE_USER, "oidc", "__token__"})
 """User names that say that the password is a token of some kind."""
-GOOGLE_PREFIX: Final = "ya29."
-KEY_USERS: Final = frozenset({"_json_key", "_json_key_base64"})
-SHORTEST_KEY: Final = 64
+ACCESS_TOKEN_PREFIX: Final = "ya29."  # noqa: S105 - the beginning that all of them have
+SERVICE_ACCOUNT_KEY_USERS: Final = frozenset({"_json_key", "_json_key_base64"})
+SERVICE_ACCOUNT_KEY_MIN_CHARS: Final = 64
 """Characters that no service account's key has fewer of."""
 
 REJECTIONS_LOGGED_PER_MINUTE: Final = 60
 """Lines a minute about credentials that did not hold."""
-KEY_SENT: Final = "sa_key_refused"
+SERVICE_ACCOUNT_KEY_REJECTED: Final = "sa_key_refused"
 """The reason for what is a service account's key."""
 
 logger = logging.getLogger("wheelyard")
@@ -83,7 +83,7 @@ class CredentialType(Enum):
     PASSWORD = auto()
 
 
-CODES: Final = {
+REJECTION_PREFIXES: Final = {
     CredentialType.ID_TOKEN: "jwt",
     CredentialType.ACCESS_TOKEN: "gat",
     CredentialType.PASSWORD: "htpasswd",
@@ -98,7 +98,7 @@ class AuthorizationPolicy:
     grants: Grants
     public: tuple[Scope, ...]
     """What anybody may do, with or without a credential."""
-    by_password: Scope = BY_PASSWORD
+    by_password: Scope = DEFAULT_HTPASSWD_SCOPE
     """What a name in the htpasswd file may do where there is no grant."""
 
     @property
@@ -189,12 +189,12 @@ class Authenticator:
 
     def may_be_slow(self, credential: Credential) -> bool:
         """Return whether finding out may keep a thread busy with a slow hash, or with Google."""
-        return not any(looks_like_token(half) for half in credential.halves)
+        return not any(has_token_prefix(half) for half in credential.halves)
 
     def known(self, credential: Credential) -> Caller | None:
         """Return who sends a credential, if known at once; raise Unauthenticated if it is bad."""
         with self._noting(credential, credential.origin):
-            token = token_in(credential)
+            token = api_token_in(credential)
             if token is not None:
                 record = self.tokens.peek(token)
                 return None if record is None else self.bearer(record)
@@ -203,7 +203,7 @@ class Authenticator:
 
     def excused(self, credential: Credential) -> Caller | None:
         """Return who sends a token, as a store that is away has said before, if it has."""
-        token = token_in(credential)
+        token = api_token_in(credential)
         record = None if token is None else self.tokens.peek(token, "stale")
         return None if record is None else self.bearer(record)
 
@@ -220,7 +220,7 @@ class Authenticator:
             Unavailable: It cannot be told, or too many have failed (code `rate_limited`).
         """
         with self._noting(credential, address):
-            token = token_in(credential)
+            token = api_token_in(credential)
             if token is not None:
                 return self.bearer(self._record(token, address))
             identity = self._remembered(credential) or self._counted(credential, address)
@@ -248,14 +248,14 @@ class Authenticator:
             and self.passwords.has_held(credential.user, credential.secret, credential.origin)
         )
 
-    def _record(self, token: Token, address: str) -> TokenRecord:
+    def _record(self, token: ApiToken, address: str) -> TokenRecord:
         if self._is_in_memory(token):  # nobody guesses 190 bits: what exists is never counted
             return self.tokens.record(token)
-        keys = (address_key(address, UNKNOWN),)
+        keys = (address_key(address, UNKNOWN_TOKEN),)
         with self._trying(keys, "token", lambda: not self._is_in_memory(token)):
             return self.tokens.record(token)
 
-    def _is_in_memory(self, token: Token) -> bool:
+    def _is_in_memory(self, token: ApiToken) -> bool:
         snapshot = self.tokens.credentials.peek(token.id, "ever")
         return snapshot is not None and snapshot.value is not None
 
@@ -266,16 +266,16 @@ class Authenticator:
             yield
         except (Unauthenticated, Unavailable) as fault:
             # uv asks with a name alone before it asks with the password
-            is_question = not credential.secret and not looks_like_token(credential.user)
+            is_question = not credential.secret and not has_token_prefix(credential.user)
             is_no = isinstance(fault, Unauthenticated) or fault.code == RATE_LIMITED
             if is_no and not is_question:
                 self._note(fault, credential, network_of(address))
             raise
 
     def _note(self, fault: WheelyardError, credential: Credential, network: str) -> None:
-        reason = reason_of(fault, f"{CODES[classify(credential)]}_rejected")
+        reason = rejection_reason(fault, f"{REJECTION_PREFIXES[classify(credential)]}_rejected")
         name = ""
-        if reason == KEY_SENT:
+        if reason == SERVICE_ACCOUNT_KEY_REJECTED:
             self.log.note_key(network)
         elif reason.startswith("htpasswd_") and self.passwords:
             name = f"htpasswd:{credential.user}" if self.passwords.knows(credential.user) else ""
@@ -312,7 +312,7 @@ class Authenticator:
         keys: tuple[str, ...] = (f"{kind.name.lower()}:{client_network(address)}",)
         if kind is CredentialType.PASSWORD:
             keys = login_keys(address, credential.user)
-        with self._trying(keys, CODES[kind]):
+        with self._trying(keys, REJECTION_PREFIXES[kind]):
             return self._verified(credential)
 
     @contextmanager
@@ -354,12 +354,12 @@ class Authenticator:
         return not (self.passwords or credential.is_bearer) and self.rights.anybody_uploads
 
     def _checked(self, credential: Credential) -> CredentialType:
-        if credential.user in KEY_USERS or _is_key(credential.secret):
+        if credential.user in SERVICE_ACCOUNT_KEY_USERS or _is_key(credential.secret):
             raise Unauthenticated(
                 "A service account's key is not a credential here, and has now been shown to "
                 "somebody: delete it. Send a short-lived token instead.",
                 short="Service account keys are not accepted.",
-            ) from CredentialRejected(KEY_SENT)
+            ) from CredentialRejected(SERVICE_ACCOUNT_KEY_REJECTED)
         kind = classify(credential)
         if not credential.secret or (
             kind is not CredentialType.PASSWORD and not credential.is_unicode
@@ -368,7 +368,7 @@ class Authenticator:
         return kind
 
 
-def token_in(credential: Credential) -> Token | None:
+def api_token_in(credential: Credential) -> ApiToken | None:
     """
     Return the API token that a credential carries, in whichever half, None if it is none.
 
@@ -376,7 +376,7 @@ def token_in(credential: Credential) -> Token | None:
         Unauthenticated: It is meant to be one, and is not well formed.
     """
     for half in credential.halves:
-        if looks_like_token(half):
+        if has_token_prefix(half):
             token = parse_token(half)
             if token is None:
                 raise invalid_credential() from CredentialRejected("token_shape")
@@ -390,7 +390,9 @@ def classify(credential: Credential) -> CredentialType:
     if is_named and _is_signed(credential.secret):
         return CredentialType.ID_TOKEN
     # nothing else that somebody has sent by mistake is to be shown to Google
-    if credential.user == GOOGLE_USER or (is_named and credential.secret.startswith(GOOGLE_PREFIX)):
+    if credential.user == GOOGLE_USER or (
+        is_named and credential.secret.startswith(ACCESS_TOKEN_PREFIX)
+    ):
         return CredentialType.ACCESS_TOKEN
     return CredentialType.PASSWORD
 
@@ -400,14 +402,14 @@ def _is_signed(secret: str) -> bool:
     if found is None:
         return False
     try:
-        object_in(found[1])
+        decode_segment(found[1])
     except CredentialRejected:
         return False
     return True
 
 
 def _is_key(secret: str) -> bool:
-    if len(secret) < SHORTEST_KEY or secret[0] not in "{e":  # e is what { becomes
+    if len(secret) < SERVICE_ACCOUNT_KEY_MIN_CHARS or secret[0] not in "{e":  # e is what { becomes
         return False
     if secret[0] == "{":
         return "private_key" in secret
@@ -417,7 +419,7 @@ def _is_key(secret: str) -> bool:
         return False
 
 
-def reason_of(fault: WheelyardError, otherwise: str) -> str:
+def rejection_reason(fault: WheelyardError, otherwise: str) -> str:
     """Return why a credential was refused, as far as the fault tells."""
     cause: BaseException | None = fault
     while cause is not None:

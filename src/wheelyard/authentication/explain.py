@@ -10,10 +10,9 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import (
+    ALL_AUTHENTICATED,
     ANONYMOUS,
     ANYONE_READS,
-    AUTHENTICATED,
-    EVERYBODY,
     Action,
     Caller,
     Identity,
@@ -21,12 +20,17 @@ from wheelyard.model.access import (
     Scope,
     matches_any,
 )
-from wheelyard.model.grants import described, parse_principal, projects_of, words_of
+from wheelyard.model.grants import (
+    describe_actions,
+    describe_grant,
+    describe_projects,
+    parse_principal,
+)
 from wheelyard.model.token import TokenRecord
 
 _NEXT: Final = re.compile(
     rf",\s*(?=(?:user|serviceAccount|domain|htpasswd|static|token|publisher|group):"
-    rf"|{EVERYBODY}\b|{AUTHENTICATED}\b)"
+    rf"|{ANONYMOUS}\b|{ALL_AUTHENTICATED}\b)"
 )
 """Where the next principal begins: the name of a static token may have a comma in it."""
 _UNIQUE_ID: Final = re.compile(r"#[0-9]+\Z")
@@ -56,7 +60,7 @@ class AccessExplanation:
     """What else they may be called by, if that would change a no."""
 
 
-def subject_of(text: str, authenticator: Authenticator) -> AccessSubject:
+def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     """
     Return whom `text` means: principals as a grant writes them, with commas, or one `token:ID`.
 
@@ -118,9 +122,9 @@ def _reasons(
     subject: AccessSubject, action: Action, project: NormalizedName, authenticator: Authenticator
 ) -> Iterator[str]:
     rights = authenticator.rights
-    for grant in rights.grants.deciding(subject.caller.names | {EVERYBODY}, action, project):
-        yield f"grant {grant.number}: {described(grant)}"
-    named = rights.grants.scopes_of((EVERYBODY,))
+    for grant in rights.grants.deciding(subject.caller.names | {ANONYMOUS}, action, project):
+        yield f"grant {grant.number}: {describe_grant(grant)}"
+    named = rights.grants.scopes_of((ANONYMOUS,))
     for scope in rights.public:
         if scope not in named and scope.permits(action, project):
             if scope == ANYONE_READS:
@@ -129,7 +133,7 @@ def _reasons(
                 yield "anybody may upload: [access] anonymous_uploads is set"
     for scope in subject.own:
         if scope.permits(action, project):
-            what = f"{words_of(scope.actions)} {projects_of(scope.projects)}"
+            what = f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
             yield f"{subject.own_words}: {what}"
 
 
@@ -179,10 +183,10 @@ def _own(every: list[str], authenticator: Authenticator) -> tuple[tuple[Scope, .
 
 
 def _implied(every: list[str]) -> Iterator[str]:
-    yield EVERYBODY
+    yield ANONYMOUS
     for name in every:
         yield name
         if name.startswith("serviceAccount:"):
             yield _UNIQUE_ID.sub("", name)  # an account with its number is one without it, too
-        if not name.startswith("publisher:") and name != EVERYBODY:
-            yield AUTHENTICATED
+        if not name.startswith("publisher:") and name != ANONYMOUS:
+            yield ALL_AUTHENTICATED

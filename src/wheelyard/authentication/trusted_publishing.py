@@ -15,21 +15,21 @@ from itertools import count
 from threading import Lock
 from typing import Final
 
-from wheelyard.authentication.api_tokens import NAME_LIMIT, ApiTokens
-from wheelyard.authentication.verifiers.verifier import CredentialRejected, object_in
+from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS, ApiTokens
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.errors import Conflict, Invalid, Unauthenticated, WheelyardError, quoted
-from wheelyard.model.access import EVERYBODY, Action, Identity, Pattern, Scope
-from wheelyard.model.claim_rules import Claims as Statement
-from wheelyard.model.claim_rules import moment
+from wheelyard.model.access import ANONYMOUS, Action, Identity, Pattern, Scope
+from wheelyard.model.claim_matchers import Claims as Statement
+from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.model.publisher import Publisher, nearest_mismatch, publishing_log_fields
-from wheelyard.model.token import Token, TokenRecord, new_token, parse_token
+from wheelyard.model.token import ApiToken, TokenRecord, new_token, parse_token
 from wheelyard.operations.audit_log import log_token
-from wheelyard.operations.publishing_cleanup import STATEMENTS, PublishingCleanup
+from wheelyard.operations.publishing_cleanup import MAX_COUNTED_ID_TOKENS, PublishingCleanup
 
-REUSES: Final = 20
+MAX_USES: Final = 20
 """Tokens an hour that one statement is good for that may be used again, in each process."""
-REUSE_WINDOW: Final = 3600.0
+USE_WINDOW_SECONDS: Final = 3600.0
 """Seconds."""
 INVALID_PAYLOAD: Final = "invalid-payload"
 INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - what clients call a statement that fails
@@ -37,14 +37,14 @@ INVALID_PUBLISHER: Final = "invalid-publisher"
 INVALID_REUSE: Final = "invalid-reuse-token"
 """The codes of what `mint` refuses."""
 
-STATEMENT_LIMIT: Final = 8192
+ID_TOKEN_LIMIT_CHARS: Final = 8192
 """Characters of a statement."""
-PARTS: Final = 3
+JWT_PARTS: Final = 3
 """Of a JWT: header, payload and signature."""
-SWEPT_AT_ONCE: Final = 8
+CLEANED_PER_MINT: Final = 8
 """Used statements that a mint looks through, which is more than it adds."""
 
-Verify = Callable[[str], Statement]
+VerifyIdToken = Callable[[str], Statement]
 """Returns what a statement says; raises Unauthenticated unless signature and times hold."""
 
 
@@ -60,7 +60,7 @@ class TokenReuseLimit:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._lock = Lock()
-        self._uses = ExpiringCache[bytes, Iterator[int]](monotonic, STATEMENTS)
+        self._uses = ExpiringCache[bytes, Iterator[int]](monotonic, MAX_COUNTED_ID_TOKENS)
 
     def allow(self, digest: bytes) -> bool:
         """Count one use, and return whether it is among the first twenty of an hour."""
@@ -68,15 +68,15 @@ class TokenReuseLimit:
             uses = self._uses.get(digest)
             if uses is None:
                 uses = count()
-                self._uses.put(digest, uses, REUSE_WINDOW)
-            return next(uses) < REUSES
+                self._uses.put(digest, uses, USE_WINDOW_SECONDS)
+            return next(uses) < MAX_USES
 
 
 @dataclass(frozen=True, slots=True)
-class Minted:
+class MintedToken:
     """A new token, and where it came from."""
 
-    token: Token = field(repr=False)
+    token: ApiToken = field(repr=False)
     record: TokenRecord
 
     @property
@@ -94,10 +94,10 @@ class TrustedPublishing:
     """What a statement may be made for; clients are told the first."""
     tokens: ApiTokens
     publishing_cleanup: PublishingCleanup
-    verify: Verify
+    verify: VerifyIdToken
     reuse_limit: TokenReuseLimit = field(repr=False)
 
-    def mint(self, statement: str) -> Minted:
+    def mint(self, statement: str) -> MintedToken:
         """
         Return a token for whoever holds `statement`, a JWT.
 
@@ -125,10 +125,10 @@ class TrustedPublishing:
         mark = self._use_up(statement, said, publishers, token)
         token, record = self._record(token, publishers)
         with suppress(WheelyardError):  # others will do it
-            self.publishing_cleanup.sweep(SWEPT_AT_ONCE)
+            self.publishing_cleanup.sweep(CLEANED_PER_MINT)
         found = publishing_log_fields(publishers[0], said) | {"statement": mark}
         log_token("token_minted", record.created_by, record.id, found)
-        return Minted(token, record)
+        return MintedToken(token, record)
 
     def burn(self, text: str) -> bool:
         """Revoke a minted token that its bearer needs no longer; return whether it was one."""
@@ -154,7 +154,7 @@ class TrustedPublishing:
         projects = tuple(each for each in record.projects if each in now)
         return Identity(
             _principal(publishers),
-            frozenset({EVERYBODY, *(each.principal for each in publishers)}),
+            frozenset({ANONYMOUS, *(each.principal for each in publishers)}),
             (Scope(Action(record.actions), projects),),
         )
 
@@ -178,7 +178,7 @@ class TrustedPublishing:
         return said
 
     def _use_up(
-        self, statement: str, said: Statement, publishers: list[Publisher], token: Token
+        self, statement: str, said: Statement, publishers: list[Publisher], token: ApiToken
     ) -> str:
         """Use `said` up, or one of its uses; return a digest that names it in a log."""
         is_single_use = any(each.is_single_use for each in publishers)
@@ -189,11 +189,11 @@ class TrustedPublishing:
         if not is_single_use and not self.reuse_limit.allow(signed):
             raise _refused(
                 INVALID_REUSE,
-                f"This statement was used {REUSES} times in an hour. Use one token for all files, "
-                "or ask for a new statement.",
+                f"This statement was used {MAX_USES} times in an hour. Use one token for all "
+                "files, or ask for a new statement.",
             )
         # every publisher's rules have looked at `exp`
-        expiry = datetime.fromtimestamp(moment(said.get("exp")) or 0.0, UTC)
+        expiry = datetime.fromtimestamp(numeric_date(said.get("exp")) or 0.0, UTC)
         try:
             self.publishing_cleanup.claims.take(str(said["iss"]), mark, expiry, token.id)
         except Conflict as fault:
@@ -204,14 +204,14 @@ class TrustedPublishing:
             ) from fault
         return signed.hex()
 
-    def _record(self, token: Token, publishers: list[Publisher]) -> tuple[Token, TokenRecord]:
+    def _record(self, token: ApiToken, publishers: list[Publisher]) -> tuple[ApiToken, TokenRecord]:
         now, principal = self.tokens.runtime.now(), _principal(publishers)
         whole = now if now.microsecond == 0 else now.replace(microsecond=0) + timedelta(seconds=1)
         names = dict.fromkeys(name for each in publishers for name in each.projects)
         record = TokenRecord(
             id=token.id,
             sha256=token.digest,
-            name=principal[:NAME_LIMIT],
+            name=principal[:NAME_LIMIT_CHARS],
             actions=int(Action.UPLOAD.with_implied),
             projects=tuple(map(Pattern, names)),
             created_at=now,
@@ -223,16 +223,16 @@ class TrustedPublishing:
 
 
 def _issuer_of(statement: str) -> str:
-    parts = statement.split(".") if len(statement) <= STATEMENT_LIMIT else []
-    if len(parts) == PARTS and all(parts) and statement.isascii():
+    parts = statement.split(".") if len(statement) <= ID_TOKEN_LIMIT_CHARS else []
+    if len(parts) == JWT_PARTS and all(parts) and statement.isascii():
         with suppress(CredentialRejected):
-            issuer = object_in(parts[1]).get("iss")
+            issuer = decode_segment(parts[1]).get("iss")
             if isinstance(issuer, str):
                 return issuer
     raise _refused(
         INVALID_PAYLOAD,
         f"This is no signed statement: a JWT of three parts that says who issued it, in at most "
-        f"{STATEMENT_LIMIT} characters.",
+        f"{ID_TOKEN_LIMIT_CHARS} characters.",
     )
 
 

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import click
 from msgspec.structs import replace
 
-from wheelyard.authentication.explain import explain, subject_of
+from wheelyard.authentication.explain import explain, parse_subject
 from wheelyard.cli.store_options import existing_index, settings_from, store_options
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution import parse_name
-from wheelyard.model.grants import ACTIONS, words_of
+from wheelyard.model.grants import ACTIONS, describe_actions
 from wheelyard.wiring.index import authenticator_of_settings
 
 
@@ -44,10 +44,10 @@ def explain_access(who: str, project: str, action: str) -> int:
             replace(settings, access=replace(settings.access, htpasswd_file=""))
         )
     with _typed():
-        subject = subject_of(who, authenticator)
+        subject = parse_subject(who, authenticator)
     found = explain(subject, wanted, name, authenticator, settings.private_patterns)
     may = "may" if found.allowed else "may not"
-    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {words_of(wanted)} {name}")
+    click.echo(f"{'yes' if found.allowed else 'no'}: {who} {may} {describe_actions(wanted)} {name}")
     for reason in found.reasons:
         click.echo(f"  {reason}" if found.allowed else f"  they see {reason}")
     for hint in found.hints:

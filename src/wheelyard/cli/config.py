@@ -17,7 +17,7 @@ from wheelyard.catalog.keys import probes
 from wheelyard.cli.store_options import reading_from, settings_from, store_options, warn, warn_of
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
-from wheelyard.model.grants import described
+from wheelyard.model.grants import describe_grant
 from wheelyard.model.text import escaped
 from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.load import LoadedSettings
@@ -151,7 +151,7 @@ def _lines(settings: Settings, authenticator: Authenticator, home: str) -> Itera
         yield "uploads and changes: by nobody, as [server] read_only says"
     yield f"credentials: {'; '.join(_credentials(settings, authenticator))}"
     for grant in settings.grants.every:
-        yield f"grant {grant.number}: {described(grant)}"
+        yield f"grant {grant.number}: {describe_grant(grant)}"
     for publisher in settings.publishers if settings.publisher else ():
         provider = publisher.issuer.names[0]
         yield f"publisher {publisher.id}: {provider} may upload to {', '.join(publisher.projects)}"

@@ -30,7 +30,7 @@ from wheelyard.http.observability.log_format import configure_logging
 from wheelyard.http.server import place_to_listen, run_server
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller
 from wheelyard.model.text import escaped
-from wheelyard.model.token import Token
+from wheelyard.model.token import ApiToken
 from wheelyard.settings.sections import DEFAULT_STORE, MEMORY, Settings
 from wheelyard.settings.warnings import other_credentials
 from wheelyard.storage.disk import remote_file_system
@@ -216,7 +216,7 @@ def _warn(index: Index) -> None:
         warn(f"{fault.message} Until then every download goes through here.")
 
 
-def _first_token(index: Index) -> Token | None:
+def _first_token(index: Index) -> ApiToken | None:
     """Make and show the first token, where whoever starts the server is who will use it."""
     settings = index.settings
     is_mine = index.is_local and settings.server.is_loopback

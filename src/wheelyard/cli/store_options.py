@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.verifiers.reloading_file import ways_to_change
+from wheelyard.authentication.verifiers.reloading_file import write_access_warnings
 from wheelyard.catalog import keys
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.text import escaped
@@ -165,7 +165,7 @@ def warn_of(settings: Settings, authenticator: Authenticator) -> None:
 
 def warn_of_writers(path: Path) -> None:
     """Say how every user of this machine can change what decides on rights."""
-    for way in ways_to_change(path):
+    for way in write_access_warnings(path):
         warn(f"{path}: {way}.")
 
 

@@ -21,9 +21,9 @@ Pattern = NewType("Pattern", str)
 """A normalised project name, or a normalised prefix and `*`."""
 
 EVERY_PROJECT = Pattern("*")
-EVERYBODY: Final = "anonymous"
+ANONYMOUS: Final = "anonymous"
 """The principal that every request has, with a credential or without."""
-AUTHENTICATED: Final = "allAuthenticated"
+ALL_AUTHENTICATED: Final = "allAuthenticated"
 """The principal of whoever has proven to be somebody, minted publishing tokens apart."""
 
 _PREFIX = re.compile(r"[a-z0-9-]*")
@@ -156,7 +156,6 @@ class Caller:
         )
 
 
-ANONYMOUS = "anonymous"
 _TOKENS = frozenset({"token", "static", "publisher"})
 """Kinds of principal that are known by a token of the index, which is all that they have."""
 ANYONE_READS = Scope(Action.READ, (EVERY_PROJECT,))

@@ -15,9 +15,9 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import (
-    AUTHENTICATED,
+    ALL_AUTHENTICATED,
+    ANONYMOUS,
     EVERY_PROJECT,
-    EVERYBODY,
     Action,
     Scope,
     parse_pattern,
@@ -113,7 +113,7 @@ def parse_principal(text: str) -> str:
     Raises:
         Invalid: It is none (code `bad_setting`).
     """
-    if text in (EVERYBODY, AUTHENTICATED):
+    if text in (ANONYMOUS, ALL_AUTHENTICATED):
         return text
     kind, _, name = text.partition(":")
     if kind == "group":
@@ -125,24 +125,25 @@ def parse_principal(text: str) -> str:
     name = name.lower() if kind in _FOLDED and name.isascii() else name
     if kind not in _FORMS or not _FORMS[kind].fullmatch(name):
         raise Invalid(
-            f"{quoted(text)} is nobody that a grant can name. Write {EVERYBODY}, {AUTHENTICATED}, "
-            "or one of user:EMAIL, serviceAccount:EMAIL, serviceAccount:EMAIL#NUMBER, "
-            "domain:DOMAIN, htpasswd:NAME, static:NAME, token:ID, publisher:ID.",
+            f"{quoted(text)} is nobody that a grant can name. Write {ANONYMOUS}, "
+            f"{ALL_AUTHENTICATED}, or one of user:EMAIL, serviceAccount:EMAIL, "
+            "serviceAccount:EMAIL#NUMBER, domain:DOMAIN, htpasswd:NAME, static:NAME, token:ID, "
+            "publisher:ID.",
             code="bad_setting",
         )
     return f"{kind}:{name}"
 
 
-def described(grant: Grant) -> str:
+def describe_grant(grant: Grant) -> str:
     """Return a grant in words, without its number."""
     note = f" ({grant.note})" if grant.note else ""
     return (
-        f"{', '.join(sorted(grant.who))} may {words_of(grant.scope.actions)} "
-        f"{projects_of(grant.scope.projects)}{note}"
+        f"{', '.join(sorted(grant.who))} may {describe_actions(grant.scope.actions)} "
+        f"{describe_projects(grant.scope.projects)}{note}"
     )
 
 
-def words_of(actions: Action) -> str:
+def describe_actions(actions: Action) -> str:
     """Return actions as a sentence says them, before projects."""
     held = [
         "administer" if each is Action.ADMIN else each.verb for each in Action if each & actions
@@ -150,7 +151,7 @@ def words_of(actions: Action) -> str:
     return " and ".join(filter(None, (", ".join(held[:-1]), held[-1])))
 
 
-def projects_of(patterns: tuple[str, ...]) -> str:
+def describe_projects(patterns: tuple[str, ...]) -> str:
     """Return patterns in words."""
     return "every project" if EVERY_PROJECT in patterns else ", ".join(patterns)
 
@@ -158,7 +159,7 @@ def projects_of(patterns: tuple[str, ...]) -> str:
 def _require_fit(who: frozenset[str], scope: Scope) -> None:
     if scope.actions & Action.ADMIN and scope.projects != (EVERY_PROJECT,):
         raise Invalid('admin is for everything; write projects = ["*"].')
-    if EVERYBODY in who and scope.actions != Action.READ:
+    if ANONYMOUS in who and scope.actions != Action.READ:
         raise Invalid('anonymous may read, and nothing else; write actions = ["read"].')
 
 

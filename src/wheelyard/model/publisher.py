@@ -15,26 +15,26 @@ from urllib.parse import urlsplit
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.claim_rules import ClaimMismatch, ClaimRule, Claims, find, is_one_of
+from wheelyard.model.claim_matchers import ClaimMismatch, ClaimRule, Claims, find_claim, one_of
 from wheelyard.model.decoding import InvalidField, converted
 from wheelyard.model.distribution import parse_name
-from wheelyard.model.publisher_providers import (
-    KNOWN,
-    LIKE,
+from wheelyard.model.publisher_claim_rules import (
+    PATTERN_DESCRIPTION,
+    PROVIDER_BY_ISSUER,
     AnyTable,
     Buildkite,
     Google,
     Oidc,
     ProviderIssuer,
+    claim_rules_of,
     is_exact,
     is_pattern,
-    rules_of,
-    run_of,
-    signer_of,
+    issuer_of,
+    run_url_template_of,
 )
 from wheelyard.model.text import escaped
 
-TRACE_LIMIT: Final = 200
+LOGGED_CLAIM_LIMIT_CHARS: Final = 200
 """Characters of a claim that a log repeats."""
 
 _COMMIT: Final = ("sha", "build_commit")
@@ -68,7 +68,7 @@ class Publisher:
     def mismatch(self, claims: Claims) -> ClaimMismatch | None:
         """Return the first rule that `claims` break, None if they are this publisher's."""
         for passed, rule in enumerate(self.rules):
-            value = find(claims, rule.claim)
+            value = find_claim(claims, rule.claim)
             if not rule.holds(value, claims):
                 return ClaimMismatch(passed, rule.claim, value, rule.remedy(value))
         return None
@@ -83,7 +83,7 @@ def nearest_mismatch(publishers: Iterable[Publisher], claims: Claims) -> str:
 def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str]:
     """Return what a log should have of a statement: `issuer`, `subject`, `commit`, `run`."""
     plain = {
-        name: escaped(str(value))[:TRACE_LIMIT]
+        name: escaped(str(value))[:LOGGED_CLAIM_LIMIT_CHARS]
         for name, value in claims.items()
         if isinstance(value, str | int)
     }
@@ -97,7 +97,7 @@ def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str
     return {name: value for name, value in found.items() if value}
 
 
-def issuers_of(publishers: Iterable[Publisher]) -> dict[ProviderIssuer, int]:
+def max_lifetime_by_issuer(publishers: Iterable[Publisher]) -> dict[ProviderIssuer, int]:
     """Return the issuers of publishers, with how many seconds a statement of each may live."""
     found = dict[ProviderIssuer, int]()
     for each in publishers:
@@ -145,16 +145,16 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
         _check_match(parsed)
     if isinstance(parsed, Buildkite) and not (parsed.build_branch or parsed.build_tag):
         raise _wrong(parsed.id, "build_branch", "is missing, and build_tag as well: give one")
-    signer = signer_of(parsed)
+    signer = issuer_of(parsed)
     _check_issuer(parsed, signer)
     return Publisher(
         id=parsed.id,
         issuer=signer,
         projects=tuple(dict.fromkeys(_project(parsed.id, each) for each in parsed.projects)),
-        rules=(is_one_of("iss", signer.names), *rules_of(parsed)),
+        rules=(one_of("iss", signer.names), *claim_rules_of(parsed)),
         is_single_use=_is_single_use(parsed),
         max_lifetime=parsed.max_lifetime,
-        run_url=run_of(parsed),
+        run_url=run_url_template_of(parsed),
     )
 
 
@@ -179,7 +179,7 @@ def _check_issuer(table: AnyTable, signer: ProviderIssuer) -> None:
         _check_url(table.id, "jwks_url", signer.keys_url, signer)
     if not isinstance(table, Oidc) and name.endswith("/"):
         raise _wrong(table.id, "issuer", "expected no slash at its end")
-    provider = KNOWN.get(name.rstrip("/"))
+    provider = PROVIDER_BY_ISSUER.get(name.rstrip("/"))
     if provider not in (None, type(table).__name__.lower()):
         why = f'{quoted(name)} has rules of its own, which provider = "{provider}" knows'
         raise _wrong(table.id, "issuer", why)
@@ -213,7 +213,7 @@ def _check_match(table: Oidc) -> None:
         if claim in _ALWAYS_THERE:
             raise _wrong(table.id, "match", f"{claim} says nothing of who sends a statement")
         if not is_pattern(value):
-            raise _wrong(table.id, "match", f"{quoted(claim)}: expected {LIKE}")
+            raise _wrong(table.id, "match", f"{quoted(claim)}: expected {PATTERN_DESCRIPTION}")
     exact = {claim: value for claim, value in table.match.items() if is_exact(value)}
     enough = "sub" in exact or (
         len(exact) > 1 and any(isinstance(value, str) for value in exact.values())

@@ -32,7 +32,7 @@ _TOKEN_ID = re.compile(rf"[0-9A-Za-z]{{{ID_LENGTH}}}")
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class ApiToken:
     """A token as its bearer presents it: well formed, though perhaps unknown."""
 
     text: str = field(repr=False)
@@ -89,20 +89,20 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         numbered = {each for each in self.owner_names if each.startswith(f"{self.owner}#")}
         return bool(self.owner) and self.owner == principal and numbered <= names
 
-    def is_of(self, token: Token) -> bool:
+    def is_of(self, token: ApiToken) -> bool:
         """Return whether `token` is the one that this record was made for."""
         return compare_digest(self.sha256, token.digest)
 
 
-def looks_like_token(text: str) -> bool:
+def has_token_prefix(text: str) -> bool:
     """Return whether `text` is meant to be one of our tokens, well formed or not."""
     return text.startswith(PREFIX)
 
 
-def parse_token(text: str) -> Token | None:
+def parse_token(text: str) -> ApiToken | None:
     """Return the token, or None where shape or check say that it is none."""
     if _SHAPE.fullmatch(text) and _check(text[:-CHECK_LENGTH]) == text[-CHECK_LENGTH:]:
-        return Token(text)
+        return ApiToken(text)
     return None
 
 
@@ -119,10 +119,10 @@ def is_token_id(text: str) -> bool:
     return _TOKEN_ID.fullmatch(text) is not None
 
 
-def new_token(random: Random) -> Token:
+def new_token(random: Random) -> ApiToken:
     """Return a token that nobody has seen yet."""
     body = PREFIX + "".join(random.choice(ALPHABET) for _ in range(ID_LENGTH + SECRET_LENGTH))
-    return Token(body + _check(body))
+    return ApiToken(body + _check(body))
 
 
 def _check(body: str) -> str:

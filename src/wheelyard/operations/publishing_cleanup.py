@@ -18,11 +18,11 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.token import is_token_id
 
-KEPT: Final = timedelta(hours=1)
+RETENTION: Final = timedelta(hours=1)
 """How long the record of a minted token stays once the token is dead."""
-SLACK: Final = timedelta(minutes=2)
+CLOCK_SKEW: Final = timedelta(minutes=2)
 """By how much clocks may differ before a statement is forgotten that somebody still takes."""
-STATEMENTS: Final = 10_000
+MAX_COUNTED_ID_TOKENS: Final = 10_000
 """How many of them are counted in memory."""
 
 
@@ -55,10 +55,10 @@ class PublishingCleanup:
         """
         now = self.runtime.now()
         swept = 0
-        past = self.claims.before(now - self.lifetime - KEPT - SLACK)
+        past = self.claims.before(now - self.lifetime - RETENTION - CLOCK_SKEW)
         for key in list(islice(past, at_most)):
             token_id = self.claims.token_of(key)
-            if token_id is None or self._forget(token_id, now - KEPT):
+            if token_id is None or self._forget(token_id, now - RETENTION):
                 self.claims.drop(key)
                 swept += 1
         return swept

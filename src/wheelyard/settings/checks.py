@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.access import EVERY_PROJECT, EVERYBODY, parse_pattern
+from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, parse_pattern
 from wheelyard.model.distribution import parse_name
 from wheelyard.model.grants import Grant
 from wheelyard.settings.sections import MEMORY, Settings, StoreSettings, every_setting
@@ -71,7 +71,7 @@ def is_open(settings: Settings) -> bool:
 
 def _opening(settings: Settings) -> Grant | None:
     """Return the first grant by which everybody reads every project, None if there is none."""
-    everybodys = (each for each in settings.grants.every if EVERYBODY in each.who)
+    everybodys = (each for each in settings.grants.every if ANONYMOUS in each.who)
     return next((each for each in everybodys if EVERY_PROJECT in each.scope.projects), None)
 
 

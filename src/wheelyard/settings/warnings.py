@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from wheelyard.errors import quoted
-from wheelyard.model.access import AUTHENTICATED, EVERY_PROJECT, EVERYBODY
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, EVERY_PROJECT
 from wheelyard.settings.checks import is_open
 from wheelyard.settings.sections import ServerSettings, Settings, every_setting, is_loopback
 from wheelyard.storage.gcs.location import is_bucket, parse_location
@@ -85,16 +85,16 @@ def _has_a_way_in(server: ServerSettings) -> bool:
 
 def _of_grants(settings: Settings) -> Iterator[str]:
     grants, google = settings.grants.every, settings.google.id_token
-    everybody = [each for each in grants if AUTHENTICATED in each.who]
+    everybody = [each for each in grants if ALL_AUTHENTICATED in each.who]
     if everybody and google.audience and not google.allowed_domains:
         yield (
-            f"{everybody[0]} is for {AUTHENTICATED}, which is every Google account there is; name "
-            "yours in [google.id_token] allowed_domains"
+            f"{everybody[0]} is for {ALL_AUTHENTICATED}, which is every Google account there is; "
+            "name yours in [google.id_token] allowed_domains"
         )
     narrow = [
         each
         for each in grants
-        if EVERYBODY not in each.who and EVERY_PROJECT not in each.scope.projects
+        if ANONYMOUS not in each.who and EVERY_PROJECT not in each.scope.projects
     ]
     if narrow and not settings.access.private_names:
         yield (
@@ -204,7 +204,7 @@ def _has_no_bucket(settings: Settings) -> bool:
 
 
 def _is_closed(settings: Settings) -> bool:
-    is_shared = any(EVERYBODY in each.who for each in settings.grants.every)
+    is_shared = any(ANONYMOUS in each.who for each in settings.grants.every)
     return not (is_open(settings) or is_shared)
 
 

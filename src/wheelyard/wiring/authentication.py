@@ -20,18 +20,18 @@ from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
 from wheelyard.authentication.verifiers.verifier import Verifier
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, EVERYBODY, Action, Scope
+from wheelyard.model.access import ANONYMOUS, ANYONE_READS, EVERY_PROJECT, Action, Scope
 from wheelyard.operations.publishing_cleanup import PublishingCleanup
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 
 if TYPE_CHECKING:
-    from wheelyard.authentication.trusted_publishing import TrustedPublishing, Verify
+    from wheelyard.authentication.trusted_publishing import TrustedPublishing, VerifyIdToken
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
     from wheelyard.authentication.verifiers.jwks import JwksDependencies
     from wheelyard.authentication.verifiers.verifier import VerificationCache
 
-PROCESS_KEY: Final = 32
+PROCESS_KEY_BYTES: Final = 32
 """Random bytes that credentials are remembered under, for as long as the process lives."""
 
 
@@ -46,7 +46,7 @@ def build_policy(settings: Settings) -> AuthorizationPolicy:
     public: tuple[Scope, ...] = (ANYONE_READS,) if is_open else ()
     if settings.access.anonymous_uploads:
         public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # reading is its own question
-    everybody = (*public, *grants.scopes_of((EVERYBODY,)))
+    everybody = (*public, *grants.scopes_of((ANONYMOUS,)))
     if settings.access.htpasswd_may_manage:
         return AuthorizationPolicy(
             grants, everybody, Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,))
@@ -99,7 +99,7 @@ class _VerifierFactory:
 
     @cached_property
     def _key(self) -> bytes:
-        return self.runtime.random.randbytes(PROCESS_KEY)
+        return self.runtime.random.randbytes(PROCESS_KEY_BYTES)
 
     @cached_property
     def _means(self) -> "JwksDependencies":
@@ -147,15 +147,18 @@ class _VerifierFactory:
         )
 
     def access_tokens(self) -> Verifier:
-        from wheelyard.authentication.verifiers.google_access_tokens import AccessTokens, Resource
+        from wheelyard.authentication.verifiers.google_access_tokens import (
+            AccessTokenVerifier,
+            AuthorizationBucket,
+        )
 
         asked = self.settings.google.access_token
-        resource = Resource(
+        resource = AuthorizationBucket(
             parse_location(asked.resource).bucket,
             read_only=self._is_of_packages(asked.resource),
             google=self.google,
         )
-        return AccessTokens(
+        return AccessTokenVerifier(
             resource,
             self._means.fetcher,
             self.runtime.monotonic,
@@ -186,14 +189,14 @@ class _VerifierFactory:
             reuse_limit=TokenReuseLimit(self.runtime.monotonic),
         )
 
-    def _verify(self) -> "Verify":
+    def _verify(self) -> "VerifyIdToken":
         from wheelyard.authentication.verifiers.jwks import JwksCache
         from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verify_jwt
-        from wheelyard.model.publisher import issuers_of
+        from wheelyard.model.publisher import max_lifetime_by_issuer
 
         audiences = frozenset(self.settings.trusted_publishing.audience)
         issuers = dict[str, IssuerConfig]()
-        for issuer, lifetime in issuers_of(self.settings.publishers).items():
+        for issuer, lifetime in max_lifetime_by_issuer(self.settings.publishers).items():
             algorithms = frozenset(issuer.algorithms)
             means = self._private if issuer.may_be_private else self._public
             for name in issuer.names:

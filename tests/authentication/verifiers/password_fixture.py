@@ -6,7 +6,7 @@ from threading import Event, Lock
 from tests.authentication.verifiers.test_password_hashes import SHA512
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
-from wheelyard.authentication.verifiers.password_hashes import verify
+from wheelyard.authentication.verifiers.password_hashes import verify_password
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Identity
 
@@ -42,7 +42,7 @@ class Hashing:
             self.go_on.wait(timeout=10)
         with self._lock:
             self.at_once -= 1
-        return verify(password, hashed)
+        return verify_password(password, hashed)
 
 
 class PasswordHarness:

@@ -14,7 +14,10 @@ from tests.authentication.verifiers.fake_issuer import (
     loopback_fetcher,
     stand_in,
 )
-from wheelyard.authentication.verifiers.google_access_tokens import AccessTokens, Resource
+from wheelyard.authentication.verifiers.google_access_tokens import (
+    AccessTokenVerifier,
+    AuthorizationBucket,
+)
 from wheelyard.authentication.verifiers.json_client import JsonClient
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable
@@ -39,18 +42,20 @@ class World:
     clock: Clock = field(default_factory=Clock)
 
     @property
-    def resource(self) -> Resource:
+    def resource(self) -> AuthorizationBucket:
         """The bucket."""
-        return Resource("acme-authz", google=self.site.google)
+        return AuthorizationBucket("acme-authz", google=self.site.google)
 
-    def tokens(self, resource: Resource | None = None, remembered: float = 300.0) -> AccessTokens:
+    def tokens(
+        self, resource: AuthorizationBucket | None = None, remembered: float = 300.0
+    ) -> AccessTokenVerifier:
         """Return what recognises bearers."""
         verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), self.clock)
-        return AccessTokens(
+        return AccessTokenVerifier(
             resource or self.resource, self.fetcher, self.clock, verification_cache, remembered
         )
 
-    def actions(self, bearer: Bearer, resource: Resource | None = None) -> Action:
+    def actions(self, bearer: Bearer, resource: AuthorizationBucket | None = None) -> Action:
         """Return what a bearer may do."""
         self.site.bearers[TOKEN] = bearer
         identity = self.tokens(resource).identity(TOKEN)
@@ -298,7 +303,7 @@ def test_where_the_token_goes(world: World) -> None:
 
 def test_odd_names_of_buckets() -> None:
     """The name of a bucket stays one part of the path, whatever is in it."""
-    assert "/b/a%2F..%2Fb%3F/iam/" in Resource("a/../b?").question
+    assert "/b/a%2F..%2Fb%3F/iam/" in AuthorizationBucket("a/../b?").question
 
 
 def test_nothing_secret_is_kept_or_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -307,7 +312,7 @@ def test_nothing_secret_is_kept_or_logged(world: World, caplog: pytest.LogCaptur
     rejected = "ya29.rejected-rejected-rejected"
     world.site.bearers[TOKEN] = OWNER
     verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), world.clock)
-    tokens = AccessTokens(world.resource, world.fetcher, world.clock, verification_cache)
+    tokens = AccessTokenVerifier(world.resource, world.fetcher, world.clock, verification_cache)
     tokens.identity(TOKEN)
     with pytest.raises(Unauthenticated) as told:
         tokens.identity(rejected)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.authentication.verifiers.fake_issuer import NOW, SigningKey, World, ec_key, rsa_key
 from wheelyard.authentication.verifiers.google_id_tokens import (
-    GCLOUD,
+    GCLOUD_CLIENT_ID,
     IdTokenVerifier,
     google_verifier,
     iap_verifier,
@@ -149,11 +149,13 @@ def test_accounts_of_other_domains(world: World, domain: str | None) -> None:
 
 def test_tokens_for_nobody_in_particular(world: World) -> None:
     """A token that gcloud makes for no audience is refused, even if somebody configured that."""
-    login = login_of(world, audiences=(GCLOUD, HERE))
+    login = login_of(world, audiences=(GCLOUD_CLIENT_ID, HERE))
 
     with pytest.raises(Unauthenticated):
-        login.identity(KEY.token({**ANA, "aud": GCLOUD, "azp": GCLOUD}))
-    assert login.identity(KEY.token({**ANA, "azp": GCLOUD})).principal == "user:ana@acme.dev"
+        login.identity(KEY.token({**ANA, "aud": GCLOUD_CLIENT_ID, "azp": GCLOUD_CLIENT_ID}))
+    assert (
+        login.identity(KEY.token({**ANA, "azp": GCLOUD_CLIENT_ID})).principal == "user:ana@acme.dev"
+    )
 
 
 def test_a_token_is_verified_once(world: World) -> None:

@@ -8,9 +8,9 @@ from tests.authentication.verifiers.password_fixture import ANA, KEY, PasswordHa
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA, SHA256, SHA512
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.verifiers.htpasswd import (
-    PASSWORD_LIMIT,
+    PASSWORD_LIMIT_BYTES,
     HtpasswdVerifier,
-    mark_of,
+    cache_key,
     parse_htpasswd,
 )
 from wheelyard.authentication.verifiers.password_hashes import parse_hash
@@ -122,8 +122,8 @@ def test_a_changed_file_keeps_other_verdicts(harness: PasswordHarness) -> None:
 @pytest.mark.parametrize(
     ("name", "password"),
     [
-        ("ana", "x" * (PASSWORD_LIMIT + 1)),
-        ("ana", "é" * (PASSWORD_LIMIT // 2 + 1)),
+        ("ana", "x" * (PASSWORD_LIMIT_BYTES + 1)),
+        ("ana", "é" * (PASSWORD_LIMIT_BYTES // 2 + 1)),
         ("ana", "s3cret\0"),
         ("ana\0s3cret", "x"),
         ("n" * 256, "s3cret"),
@@ -145,7 +145,7 @@ def test_a_long_password(harness: PasswordHarness) -> None:
     harness.write(f"ana:{BCRYPT.replace('$10$', '$04$')}\n")
     harness.clock.advance(seconds=5)
 
-    assert harness.refuses("ana", "x" * PASSWORD_LIMIT)
+    assert harness.refuses("ana", "x" * PASSWORD_LIMIT_BYTES)
     assert len(harness.hashing.done) == 1
 
 
@@ -155,14 +155,14 @@ def test_no_two_logins_share_a_verdict(logins: list[tuple[str, str]]) -> None:
     verification_cache = VerificationCache[None](KEY, Clock().seconds)
     allowed = {pair for pair in logins if "\0" not in "".join(pair)}
 
-    assert len({mark_of(verification_cache, name, password) for name, password in allowed}) == len(
-        allowed
-    )
+    assert len(
+        {cache_key(verification_cache, name, password) for name, password in allowed}
+    ) == len(allowed)
 
 
 def test_the_key_of_a_verdict() -> None:
     """A verdict is remembered under the HMAC that the specification gives, not by the password."""
-    mark = mark_of(VerificationCache[None](KEY, Clock().seconds), "alice", "s3cret")
+    mark = cache_key(VerificationCache[None](KEY, Clock().seconds), "alice", "s3cret")
 
     assert mark.hex() == "8f75bdf9ae7bdada33cf4ec8e2304f786801ed832ead11b31999c6bc2f1ea7cf"
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.authentication.verifiers.fake_issuer import Answer, StandIn, loopback_fetcher, stand_in
 from tests.clients.tls import running_proxy
-from wheelyard.authentication.verifiers.json_client import BODY_LIMIT, JsonClient
+from wheelyard.authentication.verifiers.json_client import BODY_LIMIT_BYTES, JsonClient
 from wheelyard.outgoing.network import WebFault
 
 pytestmark = pytest.mark.integration
@@ -62,7 +62,7 @@ def test_redirects_are_not_followed(site: StandIn, fetcher: JsonClient) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(b"x" * (BODY_LIMIT + 1)),
+        Answer(b"x" * (BODY_LIMIT_BYTES + 1)),
         Answer(b"x" * 65536, is_endless=True),
         Answer(b"x" * 65536, headers={"Content-Length": "1073741824"}, is_endless=True),
         Answer(b"{}", headers={"Content-Encoding": "gzip"}),

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tests.clients.servers import PATIENCE
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.verifiers.login_rate_limit import (
-    BUCKETS,
+    MAX_BUCKETS,
     NAME_FACTOR,
-    UNKNOWN,
-    UNKNOWN_TOKENS,
+    UNKNOWN_TOKEN,
+    UNKNOWN_TOKENS_PER_MINUTE,
     LoginRateLimit,
     address_key,
     client_network,
@@ -178,8 +178,8 @@ def test_a_name_that_many_networks_guess(throttle: LoginRateLimit, clock: Clock)
 
 def test_tokens_that_nobody_made(throttle: LoginRateLimit) -> None:
     """A network has sixty API tokens that do not exist, whatever the limit on passwords is."""
-    keys = (address_key("192.0.2.7", UNKNOWN),)
-    for _ in range(UNKNOWN_TOKENS):
+    keys = (address_key("192.0.2.7", UNKNOWN_TOKEN),)
+    for _ in range(UNKNOWN_TOKENS_PER_MINUTE):
         assert not throttle.seconds_until(keys)
         throttle.failed(keys)
     assert throttle.seconds_until(keys)
@@ -213,7 +213,7 @@ def test_memory_is_bounded(throttle: LoginRateLimit) -> None:
     """However many addresses and names fail, what is remembered does not grow, the newest stays."""
     _fail(throttle, 30, ("steady",))
     _fail(throttle, 30, ("old",))
-    for number in range(BUCKETS - 1):
+    for number in range(MAX_BUCKETS - 1):
         throttle.failed((f"new-{number}",))
         if number == 1000:
             throttle.failed(("steady",))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wheelyard.authentication.verifiers.password_hashes import parse_hash, verify
+from wheelyard.authentication.verifiers.password_hashes import parse_hash, verify_password
 
 SECRET = b"s3cret"
 APR1 = "$apr1$r31.....$JeaE8ieUW5Wjt.uFjXhgi1"
@@ -28,9 +28,9 @@ needs_htpasswd = pytest.mark.skipif(shutil.which("htpasswd") is None, reason="ne
 @pytest.mark.parametrize("hashed", EVERY)
 def test_hashes_of_other_programs_open(hashed: str) -> None:
     """A hash that Apache or OpenSSL made opens with its password, and with no other."""
-    assert verify(SECRET, hashed)
-    assert not verify(b"s3cre", hashed)
-    assert not verify(b"", hashed)
+    assert verify_password(SECRET, hashed)
+    assert not verify_password(b"s3cre", hashed)
+    assert not verify_password(b"", hashed)
 
 
 @pytest.mark.parametrize("hashed", EVERY)
@@ -40,7 +40,7 @@ def test_nobody_has_the_password_of_a_decoy(hashed: str) -> None:
     decoy = parse_hash(real.decoy)
 
     assert (decoy.scheme, decoy.cost) == (real.scheme, real.cost)
-    assert not verify(SECRET, real.decoy)
+    assert not verify_password(SECRET, real.decoy)
 
 
 @pytest.mark.integration
@@ -61,8 +61,8 @@ def test_every_length_of_password(option: str, salt: str) -> None:
     passwords = [("aé" * 65).encode()[:size].decode(errors="ignore") for size in range(1, 131)]
 
     for password, hashed in zip(passwords, _openssl(option, salt, passwords), strict=True):
-        assert verify(password.encode(), hashed)
-        assert not verify(password.encode() + b"x", hashed)
+        assert verify_password(password.encode(), hashed)
+        assert not verify_password(password.encode() + b"x", hashed)
 
 
 @pytest.mark.integration
@@ -74,24 +74,24 @@ def test_what_htpasswd_writes(option: str) -> None:
         ["htpasswd", "-nb", option, "ana", SECRET.decode()], capture_output=True, check=True
     )
 
-    assert verify(SECRET, run.stdout.decode().strip().partition(":")[2])
+    assert verify_password(SECRET, run.stdout.decode().strip().partition(":")[2])
 
 
 def test_bcrypt_reads_72_bytes() -> None:
     """A very long password opens what its first 72 bytes open, as with Apache, and never fails."""
     hashed = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
 
-    assert verify(b"x" * 72, hashed)
-    assert verify(b"x" * 73, hashed)
-    assert verify(b"x" * 5000, hashed)
-    assert not verify(b"x" * 71, hashed)
+    assert verify_password(b"x" * 72, hashed)
+    assert verify_password(b"x" * 73, hashed)
+    assert verify_password(b"x" * 5000, hashed)
+    assert not verify_password(b"x" * 71, hashed)
 
 
 @pytest.mark.parametrize("hashed", EVERY)
 def test_a_nul_opens_nothing(hashed: str) -> None:
     """A password with a NUL in it is wrong, and not what stands before the NUL."""
-    assert not verify(SECRET + b"\0", hashed)
-    assert not verify(SECRET + b"\0" + SECRET, hashed)  # which bcrypt takes for the same
+    assert not verify_password(SECRET + b"\0", hashed)
+    assert not verify_password(SECRET + b"\0" + SECRET, hashed)  # which bcrypt takes for the same
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_what_is_refused(hashed: str, why: str) -> None:
     with pytest.raises(ValueError, match=why) as refused:
         parse_hash(hashed)
 
-    assert not verify(SECRET, hashed)
+    assert not verify_password(SECRET, hashed)
     assert len(hashed) < 4 or hashed not in str(refused.value)
 
 
@@ -157,7 +157,7 @@ def test_any_text_for_a_hash(hashed: str) -> None:
     try:
         known = parse_hash(hashed)
     except ValueError:
-        assert not verify(SECRET, hashed)
+        assert not verify_password(SECRET, hashed)
     else:
         assert hashed == known.head + known.digest
 

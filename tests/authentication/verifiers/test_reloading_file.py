@@ -13,7 +13,7 @@ from wheelyard.authentication.verifiers.htpasswd import HtpasswdFile, parse_htpa
 from wheelyard.authentication.verifiers.reloading_file import (
     ParsedFile,
     ReloadingFile,
-    ways_to_change,
+    write_access_warnings,
 )
 from wheelyard.errors import Invalid
 
@@ -219,7 +219,7 @@ def test_a_file(path: Path, mode: int, ways: list[str]) -> None:
     """A file that others may write to is told of, and one that its group may write to is not."""
     path.chmod(mode)
 
-    assert list(ways_to_change(path)) == ways
+    assert list(write_access_warnings(path)) == ways
 
 
 @pytest.mark.parametrize("above", [0, 1])
@@ -235,7 +235,7 @@ def test_a_folder(path: Path, above: int, mode: int, *, is_told: bool) -> None:
     folder = path.parents[above]
     folder.chmod(mode)
 
-    assert list(ways_to_change(path)) == ([_folder(folder)] if is_told else [])
+    assert list(write_access_warnings(path)) == ([_folder(folder)] if is_told else [])
 
 
 def test_folders_on_the_way_of_links(path: Path, tmp_path: Path) -> None:
@@ -246,10 +246,10 @@ def test_folders_on_the_way_of_links(path: Path, tmp_path: Path) -> None:
     (hop / "users").symlink_to(path)
     (links / "users").symlink_to(Path("..", "hop", "users"))
 
-    assert list(ways_to_change(links / "users")) == []
+    assert list(write_access_warnings(links / "users")) == []
     for folder in (links, hop, real):
         folder.chmod(0o777)
-        assert list(ways_to_change(links / "users")) == [_folder(folder)]
+        assert list(write_access_warnings(links / "users")) == [_folder(folder)]
         folder.chmod(0o755)
 
 
@@ -263,7 +263,7 @@ def test_a_secret_of_kubernetes(tmp_path: Path) -> None:
     (mounted / "users").symlink_to(Path("..data", "users"))
     mounted.chmod(0o1777)
 
-    assert list(ways_to_change(mounted / "users")) == []
+    assert list(write_access_warnings(mounted / "users")) == []
 
 
 def test_what_is_not_there(path: Path, tmp_path: Path) -> None:
@@ -272,9 +272,9 @@ def test_what_is_not_there(path: Path, tmp_path: Path) -> None:
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "lost").symlink_to("nowhere")
     for name in ("a", "lost", "none", "a/none", "lost/none", "etc/wheelyard/htpasswd/x"):
-        assert list(ways_to_change(tmp_path / name)) == []
+        assert list(write_access_warnings(tmp_path / name)) == []
     path.parent.chmod(0o777)
-    assert list(ways_to_change(path.parent / "none")) == [_folder(path.parent)]
+    assert list(write_access_warnings(path.parent / "none")) == [_folder(path.parent)]
 
 
 def test_a_relative_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +282,7 @@ def test_a_relative_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
     path.parents[1].chmod(0o777)
 
-    assert list(ways_to_change(Path(path.name))) == [_folder(path.parents[1])]
+    assert list(write_access_warnings(Path(path.name))) == [_folder(path.parents[1])]
 
 
 def test_a_folder_that_is_opened_later(

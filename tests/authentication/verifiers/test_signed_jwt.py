@@ -19,10 +19,10 @@ from tests.authentication.verifiers.fake_issuer import (
     stand_in,
 )
 from wheelyard.authentication.verifiers.jwks import JwksCache
-from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, claims_of, verify_jwt
+from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verified_claims, verify_jwt
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.errors import Unauthenticated
-from wheelyard.model.claim_rules import Claims
+from wheelyard.model.claim_matchers import Claims
 
 pytestmark = pytest.mark.integration
 
@@ -57,7 +57,7 @@ class Judge:
 
     def claims(self, token: str) -> Claims:
         """Return what a token states."""
-        return claims_of(token, self.issuers, NOW)
+        return verified_claims(token, self.issuers, NOW)
 
     def reason(self, token: str) -> str:
         """Return why a token is refused; the person who sent it always hears the same."""
@@ -210,9 +210,9 @@ def test_the_clock_is_the_one_that_was_handed_in(judge: Judge) -> None:
     """A token is judged by the index's clock alone, in either direction."""
     token = RSA.token(HONEST)
     with pytest.raises(CredentialRejected, match="jwt_time"):
-        claims_of(token, judge.issuers, NOW + 3600)
+        verified_claims(token, judge.issuers, NOW + 3600)
     with pytest.raises(CredentialRejected, match="jwt_time"):
-        claims_of(token, judge.issuers, NOW - 3600)
+        verified_claims(token, judge.issuers, NOW - 3600)
 
 
 def test_a_claim_that_is_there_twice(judge: Judge) -> None:
@@ -350,10 +350,10 @@ def test_an_issuer_with_both_kinds(judge: Judge) -> None:
     keys = JwksCache(ISSUER, both, judge.world.means, judge.site.keys_url)
     issuers = {ISSUER: replace(judge.issuers[ISSUER], keys=keys, algorithms=both)}
 
-    assert claims_of(CURVE.token(HONEST), issuers, NOW) == HONEST
+    assert verified_claims(CURVE.token(HONEST), issuers, NOW) == HONEST
     for token in (CURVE.token(HONEST, alg="RS256"), RSA.token(HONEST, alg="ES256")):
         with pytest.raises(CredentialRejected, match="jwt_alg"):
-            claims_of(token, issuers, NOW)
+            verified_claims(token, issuers, NOW)
 
 
 @pytest.mark.parametrize("signature", [b"\0" * 64, b"\0" * 63, b"\xff" * 64, b"", b"\0" * 72])

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.clients.harness import REPOSITORY
-from wheelyard.authentication.api_tokens import NAME_LIMIT
+from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS
 from wheelyard.errors import WheelyardError
 from wheelyard.http.handlers.api_projects import parse_after
 from wheelyard.http.handlers.api_tokens import NewToken
@@ -29,7 +29,7 @@ MADE_TOKEN = SCHEMAS["MadeToken"]["allOf"][1]["properties"]["token"]
 
 def token_name(text: str) -> None:
     """Take a token's name, as `ApiTokens.create` does."""
-    assert one_line(text, "The name of a token", NAME_LIMIT).strip()
+    assert one_line(text, "The name of a token", NAME_LIMIT_CHARS).strip()
 
 
 def holds(is_so: bool) -> None:  # noqa: FBT001

@@ -16,7 +16,7 @@ from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.clients.servers import PATIENCE
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.verifiers.htpasswd import ACCEPTED_FOR, HtpasswdVerifier
+from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import HASHING_LIMIT, LOGIN_QUEUE, build_context
 from wheelyard.http.security.request_authentication import RECENT, RequestAuthenticator
@@ -206,7 +206,7 @@ def test_strangers_keep_nobody_out_who_was_right(office: Office) -> None:
 
     async def story() -> None:
         assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
-        office.clock.advance(seconds=ACCEPTED_FOR)
+        office.clock.advance(seconds=CACHE_SECONDS)
         guesses = [
             *await office.guesses(LOGIN_QUEUE + 20),
             *await office.guesses(20, "198.51.100.7"),
@@ -226,7 +226,7 @@ def test_those_who_were_right_hash_beside_each_other(office: Office) -> None:
     async def story() -> None:
         for name in ("ana", "bo"):
             await office.log_in(name, "s3cret")
-        office.clock.advance(seconds=ACCEPTED_FOR)
+        office.clock.advance(seconds=CACHE_SECONDS)
         office.hashing.go_on.clear()
         logins = [asyncio.create_task(office.log_in(name, "s3cret")) for name in ("ana", "bo")]
         await until(office.hashing.two_at_once.is_set)

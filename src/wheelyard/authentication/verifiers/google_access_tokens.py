@@ -20,17 +20,24 @@ from wheelyard.authentication.verifiers.json_client import JsonClient
 from wheelyard.authentication.verifiers.verifier import (
     CredentialRejected,
     VerificationCache,
-    bad_access_token,
-    unverifiable,
+    invalid_access_token,
+    verification_unavailable,
 )
-from wheelyard.model.access import AUTHENTICATED, EVERY_PROJECT, EVERYBODY, Action, Identity, Scope
+from wheelyard.model.access import (
+    ALL_AUTHENTICATED,
+    ANONYMOUS,
+    EVERY_PROJECT,
+    Action,
+    Identity,
+    Scope,
+)
 from wheelyard.outgoing.network import WebFault
 
-PATIENCE: Final = 3.0
+TIMEOUT_SECONDS: Final = 3.0
 """Seconds for both questions together."""
-REMEMBERED: Final = 300.0
+MAX_CACHE_SECONDS: Final = 300.0
 """Seconds that rights are believed, at most."""
-REMEMBERED_NO: Final = 10.0
+REJECTION_CACHE_SECONDS: Final = 10.0
 """Seconds that nothing at all is believed: somebody may just be granting it."""
 REJECTED: Final = "gat_rejected"
 
@@ -39,8 +46,8 @@ PERMISSIONS: Final[Mapping[str, Action]] = {
     "storage.objects.create": Action.UPLOAD,
     "storage.objects.delete": Action.MANAGE,
 }
-EVERYTHING: Final = Action.READ | Action.UPLOAD | Action.MANAGE
-WRITING: Final = frozenset(
+ALL_ACTIONS: Final = Action.READ | Action.UPLOAD | Action.MANAGE
+WRITE_SCOPES: Final = frozenset(
     f"https://www.googleapis.com/auth/{scope}"
     for scope in ("cloud-platform", "devstorage.full_control", "devstorage.read_write")
 )
@@ -52,7 +59,7 @@ logger = logging.getLogger("wheelyard")
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class AuthorizationBucket:
     """The bucket whose IAM policy is the table of rights."""
 
     bucket: str
@@ -66,13 +73,13 @@ class Resource:
     @property
     def question(self) -> str:
         """The URL that tells which of the permissions the asking token has."""
-        honoured = Action.READ if self.read_only else EVERYTHING
+        honoured = Action.READ if self.read_only else ALL_ACTIONS
         asked = [("permissions", name) for name, may in PERMISSIONS.items() if may & honoured]
         bucket = f"{self.google.storage}/storage/v1/b/{quote(self.bucket, '')}"
         return f"{bucket}/iam/testPermissions?{urlencode(asked)}"
 
 
-class AccessTokens:
+class AccessTokenVerifier:
     """
     Recognises the bearers of access tokens; safe to share between threads.
 
@@ -81,17 +88,17 @@ class AccessTokens:
 
     def __init__(
         self,
-        resource: Resource,
+        resource: AuthorizationBucket,
         fetcher: JsonClient,
         monotonic: Callable[[], float],
         verification_cache: VerificationCache[Identity | CredentialRejected],
-        remembered: float = REMEMBERED,
+        remembered: float = MAX_CACHE_SECONDS,
     ) -> None:
         self._resource = resource
         self._fetcher = fetcher
         self._monotonic = monotonic
         self._verification_cache = verification_cache
-        self._remembered = min(remembered, REMEMBERED)
+        self._remembered = min(remembered, MAX_CACHE_SECONDS)
 
     def known(self, token: str) -> Identity | None:
         """Return what a bearer may do if that needs no waiting, else None."""
@@ -107,14 +114,14 @@ class AccessTokens:
             Unavailable: Google does not answer, or the bucket is not there.
         """
         if not _TOKEN.fullmatch(token):
-            raise bad_access_token() from CredentialRejected("auth_malformed")
+            raise invalid_access_token() from CredentialRejected("auth_malformed")
         mark = self._mark(token)
         found = self._verification_cache.get(mark)
         if found is None:
             found, seconds = self._asked(mark, token)
             self._verification_cache.put(mark, found, seconds)
         if isinstance(found, CredentialRejected):
-            raise bad_access_token() from found
+            raise invalid_access_token() from found
         return found
 
     def _mark(self, token: str) -> bytes:
@@ -122,24 +129,24 @@ class AccessTokens:
 
     def _asked(self, mark: bytes, token: str) -> tuple[Identity | CredentialRejected, float]:
         """Return what Google says, and for how many seconds it may be believed."""
-        end = self._monotonic() + PATIENCE
+        end = self._monotonic() + TIMEOUT_SECONDS
         try:
             actions = self._permitted(token)
             if actions is None:
-                return CredentialRejected(REJECTED), REMEMBERED_NO
+                return CredentialRejected(REJECTED), REJECTION_CACHE_SECONDS
             lifetime = self._remembered
             if actions & ~Action.READ:
                 scopes, left = self._scopes(token, end - self._monotonic())
                 lifetime = min(lifetime, left)
-                actions &= EVERYTHING if scopes & WRITING else Action.READ
+                actions &= ALL_ACTIONS if scopes & WRITE_SCOPES else Action.READ
         except WebFault as fault:
             logger.warning("Google does not say what an access token may do: %s", fault.why)
-            raise unverifiable("Google") from None
-        return _identity(mark, actions), lifetime if actions else REMEMBERED_NO
+            raise verification_unavailable("Google") from None
+        return _identity(mark, actions), lifetime if actions else REJECTION_CACHE_SECONDS
 
     def _permitted(self, token: str) -> Action | None:
         """Return what the token may do to the bucket; None if Google does not know the token."""
-        response = self._fetcher.get(self._resource.question, timeout=PATIENCE, bearer=token)
+        response = self._fetcher.get(self._resource.question, timeout=TIMEOUT_SECONDS, bearer=token)
         if response.status == HTTPStatus.UNAUTHORIZED:
             return None
         if response.status == HTTPStatus.FORBIDDEN:
@@ -153,14 +160,14 @@ class AccessTokens:
         for permission, action in PERMISSIONS.items():
             if permission in named:
                 actions |= action
-        return actions & (Action.READ if self._resource.read_only else EVERYTHING)
+        return actions & (Action.READ if self._resource.read_only else ALL_ACTIONS)
 
     def _scopes(self, token: str, timeout: float) -> tuple[frozenset[str], float]:
         """Return the scopes of a token and the seconds it has left; none if nobody knows them."""
         form = {"access_token": token}
         response = self._fetcher.post_form(self._resource.google.tokeninfo, form, timeout=timeout)
         if response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
-            return frozenset(), REMEMBERED
+            return frozenset(), MAX_CACHE_SECONDS
         found = response.document()
         left = str(found.get("expires_in", ""))
         seconds = float(left) if re.fullmatch(r"[0-9]{1,9}", left) else 0.0
@@ -168,6 +175,6 @@ class AccessTokens:
 
 
 def _identity(mark: bytes, actions: Action) -> Identity:
-    named = {EVERYBODY, AUTHENTICATED} if actions & Action.READ else {EVERYBODY}
+    named = {ANONYMOUS, ALL_AUTHENTICATED} if actions & Action.READ else {ANONYMOUS}
     scopes = (Scope(actions, (EVERY_PROJECT,)),) if actions else ()
     return Identity(f"google:{mark.hex()[:8]}", frozenset(named), scopes)

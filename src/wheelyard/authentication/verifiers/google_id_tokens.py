@@ -16,28 +16,32 @@ from functools import partial
 from typing import Final
 
 from wheelyard.authentication.verifiers.jwks import JwksCache, JwksDependencies
-from wheelyard.authentication.verifiers.signed_jwt import LENGTH, IssuerConfig, claims_of
+from wheelyard.authentication.verifiers.signed_jwt import (
+    JWT_LIMIT_BYTES,
+    IssuerConfig,
+    verified_claims,
+)
 from wheelyard.authentication.verifiers.verifier import (
     CredentialRejected,
     VerificationCache,
     invalid_id_token,
 )
 from wheelyard.errors import quoted
-from wheelyard.model.access import AUTHENTICATED, EVERYBODY, Identity
-from wheelyard.model.claim_rules import Claims
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Identity
+from wheelyard.model.claim_matchers import Claims
 
-ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
+GOOGLE_ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
 """Both occur in ID tokens."""
 ALGORITHMS: Final = frozenset({"RS256"})
-GCLOUD: Final = "32555940559.apps.googleusercontent.com"
+GCLOUD_CLIENT_ID: Final = "32555940559.apps.googleusercontent.com"
 """The client that gcloud is; a token made out to it was made out to nobody in particular."""
 SERVICE_ACCOUNT_SUFFIX: Final = ".gserviceaccount.com"
 """How the e-mail addresses of service accounts end."""
-REMEMBERED: Final = 300.0
+CACHE_SECONDS: Final = 300.0
 """Seconds that a token is not verified again, at most; never beyond its expiry."""
-IAP: Final = "https://cloud.google.com/iap"
+IAP_ISSUER: Final = "https://cloud.google.com/iap"
 IAP_ALGORITHMS: Final = frozenset({"ES256"})
-IAP_LIFETIME: Final = 660
+IAP_LIFETIME_SECONDS: Final = 660
 """Seconds of an assertion: ten minutes, and what two clocks may differ by."""
 
 _EMAIL = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
@@ -69,7 +73,7 @@ class IdTokenVerifier:
 
     def known(self, token: str) -> Identity | None:
         """Return who sends a token if that needs no work and no waiting, else None."""
-        is_fit = len(token) <= LENGTH and token.isascii()
+        is_fit = len(token) <= JWT_LIMIT_BYTES and token.isascii()
         return (
             self._verification_cache.get(self._verification_cache.mark("signed", token))
             if is_fit
@@ -89,13 +93,13 @@ class IdTokenVerifier:
             return found
         now = self._now()
         try:
-            claims = claims_of(token, self._issuers, now)
+            claims = verified_claims(token, self._issuers, now)
             found = self._identify(claims)
         except CredentialRejected as refused:
             raise invalid_id_token() from refused
         expires = claims["exp"]
         if isinstance(expires, int):
-            lasts = min(expires - now, REMEMBERED)
+            lasts = min(expires - now, CACHE_SECONDS)
             self._verification_cache.put(
                 self._verification_cache.mark("signed", token), found, lasts
             )
@@ -116,8 +120,8 @@ def google_verifier(
     Google's keys are at `url`. The domains, in lower case, are those of people's accounts; none
     stands for every account there is. Service accounts have no domain, and are not asked for one.
     """
-    keys = JwksCache(ISSUERS[0], ALGORITHMS, means, url)
-    issuers = {name: IssuerConfig(name, keys, ALGORITHMS, audiences) for name in ISSUERS}
+    keys = JwksCache(GOOGLE_ISSUERS[0], ALGORITHMS, means, url)
+    issuers = {name: IssuerConfig(name, keys, ALGORITHMS, audiences) for name in GOOGLE_ISSUERS}
     return IdTokenVerifier(
         issuers, partial(_of_id_token, allowed_domains=allowed_domains), now, verification_cache
     )
@@ -135,14 +139,14 @@ def iap_verifier(
 
     Its audiences are `/projects/NUMBER/global/backendServices/ID` and the like.
     """
-    keys = JwksCache(IAP, IAP_ALGORITHMS, means, url)
-    issuer = IssuerConfig(IAP, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME)
-    return IdTokenVerifier({IAP: issuer}, _of_assertion, now, verification_cache)
+    keys = JwksCache(IAP_ISSUER, IAP_ALGORITHMS, means, url)
+    issuer = IssuerConfig(IAP_ISSUER, keys, IAP_ALGORITHMS, audiences, IAP_LIFETIME_SECONDS)
+    return IdTokenVerifier({IAP_ISSUER: issuer}, _of_assertion, now, verification_cache)
 
 
 def _of_id_token(claims: Claims, allowed_domains: frozenset[str]) -> Identity:
     """Return who an ID token is about; raise Refused for nobody, and for other domains."""
-    if claims.get("azp") == GCLOUD == claims.get("aud"):
+    if claims.get("azp") == GCLOUD_CLIENT_ID == claims.get("aud"):
         raise CredentialRejected("jwt_aud")
     if claims.get("email_verified") is not True:
         raise CredentialRejected("jwt_email")
@@ -176,7 +180,7 @@ def _of_assertion(claims: Claims) -> Identity:
 
 def _identity(principal: str, named: list[str], domain: str | None) -> Identity:
     of_domain = [] if domain is None else [f"domain:{domain}"]
-    return Identity(principal, frozenset({EVERYBODY, AUTHENTICATED, *named, *of_domain}))
+    return Identity(principal, frozenset({ANONYMOUS, ALL_AUTHENTICATED, *named, *of_domain}))
 
 
 def email_of(claims: Claims) -> str:

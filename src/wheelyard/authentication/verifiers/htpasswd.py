@@ -24,23 +24,27 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from wheelyard.authentication.verifiers.password_hashes import PasswordHash, parse_hash, verify
+from wheelyard.authentication.verifiers.password_hashes import (
+    PasswordHash,
+    parse_hash,
+    verify_password,
+)
 from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
-from wheelyard.authentication.verifiers.verifier import VerificationCache, bad_password
+from wheelyard.authentication.verifiers.verifier import VerificationCache, invalid_password
 from wheelyard.errors import Invalid, Unauthenticated
-from wheelyard.model.access import AUTHENTICATED, EVERYBODY, Identity
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Identity
 
-ACCEPTED_FOR: Final = 300.0
+CACHE_SECONDS: Final = 300.0
 """Seconds that a password is believed without hashing it again."""
-REFUSED_FOR: Final = 5.0
+REJECTION_CACHE_SECONDS: Final = 5.0
 """Seconds that a wrong one is refused without hashing it again."""
-HELD_FOR: Final = 86_400.0
+RECENT_SUCCESS_SECONDS: Final = 86_400.0
 """Seconds that a password which was right is still checked, though others keep failing."""
-REMEMBERED: Final = 4096
+MAX_CACHED_PASSWORDS: Final = 4096
 """Right and wrong passwords in memory, so many of each, of about 500 bytes each."""
-PASSWORD_LIMIT: Final = 1024
+PASSWORD_LIMIT_BYTES: Final = 1024
 """Bytes of a password."""
-NAME_LIMIT: Final = 255
+NAME_LIMIT_BYTES: Final = 255
 """Bytes of a name, as in Apache's own program."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -88,16 +92,16 @@ class HtpasswdVerifier:
         path: Path,
         process_key: bytes,
         monotonic: Callable[[], float],
-        check_hash: Callable[[bytes, str], bool] = verify,
+        check_hash: Callable[[bytes, str], bool] = verify_password,
     ) -> None:
         self.file = ReloadingFile(path, parse_htpasswd, monotonic)
         self._check_hash = check_hash
         self._monotonic = monotonic
         self._right: VerificationCache[_Right] = VerificationCache(
-            process_key, monotonic, REMEMBERED
+            process_key, monotonic, MAX_CACHED_PASSWORDS
         )
         self._wrong: VerificationCache[tuple[str | None]] = VerificationCache(
-            process_key, monotonic, REMEMBERED
+            process_key, monotonic, MAX_CACHED_PASSWORDS
         )
         """By which line, or the lack of one."""
 
@@ -108,7 +112,7 @@ class HtpasswdVerifier:
         Raises:
             Unauthenticated: The name or the password is wrong.
         """
-        mark = mark_of(self._right, name, password, origin)
+        mark = cache_key(self._right, name, password, origin)
         line = self.file.current().hashes.get(name)
         right = self._right.get(mark)
         if right is not None and right.line == line and self._monotonic() < right.until:
@@ -120,7 +124,7 @@ class HtpasswdVerifier:
     def has_held(self, name: str, password: str, origin: str = "") -> bool:
         """Return whether the two were right within a day: who sends them guesses nothing."""
         with suppress(Unauthenticated):
-            right = self._right.get(mark_of(self._right, name, password, origin))
+            right = self._right.get(cache_key(self._right, name, password, origin))
             return right is not None and right.line == self.file.value.hashes.get(name)
         return False
 
@@ -138,23 +142,25 @@ class HtpasswdVerifier:
         known = self.known(name, password, origin)
         if known is not None:
             return known
-        mark, users = mark_of(self._right, name, password, origin), self.file.value
+        mark, users = cache_key(self._right, name, password, origin), self.file.value
         line = users.hashes.get(name)
         hashed = line or users.decoy
         matches = hashed is not None and self._check_hash(password.encode(), hashed)
         if line is None or not matches:
-            self._wrong.put(mark, (line,), REFUSED_FOR)
+            self._wrong.put(mark, (line,), REJECTION_CACHE_SECONDS)
             raise self._bad(name)
         principal = f"htpasswd:{name}"
-        identity = Identity(principal, frozenset({principal, AUTHENTICATED, EVERYBODY}))
-        self._right.put(mark, _Right(identity, line, self._monotonic() + ACCEPTED_FOR), HELD_FOR)
+        identity = Identity(principal, frozenset({principal, ALL_AUTHENTICATED, ANONYMOUS}))
+        self._right.put(
+            mark, _Right(identity, line, self._monotonic() + CACHE_SECONDS), RECENT_SUCCESS_SECONDS
+        )
         return identity
 
     def _bad(self, name: str) -> Unauthenticated:
-        return bad_password("htpasswd_password" if self.knows(name) else "htpasswd_user")
+        return invalid_password("htpasswd_password" if self.knows(name) else "htpasswd_user")
 
 
-def mark_of(
+def cache_key(
     verification_cache: VerificationCache[V], name: str, password: str, origin: str = ""
 ) -> bytes:
     """
@@ -165,11 +171,13 @@ def mark_of(
     """
     try:
         secret = password.encode()
-        is_right = 0 < len(secret) <= PASSWORD_LIMIT and len(name.encode()) <= NAME_LIMIT
+        is_right = (
+            0 < len(secret) <= PASSWORD_LIMIT_BYTES and len(name.encode()) <= NAME_LIMIT_BYTES
+        )
     except UnicodeEncodeError:
         is_right = False
     if not is_right or "\0" in name or "\0" in password:  # which keeps the two apart
-        raise bad_password("auth_malformed")
+        raise invalid_password("auth_malformed")
     parts = (origin,) if origin else ()
     return verification_cache.mark("htpasswd", name, password, *parts)
 
@@ -203,8 +211,8 @@ def _entry(entry: str, number: int) -> tuple[str, str, PasswordHash]:
     name, colon, rest = entry.partition(":")
     if not colon:
         raise _bad_line(number, "has no colon", _FORM)
-    if not name or len(name.encode()) > NAME_LIMIT or _CONTROL.search(name):
-        what = f"has no name of 1 to {NAME_LIMIT} bytes without control characters"
+    if not name or len(name.encode()) > NAME_LIMIT_BYTES or _CONTROL.search(name):
+        what = f"has no name of 1 to {NAME_LIMIT_BYTES} bytes without control characters"
         raise _bad_line(number, what, _FORM)
     hashed = rest.partition(":")[0].strip()
     reason = "is missing"

@@ -20,7 +20,7 @@ from wheelyard.outgoing.client import Client
 from wheelyard.outgoing.network import AddressPolicy, WebFault
 from wheelyard.outgoing.urls import BadUrl, parse_url
 
-BODY_LIMIT: Final = 256 * 1024
+BODY_LIMIT_BYTES: Final = 256 * 1024
 """Bytes of a reply."""
 
 _HEADERS: Final = {
@@ -122,6 +122,6 @@ def _body(headers: Mapping[str, str], chunks: Iterator[bytes]) -> bytes:
     found = bytearray()
     for chunk in chunks:
         found += chunk
-        if len(found) > BODY_LIMIT:
+        if len(found) > BODY_LIMIT_BYTES:
             raise WebFault("its answer is too large")
     return bytes(found)

@@ -21,26 +21,26 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
 from wheelyard.authentication.verifiers.json_client import JsonClient
-from wheelyard.authentication.verifiers.verifier import unverifiable
+from wheelyard.authentication.verifiers.verifier import verification_unavailable
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.outgoing.network import WebFault
 from wheelyard.outgoing.urls import parse_url
 
-PATIENCE: Final = 5.0
+FETCH_TIMEOUT_SECONDS: Final = 5.0
 """Seconds that one look for keys may take, and that others wait for it."""
-SHORTEST: Final = 300.0
-LONGEST: Final = 3600.0
+MIN_LIFETIME_SECONDS: Final = 300.0
+MAX_LIFETIME_SECONDS: Final = 3600.0
 """Seconds that a set is believed, whatever its issuer says."""
-RENEWAL: Final = (0.72, 0.88)
+REFRESH_FRACTION: Final = (0.72, 0.88)
 """Parts of its lifetime after which a set is renewed while it still holds, drawn at random."""
-PAUSE: Final = 60.0
+REFRESH_INTERVAL_SECONDS: Final = 60.0
 """Seconds from one look to the next, and that an unknown key id is remembered."""
-PAUSE_WITHOUT_KEYS: Final = 5.0
+RETRY_INTERVAL_SECONDS: Final = 5.0
 """The same, as long as there are no keys and everybody is turned away."""
-STALE: Final = 24 * 3600.0
+STALE_LIMIT_SECONDS: Final = 24 * 3600.0
 """Seconds after its last success that a set is used, if it cannot be renewed."""
-KEYS: Final = 50
-REFUSED: Final = 1000
+MAX_KEYS: Final = 50
+MAX_UNKNOWN_KEY_IDS: Final = 1000
 """Unknown key ids in memory."""
 RSA_BITS: Final = range(2048, 8193)
 
@@ -98,7 +98,9 @@ class JwksCache:
         self._tried: float | None = None
         self._has_failed = False
         """Whether the keys could not be fetched when they were last asked for."""
-        self._refused: ExpiringCache[str, bool] = ExpiringCache(means.monotonic, REFUSED)
+        self._refused: ExpiringCache[str, bool] = ExpiringCache(
+            means.monotonic, MAX_UNKNOWN_KEY_IDS
+        )
         self._looking = Lock()
         """Held by whoever looks for keys."""
 
@@ -120,10 +122,10 @@ class JwksCache:
         return known.keys.get(kid) or self._sought(kid)
 
     def _renewed(self, now: float) -> _Known:
-        self._look(PAUSE if self._is_usable(now) else PAUSE_WITHOUT_KEYS)
+        self._look(REFRESH_INTERVAL_SECONDS if self._is_usable(now) else RETRY_INTERVAL_SECONDS)
         known = self._known
         if known is None or not self._is_usable(now):
-            raise unverifiable("The issuer of this token")
+            raise verification_unavailable("The issuer of this token")
         return known
 
     def _makes_do(self, now: float) -> bool:
@@ -131,31 +133,31 @@ class JwksCache:
         return self._has_failed and self._is_usable(now)
 
     def _is_usable(self, now: float) -> bool:
-        return self._known is not None and now < self._known.fetched + STALE
+        return self._known is not None and now < self._known.fetched + STALE_LIMIT_SECONDS
 
     def _renew_beside(self) -> None:
-        if not self._is_time(PAUSE) or not self._looking.acquire(blocking=False):
+        if not self._is_time(REFRESH_INTERVAL_SECONDS) or not self._looking.acquire(blocking=False):
             return
         try:
-            self._means.spawn(lambda: self._renew(PAUSE))
+            self._means.spawn(lambda: self._renew(REFRESH_INTERVAL_SECONDS))
         except RuntimeError:  # no more threads
-            self._renew(PAUSE)
+            self._renew(REFRESH_INTERVAL_SECONDS)
 
     def _sought(self, kid: str) -> PublicKey | None:
         if self._refused.get(kid):
             return None
-        is_settled = self._look(PAUSE)
+        is_settled = self._look(REFRESH_INTERVAL_SECONDS)
         key = self._known.keys.get(kid) if self._known else None
         if key is not None:
             return key
         if self._has_failed or not is_settled:
-            raise unverifiable("The issuer of this token")
-        self._refused.put(kid, value=True, seconds=PAUSE)
+            raise verification_unavailable("The issuer of this token")
+        self._refused.put(kid, value=True, seconds=REFRESH_INTERVAL_SECONDS)
         return None
 
     def _look(self, pause: float) -> bool:
         """Look for keys unless that was done just now; return whether no look is under way."""
-        is_settled = self._looking.acquire(timeout=PATIENCE)
+        is_settled = self._looking.acquire(timeout=FETCH_TIMEOUT_SECONDS)
         if is_settled:
             self._renew(pause)
         return is_settled
@@ -182,22 +184,26 @@ class JwksCache:
             self._tried = self._means.monotonic()
 
     def _fetched(self) -> _Known:
-        end = self._means.monotonic() + PATIENCE
+        end = self._means.monotonic() + FETCH_TIMEOUT_SECONDS
         if self._url is None:
             self._url = self._discovered()
         left = end - self._means.monotonic()
         response = self._means.fetcher.get(self._url, timeout=left)
         keys = self._parsed(response.document())
         age = _MAX_AGE.search(response.headers.get("cache-control", ""))
-        lifetime = min(max(float(age[1]), SHORTEST), LONGEST) if age else LONGEST
+        lifetime = (
+            min(max(float(age[1]), MIN_LIFETIME_SECONDS), MAX_LIFETIME_SECONDS)
+            if age
+            else MAX_LIFETIME_SECONDS
+        )
         now = self._means.monotonic()
-        renew = now + lifetime * self._means.random.uniform(*RENEWAL)
+        renew = now + lifetime * self._means.random.uniform(*REFRESH_FRACTION)
         return _Known(keys, now, renew, now + lifetime)
 
     def _discovered(self) -> str:
         """Return where the issuer says that its keys are: on its own origin, nowhere else."""
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = self._means.fetcher.get(url, timeout=PATIENCE).document()
+        document = self._means.fetcher.get(url, timeout=FETCH_TIMEOUT_SECONDS).document()
         found = document.get("jwks_uri")
         if document.get("issuer") != self._issuer or not isinstance(found, str):
             raise WebFault("its discovery document is not about it")
@@ -211,8 +217,8 @@ class JwksCache:
 
     def _parsed(self, document: Mapping[str, object]) -> dict[str, PublicKey]:
         found = document.get("keys")
-        if not isinstance(found, list) or not 1 <= len(found) <= KEYS:
-            raise WebFault(f"its answer is not a list of 1 to {KEYS} keys")
+        if not isinstance(found, list) or not 1 <= len(found) <= MAX_KEYS:
+            raise WebFault(f"its answer is not a list of 1 to {MAX_KEYS} keys")
         keys = dict[str, PublicKey]()
         for each in found:
             key = parse_key(each)

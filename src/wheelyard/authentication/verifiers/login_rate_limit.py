@@ -25,7 +25,7 @@ from typing import Final
 from wheelyard.authentication.verifiers.verifier import too_many_logins
 from wheelyard.concurrency.caches import LruCache
 
-BUCKETS: Final = 16_384
+MAX_BUCKETS: Final = 16_384
 """Buckets in memory, of about 300 bytes each."""
 IPV4_PREFIX: Final = 24
 IPV6_PREFIX: Final = 48
@@ -33,15 +33,15 @@ CUSTOMER_PREFIX_V6: Final = 64
 """What one customer of a provider is given, at the most."""
 NAME_FACTOR: Final = 10
 """How many times more often a name may fail than a network."""
-UNKNOWN_TOKENS: Final = 60
+UNKNOWN_TOKENS_PER_MINUTE: Final = 60
 """API tokens that nobody ever made, a minute and network."""
-UNTOUCHED_FOR: Final = 60.0
+IDLE_NETWORK_SECONDS: Final = 60.0
 """Seconds without a failure after which a network has a try although the name has none left."""
-PATIENCE: Final = 10.0
+WAIT_TIMEOUT_SECONDS: Final = 10.0
 """Seconds that a login waits for others that are under way."""
 
 _NAME: Final = "name"
-UNKNOWN: Final = "token"
+UNKNOWN_TOKEN: Final = "token"  # noqa: S105 - a kind of key
 """The kind of API tokens that nobody ever made."""
 _NOTHING: Final = 1e-9
 """What may be missing of a try because fractions are rounded."""
@@ -58,12 +58,12 @@ class LoginRateLimit:
         self,
         failed_login_per_minute: int,
         monotonic: Callable[[], float],
-        patience: float = PATIENCE,
+        patience: float = WAIT_TIMEOUT_SECONDS,
     ) -> None:
         self._capacity = failed_login_per_minute
         self._monotonic = monotonic
         self._patience = patience
-        self._buckets: LruCache[str, tuple[float, float]] = LruCache(BUCKETS)
+        self._buckets: LruCache[str, tuple[float, float]] = LruCache(MAX_BUCKETS)
         """By key: the tries that were left, and when."""
         self._reserved: Counter[str] = Counter()
         """Tries of logins that are under way, by key."""
@@ -142,7 +142,7 @@ class LoginRateLimit:
         """Return whether a network without a failure of late wants a name that has no try left."""
         network = keys[0]
         bucket = self._buckets.get(network)
-        is_untouched = bucket is None or self._monotonic() - bucket[1] >= UNTOUCHED_FOR
+        is_untouched = bucket is None or self._monotonic() - bucket[1] >= IDLE_NETWORK_SECONDS
         return is_untouched and not self.seconds_until((network,))
 
     def _keep(self, key: str, left: float) -> None:
@@ -158,8 +158,8 @@ class LoginRateLimit:
 
     def _capacity_of(self, key: str) -> int:
         kind = key.partition(":")[0]
-        if kind == UNKNOWN:
-            return UNKNOWN_TOKENS
+        if kind == UNKNOWN_TOKEN:
+            return UNKNOWN_TOKENS_PER_MINUTE
         return self._capacity * (NAME_FACTOR if kind == _NAME else 1)
 
 

@@ -22,18 +22,18 @@ from typing import Final, Literal, Protocol
 
 import bcrypt
 
-BCRYPT_BYTES: Final = 72
+BCRYPT_LIMIT_BYTES: Final = 72
 """Bytes of a password that bcrypt looks at."""
-BCRYPT_SLOW: Final = 13
+BCRYPT_SLOW_COST: Final = 13
 """Cost from which on a check takes about half a second: a warning."""
-BCRYPT_LIMIT: Final = 16
+BCRYPT_MAX_COST: Final = 16
 """The highest cost, of about four seconds."""
-ROUNDS: Final = 5000
+SHA_CRYPT_DEFAULT_ROUNDS: Final = 5000
 """Of SHA-crypt, where a hash does not say."""
-FEWEST_ROUNDS: Final = 1000
-SLOW_ROUNDS: Final = 100_000
+SHA_CRYPT_MIN_ROUNDS: Final = 1000
+SHA_CRYPT_SLOW_ROUNDS: Final = 100_000
 """Of SHA-crypt, about 50 ms, in which Python does nothing else."""
-MOST_ROUNDS: Final = 1_000_000
+SHA_CRYPT_MAX_ROUNDS: Final = 1_000_000
 APR1_ROUNDS: Final = 1000
 
 Scheme = Literal["bcrypt", "SHA-256 crypt", "SHA-512 crypt", "apr1", "SHA"]
@@ -93,9 +93,9 @@ class PasswordHash:
             return "is MD5 (apr1), which is quickly guessed"
         if self.scheme == "SHA":
             return "is SHA-1 without salt, which is very quickly guessed"
-        if self.scheme == "bcrypt" and self.cost >= BCRYPT_SLOW:
+        if self.scheme == "bcrypt" and self.cost >= BCRYPT_SLOW_COST:
             return f"is bcrypt of cost {self.cost}, so that a login takes long"
-        if self.scheme.startswith("SHA-") and self.cost > SLOW_ROUNDS:
+        if self.scheme.startswith("SHA-") and self.cost > SHA_CRYPT_SLOW_ROUNDS:
             return f"is {self.scheme} of {self.cost} rounds, so that a login slows down others"
         return None
 
@@ -116,8 +116,8 @@ def parse_hash(hashed: str) -> PasswordHash:
     """
     if found := _BCRYPT.fullmatch(hashed):
         cost = int(found["cost"])
-        if not 4 <= cost <= BCRYPT_LIMIT:  # noqa: PLR2004 - bcrypt's own lowest
-            raise ValueError(f"has the cost {cost}, and 4 to {BCRYPT_LIMIT} is taken")
+        if not 4 <= cost <= BCRYPT_MAX_COST:  # noqa: PLR2004 - bcrypt's own lowest
+            raise ValueError(f"has the cost {cost}, and 4 to {BCRYPT_MAX_COST} is taken")
         return PasswordHash("bcrypt", cost, b"", found["head"], found["digest"])
     if found := _APR1.fullmatch(hashed):
         return PasswordHash(
@@ -131,7 +131,7 @@ def parse_hash(hashed: str) -> PasswordHash:
     raise ValueError(_objection(hashed))
 
 
-def verify(password: bytes, hashed: str) -> bool:
+def verify_password(password: bytes, hashed: str) -> bool:
     """Return whether `hashed` was made of `password`, after milliseconds or much of a second."""
     try:
         known = parse_hash(hashed)
@@ -145,9 +145,11 @@ def verify(password: bytes, hashed: str) -> bool:
 
 
 def _sha_crypt(found: re.Match[str]) -> PasswordHash:
-    rounds = int(found["rounds"] or ROUNDS)
-    if not FEWEST_ROUNDS <= rounds <= MOST_ROUNDS:
-        raise ValueError(f"has {rounds} rounds, and {FEWEST_ROUNDS} to {MOST_ROUNDS} are taken")
+    rounds = int(found["rounds"] or SHA_CRYPT_DEFAULT_ROUNDS)
+    if not SHA_CRYPT_MIN_ROUNDS <= rounds <= SHA_CRYPT_MAX_ROUNDS:
+        raise ValueError(
+            f"has {rounds} rounds, and {SHA_CRYPT_MIN_ROUNDS} to {SHA_CRYPT_MAX_ROUNDS} are taken"
+        )
     scheme: Scheme = "SHA-256 crypt" if found["kind"] == "5" else "SHA-512 crypt"
     return PasswordHash(scheme, rounds, found["salt"].encode(), found["head"], found["digest"])
 
@@ -164,7 +166,7 @@ def _objection(hashed: str) -> str:
 
 def _is_bcrypt_of(password: bytes, hashed: str) -> bool:
     try:
-        return bcrypt.checkpw(password[:BCRYPT_BYTES], hashed.encode())
+        return bcrypt.checkpw(password[:BCRYPT_LIMIT_BYTES], hashed.encode())
     except ValueError:  # the library's way to say that it cannot read the hash
         return False
 

@@ -19,11 +19,11 @@ from typing import Final, Generic, TypeVar
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
 
-LOOK_EVERY: Final = 4.0
+CHECK_INTERVAL_SECONDS: Final = 4.0
 """Seconds between two looks at a file; a server believes what it found for one more."""
-FILE_LIMIT: Final = 16 * 1024**2
+FILE_LIMIT_BYTES: Final = 16 * 1024**2
 """Bytes of a file of credentials."""
-MOST_LINKS: Final = 40
+MAX_SYMLINKS: Final = 40
 """Links that lead to one another, as Linux counts them."""
 
 logger = logging.getLogger("wheelyard")
@@ -75,7 +75,7 @@ class ReloadingFile(Generic[T]):
     @property
     def is_due(self) -> bool:
         """Whether the next `current` will look at the file."""
-        return self._monotonic() - self._looked_at >= LOOK_EVERY
+        return self._monotonic() - self._looked_at >= CHECK_INTERVAL_SECONDS
 
     def current(self) -> T:
         """Return what the file says, looked at anew if that is due; one thread looks for all."""
@@ -89,7 +89,7 @@ class ReloadingFile(Generic[T]):
     def _look(self) -> None:
         before = self.warnings
         try:
-            stamp = _stamp(self._path.stat(), tuple(ways_to_change(self._path)))
+            stamp = _stamp(self._path.stat(), tuple(write_access_warnings(self._path)))
             # a second change within a tick of the kernel's clock leaves the same time, so what
             # was new at the last look is read once more
             if stamp != self._stamp or not self._is_settled:
@@ -120,14 +120,14 @@ class ReloadingFile(Generic[T]):
         try:
             with self._path.open("rb") as file:
                 status = os.fstat(file.fileno())  # before the bytes: a later change shows
-                body = file.read(FILE_LIMIT + 1)
+                body = file.read(FILE_LIMIT_BYTES + 1)
         except OSError as error:
             raise _unreadable(self._shown, error) from error
         try:
             content = self._parse(_text(body))
         except Invalid as fault:
             raise Invalid(f"{self._shown}: {fault.message}", code="bad_setting") from None
-        ways = tuple(ways_to_change(self._path))
+        ways = tuple(write_access_warnings(self._path))
         warnings = (*ways, *content.warnings)
         if status.st_mode & S_IROTH:
             open_to_all = "every user of this machine may read it; take that away with 'chmod o-r'"
@@ -135,7 +135,7 @@ class ReloadingFile(Generic[T]):
         return _stamp(status, ways), ParsedFile(content.value, warnings)
 
 
-def ways_to_change(path: Path) -> Iterator[str]:
+def write_access_warnings(path: Path) -> Iterator[str]:
     """
     Yield how every user of this machine can change what is at a path, in a clause each.
 
@@ -145,7 +145,7 @@ def ways_to_change(path: Path) -> Iterator[str]:
     """
     if _mode(path) & S_IWOTH:
         yield "every user of this machine may write to it; take that away with 'chmod o-w'"
-    found = map(os.path.realpath, _folders_to(path.absolute(), MOST_LINKS))
+    found = map(os.path.realpath, _folders_to(path.absolute(), MAX_SYMLINKS))
     for folder in dict.fromkeys(found):
         if _mode(Path(folder)) & (S_IWOTH | S_ISVTX) == S_IWOTH:
             yield (
@@ -174,8 +174,8 @@ def _folders_to(path: Path, links: int) -> Iterator[Path]:
 
 
 def _text(body: bytes) -> str:
-    if len(body) > FILE_LIMIT:
-        raise Invalid(f"It has more than {FILE_LIMIT} bytes. Name a file of credentials.")
+    if len(body) > FILE_LIMIT_BYTES:
+        raise Invalid(f"It has more than {FILE_LIMIT_BYTES} bytes. Name a file of credentials.")
     try:
         return body.decode()
     except UnicodeDecodeError as error:

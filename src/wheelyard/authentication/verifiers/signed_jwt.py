@@ -17,21 +17,21 @@ from wheelyard.authentication.verifiers.jwks import JwksCache
 from wheelyard.authentication.verifiers.verifier import (
     SIGNATURE_REMOVED,
     CredentialRejected,
+    decode_segment,
     invalid_id_token,
-    object_in,
 )
-from wheelyard.model.claim_rules import Claims
+from wheelyard.model.claim_matchers import Claims
 
 logger = logging.getLogger("wheelyard")
 
-LENGTH: Final = 8192
+JWT_LIMIT_BYTES: Final = 8192
 """Bytes of a token."""
-KID_LENGTH: Final = 200
-LEEWAY: Final = 30
+KID_LIMIT_CHARS: Final = 200
+LEEWAY_SECONDS: Final = 30
 """Seconds that a clock of an issuer may differ from ours."""
-LIFETIME: Final = 3700
+MAX_LIFETIME_SECONDS: Final = 3700
 """Seconds from `iat` to `exp`, at most: an hour and a little."""
-REMOVED: Final = "SIGNATURE_REMOVED_BY_GOOGLE"
+REMOVED_SIGNATURE: Final = "SIGNATURE_REMOVED_BY_GOOGLE"
 """What Cloud Run leaves of a signature that it has checked itself."""
 
 _REQUIRED: Final = ("iss", "aud", "exp", "iat", "sub")
@@ -55,19 +55,19 @@ class IssuerConfig:
     """What it signs with; never one that is not of public keys."""
     audiences: frozenset[str]
     """Who a token may be made out to, exactly."""
-    lifetime: int = LIFETIME
+    lifetime: int = MAX_LIFETIME_SECONDS
     """Seconds that its tokens may live."""
 
 
 def verify_jwt(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Claims:
     """Return what a token states; raise Unauthenticated where `claims_of` refuses it."""
     try:
-        return claims_of(token, issuers, now)
+        return verified_claims(token, issuers, now)
     except CredentialRejected as refused:
         raise invalid_id_token() from refused
 
 
-def claims_of(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Claims:
+def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Claims:
     """
     Return what a token states, for those who answer a refusal in their own way.
 
@@ -117,14 +117,14 @@ def claims_of(token: str, issuers: Mapping[str, IssuerConfig], now: float) -> Cl
 
 def _opened(token: str) -> tuple[Claims, Claims]:
     """Return header and claims of a token, as anybody could have written them."""
-    if len(token) > LENGTH or not token.isascii():
+    if len(token) > JWT_LIMIT_BYTES or not token.isascii():
         raise CredentialRejected("auth_malformed")
     if token.count(".") != 2:  # noqa: PLR2004 - between header, claims and signature
         raise CredentialRejected("auth_malformed")
     head, body, signature = token.split(".")
-    if signature == REMOVED:
+    if signature == REMOVED_SIGNATURE:
         raise CredentialRejected(SIGNATURE_REMOVED)
-    return object_in(head), object_in(body)
+    return decode_segment(head), decode_segment(body)
 
 
 def _checked_kid(header: Claims, issuer: IssuerConfig) -> str:
@@ -133,7 +133,7 @@ def _checked_kid(header: Claims, issuer: IssuerConfig) -> str:
     if "crit" in header or "b64" in header or header.get("typ", "JWT") != "JWT":
         raise CredentialRejected("auth_malformed")
     kid = _text(header, "kid", "jwt_kid")
-    if len(kid) > KID_LENGTH:
+    if len(kid) > KID_LIMIT_CHARS:
         raise CredentialRejected("jwt_kid")
     return kid
 
@@ -143,9 +143,9 @@ def _check_times(claims: Claims, issuer: IssuerConfig, now: float) -> None:
     begins = _time(claims, "nbf") if "nbf" in claims else issued
     is_current = (
         0 < expires - issued <= issuer.lifetime
-        and now - issuer.lifetime <= issued <= now + LEEWAY
-        and begins <= now + LEEWAY
-        and now < expires + LEEWAY
+        and now - issuer.lifetime <= issued <= now + LEEWAY_SECONDS
+        and begins <= now + LEEWAY_SECONDS
+        and now < expires + LEEWAY_SECONDS
     )
     if not is_current:
         raise CredentialRejected("jwt_time")

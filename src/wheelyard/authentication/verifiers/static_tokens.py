@@ -29,9 +29,9 @@ from msgspec import Meta, Struct
 from wheelyard.authentication.verifiers.reloading_file import ParsedFile, ReloadingFile
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError, quoted
 from wheelyard.model.access import (
-    AUTHENTICATED,
+    ALL_AUTHENTICATED,
+    ANONYMOUS,
     EVERY_PROJECT,
-    EVERYBODY,
     Action,
     Identity,
     Scope,
@@ -40,11 +40,11 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.decoding import InvalidField, converted
 from wheelyard.model.text import one_line
-from wheelyard.model.token import PREFIX, looks_like_token
+from wheelyard.model.token import PREFIX, has_token_prefix
 
-SHORTEST: Final = 16
+MIN_TOKEN_CHARS: Final = 16
 """Characters of a token."""
-NAME_LIMIT: Final = 100
+NAME_LIMIT_CHARS: Final = 100
 """Characters of a token's name."""
 ENVIRONMENT_TOKEN: Final = "environment"  # noqa: S105 - a name
 """What the bare token is called."""
@@ -130,7 +130,7 @@ class StaticTokens:
         """
         tokens = self.file.current() if self.file else {}
         # a digest may be of any text, and short ones can be guessed
-        digests = [_digest_of(each) for each in secrets if len(each) >= SHORTEST]
+        digests = [_digest_of(each) for each in secrets if len(each) >= MIN_TOKEN_CHARS]
         found = [tokens.get(each) or self._bare.get(each) for each in digests]
         held = next(filter(None, found), None)
         if held is None:
@@ -191,7 +191,7 @@ def _token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]:
         found = converted(table, _Table)
     except InvalidField as wrong:
         raise Invalid(f"{wrong.words}.") from None
-    name = one_line(found.name, "its name", NAME_LIMIT).strip()
+    name = one_line(found.name, "its name", NAME_LIMIT_CHARS).strip()
     scope = Scope(parse_actions(found.can), tuple(map(parse_pattern, found.projects)))
     held = _StaticToken(_identity(name, scope), _expiry(found.expires))
     if (found.value is None) == (found.sha256 is None):
@@ -207,13 +207,15 @@ def _token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]:
 
 def _require_fit(value: str) -> None:
     """Raise Invalid unless a text can be a static token."""
-    if looks_like_token(value):
+    if has_token_prefix(value):
         raise Invalid(
             f"it begins with {PREFIX}, as the tokens do that wheelyard makes. Choose another text, "
             "or use 'wheelyard token create'."
         )
-    if len(value) < SHORTEST:
-        raise Invalid(f"it has fewer than {SHORTEST} characters. Choose a longer, random text.")
+    if len(value) < MIN_TOKEN_CHARS:
+        raise Invalid(
+            f"it has fewer than {MIN_TOKEN_CHARS} characters. Choose a longer, random text."
+        )
     if not value.isprintable() or value != value.strip():
         raise Invalid("it has control characters, or spaces around it. Leave them out.")
 
@@ -234,7 +236,7 @@ def _expiry(given: object) -> datetime | None:
 
 def _identity(name: str, scope: Scope) -> Identity:
     principal = f"static:{name}"
-    return Identity(principal, frozenset({principal, AUTHENTICATED, EVERYBODY}), (scope,))
+    return Identity(principal, frozenset({principal, ALL_AUTHENTICATED, ANONYMOUS}), (scope,))
 
 
 def _digest_of(secret: str) -> bytes:

@@ -17,11 +17,11 @@ from msgspec.json import decode
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.access import Identity
-from wheelyard.model.claim_rules import Claims
+from wheelyard.model.claim_matchers import Claims
 
 SIGNATURE_REMOVED: Final = "sig_removed_by_google"
 """The reason for a token whose signature Cloud Run has cut off."""
-CAPACITY: Final = 10_000
+MAX_CACHED_VERDICTS: Final = 10_000
 """Verdicts in memory, of each kind of credential."""
 
 V = TypeVar("V")
@@ -71,7 +71,10 @@ class VerificationCache(ExpiringCache[bytes, V]):
     """
 
     def __init__(
-        self, process_key: bytes, monotonic: Callable[[], float], capacity: int = CAPACITY
+        self,
+        process_key: bytes,
+        monotonic: Callable[[], float],
+        capacity: int = MAX_CACHED_VERDICTS,
     ) -> None:
         super().__init__(monotonic, capacity)
         self._process_key = process_key
@@ -81,7 +84,7 @@ class VerificationCache(ExpiringCache[bytes, V]):
         return hmac.digest(self._process_key, "\0".join(parts).encode(), "sha256")
 
 
-def object_in(segment: str) -> Claims:
+def decode_segment(segment: str) -> Claims:
     """
     Return the JSON object that a segment of an unverified JWT holds: its header, or its claims.
 
@@ -104,7 +107,7 @@ def invalid_id_token() -> Unauthenticated:
     )
 
 
-def bad_access_token() -> Unauthenticated:
+def invalid_access_token() -> Unauthenticated:
     """Return the one fault for every Google access token that does not hold, likewise."""
     return Unauthenticated(
         "This Google access token is not valid. Get a new one: 'gcloud auth print-access-token'.",
@@ -112,7 +115,7 @@ def bad_access_token() -> Unauthenticated:
     )
 
 
-def bad_password(reason: str) -> Unauthenticated:
+def invalid_password(reason: str) -> Unauthenticated:
     """Return the one fault for a name and a password that do not hold, with its Refused."""
     fault = Unauthenticated(
         "Wrong name or password. Send those that the operator of this index gave you.",
@@ -122,7 +125,7 @@ def bad_password(reason: str) -> Unauthenticated:
     return fault
 
 
-def unverifiable(who: str) -> Unavailable:
+def verification_unavailable(who: str) -> Unavailable:
     """
     Return the fault for a credential that nobody can judge just now; it may be a good one.
 

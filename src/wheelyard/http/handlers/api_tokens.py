@@ -28,7 +28,7 @@ from wheelyard.authentication.api_tokens import (
     TokenRequest,
     invalid_credential,
 )
-from wheelyard.authentication.verifiers.verifier import object_in
+from wheelyard.authentication.verifiers.verifier import decode_segment
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import refusal_response
@@ -38,7 +38,7 @@ from wheelyard.http.protocol.negotiation import unmet
 from wheelyard.http.security.csrf import cross_site_refusal, is_same_origin
 from wheelyard.http.security.request_authentication import credential_in
 from wheelyard.model.access import (
-    EVERYBODY,
+    ANONYMOUS,
     Action,
     Caller,
     Scope,
@@ -46,7 +46,7 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
 )
-from wheelyard.model.claim_rules import moment
+from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.model.token import TokenRecord, is_token_id, parse_token
 from wheelyard.rendering.simple_pages import timestamp
 
@@ -87,7 +87,7 @@ async def whoami(request: Request) -> Response:
     caller = request.caller
     body = {
         "principal": caller.principal,
-        "principals": sorted({EVERYBODY, *caller.names}),
+        "principals": sorted({ANONYMOUS, *caller.names}),
         "rights": [_rights(scope) for scope in caller.scopes],
     }
     return answered(200, body)
@@ -226,7 +226,7 @@ def _require_signed_in(request: Request, now: datetime) -> None:
 
 def _issued_at(statement: str) -> float:
     """Return when a signed token was made; whoever is a person by it has shown it to hold."""
-    return moment(object_in(statement.split(".")[1]).get("iat")) or 0.0
+    return numeric_date(decode_segment(statement.split(".")[1]).get("iat")) or 0.0
 
 
 def _wanted(body: bytes, caller: Caller, now: datetime) -> TokenRequest:

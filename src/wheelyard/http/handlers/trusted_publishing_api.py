@@ -26,7 +26,7 @@ from urllib.parse import parse_qs
 from msgspec import DecodeError, Struct, ValidationError
 from msgspec.json import decode, encode
 
-from wheelyard.authentication.authenticator import reason_of
+from wheelyard.authentication.authenticator import rejection_reason
 from wheelyard.authentication.trusted_publishing import INVALID_PUBLISHER, INVALID_REUSE
 from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit, address_key
 from wheelyard.errors import Invalid, TooLarge, Unavailable, WheelyardError
@@ -200,7 +200,7 @@ def _origin(settings: Settings) -> str:
 
 def _told(step: str, fault: WheelyardError) -> Response:
     """Return the reply to a fault, and note it: what was wrong with what was sent is a 422."""
-    why = reason_of(fault, otherwise=fault.code)
+    why = rejection_reason(fault, otherwise=fault.code)
     logger.info("a step of trusted publishing was refused: %s, %s", step, why)
     if isinstance(fault, Invalid):
         # a code of words with dashes is one that clients know

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Final, TypeVar
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authenticator import CredentialType, classify, reason_of
+from wheelyard.authentication.authenticator import CredentialType, classify, rejection_reason
 from wheelyard.authentication.verifiers.login_rate_limit import client_network, network_of
 from wheelyard.authentication.verifiers.verifier import Verifier
 from wheelyard.concurrency.caches import ExpiringCache
@@ -95,7 +95,7 @@ class RequestAuthenticator:
                     self._context.threads.verifiers, lambda: login.identity(assertion)
                 )
             except Unauthenticated as fault:
-                authenticator.log.note(reason_of(fault, otherwise=fault.code), "the proxy")
+                authenticator.log.note(rejection_reason(fault, otherwise=fault.code), "the proxy")
                 raise
         return authenticator.rights.caller(identity)
 

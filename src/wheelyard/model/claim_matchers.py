@@ -17,10 +17,10 @@ from wheelyard.errors import quoted
 
 Claims = Mapping[str, object]
 """The payload of a statement whose signature holds."""
-Wanted = str | bool
+ClaimValue = str | bool
 """What a claim may have to be."""
 
-NEVER: Final = ("pull_request", "merge_request", "external_pull_request")
+UNTRUSTED_EVENT_PREFIXES: Final = ("pull_request", "merge_request", "external_pull_request")
 """How events begin that never publish: the code that they run may be a stranger's."""
 
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -61,8 +61,8 @@ class ClaimMismatch:
         return f"the claim {self.claim} is {quoted(self.received)}{self.remedy}"
 
 
-def is_just(
-    claim: str, expected: Wanted, *, ignores_case: bool = False, may_be_missing: bool = False
+def equals(
+    claim: str, expected: ClaimValue, *, ignores_case: bool = False, may_be_missing: bool = False
 ) -> ClaimRule:
     """Return the rule that a claim is this text or truth value; the case is that of ASCII."""
 
@@ -70,13 +70,13 @@ def is_just(
         if value is None:
             return may_be_missing
         if ignores_case and isinstance(value, str) and isinstance(expected, str):
-            return folded(value) == folded(expected)
+            return ascii_lower(value) == ascii_lower(expected)
         return type(value) is type(expected) and value == expected
 
     return ClaimRule(claim, holds)
 
 
-def is_like(claim: str, pattern: str, *, looks_into_lists: bool = False) -> ClaimRule:
+def matches_pattern(claim: str, pattern: str, *, looks_into_lists: bool = False) -> ClaimRule:
     """
     Return the rule that a claim is a text, or begins as a pattern with one trailing star does.
 
@@ -91,17 +91,17 @@ def is_like(claim: str, pattern: str, *, looks_into_lists: bool = False) -> Clai
     return ClaimRule(claim, holds)
 
 
-def is_one_of(claim: str, expected: tuple[str, ...]) -> ClaimRule:
+def one_of(claim: str, expected: tuple[str, ...]) -> ClaimRule:
     """Return the rule that a claim is one of these texts."""
     return ClaimRule(claim, lambda value, _: isinstance(value, str) and value in expected)
 
 
-def is_event(claim: str, listed: tuple[str, ...]) -> ClaimRule:
+def event_in(claim: str, listed: tuple[str, ...]) -> ClaimRule:
     """Return the rule that a claim names what started the job, and is one of the listed events."""
-    return ClaimRule(claim, is_one_of(claim, listed).holds, _other_event)
+    return ClaimRule(claim, one_of(claim, listed).holds, _other_event)
 
 
-def is_workflow(claim: str, file: str) -> ClaimRule:
+def workflow_file(claim: str, file: str) -> ClaimRule:
     """
     Return the rule that a claim names a workflow's file in the repository of the statement.
 
@@ -119,7 +119,7 @@ def is_workflow(claim: str, file: str) -> ClaimRule:
     return ClaimRule(claim, holds)
 
 
-def is_called_workflow(claim: str, listed: tuple[str, ...]) -> ClaimRule:
+def reusable_workflow_in(claim: str, listed: tuple[str, ...]) -> ClaimRule:
     """Return the rule that a claim is the calling workflow itself, or a reusable one listed."""
 
     def holds(value: object, claims: Claims) -> bool:
@@ -130,7 +130,7 @@ def is_called_workflow(claim: str, listed: tuple[str, ...]) -> ClaimRule:
     return ClaimRule(claim, holds)
 
 
-def is_pipeline_file(claim: str, project: str, file: str) -> ClaimRule:
+def pipeline_file(claim: str, project: str, file: str) -> ClaimRule:
     """Return the rule that a claim is GitLab's pipeline file, at the revision of the job."""
 
     def holds(value: object, claims: Claims) -> bool:
@@ -144,7 +144,7 @@ def max_lifetime(seconds: int) -> ClaimRule:
     """Return the rule that a statement was made to live for at most so many seconds."""
 
     def holds(value: object, claims: Claims) -> bool:
-        issued_at, expires_at = moment(claims.get("iat")), moment(value)
+        issued_at, expires_at = numeric_date(claims.get("iat")), numeric_date(value)
         if issued_at is None or expires_at is None:
             return False
         return expires_at - issued_at <= seconds
@@ -152,7 +152,7 @@ def max_lifetime(seconds: int) -> ClaimRule:
     return ClaimRule("exp", holds)
 
 
-def find(claims: Claims, name: str) -> object:
+def find_claim(claims: Claims, name: str) -> object:
     """
     Return a claim, None where there is none.
 
@@ -163,14 +163,14 @@ def find(claims: Claims, name: str) -> object:
     return readings[0] if len(readings) == 1 else None
 
 
-def moment(value: object) -> float | None:
+def numeric_date(value: object) -> float | None:
     """Return a claim that is a time, in seconds since the epoch, None for what is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value < _LATEST else None
 
 
-def folded(text: str) -> str:
+def ascii_lower(text: str) -> str:
     """Return `text` with its ASCII letters in lower case."""
     return text.translate(_LOWER)
 
@@ -194,7 +194,7 @@ def _is_like(pattern: str, value: object) -> bool:
 def _after(value: str, head: str, middle: str) -> str | None:
     """Return what follows `head`, in any case of its letters, and `middle`; None if they do not."""
     rest = value[len(head) :]
-    if folded(value[: len(head)]) != folded(head) or not rest.startswith(middle):
+    if ascii_lower(value[: len(head)]) != ascii_lower(head) or not rest.startswith(middle):
         return None
     return rest[len(middle) :]
 
@@ -203,7 +203,7 @@ def _other_event(value: object) -> str:
     """Return how to publish nevertheless."""
     if not isinstance(value, str):
         return ""
-    if value.startswith(NEVER):
+    if value.startswith(UNTRUSTED_EVENT_PREFIXES):
         return ", and nothing is published from it. Publish from a push instead"
     return (
         ", which the [[publisher]] does not list. Publish from a push, or ask the operator of "

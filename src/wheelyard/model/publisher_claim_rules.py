@@ -14,23 +14,23 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-from wheelyard.model.claim_rules import (
-    NEVER,
+from wheelyard.model.claim_matchers import (
+    UNTRUSTED_EVENT_PREFIXES,
     ClaimRule,
-    Wanted,
-    is_called_workflow,
-    is_event,
-    is_just,
-    is_like,
-    is_pipeline_file,
-    is_workflow,
+    ClaimValue,
+    equals,
+    event_in,
+    matches_pattern,
     max_lifetime,
+    pipeline_file,
+    reusable_workflow_in,
+    workflow_file,
 )
 
-GITHUB: Final = "https://token.actions.githubusercontent.com"
-GITLAB: Final = "https://gitlab.com"
-GOOGLE: Final = "https://accounts.google.com"
-BUILDKITE: Final = "https://agent.buildkite.com"
+GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
+GITLAB_ISSUER: Final = "https://gitlab.com"
+GOOGLE_ISSUER: Final = "https://accounts.google.com"
+BUILDKITE_ISSUER: Final = "https://agent.buildkite.com"
 
 GITHUB_EVENTS: Final = (
     "create",
@@ -55,13 +55,13 @@ A `parent_pipeline` is left out, because its parent may be the pipeline of a mer
 others that GitLab has run jobs that do not stand in the project's own pipeline file.
 """
 
-LONGEST: Final = 3700
+DEFAULT_MAX_LIFETIME_SECONDS: Final = 3700
 """Seconds that a statement may live, unless its publisher says otherwise."""
 
-LIKE: Final = "a text, with at most one star, at its end"
+PATTERN_DESCRIPTION: Final = "a text, with at most one star, at its end"
 
 Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
-Number = Annotated[
+NumericId = Annotated[
     Annotated[int, Meta(gt=0, le=2**63 - 1)]
     | Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,30}\Z")],
     Meta(title="a number"),
@@ -71,7 +71,12 @@ Id = Annotated[
     str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z", title="1 to 40 letters a-z, digits and '-'")
 ]
 Events = Annotated[
-    tuple[Annotated[str, Meta(pattern=rf"\A(?!{'|'.join(NEVER)})[a-z_]{{1,100}}\Z")], ...],
+    tuple[
+        Annotated[
+            str, Meta(pattern=rf"\A(?!{'|'.join(UNTRUSTED_EVENT_PREFIXES)})[a-z_]{{1,100}}\Z")
+        ],
+        ...,
+    ],
     Meta(
         min_length=1,
         title="a list such as push and release; pull requests and merge requests never publish",
@@ -108,7 +113,7 @@ PipelineFile = Annotated[
         title="the path of the pipeline's file, such as .gitlab-ci.yml",
     ),
 ]
-Like = Annotated[str, Meta(pattern=r"\A[^*\x00-\x1f\x7f]+\*?\Z", title=LIKE)]
+PatternText = Annotated[str, Meta(pattern=r"\A[^*\x00-\x1f\x7f]+\*?\Z", title=PATTERN_DESCRIPTION)]
 AccountId = Annotated[
     str,
     Meta(
@@ -142,7 +147,7 @@ class ProviderIssuer:
     """Whether it may have an address that only this network reaches."""
 
 
-class Table(
+class PublisherTable(
     Struct,
     frozen=True,
     kw_only=True,
@@ -155,46 +160,46 @@ class Table(
     id: Id
     projects: Projects
     actions: Actions = ("upload",)
-    max_lifetime: Seconds = LONGEST
+    max_lifetime: Seconds = DEFAULT_MAX_LIFETIME_SECONDS
 
 
-class GitHub(Table, frozen=True, kw_only=True):
+class GitHub(PublisherTable, frozen=True, kw_only=True):
     """GitHub Actions, on github.com or an Enterprise Server."""
 
-    issuer: Text = GITHUB
+    issuer: Text = GITHUB_ISSUER
     allow_private_issuer: bool = False
     repository: Repository
     """For people: the ids decide, so that it may be renamed."""
-    repository_id: Number
-    owner_id: Number
+    repository_id: NumericId
+    owner_id: NumericId
     workflow: WorkflowFile
     events: Events = GITHUB_EVENTS
     reusable_workflows: WorkflowRefs = ()
     environment: Text = ""
-    ref: Like = ""
+    ref: PatternText = ""
     ref_type: Text = ""
     ref_protected: bool | None = None
     runner_environment: Text = ""
 
 
-class GitLab(Table, frozen=True, kw_only=True):
+class GitLab(PublisherTable, frozen=True, kw_only=True):
     """GitLab CI, on gitlab.com or an instance of one's own, which is an issuer of its own."""
 
-    issuer: Text = GITLAB
+    issuer: Text = GITLAB_ISSUER
     allow_private_issuer: bool = False
     project_path: ProjectPath
-    project_id: Number
-    namespace_id: Number
+    project_id: NumericId
+    namespace_id: NumericId
     config: PipelineFile = ".gitlab-ci.yml"
     events: Events = GITLAB_EVENTS
     environment: Text = ""
     environment_protected: bool | None = None
     allow_unprotected: bool = False
-    ref: Like = ""
+    ref: PatternText = ""
     ref_type: Text = ""
 
 
-class Google(Table, frozen=True, kw_only=True):
+class Google(PublisherTable, frozen=True, kw_only=True):
     """A service account of Google Cloud; its tokens have no `jti`, and are handed out twice."""
 
     email: Email
@@ -203,21 +208,21 @@ class Google(Table, frozen=True, kw_only=True):
     """Of the virtual machine, which only tokens with `format=full` tell."""
 
 
-class Buildkite(Table, frozen=True, kw_only=True):
+class Buildkite(PublisherTable, frozen=True, kw_only=True):
     """A Buildkite pipeline; builds of forks run in it too, so a branch or a tag is asked for."""
 
     organization: Text
     pipeline: Text
     organization_id: Text = ""
     pipeline_id: Text = ""
-    build_branch: Like = ""
-    build_tag: Like = ""
+    build_branch: PatternText = ""
+    build_tag: PatternText = ""
     step_key: Text = ""
     build_source: Text = ""
     runner_environment: Text = ""
 
 
-class Oidc(Table, frozen=True, kw_only=True):
+class Oidc(PublisherTable, frozen=True, kw_only=True):
     """Any other issuer of OpenID Connect, with a table of claims that have to be just so."""
 
     issuer: Text
@@ -230,20 +235,25 @@ class Oidc(Table, frozen=True, kw_only=True):
 
 AnyTable = GitHub | GitLab | Google | Buildkite | Oidc
 
-KNOWN: Final = {GITHUB: "github", GITLAB: "gitlab", GOOGLE: "google", BUILDKITE: "buildkite"}
+PROVIDER_BY_ISSUER: Final = {
+    GITHUB_ISSUER: "github",
+    GITLAB_ISSUER: "gitlab",
+    GOOGLE_ISSUER: "google",
+    BUILDKITE_ISSUER: "buildkite",
+}
 """Whose rules an issuer's statements are judged by; `oidc` knows none of them."""
 
 _STARLESS: Final = re.compile(r"[^*]+\*?")
 
 
-def signer_of(table: AnyTable) -> ProviderIssuer:
+def issuer_of(table: AnyTable) -> ProviderIssuer:
     """Return who signs the statements of a publisher."""
     match table:
         case Google():
-            names = (GOOGLE, GOOGLE.removeprefix("https://"))
+            names = (GOOGLE_ISSUER, GOOGLE_ISSUER.removeprefix("https://"))
             return ProviderIssuer(names, "https://www.googleapis.com/oauth2/v3/certs")
         case Buildkite():
-            return ProviderIssuer((BUILDKITE,), f"{BUILDKITE}/.well-known/jwks")
+            return ProviderIssuer((BUILDKITE_ISSUER,), f"{BUILDKITE_ISSUER}/.well-known/jwks")
         case Oidc():
             url, algorithms = table.jwks_url, table.algorithms
         case GitHub():
@@ -253,11 +263,11 @@ def signer_of(table: AnyTable) -> ProviderIssuer:
     return ProviderIssuer((table.issuer,), url, algorithms, table.allow_private_issuer)
 
 
-def run_of(table: AnyTable) -> str:
+def run_url_template_of(table: AnyTable) -> str:
     """Return the form of the URL of a publisher's run; nothing where statements do not tell it."""
     match table:
         case GitHub():
-            host = "github.com" if table.issuer == GITHUB else urlsplit(table.issuer).netloc
+            host = "github.com" if table.issuer == GITHUB_ISSUER else urlsplit(table.issuer).netloc
             return f"https://{host}/{{repository}}/actions/runs/{{run_id}}"
         case GitLab():
             return f"{table.issuer}/{{project_path}}/-/jobs/{{job_id}}"
@@ -267,7 +277,7 @@ def run_of(table: AnyTable) -> str:
             return ""
 
 
-def rules_of(table: AnyTable) -> Iterator[ClaimRule]:
+def claim_rules_of(table: AnyTable) -> Iterator[ClaimRule]:
     """Yield what a publisher's statement has to say."""
     match table:
         case GitHub():
@@ -282,20 +292,20 @@ def rules_of(table: AnyTable) -> Iterator[ClaimRule]:
             # what is compared letter for letter comes first
             for claim, value in sorted(table.match.items(), key=lambda it: not is_exact(it[1])):
                 if isinstance(value, str):
-                    yield is_like(claim, value, looks_into_lists=True)
+                    yield matches_pattern(claim, value, looks_into_lists=True)
                 else:
-                    yield is_just(claim, value)
+                    yield equals(claim, value)
     yield max_lifetime(table.max_lifetime)
 
 
 def _of_github(table: GitHub) -> Iterator[ClaimRule]:
-    yield is_just("repository_owner_id", str(table.owner_id))
-    yield is_just("repository_id", str(table.repository_id))
-    yield is_event("event_name", table.events)
-    yield is_workflow("workflow_ref", table.workflow)
-    yield is_called_workflow("job_workflow_ref", table.reusable_workflows)
+    yield equals("repository_owner_id", str(table.owner_id))
+    yield equals("repository_id", str(table.repository_id))
+    yield event_in("event_name", table.events)
+    yield workflow_file("workflow_ref", table.workflow)
+    yield reusable_workflow_in("job_workflow_ref", table.reusable_workflows)
     if table.environment:
-        yield is_just("environment", table.environment, ignores_case=True)
+        yield equals("environment", table.environment, ignores_case=True)
     yield from _alike(table, "ref")
     yield from _as_words(table, "ref_protected")
     yield from _optional(table, "ref_type", "runner_environment")
@@ -303,60 +313,62 @@ def _of_github(table: GitHub) -> Iterator[ClaimRule]:
 
 def _of_gitlab(table: GitLab) -> Iterator[ClaimRule]:
     project, namespace, path = str(table.project_id), str(table.namespace_id), table.project_path
-    yield is_just("namespace_id", namespace)
-    yield is_just("project_id", project)
-    yield is_just("project_path", path, ignores_case=True)
+    yield equals("namespace_id", namespace)
+    yield equals("project_id", project)
+    yield equals("project_path", path, ignores_case=True)
     # a fork's merge request can run in the target, with `project_*` naming the fork
-    yield is_just("job_namespace_id", namespace, may_be_missing=True)
-    yield is_just("job_project_id", project, may_be_missing=True)
-    yield is_just("job_project_path", path, ignores_case=True, may_be_missing=True)
-    yield is_event("pipeline_source", table.events)
+    yield equals("job_namespace_id", namespace, may_be_missing=True)
+    yield equals("job_project_id", project, may_be_missing=True)
+    yield equals("job_project_path", path, ignores_case=True, may_be_missing=True)
+    yield event_in("pipeline_source", table.events)
     place = f"{urlsplit(table.issuer).netloc}/{path}"
-    yield is_pipeline_file("ci_config_ref_uri", place, table.config)
+    yield pipeline_file("ci_config_ref_uri", place, table.config)
     if not table.allow_unprotected:
-        yield is_just("ref_protected", "true")
+        yield equals("ref_protected", "true")
     yield from _as_words(table, "environment_protected")
     yield from _alike(table, "ref")
     yield from _optional(table, "environment", "ref_type")
 
 
 def _of_google(table: Google) -> Iterator[ClaimRule]:
-    yield is_just("sub", table.sub)
-    yield is_just("email", table.email, ignores_case=True)
-    yield is_just("email_verified", expected=True)
+    yield equals("sub", table.sub)
+    yield equals("email", table.email, ignores_case=True)
+    yield equals("email_verified", expected=True)
     if table.project_id:
-        yield is_just("google.compute_engine.project_id", table.project_id)
+        yield equals("google.compute_engine.project_id", table.project_id)
 
 
 def _of_buildkite(table: Buildkite) -> Iterator[ClaimRule]:
     yield from _optional(table, "organization_id", "pipeline_id")
-    yield is_just("organization_slug", table.organization)
-    yield is_just("pipeline_slug", table.pipeline)
+    yield equals("organization_slug", table.organization)
+    yield equals("pipeline_slug", table.pipeline)
     yield from _alike(table, "build_branch", "build_tag")
     yield from _optional(table, "step_key", "build_source", "runner_environment")
 
 
-def _optional(table: Table, *claims: str) -> Iterator[ClaimRule]:
+def _optional(table: PublisherTable, *claims: str) -> Iterator[ClaimRule]:
     """Yield rules for claims that have to be the table's key of that name, if it has it."""
-    return (is_just(claim, expected) for claim in claims if (expected := getattr(table, claim)))
+    return (equals(claim, expected) for claim in claims if (expected := getattr(table, claim)))
 
 
-def _alike(table: Table, *claims: str) -> Iterator[ClaimRule]:
-    return (is_like(claim, pattern) for claim in claims if (pattern := getattr(table, claim)))
+def _alike(table: PublisherTable, *claims: str) -> Iterator[ClaimRule]:
+    return (
+        matches_pattern(claim, pattern) for claim in claims if (pattern := getattr(table, claim))
+    )
 
 
-def _as_words(table: Table, claim: str) -> Iterator[ClaimRule]:
+def _as_words(table: PublisherTable, claim: str) -> Iterator[ClaimRule]:
     """Yield the rule for a claim that says a truth value in a word."""
     expected: bool | None = getattr(table, claim)
     if expected is not None:
-        yield is_just(claim, "true" if expected else "false")
+        yield equals(claim, "true" if expected else "false")
 
 
-def is_exact(value: Wanted) -> bool:
+def is_exact(value: ClaimValue) -> bool:
     """Return whether a value of `match` leaves no choice."""
     return not (isinstance(value, str) and value.endswith("*"))
 
 
-def is_pattern(value: Wanted) -> bool:
+def is_pattern(value: ClaimValue) -> bool:
     """Return whether a value of `match` has no star but one at its end."""
     return not isinstance(value, str) or _STARLESS.fullmatch(value) is not None
