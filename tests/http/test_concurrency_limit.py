@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.clients.servers import PATIENCE
 from wheelyard.errors import Unavailable
-from wheelyard.http.concurrency_limit import QUEUE_LIMIT, ConcurrencyLimit, Slot
+from wheelyard.http.concurrency_limit import MAX_WAITING_PER_CLIENT, ConcurrencyLimit, Slot
 from wheelyard.http.protocol.messages import Message
 
 NEVER = 3600.0
@@ -22,7 +22,7 @@ class Client:
     """Somebody with one request, who sends a body piece by piece, when a test says so."""
 
     slots: ConcurrencyLimit
-    party: str
+    name: str
     pieces: asyncio.Queue[tuple[bytes, bool]] = field(default_factory=asyncio.Queue)
     slot: Slot | None = None
     outcome: str = ""
@@ -30,7 +30,7 @@ class Client:
     async def upload(self) -> None:
         """Wait for a slot, and send the body."""
         try:
-            async with self.slots.one(self.party) as self.slot:
+            async with self.slots.acquire(self.name) as self.slot:
                 more = True
                 while more:
                     _, more = await self.slot.next_chunk(self.receive)
@@ -63,9 +63,9 @@ class Crowd:
         self.clients: list[Client] = []
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def come(self, *parties: str) -> list[Client]:
+    async def come(self, *names: str) -> list[Client]:
         """Let clients come, one after the other."""
-        new = [Client(self.slots, party) for party in parties]
+        new = [Client(self.slots, name) for name in names]
         self.clients += new
         self.tasks += [asyncio.create_task(each.upload()) for each in new]
         await settle()
@@ -78,8 +78,8 @@ class Crowd:
 
     @property
     def held(self) -> Counter[str]:
-        """How many slots each party has."""
-        return Counter(each.party for each in self.clients if each.has_slot)
+        """How many slots each client has."""
+        return Counter(each.name for each in self.clients if each.has_slot)
 
     @property
     def waiting(self) -> int:
@@ -99,25 +99,25 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def play(story: Callable[[Crowd], Awaitable[None]], count: int, grace: float = NEVER) -> None:
+def play(story: Callable[[Crowd], Awaitable[None]], count: int, after: float = NEVER) -> None:
     """Tell a story of a crowd and so many slots; at the end all of them are free again."""
 
     async def told() -> None:
-        crowd = Crowd(ConcurrencyLimit(count, "tests", patience=NEVER, grace=grace))
+        crowd = Crowd(ConcurrencyLimit(count, "tests", wait_timeout=NEVER, preempt_after=after))
         await story(crowd)
         await crowd.end()
-        after = Crowd(crowd.slots)
-        await after.come(*["after"] * count)
-        assert after.held == {"after": count}, "no slot is lost, and none is there twice"
-        await after.come("after")
-        assert after.waiting == 1
-        await after.end()
+        again = Crowd(crowd.slots)
+        await again.come(*["again"] * count)
+        assert again.held == {"again": count}, "no slot is lost, and none is there twice"
+        await again.come("again")
+        assert again.waiting == 1
+        await again.end()
 
     asyncio.run(told())
 
 
 def test_whoever_has_the_fewest_is_next() -> None:
-    """Requests of one party that wait do not stand in front of another party's."""
+    """Waiting requests of one client do not delay another client's."""
 
     async def story(crowd: Crowd) -> None:
         first, second, third, *_ = await crowd.come(*["ci"] * 5)
@@ -147,7 +147,7 @@ def test_the_slowest_body_gives_way() -> None:
         assert slow.outcome == "overloaded"
         assert crowd.held == {"ci": 2, "ana": 2, "ben": 1}
 
-    play(story, 5, grace=0)
+    play(story, 5, after=0)
 
 
 def test_a_whole_body_does_not_give_way() -> None:
@@ -155,7 +155,7 @@ def test_a_whole_body_does_not_give_way() -> None:
 
     async def story(crowd: Crowd) -> None:
         slots = crowd.slots
-        async with slots.one("ci") as whole:
+        async with slots.acquire("ci") as whole:
             client = Client(slots, "ci")
             client.send(b"a", more=False)
             assert await whole.next_chunk(client.receive) == (b"a", False)
@@ -165,9 +165,9 @@ def test_a_whole_body_does_not_give_way() -> None:
             (new,) = await crowd.come("ana")
             await until(lambda: new.has_slot)
             assert fast.outcome == "overloaded"
-            assert not whole.is_lost
+            assert not whole.is_preempted
 
-    play(story, 2, grace=0)
+    play(story, 2, after=0)
 
 
 def test_a_body_that_is_not_waited_for_gives_way() -> None:
@@ -176,17 +176,17 @@ def test_a_body_that_is_not_waited_for_gives_way() -> None:
     async def story(crowd: Crowd) -> None:
         slots = crowd.slots
         client = Client(slots, "ci")
-        async with slots.one("ci") as first, slots.one("ci") as second:
+        async with slots.acquire("ci") as first, slots.acquire("ci") as second:
             for slot in (first, second):
                 client.send(b"a")
                 assert await slot.next_chunk(client.receive) == (b"a", True)
             (new,) = await crowd.come("ana")
             await until(lambda: new.has_slot)
-            lost = first if first.is_lost else second
+            lost = first if first.is_preempted else second
             with pytest.raises(Unavailable):
                 await lost.next_chunk(client.receive)
 
-    play(story, 2, grace=0)
+    play(story, 2, after=0)
 
 
 def test_nobody_gives_way_to_those_who_have_as_many() -> None:
@@ -199,7 +199,7 @@ def test_nobody_gives_way_to_those_who_have_as_many() -> None:
         assert first.has_slot
         assert second.has_slot
 
-    play(story, 3, grace=0)
+    play(story, 3, after=0)
 
 
 @pytest.mark.parametrize("steps", range(8))
@@ -219,14 +219,14 @@ def test_hanging_up(steps: int) -> None:
 
 
 def test_a_long_queue() -> None:
-    """A party has so many requests that wait, and one more is refused; others wait as ever."""
+    """A client has a limit of waiting requests: one more is refused, others wait."""
 
     async def story(crowd: Crowd) -> None:
-        await crowd.come("ci", *["ci"] * QUEUE_LIMIT)
+        await crowd.come("ci", *["ci"] * MAX_WAITING_PER_CLIENT)
         too_many, other = await crowd.come("ci", "ana")
         assert too_many.outcome == "overloaded"
         assert not other.outcome
-        assert crowd.waiting == QUEUE_LIMIT + 1
+        assert crowd.waiting == MAX_WAITING_PER_CLIENT + 1
 
     play(story, 1)
 
@@ -242,7 +242,7 @@ def test_newcomers_are_served(data: st.DataObject, count: int) -> None:
         await until(lambda: new.has_slot)
         assert sum(crowd.held.values()) <= count
 
-    play(story, count, grace=0)
+    play(story, count, after=0)
 
 
 @given(st.data(), st.integers(1, 4))
@@ -266,7 +266,7 @@ def test_slots_are_neither_lost_nor_doubled(data: st.DataObject, count: int) -> 
             assert held <= count
             assert held == count or not crowd.waiting
 
-    play(story, count, grace=0)
+    play(story, count, after=0)
 
 
 async def until(is_so: Callable[[], bool]) -> None:

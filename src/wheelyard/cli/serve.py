@@ -27,7 +27,7 @@ from wheelyard.cli.store_options import (
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.http.observability.log_format import configure_logging
-from wheelyard.http.server import place_to_listen, run_server
+from wheelyard.http.server import resolve_bind_address, run_server
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller
 from wheelyard.model.text import escaped
 from wheelyard.model.token import ApiToken
@@ -146,7 +146,7 @@ def _parsed(actions: str) -> frozenset[str]:
 def start(settings: Settings, wish: WatchOptions) -> None:
     """Serve until a signal ends it; raise WheelyardError if it cannot begin."""
     require_telemetry(settings)
-    settings = replace(settings, server=place_to_listen(settings.server))
+    settings = replace(settings, server=resolve_bind_address(settings.server))
     is_json = settings.log.format == "json"
     if is_json:  # whoever reads the log reads JSON, from its first line
         configure_logging(settings.log)

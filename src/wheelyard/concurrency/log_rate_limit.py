@@ -4,7 +4,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Final
 
-MINUTE: Final = 60.0
+WINDOW_SECONDS: Final = 60.0
 
 
 class LogRateLimit:
@@ -23,7 +23,7 @@ class LogRateLimit:
         now = self._monotonic()
         with self._lock:
             if now >= self._ends_at:
-                self._ends_at, self._written = now + MINUTE, 0
+                self._ends_at, self._written = now + WINDOW_SECONDS, 0
             elif self._written >= self._lines:
                 self._left_out += 1
                 return None

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-LATE: Final = 1.0
+STALE_AFTER_SECONDS: Final = 1.0
 """Seconds of work after which an old answer is taken, where there is one."""
 
 
@@ -22,16 +22,16 @@ class SingleFlight:
         """Whether nothing is under way, but the work that asks."""
         return len(self._tasks) == 1
 
-    async def join(
+    async def run(
         self,
         subject: Hashable,
         work: Callable[[], Coroutine[Any, Any, T]],
-        excused: Callable[[], T | None] = lambda: None,
+        stale: Callable[[], T | None] = lambda: None,
     ) -> T:
         """
         Return what the work about `subject` gives: that which is under way, or new work.
 
-        Who goes away does so alone. When the work is late, `excused` may give an old answer.
+        Who goes away does so alone. When the work is late, `stale` may give an old answer.
         """
         now = get_running_loop().time()
         if subject not in self._tasks:
@@ -39,8 +39,8 @@ class SingleFlight:
             task.add_done_callback(partial(self._land, subject))
             self._tasks[subject] = task, now
         task, begun = self._tasks[subject]
-        await wait((task,), timeout=max(0.0, begun + LATE - now))
-        old = None if task.done() else excused()
+        await wait((task,), timeout=max(0.0, begun + STALE_AFTER_SECONDS - now))
+        old = None if task.done() else stale()
         return await shield(task) if old is None else old
 
     def _land(self, subject: Hashable, task: Task[Any]) -> None:

@@ -13,19 +13,19 @@ from http import HTTPStatus
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import WheelyardError
-from wheelyard.http.caching.page_cache import FastPathCache, detail_subject
+from wheelyard.http.caching.page_cache import FastPath, detail_page_key
 from wheelyard.http.context import build_context
 from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.observability.instrumentation import DETAIL_ROUTE, Instrumentation
 from wheelyard.http.observability.request_record import RequestRecord, redacted_for_log
 from wheelyard.http.observability.worker_metrics import WorkerMetricsFolder
-from wheelyard.http.protocol.client_address import address_of
+from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.error_responses import (
+    error_response,
+    error_response_for,
     internal_error,
-    not_taken,
-    read_only,
-    refusal,
-    refusal_response,
+    method_not_allowed,
+    read_only_error,
 )
 from wheelyard.http.protocol.messages import (
     AsgiScope,
@@ -36,21 +36,21 @@ from wheelyard.http.protocol.messages import (
     Send,
     send_response,
 )
-from wheelyard.http.protocol.request_parsing import (
-    USUAL,
+from wheelyard.http.protocol.request_body import (
+    DEFAULT_TIMEOUTS,
     BodyTimeouts,
-    ClientGone,
+    ClientDisconnected,
     RequestBody,
     SlowClient,
     drain,
-    joined,
-    parse_head,
+    fast_path_headers,
+    join_headers,
 )
-from wheelyard.http.protocol.router import NOWHERE, Route, path_of, segments_of
-from wheelyard.http.routes import ASSERTION, routes_of
-from wheelyard.http.security.csrf import cross_site_refusal, is_cross_site
+from wheelyard.http.protocol.router import NO_ROUTE, Route, build_path, split_path
+from wheelyard.http.routes import IAP_ASSERTION_HEADER, build_router
+from wheelyard.http.security.csrf import cross_site_error, is_cross_site
 from wheelyard.http.security.host_policy import HostPolicy
-from wheelyard.http.security.read_policy import require_reading
+from wheelyard.http.security.read_policy import require_any_read
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.model.access import Action
@@ -67,22 +67,24 @@ class App:
     def __init__(
         self,
         index: Index,
-        pace: BodyTimeouts = USUAL,
+        pace: BodyTimeouts = DEFAULT_TIMEOUTS,
         shelf: WorkerMetricsFolder | None = None,
-        unwritable: Reason = always_writable,
+        write_failure: Reason = always_writable,
     ) -> None:
         settings = index.settings
         self._index = index
         self._pace = pace
         self._host_policy = HostPolicy.of(settings)
         self._proxies = settings.server.trusted_proxies
-        self._context = build_context(index, unwritable)
+        self._context = build_context(index, write_failure)
         self._auth = RequestAuthenticator(self._context)
         self._observer = Instrumentation(index, shelf)
         self._upload_handler = UploadHandler(self._context)
         self._web_ui = WebUi(self._context)
-        self.routes = routes_of(self._context, self._upload_handler, self._web_ui, self._observer)
-        self._hot = FastPathCache()
+        self.routes = build_router(
+            self._context, self._upload_handler, self._web_ui, self._observer
+        )
+        self._hot = FastPath()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer one connection's event, as ASGI 3 has it."""
@@ -98,20 +100,20 @@ class App:
         while (await receive())["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.complete"})
         sharing.cancel()
-        self._context.threads.close()
+        self._context.pools.close()
         await self._observer.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         observer = self._observer
         began = observer.now()
-        head, mark, at_once = parse_head(scope["headers"]), None, None
+        head, mark, at_once = fast_path_headers(scope["headers"]), None, None
         if head is not None:
-            mark = self._auth.mark(head.get(b"authorization"), address_of(scope, self._proxies))
+            mark = self._auth.mark(head.get(b"authorization"), client_address(scope, self._proxies))
             at_once = self._at_once(scope, head, mark)
         if at_once is not None:
             answer, who = at_once
-            await send_response(answer, "GET", send, self._context.threads.streamers)
+            await send_response(answer, "GET", send, self._context.pools.streams)
             observer.record_fast_path(scope, answer, who, began)
             return
         watched = observer.start(scope, began)
@@ -127,13 +129,13 @@ class App:
         is_alone = False
         try:
             answer = await self._answer(scope, incoming, watched)
-        except ClientGone:  # or it has sent a broken chunk
+        except ClientDisconnected:  # or it has sent a broken chunk
             is_alone = True
             message = "The body ended before all of it had come. Send it again."
-            answer = refusal_response(400, "incomplete_body", message, "The body is incomplete.")
+            answer = error_response(400, "incomplete_body", message, "The body is incomplete.")
         except (SlowClient, TimeoutError):
             message = "The body comes too slowly. Send it again over a faster connection."
-            answer = refusal_response(408, "request_timeout", message, "Too slow.")
+            answer = error_response(408, "request_timeout", message, "Too slow.")
         except Exception:
             logger.exception(
                 "a request failed: %s %s", scope["method"], redacted_for_log(scope["raw_path"])
@@ -141,7 +143,7 @@ class App:
             answer = internal_error()
         watched.set_response(answer, is_alone=is_alone)
         gone = incoming.gone if incoming.has_ended else None
-        await send_response(answer, scope["method"], send, self._context.threads.streamers, gone)
+        await send_response(answer, scope["method"], send, self._context.pools.streams, gone)
         if not incoming.has_ended:
             await drain(incoming, self._upload_handler.body_limit)
 
@@ -166,7 +168,7 @@ class App:
         form = self._hot.form_for(head.get(b"accept", b""))
         if snapshot is None or form is None:
             return None
-        page = self._context.pages.get(detail_subject(name, form), snapshot.version)
+        page = self._context.pages.get(detail_page_key(name, form), snapshot.version)
         if page is None:
             return None
         encoding = self._hot.encoding_for(head.get(b"accept-encoding", b""))
@@ -175,60 +177,60 @@ class App:
     def _kept_out(self, scope: AsgiScope) -> Response | None:
         if self._host_policy is None:
             return None
-        return self._host_policy.refused(scope, joined(scope["headers"]))
+        return self._host_policy.refused(scope, join_headers(scope["headers"]))
 
     async def _answer(
         self, scope: AsgiScope, incoming: RequestBody, watched: RequestRecord
     ) -> Response:
-        route = NOWHERE
+        route = NO_ROUTE
         try:
             refused = incoming.refused() or self._kept_out(scope) or incoming.malformed()
             if refused is not None:
                 return refused
             method = scope["method"]
-            path = self.routes.path(scope["raw_path"])
-            route, params = self.routes.find(path, method)
+            path = self.routes.parse_path(scope["raw_path"])
+            route, params = self.routes.match(path, method)
             watched.route = route.name
-            if method not in route.methods and route is not NOWHERE:
-                return not_taken(method, self.routes.methods(path))
+            if method not in route.methods and route is not NO_ROUTE:
+                return method_not_allowed(method, self.routes.allowed_methods(path))
             request = Request(
                 method=method,
-                segments=segments_of(path),
+                segments=split_path(path),
                 params=params,
                 query=scope["query_string"],
                 headers=incoming.headers,
                 caller=self._auth.anonymous,
-                address=address_of(scope, self._proxies),
+                address=client_address(scope, self._proxies),
                 receive=incoming,
                 has_body=incoming.has_body,
             )
             answer = await self._routed(request, route, watched)
         except WheelyardError as fault:
-            return self._refusal(fault, to_people=route.is_page and _is_browser(incoming))
+            return self._refusal(fault, to_people=route.is_web_page and _is_browser(incoming))
         if answer.status == HTTPStatus.OK and route.name == DETAIL_ROUTE:
             self._remember(scope, request, watched)
         return answer
 
     async def _routed(self, request: Request, route: Route, watched: RequestRecord) -> Response:
         settings = self._index.settings
-        is_open = route.is_open(request)
-        if route.changes(request):
-            if not is_open and is_cross_site(request.headers, settings):
-                return cross_site_refusal()
+        is_unauthenticated = route.is_unauthenticated(request)
+        if route.modifies_store(request):
+            if not is_unauthenticated and is_cross_site(request.headers, settings):
+                return cross_site_error()
             if settings.server.read_only:
-                return read_only()
-        if not is_open:
+                return read_only_error()
+        if not is_unauthenticated:
             request = await self._identified(request, route, watched)
             watched.principal = request.caller.principal
-            if route.needs_reader:
+            if route.requires_any_read:
                 # before a name is looked at: a stranger learns nothing
-                require_reading(request.caller)
+                require_any_read(request.caller)
         return await route.handler(request)
 
     async def _identified(self, request: Request, route: Route, watched: RequestRecord) -> Request:
         login = self._index.authenticator.iap
-        if login is not None and route.by_proxy(request):
-            assertion = request.headers.get(ASSERTION, b"").decode("latin-1")
+        if login is not None and route.accepts_iap(request):
+            assertion = request.headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
             return replace(request, caller=await self._auth.person(login, assertion))
         header, address = request.headers.get(b"authorization"), request.address
         if watched.cache_key is None:
@@ -239,7 +241,7 @@ class App:
         """Let this caller take the short way, if the path is as we link to it."""
         raw_path, name = scope["raw_path"], parse_name(request.params["name"])
         prefix = self._index.settings.server.path_prefix
-        is_ours = raw_path == path_of(prefix, (*request.segments[:-1], name), b"").encode()
+        is_ours = raw_path == build_path(prefix, (*request.segments[:-1], name), b"").encode()
         if is_ours and watched.cache_key is not None:
             self._hot.remember(watched.cache_key, raw_path, name)
 
@@ -247,8 +249,8 @@ class App:
         self._context.store_errors.log(fault)
         if to_people:
             with suppress(WheelyardError):  # which a page needs templates for
-                return self._web_ui.refusal(fault)
-        return refusal(fault)
+                return self._web_ui.error_page(fault)
+        return error_response_for(fault)
 
 
 def _is_browser(incoming: RequestBody) -> bool:

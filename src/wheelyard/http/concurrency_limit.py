@@ -1,14 +1,16 @@
 """
-How many of what is costly may be under way at a time, and in which order the others get their turn.
+Limit of concurrent expensive requests, with fair sharing between clients.
 
-Slots are shared between parties: all requests with one credential are one party. A party may have
-every slot while nobody else wants one. When others wait, a slot that comes free goes to the party
-that has the fewest, and within a party to the request that has waited longest.
+A `ConcurrencyLimit` has a number of slots. Each request holds one slot while it runs. All requests
+with one credential count as one client. A client may hold every slot while no other client waits.
+When others wait, a free slot goes to the client that holds the fewest slots, and within a client to
+the request that has waited longest.
 
-A slot whose holder still waits for its client's body can be taken away. When a request has waited
-for GRACE seconds, and some party has at least two slots more than the waiting one, the slowest body
-of the party with the most slots is given up. So with n slots, whoever comes gets one within about
-GRACE seconds as long as fewer than n other parties have bodies open, however many each has.
+A slot whose holder still waits for its request body can be preempted. When a request has waited for
+PREEMPT_AFTER_SECONDS, and another client holds at least two slots more than the waiting client, the
+slowest body of the client with the most slots is refused. So with n slots, a new client gets one
+within about PREEMPT_AFTER_SECONDS as long as fewer than n other clients have bodies open, however
+many each of them has.
 """
 
 from asyncio import Future, Timeout, get_running_loop, timeout, wait
@@ -20,178 +22,179 @@ from typing import Final
 
 from wheelyard.errors import Unavailable
 from wheelyard.http.protocol.messages import Receive
-from wheelyard.http.protocol.request_parsing import next_chunk
+from wheelyard.http.protocol.request_body import next_chunk
 
-WAIT_LIMIT: Final = 30.0
-"""Seconds that somebody waits, as a rule."""
-GRACE: Final = 1.0
-"""Seconds in which a slot may come free by itself before one is taken away."""
-QUEUE_LIMIT: Final = 256
-"""Requests of one party that wait, as a rule; one more is refused, since each keeps memory."""
+WAIT_TIMEOUT_SECONDS: Final = 30.0
+"""How long a request waits for a slot by default."""
+PREEMPT_AFTER_SECONDS: Final = 1.0
+"""How long a request waits before a slot of another client is preempted for it."""
+MAX_WAITING_PER_CLIENT: Final = 256
+"""Requests of one client that wait, by default; one more is refused, since each needs memory."""
 
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """One slot, and how the body that it was given for is coming along."""
+    """A slot that a request holds, and the progress of that request's body."""
 
-    party: str
-    """Who has it."""
-    what: str
-    """Of what too many are under way, for the message."""
-    since: float
-    """When it was given, on the clock of the event loop."""
-    size: int = 0
-    """Bytes of the body that have come."""
+    client: str
+    work: str
+    """The plural name of the limited work, for the error message."""
+    acquired_at: float
+    """On the clock of the event loop."""
+    received_bytes: int = 0
+    """The part of the body that has arrived."""
     is_receiving: bool = False
-    """Whether more of the body is to come."""
-    is_lost: bool = False
-    """Whether it was given to another party."""
-    _waiting: Timeout | None = None
+    """Whether more of the body will arrive."""
+    is_preempted: bool = False
+    """Whether the slot was given to another client."""
+    _read_timeout: Timeout | None = None
 
     async def next_chunk(self, receive: Receive) -> tuple[bytes, bool]:
         """
         Return the next chunk of the body, and whether more will come.
 
         Raises:
-            Unavailable: The slot was given to another party (code `overloaded`).
+            Unavailable: The slot was given to another client (code `overloaded`).
         """
         self.is_receiving = True
-        if self.is_lost:
-            raise _overloaded(self.what)
+        if self.is_preempted:
+            raise _overloaded(self.work)
         try:
-            async with timeout(None) as self._waiting:
-                piece, self.is_receiving = await next_chunk(receive)
+            async with timeout(None) as self._read_timeout:
+                chunk, self.is_receiving = await next_chunk(receive)
         except TimeoutError as error:
-            raise _overloaded(self.what) from error
+            raise _overloaded(self.work) from error
         finally:
-            self._waiting = None
-        self.size += len(piece)
-        return piece, self.is_receiving
+            self._read_timeout = None
+        self.received_bytes += len(chunk)
+        return chunk, self.is_receiving
 
-    def take_away(self) -> None:
-        """Refuse the rest of the body, unless all of it turns out to be there."""
-        self.is_lost = True
-        if self._waiting is not None:
-            self._waiting.reschedule(get_running_loop().time())
+    def preempt(self) -> None:
+        """Make `next_chunk` fail from now on; a last chunk that is already there is still read."""
+        self.is_preempted = True
+        if self._read_timeout is not None:
+            self._read_timeout.reschedule(get_running_loop().time())
 
 
 class ConcurrencyLimit:
     """
-    A number of slots for one kind of work.
+    A fixed number of slots for one kind of work, shared fairly between clients.
 
     Args:
-        count: How many there are.
-        what: Of what too many are under way, for the message.
-        patience: Seconds that somebody waits for others to end.
-        grace: Seconds after which a body of a party that has more slots is given up for them.
-        queue: How many of one party may wait.
+        count: The number of slots.
+        work: The plural name of the work, for the error message.
+        wait_timeout: Seconds that a request waits for a slot.
+        preempt_after: Seconds of waiting after which a slot of another client is preempted.
+        max_waiting: Requests of one client that may wait.
     """
 
     def __init__(
         self,
         count: int,
-        what: str,
+        work: str,
         *,
-        patience: float = WAIT_LIMIT,
-        grace: float = GRACE,
-        queue: int = QUEUE_LIMIT,
+        wait_timeout: float = WAIT_TIMEOUT_SECONDS,
+        preempt_after: float = PREEMPT_AFTER_SECONDS,
+        max_waiting: int = MAX_WAITING_PER_CLIENT,
     ) -> None:
         self._free = count
-        self._what = what
-        self._patience = patience
-        self._grace = grace
-        self._queue = queue
+        self._work = work
+        self._wait_timeout = wait_timeout
+        self._preempt_after = preempt_after
+        self._max_waiting = max_waiting
         self._held: dict[str, list[Slot]] = {}
         self._queues: dict[str, deque[Future[Slot]]] = {}
-        """Those who wait, by party; the party that was served last comes last."""
+        """Waiting requests by client; the client that was served last is the last key."""
 
     @asynccontextmanager
-    async def one(self, party: str) -> AsyncIterator[Slot]:
+    async def acquire(self, client: str) -> AsyncIterator[Slot]:
         """
         Hold a slot.
 
         Raises:
-            Unavailable: None became free for too long (code `overloaded`).
+            Unavailable: No slot became free in time, or too many requests of the client wait (code
+                `overloaded`).
         """
-        slot = await self._acquired(party)
+        slot = await self._acquire(client)
         try:
             yield slot
         finally:
-            if not slot.is_lost:
-                self._freed(slot)
+            if not slot.is_preempted:
+                self._release(slot)
 
-    async def _acquired(self, party: str) -> Slot:
-        if self._free:  # so nobody waits
+    async def _acquire(self, client: str) -> Slot:
+        if self._free:  # so no request waits
             self._free -= 1
-            return self._given(party)
-        queue = self._queues.setdefault(party, deque())
-        if len(queue) >= self._queue:
-            raise _overloaded(self._what)
+            return self._new_slot(client)
+        queue = self._queues.setdefault(client, deque())
+        if len(queue) >= self._max_waiting:
+            raise _overloaded(self._work)
         turn: Future[Slot] = get_running_loop().create_future()
         queue.append(turn)
         try:
-            async with timeout(self._patience):
+            async with timeout(self._wait_timeout):
                 while not turn.done():
-                    await wait((turn,), timeout=self._grace)
+                    await wait((turn,), timeout=self._preempt_after)
                     if not turn.done():
-                        self._make_room(party)
+                        self._preempt_for(client)
             return turn.result()
         except BaseException as error:
-            self._give_up(party, turn)
+            self._leave_queue(client, turn)
             if isinstance(error, TimeoutError):
-                raise _overloaded(self._what) from error
+                raise _overloaded(self._work) from error
             raise
 
-    def _give_up(self, party: str, turn: Future[Slot]) -> None:
-        """Leave the queue; who has just been given a slot, and will not use it, hands it on."""
+    def _leave_queue(self, client: str, turn: Future[Slot]) -> None:
+        """Remove a request from the queue; release the slot if it has just been given one."""
         if turn.done():
-            self._freed(turn.result())
+            self._release(turn.result())
             return
-        self._queues[party].remove(turn)
-        if not self._queues[party]:
-            del self._queues[party]
+        self._queues[client].remove(turn)
+        if not self._queues[client]:
+            del self._queues[client]
 
-    def _make_room(self, party: str) -> None:
-        """Take a slot away from the party with the most, if it has two more than `party`."""
-        enough, now = self._count(party) + 2, get_running_loop().time()
+    def _preempt_for(self, client: str) -> None:
+        """Preempt a slot of the client with the most, if it has two more than `client`."""
+        enough, now = self._count(client) + 2, get_running_loop().time()
 
         def rank(slot: Slot) -> tuple[int, float]:
-            return -self._count(slot.party), slot.size / max(now - slot.since, 1e-9)
+            speed = slot.received_bytes / max(now - slot.acquired_at, 1e-9)
+            return -self._count(slot.client), speed
 
-        many = (held for held in self._held.values() if len(held) >= enough)
-        receiving = (each for held in many for each in held if each.is_receiving)
+        held_by_others = (held for held in self._held.values() if len(held) >= enough)
+        receiving = (slot for held in held_by_others for slot in held if slot.is_receiving)
         slowest = min(receiving, key=rank, default=None)
         if slowest is not None:
-            slowest.take_away()
-            self._freed(slowest)
+            slowest.preempt()
+            self._release(slowest)
 
-    def _freed(self, slot: Slot) -> None:
-        """Give a slot to whoever has the fewest of those who wait."""
-        held = self._held[slot.party]
+    def _release(self, slot: Slot) -> None:
+        """Give the slot to the waiting client that holds the fewest."""
+        held = self._held[slot.client]
         held.remove(slot)
         if not held:
-            del self._held[slot.party]
+            del self._held[slot.client]
         if not self._queues:
             self._free += 1
             return
-        party = min(self._queues, key=self._count)
-        queue = self._queues.pop(party)
-        queue.popleft().set_result(self._given(party))
+        client = min(self._queues, key=self._count)
+        queue = self._queues.pop(client)
+        queue.popleft().set_result(self._new_slot(client))
         if queue:
-            self._queues[party] = queue
+            self._queues[client] = queue
 
-    def _given(self, party: str) -> Slot:
-        slot = Slot(party, self._what, get_running_loop().time())
-        self._held.setdefault(party, []).append(slot)
+    def _new_slot(self, client: str) -> Slot:
+        slot = Slot(client, self._work, get_running_loop().time())
+        self._held.setdefault(client, []).append(slot)
         return slot
 
-    def _count(self, party: str) -> int:
-        return len(self._held.get(party, ()))
+    def _count(self, client: str) -> int:
+        return len(self._held.get(client, ()))
 
 
-def _overloaded(what: str) -> Unavailable:
+def _overloaded(work: str) -> Unavailable:
     return Unavailable(
-        f"Too many {what} are under way. Try again in a moment.",
+        f"Too many {work} are under way. Try again in a moment.",
         code="overloaded",
-        short=f"Too many {what}.",
+        short=f"Too many {work}.",
     )

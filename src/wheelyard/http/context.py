@@ -1,4 +1,4 @@
-"""The parts of a running server, made from its index."""
+"""The objects that request handlers share: `ServerContext`, built once for each process."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -6,79 +6,81 @@ from dataclasses import dataclass
 from typing import Final
 
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.http.caching.document_reads import DocumentReads
+from wheelyard.http.caching.document_reader import DocumentReader
 from wheelyard.http.caching.page_cache import PageCache
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.observability.store_error_log import StoreErrorLog
 from wheelyard.http.security.read_policy import ReadPolicy
-from wheelyard.http.threads import Threads
+from wheelyard.http.thread_pools import ThreadPools
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.operations.store_probe import Reason
 from wheelyard.settings.sections import MIB
 from wheelyard.wiring.index import Index
 
-HASHING_LIMIT: Final = 4
-"""Passwords that are hashed at a time, on however many processors."""
-LOGIN_PATIENCE: Final = 10.0
-"""Seconds that a password waits for that."""
-LOGIN_QUEUE: Final = 64
-"""Passwords of one network that wait; one more is refused at once."""
-CORE_METADATA_CACHE: Final = 8 * MIB
-"""Bytes of memory for core metadata, where the store is far."""
+MAX_PASSWORD_THREADS: Final = 4
+"""Passwords that are hashed at a time, on a machine with many processors."""
+PASSWORD_TIMEOUT_SECONDS: Final = 10.0
+"""How long a password waits for a free thread."""
+MAX_WAITING_PASSWORDS: Final = 64
+"""Passwords of one client network that wait; the next one is refused at once."""
+CORE_METADATA_CACHE_BYTES: Final = 8 * MIB
+"""Memory for core metadata of a remote store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerContext:
-    """The parts of a running server, each about one subject."""
+    """The parts of a running server that request handlers use."""
 
     index: Index
-    threads: Threads
-    reads: DocumentReads
-    audience: ReadPolicy
+    pools: ThreadPools
+    documents: DocumentReader
+    read_policy: ReadPolicy
     pages: PageCache
-    downloads: FileDelivery
+    file_delivery: FileDelivery
     core_metadata: CoreMetadataCache
-    logins: ConcurrencyLimit
-    """Turns at hashing a password: one less than there are threads."""
-    known_logins: ConcurrencyLimit
-    """The same for passwords that were right of late; guesses never take all."""
-    long_reads: ConcurrencyLimit
-    """Turns for what keeps a thread for reading for long."""
+    password_limit: ConcurrencyLimit
+    """For passwords that have not been verified lately: one less than there are threads."""
+    known_password_limit: ConcurrencyLimit
+    """For passwords that were correct lately, so that guessed ones never take every thread."""
+    long_read_limit: ConcurrencyLimit
+    """For requests that occupy a thread of the read pool for long."""
     store_errors: StoreErrorLog
-    unwritable: Reason
-    """Tells why the store has taken no write since the start."""
+    write_failure: Reason
+    """Returns why no write to the store has succeeded since the start; empty once one has."""
 
 
-def build_context(index: Index, unwritable: Reason) -> ServerContext:
-    """Return the parts of a server of `index`."""
+def build_context(index: Index, write_failure: Reason) -> ServerContext:
+    """Return the context of a server of `index`."""
     http = index.settings.http
-    readers = 8 if index.is_local else 32  # far, they mostly wait for the network
-    strangers = max(1, min(os.cpu_count() or 1, HASHING_LIMIT) - 1)
-    threads = Threads(
-        readers=ThreadPoolExecutor(readers, "read"),
-        streamers=ThreadPoolExecutor(64, "stream"),
-        writers=ThreadPoolExecutor(http.concurrent_uploads, "write"),
-        hashers=ThreadPoolExecutor(strangers + 1, "hash"),
-        verifiers=ThreadPoolExecutor(16, "verify"),
+    read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
+    unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_THREADS) - 1)
+    pools = ThreadPools(
+        reads=ThreadPoolExecutor(read_threads, "read"),
+        streams=ThreadPoolExecutor(64, "stream"),
+        writes=ThreadPoolExecutor(http.concurrent_uploads, "write"),
+        passwords=ThreadPoolExecutor(unknown_passwords + 1, "hash"),
+        tokens=ThreadPoolExecutor(16, "verify"),
     )
-    anybody = Caller(ANONYMOUS, index.authenticator.rights.public)
-    memory = 0 if index.is_local else CORE_METADATA_CACHE
+    anonymous = Caller(ANONYMOUS, index.authenticator.rights.public)
+    memory = 0 if index.is_local else CORE_METADATA_CACHE_BYTES
     return ServerContext(
         index=index,
-        threads=threads,
-        reads=DocumentReads(index, threads),
-        audience=ReadPolicy(anybody, index.settings.private_patterns, http.public_max_age),
+        pools=pools,
+        documents=DocumentReader(index, pools),
+        read_policy=ReadPolicy(anonymous, index.settings.private_patterns, http.public_max_age),
         pages=PageCache(http.page_cache * MIB),
-        downloads=FileDelivery(index),
+        file_delivery=FileDelivery(index),
         core_metadata=CoreMetadataCache(index.files, LruCache(memory)),
-        logins=_turns(strangers),
-        known_logins=_turns(strangers + 1),
-        long_reads=ConcurrencyLimit(readers // 4, "long answers"),
+        password_limit=_password_limit(unknown_passwords),
+        known_password_limit=_password_limit(unknown_passwords + 1),
+        long_read_limit=ConcurrencyLimit(read_threads // 4, "long answers"),
         store_errors=StoreErrorLog(index.runtime.monotonic, is_local=index.is_local),
-        unwritable=unwritable,
+        write_failure=write_failure,
     )
 
 
-def _turns(count: int) -> ConcurrencyLimit:
-    return ConcurrencyLimit(count, "logins", patience=LOGIN_PATIENCE, queue=LOGIN_QUEUE)
+def _password_limit(count: int) -> ConcurrencyLimit:
+    return ConcurrencyLimit(
+        count, "logins", wait_timeout=PASSWORD_TIMEOUT_SECONDS, max_waiting=MAX_WAITING_PASSWORDS
+    )

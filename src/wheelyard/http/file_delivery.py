@@ -46,15 +46,15 @@ class CoreMetadataCache:
     cache: LruCache[str, bytes]
     """By digest; holds nothing where the store is near."""
 
-    def core(self, name: NormalizedName, file: File) -> CoreMetadata:
+    def load(self, name: NormalizedName, file: File) -> CoreMetadata:
         """Return what a listed file says of itself, or raise Unavailable."""
         try:
-            raw = self.get(name, file) if file.has_metadata else None
+            raw = self.load_bytes(name, file) if file.has_metadata else None
         except NotFound as error:
-            raise missing_bytes(file) from error
+            raise missing_file_error(file) from error
         return core_of(raw, name, file.version)
 
-    def get(self, name: NormalizedName, file: File) -> bytes:
+    def load_bytes(self, name: NormalizedName, file: File) -> bytes:
         """Return a file's core metadata; raise NotFound if it is lost, damaged or deleted."""
         held = self.cache.get(file.core_metadata)
         if held is not None:
@@ -66,7 +66,7 @@ class CoreMetadataCache:
         return content
 
 
-def missing_bytes(file: File) -> Unavailable:
+def missing_file_error(file: File) -> Unavailable:
     """Return the fault for a listed file whose bytes are not there."""
     # not 404: installers take that for "not here" and go elsewhere
     return Unavailable(
@@ -85,7 +85,7 @@ class FileDelivery:
         self._warnings = LogRateLimit(1, self._monotonic)
         self._rests_until = -inf
 
-    def body(
+    def open_body(
         self, name: NormalizedName, file: File, span: ByteRange | None
     ) -> Path | Iterator[bytes] | str:
         """Return a file or part of it, or a URL; raise NotFound if it is lost or deleted."""

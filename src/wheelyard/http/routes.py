@@ -23,26 +23,35 @@ from wheelyard.http.handlers.trusted_publishing_api import TrustedPublishingApi
 from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.handlers.xml_rpc import answer_call, is_xml_rpc
 from wheelyard.http.observability.instrumentation import DETAIL_ROUTE, Instrumentation
-from wheelyard.http.page_responses import form_of
+from wheelyard.http.page_responses import requested_media_type
 from wheelyard.http.protocol.messages import Request, Response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.protocol.router import DELETE, POST, READ, Route, Router, always, never, path_of
-from wheelyard.http.security.read_policy import name_in
+from wheelyard.http.protocol.router import (
+    DELETE,
+    POST,
+    READ_METHODS,
+    Route,
+    Router,
+    always,
+    build_path,
+    never,
+)
+from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.http.uploads.handler import UploadHandler
 
-UPLOAD: Final = "upload"
-PAGE: Final = "project_page"
-ASSERTION: Final = b"x-goog-iap-jwt-assertion"
+UPLOAD_ROUTE: Final = "upload"
+PROJECT_PAGE_ROUTE: Final = "project_page"
+IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 """The header in which a proxy vouches for a person."""
 
 
-def routes_of(
+def build_router(
     context: ServerContext, uploads: UploadHandler, web_ui: WebUi, observer: Instrumentation
 ) -> Router:
     """Return the table."""
 
     def takes_uploads(raw_path: bytes) -> bool:
-        return routes.find(routes.path(raw_path), "POST")[0].name == UPLOAD
+        return routes.match(routes.parse_path(raw_path), "POST")[0].name == UPLOAD_ROUTE
 
     fixed = (*_open(context, observer), *_publishing(TrustedPublishingApi(context, takes_uploads)))
     others = (_files(context), _api(context), _index(context, web_ui), _uploads(context, uploads))
@@ -52,28 +61,36 @@ def routes_of(
 
 def _open(context: ServerContext, observer: Instrumentation) -> Iterator[Route]:
     settings = context.index.settings
-    yield Route("health", "/health", health, is_open=always, at_root=True)
-    yield Route("ready", "/ready", partial(ready, context=context), is_open=always, at_root=True)
+    yield Route("health", "/health", health, is_unauthenticated=always, ignores_prefix=True)
+    yield Route(
+        "ready",
+        "/ready",
+        partial(ready, context=context),
+        is_unauthenticated=always,
+        ignores_prefix=True,
+    )
     for path in ("/favicon.ico", "/robots.txt"):
-        yield Route("absent", path, cacheable_not_found, is_open=always)
+        yield Route("absent", path, cacheable_not_found, is_unauthenticated=always)
     figures = partial(answer_metrics, context=context, observer=observer)
-    is_open = partial(is_allowed_without_login, settings=settings)
-    yield Route("metrics", "/metrics", figures, is_open=is_open, at_root=True)
+    is_unauthenticated = partial(is_allowed_without_login, settings=settings)
+    yield Route(
+        "metrics", "/metrics", figures, is_unauthenticated=is_unauthenticated, ignores_prefix=True
+    )
     found = partial(answer_search, context=context)
-    yield Route("search", "/search.json", found, by_proxy=_is_vouched_for)
+    yield Route("search", "/search.json", found, accepts_iap=_is_vouched_for)
 
 
 def _publishing(exchanges: TrustedPublishingApi) -> Iterator[Route]:
     mint, burn = partial(exchanges.handle, step="mint"), partial(exchanges.handle, step="burn")
     for path, answer, methods in (
-        ("/.well-known/pytp", exchanges.discovery, READ),
-        ("/_/oidc/audience", exchanges.audience, READ),
+        ("/.well-known/pytp", exchanges.discovery, READ_METHODS),
+        ("/_/oidc/audience", exchanges.audience, READ_METHODS),
         ("/_/oidc/mint-token", mint, POST),
         ("/_/oidc/github/mint-token", mint, POST),
         ("/_/oidc/burn-token", burn, POST),
     ):  # a statement of a job is in the body, so a browser adds nothing
         name = "trusted_publishing"
-        yield Route(name, path, answer, methods, is_open=always, at_root=True)
+        yield Route(name, path, answer, methods, is_unauthenticated=always, ignores_prefix=True)
 
 
 def _files(context: ServerContext) -> Iterator[Route]:
@@ -89,25 +106,27 @@ def _index(context: ServerContext, web_ui: WebUi) -> Iterator[Route]:
     # `/pypi/simple/` comes before `/pypi/<name>/`
 
     async def home(request: Request) -> Response:
-        if wants_page(request):
+        if wants_html(request):
             return await web_ui.home(request)
         return await project_list(request, context)
 
-    yield Route("upload-url", "/legacy/?", explain_upload_url, is_open=always)
+    yield Route("upload-url", "/legacy/?", explain_upload_url, is_unauthenticated=always)
     described = partial(answer_pypi_json, context=context)
     every, one = partial(project_list, context=context), partial(project_detail, context=context)
-    slash = partial(add_slash, context=context)
+    slash = partial(redirect_to_slash, context=context)
     roots = (f"/{root}" for root in context.index.settings.server.roots)
     for root in ("/pypi/simple", "/{root}/+simple", "/simple", "/pypi", "/+simple", *roots, ""):
         if root == "/pypi":
             yield Route("legacy_json", "/pypi/{name}/json/?", described)
             yield Route("legacy_json", "/pypi/{name}/{version}/json/?", described)
         listed = Route("project_list", f"{root}/", every)
-        yield listed if root else replace(listed, handler=home, by_proxy=wants_page)
+        yield listed if root else replace(listed, handler=home, accepts_iap=wants_html)
         yield Route("redirect", root, slash)
         yield Route(DETAIL_ROUTE, f"{root}/{{name}}/", one)
         yield Route("redirect", f"{root}/{{name}}", slash)
-    yield Route(PAGE, "/project/{name}/", web_ui.project, by_proxy=always, is_page=True)
+    yield Route(
+        PROJECT_PAGE_ROUTE, "/project/{name}/", web_ui.project, accepts_iap=always, is_web_page=True
+    )
     yield Route("redirect", "/project/{name}", slash)
 
 
@@ -122,9 +141,11 @@ def _uploads(context: ServerContext, uploads: UploadHandler) -> Iterator[Route]:
     def is_upload(request: Request) -> bool:
         return not is_xml_rpc(request)
 
-    yield Route("xml-rpc", "/RPC2/?", called, POST, is_open=always, changes=never)
+    yield Route("xml-rpc", "/RPC2/?", called, POST, is_unauthenticated=always, modifies_store=never)
     for place in ("/?", "/{root}/?"):
-        yield Route(UPLOAD, place, upload, POST, needs_reader=False, changes=is_upload)
+        yield Route(
+            UPLOAD_ROUTE, place, upload, POST, requires_any_read=False, modifies_store=is_upload
+        )
 
 
 def _api(context: ServerContext) -> Iterator[Route]:
@@ -137,29 +158,31 @@ def _api(context: ServerContext) -> Iterator[Route]:
     for verb, change in api_projects.CHANGES.items():
         changed = partial(api_projects.change_project, change=change, context=context)
         yield Route("api", f"{projects}/{{name}}/{verb}/?", changed, POST)
-    yield Route("api", "/api/v1/whoami/?", api_tokens.whoami, by_proxy=_is_vouched_for)
+    yield Route("api", "/api/v1/whoami/?", api_tokens.whoami, accepts_iap=_is_vouched_for)
     for pattern, answer, methods in (
-        ("tokens", api_tokens.list_tokens, READ),
+        ("tokens", api_tokens.list_tokens, READ_METHODS),
         ("tokens", api_tokens.create_token, POST),
         ("tokens/{id}", api_tokens.revoke_token, DELETE),
         ("tokens/self/revoke", api_tokens.revoke_sent_token, POST),
     ):
         own = partial(answer, context=context)
-        yield Route("api", f"/api/v1/{pattern}/?", own, methods, by_proxy=_is_vouched_for)
+        yield Route("api", f"/api/v1/{pattern}/?", own, methods, accepts_iap=_is_vouched_for)
 
 
-async def add_slash(request: Request, context: ServerContext) -> Response:
+async def redirect_to_slash(request: Request, context: ServerContext) -> Response:
     """Redirect a page's path without its slash, if the caller may read it."""
     if "name" in request.params:
-        context.audience.require_read(request.caller, name_in(request.params["name"]))
+        context.read_policy.require_project_read(
+            request.caller, parse_project_name(request.params["name"])
+        )
     prefix = context.index.settings.server.path_prefix
-    return redirect(301, path_of(prefix, request.segments, request.query))
+    return redirect(301, build_path(prefix, request.segments, request.query))
 
 
-def wants_page(request: Request) -> bool:
+def wants_html(request: Request) -> bool:
     """Return whether `/` is asked for by a person."""
-    return form_of(request) in (None, MediaType.HTML)
+    return requested_media_type(request) in (None, MediaType.HTML)
 
 
 def _is_vouched_for(request: Request) -> bool:
-    return ASSERTION in request.headers and b"authorization" not in request.headers
+    return IAP_ASSERTION_HEADER in request.headers and b"authorization" not in request.headers

@@ -45,35 +45,39 @@ from wheelyard.operations.store_probe import (
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.wiring.index import Index, open_index
 
-BACKLOG: Final = 1024
-HEADER_READ_MS: Final = 10_000
-STREAMS: Final = 64
-STREAM_WINDOW: Final = 1024 * 1024
+LISTEN_BACKLOG: Final = 1024
+HEADER_READ_TIMEOUT_MS: Final = 10_000
+HTTP2_MAX_STREAMS: Final = 64
+HTTP2_STREAM_WINDOW_BYTES: Final = 1024 * 1024
 """Bytes of one HTTP/2 body that a client may send before they are read."""
-HEADER_LIST: Final = 32 * 1024
-DRAIN_LIMIT: Final = 60
+HTTP2_HEADERS_LIMIT_BYTES: Final = 32 * 1024
+GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """Seconds that requests under way get to finish."""
-NOTICE_AFTER: Final = 0.5
+SHUTDOWN_NOTICE_SECONDS: Final = 0.5
 """Seconds of waiting for them in silence."""
-SIGNAL_GRACE: Final = 0.3
+SIGNAL_DELIVERY_SECONDS: Final = 0.3
 """Seconds that a signal may take to the manager, when a worker has ended by it already."""
-OUR_LOG: Final = {"handlers": {}, "formatters": {}, "loggers": {"_granian": {"propagate": True}}}
+GRANIAN_LOG_CONFIG: Final = {
+    "handlers": {},
+    "formatters": {},
+    "loggers": {"_granian": {"propagate": True}},
+}
 """How Granian logs: by the handlers that the log has anyway, on standard error."""
-BEGIN_AGAIN: Final = 5.0
+WORKER_RETRY_SECONDS: Final = 5.0
 """Seconds after which a worker that cannot begin tries again."""
-ORPHANED: Final = 1.0
+MANAGER_POLL_SECONDS: Final = 1.0
 """Seconds after which a worker sees that its manager is gone."""
-FIRST_WRITE: Final = 5.0
+FIRST_WRITE_TIMEOUT_SECONDS: Final = 5.0
 """Seconds that a server waits for the end of its first trial write before it listens."""
-WRITTEN: Final = "written"
+PROBE_RESULT_FILE: Final = "written"
 """The file among the workers' figures that says what has come of the trial writes."""
-DESCRIPTORS: Final = 65_536
+MAX_FILE_DESCRIPTORS: Final = 65_536
 """File descriptors that a process asks for at most; half of them are for connections."""
 
 logger = logging.getLogger("wheelyard")
 
 
-def place_to_listen(server: ServerSettings) -> ServerSettings:
+def resolve_bind_address(server: ServerSettings) -> ServerSettings:
     """
     Return the settings with an address for a host name, and a free port for port 0.
 
@@ -114,13 +118,13 @@ def run_server(
     try:
         with figures as folder:
             # by this process alone: a worker that begins anew must not find that it may not write
-            probe = _begun_trial(index, Path(folder, WRITTEN) if folder else None)
+            probe = _begun_trial(index, Path(folder, PROBE_RESULT_FILE) if folder else None)
             if folder:
                 serve = partial(_serve_in_workers, settings, Path(folder))
             else:
-                app = App(index, unwritable=lambda: probe.reason)
+                app = App(index, write_failure=lambda: probe.reason)
                 serve = partial(_serve_here, settings.server, app)
-            probe.wait(FIRST_WRITE)
+            probe.wait(FIRST_WRITE_TIMEOUT_SECONDS)
             serve()
     except SystemExit as end:
         if end.code:
@@ -157,9 +161,9 @@ def _serve_here(server: ServerSettings, app: App) -> None:
             if embedded.interrupt_signal:
                 os._exit(1)  # asked for twice; the store is safe at every step
             embedded.stop()  # type: ignore[no-untyped-call]
-            loop.call_later(NOTICE_AFTER, _tell_that_it_waits)
+            loop.call_later(SHUTDOWN_NOTICE_SECONDS, _tell_that_it_waits)
             # whoever is still busy then may be cut off
-            loop.call_later(DRAIN_LIMIT, os._exit, 0)
+            loop.call_later(GRACEFUL_SHUTDOWN_SECONDS, os._exit, 0)
 
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, stop)
@@ -175,15 +179,15 @@ def _serve_in_workers(settings: Settings, figures: Path) -> None:
         "wheelyard",
         workers=settings.server.workers,
         respawn_failed_workers=True,
-        workers_kill_timeout=DRAIN_LIMIT,
+        workers_kill_timeout=GRACEFUL_SHUTDOWN_SECONDS,
         # a worker that dies, and a manager that gives up because they all do, must not be silent
         log_level=LogLevels.error,
-        **_listening(settings.server) | {"log_enabled": True, "log_dictconfig": OUR_LOG},
+        **_listening(settings.server) | {"log_enabled": True, "log_dictconfig": GRANIAN_LOG_CONFIG},
     )
     logging.getLogger("_granian").addFilter(partial(_is_news, workers))
     # it runs once the manager has set its own handlers, and before there are workers
     workers.on_startup(partial(_handle_signals, workers, figures))
-    load = partial(load_worker, settings, figures, os.getpid())
+    load = partial(create_worker_app, settings, figures, os.getpid())
     try:
         workers.serve(target_loader=load, wrap_loader=False)
     except SystemExit:
@@ -197,7 +201,7 @@ def _is_news(workers: Any, record: logging.LogRecord) -> bool:  # noqa: ANN401 -
     del record
     if not workers.interrupt_signal:
         # the signal reaches the worker, too; the thread that waits for its end may wait longer
-        sleep(SIGNAL_GRACE)
+        sleep(SIGNAL_DELIVERY_SECONDS)
     return not workers.interrupt_signal
 
 
@@ -214,7 +218,7 @@ def _handle_signals(workers: Any, figures: Path) -> None:  # noqa: ANN401 - Gran
             rmtree(figures, ignore_errors=True)
             os._exit(1)
         workers.signal_handler_interrupt()
-        notice = threading.Timer(NOTICE_AFTER, _tell_that_it_waits)
+        notice = threading.Timer(SHUTDOWN_NOTICE_SECONDS, _tell_that_it_waits)
         notice.daemon = True
         notice.start()
 
@@ -233,7 +237,9 @@ def _tell_that_it_waits() -> None:
 def _raise_descriptor_limit() -> None:
     """Ask for as many descriptors as are allowed: each idle connection holds one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    wanted = (
+        MAX_FILE_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_FILE_DESCRIPTORS)
+    )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -242,10 +248,12 @@ def _raise_descriptor_limit() -> None:
 def _connections() -> int:
     """Return how many connections one process keeps open; other files need descriptors, too."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(BACKLOG, (DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) // 2)
+    return max(
+        LISTEN_BACKLOG, (MAX_FILE_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) // 2
+    )
 
 
-def load_worker(settings: Settings, figures: Path, manager: int) -> App:
+def create_worker_app(settings: Settings, figures: Path, manager: int) -> App:
     """Return the application of one worker process; all keep their figures in one folder."""
     configure_logging(settings.log)
     threading.Thread(target=_end_after, args=(manager, figures), daemon=True).start()
@@ -254,24 +262,24 @@ def load_worker(settings: Settings, figures: Path, manager: int) -> App:
             shelf = WorkerMetricsFolder(figures, os.getpid(), _is_running)
             index = open_index(settings, create=not settings.server.read_only)
             is_tried = not settings.server.read_only
-            unwritable = (
-                partial(recorded_reason, figures / WRITTEN) if is_tried else always_writable
+            write_failure = (
+                partial(recorded_reason, figures / PROBE_RESULT_FILE) if is_tried else always_writable
             )
-            return App(index, shelf=shelf, unwritable=unwritable)
+            return App(index, shelf=shelf, write_failure=write_failure)
         except WheelyardError as fault:
             # if it ended, the manager would soon give up, and end the workers that are well, too
             logger.critical("a worker cannot begin, and tries again: %s", fault.message)
-            sleep(BEGIN_AGAIN)
+            sleep(WORKER_RETRY_SECONDS)
 
 
 def _end_after(manager: int, figures: Path) -> None:
     """End this worker when its manager was killed: it would hold the port of whoever comes next."""
     while os.getppid() == manager:
-        sleep(ORPHANED)
+        sleep(MANAGER_POLL_SECONDS)
     logger.error("the process that began this worker was killed, so it ends, too")
     rmtree(figures, ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
-    sleep(DRAIN_LIMIT)
+    sleep(GRACEFUL_SHUTDOWN_SECONDS)
     os._exit(1)
 
 
@@ -291,17 +299,17 @@ def _listening(server: ServerSettings) -> dict[str, Any]:
         "interface": Interfaces.ASGI,
         "http": HTTPModes.auto,
         "websockets": False,
-        "backlog": BACKLOG,
+        "backlog": LISTEN_BACKLOG,
         # by itself Granian accepts no more connections than the backlog has room for
         "backpressure": _connections(),
-        "http1_settings": HTTP1Settings(header_read_timeout=HEADER_READ_MS),
+        "http1_settings": HTTP1Settings(header_read_timeout=HEADER_READ_TIMEOUT_MS),
         "http2_settings": HTTP2Settings(
-            max_concurrent_streams=STREAMS,
-            max_headers_size=HEADER_LIST,
-            initial_stream_window_size=STREAM_WINDOW,
+            max_concurrent_streams=HTTP2_MAX_STREAMS,
+            max_headers_size=HTTP2_HEADERS_LIMIT_BYTES,
+            initial_stream_window_size=HTTP2_STREAM_WINDOW_BYTES,
             # a proxy sends everybody's requests over one connection: no body that waits for its
             # turn may use up the window of the others
-            initial_connection_window_size=STREAMS * STREAM_WINDOW,
+            initial_connection_window_size=HTTP2_MAX_STREAMS * HTTP2_STREAM_WINDOW_BYTES,
         ),
         "log_enabled": False,
     }

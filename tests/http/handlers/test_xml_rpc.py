@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.http.in_process import inside
 from tests.http.servers import Answer, Site
 from wheelyard.http.handlers.xml_rpc import method_name
-from wheelyard.http.protocol.json_body import BODY_LIMIT
+from wheelyard.http.protocol.json_body import BODY_LIMIT_BYTES
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -70,7 +70,7 @@ def test_each_address(stocked: Site, private: Site, path: str) -> None:
         CALL.format("a b").encode(),
         CALL.format("&lt;script&gt;").encode(),
         b'<!DOCTYPE a [<!ENTITY f SYSTEM "file:///etc/hostname">]>' + CALL.format("&f;").encode(),
-        CALL.format("search").encode() + b" " * BODY_LIMIT,
+        CALL.format("search").encode() + b" " * BODY_LIMIT_BYTES,
     ],
     ids=range(8),
 )

@@ -10,7 +10,7 @@ from tests.http.in_process import inside
 from tests.http.packages import wheel
 from tests.http.raw_client import ask, basic
 from tests.http.servers import Site
-from wheelyard.http.protocol.router import METHODS, NOWHERE, Router, parse_path
+from wheelyard.http.protocol.router import ALL_METHODS, NO_ROUTE, Router, decode_path
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -21,7 +21,7 @@ READ = "GET, HEAD, OPTIONS"
 READ_OR_UPLOAD = "GET, HEAD, POST, OPTIONS"
 POST = "POST, OPTIONS"
 DELETE = "DELETE, OPTIONS"
-EVERY: Final = (*METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get", "options")
+EVERY: Final = (*ALL_METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get", "options")
 
 LISTED: Final = {
     READ_OR_UPLOAD: (
@@ -88,8 +88,8 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> Router:
 
 def test_each_route_has_a_path_above(routes: Router) -> None:
     """A route that is added to the table of routes is asked for its methods here as well."""
-    paths = [parse_path(path.encode()) for path in PATHS]
-    reached = {routes.find(path, method)[0].name for path in paths for method in METHODS}
+    paths = [decode_path(path.encode()) for path in PATHS]
+    reached = {routes.match(path, method)[0].name for path in paths for method in ALL_METHODS}
     assert reached == {route.name for route in routes}
 
 
@@ -104,9 +104,9 @@ WORDS = [
 def test_methods_of_any_path(routes: Router, words: list[str], *, slash: bool) -> None:
     """A path that takes any method takes OPTIONS, and one that takes none leads nowhere."""
     path = "".join(f"/{word}" for word in words if word) + "/" * slash
-    listed = routes.methods(path)
-    for method in (*METHODS, "PUT"):
-        route, _ = routes.find(path, method)
+    listed = routes.allowed_methods(path)
+    for method in (*ALL_METHODS, "PUT"):
+        route, _ = routes.match(path, method)
         assert (method in route.methods) == (method in listed)
-        assert (route is NOWHERE) == (not listed)
+        assert (route is NO_ROUTE) == (not listed)
     assert ("OPTIONS" in listed) == bool(listed)

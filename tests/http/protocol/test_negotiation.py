@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.http.raw_client import ask
 from tests.http.servers import Site
-from wheelyard.http.protocol.negotiation import Encoding, MediaType, best_media_type, encoding_for
+from wheelyard.http.protocol.negotiation import Encoding, MediaType, best_encoding, best_media_type
 
 pytestmark = pytest.mark.integration
 
@@ -125,4 +125,4 @@ LIKELY = st.text("*/;q=0.1, applicationtexthtmljson+", max_size=60).map(str.enco
 def test_any_header(header: bytes) -> None:
     """Whatever is sent has an answer, and nothing is compressed for who does not ask for it."""
     assert best_media_type(header) in (None, *MediaType)
-    assert encoding_for(header) is Encoding.IDENTITY or b"*" in header or b"z" in header.lower()
+    assert best_encoding(header) is Encoding.IDENTITY or b"*" in header or b"z" in header.lower()

@@ -8,7 +8,7 @@ import pytest
 from tests.http.packages import publish, wheel
 from tests.http.raw_client import connected
 from tests.http.servers import Site, running_site
-from wheelyard.http.protocol.client_address import NOWHERE, address_of
+from wheelyard.http.protocol.client_address import UNKNOWN_ADDRESS, client_address
 from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
@@ -170,9 +170,9 @@ def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
         ("[2001:db8::1]:443", "2001:db8::1"),
         ("[2001:DB8::1]", "2001:db8::1"),
         ("198.51.100.9, 192.0.2.1:50123", "192.0.2.1"),
-        ("unknown", NOWHERE),
-        ("192.0.2.1:http", NOWHERE),
-        ("[192.0.2.1", NOWHERE),
+        ("unknown", UNKNOWN_ADDRESS),
+        ("192.0.2.1:http", UNKNOWN_ADDRESS),
+        ("[192.0.2.1", UNKNOWN_ADDRESS),
         ("", "127.0.0.1"),
     ],
 )
@@ -183,7 +183,7 @@ def test_addresses_with_ports(said: str, address: str) -> None:
         "headers": [(b"x-forwarded-for", said.encode())],
     }
 
-    assert address_of(scope, 1) == address
+    assert client_address(scope, 1) == address
 
 
 def test_no_guards() -> None:

@@ -18,8 +18,11 @@ from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import WheelyardError
-from wheelyard.http.context import HASHING_LIMIT, LOGIN_QUEUE, build_context
-from wheelyard.http.security.request_authentication import RECENT, RequestAuthenticator
+from wheelyard.http.context import MAX_PASSWORD_THREADS, MAX_WAITING_PASSWORDS, build_context
+from wheelyard.http.security.request_authentication import (
+    CACHED_CALLER_SECONDS,
+    RequestAuthenticator,
+)
 from wheelyard.model.access import Identity
 from wheelyard.operations.store_probe import always_writable
 from wheelyard.settings.sections import AccessSettings, Settings
@@ -108,7 +111,7 @@ def play(office: Office, story: Callable[[], Awaitable[None]]) -> None:
     finally:
         office.hashing.go_on.set()
         office.google.go_on.set()
-        office.context.threads.close()
+        office.context.pools.close()
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -124,7 +127,7 @@ def test_believed_for_a_second(office: Office) -> None:
     async def story() -> None:
         assert await office.log_in("", token.text) == f"token:{record.id}"
         tokens.revoke(record.id, by="local:test")
-        office.clock.advance(seconds=RECENT - 0.01)
+        office.clock.advance(seconds=CACHED_CALLER_SECONDS - 0.01)
         assert await office.log_in("", token.text) == f"token:{record.id}"
         assert await office.log_in("", token.text, "198.51.100.7") == "unauthenticated"
         office.clock.advance(seconds=0.01)
@@ -139,10 +142,10 @@ def test_a_second_counts_from_the_question(office: Office) -> None:
     async def story() -> None:
         logins = [asyncio.create_task(office.log_in("oauth2accesstoken", GOOGLE))]
         await until(lambda: office.google.asked == 1)
-        office.clock.advance(seconds=RECENT / 2)
+        office.clock.advance(seconds=CACHED_CALLER_SECONDS / 2)
         logins.append(asyncio.create_task(office.log_in("oauth2accesstoken", GOOGLE)))
         await asyncio.sleep(0)
-        office.clock.advance(seconds=RECENT / 2)
+        office.clock.advance(seconds=CACHED_CALLER_SECONDS / 2)
         office.google.go_on.set()
         assert await asyncio.gather(*logins) == ["google:somebody"] * 2
         assert await office.log_in("oauth2accesstoken", GOOGLE) == "google:somebody"
@@ -183,20 +186,20 @@ def test_too_many_guesses_at_a_time(office: Office) -> None:
 
     async def story() -> None:
         assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
-        guesses = await office.guesses(HASHING_LIMIT + LOGIN_QUEUE + 10)
+        guesses = await office.guesses(MAX_PASSWORD_THREADS + MAX_WAITING_PASSWORDS + 10)
 
         def turned_away() -> int:
             return sum(guess.done() for guess in guesses)
 
-        await until(lambda: turned_away() == HASHING_LIMIT + 10 - office.hashing.at_once)
+        await until(lambda: turned_away() == MAX_PASSWORD_THREADS + 10 - office.hashing.at_once)
         refused = turned_away()
-        office.clock.advance(seconds=RECENT)
+        office.clock.advance(seconds=CACHED_CALLER_SECONDS)
         assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
         office.hashing.go_on.set()
         codes = Counter(await asyncio.gather(*guesses))
         assert codes["overloaded"] == refused
         assert codes["unauthenticated"] == len(guesses) - refused
-        assert office.hashing.most_at_once < HASHING_LIMIT
+        assert office.hashing.most_at_once < MAX_PASSWORD_THREADS
 
     play(office, story)
 
@@ -208,7 +211,7 @@ def test_strangers_keep_nobody_out_who_was_right(office: Office) -> None:
         assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
         office.clock.advance(seconds=CACHE_SECONDS)
         guesses = [
-            *await office.guesses(LOGIN_QUEUE + 20),
+            *await office.guesses(MAX_WAITING_PASSWORDS + 20),
             *await office.guesses(20, "198.51.100.7"),
         ]
         office.clock.advance(seconds=5)  # so that the file is to be looked at, too

@@ -99,7 +99,7 @@ def test_a_store_that_was_never_written(tmp_path: Path) -> None:
     """A probe is told why a server is not ready, until the store has been written."""
     index = open_index(Settings(store=StoreSettings(location=str(tmp_path / "store"))))
     reasons = ["The server lacks the permission storage.objects.create.", ""]
-    app = App(index, unwritable=lambda: reasons[0])
+    app = App(index, write_failure=lambda: reasons[0])
     with running_app(app, index, tmp_path) as site:
         refused = site.get("/ready")
         assert (refused.status_code, refused.json()["error"]) == (503, "store_not_written")

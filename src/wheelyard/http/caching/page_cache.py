@@ -12,16 +12,16 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.protocol.messages import NOSNIFF, Header, Response
-from wheelyard.http.protocol.negotiation import Encoding, MediaType, best_media_type, encoding_for
+from wheelyard.http.protocol.negotiation import Encoding, MediaType, best_encoding, best_media_type
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.base import ObjectVersion
 
-SMALLEST_COMPRESSED: Final = 1024
+MIN_COMPRESSED_BYTES: Final = 1024
 """Bytes; a shorter page is sent as it is."""
 
-PATH_LIMIT: Final = 256
+CACHED_PATH_LIMIT_BYTES: Final = 256
 """Bytes of a path that is remembered."""
-ACCEPTS: Final = 256
+MAX_CACHED_ACCEPT_VALUES: Final = 256
 """Values of Accept and of Accept-Encoding whose answer is remembered."""
 
 
@@ -79,7 +79,7 @@ class PageCache:
         page = self._pages.get(subject)
         return page if page is not None and page.version == version else None
 
-    def made(
+    def get_or_render(
         self,
         subject: Hashable,
         version: ObjectVersion,
@@ -91,7 +91,7 @@ class PageCache:
         if page is None:
             body = render()
             bodies = {Encoding.IDENTITY: body}
-            if len(body) >= SMALLEST_COMPRESSED:
+            if len(body) >= MIN_COMPRESSED_BYTES:
                 bodies[Encoding.GZIP] = gzip.compress(body, 6, mtime=0)
                 bodies[Encoding.ZSTD] = zstandard.ZstdCompressor(level=9).compress(body)
             digest = blake2b(body, digest_size=16).hexdigest()
@@ -100,12 +100,12 @@ class PageCache:
         return page
 
 
-def detail_subject(name: NormalizedName, form: MediaType) -> tuple[str, bool]:
+def detail_page_key(name: NormalizedName, form: MediaType) -> tuple[str, bool]:
     """Return what a project's page is kept under."""
     return (name, form.value.is_json)
 
 
-class FastPathCache:
+class FastPath:
     """Where requests for pages have led, and which form of a page they got."""
 
     def __init__(self) -> None:
@@ -115,10 +115,10 @@ class FastPathCache:
 
         So a denial takes others the same time, whatever there is.
         """
-        self.form_for = lru_cache(ACCEPTS)(best_media_type)
-        self.encoding_for = lru_cache(ACCEPTS)(encoding_for)
+        self.form_for = lru_cache(MAX_CACHED_ACCEPT_VALUES)(best_media_type)
+        self.encoding_for = lru_cache(MAX_CACHED_ACCEPT_VALUES)(best_encoding)
 
     def remember(self, mark: bytes, raw_path: bytes, name: NormalizedName) -> None:
         """Remember that a caller has had the page of a project at a path."""
-        if len(raw_path) <= PATH_LIMIT:
+        if len(raw_path) <= CACHED_PATH_LIMIT_BYTES:
             self.paths.put(mark + raw_path, name, 256 + 2 * len(raw_path))

@@ -13,12 +13,12 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import visible
-from wheelyard.http.protocol.error_responses import refusal_response
-from wheelyard.http.protocol.json_body import answered, decoded, small_body
+from wheelyard.http.page_responses import visible_names
+from wheelyard.http.protocol.error_responses import error_response
+from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
 from wheelyard.http.protocol.messages import JSON, Request, Response
-from wheelyard.http.protocol.negotiation import unmet
-from wheelyard.http.security.read_policy import name_in
+from wheelyard.http.protocol.negotiation import check_if_match
+from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution import parse_version
 from wheelyard.model.project import File, Project, Status
@@ -49,30 +49,30 @@ ProjectChange = Callable[[Lifecycle, Caller, NormalizedName, bytes], Project]
 
 async def list_projects(request: Request, context: ServerContext) -> Response:
     """Answer with the names that the caller may read."""
-    snapshot = await context.reads.names()
+    snapshot = await context.documents.load_names()
 
     def listed() -> Response:
-        names = visible(snapshot, request.caller)
-        return answered(200, {"projects": [{"name": name} for name in names]})
+        names = visible_names(snapshot, request.caller)
+        return json_response(200, {"projects": [{"name": name} for name in names]})
 
-    return await context.threads.read(listed)
+    return await context.pools.run_read(listed)
 
 
 async def get_project(request: Request, context: ServerContext) -> Response:
     """Answer with what a project is, and which files it has and had."""
     found = await _readable_project(request, context)
-    return await context.threads.read(lambda: answered(200, _described(found)))
+    return await context.pools.run_read(lambda: json_response(200, _described(found)))
 
 
 async def get_journal(request: Request, context: ServerContext) -> Response:
     """Answer with who did what to a project, and when."""
     found = await _readable_project(request, context)
     after = parse_after(request.query)
-    async with context.long_reads.one(request.party):
+    async with context.long_read_limit.acquire(request.client_key):
         # far, each commit is a request of its own
         size = 1000 if context.index.is_local else 100
         read = partial(journal_page, context.index.projects, found, after, size)
-        return await context.threads.read(read)
+        return await context.pools.run_read(read)
 
 
 def parse_after(query: bytes) -> int:
@@ -93,42 +93,42 @@ def journal_page(projects: Projects, project: Project, after: int, page_size: in
     page: dict[str, object] = {"name": project.name, "commits": commits}
     if last < project.revision:
         page["next"] = last
-    return answered(200, page)
+    return json_response(200, page)
 
 
 async def _readable_project(request: Request, context: ServerContext) -> Project:
-    name = name_in(request.params["name"])
-    context.audience.require_read(request.caller, name)
-    return (await context.reads.listed(name))[0]
+    name = parse_project_name(request.params["name"])
+    context.read_policy.require_project_read(request.caller, name)
+    return (await context.documents.require_project(name))[0]
 
 
 async def change_project(
     request: Request, context: ServerContext, change: ProjectChange
 ) -> Response:
     """Change a project, and answer with what it is then."""
-    name, caller = name_in(request.params["name"]), request.caller
+    name, caller = parse_project_name(request.params["name"]), request.caller
     if caller.is_anonymous:
         raise invalid_credential()
     caller.require(Action.MANAGE, name)
-    refused = unmet(request.headers, None)
+    refused = check_if_match(request.headers, None)
     if refused is not None:
         return refused
     if request.media_type != JSON:
         message = 'Send the change as JSON, with "Content-Type: application/json".'
-        return refusal_response(415, "unsupported_media_type", message, "Send application/json.")
-    body = await small_body(request.receive)
+        return error_response(415, "unsupported_media_type", message, "Send application/json.")
+    body = await read_body(request.receive)
 
     def changed() -> Response:
-        return answered(200, _described(change(context.index.lifecycle, caller, name, body)))
+        return json_response(200, _described(change(context.index.lifecycle, caller, name, body)))
 
-    return await context.threads.write(changed)
+    return await context.pools.run_write(changed)
 
 
 def _release_change(
     verb: Callable[[Lifecycle, Caller, NormalizedName, Selection, str], Project],
 ) -> ProjectChange:
     def change(lifecycle: Lifecycle, caller: Caller, name: NormalizedName, body: bytes) -> Project:
-        wanted = decoded(body, ReleaseChange)
+        wanted = decode_json(body, ReleaseChange)
         selection = Selection(parse_version(wanted.version), wanted.file)
         return verb(lifecycle, caller, name, selection, wanted.reason)
 
@@ -138,7 +138,7 @@ def _release_change(
 def _status_change(
     lifecycle: Lifecycle, caller: Caller, name: NormalizedName, body: bytes
 ) -> Project:
-    wanted = decoded(body, StatusChange)
+    wanted = decode_json(body, StatusChange)
     return lifecycle.set_status(caller, name, wanted.status, wanted.reason)
 
 

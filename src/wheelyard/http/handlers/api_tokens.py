@@ -12,8 +12,8 @@ and it opens nothing that is not open to them at the time it is used.
 
 Whose tokens there are is in their records alone. So GET and POST list all of them, and read what
 this process has not seen yet: one class A operation for a thousand tokens, and one class B for each
-that is new or was revoked; for GET the same again for the days of last use. They are `long_reads`,
-of which few are under way at a time.
+that is new or was revoked; for GET the same again for the days of last use. They are long
+reads, of which few are under way at a time.
 """
 
 from datetime import date, datetime, timedelta
@@ -31,12 +31,12 @@ from wheelyard.authentication.api_tokens import (
 from wheelyard.authentication.verifiers.verifier import decode_segment
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.error_responses import refusal_response
-from wheelyard.http.protocol.json_body import answered, decoded, small_body
+from wheelyard.http.protocol.error_responses import error_response
+from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
 from wheelyard.http.protocol.messages import JSON, NO_STORE, NOSNIFF, Request, Response
-from wheelyard.http.protocol.negotiation import unmet
-from wheelyard.http.security.csrf import cross_site_refusal, is_same_origin
-from wheelyard.http.security.request_authentication import credential_in
+from wheelyard.http.protocol.negotiation import check_if_match
+from wheelyard.http.security.csrf import cross_site_error, is_same_origin
+from wheelyard.http.security.request_authentication import parse_authorization
 from wheelyard.model.access import (
     ANONYMOUS,
     Action,
@@ -90,7 +90,7 @@ async def whoami(request: Request) -> Response:
         "principals": sorted({ANONYMOUS, *caller.names}),
         "rights": [_rights(scope) for scope in caller.scopes],
     }
-    return answered(200, body)
+    return json_response(200, body)
 
 
 async def list_tokens(request: Request, context: ServerContext) -> Response:
@@ -101,7 +101,9 @@ async def list_tokens(request: Request, context: ServerContext) -> Response:
 
     def shown(found: list[TokenRecord]) -> Response:
         days = tokens.last_uses(found) if found else {}
-        return answered(200, {"tokens": [_shown(each, now, days.get(each.id)) for each in found]})
+        return json_response(
+            200, {"tokens": [_shown(each, now, days.get(each.id)) for each in found]}
+        )
 
     def every() -> Response:
         return shown([each for each in tokens.all() if is_admin or _owns(caller, each)])
@@ -111,9 +113,9 @@ async def list_tokens(request: Request, context: ServerContext) -> Response:
         return shown([record] if record and _owns(caller, record) else [])
 
     if not is_admin and not _is_person(caller):
-        return await context.threads.read(itself)  # nothing here is theirs but the token itself
-    async with context.long_reads.one(request.party):
-        return await context.threads.read(every)
+        return await context.pools.run_read(itself)  # nothing here is theirs but the token itself
+    async with context.long_read_limit.acquire(request.client_key):
+        return await context.pools.run_read(every)
 
 
 async def create_token(request: Request, context: ServerContext) -> Response:
@@ -131,8 +133,8 @@ async def create_token(request: Request, context: ServerContext) -> Response:
     _require_signed_in(request, now)
     if request.media_type != JSON:
         message = 'Send the token as JSON, with "Content-Type: application/json".'
-        return refusal_response(415, "unsupported_media_type", message, "Send application/json.")
-    wanted = _wanted(await small_body(request.receive), caller, now)
+        return error_response(415, "unsupported_media_type", message, "Send application/json.")
+    wanted = _wanted(await read_body(request.receive), caller, now)
     # what anybody may do, a stranger needs no token for
     own = context.index.authenticator.rights.grants.scopes_of(caller.names)
     if not is_subset(Scope(wanted.actions, wanted.projects), own):
@@ -142,10 +144,12 @@ async def create_token(request: Request, context: ServerContext) -> Response:
             short="More than you may do.",
         )
     tokens = context.index.tokens
-    async with context.long_reads.one(request.party):
-        await context.threads.read(lambda: tokens.require_room(caller.principal, caller.names))
-    token, record = await context.threads.write(lambda: tokens.create(wanted, by=caller.principal))
-    return answered(201, {"token": token.text, **_shown(record, now)})
+    async with context.long_read_limit.acquire(request.client_key):
+        await context.pools.run_read(lambda: tokens.require_room(caller.principal, caller.names))
+    token, record = await context.pools.run_write(
+        lambda: tokens.create(wanted, by=caller.principal)
+    )
+    return json_response(201, {"token": token.text, **_shown(record, now)})
 
 
 async def revoke_token(request: Request, context: ServerContext) -> Response:
@@ -159,7 +163,7 @@ async def revoke_token(request: Request, context: ServerContext) -> Response:
     if refused is not None:
         return refused
     token_id, caller = request.params["id"], request.caller
-    record = await context.threads.read(lambda: _record(token_id, context))
+    record = await context.pools.run_read(lambda: _record(token_id, context))
     is_theirs = record is not None and _owns(caller, record)
     if record is None or not (is_theirs or caller.may_everywhere(Action.ADMIN)):
         raise NotFound(
@@ -180,7 +184,7 @@ async def revoke_sent_token(request: Request, context: ServerContext) -> Respons
     if refused is not None:
         return refused
     header = request.headers.get(b"authorization")
-    halves = credential_in(header).halves if header else ()
+    halves = parse_authorization(header).halves if header else ()
     token = next(filter(None, map(parse_token, halves)), None)
     if token is None:
         raise Forbidden("This is no API token. Send the token that is to be revoked.")
@@ -197,13 +201,13 @@ def _refused(request: Request, context: ServerContext) -> Response | None:
     _require_somebody(request)
     is_ambient = b"authorization" not in request.headers
     if is_ambient and not is_same_origin(request.headers, context.index.settings.server):
-        return cross_site_refusal()
-    return unmet(request.headers, None)
+        return cross_site_error()
+    return check_if_match(request.headers, None)
 
 
 async def _revoke(token_id: str, caller: Caller, context: ServerContext) -> Response:
     tokens = context.index.tokens
-    await context.threads.write(lambda: tokens.revoke(token_id, by=caller.principal))
+    await context.pools.run_write(lambda: tokens.revoke(token_id, by=caller.principal))
     return Response(204, (NOSNIFF, NO_STORE))
 
 
@@ -219,7 +223,7 @@ def _require_signed_in(request: Request, now: datetime) -> None:
     # a proxy's word for somebody lives for ten minutes, and is never older
     if header is None:
         return
-    age = now.timestamp() - _issued_at(credential_in(header).secret)
+    age = now.timestamp() - _issued_at(parse_authorization(header).secret)
     if age > REAUTHENTICATION_WINDOW.total_seconds():
         raise Forbidden("You have signed in more than an hour ago. Send a new ID token.")
 
@@ -230,7 +234,7 @@ def _issued_at(statement: str) -> float:
 
 
 def _wanted(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
-    asked = decoded(body, NewToken, FIELD_VALUES)
+    asked = decode_json(body, NewToken, FIELD_VALUES)
     if asked.days is not None and asked.expires is not None:
         raise Invalid("Send days or expires, and not both.", code="invalid_field")
     lifetime = DEFAULT_LIFETIME if asked.days is None else timedelta(days=asked.days)

@@ -15,10 +15,10 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.file_delivery import missing_bytes
-from wheelyard.http.protocol.error_responses import not_readable, refusal_response
+from wheelyard.http.file_delivery import missing_file_error
+from wheelyard.http.protocol.error_responses import error_response, file_not_found
 from wheelyard.http.protocol.messages import NOSNIFF, Header, Request, Response, redirect
-from wheelyard.http.protocol.negotiation import ByteRange, byte_range_of, unmet
+from wheelyard.http.protocol.negotiation import ByteRange, check_if_match, parse_byte_range
 from wheelyard.model.distribution import parse_listed, parse_name
 from wheelyard.model.project import File
 
@@ -46,7 +46,7 @@ async def file_by_key(request: Request, context: ServerContext) -> Response:
     project = request.params["project"]
     found = await _listed(request, project, context)
     if found is None or found.name != project or found.file.sha256 != request.params["sha256"]:
-        return not_readable()
+        return file_not_found()
     return await _answer(request, found, context)
 
 
@@ -55,23 +55,23 @@ async def file_by_name(request: Request, context: ServerContext) -> Response:
     named = request.params.get("project")
     asked = None if named is None else _normalised(named)
     if asked is not None:  # before anything else is looked at
-        context.audience.require_read(request.caller, asked)
+        context.read_policy.require_project_read(request.caller, asked)
     try:
         project = parse_listed(request.params["filename"].removesuffix(METADATA)).project
     except WheelyardError:
-        return not_readable()
+        return file_not_found()
     if named is not None and asked != project:
-        return not_readable()
+        return file_not_found()
     found = await _listed(request, project, context)
-    return not_readable() if found is None else await _answer(request, found, context)
+    return file_not_found() if found is None else await _answer(request, found, context)
 
 
 async def _listed(request: Request, project: str, context: ServerContext) -> _Found | None:
     name, asked = _normalised(project), request.params["filename"]
     if name is None:
         return None
-    context.audience.require_read(request.caller, name)
-    document = (await context.reads.project(name)).value
+    context.read_policy.require_project_read(request.caller, name)
+    document = (await context.documents.load_project(name)).value
     if document is None or not document.status.serves_files:
         return None
     filename = asked.removesuffix(METADATA)
@@ -88,21 +88,21 @@ def _normalised(project: str) -> NormalizedName | None:
 
 async def _answer(request: Request, found: _Found, context: ServerContext) -> Response:
     if found.is_metadata and not found.file.serves_metadata:
-        return not_readable()
+        return file_not_found()
     try:
         return await _whole_or_part(request, found, context)
     except NotFound as error:
         # a delete, which changes the document first, may have come in between
-        if await context.reads.lists(found.name, found.file):
-            raise missing_bytes(found.file) from error
-        return not_readable()
+        if await context.documents.is_file_listed(found.name, found.file):
+            raise missing_file_error(found.file) from error
+        return file_not_found()
 
 
 async def _whole_or_part(request: Request, found: _Found, context: ServerContext) -> Response:
     digest = found.file.core_metadata if found.is_metadata else found.file.sha256
-    etag, caching = f'"{digest}"'.encode(), context.audience.caching_of_file(found.name)
+    etag, caching = f'"{digest}"'.encode(), context.read_policy.file_cache_headers(found.name)
     common = ((b"etag", etag), RANGES, NOSNIFF, SANDBOX, *caching)
-    refused = unmet(request.headers, etag)
+    refused = check_if_match(request.headers, etag)
     if refused is not None:
         return refused
     known = request.headers.get(b"if-none-match")
@@ -121,7 +121,7 @@ async def _partial(
     if span is not None and span.start == span.stop:
         message = f"The file has {size} bytes, and the range begins behind them."
         total = (b"content-range", b"bytes */%d" % size)
-        return refusal_response(
+        return error_response(
             416, "range_not_satisfiable", message, "Range not satisfiable.", total
         )
     if request.method == "HEAD":
@@ -142,8 +142,8 @@ async def _body(
     found: _Found, span: ByteRange | None, context: ServerContext
 ) -> Path | Iterator[bytes] | str:
     # afar, even the signature may take a network
-    body = partial(context.downloads.body, found.name, found.file, span)
-    return body() if context.index.is_local else await context.threads.read(body)
+    body = partial(context.file_delivery.open_body, found.name, found.file, span)
+    return body() if context.index.is_local else await context.pools.run_read(body)
 
 
 async def _core_metadata(found: _Found, context: ServerContext) -> bytes:
@@ -151,14 +151,14 @@ async def _core_metadata(found: _Found, context: ServerContext) -> bytes:
     if held is not None:
         return held
     subject = ("core metadata", found.name, found.file.sha256)
-    read = partial(context.core_metadata.get, found.name, found.file)
-    return await context.reads.shared(subject, read)
+    read = partial(context.core_metadata.load_bytes, found.name, found.file)
+    return await context.documents.coalesce(subject, read)
 
 
 def _span(request: Request, etag: bytes, size: int) -> ByteRange | None:
     if request.method == "HEAD" or request.headers.get(b"if-range", etag) != etag:
         return None  # RFC 9110: ranges are of GET alone
-    return byte_range_of(request.headers.get(b"range", b"").decode("latin-1"), size)
+    return parse_byte_range(request.headers.get(b"range", b"").decode("latin-1"), size)
 
 
 def _length(size: int) -> Header:

@@ -13,9 +13,9 @@ from typing import Final
 from wheelyard.errors import Forbidden, Unauthenticated, WheelyardError
 from wheelyard.http.context import ServerContext
 from wheelyard.http.observability.instrumentation import Instrumentation
-from wheelyard.http.protocol.client_address import is_forwarded
+from wheelyard.http.protocol.client_address import has_forwarding_header
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response
-from wheelyard.http.security.request_authentication import credential_in
+from wheelyard.http.security.request_authentication import parse_authorization
 from wheelyard.model.access import Action
 from wheelyard.settings.sections import Settings
 
@@ -26,14 +26,18 @@ ACCESS_HINT: Final = "Send the token that [access] metrics_token has, as Bearer 
 def is_allowed_without_login(request: Request, settings: Settings) -> bool:
     """Return whether the metrics are for this request, whoever sends it."""
     server = settings.server
-    if server.is_loopback and not server.trusted_proxies and not is_forwarded(request.headers):
+    if (
+        server.is_loopback
+        and not server.trusted_proxies
+        and not has_forwarding_header(request.headers)
+    ):
         return True
     expected = settings.access.metrics_token.encode()
     header = request.headers.get(b"authorization")
     if header is None or not expected:
         return False
     try:
-        given = tuple(credential_in(header).halves)
+        given = tuple(parse_authorization(header).halves)
     except WheelyardError:
         return False
     return any(compare_digest(secret.encode(), expected) for secret in given)
@@ -57,5 +61,5 @@ async def answer_metrics(
     # few are asked for their metrics, and nobody should wait for this at the start
     from wheelyard.http.observability.prometheus import render_metrics  # noqa: PLC0415
 
-    body = await context.threads.read(lambda: render_metrics(observer.merged_snapshot()))
+    body = await context.pools.run_read(lambda: render_metrics(observer.merged_snapshot()))
     return make_response(200, CONTENT_TYPE, body, NO_STORE)

@@ -5,7 +5,7 @@ from typing import Final
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.error_responses import nothing_here, refusal_response
+from wheelyard.http.protocol.error_responses import error_response, path_not_found
 from wheelyard.http.protocol.messages import NO_STORE, Header, Request, Response, make_response
 
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -29,20 +29,20 @@ async def explain_upload_url(_request: Request) -> Response:
 async def ready(_request: Request, context: ServerContext) -> Response:
     """Answer whether the store is read, and was written since the start."""
     try:
-        await context.reads.names()
+        await context.documents.load_names()
     except WheelyardError as fault:
         context.store_errors.log(fault)  # perhaps only probes ask
         message = "The store does not answer."
-        return refusal_response(503, "storage_unavailable", message, "Not ready.")
-    reason = context.unwritable()
+        return error_response(503, "storage_unavailable", message, "Not ready.")
+    reason = context.write_failure()
     if reason:
         message = f"No write to the store has succeeded since the server was started. {reason}"
-        return refusal_response(503, "store_not_written", message, "Not ready.")
+        return error_response(503, "store_not_written", message, "Not ready.")
     return make_response(200, TEXT, b"Ok", NO_STORE)
 
 
 async def cacheable_not_found(_request: Request) -> Response:
     """Answer 404, which browsers and crawlers may keep for a day."""
-    nothing = nothing_here()
+    nothing = path_not_found()
     kept = (header for header in nothing.headers if header != NO_STORE)
     return replace(nothing, headers=(*kept, CACHE_FOR_A_DAY))

@@ -6,7 +6,7 @@ from packaging.version import Version
 
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import answer, headers_of, page_of
+from wheelyard.http.page_responses import load_page, page_headers, page_response
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.negotiation import (
     MediaType,
@@ -21,17 +21,17 @@ async def answer_pypi_json(request: Request, context: ServerContext) -> Response
     """Answer with a project or one of its releases, in any spelling."""
     try:
         name = parse_name(request.params["name"])
-        context.audience.require_read(request.caller, name)
+        context.read_policy.require_project_read(request.caller, name)
         asked = request.params.get("version")
         version = None if asked is None else parse_version(asked)
     except Invalid as error:
         raise NotFound(error.message, short="No such project or version.") from error
-    project, revision = await context.reads.listed(name)
+    project, revision = await context.documents.require_project(name)
     render = partial(_legacy, project, version, context)
-    page = await page_of(
-        context, ("legacy", name, version), revision, render, headers_of(context, name)
+    page = await load_page(
+        context, ("legacy", name, version), revision, render, page_headers(context, name)
     )
-    return answer(request, page, MediaType.PLAIN_JSON)
+    return page_response(request, page, MediaType.PLAIN_JSON)
 
 
 def _legacy(project: Project, version: Version | None, context: ServerContext) -> bytes:
@@ -47,6 +47,6 @@ def _legacy(project: Project, version: Version | None, context: ServerContext) -
     server = context.index.settings.server
     files_url = f"{server.public_url.rstrip('/') or server.path_prefix}/files"
     page = PypiJsonPage(
-        name, release, context.core_metadata.core(name, release.metadata_file), files_url
+        name, release, context.core_metadata.load(name, release.metadata_file), files_url
     )
     return project_json(page, releases) if version is None else release_json(page)

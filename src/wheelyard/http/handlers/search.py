@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import answer, headers_of, page_of
+from wheelyard.http.page_responses import load_page, page_headers, page_response
 from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.negotiation import (
     MediaType,
@@ -15,12 +15,14 @@ from wheelyard.storage.base import ObjectVersion
 
 async def answer_search(request: Request, context: ServerContext) -> Response:
     """Answer with a line about each project that the caller may read."""
-    async with context.long_reads.one(request.party):
-        seen = await context.threads.read(context.index.search.entries)
+    async with context.long_read_limit.acquire(request.client_key):
+        seen = await context.pools.run_read(context.index.search.entries)
     caller = request.caller
     if not caller.may_everywhere(Action.READ):
         seen = tuple(each for each in seen if caller.may(Action.READ, each.name))
     body = search_json(seen)
     version = ObjectVersion(sha256(body).hexdigest())
-    page = await page_of(context, ("search", version), version, lambda: body, headers_of(context))
-    return answer(request, page, MediaType.PLAIN_JSON)
+    page = await load_page(
+        context, ("search", version), version, lambda: body, page_headers(context)
+    )
+    return page_response(request, page, MediaType.PLAIN_JSON)

@@ -32,8 +32,8 @@ from wheelyard.authentication.verifiers.login_rate_limit import LoginRateLimit, 
 from wheelyard.errors import Invalid, TooLarge, Unavailable, WheelyardError
 from wheelyard.http.concurrency_limit import ConcurrencyLimit
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.error_responses import TITLES, retry_after, status_of
-from wheelyard.http.protocol.json_body import answered, small_body
+from wheelyard.http.protocol.error_responses import REASON_PHRASES, retry_after, status_of
+from wheelyard.http.protocol.json_body import json_response, read_body
 from wheelyard.http.protocol.messages import NO_STORE, Header, Request, Response, make_response
 from wheelyard.http.security.csrf import public_origin
 from wheelyard.model.token import parse_token
@@ -81,7 +81,7 @@ class TrustedPublishingApi:
 
     def __init__(self, context: ServerContext, takes_uploads: Callable[[bytes], bool]) -> None:
         self._index = context.index
-        self._threads = context.threads
+        self._pools = context.pools
         self._takes_uploads = takes_uploads
         self._slots = ConcurrencyLimit(AT_ONCE, "requests for tokens")
         self._throttle = LoginRateLimit(RATE, context.index.runtime.monotonic, patience=0.0)
@@ -104,7 +104,7 @@ class TrustedPublishingApi:
             "features": FEATURES,
             "default-features": FEATURES,
         }
-        return answered(200, body)
+        return json_response(200, body)
 
     def _is_upload_url(self, query: bytes) -> bool:
         """Return whether `discover` in a query is the path of an upload URL."""
@@ -119,7 +119,7 @@ class TrustedPublishingApi:
         publishing = self._index.authenticator.publishing
         if publishing is None:
             return _not_enabled()
-        return answered(200, {"audience": publishing.audiences[0]})
+        return json_response(200, {"audience": publishing.audiences[0]})
 
     async def handle(self, request: Request, step: str) -> Response:
         """Take one step, `mint` or `burn`, unless the address has taken too many."""
@@ -138,9 +138,9 @@ class TrustedPublishingApi:
         if wait:  # without a slot, which others may need
             return _too_many(wait)
         try:
-            async with self._slots.one(request.party):
+            async with self._slots.acquire(request.client_key):
                 take = partial(self._taken, step, sent, publishing, keys)
-                return await self._threads.write(take)
+                return await self._pools.run_write(take)
         except WheelyardError as fault:
             refused = None
             if keys and fault.code not in GENUINE:  # nobody's inventions keep a job waiting
@@ -161,10 +161,10 @@ class TrustedPublishingApi:
         try:
             if step == "burn":
                 publishing.burn(sent)
-                return answered(202, {})
+                return json_response(202, {})
             minted = publishing.mint(sent)
             body = {"success": True, "token": minted.token.text, "expires": minted.expires}
-            return answered(200, body)
+            return json_response(200, body)
         except WheelyardError as fault:
             is_genuine = fault.code in GENUINE
             raise
@@ -185,7 +185,7 @@ def _too_many(wait: float) -> Response:
 
 async def _token_in(request: Request) -> str:
     """Return the token of a body, which is JSON whatever its type says."""
-    body = await small_body(request.receive, BODY_LIMIT, TOO_LONG)
+    body = await read_body(request.receive, BODY_LIMIT, TOO_LONG)
     try:
         return decode(body, type=_Asked).token
     except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
@@ -213,7 +213,7 @@ def _told(step: str, fault: WheelyardError) -> Response:
 def _refused(status: int, code: str, description: str, *headers: Header) -> Response:
     problem = {"type": "about:blank", "title": FAILED, "status": status, "detail": description}
     errors = [{"code": code, "description": description}]
-    return answered(status, {**problem, "message": FAILED, "errors": errors}, *headers)
+    return json_response(status, {**problem, "message": FAILED, "errors": errors}, *headers)
 
 
 def _not_enabled() -> Response:
@@ -222,5 +222,5 @@ def _not_enabled() -> Response:
 
 def _problem(status: int) -> Response:
     return make_response(
-        status, PROBLEM, encode({"title": TITLES[status], "status": status}), NO_STORE
+        status, PROBLEM, encode({"title": REASON_PHRASES[status], "status": status}), NO_STORE
     )

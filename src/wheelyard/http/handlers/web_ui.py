@@ -8,12 +8,12 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.page_responses import answer, page_of, sight_of, visible
-from wheelyard.http.protocol.error_responses import TITLES, refusal
+from wheelyard.http.page_responses import load_page, page_response, visibility_key, visible_names
+from wheelyard.http.protocol.error_responses import REASON_PHRASES, error_response_for
 from wheelyard.http.protocol.messages import Header, Request, Response, make_response, redirect
 from wheelyard.http.protocol.negotiation import MediaType
-from wheelyard.http.protocol.router import path_of
-from wheelyard.http.security.read_policy import name_in
+from wheelyard.http.protocol.router import build_path
+from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.project import Project
 from wheelyard.rendering.releases import ProjectPage, latest_release, releases_of
 from wheelyard.storage.disk import storage_faults
@@ -47,47 +47,47 @@ class WebUi:
 
     async def home(self, request: Request) -> Response:
         """Answer `GET /` with the projects that the caller may read."""
-        snapshot = await self._context.reads.names()
+        snapshot = await self._context.documents.load_names()
         caller = request.caller
 
         def render() -> bytes:
-            return self.templates.project_list(visible(snapshot, caller))
+            return self.templates.project_list(visible_names(snapshot, caller))
 
-        subject = ("home", sight_of(caller))
-        page = await page_of(self._context, subject, snapshot.version, render, self._headers())
-        return answer(request, page, MediaType.HTML)
+        subject = ("home", visibility_key(caller))
+        page = await load_page(self._context, subject, snapshot.version, render, self._headers())
+        return page_response(request, page, MediaType.HTML)
 
     async def project(self, request: Request) -> Response:
         """Answer `GET /project/<name>/`."""
-        name = name_in(request.params["name"])
-        self._context.audience.require_read(request.caller, name)
+        name = parse_project_name(request.params["name"])
+        self._context.read_policy.require_project_read(request.caller, name)
         if name != request.params["name"]:
             prefix = self._context.index.settings.server.path_prefix
-            return redirect(301, path_of(prefix, ("project", name), request.query))
-        project, version = await self._context.reads.listed(name)
+            return redirect(301, build_path(prefix, ("project", name), request.query))
+        project, version = await self._context.documents.require_project(name)
         subject, render = ("project", name), partial(self._render, project)
-        page = await page_of(self._context, subject, version, render, self._headers(name))
-        return answer(request, page, MediaType.HTML)
+        page = await load_page(self._context, subject, version, render, self._headers(name))
+        return page_response(request, page, MediaType.HTML)
 
-    def refusal(self, fault: WheelyardError) -> Response:
+    def error_page(self, fault: WheelyardError) -> Response:
         """Return a refusal as a page."""
-        plain = refusal(fault)
-        body = self.templates.refusal(TITLES[plain.status], fault.message)
+        plain = error_response_for(fault)
+        body = self.templates.refusal(REASON_PHRASES[plain.status], fault.message)
         own = (b"content-", b"x-content-")
         kept = [header for header in plain.headers if not header[0].startswith(own)]
         return make_response(plain.status, HTML, body, *kept, *self._policy)
 
     def _headers(self, name: NormalizedName | None = None) -> tuple[Header, ...]:
         # behind Google's proxy a page is for those whom it has let through
-        audience, iap = self._context.audience, self._context.index.authenticator.iap
-        is_public = audience.is_public(name) and iap is None
-        return (*self._policy, *audience.caching_of_page(is_public=is_public))
+        read_policy, iap = self._context.read_policy, self._context.index.authenticator.iap
+        is_public = read_policy.is_public(name) and iap is None
+        return (*self._policy, *read_policy.page_cache_headers(is_public=is_public))
 
     def _render(self, project: Project) -> bytes:
         releases, core = releases_of(project), None
         described = latest_release(releases)
         if described is not None:
-            core = self._context.core_metadata.core(project.name, described.metadata_file)
+            core = self._context.core_metadata.load(project.name, described.metadata_file)
         return self.templates.project(
             ProjectPage(project=project, releases=releases, described=described, core=core)
         )

@@ -6,7 +6,7 @@ from html import escape
 from typing import Final
 
 from wheelyard.errors import TooLarge
-from wheelyard.http.protocol.json_body import small_body
+from wheelyard.http.protocol.json_body import read_body
 from wheelyard.http.protocol.messages import NO_STORE, Request, Response, make_response
 
 XML: Final = b"text/xml; charset=utf-8"
@@ -50,7 +50,7 @@ async def answer_call(request: Request, prefix: str) -> Response:
     """Answer a call of XML-RPC with what to use instead."""
     method = ""
     with suppress(TooLarge):
-        method = method_name(await small_body(request.receive))
+        method = method_name(await read_body(request.receive))
     instead = next(text for name, text in _INSTEAD if re.fullmatch(name, method))
     what = f"{method} is not supported" if method else "The call names no method"
     text = f"{what}: this index has no XML-RPC interface. {instead.format(prefix=prefix)}"

@@ -25,7 +25,7 @@ from wheelyard.http.observability.worker_metrics import (
     WorkerMetricsFolder,
     merge,
 )
-from wheelyard.http.protocol.client_address import address_of
+from wheelyard.http.protocol.client_address import client_address
 from wheelyard.http.protocol.messages import AsgiScope, Response
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.instrumented import Histograms
@@ -104,7 +104,7 @@ class Instrumentation:
     def _watched(self, scope: AsgiScope, began: float, ago: float = 0.0) -> RequestRecord:
         trace = parse_trace_context(dict(scope["headers"]))
         span = None if self._telemetry is None else self._telemetry.start_span(scope, trace, ago)
-        return RequestRecord(scope, began, address_of(scope, self._proxies), trace, span)
+        return RequestRecord(scope, began, client_address(scope, self._proxies), trace, span)
 
     def _tell(self, watched: RequestRecord, method: str, seconds: float) -> None:
         """Tell a collector and the access log of a request, where there are any."""

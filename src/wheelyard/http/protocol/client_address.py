@@ -7,7 +7,7 @@ from typing import Final
 
 from wheelyard.http.protocol.messages import AsgiScope
 
-NOWHERE: Final = "0.0.0.0"  # noqa: S104 - what a connection without an address is counted as
+UNKNOWN_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - what a connection without an address is counted as
 _FORWARDING: Final = frozenset(
     b"forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-forwarded-for "
     b"x-envoy-external-address cf-connecting-ip fastly-client-ip true-client-ip".split()
@@ -16,14 +16,14 @@ _FORWARDING: Final = frozenset(
 _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 
 
-def address_of(scope: AsgiScope, proxies: int) -> str:
+def client_address(scope: AsgiScope, proxies: int) -> str:
     """
     Return the address of the client.
 
     Each trusted proxy adds the address that it sees to the end of X-Forwarded-For; the client can
     invent what stands before those.
     """
-    peer = str((scope.get("client") or (NOWHERE,))[0])
+    peer = str((scope.get("client") or (UNKNOWN_ADDRESS,))[0])
     if proxies:
         lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         seen = b",".join(lines).decode("latin-1").split(",")
@@ -35,7 +35,7 @@ def address_of(scope: AsgiScope, proxies: int) -> str:
         return _without_port(peer)
 
 
-def is_forwarded(headers: Iterable[bytes]) -> bool:
+def has_forwarding_header(headers: Iterable[bytes]) -> bool:
     """Return whether a proxy has added one of these headers."""
     return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in headers)
 
@@ -44,6 +44,6 @@ def _without_port(peer: str) -> str:
     # some proxies write `1.2.3.4:port` or `[v6]:port`
     found = _WITH_PORT.fullmatch(peer)
     try:
-        return str(ip_address(found[1] or found[2])) if found else NOWHERE
+        return str(ip_address(found[1] or found[2])) if found else UNKNOWN_ADDRESS
     except ValueError:
-        return NOWHERE
+        return UNKNOWN_ADDRESS

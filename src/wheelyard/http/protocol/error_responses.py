@@ -26,16 +26,16 @@ from wheelyard.errors import (
     WheelyardError,
 )
 from wheelyard.http.protocol.messages import (
+    CONTENT_SECURITY_POLICY,
     JSON,
     NO_STORE,
     NOSNIFF,
-    POLICY,
     Header,
     Response,
     make_response,
 )
 
-STATUS: Final[dict[type[WheelyardError], int]] = {
+STATUS_BY_TYPE: Final[dict[type[WheelyardError], int]] = {
     Invalid: 400,
     Unauthenticated: 401,
     Forbidden: 403,
@@ -45,14 +45,14 @@ STATUS: Final[dict[type[WheelyardError], int]] = {
     Unavailable: 503,
 }
 HEADERS_TOO_LARGE: Final = "headers_too_large"
-STATUS_OF_CODE: Final = {
+STATUS_BY_CODE: Final = {
     STORAGE_FULL: 507,
     RATE_LIMITED: 429,
     HEADERS_TOO_LARGE: 431,
 }
 """Where a code has a status of its own."""
 
-TITLES: Final = {each.value: each.phrase for each in HTTPStatus} | {
+REASON_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
     416: "Range Not Satisfiable",
@@ -65,14 +65,14 @@ CHALLENGE: Final[Header] = (b"www-authenticate", b'Basic realm="wheelyard", char
 logger = logging.getLogger("wheelyard")
 
 
-def refusal(fault: WheelyardError) -> Response:
+def error_response_for(fault: WheelyardError) -> Response:
     """Return the reply for a fault."""
-    return refusal_response(status_of(fault), fault.code, fault.message, fault.short)
+    return error_response(status_of(fault), fault.code, fault.message, fault.short)
 
 
 def status_of(fault: WheelyardError) -> int:
     """Return the status of a fault."""
-    return STATUS_OF_CODE.get(fault.code, STATUS[type(fault)])
+    return STATUS_BY_CODE.get(fault.code, STATUS_BY_TYPE[type(fault)])
 
 
 def retry_after(seconds: int = 5) -> Header:
@@ -80,47 +80,47 @@ def retry_after(seconds: int = 5) -> Header:
     return (b"retry-after", b"%d" % seconds)
 
 
-def refusal_response(
-    status: int, code: str, message: str, short: str, *headers: Header
-) -> Response:
+def error_response(status: int, code: str, message: str, short: str, *headers: Header) -> Response:
     """Return a refusal; `code` is for programs, `short` is what uv shows."""
-    title = TITLES[status]
+    title = REASON_PHRASES[status]
     body = {"message": message, "code": f"{status} {short}", "title": title, "error": code}
-    return make_response(status, JSON, encode(body), POLICY, *_headers_of(status), *headers)
+    return make_response(
+        status, JSON, encode(body), CONTENT_SECURITY_POLICY, *_headers_of(status), *headers
+    )
 
 
-def nothing_here() -> Response:
+def path_not_found() -> Response:
     """Return the reply for a path that leads nowhere."""
     message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
-    return refusal_response(404, "not_found", message, "Not found.")
+    return error_response(404, "not_found", message, "Not found.")
 
 
-def not_readable() -> Response:
+def file_not_found() -> Response:
     """Return the reply for what is not there, or not for this caller."""
     message = "There is nothing of this name here. Check the spelling, or upload it first."
-    return refusal_response(404, "not_found", message, "Not found.")
+    return error_response(404, "not_found", message, "Not found.")
 
 
-def not_taken(method: str, allowed: Sequence[str]) -> Response:
+def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
     """Return the reply to a method that a path does not take, or to OPTIONS."""
     methods = ", ".join(allowed)
     header = (b"allow", methods.encode())
     if method == "OPTIONS":
         return Response(204, (header, NOSNIFF, NO_STORE))
     message = f"This path does not take that method. Use {methods}."
-    return refusal_response(405, "method_not_allowed", message, "Method not allowed.", header)
+    return error_response(405, "method_not_allowed", message, "Method not allowed.", header)
 
 
-def read_only() -> Response:
+def read_only_error() -> Response:
     """Return the refusal of a change where [server] read_only is set."""
     message = "Nothing is uploaded or changed by this server. Use another one of the same index."
-    return refusal_response(403, "read_only", message, "This index is read-only.")
+    return error_response(403, "read_only", message, "This index is read-only.")
 
 
 def internal_error() -> Response:
     """Return the reply for a defect of ours; the log has the rest."""
     message = "The index made a mistake of its own. Try again, and tell its operator."
-    return refusal_response(500, "internal_error", message, "Internal error.")
+    return error_response(500, "internal_error", message, "Internal error.")
 
 
 def _headers_of(status: int) -> tuple[Header, ...]:

@@ -10,27 +10,29 @@ from msgspec.json import decode, encode
 
 from wheelyard.errors import Invalid, TooLarge, quoted
 from wheelyard.http.protocol.messages import (
+    CONTENT_SECURITY_POLICY,
     JSON,
     NO_STORE,
-    POLICY,
     Header,
     Receive,
     Response,
     make_response,
 )
-from wheelyard.http.protocol.request_parsing import next_chunk
+from wheelyard.http.protocol.request_body import next_chunk
 from wheelyard.model.decoding import FieldFault, InvalidField, converted
 
-BODY_LIMIT = 64 * 1024
+BODY_LIMIT_BYTES = 64 * 1024
 """Bytes of a change."""
-TOO_LONG = f"A change has at most {BODY_LIMIT} bytes. Send a shorter reason."
+BODY_TOO_LONG = f"A change has at most {BODY_LIMIT_BYTES} bytes. Send a shorter reason."
 
 S = TypeVar("S", bound=Struct)
 
 _PLAIN: Mapping[str, str] = MappingProxyType({})
 
 
-async def small_body(receive: Receive, limit: int = BODY_LIMIT, too_long: str = TOO_LONG) -> bytes:
+async def read_body(
+    receive: Receive, limit: int = BODY_LIMIT_BYTES, too_long: str = BODY_TOO_LONG
+) -> bytes:
     """Return a body, whole, or raise TooLarge."""
     body, more = b"", True
     while more:
@@ -41,12 +43,12 @@ async def small_body(receive: Receive, limit: int = BODY_LIMIT, too_long: str = 
     return body
 
 
-def answered(status: int, body: object, *headers: Header) -> Response:
+def json_response(status: int, body: object, *headers: Header) -> Response:
     """Return a reply with `body` as JSON, which nobody keeps."""
-    return make_response(status, JSON, encode(body), POLICY, NO_STORE, *headers)
+    return make_response(status, JSON, encode(body), CONTENT_SECURITY_POLICY, NO_STORE, *headers)
 
 
-def decoded(body: bytes, kind: type[S], expected: Mapping[str, str] = _PLAIN) -> S:
+def decode_json(body: bytes, kind: type[S], expected: Mapping[str, str] = _PLAIN) -> S:
     """
     Return the value that a body holds: a JSON object with the fields of `kind`.
 

@@ -17,14 +17,14 @@ AsgiScope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Gone = Callable[[], Coroutine[Any, Any, None]]
+WaitForDisconnect = Callable[[], Coroutine[Any, Any, None]]
 Header = tuple[bytes, bytes]
 Headers = Mapping[bytes, bytes]
 """By lower-case name; repeated ones are one list."""
 
 NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
-POLICY: Final[Header] = (
+CONTENT_SECURITY_POLICY: Final[Header] = (
     b"content-security-policy",
     b"default-src 'none'; frame-ancestors 'none'",
 )
@@ -52,7 +52,7 @@ class Request:
     """Whether one was announced, be it as a length or as chunks."""
 
     @property
-    def party(self) -> str:
+    def client_key(self) -> str:
         """As whom it shares what is scarce: the caller, or an anonymous one's network."""
         return address_key(self.address) if self.caller.is_anonymous else self.caller.principal
 
@@ -87,7 +87,11 @@ def redirect(status: int, location: str, *headers: Header) -> Response:
 
 
 async def send_response(
-    answer: Response, method: str, send: Send, readers: Executor, gone: Gone | None = None
+    answer: Response,
+    method: str,
+    send: Send,
+    readers: Executor,
+    gone: WaitForDisconnect | None = None,
 ) -> None:
     """Send `answer`; `gone` returns when the client has hung up."""
     start = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
@@ -103,7 +107,11 @@ async def send_response(
 
 
 async def _send_chunks(
-    start: Message, chunks: Iterator[bytes], send: Send, readers: Executor, gone: Gone | None
+    start: Message,
+    chunks: Iterator[bytes],
+    send: Send,
+    readers: Executor,
+    gone: WaitForDisconnect | None,
 ) -> None:
     watch = None if gone is None else create_task(gone())
     reading: Future[bytes] | None = None

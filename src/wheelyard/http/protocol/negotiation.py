@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from wheelyard.http.protocol.error_responses import refusal_response
+from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import Headers, Response
 
-ACCEPT_LIMIT: Final = 4096
+ACCEPT_LIMIT_BYTES: Final = 4096
 """Bytes of an Accept header; a longer one counts as `*/*`."""
 
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
@@ -75,17 +75,17 @@ def media_type_by_format(name: str) -> MediaType | None:
 
 def best_media_type(accept: bytes) -> MediaType | None:
     """Return the form that suits an Accept header best, if any."""
-    if not accept.strip() or len(accept) > ACCEPT_LIMIT:
+    if not accept.strip() or len(accept) > ACCEPT_LIMIT_BYTES:
         return MediaType.HTML
     scores = _scores(accept.decode("latin-1"))
     best = max(MediaType, key=lambda form: scores.get(form, 0.0))  # of equals, the first
     return best if scores.get(best, 0.0) > 0 else None
 
 
-def encoding_for(accept_encoding: bytes) -> Encoding:
+def best_encoding(accept_encoding: bytes) -> Encoding:
     """Return the encoding for an Accept-Encoding header."""
     qualities = dict[str, float]()
-    for element in accept_encoding[:ACCEPT_LIMIT].decode("latin-1").lower().split(","):
+    for element in accept_encoding[:ACCEPT_LIMIT_BYTES].decode("latin-1").lower().split(","):
         name, _, parameters = element.strip().partition(";")
         quality = _quality(parameters)
         if quality is not None:
@@ -97,7 +97,7 @@ def encoding_for(accept_encoding: bytes) -> Encoding:
     return Encoding.IDENTITY
 
 
-def byte_range_of(header: str, size: int) -> ByteRange | None:
+def parse_byte_range(header: str, size: int) -> ByteRange | None:
     """Return the span that a Range header asks for, None for the whole body."""
     match = _SPAN.fullmatch(header.strip())
     if match is None:  # several ranges at once get the whole body
@@ -111,13 +111,13 @@ def byte_range_of(header: str, size: int) -> ByteRange | None:
     return ByteRange(min(start, size), min(int(last) + 1, size) if last else size)
 
 
-def unmet(headers: Headers, etag: bytes | None) -> Response | None:
+def check_if_match(headers: Headers, etag: bytes | None) -> Response | None:
     """Return the refusal where If-Match names another strong ETag, or None."""
     condition = headers.get(b"if-match")
     if condition is None or condition.strip() == b"*" or etag in _TAG.findall(condition):
         return None
     message = "If-Match names an ETag that this path does not have now. Ask for it again without."
-    return refusal_response(412, "precondition_failed", message, "Precondition failed.")
+    return error_response(412, "precondition_failed", message, "Precondition failed.")
 
 
 def _scores(accept: str) -> dict[MediaType, float]:

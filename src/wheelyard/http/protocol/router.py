@@ -17,13 +17,13 @@ from urllib.parse import quote, unquote_to_bytes
 
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.observability.request_record import UNMATCHED_ROUTE
-from wheelyard.http.protocol.error_responses import nothing_here
+from wheelyard.http.protocol.error_responses import path_not_found
 from wheelyard.http.protocol.messages import Request, Response
 
-READ: Final = ("GET", "HEAD")
+READ_METHODS: Final = ("GET", "HEAD")
 POST: Final = ("POST",)
 DELETE: Final = ("DELETE",)
-METHODS: Final = (*READ, *POST, *DELETE)
+ALL_METHODS: Final = (*READ_METHODS, *POST, *DELETE)
 """What some route takes; OPTIONS is answered for all of them."""
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -34,7 +34,7 @@ _SECRET = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def parse_path(raw: bytes) -> str:
+def decode_path(raw: bytes) -> str:
     """Return a raw path, decoded; raise Invalid or NotFound for an odd one."""
     if _BAD_ESCAPE.search(raw):
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
@@ -42,12 +42,12 @@ def parse_path(raw: bytes) -> str:
     return f"{segments}/" if raw.endswith(b"/") else segments
 
 
-def segments_of(path: str) -> tuple[str, ...]:
+def split_path(path: str) -> tuple[str, ...]:
     """Return the segments of a path."""
     return tuple(each for each in path.split("/") if each)
 
 
-def path_of(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
+def build_path(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
     """
     Return a path of this host, percent-encoded, with a slash and the same query.
 
@@ -87,7 +87,7 @@ def never(_request: Request) -> bool:
 
 def writes(request: Request) -> bool:
     """Return whether a request has a method that changes something."""
-    return request.method not in READ
+    return request.method not in READ_METHODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,28 +98,28 @@ class Route:
     """In metrics and logs; several rows may share one."""
     pattern: str
     handler: Handler
-    methods: tuple[str, ...] = READ
-    is_open: Condition = never
+    methods: tuple[str, ...] = READ_METHODS
+    is_unauthenticated: Condition = never
     """Whether a request is answered before any credential is looked at."""
-    needs_reader: bool = True
+    requires_any_read: bool = True
     """Whether strangers are refused where they may read nothing."""
-    changes: Condition = writes
+    modifies_store: Condition = writes
     """Whether a request would change something in the store."""
-    by_proxy: Condition = never
+    accepts_iap: Condition = never
     """Whether the caller may be whom Identity-Aware Proxy vouches for."""
-    is_page: bool = False
+    is_web_page: bool = False
     """Whether a browser is shown a refusal as a page for people."""
-    at_root: bool = False
+    ignores_prefix: bool = False
     """Whether probes and CI jobs find it without the prefix, too."""
 
 
-async def nowhere(_request: Request) -> Response:
+async def answer_not_found(_request: Request) -> Response:
     """Answer that there is nothing at a path."""
-    return nothing_here()
+    return path_not_found()
 
 
-NOWHERE: Final = Route(UNMATCHED_ROUTE, "", nowhere, methods=(), changes=never)
-Found = tuple[Route, Mapping[str, str]]
+NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=(), modifies_store=never)
+RouteMatch = tuple[Route, Mapping[str, str]]
 """The route that a path leads to, and what stands in it for each name of the pattern."""
 
 
@@ -139,30 +139,30 @@ class Router:
         """Yield every route."""
         return chain(self._fixed.values(), (route for _, route in self._others))
 
-    def path(self, raw: bytes) -> str:
+    def parse_path(self, raw: bytes) -> str:
         """Return a raw path without the prefix; raise Invalid or NotFound for another."""
-        path, prefix = parse_path(raw), self._prefix
-        if not prefix or self._fixed.get(path, NOWHERE).at_root:
+        path, prefix = decode_path(raw), self._prefix
+        if not prefix or self._fixed.get(path, NO_ROUTE).ignores_prefix:
             return path
         if not f"{path}/".startswith(f"{prefix}/"):
             raise NotFound(f"This index is below {prefix}/.", short="Not found.")
         return path.removeprefix(prefix)
 
-    def find(self, path: str, method: str) -> Found:
+    def match(self, path: str, method: str) -> RouteMatch:
         """Return where a path leads, to a route that takes the method if possible."""
-        first: Found | None = None
+        first: RouteMatch | None = None
         for each in self._at(path):
             if method in each[0].methods:
                 return each
             first = first or each
-        return first or (NOWHERE, {})
+        return first or (NO_ROUTE, {})
 
-    def methods(self, path: str) -> tuple[str, ...]:
+    def allowed_methods(self, path: str) -> tuple[str, ...]:
         """Return every method that a path takes."""
         taken = {method for route, _ in self._at(path) for method in route.methods}
-        return (*(each for each in METHODS if each in taken), "OPTIONS") if taken else ()
+        return (*(each for each in ALL_METHODS if each in taken), "OPTIONS") if taken else ()
 
-    def _at(self, path: str) -> Iterator[Found]:
+    def _at(self, path: str) -> Iterator[RouteMatch]:
         if path in self._fixed:
             yield self._fixed[path], {}
             return

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from wheelyard.http.protocol.error_responses import refusal_response
+from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import Headers, Response
 from wheelyard.settings.sections import ServerSettings, Settings
 
@@ -34,13 +34,13 @@ def is_same_origin(headers: Headers, server: ServerSettings) -> bool:
     return b"origin" in headers or _text(headers, b"sec-fetch-site") == OWN_PAGE
 
 
-def cross_site_refusal() -> Response:
+def cross_site_error() -> Response:
     """Return the refusal of what a page of another site has sent."""
     message = (
         "A page of another site sent this, or one under a name that the index does not know. Send "
         "it from a program, or from the index itself; [server] public_url says how that is called."
     )
-    return refusal_response(403, "cross_site", message, "Cross-site request.")
+    return error_response(403, "cross_site", message, "Cross-site request.")
 
 
 def public_origin(server: ServerSettings) -> str:

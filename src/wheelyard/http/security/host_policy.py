@@ -7,8 +7,8 @@ Probes are answered under any host: a load balancer that probes knows an address
 from dataclasses import dataclass
 from typing import Final
 
-from wheelyard.http.protocol.client_address import is_forwarded
-from wheelyard.http.protocol.error_responses import refusal_response
+from wheelyard.http.protocol.client_address import has_forwarding_header
+from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import AsgiScope, Headers, Response
 from wheelyard.http.security.csrf import _text, _without_port
 from wheelyard.settings.sections import Settings, is_loopback
@@ -47,14 +47,14 @@ class HostPolicy:
         """Return the refusal of a request, or None."""
         if not self._is_ours(headers) and scope["raw_path"] not in self.open_paths:
             message = "This index does not answer to that host name. Use the URL that you were told"
-            return refusal_response(421, "unknown_host", f"{message}.", "Unknown host.")
+            return error_response(421, "unknown_host", f"{message}.", "Unknown host.")
         is_secret = self.needs_https and b"authorization" in headers
         if is_secret and not self._is_private(scope, headers):
             message = (
                 "Credentials are taken over HTTPS only, and these came over plain HTTP, where "
                 "others may have read them. Replace them, and write https:// in the URL."
             )
-            return refusal_response(403, "https_required", message, "Use https.")
+            return error_response(403, "https_required", message, "Use https.")
         return None
 
     def _is_ours(self, headers: Headers) -> bool:
@@ -66,7 +66,7 @@ class HostPolicy:
             return True
         if not self.proxies:
             peer = str((scope.get("client") or ("",))[0])
-            return is_loopback(peer) and not is_forwarded(headers)
+            return is_loopback(peer) and not has_forwarding_header(headers)
         # each proxy adds to the end, as with X-Forwarded-For
         seen = [each.strip() for each in _text(headers, b"x-forwarded-proto").split(",")]
         return seen[-self.proxies if len(seen) >= self.proxies else 0] == HTTPS

@@ -23,42 +23,42 @@ PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immu
 class ReadPolicy:
     """The readers of an index; patterns decide, never what exists."""
 
-    anybody: Caller
+    anonymous: Caller
     """Who sends no credential."""
-    private: tuple[Pattern, ...]
-    max_age: int
+    private_patterns: tuple[Pattern, ...]
+    public_max_age: int
     """Seconds that a CDN may keep a public page; for 0 it asks each time."""
 
     def is_public(self, name: NormalizedName | None = None) -> bool:
         """Return whether anybody may read a project, or all of them."""
         if name is None:
-            return self.anybody.may_everywhere(Action.READ)
-        return self.anybody.may(Action.READ, name)
+            return self.anonymous.may_everywhere(Action.READ)
+        return self.anonymous.may(Action.READ, name)
 
-    def caching_of_page(self, *, is_public: bool) -> tuple[Header, ...]:
+    def page_cache_headers(self, *, is_public: bool) -> tuple[Header, ...]:
         """Return for whom a page may be kept, and how long."""
         if not is_public:
             return (VARY_BY_CALLER, PRIVATE_PAGE)
-        kept = f"max-age={self.max_age}" if self.max_age else "no-cache"
+        kept = f"max-age={self.public_max_age}" if self.public_max_age else "no-cache"
         return (VARY, (b"cache-control", f"public, {kept}".encode()))
 
-    def caching_of_file(self, name: NormalizedName) -> tuple[Header, ...]:
+    def file_cache_headers(self, name: NormalizedName) -> tuple[Header, ...]:
         """Return for whom a file may be kept, for ever."""
         return (PUBLIC_FILE,) if self.is_public(name) else (PRIVATE_FILE, VARY_FILE)
 
-    def require_read(self, caller: Caller, name: NormalizedName) -> None:
+    def require_project_read(self, caller: Caller, name: NormalizedName) -> None:
         """Raise Unauthenticated, Forbidden or NotFound unless `caller` may read `name`."""
         if caller.may(Action.READ, name):
             return
         if caller.is_anonymous:
             raise invalid_credential()
-        if matches_any(self.private, name):
+        if matches_any(self.private_patterns, name):
             message = f"{caller.who} may not read {name!r}."
             raise Forbidden(f"{message} Use a credential that may.", short=message)
-        raise unreadable(name)
+        raise project_not_found(name)
 
 
-def require_reading(caller: Caller) -> None:
+def require_any_read(caller: Caller) -> None:
     """
     Raise Unauthenticated if nobody in particular asks, and nothing is for anybody.
 
@@ -68,7 +68,7 @@ def require_reading(caller: Caller) -> None:
         raise invalid_credential()
 
 
-def name_in(asked: str) -> NormalizedName:
+def parse_project_name(asked: str) -> NormalizedName:
     """Return the project that a segment of a path names, or raise NotFound."""
     try:
         return parse_name(asked)
@@ -76,7 +76,7 @@ def name_in(asked: str) -> NormalizedName:
         raise NotFound(error.message, short="No such project.") from error
 
 
-def unreadable(name: str) -> NotFound:
+def project_not_found(name: str) -> NotFound:
     """Return the fault for what is not there, or not for this caller."""
     return NotFound(
         f"There is no project {name[:60]!a} here, or your credential may not read it. "

@@ -24,13 +24,13 @@ from wheelyard.model.access import ANONYMOUS, Caller, Credential
 
 C = TypeVar("C", bound=Caller | None)
 
-HEADER_LIMIT: Final = 16_384
+AUTHORIZATION_LIMIT_BYTES: Final = 16_384
 """Bytes of an Authorization header."""
-RECENT: Final = 1.0
+CACHED_CALLER_SECONDS: Final = 1.0
 """Seconds that a header which held is believed without a second look."""
-REMEMBERED: Final = 512
+MAX_CACHED_CALLERS: Final = 512
 """Callers in memory, of about 1 KiB each."""
-MARK: Final = 16
+CACHE_KEY_BYTES: Final = 16
 """Bytes of the mark that a header is remembered by: never the header itself."""
 
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
@@ -45,7 +45,7 @@ class RequestAuthenticator:
         self.anonymous = Caller(ANONYMOUS, index.authenticator.rights.public)
         self._context = context
         self._key = index.runtime.random.randbytes(32)
-        self._callers = ExpiringCache[bytes, Caller](index.runtime.monotonic, REMEMBERED)
+        self._callers = ExpiringCache[bytes, Caller](index.runtime.monotonic, MAX_CACHED_CALLERS)
         """Who was recognised within the last second, by the mark of their header."""
 
     def mark(self, header: bytes | None, address: str) -> bytes:
@@ -53,7 +53,7 @@ class RequestAuthenticator:
         if header is None:
             return b""
         marked = header + b"\0" + client_network(address).encode()
-        return blake2b(marked, digest_size=MARK, key=self._key).digest()
+        return blake2b(marked, digest_size=CACHE_KEY_BYTES, key=self._key).digest()
 
     def recent(self, mark: bytes) -> Caller | None:
         """Return who was recognised by a header a moment ago, else None."""
@@ -70,7 +70,7 @@ class RequestAuthenticator:
         """
         found = self.recent(mark)
         if found is None and header is not None:
-            credential = credential_in(header, client_network(address))
+            credential = parse_authorization(header, client_network(address))
             found = await self._recognised(credential, address, mark)
         return found or self.anonymous
 
@@ -91,8 +91,8 @@ class RequestAuthenticator:
         authenticator, identity = self._context.index.authenticator, login.known(assertion)
         if identity is None:
             try:
-                identity = await self._context.threads.run(
-                    self._context.threads.verifiers, lambda: login.identity(assertion)
+                identity = await self._context.pools.run_in(
+                    self._context.pools.tokens, lambda: login.identity(assertion)
                 )
             except Unauthenticated as fault:
                 authenticator.log.note(rejection_reason(fault, otherwise=fault.code), "the proxy")
@@ -108,14 +108,14 @@ class RequestAuthenticator:
         def verified() -> Caller:
             return self._noted(mark, lambda: authenticator.caller(credential, address))
 
-        found = await context.threads.read(known) if authenticator.is_due(credential) else known()
+        found = await context.pools.run_read(known) if authenticator.is_due(credential) else known()
         if found is not None:
             return found
         subject = ("caller", mark)
         if authenticator.may_be_slow(credential):
             in_turn = partial(self._in_turn, credential, verified)
-            return await context.reads.in_flight.join(subject, in_turn)
-        return await context.reads.shared(
+            return await context.documents.in_flight.run(subject, in_turn)
+        return await context.documents.coalesce(
             subject, verified, lambda: authenticator.excused(credential)
         )
 
@@ -124,21 +124,21 @@ class RequestAuthenticator:
         now = self._context.index.runtime.monotonic
         began, found = now(), look()
         if found is not None:
-            self._callers.put(mark, found, began + RECENT - now())
+            self._callers.put(mark, found, began + CACHED_CALLER_SECONDS - now())
         return found
 
     async def _in_turn(self, credential: Credential, verified: Callable[[], Caller]) -> Caller:
         """Verify a credential in a thread that nobody reads in; a password waits for its turn."""
         context = self._context
         if classify(credential) is not CredentialType.PASSWORD:
-            return await context.threads.run(context.threads.verifiers, verified)
+            return await context.pools.run_in(context.pools.tokens, verified)
         is_held = context.index.authenticator.has_held(credential)
-        turns = context.known_logins if is_held else context.logins
-        async with turns.one(network_of(credential.origin)):
-            return await context.threads.run(context.threads.hashers, verified)
+        turns = context.known_password_limit if is_held else context.password_limit
+        async with turns.acquire(network_of(credential.origin)):
+            return await context.pools.run_in(context.pools.passwords, verified)
 
 
-def credential_in(header: bytes, origin: str = "") -> Credential:
+def parse_authorization(header: bytes, origin: str = "") -> Credential:
     """
     Return what an Authorization header carries.
 
@@ -146,9 +146,10 @@ def credential_in(header: bytes, origin: str = "") -> Credential:
         Unauthenticated: It is of another scheme, or the pair is none.
         Invalid: It is too long, or not printable ASCII.
     """
-    if len(header) > HEADER_LIMIT:
+    if len(header) > AUTHORIZATION_LIMIT_BYTES:
         raise Invalid(
-            f"The Authorization header is longer than {HEADER_LIMIT} bytes, as no credential is.",
+            f"The Authorization header is longer than {AUTHORIZATION_LIMIT_BYTES} bytes, as no "
+            "credential is.",
             code=HEADERS_TOO_LARGE,
             short="The Authorization header is too long.",
         )

@@ -15,9 +15,9 @@ from msgspec.json import encode
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.http.concurrency_limit import ConcurrencyLimit, Slot
 from wheelyard.http.context import ServerContext
-from wheelyard.http.protocol.error_responses import refusal, refusal_response
+from wheelyard.http.protocol.error_responses import error_response, error_response_for
 from wheelyard.http.protocol.messages import JSON, NO_STORE, Request, Response, make_response
-from wheelyard.http.protocol.request_parsing import WHOLE_LIMIT
+from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS
 from wheelyard.http.uploads.form import FIELDS_LIMIT_BYTES, UploadFormReader
 from wheelyard.http.uploads.multipart_parser import parse_boundary
 from wheelyard.model.access import Action
@@ -40,7 +40,7 @@ class UploadHandler:
 
     def __init__(self, context: ServerContext) -> None:
         self._index = context.index
-        self._threads = context.threads
+        self._pools = context.pools
         self._slots = ConcurrencyLimit(context.index.settings.http.concurrent_uploads, "uploads")
 
     @property
@@ -61,19 +61,19 @@ class UploadHandler:
         boundary = parse_boundary(request.headers.get(b"content-type"))
         if boundary is None:
             message = "An upload is a form with a file in it. Send multipart/form-data."
-            return refusal_response(
+            return error_response(
                 415, "unsupported_media_type", message, "Send multipart/form-data."
             )
         uploads, caller = self._index.uploads, request.caller
         form = UploadFormReader(boundary, uploads, caller)
-        async with self._slots.one(request.party) as slot, timeout(WHOLE_LIMIT):
+        async with self._slots.acquire(request.client_key) as slot, timeout(BODY_TIMEOUT_SECONDS):
             try:
                 last = await self._feed(form, request, slot)
-                upload = await self._threads.write(partial(form.finish, last))
+                upload = await self._pools.run_write(partial(form.finish, last))
                 if upload is None:
                     message = "Registration is not needed, upload the files."
-                    return refusal_response(410, "invalid_action", message, message)
-                accepted = await self._threads.write(partial(uploads.accept, upload, caller))
+                    return error_response(410, "invalid_action", message, message)
+                accepted = await self._pools.run_write(partial(uploads.accept, upload, caller))
             finally:
                 form.close()
         warnings = accepted.warnings
@@ -87,22 +87,22 @@ class UploadHandler:
         """Return the refusal of a request whose body need not be looked at, or None."""
         caller, rules = request.caller, self._index.uploads.rules
         if caller.is_anonymous and not caller.may_anywhere(Action.UPLOAD):
-            return refusal(invalid_credential())
+            return error_response_for(invalid_credential())
         # the head was checked: it is digits, and not too many of them
         if int(request.headers.get(b"content-length", b"0")) > self.body_limit:
-            return refusal(file_too_large(rules.max_size))
+            return error_response_for(file_too_large(rules.max_size))
         if not caller.may_anywhere(Action.UPLOAD):
             message = (
                 f"{caller.who} may not upload. Ask the operator of this index for the right, or "
                 "use a token that has it: 'wheelyard token create NAME'."
             )
-            return refusal_response(403, "forbidden", message, f"{caller.who} may not upload.")
+            return error_response(403, "forbidden", message, f"{caller.who} may not upload.")
         if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             message = "The body is compressed. Send the form as it is."
-            return refusal_response(415, "unsupported_media_type", message, "Send no encoding.")
+            return error_response(415, "unsupported_media_type", message, "Send no encoding.")
         if not request.has_body:
             message = "The request has no body. Send a form with a file in it."
-            return refusal_response(400, "incomplete_body", message, "The request has no body.")
+            return error_response(400, "incomplete_body", message, "The request has no body.")
         return None
 
     async def _feed(self, form: UploadFormReader, request: Request, slot: Slot) -> bytes:
@@ -113,7 +113,7 @@ class UploadHandler:
             pieces.append(piece)
             size += len(piece)
             if more and size >= BATCH_BYTES:
-                await self._threads.write(partial(form.feed, b"".join(pieces)))
+                await self._pools.run_write(partial(form.feed, b"".join(pieces)))
                 pieces, size = [], 0
         return b"".join(pieces)
 

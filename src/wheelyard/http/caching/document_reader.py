@@ -10,31 +10,31 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.documents import Age, Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.concurrency.single_flight import SingleFlight
-from wheelyard.http.security.read_policy import unreadable
-from wheelyard.http.threads import Threads
+from wheelyard.http.security.read_policy import project_not_found
+from wheelyard.http.thread_pools import ThreadPools
 from wheelyard.model.project import File, Project
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.wiring.index import Index
 
 T = TypeVar("T")
 
-Ahead = Callable[[Snapshot[Project]], object]
+OnRead = Callable[[Snapshot[Project]], object]
 """What is done with a document in the thread that has read it."""
 
 
-class DocumentReads:
+class DocumentReader:
     """The documents of an index, for handlers."""
 
-    def __init__(self, index: Index, threads: Threads) -> None:
+    def __init__(self, index: Index, pools: ThreadPools) -> None:
         self._projects = index.projects
-        self._threads = threads
+        self._pools = pools
         self._is_local = index.is_local
         self._now = index.runtime.monotonic
         self._freshness = index.settings.store.freshness
         self.in_flight = SingleFlight()
 
-    async def project(
-        self, name: NormalizedName, ahead: Ahead = lambda _: None
+    async def load_project(
+        self, name: NormalizedName, on_read: OnRead = lambda _: None
     ) -> Snapshot[Project]:
         """Return a project's document; the thread that reads it calls `ahead`."""
         projects = self._projects
@@ -43,7 +43,7 @@ class DocumentReads:
             look: Callable[[NormalizedName], Snapshot[Project]] = projects.load,
         ) -> Snapshot[Project]:
             snapshot = look(name)
-            ahead(snapshot)
+            on_read(snapshot)
             return snapshot
 
         async def afar() -> Snapshot[Project]:
@@ -51,48 +51,48 @@ class DocumentReads:
             if not projects.is_known(name):
                 if projects.names.peek("ever") is None and self.in_flight.is_alone:
                     # after a start: a document that is there needs no list
-                    found = await self._threads.read(partial(read, projects.unlisted))
+                    found = await self._pools.run_read(partial(read, projects.unlisted))
                 if found is None or found.value is None:
                     # all unknown names wait for one look at the list
-                    await self.names()
+                    await self.load_names()
                     found = projects.peek(name)
-            return found if found is not None else await self._threads.read(read)
+            return found if found is not None else await self._pools.run_read(read)
 
-        return await self._looked(("project", name), partial(projects.peek, name), read, afar)
+        return await self._load(("project", name), partial(projects.peek, name), read, afar)
 
-    async def listed(
-        self, name: NormalizedName, ahead: Ahead = lambda _: None
+    async def require_project(
+        self, name: NormalizedName, on_read: OnRead = lambda _: None
     ) -> tuple[Project, ObjectVersion]:
         """Return a project and its document's version, or raise NotFound."""
-        snapshot = await self.project(name, ahead)
+        snapshot = await self.load_project(name, on_read)
         if snapshot.value is None:
-            raise unreadable(name)
+            raise project_not_found(name)
         return snapshot.value, snapshot.version
 
-    async def names(self) -> Snapshot[NameList]:
+    async def load_names(self) -> Snapshot[NameList]:
         """Return the name list."""
         names = self._projects.names
-        afar = partial(self._threads.read, names.get)
-        return await self._looked("names", names.peek, names.get, afar)
+        afar = partial(self._pools.run_read, names.get)
+        return await self._load("names", names.peek, names.get, afar)
 
-    async def lists(self, name: NormalizedName, file: File) -> bool:
+    async def is_file_listed(self, name: NormalizedName, file: File) -> bool:
         """Return whether a file is listed, as the store has it now."""
         look = partial(self._projects.documents.get, keys.project(name), "now")
-        document = (await self._threads.read(look)).value
+        document = (await self._pools.run_read(look)).value
         return document is not None and document.by_filename.get(file.filename) == file
 
-    async def shared(
+    async def coalesce(
         self,
         subject: Hashable,
         work: Callable[[], T],
-        excused: Callable[[], T | None] = lambda: None,
+        stale: Callable[[], T | None] = lambda: None,
     ) -> T:
         """Do blocking work in a thread; afar, once for all who wait."""
         if self._is_local:
-            return await self._threads.read(work)
-        return await self.in_flight.join(subject, partial(self._threads.read, work), excused)
+            return await self._pools.run_read(work)
+        return await self.in_flight.run(subject, partial(self._pools.run_read, work), stale)
 
-    async def _looked(
+    async def _load(
         self,
         subject: Hashable,
         peek: Callable[[Age], Snapshot[T] | None],
@@ -103,7 +103,7 @@ class DocumentReads:
         if fresh is not None:
             return fresh
         if self._is_local:
-            return await self._threads.read(get)
+            return await self._pools.run_read(get)
         began = self._now()
         old: Snapshot[T] | None = None
 
@@ -113,7 +113,7 @@ class DocumentReads:
             return old
 
         while True:
-            snapshot = await self.in_flight.join(subject, afar, excuse)
+            snapshot = await self.in_flight.run(subject, afar, excuse)
             # a slow look that began long ago tells old news
             if snapshot is old or began - snapshot.asked_at < self._freshness:
                 return snapshot

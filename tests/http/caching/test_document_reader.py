@@ -17,7 +17,7 @@ from tests.http.raw_client import Wire, wire
 from tests.http.remote_store import FarStore, far_site
 from tests.http.servers import Site
 from tests.waiting import StillLoop, until
-from wheelyard.concurrency.single_flight import LATE, SingleFlight
+from wheelyard.concurrency.single_flight import STALE_AFTER_SECONDS, SingleFlight
 from wheelyard.errors import Unavailable
 from wheelyard.http.protocol.messages import Message, Response, send_response
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -202,18 +202,18 @@ def test_shared_work_ends_for_those_who_stay() -> None:
             await gate.wait()
             return len(times)
 
-        flights = SingleFlight()
-        first = asyncio.create_task(flights.join("subject", work, late.set))
-        second = asyncio.create_task(flights.join("subject", work))
-        await begun.wait()  # which is after both have joined
-        loop.by += 2 * LATE
+        flight = SingleFlight()
+        first = asyncio.create_task(flight.run("subject", work, late.set))
+        second = asyncio.create_task(flight.run("subject", work))
+        await begun.wait()  # which is after both wait for it
+        loop.by += 2 * STALE_AFTER_SECONDS
         await late.wait()  # there is no old answer
         first.cancel()
         await asyncio.wait((first,))
         gate.set()
         assert await second == 1
         assert first.cancelled()
-        assert await flights.join("subject", work) == 2
+        assert await flight.run("subject", work) == 2
 
     loop = StillLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -233,7 +233,7 @@ def test_failure_that_nobody_waited_for() -> None:
             await gate.wait()
             raise Unavailable("The bucket does not answer.")
 
-        waiting = asyncio.create_task(SingleFlight().join("subject", work))
+        waiting = asyncio.create_task(SingleFlight().run("subject", work))
         await begun.wait()
         waiting.cancel()
         gate.set()

@@ -12,21 +12,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from wheelyard.http.protocol.error_responses import refusal_response
+from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import AsgiScope, Header, Message, Receive, Response
 
-PATH_LIMIT: Final = 4096
+URL_LIMIT_BYTES: Final = 4096
 """Bytes of a raw path and its query."""
-HEADERS_LIMIT: Final = 32 * 1024
+HEADERS_LIMIT_BYTES: Final = 32 * 1024
 """Bytes of all names and values together."""
-HEADER_COUNT_LIMIT: Final = 100
-SHORT_COUNT_LIMIT: Final = 24
+MAX_HEADERS: Final = 100
+MAX_FAST_PATH_HEADERS: Final = 24
 """Headers of a request that needs no closer look."""
-SHORT_LENGTH_LIMIT: Final = 1024
+FAST_PATH_HEADER_LIMIT_BYTES: Final = 1024
 """Bytes of such a header; Authorization has its own limit."""
-IDLE_LIMIT: Final = 30.0
+IDLE_TIMEOUT_SECONDS: Final = 30.0
 """Seconds that a body may be behind that pace."""
-WHOLE_LIMIT: Final = 3600.0
+BODY_TIMEOUT_SECONDS: Final = 3600.0
 """Seconds that one body may take."""
 
 _HOST: Final = re.compile(
@@ -44,7 +44,7 @@ _SINGLE: Final = _CLOSER_LOOK | {
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """The body broke off: the client went away, or broke its own framing."""
 
 
@@ -52,13 +52,13 @@ class SlowClient(Exception):
     """The client has sent too little for too long."""
 
 
-def parse_head(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
+def fast_path_headers(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
     """Return the headers that a page depends on, or None for a closer look."""
-    if len(headers) > SHORT_COUNT_LIMIT:
+    if len(headers) > MAX_FAST_PATH_HEADERS:
         return None
     found: dict[bytes, bytes] = {}
     for name, value in headers:
-        if len(name) + len(value) > SHORT_LENGTH_LIMIT and name != b"authorization":
+        if len(name) + len(value) > FAST_PATH_HEADER_LIMIT_BYTES and name != b"authorization":
             return None
         if name in _SINGLE:
             if name in found:
@@ -70,7 +70,7 @@ def parse_head(headers: Sequence[Header]) -> dict[bytes, bytes] | None:
     return found
 
 
-def joined(headers: Sequence[Header]) -> dict[bytes, bytes]:
+def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
     """Return headers by their name; lines of one name are one list (RFC 9110, 5.3)."""
     if len(found := dict(headers)) == len(headers):
         return found
@@ -84,13 +84,13 @@ def joined(headers: Sequence[Header]) -> dict[bytes, bytes]:
 class BodyTimeouts:
     """How fast a body must come."""
 
-    patience: float = IDLE_LIMIT
+    patience: float = IDLE_TIMEOUT_SECONDS
     """Seconds that it may be behind."""
     slowest: int = 10 * 1024
     """Bytes a second."""
 
 
-USUAL: Final = BodyTimeouts()
+DEFAULT_TIMEOUTS: Final = BodyTimeouts()
 
 
 class RequestBody:
@@ -101,12 +101,14 @@ class RequestBody:
     only its own slowness counts, and no early burst pays for a long trickle.
     """
 
-    def __init__(self, receive: Receive, scope: AsgiScope, pace: BodyTimeouts = USUAL) -> None:
+    def __init__(
+        self, receive: Receive, scope: AsgiScope, pace: BodyTimeouts = DEFAULT_TIMEOUTS
+    ) -> None:
         self._receive = receive
         self._scope = scope
         self._pace = pace
         self._in_hand = pace.patience
-        self.headers = joined(scope["headers"])
+        self.headers = join_headers(scope["headers"])
         length = self.headers.get(b"content-length")
         # HTTP/2 frames a body without either header
         unframed = not scope["http_version"].startswith("1") and scope["method"] not in _BODILESS
@@ -141,13 +143,13 @@ class RequestBody:
     def refused(self) -> Response | None:
         """Return the refusal of a head that no route need see, or None."""
         scope = self._scope
-        if len(scope["raw_path"]) + len(scope["query_string"]) > PATH_LIMIT:
-            return refusal_response(414, "uri_too_long", "The URL is too long.", "URL too long.")
+        if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
+            return error_response(414, "uri_too_long", "The URL is too long.", "URL too long.")
         headers = scope["headers"]
         size = sum(len(name) + len(value) for name, value in headers)
-        if size > HEADERS_LIMIT or len(headers) > HEADER_COUNT_LIMIT:
+        if size > HEADERS_LIMIT_BYTES or len(headers) > MAX_HEADERS:
             message = "The headers are too long. Send fewer or shorter ones."
-            return refusal_response(431, "headers_too_large", message, "Headers too large.")
+            return error_response(431, "headers_too_large", message, "Headers too large.")
         once = [name for name, _ in headers if name in _ONCE]
         if len(set(once)) != len(once):
             message = "A header that may stand once is there twice. Send it once."
@@ -174,14 +176,14 @@ async def next_chunk(incoming: Receive) -> tuple[bytes, bool]:
     """Return the next piece of a body, and whether more will come."""
     message = await incoming()
     if message["type"] != "http.request":
-        raise ClientGone
+        raise ClientDisconnected
     return message.get("body", b""), message.get("more_body", False)
 
 
 async def drain(incoming: RequestBody, limit: int) -> None:
     """Read the rest of a body, and throw it away."""
     with suppress(TimeoutError, SlowClient):
-        async with timeout(WHOLE_LIMIT):
+        async with timeout(BODY_TIMEOUT_SECONDS):
             while limit > 0 and not incoming.has_ended:
                 async with timeout(5):
                     message = await incoming()
@@ -189,4 +191,4 @@ async def drain(incoming: RequestBody, limit: int) -> None:
 
 
 def _bad(message: str, short: str) -> Response:
-    return refusal_response(400, "bad_request", message, short)
+    return error_response(400, "bad_request", message, short)
