@@ -263,7 +263,9 @@ def create_worker_app(settings: Settings, figures: Path, manager: int) -> App:
             index = open_index(settings, create=not settings.server.read_only)
             is_tried = not settings.server.read_only
             write_failure = (
-                partial(recorded_reason, figures / PROBE_RESULT_FILE) if is_tried else always_writable
+                partial(recorded_reason, figures / PROBE_RESULT_FILE)
+                if is_tried
+                else always_writable
             )
             return App(index, shelf=shelf, write_failure=write_failure)
         except WheelyardError as fault:
