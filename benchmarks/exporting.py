@@ -12,7 +12,7 @@ from benchmarks.servers import environment, product, settle
 from benchmarks.stores import Wheel, collection, fill_wheelyard, wheels
 from tests.clients.harness import program
 from wheelyard.catalog import keys
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 
 ROUNDS = 3
 COLLECTIONS = {"1,300": (1300, 40), "5,200": (5200, 10)}

@@ -17,11 +17,11 @@ from msgspec.structs import fields
 
 from wheelyard.settings import sections
 from wheelyard.settings.sections import (
-    OPTIONS,
-    PLATFORM,
-    Location,
+    COMMAND_LINE_OPTIONS,
+    PLATFORM_VARIABLES,
     Setting,
-    every_setting,
+    SettingPath,
+    all_settings,
     is_section,
 )
 
@@ -38,7 +38,7 @@ def table() -> str:
     meanings = _meanings()
     rows = [
         _row(setting, meanings[place])
-        for place, setting in every_setting().items()
+        for place, setting in all_settings().items()
         if not setting.is_table
     ]
     return "\n".join([HEAD, *rows])
@@ -65,7 +65,7 @@ def main() -> None:
 
 def _row(setting: Setting, meaning: str) -> str:
     place = setting.place
-    names = (OPTIONS.get(place), setting.variable, PLATFORM.get(place))
+    names = (COMMAND_LINE_OPTIONS.get(place), setting.variable, PLATFORM_VARIABLES.get(place))
     columns = (
         f"`{setting}`",
         _kind(setting),
@@ -96,12 +96,12 @@ def _as_phrase(sentence: str) -> str:
     return (first if second.isupper() else first.lower()) + second + rest.removesuffix(".")
 
 
-def _meanings() -> Mapping[Location, str]:
+def _meanings() -> Mapping[SettingPath, str]:
     """Return the docstring below each setting."""
     tree = ast.parse(inspect.getsource(sections))
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
-    def within(section: type[Struct], above: Location) -> Iterator[tuple[Location, str]]:
+    def within(section: type[Struct], above: SettingPath) -> Iterator[tuple[SettingPath, str]]:
         said = _docstrings(classes[section.__name__])
         for each in fields(section):
             place = (*above, each.name)

@@ -36,7 +36,7 @@ from wheelyard.catalog import keys
 from wheelyard.http.app import App
 from wheelyard.http.protocol.messages import Message
 from wheelyard.model.access import EVERY_PROJECT, Action
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 from wheelyard.wiring.index import open_index
 

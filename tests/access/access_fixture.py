@@ -26,8 +26,8 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.settings.checks import checked
 from wheelyard.settings.sections import Settings
+from wheelyard.settings.validation import validate
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import Index, build_index
@@ -285,7 +285,7 @@ def open_place(
         serve_google(site)
         said = values(folder, site, is_open=is_open, **more)
         adjust(said)
-        settings = checked(convert(said, Settings, strict=False))
+        settings = validate(convert(said, Settings, strict=False))
         store = CountingStore(lambda: 0.0)
         (folder / "spool").mkdir(exist_ok=True)
         spool, runtime = Spool(folder / "spool"), runtime or system_runtime()

@@ -21,7 +21,7 @@ import pytest
 from wheelyard.archive.limits import ArchiveLimits, Deadline
 from wheelyard.archive.reader import DistributionContents, read_distribution
 from wheelyard.errors import Invalid
-from wheelyard.model.distribution import parse_filename
+from wheelyard.model.distribution_filename import parse_filename
 
 STORED = 0
 DEFLATED = 8

@@ -36,7 +36,7 @@ from wheelyard.archive.limits import MIB, ArchiveLimits, Deadline
 from wheelyard.archive.member_names import check_portable_name
 from wheelyard.archive.reader import read_distribution
 from wheelyard.errors import Invalid
-from wheelyard.model.distribution import parse_filename
+from wheelyard.model.distribution_filename import parse_filename
 
 GOOD = wheel_bytes()
 UTF8 = {"flags": 1 << 11}

@@ -18,7 +18,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.tokens import FEW, Start
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.token import ApiToken, TokenRecord, parse_token
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key, Store

@@ -50,7 +50,7 @@ from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, Credential, parse_pattern
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.publisher import parse_publishers
 from wheelyard.model.token import ApiToken, parse_token
 

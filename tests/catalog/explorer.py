@@ -19,7 +19,7 @@ from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, Clock, ambient_at, objects
 from wheelyard.archive.reader import DistributionContents
 from wheelyard.errors import WheelyardError
-from wheelyard.model.distribution import parse_filename
+from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooling import SpooledUpload
 from wheelyard.operations.upload import Uploads

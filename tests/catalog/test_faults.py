@@ -13,7 +13,7 @@ from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START, World, ambient_at
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, Unavailable, WheelyardError
-from wheelyard.model.distribution import parse_version
+from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings

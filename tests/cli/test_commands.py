@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
 from tests.operations.distributions import make_wheel
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project import Status, StatusSet, Yanked
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.index import open_index

@@ -10,7 +10,7 @@ from tests.cli.conftest import ROBOT, Done, Typed
 from tests.clients.harness import Sandbox
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_pattern
-from wheelyard.settings.load import read_settings
+from wheelyard.settings.load import load_settings
 from wheelyard.wiring.index import Index, open_index
 
 
@@ -138,7 +138,7 @@ def test_refusals(explain: Typed, arguments: list[str], status: int, words: str)
 def index(sandbox: Sandbox, settings: Path) -> Index:
     """The store that the commands use."""
     store = {"location": str(sandbox.folder / "wheelyard-data")}
-    return open_index(read_settings(file=settings, overrides={"store": store}, environ={}).settings)
+    return open_index(load_settings(file=settings, overrides={"store": store}, environ={}).settings)
 
 
 def test_tokens(explain: Typed, index: Index) -> None:

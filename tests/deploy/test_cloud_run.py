@@ -25,7 +25,7 @@ from tests.deploy.running import (
 )
 from tests.fake_gcs.server import BucketServer, running_bucket_server
 from tests.http.packages import wheel
-from wheelyard.settings.load import read_settings
+from wheelyard.settings.load import load_settings
 
 sandbox = _sandbox
 
@@ -124,7 +124,7 @@ def test_what_it_is_given(service: Service, sandbox: Sandbox) -> None:
     """The probes can be kept, the largest file fits into memory, and the settings are private."""
     startup, liveness = (service.container[f"{each}Probe"] for each in ("startup", "liveness"))
     limit = int(service.spool.removesuffix("Mi"))
-    settings = read_settings(environ=service.environment(sandbox)).settings
+    settings = load_settings(environ=service.environment(sandbox)).settings
 
     assert all(each["timeoutSeconds"] < each["periodSeconds"] for each in (startup, liveness))
     assert 30 <= startup["periodSeconds"] * startup["failureThreshold"] <= 240

@@ -9,7 +9,7 @@ import yaml
 from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import Sandbox, program, system_program
 from tests.deploy.running import BUCKET, DEPLOY, VALUES, rendered
-from wheelyard.settings.load import read_settings
+from wheelyard.settings.load import load_settings
 
 sandbox = _sandbox
 
@@ -100,7 +100,7 @@ def test_settings_are_right(pods: dict[str, Any], sandbox: Sandbox) -> None:
         if "value" in each
     }
 
-    settings = read_settings(environ=environ).settings
+    settings = load_settings(environ=environ).settings
 
     assert settings.access.credentials_store == f"gs://{BUCKET}-credentials"
     assert settings.store.location == f"gs://{BUCKET}"

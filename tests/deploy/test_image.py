@@ -23,7 +23,7 @@ from tests.deploy import containers
 from tests.deploy.containers import Buildah, Container
 from tests.once import made_once
 from tests.operations.distributions import Made, make_wheel
-from wheelyard.settings.load import read_settings
+from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
 
 FOLDER = REPOSITORY / "deploy" / "image"
@@ -171,7 +171,7 @@ def _composed(**more: str) -> Settings:
         name: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(text))
         for name, text in service["environment"].items()
     }
-    return read_settings(environ=environ | more).settings
+    return load_settings(environ=environ | more).settings
 
 
 def test_composed(tmp_path: Path) -> None:
@@ -237,6 +237,6 @@ def test_health_of_two_ports(name: str) -> None:
     ports = {"PORT": "3", name: str(free_port())}
     done = _checked(**ports)
 
-    settings = read_settings(environ=ports).settings
+    settings = load_settings(environ=ports).settings
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith(f"nothing answers on port {settings.server.port}:")

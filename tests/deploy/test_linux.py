@@ -15,7 +15,7 @@ from tests.clients.harness import REPOSITORY, system_program
 from tests.clients.servers import PATIENCE, free_port, until_healthy
 from tests.deploy.running import VALUES, Unit
 from tests.operations.distributions import make_wheel
-from wheelyard.settings.load import read_settings
+from wheelyard.settings.load import load_settings
 
 FOLDER = REPOSITORY / "deploy" / "linux"
 UNIT = FOLDER / "wheelyard.service"
@@ -192,7 +192,7 @@ def test_cloud_init(tmp_path: Path) -> None:
     (tmp_path / "wheelyard.toml").write_text(settings["content"])
     environ = {name: text for name, _, text in words}
     environ["WHEELYARD_CONFIG"] = str(tmp_path / Path(environ["WHEELYARD_CONFIG"]).name)
-    found = read_settings(environ=environ).settings
+    found = load_settings(environ=environ).settings
     waits = re.search(r"-t (\d+)", unit.one("ExecStop"))
 
     assert rendered.startswith("#cloud-config\n")
@@ -209,12 +209,12 @@ def test_cloud_init(tmp_path: Path) -> None:
 
 def test_settings(tmp_path: Path) -> None:
     """The settings that are installed, and those that the page has, are ones the server takes."""
-    installed = read_settings(file=FOLDER / "wheelyard.toml", environ={}).settings
+    installed = load_settings(file=FOLDER / "wheelyard.toml", environ={}).settings
     (block,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "wheelyard.toml").write_text(yaml.safe_load(block)["content"])
 
     assert installed.access.private
-    read_settings(file=tmp_path / "wheelyard.toml", environ={})
+    load_settings(file=tmp_path / "wheelyard.toml", environ={})
     # as far to the right as there
     assert block.splitlines()[0] in (FOLDER / "cloud-init.yaml").read_text().splitlines()
 

@@ -21,7 +21,7 @@ import yaml
 from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import Sandbox, program, system_program
 from tests.deploy.running import DEPLOY
-from wheelyard.settings.load import read_settings
+from wheelyard.settings.load import load_settings
 
 sandbox = _sandbox
 
@@ -324,7 +324,7 @@ def test_settings(sandbox: Sandbox) -> None:
     toml = sandbox.folder / "wheelyard.toml"
     toml.write_text(there.run(terraform, "output", "-raw", "toml", CHECKPOINT_DISABLE="1"))
 
-    found = read_settings(file=toml, environ={}).settings
+    found = load_settings(file=toml, environ={}).settings
 
     assert found.access.credentials_store == "gs://acme-credentials"
     assert found.uploads.zip_sdists

@@ -12,7 +12,7 @@ from tests.operations.distributions import make_wheel
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.settings.sections import AccessSettings, Settings
 
 DEMO = make_wheel("demo")

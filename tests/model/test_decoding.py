@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from wheelyard.model.decoding import FieldFault, InvalidField, converted
+from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
 
 
 class Shelf(Struct, forbid_unknown_fields=True):
@@ -26,9 +26,9 @@ def test_a_value() -> None:
     """A text counts as a number only where that is allowed."""
     table = {"shelf": {"floor": "2"}}
 
-    assert converted(table, House, strict=False) == House(Shelf(2))
+    assert decode_table(table, House, strict=False) == House(Shelf(2))
     with pytest.raises(InvalidField):
-        converted(table, House)
+        decode_table(table, House)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,6 @@ def test_a_value() -> None:
 def test_what_is_wrong(table: dict[str, Any], why: FieldFault, place: str) -> None:
     """Whatever is wrong with a table, the field is named, and what is wrong with it."""
     with pytest.raises(InvalidField) as caught:
-        converted(table, House)
+        decode_table(table, House)
 
     assert (caught.value.why, ".".join(caught.value.place)) == (why, place)

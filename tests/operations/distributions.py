@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from wheelyard.model.distribution import parse_filename
+from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.operations.spooling import SpooledUpload
 
 

@@ -13,7 +13,7 @@ from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, World
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.report import FileStatus, Report
-from wheelyard.sources.candidate import NO_HASHES, Candidate, Skipped
+from wheelyard.sources.candidate import EMPTY_MAPPING, Candidate, Skipped
 
 DEMO = NormalizedName("demo")
 LONG_AGO = datetime(2014, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -45,7 +45,7 @@ class Shelf:
             place=place or f"there/{made.filename}",
             read=lambda: self._reading(made),
             size=len(made.body),
-            hashes=hashes or NO_HASHES,
+            hashes=hashes or EMPTY_MAPPING,
             uploaded_at=uploaded_at,
             uploaded_by=uploaded_by,
             yanked=yanked,

@@ -15,7 +15,7 @@ from tests.operations.in_memory_index import ALICE, EVERYTHING, Clock, World, hi
 from wheelyard.authentication.authenticator import REJECTIONS_LOGGED_PER_MINUTE, RejectionLog
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.access import Caller
-from wheelyard.model.distribution import parse_version
+from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Uploaded
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings

@@ -13,7 +13,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.files import StoredBytes
 from wheelyard.catalog.projects import NameList
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.model.distribution import parse_version
+from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.check import Findings
 from wheelyard.operations.lifecycle import Selection

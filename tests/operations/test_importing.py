@@ -17,7 +17,7 @@ from tests.operations.fake_sources import DEMO, LONG_AGO, Listed, Shelf, counted
 from tests.operations.in_memory_index import ALICE, START, World, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
-from wheelyard.model.distribution import parse_version
+from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import (
     LOCAL_BATCH_FILES,

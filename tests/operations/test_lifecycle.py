@@ -9,7 +9,7 @@ from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, World, history
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
-from wheelyard.model.distribution import parse_version
+from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Project, Status
 from wheelyard.operations.lifecycle import Lifecycle, Selection
 

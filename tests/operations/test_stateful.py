@@ -13,7 +13,7 @@ from tests.catalog.invariants import Wish, broken_promises
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, World, code_of
 from wheelyard.errors import WheelyardError
-from wheelyard.model.distribution import parse_filename, parse_version
+from wheelyard.model.distribution_filename import parse_filename, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 

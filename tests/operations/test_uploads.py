@@ -13,7 +13,7 @@ from tests.operations.in_memory_index import ALICE, World, code_of, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, Invalid, WheelyardError
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
-from wheelyard.model.distribution import parse_listed, parse_version
+from wheelyard.model.distribution_filename import parse_known_filename, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.spooling import SpooledUpload
@@ -119,7 +119,7 @@ def test_formats_of_an_old_index(world: World) -> None:
     arrived = make_wheel().arrival(world.folder)
 
     def arrival(filename: str) -> SpooledUpload:
-        return replace(arrived, distribution=parse_listed(filename))
+        return replace(arrived, distribution=parse_known_filename(filename))
 
     assert find_identical(project, arrival("demo-1.0.zip"), is_lenient=True) is None
     for filename, lenient in (("demo-1.0.zip", False), ("demo-1.0.0.tar.gz", True)):

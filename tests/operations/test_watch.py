@@ -16,13 +16,13 @@ from tests.fake_gcs.server import running_bucket_server
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, World
 from tests.sources.offering import Pauses, make_unreadable
-from wheelyard.model.distribution import parse_version
+from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.watch_folder import RETRY_SECONDS, SETTLE_SECONDS, FolderWatch
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
-from wheelyard.sources.bucket_tree import open_view
+from wheelyard.sources.bucket_tree import open_watched_tree
 from wheelyard.sources.candidate import Skipped
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
 from wheelyard.storage.spool import Spool
@@ -171,7 +171,7 @@ def test_a_bucket(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         bucket = server.bucket("drop")
         bucket.put("in/demo-1.0-py3-none-any.whl", make_wheel().body)
-        place = open_view("gs://drop/in", (), "files/", Pauses().runtime())
+        place = open_watched_tree("gs://drop/in", (), "files/", Pauses().runtime())
         watch = watching(world, place)
         watch.look()
         bucket.put("in/deeper/demo-1.0.tar.gz", make_sdist().body)

@@ -9,8 +9,8 @@ from typing import Final
 import pytest
 
 from wheelyard.errors import Invalid
-from wheelyard.settings.load import read_settings
-from wheelyard.settings.sections import every_setting
+from wheelyard.settings.load import load_settings
+from wheelyard.settings.sections import all_settings
 
 LONG: Final = "1" * 5000
 DEEP: Final = "[" * 5000
@@ -34,7 +34,7 @@ NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 def refusal(*flags: str, file: Path | None = None, environ: Mapping[str, str] = NOTHING) -> str:
     """Return why settings are refused: one short line."""
     with pytest.raises(Invalid) as caught:
-        read_settings(file=file, environ=environ, flags=flags)
+        load_settings(file=file, environ=environ, flags=flags)
     told = caught.value.message
     assert caught.value.code == "bad_setting"
     assert told.isprintable()
@@ -102,7 +102,7 @@ def test_every_url_is_tested() -> None:
     """Each setting that holds a URL or a bucket is one of these here."""
     titles = {"URL": URLS, "`gs://BUCKET/PREFIX`": PLACES, "`gs://BUCKET`": PLACES}
 
-    for place, setting in every_setting().items():
+    for place, setting in all_settings().items():
         assert ".".join(place) in titles.get(setting.meta.title or "", (".".join(place),))
 
 
@@ -138,7 +138,7 @@ def test_what_is_no_secret() -> None:
     """An @ in the path of a URL, or in a folder, is nobody's password."""
     flags = ("server.public_url=https://a.com:65535/@team", "store.location=./a@b?")
 
-    settings = read_settings(environ={}, flags=flags).settings
+    settings = load_settings(environ={}, flags=flags).settings
 
     assert settings.base_url == "https://a.com:65535/@team"
     assert settings.store.location == "./a@b?"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.settings.written import GRANT, PUBLISHER, settings_of
 from wheelyard.errors import Invalid
-from wheelyard.settings.checks import FIXED_PATHS
+from wheelyard.settings.validation import RESERVED_ROOTS
 
 PUBLIC = '[store]\nlocation = "gs://kept"\nfiles = "gs://open"\ndownloads = "public"\n'
 
@@ -172,7 +172,7 @@ def test_words(tmp_path: Path, text: str, words: str) -> None:
     assert ("[[publisher]]" in caught.value.message) == ("[server], " in words)
 
 
-@pytest.mark.parametrize("root", sorted(FIXED_PATHS))
+@pytest.mark.parametrize("root", sorted(RESERVED_ROOTS))
 def test_roots_that_are_paths_already(tmp_path: Path, root: str) -> None:
     """No root can be called like something that the index has already."""
     with pytest.raises(Invalid, match=f"'{root}' is none"):

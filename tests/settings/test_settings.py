@@ -12,8 +12,8 @@ from wheelyard.errors import Invalid
 from wheelyard.settings.load import (
     LoadedSettings,
     google_endpoints,
-    ignored,
-    read_settings,
+    ineffective_sources,
+    load_settings,
     unknown_variables,
 )
 from wheelyard.settings.sections import ServerSettings, Settings
@@ -25,12 +25,12 @@ ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - what is being tested
 
 def read(*flags: str, **environ: str) -> Settings:
     """Return the settings of `--set`, and of variables."""
-    return read_settings(environ=environ, flags=flags).settings
+    return load_settings(environ=environ, flags=flags).settings
 
 
 def flagged(*flags: str, **overrides: object) -> LoadedSettings:
     """Read settings of `--set`, and of options for `[server]`."""
-    return read_settings(overrides={"server": overrides}, environ={}, flags=flags)
+    return load_settings(overrides={"server": overrides}, environ={}, flags=flags)
 
 
 def test_defaults() -> None:
@@ -78,7 +78,7 @@ def test_names_of_variables() -> None:
     environ = {"WHEELYARD_ACCESS_PRIVATE": "true", "GOOGLE_CLOUD_PROJECT": "acme"}
     settings = read(**environ)
     assert (settings.access.private, settings.log.project) == (True, "acme")
-    assert list(ignored(environ)) == []
+    assert list(ineffective_sources(environ)) == []
 
     settings = read(**environ, WHEELYARD_PRIVATE="false", WHEELYARD_LOG_PROJECT="other")
 
@@ -99,7 +99,7 @@ def test_what_was_meant(name: str, meant: str) -> None:
     """A variable that is no setting is warned about, with the name that is nearest to it."""
     more = f"; did you mean {meant}?" if meant else ""
 
-    assert list(ignored({name: "x"})) == [f"{name} is no setting and is ignored{more}"]
+    assert list(ineffective_sources({name: "x"})) == [f"{name} is no setting and is ignored{more}"]
 
 
 def test_where_google_is() -> None:
@@ -131,7 +131,7 @@ def test_files_beside_the_file(tmp_path: Path) -> None:
     assert access.static_tokens_file == "/etc/tokens.toml"
 
     file, overrides = tmp_path / "wheelyard.toml", {"access": {"htpasswd_file": "users"}}
-    settings = read_settings(file=file, overrides=overrides, environ={}).settings
+    settings = load_settings(file=file, overrides=overrides, environ={}).settings
 
     assert settings.access.htpasswd_file == "users"
 
@@ -142,7 +142,7 @@ def test_defaults_of_a_command(tmp_path: Path) -> None:
     file.write_text("[server]\nport = 1\n", encoding="utf-8-sig")  # as editors on Windows do
     defaults = {"server": {"port": 2, "host": "::1"}}
 
-    server = read_settings(file=file, environ={}, defaults=defaults).settings.server
+    server = load_settings(file=file, environ={}, defaults=defaults).settings.server
 
     assert (server.port, server.host) == (1, "::1")
 
@@ -242,14 +242,14 @@ def test_a_file_in_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     Path("wheelyard.toml").write_text("[server]\nport = 1\n")
     environ = {"WHEELYARD_TOML": f'{WHOLE}htpasswd_file = "users"', "WHEELYARD_PRIVATE": "0"}
 
-    reading = read_settings(environ=environ)
+    reading = load_settings(environ=environ)
 
     access = reading.settings.access
     assert reading.settings.server.port == 8080
     assert (access.htpasswd_file, access.static_token) == ("users", "hunter2hunter2")
     assert not access.private
     assert reading.sources["access", "htpasswd_file"] == "WHEELYARD_TOML"
-    assert list(ignored(environ)) == [
+    assert list(ineffective_sources(environ)) == [
         "wheelyard.toml in this folder is not read, because WHEELYARD_TOML is set"
     ]
 
@@ -265,7 +265,7 @@ def test_a_file_in_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_nonsense_in_a_variable(text: str, words: str) -> None:
     """A WHEELYARD_TOML that makes no sense stops the start in one line, without a secret."""
     with pytest.raises(Invalid) as caught:
-        read_settings(environ={"WHEELYARD_TOML": text})
+        load_settings(environ={"WHEELYARD_TOML": text})
 
     assert words in caught.value.message
     assert "hunter2" not in caught.value.message
@@ -277,6 +277,6 @@ def test_two_places_for_a_file(file: Path | None) -> None:
     environ = {"WHEELYARD_TOML": WHOLE, "WHEELYARD_CONFIG": "" if file else "none.toml"}
 
     with pytest.raises(Invalid, match="both say where the settings are"):
-        read_settings(file=file, environ=environ)
+        load_settings(file=file, environ=environ)
     with pytest.raises(Invalid, match=r"There is no file none\.toml"):
-        read_settings(file=Path("none.toml"), environ={})
+        load_settings(file=Path("none.toml"), environ={})

@@ -4,8 +4,8 @@ import pytest
 
 from tools.settings_table import PAGE, with_table
 from wheelyard.cli import run, serve
-from wheelyard.settings.load import OTHERS
-from wheelyard.settings.sections import OPTIONS, every_setting
+from wheelyard.settings.load import NON_SETTING_VARIABLES
+from wheelyard.settings.sections import COMMAND_LINE_OPTIONS, all_settings
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -23,15 +23,15 @@ def test_options_are_there(module: object) -> None:
     if module is run:
         there.add("--private")  # which is -a there
 
-    assert set(OPTIONS.values()) <= there
+    assert set(COMMAND_LINE_OPTIONS.values()) <= there
 
 
 def test_no_variable_is_two_settings() -> None:
     """Each variable is one setting, and none that something else is read from."""
-    names = [each.variable for each in every_setting().values() if each.variable]
+    names = [each.variable for each in all_settings().values() if each.variable]
 
     assert len(set(names)) == len(names)
-    assert {f"WHEELYARD_{name}" for name in OTHERS}.isdisjoint(names)
+    assert {f"WHEELYARD_{name}" for name in NON_SETTING_VARIABLES}.isdisjoint(names)
 
 
 def test_variables_that_have_always_been() -> None:
@@ -41,7 +41,7 @@ def test_variables_that_have_always_been() -> None:
     names += " CREDENTIALS_STORE REQUIRE_HTTPS TRUSTED_HOSTS ID_TOKEN_AUDIENCE ALLOWED_DOMAINS"
     names += " ACCESS_TOKEN_RESOURCE IAP_AUDIENCE PUBLISHING_AUDIENCE"
 
-    there = {each.variable for each in every_setting().values()}
+    there = {each.variable for each in all_settings().values()}
 
     assert {f"WHEELYARD_{name}" for name in names.split()} <= there
     assert {"WHEELYARD_GOOGLE_ALLOW_PRIVATE", "WHEELYARD_STORE_FRESHNESS"} <= there

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.settings.written import GRANT, settings_of
-from wheelyard.settings.warnings import warnings_on
+from wheelyard.settings.warnings import warnings_for
 
 PROXIED = '[server]\npublic_url = "https://packages.example.com"\n'
 BUCKET = '[store]\nlocation = "gs://acme"\n'
@@ -65,7 +65,7 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
 )
 def test_advice(tmp_path: Path, text: str, words: str | None) -> None:
     """What is allowed and yet hardly meant is said, and what is usual is not."""
-    advice = warnings_on(settings_of(text, tmp_path))
+    advice = warnings_for(settings_of(text, tmp_path))
 
     if words is None:
         assert advice == []
@@ -77,6 +77,6 @@ def test_passwords_beside_grants(tmp_path: Path) -> None:
     """Names in the htpasswd file may manage by a grant, and by nothing else where there is one."""
     text = '[access]\nhtpasswd_file = "users"\nhtpasswd_may_manage = true\n'
 
-    advice = warnings_on(settings_of(text + GRANT.format("htpasswd:ana", "*"), tmp_path))
+    advice = warnings_for(settings_of(text + GRANT.format("htpasswd:ana", "*"), tmp_path))
 
     assert [each for each in advice if "there is a [[grant]]; name the users there" in each]

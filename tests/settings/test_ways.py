@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.settings.written import as_toml
-from wheelyard.settings.load import LoadedSettings, read_settings
-from wheelyard.settings.sections import Setting, every_setting
+from wheelyard.settings.load import LoadedSettings, load_settings
+from wheelyard.settings.sections import Setting, all_settings
 
-EVERY: Final = [each for each in every_setting().values() if each.key != "publisher"]
+EVERY: Final = [each for each in all_settings().values() if each.key != "publisher"]
 PROPERTY: Final = settings(max_examples=12, deadline=None)
 BASE: Final[Mapping[str, Mapping[str, Any]]] = {
     "store": {"location": "gs://kept", "files": "gs://open"},
@@ -81,7 +81,7 @@ def read(folder: Path, setting: Setting, said: Mapping[str, object]) -> LoadedSe
             text = as_toml(value) if way == "flag" else as_variable(value)
             flags.append(f"{'.'.join(setting.place)}={text}")
     named = None if "WHEELYARD_TOML" in environ else file
-    return read_settings(file=named, environ=environ, defaults=BASE, flags=flags)
+    return load_settings(file=named, environ=environ, defaults=BASE, flags=flags)
 
 
 def ways_of(setting: Setting) -> list[str]:
@@ -129,7 +129,7 @@ def test_order_of_the_ways(setting: Setting, folder: Path, data: st.DataObject) 
 @pytest.mark.parametrize("text", ["true", "True", "TRUE", "1", "false", "0", "False"])
 def test_switches(folder: Path, text: str) -> None:
     """A switch is true or 1, or false or 0, in letters of either size."""
-    setting = every_setting()["access", "private"]
+    setting = all_settings()["access", "private"]
 
     for way in ("variable", "text"):
         found = read(folder, setting, {way: text}).settings.access.private

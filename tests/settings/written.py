@@ -4,7 +4,7 @@ from pathlib import Path
 
 from msgspec.json import encode
 
-from wheelyard.settings.load import read_settings
+from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
 
 GRANT = '[[grant]]\nwho = ["{}"]\nprojects = ["{}"]\nactions = ["read"]\n'
@@ -25,7 +25,7 @@ def settings_of(text: str, folder: Path) -> Settings:
     """Return the settings of a file with `text` in it."""
     file = folder / "wheelyard.toml"
     file.write_text(text)
-    return read_settings(file=file, environ={}).settings
+    return load_settings(file=file, environ={}).settings
 
 
 def as_toml(value: object) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.sources.candidate import Candidate, Skipped
-from wheelyard.sources.open_source import OpenSource, SourceRequest, open_source
+from wheelyard.sources.source_factory import OpenedSource, SourceRequest, open_source
 
 WHEEL = "a-1-py3-none-any.whl"
 JUNE = datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
@@ -79,7 +79,7 @@ def opened(
     text: object,
     pauses: Pauses | None = None,
     **request: Any,  # noqa: ANN401 - of SourceRequest
-) -> Iterator[OpenSource]:
+) -> Iterator[OpenedSource]:
     """Open a source as the command line does, and close it in the end."""
     wanted = SourceRequest(text=str(text), **request)
     with closing(open_source(wanted, (pauses or Pauses()).runtime())) as source:

@@ -9,10 +9,10 @@ import pytest
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.sources.offering import Pauses, make_unreadable, opened
 from wheelyard.errors import Invalid
-from wheelyard.sources.bucket_tree import open_view
+from wheelyard.sources.bucket_tree import open_watched_tree
 from wheelyard.sources.candidate import Candidate, Skipped
+from wheelyard.sources.distribution_files import FileTreeSource
 from wheelyard.sources.file_tree import FolderTree
-from wheelyard.sources.plain_files import FilesSource
 
 WHEEL = make_wheel()
 SDIST = make_sdist()
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_offers(folder: Path) -> None:
     """Distributions are offered in the order of their names; hidden ones and the store are not."""
-    source = FilesSource(FolderTree(folder, (folder / "store",)))
+    source = FileTreeSource(FolderTree(folder, (folder / "store",)))
 
     offers = [each for each in source.offers() if isinstance(each, Candidate)]
 
@@ -57,7 +57,7 @@ def test_offers(folder: Path) -> None:
 
 def test_what_is_passed_over(folder: Path) -> None:
     """Other files are told of, but for those that go with packages; links to nothing are faults."""
-    source = FilesSource(FolderTree(folder, (folder / "store",)))
+    source = FileTreeSource(FolderTree(folder, (folder / "store",)))
 
     others = {
         Path(each.place).name: each.is_fault
@@ -70,11 +70,11 @@ def test_what_is_passed_over(folder: Path) -> None:
 
 def test_links_in_circles(folder: Path) -> None:
     """A link that leads to itself is told of, and hides nothing."""
-    before = FilesSource(FolderTree(folder)).total()
+    before = FileTreeSource(FolderTree(folder)).total()
     for name in ("loop", "loop-1.0.tar.gz"):
         (folder / name).symlink_to(name)
 
-    source = FilesSource(FolderTree(folder))
+    source = FileTreeSource(FolderTree(folder))
 
     told = {Path(each.place).name: each for each in source.offers() if isinstance(each, Skipped)}
     assert "symbolic links" in told["loop"].why
@@ -116,7 +116,7 @@ def test_what_cannot_be_watched(
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(Invalid) as raised:
-        open_view(place, (store,), "files/", Pauses().runtime())
+        open_watched_tree(place, (store,), "files/", Pauses().runtime())
 
     assert words in raised.value.message
 
@@ -127,6 +127,8 @@ def test_a_store_in_the_place(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "a-1.zip").touch()
 
-    place = open_view(str(tmp_path), (str(tmp_path / "kept"),), "files/", Pauses().runtime())
+    place = open_watched_tree(
+        str(tmp_path), (str(tmp_path / "kept"),), "files/", Pauses().runtime()
+    )
 
     assert [getattr(each, "path", "") for each in place.items()] == ["new/a-1.zip"]

@@ -12,7 +12,7 @@ from tests.fake_gcs.server import BucketServer
 from tests.sources.offering import JUNE, WHEEL, body_of, md5, opened, sha256, taken
 from wheelyard.errors import Invalid
 from wheelyard.sources.candidate import Skipped
-from wheelyard.sources.declared_facts import at_stat
+from wheelyard.sources.field_parsing import file_time
 
 pytestmark = pytest.mark.integration
 
@@ -260,8 +260,8 @@ def test_json_without_bottom(tmp_path: Path, kind: str) -> None:
 
 def test_dates_that_no_calendar_has() -> None:
     """A file system's date beyond the last year is not known."""
-    assert at_stat(2**60) is None
-    assert at_stat(JUNE_SECONDS) == JUNE
+    assert file_time(2**60) is None
+    assert file_time(JUNE_SECONDS) == JUNE
 
 
 def test_a_name_of_any_bytes(tmp_path: Path) -> None:

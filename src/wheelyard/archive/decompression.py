@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from wheelyard.archive.archive_errors import archive_bomb, invalid_archive
 from wheelyard.archive.limits import MIB, Deadline, ReadContext
 from wheelyard.archive.zip_members import INFLATED_CHUNK_BYTES, READ_CHUNK_BYTES, Inflater
-from wheelyard.model.distribution import BZIP2_SUFFIXES, GZIP_SUFFIXES, XZ_SUFFIXES
+from wheelyard.model.distribution_filename import BZIP2_SUFFIXES, GZIP_SUFFIXES, XZ_SUFFIXES
 
 GZIP: Final = 31
 """Window bits of a gzip member, whose checksum and length zlib compares at its end."""

@@ -31,7 +31,7 @@ from wheelyard.archive.member_names import check_relative_name
 from wheelyard.archive.sdist import read_sdist
 from wheelyard.archive.wheel import open_wheel
 from wheelyard.archive.zip_members import open_zip
-from wheelyard.model.distribution import (
+from wheelyard.model.distribution_filename import (
     Distribution,
     ObsoleteDistribution,
     Sdist,
@@ -39,7 +39,7 @@ from wheelyard.model.distribution import (
     is_name_of,
     is_version_of,
 )
-from wheelyard.model.lenient_metadata import absent, claimed, salvaged
+from wheelyard.model.lenient_metadata import minimal_metadata, parse_leniently, raw_field
 from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_metadata
 
 _ODD: Final = re.compile(r"[^a-z0-9]+")
@@ -108,7 +108,7 @@ def _read(
     else:
         metadata = _read_retired(reading, distribution)
     if metadata is None:
-        return None, absent(distribution.project, distribution.version), ()
+        return None, minimal_metadata(distribution.project, distribution.version), ()
     return metadata, _read_core(metadata, distribution, reading.leniency), ()
 
 
@@ -118,9 +118,9 @@ def _read_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> Co
         core = parse_metadata(raw)
         _check_agreement(core.name, core.version, distribution, leniency)
         return core
-    name, version = claimed(raw, "name"), claimed(raw, "version")
+    name, version = raw_field(raw, "name"), raw_field(raw, "version")
     _check_agreement(name, version, distribution, leniency)
-    return salvaged(raw, distribution.project, distribution.version)
+    return parse_leniently(raw, distribution.project, distribution.version)
 
 
 def _check_agreement(

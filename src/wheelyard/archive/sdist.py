@@ -29,7 +29,7 @@ from wheelyard.archive.member_names import (
 )
 from wheelyard.archive.tar_members import TarMember, TarStream, tar_members
 from wheelyard.archive.zip_members import open_zip
-from wheelyard.model.distribution import ZIP_SUFFIX, Sdist, is_stem_of
+from wheelyard.model.distribution_filename import ZIP_SUFFIX, Sdist, is_stem_of
 
 _PKG_INFO = "PKG-INFO"
 _FOLDER_ENDS = ("/", "/.")

@@ -31,7 +31,7 @@ from wheelyard.archive.limits import ArchiveLimits, ReadContext
 from wheelyard.archive.member_names import check_portable_name, find_case_collision
 from wheelyard.archive.zip_members import ZipArchive, ZipMember, open_zip
 from wheelyard.errors import quoted
-from wheelyard.model.distribution import TAG_LIMIT, Wheel, is_stem_of
+from wheelyard.model.distribution_filename import TAG_LIMIT, Wheel, is_stem_of
 from wheelyard.model.metadata import LICENSE_VERSION, CoreMetadata, Headers, parse_headers
 
 _DIST_INFO = ".dist-info"

@@ -13,7 +13,7 @@ from wheelyard.catalog.tokens import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
-from wheelyard.model.text import one_line
+from wheelyard.model.text import require_one_line
 from wheelyard.model.token import ApiToken, TokenRecord, new_token, token_id_in
 from wheelyard.operations.audit_log import log_token
 
@@ -173,7 +173,7 @@ class ApiTokens:
 
     def _check(self, request: TokenRequest) -> None:
         wrong = ""
-        if not one_line(request.name, "The name of a token", NAME_LIMIT_CHARS).strip():
+        if not require_one_line(request.name, "The name of a token", NAME_LIMIT_CHARS).strip():
             wrong = (
                 f"A token needs a name. Use 1 to {NAME_LIMIT_CHARS} characters that say where "
                 "it lives."

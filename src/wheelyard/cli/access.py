@@ -7,9 +7,9 @@ import click
 from msgspec.structs import replace
 
 from wheelyard.authentication.explain import explain, parse_subject
-from wheelyard.cli.store_options import existing_index, settings_from, store_options
+from wheelyard.cli.store_options import command_settings, existing_index, store_options
 from wheelyard.errors import Invalid
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, describe_actions
 from wheelyard.wiring.index import authenticator_of_settings
 
@@ -38,7 +38,7 @@ def explain_access(who: str, project: str, action: str) -> int:
         index = existing_index()
         settings, authenticator = index.settings, index.authenticator
     else:  # the settings alone say it
-        settings = settings_from()
+        settings = command_settings()
         # no password decides what its name may do, and the file may be somewhere else
         authenticator = authenticator_of_settings(
             replace(settings, access=replace(settings.access, htpasswd_file=""))

@@ -14,21 +14,29 @@ from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
 from wheelyard.catalog.conflict_retries import remote_retries
 from wheelyard.catalog.format import read_format
 from wheelyard.catalog.keys import probes
-from wheelyard.cli.store_options import reading_from, settings_from, store_options, warn, warn_of
+from wheelyard.cli.store_options import (
+    command_settings,
+    load_command_settings,
+    store_options,
+    warn,
+    warn_about_settings,
+)
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
 from wheelyard.model.grants import describe_grant
 from wheelyard.model.text import escaped
 from wheelyard.operations.store_probe import failures_of, read_steps, write_steps
 from wheelyard.settings.load import LoadedSettings
-from wheelyard.settings.sections import Settings, every_setting
+from wheelyard.settings.sections import Settings, all_settings
 from wheelyard.settings.warnings import unmatched_grants
 from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.location import is_bucket
 from wheelyard.wiring.index import authenticator_of_settings
 from wheelyard.wiring.stores import store_in, system_runtime
 
-SILENCE: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
+NOT_PERMISSION_CODES: Final = frozenset(
+    {"storage_credentials", "storage_unavailable", "overloaded"}
+)
 """Codes of faults that say nothing of what a bucket permits."""
 
 
@@ -46,14 +54,14 @@ def check() -> None:
     Exit 1 as well if a file of passwords or tokens is not there, or if a bucket refuses what the
     index needs: that is tried, and changes nothing. The rest is said all the same.
     """
-    settings = settings_from()
+    settings = command_settings()
     absent = _absent(settings)
     present = replace(settings, access=replace(settings.access, **dict.fromkeys(absent, "")))
     authenticator = authenticator_of_settings(present)
-    reading = reading_from()
+    reading = load_command_settings()
     for line in (*_lines(present, authenticator, reading.home), *_origins(reading)):
         click.echo(escaped(line))
-    warn_of(settings, authenticator)
+    warn_about_settings(settings, authenticator)
     for sentence in unmatched_grants(settings, _names(present, authenticator, absent)):
         warn(sentence)
     if absent:
@@ -71,9 +79,9 @@ def _check_buckets(settings: Settings) -> None:
     """Try what an index does with its buckets; raise the last refusal, and warn of the others."""
     # one right may be missing for several things
     every = {fault.message: fault for fault in _faults_of_buckets(settings)}.values()
-    refused = [fault for fault in every if fault.code not in SILENCE]
+    refused = [fault for fault in every if fault.code not in NOT_PERMISSION_CODES]
     for fault in every:
-        if fault.code in SILENCE:
+        if fault.code in NOT_PERMISSION_CODES:
             click.echo(escaped(f"rights on the bucket: not tried. {fault.message}"))
     for fault in refused[:-1]:
         warn(fault.message)
@@ -161,7 +169,7 @@ def _lines(settings: Settings, authenticator: Authenticator, home: str) -> Itera
 
 def _origins(reading: LoadedSettings) -> Iterator[str]:
     """Yield each setting that is not what it is by default, with who decided it."""
-    for place, setting in every_setting().items():
+    for place, setting in all_settings().items():
         value = setting.value_in(reading.settings)
         if value != setting.default and place in reading.sources:
             shown = encode(value).decode()

@@ -14,8 +14,8 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.exporting.incremental_export import ExportResult, IncrementalExport
 from wheelyard.operations.exporting.manifest import FileMode, RequestedOptions, store_fingerprint
-from wheelyard.settings.checks import is_open
-from wheelyard.settings.sections import MEMORY
+from wheelyard.settings.sections import MEMORY_LOCATION
+from wheelyard.settings.validation import is_public
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.site_export import SiteExporter
@@ -46,7 +46,7 @@ def command(
     """
     asked = _asked(files, base_url, is_gzipped=is_gzipped)
     index = existing_index()
-    if index.settings.store.location == MEMORY:
+    if index.settings.store.location == MEMORY_LOCATION:
         raise Invalid(
             "A store in memory is empty, so there is nothing to export. Name another with --store.",
             code="bad_setting",
@@ -94,7 +94,7 @@ def _exports(index: Index, dest: str, asked: RequestedOptions, processors: int =
 
 def _warn_of_readers(index: Index, dest: str) -> None:
     """Warn where a site opens what the index does not let everybody read."""
-    if not is_open(index.settings):
+    if not is_public(index.settings):
         warn(
             "reading this index needs a credential, and a site asks for none: whoever can read "
             f"{dest} reads everything; let the web server there ask for a password"

@@ -9,20 +9,20 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.cli.import_progress import import_source, importer_of
+from wheelyard.cli.import_progress import build_importer, import_source
 from wheelyard.cli.store_options import (
+    command_settings,
     local_caller,
     open_or_make_index,
-    settings_from,
     store_options,
 )
+from wheelyard.http_client.urls import UserPassword
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import FileStatus, Report
-from wheelyard.outgoing.urls import UserPassword
 from wheelyard.settings.load import process_environment
-from wheelyard.settings.sections import MEMORY, Settings
-from wheelyard.sources.filename_rules import shown
-from wheelyard.sources.open_source import AUTO, KINDS, TITLES, SourceRequest, open_source
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings
+from wheelyard.sources.candidate_filter import redact_credentials
+from wheelyard.sources.source_factory import AUTO, KIND_TITLES, KINDS, SourceRequest, open_source
 from wheelyard.storage.gcs.location import is_bucket
 from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import system_runtime
@@ -67,21 +67,21 @@ def command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where i
     Nothing there is changed. What is here already is passed by, so that it can be run again at any
     time. Files that cannot be taken are told of, each with why, and stop nothing.
     """
-    settings, dry_run = settings_from(), options["dry_run"]
+    settings, dry_run = command_settings(), options["dry_run"]
     opened = open_source(_request(options, settings), system_runtime())
     try:
         if options["kind"] == AUTO:
-            click.echo(f"wheelyard: taken for {TITLES[opened.kind]}", err=True)
+            click.echo(f"wheelyard: taken for {KIND_TITLES[opened.kind]}", err=True)
         index = _index(settings, dry_run=dry_run)
         is_local = "://" not in options["source"] + options["packages_url"]
-        importer = importer_of(index, is_local=is_local, lenient=options["lenient"])
+        importer = build_importer(index, is_local=is_local, lenient=options["lenient"])
         report = import_source(importer, opened, local_caller(index), dry_run=dry_run)
     finally:
         opened.close()
     if options["as_json"]:
         click.echo(encode(_described(report, opened.kind, dry_run=dry_run)))
     else:
-        source = escaped(shown(options["source"]))
+        source = escaped(redact_credentials(options["source"]))
         click.echo(f"{source}: {report.summary(dry_run=dry_run)}")
         for code, count in sorted(report.excused.items()):
             click.echo(f"excused: {code} ({count})")
@@ -93,9 +93,11 @@ def _index(settings: Settings, *, dry_run: bool) -> Index:
     if not dry_run:
         return open_or_make_index(settings)
     location = settings.store.location
-    is_there = location == MEMORY or is_bucket(location) or Path(location, keys.FORMAT).is_file()
+    is_there = (
+        location == MEMORY_LOCATION or is_bucket(location) or Path(location, keys.FORMAT).is_file()
+    )
     if not is_there:
-        settings = replace(settings, store=replace(settings.store, location=MEMORY))
+        settings = replace(settings, store=replace(settings.store, location=MEMORY_LOCATION))
     return open_index(settings, create=False)
 
 

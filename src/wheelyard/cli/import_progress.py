@@ -12,17 +12,17 @@ from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.report import FileStatus, Outcome, Progress, Report
-from wheelyard.sources.plain_files import FilesSource
+from wheelyard.sources.distribution_files import FileTreeSource
 from wheelyard.wiring.index import Index
 
-if TYPE_CHECKING:  # whoever watches a folder has no use for what asks other servers
-    from wheelyard.sources.open_source import OpenSource
+if TYPE_CHECKING:  # watching a folder does not need to import the HTTP client
+    from wheelyard.sources.source_factory import OpenedSource
 
-MEGA: Final = 1_000_000
+MEGABYTE: Final = 1_000_000
 """Bytes, as the bar counts them."""
 
 
-def importer_of(index: Index, *, is_local: bool, lenient: bool) -> Importer:
+def build_importer(index: Index, *, is_local: bool, lenient: bool) -> Importer:
     """Return what imports into an index; `is_near`: from a source on this machine."""
     uploads = index.uploads.with_waivers if lenient else index.uploads
     return Importer(uploads, is_local=index.is_local and is_local)
@@ -30,7 +30,7 @@ def importer_of(index: Index, *, is_local: bool, lenient: bool) -> Importer:
 
 def import_source(
     importer: Importer,
-    source: "FilesSource | OpenSource",
+    source: "FileTreeSource | OpenedSource",
     caller: Caller,
     *,
     dry_run: bool = False,
@@ -46,7 +46,7 @@ def import_source(
     total = source.total() if is_terminal() else None
     with progress_bar("import", *columns, total=total, amount="") as update:
         try:
-            return importer.run(source, caller, dry_run=dry_run, progress=_Watcher(update))
+            return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(update))
         except Unavailable as fault:
             raise Unavailable(
                 f"{fault.message} What was imported stays; import again to go on from there.",
@@ -54,7 +54,7 @@ def import_source(
             ) from fault
 
 
-class _Watcher(Progress):
+class _ProgressPrinter(Progress):
     """Counts what a bar shows, and says why files are refused."""
 
     def __init__(self, update: Callable[..., None]) -> None:
@@ -66,7 +66,7 @@ class _Watcher(Progress):
         """Count bytes."""
         with self._lock:
             self._size += size
-        self._update(amount=f"{self._size / MEGA:,.1f} MB")
+        self._update(amount=f"{self._size / MEGABYTE:,.1f} MB")
 
     def done(self, outcome: Outcome) -> None:
         """Count a file, and say why it is refused, if it is."""

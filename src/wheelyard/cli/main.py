@@ -15,7 +15,7 @@ from wheelyard.cli.output import take_over_output
 from wheelyard.errors import WheelyardError
 from wheelyard.model.text import escaped
 
-INTERRUPTED: Final = 130
+INTERRUPTED_STATUS: Final = 130
 """What a shell says of a program that was ended by Ctrl-C."""
 
 COMMANDS: Final = {
@@ -35,7 +35,7 @@ COMMANDS: Final = {
     "check": "verify every byte and link, and mend what can be mended",
 }
 """What each does; its module is imported only when it runs."""
-ELSEWHERE: Final = {
+COMMAND_LOCATIONS: Final = {
     "import": ("import_", "command"),
     **{name: ("changes", name) for name in ("yank", "unyank", "delete", "status")},
 }
@@ -55,7 +55,7 @@ class Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module, name = ELSEWHERE.get(cmd_name, (cmd_name, "command"))
+        module, name = COMMAND_LOCATIONS.get(cmd_name, (cmd_name, "command"))
         command = getattr(import_module(f"wheelyard.cli.{module}"), name)
         assert isinstance(command, click.Command)  # noqa: S101 - what each of our modules has
         return command
@@ -93,7 +93,7 @@ def _status() -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _failed("interrupted", INTERRUPTED)
+        return _failed("interrupted", INTERRUPTED_STATUS)
     except OSError as error:
         what = "The output" if error.filename is None else escaped(str(error.filename))
         return _failed(f"{what} cannot be used: {error.strerror or error}.")

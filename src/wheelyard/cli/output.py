@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class Output(FileIO):
+class LossyOutput(FileIO):
     """A file descriptor that forgets what cannot be written; of `quiet` errors it raises none."""
 
     def __init__(self, descriptor: int, quiet: type[OSError]) -> None:
@@ -47,7 +47,7 @@ def take_over_output() -> None:
 
 
 @contextmanager
-def showing(token_id: str) -> Iterator[None]:
+def show_token(token_id: str) -> Iterator[None]:
     """Show a token within this block; raise Unavailable if it could not be shown."""
     try:
         yield
@@ -65,14 +65,14 @@ def _lost() -> OSError | None:
     if sys.stdout is None:
         return OSError(0, "there is no standard output")
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return raw.lost if isinstance(raw, Output) else None
+    return raw.lost if isinstance(raw, LossyOutput) else None
 
 
 def _text(stream: TextIO, quiet: type[OSError]) -> TextIO:
     stream.flush()
     # a name in another script is escaped where the terminal's encoding has no letters for it
     return TextIOWrapper(
-        BufferedWriter(Output(stream.fileno(), quiet)),
+        BufferedWriter(LossyOutput(stream.fileno(), quiet)),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream is sys.stderr or stream.isatty(),

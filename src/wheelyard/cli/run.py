@@ -6,19 +6,24 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, start
-from wheelyard.cli.store_options import reading_from, settings_from, store_options_with, warn
+from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, run_with_watchers
+from wheelyard.cli.store_options import (
+    command_settings,
+    load_command_settings,
+    store_options_with,
+    warn,
+)
 from wheelyard.settings.load import process_environment
-from wheelyard.sources.bucket_tree import open_place
+from wheelyard.sources.bucket_tree import open_tree
 from wheelyard.wiring.stores import system_runtime
 
-STORE: Final = ".wheelyard"
+STORE_FOLDER: Final = ".wheelyard"
 """The store inside the first folder of packages, which is hidden from a look for packages."""
-EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - what pypiserver does, and people expect in a container
+ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - what pypiserver does, and people expect in a container
 
 F = TypeVar("F", bound=Callable[..., object])
 
-_IGNORED: Final = {
+_IGNORED_OPTIONS: Final = {
     "backend": "the store is what --store names",
     "cache_control": "each reply has the one that is right for it",
     "fallback_url": "no other index is asked or named",
@@ -41,7 +46,7 @@ _FLAGS: Final = {"overwrite": "-o", "verbose": "-v"}
 
 
 def _ignored_options(command: F) -> F:
-    for name in _IGNORED:
+    for name in _IGNORED_OPTIONS:
         names = ("--" + name.replace("_", "-"), *_FLAGS.get(name, "").split())
         is_flag = name in _FLAGS
         command = click.option(*names, name, is_flag=is_flag, default=None, hidden=True)(command)
@@ -74,22 +79,24 @@ def command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 
     """
     packages = tuple(each.expanduser() for each in folders or (Path("~/packages"),))
     for folder in packages:
-        open_place(str(folder), system_runtime())  # a typing error must not become an empty index
-    for name, why in _IGNORED.items():
+        open_tree(str(folder), system_runtime())  # a typing error must not become an empty index
+    for name, why in _IGNORED_OPTIONS.items():
         if options[name] is not None:
             warn(f"--{name.replace('_', '-')} does nothing here: {why}")
     overrides = overrides_of(options)
     defaults: dict[str, dict[str, object]] = {
-        "server": {"host": EVERYWHERE},
-        "store": {"location": str(packages[0] / STORE)},
+        "server": {"host": ALL_INTERFACES},
+        "store": {"location": str(packages[0] / STORE_FOLDER)},
     }
     if port := process_environment().get("PYPISERVER_PORT"):  # how pypiserver's image is told
         defaults["server"]["port"] = port
-    said = reading_from(overrides, defaults).settings
+    said = load_command_settings(overrides, defaults).settings
     # with pypiserver, whoever may publish may also remove what was published; without a file of
     # passwords, or beside grants, it would count for nothing, and be warned about
     if said.access.htpasswd_file and not said.grant:
         defaults["access"] = {"htpasswd_may_manage": True}
-    settings = settings_from(overrides, defaults)
+    settings = command_settings(overrides, defaults)
     places = tuple(str(folder) for folder in packages)
-    start(settings, WatchOptions(places=places, lenient=options["lenient"], comes_first=True))
+    run_with_watchers(
+        settings, WatchOptions(places=places, lenient=options["lenient"], comes_first=True)
+    )

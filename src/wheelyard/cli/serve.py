@@ -15,14 +15,14 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.cli.output import showing
+from wheelyard.cli.output import show_token
 from wheelyard.cli.store_options import (
+    command_settings,
+    flush_messages,
     open_or_make_index,
-    settings_from,
-    settle,
     store_options,
     warn,
-    warn_of,
+    warn_about_settings,
 )
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.observability.instrumentation import require_telemetry
@@ -31,16 +31,16 @@ from wheelyard.http.server import resolve_bind_address, run_server
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller
 from wheelyard.model.text import escaped
 from wheelyard.model.token import ApiToken
-from wheelyard.settings.sections import DEFAULT_STORE, MEMORY, Settings
-from wheelyard.settings.warnings import other_credentials
+from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, Settings
+from wheelyard.settings.warnings import accepts_other_credentials
 from wheelyard.storage.disk import remote_file_system
 from wheelyard.wiring.index import Index, open_index
 
-NOBODY: Final = "."
+NOTHING_PROTECTED: Final = "."
 """What `-P` and `-a` say where no password is to be asked for."""
 ACTIONS: Final = frozenset({"download", "list", "update"})
-TRIAL: Final = NormalizedName("trial")
-PLACEHOLDER: Final = "TOKEN"
+PROBE_NAME: Final = NormalizedName("trial")
+TOKEN_PLACEHOLDER: Final = "TOKEN"  # noqa: S105 - no token
 """What a line to paste has where a token belongs."""
 
 logger = logging.getLogger("wheelyard")
@@ -112,7 +112,7 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where 
     if options["private"]:
         overrides["access"]["private"] = True
     watched = {name: options[name] for name in ("places", "lenient", "every")}
-    start(settings_from(overrides), WatchOptions(**watched))
+    run_with_watchers(command_settings(overrides), WatchOptions(**watched))
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
@@ -121,10 +121,10 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
     access: dict[str, object] = {"anonymous_uploads_anywhere": options["i_know"]}
     passwords, actions = options["passwords"], options["actions"]
     protected = None if actions is None else _parsed(actions)
-    if (passwords == NOBODY) != (protected == frozenset()):
+    if (passwords == NOTHING_PROTECTED) != (protected == frozenset()):
         raise click.UsageError("No password is asked for with '-P .' and '-a .', both of them.")
     if passwords is not None:
-        access["htpasswd_file"] = "" if passwords == NOBODY else passwords
+        access["htpasswd_file"] = "" if passwords == NOTHING_PROTECTED else passwords
     if protected is not None:
         if len(protected & {"download", "list"}) == 1:
             warn("lists and downloads are one right here, so that both of them need a credential")
@@ -136,21 +136,21 @@ def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
 
 def _parsed(actions: str) -> frozenset[str]:
     words = frozenset(word.strip().lower() for word in actions.split(","))
-    if words == {NOBODY}:
+    if words == {NOTHING_PROTECTED}:
         return frozenset()
     if not words <= ACTIONS:
         raise click.UsageError("-a takes download, list and update, with commas; or a single dot.")
     return words
 
 
-def start(settings: Settings, wish: WatchOptions) -> None:
+def run_with_watchers(settings: Settings, wish: WatchOptions) -> None:
     """Serve until a signal ends it; raise WheelyardError if it cannot begin."""
     require_telemetry(settings)
     settings = replace(settings, server=resolve_bind_address(settings.server))
     is_json = settings.log.format == "json"
     if is_json:  # whoever reads the log reads JSON, from its first line
         configure_logging(settings.log)
-    settle(in_log=is_json)
+    flush_messages(in_log=is_json)
     try:
         _serve(settings, wish)
     except WheelyardError as fault:
@@ -172,36 +172,36 @@ def _serve(settings: Settings, wish: WatchOptions) -> None:
     else:
         index = open_or_make_index(settings)
     if not wish.places:
-        introduce(index)
+        print_startup_message(index)
         run_server(settings, index)
         return
     # not for everybody who serves: it needs what reads archives
-    from wheelyard.cli.watchers import open_lookouts
+    from wheelyard.cli.watchers import build_watchers
 
-    lookouts = open_lookouts(index, wish)
+    lookouts = build_watchers(index, wish)
     if wish.comes_first:
         lookouts.import_first()
-    introduce(index)
+    print_startup_message(index)
     configure_logging(settings.log)
     lookouts.begin()
     run_server(settings, index, lookouts.end)
 
 
-def introduce(index: Index) -> None:
+def print_startup_message(index: Index) -> None:
     """Print where the index is, its first token if it has none, and lines to paste."""
     settings = index.settings
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
     _warn(index)
     token = _first_token(index)
-    if token is None and not other_credentials(settings):
+    if token is None and not accepts_other_credentials(settings):
         with suppress(Unavailable):  # whoever may read, and not list, can serve all the same
             if not index.tokens.any_active():
                 click.echo(f"\nThere is no token yet. {_making(settings)}")
-    click.echo(_usage(index, token.text if token else PLACEHOLDER))
+    click.echo(_usage(index, token.text if token else TOKEN_PLACEHOLDER))
 
 
 def _warn(index: Index) -> None:
-    warn_of(index.settings, index.authenticator)
+    warn_about_settings(index.settings, index.authenticator)
     kind = remote_file_system(Path(index.settings.store.location))
     if kind is not None:
         warn(
@@ -211,7 +211,9 @@ def _warn(index: Index) -> None:
     if index.is_local:
         return
     try:  # to sign a URL now, and not at the first download
-        index.files.store.sign(keys.distribution(TRIAL, "0" * 64, TRIAL), timedelta(minutes=2))
+        index.files.store.sign(
+            keys.distribution(PROBE_NAME, "0" * 64, PROBE_NAME), timedelta(minutes=2)
+        )
     except Unavailable as fault:
         warn(f"{fault.message} Until then every download goes through here.")
 
@@ -234,9 +236,9 @@ def _first_token(index: Index) -> ApiToken | None:
     except Unavailable as fault:  # a store that is only read needs no token
         warn(f"no first token was made: {fault.message}")
         return None
-    with showing(record.id):
+    with show_token(record.id):
         click.echo(f"\nYour first token, shown this once: {token.text}")
-    more = "" if settings.store.location == MEMORY else f" {_making(settings)}"
+    more = "" if settings.store.location == MEMORY_LOCATION else f" {_making(settings)}"
     click.echo(f"It may read, upload and manage for 90 days.{more}")
     return token
 
@@ -244,7 +246,7 @@ def _first_token(index: Index) -> ApiToken | None:
 def _making(settings: Settings) -> str:
     """Return how a token is made; no other process can make one in a store in memory."""
     location = settings.store.location
-    if location == MEMORY:
+    if location == MEMORY_LOCATION:
         return "A server on 127.0.0.1 makes one for its store in memory."
     place = "" if location == DEFAULT_STORE else f" --store {quote(escaped(location))}"
     return f"Make one: wheelyard token create NAME --can read,upload{place}"
@@ -255,7 +257,7 @@ def _usage(index: Index, token: str) -> str:
     url, upload = settings.index_url, f"{settings.base_url}/legacy/"
     scheme, _, rest = url.partition("://")
     user = "__token__"
-    if settings.access.htpasswd_file and token == PLACEHOLDER:
+    if settings.access.htpasswd_file and token == TOKEN_PLACEHOLDER:
         user, token = "NAME", "PASSWORD"
     is_open = Caller(ANONYMOUS, index.authenticator.rights.public).may_anywhere(Action.READ)
     read = url if is_open else f"{scheme}://{user}:{token}@{rest}"

@@ -22,20 +22,20 @@ from wheelyard.catalog import keys
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.text import escaped
 from wheelyard.settings.load import (
-    WHOLE,
+    TEXT_VARIABLE,
     LoadedSettings,
-    ignored,
+    ineffective_sources,
+    load_settings,
     process_environment,
-    read_settings,
 )
-from wheelyard.settings.sections import MEMORY, Settings
-from wheelyard.settings.warnings import warnings_on
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings
+from wheelyard.settings.warnings import warnings_for
 from wheelyard.storage.gcs.location import is_bucket
 from wheelyard.wiring.index import Index, open_index
 
-SERVERS: Final = frozenset({"serve", "run"})
+SERVER_COMMANDS: Final = frozenset({"serve", "run"})
 """Commands that have a log."""
-LOGIN_LIMIT: Final = 100
+LOGIN_NAME_LIMIT: Final = 100
 """Characters of a login name in a journal."""
 
 _KEPT, _IN_LOG = f"{__name__}.kept", f"{__name__}.in_log"
@@ -83,7 +83,7 @@ def _keep(context: click.Context, option: click.Parameter, value: object) -> Non
     context.meta[f"{__name__}.{option.name}"] = value
 
 
-def settings_from(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:
+def command_settings(overrides: Tables | None = None, defaults: Tables | None = None) -> Settings:
     """
     Return the settings in force for this command line, and warn of what counts for nothing.
 
@@ -94,18 +94,20 @@ def settings_from(overrides: Tables | None = None, defaults: Tables | None = Non
     Raises:
         Invalid: Something in the file, the environment or the options makes no sense.
     """
-    for sentence in ignored(process_environment()):
+    for sentence in ineffective_sources(process_environment()):
         warn(sentence)
-    reading = reading_from(overrides, defaults)
-    if reading.home not in ("", WHOLE):
-        warn_of_writers(Path(reading.home))
+    reading = load_command_settings(overrides, defaults)
+    if reading.home not in ("", TEXT_VARIABLE):
+        warn_if_writable(Path(reading.home))
     return reading.settings
 
 
-def reading_from(overrides: Tables | None = None, defaults: Tables | None = None) -> LoadedSettings:
+def load_command_settings(
+    overrides: Tables | None = None, defaults: Tables | None = None
+) -> LoadedSettings:
     """Return the same as `settings_from`, with who decided what; warn of nothing."""
     said = click.get_current_context().meta
-    return read_settings(
+    return load_settings(
         file=said[f"{__name__}.config"],
         overrides={"store": {"location": said[f"{__name__}.store"]}, **(overrides or {})},
         environ=process_environment(),
@@ -116,14 +118,14 @@ def reading_from(overrides: Tables | None = None, defaults: Tables | None = None
 
 def existing_index() -> Index:
     """Return the index of a store; raise Invalid if it is not there already."""
-    return open_index(settings_from(), create=False)
+    return open_index(command_settings(), create=False)
 
 
 def open_or_make_index(settings: Settings) -> Index:
     """Return the index of a store, which is made if it is not there; say so if it is made."""
     location = settings.store.location
     index = open_index(settings)
-    if index.is_new and location != MEMORY:
+    if index.is_new and location != MEMORY_LOCATION:
         _say(logging.INFO, f"made a new store at {location}")
     return index
 
@@ -141,7 +143,7 @@ def local_caller(index: Index) -> Caller:
 
 def _login_name() -> str:
     try:
-        return escaped(getuser())[:LOGIN_LIMIT]  # the environment may say anything
+        return escaped(getuser())[:LOGIN_NAME_LIMIT]  # the environment may say anything
     except (KeyError, OSError):
         return "unknown"  # a container may run as a user that nobody has named
 
@@ -151,25 +153,25 @@ def warn(what: str) -> None:
     _say(logging.WARNING, what)
 
 
-def warn_of(settings: Settings, authenticator: Authenticator) -> None:
+def warn_about_settings(settings: Settings, authenticator: Authenticator) -> None:
     """Say what there is to know of settings, and of the places with credentials that they name."""
     for file in authenticator.files:
         for sentence in file.warnings:
             warn(sentence)
     store = settings.access.credentials_store or settings.store.location
-    if store != MEMORY and not is_bucket(store):
-        warn_of_writers(Path(store, keys.TOKENS))
-    for sentence in warnings_on(settings):
+    if store != MEMORY_LOCATION and not is_bucket(store):
+        warn_if_writable(Path(store, keys.TOKENS))
+    for sentence in warnings_for(settings):
         warn(sentence)
 
 
-def warn_of_writers(path: Path) -> None:
+def warn_if_writable(path: Path) -> None:
     """Say how every user of this machine can change what decides on rights."""
     for way in write_access_warnings(path):
         warn(f"{path}: {way}.")
 
 
-def settle(*, in_log: bool) -> None:
+def flush_messages(*, in_log: bool) -> None:
     """Say what a server has kept, and everything else at once from now on."""
     meta = click.get_current_context().meta
     meta.setdefault(_IN_LOG, in_log)
@@ -179,11 +181,15 @@ def settle(*, in_log: bool) -> None:
 
 def _say(level: int, what: str) -> None:
     context = click.get_current_context()
-    is_in_log = context.meta.get(_IN_LOG, None if context.command.name in SERVERS else False)
+    is_in_log = context.meta.get(
+        _IN_LOG, None if context.command.name in SERVER_COMMANDS else False
+    )
     if is_in_log is None:
         if _KEPT not in context.meta:
             context.meta[_KEPT] = []
-            context.call_on_close(lambda: settle(in_log=False))  # a start that fails ends here
+            context.call_on_close(
+                lambda: flush_messages(in_log=False)
+            )  # a start that fails ends here
         context.meta[_KEPT].append((level, what))
     elif is_in_log:
         logging.getLogger("wheelyard").log(level, "%s", escaped(what))

@@ -8,12 +8,12 @@ from msgspec.json import encode
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.explain import parse_subject
-from wheelyard.cli.output import showing
+from wheelyard.cli.output import show_token
 from wheelyard.cli.store_options import (
+    command_settings,
     existing_index,
     local_caller,
     open_or_make_index,
-    settings_from,
     store_options,
 )
 from wheelyard.errors import Invalid, quoted
@@ -52,7 +52,7 @@ def command() -> None:
 @store_options
 def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: str | None) -> None:
     """Make a token called NAME; standard output gets the token, and nothing else."""
-    settings = settings_from()
+    settings = command_settings()
     principal, names = _owner(owner, settings) if owner is not None else ("", ())
     request = TokenRequest(
         name=name,
@@ -65,7 +65,7 @@ def create(name: str, can: str, projects: tuple[str, ...], expires: str, owner: 
     index = open_or_make_index(settings)
     token, record = index.tokens.create(request, by=local_caller(index).principal)
     click.echo(f"Token {record.id}, {_words(record)}, until {_expiry(record)}:", err=True)
-    with showing(record.id):
+    with show_token(record.id):
         click.echo(token.text)
 
 

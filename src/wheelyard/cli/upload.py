@@ -8,18 +8,18 @@ from typing import Final
 import click
 
 from wheelyard.cli.store_options import (
+    command_settings,
     local_caller,
     open_or_make_index,
     progress_bar,
-    settings_from,
     store_options,
 )
 from wheelyard.errors import Invalid, WheelyardError
-from wheelyard.model.distribution import parse_listed
+from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.text import escaped
 from wheelyard.operations.upload import UploadResult
 
-AT_A_TIME: Final = 8
+MAX_CONCURRENT_UPLOADS: Final = 8
 """Files under way to a bucket, which answers slowly; those of one project share a commit."""
 
 
@@ -33,13 +33,13 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
 
     A site at DEST looks as 'wheelyard export' has made it; one that is new has copies of the files.
     """
-    index = open_or_make_index(settings_from())
+    index = open_or_make_index(command_settings())
     if dest is not None:
         from wheelyard.cli.export import require_site
 
         require_site(index, dest)  # what is published stays published
     caller = local_caller(index)
-    threads = 1 if index.is_local else AT_A_TIME
+    threads = 1 if index.is_local else MAX_CONCURRENT_UPLOADS
     columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
     there = {path for path in files if os.path.isfile(path)}  # noqa: PTH113 - raises nothing
     bar = progress_bar("upload", *columns, total=sum(path.stat().st_size for path in there))
@@ -65,7 +65,7 @@ def command(files: tuple[Path, ...], dest: str | None) -> int:
     if dest is not None and accepted:
         from wheelyard.cli.export import refresh
 
-        names = {parse_listed(each.file.filename).project for each in accepted}
+        names = {parse_known_filename(each.file.filename).project for each in accepted}
         status = max(status, refresh(index, dest, names))
     return status
 

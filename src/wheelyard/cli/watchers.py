@@ -7,22 +7,22 @@ from typing import Final
 import click
 
 from wheelyard.catalog import keys
-from wheelyard.cli.import_progress import import_source, importer_of
+from wheelyard.cli.import_progress import build_importer, import_source
 from wheelyard.cli.serve import WatchOptions
 from wheelyard.cli.store_options import local_caller
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.watch_folder import FolderWatch
-from wheelyard.sources.bucket_tree import open_view
+from wheelyard.sources.bucket_tree import open_watched_tree
+from wheelyard.sources.distribution_files import FileTreeSource
 from wheelyard.sources.file_tree import FolderTree
-from wheelyard.sources.plain_files import FilesSource
 from wheelyard.wiring.index import Index
 
-FOLDER_EVERY: Final = 2.0
-BUCKET_EVERY: Final = 60.0
+FOLDER_INTERVAL_SECONDS: Final = 2.0
+BUCKET_INTERVAL_SECONDS: Final = 60.0
 """Seconds from one look to the next: a bucket's costs money."""
-FORKING: Final = 1.0
+FORK_DELAY_SECONDS: Final = 1.0
 """Seconds in which workers are made: a lock that a thread holds meanwhile would be held in them."""
-PATIENCE: Final = 2.0
+STOP_TIMEOUT_SECONDS: Final = 2.0
 """Seconds that a watch gets to put away what it has in hand, which a crash would leave, too."""
 
 
@@ -39,13 +39,13 @@ class WatcherThreads:
         for watch in self.watches:
             watch.skip_existing()
             if isinstance(watch.place, FolderTree):
-                source = FilesSource(watch.place)
+                source = FileTreeSource(watch.place)
                 report = import_source(watch.importer, source, watch.caller)
                 click.echo(f"{escaped(str(watch.place))}: {report.summary()}")
 
     def begin(self) -> None:
         """Look from now on; where there are workers, in this process alone, once they are made."""
-        delay = FORKING if self.index.settings.server.workers > 1 else 0.0
+        delay = FORK_DELAY_SECONDS if self.index.settings.server.workers > 1 else 0.0
         for watch in self.watches:
             # daemon: a store that does not answer must not keep the server from ending
             self._threads.append(Thread(target=watch.run, args=(delay,), name="watch", daemon=True))
@@ -56,24 +56,25 @@ class WatcherThreads:
         for watch in self.watches:
             watch.stop()
         for thread in self._threads:
-            thread.join(PATIENCE / len(self._threads))
+            thread.join(STOP_TIMEOUT_SECONDS / len(self._threads))
 
 
-def open_lookouts(index: Index, wish: WatchOptions) -> WatcherThreads:
+def build_watchers(index: Index, wish: WatchOptions) -> WatcherThreads:
     """Return what watches places, without a look at any; raise WheelyardError if one cannot be."""
     location, caller = index.settings.store.location, local_caller(index)
     stores = [each for each in (location, index.traits.files) if each]
     watches = list[FolderWatch]()
     for text in dict.fromkeys(wish.places):
-        place = open_view(text, stores, keys.FILES, index.runtime)
+        place = open_watched_tree(text, stores, keys.FILES, index.runtime)
         is_folder = isinstance(place, FolderTree)
         watches.append(
             FolderWatch(
                 place=place,
-                importer=importer_of(index, is_local=is_folder, lenient=wish.lenient),
+                importer=build_importer(index, is_local=is_folder, lenient=wish.lenient),
                 caller=caller,
                 runtime=index.runtime,
-                every=wish.every or (FOLDER_EVERY if is_folder else BUCKET_EVERY),
+                every=wish.every
+                or (FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS),
                 appears_whole=not is_folder,
             )
         )

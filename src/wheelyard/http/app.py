@@ -54,7 +54,7 @@ from wheelyard.http.security.read_policy import require_any_read
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
 from wheelyard.model.access import Action
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
 

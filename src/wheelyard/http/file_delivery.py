@@ -25,7 +25,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.http.protocol.negotiation import ByteRange
-from wheelyard.model.lenient_metadata import core_of
+from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key
@@ -52,7 +52,7 @@ class CoreMetadataCache:
             raw = self.load_bytes(name, file) if file.has_metadata else None
         except NotFound as error:
             raise missing_file_error(file) from error
-        return core_of(raw, name, file.version)
+        return parse_any(raw, name, file.version)
 
     def load_bytes(self, name: NormalizedName, file: File) -> bytes:
         """Return a file's core metadata; raise NotFound if it is lost, damaged or deleted."""

@@ -14,7 +14,7 @@ from typing import Final, NewType
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import QUOTE_LIMIT, Forbidden, Invalid, quoted
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.text import escaped
 
 Pattern = NewType("Pattern", str)

@@ -56,7 +56,7 @@ class InvalidField(Exception):
         return f"{key}: {'is missing, give' if is_missing else 'expected'} {_expected(self.hint)}"
 
 
-def converted(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
+def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
     """
     Return the value that a table describes; its type `kind` forbids unknown fields.
 

@@ -22,7 +22,7 @@ from wheelyard.model.access import (
     Scope,
     parse_pattern,
 )
-from wheelyard.model.decoding import InvalidField, converted
+from wheelyard.model.decoding import InvalidField, decode_table
 
 ACTIONS: Final = {action.word: action for action in Action}
 
@@ -96,7 +96,7 @@ def parse_grant(number: int, table: Mapping[str, object]) -> Grant:
         Invalid: A key is unknown or missing, or a value makes no sense (code `bad_setting`).
     """
     try:
-        found = converted(table, _Table)
+        found = decode_table(table, _Table)
         who = frozenset(map(parse_principal, found.who))
         scope = Scope(_actions(found.actions), tuple(map(parse_pattern, found.projects)))
         _require_fit(who, scope)

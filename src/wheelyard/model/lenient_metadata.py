@@ -41,17 +41,17 @@ _SPLIT: Final = re.compile(r"\n(?![ \t])")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]")
 
 
-def core_of(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
+def parse_any(raw: bytes | None, name: NormalizedName, version: Version | str) -> CoreMetadata:
     """Return what the metadata kept beside a listed file says; `raw` is None if it has none."""
     if raw is None:
-        return absent(name, version)
+        return minimal_metadata(name, version)
     try:
         return parse_metadata(raw)
     except Invalid:
-        return salvaged(raw, name, version)
+        return parse_leniently(raw, name, version)
 
 
-def salvaged(raw: bytes, name: NormalizedName, version: Version | str) -> CoreMetadata:
+def parse_leniently(raw: bytes, name: NormalizedName, version: Version | str) -> CoreMetadata:
     """Return what can be read of metadata that breaks a rule; name and version are given."""
     kept = dict[str, list[str]]()
     text = raw.replace(b"\r\n", b"\n").decode(errors="replace").removeprefix("\ufeff")
@@ -69,7 +69,7 @@ def salvaged(raw: bytes, name: NormalizedName, version: Version | str) -> CoreMe
     raise AssertionError(name)
 
 
-def claimed(raw: bytes, field: str) -> str:
+def raw_field(raw: bytes, field: str) -> str:
     """Return the first value of a field of metadata as it is written, or an empty string."""
     head = raw.replace(b"\r\n", b"\n").decode(errors="replace").partition("\n\n")[0]
     for line in _SPLIT.split(head)[:FIELD_LIMIT]:
@@ -79,7 +79,7 @@ def claimed(raw: bytes, field: str) -> str:
     return ""
 
 
-def absent(name: NormalizedName, version: Version | str) -> CoreMetadata:
+def minimal_metadata(name: NormalizedName, version: Version | str) -> CoreMetadata:
     """Return what is known of a file that has no metadata."""
     return _parsed("\n", name, version)
 

@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidName, canonicalize_name
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model.distribution import parse_name, parse_version
+from wheelyard.model.distribution_filename import parse_name, parse_version
 
 HEADER_LIMIT = 64 * 1024
 """Characters of one header; `Description` and `License` hold whole documents and are exempt."""

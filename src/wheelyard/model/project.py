@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.model.distribution import without_zeros
+from wheelyard.model.distribution_filename import strip_trailing_zeros
 
 SUMMARY_LIMIT = 512
 """Characters of a summary that are kept."""
@@ -166,7 +166,7 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         """The files by version without the zeros at its end, as `without_zeros` has it."""
         found = dict[str, list[File]]()
         for file in self.files:
-            found.setdefault(without_zeros(file.version), []).append(file)
+            found.setdefault(strip_trailing_zeros(file.version), []).append(file)
         return found
 
 

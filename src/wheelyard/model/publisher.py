@@ -16,8 +16,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.claim_matchers import ClaimMismatch, ClaimRule, Claims, find_claim, one_of
-from wheelyard.model.decoding import InvalidField, converted
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.decoding import InvalidField, decode_table
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.publisher_claim_rules import (
     PATTERN_DESCRIPTION,
     PROVIDER_BY_ISSUER,
@@ -138,7 +138,7 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
         raise _wrong(table.get("id"), "provider", why)
     fields = {key: value for key, value in table.items() if key != "provider"}
     try:
-        parsed: AnyTable = converted(fields, kind)
+        parsed: AnyTable = decode_table(fields, kind)
     except InvalidField as wrong:
         raise _wrong(table.get("id"), wrong.words) from wrong
     if isinstance(parsed, Oidc):

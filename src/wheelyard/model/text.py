@@ -15,7 +15,7 @@ _SECRETS = re.compile(
 )
 
 
-def one_line(text: str, what: str, limit: int) -> str:
+def require_one_line(text: str, what: str, limit: int) -> str:
     """
     Return `text` if it is one line that every terminal shows as it was written; it may be empty.
 
@@ -37,7 +37,7 @@ def one_line(text: str, what: str, limit: int) -> str:
     return text
 
 
-def as_one_line(text: str, limit: int) -> str:
+def to_one_line(text: str, limit: int) -> str:
     """Return `text` as one line of at most `limit` characters, whatever somebody else wrote."""
     return " ".join(_NO_TEXT.sub(" ", text).split())[:limit]
 
@@ -54,6 +54,6 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def redacted(text: str) -> str:
+def redact_tokens(text: str) -> str:
     """Return `text` with three stars in the place of every token that is known by its form."""
     return _SECRETS.sub(lambda found: f"{found[found.lastindex or 0]}***", text)

@@ -12,7 +12,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.model.project import AnyEvent, StatusSet, Uploaded
-from wheelyard.model.text import escaped, redacted
+from wheelyard.model.text import escaped, redact_tokens
 
 EXTRA_FIELDS: Final = "facts"
 """The attribute of a log record with the facts of an event."""
@@ -31,7 +31,7 @@ def log_event(project: NormalizedName, event: AnyEvent) -> None:
     """
     match event:
         case StatusSet():
-            facts = {"status": event.status, "reason": redacted(event.reason)}
+            facts = {"status": event.status, "reason": redact_tokens(event.reason)}
             _write("status_set", event.by, project, facts, {"project": project})
         case Uploaded(file=file):
             action = "uploaded" if file.imported_at is None else "imported"
@@ -39,7 +39,7 @@ def log_event(project: NormalizedName, event: AnyEvent) -> None:
             facts = {"version": file.version, "sha256": file.sha256, "uploaded_by": publisher}
             _note_files(action, event.by, project, (file.filename,), facts)
         case _:
-            action, facts = type(event).__name__.lower(), {"reason": redacted(event.reason)}
+            action, facts = type(event).__name__.lower(), {"reason": redact_tokens(event.reason)}
             _note_files(action, event.by, project, event.filenames, facts)
 
 

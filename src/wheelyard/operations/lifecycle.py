@@ -13,7 +13,7 @@ from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.distribution import parse_listed
+from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import (
     AnyEvent,
     Deleted,
@@ -24,7 +24,7 @@ from wheelyard.model.project import (
     Unyanked,
     Yanked,
 )
-from wheelyard.model.text import one_line
+from wheelyard.model.text import require_one_line
 
 REASON_LIMIT: Final = 1024
 """Characters of a reason."""
@@ -66,7 +66,7 @@ class Selection:
         return found
 
     def _is_gone(self, project: Project) -> bool:
-        gone = (parse_listed(each) for each in project.gone)
+        gone = (parse_known_filename(each) for each in project.gone)
         return any(
             each.version == self.version and self.filename in (None, each.filename) for each in gone
         )
@@ -156,4 +156,4 @@ class Lifecycle:
 
 def _check(caller: Caller, name: NormalizedName, reason: str) -> None:
     caller.require(Action.MANAGE, name)
-    one_line(reason, "The reason", REASON_LIMIT)
+    require_one_line(reason, "The reason", REASON_LIMIT)

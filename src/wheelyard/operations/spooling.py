@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from wheelyard.errors import TooLarge
-from wheelyard.model.distribution import Distribution
-from wheelyard.model.text import as_one_line
+from wheelyard.model.distribution_filename import Distribution
+from wheelyard.model.text import to_one_line
 from wheelyard.storage.disk import storage_faults, write_all
 from wheelyard.storage.spool import Spool
 
@@ -56,12 +56,12 @@ class SourceMetadata:
     @property
     def upload_handler(self) -> str:
         """Who uploaded it, as one line."""
-        return as_one_line(self.uploaded_by, UPLOADER_LIMIT)
+        return to_one_line(self.uploaded_by, UPLOADER_LIMIT)
 
     @property
     def yank(self) -> str | None:
         """Why it is yanked, as one line; None if it is not."""
-        return None if self.yanked is None else as_one_line(self.yanked, REASON_LIMIT)
+        return None if self.yanked is None else to_one_line(self.yanked, REASON_LIMIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,14 +24,14 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Forbidden, Invalid, WheelyardError, quoted
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.distribution import (
+from wheelyard.model.distribution_filename import (
     RESERVED_NAMES,
     SDIST_SUFFIX,
     ZIP_SUFFIX,
     Distribution,
     Sdist,
     parse_filename,
-    parse_listed,
+    parse_known_filename,
     parse_name,
     parse_version,
 )
@@ -355,7 +355,7 @@ def find_identical(
         if held.sha256 == upload.sha256:
             return held
         raise filename_taken(filename)
-    if any(parse_listed(each).identity == distribution.identity for each in project.gone):
+    if any(parse_known_filename(each).identity == distribution.identity for each in project.gone):
         message = "This filename was used by a file that has been deleted. Use a new version."
         raise Invalid(message, code="file_exists", short=message)
     _refuse_respelled(project, distribution, is_lenient=is_lenient)
@@ -372,7 +372,7 @@ def filename_taken(filename: str) -> Conflict:
 def _refuse_respelled(project: Project, distribution: Distribution, *, is_lenient: bool) -> None:
     release = canonicalize_version(distribution.version)
     for file in project.by_release.get(release, ()):
-        other = parse_listed(file.filename)
+        other = parse_known_filename(file.filename)
         if other.identity != distribution.identity:
             continue
         if is_lenient and _format(other) != _format(distribution):

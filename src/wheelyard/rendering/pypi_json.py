@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from msgspec.json import Encoder
 from packaging.utils import NormalizedName
 
-from wheelyard.model.distribution import parse_listed
+from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.rendering.releases import Release
@@ -117,5 +117,5 @@ def _kind(filename: str) -> tuple[str, str]:
         return "bdist_wheel", filename.split("-")[-3]
     if filename.endswith(".tar.gz"):
         return "sdist", "source"
-    distribution = parse_listed(filename)
+    distribution = parse_known_filename(filename)
     return distribution.packagetype, distribution.python

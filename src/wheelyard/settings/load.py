@@ -17,32 +17,37 @@ from urllib.parse import urlsplit
 
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints, stand_in_at
 from wheelyard.errors import Invalid
-from wheelyard.model.decoding import FieldFault, InvalidField, converted
+from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
 from wheelyard.model.text import escaped
-from wheelyard.settings.checks import NUMBER_BITS, bad_setting, checked, without_password
 from wheelyard.settings.sections import (
-    OPTIONS,
-    PLATFORM,
-    PREFIX,
-    TABLES,
-    Location,
+    ARRAY_TABLES,
+    COMMAND_LINE_OPTIONS,
+    PLATFORM_VARIABLES,
+    VARIABLE_PREFIX,
     Setting,
+    SettingPath,
     Settings,
-    every_setting,
+    all_settings,
     is_loopback,
     names_in,
 )
+from wheelyard.settings.validation import (
+    MAX_NUMBER_BITS,
+    bad_setting,
+    quote_unless_secret,
+    validate,
+)
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
-CONFIG: Final = f"{PREFIX}CONFIG"
+FILE_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
 """The variable that names the file."""
-WHOLE: Final = f"{PREFIX}TOML"
+TEXT_VARIABLE: Final = f"{VARIABLE_PREFIX}TOML"
 """The variable that holds the text of a whole settings file."""
-STAND_IN: Final = f"{PREFIX}GOOGLE_STAND_IN"
+FAKE_GOOGLE_VARIABLE: Final = f"{VARIABLE_PREFIX}GOOGLE_STAND_IN"
 """The variable by which tests name a server on this machine that stands in for Google."""
-OTHERS: Final = frozenset(
-    {"CONFIG", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"}
-    | {STAND_IN.removeprefix(PREFIX)},
+NON_SETTING_VARIABLES: Final = frozenset(
+    {"FILE_VARIABLE", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"}
+    | {FAKE_GOOGLE_VARIABLE.removeprefix(VARIABLE_PREFIX)},
 )
 """Variables that are no settings: what finds the file or is one, what the keyring backend, one
 command and tests read."""
@@ -57,19 +62,19 @@ class LoadedSettings:
     """The settings in force, and who decided what."""
 
     settings: Settings
-    sources: Mapping[Location, str]
+    sources: Mapping[SettingPath, str]
     """Who gave a setting: the file, a variable, an option. What nobody gave is not there."""
     home: str
     """Where a whole table of them is read from: a file, `WHEELYARD_TOML`, or nowhere."""
 
 
-class _Given(NamedTuple):
-    place: Location
+class _SettingValue(NamedTuple):
+    place: SettingPath
     value: Any
     source: str
 
 
-def read_settings(
+def load_settings(
     *,
     file: Path | None = None,
     overrides: Mapping[str, Mapping[str, Any]] = _NOTHING,
@@ -97,22 +102,22 @@ def read_settings(
         *_of_tables(_file(home, environ), home),
         *_of_environment(environ),
         *(
-            each._replace(source=OPTIONS.get(each.place, "an option"))
+            each._replace(source=COMMAND_LINE_OPTIONS.get(each.place, "an option"))
             for each in _of_tables(overrides, "")
             if each.value is not None
         ),
         *map(_of_flag, flags),
     ]
-    values, sources = _Values(), dict[Location, str]()
+    values, sources = _Values(), dict[SettingPath, str]()
     for each in every:
         _require_text(each)
         _put(values, each)
         sources[each.place] = each.source
     try:
-        settings = converted(values, Settings, strict=False)
+        settings = decode_table(values, Settings, strict=False)
     except InvalidField as wrong:
         raise bad_setting(_in_words(wrong, sources.get(wrong.place, home), home)) from wrong
-    return LoadedSettings(checked(settings), sources, home)
+    return LoadedSettings(validate(settings), sources, home)
 
 
 def process_environment() -> Mapping[str, str]:
@@ -127,44 +132,50 @@ def google_endpoints(environ: Mapping[str, str]) -> GoogleEndpoints:
     Raises:
         Invalid: That server is not on this machine (code `bad_setting`).
     """
-    url = environ.get(STAND_IN, "")
+    url = environ.get(FAKE_GOOGLE_VARIABLE, "")
     if url and not is_loopback(urlsplit(url).hostname or ""):
-        raise bad_setting(f"{STAND_IN} is for tests, and names no server of this machine")
+        raise bad_setting(
+            f"{FAKE_GOOGLE_VARIABLE} is for tests, and names no server of this machine"
+        )
     return stand_in_at(url) if url else GOOGLE
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Return the `WHEELYARD_*` variables that are no settings, which are typing errors mostly."""
-    settings = every_setting().values()
-    known = {PREFIX + key for key in OTHERS}.union(*(each.variables for each in settings))
-    return sorted(key for key in environ if key.startswith(PREFIX) and key not in known)
+    settings = all_settings().values()
+    known = {VARIABLE_PREFIX + key for key in NON_SETTING_VARIABLES}.union(
+        *(each.variables for each in settings)
+    )
+    return sorted(key for key in environ if key.startswith(VARIABLE_PREFIX) and key not in known)
 
 
-def ignored(environ: Mapping[str, str]) -> Iterator[str]:
+def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield what the environment, and the folder, say to no effect: in a sentence each."""
     # only for whoever has mistyped something
     from difflib import get_close_matches  # noqa: PLC0415
 
-    known = [each.variable for each in every_setting().values() if each.variable]
-    names = [each.removeprefix(PREFIX) for each in (*known, CONFIG, WHOLE)]
+    known = [each.variable for each in all_settings().values() if each.variable]
+    names = [each.removeprefix(VARIABLE_PREFIX) for each in (*known, FILE_VARIABLE, TEXT_VARIABLE)]
     for variable in unknown_variables(environ):
-        name = variable.removeprefix(PREFIX)
-        near = ["TOML"] if name.lower() in TABLES else get_close_matches(name, names, 1, 0.7)
-        meant = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+        name = variable.removeprefix(VARIABLE_PREFIX)
+        near = ["TOML"] if name.lower() in ARRAY_TABLES else get_close_matches(name, names, 1, 0.7)
+        meant = f"; did you mean {VARIABLE_PREFIX}{near[0]}?" if near else ""
         yield f"{variable} is no setting and is ignored{meant}"
-    if environ.get(WHOLE) and DEFAULT_FILE.exists():
-        yield f"{DEFAULT_FILE} in this folder is not read, because {WHOLE} is set"
+    if environ.get(TEXT_VARIABLE) and DEFAULT_FILE.exists():
+        yield f"{DEFAULT_FILE} in this folder is not read, because {TEXT_VARIABLE} is set"
 
 
 def _home(file: Path | None, environ: Mapping[str, str]) -> str:
     """Return where a whole table of settings is read from: a file, a variable, or nowhere."""
-    named = str(file or "") or environ.get(CONFIG, "")
-    if not environ.get(WHOLE):
+    named = str(file or "") or environ.get(FILE_VARIABLE, "")
+    if not environ.get(TEXT_VARIABLE):
         return named or (str(DEFAULT_FILE) if DEFAULT_FILE.exists() else "")
     if named:
-        who = "--config" if file else CONFIG
-        raise bad_setting(f"{WHOLE} and {who} both say where the settings are. Take one away")
-    return WHOLE
+        who = "--config" if file else FILE_VARIABLE
+        raise bad_setting(
+            f"{TEXT_VARIABLE} and {who} both say where the settings are. Take one away"
+        )
+    return TEXT_VARIABLE
 
 
 def _file(home: str, environ: Mapping[str, str]) -> _Values:
@@ -172,8 +183,8 @@ def _file(home: str, environ: Mapping[str, str]) -> _Values:
     if not home:
         return {}
     try:
-        is_file = home != WHOLE
-        text = Path(home).read_text(encoding="utf-8-sig") if is_file else environ[WHOLE]
+        is_file = home != TEXT_VARIABLE
+        text = Path(home).read_text(encoding="utf-8-sig") if is_file else environ[TEXT_VARIABLE]
         values = _toml_of(text)
     except FileNotFoundError as error:
         raise Invalid(
@@ -194,15 +205,15 @@ def _file(home: str, environ: Mapping[str, str]) -> _Values:
 
 
 def _require_brackets(name: str, value: object) -> None:
-    if isinstance(value, list if name in TABLES else dict):
+    if isinstance(value, list if name in ARRAY_TABLES else dict):
         return
-    if name in TABLES:
-        raise bad_setting(f"{without_password(name)} is written in double brackets, [[{name}]]")
+    if name in ARRAY_TABLES:
+        raise bad_setting(f"{quote_unless_secret(name)} is written in double brackets, [[{name}]]")
     if name in Settings.__struct_fields__:
         raise bad_setting(
-            f"{without_password(name)} is a section, and written in brackets, [{name}]"
+            f"{quote_unless_secret(name)} is a section, and written in brackets, [{name}]"
         )
-    raise bad_setting(f"{without_password(name)} stands in no section. These are {_sections()}")
+    raise bad_setting(f"{quote_unless_secret(name)} stands in no section. These are {_sections()}")
 
 
 def _toml_of(text: str) -> _Values:
@@ -231,27 +242,29 @@ def _look_beside(folder: Path, access: _Values) -> None:
             access[name] = str(folder / access[name])
 
 
-def _of_tables(tables: Mapping[str, Any], source: str, above: Location = ()) -> Iterator[_Given]:
+def _of_tables(
+    tables: Mapping[str, Any], source: str, above: SettingPath = ()
+) -> Iterator[_SettingValue]:
     """Yield what the sections of a settings file say; what is no section stays as it is."""
     for name, value in tables.items():
         place = (*above, name)
-        if isinstance(value, dict) and place not in every_setting() and names_in(place):
+        if isinstance(value, dict) and place not in all_settings() and names_in(place):
             yield from _of_tables(value, source, place)
         else:
-            yield _Given(place, value, source)
+            yield _SettingValue(place, value, source)
 
 
-def _of_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
+def _of_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
     """Yield what the variables say; an empty one is how a compose file says "not set"."""
-    for place, setting in every_setting().items():
-        names = (*setting.variables, PLATFORM.get(place, ""))
+    for place, setting in all_settings().items():
+        names = (*setting.variables, PLATFORM_VARIABLES.get(place, ""))
         name = next(filter(environ.get, names), None)
         if name is not None:
             text = environ[name]
-            yield _Given(place, _listed(text) if setting.is_list else text, name)
+            yield _SettingValue(place, _listed(text) if setting.is_list else text, name)
 
 
-def _of_flag(flag: str) -> _Given:
+def _of_flag(flag: str) -> _SettingValue:
     """Return what a `--set` says."""
     name, equals, text = flag.partition("=")
     if not equals:  # what was typed is not repeated: it may be a secret
@@ -259,15 +272,15 @@ def _of_flag(flag: str) -> _Given:
             "--set: expected SECTION.KEY=VALUE, such as server.port=8080, and found no ="
         )
     place = tuple(part.strip() for part in name.split("."))
-    setting = every_setting().get(place)
+    setting = all_settings().get(place)
     if setting is None:
-        raise bad_setting(f"--set {without_password(name)}: {_no_such(place)}")
+        raise bad_setting(f"--set {quote_unless_secret(name)}: {_no_such(place)}")
     if setting.is_secret:
         raise bad_setting(
             f"--set {name}: a command line can be read by everybody on this machine. Set "
             f"{setting.variable} instead"
         )
-    return _Given(place, _value(setting, text), f"--set {'.'.join(place)}")
+    return _SettingValue(place, _value(setting, text), f"--set {'.'.join(place)}")
 
 
 def _value(setting: Setting, text: str) -> object:
@@ -303,14 +316,14 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _require_text(given: _Given) -> None:
+def _require_text(given: _SettingValue) -> None:
     for each in given.value if isinstance(given.value, list) else [given.value]:
         if isinstance(each, str) and not _is_text(each):
             why = "expected text in UTF-8, and found other bytes"
-            raise bad_setting(f"{every_setting()[given.place]}: {why} ({given.source})")
+            raise bad_setting(f"{all_settings()[given.place]}: {why} ({given.source})")
 
 
-def _put(values: _Values, given: _Given) -> None:
+def _put(values: _Values, given: _SettingValue) -> None:
     """Put a value where it belongs among nested tables."""
     *tables, name = given.place
     for table in tables:
@@ -326,35 +339,36 @@ def _in_words(wrong: InvalidField, source: str, home: str) -> str:
     if wrong.why is FieldFault.UNKNOWN:
         return _no_such(wrong.place)
     # who has just typed an option, or wrote the file that is read, needs no telling
-    who = "" if source == home or source in OPTIONS.values() else f" ({source})"
-    setting = every_setting().get(wrong.place)
+    who = "" if source == home or source in COMMAND_LINE_OPTIONS.values() else f" ({source})"
+    setting = all_settings().get(wrong.place)
     if setting is None:
         return f"[{'.'.join(wrong.place)}]: expected a table{who}"
     given = "" if setting.is_secret else _given(wrong.value)
     return f"{setting}: expected {_expected(setting)}{given}{who}"
 
 
-def _no_such(place: Location) -> str:
+def _no_such(place: SettingPath) -> str:
     """Return that there is no such setting or section, with what there is."""
-    known = every_setting()
+    known = all_settings()
     for depth, name in enumerate(place):
         above = place[:depth]
         if above in known:
             return f"{known[above]} has no settings in it"
         if name not in names_in(above):
             if not above:
-                return (
-                    f"there is no section {without_password(name)}. The sections are {_sections()}"
-                )
+                unknown = quote_unless_secret(name)
+                return f"there is no section {unknown}. The sections are {_sections()}"
             has = ", ".join(names_in(above))
-            return f"[{'.'.join(above)}] has no setting {without_password(name)}. It has {has}"
+            return f"[{'.'.join(above)}] has no setting {quote_unless_secret(name)}. It has {has}"
     return (
         f"[{'.'.join(place)}] is a section. Say which of its settings: {', '.join(names_in(place))}"
     )
 
 
 def _sections() -> str:
-    return ", ".join(f"[[{name}]]" if name in TABLES else f"[{name}]" for name in names_in(()))
+    return ", ".join(
+        f"[[{name}]]" if name in ARRAY_TABLES else f"[{name}]" for name in names_in(())
+    )
 
 
 def _expected(setting: Setting) -> str:
@@ -372,6 +386,6 @@ def _expected(setting: Setting) -> str:
 def _given(value: object) -> str:
     """Return what was found instead, where that can be shown in a few characters."""
     if isinstance(value, str):
-        return f", and found {without_password(value)}"
-    is_short = isinstance(value, int | float) and abs(value) < 1 << NUMBER_BITS
+        return f", and found {quote_unless_secret(value)}"
+    is_short = isinstance(value, int | float) and abs(value) < 1 << MAX_NUMBER_BITS
     return f", and found {value}".lower() if is_short else ""

@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from wheelyard.model.publisher import Publisher
 
 DEFAULT_STORE: Final = "./wheelyard-data"
-MEMORY: Final = "memory:"
+MEMORY_LOCATION: Final = "memory:"
 """The place of a store that ends with the process."""
 MIB: Final = 1024**2
 
-Location = tuple[str, ...]
+SettingPath = tuple[str, ...]
 """The sections that a setting is in, and its key."""
 
-PREFIX: Final = "WHEELYARD_"
-TABLES: Final = frozenset({"grant", "publisher"})
+VARIABLE_PREFIX: Final = "WHEELYARD_"
+ARRAY_TABLES: Final = frozenset({"grant", "publisher"})
 """What stands in the file as `[[name]]`, any number of times."""
-PLATFORM: Final[Mapping[Location, str]] = MappingProxyType(
+PLATFORM_VARIABLES: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {("server", "port"): "PORT", ("log", "project"): "GOOGLE_CLOUD_PROJECT"}
 )
 """Variables that platforms set; our own beats them."""
-OPTIONS: Final[Mapping[Location, str]] = MappingProxyType(
+COMMAND_LINE_OPTIONS: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
         ("server", "host"): "--host",
         ("server", "port"): "--port",
@@ -56,7 +56,7 @@ _BY_KEY: Final[Mapping[str, str]] = {
     "access": "private private_names trusted_hosts htpasswd_file static_tokens_file metrics_token "
     "static_token credentials_store require_https",
 }
-_SHORT: Final[Mapping[Location, str]] = MappingProxyType(
+_SHORT: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
         ("store", "location"): "STORE",
         ("trusted_publishing", "audience"): "PUBLISHING_AUDIENCE",
@@ -343,7 +343,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Setting:
     """One setting."""
 
-    place: Location
+    place: SettingPath
     kind: Any
     """Its type, without its limits."""
     meta: Meta
@@ -358,7 +358,7 @@ class Setting:
     @property
     def is_table(self) -> bool:
         """Whether it stands in the file as `[[name]]`."""
-        return self.place[0] in TABLES
+        return self.place[0] in ARRAY_TABLES
 
     @property
     def is_list(self) -> bool:
@@ -375,7 +375,7 @@ class Setting:
         """The environment variables that it is read from, the usual one first; none for a table."""
         long = "_".join(self.place).upper()
         names = () if self.is_table else (_SHORT.get(self.place, long), long)
-        return tuple(dict.fromkeys(f"{PREFIX}{name}" for name in names))
+        return tuple(dict.fromkeys(f"{VARIABLE_PREFIX}{name}" for name in names))
 
     @property
     def variable(self) -> str:
@@ -396,15 +396,15 @@ class Setting:
 
 
 @cache
-def every_setting() -> Mapping[Location, Setting]:
+def all_settings() -> Mapping[SettingPath, Setting]:
     """Return all settings, in the order of their sections, the tables last."""
     return MappingProxyType({each.place: each for each in _within(Settings, ())})
 
 
-def names_in(section: Location) -> list[str]:
+def names_in(section: SettingPath) -> list[str]:
     """Return what stands directly in a section: settings and sections; `()` is the whole file."""
     depth = len(section)
-    below = (place for place in every_setting() if place[:depth] == section)
+    below = (place for place in all_settings() if place[:depth] == section)
     return list(dict.fromkeys(place[depth] for place in below if place[depth:]))
 
 
@@ -421,7 +421,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _within(section: type[Struct], above: Location) -> Iterator[Setting]:
+def _within(section: type[Struct], above: SettingPath) -> Iterator[Setting]:
     for each in fields(section):
         place = (*above, each.name)
         if is_section(each.type):

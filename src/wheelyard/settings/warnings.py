@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from wheelyard.errors import quoted
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, EVERY_PROJECT
-from wheelyard.settings.checks import is_open
-from wheelyard.settings.sections import ServerSettings, Settings, every_setting, is_loopback
+from wheelyard.settings.sections import ServerSettings, Settings, all_settings, is_loopback
+from wheelyard.settings.validation import is_public
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 
 SERVICE_ACCOUNT_SUFFIX: Final = ".gserviceaccount.com"
@@ -15,7 +15,7 @@ SERVICE_ACCOUNT_SUFFIX: Final = ".gserviceaccount.com"
 NO_AUDIENCE: Final = "[google.id_token] audience is not set, so nobody is known by an e-mail"
 
 
-def warnings_on(settings: Settings) -> list[str]:
+def warnings_for(settings: Settings) -> list[str]:
     """Return the warnings that settings deserve, in one sentence each."""
     parts = (_of_the_listener, _of_grants, _of_kinds, _of_places, _of_publishing, _unused)
     return [sentence for part in parts for sentence in part(settings)]
@@ -39,7 +39,7 @@ def unmatched_grants(settings: Settings, names: Mapping[str, Collection[str]]) -
     return _told(settings, why)
 
 
-def other_credentials(settings: Settings) -> bool:
+def accepts_other_credentials(settings: Settings) -> bool:
     """Return whether somebody can get in without a token of the index."""
     access = settings.access
     has_secrets = access.htpasswd_file or access.static_tokens_file or access.static_token
@@ -48,17 +48,17 @@ def other_credentials(settings: Settings) -> bool:
 
 def _of_the_listener(settings: Settings) -> Iterator[str]:
     server, access = settings.server, settings.access
-    is_public = not server.is_loopback or _has_a_way_in(server)
-    if is_public and is_open(settings):
+    is_reachable = not server.is_loopback or _has_a_way_in(server)
+    if is_reachable and is_public(settings):
         yield (
             "anyone who can reach this address may read every package; close reading with "
             "--private, or with a [[grant]]"
         )
-    if is_public and access.anonymous_uploads:
+    if is_reachable and access.anonymous_uploads:
         yield "anyone who can reach this address may publish under any name"
     is_plain = not server.public_url.startswith("https://") and not access.require_https
     is_told = not server.is_loopback or server.public_url
-    if is_public and is_told and is_plain:
+    if is_reachable and is_told and is_plain:
         yield (
             "credentials may come over plain HTTP, where others can read them; put a proxy that "
             "ends TLS before the server, and set [access] require_https"
@@ -152,12 +152,12 @@ def _why_kept_out(kind: str, name: str, settings: Settings) -> str:
 def _of_places(settings: Settings) -> Iterator[str]:
     store, apart = settings.store, settings.access.credentials_store
     resource = settings.google.access_token.resource
-    if resource and is_open(settings):
+    if resource and is_public(settings):
         yield (
             "[google.access_token] resource says who may do what, and reading is open to everybody "
             "all the same; close it with --private"
         )
-    if store.downloads == "public" and not is_open(settings):
+    if store.downloads == "public" and not is_public(settings):
         yield (
             "reading needs a credential, but whoever knows the URL of a file gets it from the "
             "public bucket"
@@ -189,7 +189,7 @@ def _of_publishing(settings: Settings) -> Iterator[str]:
 
 def _unused(settings: Settings) -> Iterator[str]:
     """Yield, for each setting that is not the default and counts for nothing, why it does."""
-    known = {".".join(place): each for place, each in every_setting().items()}
+    known = {".".join(place): each for place, each in all_settings().items()}
     said = {key: it for key, it in known.items() if it.value_in(settings) != it.default}
     for key, setting in said.items():
         whys = [why for is_so, why in _UNUSED.get(key, ()) if is_so(settings)]
@@ -205,7 +205,7 @@ def _has_no_bucket(settings: Settings) -> bool:
 
 def _is_closed(settings: Settings) -> bool:
     is_shared = any(ANONYMOUS in each.who for each in settings.grants.every)
-    return not (is_open(settings) or is_shared)
+    return not (is_public(settings) or is_shared)
 
 
 def _knows_google(settings: Settings) -> bool:
@@ -231,7 +231,7 @@ _UNUSED: Final[dict[str, tuple[tuple[Callable[[Settings], bool], str], ...]]] = 
     ),
     "store.freshness": _NO_BUCKET,
     "store.stale_if_error": _NO_BUCKET,
-    "access.private_names": ((is_open, "everybody may read every name"),),
+    "access.private_names": ((is_public, "everybody may read every name"),),
     "access.htpasswd_may_manage": (
         (
             lambda it: bool(it.grant),

@@ -13,12 +13,12 @@ from typing import Final
 import msgspec
 
 from wheelyard.concurrency.prefetch import prefetch_map
-from wheelyard.sources.candidate import Candidate, Offer, Skipped
-from wheelyard.sources.declared_facts import at_seconds, author, parse_hash
-from wheelyard.sources.file_tree import FileTree, TreeEntry, candidate_at, read_small
-from wheelyard.sources.plain_files import distributions
+from wheelyard.sources.candidate import Candidate, Skipped, SourceItem
+from wheelyard.sources.distribution_files import distribution_entries
+from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds, parse_hash_spec
+from wheelyard.sources.file_tree import FileTree, TreeEntry, read_bounded, to_candidate
 
-SUFFIX: Final = ".meta"
+META_SUFFIX: Final = ".meta"
 
 
 class _Description(msgspec.Struct):
@@ -35,21 +35,21 @@ class BackupniSource:
     packages: FileTree
     meta: FileTree
 
-    def offers(self) -> Iterator[Offer]:
+    def offers(self) -> Iterator[SourceItem]:
         """Yield what there is."""
-        for offers in prefetch_map(self._offers_of, distributions(self.packages)):
+        for offers in prefetch_map(self._offers_of, distribution_entries(self.packages)):
             yield from offers
 
-    def _offers_of(self, item: TreeEntry | Skipped) -> list[Offer]:
+    def _offers_of(self, item: TreeEntry | Skipped) -> list[SourceItem]:
         if isinstance(item, Skipped):
             return [item]
-        candidate = candidate_at(self.packages, item)
-        path = item.path + SUFFIX
+        candidate = to_candidate(self.packages, item)
+        path = item.path + META_SUFFIX
         try:
             beside = self.meta.find(path)
             if beside is None:
                 return [candidate]
-            return [_described(candidate, read_small(self.meta, beside))]
+            return [_described(candidate, read_bounded(self.meta, beside))]
         except (OSError, ValueError, RecursionError) as error:
             why = f"it cannot be used, so the file is taken without it: {_reason(error)}"
             return [candidate, Skipped(f"{self.meta}/{path}", why, is_fault=True)]
@@ -61,9 +61,9 @@ def _described(candidate: Candidate, text: bytearray) -> Candidate:
         raise ValueError("it describes another file")
     return replace(
         candidate,
-        hashes={**candidate.hashes, **parse_hash(found.hash or "")},
-        uploaded_at=at_seconds(found.upload_timestamp) or candidate.uploaded_at,
-        uploaded_by=author(found.uploaded_by),
+        hashes={**candidate.hashes, **parse_hash_spec(found.hash or "")},
+        uploaded_at=parse_epoch_seconds(found.upload_timestamp) or candidate.uploaded_at,
+        uploaded_by=clean_uploader(found.uploaded_by),
     )
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, NotFound, quoted
-from wheelyard.sources.candidate import NO_HASHES, bad_source, unreadable
+from wheelyard.sources.candidate import EMPTY_MAPPING, bad_source, unreadable_file
+from wheelyard.sources.candidate_filter import is_http_url, redact_credentials
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
-from wheelyard.sources.filename_rules import is_url, shown
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.instrumented import OperationCounter
 
@@ -41,30 +41,30 @@ class BucketTree:
         """Yield every object that is a file: a name with a slash at its end stands for a folder."""
         for found in self.bucket.objects():
             if found.name and not found.name.endswith("/"):
-                yield _object(found)
+                yield _entry(found)
 
     def find(self, path: str) -> TreeEntry | None:
         """Return one object by its name below the prefix."""
         found = self.bucket.find(path)
-        return None if found is None else _object(found)
+        return None if found is None else _entry(found)
 
     @contextmanager
     def read(self, item: TreeEntry) -> Iterator[Iterator[bytes]]:
         """Open an object."""
         if item.size is None:
-            raise unreadable(
+            raise unreadable_file(
                 "it is kept packed (Content-Encoding: gzip), so its bytes are not those that were "
                 "uploaded; store it again without that"
             )
         try:
             pieces = self.bucket.read(item.path, item.version)
         except NotFound as fault:
-            raise unreadable(fault.message.rstrip(".").lower()) from fault
+            raise unreadable_file(fault.message.rstrip(".").lower()) from fault
         with closing(pieces):  # type: ignore[type-var]
             yield pieces
 
 
-def open_place(text: str, runtime: Runtime, leave_out: Iterable[Path] = ()) -> FileTree:
+def open_tree(text: str, runtime: Runtime, leave_out: Iterable[Path] = ()) -> FileTree:
     """
     Return a folder, without those of it that are left out; or a bucket, which is not asked yet.
 
@@ -75,8 +75,8 @@ def open_place(text: str, runtime: Runtime, leave_out: Iterable[Path] = ()) -> F
     """
     if is_bucket(text):
         return _open_bucket(text, runtime)
-    name = quoted(shown(text))
-    if is_url(text):
+    name = quoted(redact_credentials(text))
+    if is_http_url(text):
         raise bad_source(f"{name} is a URL, and this needs a folder or gs://BUCKET/PREFIX.")
     path = Path(text)
     try:
@@ -94,7 +94,7 @@ def open_place(text: str, runtime: Runtime, leave_out: Iterable[Path] = ()) -> F
     return FolderTree(path, tuple(leave_out))
 
 
-def open_view(text: str, stores: Iterable[str], files: str, runtime: Runtime) -> FileTree:
+def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Runtime) -> FileTree:
     """
     Return a folder or a bucket to watch; a store in a folder of it is passed by.
 
@@ -109,13 +109,13 @@ def open_view(text: str, stores: Iterable[str], files: str, runtime: Runtime) ->
     """
     text = os.path.expanduser(text)  # noqa: PTH111 - Path's raises for users that are not there
     for store in stores:
-        if _is_in_the_way(text, store, files):
+        if _store_is_inside(text, store, files):
             raise Invalid(
                 f"{quoted(text)} cannot be watched: the store {quoted(store)} is there. Watch a "
                 "place beside it.",
                 code="bad_setting",
             )
-    return open_place(text, runtime, (Path(store) for store in stores if not is_bucket(store)))
+    return open_tree(text, runtime, (Path(store) for store in stores if not is_bucket(store)))
 
 
 def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
@@ -141,7 +141,7 @@ def _open_bucket(text: str, runtime: Runtime) -> BucketTree:
     return BucketTree(open_foreign(location, dependencies))
 
 
-def _is_in_the_way(text: str, store: str, files: str) -> bool:
+def _store_is_inside(text: str, store: str, files: str) -> bool:
     if is_bucket(text) != is_bucket(store):
         return False
     if is_bucket(text):
@@ -155,7 +155,7 @@ def _is_in_the_way(text: str, store: str, files: str) -> bool:
     return root == kept or root.is_relative_to(kept / files)
 
 
-def _object(found: "BucketObject") -> TreeEntry:
+def _entry(found: "BucketObject") -> TreeEntry:
     # some libraries have changed the names of an object's own metadata
     said = {name.lower().replace("-", "_"): value for name, value in found.metadata.items()}
     return TreeEntry(
@@ -164,6 +164,6 @@ def _object(found: "BucketObject") -> TreeEntry:
         created_at=found.created,
         changed_at=found.created.timestamp(),
         attributes=MappingProxyType(said),
-        hashes={"md5": found.md5} if found.md5 and not found.is_packed else NO_HASHES,
+        hashes={"md5": found.md5} if found.md5 and not found.is_packed else EMPTY_MAPPING,
         version=found.generation,
     )

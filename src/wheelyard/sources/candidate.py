@@ -10,11 +10,11 @@ from typing import Final, Protocol
 
 from wheelyard.errors import Invalid, Unavailable
 
-NO_HASHES: Final[Mapping[str, str]] = MappingProxyType({})
-GONE: Final = "source_unavailable"
+EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
+SOURCE_UNAVAILABLE: Final = "source_unavailable"
 """The code of an Unavailable that is about where files come from, and not about the store."""
 
-ReadBytes = Callable[[], AbstractContextManager[Iterator[bytes]]]
+OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
 """Opens a file, and gives its bytes in pieces."""
 
 
@@ -39,9 +39,9 @@ class Candidate:
 
     filename: str
     place: str
-    read: ReadBytes = field(repr=False)
+    read: OpenChunks = field(repr=False)
     size: int | None = None
-    hashes: Mapping[str, str] = field(default_factory=lambda: NO_HASHES)
+    hashes: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)
     uploaded_at: datetime | None = None
     uploaded_by: str = ""
     yanked: str | None = None
@@ -60,13 +60,13 @@ class Skipped:
     """Whether it ought to have been one: a damaged line, a file that cannot be had."""
 
 
-Offer = Candidate | Skipped
+SourceItem = Candidate | Skipped
 
 
 class Source(Protocol):
     """A place to import from."""
 
-    def offers(self) -> Iterator[Offer]:
+    def offers(self) -> Iterator[SourceItem]:
         """Yield what there is, in a stable order; raise WheelyardError if it is no source."""
         ...
 
@@ -76,11 +76,11 @@ def bad_source(message: str) -> Invalid:
     return Invalid(message, code="bad_source", short="Not a source to import from.")
 
 
-def gone(message: str) -> Unavailable:
+def source_unavailable(message: str) -> Unavailable:
     """Return the fault of a source that does not answer any more."""
-    return Unavailable(message, code=GONE, short="The source does not answer.")
+    return Unavailable(message, code=SOURCE_UNAVAILABLE, short="The source does not answer.")
 
 
-def unreadable(why: str) -> OSError:
+def unreadable_file(why: str) -> OSError:
     """Return the fault of one file that cannot be had, while others may."""
     return OSError(errno.EIO, why)

@@ -22,23 +22,23 @@ import msgspec
 from msgspec import Struct
 
 from wheelyard.errors import quoted
-from wheelyard.sources.candidate import Offer, Skipped, bad_source
-from wheelyard.sources.declared_facts import (
-    DamagedDigest,
-    at_http,
-    at_parts,
-    author,
-    checked,
-    parse_hash,
+from wheelyard.sources.candidate import Skipped, SourceItem, bad_source
+from wheelyard.sources.field_parsing import (
+    InvalidDigest,
+    clean_uploader,
+    parse_date_parts,
+    parse_digests,
+    parse_hash_spec,
+    parse_http_date,
 )
-from wheelyard.sources.file_tree import FileTree, candidate_at, read_small
+from wheelyard.sources.file_tree import FileTree, read_bounded, to_candidate
 
-INDEX: Final = "dataindex.json"
-LARGEST: Final = 1024**3
+INDEX_FILE: Final = "dataindex.json"
+INDEX_LIMIT_BYTES: Final = 1024**3
 """Bytes of `dataindex.json`: that of 100,000 files has some 500 MB, descriptions mostly."""
-RELEASE: Final = "releasefile"
-VERSIONS: Final = ("1", "2")
-_KINDS: Final = {"doczip": "documentation", "toxresult": "results of tests"}
+RELEASE_FILE: Final = "releasefile"
+DUMP_VERSIONS: Final = ("1", "2")
+_OTHER_FILE_TYPES: Final = {"doczip": "documentation", "toxresult": "results of tests"}
 
 
 class _LogEntry(Struct):
@@ -47,7 +47,7 @@ class _LogEntry(Struct):
     when: list[int] | None = None
 
 
-class _Digests(Struct):
+class _EntryMapping(Struct):
     hashes: dict[str, str | None] | None = None
     md5: str | None = None
     hash_spec: str | None = None
@@ -60,8 +60,8 @@ class _Config(Struct):
 
 class _FileEntry(Struct):
     relpath: str
-    type: str = RELEASE
-    entrymapping: _Digests = msgspec.field(default_factory=_Digests)
+    type: str = RELEASE_FILE
+    entrymapping: _EntryMapping = msgspec.field(default_factory=_EntryMapping)
     log: list[_LogEntry] = []
 
 
@@ -89,7 +89,7 @@ class DevpiSource:
     mirrors: bool = False
     """Whether what was mirrored is taken too; a mirror that is chosen always is."""
 
-    def offers(self) -> Iterator[Offer]:
+    def offers(self) -> Iterator[SourceItem]:
         """Yield what there is."""
         indexes = self._dump().indexes
         chosen = self.chosen or _only(indexes, mirrors=self.mirrors)
@@ -107,48 +107,52 @@ class DevpiSource:
                 yield Skipped(f"{self.place}/{name}", why)
 
     def _dump(self) -> _DevpiExport:
-        found = self.place.find(INDEX)
+        found = self.place.find(INDEX_FILE)
         if found is None:
-            raise bad_source(f"There is no {INDEX} in {self.place}. Name a folder of devpi-export.")
+            raise bad_source(
+                f"There is no {INDEX_FILE} in {self.place}. Name a folder of devpi-export."
+            )
         try:
-            dump = msgspec.json.decode(read_small(self.place, found, LARGEST), type=_DevpiExport)
+            dump = msgspec.json.decode(
+                read_bounded(self.place, found, INDEX_LIMIT_BYTES), type=_DevpiExport
+            )
         except (OSError, ValueError, RecursionError) as error:
-            raise bad_source(f"{INDEX} in {self.place} cannot be read, or is none.") from error
-        if dump.dumpversion not in VERSIONS:
+            raise bad_source(f"{INDEX_FILE} in {self.place} cannot be read, or is none.") from error
+        if dump.dumpversion not in DUMP_VERSIONS:
             raise bad_source(
                 f"This export has version {quoted(dump.dumpversion)}, which this version does not "
                 "know. Export again with devpi-server 6."
             )
         return dump
 
-    def _offers_of(self, name: str, files: list[_FileEntry]) -> Iterator[Offer]:
+    def _offers_of(self, name: str, files: list[_FileEntry]) -> Iterator[SourceItem]:
         for entry in sorted(files, key=lambda each: each.relpath):
-            if entry.type == RELEASE:
+            if entry.type == RELEASE_FILE:
                 yield self._offer(entry)
-        others = Counter(each.type for each in files if each.type != RELEASE)
+        others = Counter(each.type for each in files if each.type != RELEASE_FILE)
         for kind, count in sorted(others.items()):
-            what = _KINDS.get(kind, f"of the kind {quoted(kind)}")
+            what = _OTHER_FILE_TYPES.get(kind, f"of the kind {quoted(kind)}")
             counted = "1 file is" if count == 1 else f"{count} files are"
             yield Skipped(f"{self.place}/{name}", f"{counted} {what}")
 
-    def _offer(self, entry: _FileEntry) -> Offer:
+    def _offer(self, entry: _FileEntry) -> SourceItem:
         place = f"{self.place}/{entry.relpath}"
         item = self.place.find(entry.relpath)
         if item is None:
-            return Skipped(place, f"{INDEX} names it, and it is not there", is_fault=True)
+            return Skipped(place, f"{INDEX_FILE} names it, and it is not there", is_fault=True)
         said = entry.entrymapping
         claimed = {"md5": said.md5} if said.md5 is not None else {}
         try:
-            hashes = checked({**claimed, **(said.hashes or {})})
-            hashes = {**parse_hash(said.hash_spec or ""), **hashes}
-        except DamagedDigest as error:
+            hashes = parse_digests({**claimed, **(said.hashes or {})})
+            hashes = {**parse_hash_spec(said.hash_spec or ""), **hashes}
+        except InvalidDigest as error:
             return Skipped(place, str(error), is_fault=True)
         upload = next((each for each in entry.log if each.what == "upload"), _LogEntry())
         return replace(
-            candidate_at(self.place, item),
+            to_candidate(self.place, item),
             hashes=hashes,
-            uploaded_at=at_parts(upload.when) or at_http(said.last_modified),
-            uploaded_by=author(upload.who),
+            uploaded_at=parse_date_parts(upload.when) or parse_http_date(said.last_modified),
+            uploaded_by=clean_uploader(upload.who),
         )
 
 

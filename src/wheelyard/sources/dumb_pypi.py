@@ -21,31 +21,37 @@ from msgspec import Struct
 
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import quoted
-from wheelyard.outgoing.urls import Url
-from wheelyard.sources.candidate import Candidate, Offer, ReadBytes, Skipped, bad_source
-from wheelyard.sources.declared_facts import at_seconds, author, parse_hash
-from wheelyard.sources.file_tree import FileTree, candidate_at
-from wheelyard.sources.filename_rules import is_url, shown
+from wheelyard.http_client.urls import Url
+from wheelyard.sources.candidate import (
+    Candidate,
+    OpenChunks,
+    Skipped,
+    SourceItem,
+    bad_source,
+)
+from wheelyard.sources.candidate_filter import is_http_url, redact_credentials
+from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds, parse_hash_spec
+from wheelyard.sources.file_tree import FileTree, to_candidate
 from wheelyard.sources.web.index_client import IndexClient
-from wheelyard.sources.web.resumed_download import Download
+from wheelyard.sources.web.resumable_download import ResumableDownload
 from wheelyard.storage.gcs.location import SCHEME, is_bucket
 
-SUFFIXES: Final = (".json", ".jsonl", ".txt", ".lst")
-PAGE: Final = "simple/name/"
+LIST_SUFFIXES: Final = (".json", ".jsonl", ".txt", ".lst")
+PROJECT_PAGE: Final = "simple/name/"
 """What a relative packages URL is relative to: a page of the site beside the list."""
-LINE_LIMIT: Final = 1024**2
+LINE_LIMIT_BYTES: Final = 1024**2
 """Bytes of one line."""
 
 
 @dataclass(frozen=True, slots=True)
-class ListFile:
+class PackageList:
     """A package list, to be read."""
 
     text: str = field(repr=False)
     """Where it is."""
     shown: str
     """What a report calls it."""
-    open: ReadBytes
+    open: OpenChunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +76,20 @@ class _Line(Struct):
 class DumbPypiSource:
     """The packages that a list names."""
 
-    packages: ListFile
+    packages: PackageList
     shelf: FileLocator
 
-    def offers(self) -> Iterator[Offer]:
+    def offers(self) -> Iterator[SourceItem]:
         """Yield what there is."""
         lines = enumerate(_lines_of(self.packages), 1)
         yield from prefetch_map(self._offer, (each for each in lines if each[1].strip()))
 
-    def _offer(self, numbered: tuple[int, bytes]) -> Offer:
+    def _offer(self, numbered: tuple[int, bytes]) -> SourceItem:
         number, line = numbered
         place = f"{self.packages.shown}, line {number}"
         try:
             said = _parsed(line)
-            hashes = parse_hash(said.hash or "")
+            hashes = parse_hash_spec(said.hash or "")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             why = "it is neither a filename nor a JSON object with one"
             return Skipped(place, why, is_fault=True)
@@ -96,32 +102,32 @@ class DumbPypiSource:
         return replace(
             found,
             hashes={**found.hashes, **hashes},
-            uploaded_at=at_seconds(said.upload_timestamp) or found.uploaded_at,
-            uploaded_by=author(said.uploaded_by),
+            uploaded_at=parse_epoch_seconds(said.upload_timestamp) or found.uploaded_at,
+            uploaded_by=clean_uploader(said.uploaded_by),
             yanked=said.yanked_reason or None,
         )
 
 
-def is_list(text: str) -> bool:
+def is_package_list(text: str) -> bool:
     """Return whether a source is a package list, by its name."""
-    is_elsewhere = is_url(text) or is_bucket(text)
-    return text.endswith(SUFFIXES) and (is_elsewhere or Path(text).is_file())
+    is_elsewhere = is_http_url(text) or is_bucket(text)
+    return text.endswith(LIST_SUFFIXES) and (is_elsewhere or Path(text).is_file())
 
 
-def list_in(place: FileTree, name: str, text: str) -> ListFile:
+def package_list_in_tree(place: FileTree, name: str, text: str) -> PackageList:
     """Return a list in a place, named by `text`; raise Invalid if there is none (`bad_source`)."""
     item = place.find(name)
     if item is None:
         raise bad_source(f"There is no package list {quoted(name)} in {place}. Check the name.")
-    return ListFile(text, text, partial(place.read, item))
+    return PackageList(text, text, partial(place.read, item))
 
 
-def list_at(web: IndexClient, url: Url) -> ListFile:
+def package_list_at_url(web: IndexClient, url: Url) -> PackageList:
     """Return a list below a URL."""
-    return ListFile(url.asked, url.shown, Download(web, url).open)
+    return PackageList(url.asked, url.shown, ResumableDownload(web, url).open)
 
 
-def locator_of(text: str, reference: str) -> str:
+def resolve_packages_url(text: str, reference: str) -> str:
     """
     Return where the files of a list are.
 
@@ -130,43 +136,43 @@ def locator_of(text: str, reference: str) -> str:
         reference: What dumb-pypi was given as `--packages-url`: absolute, or relative to a
             project's page; of a list in a file it may be a folder too, as the shell names it.
     """
-    if is_url(reference) or is_bucket(reference):
+    if is_http_url(reference) or is_bucket(reference):
         return reference
-    if is_url(text):
-        return urljoin(urljoin(text, PAGE), reference)
+    if is_http_url(text):
+        return urljoin(urljoin(text, PROJECT_PAGE), reference)
     if is_bucket(text):
         folder = text.removeprefix(SCHEME).rpartition("/")[0]
-        return SCHEME + normpath(f"{folder}/{PAGE}{reference}")
+        return SCHEME + normpath(f"{folder}/{PROJECT_PAGE}{reference}")
     if Path(reference).is_dir():
         return reference
-    return normpath(Path(text).parent / PAGE / reference)
+    return normpath(Path(text).parent / PROJECT_PAGE / reference)
 
 
-def locator_in(place: FileTree) -> FileLocator:
+def locate_in_tree(place: FileTree) -> FileLocator:
     """Return the files that lie flat in a place."""
 
     def fetch(filename: str) -> Candidate | None:
         item = place.find(filename)
-        return None if item is None else candidate_at(place, item)
+        return None if item is None else to_candidate(place, item)
 
     return FileLocator(str(place), fetch)
 
 
-def locator_at(web: IndexClient, root: Url) -> FileLocator:
+def locate_at_url(web: IndexClient, root: Url) -> FileLocator:
     """Return the files below a URL; whether they are there is known when they are read."""
     return FileLocator(
-        root.shown, lambda name: Download(web, root.joined(quote(name))).candidate(name)
+        root.shown, lambda name: ResumableDownload(web, root.joined(quote(name))).candidate(name)
     )
 
 
-def _lines_of(packages: ListFile) -> Iterator[bytes]:
+def _lines_of(packages: PackageList) -> Iterator[bytes]:
     rest = b""
     try:
         with packages.open() as pieces:
             for piece in pieces:
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from whole
-                if len(rest) > LINE_LIMIT:
+                if len(rest) > LINE_LIMIT_BYTES:
                     raise bad_source(
                         f"{packages.shown} is no list of packages: it has lines of a megabyte."
                     )
@@ -185,5 +191,5 @@ def _parsed(line: bytes) -> _Line:
         said = _Line(line.decode().strip())
     name = said.filename
     if not name or "/" in name or "\\" in name or ".." in name or not name.isprintable():
-        raise ValueError(f"{quoted(shown(name))} is no filename")
+        raise ValueError(f"{quoted(redact_credentials(name))} is no filename")
     return said

@@ -16,13 +16,19 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from wheelyard.sources.candidate import NO_HASHES, Candidate, Skipped, bad_source, unreadable
-from wheelyard.sources.declared_facts import at_stat
-from wheelyard.sources.filename_rules import is_offered
+from wheelyard.sources.candidate import (
+    EMPTY_MAPPING,
+    Candidate,
+    Skipped,
+    bad_source,
+    unreadable_file,
+)
+from wheelyard.sources.candidate_filter import is_distribution_name
+from wheelyard.sources.field_parsing import file_time
 
-PIECE: Final = 256 * 1024
+READ_CHUNK_BYTES: Final = 256 * 1024
 """Bytes that are read at a time."""
-BESIDE_LIMIT: Final = 1024**2
+SIDECAR_LIMIT_BYTES: Final = 1024**2
 """Bytes of a small file that lies beside another one and describes it."""
 
 
@@ -33,8 +39,8 @@ class TreeEntry(Struct, frozen=True, kw_only=True):  # a look at a folder makes 
     size: int | None  # None where what is read has another size than what is kept
     created_at: datetime | None  # UTC; in a folder, when it was last written
     changed_at: float  # when its bytes, or the file under its name, last changed: seconds
-    attributes: Mapping[str, str] = NO_HASHES  # what was said of it; a folder has none
-    hashes: Mapping[str, str] = NO_HASHES
+    attributes: Mapping[str, str] = EMPTY_MAPPING  # what was said of it; a folder has none
+    hashes: Mapping[str, str] = EMPTY_MAPPING
     version: str  # another one whenever anybody has touched it; a read of a bucket asks for it
 
     @property
@@ -71,7 +77,7 @@ class FileTree(Protocol):
         ...
 
 
-def candidate_at(place: FileTree, item: TreeEntry) -> Candidate:
+def to_candidate(place: FileTree, item: TreeEntry) -> Candidate:
     """Return what the place itself knows of a file."""
     return Candidate(
         filename=item.filename,
@@ -84,14 +90,14 @@ def candidate_at(place: FileTree, item: TreeEntry) -> Candidate:
     )
 
 
-def read_small(place: FileTree, item: TreeEntry, limit: int = BESIDE_LIMIT) -> bytearray:
+def read_bounded(place: FileTree, item: TreeEntry, limit: int = SIDECAR_LIMIT_BYTES) -> bytearray:
     """Return all bytes of a file that describes others; raise OSError if it has too many."""
     found = bytearray()
     with place.read(item) as pieces:
         for piece in pieces:
             found += piece
             if len(found) > limit:
-                raise unreadable(f"it is larger than {limit} bytes")
+                raise unreadable_file(f"it is larger than {limit} bytes")
     return found
 
 
@@ -144,7 +150,7 @@ class FolderTree:
 @contextmanager
 def _reading(path: Path) -> Iterator[Iterator[bytes]]:
     with path.open("rb") as file:
-        yield iter(partial(file.read, PIECE), b"")
+        yield iter(partial(file.read, READ_CHUNK_BYTES), b"")
 
 
 def _listed(folder: str) -> list["os.DirEntry[str]"]:
@@ -166,7 +172,7 @@ def _seen(entry: "os.DirEntry[str]", below: int) -> TreeEntry | Skipped:
         found = entry.stat()
     except OSError as error:  # a link that leads nowhere, or gone meanwhile
         why = f"it cannot be read: {error.strerror}"
-        return Skipped(entry.path, why, is_fault=is_offered(entry.name))
+        return Skipped(entry.path, why, is_fault=is_distribution_name(entry.name))
     if not S_ISREG(found.st_mode):  # a pipe would be waited for
         return Skipped(entry.path, "it is no file")
     return _item(entry.path[below:], found)
@@ -176,7 +182,7 @@ def _item(path: str, found: os.stat_result) -> TreeEntry:
     return TreeEntry(
         path=path,
         size=found.st_size,
-        created_at=at_stat(found.st_mtime),
+        created_at=file_time(found.st_mtime),
         changed_at=max(found.st_mtime, found.st_ctime),
         version=f"{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}.{found.st_ino}",
     )

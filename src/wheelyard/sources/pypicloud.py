@@ -17,43 +17,43 @@ from hashlib import md5
 import msgspec
 from msgspec.structs import asdict
 
-from wheelyard.sources.candidate import Offer, Skipped
-from wheelyard.sources.declared_facts import DamagedDigest, author, checked
-from wheelyard.sources.file_tree import FileTree, TreeEntry, candidate_at, read_small
+from wheelyard.sources.candidate import Skipped, SourceItem
+from wheelyard.sources.field_parsing import InvalidDigest, clean_uploader, parse_digests
+from wheelyard.sources.file_tree import FileTree, TreeEntry, read_bounded, to_candidate
 
-SUFFIX = ".meta"
+META_SUFFIX = ".meta"
 
 
 class _Facts(msgspec.Struct):
     hash_sha256: str | None = None
     hash_md5: str | None = None
-    upload_handler: str | None = None
+    uploader: str | None = None
 
 
-def offers_of_pypicloud(place: FileTree, item: TreeEntry) -> Iterator[Offer]:
+def pypicloud_candidates(place: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
     """Yield a file with what its metadata, or the .meta beside it, says."""
-    candidate = candidate_at(place, item)
+    candidate = to_candidate(place, item)
     try:
         said = item.attributes or _beside(place, item)
         claimed = {"sha256": said.get("hash_sha256"), "md5": said.get("hash_md5")}
-        hashes = checked({name: value for name, value in claimed.items() if value})
+        hashes = parse_digests({name: value for name, value in claimed.items() if value})
     except (OSError, ValueError, RecursionError) as error:
-        why = str(error) if isinstance(error, DamagedDigest) else "its .meta cannot be used"
+        why = str(error) if isinstance(error, InvalidDigest) else "its .meta cannot be used"
         why = f"{why}; the file is taken without it"
         yield Skipped(candidate.place, why, is_fault=True)
         yield candidate
     else:
         hashes = {**candidate.hashes, **hashes}
-        yield replace(candidate, hashes=hashes, uploaded_by=author(said.get("uploader")))
+        yield replace(candidate, hashes=hashes, uploaded_by=clean_uploader(said.get("uploader")))
 
 
-def is_pypicloud(items: list[TreeEntry], offered: list[TreeEntry]) -> bool:
+def looks_like_pypicloud(items: list[TreeEntry], offered: list[TreeEntry]) -> bool:
     """Return whether the distributions among the first items of a place lie as pypicloud's do."""
     if all(_has_hash(item) or _has_facts(item) for item in offered):
         return True
     paths = {item.path for item in items}
     return all(
-        len(item.parts) == 3 and item.path + SUFFIX in paths  # noqa: PLR2004 - NAME/VERSION/FILE
+        len(item.parts) == 3 and item.path + META_SUFFIX in paths  # noqa: PLR2004 - NAME/VERSION/FILE
         for item in offered[: len(offered) // 2 + 1]  # the rest may lie beyond what was looked at
     )
 
@@ -68,7 +68,7 @@ def _has_facts(item: TreeEntry) -> bool:
 
 
 def _beside(place: FileTree, item: TreeEntry) -> Mapping[str, str | None]:
-    beside = place.find(item.path + SUFFIX)
+    beside = place.find(item.path + META_SUFFIX)
     if beside is None:
         return {}
-    return asdict(msgspec.json.decode(read_small(place, beside), type=_Facts))
+    return asdict(msgspec.json.decode(read_bounded(place, beside), type=_Facts))

@@ -36,7 +36,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog.conflict_retries import ConflictRetries, remote_retries
 from wheelyard.catalog.files import ORPHAN_AGE
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
-from wheelyard.model.lenient_metadata import core_of
+from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.model.text import escaped
@@ -56,7 +56,7 @@ from wheelyard.operations.exporting.manifest import (
 from wheelyard.operations.exporting.site_files import Copied, Site, SiteFiles
 from wheelyard.operations.exporting.site_pages import PageWriter, SitePages
 from wheelyard.rendering.web_pages import PageTemplates
-from wheelyard.settings.sections import MEMORY, Settings
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.local import LocalStore
@@ -233,13 +233,13 @@ def open_site(place: str, index: Index) -> Site:
 
 
 def _refuse_place(place: str, settings: Settings) -> None:
-    if not is_bucket(place) and ("://" in place or place in ("", MEMORY)):
+    if not is_bucket(place) and ("://" in place or place in ("", MEMORY_LOCATION)):
         raise Invalid(
             f"A site cannot be written to {quoted(place)}. Give a folder, or gs://BUCKET/PREFIX.",
             code=BAD_DESTINATION,
         )
     for each in (settings.store.location, settings.access.credentials_store):
-        if not each or each == MEMORY or is_bucket(each) != is_bucket(place):
+        if not each or each == MEMORY_LOCATION or is_bucket(each) != is_bucket(place):
             continue
         if not is_bucket(place):
             site, store = Path(os.path.realpath(place)), Path(os.path.realpath(each))
@@ -276,4 +276,4 @@ def _core_of(index: Index, name: NormalizedName, file: File) -> CoreMetadata:
     raw = index.files.core_metadata(name, file) if file.has_metadata else None
     if raw is not None and sha256(raw).hexdigest() != file.core_metadata:
         raise NotFound(f"The core metadata of {file.filename} is not what it was.")
-    return core_of(raw, name, file.version)
+    return parse_any(raw, name, file.version)

@@ -19,7 +19,7 @@ from wheelyard.catalog.format import read_format
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.model.text import escaped
-from wheelyard.settings.sections import MEMORY, MIB, Settings, StoreSettings
+from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
 from wheelyard.storage.base import Store
 from wheelyard.storage.disk import storage_faults
 from wheelyard.storage.gcs.location import is_bucket, parse_location
@@ -76,7 +76,7 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
         Unavailable: The store does not answer.
     """
     location, apart = settings.store.location, settings.access.credentials_store
-    if location == MEMORY:
+    if location == MEMORY_LOCATION:
         return OpenedStore(MemoryStore(time.time), scratch_spool(), StoreTraits())
     if is_bucket(location):
         opened = _bucket(settings, location, OperationCounter(), runtime)

@@ -10,7 +10,7 @@ import pytest
 from tests.authentication.verifiers.fake_issuer import Answer, StandIn, loopback_fetcher, stand_in
 from tests.clients.tls import running_proxy
 from wheelyard.authentication.verifiers.json_client import BODY_LIMIT_BYTES, JsonClient
-from wheelyard.outgoing.network import WebFault
+from wheelyard.http_client.address_policy import FetchError
 
 pytestmark = pytest.mark.integration
 
@@ -74,7 +74,7 @@ def test_bodies_that_are_not_read(site: StandIn, fetcher: JsonClient, answer: An
     """A body that is too large, packed or cut off is no answer."""
     site.answers["/a"] = answer
 
-    with pytest.raises(WebFault):
+    with pytest.raises(FetchError):
         fetcher.get(f"{site.url}/a", timeout=LONG)
 
 
@@ -83,7 +83,7 @@ def test_bodies_that_are_no_documents(site: StandIn, fetcher: JsonClient, body: 
     """A body that is no JSON object is no document."""
     site.answers["/a"] = Answer(body)
 
-    with pytest.raises(WebFault, match="JSON"):
+    with pytest.raises(FetchError, match="JSON"):
         fetcher.get(f"{site.url}/a", timeout=LONG).document()
 
 
@@ -96,7 +96,7 @@ def test_answers_that_do_not_end(site: StandIn, fetcher: JsonClient, answer: Ans
     """One deadline covers the whole exchange, so a server cannot hold anybody by trickling."""
     site.answers["/a"] = answer
 
-    with pytest.raises(WebFault, match="in time"):
+    with pytest.raises(FetchError, match="in time"):
         fetcher.get(f"{site.url}/a", timeout=0.5)
 
 
@@ -122,7 +122,7 @@ def test_urls_that_are_not_asked_for(url: str) -> None:
     """Only plain https URLs are asked for."""
     fetcher = JsonClient(monotonic)
 
-    with pytest.raises(WebFault, match="URL"):
+    with pytest.raises(FetchError, match="URL"):
         fetcher.get(url, timeout=LONG)
     fetcher.close()
 
@@ -133,7 +133,7 @@ def test_private_addresses_are_not_reached(site: StandIn, host: str) -> None:
     fetcher = JsonClient(monotonic)
     port = site.url.rpartition(":")[2]
 
-    with pytest.raises(WebFault, match="private"):
+    with pytest.raises(FetchError, match="private"):
         fetcher.get(f"https://{host}:{port}/keys", timeout=LONG)
     assert site.seen == []
     fetcher.close()
@@ -141,7 +141,7 @@ def test_private_addresses_are_not_reached(site: StandIn, host: str) -> None:
 
 def test_plain_http_stays_on_the_machine(fetcher: JsonClient) -> None:
     """Even where private addresses are allowed, a credential goes unencrypted to loopback only."""
-    with pytest.raises(WebFault, match="private"):
+    with pytest.raises(FetchError, match="private"):
         fetcher.get("http://10.0.0.1/keys", timeout=LONG)
 
 
@@ -153,9 +153,9 @@ def test_a_server_has_to_prove_itself(site: StandIn, tmp_path: Path) -> None:
         stranger = JsonClient(monotonic, allow_private=True)
         friend = JsonClient(monotonic, allow_private=True, tls=known)
 
-        with pytest.raises(WebFault, match="certificate"):
+        with pytest.raises(FetchError, match="certificate"):
             stranger.get(f"{proxy.url}/", timeout=LONG)
-        with pytest.raises(WebFault, match="certificate"):
+        with pytest.raises(FetchError, match="certificate"):
             friend.get(f"{proxy.url.replace('127.0.0.1', 'localhost')}/", timeout=LONG)
         assert [each.path for each in site.seen] == []
         assert friend.get(f"{proxy.url}/", timeout=LONG).document() == {"safe": True}

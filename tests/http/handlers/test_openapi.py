@@ -15,9 +15,9 @@ from wheelyard.errors import WheelyardError
 from wheelyard.http.handlers.api_projects import parse_after
 from wheelyard.http.handlers.api_tokens import NewToken
 from wheelyard.model.access import parse_pattern
-from wheelyard.model.distribution import parse_listed, parse_name, parse_version
+from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
 from wheelyard.model.project import Status
-from wheelyard.model.text import one_line
+from wheelyard.model.text import require_one_line
 from wheelyard.model.token import is_token_id
 from wheelyard.operations.lifecycle import REASON_LIMIT
 
@@ -29,7 +29,7 @@ MADE_TOKEN = SCHEMAS["MadeToken"]["allOf"][1]["properties"]["token"]
 
 def token_name(text: str) -> None:
     """Take a token's name, as `ApiTokens.create` does."""
-    assert one_line(text, "The name of a token", NAME_LIMIT_CHARS).strip()
+    assert require_one_line(text, "The name of a token", NAME_LIMIT_CHARS).strip()
 
 
 def holds(is_so: bool) -> None:  # noqa: FBT001
@@ -47,7 +47,7 @@ PARSERS: dict[str, tuple[dict[str, Any], Callable[[str], object]]] = {
     "normalised-name": (SCHEMAS["NormalizedName"], lambda text: holds(parse_name(text) == text)),
     "version": (SCHEMAS["Version"], parse_version),
     "pattern": (SCHEMAS["Pattern"]["anyOf"][1], starred),
-    "reason": (SCHEMAS["Reason"], lambda text: one_line(text, "The reason", REASON_LIMIT)),
+    "reason": (SCHEMAS["Reason"], lambda text: require_one_line(text, "The reason", REASON_LIMIT)),
     "token-id": (SCHEMAS["TokenId"], lambda text: holds(is_token_id(text))),
     "token-name": (NEW_TOKEN["name"], token_name),
 }
@@ -104,7 +104,7 @@ def test_described_text(kind: str, data: st.DataObject) -> None:
 @given(text=TEXTS | st.sampled_from(["demo-1.0.tar.gz", "a-1-py3-none-any.whl", "x-1.0.zip"]))
 def test_filenames(text: str) -> None:
     """No filename that the code takes is missing from the document; the code knows more rules."""
-    assert described(SCHEMAS["Filename"], text) or not is_taken(parse_listed, text)
+    assert described(SCHEMAS["Filename"], text) or not is_taken(parse_known_filename, text)
     odd = [each for each in map(chr, range(300)) if described(SCHEMAS["Filename"], each)]
     assert odd == [each for each in map(chr, range(33, 127)) if each not in "/\\%:"]
 

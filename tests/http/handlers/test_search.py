@@ -13,7 +13,7 @@ from tests.http.servers import Site
 from tests.operations.in_memory_index import ALICE
 from tests.storage.gcs.opened import EMULATOR
 from tests.waiting import until
-from wheelyard.model.distribution import parse_name, parse_version
+from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.search_index import LOCAL_TTL_SECONDS
 from wheelyard.settings.sections import Settings, StoreSettings

@@ -7,7 +7,7 @@ import pytest
 
 from tests.http.packages import post, publish, sdist, wheel
 from tests.http.servers import Site
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.rendering.simple_pages import detail_html, detail_json
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,7 @@ from wheelyard.cli.store_options import local_caller
 from wheelyard.http.app import App
 from wheelyard.http.protocol.messages import Message
 from wheelyard.http.protocol.request_body import BodyTimeouts, RequestBody, SlowClient
-from wheelyard.model.distribution import parse_version
+from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import HttpSettings, Settings, StoreSettings
 from wheelyard.wiring.index import open_index

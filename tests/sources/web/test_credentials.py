@@ -8,8 +8,8 @@ import pytest
 
 from tests.sources.offering import body_of, offered, opened
 from tests.sources.web.site import Answer, Site
-from wheelyard.outgoing.urls import UserPassword, parse_url
-from wheelyard.sources.filename_rules import shown
+from wheelyard.http_client.urls import UserPassword, parse_url
+from wheelyard.sources.candidate_filter import redact_credentials
 from wheelyard.sources.web.index_client import SourceCredentials
 
 WHEEL = "a-1-py3-none-any.whl"
@@ -154,11 +154,11 @@ def test_what_is_shown(site: Site) -> None:
         (candidate,) = found.candidates
         with pytest.raises(OSError, match="status 404") as raised:
             body_of(candidate)
-        shown = repr((candidate, found.passed_over, source, str(raised.value)))
+        redact_credentials = repr((candidate, found.passed_over, source, str(raised.value)))
 
     assert candidate.place == f"{site.url}/{WHEEL}"
     assert site.asked(f"/{WHEEL}")[0].path == f"/{WHEEL}?signature=s3cret"
-    assert not any(word in shown for word in ("cret", "s%20e", "s3cret"))
+    assert not any(word in redact_credentials for word in ("cret", "s%20e", "s3cret"))
 
 
 @pytest.mark.integration
@@ -202,4 +202,4 @@ def test_files_elsewhere(site: Site, other: Site, tmp_path: Path) -> None:
 )
 def test_what_is_shown_of_a_source(text: str, expected: str) -> None:
     """Of what somebody has typed, neither a credential nor a query is shown."""
-    assert shown(text) == expected
+    assert redact_credentials(text) == expected

@@ -11,7 +11,7 @@ from tests.sources.web.site import Answer, Site
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.sources.candidate import Candidate
-from wheelyard.sources.open_source import SourceRequest, open_source
+from wheelyard.sources.source_factory import SourceRequest, open_source
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,7 @@ from tests.clients.tls import running_proxy
 from tests.sources.offering import Pauses, body_of, offered, opened, sha256, taken
 from tests.sources.web.site import HTML, JSON, Answer, Site
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.sources.web.index_client import FIRST_PAUSE
+from wheelyard.sources.web.index_client import FIRST_PAUSE_SECONDS
 
 pytestmark = pytest.mark.integration
 
@@ -207,7 +207,7 @@ def test_patience_in_other_words(site: Site, asked: str) -> None:
         assert offered(source.offers()).passed_over == []
 
     (pause,) = pauses.made
-    assert 0 < pause <= FIRST_PAUSE
+    assert 0 < pause <= FIRST_PAUSE_SECONDS
 
 
 def test_a_server_that_fails(site: Site) -> None:

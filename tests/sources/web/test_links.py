@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wheelyard.outgoing.network import WebFault
+from wheelyard.http_client.address_policy import FetchError
 from wheelyard.sources.web.html_links import Link, read_links
 
 DIGEST = "0" * 64
@@ -127,5 +127,5 @@ def test_any_bytes(body: bytes, charset: str) -> None:
 @pytest.mark.parametrize("text", ["<a href=x>" * 11, f"<base href='{'x' * 2049}'>"])
 def test_limits(text: str) -> None:
     """A page of more links than anybody has files, or with a base without end, is refused."""
-    with pytest.raises(WebFault):
+    with pytest.raises(FetchError):
         read_links(text.encode(), "", 10)

@@ -23,6 +23,7 @@ from wheelyard.authentication.verifiers.verifier import (
     invalid_access_token,
     verification_unavailable,
 )
+from wheelyard.http_client.address_policy import FetchError
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,
@@ -31,7 +32,6 @@ from wheelyard.model.access import (
     Identity,
     Scope,
 )
-from wheelyard.outgoing.network import WebFault
 
 TIMEOUT_SECONDS: Final = 3.0
 """Seconds for both questions together."""
@@ -139,7 +139,7 @@ class AccessTokenVerifier:
                 scopes, left = self._scopes(token, end - self._monotonic())
                 lifetime = min(lifetime, left)
                 actions &= ALL_ACTIONS if scopes & WRITE_SCOPES else Action.READ
-        except WebFault as fault:
+        except FetchError as fault:
             logger.warning("Google does not say what an access token may do: %s", fault.why)
             raise verification_unavailable("Google") from None
         return _identity(mark, actions), lifetime if actions else REJECTION_CACHE_SECONDS
@@ -155,7 +155,7 @@ class AccessTokenVerifier:
             logger.error("the bucket of [google.access_token] is not there; look at its name")
         named = response.document().get("permissions", [])
         if not isinstance(named, list):
-            raise WebFault("its answer is not a list of permissions")
+            raise FetchError("its answer is not a list of permissions")
         actions = Action(0)
         for permission, action in PERMISSIONS.items():
             if permission in named:

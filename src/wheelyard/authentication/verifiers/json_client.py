@@ -16,9 +16,9 @@ from operator import attrgetter
 from typing import Final
 from urllib.parse import urlencode
 
-from wheelyard.outgoing.client import Client
-from wheelyard.outgoing.network import AddressPolicy, WebFault
-from wheelyard.outgoing.urls import BadUrl, parse_url
+from wheelyard.http_client.address_policy import AddressPolicy, FetchError
+from wheelyard.http_client.client import HttpClient
+from wheelyard.http_client.urls import BadUrl, parse_url
 
 BODY_LIMIT_BYTES: Final = 256 * 1024
 """Bytes of a reply."""
@@ -40,15 +40,15 @@ class JsonResponse:
     body: bytes = field(repr=False)
 
     def document(self) -> dict[str, object]:
-        """Return the JSON object of a reply that is OK, or raise WebFault."""
+        """Return the JSON object of a reply that is OK, or raise FetchError."""
         if self.status != HTTPStatus.OK:
-            raise WebFault(f"it answered {self.status}")
+            raise FetchError(f"it answered {self.status}")
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError) as error:
-            raise WebFault("its answer is not JSON") from error
+            raise FetchError("its answer is not JSON") from error
         if not isinstance(found, dict):
-            raise WebFault("its answer is not a JSON object")
+            raise FetchError("its answer is not a JSON object")
         return found
 
 
@@ -67,11 +67,11 @@ class JsonClient:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         reach = AddressPolicy(may_reach=lambda _: True) if allow_private else AddressPolicy()
-        secure = Client(monotonic, reach, tls)
+        secure = HttpClient(monotonic, reach, tls)
         self._clients = {"https": secure}
         if allow_private:
             loopback = AddressPolicy(may_reach=attrgetter("is_loopback"))
-            self._clients["http"] = Client(monotonic, loopback, secure.tls)
+            self._clients["http"] = HttpClient(monotonic, loopback, secure.tls)
 
     def get(self, url: str, *, timeout: float, bearer: str | None = None) -> JsonResponse:
         """
@@ -80,7 +80,7 @@ class JsonClient:
         The bearer is a token for the Authorization header.
 
         Raises:
-            WebFault: The URL or the address is refused, or there is no whole answer in time.
+            FetchError: The URL or the address is refused, or there is no whole answer in time.
         """
         headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
         return self._exchange("GET", url, headers, None, timeout)
@@ -101,12 +101,12 @@ class JsonClient:
         try:
             where = parse_url(url)
         except BadUrl as error:
-            raise WebFault("its URL makes no sense") from error
+            raise FetchError("its URL makes no sense") from error
         if where.login is not None or not (url.isascii() and url.isprintable()):
-            raise WebFault("its URL makes no sense")
+            raise FetchError("its URL makes no sense")
         client = self._clients.get(where.scheme)
         if client is None:
-            raise WebFault("its URL is not https")
+            raise FetchError("its URL is not https")
         with (
             client.within(timeout),
             closing(client.ask(method, where, _HEADERS | headers, content)) as answer,
@@ -118,10 +118,10 @@ class JsonClient:
 
 def _body(headers: Mapping[str, str], chunks: Iterator[bytes]) -> bytes:
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise WebFault("its answer is packed, which nobody asked for")
+        raise FetchError("its answer is packed, which nobody asked for")
     found = bytearray()
     for chunk in chunks:
         found += chunk
         if len(found) > BODY_LIMIT_BYTES:
-            raise WebFault("its answer is too large")
+            raise FetchError("its answer is too large")
     return bytes(found)

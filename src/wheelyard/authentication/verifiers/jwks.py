@@ -23,8 +23,8 @@ from jwt.exceptions import PyJWTError
 from wheelyard.authentication.verifiers.json_client import JsonClient
 from wheelyard.authentication.verifiers.verifier import verification_unavailable
 from wheelyard.concurrency.caches import ExpiringCache
-from wheelyard.outgoing.network import WebFault
-from wheelyard.outgoing.urls import parse_url
+from wheelyard.http_client.address_policy import FetchError
+from wheelyard.http_client.urls import parse_url
 
 FETCH_TIMEOUT_SECONDS: Final = 5.0
 """Seconds that one look for keys may take, and that others wait for it."""
@@ -177,7 +177,7 @@ class JwksCache:
         try:
             self._known = self._fetched()
             self._has_failed = False
-        except WebFault as fault:
+        except FetchError as fault:
             self._has_failed = True
             logger.warning("the keys of %s cannot be fetched: %s", self._issuer, fault.why)
         finally:
@@ -206,26 +206,26 @@ class JwksCache:
         document = self._means.fetcher.get(url, timeout=FETCH_TIMEOUT_SECONDS).document()
         found = document.get("jwks_uri")
         if document.get("issuer") != self._issuer or not isinstance(found, str):
-            raise WebFault("its discovery document is not about it")
+            raise FetchError("its discovery document is not about it")
         try:
             is_there = parse_url(found).origin == parse_url(self._issuer).origin
         except ValueError:
             is_there = False
         if not is_there:
-            raise WebFault("its discovery document points to another host")
+            raise FetchError("its discovery document points to another host")
         return found
 
     def _parsed(self, document: Mapping[str, object]) -> dict[str, PublicKey]:
         found = document.get("keys")
         if not isinstance(found, list) or not 1 <= len(found) <= MAX_KEYS:
-            raise WebFault(f"its answer is not a list of 1 to {MAX_KEYS} keys")
+            raise FetchError(f"its answer is not a list of 1 to {MAX_KEYS} keys")
         keys = dict[str, PublicKey]()
         for each in found:
             key = parse_key(each)
             if key is not None and key.algorithm in self._algorithms:
                 keys[each["kid"]] = key
         if not keys:
-            raise WebFault("none of its keys can be used")
+            raise FetchError("none of its keys can be used")
         return keys
 
 

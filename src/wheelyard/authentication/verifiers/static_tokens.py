@@ -38,8 +38,8 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
 )
-from wheelyard.model.decoding import InvalidField, converted
-from wheelyard.model.text import one_line
+from wheelyard.model.decoding import InvalidField, decode_table
+from wheelyard.model.text import require_one_line
 from wheelyard.model.token import PREFIX, has_token_prefix
 
 MIN_TOKEN_CHARS: Final = 16
@@ -188,10 +188,10 @@ def _tables(text: str) -> list[dict[str, object]]:
 def _token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]:
     """Return the digest of a token, its name, and what it proves."""
     try:
-        found = converted(table, _Table)
+        found = decode_table(table, _Table)
     except InvalidField as wrong:
         raise Invalid(f"{wrong.words}.") from None
-    name = one_line(found.name, "its name", NAME_LIMIT_CHARS).strip()
+    name = require_one_line(found.name, "its name", NAME_LIMIT_CHARS).strip()
     scope = Scope(parse_actions(found.can), tuple(map(parse_pattern, found.projects)))
     held = _StaticToken(_identity(name, scope), _expiry(found.expires))
     if (found.value is None) == (found.sha256 is None):

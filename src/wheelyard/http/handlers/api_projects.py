@@ -20,7 +20,7 @@ from wheelyard.http.protocol.messages import JSON, Request, Response
 from wheelyard.http.protocol.negotiation import check_if_match
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.distribution import parse_version
+from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import File, Project, Status
 from wheelyard.operations.lifecycle import Lifecycle, Selection
 from wheelyard.rendering.simple_pages import timestamp

@@ -19,7 +19,7 @@ from wheelyard.http.file_delivery import missing_file_error
 from wheelyard.http.protocol.error_responses import error_response, file_not_found
 from wheelyard.http.protocol.messages import NOSNIFF, Header, Request, Response, redirect
 from wheelyard.http.protocol.negotiation import ByteRange, check_if_match, parse_byte_range
-from wheelyard.model.distribution import parse_listed, parse_name
+from wheelyard.model.distribution_filename import parse_known_filename, parse_name
 from wheelyard.model.project import File
 
 METADATA: Final = ".metadata"
@@ -57,7 +57,7 @@ async def file_by_name(request: Request, context: ServerContext) -> Response:
     if asked is not None:  # before anything else is looked at
         context.read_policy.require_project_read(request.caller, asked)
     try:
-        project = parse_listed(request.params["filename"].removesuffix(METADATA)).project
+        project = parse_known_filename(request.params["filename"].removesuffix(METADATA)).project
     except WheelyardError:
         return file_not_found()
     if named is not None and asked != project:

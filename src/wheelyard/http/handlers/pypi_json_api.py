@@ -11,7 +11,7 @@ from wheelyard.http.protocol.messages import Request, Response
 from wheelyard.http.protocol.negotiation import (
     MediaType,
 )
-from wheelyard.model.distribution import parse_name, parse_version
+from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Project
 from wheelyard.rendering.pypi_json import PypiJsonPage, project_json, release_json
 from wheelyard.rendering.releases import latest_release, releases_of

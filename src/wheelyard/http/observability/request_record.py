@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 from wheelyard.http.protocol.messages import AsgiScope, Headers, Response
-from wheelyard.model.text import escaped, redacted
+from wheelyard.model.text import escaped, redact_tokens
 
 T = TypeVar("T")
 
@@ -92,5 +92,5 @@ def redacted_for_log(text: bytes) -> str:
     """Return the beginning of what was sent for a log, without a secret."""
     begun = text[:512].decode("latin-1")
     decoded = unquote(begun)
-    veiled = redacted(decoded)  # in whatever way it is written
+    veiled = redact_tokens(decoded)  # in whatever way it is written
     return escaped(begun if veiled == decoded else veiled).replace('"', "%22")

@@ -19,7 +19,7 @@ from wheelyard.http.protocol.messages import (
     make_response,
 )
 from wheelyard.http.protocol.request_body import next_chunk
-from wheelyard.model.decoding import FieldFault, InvalidField, converted
+from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
 
 BODY_LIMIT_BYTES = 64 * 1024
 """Bytes of a change."""
@@ -64,7 +64,7 @@ def decode_json(body: bytes, kind: type[S], expected: Mapping[str, str] = _PLAIN
     if not isinstance(sent, dict):
         raise _wrong("the body is no JSON object", "Send one with the fields of the change")
     try:
-        return converted(sent, kind)
+        return decode_table(sent, kind)
     except InvalidField as wrong:
         name = ".".join(wrong.place)
         if wrong.why is FieldFault.UNKNOWN:

@@ -9,7 +9,7 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Forbidden, NotFound, WheelyardError
 from wheelyard.http.protocol.messages import Header
 from wheelyard.model.access import Action, Caller, Pattern, matches_any
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 
 VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
 VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization")

@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
-from wheelyard.model.distribution import UniquenessKey, parse_filename
+from wheelyard.model.distribution_filename import UniquenessKey, parse_filename
 from wheelyard.operations.importing.project_import import (
     Batch,
     BatchResult,

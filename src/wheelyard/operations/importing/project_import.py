@@ -14,7 +14,7 @@ from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.documents import DAMAGED
 from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable, WheelyardError, quoted
 from wheelyard.model.access import Caller
-from wheelyard.model.distribution import Distribution, UniquenessKey, parse_listed
+from wheelyard.model.distribution_filename import Distribution, UniquenessKey, parse_known_filename
 from wheelyard.model.project import File, Project, apply
 from wheelyard.operations.importing.report import FileStatus, Outcome
 from wheelyard.operations.spooling import (
@@ -151,7 +151,7 @@ class _GroupImport:
         self._pending: list[tuple[Candidate, ValidatedFile]] = []
         self._waiting = set[UniquenessKey]()
         self._size = 0
-        self._gone = {parse_listed(each).identity for each in project.gone}
+        self._gone = {parse_known_filename(each).identity for each in project.gone}
         self.project = project
         self.outcomes: list[Outcome] = []
 

@@ -19,8 +19,8 @@ from wheelyard.model.text import escaped
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.report import FileStatus, Outcome, Progress, Report
 from wheelyard.sources.candidate import Candidate, Skipped
-from wheelyard.sources.file_tree import FileTree, TreeEntry, candidate_at
-from wheelyard.sources.plain_files import distributions
+from wheelyard.sources.distribution_files import distribution_entries
+from wheelyard.sources.file_tree import FileTree, TreeEntry, to_candidate
 
 SETTLE_SECONDS: Final = 1.0
 """Seconds for which nobody may have touched what is there at the start."""
@@ -89,7 +89,7 @@ class FolderWatch:
             WheelyardError: The place cannot be read, or does not answer.
         """
         root = str(self.place)
-        for found in distributions(self.place):
+        for found in distribution_entries(self.place):
             place, version = _identified(root, found)
             self.known[place] = _Known(version, inf)
         self.is_new = False
@@ -130,11 +130,11 @@ class Scan(Progress):
         """Yield what is new, and whole."""
         place = self._watch.place
         try:
-            for found in distributions(place):
+            for found in distribution_entries(place):
                 self._heed()
                 if self._is_due(found):
                     self._has_offered = True
-                    yield found if isinstance(found, Skipped) else candidate_at(place, found)
+                    yield found if isinstance(found, Skipped) else to_candidate(place, found)
         except WheelyardError as fault:  # what was seen until then is imported all the same
             self.tell(fault.message)
 

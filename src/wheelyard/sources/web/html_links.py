@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from wheelyard.outgoing.network import WebFault
+from wheelyard.http_client.address_policy import FetchError
 
-YANKED: Final = "data-yanked"
+YANKED_ATTRIBUTE: Final = "data-yanked"
 BASE_LIMIT: Final = 2048
 """Characters of a base, which goes into every link."""
-PLAIN: Final = 4096
+UNESCAPE_LIMIT: Final = 4096
 """Characters of a value; in a longer one, references such as `&amp;` stay as they are written."""
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]+)", re.ASCII)
-LATIN: Final = frozenset({"us-ascii", "iso-8859-1", "latin1", "windows-1252"})
+LATIN_CHARSETS: Final = frozenset({"us-ascii", "iso-8859-1", "latin1", "windows-1252"})
 """What else than UTF-8 is read, by the table that browsers use for all of these."""
 _MARKUP: Final = re.compile(r"<(?:!(?P<comment>--)|[!?/]|(?P<name>[A-Za-z][^ \t\n\r\f/>]*+))")
 _ATTRIBUTE: Final = re.compile(
@@ -41,7 +41,7 @@ _ATTRIBUTE: Final = re.compile(
     re.VERBOSE,
 )
 _LINKING: Final = frozenset({"a", "base"})
-_KEPT: Final = frozenset({"href", YANKED})
+_KEPT: Final = frozenset({"href", YANKED_ATTRIBUTE})
 _TEXT: Final = MappingProxyType(
     {
         name: re.compile(f"</{name}(?=[ \\t\\n\\r\\f/>])", re.IGNORECASE | re.ASCII)
@@ -64,20 +64,20 @@ class Link:
 
 
 def read_links(body: bytes, content_type: str, limit: int) -> tuple[str, list[Link]]:
-    """Return the base and the anchors of a page; raise WebFault for a base or a page too long."""
+    """Return the base and the anchors of a page; raise FetchError for a base or a page too long."""
     named = _CHARSET.search(content_type)
-    codec = "cp1252" if named and named[1].lower() in LATIN else "utf-8"
+    codec = "cp1252" if named and named[1].lower() in LATIN_CHARSETS else "utf-8"
     base, found = "", list[Link]()
     for name, attributes in _tags(body.decode(codec, errors="replace")):
         href = attributes.get("href")
         if href and name == "base":
             base = base or href
         elif href and name == "a":
-            found.append(Link(href, attributes.get(YANKED)))
+            found.append(Link(href, attributes.get(YANKED_ATTRIBUTE)))
         if len(found) > limit:
-            raise WebFault(f"it has more than {limit} links")
+            raise FetchError(f"it has more than {limit} links")
     if len(base) > BASE_LIMIT:
-        raise WebFault("the base of its links is too long")
+        raise FetchError("the base of its links is too long")
     return base, found
 
 
@@ -111,4 +111,4 @@ def _tags(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
 def _value(found: "re.Match[str]") -> str:
     written = found["double"] or found["single"] or found["bare"] or ""
     # of a number with thousands of digits, unescape makes an error
-    return html.unescape(written) if len(written) <= PLAIN else written
+    return html.unescape(written) if len(written) <= UNESCAPE_LIMIT else written

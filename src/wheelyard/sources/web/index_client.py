@@ -19,24 +19,24 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from wheelyard.concurrency.runtime import Runtime, backoff_pauses
-from wheelyard.outgoing.client import Client, ClientResponse, TransferRate
-from wheelyard.outgoing.network import AddressPolicy, WebFault
-from wheelyard.outgoing.urls import PORTS, Url, UserPassword
+from wheelyard.http_client.address_policy import AddressPolicy, FetchError
+from wheelyard.http_client.client import ClientResponse, HttpClient, TransferRate
+from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 
-TRIES: Final = 5
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
-LONGEST_WAIT: Final = 60.0
+MAX_ATTEMPTS: Final = 5
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 8.0
+MAX_RETRY_AFTER_SECONDS: Final = 60.0
 """Seconds that a server is left alone for at most, however long it asks for."""
-PAGE_LIMIT: Final = 64 * 1024**2
+PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 """Bytes of a page, unpacked."""
-PAGE_TIME: Final = 600.0
+PAGE_TIMEOUT_SECONDS: Final = 600.0
 """Seconds that a page may take."""
-UNPACKED: Final = 1024**2
+DECOMPRESS_CHUNK_BYTES: Final = 1024**2
 """Bytes that are unpacked at a time."""
 
 OK, PARTIAL, NOT_FOUND, GONE = 200, 206, 404, 410
-DENIED: Final = frozenset({401, 403, 407})
-PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+DENIED_STATUSES: Final = frozenset({401, 403, 407})
+TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that may be another one a moment later."""
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class SourceCredentials:
     def header_for(self, url: Url) -> str | None:
         """Return what the Authorization header of a request to `url` says."""
         is_index = url.origin == self.index.origin
-        is_usual = url.is_secure and url.port == PORTS["https"]
+        is_usual = url.is_secure and url.port == DEFAULT_PORTS["https"]
         known = self.known.get(url.host.strip("[]")) if is_index or is_usual else None
         login = self._completed(known) if is_index else known
         if login is None:
@@ -107,7 +107,7 @@ class IndexClient:
     ) -> None:
         self._credentials = credentials
         self._runtime = runtime
-        self._client = Client(runtime.monotonic, reach)
+        self._client = HttpClient(runtime.monotonic, reach)
 
     def close(self) -> None:
         """Close every connection."""
@@ -118,25 +118,27 @@ class IndexClient:
         return TransferRate(self._runtime.monotonic)
 
     def page(self, url: Url, accept: str) -> FetchedPage:
-        """Return a page; raise WebFault if it cannot be had."""
+        """Return a page; raise FetchError if it cannot be had."""
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
         return self._patiently(lambda: self._page(url, headers))
 
     def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
-        """Return an answer as soon as it begins; raise WebFault if there is none."""
+        """Return an answer as soon as it begins; raise FetchError if there is none."""
         return self._patiently(lambda: self._ask(url, headers, method))
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        waits = backoff_pauses(self._runtime.random, FIRST_PAUSE, LONGEST_PAUSE, at_least=0.5)
-        waits = islice(waits, TRIES - 1)
+        waits = backoff_pauses(
+            self._runtime.random, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, at_least=0.5
+        )
+        waits = islice(waits, MAX_ATTEMPTS - 1)
         while True:
             try:
                 return call()
-            except WebFault as fault:
+            except FetchError as fault:
                 drawn = next(waits, None)
                 if drawn is None or not fault.is_passing:
                     raise
-                self._runtime.pause(max(min(fault.wait, LONGEST_WAIT), drawn))
+                self._runtime.pause(max(min(fault.wait, MAX_RETRY_AFTER_SECONDS), drawn))
 
     def _ask(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
         sent = {"User-Agent": "wheelyard", **headers}
@@ -147,28 +149,28 @@ class IndexClient:
         raise _refused(answer)
 
     def _page(self, url: Url, headers: Mapping[str, str]) -> FetchedPage:
-        end = self._runtime.monotonic() + PAGE_TIME
+        end = self._runtime.monotonic() + PAGE_TIMEOUT_SECONDS
         answer = self._ask(url, headers)
         found = bytearray()
         try:
             for piece in _unpacked(answer):
                 found += piece
-                if len(found) > PAGE_LIMIT:
-                    raise WebFault(f"the page is larger than {PAGE_LIMIT >> 20} MiB")
+                if len(found) > PAGE_LIMIT_BYTES:
+                    raise FetchError(f"the page is larger than {PAGE_LIMIT_BYTES >> 20} MiB")
                 if self._runtime.monotonic() > end:
-                    raise WebFault("the page comes too slowly")
+                    raise FetchError("the page comes too slowly")
         finally:
             answer.close()
         return FetchedPage(answer.url, answer.headers.get("content-type", ""), bytes(found))
 
 
-def _refused(answer: ClientResponse) -> WebFault:
+def _refused(answer: ClientResponse) -> FetchError:
     text = answer.headers.get("retry-after", "")
     wait = float(text) if text.isascii() and text.isdigit() and text else 0.0
-    return WebFault(
+    return FetchError(
         f"it answers with status {answer.status}",
         status=answer.status,
-        is_passing=answer.status in PASSING,
+        is_passing=answer.status in TRANSIENT_STATUSES,
         wait=wait,
     )
 
@@ -179,15 +181,15 @@ def _unpacked(answer: ClientResponse) -> Iterator[bytes]:
         yield from answer.pieces()
         return
     if coding not in ("gzip", "x-gzip"):
-        raise WebFault("its answer is packed in a way that nobody asked for")
+        raise FetchError("its answer is packed in a way that nobody asked for")
     unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         for piece in answer.pieces():
             rest = piece
             while rest:
-                yield unpacker.decompress(rest, UNPACKED)
+                yield unpacker.decompress(rest, DECOMPRESS_CHUNK_BYTES)
                 rest = unpacker.unconsumed_tail
     except zlib.error as error:
-        raise WebFault("its answer is damaged", is_passing=True) from error
+        raise FetchError("its answer is damaged", is_passing=True) from error
     if not unpacker.eof:
-        raise WebFault("its answer is cut off", is_passing=True)
+        raise FetchError("its answer is cut off", is_passing=True)

@@ -15,29 +15,34 @@ from msgspec import Raw, Struct
 from packaging.utils import canonicalize_name
 
 from wheelyard.errors import quoted
-from wheelyard.outgoing.network import WebFault
-from wheelyard.outgoing.urls import BadUrl, Url
-from wheelyard.sources.candidate import Offer, Skipped
-from wheelyard.sources.declared_facts import DamagedDigest, at_iso, checked, parse_hash
-from wheelyard.sources.filename_rules import is_beside, is_offered, shown
+from wheelyard.http_client.address_policy import FetchError
+from wheelyard.http_client.urls import BadUrl, Url
+from wheelyard.sources.candidate import Skipped, SourceItem
+from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar, redact_credentials
+from wheelyard.sources.field_parsing import (
+    InvalidDigest,
+    parse_digests,
+    parse_hash_spec,
+    parse_iso_date,
+)
 from wheelyard.sources.web.html_links import Link, read_links
 from wheelyard.sources.web.index_client import FetchedPage, IndexClient
-from wheelyard.sources.web.resumed_download import Download
+from wheelyard.sources.web.resumable_download import ResumableDownload
 
 ACCEPT: Final = (
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, "
     "text/html;q=0.01"
 )
-INDEX: Final = "simple"
+INDEX_NAME: Final = "simple"
 """What the first page of a server may link to, and no project can be called."""
 PAGES: Final = ("index.html", "index.htm")
-MOST: Final = 200_000
+MAX_LINKS: Final = 200_000
 """Links of a page of HTML, and files of a project."""
-COMMAS: Final = 4_000_000
+MAX_JSON_COMMAS: Final = 4_000_000
 """In a page of JSON: more could only be there to fill the memory."""
-ENTRY_LIMIT: Final = 64 * 1024
+ENTRY_LIMIT_BYTES: Final = 64 * 1024
 """Bytes of one project or file in a page of JSON."""
-DOWNGRADED: Final = "it is linked by http from a page of https"
+DOWNGRADE_REASON: Final = "it is linked by http from a page of https"
 
 T = TypeVar("T", bound=Struct)
 
@@ -50,8 +55,8 @@ class ProjectLink:
     url: Url
 
 
-def projects_of(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink | Offer]:
-    """Yield what the first page of an index lists; raise WebFault if it is no such page."""
+def parse_project_list(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink | SourceItem]:
+    """Yield what the first page of an index lists; raise FetchError if it is no such page."""
     document = _document(page)
     if document is not None:
         yield from _projects_in_json(page, document.projects)
@@ -64,24 +69,24 @@ def projects_of(page: FetchedPage, web: IndexClient) -> Iterator[ProjectLink | O
             continue
         name = _project_at(base, url)
         if name and page.url.is_secure and not url.is_secure:
-            yield Skipped(url.shown, DOWNGRADED, is_fault=True)
+            yield Skipped(url.shown, DOWNGRADE_REASON, is_fault=True)
         elif name:
             yield ProjectLink(canonicalize_name(name), url)
-        elif is_offered(url.filename):
+        elif is_distribution_name(url.filename):
             yield _file_in_html(page, base, link, web)
 
 
-def files_of(page: FetchedPage, web: IndexClient) -> Iterator[Offer]:
-    """Yield what a project's page lists; raise WebFault if it is no such page."""
+def parse_project_page(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
+    """Yield what a project's page lists; raise FetchError if it is no such page."""
     document = _document(page)
     if document is None:
         base, links = _links_of(page)
         yield from (found for link in links if (found := _link_in_html(page, base, link, web)))
         return
     if document.files is None:
-        raise WebFault("its page lists no files")
-    if len(document.files) > MOST:
-        raise WebFault(f"it has more than {MOST} files")
+        raise FetchError("its page lists no files")
+    if len(document.files) > MAX_LINKS:
+        raise FetchError(f"it has more than {MAX_LINKS} files")
     for entry in document.files:
         if found := _file_in_json(page, entry, web):
             yield found
@@ -111,18 +116,20 @@ def _document(page: FetchedPage) -> _Document | None:
     """Return the JSON that a page is, None if it is HTML."""
     if "json" not in page.content_type and not page.body.lstrip().startswith(b'{"'):
         return None
-    if page.body.count(b",") > COMMAS:
-        raise WebFault("its page lists too much")
+    if page.body.count(b",") > MAX_JSON_COMMAS:
+        raise FetchError("its page lists too much")
     try:
         return msgspec.json.decode(page.body, type=_Document)
     except (ValueError, RecursionError) as error:
-        raise WebFault("its answer is not the JSON that it should be") from error
+        raise FetchError("its answer is not the JSON that it should be") from error
 
 
 def _entry(raw: Raw, kind: type[T]) -> T:
     """Return one entry of a list; of one that is no such thing, nothing is known."""
     try:
-        return msgspec.json.decode(raw, type=kind) if len(bytes(raw)) <= ENTRY_LIMIT else kind()
+        return (
+            msgspec.json.decode(raw, type=kind) if len(bytes(raw)) <= ENTRY_LIMIT_BYTES else kind()
+        )
     except (ValueError, RecursionError):
         return kind()
 
@@ -131,7 +138,7 @@ def _projects_in_json(
     page: FetchedPage, projects: list[Raw] | None
 ) -> Iterator[ProjectLink | Skipped]:
     if projects is None:
-        raise WebFault("its page lists no projects")
+        raise FetchError("its page lists no projects")
     for each in projects:
         name = _entry(each, _Project).name
         if isinstance(name, str) and _is_name(name):
@@ -141,36 +148,38 @@ def _projects_in_json(
             yield Skipped(page.url.shown, f"it lists {quoted(name)}", is_fault=True)
 
 
-def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> Offer | None:
+def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> SourceItem | None:
     said = _entry(entry, _File)
     filename, reference = said.filename, said.url
     if not isinstance(filename, str) or not isinstance(reference, str):
         return Skipped(page.url.shown, "one of its files has no name, or no URL", is_fault=True)
-    if is_beside(filename):
+    if is_sidecar(filename):
         return None
     hashes, size, yanked = said.hashes, said.size, said.yanked
     try:
         url = _linked(page, page.url, reference)
-        claimed = checked(hashes if isinstance(hashes, dict) else {})
-    except (BadUrl, DamagedDigest) as error:
-        return Skipped(f"{page.url.shown}, {quoted(shown(filename))}", str(error), is_fault=True)
+        claimed = parse_digests(hashes if isinstance(hashes, dict) else {})
+    except (BadUrl, InvalidDigest) as error:
+        return Skipped(
+            f"{page.url.shown}, {quoted(redact_credentials(filename))}", str(error), is_fault=True
+        )
     return _offer(
         web,
         url,
         filename,
         hashes=claimed,
         size=size if isinstance(size, int) and size >= 0 else None,
-        uploaded_at=at_iso(said.upload_time) if said.upload_time else None,
+        uploaded_at=parse_iso_date(said.upload_time) if said.upload_time else None,
         yanked=(yanked if isinstance(yanked, str) else "") if yanked else None,
     )
 
 
 def _links_of(page: FetchedPage) -> tuple[Url, list[Link]]:
-    base, found = read_links(page.body, page.content_type, MOST)
+    base, found = read_links(page.body, page.content_type, MAX_LINKS)
     try:
         return (page.url.joined(base) if base else page.url), found
     except BadUrl as error:
-        raise WebFault("the base of its links is no URL") from error
+        raise FetchError("the base of its links is no URL") from error
 
 
 def _project_at(base: Url, url: Url) -> str:
@@ -181,16 +190,20 @@ def _project_at(base: Url, url: Url) -> str:
     parts = url.path.removeprefix(folder).split("/")
     if parts[-1] in ("", *PAGES):
         parts = parts[:-1]
-    if len(parts) != 1 or not _is_name(parts[0]) or parts[0] == INDEX:
+    if len(parts) != 1 or not _is_name(parts[0]) or parts[0] == INDEX_NAME:
         return ""
     is_folder = url.path.endswith(("/", *PAGES))
-    return "" if not is_folder and (is_offered(parts[0]) or is_beside(parts[0])) else parts[0]
+    return (
+        ""
+        if not is_folder and (is_distribution_name(parts[0]) or is_sidecar(parts[0]))
+        else parts[0]
+    )
 
 
-def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) -> Offer | None:
+def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) -> SourceItem | None:
     """Return what a link of a project's page is worth: a file, a word in the report, nothing."""
     filename = _written(link)
-    if is_offered(filename):
+    if is_distribution_name(filename):
         return _file_in_html(page, base, link, web)
     try:
         url = base.joined(link.href)
@@ -201,20 +214,20 @@ def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) ->
     return None
 
 
-def _file_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) -> Offer:
+def _file_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) -> SourceItem:
     try:
         url = _linked(page, base, link.href)
-        claimed = parse_hash(url.fragment)
-    except (BadUrl, DamagedDigest) as error:
+        claimed = parse_hash_spec(url.fragment)
+    except (BadUrl, InvalidDigest) as error:
         place = f"{page.url.shown}, {quoted(_written(link).rpartition('@')[2])}"
         return Skipped(place, str(error), is_fault=True)
     return _offer(web, url, url.filename, hashes=claimed, yanked=link.yanked)
 
 
-def _offer(web: IndexClient, url: Url, filename: str, **known: Any) -> Offer:  # noqa: ANN401 - of Candidate
-    if not is_offered(filename):
+def _offer(web: IndexClient, url: Url, filename: str, **known: Any) -> SourceItem:  # noqa: ANN401 - of Candidate
+    if not is_distribution_name(filename):
         return Skipped(url.shown, "it is not named like a distribution")
-    return replace(Download(web, url).candidate(filename), **known)
+    return replace(ResumableDownload(web, url).candidate(filename), **known)
 
 
 def _written(link: Link) -> str:
@@ -224,7 +237,7 @@ def _written(link: Link) -> str:
 def _linked(page: FetchedPage, base: Url, reference: str) -> Url:
     url = base.joined(reference)
     if page.url.is_secure and not url.is_secure:
-        raise BadUrl(DOWNGRADED)
+        raise BadUrl(DOWNGRADE_REASON)
     return url
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wheelyard.outgoing.urls import BadUrl, parse_url
+from wheelyard.http_client.urls import BadUrl, parse_url
 
 
 @pytest.mark.parametrize(

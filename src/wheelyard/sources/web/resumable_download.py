@@ -11,21 +11,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from wheelyard.outgoing.client import ClientResponse, TransferRate
-from wheelyard.outgoing.network import WebFault
-from wheelyard.outgoing.urls import Url
-from wheelyard.sources.candidate import Candidate, gone, unreadable
-from wheelyard.sources.declared_facts import at_http
+from wheelyard.http_client.address_policy import FetchError
+from wheelyard.http_client.client import ClientResponse, TransferRate
+from wheelyard.http_client.urls import Url
+from wheelyard.sources.candidate import Candidate, source_unavailable, unreadable_file
+from wheelyard.sources.field_parsing import parse_http_date
 from wheelyard.sources.web.index_client import OK, IndexClient
 
-BREAKS: Final = 4
+MAX_RESUMES_WITHOUT_PROGRESS: Final = 4
 """How often in a row the connection may break off without a byte having come."""
-BREAKS_IN_ALL: Final = 50
-IDENTITY: Final = {"Accept-Encoding": "identity"}
+MAX_RESUMES: Final = 50
+IDENTITY_ENCODING: Final = {"Accept-Encoding": "identity"}
 
 
 @dataclass(slots=True)
-class Download:
+class ResumableDownload:
     """A file below a URL."""
 
     web: IndexClient
@@ -41,7 +41,9 @@ class Download:
     def open(self) -> Iterator[Iterator[bytes]]:
         """Open the file; raise OSError if it cannot be had, Unavailable if there is no server."""
         with _faults(self.url):
-            stream = _Stream(self.web, self.url, self.web.open(self.url, IDENTITY), self.web.pace())
+            stream = _Stream(
+                self.web, self.url, self.web.open(self.url, IDENTITY_ENCODING), self.web.pace()
+            )
         self._modified = stream.answer.headers.get("last-modified", "")
         try:
             yield stream.pieces()
@@ -52,12 +54,12 @@ class Download:
         """Return when the server last changed the file, if it tells."""
         if self._modified is None:
             try:
-                answer = self.web.open(self.url, IDENTITY, "HEAD")
-            except WebFault:
+                answer = self.web.open(self.url, IDENTITY_ENCODING, "HEAD")
+            except FetchError:
                 return None
             answer.close()
             self._modified = answer.headers.get("last-modified", "")
-        return at_http(self._modified)
+        return parse_http_date(self._modified)
 
 
 @dataclass(slots=True)
@@ -82,13 +84,13 @@ class _Stream:
                 for piece in self.answer.pieces(self.pace):
                     self.position += len(piece)
                     yield piece
-            except WebFault as fault:
+            except FetchError as fault:
                 if not fault.is_passing:
                     raise
                 breaks = 0 if self.position > before else breaks + 1
                 in_all += 1
                 validator = _validator(self.answer)
-                if not validator or breaks > BREAKS or in_all > BREAKS_IN_ALL:
+                if not validator or breaks > MAX_RESUMES_WITHOUT_PROGRESS or in_all > MAX_RESUMES:
                     raise
                 self._go_on(validator)
             else:
@@ -97,10 +99,10 @@ class _Stream:
     def _go_on(self, validator: str) -> None:
         self.answer.close()
         span = {"Range": f"bytes={self.position}-", "If-Range": validator}
-        self.answer = self.web.open(self.url, IDENTITY | span)
+        self.answer = self.web.open(self.url, IDENTITY_ENCODING | span)
         begins = self.answer.headers.get("content-range", "").startswith(f"bytes {self.position}-")
         if self.answer.status == OK or not begins:
-            raise WebFault("the connection broke off, and the server does not go on from there")
+            raise FetchError("the connection broke off, and the server does not go on from there")
 
 
 def _validator(answer: ClientResponse) -> str:
@@ -113,7 +115,9 @@ def _validator(answer: ClientResponse) -> str:
 def _faults(url: Url) -> Iterator[None]:
     try:
         yield
-    except WebFault as fault:
+    except FetchError as fault:
         if fault.is_away:
-            raise gone(f"{url.host} does not answer: {fault.why}. Try again later.") from fault
-        raise unreadable(fault.why) from fault
+            raise source_unavailable(
+                f"{url.host} does not answer: {fault.why}. Try again later."
+            ) from fault
+        raise unreadable_file(fault.why) from fault

@@ -22,22 +22,33 @@ from typing import Final
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
-from wheelyard.outgoing.network import AddressPolicy
-from wheelyard.outgoing.urls import BadUrl, Url, UserPassword, parse_url
+from wheelyard.http_client.address_policy import AddressPolicy
+from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
 from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.backupni import BackupniSource
-from wheelyard.sources.bucket_tree import BucketTree, open_place
-from wheelyard.sources.candidate import Offer, Skipped, Source, bad_source
+from wheelyard.sources.bucket_tree import BucketTree, open_tree
+from wheelyard.sources.candidate import Skipped, Source, SourceItem, bad_source
+from wheelyard.sources.candidate_filter import (
+    guess_project,
+    is_distribution_name,
+    is_http_url,
+    matches_patterns,
+    redact_credentials,
+)
+from wheelyard.sources.distribution_files import (
+    FileTreeSource,
+    as_listed,
+    gaepypi_candidates,
+    is_gaepypi_path,
+)
 from wheelyard.sources.file_tree import FileTree, TreeEntry
-from wheelyard.sources.filename_rules import is_offered, is_url, is_wanted, project_of, shown
-from wheelyard.sources.plain_files import FilesSource, as_it_is, is_gaepypi, offers_of_gaepypi
-from wheelyard.sources.pypicloud import is_pypicloud, offers_of_pypicloud
+from wheelyard.sources.pypicloud import looks_like_pypicloud, pypicloud_candidates
 from wheelyard.sources.web.index_client import IndexClient, SourceCredentials, read_netrc
 from wheelyard.sources.web.index_source import IndexSource
 from wheelyard.storage.gcs.location import is_bucket
 
 AUTO: Final = "auto"
-TITLES: Final = MappingProxyType(
+KIND_TITLES: Final = MappingProxyType(
     {
         "files": "packages in a folder or a bucket",
         "gaepypi": "GAEPyPI's bucket",
@@ -48,8 +59,8 @@ TITLES: Final = MappingProxyType(
         "index": "another index",
     }
 )
-KINDS: Final = (AUTO, *TITLES)
-OF_ONE_KIND: Final = MappingProxyType(
+KINDS: Final = (AUTO, *KIND_TITLES)
+KIND_OPTIONS: Final = MappingProxyType(
     {
         "meta": ("--meta", "backupni"),
         "packages_url": ("--packages-url", "dumb-pypi"),
@@ -58,7 +69,7 @@ OF_ONE_KIND: Final = MappingProxyType(
     }
 )
 """What only one kind of source has a use for, by field: its option, and that kind."""
-LOOKED_AT: Final = 500
+DETECTION_LIMIT: Final = 500
 """Files that tell what kind of source a place is."""
 
 
@@ -80,7 +91,7 @@ class SourceRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenSource:
+class OpenedSource:
     """A source, open; it is to be closed when nothing of it is read any more."""
 
     kind: str
@@ -92,14 +103,16 @@ class OpenSource:
 
     def total(self) -> int | None:
         """Return how many files will be offered, None if that is not known."""
-        if self.projects or not isinstance(self.source, FilesSource):
+        if self.projects or not isinstance(self.source, FileTreeSource):
             return None
         return self.source.total()
 
-    def offers(self) -> Iterator[Offer]:
+    def offers(self) -> Iterator[SourceItem]:
         """Yield what there is of the projects that were asked for."""
         for each in self.source.offers():
-            if isinstance(each, Skipped) or is_wanted(project_of(each.filename), self.projects):
+            if isinstance(each, Skipped) or matches_patterns(
+                guess_project(each.filename), self.projects
+            ):
                 yield each
 
     def close(self) -> None:
@@ -107,7 +120,7 @@ class OpenSource:
         self.connections.close()
 
 
-def open_source(request: SourceRequest, runtime: Runtime) -> OpenSource:
+def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
     """
     Return the source that a request names, after a look at it where its kind is not said.
 
@@ -116,28 +129,28 @@ def open_source(request: SourceRequest, runtime: Runtime) -> OpenSource:
         Unavailable: It does not answer, or there are no credentials.
     """
     with ExitStack() as connections:
-        opener = _Opener(request, runtime, connections)
+        opener = _SourceFactory(request, runtime, connections)
         kind = opener.kind()
         _check_options(request, kind)
         source = opener.source(kind)
-        return OpenSource(kind, source, request.projects, connections.pop_all())
+        return OpenedSource(kind, source, request.projects, connections.pop_all())
 
 
-def recognised(place: FileTree) -> str:
+def detect_kind(place: FileTree) -> str:
     """Return the kind of source that the first files of a place look like; `files` if none."""
-    if place.find(devpi.INDEX) is not None:
+    if place.find(devpi.INDEX_FILE) is not None:
         return "devpi"
-    items = [each for each in islice(place.items(), LOOKED_AT) if isinstance(each, TreeEntry)]
-    offered = [item for item in items if is_offered(item.filename)]
-    if offered and all(is_gaepypi(item) for item in offered):
+    items = [each for each in islice(place.items(), DETECTION_LIMIT) if isinstance(each, TreeEntry)]
+    offered = [item for item in items if is_distribution_name(item.filename)]
+    if offered and all(is_gaepypi_path(item) for item in offered):
         return "gaepypi"
-    if offered and is_pypicloud(items, offered):
+    if offered and looks_like_pypicloud(items, offered):
         return "pypicloud"
     return "files"
 
 
 @dataclass(frozen=True, slots=True)
-class _Opener:
+class _SourceFactory:
     """Opens the parts of one source."""
 
     request: SourceRequest
@@ -148,9 +161,10 @@ class _Opener:
         """Return the kind that was asked for, or else what it looks like."""
         request = self.request
         for text in (request.text, request.meta, request.packages_url):
-            if shown(text) != text and not is_url(text):
+            redacted = redact_credentials(text)
+            if redacted != text and not is_http_url(text):
                 raise bad_source(
-                    f"{quoted(shown(text))} cannot be used: it is no URL of http or https."
+                    f"{quoted(redacted)} cannot be used: it is no URL of http or https."
                 )
         if request.kind not in KINDS:
             raise bad_source(f"{quoted(request.kind)} is no kind of source: {', '.join(KINDS)}.")
@@ -158,11 +172,11 @@ class _Opener:
             return request.kind
         if request.meta:
             return "backupni"
-        if request.packages_url or dumb_pypi.is_list(request.text):
+        if request.packages_url or dumb_pypi.is_package_list(request.text):
             return "dumb-pypi"
-        if is_url(request.text):
+        if is_http_url(request.text):
             return "index"
-        return recognised(self._place(request.text))
+        return detect_kind(self._place(request.text))
 
     def source(self, kind: str) -> Source:
         """Return the source."""
@@ -177,11 +191,11 @@ class _Opener:
             return BackupniSource(place, self._place(request.meta or _meta_of(request.text)))
         if kind == "devpi":
             return devpi.DevpiSource(place, request.indexes, mirrors=request.mirrors)
-        described = {"gaepypi": offers_of_gaepypi, "pypicloud": offers_of_pypicloud}
-        return FilesSource(place, described.get(kind, as_it_is))
+        described = {"gaepypi": gaepypi_candidates, "pypicloud": pypicloud_candidates}
+        return FileTreeSource(place, described.get(kind, as_listed))
 
     def _place(self, text: str) -> FileTree:
-        place = open_place(text, self.runtime, self.request.leave_out)
+        place = open_tree(text, self.runtime, self.request.leave_out)
         if isinstance(place, BucketTree):
             self.connections.callback(place.close)
         return place
@@ -194,21 +208,23 @@ class _Opener:
                 "A package list does not say where its files are. Give what dumb-pypi was given as "
                 "--packages-url: a URL, gs://BUCKET/PREFIX or a folder."
             )
-        if is_url(text):
+        if is_http_url(text):
             url = _url(text)
-            packages = dumb_pypi.list_at(self._web(url), url)
+            packages = dumb_pypi.package_list_at_url(self._web(url), url)
         elif is_bucket(text):
             folder, _, name = text.rpartition("/")
-            packages = dumb_pypi.list_in(self._place(folder), name, text)
+            packages = dumb_pypi.package_list_in_tree(self._place(folder), name, text)
         else:
             path = Path(text)
-            packages = dumb_pypi.list_in(self._place(str(path.parent)), path.name, text)
-        where = dumb_pypi.locator_of(packages.text, reference)
-        if is_url(where):
+            packages = dumb_pypi.package_list_in_tree(
+                self._place(str(path.parent)), path.name, text
+            )
+        where = dumb_pypi.resolve_packages_url(packages.text, reference)
+        if is_http_url(where):
             url = _url(where)
-            shelf = dumb_pypi.locator_at(self._web(url), url.as_folder())
+            shelf = dumb_pypi.locate_at_url(self._web(url), url.as_folder())
         else:
-            shelf = dumb_pypi.locator_in(self._place(where))
+            shelf = dumb_pypi.locate_in_tree(self._place(where))
         return dumb_pypi.DumbPypiSource(packages, shelf)
 
     def _web(self, url: Url) -> IndexClient:
@@ -216,7 +232,7 @@ class _Opener:
         request = self.request
         known = read_netrc(request.netrc or Path.home() / ".netrc")
         # a list in a file or a bucket has no server: that of its files is the one that is named
-        named = _url(request.text) if is_url(request.text) else url
+        named = _url(request.text) if is_http_url(request.text) else url
         if url.origin == named.origin:
             own = replace(url, login=url.login or named.login)
             credentials = SourceCredentials(own, request.login, known)
@@ -236,18 +252,20 @@ def _url(text: str) -> Url:
     try:
         return parse_url(text)
     except BadUrl as error:
-        raise bad_source(f"{quoted(shown(text))} cannot be used: {error}.") from error
+        raise bad_source(f"{quoted(redact_credentials(text))} cannot be used: {error}.") from error
 
 
 def _check_options(request: SourceRequest, kind: str) -> None:
     """Refuse what would be passed over without a word."""
-    for field_, (option, only) in OF_ONE_KIND.items():
+    for field_, (option, only) in KIND_OPTIONS.items():
         if getattr(request, field_) and kind != only:
             raise bad_source(
-                f"{option} is for {TITLES[only]}, and this was taken for {TITLES[kind]}. Leave it "
-                f"out, or say --from {only}."
+                f"{option} is for {KIND_TITLES[only]}, and this was taken for {KIND_TITLES[kind]}. "
+                f"Leave it out, or say --from {only}."
             )
-    if request.allow_private and not (is_url(request.text) or is_url(request.packages_url)):
+    if request.allow_private and not (
+        is_http_url(request.text) or is_http_url(request.packages_url)
+    ):
         raise bad_source("--allow-private is for a URL, which leads to others. Leave it out.")
 
 

@@ -11,21 +11,21 @@ from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, parse_pattern
-from wheelyard.model.distribution import parse_name
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import Grant
-from wheelyard.settings.sections import MEMORY, Settings, StoreSettings, every_setting
+from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings, all_settings
 from wheelyard.storage.gcs.location import BucketLocation, is_bucket, parse_location
 
-FIXED_PATHS: Final = frozenset(
+RESERVED_ROOTS: Final = frozenset(
     {"simple", "pypi", "legacy", "files", "project", "api", "raw", "packages"}
     | {"health", "ready", "metrics"}
 )
 """First segments of paths that mean something already, so no root can be called like them."""
-NUMBER_BITS: Final = 63
+MAX_NUMBER_BITS: Final = 63
 """Of a number; a larger one fits nowhere, and may have more digits than Python writes."""
-MOST_AUDIENCES: Final = 5
+MAX_AUDIENCES: Final = 5
 """Names that statements may be made for: each is tried in turn."""
-NOT_SHOWN: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
+HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
 
 _REVEALING: Final = re.compile(r"[@?#%]")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]*")
@@ -43,12 +43,12 @@ def bad_setting(why: str) -> Invalid:
     return Invalid(f"A setting is wrong: {why}. See docs/settings.md.", code="bad_setting")
 
 
-def without_password(text: str) -> str:
+def quote_unless_secret(text: str) -> str:
     """Return a wrong value as a message may repeat it: with a password or a key in it, not."""
-    return NOT_SHOWN if _REVEALING.search(text) else quoted(text)
+    return HIDDEN_VALUE if _REVEALING.search(text) else quoted(text)
 
 
-def checked(settings: Settings) -> Settings:
+def validate(settings: Settings) -> Settings:
     """
     Return the settings, tidied.
 
@@ -64,7 +64,7 @@ def checked(settings: Settings) -> Settings:
     return replace(settings, server=replace(server, path_prefix=f"/{prefix}" if prefix else ""))
 
 
-def is_open(settings: Settings) -> bool:
+def is_public(settings: Settings) -> bool:
     """Return whether anybody may read everything: nothing says otherwise, or a grant says so."""
     return bool(_opening(settings)) or not (settings.access.private or settings.grant)
 
@@ -76,9 +76,9 @@ def _opening(settings: Settings) -> Grant | None:
 
 
 def _by_themselves(settings: Settings) -> Iterator[str]:
-    for setting in every_setting().values():
+    for setting in all_settings().values():
         value = setting.value_in(settings)
-        if isinstance(value, int) and value.bit_length() > NUMBER_BITS:
+        if isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:
             yield f"{setting}: expected a smaller number"
         key = ".".join(setting.place)
         if value == setting.default or key not in _RULES:
@@ -86,13 +86,13 @@ def _by_themselves(settings: Settings) -> Iterator[str]:
         holds, remedy = _RULES[key]
         for each in value if setting.is_list else (value,):
             if not holds(each):
-                found = "its value" if setting.is_secret else without_password(each)
+                found = "its value" if setting.is_secret else quote_unless_secret(each)
                 yield f"{setting}: {found} is none. Write {remedy}"
 
 
 def _is_name(text: str) -> bool:
     try:
-        return parse_name(text) == text and text not in FIXED_PATHS
+        return parse_name(text) == text and text not in RESERVED_ROOTS
     except Invalid:
         return False
 
@@ -138,7 +138,7 @@ def _in_bucket(text: str) -> BucketLocation | None:
 
 
 def _is_place(text: str) -> bool:
-    return text == MEMORY or _is_folder(text) or _in_bucket(text) is not None
+    return text == MEMORY_LOCATION or _is_folder(text) or _in_bucket(text) is not None
 
 
 def _is_whole_bucket(text: str) -> bool:
@@ -176,7 +176,7 @@ _RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
         "packages.example.com, or packages.example.com:8443 where only that port is meant",
     ),
     "access.credentials_store": (
-        lambda text: text != MEMORY and _is_place(text),
+        lambda text: text != MEMORY_LOCATION and _is_place(text),
         "a folder, or gs://BUCKET/PREFIX",
     ),
     "google.id_token.audience": _AN_AUDIENCE,
@@ -204,13 +204,13 @@ def _of_places(settings: Settings) -> Iterator[str]:
                 f"[store] {name} is for a bucket, and [store] location names none. Leave it out, "
                 "or give gs://BUCKET/PREFIX as the location"
             )
-    if tokens and store.location == MEMORY:
+    if tokens and store.location == MEMORY_LOCATION:
         yield "[access] credentials_store: a store in memory keeps its tokens there. Leave it out"
     if tokens and _resolved(tokens) == _resolved(store.location):
         yield (
             "[access] credentials_store: it is the [store] location. Leave it out, or name another"
         )
-    if settings.server.workers > 1 and store.location == MEMORY:
+    if settings.server.workers > 1 and store.location == MEMORY_LOCATION:
         yield "[server] workers: a store in memory cannot be shared. Use one worker"
 
 
@@ -240,7 +240,7 @@ def _together(settings: Settings) -> Iterator[str]:
     if prefix and url and not urlsplit(url).path.rstrip("/").endswith(f"/{prefix}"):
         yield (
             "[server] public_url: expected it to end with the path_prefix, "
-            f"{without_password(prefix)}"
+            f"{quote_unless_secret(prefix)}"
         )
     if access.require_https and url.lower().startswith("http://") and server.trusted_proxies:
         yield (
@@ -250,13 +250,13 @@ def _together(settings: Settings) -> Iterator[str]:
     trusted = {each.lower() for each in access.trusted_hosts}
     if trusted and host and trusted.isdisjoint({host, _PORT.sub("", host)}):
         yield (
-            f"[access] trusted_hosts: {without_password(host)} is not among them, and "
+            f"[access] trusted_hosts: {quote_unless_secret(host)} is not among them, and "
             "[server] public_url sends everybody there"
         )
     is_wide = access.anonymous_uploads and not server.is_loopback
     if is_wide and not access.anonymous_uploads_anywhere:
         yield (
-            f"[access] anonymous_uploads: whoever reaches {without_password(server.host)} could "
+            f"[access] anonymous_uploads: whoever reaches {quote_unless_secret(server.host)} could "
             "publish anything here. Listen on 127.0.0.1; or, if that is meant, set "
             "anonymous_uploads_anywhere, or give --i-know"
         )
@@ -276,12 +276,12 @@ def _together(settings: Settings) -> Iterator[str]:
 
 def _of_publishing(settings: Settings) -> Iterator[str]:
     audiences = settings.trusted_publishing.audience
-    if len(audiences) > MOST_AUDIENCES:
-        yield f"[trusted_publishing] audience: expected {MOST_AUDIENCES} at most"
+    if len(audiences) > MAX_AUDIENCES:
+        yield f"[trusted_publishing] audience: expected {MAX_AUDIENCES} at most"
     shared = {*settings.google.id_token.audience, *settings.iap.audience} & set(audiences)
     if shared:
         yield (
-            f"[trusted_publishing] audience: {without_password(min(shared))} is the audience of "
+            f"[trusted_publishing] audience: {quote_unless_secret(min(shared))} is the audience of "
             "[google.id_token] or [iap] as well, so that a job's statement could pass for a "
             "person's. Use different ones"
         )

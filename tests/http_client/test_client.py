@@ -8,9 +8,9 @@ from time import monotonic
 import pytest
 
 from tests.sources.web.site import Answer, Site, running_site
-from wheelyard.outgoing.client import Client
-from wheelyard.outgoing.network import AddressPolicy, WebFault
-from wheelyard.outgoing.urls import UserPassword, parse_url
+from wheelyard.http_client.address_policy import AddressPolicy, FetchError
+from wheelyard.http_client.client import HttpClient
+from wheelyard.http_client.urls import UserPassword, parse_url
 
 pytestmark = pytest.mark.integration
 
@@ -39,13 +39,13 @@ class Names:
 
 
 @contextmanager
-def reaching(reach: AddressPolicy) -> Iterator[Client]:
+def reaching(reach: AddressPolicy) -> Iterator[HttpClient]:
     """Yield a client."""
-    with closing(Client(monotonic, reach)) as client:
+    with closing(HttpClient(monotonic, reach)) as client:
         yield client
 
 
-def got(client: Client, url: str) -> tuple[int, bytes]:
+def got(client: HttpClient, url: str) -> tuple[int, bytes]:
     """Return what is at a URL."""
     with closing(client.ask("GET", parse_url(url), {})) as answer:
         return answer.status, b"".join(answer.pieces())
@@ -74,9 +74,9 @@ def test_a_name_that_moves(site: Site) -> None:
     names = Names(["127.0.0.9"], [HERE])
     place = f"http://index.example:{site.port}/a"
     with reaching(AddressPolicy(may_reach=lambda each: str(each) != HERE, resolve=names)) as client:
-        with pytest.raises(WebFault, match="cannot be reached"):
+        with pytest.raises(FetchError, match="cannot be reached"):
             got(client, place)
-        with pytest.raises(WebFault, match="private"):
+        with pytest.raises(FetchError, match="private"):
             got(client, place)
 
     assert site.seen == []
@@ -89,7 +89,7 @@ def test_the_next_address(site: Site) -> None:
         assert got(client, f"http://index.example:{site.port}/a")[0] == 200
     with (
         reaching(AddressPolicy(may_reach=lambda each: str(each) != HERE, resolve=names)) as client,
-        pytest.raises(WebFault, match="cannot be reached"),
+        pytest.raises(FetchError, match="cannot be reached"),
     ):
         got(client, f"http://index.example:{site.port}/a")
 
@@ -105,7 +105,7 @@ def test_a_silent_name_server() -> None:
         return []
 
     with reaching(AddressPolicy(resolve=names)) as client, client.within(0.1):
-        with pytest.raises(WebFault) as raised:
+        with pytest.raises(FetchError) as raised:
             got(client, "https://index.example/a")
         silence.set()
 
@@ -130,7 +130,7 @@ def test_redirects(site: Site) -> None:
             answer.close()
         with (
             reaching(AddressPolicy((HERE,), resolve=Names([HERE]))) as client,
-            pytest.raises(WebFault, match="private"),
+            pytest.raises(FetchError, match="private"),
         ):
             client.follow("GET", start, {}, own)
 

@@ -17,30 +17,30 @@ from typing import Final
 
 import httpcore2
 
-from wheelyard.outgoing.network import AddressPolicy, CheckedBackend, WebFault
-from wheelyard.outgoing.urls import BadUrl, Url
+from wheelyard.http_client.address_policy import AddressPolicy, CheckedNetworkBackend, FetchError
+from wheelyard.http_client.urls import BadUrl, Url
 
-CONNECTIONS: Final = 48
+MAX_CONNECTIONS: Final = 48
 """Open at a time, whatever they are for."""
-CONNECT, SILENCE = 10.0, 60.0
+CONNECT_TIMEOUT_SECONDS, IDLE_TIMEOUT_SECONDS = 10.0, 60.0
 """Seconds: to connect to one address, and of silence before an answer and in it."""
-BEGINNING: Final = 60.0
+RESPONSE_START_TIMEOUT_SECONDS: Final = 60.0
 """Seconds until an answer has begun: to connect, to ask, and for all of its headers."""
-REDIRECTS: Final = 10
-REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
-FAULTS: Final = (
+MAX_REDIRECTS: Final = 10
+REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
+TRANSPORT_ERRORS: Final = (
     httpcore2.NetworkError,
     httpcore2.ProtocolError,
     httpcore2.TimeoutException,
     ssl.SSLError,
 )
-UNREACHED: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
+CONNECTION_ERRORS: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
 LATE: Final = httpcore2.TimeoutException
-TOO_LATE: Final = "it does not answer in time"
+TIMEOUT_REASON: Final = "it does not answer in time"
 
-GRACE: Final = 60.0
+SLOW_GRACE_SECONDS: Final = 60.0
 """Seconds of waiting for a file in which it may come as slowly as it likes."""
-SLOWEST: Final = 10_000
+MIN_BYTES_PER_SECOND: Final = 10_000
 """Bytes for each second of waiting after that, on average."""
 
 
@@ -75,7 +75,7 @@ class TransferRate:
     @property
     def is_too_slow(self) -> bool:
         """Whether nobody should wait for the rest."""
-        return self.size < SLOWEST * (self.waited - GRACE)
+        return self.size < MIN_BYTES_PER_SECOND * (self.waited - SLOW_GRACE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +91,23 @@ class ClientResponse:
     held: ExitStack = field(repr=False)
 
     def pieces(self, pace: TransferRate | None = None) -> Iterator[bytes]:
-        """Yield the body as it comes; raise WebFault if it breaks off, or is too slow."""
+        """Yield the body as it comes; raise FetchError if it breaks off, or is too slow."""
         body = self.response.iter_stream()
         try:
             for piece in body if pace is None else pace.timed(body):
                 if pace is not None and pace.is_too_slow:
-                    raise WebFault("it comes too slowly")
+                    raise FetchError("it comes too slowly")
                 yield piece
-        except FAULTS as error:
-            why = TOO_LATE if isinstance(error, LATE) else "the connection broke off"
-            raise WebFault(why, is_passing=True) from error
+        except TRANSPORT_ERRORS as error:
+            why = TIMEOUT_REASON if isinstance(error, LATE) else "the connection broke off"
+            raise FetchError(why, is_passing=True) from error
 
     def close(self) -> None:
         """Let go of the connection."""
         self.held.close()
 
 
-class Client:
+class HttpClient:
     """
     Asks servers; safe to share between threads.
 
@@ -124,11 +124,11 @@ class Client:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.tls = tls or httpcore2.default_ssl_context()
-        self._backend = CheckedBackend(monotonic, reach)
+        self._backend = CheckedNetworkBackend(monotonic, reach)
         self._pool = httpcore2.ConnectionPool(
             network_backend=self._backend,
             ssl_context=self.tls,
-            max_connections=CONNECTIONS,
+            max_connections=MAX_CONNECTIONS,
             keepalive_expiry=30.0,
         )
 
@@ -150,14 +150,14 @@ class Client:
         A credential in the URL is not used; `headers` are all but Host.
 
         Raises:
-            WebFault: There is no answer, or the address is refused.
+            FetchError: There is no answer, or the address is refused.
         """
         with ExitStack() as stack:
             try:
-                with self._backend.within(BEGINNING):
+                with self._backend.within(RESPONSE_START_TIMEOUT_SECONDS):
                     request = self._request(method, url, headers, content)
                     response = stack.enter_context(request)
-            except FAULTS as error:
+            except TRANSPORT_ERRORS as error:
                 raise _unanswered(error) from None  # its text may quote what was sent
             known = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
             return ClientResponse(url, response.status, known, response, stack.pop_all())
@@ -179,17 +179,17 @@ class Client:
             authorization: Returns what the Authorization header of a request to a URL says.
 
         Raises:
-            WebFault: As for `ask`, or the way leads nowhere.
+            FetchError: As for `ask`, or the way leads nowhere.
         """
-        for _ in range(REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             login = authorization(url)
             sent = headers if login is None else {**headers, "Authorization": login}
             answer = self.ask(method, url, sent)
-            if answer.status not in REDIRECTED or "location" not in answer.headers:
+            if answer.status not in REDIRECT_STATUSES or "location" not in answer.headers:
                 return answer
             answer.close()
             url = _followed(url, answer.headers["location"])
-        raise WebFault("it leads round in circles")
+        raise FetchError("it leads round in circles")
 
     def _request(
         self, method: str, url: Url, headers: Mapping[str, str], content: bytes | None
@@ -198,9 +198,9 @@ class Client:
             scheme=url.scheme, host=url.host.strip("[]"), port=url.port, target=url.target
         )
         times = {
-            "connect": CONNECT,
-            "read": SILENCE,
-            "write": SILENCE,
+            "connect": CONNECT_TIMEOUT_SECONDS,
+            "read": IDLE_TIMEOUT_SECONDS,
+            "write": IDLE_TIMEOUT_SECONDS,
             "pool": self._backend.left(None),
         }
         sent = [("Host", url.authority), *headers.items()]
@@ -213,15 +213,17 @@ def _followed(url: Url, location: str) -> Url:
     try:
         target = url.joined(location)
     except BadUrl as error:
-        raise WebFault("it leads to what is no URL") from error
+        raise FetchError("it leads to what is no URL") from error
     if url.is_secure and not target.is_secure:
-        raise WebFault("it leads from https to http")
+        raise FetchError("it leads from https to http")
     return target
 
 
-def _unanswered(error: Exception) -> WebFault:
+def _unanswered(error: Exception) -> FetchError:
     if isinstance(error, ssl.SSLError) or "certificate" in str(error).lower():
-        return WebFault("its certificate is not trusted", is_away=True)
-    if isinstance(error, UNREACHED):
-        return WebFault("it cannot be reached", is_passing=True, is_away=True)
-    return WebFault(TOO_LATE if isinstance(error, LATE) else "it does not answer", is_passing=True)
+        return FetchError("its certificate is not trusted", is_away=True)
+    if isinstance(error, CONNECTION_ERRORS):
+        return FetchError("it cannot be reached", is_passing=True, is_away=True)
+    return FetchError(
+        TIMEOUT_REASON if isinstance(error, LATE) else "it does not answer", is_passing=True
+    )

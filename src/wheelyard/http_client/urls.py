@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-PORTS: Final = {"http": 80, "https": 443}
-LONGEST: Final = 8192
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+MAX_URL_LENGTH: Final = 8192
 """Characters of a URL."""
-LONGEST_HOST, LONGEST_LABEL = 253, 63
+MAX_HOST_LENGTH, MAX_LABEL_LENGTH = 253, 63
 """Characters of a host's name, and of each part between its dots."""
 _SAFE: Final = "/%:@!$&'()*+,;=~-._[]"
 
@@ -59,7 +59,7 @@ class Url:
     @property
     def authority(self) -> str:
         """The host, with the port where it is not the usual one."""
-        return self.host if self.port == PORTS[self.scheme] else f"{self.host}:{self.port}"
+        return self.host if self.port == DEFAULT_PORTS[self.scheme] else f"{self.host}:{self.port}"
 
     @property
     def target(self) -> str:
@@ -88,7 +88,7 @@ class Url:
 
     def joined(self, reference: str) -> "Url":
         """Return what a page at this URL means by a reference; raise BadUrl if it means none."""
-        if len(reference) > LONGEST:
+        if len(reference) > MAX_URL_LENGTH:
             raise BadUrl("it is too long")
         try:
             found = parse_url(urljoin(self.asked, reference.strip()))
@@ -117,7 +117,7 @@ class Url:
 
 def parse_url(text: str) -> Url:
     """Return the URL that is written so; raise BadUrl if it is none, or of another scheme."""
-    if len(text) > LONGEST:
+    if len(text) > MAX_URL_LENGTH:
         raise BadUrl("it is too long")
     try:
         parts = urlsplit(text)
@@ -126,7 +126,7 @@ def parse_url(text: str) -> Url:
         path, query = quote(parts.path or "/", safe=_SAFE), quote(parts.query, safe=_SAFE + "?")
     except ValueError as error:  # UnicodeError is one
         raise BadUrl("it is no URL") from error
-    if parts.scheme not in PORTS or not _is_host(host) or port == 0:
+    if parts.scheme not in DEFAULT_PORTS or not _is_host(host) or port == 0:
         raise BadUrl("it is no URL of http or https")
     login = None
     if parts.username is not None:
@@ -134,7 +134,7 @@ def parse_url(text: str) -> Url:
     return Url(
         scheme=parts.scheme,
         host=f"[{host}]" if ":" in host else host,
-        port=PORTS[parts.scheme] if port is None else port,
+        port=DEFAULT_PORTS[parts.scheme] if port is None else port,
         path=path,
         query=query,
         fragment=parts.fragment,
@@ -146,5 +146,7 @@ def _is_host(host: str) -> bool:
     if not host.isascii() or not host.isprintable() or set(host) & set(" /\\@?#%"):
         return False
     labels = host.removesuffix(".").split(".")
-    is_name = len(host) <= LONGEST_HOST and all(0 < len(each) <= LONGEST_LABEL for each in labels)
+    is_name = len(host) <= MAX_HOST_LENGTH and all(
+        0 < len(each) <= MAX_LABEL_LENGTH for each in labels
+    )
     return ":" in host or is_name

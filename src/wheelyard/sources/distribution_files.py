@@ -15,29 +15,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from wheelyard.sources.candidate import Offer, Skipped
-from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry, candidate_at
-from wheelyard.sources.filename_rules import is_beside, is_offered
+from wheelyard.sources.candidate import Skipped, SourceItem
+from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar
+from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry, to_candidate
 
-FOLDER: Final = "packages"
+PACKAGES_FOLDER: Final = "packages"
 """Where GAEPyPI keeps files."""
 
 
-def as_it_is(place: FileTree, item: TreeEntry) -> Iterator[Offer]:
+def as_listed(place: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
     """Yield a file with what the place itself knows of it."""
-    yield candidate_at(place, item)
+    yield to_candidate(place, item)
 
 
 @dataclass(frozen=True, slots=True)
-class FilesSource:
+class FileTreeSource:
     """Whatever is named like a distribution, as `describe` tells of it."""
 
     place: FileTree
-    describe: Callable[[FileTree, TreeEntry], Iterator[Offer]] = as_it_is
+    describe: Callable[[FileTree, TreeEntry], Iterator[SourceItem]] = as_listed
 
-    def offers(self) -> Iterator[Offer]:
+    def offers(self) -> Iterator[SourceItem]:
         """Yield what there is."""
-        for found in distributions(self.place):
+        for found in distribution_entries(self.place):
             if isinstance(found, Skipped):
                 yield found
             else:
@@ -47,28 +47,28 @@ class FilesSource:
         """Return how many distributions there are, None where it costs requests to know that."""
         if not isinstance(self.place, FolderTree):
             return None
-        return sum(isinstance(each, TreeEntry) for each in distributions(self.place))
+        return sum(isinstance(each, TreeEntry) for each in distribution_entries(self.place))
 
 
-def offers_of_gaepypi(place: FileTree, item: TreeEntry) -> Iterator[Offer]:
+def gaepypi_candidates(place: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
     """Yield a file if it lies where GAEPyPI puts one, in its bucket or below `packages/`."""
-    if is_gaepypi(item, is_bare=True):
-        yield candidate_at(place, item)
+    if is_gaepypi_path(item, is_bare=True):
+        yield to_candidate(place, item)
     else:
         yield Skipped(f"{place}/{item.path}", "it is not at packages/NAME/VERSION/FILE")
 
 
-def is_gaepypi(item: TreeEntry, *, is_bare: bool = False) -> bool:
+def is_gaepypi_path(item: TreeEntry, *, is_bare: bool = False) -> bool:
     """Return whether a file lies where GAEPyPI puts one; `is_bare`: maybe below `packages/`."""
     parts = item.parts
-    if parts[0] == FOLDER:
+    if parts[0] == PACKAGES_FOLDER:
         parts = parts[1:]
     elif not is_bare:
         return False
     return len(parts) == 3 and all(parts)  # noqa: PLR2004 - NAME, VERSION, FILE
 
 
-def distributions(place: FileTree) -> Iterator[TreeEntry | Skipped]:
+def distribution_entries(place: FileTree) -> Iterator[TreeEntry | Skipped]:
     """
     Yield what is named like a distribution, and what a report says of other files.
 
@@ -78,8 +78,8 @@ def distributions(place: FileTree) -> Iterator[TreeEntry | Skipped]:
         if isinstance(found, Skipped):
             yield found
         elif not (found.path.startswith(".") or "/." in found.path):
-            if is_offered(found.filename):
+            if is_distribution_name(found.filename):
                 yield found
-            elif not is_beside(found.filename):
+            elif not is_sidecar(found.filename):
                 why = "it is not named like a distribution"
                 yield Skipped(f"{place}/{found.path}", why)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import integers
 
-from wheelyard.outgoing.network import AddressPolicy, WebFault, is_public, resolve
+from wheelyard.http_client.address_policy import AddressPolicy, FetchError, is_public, resolve
 
 NUMBERS = integers(0, 2**32 - 1)
 PUBLIC, PRIVATE = "8.8.8.8", "127.0.0.1"
@@ -59,7 +59,7 @@ def test_addresses_in_addresses(number: int) -> None:
 )
 def test_spellings(host: str) -> None:
     """A number is the address that the system takes it for, however it is written."""
-    with pytest.raises(WebFault, match="private"):
+    with pytest.raises(FetchError, match="private"):
         AddressPolicy().usable(host, resolve(host, 80))
 
 
@@ -71,7 +71,7 @@ def test_hosts_that_are_named() -> None:
     assert reach.usable("index.example.", [PRIVATE]) == [PRIVATE]
     assert reach.usable("::1", ["::1"]) == ["::1"]
     for other in ("example", "a.index.example", "127.0.0.1", "localhost"):
-        with pytest.raises(WebFault, match="private"):
+        with pytest.raises(FetchError, match="private"):
             reach.usable(other, [PRIVATE])
 
 
@@ -85,6 +85,6 @@ def test_a_name_that_moves() -> None:
     reach = AddressPolicy(("index.example",))
 
     assert reach.usable("index.example", [PUBLIC]) == [PUBLIC]
-    with pytest.raises(WebFault, match="private"):
+    with pytest.raises(FetchError, match="private"):
         reach.usable("index.example", [PRIVATE])
     assert AddressPolicy(("index.example",)).usable("index.example", [PRIVATE, PUBLIC]) == [PUBLIC]

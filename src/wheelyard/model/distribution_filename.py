@@ -190,7 +190,7 @@ def parse_version(text: str) -> Version:
     )
 
 
-def without_zeros(version: str) -> str:
+def strip_trailing_zeros(version: str) -> str:
     """
     Return a normalised version without the zeros at the end of its release: 1 for 1.0.0.
 
@@ -232,7 +232,7 @@ def parse_filename(
     )
 
 
-def parse_listed(filename: str) -> Distribution:
+def parse_known_filename(filename: str) -> Distribution:
     """Return the distribution of a filename that a project has, or had: it has been parsed once."""
     return parse_filename(filename, legacy=True)
 

@@ -7,7 +7,11 @@ from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 from wheelyard.errors import Invalid
-from wheelyard.model.distribution import parse_filename, parse_listed, without_zeros
+from wheelyard.model.distribution_filename import (
+    parse_filename,
+    parse_known_filename,
+    strip_trailing_zeros,
+)
 
 NUMBERS = st.integers(0, 30)
 RELEASES = st.lists(NUMBERS, min_size=1, max_size=5).map(lambda parts: ".".join(map(str, parts)))
@@ -26,7 +30,7 @@ def test_without_zeros(text: str) -> None:
     """Versions that are equal look equal once the zeros at the end of the release are gone."""
     normalised = str(Version(text))
 
-    assert without_zeros(normalised) == canonicalize_version(normalised)
+    assert strip_trailing_zeros(normalised) == canonicalize_version(normalised)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +53,7 @@ def test_without_zeros(text: str) -> None:
 )
 def test_old_formats(filename: str, facts: tuple[str, ...]) -> None:
     """Every format that an old index has is known, with the name that PyPI gives it."""
-    found = parse_listed(filename)
+    found = parse_known_filename(filename)
 
     assert (found.project, str(found.version), found.packagetype, found.python) == facts
     if not filename.endswith((".whl", ".zip")):
@@ -69,7 +73,7 @@ def test_old_formats(filename: str, facts: tuple[str, ...]) -> None:
 def test_what_is_no_old_format(filename: str) -> None:
     """A file that is named like no distribution of any time is refused."""
     with pytest.raises(Invalid):
-        parse_listed(filename)
+        parse_known_filename(filename)
 
 
 def test_old_formats_are_other_files() -> None:
@@ -77,8 +81,11 @@ def test_old_formats_are_other_files() -> None:
     names = ("demo-1.0-py2.6.egg", "demo-1.0-py2.7.egg", "demo-1.0-py2.7-win32.egg")
     more = ("demo-1.0.win32-py2.7.exe", "demo-1.0.win32-py2.7.msi", "demo-1.0.tar.gz")
 
-    assert len({parse_listed(name).identity for name in (*names, *more)}) == 6
-    assert parse_listed("demo-1.0.tar.bz2").identity == parse_listed("demo-1.0.0.zip").identity
+    assert len({parse_known_filename(name).identity for name in (*names, *more)}) == 6
+    assert (
+        parse_known_filename("demo-1.0.tar.bz2").identity
+        == parse_known_filename("demo-1.0.0.zip").identity
+    )
 
 
 REFUSED = {

@@ -22,7 +22,7 @@ import httpcore2
 
 Address = IPv4Address | IPv6Address
 
-CLOSED_V4: Final = tuple(
+NON_PUBLIC_V4: Final = tuple(
     IPv4Network(each)
     for each in (
         "0.0.0.0/8",  # this host
@@ -44,9 +44,9 @@ CLOSED_V4: Final = tuple(
     )
 )
 """What is not of the open internet; Python's own list differs from release to release."""
-OPEN_V6: Final = IPv6Network("2000::/3")
+GLOBAL_UNICAST_V6: Final = IPv6Network("2000::/3")
 """All that is given out of IPv6: loopback, link-local, unique-local and multicast are outside."""
-CLOSED_V6: Final = tuple(
+NON_PUBLIC_V6: Final = tuple(
     IPv6Network(each)
     for each in (
         "2001::/23",  # protocol assignments; Teredo
@@ -56,12 +56,12 @@ CLOSED_V6: Final = tuple(
     )
 )
 NAT64: Final = IPv6Network("64:ff9b::/96")
-RESOLVERS: Final = 4
+RESOLVER_THREADS: Final = 4
 """Names that are looked up at a time; a name server that is silent holds up no more threads."""
 
 
 @dataclass(eq=False)
-class WebFault(Exception):
+class FetchError(Exception):
     """
     There is no answer that can be used.
 
@@ -83,12 +83,12 @@ class WebFault(Exception):
 def is_public(address: Address) -> bool:
     """Return whether an address is of the open internet; of one with IPv4 in it, that counts."""
     if isinstance(address, IPv4Address):
-        return not any(address in each for each in CLOSED_V4)
+        return not any(address in each for each in NON_PUBLIC_V4)
     if address in NAT64:  # how a machine without IPv4 reaches the rest of the internet
         return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
     if address.ipv4_mapped is not None:
         return is_public(address.ipv4_mapped)
-    return address in OPEN_V6 and not any(address in each for each in CLOSED_V6)
+    return address in GLOBAL_UNICAST_V6 and not any(address in each for each in NON_PUBLIC_V6)
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -122,7 +122,7 @@ class AddressPolicy:
         self._exempt = {_bare(each) for each in self.named}
 
     def usable(self, host: str, found: Iterable[str]) -> list[str]:
-        """Return those of a host's addresses that may be connected to; raise WebFault if none."""
+        """Return those of a host's addresses that may be connected to; raise FetchError if none."""
         every = list(found)
         fit = [each for each in every if self.may_reach(ip_address(each))]
         if fit:
@@ -130,7 +130,7 @@ class AddressPolicy:
         elif _bare(host) in self._exempt:
             fit = every
         if not fit:
-            raise WebFault(f"its host has a private address{self.advice}")
+            raise FetchError(f"its host has a private address{self.advice}")
         return fit
 
 
@@ -138,20 +138,20 @@ def _bare(host: str) -> str:
     return host.strip("[]").removesuffix(".").lower()
 
 
-class _Limit(local):
+class _Deadline(local):
     """Until when a thread waits for the network at all."""
 
     end: float | None = None
 
 
-class CheckedBackend(httpcore2.NetworkBackend):
+class CheckedNetworkBackend(httpcore2.NetworkBackend):
     """Connects to the first address that may be reached and takes the connection."""
 
     def __init__(self, monotonic: Callable[[], float], reach: AddressPolicy) -> None:
         self._monotonic = monotonic
         self._reach = reach
-        self._limit = _Limit()
-        self._resolvers = ThreadPoolExecutor(RESOLVERS, "resolver")
+        self._limit = _Deadline()
+        self._resolvers = ThreadPoolExecutor(RESOLVER_THREADS, "resolver")
         self._sockets = httpcore2.SyncBackend()
 
     def close(self) -> None:
@@ -207,15 +207,15 @@ class CheckedBackend(httpcore2.NetworkBackend):
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
         except OSError as error:
-            raise WebFault("its name is not known", is_passing=True, is_away=True) from error
+            raise FetchError("its name is not known", is_passing=True, is_away=True) from error
         except UnicodeError as error:
-            raise WebFault("its name is not known") from error
+            raise FetchError("its name is not known") from error
 
 
 class _TimedStream(httpcore2.NetworkStream):
     """A connection that heeds the limit of the thread that uses it."""
 
-    def __init__(self, stream: httpcore2.NetworkStream, backend: CheckedBackend) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, backend: CheckedNetworkBackend) -> None:
         self._stream = stream
         self._backend = backend
 
