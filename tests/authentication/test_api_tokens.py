@@ -242,7 +242,7 @@ def test_no_id_is_taken(tmp_path: Path) -> None:
 
     store = FaultyStore(MemoryStore(lambda: 0.0), (Fault(Kind.LOST_RACE, "put", times=10_000),))
     runtime = replace(ambient_at(Clock(), 1), monotonic=lambda: seconds, pause=pause)
-    store.store.put(keys.FORMAT, b'{"format":1}', None)
+    store.store.put(keys.FORMAT, b'{"format":2}', None)
     index = build_index(store, Spool(tmp_path), Settings(), runtime)
 
     with pytest.raises(Unavailable):

@@ -235,7 +235,7 @@ class Explorer:
         project = document(store)
         for name, wish in self.scenario.wishes.items():
             filename = wish.made.filename
-            if filename not in project.by_filename and filename not in project.gone:
+            if filename not in project.by_filename and filename not in project.deleted_filenames:
                 yield f"{name} tried again, and {filename} is neither listed nor deleted"
         if not project.files:
             return  # everybody was refused, so nobody has mended the name list

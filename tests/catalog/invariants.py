@@ -92,7 +92,7 @@ def _broken_answer(store: Store, project: Project, wish: Wish) -> Iterator[str]:
         if listed is not None:
             yield f"it was said that {filename} is deleted, and it is listed"
         return
-    if filename not in project.gone and (listed is None or listed.sha256 != sha256):
+    if filename not in project.deleted_filenames and (listed is None or listed.sha256 != sha256):
         yield f"an upload was answered and {filename} is not listed"
     if not is_named(store):
         yield "an upload was answered and the project is not in the list"

@@ -139,7 +139,7 @@ def test_an_upload_and_its_deletion_in_one_commit(tmp_path: Path) -> None:
 
         assert set(stage.answers().values()) == {"ok"}
         project = document(stage.store)
-        assert (project.revision, project.gone) == (3, (ONE.filename,))
+        assert (project.revision, project.deleted_filenames) == (3, (ONE.filename,))
         assert project.commit is not None
         assert len(project.commit.events) == 1
 

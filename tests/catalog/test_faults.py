@@ -131,7 +131,7 @@ def test_a_lost_reply_is_no_lost_race(tmp_path: Path) -> None:
     OPERATIONS["delete"](world, index)
 
     assert document(world.store).revision == 2
-    assert document(world.store).gone == (ONE.filename,)
+    assert document(world.store).deleted_filenames == (ONE.filename,)
     assert world.snapshot("files/") == {}
 
 
@@ -149,7 +149,7 @@ def _is_done(operation: str, world: World) -> bool:
     if operation == "upload":
         return TWO.filename in project.by_filename
     if operation == "delete":
-        return ONE.filename in project.gone
+        return ONE.filename in project.deleted_filenames
     if operation == "status":
         return project.status is Status.ARCHIVED
     return project.by_filename[ONE.filename].yanked == ("bad" if operation == "yank" else None)

@@ -53,6 +53,45 @@ def test_upload_goes_on(published: Path, sandbox: Sandbox, wheelyard: Typed) -> 
     assert said == [bad.name, "missing-1.0.tar.gz"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(
+            ["list"],
+            ["upload", WHEEL],
+            ["delete", "acme-core", "1.0"],
+            ["status", "acme-core", "active"],
+        ),
+        *(["check", "--rebuild", "--sweep"], ["token", "create", "ci"], ["token", "list"]),
+        *(["import", "."], ["export", "site"], ["serve", "--port", "0"], ["run", "-p", "0", "."]),
+    ],
+    ids=" ".join,
+)
+def test_an_older_format(
+    published: Path, sandbox: Sandbox, wheelyard: Typed, arguments: list[str]
+) -> None:
+    """A store of an older format is refused by the server and each command, and left as it was."""
+    store = published.parent / "wheelyard-data"
+    (store / "wheelyard.json").write_text('{"format":1}\n')
+    before = contents(store)
+
+    done = wheelyard(*arguments, WHEELYARD_STORE=str(store))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == (
+        "wheelyard: This store has format 1, which no release of wheelyard wrote: make a new "
+        "store, and import its 'files' folder there with 'wheelyard import'."
+    )
+    assert contents(store) == before
+    assert not (sandbox.folder / "site").exists()
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    """Every file of a store by its path, but locks."""
+    files = (path for path in store.rglob("*") if path.is_file() and ".locks" not in path.parts)
+    return {str(path): path.read_bytes() for path in files}
+
+
 def test_lists(published: Path, wheelyard: Typed) -> None:
     """Projects and files are listed one a line, and as JSON for programs."""
     del published

@@ -329,4 +329,4 @@ def test_form() -> None:
         digest.update(f"{page.path}\n".encode() + (page.body or b""))
 
     now = (PAGE_REVISION, digest.hexdigest())
-    assert now == FORM_OF_PAGES, "raise FORM in operations/exporting/manifest.py, and write it here"
+    assert now == FORM_OF_PAGES, "raise PAGE_REVISION in manifest.py, and write it here"

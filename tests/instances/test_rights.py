@@ -91,7 +91,7 @@ def test_a_server_that_cannot_write(
         assert {readiness(instance)[0] for _ in range(8)} == {200}
     after = server.bucket("wheels").names()
     assert set(before) <= set(after)
-    assert not [name for name in after if "trial" in name]
+    assert not [name for name in after if "probe" in name]
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])

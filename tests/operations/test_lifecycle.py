@@ -63,7 +63,7 @@ def test_delete(world: World, life: Lifecycle) -> None:
     after = life.delete(ALICE, DEMO, FIRST, "leaked")
 
     assert [file.filename for file in after.files] == [TWO.filename]
-    assert after.gone == tuple(sorted((WHEEL.filename, SDIST.filename)))
+    assert after.deleted_filenames == tuple(sorted((WHEEL.filename, SDIST.filename)))
     left = world.snapshot("files/")
     assert sorted(key.split("/")[-1] for key in left) == [TWO.filename, f"{TWO.filename}.metadata"]
     assert world.check().notes == []

@@ -106,7 +106,9 @@ def test_digest() -> None:
 
     assert digest_of("https://a", "\ud800") != digest_of("https://a", "\udfff")
     assert digest == "e135cbc74a952000e26a68b66a4f2a481d5e0bb2ad94f87e59beb1d8c56d8638"
-    assert keys.used_id_token(MOMENT, digest) == f"credentials/claims/2026111812/{digest}.json"
+    assert (
+        keys.used_id_token(MOMENT, digest) == f"credentials/used-id-tokens/2026111812/{digest}.json"
+    )
 
 
 def test_half_a_character(noon: World) -> None:

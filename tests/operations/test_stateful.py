@@ -108,7 +108,7 @@ class IndexMachine(RuleBasedStateMachine):
 
         found = {f.filename: (f.version, f.sha256, f.yanked) for f in project.files}
         assert found == self.listed
-        assert set(project.gone) == self.gone
+        assert set(project.deleted_filenames) == self.gone
         assert project.status is self.status
         nothing: dict[str, Wish] = {}
         assert list(broken_promises(self.world.store, nothing, {})) == []

@@ -22,7 +22,8 @@ from wheelyard.model.project import Project
 from wheelyard.model.token import TokenRecord
 from wheelyard.storage.base import Store, Stored, create
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Of the stores that this version writes; of no other does it read anything."""
 TOKEN_FRESHNESS: Final = 14.0
 """
 Seconds that a token's record is believed on a far store.
@@ -86,7 +87,8 @@ def read_format(store: Store) -> StoreFormat | None:
     Return the format of a store, None where there is no store.
 
     Raises:
-        Invalid: A newer version of wheelyard has written it (code `newer_store`).
+        Invalid: The format is another one than `FORMAT` (code `newer_store` or `older_store`), or
+            `wheelyard.json` is damaged (code `damaged_document`).
     """
     found = store.get(keys.FORMAT)
     if not isinstance(found, Stored):
@@ -95,7 +97,8 @@ def read_format(store: Store) -> StoreFormat | None:
         written = Codec(StoreFormat).decode(keys.FORMAT, found.body)
     except Unavailable as fault:
         raise Invalid(
-            f'{keys.FORMAT} of this store is damaged. Restore it from a backup: {{"format":1}}.',
+            f"{keys.FORMAT} of this store is damaged. Restore it from a backup: "
+            f'{{"format":{FORMAT}}}.',
             code=fault.code,
         ) from fault
     if written.format > FORMAT:
@@ -103,6 +106,12 @@ def read_format(store: Store) -> StoreFormat | None:
             f"This store has format {written.format}, and this version of wheelyard knows "
             f"{FORMAT}. Upgrade wheelyard.",
             code="newer_store",
+        )
+    if written.format < FORMAT:
+        raise Invalid(
+            f"This store has format {written.format}, which no release of wheelyard wrote: "
+            "make a new store, and import its 'files' folder there with 'wheelyard import'.",
+            code="older_store",
         )
     return written
 
@@ -116,14 +125,15 @@ def ensure_format(store: Store, files: str = "") -> bool:
         files: Where a new store keeps its distributions, if that is a bucket of their own.
 
     Raises:
-        Invalid: A newer version of wheelyard has written it (code `newer_store`).
+        Invalid: As `read_format` does, and where a store has projects but no format (code
+            `damaged_document`).
     """
     if read_format(store) is not None:
         return False
     if any(True for _ in store.list(keys.PROJECTS)):
         raise Invalid(
             f"There are projects here, and no {keys.FORMAT}. Restore it from a backup: "
-            '{"format":1}.',
+            f'{{"format":{FORMAT}}}.',
             code=DAMAGED,
         )
     try:

@@ -9,7 +9,7 @@ Where every object lives: the only module that joins strings into keys.
     projects.json                                        every project name there ever was
     credentials/tokens/<id>.json                         an API token, as a digest
     credentials/uses/<id>.json                           the day on which it was last used
-    credentials/claims/<yyyymmddhh>/<digest>.json        a signed statement that was used up
+    credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  an OIDC ID token that was used up
 
 A key that holds a digest or a number is written once. The others are changed by compare-and-swap.
 """
@@ -26,19 +26,19 @@ from wheelyard.storage.base import Key
 FORMAT = Key("wheelyard.json")
 NAMES = Key("projects.json")
 FILES = "files/"
-PROBE = Key(f"{FILES}trial")
-"""Where nothing is, for finding out whether anything could be."""
+PROBE = Key(f"{FILES}probe")
+"""Never written: reading it shows whether the bucket of the files exists."""
 PROJECTS = "projects/"
 JOURNAL = "journal/"
 TOKENS = "credentials/tokens/"
 USES = "credentials/uses/"
-USED_ID_TOKENS = "credentials/claims/"
+USED_ID_TOKENS = "credentials/used-id-tokens/"
 
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _FILE = re.compile(rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata)?")
 _ENTRY = re.compile(rf"{JOURNAL}[a-z0-9-]+/([0-9]{{10}})\.json")
 _USE = re.compile(rf"{USES}([0-9A-Za-z]{{10}})\.json")
-_CLAIM = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
+_USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
 _HOUR = "%Y%m%d%H"
 
 
@@ -67,9 +67,9 @@ def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
 
 
-def probes(prefixes: Sequence[str], mark: str) -> tuple[Key, ...]:
-    """Return a key below each prefix where nothing stays; `mark` is what nobody else has."""
-    return tuple(Key(f"{prefix}trial-{mark}") for prefix in prefixes)
+def probes(prefixes: Sequence[str], unique: str) -> tuple[Key, ...]:
+    """Return, for each prefix, the key of a trial write; `unique` is a random text."""
+    return tuple(Key(f"{prefix}probe-{unique}") for prefix in prefixes)
 
 
 def token(token_id: str) -> Key:
@@ -122,7 +122,7 @@ def token_id_of_use(key: Key) -> str | None:
 
 def hour_of(key: Key) -> datetime | None:
     """Return the hour in which a used statement expires, None for what we did not write."""
-    match = _CLAIM.fullmatch(key)
+    match = _USED_ID_TOKEN.fullmatch(key)
     try:
         return datetime.strptime(match[1], _HOUR).replace(tzinfo=UTC) if match else None
     except ValueError:

@@ -41,8 +41,8 @@ class File(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """None: not yanked. Otherwise the reason, which may be empty."""
     imported_at: datetime | None = None
     """UTC; when the file came here, where `uploaded_at` is the word of its source."""
-    excused: tuple[str, ...] = ()
-    """The codes of today's rules that the file fails, sorted; an import took it all the same."""
+    waived_rules: tuple[str, ...] = ()
+    """Sorted codes of the rules that the file breaks; a lenient import waived them."""
 
     @property
     def is_wheel(self) -> bool:
@@ -151,8 +151,8 @@ class Project(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """Of the file that was uploaded last, among those that have one."""
     files: tuple[File, ...] = ()
     """Sorted by filename."""
-    gone: tuple[str, ...] = ()
-    """Filenames of deleted files, sorted: none of them ever comes back."""
+    deleted_filenames: tuple[str, ...] = ()
+    """Sorted; none of them can be uploaded again."""
     commit: Commit | None = None
     """The commit that made this revision."""
 
@@ -186,7 +186,8 @@ def apply(project: Project, event: AnyEvent) -> Project:
             return replace(project, files=tuple(files), summary=summary or project.summary)
         case Deleted(filenames=filenames):
             kept = tuple(file for file in project.files if file.filename not in filenames)
-            return replace(project, files=kept, gone=tuple(sorted({*project.gone, *filenames})))
+            deleted = tuple(sorted({*project.deleted_filenames, *filenames}))
+            return replace(project, files=kept, deleted_filenames=deleted)
         case Yanked(filenames=filenames, reason=reason):
             return _marked(project, filenames, reason)
         case Unyanked(filenames=filenames):

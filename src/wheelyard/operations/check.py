@@ -395,8 +395,9 @@ class Check:
         for entry, owner in self._orphans(checked, known, findings):
             found = checked.get(NormalizedName(owner.project))
             # a deleted filename never comes back, so its bytes need not wait
-            is_gone = bool(found and found.project and owner.filename in found.project.gone)
-            may_go = sweep and (is_gone or entry.modified < cutoff)
+            project = found and found.project
+            is_deleted = bool(project and owner.filename in project.deleted_filenames)
+            may_go = sweep and (is_deleted or entry.modified < cutoff)
             if may_go and self._sweep(entry, owner):
                 findings.swept += 1
             else:

@@ -66,7 +66,7 @@ class Selection:
         return found
 
     def _is_gone(self, project: Project) -> bool:
-        gone = (parse_known_filename(each) for each in project.gone)
+        gone = (parse_known_filename(each) for each in project.deleted_filenames)
         return any(
             each.version == self.version and self.filename in (None, each.filename) for each in gone
         )

@@ -277,7 +277,7 @@ class Uploads:
             requires_python=contents.core.requires_python,
             yanked=origin.yank,
             imported_at=None if uploaded_at is None else now,
-            excused=self._excused(distribution, contents),
+            waived_rules=self._excused(distribution, contents),
         )
 
     def _excused(
@@ -355,7 +355,8 @@ def find_identical(
         if held.sha256 == upload.sha256:
             return held
         raise filename_taken(filename)
-    if any(parse_known_filename(each).identity == distribution.identity for each in project.gone):
+    deleted = (parse_known_filename(each) for each in project.deleted_filenames)
+    if any(each.identity == distribution.identity for each in deleted):
         message = "This filename was used by a file that has been deleted. Use a new version."
         raise Invalid(message, code="file_exists", short=message)
     _refuse_respelled(project, distribution, is_lenient=is_lenient)

@@ -119,8 +119,8 @@ def _file_row(file: File, url: str, *, tells_yank: bool) -> str:
     moment, marks = file.uploaded_at, ""
     if file.yanked is not None and tells_yank:
         marks += f"{_yanked(file.yanked)}\n"
-    if file.excused:
-        rules = escape(", ".join(file.excused))
+    if file.waived_rules:
+        rules = escape(", ".join(file.waived_rules))
         marks += f'<span class="mark">imported as it is: {rules}</span>\n'
     return (
         f'<tr>\n<td class="name"><a href="{escape(url)}">{escape(file.filename)}</a>\n{marks}'

@@ -91,7 +91,7 @@ def test_a_server_of_a_folder(tmp_path: Path) -> None:
     """`serve` is ready on a folder that it may write, and leaves nothing of its trial there."""
     with running_site(tmp_path) as site:
         assert site.get("/ready").status_code == 200
-        assert not [path for path in site.store.rglob("*") if "trial" in path.name]
+        assert not [path for path in site.store.rglob("*") if "probe" in path.name]
         assert post(site, wheel()).status_code == 200
 
 

@@ -160,7 +160,7 @@ def _described(project: Project) -> dict[str, object]:
         "revision": project.revision,
         "project-status": status,
         "files": [_file(file) for file in project.files],
-        "deleted": project.gone,
+        "deleted": project.deleted_filenames,
     }
 
 

@@ -26,9 +26,9 @@ BAD_DESTINATION: Final = "bad_destination"
 """The code of an Invalid that says that a site cannot be written as it is."""
 PAGE_REVISION: Final = 2
 """
-Goes up when the pages of a document change though the version of wheelyard does not.
+Raised when the pages of a document change and the version of wheelyard does not.
 
-An export writes every page of a site again that was made with another number.
+An export writes every page of a site again if the site was made with another number.
 """
 EXPORT_PREFIX: Final = "wheelyard-export/"
 """Where a site has what an export has to know of it."""
@@ -122,7 +122,8 @@ class Manifest(Struct, frozen=True):
 
     options: Options
     """How every page was made."""
-    made_by: str = ""
+    generator: str = ""
+    """As `page_generator` returned it for the export that wrote the manifest."""
     projects: dict[str, ManifestEntry] = {}
     lists: dict[Key, ObjectVersion] = {}
     """The versions of the pages that list every project, and of the search index."""
@@ -158,7 +159,7 @@ class Manifest(Struct, frozen=True):
 
     def under(self, options: Options) -> "Manifest":
         """Return what of it holds for pages that look so: all, or nothing."""
-        if (self.options, self.made_by) == (options, page_generator()):
+        if (self.options, self.generator) == (options, page_generator()):
             return self
         return Manifest(options, page_generator())
 
@@ -195,4 +196,4 @@ def store_fingerprint(place: str) -> str:
 
 def page_generator() -> str:
     """Return what makes pages: another one makes other pages of the same documents."""
-    return f"wheelyard {version('wheelyard')}, form {PAGE_REVISION}"
+    return f"wheelyard {version('wheelyard')}, page revision {PAGE_REVISION}"

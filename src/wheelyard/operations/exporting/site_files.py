@@ -76,7 +76,7 @@ class SiteFiles:
         """Remove what is not to be had any more: what was deleted, for ever, or is quarantined."""
         if self.placing is FileMode.LEAVE:
             return
-        kept, gone = required_objects(project), set(project.gone)
+        kept, gone = required_objects(project), set(project.deleted_filenames)
         for entry in list(self.site.store.list(_folder(project.name))):
             owner = keys.owner_of(entry.key)
             if owner is None or entry.key in kept:

@@ -151,7 +151,7 @@ class _GroupImport:
         self._pending: list[tuple[Candidate, ValidatedFile]] = []
         self._waiting = set[UniquenessKey]()
         self._size = 0
-        self._gone = {parse_known_filename(each).identity for each in project.gone}
+        self._gone = {parse_known_filename(each).identity for each in project.deleted_filenames}
         self.project = project
         self.outcomes: list[Outcome] = []
 
@@ -192,7 +192,7 @@ class _GroupImport:
                 told = Outcome(place=candidate.place, status=FileStatus.THERE)
             else:
                 told = Outcome(
-                    place=candidate.place, status=FileStatus.NEW, excused=outcome.excused
+                    place=candidate.place, status=FileStatus.NEW, excused=outcome.waived_rules
                 )
             self.outcomes.append(told)
         self.close()
