@@ -140,7 +140,7 @@ class Place:
 
     def minted(self, publisher: str) -> str:
         """Return the token that a CI job is given for its statement."""
-        assert self.index.authenticator.publishing is not None
+        assert self.index.authenticator.trusted_publishing is not None
         said = {
             "iss": f"{self.google.url}/ci",
             "sub": publisher,
@@ -148,7 +148,7 @@ class Place:
             "aud": PUBLISHING,
             **times(300),
         }
-        return self.index.authenticator.publishing.mint(CI_KEY.token(said)).token.text
+        return self.index.authenticator.trusted_publishing.mint(CI_KEY.token(said)).token.text
 
 
 def times(seconds: int) -> dict[str, object]:

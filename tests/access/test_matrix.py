@@ -144,7 +144,7 @@ def place(
 
 def is_open(place: Place) -> bool:
     """Return whether anybody may read anything here."""
-    return bool(place.index.authenticator.rights.public)
+    return bool(place.index.authenticator.policy.public)
 
 
 def is_unknown(person: Person, place: Place) -> bool:

@@ -72,7 +72,7 @@ def publishing(
         publishers=rules.publishers,
         audiences=rules.audiences,
         tokens=index.tokens,
-        publishing_cleanup=spent(index, rules.lifetime),
+        cleanup=spent(index, rules.lifetime),
         verify=verify,
         reuse_limit=TokenReuseLimit(index.runtime.monotonic),
     )
@@ -80,7 +80,7 @@ def publishing(
 
 def spent(index: Index, lifetime: timedelta) -> PublishingCleanup:
     """Return what trusted publishing has used up in an index."""
-    credentials = index.tokens.credentials
+    credentials = index.tokens.records
     return PublishingCleanup(UsedIdTokens(credentials.store), credentials, index.runtime, lifetime)
 
 
@@ -100,7 +100,7 @@ def refusal(service: TrustedPublishing, says: Mapping[str, object]) -> str:
 
 def bearer(service: TrustedPublishing, token: ApiToken) -> Caller:
     """Return what whoever bears a minted token may do now."""
-    record = service.tokens.credentials.get(token.id).value
+    record = service.tokens.records.get(token.id).value
     assert record is not None
     identity = service.identity(record)
     return Caller(identity.principal, identity.scopes) if identity else Caller("", ())

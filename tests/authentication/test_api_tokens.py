@@ -33,7 +33,7 @@ def test_a_token_opens_what_it_was_made_for(world: World) -> None:
     request = TokenRequest(name="ci", actions=Action.UPLOAD.with_implied, projects=patterns)
     token, record = world.index.tokens.create(request, by="local:alice")
 
-    caller = world.opened(3).authenticator.caller(Credential("", token.text), "127.0.0.1")
+    caller = world.opened(3).authenticator.authenticate(Credential("", token.text), "127.0.0.1")
 
     assert caller.principal == f"token:{record.id}"
     assert caller.may(Action.UPLOAD, parse_name("acme-core"))
@@ -196,16 +196,16 @@ def test_how_many_somebody_may_have(world: World) -> None:
     request = TokenRequest(name="laptop", owner=ana, owner_names=(ana,))
     made = [tokens.create(request, by=ana)[1] for _ in range(MAX_TOKENS_PER_OWNER - 1)]
     tokens.create(TokenRequest(name="ci"), by="local:alice")
-    tokens.require_room(ana, names)
+    tokens.check_quota(ana, names)
     tokens.create(request, by=ana)
 
     with pytest.raises(Conflict, match="Revoke") as caught:
-        tokens.require_room(ana, names)
+        tokens.check_quota(ana, names)
 
     assert caught.value.code == "too_many_tokens"
-    tokens.require_room("user:eve@acme.dev", frozenset({"user:eve@acme.dev"}))
+    tokens.check_quota("user:eve@acme.dev", frozenset({"user:eve@acme.dev"}))
     tokens.revoke(made[0].id, by=ana)
-    tokens.require_room(ana, names)
+    tokens.check_quota(ana, names)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def tokens_over(world: World, store: Store | None = None, start: Start = at_once
     whole = World(world.folder, clock=world.clock)
     whole.store = store or world.store
     tokens = whole.opened(seed=5).tokens
-    return replace(tokens, credentials=replace(tokens.credentials, start=start))
+    return replace(tokens, records=replace(tokens.records, start=start))
 
 
 def made(world: World, name: str = "ci") -> tuple[ApiToken, TokenRecord]:
@@ -342,7 +342,7 @@ def test_what_is_no_use(world: World) -> None:
 def test_tokens_of_jobs(world: World) -> None:
     """A token that was made for a job, and lives for minutes, costs no such note."""
     token, record = made(world)
-    credentials = world.index.tokens.credentials
+    credentials = world.index.tokens.records
     minted = changed(record, publishers=("ci",))
     assert credentials.replace(minted, credentials.latest(record.id))
 

@@ -47,14 +47,14 @@ def guess(place: Place, address: str, credential: Credential, times: int = 3) ->
     for number in range(times):
         wrong = Credential(credential.user, f"{credential.secret}-{number}")
         with pytest.raises(Unauthenticated):
-            place.index.authenticator.caller(wrong, address)
+            place.index.authenticator.authenticate(wrong, address)
 
 
 def is_let_in(place: Place, credential: Credential, address: str = HERE) -> bool:
     """Return whether a credential opens the index, and is not put off."""
     fault: Unavailable | None = None
     try:
-        caller = place.index.authenticator.caller(credential, address)
+        caller = place.index.authenticator.authenticate(credential, address)
     except Unavailable as found:
         fault = found
     else:
@@ -78,7 +78,7 @@ def test_guesses_from_everywhere(place: Place) -> None:
     for number in range(10):
         guess(place, f"10.0.{number}.1", Credential("reader", f"guess-{number}"))
     with pytest.raises(Unauthenticated):
-        place.index.authenticator.caller(Credential("reader", "one-more"), "10.0.99.1")
+        place.index.authenticator.authenticate(Credential("reader", "one-more"), "10.0.99.1")
     assert not is_let_in(place, Credential("reader", PASSWORD), "10.0.99.1")
     assert is_let_in(place, Credential("reader", PASSWORD), ELSEWHERE)
 
@@ -88,7 +88,7 @@ def test_who_was_right_before_is_let_in(place: Place, tmp_path: Path) -> None:
     clock, right = Clock(), Credential("reader", PASSWORD)
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
     index = replace(
-        place.index, authenticator=replace(place.index.authenticator, passwords=passwords)
+        place.index, authenticator=replace(place.index.authenticator, htpasswd=passwords)
     )
     place = replace(place, inside=replace(place.inside, index=index))
     assert is_let_in(place, right)
@@ -127,7 +127,7 @@ def test_an_empty_password_is_no_failure(place: Place, caplog: pytest.LogCapture
     caplog.set_level(logging.INFO)
     for _ in range(10):
         with pytest.raises(Unauthenticated):
-            place.index.authenticator.caller(Credential("reader", ""), HERE)
+            place.index.authenticator.authenticate(Credential("reader", ""), HERE)
     assert caplog.records == []
     assert is_let_in(place, Credential("reader", PASSWORD))
 
@@ -143,7 +143,7 @@ def test_service_account_keys(
     """The key of a service account is refused with advice and one warning, and shown to nobody."""
     for _ in range(5):
         with pytest.raises(Unauthenticated, match="delete it"):
-            place.index.authenticator.caller(Credential(user, secret), HERE)
+            place.index.authenticator.authenticate(Credential(user, secret), HERE)
     assert place.google.seen == []
     assert [each.levelno for each in caplog.records] == [logging.WARNING]
     assert "192.0.2.0/24" in caplog.text
@@ -154,15 +154,15 @@ def test_a_file_that_is_due(place: Place, tmp_path: Path) -> None:
     """Whoever sends an API token never waits for a look at a file; for a password there is one."""
     clock = Clock()
     passwords = HtpasswdVerifier(tmp_path / "htpasswd", bytes(32), clock.seconds)
-    authenticator = replace(place.index.authenticator, passwords=passwords)
+    authenticator = replace(place.index.authenticator, htpasswd=passwords)
     right = Credential("reader", PASSWORD)
     sent = (right, Credential("__token__", place.token("*", can="read")))
-    authenticator.caller(right, HERE)
-    assert [authenticator.is_due(each) for each in sent] == [False, False]
+    authenticator.authenticate(right, HERE)
+    assert [authenticator.needs_file_check(each) for each in sent] == [False, False]
     clock.advance(seconds=4)
-    assert [authenticator.is_due(each) for each in sent] == [True, False]
-    assert authenticator.known(right) is not None
-    assert not authenticator.is_due(right)
+    assert [authenticator.needs_file_check(each) for each in sent] == [True, False]
+    assert authenticator.authenticate_cached(right) is not None
+    assert not authenticator.needs_file_check(right)
 
 
 @pytest.mark.parametrize(
@@ -185,13 +185,13 @@ def test_what_the_log_says(
 ) -> None:
     """The log tells an operator why a credential was refused and from where, and no secret."""
     for attempt in (
-        place.index.authenticator.known,
-        lambda sent: place.index.authenticator.caller(sent, HERE),
+        place.index.authenticator.authenticate_cached,
+        lambda sent: place.index.authenticator.authenticate(sent, HERE),
     ):
         caplog.clear()
         caplog.set_level(logging.INFO)
         try:
-            attempt(replace(credential, origin="192.0.2.7"))
+            attempt(replace(credential, client_network="192.0.2.7"))
         except Unauthenticated:
             lines = [each.getMessage() for each in caplog.records]
             assert f"a credential was refused: {said}, from 192.0.2.0/24" in lines
@@ -203,14 +203,14 @@ def test_what_the_log_says_of_tokens(world: World, caplog: pytest.LogCaptureFixt
     """A token that is refused though it exists is named by its id, and why is said."""
     token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")
     forged = new_token(Random(1000))
-    world.index.tokens.credentials.create(changed(record, id=forged.id))
+    world.index.tokens.records.create(changed(record, id=forged.id))
     world.clock.advance(days=400)
     caplog.set_level(logging.INFO)
     for sent, reason in ((forged, "secret"), (token, "expired"), (token, "revoked")):
         if reason == "revoked":
             world.index.tokens.revoke(record.id, by="local:test")
         with pytest.raises(Unauthenticated):
-            world.index.authenticator.caller(Credential("", sent.text), HERE)
+            world.index.authenticator.authenticate(Credential("", sent.text), HERE)
         assert f"token_{reason} for token:{sent.id}, from 192.0.2.0/24" in caplog.text
         assert sent.text[14:] not in caplog.text
 
@@ -219,21 +219,21 @@ def test_tokens_that_nobody_made(world: World) -> None:
     """Who invents API tokens is put off after sixty a minute; those that are known still open."""
     known = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0]
     authenticator = world.opened(3).authenticator
-    authenticator.caller(Credential("", known.text), HERE)
+    authenticator.authenticate(Credential("", known.text), HERE)
 
     invented = [Credential("", new_token(Random(1000 + each)).text) for each in range(62)]
     for each in invented[:60]:
         with pytest.raises(Unauthenticated):
-            authenticator.caller(each, HERE)
+            authenticator.authenticate(each, HERE)
     with pytest.raises(Unavailable) as refused:
-        authenticator.caller(invented[60], HERE)
+        authenticator.authenticate(invented[60], HERE)
     assert refused.value.code == RATE_LIMITED
-    authenticator.caller(Credential("", known.text), HERE)
+    authenticator.authenticate(Credential("", known.text), HERE)
     with pytest.raises(Unauthenticated):
-        authenticator.caller(invented[61], ELSEWHERE)
+        authenticator.authenticate(invented[61], ELSEWHERE)
     world.clock.advance(seconds=1)
     with pytest.raises(Unauthenticated):
-        authenticator.caller(invented[61], HERE)
+        authenticator.authenticate(invented[61], HERE)
 
 
 @pytest.mark.parametrize(

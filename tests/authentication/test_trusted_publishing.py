@@ -115,7 +115,9 @@ def test_a_minted_token_as_a_password(noon: World) -> None:
     service = publishing(noon.index)
     token = Credential("__token__", service.mint(signed(GITHUB_SAYS)).token.text)
 
-    caller = replace(noon.index.authenticator, publishing=service).caller(token, "192.0.2.7")
+    caller = replace(noon.index.authenticator, trusted_publishing=service).authenticate(
+        token, "192.0.2.7"
+    )
 
     assert caller.principal == "publisher:gh-mylib"
     assert caller.may(Action.UPLOAD, parse_name("mylib"))
@@ -123,7 +125,9 @@ def test_a_minted_token_as_a_password(noon: World) -> None:
     others = replace(RULES, publishers=parse_publishers([GITLAB]))
     for gone in (None, publishing(noon.index, others)):
         with pytest.raises(Unauthenticated) as caught:
-            replace(noon.index.authenticator, publishing=gone).caller(token, "192.0.2.7")
+            replace(noon.index.authenticator, trusted_publishing=gone).authenticate(
+                token, "192.0.2.7"
+            )
         assert isinstance(caught.value.__cause__, CredentialRejected)
         assert caught.value.__cause__.reason == "publisher_gone"
 
@@ -155,7 +159,7 @@ def test_an_id_that_is_taken(noon: World) -> None:
     assert theirs.id.encode() in used
     noon.index.tokens.record(theirs)
     noon.clock.advance(days=100)
-    twin.publishing_cleanup.sweep()
+    twin.cleanup.run()
     assert {each.name for each in noon.index.tokens.all()} == {"ci", "publisher:gh-mylib"}
 
 
@@ -164,8 +168,8 @@ def test_burning(noon: World) -> None:
     token = publishing(noon.index).mint(signed(GITHUB_SAYS)).token
     other = publishing(noon.opened(2))
 
-    assert other.burn(token.text)
-    assert other.burn(token.text)
+    assert other.revoke(token.text)
+    assert other.revoke(token.text)
 
     with pytest.raises(Unauthenticated):
         noon.index.tokens.record(token)
@@ -179,15 +183,15 @@ def test_burning_what_is_not_ones_own(noon: World) -> None:
     token, other = (service.mint(signed(says)).token for says in (GITHUB_SAYS, GITLAB_SAYS))
     persons, _ = over(noon.store, noon, seed=3).tokens.create(TokenRequest(name="x"), by="x")
     swapped = ApiToken(token.text[:14] + other.text[14:])
-    credentials = noon.opened(2).tokens.credentials
+    credentials = noon.opened(2).tokens.records
     held = credentials.latest(other.id)
     assert held.value is not None
     assert credentials.replace(changed(held.value, sha256="0" * 64), held)
 
     for text in ("", token.id, token.text[:-1], f" {token.text}", signed(GITHUB_SAYS)):
-        assert not service.burn(text)
+        assert not service.revoke(text)
     for each in (swapped, persons, other):
-        assert not publishing(noon.opened(4)).burn(each.text)
+        assert not publishing(noon.opened(4)).revoke(each.text)
 
     assert {each.revoked_at for each in noon.index.tokens.all()} == {None}
 

@@ -31,4 +31,4 @@ def wrong(table: Table, says: Mapping[str, object], **claims: object) -> str:
 def matches(who: Publisher, claims: Mapping[str, object]) -> str | None:
     """Return None if `claims` are the publisher's, else which claim is wrong, as it is shown."""
     found = who.mismatch(claims)
-    return found.words if found else None
+    return found.description if found else None

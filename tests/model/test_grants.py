@@ -27,12 +27,12 @@ def test_a_grant() -> None:
     """A grant lets those whom it names do what it says, and what that implies, and no more."""
     every = Grants((grant(note="the team"),))
     names = ("anonymous", "user:ana@acme.dev")
-    assert every.deciding(names, Action.READ, CORE) == every.every
-    assert every.deciding(names, Action.UPLOAD, CORE) == every.every
-    assert every.deciding(names, Action.MANAGE, CORE) == ()
-    assert every.deciding(names, Action.READ, NormalizedName("acme")) == ()
-    assert every.deciding(("user:bo@acme.dev",), Action.READ, CORE) == ()
-    assert str(every.every[0]) == "grant 1 (the team)"
+    assert every.granting(names, Action.READ, CORE) == every.all
+    assert every.granting(names, Action.UPLOAD, CORE) == every.all
+    assert every.granting(names, Action.MANAGE, CORE) == ()
+    assert every.granting(names, Action.READ, NormalizedName("acme")) == ()
+    assert every.granting(("user:bo@acme.dev",), Action.READ, CORE) == ()
+    assert str(every.all[0]) == "grant 1 (the team)"
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ def test_grants_only_add_up(
         if can == "read" or "anonymous" not in who
     ]
     whole = Grants(tuple(grants))
-    may = bool(whole.deciding(names, action, CORE))
+    may = bool(whole.granting(names, action, CORE))
     assert may == any(scope.permits(action, CORE) for scope in whole.scopes_of(names))
-    assert may == bool(Grants(tuple(reversed(grants))).deciding(names, action, CORE))
+    assert may == bool(Grants(tuple(reversed(grants))).granting(names, action, CORE))
     for left_out in range(len(grants)):
         fewer = Grants(tuple(grants[:left_out] + grants[left_out + 1 :]))
-        assert may or not fewer.deciding(names, action, CORE)
+        assert may or not fewer.granting(names, action, CORE)
     for name in names:
-        assert may or not whole.deciding(names - {name}, action, CORE)
+        assert may or not whole.granting(names - {name}, action, CORE)

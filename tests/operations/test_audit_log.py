@@ -111,12 +111,12 @@ def test_a_flood_is_so_many_lines(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     log = RejectionLog(clock.seconds)
     for _ in range(1000):
-        log.note("htpasswd_user", HERE)
+        log.log("htpasswd_user", HERE)
     assert len(caplog.records) == REJECTIONS_LOGGED_PER_MINUTE
 
     clock.advance(seconds=60)
-    log.note("token_expired", HERE, "token:0123456789")
-    log.note("htpasswd_user", HERE, "htpasswd:a\u202eb")
+    log.log("token_expired", HERE, "token:0123456789")
+    log.log("htpasswd_user", HERE, "htpasswd:a\u202eb")
     assert [each.getMessage() for each in caplog.records[REJECTIONS_LOGGED_PER_MINUTE:]] == [
         "940 more credentials were refused, without a line each",
         "a credential was refused: token_expired for token:0123456789, from 192.0.2.0/24",
@@ -129,9 +129,9 @@ def test_keys_are_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     log = RejectionLog(clock.seconds)
     for _ in range(3):
-        log.note_key(HERE)
+        log.log_service_account_key(HERE)
     clock.advance(seconds=60)
-    log.note_key(HERE)
+    log.log_service_account_key(HERE)
     first, second = (each.getMessage() for each in caplog.records)
     assert first.endswith("from 192.0.2.0/24, and refused")
     assert second.endswith("and 2 more since the last such line")
@@ -143,7 +143,7 @@ def test_removed_signatures_are_a_line_a_minute(caplog: pytest.LogCaptureFixture
     log = RejectionLog(clock.seconds)
     for _ in range(2):
         for _ in range(90):
-            log.note("sig_removed_by_google", HERE)
+            log.log("sig_removed_by_google", HERE)
         clock.advance(seconds=60)
     loud = [each for each in caplog.records if each.levelno == logging.WARNING]
     assert len(loud) == 2

@@ -155,14 +155,14 @@ def test_sweeping(noon: World) -> None:
     for says in (GITHUB_SAYS, GITLAB_SAYS, GOOGLE_SAYS):
         service.mint(signed(says))
     noon.clock.advance(hours=2, minutes=16)
-    assert service.publishing_cleanup.sweep() == 0
+    assert service.cleanup.run() == 0
 
     noon.clock.advance(minutes=1)
 
-    assert service.publishing_cleanup.sweep() == 3
+    assert service.cleanup.run() == 3
     assert {each.id for each in noon.index.tokens.all()} == {made.id, long.record.id}
     assert len(noon.snapshot(keys.USED_ID_TOKENS)) == 1
-    assert service.publishing_cleanup.sweep() == 0
+    assert service.cleanup.run() == 0
     assert noon.check().problems == noon.check().notes == []
 
 
@@ -172,7 +172,7 @@ def test_no_statement_is_forgotten_too_early(noon: World) -> None:
     assert refusal(service, GITHUB_SAYS) == ""
     noon.clock.now = datetime.fromtimestamp(NOON + MINUTES, UTC) + timedelta(minutes=10)
 
-    service.publishing_cleanup.sweep()
+    service.cleanup.run()
 
     assert refusal(service, GITHUB_SAYS) == INVALID_REUSE
 
@@ -224,7 +224,7 @@ def test_sweeping_what_is_damaged(noon: World) -> None:
     noon.store.put(traversing, b'{"token":"../../projects"}', None)
     noon.clock.advance(hours=3)
 
-    assert service.publishing_cleanup.sweep() == 3
+    assert service.cleanup.run() == 3
 
     left = noon.snapshot("credentials/")
     assert set(left) == {*strange, keys.token(minted.token.id)}
@@ -241,14 +241,14 @@ def test_sweeping_never_fails_a_mint(noon: World) -> None:
 
     assert refusal(publishing(over(faulty, noon)), later) == ""
     with pytest.raises(Unavailable):
-        publishing(over(faulty, noon)).publishing_cleanup.sweep()
+        publishing(over(faulty, noon)).cleanup.run()
 
 
 def test_when_nobody_publishes_so_any_more(noon: World) -> None:
     """A check that sweeps forgets what is long past, although no publisher is left."""
     publishing(noon.index).mint(signed(GITHUB_SAYS))
     noon.clock.advance(hours=3)
-    assert noon.index.authenticator.publishing is None
+    assert noon.index.authenticator.trusted_publishing is None
 
     swept = noon.check(sweep=True).swept
 

@@ -190,7 +190,7 @@ def test_values_after_set() -> None:
     assert settings.access.trusted_hosts == ("packages.example.com", "b")
     assert (settings.server.roots, settings.server.host) == (("acme",), "::1")
     assert settings.log.project == "123"
-    assert settings.grants.every[0].number == 1
+    assert settings.grants.all[0].number == 1
     nothing = read("access.trusted_hosts=", WHEELYARD_TRUSTED_HOSTS="a")
     assert nothing.access.trusted_hosts == ()
 

@@ -43,10 +43,10 @@ class TokenRequest:
 class ApiTokens:
     """The API tokens of an index."""
 
-    credentials: TokenRecords
+    records: TokenRecords
     runtime: Runtime
     max_lifetime: timedelta
-    notes_uses: bool = True
+    records_usage: bool = True
     """Whether the day is noted on which a token is used."""
 
     def create(self, request: TokenRequest, by: str) -> tuple[ApiToken, TokenRecord]:
@@ -77,21 +77,21 @@ class ApiTokens:
 
     def store(self, token: ApiToken, record: TokenRecord) -> tuple[ApiToken, TokenRecord]:
         """Store the record of a new token, of another one if its id is taken."""
-        for _ in self.credentials.retries.attempts():
+        for _ in self.records.retries.attempts():
             try:
-                self.credentials.create(record)
+                self.records.create(record)
             except Conflict:  # one in 62 to the tenth
                 token = new_token(self.runtime.random)
                 record = replace(record, id=token.id, sha256=token.digest)
             else:
                 return token, record
-        raise self.credentials.retries.exhausted("the tokens")
+        raise self.records.retries.exhausted("the tokens")
 
     def all(self) -> list[TokenRecord]:
         """Return every record, revoked and expired ones included, oldest first."""
-        return sorted(self.credentials.all(), key=lambda record: (record.created_at, record.id))
+        return sorted(self.records.all(), key=lambda record: (record.created_at, record.id))
 
-    def require_room(self, owner: str, names: frozenset[str]) -> None:
+    def check_quota(self, owner: str, names: frozenset[str]) -> None:
         """
         Return if somebody may have one more token.
 
@@ -99,7 +99,7 @@ class ApiTokens:
             Conflict: They have as many as one may have (code `too_many_tokens`).
         """
         now = self.runtime.now()
-        owned = (each for each in self.credentials.all() if each.is_owned_by(owner, names))
+        owned = (each for each in self.records.all() if each.is_owned_by(owner, names))
         if sum(each.state(now) == "active" for each in owned) >= MAX_TOKENS_PER_OWNER:
             raise Conflict(
                 f"You have {MAX_TOKENS_PER_OWNER} tokens that open something, and nobody has more. "
@@ -110,12 +110,12 @@ class ApiTokens:
 
     def last_uses(self, records: Iterable[TokenRecord]) -> dict[str, date]:
         """Return the day (UTC) of each token's last use, by id; those never used are not in."""
-        return self.credentials.last_uses.days(frozenset(each.id for each in records))
+        return self.records.last_uses.days(frozenset(each.id for each in records))
 
     def any_active(self) -> bool:
         """Return whether there is a token that still opens anything."""
         now = self.runtime.now()
-        return any(record.state(now) == "active" for record in self.credentials.all())
+        return any(record.state(now) == "active" for record in self.records.all())
 
     def revoke(self, asked: str, by: str) -> TokenRecord:
         """
@@ -131,17 +131,17 @@ class ApiTokens:
                 "which 'wheelyard token list' shows, too.",
                 short="No such token.",
             )
-        for _ in self.credentials.retries.attempts():
-            snapshot = self.credentials.latest(token_id)
+        for _ in self.records.retries.attempts():
+            snapshot = self.records.latest(token_id)
             record = snapshot.value
             assert record is not None  # noqa: S101 - `latest` raises for none
             if record.revoked_at is not None:
                 return record
             revoked = replace(record, revoked_at=self.runtime.now(), revoked_by=by)
-            if self.credentials.replace(revoked, snapshot):
+            if self.records.replace(revoked, snapshot):
                 log_token("token_revoked", by, token_id, {"name": record.name})
                 return revoked
-        raise self.credentials.retries.exhausted(f"the token {token_id}")
+        raise self.records.retries.exhausted(f"the token {token_id}")
 
     def peek(self, token: ApiToken, max_age: Age = "fresh") -> TokenRecord | None:
         """
@@ -150,25 +150,25 @@ class ApiTokens:
         Raises:
             Unauthenticated: The token is unknown, revoked or expired.
         """
-        snapshot = self.credentials.peek(token.id, max_age)
+        snapshot = self.records.peek(token.id, max_age)
         return None if snapshot is None else self._active(token, snapshot)
 
     def record(self, token: ApiToken) -> TokenRecord:
         """Return the record of `token` as `peek` does, waiting for the store if need be."""
-        return self._active(token, self.credentials.get(token.id))
+        return self._active(token, self.records.get(token.id))
 
     def _active(self, token: ApiToken, snapshot: Snapshot[TokenRecord]) -> TokenRecord:
         record = snapshot.value
         if record is None:
             raise invalid_credential() from CredentialRejected("token_unknown")
-        if not record.is_of(token):
+        if not record.matches(token):
             raise invalid_credential() from CredentialRejected("token_secret")
         now = self.runtime.now()
         if record.state(now) != "active":
             what = "expired" if record.revoked_at is None else "revoked"
             raise invalid_credential() from CredentialRejected(f"token_{what}")
-        if self.notes_uses and not record.publishers:  # those of jobs live for minutes
-            self.credentials.last_uses.note(record.id, now)
+        if self.records_usage and not record.publishers:  # those of jobs live for minutes
+            self.records.last_uses.note(record.id, now)
         return record
 
     def _check(self, request: TokenRequest) -> None:

@@ -98,22 +98,22 @@ class AuthorizationPolicy:
     grants: Grants
     public: tuple[Scope, ...]
     """What anybody may do, with or without a credential."""
-    by_password: Scope = DEFAULT_HTPASSWD_SCOPE
+    htpasswd_scope: Scope = DEFAULT_HTPASSWD_SCOPE
     """What a name in the htpasswd file may do where there is no grant."""
 
     @property
-    def anybody_uploads(self) -> bool:
+    def allows_anonymous_uploads(self) -> bool:
         """Whether publishing takes no credential."""
         return any(scope.actions & Action.UPLOAD for scope in self.public)
 
-    def caller(self, identity: Identity) -> Caller:
+    def authorize(self, identity: Identity) -> Caller:
         """Return the caller that an identity is."""
-        scopes = (*identity.scopes, *self.of(identity.principals))
-        if not self.grants.every and identity.principal.startswith("htpasswd:"):
-            scopes = (self.by_password, *scopes)
+        scopes = (*identity.scopes, *self.scopes_for(identity.principals))
+        if not self.grants.all and identity.principal.startswith("htpasswd:"):
+            scopes = (self.htpasswd_scope, *scopes)
         return Caller(identity.principal, scopes, identity.principals)
 
-    def of(self, names: frozenset[str]) -> tuple[Scope, ...]:
+    def scopes_for(self, names: frozenset[str]) -> tuple[Scope, ...]:
         """Return what somebody may do who goes by these names, now."""
         return (*self.grants.scopes_of(names), *self.public)
 
@@ -131,7 +131,7 @@ class RejectionLog:
         self._keys = LogRateLimit(1, monotonic)
         self._removed = LogRateLimit(1, monotonic)
 
-    def note(self, reason: str, network: str, name: str = "") -> None:
+    def log(self, reason: str, network: str, name: str = "") -> None:
         """
         Say that a credential was refused, unless the log has had enough of them this minute.
 
@@ -150,7 +150,7 @@ class RejectionLog:
         whose = f" for {escaped(name)}" if name else ""
         logger.info("a credential was refused: %s%s, from %s", reason, whose, network)
 
-    def note_key(self, network: str) -> None:
+    def log_service_account_key(self, network: str) -> None:
         """Say, at most once a minute, that somebody has sent a service account's key."""
         left_out = self._keys.take()
         if left_out is not None:
@@ -167,47 +167,47 @@ class Authenticator:
     """The ways in of one index; those that are None are shut."""
 
     tokens: ApiTokens
-    publishing: "TrustedPublishing | None"
+    trusted_publishing: "TrustedPublishing | None"
     static_tokens: StaticTokens
-    passwords: "HtpasswdVerifier | None"
+    htpasswd: "HtpasswdVerifier | None"
     id_tokens: Verifier | None
     access_tokens: Verifier | None
     iap: Verifier | None
-    throttle: LoginRateLimit
-    rights: AuthorizationPolicy
-    log: RejectionLog
+    rate_limit: LoginRateLimit
+    policy: AuthorizationPolicy
+    rejection_log: RejectionLog
 
     @property
     def files(self) -> tuple[ReloadingFile[Any], ...]:
         """The files of credentials."""
-        held = (self.passwords.file if self.passwords else None, self.static_tokens.file)
+        held = (self.htpasswd.file if self.htpasswd else None, self.static_tokens.file)
         return tuple(each for each in held if each is not None)
 
-    def is_due(self, credential: Credential) -> bool:
+    def needs_file_check(self, credential: Credential) -> bool:
         """Return whether `known` may look at a file, so that it is called in a thread."""
-        return self.may_be_slow(credential) and any(each.is_due for each in self.files)
+        return self.may_block(credential) and any(each.needs_check for each in self.files)
 
-    def may_be_slow(self, credential: Credential) -> bool:
+    def may_block(self, credential: Credential) -> bool:
         """Return whether finding out may keep a thread busy with a slow hash, or with Google."""
         return not any(has_token_prefix(half) for half in credential.halves)
 
-    def known(self, credential: Credential) -> Caller | None:
+    def authenticate_cached(self, credential: Credential) -> Caller | None:
         """Return who sends a credential, if known at once; raise Unauthenticated if it is bad."""
-        with self._noting(credential, credential.origin):
+        with self._noting(credential, credential.client_network):
             token = api_token_in(credential)
             if token is not None:
                 record = self.tokens.peek(token)
-                return None if record is None else self.bearer(record)
+                return None if record is None else self.caller_for_token(record)
             identity = self._remembered(credential)
-            return None if identity is None else self.rights.caller(identity)
+            return None if identity is None else self.policy.authorize(identity)
 
-    def excused(self, credential: Credential) -> Caller | None:
+    def authenticate_stale(self, credential: Credential) -> Caller | None:
         """Return who sends a token, as a store that is away has said before, if it has."""
         token = api_token_in(credential)
         record = None if token is None else self.tokens.peek(token, "stale")
-        return None if record is None else self.bearer(record)
+        return None if record is None else self.caller_for_token(record)
 
-    def caller(self, credential: Credential, address: str) -> Caller:
+    def authenticate(self, credential: Credential, address: str) -> Caller:
         """
         Return who sends a credential; this may wait for the store, for Google, and for hashes.
 
@@ -222,30 +222,34 @@ class Authenticator:
         with self._noting(credential, address):
             token = api_token_in(credential)
             if token is not None:
-                return self.bearer(self._record(token, address))
+                return self.caller_for_token(self._record(token, address))
             identity = self._remembered(credential) or self._counted(credential, address)
-            return self.rights.caller(identity)
+            return self.policy.authorize(identity)
 
-    def bearer(self, record: TokenRecord) -> Caller:
+    def caller_for_token(self, record: TokenRecord) -> Caller:
         """Return who bears an API token, and what they may do now."""
         if record.publishers:
-            minted = self.publishing.identity(record) if self.publishing else None
+            minted = self.trusted_publishing.identity(record) if self.trusted_publishing else None
             if minted is None:  # its publisher is gone from the settings
                 raise invalid_credential() from CredentialRejected("publisher_gone")
-            scopes = (*minted.scopes, *self.rights.public)
+            scopes = (*minted.scopes, *self.policy.public)
             return Caller(minted.principal, scopes, minted.principals)
         name = f"token:{record.id}"
         scopes = (record.scope,)
         if record.owner:
-            scopes = intersection(record.scope, self.rights.of(frozenset(record.owner_names)))
-        return Caller(name, (*scopes, *self.rights.public), frozenset({name}))
+            scopes = intersection(
+                record.scope, self.policy.scopes_for(frozenset(record.owner_names))
+            )
+        return Caller(name, (*scopes, *self.policy.public), frozenset({name}))
 
-    def has_held(self, credential: Credential) -> bool:
+    def verified_recently(self, credential: Credential) -> bool:
         """Return whether a password was right before: the guesses of others do not lock it out."""
         return (
-            self.passwords is not None
+            self.htpasswd is not None
             and classify(credential) is CredentialType.PASSWORD
-            and self.passwords.has_held(credential.user, credential.secret, credential.origin)
+            and self.htpasswd.verified_recently(
+                credential.user, credential.secret, credential.client_network
+            )
         )
 
     def _record(self, token: ApiToken, address: str) -> TokenRecord:
@@ -256,7 +260,7 @@ class Authenticator:
             return self.tokens.record(token)
 
     def _is_in_memory(self, token: ApiToken) -> bool:
-        snapshot = self.tokens.credentials.peek(token.id, "ever")
+        snapshot = self.tokens.records.peek(token.id, "ever")
         return snapshot is not None and snapshot.value is not None
 
     @contextmanager
@@ -276,13 +280,13 @@ class Authenticator:
         reason = rejection_reason(fault, f"{REJECTION_PREFIXES[classify(credential)]}_rejected")
         name = ""
         if reason == SERVICE_ACCOUNT_KEY_REJECTED:
-            self.log.note_key(network)
-        elif reason.startswith("htpasswd_") and self.passwords:
-            name = f"htpasswd:{credential.user}" if self.passwords.knows(credential.user) else ""
+            self.rejection_log.log_service_account_key(network)
+        elif reason.startswith("htpasswd_") and self.htpasswd:
+            name = f"htpasswd:{credential.user}" if self.htpasswd.has_user(credential.user) else ""
         token = next(filter(None, map(parse_token, credential.halves)), None)
         if token is not None and self._is_in_memory(token):
             name = f"token:{token.id}"
-        self.log.note(reason, network, name)
+        self.rejection_log.log(reason, network, name)
 
     def _remembered(self, credential: Credential) -> Identity | None:
         try:
@@ -294,17 +298,19 @@ class Authenticator:
         secret = credential.secret
         match self._checked(credential):
             case CredentialType.ID_TOKEN if self.id_tokens:
-                return self.id_tokens.known(secret)
+                return self.id_tokens.cached_identity(secret)
             case CredentialType.ACCESS_TOKEN if self.access_tokens:
-                return self.access_tokens.known(secret)
-            case CredentialType.PASSWORD if self.passwords:
-                return self.passwords.known(credential.user, secret, credential.origin)
+                return self.access_tokens.cached_identity(secret)
+            case CredentialType.PASSWORD if self.htpasswd:
+                return self.htpasswd.cached_identity(
+                    credential.user, secret, credential.client_network
+                )
             case _:
                 return None
 
     def _counted(self, credential: Credential, address: str) -> Identity:
         # a signature is cheap to refuse, and nobody guesses one; who was right guesses nothing
-        if classify(credential) is CredentialType.ID_TOKEN or self.has_held(credential):
+        if classify(credential) is CredentialType.ID_TOKEN or self.verified_recently(credential):
             return self._verified(credential)
         # Only a password is a person's by its user name: everybody's tokens go by the same few. And
         # failures of one kind keep no other out, since a whole office may have one address.
@@ -319,7 +325,7 @@ class Authenticator:
     def _trying(
         self, keys: tuple[str, ...], what: str, counts: Callable[[], bool] = lambda: True
     ) -> Iterator[None]:
-        wait = self.throttle.begin(keys)
+        wait = self.rate_limit.reserve(keys)
         if wait:
             raise Unavailable(
                 f"Too many credentials did not hold. Try again in {ceil(wait)} seconds.",
@@ -333,17 +339,17 @@ class Authenticator:
             has_failed = counts()
             raise
         finally:
-            self.throttle.end(keys, has_failed=has_failed)
+            self.rate_limit.release(keys, has_failed=has_failed)
 
     def _verified(self, credential: Credential) -> Identity:
         secret = credential.secret
         match self._checked(credential):
             case CredentialType.ID_TOKEN if self.id_tokens:
-                return self.id_tokens.identity(secret)
+                return self.id_tokens.verify(secret)
             case CredentialType.ACCESS_TOKEN if self.access_tokens:
-                return self.access_tokens.identity(secret)
-            case CredentialType.PASSWORD if self.passwords and not credential.is_bearer:
-                return self.passwords.check(credential.user, secret, credential.origin)
+                return self.access_tokens.verify(secret)
+            case CredentialType.PASSWORD if self.htpasswd and not credential.is_bearer:
+                return self.htpasswd.verify(credential.user, secret, credential.client_network)
             case CredentialType.PASSWORD if self._takes_any(credential):
                 # clients of such an index send any pair, because they have to
                 return ANONYMOUS_IDENTITY
@@ -351,7 +357,7 @@ class Authenticator:
                 raise invalid_credential() from CredentialRejected("not_enabled")
 
     def _takes_any(self, credential: Credential) -> bool:
-        return not (self.passwords or credential.is_bearer) and self.rights.anybody_uploads
+        return not (self.htpasswd or credential.is_bearer) and self.policy.allows_anonymous_uploads
 
     def _checked(self, credential: Credential) -> CredentialType:
         if credential.user in SERVICE_ACCOUNT_KEY_USERS or _is_key(credential.secret):

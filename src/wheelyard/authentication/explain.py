@@ -41,9 +41,9 @@ class AccessSubject:
     """Whom a question is about."""
 
     caller: Caller
-    own: tuple[Scope, ...] = ()
+    credential_scopes: tuple[Scope, ...] = ()
     """What their credential itself allows."""
-    own_words: str = ""
+    credential_description: str = ""
     """What that is called."""
     state: str = "active"
     """Of a token: whether it still opens anything."""
@@ -70,21 +70,21 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
         Unavailable: The store does not answer.
     """
     every = [parse_principal(each.strip()) for each in _NEXT.split(text)]
-    first, rights = every[0], authenticator.rights
+    first, rights = every[0], authenticator.policy
     kind, _, name = first.partition(":")
     if kind == "token":
-        record = authenticator.tokens.credentials.latest(name).value
+        record = authenticator.tokens.records.latest(name).value
         assert record is not None  # noqa: S101 - `latest` raises for none
         return _bearer(record, authenticator)
     if every == [ANONYMOUS]:
         return AccessSubject(Caller(ANONYMOUS, rights.public, frozenset({ANONYMOUS})))
     own, words = _own(every, authenticator)
     principal = next((each for each in every if each.startswith("htpasswd:")), first)
-    caller = rights.caller(Identity(principal, frozenset(_implied(every)), own))
+    caller = rights.authorize(Identity(principal, frozenset(_implied(every)), own))
     if principal in authenticator.static_tokens.expired:
         return AccessSubject(caller, state="expired")
-    if kind == "htpasswd" and not rights.grants.every:
-        own, words = (rights.by_password,), "what a password is good for without a [[grant]]"
+    if kind == "htpasswd" and not rights.grants.all:
+        own, words = (rights.htpasswd_scope,), "what a password is good for without a [[grant]]"
     return AccessSubject(caller, own, words)
 
 
@@ -121,8 +121,8 @@ def explain(
 def _reasons(
     subject: AccessSubject, action: Action, project: NormalizedName, authenticator: Authenticator
 ) -> Iterator[str]:
-    rights = authenticator.rights
-    for grant in rights.grants.deciding(subject.caller.names | {ANONYMOUS}, action, project):
+    rights = authenticator.policy
+    for grant in rights.grants.granting(subject.caller.principals | {ANONYMOUS}, action, project):
         yield f"grant {grant.number}: {describe_grant(grant)}"
     named = rights.grants.scopes_of((ANONYMOUS,))
     for scope in rights.public:
@@ -131,19 +131,19 @@ def _reasons(
                 yield "anybody may read: there is no [[grant]], and [access] private is not set"
             else:
                 yield "anybody may upload: [access] anonymous_uploads is set"
-    for scope in subject.own:
+    for scope in subject.credential_scopes:
         if scope.permits(action, project):
             what = f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
-            yield f"{subject.own_words}: {what}"
+            yield f"{subject.credential_description}: {what}"
 
 
 def _hints(
     caller: Caller, action: Action, project: NormalizedName, authenticator: Authenticator
 ) -> Iterator[str]:
-    for grant in authenticator.rights.grants.every:
+    for grant in authenticator.policy.grants.all:
         if grant.scope.permits(action, project):
-            for name in sorted(grant.who):
-                for own in sorted(caller.names):
+            for name in sorted(grant.principals):
+                for own in sorted(caller.principals):
                     if why := _could_be(own, name):
                         yield f"{grant} is for {name}: {why}"
 
@@ -161,10 +161,10 @@ def _could_be(own: str, name: str) -> str:
 
 def _bearer(record: TokenRecord, authenticator: Authenticator) -> AccessSubject:
     try:
-        caller = authenticator.bearer(record)
+        caller = authenticator.caller_for_token(record)
     except Unauthenticated:
         return AccessSubject(Caller(f"token:{record.id}", ()), state="of a publisher that is gone")
-    own = tuple(scope for scope in caller.scopes if scope not in authenticator.rights.public)
+    own = tuple(scope for scope in caller.scopes if scope not in authenticator.policy.public)
     words = "what the token itself is good for"
     if record.owner:
         words = f"what the token is good for, inside the rights of its owner {record.owner}"
@@ -175,7 +175,9 @@ def _own(every: list[str], authenticator: Authenticator) -> tuple[tuple[Scope, .
     for identity in authenticator.static_tokens.identities:
         if identity.principal in every:
             return identity.scopes, "what the static token itself is good for"
-    for publisher in authenticator.publishing.publishers if authenticator.publishing else ():
+    for publisher in (
+        authenticator.trusted_publishing.publishers if authenticator.trusted_publishing else ()
+    ):
         if publisher.principal in every:
             patterns = tuple(Pattern(name) for name in publisher.projects)
             return (Scope(Action.UPLOAD.with_implied, patterns),), "what the publisher may do"

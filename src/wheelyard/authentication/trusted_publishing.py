@@ -93,7 +93,7 @@ class TrustedPublishing:
     audiences: tuple[str, ...]
     """What a statement may be made for; clients are told the first."""
     tokens: ApiTokens
-    publishing_cleanup: PublishingCleanup
+    cleanup: PublishingCleanup
     verify: VerifyIdToken
     reuse_limit: TokenReuseLimit = field(repr=False)
 
@@ -125,18 +125,18 @@ class TrustedPublishing:
         mark = self._use_up(statement, said, publishers, token)
         token, record = self._record(token, publishers)
         with suppress(WheelyardError):  # others will do it
-            self.publishing_cleanup.sweep(CLEANED_PER_MINT)
+            self.cleanup.run(CLEANED_PER_MINT)
         found = publishing_log_fields(publishers[0], said) | {"statement": mark}
         log_token("token_minted", record.created_by, record.id, found)
         return MintedToken(token, record)
 
-    def burn(self, text: str) -> bool:
+    def revoke(self, text: str) -> bool:
         """Revoke a minted token that its bearer needs no longer; return whether it was one."""
         token = parse_token(text)
         if token is None:
             return False
-        record = self.tokens.credentials.get(token.id).value
-        if record is None or not record.is_of(token) or not record.publishers:
+        record = self.tokens.records.get(token.id).value
+        if record is None or not record.matches(token) or not record.publishers:
             return False
         self.tokens.revoke(token.id, by=record.created_by)
         return True
@@ -195,7 +195,7 @@ class TrustedPublishing:
         # every publisher's rules have looked at `exp`
         expiry = datetime.fromtimestamp(numeric_date(said.get("exp")) or 0.0, UTC)
         try:
-            self.publishing_cleanup.claims.take(str(said["iss"]), mark, expiry, token.id)
+            self.cleanup.used_id_tokens.take(str(said["iss"]), mark, expiry, token.id)
         except Conflict as fault:
             raise _refused(
                 INVALID_REUSE,
@@ -216,7 +216,7 @@ class TrustedPublishing:
             projects=tuple(map(Pattern, names)),
             created_at=now,
             created_by=principal,
-            expires_at=whole + self.publishing_cleanup.lifetime,
+            expires_at=whole + self.cleanup.token_lifetime,
             publishers=tuple(each.id for each in publishers),
         )
         return self.tokens.store(token, record)

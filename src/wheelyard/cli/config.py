@@ -158,7 +158,7 @@ def _lines(settings: Settings, authenticator: Authenticator, home: str) -> Itera
     if server.read_only:
         yield "uploads and changes: by nobody, as [server] read_only says"
     yield f"credentials: {'; '.join(_credentials(settings, authenticator))}"
-    for grant in settings.grants.every:
+    for grant in settings.grants.all:
         yield f"grant {grant.number}: {describe_grant(grant)}"
     for publisher in settings.publishers if settings.publisher else ():
         provider = publisher.issuer.names[0]
@@ -190,7 +190,7 @@ def _credentials(settings: Settings, authenticator: Authenticator) -> Iterator[s
         yield f"static tokens, {count} in {access.static_tokens_file}"
     if access.static_token:
         yield "a static token from the environment"
-    if authenticator.passwords is not None:
+    if authenticator.htpasswd is not None:
         yield f"passwords in {access.htpasswd_file}"
     if google.id_token.audience:
         domains = ", ".join(google.id_token.allowed_domains)
@@ -200,5 +200,5 @@ def _credentials(settings: Settings, authenticator: Authenticator) -> Iterator[s
         yield f"Google access tokens, as {google.access_token.resource} says"
     if settings.iap.audience:
         yield "Identity-Aware Proxy, for pages"
-    if authenticator.publishing is not None:
+    if authenticator.trusted_publishing is not None:
         yield f"trusted publishing for {', '.join(settings.trusted_publishing.audience)}"

@@ -259,7 +259,7 @@ def _usage(index: Index, token: str) -> str:
     user = "__token__"
     if settings.access.htpasswd_file and token == TOKEN_PLACEHOLDER:
         user, token = "NAME", "PASSWORD"
-    is_open = Caller(ANONYMOUS, index.authenticator.rights.public).may_anywhere(Action.READ)
+    is_open = Caller(ANONYMOUS, index.authenticator.policy.public).may_anywhere(Action.READ)
     read = url if is_open else f"{scheme}://{user}:{token}@{rest}"
     install = f"""
 Install   pip install --index-url {read} NAME

@@ -105,7 +105,7 @@ def revoke(ids: tuple[str, ...]) -> None:
 
 def _owner(text: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
     """Return the principal of an owner, and every name that grants call them by."""
-    names = parse_subject(text, authenticator_of_settings(settings)).caller.names
+    names = parse_subject(text, authenticator_of_settings(settings)).caller.principals
     web_ui = {each.partition("#")[0] for each in names if each.startswith(OWNERS)}
     others = [each for each in text.split(",") if not each.strip().startswith((*OWNERS, "domain:"))]
     if len(web_ui) != 1 or others:

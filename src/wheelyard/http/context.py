@@ -62,7 +62,7 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
         passwords=ThreadPoolExecutor(unknown_passwords + 1, "hash"),
         tokens=ThreadPoolExecutor(16, "verify"),
     )
-    anonymous = Caller(ANONYMOUS, index.authenticator.rights.public)
+    anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
     memory = 0 if index.is_local else CORE_METADATA_CACHE_BYTES
     return ServerContext(
         index=index,

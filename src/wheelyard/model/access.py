@@ -81,7 +81,7 @@ class Credential:
     """Whether it was Bearer, which has no user."""
     is_unicode: bool = True
     """Whether a pair was UTF-8; old clients send Latin-1, which only passwords may be."""
-    origin: str = ""
+    client_network: str = ""
     """
     From where it comes: a password that was right from elsewhere is to be tried anew, or who
     guesses would be told sooner than the limit on guesses allows.
@@ -114,7 +114,7 @@ class Caller:
     principal: str
     """`anonymous`, `token:ID`, `local:NAME`, `user:EMAIL`."""
     scopes: tuple[Scope, ...]
-    names: frozenset[str] = frozenset()
+    principals: frozenset[str] = frozenset()
     """Every name that grants may call this caller by."""
 
     @property
@@ -123,7 +123,7 @@ class Caller:
         return self.principal == ANONYMOUS
 
     @property
-    def who(self) -> str:
+    def display_name(self) -> str:
         """How a refusal calls this caller, as the beginning of a sentence: by the credential."""
         if self.is_anonymous:
             return "Whoever sends no credential"
@@ -138,7 +138,7 @@ class Caller:
     def require(self, action: Action, project: NormalizedName) -> None:
         """Raise Forbidden unless this caller may do `action` to `project`, existing or not."""
         if not self.may(action, project):
-            message = f"{self.who} may not {action.verb} {quoted(project)}."
+            message = f"{self.display_name} may not {action.verb} {quoted(project)}."
             raise Forbidden(
                 f"{message} Ask the operator of this index for the right, or use a token that has "
                 f"it: 'wheelyard token create NAME --can {action.word} --project {project}'.",

@@ -37,7 +37,7 @@ class ClaimRule:
 
     claim: str
     """Its name; dots lead into nested objects."""
-    holds: Callable[[object, Claims], bool]
+    accepts: Callable[[object, Claims], bool]
     """Whether a value of it, None where there is none, will do among the claims."""
     remedy: Callable[[object], str] = lambda _: ""
     """What a refusal says after the claim."""
@@ -54,7 +54,7 @@ class ClaimMismatch:
     remedy: str = ""
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What its bearer may be shown."""
         if self.received is None:
             return f"the claim {self.claim} is not there"
@@ -98,7 +98,7 @@ def one_of(claim: str, expected: tuple[str, ...]) -> ClaimRule:
 
 def event_in(claim: str, listed: tuple[str, ...]) -> ClaimRule:
     """Return the rule that a claim names what started the job, and is one of the listed events."""
-    return ClaimRule(claim, one_of(claim, listed).holds, _other_event)
+    return ClaimRule(claim, one_of(claim, listed).accepts, _other_event)
 
 
 def workflow_file(claim: str, file: str) -> ClaimRule:

@@ -55,7 +55,7 @@ class Grant:
 
     number: int
     """Its place among the tables, from 1: what people call it by."""
-    who: frozenset[str]
+    principals: frozenset[str]
     """Principals, any of which is enough."""
     scope: Scope
     note: str = ""
@@ -69,22 +69,22 @@ class Grant:
 class Grants:
     """Every grant there is."""
 
-    every: tuple[Grant, ...] = ()
+    all: tuple[Grant, ...] = ()
 
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return what somebody may do who goes by all of these names."""
         names = frozenset(principals)
-        return tuple(grant.scope for grant in self.every if grant.who & names)
+        return tuple(grant.scope for grant in self.all if grant.principals & names)
 
-    def deciding(
+    def granting(
         self, principals: Iterable[str], action: Action, project: NormalizedName
     ) -> tuple[Grant, ...]:
         """Return the grants that let them do `action` to `project`."""
         names = frozenset(principals)
         return tuple(
             grant
-            for grant in self.every
-            if grant.who & names and grant.scope.permits(action, project)
+            for grant in self.all
+            if grant.principals & names and grant.scope.permits(action, project)
         )
 
 
@@ -138,7 +138,7 @@ def describe_grant(grant: Grant) -> str:
     """Return a grant in words, without its number."""
     note = f" ({grant.note})" if grant.note else ""
     return (
-        f"{', '.join(sorted(grant.who))} may {describe_actions(grant.scope.actions)} "
+        f"{', '.join(sorted(grant.principals))} may {describe_actions(grant.scope.actions)} "
         f"{describe_projects(grant.scope.projects)}{note}"
     )
 

@@ -57,7 +57,7 @@ class Publisher:
     """Whether each statement is good for one token, and so needs a `jti`."""
     max_lifetime: int
     """Seconds that a statement may live."""
-    run_url: str
+    run_url_template: str
     """The form of the URL of whatever run a statement tells of; may be empty."""
 
     @property
@@ -69,7 +69,7 @@ class Publisher:
         """Return the first rule that `claims` break, None if they are this publisher's."""
         for passed, rule in enumerate(self.rules):
             value = find_claim(claims, rule.claim)
-            if not rule.holds(value, claims):
+            if not rule.accepts(value, claims):
                 return ClaimMismatch(passed, rule.claim, value, rule.remedy(value))
         return None
 
@@ -77,7 +77,7 @@ class Publisher:
 def nearest_mismatch(publishers: Iterable[Publisher], claims: Claims) -> str:
     """Return which claim is wrong for that of some publishers that comes closest."""
     found = [each for publisher in publishers if (each := publisher.mismatch(claims))]
-    return max(found, key=lambda each: each.passed).words
+    return max(found, key=lambda each: each.passed).description
 
 
 def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str]:
@@ -88,7 +88,7 @@ def publishing_log_fields(publisher: Publisher, claims: Claims) -> dict[str, str
         if isinstance(value, str | int)
     }
     try:
-        run = publisher.run_url.format_map(plain)
+        run = publisher.run_url_template.format_map(plain)
     except KeyError:
         run = ""
     commit = next((plain[name] for name in _COMMIT if name in plain), "")
@@ -154,7 +154,7 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
         rules=(one_of("iss", signer.names), *claim_rules_of(parsed)),
         is_single_use=_is_single_use(parsed),
         max_lifetime=parsed.max_lifetime,
-        run_url=run_url_template_of(parsed),
+        run_url_template=run_url_template_of(parsed),
     )
 
 

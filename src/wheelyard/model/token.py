@@ -89,7 +89,7 @@ class TokenRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
         numbered = {each for each in self.owner_names if each.startswith(f"{self.owner}#")}
         return bool(self.owner) and self.owner == principal and numbered <= names
 
-    def is_of(self, token: ApiToken) -> bool:
+    def matches(self, token: ApiToken) -> bool:
         """Return whether `token` is the one that this record was made for."""
         return compare_digest(self.sha256, token.digest)
 

@@ -296,7 +296,7 @@ class Check:
         self._check_tokens(findings, sweep=sweep)
         self._look_at_leftovers(checked, known, findings, sweep=sweep)
         if sweep:
-            findings.swept += self.publishing_cleanup.sweep()
+            findings.swept += self.publishing_cleanup.run()
         return findings
 
     def _checked(

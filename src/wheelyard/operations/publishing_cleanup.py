@@ -38,12 +38,12 @@ class PublishingCleanup:
         lifetime: Of a minted token.
     """
 
-    claims: UsedIdTokens
-    credentials: TokenRecords
+    used_id_tokens: UsedIdTokens
+    token_records: TokenRecords
     runtime: Runtime
-    lifetime: timedelta
+    token_lifetime: timedelta
 
-    def sweep(self, at_most: int | None = None) -> int:
+    def run(self, at_most: int | None = None) -> int:
         """
         Forget statements and tokens dead for more than an hour, and return how many that were.
 
@@ -55,11 +55,11 @@ class PublishingCleanup:
         """
         now = self.runtime.now()
         swept = 0
-        past = self.claims.before(now - self.lifetime - RETENTION - CLOCK_SKEW)
+        past = self.used_id_tokens.before(now - self.token_lifetime - RETENTION - CLOCK_SKEW)
         for key in list(islice(past, at_most)):
-            token_id = self.claims.token_of(key)
+            token_id = self.used_id_tokens.token_of(key)
             if token_id is None or self._forget(token_id, now - RETENTION):
-                self.claims.drop(key)
+                self.used_id_tokens.drop(key)
                 swept += 1
         return swept
 
@@ -68,7 +68,7 @@ class PublishingCleanup:
         if not is_token_id(token_id):
             return True
         try:
-            snapshot = self.credentials.documents.get(keys.token(token_id), "now")
+            snapshot = self.token_records.documents.get(keys.token(token_id), "now")
         except Unavailable as fault:
             if fault.code == "damaged_document":
                 return True  # it opens nothing, and `check` tells of it
@@ -79,6 +79,6 @@ class PublishingCleanup:
         if record.expires_at > limit:
             return False
         with suppress(Conflict):  # it was burnt just now, by a clock that is far behind
-            self.credentials.store.delete(keys.token(token_id), snapshot.version)
+            self.token_records.store.delete(keys.token(token_id), snapshot.version)
             return True
         return False

@@ -71,7 +71,7 @@ def is_public(settings: Settings) -> bool:
 
 def _opening(settings: Settings) -> Grant | None:
     """Return the first grant by which everybody reads every project, None if there is none."""
-    everybodys = (each for each in settings.grants.every if ANONYMOUS in each.who)
+    everybodys = (each for each in settings.grants.all if ANONYMOUS in each.principals)
     return next((each for each in everybodys if EVERY_PROJECT in each.scope.projects), None)
 
 

@@ -84,8 +84,8 @@ def _has_a_way_in(server: ServerSettings) -> bool:
 
 
 def _of_grants(settings: Settings) -> Iterator[str]:
-    grants, google = settings.grants.every, settings.google.id_token
-    everybody = [each for each in grants if ALL_AUTHENTICATED in each.who]
+    grants, google = settings.grants.all, settings.google.id_token
+    everybody = [each for each in grants if ALL_AUTHENTICATED in each.principals]
     if everybody and google.audience and not google.allowed_domains:
         yield (
             f"{everybody[0]} is for {ALL_AUTHENTICATED}, which is every Google account there is; "
@@ -94,7 +94,7 @@ def _of_grants(settings: Settings) -> Iterator[str]:
     narrow = [
         each
         for each in grants
-        if ANONYMOUS not in each.who and EVERY_PROJECT not in each.scope.projects
+        if ANONYMOUS not in each.principals and EVERY_PROJECT not in each.scope.projects
     ]
     if narrow and not settings.access.private_names:
         yield (
@@ -122,8 +122,8 @@ def _of_kinds(settings: Settings) -> Iterator[str]:
 
 
 def _told(settings: Settings, why: Callable[[str, str], str]) -> Iterator[str]:
-    for grant in settings.grants.every:
-        for principal in sorted(grant.who):
+    for grant in settings.grants.all:
+        for principal in sorted(grant.principals):
             kind, _, name = principal.partition(":")
             if reason := why(kind, name):
                 yield f"{grant} names {quoted(principal)} to no effect: {reason}"
@@ -165,7 +165,7 @@ def _of_places(settings: Settings) -> Iterator[str]:
     if not is_bucket(store.location):
         return
     packages = {parse_location(each).bucket for each in (store.location, store.files) if each}
-    if settings.grants.every and not apart:
+    if settings.grants.all and not apart:
         yield (
             f"tokens lie in the bucket of the packages, {store.location}: whoever may write there "
             "past the index can make one; give them a place in [access] credentials_store"
@@ -204,7 +204,7 @@ def _has_no_bucket(settings: Settings) -> bool:
 
 
 def _is_closed(settings: Settings) -> bool:
-    is_shared = any(ANONYMOUS in each.who for each in settings.grants.every)
+    is_shared = any(ANONYMOUS in each.principals for each in settings.grants.all)
     return not (is_public(settings) or is_shared)
 
 

@@ -42,7 +42,7 @@ def build_policy(settings: Settings) -> AuthorizationPolicy:
     Without a grant anybody may read, unless reading is private; with one, only whom they name.
     """
     grants = settings.grants
-    is_open = not settings.access.private and not grants.every
+    is_open = not settings.access.private and not grants.all
     public: tuple[Scope, ...] = (ANYONE_READS,) if is_open else ()
     if settings.access.anonymous_uploads:
         public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # reading is its own question
@@ -72,20 +72,20 @@ def build_authenticator(
     is_published = settings.publisher and publishing.audience
     return Authenticator(
         tokens=tokens,
-        publishing=builder.publishing(tokens, publishing_cleanup) if is_published else None,
+        trusted_publishing=builder.publishing(tokens, publishing_cleanup) if is_published else None,
         static_tokens=StaticTokens(
             Path(access.static_tokens_file) if access.static_tokens_file else None,
             access.static_token,
             runtime.now,
             runtime.monotonic,
         ),
-        passwords=builder.passwords() if access.htpasswd_file else None,
+        htpasswd=builder.passwords() if access.htpasswd_file else None,
         id_tokens=builder.id_tokens() if settings.google.id_token.audience else None,
         access_tokens=builder.access_tokens() if settings.google.access_token.resource else None,
         iap=builder.iap() if settings.iap.audience else None,
-        throttle=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
-        rights=build_policy(settings),
-        log=RejectionLog(runtime.monotonic),
+        rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
+        policy=build_policy(settings),
+        rejection_log=RejectionLog(runtime.monotonic),
     )
 
 
@@ -160,7 +160,7 @@ class _VerifierFactory:
         )
         return AccessTokenVerifier(
             resource,
-            self._means.fetcher,
+            self._means.json_client,
             self.runtime.monotonic,
             self._verification_cache(),
             asked.cache_seconds,
@@ -184,7 +184,7 @@ class _VerifierFactory:
             publishers=self.settings.publishers,
             audiences=self.settings.trusted_publishing.audience,
             tokens=tokens,
-            publishing_cleanup=publishing_cleanup,
+            cleanup=publishing_cleanup,
             verify=self._verify(),
             reuse_limit=TokenReuseLimit(self.runtime.monotonic),
         )

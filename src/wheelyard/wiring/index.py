@@ -105,7 +105,7 @@ def build_index(
     catalog = open_catalog(store, runtime, belief, log_event, traits.files)
     projects, files, credentials = catalog.projects, catalog.files, catalog.credentials
     limit, notes = settings.token_lifetime_limit, not settings.server.read_only
-    tokens = ApiTokens(credentials, runtime, limit, notes_uses=notes)
+    tokens = ApiTokens(credentials, runtime, limit, records_usage=notes)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     publishing_cleanup = PublishingCleanup(catalog.claims, credentials, runtime, lifetime)
     rules = UploadRules(

@@ -64,7 +64,7 @@ class PasswordHarness:
         """Return whether a login fails, as one for which nobody says why."""
         refused: Unauthenticated | None = None
         try:
-            self.passwords.check(name, password)
+            self.passwords.verify(name, password)
         except Unauthenticated as fault:
             refused = fault
         return refused is not None and (refused.code, refused.message) == (

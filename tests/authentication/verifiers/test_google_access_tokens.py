@@ -58,7 +58,7 @@ class World:
     def actions(self, bearer: Bearer, resource: AuthorizationBucket | None = None) -> Action:
         """Return what a bearer may do."""
         self.site.bearers[TOKEN] = bearer
-        identity = self.tokens(resource).identity(TOKEN)
+        identity = self.tokens(resource).verify(TOKEN)
         assert all(scope.projects == (EVERY_PROJECT,) for scope in identity.scopes)
         return identity.scopes[0].actions if identity.scopes else Action(0)
 
@@ -90,7 +90,7 @@ def test_rights(world: World, held: set[str], actions: Action) -> None:
 def test_a_bearer(world: World) -> None:
     """A bearer has no name but a short mark, and counts as somebody once they may read."""
     world.site.bearers[TOKEN] = READER
-    identity = world.tokens().identity(TOKEN)
+    identity = world.tokens().verify(TOKEN)
 
     assert identity.principals == {"anonymous", "allAuthenticated"}
     assert identity.scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
@@ -159,14 +159,14 @@ def test_tokens_that_google_rejects(world: World) -> None:
     said = set()
     for _ in range(5):
         with pytest.raises(Unauthenticated) as told:
-            tokens.identity(TOKEN)
+            tokens.verify(TOKEN)
         said.add(told.value.message)
     assert world.site.asked(PERMISSIONS) == 1
     assert len(said) == 1
 
     world.site.bearers[TOKEN] = READER
     world.clock.time += 10
-    assert tokens.identity(TOKEN).scopes
+    assert tokens.verify(TOKEN).scopes
 
 
 @pytest.mark.parametrize(
@@ -196,12 +196,12 @@ def test_google_fails(world: World, answer: Answer, path: str) -> None:
     tokens = world.tokens()
     for _ in range(2):
         with pytest.raises(Unavailable) as told:
-            tokens.identity(TOKEN)
+            tokens.verify(TOKEN)
         assert told.value.code == "identity_unavailable"
     assert world.site.asked(path) == 2
 
     del world.site.answers[path]
-    assert tokens.identity(TOKEN).scopes
+    assert tokens.verify(TOKEN).scopes
 
 
 @pytest.mark.slow
@@ -213,7 +213,7 @@ def test_google_is_silent(world: World, path: str) -> None:
     tokens = world.tokens()
 
     with pytest.raises(Unavailable):
-        tokens.identity(TOKEN)
+        tokens.verify(TOKEN)
     assert world.site.asked(path) == 1
 
 
@@ -221,16 +221,16 @@ def test_rights_are_remembered(world: World) -> None:
     """A right is asked for once in five minutes, and what is taken away is gone after that."""
     world.site.bearers[TOKEN] = OWNER
     tokens = world.tokens()
-    assert tokens.known(TOKEN) is None
-    first = tokens.identity(TOKEN)
+    assert tokens.cached_identity(TOKEN) is None
+    first = tokens.verify(TOKEN)
 
     world.site.bearers[TOKEN] = READER
     world.clock.time += 299
-    assert tokens.known(TOKEN) is first
-    assert tokens.identity(TOKEN) is first
+    assert tokens.cached_identity(TOKEN) is first
+    assert tokens.verify(TOKEN) is first
     world.clock.time += 1
-    assert tokens.known(TOKEN) is None
-    assert tokens.identity(TOKEN).scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
+    assert tokens.cached_identity(TOKEN) is None
+    assert tokens.verify(TOKEN).scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
     assert world.site.asked(PERMISSIONS) == 2
 
 
@@ -239,36 +239,36 @@ def test_how_long_rights_are_remembered(world: World, wanted: float, held: float
     """An operator may have rights remembered for a shorter time, and not for a longer one."""
     world.site.bearers[TOKEN] = READER
     tokens = world.tokens(remembered=wanted)
-    tokens.identity(TOKEN)
+    tokens.verify(TOKEN)
 
     world.clock.time += max(held - 1, 0)
-    assert bool(tokens.known(TOKEN)) is (held > 0)
+    assert bool(tokens.cached_identity(TOKEN)) is (held > 0)
     world.clock.time += 1
-    assert tokens.known(TOKEN) is None
+    assert tokens.cached_identity(TOKEN) is None
 
 
 def test_a_token_is_not_believed_beyond_its_end(world: World) -> None:
     """Rights end with the token, where Google says when that is."""
     world.site.bearers[TOKEN] = replace(OWNER, expires_in=40)
     tokens = world.tokens()
-    tokens.identity(TOKEN)
+    tokens.verify(TOKEN)
 
     world.clock.time += 39
-    assert tokens.known(TOKEN)
+    assert tokens.cached_identity(TOKEN)
     world.clock.time += 1
-    assert tokens.known(TOKEN) is None
+    assert tokens.cached_identity(TOKEN) is None
 
 
 def test_a_right_that_is_granted(world: World) -> None:
     """Who has just been granted a right does not wait for five minutes."""
     world.site.bearers[TOKEN] = Bearer()
     tokens = world.tokens()
-    assert tokens.identity(TOKEN).scopes == ()
+    assert tokens.verify(TOKEN).scopes == ()
 
     world.site.bearers[TOKEN] = READER
-    assert tokens.identity(TOKEN).scopes == ()
+    assert tokens.verify(TOKEN).scopes == ()
     world.clock.time += 10
-    assert tokens.identity(TOKEN).scopes
+    assert tokens.verify(TOKEN).scopes
 
 
 @pytest.mark.parametrize(
@@ -283,9 +283,9 @@ def test_what_is_no_token(world: World, token: str) -> None:
     """What cannot be a token is refused without asking Google."""
     tokens = world.tokens()
 
-    assert tokens.known(token) is None
+    assert tokens.cached_identity(token) is None
     with pytest.raises(Unauthenticated):
-        tokens.identity(token)
+        tokens.verify(token)
     assert world.site.seen == []
 
 
@@ -303,7 +303,7 @@ def test_where_the_token_goes(world: World) -> None:
 
 def test_odd_names_of_buckets() -> None:
     """The name of a bucket stays one part of the path, whatever is in it."""
-    assert "/b/a%2F..%2Fb%3F/iam/" in AuthorizationBucket("a/../b?").question
+    assert "/b/a%2F..%2Fb%3F/iam/" in AuthorizationBucket("a/../b?").permissions_url
 
 
 def test_nothing_secret_is_kept_or_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -313,12 +313,12 @@ def test_nothing_secret_is_kept_or_logged(world: World, caplog: pytest.LogCaptur
     world.site.bearers[TOKEN] = OWNER
     verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), world.clock)
     tokens = AccessTokenVerifier(world.resource, world.fetcher, world.clock, verification_cache)
-    tokens.identity(TOKEN)
+    tokens.verify(TOKEN)
     with pytest.raises(Unauthenticated) as told:
-        tokens.identity(rejected)
+        tokens.verify(rejected)
     world.site.answers[PERMISSIONS] = Answer(status=500)
     with pytest.raises(Unavailable) as down:
-        tokens.identity(f"{TOKEN}x")
+        tokens.verify(f"{TOKEN}x")
 
     written = (
         f"{caplog.text}{told.value!r}{down.value!r}{vars(tokens)!r}{vars(verification_cache)!r}"

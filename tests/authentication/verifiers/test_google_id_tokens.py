@@ -61,7 +61,7 @@ def login_of(world: World, *domains: str, audiences: tuple[str, ...] = (HERE,)) 
 
 def principals(world: World, claims: dict[str, object], *domains: str) -> set[str]:
     """Return what the sender of an ID token may be called by a grant."""
-    return set(login_of(world, *domains).identity(KEY.token(claims)).principals)
+    return set(login_of(world, *domains).verify(KEY.token(claims)).principals)
 
 
 def proxied(world: World, claims: dict[str, object], key: SigningKey = IAP_KEY) -> Identity:
@@ -70,13 +70,13 @@ def proxied(world: World, claims: dict[str, object], key: SigningKey = IAP_KEY) 
     login = iap_verifier(
         world.means, world.site.keys_url, frozenset({SERVICE}), world.clock, verification_cache
     )
-    return login.identity(key.token(claims))
+    return login.verify(key.token(claims))
 
 
 @pytest.mark.parametrize("issuer", ["https://accounts.google.com", "accounts.google.com"])
 def test_a_person(world: World, issuer: str) -> None:
     """A person of a company is known by e-mail address and by the company's domain."""
-    identity = login_of(world).identity(KEY.token({**ANA, "iss": issuer}))
+    identity = login_of(world).verify(KEY.token({**ANA, "iss": issuer}))
 
     assert identity.principal == "user:ana@acme.dev"
     assert identity.principals == {
@@ -90,7 +90,7 @@ def test_a_person(world: World, issuer: str) -> None:
 
 def test_a_service_account(world: World) -> None:
     """A service account is known by its address, and by the address with its lasting number."""
-    identity = login_of(world, "acme.dev").identity(KEY.token(BUILD))
+    identity = login_of(world, "acme.dev").verify(KEY.token(BUILD))
 
     assert identity.principal == f"serviceAccount:{ROBOT}"
     assert identity.principals == {
@@ -152,39 +152,39 @@ def test_tokens_for_nobody_in_particular(world: World) -> None:
     login = login_of(world, audiences=(GCLOUD_CLIENT_ID, HERE))
 
     with pytest.raises(Unauthenticated):
-        login.identity(KEY.token({**ANA, "aud": GCLOUD_CLIENT_ID, "azp": GCLOUD_CLIENT_ID}))
+        login.verify(KEY.token({**ANA, "aud": GCLOUD_CLIENT_ID, "azp": GCLOUD_CLIENT_ID}))
     assert (
-        login.identity(KEY.token({**ANA, "azp": GCLOUD_CLIENT_ID})).principal == "user:ana@acme.dev"
+        login.verify(KEY.token({**ANA, "azp": GCLOUD_CLIENT_ID})).principal == "user:ana@acme.dev"
     )
 
 
 def test_a_token_is_verified_once(world: World) -> None:
     """A token that was believed is believed again without its being verified, for five minutes."""
     login, token = login_of(world), KEY.token(ANA)
-    assert login.known(token) is None
-    first = login.identity(token)
+    assert login.cached_identity(token) is None
+    first = login.verify(token)
     world.site.answers.clear()
 
-    assert login.known(token) is first
-    assert login.identity(token) is first
+    assert login.cached_identity(token) is first
+    assert login.verify(token) is first
     world.clock.time += 299
-    assert login.known(token) is first
+    assert login.cached_identity(token) is first
     world.clock.time += 1
-    assert login.known(token) is None
+    assert login.cached_identity(token) is None
 
 
 def test_an_expired_token_is_forgotten(world: World) -> None:
     """No token is believed from memory once it has expired."""
     login, token = login_of(world), KEY.token({**ANA, "exp": NOW + 100})
-    login.identity(token)
+    login.verify(token)
 
     world.clock.time += 99
-    assert login.known(token)
+    assert login.cached_identity(token)
     world.clock.time += 1
-    assert login.known(token) is None
+    assert login.cached_identity(token) is None
     world.clock.time += 31
     with pytest.raises(Unauthenticated):
-        login.identity(token)
+        login.verify(token)
 
 
 def test_google_is_down(world: World) -> None:
@@ -192,7 +192,7 @@ def test_google_is_down(world: World) -> None:
     world.site.answers.clear()
 
     with pytest.raises(Unavailable) as told:
-        login_of(world).identity(KEY.token(ANA))
+        login_of(world).verify(KEY.token(ANA))
     assert told.value.code == "identity_unavailable"
     with pytest.raises(Unavailable):
         proxied(world, SEEN)
@@ -203,9 +203,9 @@ def test_google_is_down(world: World) -> None:
 )
 def test_nonsense(world: World, token: str) -> None:
     """What is no token at all is refused like any other."""
-    assert login_of(world).known(token) is None
+    assert login_of(world).cached_identity(token) is None
     with pytest.raises(Unauthenticated):
-        login_of(world).identity(token)
+        login_of(world).verify(token)
 
 
 @pytest.mark.parametrize(

@@ -23,21 +23,21 @@ def test_a_login(harness: PasswordHarness) -> None:
     for name, password in (("ana", "S3cret"), ("Ana", "s3cret"), ("bo", "s3cret"), ("ana", "")):
         assert harness.refuses(name, password)
 
-    assert harness.passwords.check("ana", "s3cret") == ANA
+    assert harness.passwords.verify("ana", "s3cret") == ANA
 
 
 def test_a_hot_client_costs_no_hashing(harness: PasswordHarness) -> None:
     """Whoever keeps sending the right password is hashed once in five minutes."""
-    assert harness.passwords.known("ana", "s3cret") is None
-    harness.passwords.check("ana", "s3cret")
+    assert harness.passwords.cached_identity("ana", "s3cret") is None
+    harness.passwords.verify("ana", "s3cret")
     for _ in range(59):
-        assert harness.passwords.known("ana", "s3cret") == ANA
+        assert harness.passwords.cached_identity("ana", "s3cret") == ANA
         harness.clock.advance(seconds=5)
-        assert harness.passwords.check("ana", "s3cret") == ANA
+        assert harness.passwords.verify("ana", "s3cret") == ANA
     assert len(harness.hashing.done) == 1
 
     harness.clock.advance(seconds=5)
-    assert harness.passwords.check("ana", "s3cret") == ANA
+    assert harness.passwords.verify("ana", "s3cret") == ANA
     assert len(harness.hashing.done) == 2
 
 
@@ -46,12 +46,12 @@ def test_a_repeated_mistake_costs_no_hashing(harness: PasswordHarness) -> None:
     assert harness.refuses("ana", "wrong")
     harness.clock.advance(seconds=4.9)
     with pytest.raises(Unauthenticated):
-        harness.passwords.known("ana", "wrong")
+        harness.passwords.cached_identity("ana", "wrong")
     assert harness.refuses("ana", "wrong")
     assert len(harness.hashing.done) == 1
 
     harness.clock.advance(seconds=0.1)
-    assert harness.passwords.known("ana", "wrong") is None
+    assert harness.passwords.cached_identity("ana", "wrong") is None
     assert harness.refuses("ana", "wrong")
     assert len(harness.hashing.done) == 2
 
@@ -74,9 +74,9 @@ def test_a_decoy_lets_nobody_in(harness: PasswordHarness) -> None:
         harness.path, KEY, harness.clock.seconds, check_hash=lambda *_: True
     )
 
-    assert passwords.check("ana", "guess") == ANA
+    assert passwords.verify("ana", "guess") == ANA
     with pytest.raises(Unauthenticated):
-        passwords.check("nobody", "guess")
+        passwords.verify("nobody", "guess")
 
 
 def test_an_empty_file_lets_nobody_in(harness: PasswordHarness) -> None:
@@ -90,11 +90,11 @@ def test_an_empty_file_lets_nobody_in(harness: PasswordHarness) -> None:
 @pytest.mark.parametrize("line", ["", f"ana:{APR1}\n"])
 def test_a_removed_line_takes_effect(harness: PasswordHarness, line: str) -> None:
     """Who is removed, or has a new hash, is not let in by an old verdict after five seconds."""
-    harness.passwords.check("ana", "s3cret")
+    harness.passwords.verify("ana", "s3cret")
     harness.write(f"bo:{SHA512}\n{line}")
 
     harness.clock.advance(seconds=5)
-    assert harness.passwords.known("ana", "s3cret") is None
+    assert harness.passwords.cached_identity("ana", "s3cret") is None
     assert harness.refuses("ana", "s3cret") is (not line)
     assert len(harness.hashing.done) == 2
 
@@ -106,16 +106,16 @@ def test_a_new_name_need_not_wait(harness: PasswordHarness) -> None:
     harness.write(f"bo:{SHA512}\n")
 
     harness.clock.advance(seconds=1)
-    assert harness.passwords.check("bo", "s3cret").principal == "htpasswd:bo"
+    assert harness.passwords.verify("bo", "s3cret").principal == "htpasswd:bo"
 
 
 def test_a_changed_file_keeps_other_verdicts(harness: PasswordHarness) -> None:
     """Adding a person to the file does not make everybody else be hashed again."""
-    harness.passwords.check("ana", "s3cret")
+    harness.passwords.verify("ana", "s3cret")
     harness.write(f"# more\nana:{SHA512}\nbo:{SHA512}\n")
     harness.clock.advance(seconds=5)
 
-    assert harness.passwords.check("ana", "s3cret") == ANA
+    assert harness.passwords.verify("ana", "s3cret") == ANA
     assert len(harness.hashing.done) == 1
 
 
@@ -135,8 +135,8 @@ def test_what_is_no_password(harness: PasswordHarness, name: str, password: str)
     """A password of more than 1 KiB, a NUL or half a character is refused before any hashing."""
     assert harness.refuses(name, password)
     with pytest.raises(Unauthenticated):
-        harness.passwords.known(name, password)
-    assert not harness.passwords.has_held(name, password)
+        harness.passwords.cached_identity(name, password)
+    assert not harness.passwords.verified_recently(name, password)
     assert harness.hashing.done == []
 
 
@@ -169,7 +169,7 @@ def test_the_key_of_a_verdict() -> None:
 
 def test_nothing_is_shown(harness: PasswordHarness) -> None:
     """Neither a password nor a hash is in what a log would show of all this."""
-    harness.passwords.check("ana", "s3cret")
+    harness.passwords.verify("ana", "s3cret")
 
     assert SHA512 not in repr(vars(harness.passwords))
     assert "s3cret" not in repr(vars(harness.passwords))
@@ -178,11 +178,11 @@ def test_nothing_is_shown(harness: PasswordHarness) -> None:
 def test_a_password_from_elsewhere(harness: PasswordHarness) -> None:
     """A password that held for one network is tried anew for another: guesses cost what they do."""
     here, there = "192.0.2.0/24", "198.51.100.0/24"
-    harness.passwords.check("ana", "s3cret", here)
+    harness.passwords.verify("ana", "s3cret", here)
 
-    assert harness.passwords.known("ana", "s3cret", here) == ANA
-    assert harness.passwords.known("ana", "s3cret", there) is None
-    assert not harness.passwords.has_held("ana", "s3cret", there)
+    assert harness.passwords.cached_identity("ana", "s3cret", here) == ANA
+    assert harness.passwords.cached_identity("ana", "s3cret", there) is None
+    assert not harness.passwords.verified_recently("ana", "s3cret", there)
 
 
 def test_names_and_hashes() -> None:
@@ -198,7 +198,7 @@ def test_an_empty_file() -> None:
     """A file without entries is taken, and its operator hears that nobody can log in."""
     found = parse_htpasswd("# nobody yet\n")
 
-    assert (found.value.hashes, found.value.decoy) == ({}, None)
+    assert (found.value.hashes, found.value.dummy_hash) == ({}, None)
     assert "nobody has a password" in found.warnings[0]
 
 
@@ -236,7 +236,7 @@ def test_warnings_name_the_line() -> None:
 
 def test_the_decoy_is_as_most_are() -> None:
     """An unknown name is checked against a hash of the kind that most names have."""
-    decoy = parse_htpasswd(f"a:{SHA}\nb:{SHA512}\nc:{BCRYPT}\nd:{SHA512}").value.decoy
+    decoy = parse_htpasswd(f"a:{SHA}\nb:{SHA512}\nc:{BCRYPT}\nd:{SHA512}").value.dummy_hash
 
     assert decoy is not None
     assert parse_hash(decoy).scheme == "SHA-512 crypt"

@@ -35,13 +35,13 @@ def test_thirty_failures_a_minute(throttle: LoginRateLimit, clock: Clock) -> Non
     """After thirty wrong passwords in a row there is one try every two seconds."""
     for _ in range(30):
         assert not throttle.seconds_until(ANA)
-        throttle.failed(ANA)
+        throttle.record_failure(ANA)
 
     assert throttle.seconds_until(ANA)
     assert throttle.seconds_until(ANA) == pytest.approx(2)
     clock.advance(seconds=throttle.seconds_until(ANA))
     assert not throttle.seconds_until(ANA)
-    throttle.failed(ANA)
+    throttle.record_failure(ANA)
     assert throttle.seconds_until(ANA)
 
 
@@ -63,11 +63,11 @@ def test_a_burst(clock: Clock, limit: int) -> None:
     go_on = Event()
 
     def guess(_: int) -> bool:
-        if throttle.begin(ANA):
+        if throttle.reserve(ANA):
             return False
         tried.release()
         assert go_on.wait(PATIENCE)
-        throttle.end(ANA, has_failed=True)
+        throttle.release(ANA, has_failed=True)
         return True
 
     with ThreadPoolExecutor(12) as threads:
@@ -76,7 +76,7 @@ def test_a_burst(clock: Clock, limit: int) -> None:
             assert tried.acquire(timeout=PATIENCE)
         go_on.set()
         assert sum(guesses) == limit
-    assert throttle.begin(ANA) > 0
+    assert throttle.reserve(ANA) > 0
 
 
 @pytest.mark.parametrize("limit", [1, 5])
@@ -86,9 +86,9 @@ def test_many_who_are_right_at_once(clock: Clock, limit: int) -> None:
 
     def login(number: int) -> float:
         keys = login_keys("192.0.2.7", f"user-{number}")
-        wait = throttle.begin(keys)
+        wait = throttle.reserve(keys)
         most.wait(PATIENCE)  # so many are under way at a time
-        throttle.end(keys, has_failed=False)
+        throttle.release(keys, has_failed=False)
         return wait
 
     with ThreadPoolExecutor(40) as threads:
@@ -99,22 +99,22 @@ def test_many_who_are_right_at_once(clock: Clock, limit: int) -> None:
 def test_one_wrong_among_many(clock: Clock) -> None:
     """Whoever waits for a wrong password that was the last to be tried is refused after it."""
     throttle = LoginRateLimit(1, clock.seconds)
-    assert throttle.begin(ANA) == 0
+    assert throttle.reserve(ANA) == 0
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(throttle.begin, login_keys("192.0.2.8", "bo"))
-        throttle.end(ANA, has_failed=True)
+        waiting = threads.submit(throttle.reserve, login_keys("192.0.2.8", "bo"))
+        throttle.release(ANA, has_failed=True)
         assert waiting.result() == pytest.approx(60)
 
 
 def test_nobody_waits_for_ever(clock: Clock) -> None:
     """Whoever has waited too long for a try that is under way is told to come again."""
     throttle = LoginRateLimit(1, clock.seconds, patience=0.001)
-    assert throttle.begin(ANA) == 0
+    assert throttle.reserve(ANA) == 0
     with pytest.raises(Unavailable) as refused:
-        throttle.begin(ANA)
+        throttle.reserve(ANA)
     assert refused.value.code == "overloaded"
-    throttle.end(ANA, has_failed=False)
-    assert throttle.begin(ANA) == 0
+    throttle.release(ANA, has_failed=False)
+    assert throttle.reserve(ANA) == 0
 
 
 def test_others_are_not_slowed_down(throttle: LoginRateLimit) -> None:
@@ -139,11 +139,11 @@ def test_a_name_that_everybody_guesses(throttle: LoginRateLimit, clock: Clock) -
 
     assert throttle.seconds_until(fresh)
     assert throttle.seconds_until(fresh) == pytest.approx(0.2)
-    throttle.failed(login_keys("198.51.100.1", "bo"))
-    assert throttle.begin(fresh) == pytest.approx(0.2)
+    throttle.record_failure(login_keys("198.51.100.1", "bo"))
+    assert throttle.reserve(fresh) == pytest.approx(0.2)
     clock.advance(seconds=59)
     _guess_from_everywhere(throttle)
-    assert throttle.begin(fresh) > 0
+    assert throttle.reserve(fresh) > 0
 
 
 def test_a_network_that_has_not_failed(throttle: LoginRateLimit, clock: Clock) -> None:
@@ -151,15 +151,15 @@ def test_a_network_that_has_not_failed(throttle: LoginRateLimit, clock: Clock) -
     fresh = login_keys("198.51.100.1", "ana")
     _guess_from_everywhere(throttle)
 
-    assert throttle.begin(fresh) == 0
-    assert throttle.begin(fresh) > 0, "before it is known how the first one ends"
-    throttle.end(fresh, has_failed=True)
+    assert throttle.reserve(fresh) == 0
+    assert throttle.reserve(fresh) > 0, "before it is known how the first one ends"
+    throttle.release(fresh, has_failed=True)
     clock.advance(seconds=59)
     _guess_from_everywhere(throttle)
-    assert throttle.begin(fresh) > 0
+    assert throttle.reserve(fresh) > 0
     clock.advance(seconds=1)
     _guess_from_everywhere(throttle)
-    assert throttle.begin(fresh) == 0
+    assert throttle.reserve(fresh) == 0
 
 
 def test_a_name_that_many_networks_guess(throttle: LoginRateLimit, clock: Clock) -> None:
@@ -169,8 +169,8 @@ def test_a_name_that_many_networks_guess(throttle: LoginRateLimit, clock: Clock)
     for second in range(600):
         clock.advance(seconds=1)
         for keys in networks:
-            if not throttle.begin(keys):
-                throttle.end(keys, has_failed=True)
+            if not throttle.reserve(keys):
+                throttle.release(keys, has_failed=True)
                 tried += second >= 300
 
     assert tried <= 5 * 30 * NAME_FACTOR + len(networks)
@@ -181,7 +181,7 @@ def test_tokens_that_nobody_made(throttle: LoginRateLimit) -> None:
     keys = (address_key("192.0.2.7", UNKNOWN_TOKEN),)
     for _ in range(UNKNOWN_TOKENS_PER_MINUTE):
         assert not throttle.seconds_until(keys)
-        throttle.failed(keys)
+        throttle.record_failure(keys)
     assert throttle.seconds_until(keys)
     assert not throttle.seconds_until(ANA)
 
@@ -214,9 +214,9 @@ def test_memory_is_bounded(throttle: LoginRateLimit) -> None:
     _fail(throttle, 30, ("steady",))
     _fail(throttle, 30, ("old",))
     for number in range(MAX_BUCKETS - 1):
-        throttle.failed((f"new-{number}",))
+        throttle.record_failure((f"new-{number}",))
         if number == 1000:
-            throttle.failed(("steady",))
+            throttle.record_failure(("steady",))
     _fail(throttle, 30, ("newest",))
 
     assert not throttle.seconds_until(("old",))
@@ -235,16 +235,16 @@ def test_the_rate_holds_for_many_at_once(
     for begins, fails, pause in steps:
         clock.advance(seconds=pause)
         if begins and under_way < per_minute - failures:  # beyond that it may have to wait
-            assert throttle.begin(ANA) == 0
+            assert throttle.reserve(ANA) == 0
             under_way += 1
         elif under_way:
-            throttle.end(ANA, has_failed=fails)
+            throttle.release(ANA, has_failed=fails)
             under_way, failures = under_way - 1, failures + fails
     for _ in range(under_way):
-        throttle.end(ANA, has_failed=True)
+        throttle.release(ANA, has_failed=True)
         failures += 1
-    while not throttle.begin(ANA):
-        throttle.end(ANA, has_failed=True)
+    while not throttle.reserve(ANA):
+        throttle.release(ANA, has_failed=True)
         failures += 1
 
     assert failures <= per_minute + (clock.seconds() - began) * per_minute / 60 + 1e-3
@@ -252,7 +252,7 @@ def test_the_rate_holds_for_many_at_once(
 
 def _fail(throttle: LoginRateLimit, times: int, keys: tuple[str, ...]) -> None:
     for _ in range(times):
-        throttle.failed(keys)
+        throttle.record_failure(keys)
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,10 @@ def test_hashes_of_other_programs_open(hashed: str) -> None:
 def test_nobody_has_the_password_of_a_decoy(hashed: str) -> None:
     """What unknown names are checked against costs the same as a hash, and opens with nothing."""
     real = parse_hash(hashed)
-    decoy = parse_hash(real.decoy)
+    decoy = parse_hash(real.dummy_hash)
 
     assert (decoy.scheme, decoy.cost) == (real.scheme, real.cost)
-    assert not verify_password(SECRET, real.decoy)
+    assert not verify_password(SECRET, real.dummy_hash)
 
 
 @pytest.mark.integration

@@ -108,7 +108,7 @@ def test_an_account_that_was_made_anew(office: Office) -> None:
     """Who has the e-mail of a deleted account neither sees nor revokes its tokens."""
     token_id = made(office, ROBOT, can=["read"])[4:14]
     assert token_id in {each["id"] for each in listed(office, ROBOT)}
-    credentials = office.index.tokens.credentials
+    credentials = office.index.tokens.records
     snapshot = credentials.latest(token_id)
     assert snapshot.value is not None
     names = (f"serviceAccount:{ROBOT}", f"serviceAccount:{ROBOT}#1")
@@ -138,7 +138,7 @@ def test_nothing_is_told_that_a_token_is_known_by(office: Office) -> None:
         assert answer.headers.get_list("Cache-Control") == ["no-store"]
         assert token not in answer.text
         assert "sha256" not in answer.text
-        record = office.index.tokens.credentials.get(token[4:14]).value
+        record = office.index.tokens.records.get(token[4:14]).value
         assert record is not None
         assert record.sha256 not in answer.text
 

@@ -43,11 +43,11 @@ class Google:
     asked: int = 0
     go_on: Event = field(default_factory=Event)
 
-    def known(self, _: str) -> Identity | None:
+    def cached_identity(self, _: str) -> Identity | None:
         """Return nothing."""
         return None
 
-    def identity(self, _: str) -> Identity:
+    def verify(self, _: str) -> Identity:
         """Return who sends any token."""
         self.asked += 1
         assert self.go_on.wait(PATIENCE)
@@ -68,7 +68,7 @@ class Office:
         store = MemoryStore(lambda: 0.0)
         index = build_index(store, Spool(folder), Settings(access=access), runtime)
         passwords = HtpasswdVerifier(path, KEY, self.clock.seconds, self.hashing)
-        authenticator = replace(index.authenticator, passwords=passwords, access_tokens=self.google)
+        authenticator = replace(index.authenticator, htpasswd=passwords, access_tokens=self.google)
         self.context = build_context(replace(index, authenticator=authenticator), always_writable)
         self.people = RequestAuthenticator(self.context)
 

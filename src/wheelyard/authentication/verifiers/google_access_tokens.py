@@ -71,7 +71,7 @@ class AuthorizationBucket:
     google: GoogleEndpoints = GOOGLE
 
     @property
-    def question(self) -> str:
+    def permissions_url(self) -> str:
         """The URL that tells which of the permissions the asking token has."""
         honoured = Action.READ if self.read_only else ALL_ACTIONS
         asked = [("permissions", name) for name, may in PERMISSIONS.items() if may & honoured]
@@ -100,12 +100,12 @@ class AccessTokenVerifier:
         self._verification_cache = verification_cache
         self._remembered = min(remembered, MAX_CACHE_SECONDS)
 
-    def known(self, token: str) -> Identity | None:
+    def cached_identity(self, token: str) -> Identity | None:
         """Return what a bearer may do if that needs no waiting, else None."""
         found = self._verification_cache.get(self._mark(token)) if _TOKEN.fullmatch(token) else None
         return found if isinstance(found, Identity) else None
 
-    def identity(self, token: str) -> Identity:
+    def verify(self, token: str) -> Identity:
         """
         Return what the bearer of a token may do, to every project; this may wait for Google.
 
@@ -125,7 +125,7 @@ class AccessTokenVerifier:
         return found
 
     def _mark(self, token: str) -> bytes:
-        return self._verification_cache.mark("gat", self._resource.bucket, "", token)
+        return self._verification_cache.key("gat", self._resource.bucket, "", token)
 
     def _asked(self, mark: bytes, token: str) -> tuple[Identity | CredentialRejected, float]:
         """Return what Google says, and for how many seconds it may be believed."""
@@ -146,7 +146,9 @@ class AccessTokenVerifier:
 
     def _permitted(self, token: str) -> Action | None:
         """Return what the token may do to the bucket; None if Google does not know the token."""
-        response = self._fetcher.get(self._resource.question, timeout=TIMEOUT_SECONDS, bearer=token)
+        response = self._fetcher.get(
+            self._resource.permissions_url, timeout=TIMEOUT_SECONDS, bearer=token
+        )
         if response.status == HTTPStatus.UNAUTHORIZED:
             return None
         if response.status == HTTPStatus.FORBIDDEN:

@@ -71,16 +71,16 @@ class IdTokenVerifier:
         self._now = now
         self._verification_cache = verification_cache
 
-    def known(self, token: str) -> Identity | None:
+    def cached_identity(self, token: str) -> Identity | None:
         """Return who sends a token if that needs no work and no waiting, else None."""
         is_fit = len(token) <= JWT_LIMIT_BYTES and token.isascii()
         return (
-            self._verification_cache.get(self._verification_cache.mark("signed", token))
+            self._verification_cache.get(self._verification_cache.key("signed", token))
             if is_fit
             else None
         )
 
-    def identity(self, token: str) -> Identity:
+    def verify(self, token: str) -> Identity:
         """
         Return who sends a token; this may wait for the issuer's keys.
 
@@ -88,7 +88,7 @@ class IdTokenVerifier:
             Unauthenticated: The token does not hold; always the same text.
             Unavailable: The issuer's keys cannot be had just now.
         """
-        found = self.known(token)
+        found = self.cached_identity(token)
         if found is not None:
             return found
         now = self._now()
@@ -101,7 +101,7 @@ class IdTokenVerifier:
         if isinstance(expires, int):
             lasts = min(expires - now, CACHE_SECONDS)
             self._verification_cache.put(
-                self._verification_cache.mark("signed", token), found, lasts
+                self._verification_cache.key("signed", token), found, lasts
             )
         return found
 

@@ -63,7 +63,7 @@ class HtpasswdFile:
     """
 
     hashes: Mapping[str, str] = field(repr=False)
-    decoy: str | None = field(repr=False)
+    dummy_hash: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class HtpasswdVerifier:
         )
         """By which line, or the lack of one."""
 
-    def known(self, name: str, password: str, origin: str = "") -> Identity | None:
+    def cached_identity(self, name: str, password: str, origin: str = "") -> Identity | None:
         """
         Return who this is if that needs no hashing, else None; may look at the file.
 
@@ -121,30 +121,30 @@ class HtpasswdVerifier:
             raise self._bad(name)
         return None
 
-    def has_held(self, name: str, password: str, origin: str = "") -> bool:
+    def verified_recently(self, name: str, password: str, origin: str = "") -> bool:
         """Return whether the two were right within a day: who sends them guesses nothing."""
         with suppress(Unauthenticated):
             right = self._right.get(cache_key(self._right, name, password, origin))
             return right is not None and right.line == self.file.value.hashes.get(name)
         return False
 
-    def knows(self, name: str) -> bool:
+    def has_user(self, name: str) -> bool:
         """Return whether a name is in the file; nobody outside is to be told."""
         return name in self.file.value.hashes
 
-    def check(self, name: str, password: str, origin: str = "") -> Identity:
+    def verify(self, name: str, password: str, origin: str = "") -> Identity:
         """
         Return who this is; may hash.
 
         Raises:
             Unauthenticated: The name or the password is wrong.
         """
-        known = self.known(name, password, origin)
+        known = self.cached_identity(name, password, origin)
         if known is not None:
             return known
         mark, users = cache_key(self._right, name, password, origin), self.file.value
         line = users.hashes.get(name)
-        hashed = line or users.decoy
+        hashed = line or users.dummy_hash
         matches = hashed is not None and self._check_hash(password.encode(), hashed)
         if line is None or not matches:
             self._wrong.put(mark, (line,), REJECTION_CACHE_SECONDS)
@@ -157,7 +157,7 @@ class HtpasswdVerifier:
         return identity
 
     def _bad(self, name: str) -> Unauthenticated:
-        return invalid_password("htpasswd_password" if self.knows(name) else "htpasswd_user")
+        return invalid_password("htpasswd_password" if self.has_user(name) else "htpasswd_user")
 
 
 def cache_key(
@@ -179,7 +179,7 @@ def cache_key(
     if not is_right or "\0" in name or "\0" in password:  # which keeps the two apart
         raise invalid_password("auth_malformed")
     parts = (origin,) if origin else ()
-    return verification_cache.mark("htpasswd", name, password, *parts)
+    return verification_cache.key("htpasswd", name, password, *parts)
 
 
 def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
@@ -235,4 +235,4 @@ def _decoy(hashes: list[PasswordHash]) -> str | None:
         return None
     kinds = Counter((each.scheme, each.cost) for each in hashes)
     usual = kinds.most_common(1)[0][0]
-    return next(each.decoy for each in hashes if (each.scheme, each.cost) == usual)
+    return next(each.dummy_hash for each in hashes if (each.scheme, each.cost) == usual)

@@ -61,7 +61,7 @@ class PublicKey:
 class JwksDependencies:
     """What every key set works with."""
 
-    fetcher: JsonClient
+    json_client: JsonClient
     monotonic: Callable[[], float]
     random: Random
     spawn: Callable[[Callable[[], None]], object]
@@ -188,7 +188,7 @@ class JwksCache:
         if self._url is None:
             self._url = self._discovered()
         left = end - self._means.monotonic()
-        response = self._means.fetcher.get(self._url, timeout=left)
+        response = self._means.json_client.get(self._url, timeout=left)
         keys = self._parsed(response.document())
         age = _MAX_AGE.search(response.headers.get("cache-control", ""))
         lifetime = (
@@ -203,7 +203,7 @@ class JwksCache:
     def _discovered(self) -> str:
         """Return where the issuer says that its keys are: on its own origin, nowhere else."""
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = self._means.fetcher.get(url, timeout=FETCH_TIMEOUT_SECONDS).document()
+        document = self._means.json_client.get(url, timeout=FETCH_TIMEOUT_SECONDS).document()
         found = document.get("jwks_uri")
         if document.get("issuer") != self._issuer or not isinstance(found, str):
             raise FetchError("its discovery document is not about it")

@@ -81,7 +81,7 @@ class LoginRateLimit:
             default=0.0,
         )
 
-    def begin(self, keys: tuple[str, ...]) -> float:
+    def reserve(self, keys: tuple[str, ...]) -> float:
         """
         Reserve a try; return 0 if that was done, else after how many seconds there may be one.
 
@@ -98,7 +98,7 @@ class LoginRateLimit:
             raise too_many_logins()
         return decided[0]
 
-    def end(self, keys: tuple[str, ...], *, has_failed: bool) -> None:
+    def release(self, keys: tuple[str, ...], *, has_failed: bool) -> None:
         """Give back what a login has reserved; if it has failed, count it."""
         with self._changed:
             self._reserved.subtract(keys)
@@ -107,14 +107,14 @@ class LoginRateLimit:
                 self._count(keys)
             self._changed.notify_all()
 
-    def take(self, key: str) -> float:
+    def count_attempt(self, key: str) -> float:
         """Count one of what is counted whatever comes of it; return its wait, 0 for none."""
         wait = self.seconds_until((key,))
         if not wait:
-            self.failed((key,))
+            self.record_failure((key,))
         return wait
 
-    def failed(self, keys: Iterable[str]) -> None:
+    def record_failure(self, keys: Iterable[str]) -> None:
         """Count a login that was tried and failed, and had reserved nothing."""
         with self._changed:
             self._count(keys)

@@ -100,7 +100,7 @@ class PasswordHash:
         return None
 
     @property
-    def decoy(self) -> str:
+    def dummy_hash(self) -> str:
         """A hash that costs as much to check, and that no password is known for."""
         if self.scheme == "SHA":
             return f"{self.head}{'A' * 27}="

@@ -73,13 +73,13 @@ class ReloadingFile(Generic[T]):
         return tuple(f"{self._shown}: {each}." for each in self._content.warnings)
 
     @property
-    def is_due(self) -> bool:
+    def needs_check(self) -> bool:
         """Whether the next `current` will look at the file."""
         return self._monotonic() - self._looked_at >= CHECK_INTERVAL_SECONDS
 
     def current(self) -> T:
         """Return what the file says, looked at anew if that is due; one thread looks for all."""
-        if self.is_due and self._lock.acquire(blocking=False):
+        if self.needs_check and self._lock.acquire(blocking=False):
             try:
                 self._look()
             finally:

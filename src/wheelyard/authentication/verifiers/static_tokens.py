@@ -76,7 +76,7 @@ class _StaticToken:
     identity: Identity
     expires_at: datetime | None
 
-    def is_over(self, now: datetime) -> bool:
+    def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and now >= self.expires_at
 
 
@@ -111,7 +111,7 @@ class StaticTokens:
     def expired(self) -> frozenset[str]:
         """The principals of those that hold no more."""
         now = self._now()
-        return frozenset(held.identity.principal for held in self._every if held.is_over(now))
+        return frozenset(held.identity.principal for held in self._every if held.is_expired(now))
 
     @property
     def _every(self) -> tuple[_StaticToken, ...]:
@@ -135,7 +135,7 @@ class StaticTokens:
         held = next(filter(None, found), None)
         if held is None:
             return None
-        if held.is_over(self._now()):
+        if held.is_expired(self._now()):
             raise Unauthenticated(
                 "This token does not hold any more. Ask the operator of this index for another.",
                 short="Missing or invalid token.",

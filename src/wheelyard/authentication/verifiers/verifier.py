@@ -30,11 +30,11 @@ V = TypeVar("V")
 class Verifier(Protocol):
     """Recognises who sends a secret of one kind; safe to share between threads."""
 
-    def known(self, token: str) -> Identity | None:
+    def cached_identity(self, token: str) -> Identity | None:
         """Return who sends it if that needs no waiting, else None."""
         ...
 
-    def identity(self, token: str) -> Identity:
+    def verify(self, token: str) -> Identity:
         """
         Return who sends it; this may wait.
 
@@ -79,7 +79,7 @@ class VerificationCache(ExpiringCache[bytes, V]):
         super().__init__(monotonic, capacity)
         self._process_key = process_key
 
-    def mark(self, *parts: str) -> bytes:
+    def key(self, *parts: str) -> bytes:
         """Return what a credential is known by: the HMAC of its kind, context and secret."""
         return hmac.digest(self._process_key, "\0".join(parts).encode(), "sha256")
 

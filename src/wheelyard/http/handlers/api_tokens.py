@@ -87,7 +87,7 @@ async def whoami(request: Request) -> Response:
     caller = request.caller
     body = {
         "principal": caller.principal,
-        "principals": sorted({ANONYMOUS, *caller.names}),
+        "principals": sorted({ANONYMOUS, *caller.principals}),
         "rights": [_rights(scope) for scope in caller.scopes],
     }
     return json_response(200, body)
@@ -136,7 +136,7 @@ async def create_token(request: Request, context: ServerContext) -> Response:
         return error_response(415, "unsupported_media_type", message, "Send application/json.")
     wanted = _wanted(await read_body(request.receive), caller, now)
     # what anybody may do, a stranger needs no token for
-    own = context.index.authenticator.rights.grants.scopes_of(caller.names)
+    own = context.index.authenticator.policy.grants.scopes_of(caller.principals)
     if not is_subset(Scope(wanted.actions, wanted.projects), own):
         raise Forbidden(
             "A token may do no more than whoever makes it. Ask for fewer projects or actions; "
@@ -145,7 +145,9 @@ async def create_token(request: Request, context: ServerContext) -> Response:
         )
     tokens = context.index.tokens
     async with context.long_read_limit.acquire(request.client_key):
-        await context.pools.run_read(lambda: tokens.require_room(caller.principal, caller.names))
+        await context.pools.run_read(
+            lambda: tokens.check_quota(caller.principal, caller.principals)
+        )
     token, record = await context.pools.run_write(
         lambda: tokens.create(wanted, by=caller.principal)
     )
@@ -244,19 +246,19 @@ def _wanted(body: bytes, caller: Caller, now: datetime) -> TokenRequest:
         projects=tuple(sorted({parse_pattern(each) for each in asked.projects})),
         lifetime=lifetime if asked.expires is None else asked.expires - now,
         owner=caller.principal,
-        owner_names=tuple(sorted(caller.names)),
+        owner_names=tuple(sorted(caller.principals)),
     )
 
 
 def _record(token_id: str, context: ServerContext) -> TokenRecord | None:
     if not is_token_id(token_id):
         return None
-    return context.index.tokens.credentials.get(token_id).value
+    return context.index.tokens.records.get(token_id).value
 
 
 def _owns(caller: Caller, record: TokenRecord) -> bool:
     """Return whether a token is the caller's: the one they have made, or the one they send."""
-    is_owner = _is_person(caller) and record.is_owned_by(caller.principal, caller.names)
+    is_owner = _is_person(caller) and record.is_owned_by(caller.principal, caller.principals)
     return is_owner or caller.principal == f"token:{record.id}"
 
 

@@ -57,7 +57,9 @@ async def answer_metrics(
         if request.caller.is_anonymous:
             raise Unauthenticated(f"The metrics are not for everybody. {ACCESS_HINT}")
         if not request.caller.may_everywhere(Action.ADMIN):
-            raise Forbidden(f"{request.caller.who} may not read the metrics. {ACCESS_HINT}")
+            raise Forbidden(
+                f"{request.caller.display_name} may not read the metrics. {ACCESS_HINT}"
+            )
     # few are asked for their metrics, and nobody should wait for this at the start
     from wheelyard.http.observability.prometheus import render_metrics  # noqa: PLC0415
 

@@ -90,7 +90,7 @@ class TrustedPublishingApi:
 
     async def discovery(self, request: Request) -> Response:
         """Tell where the steps are."""
-        if self._index.authenticator.publishing is None:
+        if self._index.authenticator.trusted_publishing is None:
             return _problem(404)
         accepted = request.headers.get(b"accept", b"").decode("latin-1").lower().split(",")
         if not any(each.partition(";")[0].strip() in _DISCOVERY_TYPES for each in accepted):
@@ -116,14 +116,14 @@ class TrustedPublishingApi:
 
     async def audience(self, _request: Request) -> Response:
         """Tell what to have a statement made for."""
-        publishing = self._index.authenticator.publishing
+        publishing = self._index.authenticator.trusted_publishing
         if publishing is None:
             return _not_enabled()
         return json_response(200, {"audience": publishing.audiences[0]})
 
     async def handle(self, request: Request, step: str) -> Response:
         """Take one step, `mint` or `burn`, unless the address has taken too many."""
-        publishing = self._index.authenticator.publishing
+        publishing = self._index.authenticator.trusted_publishing
         if publishing is None:
             return _not_enabled()
         garbage = address_key(request.address, f"{step}-garbage")
@@ -133,7 +133,9 @@ class TrustedPublishingApi:
             return self._one_too_many(garbage) or _told(step, fault)
         has_form = parse_token(sent) if step == "burn" else _STATEMENT.fullmatch(sent)
         keys = (address_key(request.address, step),) if has_form else ()
-        wait = self._floods.take(keys[0]) if keys else self._throttle.take(garbage)
+        wait = (
+            self._floods.count_attempt(keys[0]) if keys else self._throttle.count_attempt(garbage)
+        )
         wait = wait or self._throttle.seconds_until(keys)
         if wait:  # without a slot, which others may need
             return _too_many(wait)
@@ -152,7 +154,7 @@ class TrustedPublishingApi:
     ) -> Response:
         """Take a step, in a thread; whatever is not genuine uses up none of its address."""
         try:
-            wait = self._throttle.begin(keys)
+            wait = self._throttle.reserve(keys)
         except Unavailable:  # all that is left is reserved
             wait = 1.0
         if wait:
@@ -160,7 +162,7 @@ class TrustedPublishingApi:
         is_genuine = True
         try:
             if step == "burn":
-                publishing.burn(sent)
+                publishing.revoke(sent)
                 return json_response(202, {})
             minted = publishing.mint(sent)
             body = {"success": True, "token": minted.token.text, "expires": minted.expires}
@@ -169,11 +171,11 @@ class TrustedPublishingApi:
             is_genuine = fault.code in GENUINE
             raise
         finally:
-            self._throttle.end(keys, has_failed=is_genuine)
+            self._throttle.release(keys, has_failed=is_genuine)
 
     def _one_too_many(self, key: str) -> Response | None:
         """Count a request; return the refusal if there were too many of its kind, else None."""
-        wait = self._throttle.take(key)
+        wait = self._throttle.count_attempt(key)
         return _too_many(wait) if wait else None
 
 

@@ -53,7 +53,7 @@ class ReadPolicy:
         if caller.is_anonymous:
             raise invalid_credential()
         if matches_any(self.private_patterns, name):
-            message = f"{caller.who} may not read {name!r}."
+            message = f"{caller.display_name} may not read {name!r}."
             raise Forbidden(f"{message} Use a credential that may.", short=message)
         raise project_not_found(name)
 

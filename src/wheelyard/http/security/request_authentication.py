@@ -42,7 +42,7 @@ class RequestAuthenticator:
 
     def __init__(self, context: ServerContext) -> None:
         index = context.index
-        self.anonymous = Caller(ANONYMOUS, index.authenticator.rights.public)
+        self.anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
         self._context = context
         self._key = index.runtime.random.randbytes(32)
         self._callers = ExpiringCache[bytes, Caller](index.runtime.monotonic, MAX_CACHED_CALLERS)
@@ -88,35 +88,44 @@ class RequestAuthenticator:
                 "request has not. Open the address of the proxy.",
                 short="Come through the proxy.",
             )
-        authenticator, identity = self._context.index.authenticator, login.known(assertion)
+        authenticator, identity = (
+            self._context.index.authenticator,
+            login.cached_identity(assertion),
+        )
         if identity is None:
             try:
                 identity = await self._context.pools.run_in(
-                    self._context.pools.tokens, lambda: login.identity(assertion)
+                    self._context.pools.tokens, lambda: login.verify(assertion)
                 )
             except Unauthenticated as fault:
-                authenticator.log.note(rejection_reason(fault, otherwise=fault.code), "the proxy")
+                authenticator.rejection_log.log(
+                    rejection_reason(fault, otherwise=fault.code), "the proxy"
+                )
                 raise
-        return authenticator.rights.caller(identity)
+        return authenticator.policy.authorize(identity)
 
     async def _recognised(self, credential: Credential, address: str, mark: bytes) -> Caller:
         context, authenticator = self._context, self._context.index.authenticator
 
         def known() -> Caller | None:
-            return self._noted(mark, lambda: authenticator.known(credential))
+            return self._noted(mark, lambda: authenticator.authenticate_cached(credential))
 
         def verified() -> Caller:
-            return self._noted(mark, lambda: authenticator.caller(credential, address))
+            return self._noted(mark, lambda: authenticator.authenticate(credential, address))
 
-        found = await context.pools.run_read(known) if authenticator.is_due(credential) else known()
+        found = (
+            await context.pools.run_read(known)
+            if authenticator.needs_file_check(credential)
+            else known()
+        )
         if found is not None:
             return found
         subject = ("caller", mark)
-        if authenticator.may_be_slow(credential):
+        if authenticator.may_block(credential):
             in_turn = partial(self._in_turn, credential, verified)
             return await context.documents.in_flight.run(subject, in_turn)
         return await context.documents.coalesce(
-            subject, verified, lambda: authenticator.excused(credential)
+            subject, verified, lambda: authenticator.authenticate_stale(credential)
         )
 
     def _noted(self, mark: bytes, look: Callable[[], C]) -> C:
@@ -132,9 +141,9 @@ class RequestAuthenticator:
         context = self._context
         if classify(credential) is not CredentialType.PASSWORD:
             return await context.pools.run_in(context.pools.tokens, verified)
-        is_held = context.index.authenticator.has_held(credential)
+        is_held = context.index.authenticator.verified_recently(credential)
         turns = context.known_password_limit if is_held else context.password_limit
-        async with turns.acquire(network_of(credential.origin)):
+        async with turns.acquire(network_of(credential.client_network)):
             return await context.pools.run_in(context.pools.passwords, verified)
 
 
@@ -160,12 +169,12 @@ def parse_authorization(header: bytes, origin: str = "") -> Credential:
         )
     scheme, _, value = header.decode("ascii").partition(" ")
     if scheme.lower() == "bearer":
-        return Credential("", value.strip(), is_bearer=True, origin=origin)
+        return Credential("", value.strip(), is_bearer=True, client_network=origin)
     if scheme.lower() != "basic":
         raise invalid_credential()
     pair, is_unicode = _basic_pair(value.strip())
     user, _, password = pair.partition(":")
-    return Credential(user, password, is_unicode=is_unicode, origin=origin)
+    return Credential(user, password, is_unicode=is_unicode, client_network=origin)
 
 
 def _basic_pair(value: str) -> tuple[str, bool]:

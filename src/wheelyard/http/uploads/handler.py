@@ -93,10 +93,12 @@ class UploadHandler:
             return error_response_for(file_too_large(rules.max_size))
         if not caller.may_anywhere(Action.UPLOAD):
             message = (
-                f"{caller.who} may not upload. Ask the operator of this index for the right, or "
-                "use a token that has it: 'wheelyard token create NAME'."
+                f"{caller.display_name} may not upload. Ask the operator of this index for the "
+                "right, or use a token that has it: 'wheelyard token create NAME'."
             )
-            return error_response(403, "forbidden", message, f"{caller.who} may not upload.")
+            return error_response(
+                403, "forbidden", message, f"{caller.display_name} may not upload."
+            )
         if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             message = "The body is compressed. Send the form as it is."
             return error_response(415, "unsupported_media_type", message, "Send no encoding.")
