@@ -119,7 +119,7 @@ def test_excused(
 
     contents = inspect_bytes(tmp_path, filename, build(), is_lenient=True)
 
-    assert set(contents.excused) == codes <= WAIVABLE_RULES.keys()
+    assert set(contents.waived_rules) == codes <= WAIVABLE_RULES.keys()
     assert (contents.metadata is None) is ("missing_metadata" in codes)
     assert contents.core.name
 
@@ -129,7 +129,7 @@ def test_nothing_to_excuse(tmp_path: Path) -> None:
     strict = inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes())
 
     assert inspect_bytes(tmp_path, WHEEL_NAME, wheel_bytes(), is_lenient=True) == strict
-    assert strict.excused == ()
+    assert strict.waived_rules == ()
 
 
 def test_what_can_be_read_of_it(tmp_path: Path) -> None:

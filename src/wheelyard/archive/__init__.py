@@ -1,1 +1,1 @@
-"""Reads a wheel or an sdist that may be hostile: its metadata, or what is wrong with it."""
+"""Validation of wheels and sdists that may be hostile, and extraction of their metadata."""

@@ -1,4 +1,4 @@
-"""Errors for distribution files that are rejected, each with its stable code."""
+"""Errors for rejected distribution files, one for each error code."""
 
 from functools import partial
 
@@ -7,12 +7,12 @@ from wheelyard.errors import Invalid, quoted
 
 def invalid_file(code: str, reason: str, member: str | bytes | None = None) -> Invalid:
     """
-    Return the refusal of a distribution file.
+    Return the error for a rejected distribution file.
 
     Args:
-        code: The stable name of this kind of refusal.
-        reason: What is wrong, as the rest of a sentence; no values from the archive.
-        member: The name of the member at fault, as the archive has it, text or bytes.
+        code: The error code.
+        reason: What is wrong, as the rest of a sentence; without values from the archive.
+        member: The name of the member at fault, as the archive spells it.
     """
     if isinstance(member, bytes):
         member = member.decode(errors="backslashreplace")
@@ -27,12 +27,12 @@ def invalid_file(code: str, reason: str, member: str | bytes | None = None) -> I
 invalid_archive = partial(invalid_file, "invalid_archive")
 """Programs would read the archive in different ways."""
 unsafe_archive = partial(invalid_file, "unsafe_archive")
-"""The archive could write outside the place it is unpacked to."""
+"""The archive could write outside the folder that it is unpacked to."""
 archive_bomb = partial(invalid_file, "archive_bomb")
 """The archive costs more to read than the limits allow."""
 missing_metadata = partial(invalid_file, "missing_metadata")
 """The archive lacks the files that describe a distribution."""
 invalid_metadata = partial(invalid_file, "invalid_metadata")
-"""The files that describe the distribution cannot be read."""
+"""The files that describe the distribution are malformed."""
 record_mismatch = partial(invalid_file, "record_mismatch")
-"""The wheel is not what its RECORD says."""
+"""The files of the wheel differ from its RECORD."""

@@ -1,9 +1,9 @@
 """
-The inflated bytes of a tar archive, whatever it is compressed with, in pieces of bounded size.
+Decompression of tar archives (gzip, bzip2, xz or none) in chunks of limited size.
 
-It is read to its very end: readers of tar stop at the end marker, and never notice that the
-rest is cut off, damaged, or another archive. Follows RFC 1952 for gzip. Of bzip2 and xz, several
-streams in a row are one, as parallel compressors write them and every reader reads them.
+The file is read to its end: tar readers stop at the end marker, and do not notice if the rest is
+truncated, damaged, or another archive. Follows RFC 1952 for gzip. Several bzip2 or xz streams in a
+row are one archive, as parallel compressors write them and every reader reads them.
 """
 
 import bz2
@@ -19,45 +19,47 @@ from wheelyard.archive.limits import MIB, Deadline, ReadContext
 from wheelyard.archive.zip_members import INFLATED_CHUNK_BYTES, READ_CHUNK_BYTES, Inflater
 from wheelyard.model.distribution_filename import BZIP2_SUFFIXES, GZIP_SUFFIXES, XZ_SUFFIXES
 
-GZIP: Final = 31
-"""Window bits of a gzip member, whose checksum and length zlib compares at its end."""
+GZIP_WINDOW_BITS: Final = 31
+"""With these, zlib expects a gzip member and verifies its checksum and length."""
 _GZIP_FIRST_BYTE: Final = b"\x1f"
-_BLOCK: Final = 512
-"""Bytes of a tar archive's header; two blocks of zeros are its end marker."""
-_SIZE: Final = slice(124, 136)
-"""Where a header has the size of its member."""
+_BLOCK_BYTES: Final = 512
+"""The size of a tar header; two blocks of zeros are the end marker."""
+_SIZE_FIELD: Final = slice(124, 136)
+"""The member's size in a tar header."""
 _OCTAL: Final = re.compile(rb"[0-7]+")
-_PADDING_MEMBERS: Final = 16
-"""Gzip members of nothing but zeros that may follow the first."""
-_XZ_MEMORY: Final = 128 * MIB
-"""What reading xz data may take; its strongest usual setting takes half of that."""
-_STREAMS: Final = 10_000
-"""Streams in a row that may make up one archive."""
+_MAX_PADDING_MEMBERS: Final = 16
+"""How many gzip members of zeros may follow the first member."""
+_XZ_MEMORY_LIMIT_BYTES: Final = 128 * MIB
+"""The strongest usual setting of xz needs half of it."""
+_MAX_STREAMS: Final = 10_000
+"""How many compressed streams one archive may have."""
 
 
-def decompress_tar(suffix: str, reading: ReadContext) -> Iterator[bytes]:
+def decompress_tar(suffix: str, context: ReadContext) -> Iterator[bytes]:
     """
-    Return the pieces of a tar archive, none of them empty and none over 1 MiB.
+    Yield the decompressed bytes of a tar archive in chunks of 1 byte to 1 MiB.
 
-    The suffix of the filename decides on the format. A file that is not of it, is damaged or over
-    the limits is refused while it is read.
+    The suffix of the filename selects the compression.
+
+    Raises:
+        Invalid: While reading, if the file is damaged, over the limits, or compressed otherwise.
     """
-    descriptor, limits = reading.descriptor, reading.limits
+    descriptor, limits = context.descriptor, context.limits
     allowed = limits.inflatable(os.fstat(descriptor).st_size, limits.tar_inflated)
     if suffix in GZIP_SUFFIXES:
-        return _GzipFile(descriptor, allowed, reading.deadline).pieces()
+        return _GzipReader(descriptor, allowed, context.deadline).chunks()
     if suffix in BZIP2_SUFFIXES:
-        source = _streams(descriptor, bz2.BZ2Decompressor, OSError)
+        source = _decompress_streams(descriptor, bz2.BZ2Decompressor, OSError)
     elif suffix in XZ_SUFFIXES:
-        source = _streams(descriptor, _xz_decompressor, lzma.LZMAError)
+        source = _decompress_streams(descriptor, _xz_decompressor, lzma.LZMAError)
     else:
-        _check_end(descriptor, reading.deadline)
-        source = _raw(descriptor)
-    return _bounded(source, allowed, reading.deadline)
+        _check_end_marker(descriptor, context.deadline)
+        source = _read_chunks(descriptor)
+    return _limit_output(source, allowed, context.deadline)
 
 
 class _Decompressor(Protocol):
-    """What the standard library has for bzip2 and for xz."""
+    """The interface of the decompressors for bzip2 and xz in the standard library."""
 
     @property
     def eof(self) -> bool: ...
@@ -69,49 +71,49 @@ class _Decompressor(Protocol):
 
 
 def _xz_decompressor() -> _Decompressor:
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_LIMIT_BYTES)
 
 
-def _check_end(descriptor: int, deadline: Deadline) -> None:
-    """Refuse a bare tar archive without its end marker: nothing else tells that it is whole."""
+def _check_end_marker(descriptor: int, deadline: Deadline) -> None:
+    """Raise Invalid if an uncompressed archive has no end marker: it may be truncated."""
     at = 0
-    while (block := os.pread(descriptor, _BLOCK, at)) != bytes(_BLOCK):
+    while (block := os.pread(descriptor, _BLOCK_BYTES, at)) != bytes(_BLOCK_BYTES):
         deadline.check()
-        size = block[_SIZE].strip(b" \0")
-        if len(block) < _BLOCK or (size and not _OCTAL.fullmatch(size)):
+        size = block[_SIZE_FIELD].strip(b" \0")
+        if len(block) < _BLOCK_BYTES or (size and not _OCTAL.fullmatch(size)):
             raise invalid_archive("it is no tar archive, or cut off: it has no end marker")
-        at += _BLOCK + -(-int(size or b"0", 8) // _BLOCK) * _BLOCK
-    if os.pread(descriptor, _BLOCK, at + _BLOCK) != bytes(_BLOCK):
+        at += _BLOCK_BYTES + -(-int(size or b"0", 8) // _BLOCK_BYTES) * _BLOCK_BYTES
+    if os.pread(descriptor, _BLOCK_BYTES, at + _BLOCK_BYTES) != bytes(_BLOCK_BYTES):
         raise invalid_archive("it is cut off within its end marker")
 
 
-def _raw(descriptor: int) -> Iterator[bytes]:
+def _read_chunks(descriptor: int) -> Iterator[bytes]:
     at = 0
-    while piece := os.pread(descriptor, READ_CHUNK_BYTES, at):
-        at += len(piece)
-        yield piece
+    while chunk := os.pread(descriptor, READ_CHUNK_BYTES, at):
+        at += len(chunk)
+        yield chunk
 
 
-def _bounded(source: Iterator[bytes], left: int, deadline: Deadline) -> Iterator[bytes]:
-    for piece in source:
+def _limit_output(source: Iterator[bytes], left: int, deadline: Deadline) -> Iterator[bytes]:
+    for chunk in source:
         deadline.check()
-        left -= len(piece)
+        left -= len(chunk)
         if left < 0:
             raise archive_bomb("it inflates to more than the limit for its size")
-        if piece:
-            yield piece
+        if chunk:
+            yield chunk
 
 
-def _streams(
+def _decompress_streams(
     descriptor: int, new: Callable[[], _Decompressor], damage: type[Exception]
 ) -> Iterator[bytes]:
-    """Yield the data of streams that follow one another; pieces may be empty."""
-    source = _raw(descriptor)
+    """Yield the data of consecutive streams; chunks may be empty."""
+    source = _read_chunks(descriptor)
     rest, count = next(source, b""), 0
     while rest:
         count += 1
-        if count > _STREAMS:
-            raise archive_bomb(f"it has more than {_STREAMS} compressed streams")
+        if count > _MAX_STREAMS:
+            raise archive_bomb(f"it has more than {_MAX_STREAMS} compressed streams")
         stream = new()
         try:
             while not stream.eof:
@@ -126,58 +128,58 @@ def _streams(
         rest = stream.unused_data or next(source, b"")
 
 
-class _GzipFile:
-    """A gzip file that holds one archive, which may inflate to `left` bytes."""
+class _GzipReader:
+    """A gzip file with one archive, which may inflate to `left` bytes."""
 
-    __slots__ = ("_at", "_deadline", "_descriptor", "_left")
+    __slots__ = ("_deadline", "_descriptor", "_left", "_offset")
 
     def __init__(self, descriptor: int, left: int, deadline: Deadline) -> None:
         self._descriptor = descriptor
         self._deadline = deadline
         self._left = left
-        self._at = 0
+        self._offset = 0
 
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the data of the first gzip member; what follows may only be padding."""
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the data of the first gzip member; only padding may follow."""
         yield from filter(None, self._member())
         members = 0
-        while self._find_member():
+        while self._skip_padding():
             members += 1
-            if members > _PADDING_MEMBERS:
+            if members > _MAX_PADDING_MEMBERS:
                 raise archive_bomb("it has too many gzip members")
-            for piece in self._member():
-                if piece.strip(b"\0"):
+            for chunk in self._member():
+                if chunk.strip(b"\0"):
                     raise invalid_archive("it has a second gzip member with other files")
 
-    def _find_member(self) -> bool:
-        """Pass over zeros, and return whether another gzip member begins there."""
-        for piece in self._compressed():
+    def _skip_padding(self) -> bool:
+        """Skip zeros, and return whether another gzip member follows."""
+        for chunk in self._compressed():
             self._deadline.check()
-            rest = piece.lstrip(b"\0")
+            rest = chunk.lstrip(b"\0")
             if rest:
-                self._at -= len(rest)
+                self._offset -= len(rest)
                 if not rest.startswith(_GZIP_FIRST_BYTE):
                     raise invalid_archive("bytes follow its gzip data")
                 return True
         return False
 
     def _member(self) -> Iterator[bytes]:
-        """Yield the pieces of the gzip member that begins here."""
-        inflater = Inflater(GZIP)
+        """Yield the data of the gzip member at the current offset."""
+        inflater = Inflater(GZIP_WINDOW_BITS)
         try:
-            for piece in inflater.pieces(self._compressed()):
+            for chunk in inflater.chunks(self._compressed()):
                 self._deadline.check()
-                self._left -= len(piece)
+                self._left -= len(chunk)
                 if self._left < 0:
                     raise archive_bomb("it inflates to more than the limit for its size")
-                yield piece
+                yield chunk
         except zlib.error as error:
             raise invalid_archive("it is not gzip data, or is damaged") from error
         if not inflater.stream.eof:
             raise invalid_archive("its gzip data is cut off")
-        self._at -= len(inflater.stream.unused_data)
+        self._offset -= len(inflater.stream.unused_data)
 
     def _compressed(self) -> Iterator[bytes]:
-        while piece := os.pread(self._descriptor, READ_CHUNK_BYTES, self._at):
-            self._at += len(piece)
-            yield piece
+        while chunk := os.pread(self._descriptor, READ_CHUNK_BYTES, self._offset):
+            self._offset += len(chunk)
+            yield chunk

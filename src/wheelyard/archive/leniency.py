@@ -1,4 +1,11 @@
-"""Rules that an old file may fail when it is imported with --lenient."""
+"""
+Rules that an old file may break if it is imported with `--lenient`.
+
+Some rules are younger than the files of an old collection. A lenient import waives them, and the
+index lists the waived rules of each file. Rules that protect this index or an installer (unsafe
+paths, archive bombs, archives that two programs read differently, commands that are written into
+code) are never waived.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +20,7 @@ MISSING_METADATA_RULE: Final = "missing_metadata"
 METADATA_RULE: Final = "invalid_metadata"
 NAME_RULE: Final = "name_mismatch"
 VERSION_RULE: Final = "version_mismatch"
+
 WAIVABLE_RULES: Final[Mapping[str, str]] = MappingProxyType(
     {
         OBSOLETE_FORMAT_RULE: "Its format is retired. Clients that do not know it pass it over.",
@@ -26,46 +34,47 @@ WAIVABLE_RULES: Final[Mapping[str, str]] = MappingProxyType(
         "for.",
     }
 )
-"""From the code of a rule to what a file that fails it is like."""
-_STANDS_FOR: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+"""The code of each rule, with a description of a file that breaks it."""
+
+_WAIVED_CODES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         RECORD_RULE: frozenset({RECORD_RULE, MISSING_METADATA_RULE}),
         METADATA_RULE: frozenset({METADATA_RULE, "invalid_name", "invalid_version"}),
     }
 )
-"""The codes of refusals that are excused as a rule, where that is not its own alone."""
+"""The error codes that a rule covers, if it covers more than its own."""
 
 
 class Leniency:
-    """What is excused in one file."""
+    """Whether rules are waived for one file, and which of them were waived so far."""
 
-    __slots__ = ("_found", "is_lenient")
+    __slots__ = ("_waived", "is_lenient")
 
     def __init__(self, *, is_lenient: bool) -> None:
         self.is_lenient = is_lenient
-        self._found: set[str] = set()
+        self._waived: set[str] = set()
 
     @property
-    def excused(self) -> tuple[str, ...]:
-        """The codes of the rules that the file fails, sorted."""
-        return tuple(sorted(self._found))
+    def waived_rules(self) -> tuple[str, ...]:
+        """The codes of the rules that the file breaks, sorted."""
+        return tuple(sorted(self._waived))
 
     def waiving(self, rule: str) -> "RuleWaiver":
-        """Return a block that is left without an error where the file fails an excused `rule`."""
+        """Return a context manager that suppresses the errors of `rule` if it is waived."""
         return RuleWaiver(self, rule)
 
-    def excuses(self, rule: str, fault: Invalid) -> bool:
-        """Return whether a refusal is of a rule that is excused here; if so it is remembered."""
-        stands_for = _STANDS_FOR.get(rule, frozenset({rule}))
-        if not self.is_lenient or fault.code not in stands_for:
+    def waive(self, rule: str, error: Invalid) -> bool:
+        """Return whether `rule` is waived and covers `error`; if so, record the rule."""
+        codes = _WAIVED_CODES.get(rule, frozenset({rule}))
+        if not self.is_lenient or error.code not in codes:
             return False
-        self._found.add(rule)
+        self._waived.add(rule)
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class RuleWaiver:
-    """A block in which a file may fail one rule."""
+    """A context manager that suppresses the errors of one waived rule."""
 
     leniency: Leniency
     rule: str
@@ -79,4 +88,4 @@ class RuleWaiver:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        return isinstance(error, Invalid) and self.leniency.excuses(self.rule, error)
+        return isinstance(error, Invalid) and self.leniency.waive(self.rule, error)

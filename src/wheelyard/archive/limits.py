@@ -1,18 +1,9 @@
-"""
-What holds while an archive is read: limits, refusals, and which of today's rules may be failed.
-
-These rules have come over the years, and what was built before them is in every old collection. A
-lenient import takes such a file as it is, and the index says which rules it fails. Whatever
-protects this index or an installer (where members lead, how much there is to inflate, archives that
-two programs read differently, commands that are written into code) is never excused.
-"""
+"""Limits on sizes, counts and time while an archive is read, against archive bombs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wheelyard.archive.archive_errors import (
-    archive_bomb,
-)
+from wheelyard.archive.archive_errors import archive_bomb
 from wheelyard.archive.leniency import Leniency
 
 KIB = 1024
@@ -23,10 +14,10 @@ GIB = 1024 * MIB
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveLimits:
     """
-    Bounds that hold while reading, so a small file can never cost much; sizes are in bytes.
+    Limits for reading one archive; sizes are in bytes.
 
-    An archive may inflate to `free_inflated` whatever its own size, and beyond that to
-    `inflated_ratio` times its own size, but never beyond the absolute bound of its format.
+    An archive may inflate to `free_inflated` or to `inflated_ratio` times its own size, whichever
+    is larger, but never to more than the absolute limit of its format.
     """
 
     entries: int = 100_000
@@ -35,7 +26,7 @@ class ArchiveLimits:
     depth: int = 64
     """Components of a member's name."""
     metadata: int = 4 * MIB
-    """METADATA and PKG-INFO."""
+    """METADATA or PKG-INFO."""
     wheel_file: int = 64 * KIB
     """The file WHEEL of a wheel."""
     entry_points: int = 1 * MIB
@@ -45,29 +36,29 @@ class ArchiveLimits:
     """One long name or PAX header."""
     tar_extensions: int = 32 * MIB
     """
-    All long names and PAX headers of an archive; none is kept.
+    All long names and PAX headers of an archive together; none is kept in memory.
 
-    Build tools write one of about 30 bytes for every member, and 200 for a long path.
+    Build tools write about 30 bytes for each member, and 200 for a long path.
     """
     free_inflated: int = 64 * MIB
     inflated_ratio: int = 50
     zip_inflated: int = 16 * GIB
     tar_inflated: int = 8 * GIB
     opaque: int = 128 * MIB
-    """A file of a kind that cannot be looked into."""
+    """A file whose format cannot be read, such as a Windows installer."""
 
     def inflatable(self, file_size: int, absolute: int) -> int:
-        """Return the bytes that a file of `file_size` bytes may inflate to, at most `absolute`."""
+        """Return how many bytes a file of `file_size` bytes may inflate to, at most `absolute`."""
         return min(absolute, max(self.free_inflated, self.inflated_ratio * file_size))
 
     def check_count(self, count: int) -> None:
-        """Raise Invalid (code `archive_bomb`) for a number of members over the limit."""
+        """Raise Invalid (code `archive_bomb`) if an archive has too many members."""
         if count > self.entries:
             raise archive_bomb(f"it has more than {self.entries} members")
 
 
 class Deadline:
-    """The end of the `seconds`, by a monotonic clock, that reading one archive may take."""
+    """A time limit in seconds, on a monotonic clock, for reading one archive."""
 
     __slots__ = ("_clock", "_end")
 
@@ -76,17 +67,17 @@ class Deadline:
         self._end = clock() + seconds
 
     def check(self) -> None:
-        """Raise Invalid (code `archive_bomb`) if the time is up; asked between chunks of work."""
+        """Raise Invalid (code `archive_bomb`) once the time is up; call it for each chunk."""
         if self._clock() > self._end:
             raise archive_bomb("reading it takes too long")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadContext:
-    """One file that is being read, and what holds meanwhile."""
+    """An open distribution file, with the limits and the leniency that apply to it."""
 
     descriptor: int
-    """Of the file, open for reading."""
+    """The file descriptor, open for reading."""
     limits: ArchiveLimits
     deadline: Deadline
     leniency: Leniency

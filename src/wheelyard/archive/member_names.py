@@ -1,9 +1,9 @@
 """
-Which names the members of an archive may have, and the paths that they are unpacked to.
+Validation of member names, and the paths that members are unpacked to.
 
-Each path stands for one thing. Where two members have one path, some programs write into what the
-first one left, through a link for example, and others replace it. Where two names are one to a file
-system, it depends on the file system.
+Each path must belong to one member. If two members have one path, some programs write through the
+first one, which may be a link, and others replace it. Names that differ only in case or Unicode
+normal form are one path on some file systems.
 """
 
 import re
@@ -16,23 +16,23 @@ from wheelyard.archive.archive_errors import invalid_archive, unsafe_archive
 from wheelyard.archive.limits import ArchiveLimits
 
 _CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""With the ends of lines, and what Unicode calls Bidi_Control: it changes how a name is shown."""
-_PART = 255
-"""Bytes of a name between two slashes; more, and no usual file system takes it."""
+"""Control characters, line ends, and Bidi_Control, which changes how a name is displayed."""
+_MAX_COMPONENT_BYTES = 255
+"""Between two slashes; usual file systems allow no more."""
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:")
 _PORTABLE = re.compile(r"[^/]*[^/. ](?:/[^/]*[^/. ])*")
 _DEVICE = re.compile(
     r"(?:^|/)(?:CON|CONIN\$|CONOUT\$|PRN|AUX|NUL|(?:COM|LPT)[0-9\xb9\xb2\xb3])(?:/|$)",
     re.IGNORECASE,
 )
-"""Devices of Windows; with an extension they are files by now, and modules are called that."""
+"""Windows device names. With an extension they are ordinary files, as modules of that name."""
 
 
 def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> None:
     """
-    Raise Invalid (code `unsafe_archive`) unless a wheel's member can have this name everywhere.
+    Raise Invalid (code `unsafe_archive`) unless the name is valid on every platform.
 
-    The top-level folder of a wheel may be named for a device of Windows, if its `project` is.
+    The top-level folder of a wheel may have the name of a Windows device if `project` has it, too.
     """
     check_relative_name(name, limits)
     path = name.removesuffix("/")
@@ -44,7 +44,7 @@ def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> 
 
 
 def check_relative_name(name: str, limits: ArchiveLimits) -> None:
-    """Raise Invalid (code `unsafe_archive`) for a name that leads outside, or is no sound text."""
+    """Raise Invalid (code `unsafe_archive`) unless the name is sound and stays in the archive."""
     check_text(name, limits)
     path = name.replace("\\", "/")
     if _ABSOLUTE.match(path) or ".." in path.split("/"):
@@ -52,7 +52,7 @@ def check_relative_name(name: str, limits: ArchiveLimits) -> None:
 
 
 def check_text(name: str, limits: ArchiveLimits) -> None:
-    """Raise Invalid (code `unsafe_archive`) for control characters, or a text over the limits."""
+    """Raise Invalid (code `unsafe_archive`) for control characters or a name over the limits."""
     if _CONTROL.search(name):
         raise unsafe_archive("a member's name has a control character", name)
     raw = name.encode(errors="replace")
@@ -60,15 +60,17 @@ def check_text(name: str, limits: ArchiveLimits) -> None:
         raise unsafe_archive(f"a member's name is longer than {limits.member_name} bytes", name)
     if name.replace("\\", "/").count("/") >= limits.depth:
         raise unsafe_archive(f"a member lies deeper than {limits.depth} folders", name)
-    if len(raw) > _PART and max(map(len, raw.split(b"/"))) > _PART:
-        raise unsafe_archive(f"a part of a member's name is longer than {_PART} bytes", name)
+    if len(raw) > _MAX_COMPONENT_BYTES and max(map(len, raw.split(b"/"))) > _MAX_COMPONENT_BYTES:
+        raise unsafe_archive(
+            f"a part of a member's name is longer than {_MAX_COMPONENT_BYTES} bytes", name
+        )
 
 
 def find_case_collision(names: Iterable[str]) -> str | None:
-    """Return a name that another one equals but for upper and lower case, or None."""
+    """Return a name that equals an earlier one except for case, None if there is none."""
     seen: set[int] = set()
     for name in names:
-        # Hashes take a tenth of the memory; a false alarm in 2**61 is only a warning.
+        # Hashes take a tenth of the memory; a collision (1 in 2**61) only causes a warning.
         folded = hash(name.casefold())
         if folded in seen:
             return name
@@ -77,7 +79,7 @@ def find_case_collision(names: Iterable[str]) -> str | None:
 
 
 class MemberKind(Enum):
-    """What a member of an archive is."""
+    """The type of a member of an archive."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -86,37 +88,37 @@ class MemberKind(Enum):
 
 
 def normalized_path(name: str) -> str:
-    """Return the path that a name stands for: without empty parts, `.` and a slash at its end."""
+    """Return a name without empty components, `.` components, and a slash at the end."""
     return "/".join([part for part in name.split("/") if part and part != "."])
 
 
 class MemberPaths:
-    """The paths of one archive."""
+    """The path and the kind of each member of one archive."""
 
-    __slots__ = ("_kinds", "repeated")
+    __slots__ = ("_kinds", "duplicates")
 
     def __init__(self) -> None:
         self._kinds: dict[str, MemberKind] = {}
-        self.repeated: set[str] = set()
-        """Paths that more than one plain file has."""
+        self.duplicates: set[str] = set()
+        """Paths that two or more plain files have."""
 
     def add(self, path: str, kind: MemberKind) -> None:
-        """Take in a member; refuse a second one at its path, unless both are folders or files."""
+        """Add a member; raise Invalid for a duplicate path, unless both are folders or files."""
         before = self._kinds.get(path)
         if before is None:
             self._kinds[path] = kind
         elif before is kind is MemberKind.FILE:
-            self.repeated.add(path)
+            self.duplicates.add(path)
         elif not before is kind is MemberKind.FOLDER:
             raise invalid_archive("two members have one name", path)
 
     def kind(self, path: str) -> MemberKind | None:
-        """Return what the member with this path is, None if there is none so far."""
+        """Return the kind of the member at this path, None if there is none so far."""
         return self._kinds.get(path)
 
     def check(self) -> None:
-        """Refuse what lies below a file or a link, and names that differ in normal form alone."""
-        # NUL, which no name has, sorts before every character: what lies below a name follows it.
+        """Raise Invalid for members below a file or link, and names equal but for normal form."""
+        # NUL is in no name and sorts first, so children directly follow their folder.
         keys = sorted(path.replace("/", "\0") for path in self._kinds)
         for upper, lower in pairwise(keys):
             is_below = lower.startswith(upper + "\0")
@@ -127,7 +129,7 @@ class MemberPaths:
 
 
 def _check_normal_forms(keys: list[str]) -> None:
-    # Sorted by their normal form, names that share it, or that of a folder, are neighbours.
+    # Sorted by normal form, names with a common form, or a common folder, are neighbours.
     spelled = sorted((normalize("NFC", key), key) for key in keys)
     for (normal, key), (next_normal, next_key) in pairwise(spelled):
         columns = (each.split("\0") for each in (normal, next_normal, key, next_key))

@@ -1,10 +1,9 @@
 """
-What a distribution file holds, whatever its kind.
+Validation of a distribution file, and its metadata.
 
-Eggs, and installers for Windows, are what was built before there were wheels. An egg is a ZIP file,
-and read as one. What an installer holds cannot be told without running it, so it is taken as bytes,
-if it begins as one does and is not large; no index looks into it, and no current client asks for
-it.
+Besides wheels and sdists, the obsolete formats are read. An egg is a ZIP file. A Windows installer
+is opaque: only its first bytes and its size are checked. No index reads such a file, and no current
+client asks for one.
 """
 
 import os
@@ -42,9 +41,9 @@ from wheelyard.model.distribution_filename import (
 from wheelyard.model.lenient_metadata import minimal_metadata, parse_leniently, raw_field
 from wheelyard.model.metadata import CoreMetadata, metadata_warnings, parse_metadata
 
-_ODD: Final = re.compile(r"[^a-z0-9]+")
-_PKG_INFO: Final = "EGG-INFO/PKG-INFO"
-_BEGINNINGS: Final = {
+_NOT_ALPHANUMERIC: Final = re.compile(r"[^a-z0-9]+")
+_EGG_PKG_INFO: Final = "EGG-INFO/PKG-INFO"
+_INSTALLER_SIGNATURES: Final = {
     "bdist_wininst": b"MZ",
     "bdist_msi": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
 }
@@ -52,16 +51,16 @@ _BEGINNINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DistributionContents:
-    """What an accepted distribution file holds."""
+    """What was read from a valid distribution file."""
 
     metadata: bytes | None
-    """The exact bytes of METADATA or PKG-INFO; None where it has none, and that was excused."""
+    """The exact bytes of METADATA or PKG-INFO; None if it is missing and that rule was waived."""
     core: CoreMetadata
-    """What they say; of metadata that breaks a rule, what can be read of it."""
+    """The parsed metadata; of malformed metadata, the fields that can be read."""
     warnings: tuple[str, ...]
-    """Sentences about what is allowed, but not good."""
-    excused: tuple[str, ...] = ()
-    """The codes of the rules that the file fails, sorted."""
+    """Sentences about what is valid but not recommended."""
+    waived_rules: tuple[str, ...] = ()
+    """The codes of the waived rules that the file breaks, sorted."""
 
 
 def read_distribution(
@@ -73,94 +72,93 @@ def read_distribution(
     is_lenient: bool = False,
 ) -> DistributionContents:
     """
-    Return what the file at `path` holds, after reading all of it once.
+    Validate the file at `path` and return what it contains; the file is read once.
 
-    Nothing is extracted, executed or followed, and memory stays bounded whatever the file claims.
-    Nobody may write to the file any more. Lenient is to take an old file that fails only rules of
-    `EXCUSABLE`.
+    Nothing is extracted, executed or followed, and memory is bounded whatever the headers say. The
+    file must not change any more. If `is_lenient`, the rules of `WAIVABLE_RULES` are waived.
 
     Raises:
-        Invalid: The file is not the distribution that its name promises, or not one that every
-            client reads in the same way. The code is one of `invalid_archive`, `unsafe_archive`,
+        Invalid: The file is not the distribution that its name promises, or clients would read it
+            in different ways. The code is one of `invalid_archive`, `unsafe_archive`,
             `archive_bomb`, `missing_metadata`, `invalid_metadata`, `invalid_name`,
             `invalid_version`, `record_mismatch`, `name_mismatch` and `version_mismatch`.
     """
     leniency = Leniency(is_lenient=is_lenient)
     with path.open("rb") as file:
-        reading = ReadContext(file.fileno(), limits, deadline, leniency)
-        metadata, core, warnings = _read(reading, distribution)
-    return DistributionContents(
-        metadata, core, warnings + metadata_warnings(core), leniency.excused
-    )
+        context = ReadContext(file.fileno(), limits, deadline, leniency)
+        metadata, core, warnings = _read(context, distribution)
+    warnings += metadata_warnings(core)
+    return DistributionContents(metadata, core, warnings, leniency.waived_rules)
 
 
 def _read(
-    reading: ReadContext, distribution: Distribution
+    context: ReadContext, distribution: Distribution
 ) -> tuple[bytes | None, CoreMetadata, tuple[str, ...]]:
-    """Return the metadata of a file, what it says, and warnings."""
+    """Return the raw metadata of a file, the parsed metadata, and warnings."""
     if isinstance(distribution, Wheel):
-        wheel = open_wheel(reading, distribution)
-        core = _read_core(wheel.metadata, distribution, reading.leniency)
+        wheel = open_wheel(context, distribution)
+        core = _parse_core(wheel.metadata, distribution, context.leniency)
         wheel.check(core)
         return wheel.metadata, core, wheel.warnings
     if isinstance(distribution, Sdist):
-        metadata = read_sdist(reading, distribution)
+        metadata = read_sdist(context, distribution)
     else:
-        metadata = _read_retired(reading, distribution)
+        metadata = _read_obsolete(context, distribution)
     if metadata is None:
         return None, minimal_metadata(distribution.project, distribution.version), ()
-    return metadata, _read_core(metadata, distribution, reading.leniency), ()
+    return metadata, _parse_core(metadata, distribution, context.leniency), ()
 
 
-def _read_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
-    """Return what METADATA or PKG-INFO says; if it breaks an excused rule, what can be read."""
+def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:
+    """Return the parsed metadata; if it breaks a waived rule, the fields that can be read."""
     with leniency.waiving(METADATA_RULE):
         core = parse_metadata(raw)
-        _check_agreement(core.name, core.version, distribution, leniency)
+        _check_name_and_version(core.name, core.version, distribution, leniency)
         return core
     name, version = raw_field(raw, "name"), raw_field(raw, "version")
-    _check_agreement(name, version, distribution, leniency)
+    _check_name_and_version(name, version, distribution, leniency)
     return parse_leniently(raw, distribution.project, distribution.version)
 
 
-def _check_agreement(
+def _check_name_and_version(
     name: str, version: str, distribution: Distribution, leniency: Leniency
 ) -> None:
+    """Raise Invalid unless the metadata and the filename agree on name and version."""
     if name and not is_name_of(name, distribution):
-        fault = invalid_file("name_mismatch", "its Name is not that of the filename", name)
-        letters, own = (_ODD.sub("", each) for each in (name.lower(), distribution.project))
-        if letters != own:
-            raise fault
+        error = invalid_file("name_mismatch", "its Name is not that of the filename", name)
+        letters = _NOT_ALPHANUMERIC.sub("", name.lower())
+        if letters != _NOT_ALPHANUMERIC.sub("", distribution.project):
+            raise error
         with leniency.waiving(NAME_RULE):
-            raise fault
+            raise error
     with leniency.waiving(VERSION_RULE):
         if version and not is_version_of(version, distribution):
             reason = "its Version is not that of the filename"
             raise invalid_file("version_mismatch", reason, version)
 
 
-def _read_retired(reading: ReadContext, retired: ObsoleteDistribution) -> bytes | None:
-    """Return the bytes of an egg's PKG-INFO, None where there are none."""
-    beginning = _BEGINNINGS.get(retired.packagetype)
-    if beginning is None:
-        return _read_egg(reading)
-    largest = reading.limits.opaque
-    if os.fstat(reading.descriptor).st_size > largest:
-        raise archive_bomb(f"nobody can look into it, and it is larger than {largest} bytes")
-    if os.pread(reading.descriptor, len(beginning), 0) != beginning:
+def _read_obsolete(context: ReadContext, distribution: ObsoleteDistribution) -> bytes | None:
+    """Return the PKG-INFO of an egg; None if it is missing, or for an installer."""
+    signature = _INSTALLER_SIGNATURES.get(distribution.packagetype)
+    if signature is None:
+        return _read_egg(context)
+    limit = context.limits.opaque
+    if os.fstat(context.descriptor).st_size > limit:
+        raise archive_bomb(f"nobody can look into it, and it is larger than {limit} bytes")
+    if os.pread(context.descriptor, len(signature), 0) != signature:
         raise invalid_archive("it is not of the kind that its name says")
     return None
 
 
-def _read_egg(reading: ReadContext) -> bytes | None:
-    archive = open_zip(reading, check_relative_name)
-    found = None
+def _read_egg(context: ReadContext) -> bytes | None:
+    archive = open_zip(context, check_relative_name)
+    pkg_info = None
     for member in archive.members.values():
-        if member.name == _PKG_INFO:
-            found = archive.read(member, reading.limits.metadata)
+        if member.name == _EGG_PKG_INFO:
+            pkg_info = archive.read(member, context.limits.metadata)
         else:
-            archive.check(member)
-    with reading.leniency.waiving(MISSING_METADATA_RULE):
-        if found is None:
-            raise missing_metadata("it has no PKG-INFO", _PKG_INFO)
-    return found
+            archive.verify(member)
+    with context.leniency.waiving(MISSING_METADATA_RULE):
+        if pkg_info is None:
+            raise missing_metadata("it has no PKG-INFO", _EGG_PKG_INFO)
+    return pkg_info

@@ -1,8 +1,8 @@
 """
-An sdist: one folder named for its file, with PKG-INFO in it, and nothing that leads outside.
+Validation of an sdist: one top-level folder named for the file, PKG-INFO in it, and safe links.
 
-Follows the source distribution format (PEP 517, 625, 643), and takes the folder in the older
-spellings as well. Old ones are ZIP files, or tar archives in other formats than gzip.
+Follows the source distribution format (PEP 517, 625, 643), and accepts older spellings of the
+folder's name. Old sdists are ZIP files, or tar archives with another compression than gzip.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,97 +35,102 @@ _PKG_INFO = "PKG-INFO"
 _FOLDER_ENDS = ("/", "/.")
 
 
-class _Found(NamedTuple):
+class _SdistContents(NamedTuple):
     top: str
-    """The one folder of an sdist."""
+    """The top-level folder."""
     pkg_info: bytes | None
 
 
-def read_sdist(reading: ReadContext, sdist: Sdist) -> bytes | None:
+def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
     """
-    Return the PKG-INFO of an sdist that every client unpacks alike; None if excused.
+    Validate an sdist and return its PKG-INFO; None if it is missing and that rule was waived.
 
-    It is not compared here with what the filename promises.
+    The caller compares the metadata with the filename.
+
+    Raises:
+        Invalid: Clients would unpack the archive in different ways, or it breaks a rule.
     """
     is_zip = sdist.suffix == ZIP_SUFFIX
-    found = _read_zip(reading) if is_zip else _read_tar(reading, sdist.suffix)
+    contents = _read_zip(context) if is_zip else _read_tar(context, sdist.suffix)
     stem = sdist.filename.removesuffix(sdist.suffix)
-    with reading.leniency.waiving(NAME_RULE):
-        if found.top != stem and not is_stem_of(found.top, sdist):
-            raise invalid_file("name_mismatch", "its folder is not named for the file", found.top)
-    with reading.leniency.waiving(MISSING_METADATA_RULE):
-        if found.pkg_info is None:
-            raise missing_metadata("it has no PKG-INFO", f"{found.top}/{_PKG_INFO}")
-    return found.pkg_info
+    with context.leniency.waiving(NAME_RULE):
+        if contents.top != stem and not is_stem_of(contents.top, sdist):
+            raise invalid_file(
+                "name_mismatch", "its folder is not named for the file", contents.top
+            )
+    with context.leniency.waiving(MISSING_METADATA_RULE):
+        if contents.pkg_info is None:
+            raise missing_metadata("it has no PKG-INFO", f"{contents.top}/{_PKG_INFO}")
+    return contents.pkg_info
 
 
-def _read_zip(reading: ReadContext) -> _Found:
-    archive = open_zip(reading, check_relative_name)
-    tree = _Tree()
-    found = None
+def _read_zip(context: ReadContext) -> _SdistContents:
+    archive = open_zip(context, check_relative_name)
+    tree = _SdistTree()
+    pkg_info = None
     for member in archive.members.values():
         if tree.add(member.name, MemberKind.FOLDER if member.is_folder else MemberKind.FILE):
-            found = archive.read(member, reading.limits.metadata)
+            pkg_info = archive.read(member, context.limits.metadata)
         else:
-            archive.check(member)
-    return tree.finished(found)
+            archive.verify(member)
+    return tree.finish(pkg_info)
 
 
-def _members(reading: ReadContext, suffix: str) -> Iterator[tuple[TarMember, TarStream]]:
-    """Read a tar archive from its beginning; behind each member comes its data."""
-    stream = TarStream(decompress_tar(suffix, reading))
-    for member in tar_members(stream, reading):
+def _members(context: ReadContext, suffix: str) -> Iterator[tuple[TarMember, TarStream]]:
+    """Yield each member of a tar archive, with the stream at the beginning of its data."""
+    stream = TarStream(decompress_tar(suffix, context))
+    for member in tar_members(stream, context):
         yield member, stream
 
 
-def _read_tar(reading: ReadContext, suffix: str) -> _Found:
-    limits = reading.limits
-    tree = _Tree()
-    found = None
-    for member, stream in _members(reading, suffix):
+def _read_tar(context: ReadContext, suffix: str) -> _SdistContents:
+    limits = context.limits
+    tree = _SdistTree()
+    pkg_info = None
+    for member, stream in _members(context, suffix):
         check_relative_name(member.name, limits)
         if member.kind is MemberKind.SYMBOLIC_LINK:
             check_text(member.target, limits)
         if tree.add(member.name, member.kind, member.target):
             if member.size > limits.metadata:
                 raise archive_bomb(f"PKG-INFO is larger than {limits.metadata} bytes", member.name)
-            found = stream.take(member.size)
-    if tree.paths.repeated:
-        _check_repeated(_members(reading, suffix), tree.paths.repeated, reading.deadline)
-    return tree.finished(found)
+            pkg_info = stream.read(member.size)
+    if tree.paths.duplicates:
+        _check_duplicates(_members(context, suffix), tree.paths.duplicates, context.deadline)
+    return tree.finish(pkg_info)
 
 
-def _check_repeated(
-    members: Iterable[tuple[TarMember, TarStream]], repeated: set[str], deadline: Deadline
+def _check_duplicates(
+    members: Iterable[tuple[TarMember, TarStream]], duplicates: set[str], deadline: Deadline
 ) -> None:
-    """Refuse an archive, read again, unless the files of each of these paths are the same."""
+    """Raise Invalid unless the files at each duplicate path have equal bytes."""
     digests: dict[str, bytes] = {}
     for member, stream in members:
         path = normalized_path(member.name)
-        if path not in repeated:
+        if path not in duplicates:
             continue
         digest = sha256()
-        for at in range(0, member.size, MIB):
+        for offset in range(0, member.size, MIB):
             deadline.check()
-            digest.update(stream.take(min(MIB, member.size - at)))
+            digest.update(stream.read(min(MIB, member.size - offset)))
         if digests.setdefault(path, digest.digest()) != digest.digest():
             raise invalid_archive("two members have one name, and other bytes", member.name)
 
 
-class _Tree:
-    """The paths in an sdist, and where its links lead."""
+class _SdistTree:
+    """The paths of an sdist, and the targets of its links."""
 
-    __slots__ = ("_folders_of_links", "_has_pkg_info", "_top", "paths")
+    __slots__ = ("_has_pkg_info", "_link_folders", "_top", "paths")
 
     def __init__(self) -> None:
         self._top = ""
-        self._folders_of_links: list[str] = []
-        """Where links lead whose targets end as a folder's name does."""
+        self._link_folders: list[str] = []
+        """Targets of symbolic links that are spelled as folders, as paths in the archive."""
         self._has_pkg_info = False
         self.paths = MemberPaths()
 
     def add(self, name: str, kind: MemberKind, target: str = "") -> bool:
-        """Take in a member whose name is relative; return whether it is the PKG-INFO."""
+        """Add a member whose name is relative; return whether it is the PKG-INFO."""
         path = normalized_path(name)
         top, slash, _ = path.partition("/")
         if not path or (not slash and kind is not MemberKind.FOLDER):
@@ -141,16 +146,16 @@ class _Tree:
         self.paths.add(path, kind)
         return is_pkg_info
 
-    def finished(self, pkg_info: bytes | None) -> _Found:
-        """Return what is in a tree that is complete."""
+    def finish(self, pkg_info: bytes | None) -> _SdistContents:
+        """Check the complete tree, and return what the sdist contains."""
         self.paths.check()
-        for path in self._folders_of_links:
+        for path in self._link_folders:
             if self.paths.kind(path) not in {None, MemberKind.FOLDER}:
                 raise invalid_archive("a symbolic link takes a file for a folder", path)
-        return _Found(self._top, pkg_info)
+        return _SdistContents(self._top, pkg_info)
 
     def _check_hard_link(self, target: str, name: str) -> None:
-        _check_normal(target, name)
+        _check_normal_form(target, name)
         is_file = self.paths.kind(normalized_path(target)) in {
             MemberKind.FILE,
             MemberKind.HARD_LINK,
@@ -159,17 +164,17 @@ class _Tree:
             raise unsafe_archive("a hard link leads to nothing that came before it", name)
 
     def _check_symbolic_link(self, path: str, target: str, name: str) -> None:
-        _check_normal(target, name)
+        _check_normal_form(target, name)
         parts = path.split("/")
         steps = normalized_path(target.replace("\\", "/")).split("/")
         upwards = next((index for index, step in enumerate(steps) if step != ".."), len(steps))
-        # Upwards only first: behind another link it would not lead where the text says.
+        # ".." only at the beginning: behind another link it would lead elsewhere.
         inside = upwards < len(parts) - 1 and ".." not in steps[upwards:]
         if not inside or not target or target.startswith(("/", "\\")) or ":" in steps[0]:
             raise unsafe_archive("a symbolic link leads outside", name)
         if target.endswith(_FOLDER_ENDS):
-            beginning = parts[: len(parts) - 1 - upwards]
-            self._folders_of_links.append("/".join((*beginning, *steps[upwards:])))
+            parents = parts[: len(parts) - 1 - upwards]
+            self._link_folders.append("/".join((*parents, *steps[upwards:])))
 
     def _is_pkg_info(self, path: str, kind: MemberKind) -> bool:
         if path != f"{self._top}/{_PKG_INFO}":
@@ -182,7 +187,7 @@ class _Tree:
         return True
 
 
-def _check_normal(target: str, name: str) -> None:
-    # Some programs bring names into this form, and some only those of a PAX header.
+def _check_normal_form(target: str, name: str) -> None:
+    # Some programs normalize all names, and some only those of a PAX header.
     if not is_normalized("NFC", target):
         raise invalid_archive("the target of a link is not in Unicode normal form C", name)

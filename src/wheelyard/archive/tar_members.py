@@ -1,8 +1,8 @@
 """
-The members of a tar archive, one header of 512 bytes after the other.
+A strict tar reader that accepts only archives which all programs read alike.
 
-Extensions are bounded before they are read, and parsed in linear time; what readers interpret
-differently is refused. Follows POSIX.1-2001 (ustar and pax), and the long names of GNU tar.
+Extension headers are limited in size and parsed in linear time. Follows POSIX.1-2001 (ustar and
+pax), and the long names of GNU tar.
 """
 
 import re
@@ -14,50 +14,50 @@ from wheelyard.archive.archive_errors import archive_bomb, invalid_archive, unsa
 from wheelyard.archive.limits import ArchiveLimits, ReadContext
 from wheelyard.archive.member_names import MemberKind
 
-_BLOCK = 512
+_BLOCK_BYTES = 512
 _HEADER = struct.Struct("<100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")
 _CHECKSUM = slice(148, 156)
 _OCTAL = re.compile(rb" *([0-7]*) *(?:\0[ \0]*)?")
 _BLANK = re.compile(rb" +")
-_IGNORED_NUMBERS = (1, 2, 3, 13, 14)
-"""The places of mode, owner, group and device numbers among the fields."""
-_IGNORED_NUMBER = re.compile(rb" *[0-7]*[ \0]*|[\x80\xff].*", re.DOTALL)
-_TIME = re.compile(rb" *[0-7]*[ \0]*|\x80\0{6}.{5}|\xff{7}.{5}", re.DOTALL)
-"""A time; a larger one makes some readers stop."""
+_UNUSED_FIELDS = (1, 2, 3, 13, 14)
+"""The indexes of mode, owner, group and device numbers among the fields of a header."""
+_UNUSED_NUMBER = re.compile(rb" *[0-7]*[ \0]*|[\x80\xff].*", re.DOTALL)
+_MODIFICATION_TIME = re.compile(rb" *[0-7]*[ \0]*|\x80\0{6}.{5}|\xff{7}.{5}", re.DOTALL)
+"""With a larger time some readers stop."""
 _USTAR = b"ustar\0"
 _HIGH_BIT = 0x80
 
 _FIRST_NAME = re.compile(rb"(?!BZh[1-9]1AY&SY)[^\0-\x1f\x7f]*\0*")
 """
-The name field at the beginning of an archive.
+The name field at the beginning of an archive, without the signature of another format.
 
-Some readers look there for the signature of a compression or of another format, and then read
-another archive than this one. All signatures of a compression but that of bzip2 have control
-characters or are no text; those of formats count for less than the magic of tar.
+Some readers look there for such a signature, and would read the file as another format. All
+signatures of compressions except bzip2's have control characters or are not text. Signatures of
+archive formats have a lower priority than the magic of tar.
 """
 
-_CUT = 99
-"""Bytes of a long name that every writer leaves in the field for the name."""
+_TRUNCATED_NAME_BYTES = 99
+"""Bytes of a long name that every writer puts into the header's name field."""
 
 _LONG_NAME = b"L"
 _LONG_LINK = b"K"
 _PAX = b"x"
 _PAX_GLOBAL = b"g"
 _EXTENSIONS = frozenset({_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL})
-_BEFORE_A_MEMBER = re.compile(b"g?(?:x|LK?|KL?)?")
-"""The types of the extensions that one member may have; of others, readers forget some."""
+_ALLOWED_EXTENSIONS = re.compile(b"g?(?:x|LK?|KL?)?")
+"""The types of the extensions before one member; of other sequences readers ignore some."""
 _PAX_LENGTH_DIGITS = 8
 _PAX_KEY = re.compile(rb"[^\0-\x20\x7f][^\0-\x1f\x7f]*")
-"""Without a blank at its beginning: GNU tar skips it, and other readers take it for the key's."""
+"""Without a leading blank, which GNU tar skips and other readers take as part of the key."""
 _PAX_CHARSET = "ISO-IR 10646 2000 UTF-8"
 _PAX_NUMBERS = dict.fromkeys(
     ("atime", "ctime", "gid", "mtime", "uid", "LIBARCHIVE.creationtime"),
     re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{0,40})?"),
 ) | dict.fromkeys(("SCHILY.dev", "SCHILY.ino", "SCHILY.nlink"), re.compile(r"-?[0-9]{1,20}"))
-"""The forms of numbers at which no reader stops."""
-_SPARSE = "GNU.sparse."
-_PAX_MEANING = re.compile(r"GNU\.|SUN\.|SCHILY\.(?!acl\.|xattr\.|(?:dev|fflags|ino|nlink)$)")
-"""Keys that change for some readers what a member is, or which bytes are its data."""
+"""The numbers that all readers accept."""
+_SPARSE_KEY_PREFIX = "GNU.sparse."
+_AMBIGUOUS_PAX_KEY = re.compile(r"GNU\.|SUN\.|SCHILY\.(?!acl\.|xattr\.|(?:dev|fflags|ino|nlink)$)")
+"""Keys that change the type or the data of a member for some readers only."""
 
 _KINDS = {
     b"0": MemberKind.FILE,
@@ -69,19 +69,19 @@ _KINDS = {
 
 
 class TarStream:
-    """The bytes of a tar archive, inflated, taken and skipped once from the front."""
+    """A forward-only stream of the bytes of a tar archive."""
 
     __slots__ = ("_buffer", "_next", "_source", "position")
 
     def __init__(self, source: Iterator[bytes]) -> None:
-        self._source = source  # none of its pieces is empty
+        self._source = source  # no chunk is empty
         self._buffer = b""
         self._next = 0
         self.position = 0
-        """Bytes that have been taken or skipped."""
+        """The number of bytes that were read or skipped."""
 
-    def take(self, size: int) -> bytes:
-        """Return the next `size` bytes, fewer only at the end."""
+    def read(self, size: int) -> bytes:
+        """Return the next `size` bytes, or fewer at the end."""
         found = self._buffer[self._next : self._next + size]
         self._next += len(found)
         self.position += len(found)
@@ -97,7 +97,7 @@ class TarStream:
         return b"".join(parts)
 
     def skip(self, size: int) -> bool:
-        """Pass over `size` bytes, and return whether there were as many."""
+        """Skip `size` bytes; return False if the stream ends before."""
         self.position += size
         self._next += size
         while self._next > len(self._buffer):
@@ -108,9 +108,8 @@ class TarStream:
         return True
 
     def ends_in_zeros(self) -> bool:
-        """Read to the end, and return whether only zeros were left."""
-        rest = self._buffer[self._next :]
-        zeros = not rest.strip(b"\0")
+        """Read to the end, and return whether all remaining bytes are zero."""
+        zeros = not self._buffer[self._next :].strip(b"\0")
         while zeros and self._refill():
             zeros = not self._buffer.strip(b"\0")
         return zeros
@@ -128,44 +127,46 @@ class TarMember:
     name: str
     kind: MemberKind
     size: int
-    """Bytes of data; zero for all but files."""
+    """Bytes of data; zero unless it is a file."""
     target: str
-    """Of a link, as written."""
+    """The target of a link, as written."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Header:
     name: bytes
     short_name: bytes
-    """What the field for the name has, without a prefix; some readers ask it for its last slash."""
+    """The name field without the prefix; some readers look there for the last slash."""
     type: bytes
     size: int
     target: bytes
 
 
-def tar_members(stream: TarStream, reading: ReadContext) -> Iterator[TarMember]:
+def tar_members(stream: TarStream, context: ReadContext) -> Iterator[TarMember]:
     """
     Yield the members, and read the archive to its end.
 
-    Between two members the caller may take up to `size` bytes from the stream. An archive that
-    could be read in two ways is refused, and one with members that no sdist needs.
+    Before the next member the caller may read up to `size` bytes of data from the stream.
+
+    Raises:
+        Invalid: The archive is ambiguous, or has members that no sdist needs.
     """
     extensions: dict[str, str] = {}
     before = b""
     count = extended = 0
-    while (header := _next_header(stream)) is not None:
-        reading.deadline.check()
+    while (header := _read_header(stream)) is not None:
+        context.deadline.check()
         if header.type in _EXTENSIONS:
-            extended += header.size + _BLOCK
+            extended += header.size + _BLOCK_BYTES
             before += header.type
-            _check_extension(before, header, extended, reading.limits)
-            extensions |= _extension(header, _padded(stream, header.size))
+            _check_extension(before, header, extended, context.limits)
+            extensions |= _parse_extension(header, _read_extension_data(stream, header.size))
             continue
         count += 1
-        reading.limits.check_count(count)
-        member = _member(header, extensions)
+        context.limits.check_count(count)
+        member = _build_member(header, extensions)
         extensions, before = {}, b""
-        stop = stream.position + member.size + -member.size % _BLOCK
+        stop = stream.position + member.size + -member.size % _BLOCK_BYTES
         yield member
         if not stream.skip(stop - stream.position):
             raise invalid_archive("a member is cut off", member.name)
@@ -175,42 +176,42 @@ def tar_members(stream: TarStream, reading: ReadContext) -> Iterator[TarMember]:
         raise invalid_archive("it has no members")
 
 
-def _next_header(stream: TarStream) -> _Header | None:
-    block = stream.take(_BLOCK)
-    if not block.strip(b"\0") and len(block) in {0, _BLOCK}:
+def _read_header(stream: TarStream) -> _Header | None:
+    block = stream.read(_BLOCK_BYTES)
+    if not block.strip(b"\0") and len(block) in {0, _BLOCK_BYTES}:
         if not stream.ends_in_zeros():
             raise invalid_archive("it has members behind its end")
         return None
-    if len(block) < _BLOCK:
+    if len(block) < _BLOCK_BYTES:
         raise invalid_archive("it is not a tar archive, or was cut off")
     fields = _HEADER.unpack(block)
-    if stream.position == _BLOCK:
-        _check_beginning(fields[0], fields[9])
+    if stream.position == _BLOCK_BYTES:
+        _check_first_name(fields[0], fields[9])
     name, _, _, _, size, _, checksum, kind, target, magic = fields[:10]
     prefix = fields[15].partition(b"\0")[0]
     name = name.partition(b"\0")[0]
     short_name = name
     if not _is_checksum(block, checksum):
         raise invalid_archive("the header of a member is damaged", name)
-    _check_ignored_numbers(fields, name)
+    _check_unused_fields(fields, name)
     if prefix and kind not in _EXTENSIONS:
         if magic != _USTAR:
             raise invalid_archive("a member's header has fields of no standard", name)
         name = prefix + b"/" + name
     target = target.partition(b"\0")[0]
-    return _Header(name, short_name, kind, _number(size, name), target)
+    return _Header(name, short_name, kind, _parse_size(size, name), target)
 
 
-def _check_beginning(name: bytes, magic: bytes) -> None:
+def _check_first_name(name: bytes, magic: bytes) -> None:
     is_text = _FIRST_NAME.fullmatch(name) and name == name.decode(errors="replace").encode()
     if not is_text or not magic.startswith(b"ustar"):
         raise invalid_archive("it begins as another format than tar does")
 
 
-def _check_ignored_numbers(fields: tuple[bytes, ...], name: bytes) -> None:
-    # Their values mean nothing here, but some readers stop in silence at one that is no number.
-    are_numbers = all(_IGNORED_NUMBER.fullmatch(fields[place]) for place in _IGNORED_NUMBERS)
-    if not are_numbers or not _TIME.fullmatch(fields[5]):
+def _check_unused_fields(fields: tuple[bytes, ...], name: bytes) -> None:
+    # The values are unused, but some readers stop silently at a malformed number.
+    are_numbers = all(_UNUSED_NUMBER.fullmatch(fields[place]) for place in _UNUSED_FIELDS)
+    if not are_numbers or not _MODIFICATION_TIME.fullmatch(fields[5]):
         raise invalid_archive("a field of a member's header is not a number", name)
 
 
@@ -223,7 +224,7 @@ def _is_checksum(block: bytes, field: bytes) -> bool:
     return expected in {blanked, signed}
 
 
-def _number(field: bytes, name: bytes) -> int:
+def _parse_size(field: bytes, name: bytes) -> int:
     match = _OCTAL.fullmatch(field)
     if match is None or _BLANK.fullmatch(field):
         raise invalid_archive("the size of a member is not an octal number", name)
@@ -231,7 +232,7 @@ def _number(field: bytes, name: bytes) -> int:
 
 
 def _check_extension(before: bytes, header: _Header, extended: int, limits: ArchiveLimits) -> None:
-    if not _BEFORE_A_MEMBER.fullmatch(before):
+    if not _ALLOWED_EXTENSIONS.fullmatch(before):
         raise invalid_archive("a member has two long names or PAX headers")
     if header.size > limits.tar_extension:
         raise archive_bomb(f"a long name or PAX header is over {limits.tar_extension} bytes")
@@ -239,22 +240,22 @@ def _check_extension(before: bytes, header: _Header, extended: int, limits: Arch
         raise archive_bomb(f"long names and PAX headers are over {limits.tar_extensions} bytes")
 
 
-def _padded(stream: TarStream, size: int) -> bytes:
-    block = stream.take(size + -size % _BLOCK)
+def _read_extension_data(stream: TarStream, size: int) -> bytes:
+    block = stream.read(size + -size % _BLOCK_BYTES)
     if len(block) < size:
         raise invalid_archive("a long name or PAX header is cut off")
-    if block[size:].strip(b"\0"):  # some readers take it for more of the data
+    if block[size:].strip(b"\0"):  # some readers take these bytes as data
         raise invalid_archive("bytes follow a long name or PAX header")
     return block[:size]
 
 
-def _extension(header: _Header, data: bytes) -> dict[str, str]:
-    """Return what the next member's name, target and size are."""
+def _parse_extension(header: _Header, data: bytes) -> dict[str, str]:
+    """Return the fields that an extension sets for the next member."""
     if header.type in {_PAX, _PAX_GLOBAL}:
-        records = _pax_records(data)
+        records = _parse_pax_records(data)
     else:
         field = "path" if header.type == _LONG_NAME else "linkpath"
-        records = {field: _text(data.partition(b"\0")[0])}
+        records = {field: _decode(data.partition(b"\0")[0])}
     if header.type == _PAX_GLOBAL:
         if set(records) - {"comment"}:
             raise invalid_archive("a global PAX header has more than a comment")
@@ -263,7 +264,7 @@ def _extension(header: _Header, data: bytes) -> dict[str, str]:
     return records
 
 
-def _pax_records(data: bytes) -> dict[str, str]:
+def _parse_pax_records(data: bytes) -> dict[str, str]:
     records: dict[str, str] = {}
     at = 0
     while at < len(data):
@@ -274,17 +275,17 @@ def _pax_records(data: bytes) -> dict[str, str]:
         key, equals, value = record[:-1].partition(b"=")
         if not 0 < length <= len(data) - at or not equals or not record.endswith(b"\n"):
             raise invalid_archive("a PAX header is malformed")
-        # A reader that looks for this anywhere would find it in a value.
+        # Some readers search for hdrcharset anywhere, also in values.
         if not _PAX_KEY.fullmatch(key) or b" hdrcharset=" in value:
             raise invalid_archive("a PAX header is malformed")
-        if records.setdefault(_text(key), _text(value, key)) != _text(value, key):
+        if records.setdefault(_decode(key), _decode(value, key)) != _decode(value, key):
             raise invalid_archive("a PAX header gives one field twice", key)
         at += length
     return records
 
 
-def _text(raw: bytes, key: bytes = b"path") -> str:
-    # Only names have to be read; other records, as those of file systems, may hold any bytes.
+def _decode(raw: bytes, key: bytes = b"path") -> str:
+    # Only these must be text; other records may have any bytes.
     errors = "strict" if key in {b"path", b"linkpath", b"size", b"hdrcharset"} else "replace"
     try:
         return raw.decode(errors=errors)
@@ -296,40 +297,40 @@ def _check_pax(records: dict[str, str]) -> None:
     if records.get("hdrcharset", _PAX_CHARSET) != _PAX_CHARSET:
         raise invalid_archive("a PAX header is not in UTF-8")
     for key, value in records.items():
-        if key.startswith(_SPARSE):
+        if key.startswith(_SPARSE_KEY_PREFIX):
             raise unsafe_archive("it has a sparse member")
-        if _PAX_MEANING.match(key):
+        if _AMBIGUOUS_PAX_KEY.match(key):
             raise invalid_archive("a PAX header has a field that only some programs know", key)
         if key in _PAX_NUMBERS and not _PAX_NUMBERS[key].fullmatch(value):
             raise invalid_archive("a PAX header has a number that is none", key)
 
 
-def _member(header: _Header, extensions: dict[str, str]) -> TarMember:
+def _build_member(header: _Header, extensions: dict[str, str]) -> TarMember:
     path, target = extensions.get("path"), extensions.get("linkpath")
-    name = _text(header.name) if path is None else path
+    name = _decode(header.name) if path is None else path
     kind = _KINDS.get(header.type)
     if kind is None:
         raise unsafe_archive("a member is neither a file, a folder nor a link", name)
     if header.type == b"\0" and name.endswith("/") and header.short_name.endswith(b"/"):
         kind = MemberKind.FOLDER
     if kind is not MemberKind.FOLDER and (
-        name.endswith(("/", "/.")) or _ends_in_slash(header, name)
+        name.endswith(("/", "/.")) or _is_folder_name(header, name)
     ):
         raise invalid_archive("a file or a link has a name that ends as a folder's does", name)
     if extensions.get("size", str(header.size)) != str(header.size):
         raise invalid_archive("a member has two sizes", name)
     if header.size and kind is not MemberKind.FILE:
         raise invalid_archive("a folder or a link has data", name)
-    return TarMember(name, kind, header.size, _text(header.target) if target is None else target)
+    return TarMember(name, kind, header.size, _decode(header.target) if target is None else target)
 
 
-def _ends_in_slash(header: _Header, name: str) -> bool:
-    """Return whether a header without its extensions names a folder."""
+def _is_folder_name(header: _Header, name: str) -> bool:
+    """Return whether a reader that ignores extensions would see the name of a folder."""
     if not header.short_name.endswith(b"/"):
         return False
-    # Writers cut a long name to the size of the field, which may happen behind a slash.
+    # Writers truncate a long name to the size of the field, perhaps behind a slash.
     spellings = (name.encode(), name.encode("ascii", "replace"))
-    is_cut = len(header.short_name) >= _CUT and any(
+    is_cut = len(header.short_name) >= _TRUNCATED_NAME_BYTES and any(
         each.startswith(header.short_name) for each in spellings
     )
     return header.type == b"\0" or not is_cut

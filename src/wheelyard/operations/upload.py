@@ -277,17 +277,17 @@ class Uploads:
             requires_python=contents.core.requires_python,
             yanked=origin.yank,
             imported_at=None if uploaded_at is None else now,
-            waived_rules=self._excused(distribution, contents),
+            waived_rules=self._waived_rules(distribution, contents),
         )
 
-    def _excused(
+    def _waived_rules(
         self, distribution: Distribution, contents: DistributionContents
     ) -> tuple[str, ...]:
         """Return the codes of the rules that a file fails, its format included."""
         suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if self.rules.zip_sdists else (SDIST_SUFFIX,)
         if distribution.filename.endswith((".whl", *suffixes)):
-            return contents.excused
-        return tuple(sorted({OBSOLETE_FORMAT_RULE, *contents.excused}))
+            return contents.waived_rules
+        return tuple(sorted({OBSOLETE_FORMAT_RULE, *contents.waived_rules}))
 
 
 def _version(contents: DistributionContents, distribution: Distribution) -> str:
