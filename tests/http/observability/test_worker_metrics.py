@@ -143,13 +143,13 @@ def test_figures_of_the_dead(tmp_path: Path) -> None:
     """What a process has counted still counts when it is gone, and nothing is under way there."""
     timing = Histogram(("file", "GET", "200"), (1, 2), 0.5)
     figures = MetricsSnapshot(
-        requests=(timing,), operations=((Operation("read", "B"), 3),), under_way=4
+        requests=(timing,), operations=((Operation("read", "B"), 3),), in_progress=4
     )
     figures = replace(
         figures, process={"process_cpu_seconds": 2.0, "process_resident_memory_bytes": 5.0}
     )
     for pid in (1, 2, 3):
-        WorkerMetricsFolder(tmp_path, pid, lambda _: True).put(figures)
+        WorkerMetricsFolder(tmp_path, pid, lambda _: True).write(figures)
     (tmp_path / "4.json").write_text("half of a fi")
 
     others = WorkerMetricsFolder(tmp_path, 1, lambda pid: pid == 2).read_others()
@@ -157,7 +157,7 @@ def test_figures_of_the_dead(tmp_path: Path) -> None:
     assert merge([figures, *others]) == MetricsSnapshot(
         requests=(Histogram(timing.kind, (3, 6), 1.5),),
         operations=((Operation("read", "B"), 9),),
-        under_way=8,
+        in_progress=8,
         process={"process_cpu_seconds": 6.0, "process_resident_memory_bytes": 10.0},
     )
 
@@ -172,7 +172,7 @@ def test_sums_in_any_order(tmp_path: Path) -> None:
         for seconds in (0.1, 0.7, 0.3)
     ]
     for pid, figures in enumerate(every):
-        WorkerMetricsFolder(tmp_path, pid, lambda _: True).put(figures)
+        WorkerMetricsFolder(tmp_path, pid, lambda _: True).write(figures)
 
     shown = [
         merge([figures, *WorkerMetricsFolder(tmp_path, pid, lambda _: True).read_others()])

@@ -1,9 +1,8 @@
 """
-What is kept of every request: how long it took, its line in the access log, and its trace.
+Instrumentation of requests: durations for the metrics, the access log, and traces.
 
-A request that is answered from memory costs one entry in a table; whatever else there is to do is
-done only where a setting asks for it. The access log has no secret in it: of the URL the path
-alone, and of the credential only whose it is.
+A request that is answered from memory only adds its duration to a table, unless the settings ask
+for an access log or for OpenTelemetry.
 """
 
 from asyncio import Event, get_running_loop, sleep, timeout
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from wheelyard.http.observability.opentelemetry import Telemetry
 
 SHUTDOWN_TIMEOUT_SECONDS: Final = 5.0
-"""Seconds that a collector has for what is sent at the end."""
+"""Seconds that the last export to an OpenTelemetry collector may take."""
 DETAIL_ROUTE: Final = "project_detail"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -43,142 +42,144 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", 
 
 class Instrumentation:
     """
-    Watches the requests of one process, as the settings of its index ask for it.
+    Records the requests of one process.
 
     Args:
-        index: What is served.
-        shelf: Where other workers of this server keep what they have counted, if there are any.
+        index: The index that is served.
+        metrics_folder: The shared folder of all workers; None if this is the only worker.
 
     Raises:
-        Invalid: OpenTelemetry is asked for, and is not installed (code `bad_setting`).
+        Invalid: OpenTelemetry is configured, but not installed (code `bad_setting`).
     """
 
-    def __init__(self, index: Index, shelf: WorkerMetricsFolder | None = None) -> None:
+    def __init__(self, index: Index, metrics_folder: WorkerMetricsFolder | None = None) -> None:
         self._index = index
-        self._shelf = shelf
-        self._showing = Lock()
+        self._metrics_folder = metrics_folder
+        self._write_lock = Lock()
         self.timings = Histograms()
         """By route, method and status."""
-        self.under_way = 0
-        """Requests that are being answered, and could not be answered at once."""
+        self.in_progress = 0
+        """Requests that are being answered, without those that are answered from memory."""
         self.now = index.runtime.monotonic
         self._proxies = index.settings.server.trusted_proxies
         self._is_logging = index.settings.log.access
         self._telemetry: Telemetry | None = None
         if index.settings.telemetry.otlp_endpoint:
             require_telemetry(index.settings)
-            # an extra, which takes a third of a second to import
+            # an optional dependency, which takes a third of a second to import
             from wheelyard.http.observability import opentelemetry  # noqa: PLC0415
 
             endpoint = index.settings.telemetry.otlp_endpoint
             self._telemetry = opentelemetry.Telemetry(endpoint, index.runtime.now)
             index.store_metrics.follower = self._telemetry.record_store_call
 
-    def record_fast_path(self, scope: AsgiScope, answer: Response, who: str, began: float) -> None:
-        """Keep a page that was in memory."""
-        seconds = self.now() - began
-        self.timings.add((DETAIL_ROUTE, "GET", str(answer.status)), seconds)
+    def record_fast_path(
+        self, scope: AsgiScope, response: Response, principal: str, started_at: float
+    ) -> None:
+        """Record a page that was answered from memory."""
+        seconds = self.now() - started_at
+        self.timings.add((DETAIL_ROUTE, "GET", str(response.status)), seconds)
         if self._telemetry or self._is_logging:
-            watched = self._watched(scope, began, seconds)
-            CURRENT_REQUEST.set(watched)
-            watched.route, watched.principal = DETAIL_ROUTE, who
-            watched.set_response(answer)
-            self._tell(watched, "GET", seconds)
+            record = self._new_record(scope, started_at, seconds)
+            CURRENT_REQUEST.set(record)
+            record.route, record.principal = DETAIL_ROUTE, principal
+            record.set_response(response)
+            self._emit(record, "GET", seconds)
 
-    def start(self, scope: AsgiScope, began: float) -> RequestRecord:
-        """Begin to watch a request that takes some time."""
-        self.under_way += 1
-        watched = self._watched(scope, began)
-        CURRENT_REQUEST.set(watched)
-        return watched
+    def start(self, scope: AsgiScope, started_at: float) -> RequestRecord:
+        """Return the record of a request that is not answered from memory."""
+        self.in_progress += 1
+        record = self._new_record(scope, started_at)
+        CURRENT_REQUEST.set(record)
+        return record
 
-    def finish(self, watched: RequestRecord) -> None:
-        """Keep what became of a request."""
-        self.under_way -= 1
-        seconds = self.now() - watched.started_at
-        method = watched.scope["method"]
+    def finish(self, record: RequestRecord) -> None:
+        """Record the outcome of a request."""
+        self.in_progress -= 1
+        seconds = self.now() - record.started_at
+        method = record.scope["method"]
         method = method if method in _METHODS else "other"
-        self.timings.add((watched.route, method, str(watched.status)), seconds)
-        self._tell(watched, method, seconds)
+        self.timings.add((record.route, method, str(record.status)), seconds)
+        self._emit(record, method, seconds)
 
-    def _watched(self, scope: AsgiScope, began: float, ago: float = 0.0) -> RequestRecord:
+    def _new_record(self, scope: AsgiScope, started_at: float, ago: float = 0.0) -> RequestRecord:
         trace = parse_trace_context(dict(scope["headers"]))
         span = None if self._telemetry is None else self._telemetry.start_span(scope, trace, ago)
-        return RequestRecord(scope, began, client_address(scope, self._proxies), trace, span)
+        return RequestRecord(scope, started_at, client_address(scope, self._proxies), trace, span)
 
-    def _tell(self, watched: RequestRecord, method: str, seconds: float) -> None:
-        """Tell a collector and the access log of a request, where there are any."""
+    def _emit(self, record: RequestRecord, method: str, seconds: float) -> None:
+        """End the request's span and write its access log line, as far as each is on."""
         if self._telemetry is not None:
-            self._telemetry.end_span(watched.span, watched.route, method, watched.status, seconds)
+            self._telemetry.end_span(record.span, record.route, method, record.status, seconds)
         if self._is_logging:
-            log_request(watched, seconds)
+            log_request(record, seconds)
 
     @property
-    def figures(self) -> MetricsSnapshot:
-        """What this process has counted, and what it takes."""
+    def snapshot(self) -> MetricsSnapshot:
+        """The metrics of this process."""
         from wheelyard.http.observability.prometheus import process_metrics  # noqa: PLC0415 - as in `metrics`
 
         return MetricsSnapshot(
             requests=tuple(self.timings.so_far()),
-            verbs=tuple(self._index.store_metrics.timings.so_far()),
+            store_calls=tuple(self._index.store_metrics.timings.so_far()),
             operations=tuple(sorted(self._index.traits.tally.counts().items())),
-            under_way=self.under_way,
+            in_progress=self.in_progress,
             process=process_metrics(),
         )
 
     def merged_snapshot(self) -> MetricsSnapshot:
-        """Return what all workers of this server have counted, those that are gone included."""
-        if self._shelf is None:
-            return merge([self.figures])
-        # what was shown once has to count for ever, so it is put there first
-        return merge([self._show(self._shelf), *self._shelf.read_others()])
+        """Return the metrics of all workers of this server, running or exited."""
+        if self._metrics_folder is None:
+            return merge([self.snapshot])
+        # written first: a value that was once reported must count even after this worker has exited
+        return merge([self._write(self._metrics_folder), *self._metrics_folder.read_others()])
 
-    def _show(self, shelf: WorkerMetricsFolder) -> MetricsSnapshot:
-        """Show the other workers what this one has counted; older figures never replace newer."""
-        with self._showing:
-            mine = self.figures
-            shelf.put(mine)
-        return mine
+    def _write(self, folder: WorkerMetricsFolder) -> MetricsSnapshot:
+        """Write this worker's metrics for the others, and return them."""
+        with self._write_lock:  # an older snapshot must not replace a newer one
+            snapshot = self.snapshot
+            folder.write(snapshot)
+        return snapshot
 
     async def publish_periodically(self) -> None:
-        """Show the other workers what this one has counted, again and again, if there are any."""
-        while self._shelf is not None:
-            self._show(self._shelf)
+        """Write this worker's metrics for the others until cancelled; return if it is alone."""
+        while self._metrics_folder is not None:
+            self._write(self._metrics_folder)
             await sleep(PUBLISH_INTERVAL_SECONDS)
 
     async def close(self) -> None:
-        """Show and send what has not been sent yet; whatever takes that does not wait for long."""
-        if self._shelf is not None:
-            self._show(self._shelf)
-        telemetry, sent, loop = self._telemetry, Event(), get_running_loop()
+        """Write the metrics, and export what is left; wait `SHUTDOWN_TIMEOUT_SECONDS` at most."""
+        if self._metrics_folder is not None:
+            self._write(self._metrics_folder)
+        telemetry, exported, loop = self._telemetry, Event(), get_running_loop()
         if telemetry is None:
             return
 
-        def send() -> None:
+        def export() -> None:
             telemetry.close()
-            with suppress(RuntimeError):  # nobody waits any more
-                loop.call_soon_threadsafe(sent.set)
+            with suppress(RuntimeError):  # the loop has ended after the timeout
+                loop.call_soon_threadsafe(exported.set)
 
-        Thread(target=send, daemon=True).start()
+        Thread(target=export, daemon=True).start()
         with suppress(TimeoutError):
             async with timeout(SHUTDOWN_TIMEOUT_SECONDS):
-                await sent.wait()
+                await exported.wait()
 
 
 def require_telemetry(settings: Settings) -> None:
     """
-    Raise unless what the settings ask for is installed.
+    Check that OpenTelemetry is installed if the settings ask for it.
 
     Raises:
-        Invalid: They ask for OpenTelemetry, and it is not (code `bad_setting`).
+        Invalid: It is not installed (code `bad_setting`).
     """
     if not settings.telemetry.otlp_endpoint:
         return
     try:
-        is_there = find_spec("opentelemetry.exporter.otlp.proto.http") is not None
-    except ModuleNotFoundError:  # a package above it
-        is_there = False
-    if not is_there:
+        is_installed = find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:  # a parent package is missing
+        is_installed = False
+    if not is_installed:
         raise Invalid(
             "[telemetry] otlp_endpoint needs OpenTelemetry, which is not installed. Install "
             "'wheelyard[otel]', or in a clone requirements/otel.txt.",

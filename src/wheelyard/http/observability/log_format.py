@@ -1,8 +1,8 @@
 """
-The log: one line an event on standard error, for people or as JSON.
+The format of the log on standard error: one line for each event, as text or as JSON.
 
-The JSON is what Cloud Logging reads, on Cloud Run, App Engine and GKE alike: `severity`, `message`,
-`httpRequest` and the trace are fields that it knows, and shows as such.
+The JSON has the fields that Google Cloud Logging knows (on Cloud Run, App Engine and GKE):
+`severity`, `message`, `httpRequest` and the trace.
 """
 
 import logging
@@ -22,29 +22,34 @@ TEXT_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class TextFormatter(logging.Formatter):
-    """A record as one line for people; of a change, the address that it came from, too."""
+    """Formats a log record as a line of text; a change has the address of its client, too."""
 
     def __init__(self) -> None:
         super().__init__(TEXT_FORMAT)
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its caller's name
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides
         """Return the line, without a traceback."""
-        line, watched = super().formatMessage(record), CURRENT_REQUEST.get()
-        is_change = watched is not None and AUDIT_FIELD in extra_fields(record)
-        return f"{line}, from {watched.address}" if watched and is_change else line
+        line, request = super().formatMessage(record), CURRENT_REQUEST.get()
+        is_change = AUDIT_FIELD in extra_fields(record)
+        return f"{line}, from {request.address}" if request and is_change else line
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON; traces belong to a project of Google Cloud, if there is one."""
+    """
+    Formats a log record as a line of JSON.
+
+    Args:
+        project: The Google Cloud project that traces belong to; empty without one.
+    """
 
     def __init__(self, project: str = "") -> None:
         super().__init__()
         self._project = project
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
+        """Return the line, without a line end."""
         message = record.getMessage()
-        if record.exc_info:  # Error Reporting knows a traceback in the message as one
+        if record.exc_info:  # Error Reporting finds a traceback in the message
             message = f"{message}\n{self.formatException(record.exc_info)}"
         entry: dict[str, Any] = {
             "severity": record.levelname,
@@ -52,16 +57,16 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": message,
         }
-        watched, facts = CURRENT_REQUEST.get(), extra_fields(record)
-        if watched is not None and watched.trace is not None:
-            entry |= self._traced(watched.trace)
-        if watched is not None and AUDIT_FIELD in facts:
-            facts = {**facts, AUDIT_FIELD: {**facts[AUDIT_FIELD], "address": watched.address}}
-        entry |= facts
+        request, fields = CURRENT_REQUEST.get(), extra_fields(record)
+        if request is not None and request.trace is not None:
+            entry |= self._trace_fields(request.trace)
+        if request is not None and AUDIT_FIELD in fields:
+            fields = {**fields, AUDIT_FIELD: {**fields[AUDIT_FIELD], "address": request.address}}
+        entry |= fields
         return encode(entry).decode()
 
-    def _traced(self, trace: TraceContext) -> Mapping[str, object]:
-        """Return the fields that Cloud Logging has for a trace."""
+    def _trace_fields(self, trace: TraceContext) -> Mapping[str, object]:
+        """Return the fields of Cloud Logging for a trace."""
         prefix = f"projects/{self._project}/traces/" if self._project else ""
         fields: dict[str, object] = {
             "logging.googleapis.com/trace": f"{prefix}{trace.id}",
@@ -73,18 +78,18 @@ class JsonFormatter(logging.Formatter):
 
 
 def extra_fields(record: logging.LogRecord) -> Mapping[str, Any]:
-    """Return what is said of an event besides its message."""
-    facts: Mapping[str, Any] = getattr(record, EXTRA_FIELDS, {})
-    return facts
+    """Return the fields of a log record besides its message."""
+    fields: Mapping[str, Any] = getattr(record, EXTRA_FIELDS, {})
+    return fields
 
 
 def configure_logging(settings: LogSettings) -> None:
-    """Send the log to standard error, one line an event."""
+    """Send the log to standard error, in the format of the settings."""
     is_json = settings.format == "json"
-    if is_json and isinstance(sys.stderr, TextIOWrapper):  # JSON is UTF-8, whatever a terminal is
+    if is_json and isinstance(sys.stderr, TextIOWrapper):  # JSON is always UTF-8
         sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter(settings.project) if is_json else TextFormatter())
     logging.basicConfig(handlers=[handler])
-    # who got a token for a statement, and why a credential was refused, is for the operator
+    # minted tokens and rejected credentials are logged with INFO
     logging.getLogger("wheelyard").setLevel(logging.INFO)

@@ -1,10 +1,10 @@
 """
-Traces and durations for an OpenTelemetry collector, by OTLP over HTTP.
+Spans and duration metrics for an OpenTelemetry collector (OTLP over HTTP).
 
-Every request is a span, a part of whatever trace its client or a proxy says; every verb of the
-store that is waited for on its way is a span below it. The names of attributes are those of
-OpenTelemetry's semantic conventions for HTTP servers. What its library itself reads from the
-environment (`OTEL_SERVICE_NAME`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...) holds.
+A request is a span in the trace that its client or a proxy sent; a call of the store is a child
+span. Attributes have the names of the semantic conventions for HTTP servers. The library's own
+environment variables (`OTEL_SERVICE_NAME`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` ...)
+are in force.
 """
 
 from collections.abc import Callable
@@ -43,35 +43,22 @@ from wheelyard.http.protocol.messages import AsgiScope
 from wheelyard.settings.sections import is_loopback
 
 SERVICE_NAME: Final = "wheelyard"
-NANOSECONDS: Final = 10**9
 EXPORT_TIMEOUT_SECONDS: Final = 5
-"""Seconds that a collector may take for one delivery."""
+"""Seconds that the collector may take for one export."""
 DURATION_BUCKETS_SECONDS: Final = (
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.075,
-    0.1,
-    0.25,
-    0.5,
-    0.75,
-    1,
-    2.5,
-    5,
-    7.5,
-    10,
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25),
+    *(0.5, 0.75, 1, 2.5, 5, 7.5, 10),
 )
-"""Seconds; what the conventions advise for durations of requests."""
+"""Bounds that the semantic conventions advise for requests."""
 
 
 class Telemetry:
     """
-    What is sent to a collector; safe to share between threads.
+    Exports spans and durations to a collector; safe to share between threads.
 
     Args:
         endpoint: The collector's URL, without `/v1/traces` at its end.
-        now: The time of day.
+        now: Returns the time of day.
     """
 
     def __init__(self, endpoint: str, now: Callable[[], datetime]) -> None:
@@ -92,18 +79,18 @@ class Telemetry:
         self._meters = MeterProvider([reader], resource, shutdown_on_exit=False)
         self.tracer = self._tracers.get_tracer(SERVICE_NAME)
         self._requests = self._histogram("http.server.request.duration", "How long requests took.")
-        self._verbs = self._histogram(
+        self._store_calls = self._histogram(
             "wheelyard.store.duration", "How long the verbs of the store took."
         )
 
-    def _histogram(self, name: str, what: str) -> Histogram:
+    def _histogram(self, name: str, description: str) -> Histogram:
         meter = self._meters.get_meter(SERVICE_NAME)
         return meter.create_histogram(
-            name, "s", what, explicit_bucket_boundaries_advisory=DURATION_BUCKETS_SECONDS
+            name, "s", description, explicit_bucket_boundaries_advisory=DURATION_BUCKETS_SECONDS
         )
 
     def start_span(self, scope: AsgiScope, trace: TraceContext | None, ago: float = 0.0) -> Span:
-        """Begin the span of a request that has begun some seconds ago, as a part of a trace."""
+        """Return a new span for a request that started `ago` seconds before."""
         context = None
         if trace is not None and trace.span:
             flags = TraceFlags(TraceFlags.SAMPLED if trace.is_sampled else TraceFlags.DEFAULT)
@@ -120,11 +107,11 @@ class Telemetry:
                 "url.path": redacted_for_log(scope["raw_path"]),
                 "network.protocol.version": scope["http_version"],
             },
-            start_time=self._moment(ago),
+            start_time=self._nanoseconds(ago),
         )
 
     def end_span(self, span: Span, route: str, method: str, status: int, seconds: float) -> None:
-        """End the span of a request."""
+        """End the span of a request that took `seconds`, and record the duration."""
         span.update_name(f"{method} {route}")
         span.set_attribute("http.route", route)
         span.set_attribute("http.response.status_code", status)
@@ -139,31 +126,32 @@ class Telemetry:
         self._requests.record(seconds, labels, set_span_in_context(span))
 
     def record_store_call(self, verb: str, outcome: str, seconds: float) -> None:
-        """Add a verb of the store that has just ended, to the request that has waited for it."""
+        """Record a store call that has just ended, as a child span of the current request."""
         labels = {"wheelyard.store.verb": verb, "wheelyard.store.outcome": outcome}
-        watched = CURRENT_REQUEST.get()
-        self._verbs.record(seconds, labels)
-        if watched is None or not isinstance(watched.span, Span):
+        request = CURRENT_REQUEST.get()
+        self._store_calls.record(seconds, labels)
+        if request is None or not isinstance(request.span, Span):
             return
-        context = set_span_in_context(watched.span)
+        context = set_span_in_context(request.span)
         span = self.tracer.start_span(
-            f"store {verb}", context, SpanKind.CLIENT, labels, start_time=self._moment(seconds)
+            f"store {verb}", context, SpanKind.CLIENT, labels, start_time=self._nanoseconds(seconds)
         )
         if outcome == "error":
             span.set_status(Status(StatusCode.ERROR))
         span.end()
 
     def close(self) -> None:
-        """Send what has not been sent yet; a slow collector may take a minute over it."""
+        """Export all that is left. With a slow collector this may take a minute."""
         self._tracers.shutdown()
         self._meters.shutdown(EXPORT_TIMEOUT_SECONDS * 1000)
 
-    def _moment(self, ago: float) -> int:
-        return int((self._now().timestamp() - ago) * NANOSECONDS)
+    def _nanoseconds(self, ago: float) -> int:
+        """Return the time `ago` seconds before now, in nanoseconds since the epoch."""
+        return int((self._now().timestamp() - ago) * 10**9)
 
 
 def _session(endpoint: str) -> Session:
-    """Return what sends; to this machine it goes past a proxy that the environment names."""
+    """Return an HTTP session that uses no proxy for a collector on this machine."""
     session = Session()
     session.trust_env = not is_loopback(urlsplit(endpoint).hostname or "")
     return session

@@ -1,4 +1,4 @@
-"""What a process has counted, as Prometheus reads it."""
+"""The metrics in the text format of Prometheus: names, labels and help texts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,24 +19,25 @@ from wheelyard.storage.instrumented import BOUNDS, Histogram
 
 PROCESS_HELP: Final = "Of all workers together; of descriptors, what one of them has."
 PROCESS_COUNTERS: Final = frozenset({"process_cpu_seconds"})
+"""The process metrics that are counters; all others are gauges."""
 
 
-def render_metrics(figures: MetricsSnapshot) -> bytes:
-    """Return everything that was counted so far, and what the processes take."""
+def render_metrics(snapshot: MetricsSnapshot) -> bytes:
+    """Return a snapshot as the body of `/metrics`."""
     registry = CollectorRegistry()
-    registry.register(_Collector(figures))
+    registry.register(_Collector(snapshot))
     return generate_latest(registry)
 
 
 def process_metrics() -> dict[str, float]:
-    """Return what this process takes, by name."""
-    found = ProcessCollector(registry=None).collect()
-    return {family.name: family.samples[0].value for family in found}
+    """Return the metrics of this process by name: CPU time, memory, file descriptors."""
+    families = ProcessCollector(registry=None).collect()
+    return {family.name: family.samples[0].value for family in families}
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # a registry keeps it by its identity
+@dataclass(frozen=True, slots=True, eq=False)  # a registry compares by identity
 class _Collector:
-    figures: MetricsSnapshot
+    snapshot: MetricsSnapshot
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily(
@@ -47,37 +48,37 @@ class _Collector:
             "How long requests took, until all of their answer was handed on; a file of a folder "
             "is handed to the kernel at once.",
             ("route", "method", "status"),
-            self.figures.requests,
+            self.snapshot.requests,
         )
         yield GaugeMetricFamily(
             "wheelyard_http_requests_in_progress",
             "Requests that are being answered, those from memory apart.",
-            self.figures.under_way,
+            self.snapshot.in_progress,
         )
         yield _histogram(
             "wheelyard_store_duration_seconds",
             "How long the store took for a verb; a folder's and a bucket's alike.",
             ("verb", "outcome"),
-            self.figures.verbs,
+            self.snapshot.store_calls,
         )
         operations = CounterMetricFamily(
-            "wheelyard_storage_operations",  # Prometheus puts `_total` behind it
+            "wheelyard_storage_operations",  # the library appends `_total`
             "Operations that this process has asked a bucket for, by kind, and by the class that "
             "they are billed in.",
             labels=("operation", "class"),
         )
-        for operation, count in self.figures.operations:
+        for operation, count in self.snapshot.operations:
             operations.add_metric((operation.kind, operation.price_class), count)
         yield operations
-        for name, value in self.figures.process.items():
+        for name, value in self.snapshot.process.items():
             family = CounterMetricFamily if name in PROCESS_COUNTERS else GaugeMetricFamily
             yield family(name, PROCESS_HELP, value)
 
 
 def _histogram(
-    name: str, what: str, labels: tuple[str, ...], timings: Sequence[Histogram]
+    name: str, help_text: str, labels: tuple[str, ...], timings: Sequence[Histogram]
 ) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(name, what, labels=labels)
+    family = HistogramMetricFamily(name, help_text, labels=labels)
     bounds = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
     for timing in timings:
         buckets = list(zip(bounds, map(float, timing.counts), strict=True))

@@ -1,4 +1,4 @@
-"""What is known of a request: its address, its trace, and what became of it."""
+"""The record of a request for metrics, logs and traces: client, trace context and outcome."""
 
 import re
 from collections.abc import Callable
@@ -14,22 +14,22 @@ from wheelyard.model.text import escaped, redact_tokens
 T = TypeVar("T")
 
 CLIENT_CLOSED_REQUEST: Final = 499
-"""The status of a request that its client has broken off."""
+"""The status of a request that its client broke off; nginx logs it so, too."""
 UNMATCHED_ROUTE: Final = "nothing"
-"""The name, in metrics and logs, of a path that leads nowhere."""
+"""The route, in metrics and logs, of a path that no route matches."""
 
-_PARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
-_CLOUD: Final = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_CLOUD_TRACE = re.compile(rb"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """Which trace a request belongs to, as its client or a proxy says."""
+    """The trace that a request belongs to, as its client or a proxy sent it."""
 
     id: str
     """32 lower-case hexadecimal digits."""
     span: str
-    """16 of them, of the step before; empty if it does not say."""
+    """The parent span: 16 lower-case hexadecimal digits, or empty if none was sent."""
     is_sampled: bool
 
 
@@ -39,58 +39,59 @@ class RequestRecord:
 
     scope: AsgiScope
     started_at: float
+    """Monotonic seconds."""
     address: str
-    """The client's, as far as proxies are trusted."""
+    """Of the client; from a header only if it was sent by a trusted proxy."""
     trace: TraceContext | None
     span: Any = None
-    """OpenTelemetry's, where that is on."""
+    """The OpenTelemetry span, if OpenTelemetry is on."""
     route: str = UNMATCHED_ROUTE
     cache_key: bytes | None = None
-    """What its caller is remembered by; None as long as nobody has asked."""
+    """The key of the cached caller; None before authentication."""
     principal: str = ""
-    """A principal; empty as long as nobody has asked."""
+    """Of the caller; empty before authentication."""
     status: int = CLIENT_CLOSED_REQUEST
     size: int | None = None
-    """Bytes of the body; None where nobody knew before."""
+    """Bytes of the response's body; None if they are not known in advance."""
 
-    def set_response(self, answer: Response, *, is_alone: bool = False) -> None:
-        """Note what the client is sent; `is_alone` where it has mostly gone."""
-        self.status = CLIENT_CLOSED_REQUEST if is_alone else answer.status
-        length = next((value for name, value in answer.headers if name == b"content-length"), None)
-        self.size = None if length is None else int(length)
+    def set_response(self, response: Response, *, is_alone: bool = False) -> None:
+        """Record the response; `is_alone` if the client has closed the connection."""
+        self.status = CLIENT_CLOSED_REQUEST if is_alone else response.status
+        sizes = (int(value) for name, value in response.headers if name == b"content-length")
+        self.size = next(sizes, None)
 
 
-CURRENT_REQUEST: Final[ContextVar[RequestRecord | None]] = ContextVar("watched", default=None)
-"""The request that is being answered, in whichever thread."""
+CURRENT_REQUEST: Final[ContextVar[RequestRecord | None]] = ContextVar("request", default=None)
+"""The request that this thread or task works for."""
 
 
 def parse_trace_context(headers: Headers) -> TraceContext | None:
     """
-    Return the trace that a request says it belongs to, if any.
+    Return the trace context in a request's headers, or None.
 
-    `traceparent` is W3C Trace Context, level 1; `X-Cloud-Trace-Context` is Google's older form.
+    `traceparent` is W3C Trace Context, level 1; `X-Cloud-Trace-Context` is Google's older header.
     """
-    found = _PARENT.fullmatch(headers.get(b"traceparent", b""))
-    if found is not None:
-        trace, span, flags = (each.decode() for each in found.groups())
-        is_known = not found[0].startswith(b"ff") and int(trace, 16) and int(span, 16)
-        return TraceContext(trace, span, is_sampled=bool(int(flags, 16) & 1)) if is_known else None
-    found = _CLOUD.fullmatch(headers.get(b"x-cloud-trace-context", b""))
-    if found is None or not int(found[1], 16):
+    match = _TRACEPARENT.fullmatch(headers.get(b"traceparent", b""))
+    if match is not None:
+        trace, span, flags = (each.decode() for each in match.groups())
+        is_valid = not match[0].startswith(b"ff") and int(trace, 16) and int(span, 16)
+        return TraceContext(trace, span, is_sampled=bool(int(flags, 16) & 1)) if is_valid else None
+    match = _CLOUD_TRACE.fullmatch(headers.get(b"x-cloud-trace-context", b""))
+    if match is None or not int(match[1], 16):
         return None
-    span = int(found[2] or 0)
-    text = f"{span:016x}" if 0 < span < 2**64 else ""
-    return TraceContext(found[1].decode().lower(), text, is_sampled=found[3] == b"1")
+    number = int(match[2] or 0)
+    span = f"{number:016x}" if 0 < number < 2**64 else ""
+    return TraceContext(match[1].decode().lower(), span, is_sampled=match[3] == b"1")
 
 
 def in_context(work: Callable[[], T]) -> Callable[[], T]:
-    """Return the same work for another thread, as a part of this request."""
+    """Return a function that runs `work` with the current request, in whatever thread calls it."""
     return partial(copy_context().run, work)
 
 
-def redacted_for_log(text: bytes) -> str:
-    """Return the beginning of what was sent for a log, without a secret."""
-    begun = text[:512].decode("latin-1")
-    decoded = unquote(begun)
-    veiled = redact_tokens(decoded)  # in whatever way it is written
-    return escaped(begun if veiled == decoded else veiled).replace('"', "%22")
+def redacted_for_log(sent: bytes) -> str:
+    """Return the first 512 bytes of a client's data, escaped and with API tokens redacted."""
+    text = sent[:512].decode("latin-1")
+    decoded = unquote(text)
+    without_tokens = redact_tokens(decoded)  # finds percent-encoded tokens, too
+    return escaped(text if without_tokens == decoded else without_tokens).replace('"', "%22")

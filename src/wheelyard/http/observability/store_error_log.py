@@ -1,36 +1,31 @@
-"""Log lines about a store that requests fail on."""
+"""The log lines about a store that requests fail on."""
 
 import logging
 from collections.abc import Callable
 from typing import Final
 
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
-from wheelyard.errors import (
-    OVERLOADED,
-    RATE_LIMITED,
-    Unavailable,
-    WheelyardError,
-)
+from wheelyard.errors import OVERLOADED, RATE_LIMITED, Unavailable, WheelyardError
 
 logger = logging.getLogger("wheelyard")
 
 NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
-"""Codes of what is no store's trouble, or is logged elsewhere."""
+"""Codes of `Unavailable` that are not the store's errors, or that are logged elsewhere."""
 
 
 class StoreErrorLog:
-    """What the log says of a store that requests fail on."""
+    """Logs at most six store errors a minute."""
 
     def __init__(self, monotonic: Callable[[], float], *, is_local: bool) -> None:
-        self._ration = LogRateLimit(6, monotonic)
-        # a bucket's silence is logged where the bucket is asked
-        self._silent = NOT_STORE_ERRORS if is_local else NOT_STORE_ERRORS | {"storage_unavailable"}
+        self._rate_limit = LogRateLimit(6, monotonic)
+        # the store of a bucket logs its outages itself
+        self._ignored = NOT_STORE_ERRORS | (set() if is_local else {"storage_unavailable"})
 
-    def log(self, fault: WheelyardError) -> None:
-        """Log that a request was refused, if that is the store's doing."""
-        if not isinstance(fault, Unavailable) or fault.code in self._silent:
+    def log(self, error: WheelyardError) -> None:
+        """Log that a request failed, if the store is the reason."""
+        if not isinstance(error, Unavailable) or error.code in self._ignored:
             return
-        left_out = self._ration.take()
+        left_out = self._rate_limit.take()
         if left_out is not None:
             more = f" ({left_out} more were refused since the last such line)" if left_out else ""
-            logger.warning("a request was refused, %s: %s%s", fault.code, fault.message, more)
+            logger.warning("a request was refused, %s: %s%s", error.code, error.message, more)

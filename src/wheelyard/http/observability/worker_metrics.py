@@ -1,9 +1,9 @@
 """
-What a server has counted, as values; and where its workers find each other's.
+Metrics of several worker processes: snapshots, exchanged through a folder and merged.
 
-Each worker process counts for itself, and a scrape meets one of them. So each keeps a file of its
-figures in a folder that they share, and whoever is asked adds up what is there. The file of a
-worker that has died stays, or counters would go down.
+Each worker counts its own requests, but a scrape reaches only one worker. So each worker writes its
+metrics to a file in a shared folder, and the worker that is scraped merges all files. The file of a
+worker that has exited stays, as counters must never go down.
 """
 
 from collections import Counter, defaultdict
@@ -22,31 +22,32 @@ from msgspec.structs import replace
 from wheelyard.storage.instrumented import Histogram, Operation
 
 PUBLISH_INTERVAL_SECONDS: Final = 2.0
-"""Seconds from one look at a worker's figures to the next; the others' are so old at most."""
+"""Seconds between two writes of a worker's metrics; for other workers they are at most so old."""
 START_TIME: Final = "process_start_time_seconds"
 KEPT_AFTER_EXIT: Final = frozenset({START_TIME, "process_cpu_seconds"})
-"""What a process has taken for ever, and may not take back when it ends."""
+"""The process metrics that still count after the worker has exited."""
 NO_PROCESS_METRICS: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class MetricsSnapshot(Struct, frozen=True, kw_only=True):
-    """What was counted since the start."""
+    """The metrics of a process since its start."""
 
     requests: tuple[Histogram, ...] = ()
     """By route, method and status."""
-    verbs: tuple[Histogram, ...] = ()
-    """Of the store, by verb and outcome."""
+    store_calls: tuple[Histogram, ...] = ()
+    """By verb and outcome."""
     operations: tuple[tuple[Operation, int], ...] = ()
-    under_way: int = 0
+    """The number of billed operations on a bucket, by kind."""
+    in_progress: int = 0
     """Requests that are being answered."""
     process: Mapping[str, float] = NO_PROCESS_METRICS
-    """What the worker takes, by the names of Prometheus."""
+    """CPU time, memory and file descriptors, by their Prometheus names."""
 
     @property
     def after_exit(self) -> "MetricsSnapshot":
-        """What still counts when the worker is gone."""
+        """The metrics that still count after the worker has exited."""
         kept = {name: value for name, value in self.process.items() if name in KEPT_AFTER_EXIT}
-        return replace(self, under_way=0, process=kept)
+        return replace(self, in_progress=0, process=kept)
 
 
 _DECODER: Final = Decoder(MetricsSnapshot)
@@ -54,65 +55,65 @@ _DECODER: Final = Decoder(MetricsSnapshot)
 
 @dataclass(frozen=True, slots=True)
 class WorkerMetricsFolder:
-    """The folder in which the workers of one server keep their figures."""
+    """The folder through which the workers of a server exchange their metrics."""
 
     folder: Path
     pid: int
     """Of this worker."""
     is_running: Callable[[int], bool]
-    """Tells whether there is a process of such a number."""
+    """Returns whether a process with this PID is running."""
 
-    def put(self, figures: MetricsSnapshot) -> None:
-        """Show the others what this worker has counted; where that fails, they see it later."""
-        place = self.folder / f"{self.pid}.json"
+    def write(self, snapshot: MetricsSnapshot) -> None:
+        """Write this worker's metrics. An error is ignored: the next write repeats them."""
+        path = self.folder / f"{self.pid}.json"
         with suppress(OSError):
-            new = place.with_suffix(".new")
-            new.write_bytes(encode(figures))
-            new.replace(place)
+            new = path.with_suffix(".new")
+            new.write_bytes(encode(snapshot))
+            new.replace(path)
 
     def read_others(self) -> list[MetricsSnapshot]:
-        """Return what the other workers have shown; nothing is under way at those that are gone."""
-        found = list[MetricsSnapshot]()
-        for place in sorted(self.folder.glob("*.json")):
-            if place.stem == str(self.pid):
+        """Return the metrics of all other workers, running or exited."""
+        snapshots = list[MetricsSnapshot]()
+        for path in sorted(self.folder.glob("*.json")):
+            if path.stem == str(self.pid):
                 continue
             with suppress(OSError, DecodeError):
-                figures = _DECODER.decode(place.read_bytes())
-                alive = self.is_running(int(place.stem))
-                found.append(figures if alive else figures.after_exit)
-        return found
+                snapshot = _DECODER.decode(path.read_bytes())
+                is_running = self.is_running(int(path.stem))
+                snapshots.append(snapshot if is_running else snapshot.after_exit)
+        return snapshots
 
 
-def merge(every: Sequence[MetricsSnapshot]) -> MetricsSnapshot:
+def merge(workers: Sequence[MetricsSnapshot]) -> MetricsSnapshot:
     """
-    Return the sum of what several workers have counted, which is the same in any order.
+    Return the sum of the metrics of several workers.
 
-    Each worker begins with its own figures. A sum that went down by the last bit of a float would
-    be taken for a restart, and the whole of it counted once more.
+    The sum is exact, and does not depend on the order of the workers. Otherwise a counter could go
+    down by the last bit of a float, and Prometheus would take that for a restart of the counter.
     """
     operations = Counter[Operation]()
-    for figures in every:
-        operations.update(dict(figures.operations))
+    for worker in workers:
+        operations.update(dict(worker.operations))
     return MetricsSnapshot(
-        requests=_added(timing for figures in every for timing in figures.requests),
-        verbs=_added(timing for figures in every for timing in figures.verbs),
+        requests=_merge_histograms(timing for worker in workers for timing in worker.requests),
+        store_calls=_merge_histograms(each for worker in workers for each in worker.store_calls),
         operations=tuple(sorted(operations.items())),
-        under_way=sum(figures.under_way for figures in every),
-        process=_taken([figures.process for figures in every]),
+        in_progress=sum(worker.in_progress for worker in workers),
+        process=_merge_process([worker.process for worker in workers]),
     )
 
 
-def _taken(every: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return what all take together; of descriptors what one has, since each has its own limit."""
-    names = {name for each in every for name in each}
-    how = {START_TIME: min, "process_open_fds": max, "process_max_fds": max}
+def _merge_process(workers: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return sums; but the earliest start, and the most file descriptors of one process."""
+    names = {name for each in workers for name in each}
+    merges = {START_TIME: min, "process_open_fds": max, "process_max_fds": max}
     return {
-        name: how.get(name, fsum)([each[name] for each in every if name in each])
+        name: merges.get(name, fsum)([each[name] for each in workers if name in each])
         for name in sorted(names)
     }
 
 
-def _added(timings: Iterable[Histogram]) -> tuple[Histogram, ...]:
+def _merge_histograms(timings: Iterable[Histogram]) -> tuple[Histogram, ...]:
     by_kind = defaultdict[tuple[str, ...], list[Histogram]](list)
     for timing in timings:
         by_kind[timing.kind].append(timing)

@@ -1,8 +1,8 @@
 """
-Uploads: one form, streamed to disk in a thread, checked, and handed to the upload operation.
+Handler of upload requests: streams the form to disk in a thread, and runs the upload operation.
 
-The order of refusals is the contract's: everything that needs no body comes before the body, and
-the rights on the project come as soon as the file's name is known.
+Errors come in a fixed order: first those that need no body; then, as soon as the filename is known,
+missing rights on the project.
 """
 
 import logging
@@ -18,6 +18,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.protocol.error_responses import error_response, error_response_for
 from wheelyard.http.protocol.messages import JSON, NO_STORE, Request, Response, make_response
 from wheelyard.http.protocol.request_body import BODY_TIMEOUT_SECONDS
+from wheelyard.http.uploads.attestations import ATTESTATIONS_NOT_STORED
 from wheelyard.http.uploads.form import FIELDS_LIMIT_BYTES, UploadFormReader
 from wheelyard.http.uploads.multipart_parser import parse_boundary
 from wheelyard.model.access import Action
@@ -26,17 +27,14 @@ from wheelyard.model.text import escaped
 from wheelyard.operations.spooling import file_too_large
 
 BATCH_BYTES: Final = 256 * 1024
-"""Bytes that are gathered before a thread looks at them."""
-ATTESTATIONS_NOT_STORED: Final = (
-    "The attestations were not kept, as this index does not store any yet. The file was accepted."
-)
+"""Bytes of the body that are collected before a thread parses them."""
 TEXT: Final = b"text/plain; charset=utf-8"
 
 logger = logging.getLogger("wheelyard")
 
 
 class UploadHandler:
-    """The upload handler, with the slots of which each upload takes one."""
+    """Answers upload requests, and limits how many run at a time."""
 
     def __init__(self, context: ServerContext) -> None:
         self._index = context.index
@@ -45,17 +43,17 @@ class UploadHandler:
 
     @property
     def body_limit(self) -> int:
-        """Bytes of the longest body that could be an upload."""
+        """Bytes that the body of an upload may have."""
         return self._index.uploads.rules.max_size + FIELDS_LIMIT_BYTES
 
     async def handle(self, request: Request) -> Response:
         """
-        Answer a POST with a file in it.
+        Answer an upload.
 
         Raises:
-            WheelyardError: Something about the form or the file is wrong, or the store's.
+            WheelyardError: The form or the file is not accepted, or the store failed.
         """
-        refused = self._refused_unread(request)
+        refused = self._check_headers(request)
         if refused is not None:
             return refused
         boundary = parse_boundary(request.headers.get(b"content-type"))
@@ -76,19 +74,22 @@ class UploadHandler:
                 accepted = await self._pools.run_write(partial(uploads.accept, upload, caller))
             finally:
                 form.close()
-        warnings = accepted.warnings
+        file, warnings = accepted.file, accepted.warnings
         if upload.has_attestations:
-            what, who = accepted.file.filename, escaped(caller.principal)
-            logger.warning("the attestations that %s sent with %s were not kept", who, what)
+            logger.warning(
+                "the attestations that %s sent with %s were not kept",
+                escaped(caller.principal),
+                file.filename,
+            )
             warnings = (*warnings, ATTESTATIONS_NOT_STORED)
-        return _accepted(request, accepted.file, warnings, self._index.settings.server.roots)
+        return _success(request, file, warnings, self._index.settings.server.roots)
 
-    def _refused_unread(self, request: Request) -> Response | None:
-        """Return the refusal of a request whose body need not be looked at, or None."""
+    def _check_headers(self, request: Request) -> Response | None:
+        """Return the error response if caller or headers rule out an upload, else None."""
         caller, rules = request.caller, self._index.uploads.rules
         if caller.is_anonymous and not caller.may_anywhere(Action.UPLOAD):
             return error_response_for(invalid_credential())
-        # the head was checked: it is digits, and not too many of them
+        # `RequestBody` has checked the header: it has digits only, and few of them
         if int(request.headers.get(b"content-length", b"0")) > self.body_limit:
             return error_response_for(file_too_large(rules.max_size))
         if not caller.may_anywhere(Action.UPLOAD):
@@ -108,19 +109,18 @@ class UploadHandler:
         return None
 
     async def _feed(self, form: UploadFormReader, request: Request, slot: Slot) -> bytes:
-        """Feed the body to a form, but for the last bytes, which are returned."""
-        pieces, size, more = list[bytes](), 0, True
+        """Feed the body to the form in batches, and return the last batch, which was not fed."""
+        batch, more = bytearray(), True
         while more:
-            piece, more = await slot.next_chunk(request.receive)
-            pieces.append(piece)
-            size += len(piece)
-            if more and size >= BATCH_BYTES:
-                await self._pools.run_write(partial(form.feed, b"".join(pieces)))
-                pieces, size = [], 0
-        return b"".join(pieces)
+            chunk, more = await slot.next_chunk(request.receive)
+            batch += chunk
+            if more and len(batch) >= BATCH_BYTES:
+                await self._pools.run_write(partial(form.feed, bytes(batch)))
+                batch.clear()
+        return bytes(batch)
 
 
-def _accepted(
+def _success(
     request: Request, file: File, warnings: tuple[str, ...], roots: tuple[str, ...]
 ) -> Response:
     agent = request.headers.get(b"user-agent", b"")
