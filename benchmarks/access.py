@@ -18,7 +18,7 @@ from benchmarks.load import PIP, page_rate
 from benchmarks.report import Figure, in_turn
 from benchmarks.servers import Server, basic, wheelyard
 from benchmarks.stores import collection, fill_wheelyard
-from tests.authentication.verifiers.fake_issuer import Bearer, StandIn, rsa_key, stand_in
+from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, rsa_key, running_issuer
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -60,7 +60,7 @@ def measure(folder: Path) -> list[Figure]:
     """Ask for pages of 20 files: a public one without, and a private one with a credential."""
     store = folder / "store"
     fill_wheelyard(store, collection(2, 20))
-    with stand_in() as google, _serving(folder, store, google) as server:
+    with running_issuer() as google, _serving(folder, store, google) as server:
         headers = _credentials(store)
         figures = [_cost(server, name, header) for name, header in headers.items()]
         figures.append(_beside_guesses(server, headers["htpasswd (bcrypt)"]))
@@ -177,7 +177,7 @@ def _credentials(store: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _serving(folder: Path, store: Path, google: StandIn) -> Iterator[Server]:
+def _serving(folder: Path, store: Path, google: FakeIssuer) -> Iterator[Server]:
     """Run a server that knows every kind of credential."""
     google.serve_keys(KEY)
     google.bearers[ACCESS_TOKEN] = Bearer(frozenset({"storage.objects.get"}))

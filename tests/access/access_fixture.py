@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import convert
 
-from tests.authentication.verifiers.fake_issuer import StandIn, ec_key, rsa_key, stand_in
+from tests.authentication.verifiers.fake_issuer import FakeIssuer, ec_key, rsa_key, running_issuer
 from tests.http.in_process import Inside
 from tests.http.packages import Package, form, wheel
 from tests.operations.in_memory_index import Clock
@@ -98,7 +98,7 @@ class Place:
 
     inside: Inside
     store: CountingStore
-    google: StandIn
+    google: FakeIssuer
     packages: dict[str, Package]
     prefix: str = ""
     _numbers: Iterator[int] = field(default_factory=count)
@@ -190,12 +190,12 @@ def static_token(role: str) -> str:
     return f"a-static-token-of-{role}"
 
 
-def serve_google(site: StandIn) -> None:
+def serve_google(site: FakeIssuer) -> None:
     """Let the stand-in publish every key at once."""
     site.serve_jwks([key.jwk() for key in (GOOGLE_KEY, IAP_KEY, CI_KEY)])
 
 
-def values(folder: Path, site: StandIn, *, is_open: bool, **more: object) -> dict[str, object]:
+def values(folder: Path, site: FakeIssuer, *, is_open: bool, **more: object) -> dict[str, object]:
     """Return the settings, as a file would have them."""
     projects = ["open-*", "shut-*", "secret-*"]
     grants: list[dict[str, object]] = [
@@ -281,7 +281,7 @@ def open_place(
         **more: Sections of the settings.
     """
     write_files(folder)
-    with stand_in() as site, asyncio.Runner() as runner:
+    with running_issuer() as site, asyncio.Runner() as runner:
         serve_google(site)
         said = values(folder, site, is_open=is_open, **more)
         adjust(said)
@@ -306,7 +306,7 @@ def digest(package: Package) -> str:
     return sha256(package.data).hexdigest()
 
 
-def _publisher(site: StandIn, name: str, projects: list[str]) -> dict[str, object]:
+def _publisher(site: FakeIssuer, name: str, projects: list[str]) -> dict[str, object]:
     return {
         "id": name,
         "provider": "oidc",

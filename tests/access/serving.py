@@ -20,7 +20,7 @@ from tests.access.access_fixture import (
     write_files,
 )
 from tests.access.access_fixture import static_token as static
-from tests.authentication.verifiers.fake_issuer import Bearer, StandIn, stand_in
+from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, running_issuer
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.clients.servers import free_port, stop, until_healthy
 from tests.http.packages import Package, form, wheel
@@ -49,7 +49,7 @@ class Served:
 
     folder: Path
     ports: tuple[int, ...]
-    google: StandIn
+    google: FakeIssuer
 
     @property
     def url(self) -> str:
@@ -130,7 +130,7 @@ def basic(user: str, password: str) -> str:
 def served(folder: Path, servers: int = 1) -> Iterator[Served]:
     """Start servers on a new store with some projects in it, where nobody reads unnamed."""
     write_files(folder)
-    with stand_in() as google, ExitStack() as stack:
+    with running_issuer() as google, ExitStack() as stack:
         serve_google(google)
         said = values(folder, google, is_open=False)
         (folder / "wheelyard.toml").write_text(
@@ -147,7 +147,7 @@ def served(folder: Path, servers: int = 1) -> Iterator[Served]:
 
 
 @contextmanager
-def _server(folder: Path, google: StandIn) -> Iterator[int]:
+def _server(folder: Path, google: FakeIssuer) -> Iterator[int]:
     home, port = folder / "home", free_port()
     home.mkdir(exist_ok=True)
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]

@@ -23,7 +23,7 @@ from tests.access.access_fixture import (
     put_behind_the_proxy,
 )
 from tests.access.principals import Headers, basic, bearer, by_minted_token
-from tests.authentication.verifiers.fake_issuer import Answer as Fault
+from tests.authentication.verifiers.fake_issuer import CannedResponse as Fault
 from tests.http.packages import form, wheel
 from wheelyard.wiring.stores import system_runtime
 

@@ -1,5 +1,5 @@
 """Fixtures for tests of authentication: those of the operations, which have the same index."""
 
-from tests.operations.conftest import log, noon, world
+from tests.operations.conftest import harness, log, noon
 
-__all__ = ["log", "noon", "world"]
+__all__ = ["harness", "log", "noon"]

@@ -12,7 +12,7 @@ from tests.model.jobs import (
     JOBS,
     NOON,
 )
-from tests.operations.in_memory_index import World, ambient_at
+from tests.operations.in_memory_index import IndexHarness, fake_runtime
 from wheelyard.authentication.trusted_publishing import (
     TokenReuseLimit,
     TrustedPublishing,
@@ -84,9 +84,9 @@ def spent(index: Index, lifetime: timedelta) -> PublishingCleanup:
     return PublishingCleanup(UsedIdTokens(credentials.store), credentials, index.runtime, lifetime)
 
 
-def over(store: Store, world: World, seed: int = 5) -> Index:
+def over(store: Store, harness: IndexHarness, seed: int = 5) -> Index:
     """Return an index over a store, as another process has it."""
-    return build_index(store, Spool(world.folder), Settings(), ambient_at(world.clock, seed))
+    return build_index(store, Spool(harness.folder), Settings(), fake_runtime(harness.clock, seed))
 
 
 def refusal(service: TrustedPublishing, says: Mapping[str, object]) -> str:

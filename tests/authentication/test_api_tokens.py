@@ -11,7 +11,7 @@ from msgspec.structs import replace as changed
 
 from tests.catalog.faulty_store import Fault, FaultyStore, Kind
 from tests.exporting.sites import Watched
-from tests.operations.in_memory_index import Clock, World, ambient_at
+from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from wheelyard.authentication.api_tokens import MAX_TOKENS_PER_OWNER, ApiTokens, TokenRequest
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog import keys
@@ -27,61 +27,61 @@ from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index, open_index
 
 
-def test_a_token_opens_what_it_was_made_for(world: World) -> None:
+def test_a_token_opens_what_it_was_made_for(harness: IndexHarness) -> None:
     """A token's bearer may do what was asked for, on the projects that were asked for."""
     patterns = (parse_pattern("acme-*"),)
     request = TokenRequest(name="ci", actions=Action.UPLOAD.with_implied, projects=patterns)
-    token, record = world.index.tokens.create(request, by="local:alice")
+    token, record = harness.index.tokens.create(request, by="local:alice")
 
-    caller = world.opened(3).authenticator.authenticate(Credential("", token.text), "127.0.0.1")
+    caller = harness.opened(3).authenticator.authenticate(Credential("", token.text), "127.0.0.1")
 
     assert caller.principal == f"token:{record.id}"
     assert caller.may(Action.UPLOAD, parse_name("acme-core"))
     assert not caller.may(Action.UPLOAD, parse_name("demo"))
     assert not caller.may(Action.MANAGE, parse_name("acme-core"))
-    assert (record.created_by, record.created_at) == ("local:alice", world.clock.now)
+    assert (record.created_by, record.created_at) == ("local:alice", harness.clock.now)
     assert parse_token(token.text) == token
 
 
-def test_expiry(world: World) -> None:
+def test_expiry(harness: IndexHarness) -> None:
     """A token opens until the moment it expires, and not from then on."""
     request = TokenRequest(name="ci", lifetime=timedelta(days=1))
-    token, record = world.index.tokens.create(request, by="local:alice")
-    world.clock.now = record.expires_at - timedelta(microseconds=1)
-    world.index.tokens.record(token)
+    token, record = harness.index.tokens.create(request, by="local:alice")
+    harness.clock.now = record.expires_at - timedelta(microseconds=1)
+    harness.index.tokens.record(token)
 
-    world.clock.now = record.expires_at
+    harness.clock.now = record.expires_at
 
-    assert record.state(world.clock.now) == "expired"
-    assert not world.index.tokens.any_active()
+    assert record.state(harness.clock.now) == "expired"
+    assert not harness.index.tokens.any_active()
     with pytest.raises(Unauthenticated):
-        world.index.tokens.record(token)
+        harness.index.tokens.record(token)
 
 
-def test_revocation(world: World) -> None:
+def test_revocation(harness: IndexHarness) -> None:
     """A token that is revoked, by its id or itself, opens nothing in any process, and stays so."""
-    token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
-    other = world.opened(3)
+    token, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    other = harness.opened(3)
     other.tokens.record(token)
 
-    revoked = world.index.tokens.revoke(token.text, by="local:bob")
+    revoked = harness.index.tokens.revoke(token.text, by="local:bob")
 
-    for index in (world.index, other):
+    for index in (harness.index, other):
         with pytest.raises(Unauthenticated):
             index.tokens.record(token)
-    assert (revoked.revoked_by, revoked.revoked_at) == ("local:bob", world.clock.now)
-    world.clock.advance(days=1)
+    assert (revoked.revoked_by, revoked.revoked_at) == ("local:bob", harness.clock.now)
+    harness.clock.advance(days=1)
     assert other.tokens.revoke(record.id, by="local:eve") == revoked
 
 
 @pytest.mark.parametrize("somebody_revokes", [True, False])
 def test_a_revocation_that_loses_a_race(
-    world: World, caplog: pytest.LogCaptureFixture, *, somebody_revokes: bool
+    harness: IndexHarness, caplog: pytest.LogCaptureFixture, *, somebody_revokes: bool
 ) -> None:
     """A token whose record changes while it is being revoked ends revoked, which is logged once."""
     caplog.set_level(logging.INFO, "wheelyard.audit")
-    _, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
-    key, bob = keys.token(record.id), world.index
+    _, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    key, bob = keys.token(record.id), harness.index
     verbs = list[str]()
 
     def told(verb: str, _key: str) -> None:
@@ -91,15 +91,15 @@ def test_a_revocation_that_loses_a_race(
         if somebody_revokes:
             bob.tokens.revoke(record.id, by="local:bob")
         else:  # the record says the same, and has another version
-            world.store.put(key, world.bytes_at(key), None)
+            harness.store.put(key, harness.bytes_at(key), None)
 
-    index = build_index(Watched(world.store, told), bob.spool, Settings(), bob.runtime)
+    index = build_index(Watched(harness.store, told), bob.spool, Settings(), bob.runtime)
 
     revoked = index.tokens.revoke(record.id, by="local:eve")
 
     who = "local:bob" if somebody_revokes else "local:eve"
-    assert revoked == changed(record, revoked_at=world.clock.now, revoked_by=who)
-    assert world.opened(4).tokens.all() == [revoked]
+    assert revoked == changed(record, revoked_at=harness.clock.now, revoked_by=who)
+    assert harness.opened(4).tokens.all() == [revoked]
     (line,) = [each for each in caplog.messages if each.startswith("token revoked")]
     assert f"by {who}" in line
 
@@ -113,62 +113,66 @@ def test_an_id_never_leaves_its_folder(tmp_path: Path, token_id: str) -> None:
         index.tokens.revoke(token_id, by="local:alice")
 
 
-def test_a_wrong_token_is_not_repeated(world: World) -> None:
+def test_a_wrong_token_is_not_repeated(harness: IndexHarness) -> None:
     """A refusal never repeats what may be a secret."""
-    token, _ = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    token, _ = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     for wrong in (token.text[:-1], token.text[4:], token.text[14:], f" {token.text}"):
         with pytest.raises(NotFound) as caught:
-            world.index.tokens.revoke(wrong, by="local:bob")
+            harness.index.tokens.revoke(wrong, by="local:bob")
         assert token.text[14:46] not in caught.value.message + caught.value.short
 
 
-def refused(world: World, token: ApiToken) -> tuple[str, str]:
+def refused(harness: IndexHarness, token: ApiToken) -> tuple[str, str]:
     """Return what is told of a token that opens nothing, and what the log gets to know."""
     with pytest.raises(Unauthenticated) as caught:
-        world.opened(4).tokens.record(token)
+        harness.opened(4).tokens.record(token)
     cause = caught.value.__cause__
     assert isinstance(cause, CredentialRejected)
     return caught.value.short + caught.value.message, cause.reason
 
 
-def test_why_a_token_opens_nothing(world: World) -> None:
+def test_why_a_token_opens_nothing(harness: IndexHarness) -> None:
     """Whoever sends a token that opens nothing is never told why; the log is."""
-    revoked, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
-    expired, _ = world.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    revoked, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    expired, _ = harness.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     unknown = ApiToken("wyd_0123456789" + expired.text[14:])
     forged = ApiToken(revoked.text[:14] + expired.text[14:])
-    world.index.tokens.revoke(record.id, by="local:bob")
-    world.clock.advance(days=90)
+    harness.index.tokens.revoke(record.id, by="local:bob")
+    harness.clock.advance(days=90)
 
-    told = [refused(world, each) for each in (revoked, expired, unknown, forged)]
+    told = [refused(harness, each) for each in (revoked, expired, unknown, forged)]
 
     assert len({text for text, _ in told}) == 1
     reasons = ["token_revoked", "token_expired", "token_unknown", "token_secret"]
     assert [reason for _, reason in told] == reasons
 
 
-def test_a_list_reads_what_is_new(world: World) -> None:
+def test_a_list_reads_what_is_new(harness: IndexHarness) -> None:
     """The list has every token, oldest first, and reads only what has changed since it did."""
     for name in ("first", "second", "third"):
-        world.index.tokens.create(TokenRequest(name=name), by="local:alice")
-        world.clock.advance(seconds=1)
-    store = FaultyStore(world.store)
-    other = World(world.folder, clock=world.clock)
+        harness.index.tokens.create(TokenRequest(name=name), by="local:alice")
+        harness.clock.advance(seconds=1)
+    store = FaultyStore(harness.store)
+    other = IndexHarness(harness.folder, clock=harness.clock)
     other.store = store
     tokens = other.opened(5).tokens
     found = tokens.all()
     assert [each.name for each in found] == ["first", "second", "third"]
     assert tokens.any_active()
     assert len([verb for verb, _ in store.calls if verb == "get"]) >= 3
-    world.index.tokens.revoke(found[1].id, by="local:alice")
+    harness.index.tokens.revoke(found[1].id, by="local:alice")
     store.calls.clear()
 
-    assert [each.state(world.clock.now) for each in tokens.all()] == ["active", "revoked", "active"]
+    assert [each.state(harness.clock.now) for each in tokens.all()] == [
+        "active",
+        "revoked",
+        "active",
+    ]
 
     assert store.calls == [("list", keys.TOKENS), ("get", keys.token(found[1].id))]
 
 
-def test_whose_a_token_is(world: World) -> None:
+def test_whose_a_token_is(harness: IndexHarness) -> None:
     """An account that was made anew under an old e-mail does not own what the old one has made."""
     robot = "serviceAccount:ci@p.iam.gserviceaccount.com"
     old, new = frozenset({robot, f"{robot}#1"}), frozenset({robot, f"{robot}#2"})
@@ -176,7 +180,7 @@ def test_whose_a_token_is(world: World) -> None:
     def owned(owner: str, *names: str) -> TokenRequest:
         return TokenRequest(name="ci", owner=owner, owner_names=names)
 
-    tokens = world.index.tokens
+    tokens = harness.index.tokens
     _, numbered = tokens.create(owned(robot, *old), by=robot)
     _, plain = tokens.create(owned(robot, robot), by="local:alice")
     _, nobodys = tokens.create(TokenRequest(name="ci"), by="local:alice")
@@ -189,9 +193,9 @@ def test_whose_a_token_is(world: World) -> None:
     assert not nobodys.is_owned_by("", frozenset())
 
 
-def test_how_many_somebody_may_have(world: World) -> None:
+def test_how_many_somebody_may_have(harness: IndexHarness) -> None:
     """Somebody with a hundred active tokens gets no more, until one of them is gone."""
-    ana, tokens = "user:ana@acme.dev", world.index.tokens
+    ana, tokens = "user:ana@acme.dev", harness.index.tokens
     names = frozenset({ana})
     request = TokenRequest(name="laptop", owner=ana, owner_names=(ana,))
     made = [tokens.create(request, by=ana)[1] for _ in range(MAX_TOKENS_PER_OWNER - 1)]
@@ -222,12 +226,12 @@ def test_how_many_somebody_may_have(world: World) -> None:
         TokenRequest(name="ci", lifetime=timedelta(days=366)),
     ],
 )
-def test_limits(world: World, request_: TokenRequest) -> None:
+def test_limits(harness: IndexHarness, request_: TokenRequest) -> None:
     """A token has a name of one short line, and a life of more than nothing and at most a year."""
     with pytest.raises(Invalid):
-        world.index.tokens.create(request_, by="local:alice")
+        harness.index.tokens.create(request_, by="local:alice")
 
-    assert world.index.tokens.all() == []
+    assert harness.index.tokens.all() == []
 
 
 def test_no_id_is_taken(tmp_path: Path) -> None:
@@ -241,7 +245,7 @@ def test_no_id_is_taken(tmp_path: Path) -> None:
         seconds += of
 
     store = FaultyStore(MemoryStore(lambda: 0.0), (Fault(Kind.LOST_RACE, "put", times=10_000),))
-    runtime = replace(ambient_at(Clock(), 1), monotonic=lambda: seconds, pause=pause)
+    runtime = replace(fake_runtime(Clock(), 1), monotonic=lambda: seconds, pause=pause)
     store.store.put(keys.FORMAT, b'{"format":2}', None)
     index = build_index(store, Spool(tmp_path), Settings(), runtime)
 
@@ -261,22 +265,24 @@ def at_once(work: Callable[[], None]) -> None:
     work()
 
 
-def tokens_over(world: World, store: Store | None = None, start: Start = at_once) -> ApiTokens:
-    """Return the tokens of a world as another process has them that does all its work at once."""
-    whole = World(world.folder, clock=world.clock)
-    whole.store = store or world.store
+def tokens_over(
+    harness: IndexHarness, store: Store | None = None, start: Start = at_once
+) -> ApiTokens:
+    """Return the API tokens of a second process, whose background work runs at once."""
+    whole = IndexHarness(harness.folder, clock=harness.clock)
+    whole.store = store or harness.store
     tokens = whole.opened(seed=5).tokens
     return replace(tokens, records=replace(tokens.records, start=start))
 
 
-def made(world: World, name: str = "ci") -> tuple[ApiToken, TokenRecord]:
+def made(harness: IndexHarness, name: str = "ci") -> tuple[ApiToken, TokenRecord]:
     """Return a new token."""
-    return world.index.tokens.create(TokenRequest(name=name), by="local:alice")
+    return harness.index.tokens.create(TokenRequest(name=name), by="local:alice")
 
 
-def used_on(world: World, *records: TokenRecord) -> list[date | None]:
+def used_on(harness: IndexHarness, *records: TokenRecord) -> list[date | None]:
     """Return on which days tokens were last used, as a process finds it that has seen nothing."""
-    days = world.opened(seed=6).tokens.last_uses(records)
+    days = harness.opened(seed=6).tokens.last_uses(records)
     return [days.get(record.id) for record in records]
 
 
@@ -285,122 +291,122 @@ def writes(store: FaultyStore) -> list[str]:
     return [key for verb, key in store.calls if verb == "put"]
 
 
-def test_the_day_of_use(world: World) -> None:
+def test_the_day_of_use(harness: IndexHarness) -> None:
     """The list tells on which day a token was last used, and its record stays as it is."""
-    (token, record), (_, other) = made(world), made(world)
-    before = world.bytes_at(keys.token(record.id))
-    assert used_on(world, record, other) == [None, None]
+    (token, record), (_, other) = made(harness), made(harness)
+    before = harness.bytes_at(keys.token(record.id))
+    assert used_on(harness, record, other) == [None, None]
 
-    tokens_over(world).record(token)
+    tokens_over(harness).record(token)
 
-    assert used_on(world, record, other) == [FIRST, None]
-    assert world.bytes_at(keys.token(record.id)) == before
-    assert world.bytes_at(keys.last_use(record.id)) == b'{"day":"2026-01-01"}\n'
+    assert used_on(harness, record, other) == [FIRST, None]
+    assert harness.bytes_at(keys.token(record.id)) == before
+    assert harness.bytes_at(keys.last_use(record.id)) == b'{"day":"2026-01-01"}\n'
 
 
-def test_another_day(world: World) -> None:
+def test_another_day(harness: IndexHarness) -> None:
     """A token that stays in use is noted anew once its day in UTC is over, and not before."""
-    token, record = made(world)
-    store = FaultyStore(world.store)
-    tokens = tokens_over(world, store)
+    token, record = made(harness)
+    store = FaultyStore(harness.store)
+    tokens = tokens_over(harness, store)
     tokens.record(token)
-    world.clock.now = datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC)
+    harness.clock.now = datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC)
     tokens.record(token)
     assert writes(store) == [keys.last_use(record.id)]
 
-    world.clock.advance(seconds=1)
+    harness.clock.advance(seconds=1)
     assert tokens.peek(token) is not None
-    assert used_on(world, record) == [date(2026, 1, 2)]
+    assert used_on(harness, record) == [date(2026, 1, 2)]
     assert len(writes(store)) == 2
 
 
 @pytest.mark.parametrize("note", [b'{"day":"2099-01-01"}', b"?"])
-def test_a_clock_that_was_wrong(world: World, note: bytes) -> None:
+def test_a_clock_that_was_wrong(harness: IndexHarness, note: bytes) -> None:
     """A day that a wrong clock has noted far in the future, or none, does not stay there."""
-    token, record = made(world)
-    world.store.put(keys.last_use(record.id), note, None)
+    token, record = made(harness)
+    harness.store.put(keys.last_use(record.id), note, None)
 
-    tokens_over(world).record(token)
+    tokens_over(harness).record(token)
 
-    assert used_on(world, record) == [FIRST]
+    assert used_on(harness, record) == [FIRST]
 
 
-def test_what_is_no_use(world: World) -> None:
+def test_what_is_no_use(harness: IndexHarness) -> None:
     """Neither somebody who knows an id alone, nor a token that is dead, is a use."""
-    (token, record), (other, _) = made(world), made(world)
-    tokens = tokens_over(world)
+    (token, record), (other, _) = made(harness), made(harness)
+    tokens = tokens_over(harness)
     forged = ApiToken(token.text[:14] + other.text[14:])
     with pytest.raises(Unauthenticated):
         tokens.record(forged)
-    world.clock.advance(days=91)
+    harness.clock.advance(days=91)
     with pytest.raises(Unauthenticated):
         tokens.record(token)
 
-    assert used_on(world, record) == [None]
+    assert used_on(harness, record) == [None]
 
 
-def test_tokens_of_jobs(world: World) -> None:
+def test_tokens_of_jobs(harness: IndexHarness) -> None:
     """A token that was made for a job, and lives for minutes, costs no such note."""
-    token, record = made(world)
-    credentials = world.index.tokens.records
+    token, record = made(harness)
+    credentials = harness.index.tokens.records
     minted = changed(record, publishers=("ci",))
     assert credentials.replace(minted, credentials.latest(record.id))
 
-    tokens_over(world).record(token)
+    tokens_over(harness).record(token)
 
-    assert world.snapshot(keys.USES) == {}
+    assert harness.snapshot(keys.USES) == {}
 
 
 @pytest.mark.parametrize("verb", ["get", "put"])
-def test_a_store_that_is_away(world: World, verb: str) -> None:
+def test_a_store_that_is_away(harness: IndexHarness, verb: str) -> None:
     """A store that takes no notes keeps nobody out, and is asked again after an hour."""
-    (token, record), (later, second) = made(world), made(world)
-    store = FaultyStore(world.store, (Fault(Kind.NOT_DONE, verb, f"{keys.USES}*"),))
-    tokens = tokens_over(world, store)
+    (token, record), (later, second) = made(harness), made(harness)
+    store = FaultyStore(harness.store, (Fault(Kind.NOT_DONE, verb, f"{keys.USES}*"),))
+    tokens = tokens_over(harness, store)
     assert tokens.record(token) == record
     asked = [call for call in store.calls if call[1].startswith(keys.USES)]
 
-    world.clock.advance(minutes=59)
+    harness.clock.advance(minutes=59)
     for each in (token, later):
         tokens.record(each)
     assert [call for call in store.calls if call[1].startswith(keys.USES)] == asked
-    world.clock.advance(minutes=1)
+    harness.clock.advance(minutes=1)
     for each in (token, later):
         tokens.record(each)
 
-    assert used_on(world, record, second) == [FIRST, FIRST]
+    assert used_on(harness, record, second) == [FIRST, FIRST]
 
 
-def test_one_writer_at_a_time(world: World) -> None:
+def test_one_writer_at_a_time(harness: IndexHarness) -> None:
     """However many tokens come at once, one thread writes for all, and nobody waits for it."""
-    both = [made(world), made(world)]
+    both = [made(harness), made(harness)]
     begun = list[Callable[[], None]]()
-    tokens = tokens_over(world, start=begun.append)
+    tokens = tokens_over(harness, start=begun.append)
     for token, _ in both:
         tokens.record(token)
-    assert used_on(world, both[0][1]) == [None]
+    assert used_on(harness, both[0][1]) == [None]
 
     (work,) = begun
     work()
 
-    assert used_on(world, *(record for _, record in both)) == [FIRST, FIRST]
-    third, record = made(world)
+    assert used_on(harness, *(record for _, record in both)) == [FIRST, FIRST]
+    third, record = made(harness)
     tokens.record(third)
     begun[1]()
-    assert used_on(world, record) == [FIRST]
+    assert used_on(harness, record) == [FIRST]
 
 
-def test_a_long_list(world: World) -> None:
+def test_a_long_list(harness: IndexHarness) -> None:
     """For many tokens the days are listed, and those that have not changed are not read again."""
-    every = [made(world, f"ci {number}") for number in range(FEW + 2)]
-    users, store = tokens_over(world), FaultyStore(world.store)
+    every = [made(harness, f"ci {number}") for number in range(FEW + 2)]
+    users, store = tokens_over(harness), FaultyStore(harness.store)
     for token, _ in every[1:]:
         users.record(token)
-    world.store.put(Key(f"{keys.USES}note.txt"), b"?", None)
+    harness.store.put(Key(f"{keys.USES}note.txt"), b"?", None)
     records = [record for _, record in every]
-    lister = tokens_over(world, store)
+    lister = tokens_over(harness, store)
     assert len(lister.last_uses(records)) == FEW + 1
-    world.clock.advance(days=1)
+    harness.clock.advance(days=1)
     users.record(every[1][0])
     store.calls.clear()
 
@@ -410,22 +416,22 @@ def test_a_long_list(world: World) -> None:
     assert days == {each.id: FIRST for each in records[2:]} | {records[1].id: date(2026, 1, 2)}
 
 
-def test_the_check_knows_the_notes(world: World) -> None:
+def test_the_check_knows_the_notes(harness: IndexHarness) -> None:
     """`check` finds nothing wrong with notes of uses, and sweeps those of tokens that are gone."""
-    (token, record), (gone, other) = made(world), made(world)
-    tokens = tokens_over(world)
+    (token, record), (gone, other) = made(harness), made(harness)
+    tokens = tokens_over(harness)
     for each in (token, gone):
         tokens.record(each)
-    assert (world.check().problems, world.check().notes) == ([], [])
-    world.store.delete(keys.token(other.id), None)
+    assert (harness.check().problems, harness.check().notes) == ([], [])
+    harness.store.delete(keys.token(other.id), None)
     stray = Key(f"{keys.USES}note.txt")
-    world.store.put(stray, b"?", None)
+    harness.store.put(stray, b"?", None)
 
-    assert world.check().notes == [
+    assert harness.check().notes == [
         f"{stray} is no object of wheelyard's",
         f"1 object under {keys.USES} belong to no token",
     ]
-    assert world.check(sweep=True).swept == 1
+    assert harness.check(sweep=True).swept == 1
 
-    assert set(world.snapshot(keys.USES)) == {keys.last_use(record.id), stray}
-    assert used_on(world, record) == [FIRST]
+    assert set(harness.snapshot(keys.USES)) == {keys.last_use(record.id), stray}
+    assert used_on(harness, record) == [FIRST]

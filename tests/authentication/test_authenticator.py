@@ -12,7 +12,7 @@ from msgspec.structs import replace as changed
 
 from tests.access.access_fixture import PASSWORD, Place, id_token, open_place, static_token
 from tests.authentication.verifiers.fake_issuer import Bearer
-from tests.operations.in_memory_index import Clock, World
+from tests.operations.in_memory_index import Clock, IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable
@@ -199,26 +199,28 @@ def test_what_the_log_says(
     assert caplog.records
 
 
-def test_what_the_log_says_of_tokens(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_log_says_of_tokens(
+    harness: IndexHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """A token that is refused though it exists is named by its id, and why is said."""
-    token, record = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")
+    token, record = harness.index.tokens.create(TokenRequest(name="ci"), by="local:test")
     forged = new_token(Random(1000))
-    world.index.tokens.records.create(changed(record, id=forged.id))
-    world.clock.advance(days=400)
+    harness.index.tokens.records.create(changed(record, id=forged.id))
+    harness.clock.advance(days=400)
     caplog.set_level(logging.INFO)
     for sent, reason in ((forged, "secret"), (token, "expired"), (token, "revoked")):
         if reason == "revoked":
-            world.index.tokens.revoke(record.id, by="local:test")
+            harness.index.tokens.revoke(record.id, by="local:test")
         with pytest.raises(Unauthenticated):
-            world.index.authenticator.authenticate(Credential("", sent.text), HERE)
+            harness.index.authenticator.authenticate(Credential("", sent.text), HERE)
         assert f"token_{reason} for token:{sent.id}, from 192.0.2.0/24" in caplog.text
         assert sent.text[14:] not in caplog.text
 
 
-def test_tokens_that_nobody_made(world: World) -> None:
+def test_tokens_that_nobody_made(harness: IndexHarness) -> None:
     """Who invents API tokens is put off after sixty a minute; those that are known still open."""
-    known = world.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0]
-    authenticator = world.opened(3).authenticator
+    known = harness.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0]
+    authenticator = harness.opened(3).authenticator
     authenticator.authenticate(Credential("", known.text), HERE)
 
     invented = [Credential("", new_token(Random(1000 + each)).text) for each in range(62)]
@@ -231,7 +233,7 @@ def test_tokens_that_nobody_made(world: World) -> None:
     authenticator.authenticate(Credential("", known.text), HERE)
     with pytest.raises(Unauthenticated):
         authenticator.authenticate(invented[61], ELSEWHERE)
-    world.clock.advance(seconds=1)
+    harness.clock.advance(seconds=1)
     with pytest.raises(Unauthenticated):
         authenticator.authenticate(invented[61], HERE)
 

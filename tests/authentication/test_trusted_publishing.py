@@ -38,7 +38,7 @@ from tests.model.jobs import (
     publisher,
 )
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import World, history
+from tests.operations.in_memory_index import IndexHarness, history
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.trusted_publishing import (
     INVALID_PAYLOAD,
@@ -56,7 +56,7 @@ from wheelyard.model.token import ApiToken, parse_token
 
 
 @pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda each: str(each.get("provider", "")))
-def test_a_job_gets_a_token(noon: World, table: Table, says: Table) -> None:
+def test_a_job_gets_a_token(noon: IndexHarness, table: Table, says: Table) -> None:
     """The statement of a publisher's job becomes a token that may upload to its projects."""
     service = publishing(noon.index)
     (project,) = publisher(table).projects
@@ -77,7 +77,7 @@ def test_a_job_gets_a_token(noon: World, table: Table, says: Table) -> None:
     assert parse_token(minted.token.text) == minted.token
 
 
-def test_a_quarter_of_an_hour(noon: World) -> None:
+def test_a_quarter_of_an_hour(noon: IndexHarness) -> None:
     """A minted token lives for fifteen minutes, or longer if so set, up to a whole second."""
     rules = PublishingRules(
         publishers=RULES.publishers, audiences=RULES.audiences, lifetime=timedelta(hours=6)
@@ -96,7 +96,7 @@ def test_a_quarter_of_an_hour(noon: World) -> None:
         noon.index.tokens.record(minted.token)
 
 
-def test_a_project_that_does_not_exist_yet(noon: World) -> None:
+def test_a_project_that_does_not_exist_yet(noon: IndexHarness) -> None:
     """A publisher's first upload makes the project, and the journal says who made it."""
     service = publishing(noon.index)
     token = service.mint(signed(GITHUB_SAYS)).token
@@ -110,7 +110,7 @@ def test_a_project_that_does_not_exist_yet(noon: World) -> None:
     } == {"publisher:gh-mylib"}
 
 
-def test_a_minted_token_as_a_password(noon: World) -> None:
+def test_a_minted_token_as_a_password(noon: IndexHarness) -> None:
     """A minted token opens the index for its publisher, and nothing once that is gone."""
     service = publishing(noon.index)
     token = Credential("__token__", service.mint(signed(GITHUB_SAYS)).token.text)
@@ -132,7 +132,7 @@ def test_a_minted_token_as_a_password(noon: World) -> None:
         assert caught.value.__cause__.reason == "publisher_gone"
 
 
-def test_the_store_never_has_a_secret(noon: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_store_never_has_a_secret(noon: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
     """Neither the token nor the statement can be read in the store, or in what is logged."""
     caplog.set_level(logging.DEBUG)
     statement = signed(GITHUB_SAYS)
@@ -146,7 +146,7 @@ def test_the_store_never_has_a_secret(noon: World, caplog: pytest.LogCaptureFixt
     assert "/octo-org/octo-repo/actions/runs/1234567890" in caplog.text
 
 
-def test_an_id_that_is_taken(noon: World) -> None:
+def test_an_id_that_is_taken(noon: IndexHarness) -> None:
     """A token whose id is somebody else's is made again, and theirs stays what it was."""
     twin = publishing(over(noon.store, noon, seed=99))
     theirs, _ = over(noon.store, noon, seed=99).tokens.create(TokenRequest(name="ci"), by="bob")
@@ -163,7 +163,7 @@ def test_an_id_that_is_taken(noon: World) -> None:
     assert {each.name for each in noon.index.tokens.all()} == {"ci", "publisher:gh-mylib"}
 
 
-def test_burning(noon: World) -> None:
+def test_burning(noon: IndexHarness) -> None:
     """A job can have its token revoked when it is done, and again, in any process."""
     token = publishing(noon.index).mint(signed(GITHUB_SAYS)).token
     other = publishing(noon.opened(2))
@@ -177,7 +177,7 @@ def test_burning(noon: World) -> None:
     assert refusal(other, GITHUB_SAYS) == INVALID_REUSE
 
 
-def test_burning_what_is_not_ones_own(noon: World) -> None:
+def test_burning_what_is_not_ones_own(noon: IndexHarness) -> None:
     """Only who has the whole of a minted token can have it revoked, and no token of a person."""
     service = publishing(noon.index)
     token, other = (service.mint(signed(says)).token for says in (GITHUB_SAYS, GITLAB_SAYS))
@@ -196,7 +196,7 @@ def test_burning_what_is_not_ones_own(noon: World) -> None:
     assert {each.revoked_at for each in noon.index.tokens.all()} == {None}
 
 
-def test_a_publisher_that_is_taken_away(noon: World) -> None:
+def test_a_publisher_that_is_taken_away(noon: IndexHarness) -> None:
     """A token dies with its publishers; while one of several is left, it opens that one's."""
     also = {**GITHUB, "id": "also", "projects": ["other"]}
     both = parse_publishers([GITHUB, also])
@@ -215,7 +215,7 @@ def test_a_publisher_that_is_taken_away(noon: World) -> None:
     assert publishing(noon.index, none).identity(record) is None
 
 
-def test_a_publisher_that_changes(noon: World) -> None:
+def test_a_publisher_that_changes(noon: IndexHarness) -> None:
     """A token opens what its publisher may do now, and never more than when it was minted."""
     record = publishing(noon.index).mint(signed(GITHUB_SAYS)).record
 
@@ -231,7 +231,7 @@ def test_a_publisher_that_changes(noon: World) -> None:
     assert scopes("other") == ()
 
 
-def test_gitlab_of_ones_own(noon: World) -> None:
+def test_gitlab_of_ones_own(noon: IndexHarness) -> None:
     """A mark that one instance has used is free for another."""
     ours = {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev"}
     rules = PublishingRules(publishers=parse_publishers([GITLAB, ours]), audiences=(AUDIENCE,))
@@ -243,7 +243,7 @@ def test_gitlab_of_ones_own(noon: World) -> None:
     assert refusal(service, says) == ""
 
 
-def test_a_mistake_does_not_cost_the_statement(noon: World) -> None:
+def test_a_mistake_does_not_cost_the_statement(noon: IndexHarness) -> None:
     """A statement that was refused for its claims can be used once the publisher is right."""
     wrong = PublishingRules(
         publishers=(publisher(GITHUB, environment="other"),), audiences=(AUDIENCE,)
@@ -278,14 +278,14 @@ def test_a_mistake_does_not_cost_the_statement(noon: World) -> None:
         (GITHUB_SAYS, {"exp": NOON + 10**6}, INVALID_PUBLISHER),
     ],
 )
-def test_nobodys_statement(noon: World, says: Table, claims: Table, code: str) -> None:
+def test_nobodys_statement(noon: IndexHarness, says: Table, claims: Table, code: str) -> None:
     """A statement of somebody else, or for something else, gets no token and leaves nothing."""
     assert refusal(publishing(noon.index), {**says, **claims}) == (code or INVALID_PUBLISHER)
 
     assert noon.snapshot("credentials/") == {}
 
 
-def test_what_a_refusal_tells(noon: World) -> None:
+def test_what_a_refusal_tells(noon: IndexHarness) -> None:
     """A refusal names the claim and its value, and nothing of what the operator has written."""
     service = publishing(noon.index)
 
@@ -298,7 +298,7 @@ def test_what_a_refusal_tells(noon: World) -> None:
 
 
 @pytest.mark.parametrize("issuer", ["http://169.254.169.254/", "file:///etc/passwd", "", "é"])
-def test_an_issuer_that_nobody_configured(noon: World, issuer: str) -> None:
+def test_an_issuer_that_nobody_configured(noon: IndexHarness, issuer: str) -> None:
     """Nothing is verified, and so nothing fetched, for an issuer that a statement makes up."""
     asked = list[str]()
 
@@ -327,7 +327,7 @@ def test_an_issuer_that_nobody_configured(noon: World, issuer: str) -> None:
         "a." + urlsafe_b64encode(b'{"iss":"\xff"}').decode() + ".c",
     ],
 )
-def test_no_statement_at_all(noon: World, statement: str) -> None:
+def test_no_statement_at_all(noon: IndexHarness, statement: str) -> None:
     """What is no signed statement is refused as that, before anything else."""
     with pytest.raises(Invalid) as caught:
         publishing(noon.index).mint(statement)
@@ -338,7 +338,7 @@ def test_no_statement_at_all(noon: World, statement: str) -> None:
 @given(st.text() | st.from_regex(r"[\w-]*\.[\w-]*\.[\w-]*", fullmatch=True))
 def test_any_text(statement: str) -> None:
     """Whatever text is sent, it is refused as no statement."""
-    service = publishing(World(Path()).index)
+    service = publishing(IndexHarness(Path()).index)
 
     with pytest.raises(Invalid) as caught:
         service.mint(statement)
@@ -346,7 +346,7 @@ def test_any_text(statement: str) -> None:
     assert caught.value.code == INVALID_PAYLOAD
 
 
-def test_a_statement_that_does_not_hold(noon: World) -> None:
+def test_a_statement_that_does_not_hold(noon: IndexHarness) -> None:
     """A signature, a time or an audience that does not hold is an invalid token."""
 
     def verify(statement: str) -> Mapping[str, object]:
@@ -359,7 +359,7 @@ def test_a_statement_that_does_not_hold(noon: World) -> None:
     assert signed(GITHUB_SAYS) not in caught.value.message
 
 
-def test_a_statement_that_changes(noon: World) -> None:
+def test_a_statement_that_changes(noon: IndexHarness) -> None:
     """What is read before the signature is verified is believed by nobody."""
 
     def verify(_: str) -> Mapping[str, object]:
@@ -371,7 +371,7 @@ def test_a_statement_that_changes(noon: World) -> None:
     assert caught.value.code == INVALID_PUBLISHER
 
 
-def test_an_issuer_that_does_not_answer(noon: World) -> None:
+def test_an_issuer_that_does_not_answer(noon: IndexHarness) -> None:
     """Where the issuer's keys cannot be had, the job may try again with the same statement."""
 
     def verify(_: str) -> Mapping[str, object]:
@@ -385,7 +385,7 @@ def test_an_issuer_that_does_not_answer(noon: World) -> None:
 
 @pytest.mark.parametrize("kind", [Kind.NOT_DONE, Kind.DONE])
 @pytest.mark.parametrize("key", [f"{keys.USED_ID_TOKENS}*", f"{keys.TOKENS}*"])
-def test_a_store_that_does_not_answer(noon: World, kind: Kind, key: str) -> None:
+def test_a_store_that_does_not_answer(noon: IndexHarness, kind: Kind, key: str) -> None:
     """Where the store fails there is no token, and never two for one statement."""
     faulty = FaultyStore(noon.store, (Fault(kind, "put", key),))
     with pytest.raises(Unavailable):

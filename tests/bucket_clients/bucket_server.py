@@ -26,7 +26,7 @@ MANAGER = ("--can", "read,upload,manage")
 
 
 @dataclass(frozen=True)
-class Yard:
+class BucketIndex:
     """A running index in a bucket."""
 
     server: Server
@@ -61,13 +61,13 @@ def as_machine(cloud: BucketServer, iam: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_yard(
+def running_bucket_index(
     folder: Path,
     cloud: BucketServer,
     environment: Mapping[str, str],
     *options: str,
     config: str = "",
-) -> Iterator[Yard]:
+) -> Iterator[BucketIndex]:
     """Run a server in a new folder, with a token made beforehand, and with these settings."""
     sandbox = new_sandbox(folder)
     settings = folder / "wheelyard.toml"
@@ -78,13 +78,13 @@ def running_yard(
     assert token
     with serving(sandbox, environment, *place, *options) as address:
         server = Server(address, token[0], folder, "--private" in options)
-        yield Yard(server, cloud, folder)
+        yield BucketIndex(server, cloud, folder)
 
 
 @contextmanager
 def serving(sandbox: Sandbox, environment: Mapping[str, str], *options: str) -> Iterator[str]:
     """Run `wheelyard serve` until the block ends; yield its address."""
-    # the bucket's stand-in is at 127.0.0.1: as in the world, its host has another name
+    # the bucket's stand-in is at 127.0.0.1: as in production, its host has another name
     address = f"localhost:{free_port()}"
     line = [sys.executable, "-m", "wheelyard", "serve", "--port", address.split(":")[1], *options]
     log = sandbox.folder.parent / "log.txt"
@@ -93,33 +93,33 @@ def serving(sandbox: Sandbox, environment: Mapping[str, str], *options: str) -> 
         yield address
 
 
-def ask(yard: Yard, path: str, method: str = "GET", **more: Any) -> Response:  # noqa: ANN401
+def ask(index: BucketIndex, path: str, method: str = "GET", **more: Any) -> Response:  # noqa: ANN401
     """Send one request with the token."""
-    return httpx2.request(method, f"{yard.server.url}{path}", **_alone(yard), **more)
+    return httpx2.request(method, f"{index.server.url}{path}", **_alone(index), **more)
 
 
-def asking(yard: Yard, path: str) -> AbstractContextManager[Response]:
+def asking(index: BucketIndex, path: str) -> AbstractContextManager[Response]:
     """Send one request with the token, and let the caller read the answer."""
-    return httpx2.stream("GET", f"{yard.server.url}{path}", **_alone(yard))
+    return httpx2.stream("GET", f"{index.server.url}{path}", **_alone(index))
 
 
-def upload(yard: Yard, package: Package) -> Response:
+def upload(index: BucketIndex, package: Package) -> Response:
     """Upload a package, whatever comes of it."""
     kind = {"Content-Type": "multipart/form-data; boundary=frontier"}
-    return ask(yard, "/legacy/", "POST", content=form(package), headers=kind)
+    return ask(index, "/legacy/", "POST", content=form(package), headers=kind)
 
 
-def publish(yard: Yard, *packages: Package) -> None:
+def publish(index: BucketIndex, *packages: Package) -> None:
     """Upload packages, all of which have to be taken."""
     for package in packages:
-        answer = upload(yard, package)
+        answer = upload(index, package)
         assert answer.status_code == OK, answer.text
 
 
-def path_of(yard: Yard, package: Package) -> str:
+def path_of(index: BucketIndex, package: Package) -> str:
     """Return the path that the page of a project gives for a package."""
     name = package.filename.partition("-")[0].replace("_", "-")
-    urls = {Path(urlsplit(each.url).path).name: each.url for each in page(yard.server, name)}
+    urls = {Path(urlsplit(each.url).path).name: each.url for each in page(index.server, name)}
     filename = package.filename.replace("+", "%2B").replace("!", "%21")
     return urlsplit(urls[filename]).path
 
@@ -129,6 +129,6 @@ def is_whole(answer: Response, package: Package) -> bool:
     return answer.status_code == OK and answer.content == package.data
 
 
-def _alone(yard: Yard) -> dict[str, Any]:
-    login = ("__token__", yard.server.token)
+def _alone(index: BucketIndex) -> dict[str, Any]:
+    login = ("__token__", index.server.token)
     return {"auth": login, "trust_env": False, "timeout": PATIENCE}

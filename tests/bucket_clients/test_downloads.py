@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bucket_clients.bucket_server import (
-    Yard,
+    BucketIndex,
     as_account,
     as_machine,
     ask,
@@ -16,7 +16,7 @@ from tests.bucket_clients.bucket_server import (
     is_whole,
     path_of,
     publish,
-    running_yard,
+    running_bucket_index,
 )
 from tests.clients.harness import Sandbox, program, system_program
 from tests.clients.servers import free_port
@@ -32,65 +32,65 @@ HARD = wheel("yard-hard", "1!2.0+cpu.1", filler=bytes(range(256)) * 8192)
 
 
 @pytest.fixture(scope="module")
-def yard(cloud: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def index(cloud: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketIndex]:
     """Yield a private index that redirects to signed URLs, with one package."""
     folder = tmp_path_factory.mktemp("redirect")
     cloud.permissions.token_required = True
-    with running_yard(folder, cloud, as_account(cloud, folder), "--private") as running:
+    with running_bucket_index(folder, cloud, as_account(cloud, folder), "--private") as running:
         publish(running, HARD)
         yield running
 
 
 @pytest.mark.clients
-def test_pip_cache(yard: Yard, sandbox: Sandbox) -> None:
+def test_pip_cache(index: BucketIndex, sandbox: Sandbox) -> None:
     """What pip has in its cache it does not fetch from the bucket again."""
-    yard.cloud.log.clear()
+    index.cloud.log.clear()
     for name in ("once", "twice"):
         sandbox.run(
             *(program("pip"), "download", "--no-deps", "--dest", name),
             *("--trusted-host", "localhost", "--trusted-host", "127.0.0.1"),  # else no cache
-            *("--index-url", yard.server.index_url, "yard-hard"),
+            *("--index-url", index.server.index_url, "yard-hard"),
         )
 
     downloaded = [(sandbox.folder / name / HARD.filename) for name in ("once", "twice")]
     assert [each.read_bytes() == HARD.data for each in downloaded] == [True, True]
-    statuses = [each.status for each in yard.cloud.log.records("signed")]
+    statuses = [each.status for each in index.cloud.log.records("signed")]
     assert statuses.count(200) == 1
     assert set(statuses) <= {200, 304}
 
 
 @pytest.mark.clients
-def test_curl_goes_on(yard: Yard, sandbox: Sandbox) -> None:
+def test_curl_goes_on(index: BucketIndex, sandbox: Sandbox) -> None:
     """`curl -L -C -` goes on with half a file where it ends, with a token from `~/.netrc`."""
     curl = system_program("curl")
     (sandbox.home / ".netrc").write_text(
-        f"machine localhost login x password {yard.server.token}\n"
+        f"machine localhost login x password {index.server.token}\n"
     )
     target = sandbox.folder / "target"
     target.write_bytes(HARD.data[:100_000])
-    yard.cloud.log.clear()
+    index.cloud.log.clear()
 
-    url = f"{yard.server.url}{path_of(yard, HARD)}"
+    url = f"{index.server.url}{path_of(index, HARD)}"
     sandbox.run(curl, "--silent", "--fail", "--location", "--netrc", "-C", "-", "-o", target, url)
 
     assert target.read_bytes() == HARD.data
-    assert [each.status for each in yard.cloud.log.records("signed")] == [206]
-    assert not any(each.authorization for each in yard.cloud.log.records("signed"))
+    assert [each.status for each in index.cloud.log.records("signed")] == [206]
+    assert not any(each.authorization for each in index.cloud.log.records("signed"))
 
 
 def test_nobody_signs(cloud: BucketServer, tmp_path: Path) -> None:
     """Where nothing can sign, files go through the index at once, and the log says so once."""
     nowhere = f"127.0.0.1:{free_port()}"
     environment = as_machine(cloud, nowhere)
-    with running_yard(tmp_path / "yard", cloud, environment, "--private") as yard:
-        publish(yard, HARD)
-        path = path_of(yard, HARD)
+    with running_bucket_index(tmp_path / "index", cloud, environment, "--private") as index:
+        publish(index, HARD)
+        path = path_of(index, HARD)
 
-        answers = [ask(yard, path) for _ in range(5)]
+        answers = [ask(index, path) for _ in range(5)]
 
         assert all(is_whole(each, HARD) for each in answers)
-        assert yard.log.count("downloads go through the index itself") == 1
-        assert yard.log.count("every download goes through here") == 1
+        assert index.log.count("downloads go through the index itself") == 1
+        assert index.log.count("every download goes through here") == 1
 
 
 @pytest.mark.parametrize("slow", ["client", "bucket"])
@@ -98,23 +98,23 @@ def test_slow_downloads(cloud: BucketServer, tmp_path: Path, slow: str) -> None:
     """A bucket that breaks off is asked again; downloads that hardly move hold up nobody."""
     environment = as_account(cloud, tmp_path) | {"WHEELYARD_DOWNLOADS": "proxy"}
     with (
-        running_yard(tmp_path / "yard", cloud, environment, "--private") as yard,
+        running_bucket_index(tmp_path / "index", cloud, environment, "--private") as index,
         ExitStack() as stack,
         ThreadPoolExecutor(40) as pool,
     ):
-        publish(yard, LARGE, SMALL)
-        path, small = path_of(yard, LARGE), path_of(yard, SMALL)
+        publish(index, LARGE, SMALL)
+        path, small = path_of(index, LARGE), path_of(index, SMALL)
         cloud.faults.add(CutAt(len(LARGE.data) // 2), "media", FILES)
         stack.callback(cloud.faults.clear)
-        assert is_whole(ask(yard, path), LARGE)
+        assert is_whole(ask(index, path), LARGE)
         if slow == "bucket":
             cloud.faults.add(Slow(100_000), "media", "*/yard-large/*", count=1000)
-        under_way = list(pool.map(stack.enter_context, [asking(yard, path) for _ in range(40)]))
+        under_way = list(pool.map(stack.enter_context, [asking(index, path) for _ in range(40)]))
         if slow == "client":
             for each in under_way:
                 next(each.iter_raw(1 << 18))
         # with as many under way as there are threads, these would wait for minutes
         for number in range(5):
-            assert ask(yard, "/simple/yard-small/").status_code == 200
-            assert ask(yard, f"/simple/never-{number}/").status_code == 404
-            assert is_whole(ask(yard, small), SMALL)
+            assert ask(index, "/simple/yard-small/").status_code == 200
+            assert ask(index, f"/simple/never-{number}/").status_code == 404
+            assert is_whole(ask(index, small), SMALL)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from tests.bucket_clients.bucket_server import Yard, as_account, running_yard
+from tests.bucket_clients.bucket_server import BucketIndex, as_account, running_bucket_index
 from tests.clients import test_install as known
 from tests.clients.harness import Sandbox
 from tests.clients.projects import Builder, Built
@@ -36,11 +36,13 @@ Hatch is not here: it has pip or uv install, as `tests/clients` shows.
 
 
 @contextmanager
-def stocked_yard(folder: Path, cloud: BucketServer, build: Builder, mode: Mode) -> Iterator[Yard]:
+def stocked_bucket_index(
+    folder: Path, cloud: BucketServer, build: Builder, mode: Mode
+) -> Iterator[BucketIndex]:
     """Run a private index whose bucket wants a token or a signature for everything."""
     cloud.permissions.token_required = True
     environment = as_account(cloud, folder) | {"WHEELYARD_DOWNLOADS": mode}
-    with running_yard(folder, cloud, environment, "--private") as running:
+    with running_bucket_index(folder, cloud, environment, "--private") as running:
         publish(
             running.server,
             build("flit-core", "yard-base", "1!2.0"),
@@ -53,24 +55,26 @@ def stocked_yard(folder: Path, cloud: BucketServer, build: Builder, mode: Mode) 
 @pytest.fixture(scope="module")
 def redirecting(
     cloud: BucketServer, build: Builder, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Yard]:
+) -> Iterator[BucketIndex]:
     """Yield an index that sends clients to the bucket."""
-    with stocked_yard(tmp_path_factory.mktemp("redirect"), cloud, build, "redirect") as yard:
-        yield yard
+    with stocked_bucket_index(
+        tmp_path_factory.mktemp("redirect"), cloud, build, "redirect"
+    ) as index:
+        yield index
 
 
 @pytest.fixture(scope="module")
 def proxying(
     cloud: BucketServer, build: Builder, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Yard]:
+) -> Iterator[BucketIndex]:
     """Yield an index through which every byte goes."""
-    with stocked_yard(tmp_path_factory.mktemp("proxy"), cloud, build, "proxy") as yard:
-        yield yard
+    with stocked_bucket_index(tmp_path_factory.mktemp("proxy"), cloud, build, "proxy") as index:
+        yield index
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_redirect(
-    redirecting: Yard, sandbox: Sandbox, tool: Built, base: Built, client: str
+    redirecting: BucketIndex, sandbox: Sandbox, tool: Built, base: Built, client: str
 ) -> None:
     """Every client installs from a private index in a bucket, and tells the bucket no secret."""
     redirecting.cloud.log.clear()
@@ -81,7 +85,9 @@ def test_redirect(
 
 
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_proxy(proxying: Yard, sandbox: Sandbox, tool: Built, base: Built, client: str) -> None:
+def test_proxy(
+    proxying: BucketIndex, sandbox: Sandbox, tool: Built, base: Built, client: str
+) -> None:
     """Where files go through the index, clients never hear of the bucket: as from a folder."""
     proxying.cloud.log.clear()
 
@@ -90,9 +96,9 @@ def test_proxy(proxying: Yard, sandbox: Sandbox, tool: Built, base: Built, clien
     assert_downloaded(proxying, "proxy", tool, base)
 
 
-def assert_downloaded(yard: Yard, mode: Mode, *projects: Built) -> None:
+def assert_downloaded(index: BucketIndex, mode: Mode, *projects: Built) -> None:
     """The wheels came from where they should, whole, and nobody showed the bucket a secret."""
-    log = yard.cloud.log
+    log = index.cloud.log
     kind = "signed" if mode == "redirect" else "media"
     taken = {Path(each.name).name for each in log.records(kind) if each.status in {200, 206}}
     assert {each.wheel.name for each in projects} <= taken

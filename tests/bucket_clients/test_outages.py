@@ -10,13 +10,13 @@ from httpx2 import Response
 
 from tests.bucket_clients.bucket_server import (
     BUCKET,
-    Yard,
+    BucketIndex,
     as_nobody,
     ask,
     is_whole,
     path_of,
     publish,
-    running_yard,
+    running_bucket_index,
     upload,
 )
 from tests.fake_gcs.server import BucketServer
@@ -42,54 +42,58 @@ def cloud(cloud: BucketServer) -> Iterator[BucketServer]:
 
 
 @contextmanager
-def filled_yard(folder: Path, cloud: BucketServer) -> Iterator[Yard]:
+def filled_index(folder: Path, cloud: BucketServer) -> Iterator[BucketIndex]:
     """Run an index that has every project in memory, pages and core metadata."""
-    with running_yard(folder, cloud, as_nobody(cloud), "--private") as yard:
-        publish(yard, *PROJECTS)
+    with running_bucket_index(folder, cloud, as_nobody(cloud), "--private") as index:
+        publish(index, *PROJECTS)
         for each in PROJECTS:
-            assert ask(yard, f"{path_of(yard, each)}.metadata").status_code == 200
-        yield yard
+            assert ask(index, f"{path_of(index, each)}.metadata").status_code == 200
+        yield index
 
 
 def test_writes_are_denied(cloud: BucketServer, tmp_path: Path) -> None:
     """A bucket that may only be read is read; an upload is refused in a sentence, and retried."""
-    with filled_yard(tmp_path / "yard", cloud) as yard:
-        path, more = path_of(yard, PROJECTS[0]), wheel("yard-0", "2.0")
+    with filled_index(tmp_path / "index", cloud) as index:
+        path, more = path_of(index, PROJECTS[0]), wheel("yard-0", "2.0")
         before = cloud.bucket(BUCKET).names()
         cloud.permissions.deny("storage.objects.create", "storage.objects.delete")
 
-        refused = upload(yard, more)
+        refused = upload(index, more)
 
         assert_unavailable(refused)
         assert b"storage.objects.create" in refused.content
         assert cloud.bucket(BUCKET).names() == before
-        assert ask(yard, "/simple/yard-1/").status_code == 200
-        assert is_whole(ask(yard, path), PROJECTS[0])
+        assert ask(index, "/simple/yard-1/").status_code == 200
+        assert is_whole(ask(index, path), PROJECTS[0])
         cloud.permissions.allow()
-        assert upload(yard, more).status_code == 200
-        assert is_whole(ask(yard, path_of(yard, more)), more)
+        assert upload(index, more).status_code == 200
+        assert is_whole(ask(index, path_of(index, more)), more)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("begin", [BucketServer.die, BucketServer.stop], ids=["silent", "refusing"])
 def test_bucket_is_gone(cloud: BucketServer, tmp_path: Path, begin: Outage) -> None:
     """While nothing comes from the bucket, clients get 503 before they give up, and come back."""
-    with filled_yard(tmp_path / "yard", cloud) as yard, ThreadPoolExecutor(8) as pool:
-        path, more = path_of(yard, PROJECTS[0]), wheel("yard-0", "3.0")
+    with filled_index(tmp_path / "index", cloud) as index, ThreadPoolExecutor(8) as pool:
+        path, more = path_of(index, PROJECTS[0]), wheel("yard-0", "3.0")
         begin(cloud)  # what is fresh is served for a second more
         try:
-            until(lambda: ask(yard, "/simple/yard-1/").status_code == 503)
+            until(lambda: ask(index, "/simple/yard-1/").status_code == 503)
             pending = [
-                pool.submit(ask, yard, path),
-                pool.submit(ask, yard, "/ready"),
-                pool.submit(ask, yard, "/simple/"),
-                pool.submit(ask, yard, "/simple/yard-1/"),
-                pool.submit(ask, yard, "/simple/never-seen/"),
-                pool.submit(upload, yard, more),
+                pool.submit(ask, index, path),
+                pool.submit(ask, index, "/ready"),
+                pool.submit(ask, index, "/simple/"),
+                pool.submit(ask, index, "/simple/yard-1/"),
+                pool.submit(ask, index, "/simple/never-seen/"),
+                pool.submit(upload, index, more),
             ]
             asked = [each.result() for each in pending]
-            asked += [ask(yard, "/simple/yard-2/"), ask(yard, "/ready"), upload(yard, more)]
-            assert ask(yard, "/health").status_code == 200
+            asked += [
+                ask(index, "/simple/yard-2/"),
+                ask(index, "/ready"),
+                upload(index, more),
+            ]
+            assert ask(index, "/health").status_code == 200
         finally:
             cloud.revive()
             cloud.stop()
@@ -97,9 +101,9 @@ def test_bucket_is_gone(cloud: BucketServer, tmp_path: Path, begin: Outage) -> N
         for each in asked:
             assert_unavailable(each)
 
-        until_well(yard, ["/ready", "/simple/yard-1/", path])
-        until(lambda: upload(yard, more).status_code == 200, patience=BACK)
-        assert "Traceback" not in yard.log
+        until_well(index, ["/ready", "/simple/yard-1/", path])
+        until(lambda: upload(index, more).status_code == 200, patience=BACK)
+        assert "Traceback" not in index.log
 
 
 def assert_unavailable(answer: Response) -> None:
@@ -111,6 +115,6 @@ def assert_unavailable(answer: Response) -> None:
     assert answer.elapsed.total_seconds() < PIP_GIVES_UP
 
 
-def until_well(yard: Yard, targets: Sequence[str]) -> None:
+def until_well(index: BucketIndex, targets: Sequence[str]) -> None:
     """Wait until everything is answered again, which does not take long."""
-    until(lambda: all(ask(yard, each).status_code == 200 for each in targets), patience=BACK)
+    until(lambda: all(ask(index, each).status_code == 200 for each in targets), patience=BACK)

@@ -7,12 +7,12 @@ import pytest
 from tests.bucket_clients.bucket_server import (
     BUCKET,
     STORE,
-    Yard,
+    BucketIndex,
     as_account,
     ask,
     path_of,
     publish,
-    running_yard,
+    running_bucket_index,
 )
 from tests.clients.harness import Sandbox, program, wheelyard
 from tests.fake_gcs.clients import ask as ask_bucket
@@ -26,74 +26,74 @@ HARD = wheel("yard-hard", "1!2.0+cpu.1")
 
 
 @pytest.fixture(scope="module")
-def yard(cloud: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def index(cloud: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketIndex]:
     """Yield an index whose files anyone may have, with one package."""
     folder = tmp_path_factory.mktemp("public")
     cloud.permissions.token_required = True
     cloud.bucket(OPEN).public = True
-    with running_yard(folder, cloud, as_account(cloud, folder), config=SPLIT) as running:
+    with running_bucket_index(folder, cloud, as_account(cloud, folder), config=SPLIT) as running:
         publish(running, HARD)
         yield running
 
 
-def test_plain_url(yard: Yard) -> None:
+def test_plain_url(index: BucketIndex) -> None:
     """A download leads to the plain URL of an object that every cache may keep for ever."""
-    sent = ask(yard, path_of(yard, HARD))
+    sent = ask(index, path_of(index, HARD))
 
     assert sent.status_code == 302
     url = sent.headers["location"]
     assert "?" not in url
-    assert url.startswith(f"{yard.cloud.url}/{OPEN}/team%20a~1/files/yard-hard/")
+    assert url.startswith(f"{index.cloud.url}/{OPEN}/team%20a~1/files/yard-hard/")
     assert url.endswith("/yard_hard-1%212.0%2Bcpu.1-py3-none-any.whl")
-    got = ask_bucket(yard.cloud.address, "GET", url.removeprefix(yard.cloud.url))
+    got = ask_bucket(index.cloud.address, "GET", url.removeprefix(index.cloud.url))
     assert (got.status, got.body) == (200, HARD.data)
     assert got.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
-def test_only_files_are_public(yard: Yard) -> None:
+def test_only_files_are_public(index: BucketIndex) -> None:
     """The public bucket has the files and what describes them; tokens and journal are elsewhere."""
-    apart = yard.cloud.bucket(OPEN).names()
-    usual = yard.cloud.bucket(BUCKET).names()
+    apart = index.cloud.bucket(OPEN).names()
+    usual = index.cloud.bucket(BUCKET).names()
 
     assert apart
     assert all(name.startswith("team a~1/files/") for name in apart)
     assert not any("/files/" in name for name in usual)
     for name in usual:
         assert (
-            ask_bucket(yard.cloud.address, "GET", f"/{BUCKET}/{name.replace(' ', '%20')}").status
+            ask_bucket(index.cloud.address, "GET", f"/{BUCKET}/{name.replace(' ', '%20')}").status
             == 403
         )
 
 
 @pytest.mark.clients
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_install(yard: Yard, sandbox: Sandbox, client: str) -> None:
+def test_install(index: BucketIndex, sandbox: Sandbox, client: str) -> None:
     """A client installs from the public bucket, without any credentials."""
     python = sandbox.python()
-    where = ("--no-deps", "--index-url", f"{yard.server.url}/simple/", "yard-hard")
-    yard.cloud.log.clear()
+    where = ("--no-deps", "--index-url", f"{index.server.url}/simple/", "yard-hard")
+    index.cloud.log.clear()
 
     if client == "pip":
         sandbox.run(program("pip"), "--python", python, "install", *where)
     else:
         sandbox.run(program("uv"), "pip", "install", "--python", python, *where)
 
-    assert [each.status for each in yard.cloud.log.records("public")] == [200]
+    assert [each.status for each in index.cloud.log.records("public")] == [200]
 
 
-def test_check_and_delete(yard: Yard, sandbox: Sandbox) -> None:
+def test_check_and_delete(index: BucketIndex, sandbox: Sandbox) -> None:
     """Commands know where the files are; what is deleted is gone from the public bucket."""
     gone = wheel("yard-gone", "1.0")
-    environment = as_account(yard.cloud, yard.folder)
-    yard.folder.joinpath(gone.filename).write_bytes(gone.data)
+    environment = as_account(index.cloud, index.folder)
+    index.folder.joinpath(gone.filename).write_bytes(gone.data)
 
     def type_(*arguments: str) -> str:
         return wheelyard(sandbox, *arguments, "--store", STORE, **environment)
 
-    type_("upload", str(yard.folder / gone.filename))
+    type_("upload", str(index.folder / gone.filename))
     assert "\nclean: 2 projects, 2 files" in f"\n{type_('check')}"
     type_("delete", "yard-gone", "1.0")
     assert "\nclean: 2 projects, 1 file" in f"\n{type_('check')}"
 
-    assert not [name for name in yard.cloud.bucket(OPEN).names() if "yard-gone" in name]
+    assert not [name for name in index.cloud.bucket(OPEN).names() if "yard-gone" in name]
     assert type_("list", "yard-gone").strip() == ""

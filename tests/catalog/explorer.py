@@ -16,7 +16,7 @@ from random import Random
 from tests.catalog.invariants import DEMO, Wish, broken_promises, document, is_named
 from tests.catalog.scheduler import Fate, GatedStore, Stage, outcomes_on_stage
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, Clock, ambient_at, objects
+from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
 from wheelyard.archive.reader import DistributionContents
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution_filename import parse_filename
@@ -97,7 +97,7 @@ class Scenario:
         """Return an index over a store."""
         if self.opener is not None:
             return self.opener(store, seed)
-        runtime = replace(ambient_at(Clock(), seed), monotonic=ticking())
+        runtime = replace(fake_runtime(Clock(), seed), monotonic=ticking())
         traits = StoreTraits(is_local=not self.far)
         index = build_index(store, Spool(self.folder), Settings(), runtime, traits)
         return replace(index, uploads=_ReadOnce(index.uploads, self.contents))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.catalog.faulty_store import Crash, Fault, FaultyStore, Kind
 from tests.catalog.invariants import DEMO, document
-from tests.operations.in_memory_index import START, Clock, ambient_at
+from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Commits, Intent
 from wheelyard.catalog.conflict_retries import ConflictRetries
@@ -28,7 +28,7 @@ class Writer:
         self.told = list[AnyEvent]()
         clock = Clock()
         runtime = replace(
-            ambient_at(clock, seed), pause=lambda seconds: clock.advance(seconds=seconds)
+            fake_runtime(clock, seed), pause=lambda seconds: clock.advance(seconds=seconds)
         )
         belief = CachePolicy(near=near, freshness=1e9, capacity=1 << 20)
         documents = Documents(self.store, Codec(Project), runtime, belief, is_kept=True)

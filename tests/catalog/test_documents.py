@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.operations.in_memory_index import Clock, ambient_at
+from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog import keys
 from wheelyard.catalog.documents import CachePolicy, Codec, Documents, Snapshot
 from wheelyard.catalog.projects import NameList
@@ -50,7 +50,7 @@ class Far:
         belief = CachePolicy(
             near=near, freshness=FRESHNESS, stale_if_error=stale_if_error, capacity=1 << 20
         )
-        runtime = ambient_at(self.clock, seed=1)
+        runtime = fake_runtime(self.clock, seed=1)
         self.documents = Documents(self.store, Codec(NameList), runtime, belief)
         self.first = self.write(FIRST)
 

@@ -10,7 +10,7 @@ from tests.catalog.explorer import BrokenPromise, Explorer, Scenario
 from tests.catalog.invariants import Wish, document
 from tests.catalog.scheduler import Fate
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import Clock, ambient_at
+from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
@@ -173,6 +173,6 @@ class _Any(int):
 
 def _forgetful(store: Store, seed: int) -> Index:
     """Return an index whose commits write no journal of their own accord."""
-    index = build_index(store, Spool(Path()), Settings(), ambient_at(Clock(), seed))
+    index = build_index(store, Spool(Path()), Settings(), fake_runtime(Clock(), seed))
     index.projects.commits._journaled = _Remembered(1)  # noqa: SLF001 - broken on purpose
     return index

@@ -10,7 +10,7 @@ import pytest
 from tests.catalog.faulty_store import Crash, Fault, FaultyStore, Kind
 from tests.catalog.invariants import DEMO, Wish, broken_promises, document
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, START, World, ambient_at
+from tests.operations.in_memory_index import ALICE, START, IndexHarness, fake_runtime
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import NotFound, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
@@ -24,10 +24,10 @@ ONE, TWO = make_wheel(), make_wheel(version="2.0")
 FIRST = Selection(parse_version("1.0"))
 ALWAYS = 1_000
 
-Operation = Callable[[World, Index], object]
+Operation = Callable[[IndexHarness, Index], object]
 
 OPERATIONS: dict[str, Operation] = {
-    "upload": lambda world, index: index.uploads.accept(TWO.arrival(world.folder), ALICE),
+    "upload": lambda harness, index: index.uploads.accept(TWO.arrival(harness.folder), ALICE),
     "yank": lambda _, index: index.lifecycle.yank(ALICE, DEMO, FIRST, "bad"),
     "unyank": lambda _, index: index.lifecycle.unyank(ALICE, DEMO, FIRST, ""),
     "delete": lambda _, index: index.lifecycle.delete(ALICE, DEMO, FIRST, ""),
@@ -36,12 +36,12 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def faulty_index(
-    world: World, *faults: Fault, runtime: Runtime | None = None
+    harness: IndexHarness, *faults: Fault, runtime: Runtime | None = None
 ) -> tuple[Index, FaultyStore]:
     """Return an index whose store has faults, once it is open."""
-    store = FaultyStore(world.store)
-    runtime = runtime or ambient_at(world.clock, 5)
-    index = build_index(store, Spool(world.folder), Settings(), runtime)
+    store = FaultyStore(harness.store)
+    runtime = runtime or fake_runtime(harness.clock, 5)
+    index = build_index(store, Spool(harness.folder), Settings(), runtime)
     store.calls.clear()
     store.faults = faults
     return index, store
@@ -58,94 +58,94 @@ def test_every_call_fails_once(tmp_path: Path, operation: str, kind: Kind, befor
     assert len(store.calls) > 2
 
     for nth in range(1, len(store.calls) + 1):
-        world = _prepared(tmp_path, operation, before)
-        index, store = faulty_index(world, Fault(kind, nth=nth))
+        harness = _prepared(tmp_path, operation, before)
+        index, store = faulty_index(harness, Fault(kind, nth=nth))
         answer = "ok"
         try:
-            OPERATIONS[operation](world, index)
+            OPERATIONS[operation](harness, index)
         except (WheelyardError, Crash) as error:
             answer = type(error).__name__
 
         wishes = {"A": Wish(TWO if operation == "upload" else ONE, operation == "delete")}
         answers = {"A": answer if operation in {"upload", "delete"} else "-"}
-        assert list(broken_promises(world.store, wishes, answers)) == []
+        assert list(broken_promises(harness.store, wishes, answers)) == []
         with suppress(NotFound):  # what is deleted cannot be deleted again
-            OPERATIONS[operation](world, world.opened(seed=6))
-        assert world.check().problems == []
-        assert _is_done(operation, world)
+            OPERATIONS[operation](harness, harness.opened(seed=6))
+        assert harness.check().problems == []
+        assert _is_done(operation, harness)
 
 
 @pytest.mark.parametrize("kind", [Kind.LOST_RACE, Kind.TOO_OFTEN])
 @pytest.mark.parametrize("key", ["projects/demo.json", "projects.json"])
 def test_lost_races_are_tried_again(tmp_path: Path, key: str, kind: Kind) -> None:
     """A document that others change all the time is written in the end."""
-    world = World(tmp_path)
-    index, store = faulty_index(world, Fault(kind, "put", key, times=10))
+    harness = IndexHarness(tmp_path)
+    index, store = faulty_index(harness, Fault(kind, "put", key, times=10))
 
-    OPERATIONS["upload"](world, index)
+    OPERATIONS["upload"](harness, index)
 
     assert store.calls.count(("put", key)) == 11
-    assert world.check().problems == []
+    assert harness.check().problems == []
 
 
 def test_races_that_never_end(tmp_path: Path) -> None:
     """A document that can never be written is given up, and the upload may be tried again."""
-    world = World(tmp_path)
+    harness = IndexHarness(tmp_path)
     faults = (Fault(Kind.LOST_RACE, "put", "projects/*", times=ALWAYS),)
     runtime = replace(
-        ambient_at(world.clock, 5), pause=lambda seconds: world.clock.advance(seconds=seconds)
+        fake_runtime(harness.clock, 5), pause=lambda seconds: harness.clock.advance(seconds=seconds)
     )
-    index, store = faulty_index(world, *faults, runtime=runtime)
+    index, store = faulty_index(harness, *faults, runtime=runtime)
 
     with pytest.raises(Unavailable) as caught:
-        OPERATIONS["upload"](world, index)
+        OPERATIONS["upload"](harness, index)
 
     assert caught.value.code == "overloaded"
-    assert 45 <= (world.clock.now - START).total_seconds() < 47
+    assert 45 <= (harness.clock.now - START).total_seconds() < 47
     assert 30 < store.calls.count(("put", "projects/demo.json")) < 100
-    assert document(world.store).revision == 0
+    assert document(harness.store).revision == 0
 
 
 def test_bytes_that_can_never_be_written(tmp_path: Path) -> None:
     """A file whose bytes never get into the store is not published, and its uploader is told."""
-    world = World(tmp_path)
+    harness = IndexHarness(tmp_path)
     runtime = replace(
-        ambient_at(world.clock, 5), pause=lambda seconds: world.clock.advance(seconds=seconds)
+        fake_runtime(harness.clock, 5), pause=lambda seconds: harness.clock.advance(seconds=seconds)
     )
     faults = (Fault(Kind.LOST_RACE, "put", "files/*", times=ALWAYS),)
-    index, _ = faulty_index(world, *faults, runtime=runtime)
+    index, _ = faulty_index(harness, *faults, runtime=runtime)
 
     with pytest.raises(Unavailable) as caught:
-        OPERATIONS["upload"](world, index)
+        OPERATIONS["upload"](harness, index)
 
     assert caught.value.code == "overloaded"
-    assert world.snapshot("projects/") == {}
+    assert harness.snapshot("projects/") == {}
 
 
 def test_a_lost_reply_is_no_lost_race(tmp_path: Path) -> None:
     """A commit whose reply was lost is found by its id, and committed once only."""
-    world = World(tmp_path)
-    world.upload(ONE)
-    index, _ = faulty_index(world, Fault(Kind.DONE, "put", "projects/demo.json"))
+    harness = IndexHarness(tmp_path)
+    harness.upload(ONE)
+    index, _ = faulty_index(harness, Fault(Kind.DONE, "put", "projects/demo.json"))
 
-    OPERATIONS["delete"](world, index)
+    OPERATIONS["delete"](harness, index)
 
-    assert document(world.store).revision == 2
-    assert document(world.store).deleted_filenames == (ONE.filename,)
-    assert world.snapshot("files/") == {}
+    assert document(harness.store).revision == 2
+    assert document(harness.store).deleted_filenames == (ONE.filename,)
+    assert harness.snapshot("files/") == {}
 
 
-def _prepared(folder: Path, operation: str, before: str) -> World:
-    world = World(folder)
+def _prepared(folder: Path, operation: str, before: str) -> IndexHarness:
+    harness = IndexHarness(folder)
     if before == "a file" or operation != "upload":
-        world.upload(ONE)
+        harness.upload(ONE)
     if operation == "unyank":
-        world.index.lifecycle.yank(ALICE, DEMO, FIRST, "")
-    return world
+        harness.index.lifecycle.yank(ALICE, DEMO, FIRST, "")
+    return harness
 
 
-def _is_done(operation: str, world: World) -> bool:
-    project = document(world.store)
+def _is_done(operation: str, harness: IndexHarness) -> bool:
+    project = document(harness.store)
     if operation == "upload":
         return TWO.filename in project.by_filename
     if operation == "delete":

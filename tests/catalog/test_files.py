@@ -6,7 +6,7 @@ import pytest
 
 from tests.catalog.invariants import DEMO
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import World
+from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
 
@@ -16,23 +16,23 @@ MADE = make_wheel()
 @pytest.mark.parametrize("what", ["distribution", "core metadata"])
 def test_a_young_object_that_is_cut_off(tmp_path: Path, what: str) -> None:
     """An upload that finds only the beginning of its bytes in the store writes all of them."""
-    whole, world = World(tmp_path), World(tmp_path)
+    whole, harness = IndexHarness(tmp_path), IndexHarness(tmp_path)
     file = whole.upload(MADE)
     of = keys.distribution if what == "distribution" else keys.core_metadata
     key = of(DEMO, file.sha256, file.filename)
-    world.store.put(key, whole.bytes_at(key)[:-1], None)
+    harness.store.put(key, whole.bytes_at(key)[:-1], None)
 
-    world.upload(MADE)
+    harness.upload(MADE)
 
-    assert world.snapshot(keys.FILES) == whole.snapshot(keys.FILES)
+    assert harness.snapshot(keys.FILES) == whole.snapshot(keys.FILES)
 
 
 def test_core_metadata_that_is_lost(tmp_path: Path) -> None:
     """Core metadata that the store has lost is reported as missing, with its place."""
-    world = World(tmp_path)
-    file = world.upload(MADE)
+    harness = IndexHarness(tmp_path)
+    file = harness.upload(MADE)
     key = keys.core_metadata(DEMO, file.sha256, file.filename)
-    world.store.delete(key, None)
+    harness.store.delete(key, None)
 
     with pytest.raises(NotFound, match=key):
-        world.index.files.core_metadata(DEMO, file)
+        harness.index.files.core_metadata(DEMO, file)

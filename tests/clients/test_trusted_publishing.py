@@ -10,7 +10,12 @@ from uuid import uuid4
 
 import pytest
 
-from tests.authentication.verifiers.fake_issuer import Answer, StandIn, rsa_key, stand_in
+from tests.authentication.verifiers.fake_issuer import (
+    CannedResponse,
+    FakeIssuer,
+    rsa_key,
+    running_issuer,
+)
 from tests.clients.harness import Sandbox, program, system_program
 from tests.clients.projects import Builder, Built
 from tests.clients.reading import assert_published
@@ -65,8 +70,8 @@ class Ci:
 
     site: Site
     proxy: Proxy
-    github: StandIn
-    gitlab: StandIn
+    github: FakeIssuer
+    gitlab: FakeIssuer
 
     @property
     def server(self) -> Server:
@@ -85,7 +90,7 @@ class Ci:
 
     def on_github(self, statement: str) -> dict[str, str]:
         """Return the environment of a job on GitHub, which is given that statement."""
-        self.github.answers["/id-token"] = Answer(json.dumps({"value": statement}).encode())
+        self.github.answers["/id-token"] = CannedResponse(json.dumps({"value": statement}).encode())
         return {
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "of-the-runner",
             "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.github.url}/id-token?api-version=2.0",
@@ -108,7 +113,7 @@ class Ci:
         return TOKEN.findall(b"".join(self.proxy.heard).decode("latin-1"))
 
 
-def _statement(says: dict[str, object], issuer: StandIn, changes: dict[str, object]) -> str:
+def _statement(says: dict[str, object], issuer: FakeIssuer, changes: dict[str, object]) -> str:
     now = int(system_runtime().now().timestamp())
     times = {"iat": now, "nbf": now, "exp": now + 300}
     here = {"iss": issuer.url, "aud": AUDIENCE, "jti": uuid4().hex}
@@ -120,7 +125,7 @@ def shared_ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
     """Two services and an index."""
     folder = tmp_path_factory.mktemp("ci")
     with ExitStack() as stack:
-        github, gitlab = (stack.enter_context(stand_in()) for _ in range(2))
+        github, gitlab = (stack.enter_context(running_issuer()) for _ in range(2))
         for issuer, path in ((github, "/.well-known/jwks"), (gitlab, "/oauth/discovery/keys")):
             issuer.serve_keys(KEY)
             issuer.answers[path] = issuer.answers["/keys"]

@@ -14,7 +14,12 @@ import pytest
 import yaml
 from uv import find_uv_bin
 
-from tests.authentication.verifiers.fake_issuer import Answer, StandIn, rsa_key, stand_in
+from tests.authentication.verifiers.fake_issuer import (
+    CannedResponse,
+    FakeIssuer,
+    rsa_key,
+    running_issuer,
+)
 from tests.clients.conftest import sandbox as _sandbox
 from tests.clients.harness import (
     REPOSITORY,
@@ -171,7 +176,7 @@ class Runner:
     sandbox: Sandbox
     """Its folder is the workspace."""
     site: Site
-    google: StandIn
+    google: FakeIssuer
     """Signs for the account of the build, and answers as the metadata server."""
 
     def run(self, script: str, **given: str) -> subprocess.CompletedProcess[str]:
@@ -193,7 +198,7 @@ class Runner:
         claims = {"iss": issuer, "aud": audience, "sub": "104857600123456789012"}
         mail = {"email": ACCOUNT, "email_verified": True, "iat": now, "exp": now + 3600}
         token = rsa_key("google").token(claims | mail)
-        self.google.answers[IDENTITY] = Answer(token.encode())
+        self.google.answers[IDENTITY] = CannedResponse(token.encode())
         return token
 
     def publishers(self) -> dict[str, str]:
@@ -221,7 +226,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     places = [str(site_packages(each)) for each in (*there, Path(sys.executable))]
     python = sandbox.home / "bin" / "python"
     (site_packages(python) / "clients.pth").write_text("\n".join(places))
-    with stand_in() as google:
+    with running_issuer() as google:
         google.serve_keys(rsa_key("google"))
         config = CONFIG.replace("ISSUER", google.url)
         with running_site(folder / "site", config=config, environment=google.environment) as site:
@@ -314,7 +319,7 @@ def test_refused(runner: Runner, name: str, given: dict[str, str], words: str) -
 def test_no_identity(runner: Runner) -> None:
     """A build whose account may not have ID tokens names the role that is missing."""
     runner.lay("3.0")
-    runner.google.answers[IDENTITY] = Answer(status=403)
+    runner.google.answers[IDENTITY] = CannedResponse(status=403)
 
     script = steps(FILES / "cloudbuild.yaml")["publish"]["script"]
     done = runner.run(script, _INDEX_URL=runner.site.url)

@@ -8,31 +8,31 @@ import pytest
 
 from tests.cli.conftest import sandbox as _sandbox
 from tests.cli.conftest import wheelyard as _wheelyard
-from tests.exporting.export_fixture import Yard, stock
+from tests.exporting.export_fixture import ExportHarness, stock
 from tests.fake_gcs.server import BucketServer, running_bucket_server
 
 sandbox, wheelyard = _sandbox, _wheelyard
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Yard:
+def harness(tmp_path: Path) -> ExportHarness:
     """An index in a folder, with nothing in it."""
-    return Yard(tmp_path)
+    return ExportHarness(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def stock_room(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+def stock_room(tmp_path_factory: pytest.TempPathFactory) -> ExportHarness:
     """An index in a folder, with something of everything in it; it is only copied."""
-    yard = Yard(tmp_path_factory.mktemp("stock"))
-    stock(yard.index, yard.folder)
-    return yard
+    harness = ExportHarness(tmp_path_factory.mktemp("stock"))
+    stock(harness.index, harness.folder)
+    return harness
 
 
 @pytest.fixture
-def stocked(yard: Yard, stock_room: Yard) -> Yard:
+def stocked(harness: ExportHarness, stock_room: ExportHarness) -> ExportHarness:
     """The same, for one test alone."""
-    copytree(stock_room.store, yard.store)
-    return yard
+    copytree(stock_room.store, harness.store)
+    return harness
 
 
 @pytest.fixture

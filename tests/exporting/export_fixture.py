@@ -33,12 +33,12 @@ ODD = ("a", "a-b", "a0", "zope-2-x")
 
 
 @dataclass(frozen=True)
-class Yard:
+class ExportHarness:
     """
-    An index in a folder, opened in this process.
+    An index in a folder, opened in this process, and its exported site.
 
     Args:
-        folder: New, or one that has had a yard.
+        folder: New, or that of an earlier harness.
     """
 
     folder: Path

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.exporting.export_fixture import Yard
+from tests.exporting.export_fixture import ExportHarness
 from tests.exporting.serving import python_web
 from tests.http.packages import wheel
 from tests.waiting import PATIENCE
@@ -60,10 +60,10 @@ addEventListener("load", async () => {
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a site in it that was not told its address."""
-    yard = Yard(tmp_path_factory.mktemp("yard"))
-    yard.publish(*PACKAGES)
-    yard.export(yard.folder / "www/deep/down", RequestedOptions())
-    return yard.folder / "www"
+    harness = ExportHarness(tmp_path_factory.mktemp("index"))
+    harness.publish(*PACKAGES)
+    harness.export(harness.folder / "www/deep/down", RequestedOptions())
+    return harness.folder / "www"
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporting.export_fixture import AT_BASE, Yard, publish, stock
+from tests.exporting.export_fixture import AT_BASE, ExportHarness, publish, stock
 from tests.exporting.sites import BASE, HOME, MANIFEST, Read, broken, is_page, tree
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import BucketServer, running_bucket_server
@@ -87,15 +87,15 @@ def test_the_same_as_in_a_folder(cloud: BucketServer, index: Index, tmp_path: Pa
     assert broken_links(cloud.bucket("site")) == []
 
 
-def test_from_a_folder_to_a_bucket(cloud: BucketServer, yard: Yard) -> None:
+def test_from_a_folder_to_a_bucket(cloud: BucketServer, harness: ExportHarness) -> None:
     """A store in a folder is exported to a bucket; a second time nothing is sent but a question."""
-    stock(yard.index, yard.folder)
-    export(yard.index)
+    stock(harness.index, harness.folder)
+    export(harness.index)
     assert broken_links(cloud.bucket("site")) == []
     before = objects(cloud.bucket("site"))
     cloud.log.clear()
 
-    export(yard.index)
+    export(harness.index)
 
     assert objects(cloud.bucket("site")) == before
     assert {each.name for each in cloud.log.records()} == {f"{PREFIX}{MANIFEST}"}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
-from tests.exporting.export_fixture import Yard
+from tests.exporting.export_fixture import ExportHarness
 from tests.exporting.sites import BASE, broken, pages_of, reader, tree
 from tests.fake_gcs.server import BucketServer
 from tests.http.packages import wheel
@@ -39,7 +39,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", root], check=True)
 
 
-def test_what_it_says(stocked: Yard, wheelyard: Typed) -> None:
+def test_what_it_says(stocked: ExportHarness, wheelyard: Typed) -> None:
     """It says in one line what there is now and what it did, and warns where it knows no URL."""
     where = (stocked.site, "--store", stocked.store)
 
@@ -71,7 +71,9 @@ SOME = '[[grant]]\nwho = ["{who}"]\nprojects = ["{projects}"]\nactions = ["read"
         (SOME.format(who="anonymous", projects="*"), False),
     ],
 )
-def test_who_reads_the_site(stocked: Yard, wheelyard: Typed, text: str, *, is_told: bool) -> None:
+def test_who_reads_the_site(
+    stocked: ExportHarness, wheelyard: Typed, text: str, *, is_told: bool
+) -> None:
     """Where reading needs a credential, one line says that whoever reads the site reads all."""
     config = stocked.folder / "settings.toml"
     config.write_text(text)
@@ -85,7 +87,7 @@ def test_who_reads_the_site(stocked: Yard, wheelyard: Typed, text: str, *, is_to
     assert (told in done.stderr) is is_told
 
 
-def test_modes(stocked: Yard, wheelyard: Typed) -> None:
+def test_modes(stocked: ExportHarness, wheelyard: Typed) -> None:
     """Pages and copies of files can be read by a web server that is somebody else."""
     before = os.umask(0o022)
     try:
@@ -98,7 +100,7 @@ def test_modes(stocked: Yard, wheelyard: Typed) -> None:
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o755}
 
 
-def test_linked(stocked: Yard, wheelyard: Typed) -> None:
+def test_linked(stocked: ExportHarness, wheelyard: Typed) -> None:
     """Linked files take no room: they are the store's own, under a second name."""
     stocked.export()
     site = stocked.folder / "linked"
@@ -111,7 +113,7 @@ def test_linked(stocked: Yard, wheelyard: Typed) -> None:
     assert tree(site) == tree(stocked.site)
 
 
-def test_no_links_between_disks(stocked: Yard, wheelyard: Typed) -> None:
+def test_no_links_between_disks(stocked: ExportHarness, wheelyard: Typed) -> None:
     """Where files cannot be linked, it says so, and what else can be done."""
     with small_disk(stocked.folder, "4m") as site:
         done = wheelyard("export", site, "--store", stocked.store, "--files", "link", *AT)
@@ -121,7 +123,9 @@ def test_no_links_between_disks(stocked: Yard, wheelyard: Typed) -> None:
     assert "--files copy" in done.stderr
 
 
-def test_no_links_into_a_bucket(stocked: Yard, wheelyard: Typed, cloud: BucketServer) -> None:
+def test_no_links_into_a_bucket(
+    stocked: ExportHarness, wheelyard: Typed, cloud: BucketServer
+) -> None:
     """A bucket takes no links, and a folder has none to a bucket's objects."""
     there = cloud.environment()
     into = ("export", "gs://site", "--store", stocked.store, "--files", "link")
@@ -138,7 +142,7 @@ def test_no_links_into_a_bucket(stocked: Yard, wheelyard: Typed, cloud: BucketSe
         assert "--files copy" in done.stderr
 
 
-def test_left_where_they_are(stocked: Yard, wheelyard: Typed) -> None:
+def test_left_where_they_are(stocked: ExportHarness, wheelyard: Typed) -> None:
     """With a URL the pages link there, and no file is copied."""
     line = ("export", stocked.site, "--store", stocked.store, "--files", f"{ELSEWHERE}/", *AT)
 
@@ -161,7 +165,7 @@ def test_left_where_they_are(stocked: Yard, wheelyard: Typed) -> None:
         "https://ann:secret@x.example/",
     ],
 )
-def test_no_address(stocked: Yard, wheelyard: Typed, url: str) -> None:
+def test_no_address(stocked: ExportHarness, wheelyard: Typed, url: str) -> None:
     """What is no address for the web is refused before anything is written, secrets included."""
     for option in ("--files", "--base-url"):
         done = wheelyard("export", stocked.site, "--store", stocked.store, option, url)
@@ -171,7 +175,7 @@ def test_no_address(stocked: Yard, wheelyard: Typed, url: str) -> None:
     assert not stocked.site.exists()
 
 
-def test_compressed(stocked: Yard, wheelyard: Typed) -> None:
+def test_compressed(stocked: ExportHarness, wheelyard: Typed) -> None:
     """Each page has a compressed copy beside it, the same bytes every time."""
     for name in ("one", "two"):
         site = stocked.folder / name
@@ -188,7 +192,7 @@ def test_compressed(stocked: Yard, wheelyard: Typed) -> None:
         assert packed[path][4:8] == bytes(4), "it says when it was made"
 
 
-def test_full_disk(stocked: Yard, wheelyard: Typed) -> None:
+def test_full_disk(stocked: ExportHarness, wheelyard: Typed) -> None:
     """On a full disk it ends with one sentence, and what is there works."""
     line = ("--store", stocked.store, *AT)
     with small_disk(stocked.folder, "160k") as site:

@@ -8,7 +8,7 @@ from shutil import copytree
 import pytest
 
 from tests.cli.conftest import Typed
-from tests.exporting.export_fixture import Yard, delete, set_status, watched_export, yank
+from tests.exporting.export_fixture import ExportHarness, delete, set_status, watched_export, yank
 from tests.exporting.sites import WRITES, Killed, broken, pages_of, reader, tree
 from tests.http.packages import sdist, wheel
 from wheelyard.model.project import Status
@@ -16,23 +16,23 @@ from wheelyard.model.project import Status
 pytestmark = pytest.mark.integration
 
 
-def changed(yard: Yard) -> None:
+def changed(harness: ExportHarness) -> None:
     """Change what there is in every way."""
-    yard.publish(sdist("demo", "1.1"), wheel("newcomer", "1.0"))
-    delete(yard.index, "demo", "1.0")
-    delete(yard.index, "gone", "1.0")
-    yank(yard.index, "demo", "1.1")
-    set_status(yard.index, "hidden", Status.QUARANTINED)
-    set_status(yard.index, "old", Status.ARCHIVED)
+    harness.publish(sdist("demo", "1.1"), wheel("newcomer", "1.0"))
+    delete(harness.index, "demo", "1.0")
+    delete(harness.index, "gone", "1.0")
+    yank(harness.index, "demo", "1.1")
+    set_status(harness.index, "hidden", Status.QUARANTINED)
+    set_status(harness.index, "old", Status.ARCHIVED)
 
 
 @pytest.fixture
-def begun(yard: Yard) -> Yard:
+def begun(harness: ExportHarness) -> ExportHarness:
     """An index with some projects, which have been exported."""
     names = ("gone", "hidden", "old")
-    yard.publish(wheel("demo", "1.0"), wheel("demo", "1.1"), *(wheel(each) for each in names))
-    yard.export()
-    return yard
+    harness.publish(wheel("demo", "1.0"), wheel("demo", "1.1"), *(wheel(each) for each in names))
+    harness.export()
+    return harness
 
 
 def killer(left: int) -> Callable[[str, str], None]:
@@ -47,7 +47,7 @@ def killer(left: int) -> Callable[[str, str], None]:
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
-def test_killed_before_every_write(begun: Yard, is_first: bool) -> None:  # noqa: FBT001
+def test_killed_before_every_write(begun: ExportHarness, is_first: bool) -> None:  # noqa: FBT001
     """Wherever it ends, every link leads to what it promises, and the next export finishes it."""
     changed(begun)
     fresh = begun.folder / "fresh"
@@ -67,7 +67,7 @@ def test_killed_before_every_write(begun: Yard, is_first: bool) -> None:  # noqa
             return
 
 
-def test_what_a_killed_export_left(begun: Yard) -> None:
+def test_what_a_killed_export_left(begun: ExportHarness) -> None:
     """A scratch file of an export that was killed goes a day later, that of a living one stays."""
     spool = begun.site / ".spool"
     spool.joinpath("upload-old").write_bytes(b"half")
@@ -79,7 +79,7 @@ def test_what_a_killed_export_left(begun: Yard) -> None:
     assert [path.name for path in spool.iterdir()] == ["upload-new"]
 
 
-def test_interrupted(begun: Yard, wheelyard: Typed) -> None:
+def test_interrupted(begun: ExportHarness, wheelyard: Typed) -> None:
     """Other options half-way: the same command again makes every page as it was asked."""
     base = "https://elsewhere.example.com"
     changed(begun)

@@ -8,7 +8,15 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import FaultyStore
-from tests.exporting.export_fixture import AT_BASE, Yard, delete, publish, set_status, stock, yank
+from tests.exporting.export_fixture import (
+    AT_BASE,
+    ExportHarness,
+    delete,
+    publish,
+    set_status,
+    stock,
+    yank,
+)
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
 from tests.http.packages import Package, sdist, wheel
 from tests.rendering.examples import file, project
@@ -44,7 +52,7 @@ LISTS = {"simple/index.html", "simple/index.json", "index.html"}
 ELSEWHERE = "https://files.example.com/of/ours"
 
 
-def test_nothing_new(stocked: Yard) -> None:
+def test_nothing_new(stocked: ExportHarness) -> None:
     """A second export writes nothing at all, and reads the manifest alone."""
     stocked.export()
     before = tree(stocked.site)
@@ -56,7 +64,7 @@ def test_nothing_new(stocked: Yard) -> None:
     assert tree(stocked.site) == before
 
 
-Change = Callable[[Yard], None]
+Change = Callable[[ExportHarness], None]
 OLD, NEW = wheel("demo", "1.0"), wheel("demo", "3.0", "Summary: New")
 NEWCOMER = wheel("newcomer", "1.0")
 PAGES_OF_NEWCOMER = {path.replace("demo", "newcomer") for path in DEMO}
@@ -65,15 +73,24 @@ PAGES_OF_NEWCOMER = {path.replace("demo", "newcomer") for path in DEMO}
 @pytest.mark.parametrize(
     ("change", "pages", "brought", "gone"),
     [
-        (lambda yard: yard.publish(NEW), DEMO, NEW, None),
-        (lambda yard: yard.publish(NEWCOMER), PAGES_OF_NEWCOMER | LISTS, NEWCOMER, None),
-        (lambda yard: yank(yard.index, "demo", "1.0", "wrong"), DEMO, None, None),
-        (lambda yard: delete(yard.index, "demo", "1.0", OLD.filename), DEMO, None, OLD.filename),
+        (lambda harness: harness.publish(NEW), DEMO, NEW, None),
+        (lambda harness: harness.publish(NEWCOMER), PAGES_OF_NEWCOMER | LISTS, NEWCOMER, None),
+        (lambda harness: yank(harness.index, "demo", "1.0", "wrong"), DEMO, None, None),
+        (
+            lambda harness: delete(harness.index, "demo", "1.0", OLD.filename),
+            DEMO,
+            None,
+            OLD.filename,
+        ),
     ],
     ids=["a file", "a project", "a yank", "a delete"],
 )
 def test_one_change(
-    stocked: Yard, change: Change, pages: set[str], brought: Package | None, gone: str | None
+    stocked: ExportHarness,
+    change: Change,
+    pages: set[str],
+    brought: Package | None,
+    gone: str | None,
 ) -> None:
     """A change costs the pages that show it, a file that it brings or deletes, and the lists."""
     stocked.export()
@@ -95,7 +112,7 @@ def test_one_change(
     assert_fresh(stocked)
 
 
-def test_the_last_file_goes(stocked: Yard) -> None:
+def test_the_last_file_goes(stocked: ExportHarness) -> None:
     """Of a project without files PyPI's JSON is gone, as on a server, and its pages say so."""
     stocked.export()
     for version in ("1.0", "1.1", "1!2.0+cu121.x"):
@@ -108,7 +125,7 @@ def test_the_last_file_goes(stocked: Yard) -> None:
     assert_fresh(stocked)
 
 
-def test_quarantine_and_back(stocked: Yard) -> None:
+def test_quarantine_and_back(stocked: ExportHarness) -> None:
     """A quarantined project's files leave the site, and come back with it."""
     stocked.export()
     before = tree(stocked.site)
@@ -134,7 +151,7 @@ def test_quarantine_and_back(stocked: Yard) -> None:
     ],
     ids=["address", "files", "compressed"],
 )
-def test_other_options(stocked: Yard, asked: RequestedOptions) -> None:
+def test_other_options(stocked: ExportHarness, asked: RequestedOptions) -> None:
     """With other options every page is made anew; what is not said stays as it was."""
     stocked.export()
 
@@ -147,7 +164,7 @@ def test_other_options(stocked: Yard, asked: RequestedOptions) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b'{"options": 1}', b"\xff\xfe"], ids=repr)
-def test_no_manifest(stocked: Yard, content: bytes | None) -> None:
+def test_no_manifest(stocked: ExportHarness, content: bytes | None) -> None:
     """A lost or damaged manifest costs a whole export, and changes no byte of the site."""
     stocked.export()
     before = tree(stocked.site)
@@ -159,7 +176,7 @@ def test_no_manifest(stocked: Yard, content: bytes | None) -> None:
     assert tree(stocked.site) == before
 
 
-def test_a_manifest_of_another_version(stocked: Yard) -> None:
+def test_a_manifest_of_another_version(stocked: ExportHarness) -> None:
     """What another version of wheelyard has made is made anew, with the same options."""
     stocked.export()
     before = tree(stocked.site)
@@ -172,18 +189,18 @@ def test_a_manifest_of_another_version(stocked: Yard) -> None:
     assert tree(stocked.site) == before
 
 
-def test_an_empty_index(yard: Yard) -> None:
+def test_an_empty_index(harness: ExportHarness) -> None:
     """An index with nothing in it has lists that say so, and follow the options."""
-    yard.export()
-    assert yard.log_of().writes == []
-    assert set(pages_of(yard.site)) == {*LISTS, "search.json"}
+    harness.export()
+    assert harness.log_of().writes == []
+    assert set(pages_of(harness.site)) == {*LISTS, "search.json"}
 
-    yard.export(asked=RequestedOptions(base_url="https://elsewhere.example.com"))
+    harness.export(asked=RequestedOptions(base_url="https://elsewhere.example.com"))
 
-    assert b"https://elsewhere.example.com/" in (yard.site / "index.html").read_bytes()
+    assert b"https://elsewhere.example.com/" in (harness.site / "index.html").read_bytes()
 
 
-def test_refresh(stocked: Yard) -> None:
+def test_refresh(stocked: ExportHarness) -> None:
     """After an upload only its projects are looked at, however many others have changed."""
     stocked.export()
     stocked.publish(wheel("demo", "3.0"), wheel("many", "99.0"))
@@ -196,7 +213,7 @@ def test_refresh(stocked: Yard) -> None:
     assert_fresh(stocked)
 
 
-def test_refresh_lists_nothing_that_is_not_there(stocked: Yard) -> None:
+def test_refresh_lists_nothing_that_is_not_there(stocked: ExportHarness) -> None:
     """A list that is written anew names others' new projects, too, so these are brought along."""
     stocked.export()
     stocked.publish(wheel("theirs", "1.0"), wheel("ours", "1.0"))
@@ -233,33 +250,33 @@ def pages(folder: Path) -> dict[str, bytes]:
     return {path: body for path, body in tree(folder).items() if not path.startswith("files/")}
 
 
-def assert_fresh(yard: Yard) -> None:
+def assert_fresh(harness: ExportHarness) -> None:
     """The site is, byte for byte, what an export to a new place makes."""
-    fresh = yard.folder / "fresh"
-    yard.export(fresh)
-    assert tree(yard.site) == tree(fresh)
-    assert broken(reader(yard.site), pages_of(yard.site)) == []
-    assert yard.log_of(asked=RequestedOptions()).writes == []
+    fresh = harness.folder / "fresh"
+    harness.export(fresh)
+    assert tree(harness.site) == tree(fresh)
+    assert broken(reader(harness.site), pages_of(harness.site)) == []
+    assert harness.log_of(asked=RequestedOptions()).writes == []
 
 
 @pytest.mark.parametrize(
     ("lost", "advice"),
     [("projects/demo.json", "check --rebuild"), ("files/demo/*/demo-2*.whl", "lists")],
 )
-def test_what_the_store_has_lost(yard: Yard, lost: str, advice: str) -> None:
+def test_what_the_store_has_lost(harness: ExportHarness, lost: str, advice: str) -> None:
     """Of a project whose document or file is lost the site keeps its pages, and it is said."""
-    yard.publish(wheel("demo", "1.0"))
-    yard.export()
-    before = tree(yard.site)
-    yard.publish(wheel("demo", "2.0"))
-    (path,) = yard.store.glob(lost)
+    harness.publish(wheel("demo", "1.0"))
+    harness.export()
+    before = tree(harness.site)
+    harness.publish(wheel("demo", "2.0"))
+    (path,) = harness.store.glob(lost)
     path.unlink()
 
-    export = Yard(yard.folder).exports().opened()
+    export = ExportHarness(harness.folder).exports().opened()
     (message,) = export.run(lambda *_: None, everything=True).failed
 
     assert advice in message
-    assert tree(yard.site) == before
+    assert tree(harness.site) == before
 
 
 def line(revision: int) -> ManifestEntry:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
-from tests.exporting.export_fixture import Yard, delete
+from tests.exporting.export_fixture import ExportHarness, delete
 from tests.exporting.sites import BASE, MANIFEST, broken, pages_of, reader, tree
 from tests.fake_gcs.server import BucketServer
 from tests.http.packages import wheel
@@ -32,7 +32,7 @@ def put(site: Path, *paths: str) -> None:
 
 
 @pytest.mark.parametrize("was_gzipped", [True, False])
-def test_only_our_compressed_pages_go(stocked: Yard, was_gzipped: bool) -> None:  # noqa: FBT001
+def test_only_our_compressed_pages_go(stocked: ExportHarness, was_gzipped: bool) -> None:  # noqa: FBT001
     """Where pages are made anew, only compressed pages of ours go, and no other `.gz`."""
     stocked.export(asked=RequestedOptions(base_url=BASE, is_gzipped=was_gzipped))
     put(stocked.site, *FOREIGN)
@@ -47,7 +47,7 @@ def test_only_our_compressed_pages_go(stocked: Yard, was_gzipped: bool) -> None:
 
 
 @pytest.mark.parametrize("path", ["index.html", "simple/index.html", "simple/demo/index.html"])
-def test_somebody_elses_site(stocked: Yard, wheelyard: Typed, path: str) -> None:
+def test_somebody_elses_site(stocked: ExportHarness, wheelyard: Typed, path: str) -> None:
     """Pages that no export has made are not written over, however often one asks."""
     put(stocked.site, path)
 
@@ -60,42 +60,42 @@ def test_somebody_elses_site(stocked: Yard, wheelyard: Typed, path: str) -> None
         assert tree(stocked.site) == {path: b"theirs"}
 
 
-def test_another_store(yard: Yard, wheelyard: Typed) -> None:
+def test_another_store(harness: ExportHarness, wheelyard: Typed) -> None:
     """A site of another store is refused, and taken over where its manifest is removed."""
-    yard.publish(wheel("ours", "1.0"), wheel("both", "1.0"))
-    other = Yard(yard.folder / "other")
+    harness.publish(wheel("ours", "1.0"), wheel("both", "1.0"))
+    other = ExportHarness(harness.folder / "other")
     other.folder.mkdir()
     other.publish(wheel("theirs", "1.0"), wheel("both", "2.0"))
-    wheelyard("export", yard.site, "--store", yard.store, *AT)
-    before = tree(yard.site)
-    manifest = yard.site.joinpath(MANIFEST).read_bytes()
+    wheelyard("export", harness.site, "--store", harness.store, *AT)
+    before = tree(harness.site)
+    manifest = harness.site.joinpath(MANIFEST).read_bytes()
 
-    line = ("export", yard.site, "--store", other.store, *AT)
+    line = ("export", harness.site, "--store", other.store, *AT)
     done = wheelyard(*line)
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "another store" in done.stderr
     assert MANIFEST in done.stderr
-    assert tree(yard.site) == before
-    assert yard.site.joinpath(MANIFEST).read_bytes() == manifest
-    assert str(yard.store).encode() not in manifest
-    link = yard.folder / "link"
-    link.symlink_to(yard.store)
-    assert wheelyard("export", yard.site, "--store", link).returncode == 0  # another spelling
-    yard.site.joinpath(MANIFEST).unlink()
+    assert tree(harness.site) == before
+    assert harness.site.joinpath(MANIFEST).read_bytes() == manifest
+    assert str(harness.store).encode() not in manifest
+    link = harness.folder / "link"
+    link.symlink_to(harness.store)
+    assert wheelyard("export", harness.site, "--store", link).returncode == 0  # another spelling
+    harness.site.joinpath(MANIFEST).unlink()
     assert wheelyard(*line).returncode == 0
     other.export()
-    assert (yard.site / "search.json").read_bytes() == (other.site / "search.json").read_bytes()
+    assert (harness.site / "search.json").read_bytes() == (other.site / "search.json").read_bytes()
 
 
-def restored(yard: Yard, backup: Path) -> Yard:
+def restored(harness: ExportHarness, backup: Path) -> ExportHarness:
     """Put a backup in the store's place, and open it."""
-    rmtree(yard.store)
-    copytree(backup, yard.store)
-    return Yard(yard.folder)
+    rmtree(harness.store)
+    copytree(backup, harness.store)
+    return ExportHarness(harness.folder)
 
 
-def test_a_restored_store(stocked: Yard) -> None:
+def test_a_restored_store(stocked: ExportHarness) -> None:
     """After a backup was restored, the site shows what the store has, and then is at rest."""
     backup = stocked.folder / "backup"
     copytree(stocked.store, backup)
@@ -105,21 +105,23 @@ def test_a_restored_store(stocked: Yard) -> None:
         wheel("newcomer", "1.0"),
     )
     stocked.export()
-    yard = restored(stocked, backup)
+    harness = restored(stocked, backup)
 
-    yard.export()
+    harness.export()
 
-    assert yard.log_of().writes == []
-    fresh = yard.folder / "fresh"
-    yard.export(fresh)
-    here = {path: body for path, body in tree(yard.site).items() if not path.startswith("files/")}
+    assert harness.log_of().writes == []
+    fresh = harness.folder / "fresh"
+    harness.export(fresh)
+    here = {
+        path: body for path, body in tree(harness.site).items() if not path.startswith("files/")
+    }
     there = {path: body for path, body in tree(fresh).items() if not path.startswith("files/")}
     assert here == there
-    assert broken(reader(yard.site), pages_of(yard.site)) == []
+    assert broken(reader(harness.site), pages_of(harness.site)) == []
 
 
 @pytest.mark.parametrize("before", [FileMode.COPY, FileMode.LINK])
-def test_files_are_left_elsewhere(stocked: Yard, before: FileMode) -> None:
+def test_files_are_left_elsewhere(stocked: ExportHarness, before: FileMode) -> None:
     """Where files are left elsewhere from now on, none of ours stays; what is not ours does."""
     stocked.export(asked=RequestedOptions(base_url=BASE, files=before))
     stocked.export(
@@ -139,7 +141,7 @@ def test_files_are_left_elsewhere(stocked: Yard, before: FileMode) -> None:
     assert stocked.log_of(asked=RequestedOptions()).writes == []
 
 
-def test_a_damaged_site(stocked: Yard, wheelyard: Typed) -> None:
+def test_a_damaged_site(stocked: ExportHarness, wheelyard: Typed) -> None:
     """With --all everything is written again that somebody has removed or changed."""
     line = ("export", stocked.site, "--store", stocked.store, *AT)
     wheelyard(*line, "--gzip")
@@ -157,7 +159,7 @@ def test_a_damaged_site(stocked: Yard, wheelyard: Typed) -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_one_lost_file(stocked: Yard, wheelyard: Typed, is_first: bool) -> None:  # noqa: FBT001
+def test_one_lost_file(stocked: ExportHarness, wheelyard: Typed, is_first: bool) -> None:  # noqa: FBT001
     """What cannot be exported is told of, a line each, and all else is exported, lists and all."""
     line = ("export", stocked.site, "--store", stocked.store, *AT)
     if not is_first:
@@ -208,7 +210,7 @@ def test_upload_with_a_wrong_place(sandbox: Sandbox, wheelyard: Typed) -> None:
 
 
 @pytest.mark.parametrize("place", ["store", "store/site", ".", "store/files", "link", "tokens/x"])
-def test_not_into_the_store(stocked: Yard, wheelyard: Typed, place: str) -> None:
+def test_not_into_the_store(stocked: ExportHarness, wheelyard: Typed, place: str) -> None:
     """A site that has the store or its tokens in it, or is in them, would show credentials."""
     (stocked.folder / "link").symlink_to(stocked.store)
     config = stocked.folder / "wheelyard.toml"
@@ -242,7 +244,7 @@ def test_not_into_the_stores_bucket(
 
 
 @pytest.mark.parametrize("place", ["", "s3://bucket", "memory:", "gs://", "https://x.example/"])
-def test_no_place(stocked: Yard, sandbox: Sandbox, wheelyard: Typed, place: str) -> None:
+def test_no_place(stocked: ExportHarness, sandbox: Sandbox, wheelyard: Typed, place: str) -> None:
     """What is no place for a site is refused in one sentence, and nothing is written."""
     done = wheelyard("export", place, "--store", stocked.store)
 
@@ -250,7 +252,9 @@ def test_no_place(stocked: Yard, sandbox: Sandbox, wheelyard: Typed, place: str)
     assert list(sandbox.folder.iterdir()) == []
 
 
-def test_nothing_can_be_exported(stocked: Yard, sandbox: Sandbox, wheelyard: Typed) -> None:
+def test_nothing_can_be_exported(
+    stocked: ExportHarness, sandbox: Sandbox, wheelyard: Typed
+) -> None:
     """Where there is no store, not in memory either, or no folder to write, it says so."""
     blocked = stocked.folder / "file"
     blocked.write_text("")
@@ -260,7 +264,7 @@ def test_nothing_can_be_exported(stocked: Yard, sandbox: Sandbox, wheelyard: Typ
     assert "Choose another folder" in done[-1].stderr
 
 
-def test_foreign_things_in_the_way(stocked: Yard, wheelyard: Typed) -> None:
+def test_foreign_things_in_the_way(stocked: ExportHarness, wheelyard: Typed) -> None:
     """What lies in the folder stays, and a link out of it is not followed."""
     outside = stocked.folder / "outside"
     outside.mkdir()
@@ -279,7 +283,7 @@ def test_foreign_things_in_the_way(stocked: Yard, wheelyard: Typed) -> None:
 
 
 @pytest.mark.parametrize("files", ["copy", "link"])
-def test_a_link_in_the_store(stocked: Yard, wheelyard: Typed, files: str) -> None:
+def test_a_link_in_the_store(stocked: ExportHarness, wheelyard: Typed, files: str) -> None:
     """What lies behind a link in the store is not brought to a site, and it is said where."""
     kept, outside = stocked.store / "files" / "demo", stocked.folder / "outside"
     kept.rename(outside)

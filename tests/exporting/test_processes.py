@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.durability.serving import environment
-from tests.exporting.export_fixture import Yard
+from tests.exporting.export_fixture import ExportHarness
 from tests.exporting.sites import BASE, HEEDING, MANIFEST, broken, pages_of, reader, tree
 from tests.operations.distributions import make_wheel
 from tests.operations.fake_sources import Listed, Shelf
@@ -22,21 +22,21 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+def large(tmp_path_factory: pytest.TempPathFactory) -> ExportHarness:
     """An index with so many projects that several processes export them."""
-    yard, shelf = Yard(tmp_path_factory.mktemp("large")), Shelf()
+    harness, shelf = ExportHarness(tmp_path_factory.mktemp("large")), Shelf()
     offers = [
         shelf.offer(make_wheel(f"demo{number}"))
         for number in range(MIN_PROJECTS_FOR_PROCESSES + 50)
     ]
-    index = yard.index
+    index = harness.index
     report = Importer(index.uploads).run(Listed(offers), ALICE)
     assert report.refused == []
-    return yard
+    return harness
 
 
 @pytest.mark.slow
-def test_ctrl_c(large: Yard) -> None:
+def test_ctrl_c(large: ExportHarness) -> None:
     """Ctrl-C ends the processes at once, with one line, and what they have written works."""
     site = large.folder / "begun"
     line = ("export", str(site), "--store", str(large.store), "--base-url", BASE)
@@ -60,7 +60,7 @@ def test_ctrl_c(large: Yard) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_export(large: Yard, end: signal.Signals) -> None:
+def test_a_killed_export(large: ExportHarness, end: signal.Signals) -> None:
     """Of an export that is killed nothing goes on running, and whoever reads its output goes on."""
     site = large.folder / f"killed-{end.name}"
     line = ("export", str(site), "--store", str(large.store), "--base-url", BASE)
@@ -80,10 +80,10 @@ def test_a_killed_export(large: Yard, end: signal.Signals) -> None:
 
 
 @pytest.mark.slow
-def test_many_projects(large: Yard) -> None:
+def test_many_projects(large: ExportHarness) -> None:
     """A large index is exported by several processes, and no byte differs."""
-    yard = large
-    several = replace(yard.exports(), processors=2)
+    harness = large
+    several = replace(harness.exports(), processors=2)
     far = list[tuple[int, int]]()
 
     work = several.opened()
@@ -94,6 +94,6 @@ def test_many_projects(large: Yard) -> None:
         MIN_PROJECTS_FOR_PROCESSES + 50,
     )
     assert far[-1] == (MIN_PROJECTS_FOR_PROCESSES + 50, MIN_PROJECTS_FOR_PROCESSES + 50)
-    alone = yard.export(yard.folder / "fresh")
+    alone = harness.export(harness.folder / "fresh")
     assert work.writing.written == alone.written
-    assert tree(yard.site) == tree(yard.folder / "fresh")
+    assert tree(harness.site) == tree(harness.folder / "fresh")

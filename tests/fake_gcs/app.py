@@ -23,7 +23,7 @@ from tests.fake_gcs.faults import (
     StatusBefore,
     WrongHash,
 )
-from tests.fake_gcs.in_process import World
+from tests.fake_gcs.in_process import FakeGcsState
 from tests.fake_gcs.json_api import JsonApi
 from tests.fake_gcs.log import PRICES, Record, RequestLog
 from tests.fake_gcs.signed import XmlApi
@@ -37,21 +37,23 @@ OPEN = frozenset({"signed", "public", "metadata", "token", "sign", "unknown"})
 class App:
     """The stand-in, but for its socket; `pause` waits, and ends at once when the server goes."""
 
-    def __init__(self, world: World, faults: FaultPlan, log: RequestLog, pause: Pause) -> None:
-        self.uploads = Uploads(world)
-        self._world = world
+    def __init__(
+        self, state: FakeGcsState, faults: FaultPlan, log: RequestLog, pause: Pause
+    ) -> None:
+        self.uploads = Uploads(state)
+        self._state = state
         self._faults = faults
         self._log = log
         self._pause = pause
-        xml = XmlApi(world)
+        xml = XmlApi(state)
         self._handlers: dict[str, Callable[[Call, Request], Reply]] = {
-            **JsonApi(world).handlers,
+            **JsonApi(state).handlers,
             **self.uploads.handlers,
             "signed": xml.signed,
             "public": xml.public,
-            "metadata": world.identity.metadata,
-            "token": world.identity.exchange,
-            "sign": world.identity.sign_blob,
+            "metadata": state.identity.metadata,
+            "token": state.identity.exchange,
+            "sign": state.identity.sign_blob,
         }
 
     def answer(self, request: Request) -> Reply:
@@ -103,7 +105,7 @@ class App:
             if handler is None:
                 raise not_known(request)
             if call.kind not in OPEN:
-                self._world.authenticate(request)
+                self._state.authenticate(request)
             return handler(call, request)
         except ApiError as error:
             with suppress(DisconnectedError):

@@ -1,4 +1,4 @@
-"""What every part of the stand-in shares: its time, the one account and its rights, buckets."""
+"""The state that all parts of the fake server share."""
 
 from dataclasses import dataclass, field
 from threading import Lock
@@ -10,8 +10,8 @@ from tests.fake_gcs.wire import Request
 
 
 @dataclass(frozen=True)
-class World:
-    """The buckets, the time, the one account and its rights."""
+class FakeGcsState:
+    """The buckets, the clock, the service account and its permissions."""
 
     clock: Clock
     identity: Identity
@@ -32,7 +32,7 @@ class World:
         return found
 
     def authenticate(self, request: Request) -> None:
-        """Return if the credentials of a request are good, or raise 401."""
+        """Raise 401 unless the credentials of a request are valid."""
         known = not self.permissions.token_required or self.identity.knows(request)
         if self.permissions.expired or not known:
             raise unauthenticated()

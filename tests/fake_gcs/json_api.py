@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tests.fake_gcs.calls import Call, conditions, number
 from tests.fake_gcs.errors import ApiError, invalid
-from tests.fake_gcs.in_process import World
+from tests.fake_gcs.in_process import FakeGcsState
 from tests.fake_gcs.listing import page, selected
 from tests.fake_gcs.media import media_reply
 from tests.fake_gcs.objects import Arrival, Bucket, Resource, StoredObject
@@ -29,9 +29,9 @@ JSON = ("Content-Type", "application/json; charset=UTF-8")
 class JsonApi:
     """Reads, lists, copies and deletes objects."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._require = world.permissions.require
+    def __init__(self, state: FakeGcsState) -> None:
+        self._state = state
+        self._require = state.permissions.require
         self.handlers: dict[str, Handler] = {
             "get": self.get,
             "media": self.media,
@@ -51,13 +51,13 @@ class JsonApi:
 
     def list(self, call: Call, request: Request) -> Reply:
         """Answer with a page of names."""
-        bucket = self._world.find_bucket(call.bucket)
+        bucket = self._state.find_bucket(call.bucket)
         self._require(LIST, "bucket")
         return json_reply(page(bucket, request), request)
 
     def delete(self, call: Call, request: Request) -> Reply:
         """Delete an object."""
-        bucket = self._world.find_bucket(call.bucket)
+        bucket = self._state.find_bucket(call.bucket)
         self._require("storage.objects.delete")
         self._find(bucket, call.name, None)
         bucket.delete(call.name, number(request, "generation"), conditions(request))
@@ -70,8 +70,8 @@ class JsonApi:
         What the request says of the copy is all that is said of it; where it says nothing, the copy
         is as the source is.
         """
-        source_bucket = self._world.find_bucket(call.bucket)
-        target_bucket = self._world.find_bucket(call.to_bucket)
+        source_bucket = self._state.find_bucket(call.bucket)
+        target_bucket = self._state.find_bucket(call.to_bucket)
         self._require("storage.objects.get")
         self._require("storage.objects.create")
         source = self._find(source_bucket, call.name, number(request, "sourceGeneration"))
@@ -96,7 +96,7 @@ class JsonApi:
         return json_reply(answer, request)
 
     def _read(self, call: Call, request: Request) -> StoredObject:
-        bucket = self._world.find_bucket(call.bucket)
+        bucket = self._state.find_bucket(call.bucket)
         self._require("storage.objects.get")
         found = self._find(bucket, call.name, number(request, "generation"))
         conditions(request).check(found, reading=True)

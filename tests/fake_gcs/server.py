@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from tests.fake_gcs.app import App
 from tests.fake_gcs.faults import FaultPlan
 from tests.fake_gcs.identity import PROJECT, Identity, Permissions
-from tests.fake_gcs.in_process import World
+from tests.fake_gcs.in_process import FakeGcsState
 from tests.fake_gcs.listener import Listener
 from tests.fake_gcs.log import RequestLog
 from tests.fake_gcs.objects import Bucket, Clock
@@ -35,9 +35,9 @@ class BucketServer:
         self.log = RequestLog()
         self.permissions = Permissions()
         self.identity = Identity(self.permissions, private_key)
-        self._world = World(self.clock, self.identity, self.permissions)
+        self._state = FakeGcsState(self.clock, self.identity, self.permissions)
         self._closing = Event()
-        self._app = App(self._world, self.faults, self.log, self._closing.wait)
+        self._app = App(self._state, self.faults, self.log, self._closing.wait)
         self._listener = Listener(self._app.answer, self._closing)
 
     @property
@@ -52,11 +52,11 @@ class BucketServer:
 
     def bucket(self, name: str) -> Bucket:
         """Return a bucket, which is made if it is not there."""
-        return self._world.make_bucket(name)
+        return self._state.make_bucket(name)
 
     def remove_bucket(self, name: str) -> None:
         """Take a bucket away, with all that is in it."""
-        self._world.buckets.pop(name, None)
+        self._state.buckets.pop(name, None)
 
     def expire_uploads(self) -> None:
         """Forget every resumable upload that is under way."""

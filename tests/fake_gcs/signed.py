@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from tests.fake_gcs.calls import Call
 from tests.fake_gcs.errors import ApiError, denied
-from tests.fake_gcs.in_process import World
+from tests.fake_gcs.in_process import FakeGcsState
 from tests.fake_gcs.media import media_reply
 from tests.fake_gcs.objects import StoredObject
 from tests.fake_gcs.wire import Reply, Request
@@ -27,20 +27,20 @@ LONGEST = 604800
 class XmlApi:
     """Answers GET and HEAD of `/{bucket}/{object}`."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, state: FakeGcsState) -> None:
+        self._state = state
 
     def signed(self, call: Call, request: Request) -> Reply:
         """Answer a request with a signature in its query."""
         _refuse_second_credentials(request)
         self._check_signature(request)
-        self._world.permissions.require("storage.objects.get")
+        self._state.permissions.require("storage.objects.get")
         return _download(self._find(call, request), request)
 
     def public(self, call: Call, request: Request) -> Reply:
         """Answer a request without any credentials."""
         _refuse_second_credentials(request)
-        bucket = self._world.buckets.get(call.bucket)
+        bucket = self._state.buckets.get(call.bucket)
         if bucket and not bucket.public:
             raise denied("Anonymous caller", "storage.objects.get")
         return _download(self._find(call, request), request)
@@ -48,9 +48,9 @@ class XmlApi:
     def _find(self, call: Call, request: Request) -> StoredObject:
         if request.method not in {"GET", "HEAD"}:
             raise ApiError(405, "The specified method is not allowed.", "MethodNotAllowed")
-        if call.bucket not in self._world.buckets:
+        if call.bucket not in self._state.buckets:
             raise ApiError(404, "The specified bucket does not exist.", "NoSuchBucket")
-        found = self._world.buckets[call.bucket].get(call.name)
+        found = self._state.buckets[call.bucket].get(call.name)
         generation = request.parameter("generation")
         if found is None or generation not in (None, str(found.generation)):
             raise ApiError(404, "The specified key does not exist.", "NoSuchKey")
@@ -62,7 +62,7 @@ class XmlApi:
         if not expires.isdecimal() or not 1 <= int(expires) <= LONGEST:
             raise _malformed("X-Goog-Expires must be between 1 and 604800.")
         signature = _bytes_of(request.parameter("X-Goog-Signature") or "")
-        identity = self._world.identity
+        identity = self._state.identity
         canonical = [canonical_request(request, port=port) for port in (False, True)]
         texts = ["\n".join([ALGORITHM, date, scope, _digest(each)]) for each in canonical]
         good = any(identity.verifies(signature, each.encode()) for each in texts)
@@ -83,7 +83,7 @@ class XmlApi:
 
     def _check_time(self, date: str, expires: int) -> None:
         signed = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-        now = self._world.clock.now()
+        now = self._state.clock.now()
         if now < signed:
             raise ApiError(403, "Request is not valid yet.", "AccessDenied")
         if now >= signed + expires:

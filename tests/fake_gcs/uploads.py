@@ -18,7 +18,7 @@ from threading import Lock
 
 from tests.fake_gcs.calls import Call, conditions
 from tests.fake_gcs.errors import ApiError, invalid
-from tests.fake_gcs.in_process import World
+from tests.fake_gcs.in_process import FakeGcsState
 from tests.fake_gcs.json_api import json_reply, parse_json, read_json
 from tests.fake_gcs.objects import Arrival, Conditions, Resource, StoredObject, body_of, check_name
 from tests.fake_gcs.strict import check_hashes, described, span_of
@@ -57,8 +57,8 @@ class Part:
 class Uploads:
     """Everything that stores bytes which come from outside."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, state: FakeGcsState) -> None:
+        self._state = state
         self._sessions: dict[str, Session] = {}
         self.handlers: dict[str, Callable[[Call, Request], Reply]] = {
             "insert": self.insert,
@@ -85,21 +85,21 @@ class Uploads:
 
     def insert(self, call: Call, request: Request) -> Reply:
         """Store an object that comes in one request."""
-        bucket = self._world.find_bucket(call.bucket)
-        self._world.permissions.require(CREATE)
+        bucket = self._state.find_bucket(call.bucket)
+        self._state.permissions.require(CREATE)
         part = split(request)
         body = body_of(bytes(part.content))
         resource = described(part.resource, part.content_type)
         name = str(request.parameter("name") or resource.get("name") or "")
         check_hashes(body, resource, request)
-        guard = self._world.permissions.require
+        guard = self._state.permissions.require
         stored = bucket.insert(name, Arrival(body, resource), conditions(request), guard)
         return json_reply(stored.resource(request.root), request)
 
     def start(self, call: Call, request: Request) -> Reply:
         """Begin a resumable upload."""
-        self._world.find_bucket(call.bucket)
-        self._world.permissions.require(CREATE)
+        self._state.find_bucket(call.bucket)
+        self._state.permissions.require(CREATE)
         resource = described(read_json(request), request.header("x-upload-content-type"))
         name = str(request.parameter("name") or resource.get("name") or "")
         check_name(name)
@@ -147,11 +147,11 @@ class Uploads:
             raise invalid("The upload has not as many bytes as were announced.")
         body = body_of(bytes(session.data))
         check_hashes(body, session.resource, request)
-        return self._world.find_bucket(session.bucket).insert(
+        return self._state.find_bucket(session.bucket).insert(
             session.name,
             Arrival(body, session.resource),
             session.conditions,
-            self._world.permissions.require,
+            self._state.permissions.require,
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.google_users import Office, running_office
+from tests.http.google_users import GoogleUsersServer, running_google_server
 from tests.http.jobs import Ci, running_ci
 from tests.http.packages import PYTHON, publish, sdist, wheel
 from tests.http.servers import Site, running_site
@@ -46,10 +46,10 @@ def stocked(site: Site) -> Site:
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleUsersServer]:
     """A server that every kind of credential opens."""
-    with running_office(tmp_path_factory.mktemp("office")) as office:
-        yield office
+    with running_google_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

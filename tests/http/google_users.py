@@ -7,7 +7,13 @@ from pathlib import Path
 
 import bcrypt
 
-from tests.authentication.verifiers.fake_issuer import Bearer, StandIn, ec_key, rsa_key, stand_in
+from tests.authentication.verifiers.fake_issuer import (
+    Bearer,
+    FakeIssuer,
+    ec_key,
+    rsa_key,
+    running_issuer,
+)
 from tests.http.jobs import AUDIENCE, KEY, Ci, publisher
 from tests.http.servers import Answer, Site, running_app
 from wheelyard.http.app import App
@@ -51,11 +57,11 @@ GRANTS: tuple[dict[str, object], ...] = (
 
 
 @dataclass(frozen=True)
-class Office:
-    """A site, and everybody who works with it."""
+class GoogleUsersServer:
+    """A running server and the credentials of its users, who have Google accounts."""
 
     site: Site
-    issuer: StandIn
+    issuer: FakeIssuer
     index: Index
 
     @property
@@ -107,9 +113,9 @@ class Office:
 
 
 @contextmanager
-def running_office(
+def running_google_server(
     folder: Path, grants: Sequence[dict[str, object]] = GRANTS, store: Store | None = None
-) -> Iterator[Office]:
+) -> Iterator[GoogleUsersServer]:
     """Serve an index that every kind of credential opens."""
     folder.mkdir(exist_ok=True)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -117,7 +123,7 @@ def running_office(
     (folder / "tokens.toml").write_text(
         f'[[token]]\nname = "old"\nvalue = "{STATIC}"\nprojects = ["*"]\n'
     )
-    with stand_in() as issuer:
+    with running_issuer() as issuer:
         issuer.serve_keys(KEY, GOOGLE, PROXY)
         issuer.serve_discovery()
         issuer.bearers[ACCESS_TOKEN] = Bearer(frozenset(READ))
@@ -141,4 +147,4 @@ def running_office(
         store = store or MemoryStore(lambda: runtime.now().timestamp())
         index = build_index(store, Spool(folder), settings, runtime, google=issuer.google)
         with running_app(App(index), index, folder) as site:
-            yield Office(site, issuer, index)
+            yield GoogleUsersServer(site, issuer, index)

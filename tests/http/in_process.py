@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.http.packages import Package
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, Clock, ambient_at
+from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
 from wheelyard.http.app import App
 from wheelyard.http.observability.request_record import CURRENT_REQUEST
 from wheelyard.http.protocol.messages import Header, Message
@@ -130,7 +130,7 @@ def inside(
         store,
         Spool(folder),
         settings or Settings(),
-        ambient_at(clock, 1),
+        fake_runtime(clock, 1),
         StoreTraits(is_local=near),
     )
     with asyncio.Runner() as runner:

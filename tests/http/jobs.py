@@ -8,7 +8,12 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from tests.authentication.verifiers.fake_issuer import SigningKey, StandIn, rsa_key, stand_in
+from tests.authentication.verifiers.fake_issuer import (
+    FakeIssuer,
+    SigningKey,
+    rsa_key,
+    running_issuer,
+)
 from tests.http.servers import Answer, Site, running_app
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
@@ -26,7 +31,7 @@ BURN = "/_/oidc/burn-token"
 DISCOVERY = "/.well-known/pytp"
 
 
-def publisher(issuer: StandIn, name: str = "demo", **changes: object) -> dict[str, object]:
+def publisher(issuer: FakeIssuer, name: str = "demo", **changes: object) -> dict[str, object]:
     """Return a `[[publisher]]` table: releases of a project, vouched for by the stand-in."""
     return {
         "id": f"ci-{name}",
@@ -44,7 +49,7 @@ class Ci:
     """A site, and the issuer whose jobs may publish to it."""
 
     site: Site
-    issuer: StandIn
+    issuer: FakeIssuer
     index: Index
 
     def statement(self, **changes: object) -> str:
@@ -88,7 +93,7 @@ def running_ci(
     """Serve a new index in memory, to which the jobs of a new issuer may publish `demo`."""
     folder.mkdir(exist_ok=True)
     settings = settings or Settings()
-    with stand_in() as issuer:
+    with running_issuer() as issuer:
         issuer.serve_keys(KEY)
         issuer.serve_discovery()
         settings = replace(

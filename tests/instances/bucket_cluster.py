@@ -1,8 +1,7 @@
 """
 Stores in a bucket, and the processes that use them: commands, and servers of a group of their own.
 
-Every process has the yard's home, which is for its scratch files, too, so that nothing that another
-one leaves behind is taken for its own.
+All processes of a cluster share a home folder, which also holds their scratch files.
 """
 
 import json
@@ -102,8 +101,8 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Yard:
-    """A store in a bucket."""
+class BucketCluster:
+    """A store in a bucket, and the commands and servers that use it."""
 
     store: str
     variables: Mapping[str, str]
@@ -114,11 +113,11 @@ class Yard:
         (self.folder / "home").mkdir(parents=True, exist_ok=True)
 
     def with_variables(self, **variables: str) -> Self:
-        """Return the same yard, to whose bucket other variables lead."""
+        """Return this cluster with other environment variables for its bucket."""
         return replace(self, variables=variables)
 
     def environment(self) -> dict[str, str]:
-        """Return what every process of the yard finds in its environment."""
+        """Return the environment variables of every process of the cluster."""
         own = {
             "PYTHONPATH": str(REPOSITORY / "src"),
             "WHEELYARD_STORE": self.store,
@@ -218,9 +217,9 @@ class Yard:
         return Instance(port, token, process, log)
 
 
-def yard_at(server: BucketServer, folder: Path, store: str = "gs://wheels") -> Yard:
-    """Return a yard in a bucket of the stand-in, whose processes come as nobody."""
-    return Yard(store, server.environment(), folder)
+def cluster_at(server: BucketServer, folder: Path, store: str = "gs://wheels") -> BucketCluster:
+    """Return a cluster in a bucket of the fake server; its processes send no credentials."""
+    return BucketCluster(store, server.environment(), folder)
 
 
 def end_now(process: Process) -> None:

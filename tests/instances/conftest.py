@@ -7,7 +7,7 @@ import pytest
 
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import BucketServer, running_bucket_server
-from tests.instances.bucket_cluster import Yard, yard_at
+from tests.instances.bucket_cluster import BucketCluster, cluster_at
 
 
 @pytest.fixture
@@ -24,6 +24,6 @@ def bucket(server: BucketServer) -> Bucket:
 
 
 @pytest.fixture
-def yard(server: BucketServer, tmp_path: Path) -> Yard:
+def cluster(server: BucketServer, tmp_path: Path) -> BucketCluster:
     """A new store in it."""
-    return yard_at(server, tmp_path)
+    return cluster_at(server, tmp_path)

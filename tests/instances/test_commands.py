@@ -10,7 +10,7 @@ import pytest
 
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import BucketServer, running_bucket_server
-from tests.instances.bucket_cluster import Yard, contents, data_of, put_all, yard_at
+from tests.instances.bucket_cluster import BucketCluster, cluster_at, contents, data_of, put_all
 from tests.operations.distributions import make_sdist, make_wheel
 
 pytestmark = pytest.mark.slow
@@ -24,24 +24,24 @@ DAY = 24 * 3600.0
 def one_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Every object of a store with one release."""
     with running_bucket_server("wheels") as server:
-        yard = yard_at(server, tmp_path_factory.mktemp("stock"))
-        assert yard.run("upload", *yard.written(ONE)).returncode == 0
+        cluster = cluster_at(server, tmp_path_factory.mktemp("stock"))
+        assert cluster.run("upload", *cluster.written(ONE)).returncode == 0
         return contents(server.bucket("wheels"))
 
 
 @pytest.fixture
-def stocked(bucket: Bucket, yard: Yard, one_release: dict[str, bytes]) -> Yard:
+def stocked(bucket: Bucket, cluster: BucketCluster, one_release: dict[str, bytes]) -> BucketCluster:
     """The store, with that release in it."""
     put_all(bucket, one_release)
-    return yard
+    return cluster
 
 
 @pytest.fixture
-def as_account(server: BucketServer, yard: Yard) -> Yard:
+def as_account(server: BucketServer, cluster: BucketCluster) -> BucketCluster:
     """The same store, for commands that have a service account's key file."""
     server.permissions.token_required = True
-    return yard.with_variables(
-        GOOGLE_APPLICATION_CREDENTIALS=str(server.write_key_file(yard.folder)),
+    return cluster.with_variables(
+        GOOGLE_APPLICATION_CREDENTIALS=str(server.write_key_file(cluster.folder)),
         API_ENDPOINT_OVERRIDE=server.url,
     )
 
@@ -52,47 +52,49 @@ def authors(bucket: Bucket) -> list[str]:
     return [event["by"] for entry in entries for event in entry["events"]]
 
 
-def test_life(bucket: Bucket, yard: Yard) -> None:
+def test_life(bucket: Bucket, cluster: BucketCluster) -> None:
     """A release is uploaded, listed, yanked, taken back, closed and deleted, each in a line."""
-    first = yard.run("upload", *yard.written(ONE, TWO))
+    first = cluster.run("upload", *cluster.written(ONE, TWO))
     assert (first.returncode, first.stderr) == (0, "wheelyard: made a new store at gs://wheels\n")
     assert first.stdout == "".join(
         f"{made.filename}  sha256:{made.sha256}\n" for made in (ONE, TWO)
     )
-    assert yard.succeed("list") == "acme-core\n"
-    assert json.loads(yard.succeed("list", "--json")) == {"projects": [{"name": "acme-core"}]}
-    listed = json.loads(yard.succeed("list", "acme_core", "--json"))["files"]
+    assert cluster.succeed("list") == "acme-core\n"
+    assert json.loads(cluster.succeed("list", "--json")) == {"projects": [{"name": "acme-core"}]}
+    listed = json.loads(cluster.succeed("list", "acme_core", "--json"))["files"]
     assert {each["filename"]: each["sha256"] for each in listed} == {
         made.filename: made.sha256 for made in (ONE, TWO)
     }
 
-    said = yard.succeed("yank", "acme-core", "2.0", "--reason", "bad")
+    said = cluster.succeed("yank", "acme-core", "2.0", "--reason", "bad")
     assert said == "acme-core 2.0: yanked\n"
-    lines = yard.succeed("list", "acme-core").splitlines()
+    lines = cluster.succeed("list", "acme-core").splitlines()
     rows = [match.groups() for line in lines if (match := LISTED.fullmatch(line))]
     by = f"local:{getuser()}"
     assert rows == [
         (ONE.filename, str(len(ONE.body)), by, None),
         (TWO.filename, str(len(TWO.body)), by, "yanked: bad"),
     ]
-    assert yard.succeed("unyank", "acme-core", "2.0") == "acme-core 2.0: no longer yanked\n"
-    assert yard.succeed("status", "acme-core", "archived") == "acme-core: archived\n"
-    closed = yard.run("upload", *yard.written(make_wheel("acme_core", "3.0")))
+    assert cluster.succeed("unyank", "acme-core", "2.0") == "acme-core 2.0: no longer yanked\n"
+    assert cluster.succeed("status", "acme-core", "archived") == "acme-core: archived\n"
+    closed = cluster.run("upload", *cluster.written(make_wheel("acme_core", "3.0")))
     assert (closed.returncode, "is archived" in closed.stderr) == (1, True)
-    assert yard.succeed("status", "acme-core", "active") == "acme-core: active\n"
-    assert yard.succeed("delete", "acme-core", "1.0") == "acme-core 1.0: deleted\n"
-    gone = yard.run("upload", *yard.written(ONE))
+    assert cluster.succeed("status", "acme-core", "active") == "acme-core: active\n"
+    assert cluster.succeed("delete", "acme-core", "1.0") == "acme-core 1.0: deleted\n"
+    gone = cluster.run("upload", *cluster.written(ONE))
     assert (gone.returncode, "has been deleted" in gone.stderr) == (1, True)
 
     assert {name.split("/")[2] for name in bucket.names("files/")} == {TWO.sha256}
     assert authors(bucket) == [by] * 7
-    assert yard.succeed("check").startswith("clean: 1 projects, 1 files, ")
-    assert yard.succeed("check", "--rebuild", "--sweep").splitlines()[:-1] == [
+    assert cluster.succeed("check").startswith("clean: 1 projects, 1 files, ")
+    assert cluster.succeed("check", "--rebuild", "--sweep").splitlines()[:-1] == [
         "rebuilt 1 documents from their journals"
     ]
 
 
-def test_the_account_in_the_journal(bucket: Bucket, server: BucketServer, as_account: Yard) -> None:
+def test_the_account_in_the_journal(
+    bucket: Bucket, server: BucketServer, as_account: BucketCluster
+) -> None:
     """With a service account's key file, the journal names the account."""
     assert (
         as_account.run("upload", *as_account.written(ONE, make_sdist("acme_core"))).returncode == 0
@@ -105,7 +107,9 @@ def test_the_account_in_the_journal(bucket: Bucket, server: BucketServer, as_acc
 
 
 @pytest.mark.parametrize(("age", "swept"), [(0.9 * DAY, 0), (1.1 * DAY, 2)])
-def test_sweep(server: BucketServer, bucket: Bucket, stocked: Yard, age: float, swept: int) -> None:
+def test_sweep(
+    server: BucketServer, bucket: Bucket, stocked: BucketCluster, age: float, swept: int
+) -> None:
     """A sweep removes what no project lists once it is a day old, and nothing else."""
     listed = set(bucket.names("files/"))
     server.clock.advance(-age)  # the bucket's clock dates what it stores
@@ -130,14 +134,14 @@ COMMANDS: dict[str, Sequence[str]] = {
 }
 
 
-def arguments(yard: Yard, command: str) -> list[str | Path]:
+def arguments(cluster: BucketCluster, command: str) -> list[str | Path]:
     """Return what is typed."""
-    return [*COMMANDS[command], *(yard.written(TWO) if command == "upload" else [])]
+    return [*COMMANDS[command], *(cluster.written(TWO) if command == "upload" else [])]
 
 
-def tried(yard: Yard, command: str) -> str:
+def tried(cluster: BucketCluster, command: str) -> str:
     """Run a command that has to fail; return the one line that it says."""
-    done = yard.run(*arguments(yard, command))
+    done = cluster.run(*arguments(cluster, command))
     assert (done.returncode, done.stdout) == (1, ""), done.stdout + done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("wheelyard: ")
@@ -145,9 +149,9 @@ def tried(yard: Yard, command: str) -> str:
 
 
 @pytest.mark.parametrize("command", ["list", "serve"])
-def test_no_credentials(yard: Yard, server: BucketServer, command: str) -> None:
+def test_no_credentials(cluster: BucketCluster, server: BucketServer, command: str) -> None:
     """Without any credentials a command says so, and how to get some."""
-    nobody = yard.with_variables(NO_GCE_CHECK="true", API_ENDPOINT_OVERRIDE=server.url)
+    nobody = cluster.with_variables(NO_GCE_CHECK="true", API_ENDPOINT_OVERRIDE=server.url)
 
     assert "There are no Google credentials for gs://wheels" in tried(nobody, command)
 
@@ -157,7 +161,7 @@ def test_no_credentials(yard: Yard, server: BucketServer, command: str) -> None:
 @pytest.mark.parametrize("command", ["upload", "yank"])
 @pytest.mark.parametrize("right", ["create", "delete"])
 def test_may_not_write(
-    bucket: Bucket, server: BucketServer, stocked: Yard, command: str, right: str
+    bucket: Bucket, server: BucketServer, stocked: BucketCluster, command: str, right: str
 ) -> None:
     """Without a permission to write nothing is half done; to replace an object takes two."""
     before = {name: data_of(bucket, name) for name in bucket.names("projects")}
@@ -172,9 +176,9 @@ def test_may_not_write(
     assert stocked.check()["notes"] == []
 
 
-def test_an_empty_bucket_is_no_store(bucket: Bucket, yard: Yard) -> None:
+def test_an_empty_bucket_is_no_store(bucket: Bucket, cluster: BucketCluster) -> None:
     """To look into a bucket that has no store in it says so, and makes none."""
     for command in ("list", "yank"):
-        assert "There is no store at gs://wheels." in tried(yard, command)
+        assert "There is no store at gs://wheels." in tried(cluster, command)
 
     assert bucket.names() == []

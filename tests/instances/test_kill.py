@@ -15,16 +15,16 @@ from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import BucketServer, running_bucket_server
 from tests.http.in_process import Inside, inside
 from tests.instances.bucket_cluster import (
-    Yard,
+    BucketCluster,
     assert_dense,
+    cluster_at,
     contents,
     data_of,
     end_now,
     put_all,
-    yard_at,
 )
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import Clock, ambient_at
+from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
@@ -81,9 +81,12 @@ class Beginning:
 def beginning(tmp_path_factory: pytest.TempPathFactory) -> Beginning:
     """What every test begins with."""
     with running_bucket_server("wheels") as server:
-        yard, bucket = yard_at(server, tmp_path_factory.mktemp("yard")), server.bucket("wheels")
-        token, empty = yard.make_token(), contents(bucket)
-        yard.succeed("upload", *yard.written(ZERO, ONE))
+        cluster, bucket = (
+            cluster_at(server, tmp_path_factory.mktemp("index")),
+            server.bucket("wheels"),
+        )
+        token, empty = cluster.make_token(), contents(bucket)
+        cluster.succeed("upload", *cluster.written(ZERO, ONE))
         return Beginning(empty, contents(bucket), token)
 
 
@@ -96,17 +99,17 @@ def server(beginning: Beginning) -> Iterator[BucketServer]:
 
 
 @pytest.fixture
-def stocked(yard: Yard, bucket: Bucket, beginning: Beginning) -> Yard:
+def stocked(cluster: BucketCluster, bucket: Bucket, beginning: Beginning) -> BucketCluster:
     """The same with two releases in it."""
     put_all(bucket, beginning.stocked)
-    return yard
+    return cluster
 
 
-def die(server: BucketServer, yard: Yard, moment: Moment, *command: str | Path) -> None:
+def die(server: BucketServer, cluster: BucketCluster, moment: Moment, *command: str | Path) -> None:
     """Run a command that is killed at that moment."""
     hold = Hold(moment.when)
     server.faults.add(hold, moment.kind, moment.name)
-    process = yard.begin(*command)
+    process = cluster.begin(*command)
     try:
         hold.wait()
     finally:
@@ -135,7 +138,7 @@ def assert_healed(bucket: Bucket, folder: Path, *files: str) -> None:
     assert {file.filename for file in document(store).files} == set(files)
     assert json.loads(data_of(bucket, "projects.json")) == {"names": ["demo"]}
     assert_dense(bucket, "demo")
-    index = build_index(store, Spool(folder), Settings(), ambient_at(Clock(), seed=1))
+    index = build_index(store, Spool(folder), Settings(), fake_runtime(Clock(), seed=1))
     findings = index.check.run(rebuild=True)
     assert (findings.problems, findings.repaired) == ([], [])
 
@@ -148,31 +151,35 @@ def put_back(bucket: Bucket, objects: Mapping[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("moment", UPLOAD, ids=str)
-def test_upload(server: BucketServer, bucket: Bucket, yard: Yard, moment: Moment) -> None:
+def test_upload(
+    server: BucketServer, bucket: Bucket, cluster: BucketCluster, moment: Moment
+) -> None:
     """A project's first upload, killed anywhere, is put right by the same again, or by a check."""
-    (wheel,), (other,) = yard.written(ONE), yard.written(OTHER_BUILD)
-    die(server, yard, moment, "upload", wheel)
+    (wheel,), (other,) = cluster.written(ONE), cluster.written(OTHER_BUILD)
+    die(server, cluster, moment, "upload", wheel)
     assert_nothing_dangles(bucket)
     left = contents(bucket)
 
-    yard.succeed("upload", wheel)
-    assert_healed(bucket, yard.folder, ONE.filename)
+    cluster.succeed("upload", wheel)
+    assert_healed(bucket, cluster.folder, ONE.filename)
 
     put_back(bucket, left)
-    assert len(yard.check()["mended"]) == dict(zip(UPLOAD, UNDONE, strict=True))[moment]
+    assert len(cluster.check()["mended"]) == dict(zip(UPLOAD, UNDONE, strict=True))[moment]
     if moment not in UNCOMMITTED:
-        assert_healed(bucket, yard.folder, ONE.filename)
+        assert_healed(bucket, cluster.folder, ONE.filename)
         return
     assert bucket.names("projects") == []
     # a version that was never listed can still be built again
-    yard.succeed("upload", other)
-    assert yard.run("upload", wheel).returncode == 1
-    assert_healed(bucket, yard.folder, OTHER_BUILD.filename)
+    cluster.succeed("upload", other)
+    assert cluster.run("upload", wheel).returncode == 1
+    assert_healed(bucket, cluster.folder, OTHER_BUILD.filename)
     assert OTHER_BUILD.sha256 in data_of(bucket, "projects/demo.json").decode()
 
 
 @pytest.mark.parametrize("moment", DELETE, ids=str)
-def test_delete(server: BucketServer, bucket: Bucket, stocked: Yard, moment: Moment) -> None:
+def test_delete(
+    server: BucketServer, bucket: Bucket, stocked: BucketCluster, moment: Moment
+) -> None:
     """A delete, killed anywhere, is finished by the same command again, and by a sweep."""
     die(server, stocked, moment, "delete", "demo", "1.0")
     assert_nothing_dangles(bucket)
@@ -186,11 +193,15 @@ def test_delete(server: BucketServer, bucket: Bucket, stocked: Yard, moment: Mom
 
 @pytest.mark.parametrize("moment", UPLOAD[1:], ids=str)
 def test_server(
-    server: BucketServer, bucket: Bucket, yard: Yard, beginning: Beginning, moment: Moment
+    server: BucketServer,
+    bucket: Bucket,
+    cluster: BucketCluster,
+    beginning: Beginning,
+    moment: Moment,
 ) -> None:
     """A server, killed anywhere in an upload, leaves pages whose files are all there."""
     hold = Hold(moment.when)
-    with yard.serving(beginning.token) as first, ThreadPoolExecutor(1) as pool:
+    with cluster.serving(beginning.token) as first, ThreadPoolExecutor(1) as pool:
         server.faults.add(hold, moment.kind, moment.name)
         answer = pool.submit(first.post, ONE)
         hold.wait()
@@ -200,7 +211,7 @@ def test_server(
     server.faults.clear()
     assert_nothing_dangles(bucket)
 
-    with inside(yard.folder, store=copy_of(bucket)) as second:
+    with inside(cluster.folder, store=copy_of(bucket)) as second:
         for file in page_of(second):
             assert second.get(urljoin("/simple/demo/", file["url"])).status == 200
         second.publish(ONE)

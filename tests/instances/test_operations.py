@@ -12,7 +12,7 @@ import pytest
 
 from tests.fake_gcs.log import RequestLog
 from tests.fake_gcs.server import BucketServer, running_bucket_server
-from tests.instances.bucket_cluster import Instance, Yard, yard_at
+from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
 
@@ -33,32 +33,32 @@ def server() -> Iterator[BucketServer]:
 
 
 @pytest.fixture(scope="module")
-def yard(server: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> Yard:
+def cluster(server: BucketServer, tmp_path_factory: pytest.TempPathFactory) -> BucketCluster:
     """A store in it, with a project."""
-    yard = yard_at(server, tmp_path_factory.mktemp("yard"))
-    assert yard.run("upload", *yard.written(make_wheel())).returncode == 0
-    return yard
+    cluster = cluster_at(server, tmp_path_factory.mktemp("index"))
+    assert cluster.run("upload", *cluster.written(make_wheel())).returncode == 0
+    return cluster
 
 
 @pytest.fixture(scope="module")
-def token(yard: Yard) -> str:
+def token(cluster: BucketCluster) -> str:
     """A token for it."""
-    return yard.make_token()
+    return cluster.make_token()
 
 
 @pytest.fixture(scope="module")
-def patient(yard: Yard, token: str) -> Iterator[Instance]:
+def patient(cluster: BucketCluster, token: str) -> Iterator[Instance]:
     """A server that believes what it has read for a minute, so that a test need not hurry."""
-    config = yard.folder / "patient.toml"
+    config = cluster.folder / "patient.toml"
     config.write_text("[store]\nfreshness = 60\n")
-    with yard.serving(token, "--config", str(config)) as instance:
+    with cluster.serving(token, "--config", str(config)) as instance:
         yield instance
 
 
 @pytest.fixture(scope="module")
-def hasty(yard: Yard, token: str) -> Iterator[Instance]:
+def hasty(cluster: BucketCluster, token: str) -> Iterator[Instance]:
     """A server that believes what it has read for a second."""
-    with yard.serving(token) as instance:
+    with cluster.serving(token) as instance:
         yield instance
 
 
@@ -92,9 +92,11 @@ def checks(seconds: float) -> int:
 
 
 @pytest.mark.parametrize("name", ["demo", "begun"])
-def test_an_upload_to_a_fresh_server(yard: Yard, token: str, log: RequestLog, name: str) -> None:
+def test_an_upload_to_a_fresh_server(
+    cluster: BucketCluster, token: str, log: RequestLog, name: str
+) -> None:
     """The first upload that a server gets costs five class A, and six begin a project."""
-    with yard.serving(token) as instance:
+    with cluster.serving(token) as instance:
         log.clear()
         assert instance.post(make_wheel(name, "2.0")) == 200
 
@@ -151,9 +153,9 @@ def test_names_that_do_not_exist(hasty: Instance, log: RequestLog) -> None:
     assert {each.name for each in log.records()} == {"projects.json"}
 
 
-def test_a_token(hasty: Instance, yard: Yard, log: RequestLog) -> None:
+def test_a_token(hasty: Instance, cluster: BucketCluster, log: RequestLog) -> None:
     """A token that is used a hundred times in a few seconds is read once."""
-    token = yard.make_token("read")
+    token = cluster.make_token("read")
     log.clear()
     began = time.monotonic()
 
@@ -164,9 +166,9 @@ def test_a_token(hasty: Instance, yard: Yard, log: RequestLog) -> None:
     assert 0 < log.count(name="credentials/tokens/*") <= windows
 
 
-def test_metrics(yard: Yard, token: str, log: RequestLog) -> None:
+def test_metrics(cluster: BucketCluster, token: str, log: RequestLog) -> None:
     """`/metrics` tells of a server what the bucket itself has counted, class by class."""
-    with yard.serving(token) as instance:
+    with cluster.serving(token) as instance:
         made = make_wheel("metered")
         assert instance.post(made) == 200
         assert instance.post(make_wheel("metered", "2.0")) == 200

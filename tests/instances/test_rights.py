@@ -8,7 +8,7 @@ import pytest
 
 from tests.fake_gcs.faults import StatusBefore
 from tests.fake_gcs.server import BucketServer
-from tests.instances.bucket_cluster import Instance, Yard, contents, yard_at
+from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at, contents
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
 
@@ -33,10 +33,10 @@ REFUSALS: dict[str, tuple[Refuse, str, str]] = {
 
 
 @pytest.fixture
-def yard(yard: Yard) -> Yard:
+def cluster(cluster: BucketCluster) -> BucketCluster:
     """Return the store with a project in it."""
-    assert yard.run("upload", *yard.written(make_wheel("demo"))).returncode == 0
-    return yard
+    assert cluster.run("upload", *cluster.written(make_wheel("demo"))).returncode == 0
+    return cluster
 
 
 def refuse_writes(server: BucketServer, status: int) -> None:
@@ -64,14 +64,14 @@ def until_ready(instance: Instance) -> None:
 
 @pytest.mark.parametrize(("refuse", "words", "workers"), REFUSALS.values(), ids=REFUSALS)
 def test_a_server_that_cannot_write(
-    server: BucketServer, yard: Yard, refuse: Refuse, words: str, workers: str
+    server: BucketServer, cluster: BucketCluster, refuse: Refuse, words: str, workers: str
 ) -> None:
     """A server is not ready until a write has succeeded, says why not, and reads all the same."""
-    token = yard.make_token()
+    token = cluster.make_token()
     refuse(server)
     before = server.bucket("wheels").names()
 
-    with yard.serving(token, "--workers", workers) as instance:
+    with cluster.serving(token, "--workers", workers) as instance:
         status, message = readiness(instance)
         assert status == 503
         assert words in message
@@ -95,12 +95,14 @@ def test_a_server_that_cannot_write(
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])
-def test_one_write_for_each_start(server: BucketServer, yard: Yard, workers: str) -> None:
+def test_one_write_for_each_start(
+    server: BucketServer, cluster: BucketCluster, workers: str
+) -> None:
     """A server writes once when it starts, however many workers it has, and never for a probe."""
     before = contents(server.bucket("wheels"))
     server.log.clear()
 
-    with yard.serving("", "--workers", workers) as instance:
+    with cluster.serving("", "--workers", workers) as instance:
         assert {readiness(instance)[0] for _ in range(20)} == {200}
 
     written = [each.kind for each in server.log.records() if each.kind in WRITES]
@@ -108,29 +110,29 @@ def test_one_write_for_each_start(server: BucketServer, yard: Yard, workers: str
     assert contents(server.bucket("wheels")) == before
 
 
-def test_each_place_is_tried(server: BucketServer, yard: Yard) -> None:
+def test_each_place_is_tried(server: BucketServer, cluster: BucketCluster) -> None:
     """Where tokens have a bucket of their own, that has to be written, too."""
-    settings = yard.folder / "wheelyard.toml"
+    settings = cluster.folder / "wheelyard.toml"
     settings.write_text('[access]\ncredentials_store = "gs://apart"\n')
     server.log.clear()
 
-    with yard.serving("", "--config", str(settings)) as instance:
+    with cluster.serving("", "--config", str(settings)) as instance:
         assert readiness(instance)[0] == 200
 
     written = [each.bucket for each in server.log.records() if each.kind == "insert"]
     assert sorted(written) == ["apart", "wheels"]
     server.remove_bucket("apart")
-    done = yard.run("config", "check", "--config", settings)
+    done = cluster.run("config", "check", "--config", settings)
     assert (done.returncode, "There is no bucket gs://apart" in done.stderr) == (1, True)
 
 
-def test_a_server_that_only_reads(server: BucketServer, yard: Yard) -> None:
+def test_a_server_that_only_reads(server: BucketServer, cluster: BucketCluster) -> None:
     """A server with read_only is ready without a write, and makes none, not even a token's day."""
-    token = yard.make_token()
+    token = cluster.make_token()
     server.permissions.deny("storage.objects.create", "storage.objects.delete")
     server.log.clear()
 
-    with yard.serving(token, "--set", "server.read_only=true", "--private") as instance:
+    with cluster.serving(token, "--set", "server.read_only=true", "--private") as instance:
         assert readiness(instance)[0] == 200
         answer = instance.ask("GET", "/simple/demo/", Authorization=f"Bearer {token}")
         assert answer[0] == 200
@@ -141,10 +143,10 @@ def test_a_server_that_only_reads(server: BucketServer, yard: Yard) -> None:
 
 def test_a_server_that_only_reads_makes_no_store(server: BucketServer, tmp_path: Path) -> None:
     """A server with read_only begins no store, and imports nothing."""
-    yard = yard_at(server, tmp_path, "gs://apart")
+    cluster = cluster_at(server, tmp_path, "gs://apart")
 
-    done = yard.run("serve", "--port", "0", "--set", "server.read_only=true")
-    watching = yard.run("serve", "--set", "server.read_only=true", "--watch", str(tmp_path))
+    done = cluster.run("serve", "--port", "0", "--set", "server.read_only=true")
+    watching = cluster.run("serve", "--set", "server.read_only=true", "--watch", str(tmp_path))
 
     assert (done.returncode, "There is no store at gs://apart" in done.stderr) == (1, True)
     assert (watching.returncode, "imports nothing" in watching.stderr) == (1, True)
@@ -161,14 +163,16 @@ def test_a_server_that_only_reads_makes_no_store(server: BucketServer, tmp_path:
         ),
     ],
 )
-def test_config_check(server: BucketServer, yard: Yard, denied: list[str], told: list[str]) -> None:
+def test_config_check(
+    server: BucketServer, cluster: BucketCluster, denied: list[str], told: list[str]
+) -> None:
     """`config check` names every right that is missing, and changes nothing in the bucket."""
     before = contents(server.bucket("wheels"))
-    assert yard.run("config", "check").returncode == 0
+    assert cluster.run("config", "check").returncode == 0
     assert contents(server.bucket("wheels")) == before
     server.permissions.deny(*denied)
 
-    done = yard.run("config", "check")
+    done = cluster.run("config", "check")
 
     lines = [line for line in done.stderr.splitlines() if "permission" in line]
     assert done.returncode == 1

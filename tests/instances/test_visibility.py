@@ -10,7 +10,7 @@ import pytest
 from tests.durability.serving import get
 from tests.fake_gcs.fake_gcs import new_bucket, running_fake_gcs
 from tests.fake_gcs.server import running_bucket_server
-from tests.instances.bucket_cluster import Instance, Yard, yard_at
+from tests.instances.bucket_cluster import BucketCluster, Instance, cluster_at
 from tests.operations.distributions import make_wheel
 from tests.waiting import until
 
@@ -25,24 +25,24 @@ Pair = tuple[Instance, Instance]
 
 
 @pytest.fixture(scope="module", params=["stand-in", "fake-gcs-server"])
-def yard(
+def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Yard]:
+) -> Iterator[BucketCluster]:
     """A new store in a bucket of each kind."""
-    folder: Path = tmp_path_factory.mktemp("yard")
+    folder: Path = tmp_path_factory.mktemp("index")
     if request.param == "stand-in":
         with running_bucket_server("wheels") as server:
-            yield yard_at(server, folder, "gs://wheels/some/prefix")
+            yield cluster_at(server, folder, "gs://wheels/some/prefix")
         return
     with running_fake_gcs() as url:
         variables = {"STORAGE_EMULATOR_HOST": url, "GOOGLE_CLOUD_PROJECT": "stand-in"}
-        yield Yard(f"gs://{new_bucket(url)}", variables, folder)
+        yield BucketCluster(f"gs://{new_bucket(url)}", variables, folder)
 
 
 @pytest.fixture(scope="module")
-def pair(yard: Yard) -> Iterator[Pair]:
+def pair(cluster: BucketCluster) -> Iterator[Pair]:
     """Two servers on it."""
-    with yard.serving_twice() as pair:
+    with cluster.serving_twice() as pair:
         yield pair
 
 
@@ -72,7 +72,7 @@ def test_new_projects(pair: Pair) -> None:
         assert name in b.names()
 
 
-def test_changes(yard: Yard, pair: Pair) -> None:
+def test_changes(cluster: BucketCluster, pair: Pair) -> None:
     """A yank and a deletion show on the other server within a second, whoever made them."""
     a, b = pair
     one, two = make_wheel("changing"), make_wheel("changing", "2.0")
@@ -88,7 +88,7 @@ def test_changes(yard: Yard, pair: Pair) -> None:
     a.change("changing", "delete", version="1.0")
     assert_seen(lambda: not b.shows(one))
     assert get(b.port, file)[0] == 404
-    yard.succeed("yank", "changing", "2.0")
+    cluster.succeed("yank", "changing", "2.0")
     assert_seen(lambda: b.page("changing")[two.filename]["yanked"] is not False)
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.fake_gcs.faults import DropAfter, DropBefore, Fault, ResetAt, StatusAfter, StatusBefore
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import BucketServer
-from tests.instances.bucket_cluster import Yard, assert_dense, data_of, end_now
+from tests.instances.bucket_cluster import BucketCluster, assert_dense, data_of, end_now
 from tests.operations.distributions import Made, make_wheel
 from tests.waiting import PATIENCE
 
@@ -41,9 +41,9 @@ def releases(process: int, count: int) -> list[Made]:
     return [make_wheel(version=f"{process}.{number}") for number in range(count)]
 
 
-def upload_all(yard: Yard, *shares: list[Made]) -> None:
+def upload_all(cluster: BucketCluster, *shares: list[Made]) -> None:
     """Upload each share by a command of its own, all at once; none may be refused anything."""
-    commands = [yard.begin("upload", *yard.written(*share)) for share in shares]
+    commands = [cluster.begin("upload", *cluster.written(*share)) for share in shares]
     try:
         with ThreadPoolExecutor(len(commands)) as pool:
             ends = [pool.submit(each.communicate, timeout=PATIENCE) for each in commands]
@@ -56,9 +56,9 @@ def upload_all(yard: Yard, *shares: list[Made]) -> None:
     assert [len(out.splitlines()) for out, _ in printed] == [len(share) for share in shares]
 
 
-def assert_clean(yard: Yard) -> None:
+def assert_clean(cluster: BucketCluster) -> None:
     """Expect that a check finds nothing at all, and that every journal folds to its document."""
-    findings = yard.check("--rebuild")
+    findings = cluster.check("--rebuild")
     assert (findings["notes"], findings["mended"]) == ([], [])
 
 
@@ -68,7 +68,7 @@ def names_in(bucket: Bucket) -> list[str]:
     return names
 
 
-def test_commands(bucket: Bucket, yard: Yard) -> None:
+def test_commands(bucket: Bucket, cluster: BucketCluster) -> None:
     """Commands with wheels for one project of all, and each with new ones beside, lose none."""
     shared = [releases(process, UPLOADS) for process in range(PROCESSES)]
     new = [
@@ -76,18 +76,18 @@ def test_commands(bucket: Bucket, yard: Yard) -> None:
         for process in range(PROCESSES)
     ]
 
-    upload_all(yard, *(of_all + own for of_all, own in zip(shared, new, strict=True)))
+    upload_all(cluster, *(of_all + own for of_all, own in zip(shared, new, strict=True)))
 
-    assert yard.listed("demo") == {made.filename for share in shared for made in share}
+    assert cluster.listed("demo") == {made.filename for share in shared for made in share}
     names = {made.filename.partition("-")[0] for share in new for made in share}
     assert names_in(bucket) == sorted({"demo", *names})
     assert assert_dense(bucket, "demo") < PROCESSES * UPLOADS / 4  # they share commits
     for name in names:
         assert assert_dense(bucket, name) == 1
-    assert_clean(yard)
+    assert_clean(cluster)
 
 
-def test_faults(server: BucketServer, bucket: Bucket, yard: Yard) -> None:
+def test_faults(server: BucketServer, bucket: Bucket, cluster: BucketCluster) -> None:
     """With answers that are lost, late or refused in between, nothing is lost or listed twice."""
     random = Random(3)
     for _ in range(30):
@@ -97,10 +97,10 @@ def test_faults(server: BucketServer, bucket: Bucket, yard: Yard) -> None:
         server.faults.add(read, "media", skip=random.randrange(200))
     shares = [releases(process, 12) for process in range(PROCESSES)]
 
-    upload_all(yard, *shares)
+    upload_all(cluster, *shares)
 
     server.faults.clear()
-    assert yard.listed("demo") == {made.filename for share in shares for made in share}
+    assert cluster.listed("demo") == {made.filename for share in shares for made in share}
     events = [
         event["file"]["filename"]
         for name in bucket.names("journal/demo/")
@@ -108,4 +108,4 @@ def test_faults(server: BucketServer, bucket: Bucket, yard: Yard) -> None:
     ]
     assert len(events) == len(set(events)) == PROCESSES * 12
     assert_dense(bucket, "demo")
-    assert_clean(yard)
+    assert_clean(cluster)

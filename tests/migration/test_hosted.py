@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.authentication.verifiers.fake_issuer import Bearer, stand_in
+from tests.authentication.verifiers.fake_issuer import Bearer, running_issuer
 from tests.clients.projects import Built, sha256
 from tests.clients.reading import Refused, fetch
 from tests.migration.conftest import Mover
@@ -72,7 +72,7 @@ def test_artifact_registry(
 
     assert "imported 4 files\n" in move.type("Import")
     move.write("The server")
-    with stand_in() as google:
+    with running_issuer() as google:
         google.bearers[ACCESS_TOKEN] = BEARER
         google.bucket = "acme-wheelyard-authz"
         with (move.settings / "wheelyard.toml").open("a") as settings:

@@ -7,20 +7,20 @@ import pytest
 
 from tests.authentication.publishing_fixture import MOMENT
 from tests.operations.fake_sources import Shelf
-from tests.operations.in_memory_index import World
+from tests.operations.in_memory_index import IndexHarness
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def harness(tmp_path: Path) -> IndexHarness:
     """An index in memory, with a clock that stands still."""
-    return World(tmp_path)
+    return IndexHarness(tmp_path)
 
 
 @pytest.fixture
-def noon(world: World) -> World:
-    """A world in which every statement has just been made."""
-    world.clock.now = MOMENT
-    return world
+def noon(harness: IndexHarness) -> IndexHarness:
+    """An index whose clock shows the moment at which the ID tokens were issued."""
+    harness.clock.now = MOMENT
+    return harness
 
 
 @pytest.fixture

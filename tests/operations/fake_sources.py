@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, World
+from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.importing.report import FileStatus, Report
 from wheelyard.sources.candidate import EMPTY_MAPPING, Candidate, Skipped
@@ -68,14 +68,14 @@ class Listed:
         yield from self.all
 
 
-def importer(world: World) -> Importer:
-    """Return what imports into a world."""
-    return Importer(world.index.uploads)
+def importer(harness: IndexHarness) -> Importer:
+    """Return the importer of an index."""
+    return Importer(harness.index.uploads)
 
 
-def taken(world: World, *offers: Candidate | Skipped) -> Report:
+def taken(harness: IndexHarness, *offers: Candidate | Skipped) -> Report:
     """Import what is offered."""
-    return importer(world).run(Listed(offers), ALICE)
+    return importer(harness).run(Listed(offers), ALICE)
 
 
 def counted(**counts: int) -> Counter[FileStatus]:

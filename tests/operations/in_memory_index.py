@@ -27,7 +27,7 @@ ALICE = Caller("local:alice", (EVERYTHING,))
 
 @dataclass
 class Clock:
-    """The time of day, as a test tells it."""
+    """A clock that stands still until a test moves it."""
 
     now: datetime = START
 
@@ -36,12 +36,12 @@ class Clock:
         return self.now.timestamp()
 
     def advance(self, **by: float) -> None:
-        """Let time pass."""
+        """Move the clock forward by a `timedelta` of these arguments."""
         self.now += timedelta(**by)
 
 
-def ambient_at(clock: Clock, seed: int) -> Runtime:
-    """Return a world without waiting, with the clock of a test and repeatable chance."""
+def fake_runtime(clock: Clock, seed: int) -> Runtime:
+    """Return a runtime with a test's clock, a seeded random generator, and pauses of no length."""
     return Runtime(
         now=lambda: clock.now,
         monotonic=clock.seconds,
@@ -51,8 +51,8 @@ def ambient_at(clock: Clock, seed: int) -> Runtime:
 
 
 @dataclass
-class World:
-    """An index over a store, and short names for what tests do with it."""
+class IndexHarness:
+    """An index over a store in memory, its clock, and shortcuts for frequent steps of tests."""
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
@@ -64,26 +64,28 @@ class World:
         self.index = self.opened(seed=1)
 
     def opened(self, seed: int) -> Index:
-        """Return an index over the same store, as another process has it."""
-        return build_index(self.store, Spool(self.folder), Settings(), ambient_at(self.clock, seed))
+        """Return another index over this store, with empty caches, as a second process has it."""
+        return build_index(
+            self.store, Spool(self.folder), Settings(), fake_runtime(self.clock, seed)
+        )
 
     def upload(self, made: Made, caller: Caller = ALICE) -> File:
-        """Upload a distribution, as soon as its name is admitted."""
+        """Check that the caller may upload this filename, and upload the distribution."""
         self.index.uploads.authorize(made.filename, caller)
         return self.index.uploads.accept(made.arrival(self.folder), caller).file
 
     def check(self, *, rebuild: bool = False, sweep: bool = False) -> Findings:
-        """Check the store, by a process that has seen nothing yet."""
+        """Check the store, from an index with empty caches."""
         return self.opened(seed=2).check.run(rebuild=rebuild, sweep=sweep)
 
     def bytes_at(self, key: Key) -> bytes:
-        """Return the object at a key that holds one."""
+        """Return the bytes of an object that exists."""
         stored = self.store.get(key)
         assert isinstance(stored, Stored)
         return stored.body
 
     def snapshot(self, prefix: str = "") -> dict[str, bytes]:
-        """Return every object below a prefix."""
+        """Return every object below a prefix, by its key."""
         return dict(objects(self.store, prefix))
 
 
@@ -94,7 +96,7 @@ def objects(store: Store, prefix: str = "") -> Iterator[tuple[str, bytes]]:
 
 
 def code_of(fault: WheelyardError) -> tuple[str, str]:
-    """Return the family and the code of a refusal."""
+    """Return the class name and the code of an error."""
     return type(fault).__name__, fault.code
 
 

@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultyStore, Kind
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, EVERYTHING, Clock, World, history
+from tests.operations.in_memory_index import ALICE, EVERYTHING, Clock, IndexHarness, history
 from wheelyard.authentication.authenticator import REJECTIONS_LOGGED_PER_MINUTE, RejectionLog
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.access import Caller
@@ -39,13 +39,13 @@ def said(log: pytest.LogCaptureFixture) -> list[Mapping[str, Any]]:
     return [vars(each)["facts"]["audit"] for each in records]
 
 
-def test_every_event_has_a_line(world: World, log: pytest.LogCaptureFixture) -> None:
+def test_every_event_has_a_line(harness: IndexHarness, log: pytest.LogCaptureFixture) -> None:
     """What happens is said once each, without a secret; what changes nothing is not."""
-    lifecycle = world.index.lifecycle
+    lifecycle = harness.index.lifecycle
     for made in (make_wheel(), make_sdist(), make_wheel()):
-        world.upload(made)
+        harness.upload(made)
     with pytest.raises(Conflict):
-        world.upload(make_wheel(content=b"other"))
+        harness.upload(make_wheel(content=b"other"))
     token = f"wyd_{'a1B2' * 12}"
     for _ in range(2):
         lifecycle.yank(ALICE, DEMO, RELEASE, f"see {token}")
@@ -63,37 +63,37 @@ def test_every_event_has_a_line(world: World, log: pytest.LogCaptureFixture) -> 
     assert token not in log.text
 
 
-def test_only_one_has_done_it(world: World, log: pytest.LogCaptureFixture) -> None:
+def test_only_one_has_done_it(harness: IndexHarness, log: pytest.LogCaptureFixture) -> None:
     """Of many who upload the same bytes at once, the log names the one whom the journal names."""
     people = [Caller(f"token:{number}", (EVERYTHING,)) for number in range(8)]
     together, made = Barrier(len(people)), make_wheel()
 
     def publish(caller: Caller) -> None:
         together.wait()
-        world.upload(made, caller)
+        harness.upload(made, caller)
 
     with ThreadPoolExecutor(len(people)) as pool:
         list(pool.map(publish, people))
 
     (line,) = said(log)
-    (event,) = [event for commit in history(world.index, DEMO) for event in commit.events]
+    (event,) = [event for commit in history(harness.index, DEMO) for event in commit.events]
     assert isinstance(event, Uploaded)
     assert line["who"] == event.by
     assert line["sha256"] == made.sha256
 
 
 def test_a_commit_that_is_answered_with_a_fault(
-    world: World, log: pytest.LogCaptureFixture
+    harness: IndexHarness, log: pytest.LogCaptureFixture
 ) -> None:
     """What is committed has its line, though the journal failed and the client was told so."""
     faults = (Fault(Kind.NOT_DONE, "put", "journal/*", times=100),)
-    store = FaultyStore(world.store, faults)
-    index = build_index(store, Spool(world.folder), Settings(), world.index.runtime)
+    store = FaultyStore(harness.store, faults)
+    index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
     with pytest.raises(Unavailable):
-        index.uploads.accept(make_wheel().arrival(world.folder), ALICE)
+        index.uploads.accept(make_wheel().arrival(harness.folder), ALICE)
 
     assert [each["action"] for each in said(log)] == ["uploaded"]
-    world.upload(make_wheel())
+    harness.upload(make_wheel())
     assert [each["action"] for each in said(log)] == ["uploaded"]
 
 

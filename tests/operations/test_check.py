@@ -8,7 +8,7 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, World
+from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import StoredBytes
 from wheelyard.catalog.projects import NameList
@@ -30,67 +30,71 @@ LAST = 5
 LAST_ENTRY = keys.commit(DEMO, LAST)
 
 
-def flip(world: World, key: Key, at: int = -3) -> None:
+def flip(harness: IndexHarness, key: Key, at: int = -3) -> None:
     """Change one bit of an object."""
-    body = bytearray(world.bytes_at(key))
+    body = bytearray(harness.bytes_at(key))
     body[at] ^= 1
-    world.store.put(key, bytes(body), None)
+    harness.store.put(key, bytes(body), None)
 
 
-def remove(world: World, key: Key) -> None:
+def remove(harness: IndexHarness, key: Key) -> None:
     """Lose an object."""
-    world.store.delete(key, None)
+    harness.store.delete(key, None)
 
 
-def edit(world: World, key: Key, old: bytes, new: bytes) -> None:
+def edit(harness: IndexHarness, key: Key, old: bytes, new: bytes) -> None:
     """Change an object in a way that can still be read."""
-    body = world.bytes_at(key)
+    body = harness.bytes_at(key)
     assert old in body
-    world.store.put(key, body.replace(old, new, 1), None)
+    harness.store.put(key, body.replace(old, new, 1), None)
 
 
-def put(world: World, key: Key, body: bytes) -> None:
+def put(harness: IndexHarness, key: Key, body: bytes) -> None:
     """Plant an object."""
-    world.store.put(key, body, None)
+    harness.store.put(key, body, None)
 
 
 @pytest.fixture
-def full(world: World) -> World:
+def full(harness: IndexHarness) -> IndexHarness:
     """A store with a history: two files, one deleted, one yanked, a status."""
     for made in (WHEEL, SDIST):
-        world.upload(made)
-        world.clock.advance(minutes=1)
-    life = world.index.lifecycle
+        harness.upload(made)
+        harness.clock.advance(minutes=1)
+    life = harness.index.lifecycle
     life.yank(ALICE, DEMO, Selection(parse_version("1.0"), WHEEL.filename), "why")
     life.delete(ALICE, DEMO, Selection(parse_version("1.0"), SDIST.filename), "")
     life.set_status(ALICE, DEMO, Status.DEPRECATED, "old")
-    return world
+    return harness
 
 
-Damage = Callable[[World], None]
+Damage = Callable[[IndexHarness], None]
 DAMAGES: dict[str, Damage] = {
-    "bytes lost": lambda world: remove(world, WHEEL_KEY),
-    "bytes flipped": lambda world: flip(world, WHEEL_KEY),
-    "bytes cut": lambda world: edit(world, WHEEL_KEY, world.bytes_at(WHEEL_KEY), b""),
-    "metadata lost": lambda world: remove(world, METADATA_KEY),
-    "metadata flipped": lambda world: flip(world, METADATA_KEY),
-    "document lost": lambda world: remove(world, DOCUMENT),
-    "document unreadable": lambda world: edit(world, DOCUMENT, b"{", b"["),
-    "document changed": lambda world: edit(world, DOCUMENT, b"why", b"who"),
-    "document of another": lambda world: edit(world, DOCUMENT, b'"demo"', b'"dema"'),
-    "document behind": lambda world: edit(world, DOCUMENT, b'"revision":5', b'"revision":4'),
-    "document with a blank": lambda world: edit(world, DOCUMENT, b"\n", b" \n"),
-    "journal entry lost": lambda world: remove(world, keys.commit(DEMO, 2)),
-    "first journal entry lost": lambda world: remove(world, keys.commit(DEMO, 1)),
-    "journal entry unreadable": lambda world: edit(world, keys.commit(DEMO, 2), b"{", b"["),
-    "journal entry changed": lambda world: edit(world, keys.commit(DEMO, 3), b"why", b"who"),
-    "last journal entry changed": lambda world: edit(world, LAST_ENTRY, b"old", b"odd"),
-    "journal entry with a blank": lambda world: edit(world, keys.commit(DEMO, 2), b"\n", b" \n"),
-    "journal ahead": lambda world: put(world, keys.commit(DEMO, 6), world.bytes_at(LAST_ENTRY)),
+    "bytes lost": lambda harness: remove(harness, WHEEL_KEY),
+    "bytes flipped": lambda harness: flip(harness, WHEEL_KEY),
+    "bytes cut": lambda harness: edit(harness, WHEEL_KEY, harness.bytes_at(WHEEL_KEY), b""),
+    "metadata lost": lambda harness: remove(harness, METADATA_KEY),
+    "metadata flipped": lambda harness: flip(harness, METADATA_KEY),
+    "document lost": lambda harness: remove(harness, DOCUMENT),
+    "document unreadable": lambda harness: edit(harness, DOCUMENT, b"{", b"["),
+    "document changed": lambda harness: edit(harness, DOCUMENT, b"why", b"who"),
+    "document of another": lambda harness: edit(harness, DOCUMENT, b'"demo"', b'"dema"'),
+    "document behind": lambda harness: edit(harness, DOCUMENT, b'"revision":5', b'"revision":4'),
+    "document with a blank": lambda harness: edit(harness, DOCUMENT, b"\n", b" \n"),
+    "journal entry lost": lambda harness: remove(harness, keys.commit(DEMO, 2)),
+    "first journal entry lost": lambda harness: remove(harness, keys.commit(DEMO, 1)),
+    "journal entry unreadable": lambda harness: edit(harness, keys.commit(DEMO, 2), b"{", b"["),
+    "journal entry changed": lambda harness: edit(harness, keys.commit(DEMO, 3), b"why", b"who"),
+    "last journal entry changed": lambda harness: edit(harness, LAST_ENTRY, b"old", b"odd"),
+    "journal entry with a blank": lambda harness: edit(
+        harness, keys.commit(DEMO, 2), b"\n", b" \n"
+    ),
+    "journal ahead": lambda harness: put(
+        harness, keys.commit(DEMO, 6), harness.bytes_at(LAST_ENTRY)
+    ),
 }
 
 
-def test_a_store_with_a_history_is_clean(full: World) -> None:
+def test_a_store_with_a_history_is_clean(full: IndexHarness) -> None:
     """A check of a healthy store finds nothing, counts what it read, and writes nothing."""
     before = {entry.key: entry.version for entry in full.store.list("")}
 
@@ -104,7 +108,7 @@ def test_a_store_with_a_history_is_clean(full: World) -> None:
 
 
 @pytest.mark.parametrize("damage", list(DAMAGES))
-def test_damage_is_found(full: World, damage: str) -> None:
+def test_damage_is_found(full: IndexHarness, damage: str) -> None:
     """Each kind of damage is a problem, and a check does not make it worse."""
     DAMAGES[damage](full)
     before = full.snapshot()
@@ -117,7 +121,7 @@ def test_damage_is_found(full: World, damage: str) -> None:
 
 
 @pytest.mark.parametrize("damage", [each for each in DAMAGES if each.startswith("document")])
-def test_rebuild(full: World, damage: str) -> None:
+def test_rebuild(full: IndexHarness, damage: str) -> None:
     """A document that is lost or damaged is folded again from its journal, byte for byte."""
     healthy = full.snapshot()
     DAMAGES[damage](full)
@@ -130,7 +134,7 @@ def test_rebuild(full: World, damage: str) -> None:
 
 
 @pytest.mark.parametrize("lost", ["entry", "list", "damaged"])
-def test_the_name_list_is_mended(full: World, lost: str) -> None:
+def test_the_name_list_is_mended(full: IndexHarness, lost: str) -> None:
     """A name that is missing in the list, or the whole list, is put back."""
     full.upload(make_wheel("other"))
     healthy = full.bytes_at(keys.NAMES)
@@ -149,7 +153,7 @@ def test_the_name_list_is_mended(full: World, lost: str) -> None:
     assert full.check().repaired == []
 
 
-def test_a_name_without_a_project(full: World) -> None:
+def test_a_name_without_a_project(full: IndexHarness) -> None:
     """A listed name whose document and journal are lost is a problem."""
     codec = full.index.projects.names._documents.codec  # noqa: SLF001
     names = NameList((DEMO, NormalizedName("vanished")))
@@ -161,7 +165,7 @@ def test_a_name_without_a_project(full: World) -> None:
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_the_last_journal_entry_is_mended(full: World, *, is_there: bool) -> None:
+def test_the_last_journal_entry_is_mended(full: IndexHarness, *, is_there: bool) -> None:
     """The last journal entry is written from the document: a crash leaves it out, or empty."""
     healthy = full.snapshot()
     remove(full, LAST_ENTRY)
@@ -176,7 +180,7 @@ def test_the_last_journal_entry_is_mended(full: World, *, is_there: bool) -> Non
 
 
 @pytest.mark.parametrize("damage", ["document lost", "document unreadable"])
-def test_a_damaged_document_takes_no_uploads(full: World, damage: str) -> None:
+def test_a_damaged_document_takes_no_uploads(full: IndexHarness, damage: str) -> None:
     """A project whose document is lost or damaged is unavailable, and is not begun anew."""
     DAMAGES[damage](full)
     before = full.snapshot(keys.PROJECTS)
@@ -194,7 +198,7 @@ def test_a_damaged_document_takes_no_uploads(full: World, damage: str) -> None:
     assert full.store.get(keys.commit(DEMO, LAST + 1)) is not None
 
 
-def test_what_is_not_ours(full: World) -> None:
+def test_what_is_not_ours(full: IndexHarness) -> None:
     """Files that an editor or a person left in the store are noted, and are no damage."""
     strays = ["files/junk", "files/a/b.tmp", "projects/demo.json.bak", "projects/Demo.json"]
     strays += ["journal/demo/0000000001.json~", "journal/x"]
@@ -212,7 +216,7 @@ def test_what_is_not_ours(full: World) -> None:
     assert full.check().problems == []
 
 
-def test_a_damaged_token(full: World) -> None:
+def test_a_damaged_token(full: IndexHarness) -> None:
     """A token's record that cannot be read is a problem that says what to do."""
     full.store.put(keys.token("0123456789"), b"?", None)
 
@@ -223,7 +227,7 @@ def test_a_damaged_token(full: World) -> None:
 
 @pytest.mark.parametrize("what", [keys.distribution, keys.core_metadata])
 def test_the_same_file_again_brings_lost_bytes_back(
-    full: World, what: Callable[[NormalizedName, str, str], Key]
+    full: IndexHarness, what: Callable[[NormalizedName, str, str], Key]
 ) -> None:
     """Uploading a listed file again restores what the store has lost of it."""
     made = make_wheel(version="7.0")
@@ -240,7 +244,7 @@ def test_the_same_file_again_brings_lost_bytes_back(
         assert full.check().problems == []
 
 
-def test_a_document_older_than_its_journal(full: World) -> None:
+def test_a_document_older_than_its_journal(full: IndexHarness) -> None:
     """A document that a restore left behind its journal takes no commit before it is folded."""
     document = full.bytes_at(DOCUMENT)
     full.upload(make_wheel(version="7.0"))
@@ -259,7 +263,7 @@ def test_a_document_older_than_its_journal(full: World) -> None:
     assert full.bytes_at(DOCUMENT) == newer
 
 
-def test_a_journal_entry_of_another_history(full: World) -> None:
+def test_a_journal_entry_of_another_history(full: IndexHarness) -> None:
     """A journal entry that does not follow the one before it is damaged, and not missing."""
     entry = keys.commit(DEMO, 2)
     full.store.put(entry, full.bytes_at(keys.commit(DEMO, 3)).replace(b"3", b"2"), None)
@@ -269,11 +273,11 @@ def test_a_journal_entry_of_another_history(full: World) -> None:
     assert any(f"{entry} is damaged" in problem for problem in problems), problems
 
 
-def test_a_document_and_a_journal_of_two_histories(full: World) -> None:
+def test_a_document_and_a_journal_of_two_histories(full: IndexHarness) -> None:
     """Where document and journal contradict each other, neither is written over."""
     number = full.index.projects.latest(DEMO).revision
     entry = keys.commit(DEMO, number)
-    other = World(folder=full.folder)
+    other = IndexHarness(folder=full.folder)
     other.clock.advance(hours=1)
     for version in range(number):
         other.upload(make_wheel(version=f"{version + 1}.0", content=b"other"))
@@ -288,7 +292,7 @@ def test_a_document_and_a_journal_of_two_histories(full: World) -> None:
         full.opened(seed=6).uploads.accept(make_wheel(version="8.0").arrival(full.folder), ALICE)
 
 
-def test_projects_without_a_format(full: World) -> None:
+def test_projects_without_a_format(full: IndexHarness) -> None:
     """A store that has lost `wheelyard.json` is not taken for a new one."""
     full.store.delete(keys.FORMAT, None)
 
@@ -296,15 +300,15 @@ def test_projects_without_a_format(full: World) -> None:
         full.opened(seed=7)
 
 
-def orphan(world: World) -> None:
+def orphan(harness: IndexHarness) -> None:
     """Leave the bytes of an upload that died before its commit."""
-    index = world.opened(7)
-    scratch = World(world.folder)
+    index = harness.opened(7)
+    scratch = IndexHarness(harness.folder)
     file = scratch.upload(LOST)
-    index.files.keep(DEMO, [StoredBytes(file, LOST.arrival(world.folder).path, b"metadata")])
+    index.files.keep(DEMO, [StoredBytes(file, LOST.arrival(harness.folder).path, b"metadata")])
 
 
-def test_sweep(full: World) -> None:
+def test_sweep(full: IndexHarness) -> None:
     """Orphans are a note; a sweep removes those older than a day, and not a single listed file."""
     healthy = full.snapshot()
     orphan(full)
@@ -320,7 +324,7 @@ def test_sweep(full: World) -> None:
     assert full.check(sweep=True).swept == 0
 
 
-def test_sweep_of_deleted_files(full: World) -> None:
+def test_sweep_of_deleted_files(full: IndexHarness) -> None:
     """Bytes of a deleted file, left by a delete that died, are removed at once."""
     healthy = full.snapshot()
     put(full, keys.distribution(DEMO, SDIST.sha256, SDIST.filename), SDIST.body)
@@ -329,7 +333,7 @@ def test_sweep_of_deleted_files(full: World) -> None:
     assert full.snapshot() == healthy
 
 
-def test_sweep_of_scratch_files(full: World) -> None:
+def test_sweep_of_scratch_files(full: IndexHarness) -> None:
     """Scratch files that a killed process left are removed after a day, younger ones are noted."""
     path, sink = full.index.spool.create()
     sink.close()
@@ -344,7 +348,7 @@ def test_sweep_of_scratch_files(full: World) -> None:
 
 
 @pytest.mark.parametrize("is_old", [True, False])
-def test_an_upload_renews_old_orphans(full: World, *, is_old: bool) -> None:
+def test_an_upload_renews_old_orphans(full: IndexHarness, *, is_old: bool) -> None:
     """An upload that finds its bytes there renews old ones, so that no sweep takes them."""
     orphan(full)
     key = keys.distribution(DEMO, LOST.sha256, LOST.filename)
@@ -360,7 +364,7 @@ def test_an_upload_renews_old_orphans(full: World, *, is_old: bool) -> None:
     assert full.bytes_at(key) == LOST.body
 
 
-def test_a_sweep_spares_what_may_be_listed(full: World) -> None:
+def test_a_sweep_spares_what_may_be_listed(full: IndexHarness) -> None:
     """While a project's document is missing, no sweep touches its bytes, however old."""
     key = keys.project(DEMO)
     document = full.bytes_at(key)
@@ -374,7 +378,7 @@ def test_a_sweep_spares_what_may_be_listed(full: World) -> None:
     assert full.bytes_at(key) == document
 
 
-def test_a_sweep_of_a_store_without_projects(full: World) -> None:
+def test_a_sweep_of_a_store_without_projects(full: IndexHarness) -> None:
     """Where all documents and journals are lost, the bytes are kept: they may be all there is."""
     before = full.snapshot(keys.FILES)
     for prefix in (keys.PROJECTS, keys.JOURNAL, keys.NAMES):
@@ -387,7 +391,7 @@ def test_a_sweep_of_a_store_without_projects(full: World) -> None:
     assert full.snapshot(keys.FILES) == before
 
 
-def test_a_sweep_spares_a_listed_project_that_is_lost(full: World) -> None:
+def test_a_sweep_spares_a_listed_project_that_is_lost(full: IndexHarness) -> None:
     """While a project is in the list and nothing else is left of it, its bytes are kept."""
     other = full.upload(make_wheel("other"))
     for prefix in (keys.project(NormalizedName("other")), keys.journal(NormalizedName("other"))):

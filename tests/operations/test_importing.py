@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 from tests.catalog.faulty_store import Fault, FaultyStore, Kind
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.fake_sources import DEMO, LONG_AGO, Listed, Shelf, counted, importer, taken
-from tests.operations.in_memory_index import ALICE, START, World, history
+from tests.operations.in_memory_index import ALICE, START, IndexHarness, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
@@ -32,30 +32,30 @@ from wheelyard.storage.spool import Spool
 from wheelyard.wiring.index import build_index
 
 
-def test_what_a_source_knows_is_kept(world: World, shelf: Shelf) -> None:
+def test_what_a_source_knows_is_kept(harness: IndexHarness, shelf: Shelf) -> None:
     """Upload time, uploader and yank are the source's; the journal says who imported it, when."""
     offer = shelf.offer(make_wheel(), uploaded_at=LONG_AGO, uploaded_by="ann", yanked="too\nslow")
 
-    report = taken(world, offer)
+    report = taken(harness, offer)
 
     assert report.counts == counted(new=1)
-    (file,) = world.index.projects.get(DEMO).files
+    (file,) = harness.index.projects.get(DEMO).files
     assert (file.uploaded_at, file.uploaded_by, file.yanked) == (LONG_AGO, "ann", "too slow")
     assert file.imported_at == START
-    ((event,),) = [commit.events for commit in history(world.index, DEMO)]
+    ((event,),) = [commit.events for commit in history(harness.index, DEMO)]
     assert (event.at, event.by) == (START, "local:alice")
-    assert world.check().problems == []
+    assert harness.check().problems == []
 
 
-def test_what_a_source_does_not_know(world: World, shelf: Shelf) -> None:
+def test_what_a_source_does_not_know(harness: IndexHarness, shelf: Shelf) -> None:
     """Where a source tells nothing, even when asked, the file was uploaded now, by the importer."""
     asked = replace(shelf.offer(make_wheel("asked")), dated=lambda: LONG_AGO)
-    taken(world, shelf.offer(make_wheel()), asked)
+    taken(harness, shelf.offer(make_wheel()), asked)
 
-    (file,) = world.index.projects.get(DEMO).files
+    (file,) = harness.index.projects.get(DEMO).files
     assert (file.uploaded_at, file.uploaded_by, file.yanked) == (START, "local:alice", None)
     assert file.imported_at is None
-    assert world.index.projects.get(NormalizedName("asked")).files[0].uploaded_at == LONG_AGO
+    assert harness.index.projects.get(NormalizedName("asked")).files[0].uploaded_at == LONG_AGO
 
 
 @pytest.mark.parametrize(
@@ -66,79 +66,81 @@ def test_what_a_source_does_not_know(world: World, shelf: Shelf) -> None:
         (datetime(2014, 5, 6, 7, 8, 9), LONG_AGO),  # noqa: DTZ001 - what is being tested
     ],
 )
-def test_odd_times(world: World, shelf: Shelf, said: datetime, kept: datetime) -> None:
+def test_odd_times(harness: IndexHarness, shelf: Shelf, said: datetime, kept: datetime) -> None:
     """No file was uploaded in the future, or before there were any; without a zone it is UTC."""
-    taken(world, shelf.offer(make_wheel(), uploaded_at=said))
+    taken(harness, shelf.offer(make_wheel(), uploaded_at=said))
 
-    assert world.index.projects.get(DEMO).files[0].uploaded_at == kept
+    assert harness.index.projects.get(DEMO).files[0].uploaded_at == kept
 
 
-def test_again(world: World, shelf: Shelf) -> None:
+def test_again(harness: IndexHarness, shelf: Shelf) -> None:
     """The same again changes nothing; where the SHA-256 is told, no file is even read."""
     offers = [
         shelf.offer(make_wheel(), algorithms=("sha256",), uploaded_at=LONG_AGO),
         shelf.offer(make_sdist(), algorithms=("md5",)),
     ]
-    taken(world, *offers)
-    before = world.snapshot()
+    taken(harness, *offers)
+    before = harness.snapshot()
     shelf.read.clear()
-    world.clock.advance(days=1)
+    harness.clock.advance(days=1)
     other = shelf.offer(make_wheel(content=b"other"), algorithms=("sha256",))
 
-    report = taken(world, *(replace(each, yanked="now") for each in offers), other)
+    report = taken(harness, *(replace(each, yanked="now") for each in offers), other)
 
     assert report.counts == counted(there=2, refused=1)
     assert [each.code for each in report.refused] == ["file_exists"]
     assert shelf.read == ["demo-1.0.tar.gz"]
-    assert world.snapshot() == before
+    assert harness.snapshot() == before
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512", "blake2b", "sha1", "md5"])
-def test_digests(world: World, shelf: Shelf, algorithm: str) -> None:
+def test_digests(harness: IndexHarness, shelf: Shelf, algorithm: str) -> None:
     """Bytes that have not the digest or size that the source says are refused, and not stored."""
     good = shelf.offer(make_wheel(), algorithms=(algorithm,))
     other = hashlib.new(algorithm, b"other", usedforsecurity=False).hexdigest()
-    before = world.snapshot()
+    before = harness.snapshot()
 
-    report = taken(world, replace(good, hashes={algorithm: other}), replace(good, size=5))
+    report = taken(harness, replace(good, hashes={algorithm: other}), replace(good, size=5))
 
     assert [each.code for each in report.refused] == ["digest_mismatch"] * 2
-    assert world.snapshot() == before
+    assert harness.snapshot() == before
     upper = {algorithm: good.hashes[algorithm].upper(), "crc32": "12345678"}
-    assert taken(world, replace(good, hashes=upper)).counts == counted(new=1)
+    assert taken(harness, replace(good, hashes=upper)).counts == counted(new=1)
 
 
-def test_too_large(world: World, shelf: Shelf) -> None:
+def test_too_large(harness: IndexHarness, shelf: Shelf) -> None:
     """A file over the limit is refused, unread where its size is told."""
-    world.index = replace(
-        world.index,
+    harness.index = replace(
+        harness.index,
         uploads=replace(
-            world.index.uploads, rules=replace(world.index.uploads.rules, max_size=200)
+            harness.index.uploads, rules=replace(harness.index.uploads.rules, max_size=200)
         ),
     )
     offer = shelf.offer(make_wheel())
 
-    assert [each.code for each in taken(world, offer).refused] == ["too_large"]
+    assert [each.code for each in taken(harness, offer).refused] == ["too_large"]
     assert shelf.read == []
-    assert [each.code for each in taken(world, replace(offer, size=None)).refused] == ["too_large"]
+    assert [each.code for each in taken(harness, replace(offer, size=None)).refused] == [
+        "too_large"
+    ]
 
 
-def test_the_first_one_wins(world: World, shelf: Shelf) -> None:
+def test_the_first_one_wins(harness: IndexHarness, shelf: Shelf) -> None:
     """Of files of one name the first good one is taken, wherever the others lie."""
     made = [make_wheel(version=f"{number}.0") for number in range(150)]
     bad, other = Made(made[0].filename, b"no archive"), make_wheel(version="0.0", content=b"other")
     offers = [shelf.offer(each) for each in (bad, *made[:1], other, *made[1:], other)]
 
-    report = taken(world, *offers)
+    report = taken(harness, *offers)
 
     assert report.counts == counted(new=150, refused=3)
     assert [each.code for each in report.refused].count("file_exists") == 2
-    listed = world.index.projects.get(DEMO).by_filename[other.filename]
+    listed = harness.index.projects.get(DEMO).by_filename[other.filename]
     assert listed.sha256 == made[0].sha256
-    assert world.check().notes == []
+    assert harness.check().notes == []
 
 
-def test_the_first_one_is_slow(world: World, shelf: Shelf) -> None:
+def test_the_first_one_is_slow(harness: IndexHarness, shelf: Shelf) -> None:
     """The first of two files of one name wins, however long it takes to be read."""
     is_overtaken = Event()
     made = [make_wheel(version=f"{number}.0") for number in range(LOCAL_BATCH_FILES)]
@@ -157,39 +159,39 @@ def test_the_first_one_is_slow(world: World, shelf: Shelf) -> None:
             yield pieces
         is_overtaken.set()
 
-    report = taken(world, replace(first, read=slow), *others, replace(second, read=quick))
+    report = taken(harness, replace(first, read=slow), *others, replace(second, read=quick))
 
     assert [each.place for each in report.refused] == ["second"]
 
 
-def test_deleted_stays_deleted(world: World, shelf: Shelf) -> None:
+def test_deleted_stays_deleted(harness: IndexHarness, shelf: Shelf) -> None:
     """A file that was deleted from the index does not come back."""
-    taken(world, shelf.offer(make_wheel()), shelf.offer(make_sdist()))
+    taken(harness, shelf.offer(make_wheel()), shelf.offer(make_sdist()))
     selection = Selection(parse_version("1.0"), "demo-1.0.tar.gz")
-    world.index.lifecycle.delete(ALICE, DEMO, selection, "")
+    harness.index.lifecycle.delete(ALICE, DEMO, selection, "")
 
-    report = taken(world, shelf.offer(make_wheel()), shelf.offer(make_sdist()))
+    report = taken(harness, shelf.offer(make_wheel()), shelf.offer(make_sdist()))
 
     assert report.counts == counted(there=1, deleted=1)
 
 
 @pytest.mark.parametrize("is_local", [True, False])
-def test_one_commit_for_many(world: World, shelf: Shelf, *, is_local: bool) -> None:
+def test_one_commit_for_many(harness: IndexHarness, shelf: Shelf, *, is_local: bool) -> None:
     """Files of one project share commits, though others come between them, or from afar."""
     made = [make_wheel(name, f"{number}.0") for number in range(20) for name in ("a", "b", "c")]
     offers = [shelf.offer(each) for each in made]
 
-    assert Importer(world.index.uploads, is_local).run(Listed(offers), ALICE).counts == counted(
+    assert Importer(harness.index.uploads, is_local).run(Listed(offers), ALICE).counts == counted(
         new=60
     )
 
-    projects = [world.index.projects.get(NormalizedName(name)) for name in "abc"]
+    projects = [harness.index.projects.get(NormalizedName(name)) for name in "abc"]
     assert [len(project.files) for project in projects] == [20, 20, 20]
     assert sum(project.revision for project in projects) < 30
-    assert world.check().problems == []
+    assert harness.check().problems == []
 
 
-def test_nothing_piles_up(world: World, shelf: Shelf) -> None:
+def test_nothing_piles_up(harness: IndexHarness, shelf: Shelf) -> None:
     """A source is never far ahead of what was done, however much it has."""
     offered, done, ahead = 0, 0, list[int]()
 
@@ -207,16 +209,16 @@ def test_nothing_piles_up(world: World, shelf: Shelf) -> None:
             made = Made(f"p{number % 700}-{number}.0.tar.gz", b"no archive")
             yield shelf.offer(made)
 
-    importer(world).run(Listed(offers()), ALICE, progress=Watcher())
+    importer(harness).run(Listed(offers()), ALICE, progress=Watcher())
 
     assert done == 3 * MAX_PENDING_FILES
     assert max(ahead) < MAX_PENDING_FILES + 100
 
 
-def test_dry_run(world: World, shelf: Shelf) -> None:
+def test_dry_run(harness: IndexHarness, shelf: Shelf) -> None:
     """A dry run finds out everything, and writes nothing at all."""
-    world.upload(make_wheel(version="0.1"))
-    before, files = world.snapshot(), sorted(world.folder.iterdir())
+    harness.upload(make_wheel(version="0.1"))
+    before, files = harness.snapshot(), sorted(harness.folder.iterdir())
     offers = [
         shelf.offer(make_wheel(version="0.1")),
         shelf.offer(make_wheel()),
@@ -230,16 +232,16 @@ def test_dry_run(world: World, shelf: Shelf) -> None:
     ]
     offers += [shelf.offer(make_wheel(version="3.0", content=b"other"))]
 
-    report = importer(world).run(Listed(offers), ALICE, dry_run=True)
+    report = importer(harness).run(Listed(offers), ALICE, dry_run=True)
 
     assert report.counts == counted(there=2, new=1 + LOCAL_BATCH_FILES, refused=3)
-    assert (world.snapshot(), sorted(world.folder.iterdir())) == (before, files)
+    assert (harness.snapshot(), sorted(harness.folder.iterdir())) == (before, files)
 
 
-def test_what_is_no_distribution(world: World, shelf: Shelf) -> None:
+def test_what_is_no_distribution(harness: IndexHarness, shelf: Shelf) -> None:
     """What is no distribution is counted; what ought to have been one is refused."""
     report = taken(
-        world,
+        harness,
         Skipped("there/README", "it is no package"),
         Skipped("there/list:7", "it is damaged", is_fault=True),
         shelf.offer(Made("demo-1.0.rpm", b"")),
@@ -254,7 +256,7 @@ def test_what_is_no_distribution(world: World, shelf: Shelf) -> None:
     }
 
 
-def test_a_file_that_cannot_be_read(world: World, shelf: Shelf) -> None:
+def test_a_file_that_cannot_be_read(harness: IndexHarness, shelf: Shelf) -> None:
     """A file that the source cannot give is refused, and the others are taken."""
 
     @contextmanager
@@ -269,7 +271,7 @@ def test_a_file_that_cannot_be_read(world: World, shelf: Shelf) -> None:
         raise Unavailable("That server does not answer.", code="source_unavailable")
 
     report = taken(
-        world,
+        harness,
         replace(shelf.offer(make_wheel("broken")), read=broken),
         replace(shelf.offer(make_wheel("silent")), read=silent),
         shelf.offer(make_wheel()),
@@ -277,34 +279,37 @@ def test_a_file_that_cannot_be_read(world: World, shelf: Shelf) -> None:
 
     assert report.counts == counted(new=1, refused=2)
     assert {each.code for each in report.refused} == {"unreadable_file", "source_unavailable"}
-    assert list(world.folder.iterdir()) == []
+    assert list(harness.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("code", ["damaged_document", "forbidden"])
-def test_a_project_that_takes_no_files(world: World, shelf: Shelf, code: str) -> None:
+def test_a_project_that_takes_no_files(harness: IndexHarness, shelf: Shelf, code: str) -> None:
     """A project that is closed or damaged is told of, and the others are imported."""
-    world.upload(make_wheel())
+    harness.upload(make_wheel())
     if code == "forbidden":
-        world.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
+        harness.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
     else:
-        world.store.put(keys.project(DEMO), b"{", None)
-    world.index = world.opened(3)
+        harness.store.put(keys.project(DEMO), b"{", None)
+    harness.index = harness.opened(3)
     offers = [make_wheel(version="2.0"), make_wheel(version="3.0"), make_wheel("other")]
 
-    report = taken(world, *(shelf.offer(each) for each in offers))
+    report = taken(harness, *(shelf.offer(each) for each in offers))
 
     assert report.counts == counted(new=1, refused=2)
     assert {each.code for each in report.refused} == {code}
 
 
 @pytest.mark.parametrize("after", range(1, 34, 4))
-def test_the_store_goes_away(world: World, shelf: Shelf, after: int) -> None:
+def test_the_store_goes_away(harness: IndexHarness, shelf: Shelf, after: int) -> None:
     """Where the store takes nothing any more the import ends; run again, it goes on from there."""
     made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
     offers = [shelf.offer(each, algorithms=("sha256",)) for each in made]
     fault = Fault(Kind.NOT_DONE, verb="put", nth=after, times=1000)
     broken = build_index(
-        FaultyStore(world.store, (fault,)), Spool(world.folder), Settings(), world.index.runtime
+        FaultyStore(harness.store, (fault,)),
+        Spool(harness.folder),
+        Settings(),
+        harness.index.runtime,
     )
 
     try:
@@ -313,21 +318,21 @@ def test_the_store_goes_away(world: World, shelf: Shelf, after: int) -> None:
         is_cut = True
     else:
         is_cut = False
-    world.index = world.opened(6)
-    report = taken(world, *offers)
+    harness.index = harness.opened(6)
+    report = taken(harness, *offers)
 
     # 18 objects, then a document and a journal entry for each project, then the list of names
     assert is_cut is (after <= 18 + 3 * 2 + 1)
     assert report.counts[FileStatus.NEW] + report.counts[FileStatus.THERE] == 9
     assert is_cut or report.counts == counted(there=9)
-    names = world.index.projects.names.get().value
+    names = harness.index.projects.names.get().value
     assert names is not None
     assert names.names == ("a", "b", "c")
-    assert world.check().problems == []
-    assert list(world.folder.iterdir()) == []
+    assert harness.check().problems == []
+    assert list(harness.folder.iterdir()) == []
 
 
-def test_a_source_that_ends_early(world: World, shelf: Shelf) -> None:
+def test_a_source_that_ends_early(harness: IndexHarness, shelf: Shelf) -> None:
     """What a source has offered before it failed is imported and found, or can be again."""
 
     def offers() -> Iterator[Candidate]:
@@ -337,18 +342,18 @@ def test_a_source_that_ends_early(world: World, shelf: Shelf) -> None:
         raise Unavailable("That server does not answer any more.")
 
     with pytest.raises(Unavailable, match="any more"):
-        importer(world).run(Listed(offers()), ALICE)
+        importer(harness).run(Listed(offers()), ALICE)
 
-    assert len(world.opened(3).projects.get(NormalizedName("first")).files) == 1
-    assert list(world.folder.iterdir()) == []
+    assert len(harness.opened(3).projects.get(NormalizedName("first")).files) == 1
+    assert list(harness.folder.iterdir()) == []
 
 
-def test_a_project_that_nobody_could_find(world: World, shelf: Shelf) -> None:
+def test_a_project_that_nobody_could_find(harness: IndexHarness, shelf: Shelf) -> None:
     """A project whose name a crash has kept out of the list is in it after the next import."""
     offer = shelf.offer(make_wheel(), algorithms=("sha256",))
-    taken(world, offer)
-    world.store.delete(keys.NAMES, None)
-    world.index = world.opened(3)
+    taken(harness, offer)
+    harness.store.delete(keys.NAMES, None)
+    harness.index = harness.opened(3)
 
-    assert taken(world, offer).counts == counted(there=1)
-    assert world.opened(4).projects.get(DEMO).files
+    assert taken(harness, offer).counts == counted(there=1)
+    assert harness.opened(4).projects.get(DEMO).files

@@ -6,7 +6,7 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, World, history
+from tests.operations.in_memory_index import ALICE, IndexHarness, history
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version
@@ -27,11 +27,11 @@ CHANGES: dict[str, Change] = {
 
 
 @pytest.fixture
-def life(world: World) -> Lifecycle:
+def life(harness: IndexHarness) -> Lifecycle:
     """Two files of one release, and one of another."""
     for made in (WHEEL, SDIST, TWO):
-        world.upload(made)
-    return world.index.lifecycle
+        harness.upload(made)
+    return harness.index.lifecycle
 
 
 def yanked(project: Project) -> dict[str, str | None]:
@@ -58,15 +58,15 @@ def test_one_file_of_a_release(life: Lifecycle) -> None:
     assert yanked(life.projects.get(DEMO))[WHEEL.filename] is None
 
 
-def test_delete(world: World, life: Lifecycle) -> None:
+def test_delete(harness: IndexHarness, life: Lifecycle) -> None:
     """What is deleted is unlisted, and its bytes and metadata are gone from the store."""
     after = life.delete(ALICE, DEMO, FIRST, "leaked")
 
     assert [file.filename for file in after.files] == [TWO.filename]
     assert after.deleted_filenames == tuple(sorted((WHEEL.filename, SDIST.filename)))
-    left = world.snapshot("files/")
+    left = harness.snapshot("files/")
     assert sorted(key.split("/")[-1] for key in left) == [TWO.filename, f"{TWO.filename}.metadata"]
-    assert world.check().notes == []
+    assert harness.check().notes == []
 
 
 @pytest.mark.parametrize("change", list(CHANGES))
@@ -96,12 +96,12 @@ def test_nothing_is_selected(life: Lifecycle, selection: Selection) -> None:
 
 
 @pytest.mark.parametrize("change", list(CHANGES))
-def test_an_unknown_project(world: World, change: str) -> None:
+def test_an_unknown_project(harness: IndexHarness, change: str) -> None:
     """A project that never was is NotFound, and does not come into being."""
     with pytest.raises(NotFound):
-        CHANGES[change](world.index.lifecycle, ALICE)
+        CHANGES[change](harness.index.lifecycle, ALICE)
 
-    assert list(world.snapshot()) == ["wheelyard.json"]
+    assert list(harness.snapshot()) == ["wheelyard.json"]
 
 
 ODD = "\x00\n\r\x1b\x7f\x80\x85\x9b\u2028\u2029\u202a\u202e\u2066\u2069\ud800\udfff"
@@ -139,17 +139,17 @@ def test_rights(life: Lifecycle, change: str) -> None:
     assert life.projects.get(DEMO) == before
 
 
-def test_the_journal_tells_who_did_what_when(world: World, life: Lifecycle) -> None:
+def test_the_journal_tells_who_did_what_when(harness: IndexHarness, life: Lifecycle) -> None:
     """Every change is in the journal with its author, its time and its reason, in order."""
     manager = Caller("token:carol", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
-    expected = [("local:alice", world.clock.now, "Uploaded")] * 3
+    expected = [("local:alice", harness.clock.now, "Uploaded")] * 3
     kinds = ("Yanked", "Unyanked", "StatusSet", "Deleted")
     for change, kind in zip(("yank", "unyank", "status", "delete"), kinds, strict=True):
-        world.clock.advance(hours=1)
+        harness.clock.advance(hours=1)
         CHANGES[change](life, manager)
-        expected.append(("token:carol", world.clock.now, kind))
+        expected.append(("token:carol", harness.clock.now, kind))
 
-    commits = history(world.opened(3), DEMO)
+    commits = history(harness.opened(3), DEMO)
     told = [(e.by, e.at, type(e).__name__) for commit in commits for e in commit.events]
 
     assert told == expected

@@ -32,7 +32,7 @@ from tests.model.jobs import (
     Table,
     publisher,
 )
-from tests.operations.in_memory_index import World
+from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.trusted_publishing import (
     CLEANED_PER_MINT,
@@ -50,7 +50,7 @@ from wheelyard.storage.local import LocalStore
 
 
 @pytest.mark.parametrize("says", SINGLE_USE, ids=lambda each: str(each["iss"]))
-def test_replay(noon: World, says: Table) -> None:
+def test_replay(noon: IndexHarness, says: Table) -> None:
     """A statement is good for one token, in whatever process it is shown again."""
     assert refusal(publishing(noon.index), says) == ""
 
@@ -61,7 +61,7 @@ def test_replay(noon: World, says: Table) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "folder"])
-def test_replay_at_the_same_moment(noon: World, tmp_path: Path, kind: str) -> None:
+def test_replay_at_the_same_moment(noon: IndexHarness, tmp_path: Path, kind: str) -> None:
     """Fifty that show one statement at once, to two processes, get one token between them."""
     folders = [tmp_path / "store"] * 2
     stores: list[Store] = [noon.store, noon.store]
@@ -80,7 +80,7 @@ def test_replay_at_the_same_moment(noon: World, tmp_path: Path, kind: str) -> No
 
 
 @pytest.mark.parametrize("mark", ["../../wheelyard", "a/b", "\0", "a\nb", "x" * 5000, "é", ".json"])
-def test_a_mark_of_any_form(noon: World, mark: str) -> None:
+def test_a_mark_of_any_form(noon: IndexHarness, mark: str) -> None:
     """Whatever an issuer marks its statements with, the mark is only ever a digest in the store."""
     says = {**GITHUB_SAYS, "jti": mark}
     service = publishing(noon.index)
@@ -93,7 +93,7 @@ def test_a_mark_of_any_form(noon: World, mark: str) -> None:
 
 
 @pytest.mark.parametrize("mark", [None, "", 7, ["a"], {}])
-def test_no_mark(noon: World, mark: object) -> None:
+def test_no_mark(noon: IndexHarness, mark: object) -> None:
     """A statement that cannot be told from others is good for nothing."""
     for says in SINGLE_USE:
         assert refusal(publishing(noon.index), {**says, "jti": mark}) == INVALID_TOKEN
@@ -111,12 +111,12 @@ def test_digest() -> None:
     )
 
 
-def test_half_a_character(noon: World) -> None:
+def test_half_a_character(noon: IndexHarness) -> None:
     """A statement with half a character in it, which JSON can hold, is refused as none."""
     assert refusal(publishing(noon.index), {**GITHUB_SAYS, "jti": "\ud800"}) == INVALID_PAYLOAD
 
 
-def test_google_hands_its_statements_out_again(noon: World) -> None:
+def test_google_hands_its_statements_out_again(noon: IndexHarness) -> None:
     """Google's statement, which has no mark, is good for twenty tokens an hour and no more."""
     service = publishing(noon.index)
 
@@ -128,7 +128,7 @@ def test_google_hands_its_statements_out_again(noon: World) -> None:
     assert refusal(service, GOOGLE_SAYS) == ""
 
 
-def test_a_signature_written_in_another_way(noon: World) -> None:
+def test_a_signature_written_in_another_way(noon: IndexHarness) -> None:
     """The limit is of what was signed: other letters for the same signature do not renew it."""
     service = publishing(noon.index)
     for turn in range(MAX_USES):
@@ -137,7 +137,7 @@ def test_a_signature_written_in_another_way(noon: World) -> None:
     assert refusal(service, GOOGLE_SAYS) == INVALID_REUSE
 
 
-def test_an_issuer_without_marks(noon: World) -> None:
+def test_an_issuer_without_marks(noon: IndexHarness) -> None:
     """Any other issuer may do without marks if its publisher says so, within the same limit."""
     rules = PublishingRules(publishers=(publisher(OIDC, require_jti=False),), audiences=(AUDIENCE,))
     service = publishing(noon.index, rules)
@@ -147,7 +147,7 @@ def test_an_issuer_without_marks(noon: World) -> None:
     assert codes == [""] * MAX_USES + [INVALID_REUSE]
 
 
-def test_sweeping(noon: World) -> None:
+def test_sweeping(noon: IndexHarness) -> None:
     """What is long past goes, statements and tokens; what lives, or somebody made, stays."""
     made, _ = noon.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
     service, rules = publishing(noon.index), replace(RULES, lifetime=timedelta(hours=6))
@@ -166,7 +166,7 @@ def test_sweeping(noon: World) -> None:
     assert noon.check().problems == noon.check().notes == []
 
 
-def test_no_statement_is_forgotten_too_early(noon: World) -> None:
+def test_no_statement_is_forgotten_too_early(noon: IndexHarness) -> None:
     """As long as any clock would take a statement, it is known to have been used."""
     service = publishing(noon.index)
     assert refusal(service, GITHUB_SAYS) == ""
@@ -177,7 +177,7 @@ def test_no_statement_is_forgotten_too_early(noon: World) -> None:
     assert refusal(service, GITHUB_SAYS) == INVALID_REUSE
 
 
-def test_a_mint_sweeps(noon: World) -> None:
+def test_a_mint_sweeps(noon: IndexHarness) -> None:
     """Each mint forgets a few of what is long past, so that nothing piles up."""
     service = publishing(noon.index)
     for turn in range(CLEANED_PER_MINT + 2):
@@ -194,7 +194,7 @@ def test_a_mint_sweeps(noon: World) -> None:
     assert len(noon.snapshot(keys.USED_ID_TOKENS)) == 2
 
 
-def test_what_a_mint_costs(noon: World) -> None:
+def test_what_a_mint_costs(noon: IndexHarness) -> None:
     """A mint is two writes and one listing, and a refusal asks the store nothing."""
     store = FaultyStore(noon.store)
     service = publishing(over(store, noon))
@@ -207,7 +207,7 @@ def test_what_a_mint_costs(noon: World) -> None:
     assert [verb for verb, _ in store.calls] == ["put", "put", "list"]
 
 
-def test_sweeping_what_is_damaged(noon: World) -> None:
+def test_sweeping_what_is_damaged(noon: IndexHarness) -> None:
     """Sweeping takes what it cannot read for done with, and leaves what is not ours alone."""
     service = publishing(noon.index)
     minted = service.mint(signed(GITHUB_SAYS))
@@ -231,7 +231,7 @@ def test_sweeping_what_is_damaged(noon: World) -> None:
     assert key not in left
 
 
-def test_sweeping_never_fails_a_mint(noon: World) -> None:
+def test_sweeping_never_fails_a_mint(noon: IndexHarness) -> None:
     """A token is handed out although the store fails in sweeping."""
     publishing(noon.index).mint(signed(GITHUB_SAYS))
     noon.clock.advance(hours=3)
@@ -244,7 +244,7 @@ def test_sweeping_never_fails_a_mint(noon: World) -> None:
         publishing(over(faulty, noon)).cleanup.run()
 
 
-def test_when_nobody_publishes_so_any_more(noon: World) -> None:
+def test_when_nobody_publishes_so_any_more(noon: IndexHarness) -> None:
     """A check that sweeps forgets what is long past, although no publisher is left."""
     publishing(noon.index).mint(signed(GITHUB_SAYS))
     noon.clock.advance(hours=3)

@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.invariants import Wish, broken_promises
 from tests.operations.distributions import Made, make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, World, code_of
+from tests.operations.in_memory_index import ALICE, IndexHarness, code_of
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution_filename import parse_filename, parse_version
 from wheelyard.model.project import Status
@@ -30,7 +30,7 @@ class IndexMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
-        self.world = World(Path(self.folder.name))
+        self.harness = IndexHarness(Path(self.folder.name))
         self.listed: dict[str, tuple[str, str, str | None]] = {}
         """By filename: version, digest and mark."""
         self.gone: set[str] = set()
@@ -49,7 +49,7 @@ class IndexMachine(RuleBasedStateMachine):
         else:
             expected = "Invalid file_exists" if made.filename in self.gone else "ok"
 
-        assert self._answer(lambda: self.world.upload(made)) == expected
+        assert self._answer(lambda: self.harness.upload(made)) == expected
         if expected == "ok":
             self.listed.setdefault(made.filename, (version, made.sha256, None))
             self.begun = True
@@ -57,21 +57,21 @@ class IndexMachine(RuleBasedStateMachine):
     @rule(version=VERSIONS, reason=REASONS)
     def yank(self, version: str, reason: str) -> None:
         """Yank a release."""
-        life = self.world.index.lifecycle
+        life = self.harness.index.lifecycle
         self._change(version, lambda s: life.yank(ALICE, DEMO, s, reason))
         self._mark(version, reason)
 
     @rule(version=VERSIONS)
     def unyank(self, version: str) -> None:
         """Take the mark of a release back."""
-        life = self.world.index.lifecycle
+        life = self.harness.index.lifecycle
         self._change(version, lambda s: life.unyank(ALICE, DEMO, s, ""))
         self._mark(version, None)
 
     @rule(version=VERSIONS)
     def delete(self, version: str) -> None:
         """Delete a release."""
-        life = self.world.index.lifecycle
+        life = self.harness.index.lifecycle
         gone = any(parse_filename(each).version == parse_version(version) for each in self.gone)
         self._change(version, lambda s: life.delete(ALICE, DEMO, s, ""), is_done=gone)
         for filename in self._of(version):
@@ -82,36 +82,36 @@ class IndexMachine(RuleBasedStateMachine):
     @rule(status=st.sampled_from(list(Status)), reason=REASONS)
     def set_status(self, status: Status, reason: str) -> None:
         """Set the status."""
-        self.world.index.lifecycle.set_status(ALICE, DEMO, status, reason)
+        self.harness.index.lifecycle.set_status(ALICE, DEMO, status, reason)
         self.status = status
 
     @rule()
     def other_process(self) -> None:
         """Go on in a process that remembers nothing."""
-        self.world.index = self.world.opened(seed=len(self.gone) + 10)
+        self.harness.index = self.harness.opened(seed=len(self.gone) + 10)
 
     @rule(hours=st.integers(1, 40), rebuild=st.booleans(), sweep=st.booleans())
     def check(self, hours: int, rebuild: bool, sweep: bool) -> None:  # noqa: FBT001
         """Let time pass, and check."""
-        self.world.clock.advance(hours=hours)
-        before = self.world.snapshot()
+        self.harness.clock.advance(hours=hours)
+        before = self.harness.snapshot()
 
-        findings = self.world.check(rebuild=rebuild, sweep=sweep)
+        findings = self.harness.check(rebuild=rebuild, sweep=sweep)
 
         assert (findings.problems, findings.repaired) == ([], [])
-        assert {*before} - {*self.world.snapshot()} == set() or sweep
+        assert {*before} - {*self.harness.snapshot()} == set() or sweep
 
     @invariant()
     def it_is_what_the_dictionary_says(self) -> None:
         """Files, marks, deleted filenames and status are as expected, and no promise is broken."""
-        project = self.world.index.projects.latest(DEMO)
+        project = self.harness.index.projects.latest(DEMO)
 
         found = {f.filename: (f.version, f.sha256, f.yanked) for f in project.files}
         assert found == self.listed
         assert set(project.deleted_filenames) == self.gone
         assert project.status is self.status
         nothing: dict[str, Wish] = {}
-        assert list(broken_promises(self.world.store, nothing, {})) == []
+        assert list(broken_promises(self.harness.store, nothing, {})) == []
 
     def teardown(self) -> None:
         """Remove the scratch folder."""

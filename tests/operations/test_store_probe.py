@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.catalog.faulty_store import Fault, FaultyStore, Kind
-from tests.operations.in_memory_index import Clock, ambient_at
+from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.storage.gcs.opened import StillTime
 from wheelyard.catalog.conflict_retries import ConflictRetries
 from wheelyard.catalog.format import ensure_format, renew_format
@@ -45,7 +45,7 @@ def trial_of(store: FaultyStore, note: Path | None = None) -> tuple[StoreProbe, 
     """Return a trial of a store that has a format, and of a place apart; and its time."""
     ensure_format(store.store)
     time = Watched()
-    runtime = replace(ambient_at(Clock(), 1), pause=time.pause)
+    runtime = replace(fake_runtime(Clock(), 1), pause=time.pause)
     steps = (
         lambda: renew_format(store, ConflictRetries(runtime=runtime)),
         *scratch_write_steps(store, APART),
@@ -117,7 +117,7 @@ def test_every_refusal_is_told(code: str, told: int, *, has_format: bool) -> Non
     def refused() -> None:
         raise Unavailable("No.", code=code)
 
-    store, retries = empty(), ConflictRetries(runtime=ambient_at(Clock(), 1))
+    store, retries = empty(), ConflictRetries(runtime=fake_runtime(Clock(), 1))
     if has_format:
         ensure_format(store)
     writes = write_steps(store, APART, retries)

@@ -9,7 +9,7 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import Made, make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, World, code_of, history
+from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, Invalid, WheelyardError
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
@@ -29,56 +29,56 @@ def caller(action: Action, *patterns: str) -> Caller:
 
 
 @pytest.mark.parametrize("made", [make_wheel(), make_sdist()], ids=["wheel", "sdist"])
-def test_an_upload_is_listed_and_kept(world: World, made: Made) -> None:
+def test_an_upload_is_listed_and_kept(harness: IndexHarness, made: Made) -> None:
     """What was accepted is listed with its facts, and its bytes and its metadata are kept."""
-    file = world.upload(made)
+    file = harness.upload(made)
 
-    project = world.index.projects.get(DEMO)
+    project = harness.index.projects.get(DEMO)
     assert project.files == (file,)
     assert (file.filename, file.sha256, file.size) == (made.filename, made.sha256, len(made.body))
     assert (file.version, file.uploaded_by) == ("1.0", "local:alice")
-    assert file.uploaded_at == world.clock.now
-    assert world.bytes_at(keys.distribution(DEMO, made.sha256, made.filename)) == made.body
-    assert world.index.files.core_metadata(DEMO, file).startswith(b"Metadata-Version")
-    assert world.opened(3).projects.get(DEMO) == project
+    assert file.uploaded_at == harness.clock.now
+    assert harness.bytes_at(keys.distribution(DEMO, made.sha256, made.filename)) == made.body
+    assert harness.index.files.core_metadata(DEMO, file).startswith(b"Metadata-Version")
+    assert harness.opened(3).projects.get(DEMO) == project
 
 
-def test_the_same_bytes_again(world: World) -> None:
+def test_the_same_bytes_again(harness: IndexHarness) -> None:
     """A second upload of the same bytes succeeds, changes nothing and keeps the upload time."""
-    first = world.upload(make_wheel())
-    before = world.snapshot()
-    world.clock.advance(days=3)
+    first = harness.upload(make_wheel())
+    before = harness.snapshot()
+    harness.clock.advance(days=3)
 
-    again = world.upload(make_wheel(), caller(Action.UPLOAD, "demo"))
+    again = harness.upload(make_wheel(), caller(Action.UPLOAD, "demo"))
 
     assert again == first
-    assert world.snapshot() == before
+    assert harness.snapshot() == before
 
 
-def test_other_bytes(world: World) -> None:
+def test_other_bytes(harness: IndexHarness) -> None:
     """A filename never changes content."""
-    world.upload(make_wheel())
-    before = world.snapshot()
+    harness.upload(make_wheel())
+    before = harness.snapshot()
 
     with pytest.raises(Conflict) as caught:
-        world.upload(make_wheel(content=b"other"))
+        harness.upload(make_wheel(content=b"other"))
 
     assert code_of(caught.value) == ("Conflict", "file_exists")
-    assert world.snapshot() == before
+    assert harness.snapshot() == before
 
 
 @pytest.mark.parametrize("content", [b"", b"other"])
-def test_a_deleted_filename_never_comes_back(world: World, content: bytes) -> None:
+def test_a_deleted_filename_never_comes_back(harness: IndexHarness, content: bytes) -> None:
     """The filename of a deleted file is refused, with the same bytes and with others."""
-    world.upload(make_wheel())
-    world.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("1.0")), "")
-    before = world.snapshot()
+    harness.upload(make_wheel())
+    harness.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("1.0")), "")
+    before = harness.snapshot()
 
     with pytest.raises(Invalid) as caught:
-        world.upload(make_wheel(content=content))
+        harness.upload(make_wheel(content=content))
 
     assert caught.value.code == "file_exists"
-    assert world.snapshot() == before
+    assert harness.snapshot() == before
 
 
 @pytest.mark.parametrize(
@@ -94,29 +94,29 @@ def test_a_deleted_filename_never_comes_back(world: World, content: bytes) -> No
 )
 @pytest.mark.parametrize("deleted", [False, True])
 def test_another_spelling_of_a_filename(
-    world: World, listed: Made, respelled: Made, *, deleted: bool
+    harness: IndexHarness, listed: Made, respelled: Made, *, deleted: bool
 ) -> None:
     """A file that differs from a listed or a deleted one only in spelling is refused."""
-    file = world.upload(listed)
+    file = harness.upload(listed)
     if deleted:
-        (name,) = world.index.projects.names.get().value.names  # type: ignore[union-attr]
+        (name,) = harness.index.projects.names.get().value.names  # type: ignore[union-attr]
         selection = Selection(parse_version(file.version))
-        world.index.lifecycle.delete(ALICE, name, selection, "")
-    before = world.snapshot()
+        harness.index.lifecycle.delete(ALICE, name, selection, "")
+    before = harness.snapshot()
 
     with pytest.raises(Invalid) as caught:
-        world.upload(respelled)
+        harness.upload(respelled)
 
     assert caught.value.code == "file_exists"
-    assert world.snapshot() == before
+    assert harness.snapshot() == before
 
 
-def test_formats_of_an_old_index(world: World) -> None:
+def test_formats_of_an_old_index(harness: IndexHarness) -> None:
     """From an old index, sdists of one version come in several formats, each spelled in one way."""
-    world.upload(make_sdist())
-    project = world.index.projects.get(DEMO)
+    harness.upload(make_sdist())
+    project = harness.index.projects.get(DEMO)
 
-    arrived = make_wheel().arrival(world.folder)
+    arrived = make_wheel().arrival(harness.folder)
 
     def arrival(filename: str) -> SpooledUpload:
         return replace(arrived, distribution=parse_known_filename(filename))
@@ -127,7 +127,7 @@ def test_formats_of_an_old_index(world: World) -> None:
             find_identical(project, arrival(filename), is_lenient=lenient)
 
 
-def test_neighbours_of_one_release(world: World) -> None:
+def test_neighbours_of_one_release(harness: IndexHarness) -> None:
     """A release has an sdist and wheels of several tags, whoever spelled the version how."""
     distributions = [
         make_sdist(),
@@ -136,17 +136,17 @@ def test_neighbours_of_one_release(world: World) -> None:
         make_wheel(version="1.0.0", tag="cp313-cp313-linux_x86_64"),
     ]
     for made in distributions:
-        world.upload(made)
+        harness.upload(made)
 
-    listed = world.index.projects.get(DEMO).files
+    listed = harness.index.projects.get(DEMO).files
     assert [file.filename for file in listed] == sorted(made.filename for made in distributions)
 
 
 @pytest.mark.parametrize("name", ["simple", "Legacy"])
-def test_reserved_names(world: World, name: str) -> None:
+def test_reserved_names(harness: IndexHarness, name: str) -> None:
     """No project can have the name of a route."""
     with pytest.raises(Invalid) as caught:
-        world.upload(make_wheel(name))
+        harness.upload(make_wheel(name))
 
     assert caught.value.code == "invalid_name"
 
@@ -160,16 +160,16 @@ def test_reserved_names(world: World, name: str) -> None:
         (Status.QUARANTINED, False),
     ],
 )
-def test_status(world: World, status: Status, *, taken: bool) -> None:
+def test_status(harness: IndexHarness, status: Status, *, taken: bool) -> None:
     """An archived or quarantined project takes no files; an active or deprecated one does."""
-    world.upload(make_wheel())
-    world.index.lifecycle.set_status(ALICE, DEMO, status, "")
-    before = world.snapshot()
+    harness.upload(make_wheel())
+    harness.index.lifecycle.set_status(ALICE, DEMO, status, "")
+    before = harness.snapshot()
 
     with nullcontext() if taken else pytest.raises(Forbidden):
-        world.upload(make_wheel(version="2.0"))
+        harness.upload(make_wheel(version="2.0"))
 
-    assert (world.snapshot() == before) is not taken
+    assert (harness.snapshot() == before) is not taken
 
 
 @pytest.mark.parametrize(
@@ -181,22 +181,24 @@ def test_status(world: World, status: Status, *, taken: bool) -> None:
         ({"version": "not a version"}, "invalid_version"),
     ],
 )
-def test_a_form_that_says_something_else(world: World, claims: dict[str, str], code: str) -> None:
+def test_a_form_that_says_something_else(
+    harness: IndexHarness, claims: dict[str, str], code: str
+) -> None:
     """A form that speaks of another project or version than the file is refused."""
-    before = world.snapshot()
+    before = harness.snapshot()
 
     with pytest.raises(Invalid) as caught:
-        world.index.uploads.accept(make_wheel().arrival(world.folder, **claims), ALICE)
+        harness.index.uploads.accept(make_wheel().arrival(harness.folder, **claims), ALICE)
 
     assert caught.value.code == code
-    assert world.snapshot() == before
+    assert harness.snapshot() == before
 
 
-def test_a_form_that_says_the_same_otherwise(world: World) -> None:
+def test_a_form_that_says_the_same_otherwise(harness: IndexHarness) -> None:
     """A form may spell the name and the version in its own way."""
-    arrival = make_wheel("foo_bar").arrival(world.folder, name="Foo.Bar", version="1.0.0")
+    arrival = make_wheel("foo_bar").arrival(harness.folder, name="Foo.Bar", version="1.0.0")
 
-    file = world.index.uploads.accept(arrival, ALICE).file
+    file = harness.index.uploads.accept(arrival, ALICE).file
 
     assert file.filename == "foo_bar-1.0-py3-none-any.whl"
 
@@ -211,52 +213,52 @@ def test_a_form_that_says_the_same_otherwise(world: World) -> None:
         (Caller("anonymous", ()), False),
     ],
 )
-def test_rights(world: World, who: Caller, *, may: bool) -> None:
+def test_rights(harness: IndexHarness, who: Caller, *, may: bool) -> None:
     """Uploading needs the right to upload to that very project."""
     with nullcontext() if may else pytest.raises(Forbidden):
-        world.upload(make_wheel(), who)
+        harness.upload(make_wheel(), who)
 
-    assert bool(world.snapshot("files/")) is may
+    assert bool(harness.snapshot("files/")) is may
 
 
 @pytest.mark.parametrize("body", [b"", b"PK\x03\x04", make_sdist().body, make_wheel("other").body])
-def test_an_archive_that_is_none(world: World, body: bytes) -> None:
+def test_an_archive_that_is_none(harness: IndexHarness, body: bytes) -> None:
     """A file that is not the archive of its name is refused, and nothing is stored."""
-    before = world.snapshot()
+    before = harness.snapshot()
 
     with pytest.raises(Invalid):
-        world.upload(Made("demo-1.0-py3-none-any.whl", body))
+        harness.upload(Made("demo-1.0-py3-none-any.whl", body))
 
-    assert world.snapshot() == before
+    assert harness.snapshot() == before
 
 
-def test_uploads_at_once_share_commits(world: World) -> None:
+def test_uploads_at_once_share_commits(harness: IndexHarness) -> None:
     """Uploads to one project that meet are all listed, by one commit or by several."""
     made = [make_wheel(version=f"{number}.0") for number in range(16)]
     barrier = Barrier(len(made))
 
     def upload(each: Made) -> None:
         barrier.wait(30)
-        world.upload(each)
+        harness.upload(each)
 
     with ThreadPoolExecutor(len(made)) as pool:
         list(pool.map(upload, made))
 
-    project = world.index.projects.get(DEMO)
+    project = harness.index.projects.get(DEMO)
     assert {file.filename for file in project.files} == {each.filename for each in made}
-    events = [event for commit in history(world.index, DEMO) for event in commit.events]
+    events = [event for commit in history(harness.index, DEMO) for event in commit.events]
     assert len(events) == 16
     assert project.revision <= 16
-    assert world.check().problems == []
+    assert harness.check().problems == []
 
 
-def test_other_bytes_twenty_times_at_once(world: World) -> None:
+def test_other_bytes_twenty_times_at_once(harness: IndexHarness) -> None:
     """Of many who upload other bytes under one filename, exactly one succeeds."""
 
     def upload(number: int) -> str | None:
         made = make_wheel(content=b"%d" % number)
         try:
-            return world.upload(made).sha256
+            return harness.upload(made).sha256
         except WheelyardError as fault:
             assert code_of(fault) == ("Conflict", "file_exists")  # noqa: PT017
             return None
@@ -264,4 +266,4 @@ def test_other_bytes_twenty_times_at_once(world: World) -> None:
     with ThreadPoolExecutor(20) as pool:
         accepted = [each for each in pool.map(upload, range(20)) if each is not None]
 
-    assert accepted == [file.sha256 for file in world.index.projects.get(DEMO).files]
+    assert accepted == [file.sha256 for file in harness.index.projects.get(DEMO).files]

@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 from tests.catalog.faulty_store import Fault, FaultyStore, Kind
 from tests.fake_gcs.server import running_bucket_server
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, World
+from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.sources.offering import Pauses, make_unreadable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
@@ -33,82 +33,82 @@ pytestmark = pytest.mark.usefixtures("log")
 DEMO = NormalizedName("demo")
 
 
-def watching(world: World, place: FileTree) -> FolderWatch:
-    """Return what watches a place for a world."""
+def watching(harness: IndexHarness, place: FileTree) -> FolderWatch:
+    """Return what watches a folder for an index."""
     return FolderWatch(
         place=place,
-        importer=Importer(world.index.uploads),
+        importer=Importer(harness.index.uploads),
         caller=ALICE,
-        runtime=world.index.runtime,
+        runtime=harness.index.runtime,
         every=1.0,
         appears_whole=not isinstance(place, FolderTree),
     )
 
 
-def listed(world: World, name: NormalizedName = DEMO) -> set[str]:
+def listed(harness: IndexHarness, name: NormalizedName = DEMO) -> set[str]:
     """Return the files of a project."""
-    return {file.filename for file in world.index.projects.latest(name).files}
+    return {file.filename for file in harness.index.projects.latest(name).files}
 
 
-def settle(world: World, *paths: Path) -> None:
+def settle(harness: IndexHarness, *paths: Path) -> None:
     """Let time pass until nobody has touched these files for a while."""
     touched = max(path.stat().st_ctime for path in paths)
-    world.clock.now = max(world.clock.now, datetime.fromtimestamp(touched, UTC))
-    world.clock.advance(seconds=SETTLE_SECONDS + 1)
+    harness.clock.now = max(harness.clock.now, datetime.fromtimestamp(touched, UTC))
+    harness.clock.advance(seconds=SETTLE_SECONDS + 1)
 
 
 def test_what_is_there_and_what_appears(
-    world: World, folder: Path, log: pytest.LogCaptureFixture
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """What is there is imported at the first look, what appears as soon as two looks agree."""
-    settle(world, make_wheel().write(folder))
-    watch = watching(world, FolderTree(folder))
+    settle(harness, make_wheel().write(folder))
+    watch = watching(harness, FolderTree(folder))
 
     watch.look()
-    assert listed(world) == {make_wheel().filename}
+    assert listed(harness) == {make_wheel().filename}
     (folder / "deeper").mkdir()
-    settle(world, make_sdist().write(folder / "deeper"))
+    settle(harness, make_sdist().write(folder / "deeper"))
     watch.look()
-    assert listed(world) == {make_wheel().filename}
+    assert listed(harness) == {make_wheel().filename}
     watch.look()
 
-    assert listed(world) == {make_wheel().filename, make_sdist().filename}
+    assert listed(harness) == {make_wheel().filename, make_sdist().filename}
     assert log.messages == [f"{folder}: imported 1 file", f"{folder}: imported 1 file"]
 
 
 def test_a_file_that_is_being_written(
-    world: World, folder: Path, log: pytest.LogCaptureFixture
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """A file that grows waits until two looks have found it the same."""
     made = make_wheel()
-    watch = watching(world, FolderTree(folder))
+    watch = watching(harness, FolderTree(folder))
     watch.look()
     path = folder / made.filename
     for stop in range(100, len(made.body), 100):
         path.write_bytes(made.body[:stop])
-        settle(world, path)
+        settle(harness, path)
         watch.look()
     path.write_bytes(made.body)
     watch.look()
-    assert listed(world) == set()
+    assert listed(harness) == set()
 
     watch.look()
 
-    assert listed(world) == {made.filename}
+    assert listed(harness) == {made.filename}
     assert log.messages[1:] == [f"{folder}: imported 1 file"]
 
 
-def test_a_file_that_was_just_written(world: World, folder: Path) -> None:
+def test_a_file_that_was_just_written(harness: IndexHarness, folder: Path) -> None:
     """What is there at the first look waits if it was touched within the last second."""
     path = make_wheel().write(folder)
-    world.clock.now = datetime.fromtimestamp(path.stat().st_ctime + SETTLE_SECONDS / 2, UTC)
-    watch = watching(world, FolderTree(folder))
+    harness.clock.now = datetime.fromtimestamp(path.stat().st_ctime + SETTLE_SECONDS / 2, UTC)
+    watch = watching(harness, FolderTree(folder))
     watch.look()
-    assert listed(world) == set()
+    assert listed(harness) == set()
 
     watch.look()
 
-    assert listed(world) == {path.name}
+    assert listed(harness) == {path.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +123,15 @@ class Counted(FolderTree):
         return FolderTree.read(self, item)
 
 
-def test_an_idle_look(world: World, folder: Path) -> None:
+def test_an_idle_look(harness: IndexHarness, folder: Path) -> None:
     """A look at what is known asks the store nothing and opens nothing, refused files included."""
     bad = folder / "bad-1.0.tar.gz"
     bad.write_bytes(b"no archive")
-    settle(world, bad, make_wheel().write(folder))
-    store = FaultyStore(world.store)
-    world.index = build_index(store, Spool(world.folder), Settings(), world.index.runtime)
+    settle(harness, bad, make_wheel().write(folder))
+    store = FaultyStore(harness.store)
+    harness.index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
     place = Counted(folder)
-    watch = watching(world, place)
+    watch = watching(harness, place)
     watch.look()
     assert sorted(place.opened) == [bad.name, make_wheel().filename]
     store.calls.clear()
@@ -143,24 +143,26 @@ def test_an_idle_look(world: World, folder: Path) -> None:
     assert (store.calls, place.opened) == ([], [])
 
 
-def test_what_is_passed_by(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_what_is_passed_by(
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
+) -> None:
     """What somebody else imports is not imported again, and what comes after it is."""
-    settle(world, make_wheel().write(folder))
-    watch = watching(world, FolderTree(folder))
+    settle(harness, make_wheel().write(folder))
+    watch = watching(harness, FolderTree(folder))
     watch.skip_existing()
     assert watch.look().is_idle
 
-    settle(world, make_sdist().write(folder))
+    settle(harness, make_sdist().write(folder))
     watch.look()
     watch.look()
 
-    assert listed(world) == {make_sdist().filename}
+    assert listed(harness) == {make_sdist().filename}
     assert log.messages == [f"{folder}: imported 1 file"]
 
 
 @pytest.mark.integration
 def test_a_bucket(
-    world: World,
+    harness: IndexHarness,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     log: pytest.LogCaptureFixture,
@@ -172,7 +174,7 @@ def test_a_bucket(
         bucket = server.bucket("drop")
         bucket.put("in/demo-1.0-py3-none-any.whl", make_wheel().body)
         place = open_watched_tree("gs://drop/in", (), "files/", Pauses().runtime())
-        watch = watching(world, place)
+        watch = watching(harness, place)
         watch.look()
         bucket.put("in/deeper/demo-1.0.tar.gz", make_sdist().body)
         bucket.put("out/demo-2.0-py3-none-any.whl", make_wheel(version="2.0").body)
@@ -186,18 +188,18 @@ def test_a_bucket(
         watch.look()
         watch.look()
 
-    assert listed(world) == {make_wheel().filename, make_sdist().filename}
+    assert listed(harness) == {make_wheel().filename, make_sdist().filename}
     assert len([each for each in log.messages if "was not imported: File already" in each]) == 1
     assert len([each for each in log.messages if "does not answer" in each]) == 1
 
 
-def test_refusals(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_refusals(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture) -> None:
     """A refusal is told once, and again only when the file was touched; mended, it is taken."""
     made = make_wheel()
     path = folder / made.filename
     path.write_bytes(b"no wheel")
-    settle(world, path)
-    watch = watching(world, FolderTree(folder))
+    settle(harness, path)
+    watch = watching(harness, FolderTree(folder))
 
     for _ in range(3):
         watch.look()
@@ -205,38 +207,42 @@ def test_refusals(world: World, folder: Path, log: pytest.LogCaptureFixture) -> 
     assert log.messages[0].startswith(f"{path} was not imported: ")
     assert log.messages[1] == f"{folder}: imported 0 files, 1 refused"
     made.write(folder)
-    settle(world, path)
+    settle(harness, path)
     watch.look()
     watch.look()
 
-    assert listed(world) == {made.filename}
+    assert listed(harness) == {made.filename}
 
 
-def test_a_link_to_nowhere(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_link_to_nowhere(
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
+) -> None:
     """A link that leads nowhere, or in circles, is told once, and hides nothing else."""
     made = make_wheel()
     for name in ("loop", "loop-1.0.tar.gz"):
         (folder / name).symlink_to(name)
-    settle(world, folder)
-    (folder / made.filename).symlink_to(world.folder / made.filename)
-    watch = watching(world, FolderTree(folder))
+    settle(harness, folder)
+    (folder / made.filename).symlink_to(harness.folder / made.filename)
+    watch = watching(harness, FolderTree(folder))
     for _ in range(3):
         watch.look()
     assert len(log.messages) == 3
 
-    settle(world, made.write(world.folder))
+    settle(harness, made.write(harness.folder))
     watch.look()
     watch.look()
 
-    assert listed(world) == {made.filename}
+    assert listed(harness) == {made.filename}
 
 
-def test_a_store_that_is_away(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_is_away(
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
+) -> None:
     """While the store does not answer files wait; that is told once, and once that it is over."""
-    settle(world, make_wheel().write(folder))
-    store = FaultyStore(world.store, (Fault(Kind.NOT_DONE, verb="put", times=1000),))
-    world.index = build_index(store, Spool(world.folder), Settings(), world.index.runtime)
-    watch = watching(world, FolderTree(folder))
+    settle(harness, make_wheel().write(folder))
+    store = FaultyStore(harness.store, (Fault(Kind.NOT_DONE, verb="put", times=1000),))
+    harness.index = build_index(store, Spool(harness.folder), Settings(), harness.index.runtime)
+    watch = watching(harness, FolderTree(folder))
     for _ in range(4):
         watch.look()
     assert len(log.messages) == 1
@@ -245,22 +251,24 @@ def test_a_store_that_is_away(world: World, folder: Path, log: pytest.LogCapture
     watch.look()
     watch.look()
 
-    assert listed(world) == {make_wheel().filename}
+    assert listed(harness) == {make_wheel().filename}
     assert log.messages[1:] == [
         f"{folder}: what was wrong is not wrong any more",
         f"{folder}: imported 1 file",
     ]
-    assert not list(world.folder.glob("upload-*"))
+    assert not list(harness.folder.glob("upload-*"))
 
 
-def test_a_folder_that_vanishes(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_vanishes(
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
+) -> None:
     """A folder that is gone is told of once; when it is back, nothing is told a second time."""
     bad = folder / "bad-1.0.tar.gz"
     bad.write_bytes(b"no archive")
-    settle(world, bad)
-    watch = watching(world, FolderTree(folder))
+    settle(harness, bad)
+    watch = watching(harness, FolderTree(folder))
     watch.look()
-    elsewhere = folder.rename(world.folder / "elsewhere")
+    elsewhere = folder.rename(harness.folder / "elsewhere")
     for _ in range(3):
         watch.look()
     assert log.messages[2:] == [
@@ -269,7 +277,7 @@ def test_a_folder_that_vanishes(world: World, folder: Path, log: pytest.LogCaptu
     elsewhere.rename(folder)
 
     watch.look()
-    settle(world, make_wheel().write(folder))
+    settle(harness, make_wheel().write(folder))
     watch.look()
     watch.look()
 
@@ -279,63 +287,67 @@ def test_a_folder_that_vanishes(world: World, folder: Path, log: pytest.LogCaptu
     ]
 
 
-def test_a_folder_too_deep(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_folder_too_deep(
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
+) -> None:
     """A folder in it that cannot be read is told once, and hides no other."""
     make_unreadable(folder / "a")
     (folder / "b").mkdir()
-    settle(world, make_wheel().write(folder / "b"))
-    watch = watching(world, FolderTree(folder))
+    settle(harness, make_wheel().write(folder / "b"))
+    watch = watching(harness, FolderTree(folder))
 
     watch.look()
     watch.look()
-    settle(world, make_sdist().write(folder))
+    settle(harness, make_sdist().write(folder))
     watch.look()
     watch.look()
 
-    assert listed(world) == {make_wheel().filename, make_sdist().filename}
+    assert listed(harness) == {make_wheel().filename, make_sdist().filename}
     assert [message.count("The folder") for message in log.messages] == [1, 0, 0]
 
 
-def test_what_is_taken_away(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_what_is_taken_away(
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
+) -> None:
     """What is taken away there stays here, and what was deleted here stays away."""
     path = make_wheel().write(folder)
-    settle(world, path)
-    watch = watching(world, FolderTree(folder))
+    settle(harness, path)
+    watch = watching(harness, FolderTree(folder))
     watch.look()
     path.unlink()
     watch.look()
-    assert listed(world) == {path.name}
-    world.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("1.0"), None), "")
+    assert listed(harness) == {path.name}
+    harness.index.lifecycle.delete(ALICE, DEMO, Selection(parse_version("1.0"), None), "")
     make_wheel().write(folder)
-    settle(world, path)
+    settle(harness, path)
 
     for _ in range(3):
         watch.look()
 
-    assert listed(world) == set()
+    assert listed(harness) == set()
     assert log.messages[1:] == [f"{folder}: imported 0 files, 1 deleted here before"]
 
 
 def test_a_project_that_takes_no_files(
-    world: World, folder: Path, log: pytest.LogCaptureFixture
+    harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture
 ) -> None:
     """A file that is refused for another reason than itself is tried again, in silence."""
-    world.upload(make_wheel())
-    world.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
-    settle(world, make_sdist().write(folder))
-    watch = watching(world, FolderTree(folder))
+    harness.upload(make_wheel())
+    harness.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
+    settle(harness, make_sdist().write(folder))
+    watch = watching(harness, FolderTree(folder))
     watch.look()
     assert watch.look().is_idle
     for _ in range(10):
-        world.clock.advance(seconds=RETRY_SECONDS / 2)
+        harness.clock.advance(seconds=RETRY_SECONDS / 2)
         watch.look()
     assert len(log.messages) == 2
-    world.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
-    world.clock.advance(hours=1)
+    harness.index.lifecycle.set_status(ALICE, DEMO, Status.ACTIVE, "")
+    harness.clock.advance(hours=1)
 
     watch.look()
 
-    assert make_sdist().filename in listed(world)
+    assert make_sdist().filename in listed(harness)
 
 
 class Odd:
@@ -354,7 +366,7 @@ class Odd:
             yield item
 
 
-def test_a_mistake(world: World, folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_mistake(harness: IndexHarness, folder: Path, log: pytest.LogCaptureFixture) -> None:
     """A mistake in the code itself is told once, with where it is, and does not end the watch."""
 
     def fail() -> None:
@@ -363,7 +375,7 @@ def test_a_mistake(world: World, folder: Path, log: pytest.LogCaptureFixture) ->
     for each in (make_wheel(), make_sdist()):
         each.write(folder)
     place = Odd(folder, fail)
-    watch = watching(world, place)
+    watch = watching(harness, place)
 
     watch.look()
     watch.look()
@@ -371,19 +383,19 @@ def test_a_mistake(world: World, folder: Path, log: pytest.LogCaptureFixture) ->
     place.happens = lambda: None
     watch.look()
 
-    assert listed(world) == {make_wheel().filename, make_sdist().filename}
+    assert listed(harness) == {make_wheel().filename, make_sdist().filename}
 
 
-def test_the_end(world: World, folder: Path) -> None:
+def test_the_end(harness: IndexHarness, folder: Path) -> None:
     """When it is stopped a watch gives up what it has in hand, and leaves nothing behind."""
     for version in ("1.0", "2.0"):
         make_wheel(version=version).write(folder)
     place = Odd(folder, Event().set)
-    watch = watching(world, place)
+    watch = watching(harness, place)
     place.happens = watch.stop
 
     watch.run()
 
-    assert listed(world) == set()
-    assert not list(world.folder.glob("upload-*"))
-    assert world.check().problems == []
+    assert listed(harness) == set()
+    assert not list(harness.folder.glob("upload-*"))
+    assert harness.check().problems == []

@@ -1,17 +1,21 @@
-"""Fixtures for tests of who is believed."""
+"""Fixtures for tests of the verifiers."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.authentication.verifiers.fake_issuer import World, loopback_fetcher, stand_in
+from tests.authentication.verifiers.fake_issuer import (
+    VerifierHarness,
+    loopback_fetcher,
+    running_issuer,
+)
 from tests.authentication.verifiers.password_fixture import PasswordHarness
 from tests.operations.in_memory_index import Clock
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> PasswordHarness:
+def htpasswd(tmp_path: Path) -> PasswordHarness:
     """Return a verifier of htpasswd passwords with one known user."""
     return PasswordHarness(tmp_path)
 
@@ -23,7 +27,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    """Run a server that stands in for issuers."""
-    with stand_in() as site, loopback_fetcher() as fetcher:
-        yield World(site, fetcher)
+def harness() -> Iterator[VerifierHarness]:
+    """Run a fake issuer."""
+    with running_issuer() as issuer, loopback_fetcher() as fetcher:
+        yield VerifierHarness(issuer, fetcher)

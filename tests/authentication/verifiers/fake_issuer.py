@@ -1,8 +1,8 @@
 """
-A stand-in for those who vouch for people: it signs JWTs, and answers as Google's servers do.
+A fake OIDC issuer, which signs JWTs, and a fake of Google's token endpoints.
 
-It listens on a real port. What it signs, it signs with the cryptography library and not with the
-one that verifies, so that it can sign what no honest library would.
+It listens on a real port. It signs with the cryptography library, not with the JWT library of the
+product, so that it can sign invalid tokens, too.
 """
 
 import hashlib
@@ -33,13 +33,13 @@ from wheelyard.authentication.verifiers.json_client import JsonClient
 from wheelyard.authentication.verifiers.jwks import JwksDependencies
 
 NOW = 1_795_000_000
-"""When all these tests take place."""
+"""The time of these tests, in seconds since the epoch."""
 PATIENCE = 60.0
-"""Seconds that a silent answer stays silent, unless the test is over before."""
+"""Seconds that a silent response lasts at most; the end of the test ends it."""
 
 
 def b64(data: bytes) -> str:
-    """Return bytes as JWTs write them."""
+    """Return base64url without padding, as in a JWT."""
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
@@ -111,12 +111,12 @@ def sealed(
 
 
 def hmac_signature(secret: bytes) -> Callable[[bytes], bytes]:
-    """Return what signs with HS256 and a secret that everybody knows."""
+    """Return a function that signs with HS256 and a public secret."""
     return lambda message: hmac.digest(secret, message, hashlib.sha256)
 
 
 def always(signature: bytes) -> Callable[[bytes], bytes]:
-    """Return what gives everything the same signature."""
+    """Return a function that returns this signature for any message."""
     return lambda _: signature
 
 
@@ -133,14 +133,14 @@ def ec_key(kid: str) -> SigningKey:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the server answers on one path, and how."""
+class CannedResponse:
+    """The response of the server on one path."""
 
     body: bytes = b"{}"
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     is_silent: bool = False
-    """Whether it says nothing until the server is released."""
+    """Whether nothing is sent until `released` is set."""
     is_endless: bool = False
     """Whether the body is repeated for ever."""
     drip: float = 0.0
@@ -148,7 +148,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReceivedRequest:
     """A request that came in."""
 
     method: str
@@ -159,7 +159,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whom an access token belongs to, and what it may do."""
+    """The owner and the permissions of an access token."""
 
     permissions: frozenset[str] = frozenset()
     scope: str = "https://www.googleapis.com/auth/cloud-platform"
@@ -168,18 +168,18 @@ class Bearer:
 
 
 @dataclass
-class StandIn:
-    """A server, and what it knows."""
+class FakeIssuer:
+    """The fake issuer: its URL, its canned responses, and the access tokens that it accepts."""
 
     url: str
-    answers: dict[str, Answer] = field(default_factory=dict)
-    """By path; these go before everything else."""
+    answers: dict[str, CannedResponse] = field(default_factory=dict)
+    """By path; these take precedence."""
     bearers: dict[str, Bearer] = field(default_factory=dict)
     """By access token."""
     bucket: str = "acme-authz"
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ReceivedRequest] = field(default_factory=list)
     released: Event = field(default_factory=Event)
-    """Ends every silence."""
+    """Ends every silent response."""
 
     @property
     def keys_url(self) -> str:
@@ -188,36 +188,36 @@ class StandIn:
 
     @property
     def google(self) -> GoogleEndpoints:
-        """What hands this server to an index in Google's place."""
+        """The endpoints that make an index ask this server instead of Google."""
         return stand_in_at(self.url)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What does the same for a process."""
+        """The environment variable that does so in another process."""
         return {"WHEELYARD_GOOGLE_STAND_IN": self.url}
 
     def serve_keys(self, *keys: SigningKey, max_age: int | None = None) -> None:
-        """Publish these keys and no others."""
+        """Serve exactly these keys."""
         self.serve_jwks([key.jwk() for key in keys], max_age=max_age)
 
     def serve_jwks(self, keys: object, *, max_age: int | None = None) -> None:
-        """Publish something as keys."""
+        """Serve any value as the keys of a JWKS document."""
         body = json.dumps({"keys": keys}).encode()
         headers = {} if max_age is None else {"Cache-Control": f"public, max-age={max_age}"}
-        self.answers["/keys"] = Answer(body, headers=headers)
+        self.answers["/keys"] = CannedResponse(body, headers=headers)
 
     def serve_discovery(self, **document: object) -> None:
-        """Publish a discovery document; what is not said is as it should be."""
+        """Serve a valid discovery document, with these fields changed."""
         honest = {"issuer": self.url, "jwks_uri": self.keys_url}
         body = json.dumps({**honest, **document}).encode()
-        self.answers["/.well-known/openid-configuration"] = Answer(body)
+        self.answers["/.well-known/openid-configuration"] = CannedResponse(body)
 
     def asked(self, path: str) -> int:
         """Return how many requests there were for a path."""
         return sum(urlsplit(each.path).path == path for each in self.seen)
 
-    def answer(self, request: Seen) -> Answer:
-        """Return what a request is answered with."""
+    def answer(self, request: ReceivedRequest) -> CannedResponse:
+        """Return the response to a request."""
         where = urlsplit(request.path)
         if where.path in self.answers:
             return self.answers[where.path]
@@ -225,9 +225,11 @@ class StandIn:
             return self._permissions(where.path, parse_qs(where.query), request)
         if request.method == "POST" and where.path == "/tokeninfo":
             return self._tokeninfo(request)
-        return Answer(status=404)
+        return CannedResponse(status=404)
 
-    def _permissions(self, path: str, query: Mapping[str, list[str]], request: Seen) -> Answer:
+    def _permissions(
+        self, path: str, query: Mapping[str, list[str]], request: ReceivedRequest
+    ) -> CannedResponse:
         bearer = self.bearers.get((request.authorization or "").removeprefix("Bearer "))
         if bearer is None:
             return _as_json({"error": {"code": 401, "message": "Invalid Credentials"}}, 401)
@@ -237,7 +239,7 @@ class StandIn:
         kind = {"kind": "storage#testIamPermissionsResponse"}
         return _as_json({**kind, "permissions": held} if held else kind)
 
-    def _tokeninfo(self, request: Seen) -> Answer:
+    def _tokeninfo(self, request: ReceivedRequest) -> CannedResponse:
         (token,) = parse_qs(request.body.decode())["access_token"]
         bearer = self.bearers.get(token)
         if bearer is None:
@@ -247,25 +249,25 @@ class StandIn:
 
 
 @contextmanager
-def stand_in() -> Iterator[StandIn]:
-    """Run a server on loopback until the test is over."""
+def running_issuer() -> Iterator[FakeIssuer]:
+    """Run a fake issuer on loopback until the block ends."""
     with _Server(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        site = StandIn(f"http://127.0.0.1:{server.server_port}")
-        server.RequestHandlerClass = type("Handler", (_Handler,), {"site": site})
+        issuer = FakeIssuer(f"http://127.0.0.1:{server.server_port}")
+        server.RequestHandlerClass = type("Handler", (_Handler,), {"issuer": issuer})
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield site
+            yield issuer
         finally:
-            site.released.set()
+            issuer.released.set()
             server.shutdown()
             thread.join()
 
 
 @contextmanager
 def loopback_fetcher() -> Iterator[JsonClient]:
-    """Yield a fetcher that may talk to the stand-in."""
-    trusting_nobody = SSLContext(PROTOCOL_TLS_CLIENT)  # the authorities take long to load
+    """Yield an HTTPS client that may connect to loopback."""
+    trusting_nobody = SSLContext(PROTOCOL_TLS_CLIENT)  # loading the system's authorities is slow
     fetcher = JsonClient(monotonic, allow_private=True, tls=trusting_nobody)
     try:
         yield fetcher
@@ -275,7 +277,7 @@ def loopback_fetcher() -> Iterator[JsonClient]:
 
 @dataclass
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that stands still until a test moves it; called, it returns its time."""
 
     time: float = float(NOW)
 
@@ -285,18 +287,18 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class World:
-    """A server that stands in for issuers, and what an index asks it with."""
+class VerifierHarness:
+    """A fake issuer, and the HTTPS client and clock with which an index asks it."""
 
-    site: StandIn
+    issuer: FakeIssuer
     fetcher: JsonClient
     clock: Clock = field(default_factory=Clock)
     beside: list[Callable[[], None]] = field(default_factory=list)
-    """What is to be done beside; a test does it when it wants."""
+    """Background work of the product; a test runs it when it needs to."""
 
     @property
-    def means(self) -> JwksDependencies:
-        """What key sets work with."""
+    def dependencies(self) -> JwksDependencies:
+        """The dependencies of a JWKS cache."""
         return JwksDependencies(self.fetcher, self.clock, Random(4), self.beside.append)
 
 
@@ -304,13 +306,13 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def server_bind(self) -> None:
-        """Bind, and do not ask anybody for the name of this machine."""
+        """Bind without resolving the name of this machine."""
         TCPServer.server_bind(self)
         self.server_port = self.server_address[1]
 
 
 class _Handler(BaseHTTPRequestHandler):
-    site: StandIn
+    issuer: FakeIssuer
 
     def do_GET(self) -> None:
         self._serve()
@@ -323,17 +325,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        request = Seen(self.command, self.path, self.headers.get("Authorization"), body)
-        self.site.seen.append(request)
-        answer = self.site.answer(request)
+        request = ReceivedRequest(self.command, self.path, self.headers.get("Authorization"), body)
+        self.issuer.seen.append(request)
+        answer = self.issuer.answer(request)
         if answer.is_silent:
-            self.site.released.wait(PATIENCE)
+            self.issuer.released.wait(PATIENCE)
         try:
             self._send(answer)
         except OSError:
-            self.close_connection = True  # the other end has heard enough
+            self.close_connection = True  # the client has closed the connection
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: CannedResponse) -> None:
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
@@ -343,12 +345,14 @@ class _Handler(BaseHTTPRequestHandler):
         pieces = [bytes([each]) for each in answer.body] if answer.drip else [answer.body]
         for piece in cycle(pieces) if answer.is_endless else pieces:
             self.wfile.write(piece)
-            if answer.drip and self.site.released.wait(answer.drip):
+            if answer.drip and self.issuer.released.wait(answer.drip):
                 return
 
 
-def _as_json(document: object, status: int = 200) -> Answer:
-    return Answer(json.dumps(document).encode(), status, {"Content-Type": "application/json"})
+def _as_json(document: object, status: int = 200) -> CannedResponse:
+    return CannedResponse(
+        json.dumps(document).encode(), status, {"Content-Type": "application/json"}
+    )
 
 
 def _without_none(found: Mapping[str, object]) -> dict[str, object]:

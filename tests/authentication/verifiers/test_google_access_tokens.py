@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from tests.authentication.verifiers.fake_issuer import (
-    Answer,
     Bearer,
+    CannedResponse,
     Clock,
-    StandIn,
+    FakeIssuer,
     loopback_fetcher,
-    stand_in,
+    running_issuer,
 )
 from wheelyard.authentication.verifiers.google_access_tokens import (
     AccessTokenVerifier,
@@ -34,17 +34,17 @@ PERMISSIONS = "/storage/v1/b/acme-authz/iam/testPermissions"
 
 
 @dataclass
-class World:
+class BucketRightsHarness:
     """An index whose rights are the policy of a bucket."""
 
-    site: StandIn
+    issuer: FakeIssuer
     fetcher: JsonClient
     clock: Clock = field(default_factory=Clock)
 
     @property
     def resource(self) -> AuthorizationBucket:
         """The bucket."""
-        return AuthorizationBucket("acme-authz", google=self.site.google)
+        return AuthorizationBucket("acme-authz", google=self.issuer.google)
 
     def tokens(
         self, resource: AuthorizationBucket | None = None, remembered: float = 300.0
@@ -57,17 +57,17 @@ class World:
 
     def actions(self, bearer: Bearer, resource: AuthorizationBucket | None = None) -> Action:
         """Return what a bearer may do."""
-        self.site.bearers[TOKEN] = bearer
+        self.issuer.bearers[TOKEN] = bearer
         identity = self.tokens(resource).verify(TOKEN)
         assert all(scope.projects == (EVERY_PROJECT,) for scope in identity.scopes)
         return identity.scopes[0].actions if identity.scopes else Action(0)
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def harness() -> Iterator[BucketRightsHarness]:
     """Run a stand-in for Google."""
-    with stand_in() as site, loopback_fetcher() as fetcher:
-        yield World(site, fetcher)
+    with running_issuer() as issuer, loopback_fetcher() as fetcher:
+        yield BucketRightsHarness(issuer, fetcher)
 
 
 @pytest.mark.parametrize(
@@ -82,15 +82,15 @@ def world() -> Iterator[World]:
         (set(), Action(0)),
     ],
 )
-def test_rights(world: World, held: set[str], actions: Action) -> None:
+def test_rights(harness: BucketRightsHarness, held: set[str], actions: Action) -> None:
     """Whoever may get, create or delete objects of the bucket may read, upload or manage."""
-    assert world.actions(Bearer(frozenset(held))) == actions
+    assert harness.actions(Bearer(frozenset(held))) == actions
 
 
-def test_a_bearer(world: World) -> None:
+def test_a_bearer(harness: BucketRightsHarness) -> None:
     """A bearer has no name but a short mark, and counts as somebody once they may read."""
-    world.site.bearers[TOKEN] = READER
-    identity = world.tokens().verify(TOKEN)
+    harness.issuer.bearers[TOKEN] = READER
+    identity = harness.tokens().verify(TOKEN)
 
     assert identity.principals == {"anonymous", "allAuthenticated"}
     assert identity.scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
@@ -113,161 +113,170 @@ def test_a_bearer(world: World) -> None:
         ("", Action.READ),
     ],
 )
-def test_narrow_tokens(world: World, scope: str, actions: Action) -> None:
+def test_narrow_tokens(harness: BucketRightsHarness, scope: str, actions: Action) -> None:
     """A token that was made for reading only does not upload, whoever its owner is."""
-    assert world.actions(replace(OWNER, scope=scope)) == actions
+    assert harness.actions(replace(OWNER, scope=scope)) == actions
 
 
-def test_a_narrow_token_without_the_right_to_read(world: World) -> None:
+def test_a_narrow_token_without_the_right_to_read(harness: BucketRightsHarness) -> None:
     """A token for reading, of an account that may only create, may nothing at all."""
     bearer = Bearer(frozenset({CREATE}), scope=f"{AUTH}/devstorage.read_only")
 
-    assert world.actions(bearer) == Action(0)
+    assert harness.actions(bearer) == Action(0)
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_tokens_whose_scopes_nobody_knows(world: World, status: int) -> None:
+def test_tokens_whose_scopes_nobody_knows(harness: BucketRightsHarness, status: int) -> None:
     """A token that Google's storage takes, but whose scopes Google does not tell, reads at most."""
-    world.site.answers["/tokeninfo"] = Answer(b'{"error": "invalid_token"}', status)
+    harness.issuer.answers["/tokeninfo"] = CannedResponse(b'{"error": "invalid_token"}', status)
 
-    assert world.actions(OWNER) == Action.READ
+    assert harness.actions(OWNER) == Action.READ
 
 
-def test_the_bucket_of_the_packages(world: World) -> None:
+def test_the_bucket_of_the_packages(harness: BucketRightsHarness) -> None:
     """Where rights are those on the packages' own bucket, no more than reading comes of them."""
-    assert world.actions(OWNER, replace(world.resource, read_only=True)) == Action.READ
-    assert world.site.asked("/tokeninfo") == 0
-    assert CREATE not in world.site.seen[0].path
+    assert harness.actions(OWNER, replace(harness.resource, read_only=True)) == Action.READ
+    assert harness.issuer.asked("/tokeninfo") == 0
+    assert CREATE not in harness.issuer.seen[0].path
 
-    world.site.answers[PERMISSIONS] = Answer(b'{"permissions": ["storage.objects.create"]}')
-    assert world.actions(OWNER, replace(world.resource, read_only=True)) == Action(0)
+    harness.issuer.answers[PERMISSIONS] = CannedResponse(
+        b'{"permissions": ["storage.objects.create"]}'
+    )
+    assert harness.actions(OWNER, replace(harness.resource, read_only=True)) == Action(0)
 
 
 @pytest.mark.parametrize(
-    "answer", [Answer(), Answer(b'{"permissions": ["other"]}'), Answer(b'{"error": {}}', 403)]
+    "answer",
+    [
+        CannedResponse(),
+        CannedResponse(b'{"permissions": ["other"]}'),
+        CannedResponse(b'{"error": {}}', 403),
+    ],
 )
-def test_no_answer_means_no_rights(world: World, answer: Answer) -> None:
+def test_no_answer_means_no_rights(harness: BucketRightsHarness, answer: CannedResponse) -> None:
     """An answer that names no permission gives none, nor does one that refuses the question."""
-    world.site.answers[PERMISSIONS] = answer
+    harness.issuer.answers[PERMISSIONS] = answer
 
-    assert world.actions(OWNER) == Action(0)
+    assert harness.actions(OWNER) == Action(0)
 
 
-def test_tokens_that_google_rejects(world: World) -> None:
+def test_tokens_that_google_rejects(harness: BucketRightsHarness) -> None:
     """A token that Google does not know is refused, and not asked about again for ten seconds."""
-    tokens = world.tokens()
+    tokens = harness.tokens()
     said = set()
     for _ in range(5):
         with pytest.raises(Unauthenticated) as told:
             tokens.verify(TOKEN)
         said.add(told.value.message)
-    assert world.site.asked(PERMISSIONS) == 1
+    assert harness.issuer.asked(PERMISSIONS) == 1
     assert len(said) == 1
 
-    world.site.bearers[TOKEN] = READER
-    world.clock.time += 10
+    harness.issuer.bearers[TOKEN] = READER
+    harness.clock.time += 10
     assert tokens.verify(TOKEN).scopes
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(status=404),
-        Answer(status=429),
-        Answer(status=500),
-        Answer(status=503),
-        Answer(status=302, headers={"Location": "https://storage.googleapis.com/"}),
-        Answer(status=418),
-        Answer(b"<html>"),
-        Answer(b"[]"),
-        Answer(b'{"permissions": "storage.objects.get"}'),
-        Answer(b'{"permissions": {"storage.objects.get": true}}'),
-        Answer(b" " * 65536, is_endless=True),
+        CannedResponse(status=404),
+        CannedResponse(status=429),
+        CannedResponse(status=500),
+        CannedResponse(status=503),
+        CannedResponse(status=302, headers={"Location": "https://storage.googleapis.com/"}),
+        CannedResponse(status=418),
+        CannedResponse(b"<html>"),
+        CannedResponse(b"[]"),
+        CannedResponse(b'{"permissions": "storage.objects.get"}'),
+        CannedResponse(b'{"permissions": {"storage.objects.get": true}}'),
+        CannedResponse(b" " * 65536, is_endless=True),
     ],
     ids=lambda answer: f"{answer.status} {answer.body[:30]!r}",
 )
 @pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
-def test_google_fails(world: World, answer: Answer, path: str) -> None:
+def test_google_fails(harness: BucketRightsHarness, answer: CannedResponse, path: str) -> None:
     """While Google fails nobody is let in, and nobody is told that their token is bad."""
     if path == "/tokeninfo" and b"permissions" in answer.body:
         answer = replace(answer, status=500)
-    world.site.bearers[TOKEN] = OWNER
-    world.site.answers[path] = answer
-    tokens = world.tokens()
+    harness.issuer.bearers[TOKEN] = OWNER
+    harness.issuer.answers[path] = answer
+    tokens = harness.tokens()
     for _ in range(2):
         with pytest.raises(Unavailable) as told:
             tokens.verify(TOKEN)
         assert told.value.code == "identity_unavailable"
-    assert world.site.asked(path) == 2
+    assert harness.issuer.asked(path) == 2
 
-    del world.site.answers[path]
+    del harness.issuer.answers[path]
     assert tokens.verify(TOKEN).scopes
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [PERMISSIONS, "/tokeninfo"])
-def test_google_is_silent(world: World, path: str) -> None:
+def test_google_is_silent(harness: BucketRightsHarness, path: str) -> None:
     """While Google is silent a request waits for three seconds, and no longer."""
-    world.site.bearers[TOKEN] = OWNER
-    world.site.answers[path] = Answer(is_silent=True)
-    tokens = world.tokens()
+    harness.issuer.bearers[TOKEN] = OWNER
+    harness.issuer.answers[path] = CannedResponse(is_silent=True)
+    tokens = harness.tokens()
 
     with pytest.raises(Unavailable):
         tokens.verify(TOKEN)
-    assert world.site.asked(path) == 1
+    assert harness.issuer.asked(path) == 1
 
 
-def test_rights_are_remembered(world: World) -> None:
+def test_rights_are_remembered(harness: BucketRightsHarness) -> None:
     """A right is asked for once in five minutes, and what is taken away is gone after that."""
-    world.site.bearers[TOKEN] = OWNER
-    tokens = world.tokens()
+    harness.issuer.bearers[TOKEN] = OWNER
+    tokens = harness.tokens()
     assert tokens.cached_identity(TOKEN) is None
     first = tokens.verify(TOKEN)
 
-    world.site.bearers[TOKEN] = READER
-    world.clock.time += 299
+    harness.issuer.bearers[TOKEN] = READER
+    harness.clock.time += 299
     assert tokens.cached_identity(TOKEN) is first
     assert tokens.verify(TOKEN) is first
-    world.clock.time += 1
+    harness.clock.time += 1
     assert tokens.cached_identity(TOKEN) is None
     assert tokens.verify(TOKEN).scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
-    assert world.site.asked(PERMISSIONS) == 2
+    assert harness.issuer.asked(PERMISSIONS) == 2
 
 
 @pytest.mark.parametrize(("wanted", "held"), [(60.0, 60.0), (100_000.0, 300.0), (0.0, 0.0)])
-def test_how_long_rights_are_remembered(world: World, wanted: float, held: float) -> None:
+def test_how_long_rights_are_remembered(
+    harness: BucketRightsHarness, wanted: float, held: float
+) -> None:
     """An operator may have rights remembered for a shorter time, and not for a longer one."""
-    world.site.bearers[TOKEN] = READER
-    tokens = world.tokens(remembered=wanted)
+    harness.issuer.bearers[TOKEN] = READER
+    tokens = harness.tokens(remembered=wanted)
     tokens.verify(TOKEN)
 
-    world.clock.time += max(held - 1, 0)
+    harness.clock.time += max(held - 1, 0)
     assert bool(tokens.cached_identity(TOKEN)) is (held > 0)
-    world.clock.time += 1
+    harness.clock.time += 1
     assert tokens.cached_identity(TOKEN) is None
 
 
-def test_a_token_is_not_believed_beyond_its_end(world: World) -> None:
+def test_a_token_is_not_believed_beyond_its_end(harness: BucketRightsHarness) -> None:
     """Rights end with the token, where Google says when that is."""
-    world.site.bearers[TOKEN] = replace(OWNER, expires_in=40)
-    tokens = world.tokens()
+    harness.issuer.bearers[TOKEN] = replace(OWNER, expires_in=40)
+    tokens = harness.tokens()
     tokens.verify(TOKEN)
 
-    world.clock.time += 39
+    harness.clock.time += 39
     assert tokens.cached_identity(TOKEN)
-    world.clock.time += 1
+    harness.clock.time += 1
     assert tokens.cached_identity(TOKEN) is None
 
 
-def test_a_right_that_is_granted(world: World) -> None:
+def test_a_right_that_is_granted(harness: BucketRightsHarness) -> None:
     """Who has just been granted a right does not wait for five minutes."""
-    world.site.bearers[TOKEN] = Bearer()
-    tokens = world.tokens()
+    harness.issuer.bearers[TOKEN] = Bearer()
+    tokens = harness.tokens()
     assert tokens.verify(TOKEN).scopes == ()
 
-    world.site.bearers[TOKEN] = READER
+    harness.issuer.bearers[TOKEN] = READER
     assert tokens.verify(TOKEN).scopes == ()
-    world.clock.time += 10
+    harness.clock.time += 10
     assert tokens.verify(TOKEN).scopes
 
 
@@ -279,25 +288,25 @@ def test_a_right_that_is_granted(world: World) -> None:
     ],
     ids=["empty", "short", "long", "space", "header", "not ASCII", "line end"],
 )
-def test_what_is_no_token(world: World, token: str) -> None:
+def test_what_is_no_token(harness: BucketRightsHarness, token: str) -> None:
     """What cannot be a token is refused without asking Google."""
-    tokens = world.tokens()
+    tokens = harness.tokens()
 
     assert tokens.cached_identity(token) is None
     with pytest.raises(Unauthenticated):
         tokens.verify(token)
-    assert world.site.seen == []
+    assert harness.issuer.seen == []
 
 
-def test_where_the_token_goes(world: World) -> None:
+def test_where_the_token_goes(harness: BucketRightsHarness) -> None:
     """A token goes to Google in a header or a body, never in a URL."""
-    world.actions(OWNER)
+    harness.actions(OWNER)
 
-    asked, told = world.site.seen
+    asked, told = harness.issuer.seen
     assert (asked.method, asked.authorization) == ("GET", f"Bearer {TOKEN}")
     assert (told.method, told.authorization) == ("POST", None)
     assert TOKEN in told.body.decode()
-    assert not any(TOKEN in each.path for each in world.site.seen)
+    assert not any(TOKEN in each.path for each in harness.issuer.seen)
     assert all(f"permissions={name}" in asked.path for name in (GET, CREATE, DELETE))
 
 
@@ -306,17 +315,21 @@ def test_odd_names_of_buckets() -> None:
     assert "/b/a%2F..%2Fb%3F/iam/" in AuthorizationBucket("a/../b?").permissions_url
 
 
-def test_nothing_secret_is_kept_or_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_secret_is_kept_or_logged(
+    harness: BucketRightsHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     """No log, at whatever level, no message and no memory holds a token."""
     caplog.set_level(logging.DEBUG)
     rejected = "ya29.rejected-rejected-rejected"
-    world.site.bearers[TOKEN] = OWNER
-    verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), world.clock)
-    tokens = AccessTokenVerifier(world.resource, world.fetcher, world.clock, verification_cache)
+    harness.issuer.bearers[TOKEN] = OWNER
+    verification_cache = VerificationCache[Identity | CredentialRejected](bytes(32), harness.clock)
+    tokens = AccessTokenVerifier(
+        harness.resource, harness.fetcher, harness.clock, verification_cache
+    )
     tokens.verify(TOKEN)
     with pytest.raises(Unauthenticated) as told:
         tokens.verify(rejected)
-    world.site.answers[PERMISSIONS] = Answer(status=500)
+    harness.issuer.answers[PERMISSIONS] = CannedResponse(status=500)
     with pytest.raises(Unavailable) as down:
         tokens.verify(f"{TOKEN}x")
 

@@ -2,7 +2,13 @@
 
 import pytest
 
-from tests.authentication.verifiers.fake_issuer import NOW, SigningKey, World, ec_key, rsa_key
+from tests.authentication.verifiers.fake_issuer import (
+    NOW,
+    SigningKey,
+    VerifierHarness,
+    ec_key,
+    rsa_key,
+)
 from wheelyard.authentication.verifiers.google_id_tokens import (
     GCLOUD_CLIENT_ID,
     IdTokenVerifier,
@@ -44,39 +50,52 @@ SEEN: dict[str, object] = {
 
 
 @pytest.fixture(autouse=True)
-def _keys(world: World) -> None:
-    world.site.serve_keys(KEY, IAP_KEY)
+def _keys(harness: VerifierHarness) -> None:
+    harness.issuer.serve_keys(KEY, IAP_KEY)
 
 
-def login_of(world: World, *domains: str, audiences: tuple[str, ...] = (HERE,)) -> IdTokenVerifier:
+def login_of(
+    harness: VerifierHarness, *domains: str, audiences: tuple[str, ...] = (HERE,)
+) -> IdTokenVerifier:
     """Return what recognises people by ID tokens; of some domains only, if there are any."""
     url, verification_cache = (
-        world.site.keys_url,
-        VerificationCache[Identity](bytes(32), world.clock),
+        harness.issuer.keys_url,
+        VerificationCache[Identity](bytes(32), harness.clock),
     )
     return google_verifier(
-        world.means, url, frozenset(audiences), frozenset(domains), world.clock, verification_cache
+        harness.dependencies,
+        url,
+        frozenset(audiences),
+        frozenset(domains),
+        harness.clock,
+        verification_cache,
     )
 
 
-def principals(world: World, claims: dict[str, object], *domains: str) -> set[str]:
+def principals(harness: VerifierHarness, claims: dict[str, object], *domains: str) -> set[str]:
     """Return what the sender of an ID token may be called by a grant."""
-    return set(login_of(world, *domains).verify(KEY.token(claims)).principals)
+    return set(login_of(harness, *domains).verify(KEY.token(claims)).principals)
 
 
-def proxied(world: World, claims: dict[str, object], key: SigningKey = IAP_KEY) -> Identity:
+def proxied(
+    harness: VerifierHarness, claims: dict[str, object], key: SigningKey = IAP_KEY
+) -> Identity:
     """Return who is before the browser."""
-    verification_cache = VerificationCache[Identity](bytes(32), world.clock)
+    verification_cache = VerificationCache[Identity](bytes(32), harness.clock)
     login = iap_verifier(
-        world.means, world.site.keys_url, frozenset({SERVICE}), world.clock, verification_cache
+        harness.dependencies,
+        harness.issuer.keys_url,
+        frozenset({SERVICE}),
+        harness.clock,
+        verification_cache,
     )
     return login.verify(key.token(claims))
 
 
 @pytest.mark.parametrize("issuer", ["https://accounts.google.com", "accounts.google.com"])
-def test_a_person(world: World, issuer: str) -> None:
+def test_a_person(harness: VerifierHarness, issuer: str) -> None:
     """A person of a company is known by e-mail address and by the company's domain."""
-    identity = login_of(world).verify(KEY.token({**ANA, "iss": issuer}))
+    identity = login_of(harness).verify(KEY.token({**ANA, "iss": issuer}))
 
     assert identity.principal == "user:ana@acme.dev"
     assert identity.principals == {
@@ -88,9 +107,9 @@ def test_a_person(world: World, issuer: str) -> None:
     assert identity.scopes == ()
 
 
-def test_a_service_account(world: World) -> None:
+def test_a_service_account(harness: VerifierHarness) -> None:
     """A service account is known by its address, and by the address with its lasting number."""
-    identity = login_of(world, "acme.dev").verify(KEY.token(BUILD))
+    identity = login_of(harness, "acme.dev").verify(KEY.token(BUILD))
 
     assert identity.principal == f"serviceAccount:{ROBOT}"
     assert identity.principals == {
@@ -101,9 +120,9 @@ def test_a_service_account(world: World) -> None:
     }
 
 
-def test_capital_letters(world: World) -> None:
+def test_capital_letters(harness: VerifierHarness) -> None:
     """An e-mail address and a domain are the same in capital letters."""
-    found = principals(world, {**ANA, "email": "Ana@ACME.dev", "hd": "Acme.Dev"}, "acme.dev")
+    found = principals(harness, {**ANA, "email": "Ana@ACME.dev", "hd": "Acme.Dev"}, "acme.dev")
 
     assert {"user:ana@acme.dev", "domain:acme.dev"} <= found
 
@@ -122,34 +141,34 @@ NOBODY = [
 
 
 @pytest.mark.parametrize("change", NOBODY, ids=ascii)
-def test_tokens_that_name_nobody(world: World, change: dict[str, object]) -> None:
+def test_tokens_that_name_nobody(harness: VerifierHarness, change: dict[str, object]) -> None:
     """An address that is not plain or not verified, a domain that is none: nobody is signed in."""
     with pytest.raises(Unauthenticated):
-        principals(world, {**ANA, **change})
+        principals(harness, {**ANA, **change})
 
 
-def test_a_private_account_on_a_company_address(world: World) -> None:
+def test_a_private_account_on_a_company_address(harness: VerifierHarness) -> None:
     """A private Google account on a company's e-mail address does not belong to the company."""
-    found = principals(world, {**ANA, "hd": None})
+    found = principals(harness, {**ANA, "hd": None})
 
     assert "user:ana@acme.dev" in found
     assert not any(name.startswith("domain:") for name in found)
 
 
 @pytest.mark.parametrize("domain", [None, "evil.example", "sub.acme.dev", "acme.dev.evil"])
-def test_accounts_of_other_domains(world: World, domain: str | None) -> None:
+def test_accounts_of_other_domains(harness: VerifierHarness, domain: str | None) -> None:
     """Where only some domains are allowed, accounts of others and private ones are refused."""
     claims = {**ANA, "hd": domain}
 
-    assert principals(world, claims)
-    assert principals(world, ANA, "acme.dev", "acme.example")
+    assert principals(harness, claims)
+    assert principals(harness, ANA, "acme.dev", "acme.example")
     with pytest.raises(Unauthenticated):
-        principals(world, claims, "acme.dev", "acme.example")
+        principals(harness, claims, "acme.dev", "acme.example")
 
 
-def test_tokens_for_nobody_in_particular(world: World) -> None:
+def test_tokens_for_nobody_in_particular(harness: VerifierHarness) -> None:
     """A token that gcloud makes for no audience is refused, even if somebody configured that."""
-    login = login_of(world, audiences=(GCLOUD_CLIENT_ID, HERE))
+    login = login_of(harness, audiences=(GCLOUD_CLIENT_ID, HERE))
 
     with pytest.raises(Unauthenticated):
         login.verify(KEY.token({**ANA, "aud": GCLOUD_CLIENT_ID, "azp": GCLOUD_CLIENT_ID}))
@@ -158,54 +177,54 @@ def test_tokens_for_nobody_in_particular(world: World) -> None:
     )
 
 
-def test_a_token_is_verified_once(world: World) -> None:
+def test_a_token_is_verified_once(harness: VerifierHarness) -> None:
     """A token that was believed is believed again without its being verified, for five minutes."""
-    login, token = login_of(world), KEY.token(ANA)
+    login, token = login_of(harness), KEY.token(ANA)
     assert login.cached_identity(token) is None
     first = login.verify(token)
-    world.site.answers.clear()
+    harness.issuer.answers.clear()
 
     assert login.cached_identity(token) is first
     assert login.verify(token) is first
-    world.clock.time += 299
+    harness.clock.time += 299
     assert login.cached_identity(token) is first
-    world.clock.time += 1
+    harness.clock.time += 1
     assert login.cached_identity(token) is None
 
 
-def test_an_expired_token_is_forgotten(world: World) -> None:
+def test_an_expired_token_is_forgotten(harness: VerifierHarness) -> None:
     """No token is believed from memory once it has expired."""
-    login, token = login_of(world), KEY.token({**ANA, "exp": NOW + 100})
+    login, token = login_of(harness), KEY.token({**ANA, "exp": NOW + 100})
     login.verify(token)
 
-    world.clock.time += 99
+    harness.clock.time += 99
     assert login.cached_identity(token)
-    world.clock.time += 1
+    harness.clock.time += 1
     assert login.cached_identity(token) is None
-    world.clock.time += 31
+    harness.clock.time += 31
     with pytest.raises(Unauthenticated):
         login.verify(token)
 
 
-def test_google_is_down(world: World) -> None:
+def test_google_is_down(harness: VerifierHarness) -> None:
     """While Google's keys cannot be had, nobody is told that their good credential is bad."""
-    world.site.answers.clear()
+    harness.issuer.answers.clear()
 
     with pytest.raises(Unavailable) as told:
-        login_of(world).verify(KEY.token(ANA))
+        login_of(harness).verify(KEY.token(ANA))
     assert told.value.code == "identity_unavailable"
     with pytest.raises(Unavailable):
-        proxied(world, SEEN)
+        proxied(harness, SEEN)
 
 
 @pytest.mark.parametrize(
     "token", ["", "\u00e9", "\ud800", "x" * 100_000, "\0"], ids=lambda t: t[:2]
 )
-def test_nonsense(world: World, token: str) -> None:
+def test_nonsense(harness: VerifierHarness, token: str) -> None:
     """What is no token at all is refused like any other."""
-    assert login_of(world).cached_identity(token) is None
+    assert login_of(harness).cached_identity(token) is None
     with pytest.raises(Unauthenticated):
-        login_of(world).verify(token)
+        login_of(harness).verify(token)
 
 
 @pytest.mark.parametrize(
@@ -220,10 +239,10 @@ def test_nonsense(world: World, token: str) -> None:
     ids=repr,
 )
 def test_who_the_proxy_lets_through(
-    world: World, change: dict[str, object], principal: str, more: list[str]
+    harness: VerifierHarness, change: dict[str, object], principal: str, more: list[str]
 ) -> None:
     """A person whom the proxy lets through is known by e-mail address and domain."""
-    identity = proxied(world, {**SEEN, **change})
+    identity = proxied(harness, {**SEEN, **change})
 
     assert identity.principal == principal
     assert identity.principals == {"anonymous", "allAuthenticated", *more}
@@ -251,15 +270,15 @@ def test_who_the_proxy_lets_through(
     ],
     ids=repr,
 )
-def test_other_assertions(world: World, change: dict[str, object]) -> None:
+def test_other_assertions(harness: VerifierHarness, change: dict[str, object]) -> None:
     """An assertion for another service, of an outside identity or too old lets nobody in."""
     with pytest.raises(Unauthenticated):
-        proxied(world, {**SEEN, **change})
+        proxied(harness, {**SEEN, **change})
 
 
-def test_an_id_token_as_an_assertion(world: World) -> None:
+def test_an_id_token_as_an_assertion(harness: VerifierHarness) -> None:
     """What is signed with the keys for ID tokens is no assertion."""
-    world.site.serve_keys(KEY, rsa_key("google"))
+    harness.issuer.serve_keys(KEY, rsa_key("google"))
 
     with pytest.raises(Unauthenticated):
-        proxied(world, SEEN, rsa_key("google"))
+        proxied(harness, SEEN, rsa_key("google"))

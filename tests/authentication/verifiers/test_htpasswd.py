@@ -18,60 +18,60 @@ from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Invalid, Unauthenticated
 
 
-def test_a_login(harness: PasswordHarness) -> None:
+def test_a_login(htpasswd: PasswordHarness) -> None:
     """Name and password lead to an identity that grants can name; a wrong half leads nowhere."""
     for name, password in (("ana", "S3cret"), ("Ana", "s3cret"), ("bo", "s3cret"), ("ana", "")):
-        assert harness.refuses(name, password)
+        assert htpasswd.refuses(name, password)
 
-    assert harness.passwords.verify("ana", "s3cret") == ANA
+    assert htpasswd.passwords.verify("ana", "s3cret") == ANA
 
 
-def test_a_hot_client_costs_no_hashing(harness: PasswordHarness) -> None:
+def test_a_hot_client_costs_no_hashing(htpasswd: PasswordHarness) -> None:
     """Whoever keeps sending the right password is hashed once in five minutes."""
-    assert harness.passwords.cached_identity("ana", "s3cret") is None
-    harness.passwords.verify("ana", "s3cret")
+    assert htpasswd.passwords.cached_identity("ana", "s3cret") is None
+    htpasswd.passwords.verify("ana", "s3cret")
     for _ in range(59):
-        assert harness.passwords.cached_identity("ana", "s3cret") == ANA
-        harness.clock.advance(seconds=5)
-        assert harness.passwords.verify("ana", "s3cret") == ANA
-    assert len(harness.hashing.done) == 1
+        assert htpasswd.passwords.cached_identity("ana", "s3cret") == ANA
+        htpasswd.clock.advance(seconds=5)
+        assert htpasswd.passwords.verify("ana", "s3cret") == ANA
+    assert len(htpasswd.hashing.done) == 1
 
-    harness.clock.advance(seconds=5)
-    assert harness.passwords.verify("ana", "s3cret") == ANA
-    assert len(harness.hashing.done) == 2
+    htpasswd.clock.advance(seconds=5)
+    assert htpasswd.passwords.verify("ana", "s3cret") == ANA
+    assert len(htpasswd.hashing.done) == 2
 
 
-def test_a_repeated_mistake_costs_no_hashing(harness: PasswordHarness) -> None:
+def test_a_repeated_mistake_costs_no_hashing(htpasswd: PasswordHarness) -> None:
     """A client that repeats a wrong password at once is refused without hashing, for 5 seconds."""
-    assert harness.refuses("ana", "wrong")
-    harness.clock.advance(seconds=4.9)
+    assert htpasswd.refuses("ana", "wrong")
+    htpasswd.clock.advance(seconds=4.9)
     with pytest.raises(Unauthenticated):
-        harness.passwords.cached_identity("ana", "wrong")
-    assert harness.refuses("ana", "wrong")
-    assert len(harness.hashing.done) == 1
+        htpasswd.passwords.cached_identity("ana", "wrong")
+    assert htpasswd.refuses("ana", "wrong")
+    assert len(htpasswd.hashing.done) == 1
 
-    harness.clock.advance(seconds=0.1)
-    assert harness.passwords.cached_identity("ana", "wrong") is None
-    assert harness.refuses("ana", "wrong")
-    assert len(harness.hashing.done) == 2
+    htpasswd.clock.advance(seconds=0.1)
+    assert htpasswd.passwords.cached_identity("ana", "wrong") is None
+    assert htpasswd.refuses("ana", "wrong")
+    assert len(htpasswd.hashing.done) == 2
 
 
-def test_names_that_are_not_there_cost_the_same(harness: PasswordHarness) -> None:
+def test_names_that_are_not_there_cost_the_same(htpasswd: PasswordHarness) -> None:
     """A guess for a name that does not exist is hashed just like one for a name that does."""
-    harness.write(f"ana:{SHA512}\nbo:{SHA512}\nold:{SHA}\n")
-    harness.clock.advance(seconds=5)
-    assert harness.refuses("ana", "guess")
-    assert harness.refuses("nobody", "guess")
+    htpasswd.write(f"ana:{SHA512}\nbo:{SHA512}\nold:{SHA}\n")
+    htpasswd.clock.advance(seconds=5)
+    assert htpasswd.refuses("ana", "guess")
+    assert htpasswd.refuses("nobody", "guess")
 
-    known, unknown = (parse_hash(each) for each in harness.hashing.done)
+    known, unknown = (parse_hash(each) for each in htpasswd.hashing.done)
     assert (known.scheme, known.cost) == (unknown.scheme, unknown.cost)
     assert known.digest != unknown.digest
 
 
-def test_a_decoy_lets_nobody_in(harness: PasswordHarness) -> None:
+def test_a_decoy_lets_nobody_in(htpasswd: PasswordHarness) -> None:
     """A name that is not there is refused even by a password that the decoy belongs to."""
     passwords = HtpasswdVerifier(
-        harness.path, KEY, harness.clock.seconds, check_hash=lambda *_: True
+        htpasswd.path, KEY, htpasswd.clock.seconds, check_hash=lambda *_: True
     )
 
     assert passwords.verify("ana", "guess") == ANA
@@ -79,44 +79,44 @@ def test_a_decoy_lets_nobody_in(harness: PasswordHarness) -> None:
         passwords.verify("nobody", "guess")
 
 
-def test_an_empty_file_lets_nobody_in(harness: PasswordHarness) -> None:
+def test_an_empty_file_lets_nobody_in(htpasswd: PasswordHarness) -> None:
     """Where there are no names, everybody is refused in the same words."""
-    harness.write("# nobody\n")
-    harness.clock.advance(seconds=5)
+    htpasswd.write("# nobody\n")
+    htpasswd.clock.advance(seconds=5)
 
-    assert harness.refuses("ana", "s3cret")
+    assert htpasswd.refuses("ana", "s3cret")
 
 
 @pytest.mark.parametrize("line", ["", f"ana:{APR1}\n"])
-def test_a_removed_line_takes_effect(harness: PasswordHarness, line: str) -> None:
+def test_a_removed_line_takes_effect(htpasswd: PasswordHarness, line: str) -> None:
     """Who is removed, or has a new hash, is not let in by an old verdict after five seconds."""
-    harness.passwords.verify("ana", "s3cret")
-    harness.write(f"bo:{SHA512}\n{line}")
+    htpasswd.passwords.verify("ana", "s3cret")
+    htpasswd.write(f"bo:{SHA512}\n{line}")
 
-    harness.clock.advance(seconds=5)
-    assert harness.passwords.cached_identity("ana", "s3cret") is None
-    assert harness.refuses("ana", "s3cret") is (not line)
-    assert len(harness.hashing.done) == 2
+    htpasswd.clock.advance(seconds=5)
+    assert htpasswd.passwords.cached_identity("ana", "s3cret") is None
+    assert htpasswd.refuses("ana", "s3cret") is (not line)
+    assert len(htpasswd.hashing.done) == 2
 
 
-def test_a_new_name_need_not_wait(harness: PasswordHarness) -> None:
+def test_a_new_name_need_not_wait(htpasswd: PasswordHarness) -> None:
     """Who was refused, and is then added to the file, is let in as soon as the file is read."""
-    harness.clock.advance(seconds=3)
-    assert harness.refuses("bo", "s3cret")
-    harness.write(f"bo:{SHA512}\n")
+    htpasswd.clock.advance(seconds=3)
+    assert htpasswd.refuses("bo", "s3cret")
+    htpasswd.write(f"bo:{SHA512}\n")
 
-    harness.clock.advance(seconds=1)
-    assert harness.passwords.verify("bo", "s3cret").principal == "htpasswd:bo"
+    htpasswd.clock.advance(seconds=1)
+    assert htpasswd.passwords.verify("bo", "s3cret").principal == "htpasswd:bo"
 
 
-def test_a_changed_file_keeps_other_verdicts(harness: PasswordHarness) -> None:
+def test_a_changed_file_keeps_other_verdicts(htpasswd: PasswordHarness) -> None:
     """Adding a person to the file does not make everybody else be hashed again."""
-    harness.passwords.verify("ana", "s3cret")
-    harness.write(f"# more\nana:{SHA512}\nbo:{SHA512}\n")
-    harness.clock.advance(seconds=5)
+    htpasswd.passwords.verify("ana", "s3cret")
+    htpasswd.write(f"# more\nana:{SHA512}\nbo:{SHA512}\n")
+    htpasswd.clock.advance(seconds=5)
 
-    assert harness.passwords.verify("ana", "s3cret") == ANA
-    assert len(harness.hashing.done) == 1
+    assert htpasswd.passwords.verify("ana", "s3cret") == ANA
+    assert len(htpasswd.hashing.done) == 1
 
 
 @pytest.mark.parametrize(
@@ -131,22 +131,22 @@ def test_a_changed_file_keeps_other_verdicts(harness: PasswordHarness) -> None:
         ("\udfff", "s3cret"),
     ],
 )
-def test_what_is_no_password(harness: PasswordHarness, name: str, password: str) -> None:
+def test_what_is_no_password(htpasswd: PasswordHarness, name: str, password: str) -> None:
     """A password of more than 1 KiB, a NUL or half a character is refused before any hashing."""
-    assert harness.refuses(name, password)
+    assert htpasswd.refuses(name, password)
     with pytest.raises(Unauthenticated):
-        harness.passwords.cached_identity(name, password)
-    assert not harness.passwords.verified_recently(name, password)
-    assert harness.hashing.done == []
+        htpasswd.passwords.cached_identity(name, password)
+    assert not htpasswd.passwords.verified_recently(name, password)
+    assert htpasswd.hashing.done == []
 
 
-def test_a_long_password(harness: PasswordHarness) -> None:
+def test_a_long_password(htpasswd: PasswordHarness) -> None:
     """A password of 1 KiB is hashed like any other, by bcrypt too."""
-    harness.write(f"ana:{BCRYPT.replace('$10$', '$04$')}\n")
-    harness.clock.advance(seconds=5)
+    htpasswd.write(f"ana:{BCRYPT.replace('$10$', '$04$')}\n")
+    htpasswd.clock.advance(seconds=5)
 
-    assert harness.refuses("ana", "x" * PASSWORD_LIMIT_BYTES)
-    assert len(harness.hashing.done) == 1
+    assert htpasswd.refuses("ana", "x" * PASSWORD_LIMIT_BYTES)
+    assert len(htpasswd.hashing.done) == 1
 
 
 @given(logins=st.lists(st.tuples(st.text(max_size=3), st.text(min_size=1, max_size=3)), min_size=2))
@@ -167,22 +167,22 @@ def test_the_key_of_a_verdict() -> None:
     assert mark.hex() == "8f75bdf9ae7bdada33cf4ec8e2304f786801ed832ead11b31999c6bc2f1ea7cf"
 
 
-def test_nothing_is_shown(harness: PasswordHarness) -> None:
+def test_nothing_is_shown(htpasswd: PasswordHarness) -> None:
     """Neither a password nor a hash is in what a log would show of all this."""
-    harness.passwords.verify("ana", "s3cret")
+    htpasswd.passwords.verify("ana", "s3cret")
 
-    assert SHA512 not in repr(vars(harness.passwords))
-    assert "s3cret" not in repr(vars(harness.passwords))
+    assert SHA512 not in repr(vars(htpasswd.passwords))
+    assert "s3cret" not in repr(vars(htpasswd.passwords))
 
 
-def test_a_password_from_elsewhere(harness: PasswordHarness) -> None:
+def test_a_password_from_elsewhere(htpasswd: PasswordHarness) -> None:
     """A password that held for one network is tried anew for another: guesses cost what they do."""
     here, there = "192.0.2.0/24", "198.51.100.0/24"
-    harness.passwords.verify("ana", "s3cret", here)
+    htpasswd.passwords.verify("ana", "s3cret", here)
 
-    assert harness.passwords.cached_identity("ana", "s3cret", here) == ANA
-    assert harness.passwords.cached_identity("ana", "s3cret", there) is None
-    assert not harness.passwords.verified_recently("ana", "s3cret", there)
+    assert htpasswd.passwords.cached_identity("ana", "s3cret", here) == ANA
+    assert htpasswd.passwords.cached_identity("ana", "s3cret", there) is None
+    assert not htpasswd.passwords.verified_recently("ana", "s3cret", there)
 
 
 def test_names_and_hashes() -> None:

@@ -7,7 +7,12 @@ from time import monotonic
 
 import pytest
 
-from tests.authentication.verifiers.fake_issuer import Answer, StandIn, loopback_fetcher, stand_in
+from tests.authentication.verifiers.fake_issuer import (
+    CannedResponse,
+    FakeIssuer,
+    loopback_fetcher,
+    running_issuer,
+)
 from tests.clients.tls import running_proxy
 from wheelyard.authentication.verifiers.json_client import BODY_LIMIT_BYTES, JsonClient
 from wheelyard.http_client.address_policy import FetchError
@@ -18,9 +23,9 @@ LONG = 30.0
 
 
 @pytest.fixture
-def site() -> Iterator[StandIn]:
+def issuer() -> Iterator[FakeIssuer]:
     """Run a server."""
-    with stand_in() as running:
+    with running_issuer() as running:
         yield running
 
 
@@ -31,73 +36,77 @@ def fetcher() -> Iterator[JsonClient]:
         yield made
 
 
-def test_a_document(site: StandIn, fetcher: JsonClient) -> None:
+def test_a_document(issuer: FakeIssuer, fetcher: JsonClient) -> None:
     """A small document arrives with its status and its headers."""
-    site.answers["/a"] = Answer(b'{"b": 1}', headers={"Cache-Control": "max-age=7"})
+    issuer.answers["/a"] = CannedResponse(b'{"b": 1}', headers={"Cache-Control": "max-age=7"})
 
-    reply = fetcher.get(f"{site.url}/a", timeout=LONG)
+    reply = fetcher.get(f"{issuer.url}/a", timeout=LONG)
 
     assert (reply.status, reply.document()) == (200, {"b": 1})
     assert reply.headers["cache-control"] == "max-age=7"
 
 
-def test_a_form_is_in_the_body(site: StandIn, fetcher: JsonClient) -> None:
+def test_a_form_is_in_the_body(issuer: FakeIssuer, fetcher: JsonClient) -> None:
     """What is secret goes into headers and bodies, and never into a URL."""
-    fetcher.post_form(f"{site.url}/form", {"access_token": "s e&c"}, timeout=LONG)
-    fetcher.get(f"{site.url}/plain", timeout=LONG, bearer="secret")
+    fetcher.post_form(f"{issuer.url}/form", {"access_token": "s e&c"}, timeout=LONG)
+    fetcher.get(f"{issuer.url}/plain", timeout=LONG, bearer="secret")
 
-    posted, got = site.seen
+    posted, got = issuer.seen
     assert (posted.path, posted.body) == ("/form", b"access_token=s+e%26c")
     assert (got.path, got.authorization) == ("/plain", "Bearer secret")
 
 
-def test_redirects_are_not_followed(site: StandIn, fetcher: JsonClient) -> None:
+def test_redirects_are_not_followed(issuer: FakeIssuer, fetcher: JsonClient) -> None:
     """A credential that was sent to one address is not carried on to another."""
-    site.answers["/a"] = Answer(status=302, headers={"Location": f"{site.url}/b"})
+    issuer.answers["/a"] = CannedResponse(status=302, headers={"Location": f"{issuer.url}/b"})
 
-    assert fetcher.get(f"{site.url}/a", timeout=LONG, bearer="secret").status == 302
-    assert [each.path for each in site.seen] == ["/a"]
+    assert fetcher.get(f"{issuer.url}/a", timeout=LONG, bearer="secret").status == 302
+    assert [each.path for each in issuer.seen] == ["/a"]
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(b"x" * (BODY_LIMIT_BYTES + 1)),
-        Answer(b"x" * 65536, is_endless=True),
-        Answer(b"x" * 65536, headers={"Content-Length": "1073741824"}, is_endless=True),
-        Answer(b"{}", headers={"Content-Encoding": "gzip"}),
-        Answer(b"{}", headers={"Content-Length": "2000"}),
+        CannedResponse(b"x" * (BODY_LIMIT_BYTES + 1)),
+        CannedResponse(b"x" * 65536, is_endless=True),
+        CannedResponse(b"x" * 65536, headers={"Content-Length": "1073741824"}, is_endless=True),
+        CannedResponse(b"{}", headers={"Content-Encoding": "gzip"}),
+        CannedResponse(b"{}", headers={"Content-Length": "2000"}),
     ],
     ids=["one byte too many", "endless", "a gigabyte", "packed", "cut off"],
 )
-def test_bodies_that_are_not_read(site: StandIn, fetcher: JsonClient, answer: Answer) -> None:
+def test_bodies_that_are_not_read(
+    issuer: FakeIssuer, fetcher: JsonClient, answer: CannedResponse
+) -> None:
     """A body that is too large, packed or cut off is no answer."""
-    site.answers["/a"] = answer
+    issuer.answers["/a"] = answer
 
     with pytest.raises(FetchError):
-        fetcher.get(f"{site.url}/a", timeout=LONG)
+        fetcher.get(f"{issuer.url}/a", timeout=LONG)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"[" * 5000, b"\xff", b'{"a":'])
-def test_bodies_that_are_no_documents(site: StandIn, fetcher: JsonClient, body: bytes) -> None:
+def test_bodies_that_are_no_documents(issuer: FakeIssuer, fetcher: JsonClient, body: bytes) -> None:
     """A body that is no JSON object is no document."""
-    site.answers["/a"] = Answer(body)
+    issuer.answers["/a"] = CannedResponse(body)
 
     with pytest.raises(FetchError, match="JSON"):
-        fetcher.get(f"{site.url}/a", timeout=LONG).document()
+        fetcher.get(f"{issuer.url}/a", timeout=LONG).document()
 
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(is_silent=True), Answer(b"x", drip=0.05, is_endless=True)],
+    [CannedResponse(is_silent=True), CannedResponse(b"x", drip=0.05, is_endless=True)],
     ids=["silent", "one byte at a time"],
 )
-def test_answers_that_do_not_end(site: StandIn, fetcher: JsonClient, answer: Answer) -> None:
+def test_answers_that_do_not_end(
+    issuer: FakeIssuer, fetcher: JsonClient, answer: CannedResponse
+) -> None:
     """One deadline covers the whole exchange, so a server cannot hold anybody by trickling."""
-    site.answers["/a"] = answer
+    issuer.answers["/a"] = answer
 
     with pytest.raises(FetchError, match="in time"):
-        fetcher.get(f"{site.url}/a", timeout=0.5)
+        fetcher.get(f"{issuer.url}/a", timeout=0.5)
 
 
 @pytest.mark.parametrize(
@@ -128,14 +137,14 @@ def test_urls_that_are_not_asked_for(url: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "10.0.0.1", "[fd00::1]"])
-def test_private_addresses_are_not_reached(site: StandIn, host: str) -> None:
+def test_private_addresses_are_not_reached(issuer: FakeIssuer, host: str) -> None:
     """However an address of the own machine or network is written, nothing is asked there."""
     fetcher = JsonClient(monotonic)
-    port = site.url.rpartition(":")[2]
+    port = issuer.url.rpartition(":")[2]
 
     with pytest.raises(FetchError, match="private"):
         fetcher.get(f"https://{host}:{port}/keys", timeout=LONG)
-    assert site.seen == []
+    assert issuer.seen == []
     fetcher.close()
 
 
@@ -145,10 +154,10 @@ def test_plain_http_stays_on_the_machine(fetcher: JsonClient) -> None:
         fetcher.get("http://10.0.0.1/keys", timeout=LONG)
 
 
-def test_a_server_has_to_prove_itself(site: StandIn, tmp_path: Path) -> None:
+def test_a_server_has_to_prove_itself(issuer: FakeIssuer, tmp_path: Path) -> None:
     """A server without a certificate of a known authority, or with another's, is told nothing."""
-    site.answers["/"] = Answer(b'{"safe": true}')
-    with running_proxy(tmp_path, site.url.removeprefix("http://")) as proxy:
+    issuer.answers["/"] = CannedResponse(b'{"safe": true}')
+    with running_proxy(tmp_path, issuer.url.removeprefix("http://")) as proxy:
         known = create_default_context(cafile=proxy.authority)
         stranger = JsonClient(monotonic, allow_private=True)
         friend = JsonClient(monotonic, allow_private=True, tls=known)
@@ -157,7 +166,7 @@ def test_a_server_has_to_prove_itself(site: StandIn, tmp_path: Path) -> None:
             stranger.get(f"{proxy.url}/", timeout=LONG)
         with pytest.raises(FetchError, match="certificate"):
             friend.get(f"{proxy.url.replace('127.0.0.1', 'localhost')}/", timeout=LONG)
-        assert [each.path for each in site.seen] == []
+        assert [each.path for each in issuer.seen] == []
         assert friend.get(f"{proxy.url}/", timeout=LONG).document() == {"safe": True}
         stranger.close()
         friend.close()

@@ -8,12 +8,12 @@ from threading import Thread
 import pytest
 
 from tests.authentication.verifiers.fake_issuer import (
-    Answer,
+    CannedResponse,
     SigningKey,
-    World,
+    VerifierHarness,
     ec_key,
     rsa_key,
-    stand_in,
+    running_issuer,
 )
 from wheelyard.authentication.verifiers.jwks import JwksCache, parse_key
 from wheelyard.errors import Unavailable
@@ -26,257 +26,257 @@ HOUR = 3600.0
 
 
 @pytest.fixture(autouse=True)
-def _one_key(world: World) -> None:
-    world.site.serve_keys(OLD)
+def _one_key(harness: VerifierHarness) -> None:
+    harness.issuer.serve_keys(OLD)
 
 
-def keys_of(world: World) -> JwksCache:
+def keys_of(harness: VerifierHarness) -> JwksCache:
     """Return the keys of an issuer, of which nothing is known yet."""
-    return JwksCache(world.site.url, BOTH, world.means, world.site.keys_url)
+    return JwksCache(harness.issuer.url, BOTH, harness.dependencies, harness.issuer.keys_url)
 
 
-def discovered(world: World) -> JwksCache:
+def discovered(harness: VerifierHarness) -> JwksCache:
     """Return its keys, the place of which is not known yet."""
-    return JwksCache(world.site.url, BOTH, world.means)
+    return JwksCache(harness.issuer.url, BOTH, harness.dependencies)
 
 
-def asked(world: World) -> int:
+def asked(harness: VerifierHarness) -> int:
     """Return how often it was asked for keys."""
-    return world.site.asked("/keys")
+    return harness.issuer.asked("/keys")
 
 
 @pytest.mark.parametrize(
     ("max_age", "lifetime"),
     [(None, HOUR), (1, 300.0), (0, 300.0), (1000, 1000.0), (99_999, HOUR), (10**8, HOUR)],
 )
-def test_lifetimes(world: World, max_age: int | None, lifetime: float) -> None:
+def test_lifetimes(harness: VerifierHarness, max_age: int | None, lifetime: float) -> None:
     """A set is believed for five minutes to an hour, whatever its issuer says."""
-    world.site.serve_keys(OLD, max_age=max_age)
-    first, second = keys_of(world), keys_of(world)
+    harness.issuer.serve_keys(OLD, max_age=max_age)
+    first, second = keys_of(harness), keys_of(harness)
 
     first.key("old")
-    world.clock.time += lifetime - 1
+    harness.clock.time += lifetime - 1
     first.key("old")
-    assert asked(world) == 1
+    assert asked(harness) == 1
     second.key("old")
-    world.clock.time += lifetime
+    harness.clock.time += lifetime
     second.key("old")
-    assert asked(world) == 3
+    assert asked(harness) == 3
 
 
-def test_renewal_beside(world: World) -> None:
+def test_renewal_beside(harness: VerifierHarness) -> None:
     """Near the end of its lifetime a set is renewed once, and nobody waits for that."""
-    keys = keys_of(world)
+    keys = keys_of(harness)
     keys.key("old")
 
-    world.clock.time += 0.7 * HOUR
+    harness.clock.time += 0.7 * HOUR
     keys.key("old")
-    assert world.beside == []
-    world.clock.time += 0.2 * HOUR
+    assert harness.beside == []
+    harness.clock.time += 0.2 * HOUR
     for _ in range(10):
         assert keys.key("old")
-    (renewal,) = world.beside
-    assert asked(world) == 1
+    (renewal,) = harness.beside
+    assert asked(harness) == 1
 
     renewal()
-    world.clock.time += 0.2 * HOUR
+    harness.clock.time += 0.2 * HOUR
     assert keys.key("old")
-    assert (asked(world), len(world.beside)) == (2, 1)
+    assert (asked(harness), len(harness.beside)) == (2, 1)
 
 
-def test_a_key_that_is_taken_back(world: World) -> None:
+def test_a_key_that_is_taken_back(harness: VerifierHarness) -> None:
     """A key that its issuer takes back opens nothing any more once the set was renewed."""
-    keys = keys_of(world)
+    keys = keys_of(harness)
     assert keys.key("old")
-    world.site.serve_keys(NEW)
+    harness.issuer.serve_keys(NEW)
 
-    world.clock.time += HOUR
+    harness.clock.time += HOUR
     assert keys.key("old") is None
     assert keys.key("new")
 
 
-def test_a_new_key(world: World) -> None:
+def test_a_new_key(harness: VerifierHarness) -> None:
     """A new key is known as soon as somebody uses it, if the last look is a minute ago."""
-    keys = keys_of(world)
+    keys = keys_of(harness)
     keys.key("old")
-    world.site.serve_keys(OLD, NEW)
+    harness.issuer.serve_keys(OLD, NEW)
 
     assert keys.key("new") is None
-    world.clock.time += 61
+    harness.clock.time += 61
     assert keys.key("new")
-    assert asked(world) == 2
+    assert asked(harness) == 2
 
 
-def test_a_storm_of_unknown_keys(world: World) -> None:
+def test_a_storm_of_unknown_keys(harness: VerifierHarness) -> None:
     """Ten thousand tokens with made-up key ids cost one question a minute."""
-    keys = keys_of(world)
+    keys = keys_of(harness)
     keys.key("old")
 
     for minute in range(1, 4):
-        world.clock.time += 61
+        harness.clock.time += 61
         assert {keys.key(f"made-up-{each}") for each in range(3334)} == {None}
-        assert asked(world) == 1 + minute
+        assert asked(harness) == 1 + minute
     assert keys.key("old")
 
 
-def test_a_key_that_was_refused_just_now(world: World) -> None:
+def test_a_key_that_was_refused_just_now(harness: VerifierHarness) -> None:
     """A key id that nobody knew is not asked for again for a minute, while others may be."""
-    keys = keys_of(world)
+    keys = keys_of(harness)
     keys.key("old")
-    world.clock.time += 61
+    harness.clock.time += 61
     assert keys.key("other") is None
-    world.clock.time += 59
+    harness.clock.time += 59
     assert keys.key("made-up") is None
-    world.clock.time += 2
+    harness.clock.time += 2
     assert keys.key("made-up") is None
-    assert asked(world) == 2
+    assert asked(harness) == 2
     assert keys.key("another") is None
-    assert asked(world) == 3
+    assert asked(harness) == 3
 
 
-def test_many_at_once_share_one_look(world: World) -> None:
+def test_many_at_once_share_one_look(harness: VerifierHarness) -> None:
     """Those who come while keys are being fetched wait for the same answer."""
-    honest = world.site.answers["/keys"]
-    world.site.answers["/keys"] = Answer(honest.body, is_silent=True)
-    keys = keys_of(world)
+    honest = harness.issuer.answers["/keys"]
+    harness.issuer.answers["/keys"] = CannedResponse(honest.body, is_silent=True)
+    keys = keys_of(harness)
     found: list[object] = []
     threads = [Thread(target=lambda: found.append(keys.key("old"))) for _ in range(20)]
 
     for thread in threads:
         thread.start()
-    while not asked(world):
+    while not asked(harness):
         pass
-    world.site.released.set()
+    harness.issuer.released.set()
     for thread in threads:
         thread.join()
 
     assert len(found) == 20
     assert None not in found
-    assert asked(world) == 1
+    assert asked(harness) == 1
 
 
 FAILURES = {
-    "error": Answer(status=500),
-    "not found": Answer(status=404),
-    "invalid JSON": Answer(b"{"),
-    "a list": Answer(b"[]"),
-    "no keys": Answer(b'{"keys": []}'),
-    "keys are no list": Answer(b'{"keys": {"old": 1}}'),
-    "no usable key": Answer(b'{"keys": [1, null, {"kid": "old"}]}'),
-    "too many keys": Answer(json.dumps({"keys": [OLD.jwk()] * 51}).encode()),
-    "elsewhere": Answer(status=301, headers={"Location": "/elsewhere"}),
+    "error": CannedResponse(status=500),
+    "not found": CannedResponse(status=404),
+    "invalid JSON": CannedResponse(b"{"),
+    "a list": CannedResponse(b"[]"),
+    "no keys": CannedResponse(b'{"keys": []}'),
+    "keys are no list": CannedResponse(b'{"keys": {"old": 1}}'),
+    "no usable key": CannedResponse(b'{"keys": [1, null, {"kid": "old"}]}'),
+    "too many keys": CannedResponse(json.dumps({"keys": [OLD.jwk()] * 51}).encode()),
+    "elsewhere": CannedResponse(status=301, headers={"Location": "/elsewhere"}),
 }
 
 
 @pytest.mark.parametrize("answer", [*FAILURES.values()], ids=[*FAILURES])
-def test_issuers_that_fail(world: World, answer: Answer) -> None:
+def test_issuers_that_fail(harness: VerifierHarness, answer: CannedResponse) -> None:
     """While an issuer fails, the keys it gave are good for a day; without any nobody gets in."""
-    keys = keys_of(world)
+    keys = keys_of(harness)
     keys.key("old")
-    world.site.answers["/keys"] = answer
+    harness.issuer.answers["/keys"] = answer
 
-    world.clock.time += 23 * HOUR
+    harness.clock.time += 23 * HOUR
     assert keys.key("old")
-    world.clock.time += HOUR + 1
+    harness.clock.time += HOUR + 1
     with pytest.raises(Unavailable):
         keys.key("old")
     with pytest.raises(Unavailable):
-        keys_of(world).key("old")
+        keys_of(harness).key("old")
 
-    world.site.serve_keys(OLD)
-    world.clock.time += 61
+    harness.issuer.serve_keys(OLD)
+    harness.clock.time += 61
     assert keys.key("old")
 
 
 @pytest.mark.slow
-def test_issuers_that_are_silent(world: World) -> None:
+def test_issuers_that_are_silent(harness: VerifierHarness) -> None:
     """An issuer that does not answer is waited for five seconds, and by one request only."""
-    world.site.answers["/keys"] = Answer(is_silent=True)
-    keys = keys_of(world)
+    harness.issuer.answers["/keys"] = CannedResponse(is_silent=True)
+    keys = keys_of(harness)
 
     for _ in range(100):
         with pytest.raises(Unavailable):
             keys.key("old")
-    assert asked(world) == 1
+    assert asked(harness) == 1
 
 
-def test_a_failing_issuer_is_left_alone(world: World) -> None:
+def test_a_failing_issuer_is_left_alone(harness: VerifierHarness) -> None:
     """A failing issuer is asked once a minute at most, or every five seconds without any keys."""
-    honest = world.site.answers.pop("/keys")
-    keys = keys_of(world)
+    honest = harness.issuer.answers.pop("/keys")
+    keys = keys_of(harness)
     for seconds in (0, 4, 1, 3, 2):
-        world.clock.time += seconds
+        harness.clock.time += seconds
         with pytest.raises(Unavailable):
             keys.key("old")
-    assert asked(world) == 3
+    assert asked(harness) == 3
 
-    world.site.answers["/keys"] = honest
-    world.clock.time += 5
+    harness.issuer.answers["/keys"] = honest
+    harness.clock.time += 5
     keys.key("old")
-    del world.site.answers["/keys"]
-    world.clock.time += HOUR
+    del harness.issuer.answers["/keys"]
+    harness.clock.time += HOUR
     for _ in range(10):
-        world.clock.time += 10
+        harness.clock.time += 10
         assert keys.key("old")
-        while world.beside:
-            world.beside.pop()()
-    assert asked(world) == 6
+        while harness.beside:
+            harness.beside.pop()()
+    assert asked(harness) == 6
 
 
-def test_nobody_waits_for_an_issuer_twice(world: World) -> None:
+def test_nobody_waits_for_an_issuer_twice(harness: VerifierHarness) -> None:
     """Once an issuer has failed somebody, the keys it gave are used without waiting for it."""
-    keys = keys_of(world)
+    keys = keys_of(harness)
     keys.key("old")
-    del world.site.answers["/keys"]
-    world.clock.time += HOUR
+    del harness.issuer.answers["/keys"]
+    harness.clock.time += HOUR
     keys.key("old")
-    assert asked(world) == 2
+    assert asked(harness) == 2
 
-    world.clock.time += 61
+    harness.clock.time += 61
     assert keys.key("old")
-    assert (asked(world), len(world.beside)) == (2, 1)
+    assert (asked(harness), len(harness.beside)) == (2, 1)
 
 
-def test_an_unknown_key_of_a_failing_issuer(world: World) -> None:
+def test_an_unknown_key_of_a_failing_issuer(harness: VerifierHarness) -> None:
     """A key that may be a new one is not called wrong while its issuer does not answer."""
-    keys = keys_of(world)
+    keys = keys_of(harness)
     keys.key("old")
-    honest = world.site.answers.pop("/keys")
-    world.clock.time += 61
+    honest = harness.issuer.answers.pop("/keys")
+    harness.clock.time += 61
 
     for _ in range(2):
         with pytest.raises(Unavailable):
             keys.key("new")
     assert keys.key("old")
-    world.site.answers["/keys"] = honest
-    world.clock.time += 61
+    harness.issuer.answers["/keys"] = honest
+    harness.clock.time += 61
     assert keys.key("new") is None
 
 
-def test_an_issuer_that_no_thread_can_be_had_for(world: World) -> None:
+def test_an_issuer_that_no_thread_can_be_had_for(harness: VerifierHarness) -> None:
     """Where no thread can be started, whoever comes renews the keys."""
 
     def fails(_: Callable[[], None]) -> None:
         raise RuntimeError
 
-    means = replace(world.means, spawn=fails)
-    keys = JwksCache(world.site.url, BOTH, means, world.site.keys_url)
+    dependencies = replace(harness.dependencies, spawn=fails)
+    keys = JwksCache(harness.issuer.url, BOTH, dependencies, harness.issuer.keys_url)
     keys.key("old")
 
-    world.clock.time += 0.9 * HOUR
+    harness.clock.time += 0.9 * HOUR
     assert keys.key("old")
-    assert asked(world) == 2
+    assert asked(harness) == 2
 
 
-def test_discovery(world: World) -> None:
+def test_discovery(harness: VerifierHarness) -> None:
     """An issuer of which only the name is known tells where its keys are, once."""
-    world.site.serve_discovery()
-    keys = discovered(world)
+    harness.issuer.serve_discovery()
+    keys = discovered(harness)
 
     assert keys.key("old")
-    world.clock.time += HOUR
+    harness.clock.time += HOUR
     assert keys.key("old")
-    assert world.site.asked("/.well-known/openid-configuration") == 1
+    assert harness.issuer.asked("/.well-known/openid-configuration") == 1
 
 
 @pytest.mark.parametrize(
@@ -296,30 +296,30 @@ def test_discovery(world: World) -> None:
     ],
     ids=repr,
 )
-def test_discovery_that_leads_astray(world: World, change: dict[str, object]) -> None:
+def test_discovery_that_leads_astray(harness: VerifierHarness, change: dict[str, object]) -> None:
     """An issuer can have no other host asked for its keys, least of all one of ours."""
-    world.site.serve_discovery(**change)
+    harness.issuer.serve_discovery(**change)
 
     with pytest.raises(Unavailable):
-        discovered(world).key("old")
-    assert [each.path for each in world.site.seen] == ["/.well-known/openid-configuration"]
+        discovered(harness).key("old")
+    assert [each.path for each in harness.issuer.seen] == ["/.well-known/openid-configuration"]
 
 
-def test_discovery_that_points_to_a_neighbour(world: World) -> None:
+def test_discovery_that_points_to_a_neighbour(harness: VerifierHarness) -> None:
     """Another port of the issuer's host is another place, even if usable keys lie there."""
-    with stand_in() as other:
+    with running_issuer() as other:
         other.serve_keys(OLD)
-        world.site.serve_discovery(jwks_uri=other.keys_url)
+        harness.issuer.serve_discovery(jwks_uri=other.keys_url)
 
         with pytest.raises(Unavailable):
-            discovered(world).key("old")
+            discovered(harness).key("old")
         assert other.seen == []
 
 
-def test_several_keys(world: World) -> None:
+def test_several_keys(harness: VerifierHarness) -> None:
     """Of a set with keys of many kinds those are used that can be."""
-    world.site.serve_jwks([{"kty": "oct", "kid": "s", "k": "c2VjcmV0"}, OLD.jwk(), CURVE.jwk()])
-    keys = keys_of(world)
+    harness.issuer.serve_jwks([{"kty": "oct", "kid": "s", "k": "c2VjcmV0"}, OLD.jwk(), CURVE.jwk()])
+    keys = keys_of(harness)
 
     for honest in (OLD, CURVE):
         key = keys.key(honest.kid)

@@ -7,16 +7,16 @@ import pytest
 
 from tests.authentication.verifiers.fake_issuer import (
     NOW,
+    FakeIssuer,
     SigningKey,
-    StandIn,
-    World,
+    VerifierHarness,
     always,
     b64,
     ec_key,
     hmac_signature,
     rsa_key,
+    running_issuer,
     sealed,
-    stand_in,
 )
 from wheelyard.authentication.verifiers.jwks import JwksCache
 from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verified_claims, verify_jwt
@@ -47,13 +47,13 @@ TOLD = (
 class Judge:
     """An index that believes two issuers: one signs with RSA, the other with curves."""
 
-    world: World
+    harness: VerifierHarness
     issuers: dict[str, IssuerConfig]
 
     @property
-    def site(self) -> StandIn:
+    def issuer(self) -> FakeIssuer:
         """Where both have their keys."""
-        return self.world.site
+        return self.harness.issuer
 
     def claims(self, token: str) -> Claims:
         """Return what a token states."""
@@ -69,14 +69,14 @@ class Judge:
 
 
 @pytest.fixture
-def judge(world: World) -> Judge:
+def judge(harness: VerifierHarness) -> Judge:
     """Return an index whose issuers have one key of each kind."""
-    world.site.serve_keys(RSA, CURVE)
+    harness.issuer.serve_keys(RSA, CURVE)
     issuers = {}
     for name, algorithms in ((ISSUER, frozenset({"RS256"})), (CURVES, frozenset({"ES256"}))):
-        keys = JwksCache(name, algorithms, world.means, world.site.keys_url)
+        keys = JwksCache(name, algorithms, harness.dependencies, harness.issuer.keys_url)
         issuers[name] = IssuerConfig(name, keys, algorithms, frozenset({HERE, "wheelyard"}))
-    return Judge(world, issuers)
+    return Judge(harness, issuers)
 
 
 NONSENSE = {
@@ -150,16 +150,18 @@ def test_other_audiences(judge: Judge, audience: object) -> None:
 def test_other_issuers(judge: Judge, issuer: object) -> None:
     """A token of an issuer that was not configured is refused, and nobody is asked about it."""
     assert judge.reason(RSA.token({**HONEST, "iss": issuer})) == "jwt_iss"
-    assert judge.site.seen == []
+    assert judge.issuer.seen == []
 
 
 def test_the_same_key_id_at_two_issuers(judge: Judge) -> None:
     """A key proves the statements of its own issuer only, even if another has one of that name."""
-    with stand_in() as elsewhere:
+    with running_issuer() as elsewhere:
         other = "https://gitlab.acme.dev"
         imposter = SigningKey("r1", rsa_key("imposter").private)
         elsewhere.serve_keys(imposter)
-        keys = JwksCache(other, frozenset({"RS256"}), judge.world.means, elsewhere.keys_url)
+        keys = JwksCache(
+            other, frozenset({"RS256"}), judge.harness.dependencies, elsewhere.keys_url
+        )
         judge.issuers[other] = replace(judge.issuers[ISSUER], name=other, keys=keys)
 
         assert judge.claims(imposter.token({**HONEST, "iss": other}))["iss"] == other
@@ -269,13 +271,13 @@ def test_hostile_key_ids(judge: Judge, kid: object) -> None:
     judge.claims(RSA.token(HONEST))
 
     assert judge.reason(RSA.token(HONEST, kid=kid)) == "jwt_kid"
-    assert [each.path for each in judge.site.seen] == ["/keys"]
+    assert [each.path for each in judge.issuer.seen] == ["/keys"]
 
 
 def test_a_key_with_a_long_id(judge: Judge) -> None:
     """A key id of more than 200 characters names no key, even if its issuer says so."""
     keys = [SigningKey("k" * length, RSA.private) for length in (200, 201)]
-    judge.site.serve_keys(*keys)
+    judge.issuer.serve_keys(*keys)
 
     assert judge.claims(keys[0].token(HONEST)) == HONEST
     assert judge.reason(keys[1].token(HONEST)) == "jwt_kid"
@@ -284,22 +286,22 @@ def test_a_key_with_a_long_id(judge: Judge) -> None:
 def test_a_huge_key_id(judge: Judge) -> None:
     """A token of a megabyte is refused unread."""
     assert judge.reason(RSA.token(HONEST, kid="k" * 1_000_000)) == "auth_malformed"
-    assert judge.site.seen == []
+    assert judge.issuer.seen == []
 
 
 def test_keys_that_a_token_brings(judge: Judge) -> None:
     """A key or an address of keys in the token itself is not looked at, let alone fetched."""
     stranger = rsa_key("stranger")
     brought = {
-        "jku": f"{judge.site.url}/evil",
-        "x5u": f"{judge.site.url}/evil",
+        "jku": f"{judge.issuer.url}/evil",
+        "x5u": f"{judge.issuer.url}/evil",
         "jwk": stranger.jwk(),
         "x5c": [b64(stranger.der())],
     }
     assert judge.claims(RSA.token(HONEST, **brought)) == HONEST
     assert judge.reason(stranger.token(HONEST, **{**brought, "kid": "r1"})) == "jwt_sig"
     assert judge.reason(stranger.token(HONEST, **brought)) == "jwt_kid"
-    assert {each.path for each in judge.site.seen} == {"/keys"}
+    assert {each.path for each in judge.issuer.seen} == {"/keys"}
 
 
 @pytest.mark.parametrize(
@@ -347,7 +349,7 @@ def test_a_key_of_another_kind(judge: Judge) -> None:
 def test_an_issuer_with_both_kinds(judge: Judge) -> None:
     """Where an issuer has keys of both kinds, each is good for its own algorithm only."""
     both = frozenset({"RS256", "ES256"})
-    keys = JwksCache(ISSUER, both, judge.world.means, judge.site.keys_url)
+    keys = JwksCache(ISSUER, both, judge.harness.dependencies, judge.issuer.keys_url)
     issuers = {ISSUER: replace(judge.issuers[ISSUER], keys=keys, algorithms=both)}
 
     assert verified_claims(CURVE.token(HONEST), issuers, NOW) == HONEST

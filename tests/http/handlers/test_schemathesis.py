@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.harness import REPOSITORY, new_sandbox, program
-from tests.http.google_users import Office, running_office
+from tests.http.google_users import GoogleUsersServer, running_google_server
 from tests.http.packages import publish, sdist, wheel
 
 HERE = Path(__file__).parent
@@ -18,20 +18,29 @@ pytestmark = pytest.mark.clients
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleUsersServer]:
     """A server with projects of names that are tried first, and a person who may manage all."""
-    with running_office(tmp_path_factory.mktemp("office"), GRANTS) as office:
-        publish(office.site, wheel("demo"), sdist("demo"), wheel("0"), wheel("a", "0"))
-        yield office
+    with running_google_server(tmp_path_factory.mktemp("server"), GRANTS) as server:
+        publish(server.site, wheel("demo"), sdist("demo"), wheel("0"), wheel("a", "0"))
+        yield server
 
 
-def test_what_the_document_says(office: Office, tmp_path: Path) -> None:
+def test_what_the_document_says(server: GoogleUsersServer, tmp_path: Path) -> None:
     """No answer is a 5xx, undescribed, or of another form, and the right requests are taken."""
-    login = f"Authorization: Bearer {office.id_token('ana@acme.dev')}"
+    login = f"Authorization: Bearer {server.id_token('ana@acme.dev')}"
     new_sandbox(tmp_path).run(
         program("schemathesis"),
         *("--config-file", str(HERE / "schemathesis.toml")),
-        *("run", "--url", office.site.url, "--header", login, "--checks", "all", "--no-color"),
+        *(
+            "run",
+            "--url",
+            server.site.url,
+            "--header",
+            login,
+            "--checks",
+            "all",
+            "--no-color",
+        ),
         *("--phases", "fuzzing", "--max-examples", "10", "--generation-deterministic"),
         REPOSITORY / "docs" / "openapi.json",
     )

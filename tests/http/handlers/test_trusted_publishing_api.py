@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.authentication.verifiers.fake_issuer import Answer as Said
+from tests.authentication.verifiers.fake_issuer import CannedResponse as Said
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.packages import post, wheel
 from tests.http.servers import Site

@@ -54,8 +54,8 @@ class Google:
         return Identity("google:somebody", frozenset())
 
 
-class Office:
-    """The part of a server that recognises people, two of whom have a password."""
+class LoginHarness:
+    """The request authentication of a server with two htpasswd users."""
 
     def __init__(self, folder: Path) -> None:
         self.clock, self.hashing, self.google = Clock(), Hashing(), Google()
@@ -70,14 +70,14 @@ class Office:
         passwords = HtpasswdVerifier(path, KEY, self.clock.seconds, self.hashing)
         authenticator = replace(index.authenticator, htpasswd=passwords, access_tokens=self.google)
         self.context = build_context(replace(index, authenticator=authenticator), always_writable)
-        self.people = RequestAuthenticator(self.context)
+        self.authenticator = RequestAuthenticator(self.context)
 
     async def log_in(self, name: str, secret: str, address: str = HERE) -> str:
         """Return who somebody is taken for, or the code of the refusal."""
         header = b"Basic " + b64encode(f"{name}:{secret}".encode())
-        mark = self.people.mark(header, address)
+        mark = self.authenticator.mark(header, address)
         try:
-            return (await self.people.caller(header, address, mark)).principal
+            return (await self.authenticator.caller(header, address, mark)).principal
         except WheelyardError as fault:
             return fault.code
 
@@ -94,13 +94,13 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
-    """Return an office."""
-    return Office(tmp_path)
+def harness(tmp_path: Path) -> LoginHarness:
+    """Return a harness."""
+    return LoginHarness(tmp_path)
 
 
-def play(office: Office, story: Callable[[], Awaitable[None]]) -> None:
-    """Tell a story of an office, and close it."""
+def play(harness: LoginHarness, story: Callable[[], Awaitable[None]]) -> None:
+    """Run a coroutine with a harness, and close the harness."""
 
     async def told() -> None:
         async with asyncio.timeout(PATIENCE):
@@ -109,9 +109,9 @@ def play(office: Office, story: Callable[[], Awaitable[None]]) -> None:
     try:
         asyncio.run(told())
     finally:
-        office.hashing.go_on.set()
-        office.google.go_on.set()
-        office.context.pools.close()
+        harness.hashing.go_on.set()
+        harness.google.go_on.set()
+        harness.context.pools.close()
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -119,121 +119,123 @@ async def until(is_so: Callable[[], bool]) -> None:
     await asyncio.to_thread(waiting.until, is_so)
 
 
-def test_believed_for_a_second(office: Office) -> None:
+def test_believed_for_a_second(harness: LoginHarness) -> None:
     """Whoever was recognised is believed for a second, and then looked at again."""
-    tokens = office.context.index.tokens
+    tokens = harness.context.index.tokens
     token, record = tokens.create(TokenRequest(name="ci"), by="local:test")
 
     async def story() -> None:
-        assert await office.log_in("", token.text) == f"token:{record.id}"
+        assert await harness.log_in("", token.text) == f"token:{record.id}"
         tokens.revoke(record.id, by="local:test")
-        office.clock.advance(seconds=CACHED_CALLER_SECONDS - 0.01)
-        assert await office.log_in("", token.text) == f"token:{record.id}"
-        assert await office.log_in("", token.text, "198.51.100.7") == "unauthenticated"
-        office.clock.advance(seconds=0.01)
-        assert await office.log_in("", token.text) == "unauthenticated"
+        harness.clock.advance(seconds=CACHED_CALLER_SECONDS - 0.01)
+        assert await harness.log_in("", token.text) == f"token:{record.id}"
+        assert await harness.log_in("", token.text, "198.51.100.7") == "unauthenticated"
+        harness.clock.advance(seconds=0.01)
+        assert await harness.log_in("", token.text) == "unauthenticated"
 
-    play(office, story)
+    play(harness, story)
 
 
-def test_a_second_counts_from_the_question(office: Office) -> None:
+def test_a_second_counts_from_the_question(harness: LoginHarness) -> None:
     """Whoever was looked at for long is believed for as much less, and who has come later, too."""
 
     async def story() -> None:
-        logins = [asyncio.create_task(office.log_in("oauth2accesstoken", GOOGLE))]
-        await until(lambda: office.google.asked == 1)
-        office.clock.advance(seconds=CACHED_CALLER_SECONDS / 2)
-        logins.append(asyncio.create_task(office.log_in("oauth2accesstoken", GOOGLE)))
+        logins = [asyncio.create_task(harness.log_in("oauth2accesstoken", GOOGLE))]
+        await until(lambda: harness.google.asked == 1)
+        harness.clock.advance(seconds=CACHED_CALLER_SECONDS / 2)
+        logins.append(asyncio.create_task(harness.log_in("oauth2accesstoken", GOOGLE)))
         await asyncio.sleep(0)
-        office.clock.advance(seconds=CACHED_CALLER_SECONDS / 2)
-        office.google.go_on.set()
+        harness.clock.advance(seconds=CACHED_CALLER_SECONDS / 2)
+        harness.google.go_on.set()
         assert await asyncio.gather(*logins) == ["google:somebody"] * 2
-        assert await office.log_in("oauth2accesstoken", GOOGLE) == "google:somebody"
-        assert office.google.asked == 2
+        assert await harness.log_in("oauth2accesstoken", GOOGLE) == "google:somebody"
+        assert harness.google.asked == 2
 
-    play(office, story)
+    play(harness, story)
 
 
-def test_an_access_token_sent_by_many(office: Office) -> None:
+def test_an_access_token_sent_by_many(harness: LoginHarness) -> None:
     """An installer's many requests at once cost one question to Google."""
 
     async def story() -> None:
-        many = [asyncio.create_task(office.log_in("oauth2accesstoken", GOOGLE)) for _ in range(50)]
-        await until(lambda: office.google.asked == 1)
-        office.google.go_on.set()
+        many = [asyncio.create_task(harness.log_in("oauth2accesstoken", GOOGLE)) for _ in range(50)]
+        await until(lambda: harness.google.asked == 1)
+        harness.google.go_on.set()
         assert set(await asyncio.gather(*many)) == {"google:somebody"}
-        assert office.google.asked == 1
+        assert harness.google.asked == 1
 
-    play(office, story)
+    play(harness, story)
 
 
 @pytest.mark.parametrize(
     ("secret", "said"), [("s3cret", "htpasswd:ana"), ("no", "unauthenticated")]
 )
-def test_those_who_come_together_are_hashed_once(office: Office, secret: str, said: str) -> None:
+def test_those_who_come_together_are_hashed_once(
+    harness: LoginHarness, secret: str, said: str
+) -> None:
     """A client that opens a hundred connections with one password costs one hash."""
 
     async def story() -> None:
-        logins = [office.log_in("ana", secret) for _ in range(100)]
+        logins = [harness.log_in("ana", secret) for _ in range(100)]
         assert set(await asyncio.gather(*logins)) == {said}
-        assert len(office.hashing.done) == 1
+        assert len(harness.hashing.done) == 1
 
-    play(office, story)
+    play(harness, story)
 
 
-def test_too_many_guesses_at_a_time(office: Office) -> None:
+def test_too_many_guesses_at_a_time(harness: LoginHarness) -> None:
     """A few are hashed, 64 of a network wait, the next is told to come back; known ones go on."""
 
     async def story() -> None:
-        assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
-        guesses = await office.guesses(MAX_PASSWORD_THREADS + MAX_WAITING_PASSWORDS + 10)
+        assert await harness.log_in("ana", "s3cret") == "htpasswd:ana"
+        guesses = await harness.guesses(MAX_PASSWORD_THREADS + MAX_WAITING_PASSWORDS + 10)
 
         def turned_away() -> int:
             return sum(guess.done() for guess in guesses)
 
-        await until(lambda: turned_away() == MAX_PASSWORD_THREADS + 10 - office.hashing.at_once)
+        await until(lambda: turned_away() == MAX_PASSWORD_THREADS + 10 - harness.hashing.at_once)
         refused = turned_away()
-        office.clock.advance(seconds=CACHED_CALLER_SECONDS)
-        assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
-        office.hashing.go_on.set()
+        harness.clock.advance(seconds=CACHED_CALLER_SECONDS)
+        assert await harness.log_in("ana", "s3cret") == "htpasswd:ana"
+        harness.hashing.go_on.set()
         codes = Counter(await asyncio.gather(*guesses))
         assert codes["overloaded"] == refused
         assert codes["unauthenticated"] == len(guesses) - refused
-        assert office.hashing.most_at_once < MAX_PASSWORD_THREADS
+        assert harness.hashing.most_at_once < MAX_PASSWORD_THREADS
 
-    play(office, story)
+    play(harness, story)
 
 
-def test_strangers_keep_nobody_out_who_was_right(office: Office) -> None:
+def test_strangers_keep_nobody_out_who_was_right(harness: LoginHarness) -> None:
     """However many strangers hash and wait, whoever was right today, or has a token, gets in."""
 
     async def story() -> None:
-        assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
-        office.clock.advance(seconds=CACHE_SECONDS)
+        assert await harness.log_in("ana", "s3cret") == "htpasswd:ana"
+        harness.clock.advance(seconds=CACHE_SECONDS)
         guesses = [
-            *await office.guesses(MAX_WAITING_PASSWORDS + 20),
-            *await office.guesses(20, "198.51.100.7"),
+            *await harness.guesses(MAX_WAITING_PASSWORDS + 20),
+            *await harness.guesses(20, "198.51.100.7"),
         ]
-        office.clock.advance(seconds=5)  # so that the file is to be looked at, too
-        assert await office.log_in("ana", "s3cret") == "htpasswd:ana"
-        assert await office.log_in("", STATIC) == "static:environment"
-        office.hashing.go_on.set()
+        harness.clock.advance(seconds=5)  # so that the file is to be looked at, too
+        assert await harness.log_in("ana", "s3cret") == "htpasswd:ana"
+        assert await harness.log_in("", STATIC) == "static:environment"
+        harness.hashing.go_on.set()
         assert set(await asyncio.gather(*guesses)) == {"unauthenticated", "overloaded"}
 
-    play(office, story)
+    play(harness, story)
 
 
-def test_those_who_were_right_hash_beside_each_other(office: Office) -> None:
+def test_those_who_were_right_hash_beside_each_other(harness: LoginHarness) -> None:
     """Where no stranger hashes, those who were right today use every turn that there is."""
 
     async def story() -> None:
         for name in ("ana", "bo"):
-            await office.log_in(name, "s3cret")
-        office.clock.advance(seconds=CACHE_SECONDS)
-        office.hashing.go_on.clear()
-        logins = [asyncio.create_task(office.log_in(name, "s3cret")) for name in ("ana", "bo")]
-        await until(office.hashing.two_at_once.is_set)
-        office.hashing.go_on.set()
+            await harness.log_in(name, "s3cret")
+        harness.clock.advance(seconds=CACHE_SECONDS)
+        harness.hashing.go_on.clear()
+        logins = [asyncio.create_task(harness.log_in(name, "s3cret")) for name in ("ana", "bo")]
+        await until(harness.hashing.two_at_once.is_set)
+        harness.hashing.go_on.set()
         assert await asyncio.gather(*logins) == ["htpasswd:ana", "htpasswd:bo"]
 
-    play(office, story)
+    play(harness, story)
