@@ -12,8 +12,8 @@ from itertools import chain
 from typing import Final
 
 from wheelyard.http.context import ServerContext
-from wheelyard.http.handlers import api_projects, api_tokens
-from wheelyard.http.handlers.files import file_by_key, file_by_name
+from wheelyard.http.handlers import projects_api, tokens_api
+from wheelyard.http.handlers.file_downloads import file_by_key, file_by_name
 from wheelyard.http.handlers.metrics import answer_metrics, is_allowed_without_login
 from wheelyard.http.handlers.probes import cacheable_not_found, explain_upload_url, health, ready
 from wheelyard.http.handlers.pypi_json_api import answer_pypi_json
@@ -150,20 +150,20 @@ def _uploads(context: ServerContext, uploads: UploadHandler) -> Iterator[Route]:
 
 def _api(context: ServerContext) -> Iterator[Route]:
     projects = "/api/v1/projects"
-    yield Route("api", f"{projects}/?", partial(api_projects.list_projects, context=context))
-    yield Route("api", f"{projects}/{{name}}/?", partial(api_projects.get_project, context=context))
+    yield Route("api", f"{projects}/?", partial(projects_api.list_projects, context=context))
+    yield Route("api", f"{projects}/{{name}}/?", partial(projects_api.get_project, context=context))
     yield Route(
-        "api", f"{projects}/{{name}}/journal/?", partial(api_projects.get_journal, context=context)
+        "api", f"{projects}/{{name}}/journal/?", partial(projects_api.get_journal, context=context)
     )
-    for verb, change in api_projects.CHANGES.items():
-        changed = partial(api_projects.change_project, change=change, context=context)
+    for verb, change in projects_api.CHANGES.items():
+        changed = partial(projects_api.change_project, change=change, context=context)
         yield Route("api", f"{projects}/{{name}}/{verb}/?", changed, POST)
-    yield Route("api", "/api/v1/whoami/?", api_tokens.whoami, accepts_iap=_is_vouched_for)
+    yield Route("api", "/api/v1/whoami/?", tokens_api.whoami, accepts_iap=_is_vouched_for)
     for pattern, answer, methods in (
-        ("tokens", api_tokens.list_tokens, READ_METHODS),
-        ("tokens", api_tokens.create_token, POST),
-        ("tokens/{id}", api_tokens.revoke_token, DELETE),
-        ("tokens/self/revoke", api_tokens.revoke_sent_token, POST),
+        ("tokens", tokens_api.list_tokens, READ_METHODS),
+        ("tokens", tokens_api.create_token, POST),
+        ("tokens/{id}", tokens_api.revoke_token, DELETE),
+        ("tokens/self/revoke", tokens_api.revoke_sent_token, POST),
     ):
         own = partial(answer, context=context)
         yield Route("api", f"/api/v1/{pattern}/?", own, methods, accepts_iap=_is_vouched_for)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.clients.harness import REPOSITORY
 from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS
 from wheelyard.errors import WheelyardError
-from wheelyard.http.handlers.api_projects import parse_after
-from wheelyard.http.handlers.api_tokens import NewToken
+from wheelyard.http.handlers.projects_api import parse_after
+from wheelyard.http.handlers.tokens_api import NewToken
 from wheelyard.model.access import parse_pattern
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
 from wheelyard.model.project import Status
