@@ -37,8 +37,8 @@ def table() -> str:
     """Return the table, a line for each setting."""
     meanings = _meanings()
     rows = [
-        _row(setting, meanings[place])
-        for place, setting in all_settings().items()
+        _row(setting, meanings[path])
+        for path, setting in all_settings().items()
         if not setting.is_table
     ]
     return "\n".join([HEAD, *rows])
@@ -64,8 +64,8 @@ def main() -> None:
 
 
 def _row(setting: Setting, meaning: str) -> str:
-    place = setting.place
-    names = (COMMAND_LINE_OPTIONS.get(place), setting.variable, PLATFORM_VARIABLES.get(place))
+    path = setting.path
+    names = (COMMAND_LINE_OPTIONS.get(path), setting.variable, PLATFORM_VARIABLES.get(path))
     columns = (
         f"`{setting}`",
         _kind(setting),
@@ -104,11 +104,11 @@ def _meanings() -> Mapping[SettingPath, str]:
     def within(section: type[Struct], above: SettingPath) -> Iterator[tuple[SettingPath, str]]:
         said = _docstrings(classes[section.__name__])
         for each in fields(section):
-            place = (*above, each.name)
+            path = (*above, each.name)
             if is_section(each.type):
-                yield from within(each.type, place)
+                yield from within(each.type, path)
             else:
-                yield place, said[each.name]
+                yield path, said[each.name]
 
     return dict(within(sections.Settings, ()))
 

@@ -60,31 +60,33 @@ def test_addresses_in_addresses(number: int) -> None:
 def test_spellings(host: str) -> None:
     """A number is the address that the system takes it for, however it is written."""
     with pytest.raises(FetchError, match="private"):
-        AddressPolicy().usable(host, resolve(host, 80))
+        AddressPolicy().allowed_addresses(host, resolve(host, 80))
 
 
 def test_hosts_that_are_named() -> None:
     """A host that the operator has named may have a private address, and no other host may."""
     reach = AddressPolicy(("Index.Example", "[::1]"))
 
-    assert reach.usable("index.example", [PRIVATE]) == [PRIVATE]
-    assert reach.usable("index.example.", [PRIVATE]) == [PRIVATE]
-    assert reach.usable("::1", ["::1"]) == ["::1"]
+    assert reach.allowed_addresses("index.example", [PRIVATE]) == [PRIVATE]
+    assert reach.allowed_addresses("index.example.", [PRIVATE]) == [PRIVATE]
+    assert reach.allowed_addresses("::1", ["::1"]) == ["::1"]
     for other in ("example", "a.index.example", "127.0.0.1", "localhost"):
         with pytest.raises(FetchError, match="private"):
-            reach.usable(other, [PRIVATE])
+            reach.allowed_addresses(other, [PRIVATE])
 
 
 def test_only_what_was_checked() -> None:
     """Of the addresses of a host, those that are public are left."""
-    assert AddressPolicy().usable("index.example", [PRIVATE, PUBLIC, "::1"]) == [PUBLIC]
+    assert AddressPolicy().allowed_addresses("index.example", [PRIVATE, PUBLIC, "::1"]) == [PUBLIC]
 
 
 def test_a_name_that_moves() -> None:
     """A host with a public address cannot become one of this network later, though it is named."""
     reach = AddressPolicy(("index.example",))
 
-    assert reach.usable("index.example", [PUBLIC]) == [PUBLIC]
+    assert reach.allowed_addresses("index.example", [PUBLIC]) == [PUBLIC]
     with pytest.raises(FetchError, match="private"):
-        reach.usable("index.example", [PRIVATE])
-    assert AddressPolicy(("index.example",)).usable("index.example", [PRIVATE, PUBLIC]) == [PUBLIC]
+        reach.allowed_addresses("index.example", [PRIVATE])
+    assert AddressPolicy(("index.example",)).allowed_addresses(
+        "index.example", [PRIVATE, PUBLIC]
+    ) == [PUBLIC]

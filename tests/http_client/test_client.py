@@ -30,11 +30,11 @@ class Names:
 
     def __init__(self, *told: list[str]) -> None:
         self.told = list(told)
-        self.asked: list[str] = []
+        self.without_userinfo: list[str] = []
 
     def __call__(self, host: str, _: int) -> list[str]:
         """Return the addresses of a host."""
-        self.asked.append(host)
+        self.without_userinfo.append(host)
         return self.told.pop(0) if len(self.told) > 1 else self.told[0]
 
 
@@ -47,8 +47,8 @@ def reaching(reach: AddressPolicy) -> Iterator[HttpClient]:
 
 def got(client: HttpClient, url: str) -> tuple[int, bytes]:
     """Return what is at a URL."""
-    with closing(client.ask("GET", parse_url(url), {})) as answer:
-        return answer.status, b"".join(answer.pieces())
+    with closing(client.send("GET", parse_url(url), {})) as answer:
+        return answer.status, b"".join(answer.chunks())
 
 
 def test_by_name(site: Site) -> None:
@@ -57,7 +57,7 @@ def test_by_name(site: Site) -> None:
     with reaching(AddressPolicy(("index.example",), resolve=names)) as client:
         assert got(client, f"http://index.example:{site.port}/a") == (200, b"x")
 
-    assert names.asked == ["index.example"]
+    assert names.without_userinfo == ["index.example"]
     assert [each.headers["host"] for each in site.seen] == [f"index.example:{site.port}"]
 
 
@@ -73,7 +73,9 @@ def test_a_name_that_moves(site: Site) -> None:
     """A name is checked anew for each connection: one that leads here by now is refused."""
     names = Names(["127.0.0.9"], [HERE])
     place = f"http://index.example:{site.port}/a"
-    with reaching(AddressPolicy(may_reach=lambda each: str(each) != HERE, resolve=names)) as client:
+    with reaching(
+        AddressPolicy(is_allowed=lambda each: str(each) != HERE, resolve=names)
+    ) as client:
         with pytest.raises(FetchError, match="cannot be reached"):
             got(client, place)
         with pytest.raises(FetchError, match="private"):
@@ -85,10 +87,10 @@ def test_a_name_that_moves(site: Site) -> None:
 def test_the_next_address(site: Site) -> None:
     """Where nobody listens at one address of a host, the next one is tried, if it may be."""
     names = Names(["127.0.0.2", "127.0.0.3", HERE])
-    with reaching(AddressPolicy(may_reach=lambda _: True, resolve=names)) as client:
+    with reaching(AddressPolicy(is_allowed=lambda _: True, resolve=names)) as client:
         assert got(client, f"http://index.example:{site.port}/a")[0] == 200
     with (
-        reaching(AddressPolicy(may_reach=lambda each: str(each) != HERE, resolve=names)) as client,
+        reaching(AddressPolicy(is_allowed=lambda each: str(each) != HERE, resolve=names)) as client,
         pytest.raises(FetchError, match="cannot be reached"),
     ):
         got(client, f"http://index.example:{site.port}/a")
@@ -104,12 +106,12 @@ def test_a_silent_name_server() -> None:
         silence.wait()
         return []
 
-    with reaching(AddressPolicy(resolve=names)) as client, client.within(0.1):
+    with reaching(AddressPolicy(resolve=names)) as client, client.deadline(0.1):
         with pytest.raises(FetchError) as raised:
             got(client, "https://index.example/a")
         silence.set()
 
-    assert raised.value.is_away
+    assert raised.value.is_unreachable
 
 
 def test_redirects(site: Site) -> None:
@@ -126,15 +128,15 @@ def test_redirects(site: Site) -> None:
             return "Basic own" if getattr(url, "origin", "") == start.origin else None
 
         with reaching(AddressPolicy((HERE, "index.example"), resolve=Names([HERE]))) as client:
-            answer = client.follow("GET", start, {}, own)
+            answer = client.follow_redirects("GET", start, {}, own)
             answer.close()
         with (
             reaching(AddressPolicy((HERE,), resolve=Names([HERE]))) as client,
             pytest.raises(FetchError, match="private"),
         ):
-            client.follow("GET", start, {}, own)
+            client.follow_redirects("GET", start, {}, own)
 
-    assert (answer.status, answer.url.asked) == (200, f"http://{place}/c")
+    assert (answer.status, answer.url.without_userinfo) == (200, f"http://{place}/c")
     assert site.logins("/a") == site.logins("/b") == ["Basic own"] * 2
     assert other.logins("/c") == [None]
 
@@ -147,7 +149,7 @@ def test_any_status(site: Site, status: int) -> None:
     with reaching(AddressPolicy((HERE,))) as client:
         assert got(client, f"{site.url}/a")[0] == status
         assert got(client, f"{site.url}/b")[0] == 301
-        answer = client.follow("GET", parse_url(f"{site.url}/b"), {}, lambda _: None)
+        answer = client.follow_redirects("GET", parse_url(f"{site.url}/b"), {}, lambda _: None)
         answer.close()
 
     assert answer.status == status
@@ -159,7 +161,7 @@ def test_logins_in_links() -> None:
 
     assert page.login == UserPassword("ana", "secret")
     links = ("http://bob:secret@index.example/a", "//bob@other.example/a", "http://:b@x.example/")
-    assert [page.joined(each).login for each in links] == [None] * 3
+    assert [page.resolved(each).login for each in links] == [None] * 3
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_a_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "why", "place"),
+    ("table", "why", "path"),
     [
         ({}, FieldFault.MISSING, "shelf"),
         ({"shelf": {}}, FieldFault.MISSING, "shelf.floor"),
@@ -44,9 +44,9 @@ def test_a_value() -> None:
         ({"shelf": {"floor": 1}, "": 1}, FieldFault.UNKNOWN, ""),
     ],
 )
-def test_what_is_wrong(table: dict[str, Any], why: FieldFault, place: str) -> None:
+def test_what_is_wrong(table: dict[str, Any], why: FieldFault, path: str) -> None:
     """Whatever is wrong with a table, the field is named, and what is wrong with it."""
     with pytest.raises(InvalidField) as caught:
         decode_table(table, House)
 
-    assert (caught.value.why, ".".join(caught.value.place)) == (why, place)
+    assert (caught.value.why, ".".join(caught.value.path)) == (why, path)

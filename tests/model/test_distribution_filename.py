@@ -55,7 +55,7 @@ def test_old_formats(filename: str, facts: tuple[str, ...]) -> None:
     """Every format that an old index has is known, with the name that PyPI gives it."""
     found = parse_known_filename(filename)
 
-    assert (found.project, str(found.version), found.packagetype, found.python) == facts
+    assert (found.project, str(found.version), found.packagetype, found.python_version) == facts
     if not filename.endswith((".whl", ".zip")):
         with pytest.raises(Invalid) as caught:
             parse_filename(filename, zip_sdists=True)
@@ -81,10 +81,10 @@ def test_old_formats_are_other_files() -> None:
     names = ("demo-1.0-py2.6.egg", "demo-1.0-py2.7.egg", "demo-1.0-py2.7-win32.egg")
     more = ("demo-1.0.win32-py2.7.exe", "demo-1.0.win32-py2.7.msi", "demo-1.0.tar.gz")
 
-    assert len({parse_known_filename(name).identity for name in (*names, *more)}) == 6
+    assert len({parse_known_filename(name).uniqueness_key for name in (*names, *more)}) == 6
     assert (
-        parse_known_filename("demo-1.0.tar.bz2").identity
-        == parse_known_filename("demo-1.0.0.zip").identity
+        parse_known_filename("demo-1.0.tar.bz2").uniqueness_key
+        == parse_known_filename("demo-1.0.0.zip").uniqueness_key
     )
 
 

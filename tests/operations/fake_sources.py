@@ -29,7 +29,7 @@ class Shelf:
         self,
         made: Made,
         *,
-        place: str = "",
+        location: str = "",
         algorithms: tuple[str, ...] = (),
         uploaded_at: datetime | None = None,
         uploaded_by: str = "",
@@ -42,7 +42,7 @@ class Shelf:
         }
         return Candidate(
             filename=made.filename,
-            place=place or f"there/{made.filename}",
+            location=location or f"there/{made.filename}",
             read=lambda: self._reading(made),
             size=len(made.body),
             hashes=hashes or EMPTY_MAPPING,
@@ -63,7 +63,7 @@ class Listed:
 
     all: Iterable[Candidate | Skipped]
 
-    def offers(self) -> Iterator[Candidate | Skipped]:
+    def candidates(self) -> Iterator[Candidate | Skipped]:
         """Yield what there is."""
         yield from self.all
 
@@ -73,9 +73,9 @@ def importer(harness: IndexHarness) -> Importer:
     return Importer(harness.index.uploads)
 
 
-def taken(harness: IndexHarness, *offers: Candidate | Skipped) -> Report:
+def taken(harness: IndexHarness, *candidates: Candidate | Skipped) -> Report:
     """Import what is offered."""
-    return importer(harness).run(Listed(offers), ALICE)
+    return importer(harness).run(Listed(candidates), ALICE)
 
 
 def counted(**counts: int) -> Counter[FileStatus]:

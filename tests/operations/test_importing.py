@@ -49,7 +49,7 @@ def test_what_a_source_knows_is_kept(harness: IndexHarness, shelf: Shelf) -> Non
 
 def test_what_a_source_does_not_know(harness: IndexHarness, shelf: Shelf) -> None:
     """Where a source tells nothing, even when asked, the file was uploaded now, by the importer."""
-    asked = replace(shelf.offer(make_wheel("asked")), dated=lambda: LONG_AGO)
+    asked = replace(shelf.offer(make_wheel("asked")), last_modified=lambda: LONG_AGO)
     taken(harness, shelf.offer(make_wheel()), asked)
 
     (file,) = harness.index.projects.get(DEMO).files
@@ -75,17 +75,17 @@ def test_odd_times(harness: IndexHarness, shelf: Shelf, said: datetime, kept: da
 
 def test_again(harness: IndexHarness, shelf: Shelf) -> None:
     """The same again changes nothing; where the SHA-256 is told, no file is even read."""
-    offers = [
+    candidates = [
         shelf.offer(make_wheel(), algorithms=("sha256",), uploaded_at=LONG_AGO),
         shelf.offer(make_sdist(), algorithms=("md5",)),
     ]
-    taken(harness, *offers)
+    taken(harness, *candidates)
     before = harness.snapshot()
     shelf.read.clear()
     harness.clock.advance(days=1)
     other = shelf.offer(make_wheel(content=b"other"), algorithms=("sha256",))
 
-    report = taken(harness, *(replace(each, yanked="now") for each in offers), other)
+    report = taken(harness, *(replace(each, yanked="now") for each in candidates), other)
 
     assert report.counts == counted(there=2, refused=1)
     assert [each.code for each in report.refused] == ["file_exists"]
@@ -129,9 +129,9 @@ def test_the_first_one_wins(harness: IndexHarness, shelf: Shelf) -> None:
     """Of files of one name the first good one is taken, wherever the others lie."""
     made = [make_wheel(version=f"{number}.0") for number in range(150)]
     bad, other = Made(made[0].filename, b"no archive"), make_wheel(version="0.0", content=b"other")
-    offers = [shelf.offer(each) for each in (bad, *made[:1], other, *made[1:], other)]
+    candidates = [shelf.offer(each) for each in (bad, *made[:1], other, *made[1:], other)]
 
-    report = taken(harness, *offers)
+    report = taken(harness, *candidates)
 
     assert report.counts == counted(new=150, refused=3)
     assert [each.code for each in report.refused].count("file_exists") == 2
@@ -145,7 +145,7 @@ def test_the_first_one_is_slow(harness: IndexHarness, shelf: Shelf) -> None:
     is_overtaken = Event()
     made = [make_wheel(version=f"{number}.0") for number in range(LOCAL_BATCH_FILES)]
     first, *others = (shelf.offer(each) for each in made)
-    second = shelf.offer(make_wheel(version="0.0", content=b"second"), place="second")
+    second = shelf.offer(make_wheel(version="0.0", content=b"second"), location="second")
 
     @contextmanager
     def slow() -> Iterator[Iterator[bytes]]:
@@ -161,7 +161,7 @@ def test_the_first_one_is_slow(harness: IndexHarness, shelf: Shelf) -> None:
 
     report = taken(harness, replace(first, read=slow), *others, replace(second, read=quick))
 
-    assert [each.place for each in report.refused] == ["second"]
+    assert [each.location for each in report.refused] == ["second"]
 
 
 def test_deleted_stays_deleted(harness: IndexHarness, shelf: Shelf) -> None:
@@ -179,11 +179,11 @@ def test_deleted_stays_deleted(harness: IndexHarness, shelf: Shelf) -> None:
 def test_one_commit_for_many(harness: IndexHarness, shelf: Shelf, *, is_local: bool) -> None:
     """Files of one project share commits, though others come between them, or from afar."""
     made = [make_wheel(name, f"{number}.0") for number in range(20) for name in ("a", "b", "c")]
-    offers = [shelf.offer(each) for each in made]
+    candidates = [shelf.offer(each) for each in made]
 
-    assert Importer(harness.index.uploads, is_local).run(Listed(offers), ALICE).counts == counted(
-        new=60
-    )
+    assert Importer(harness.index.uploads, is_local).run(
+        Listed(candidates), ALICE
+    ).counts == counted(new=60)
 
     projects = [harness.index.projects.get(NormalizedName(name)) for name in "abc"]
     assert [len(project.files) for project in projects] == [20, 20, 20]
@@ -201,7 +201,7 @@ def test_nothing_piles_up(harness: IndexHarness, shelf: Shelf) -> None:
             del outcome
             done += 1
 
-    def offers() -> Iterator[Candidate]:
+    def candidates() -> Iterator[Candidate]:
         nonlocal offered
         for number in range(3 * MAX_PENDING_FILES):
             offered += 1
@@ -209,7 +209,7 @@ def test_nothing_piles_up(harness: IndexHarness, shelf: Shelf) -> None:
             made = Made(f"p{number % 700}-{number}.0.tar.gz", b"no archive")
             yield shelf.offer(made)
 
-    importer(harness).run(Listed(offers()), ALICE, progress=Watcher())
+    importer(harness).run(Listed(candidates()), ALICE, progress=Watcher())
 
     assert done == 3 * MAX_PENDING_FILES
     assert max(ahead) < MAX_PENDING_FILES + 100
@@ -219,20 +219,20 @@ def test_dry_run(harness: IndexHarness, shelf: Shelf) -> None:
     """A dry run finds out everything, and writes nothing at all."""
     harness.upload(make_wheel(version="0.1"))
     before, files = harness.snapshot(), sorted(harness.folder.iterdir())
-    offers = [
+    candidates = [
         shelf.offer(make_wheel(version="0.1")),
         shelf.offer(make_wheel()),
-        shelf.offer(make_wheel(content=b"other"), place="elsewhere"),
-        shelf.offer(make_wheel(), place="twice"),
+        shelf.offer(make_wheel(content=b"other"), location="elsewhere"),
+        shelf.offer(make_wheel(), location="twice"),
         shelf.offer(Made("demo-2.0.tar.gz", b"no archive")),
     ]
 
-    offers += [
+    candidates += [
         shelf.offer(make_wheel(version=f"3.{number}")) for number in range(LOCAL_BATCH_FILES)
     ]
-    offers += [shelf.offer(make_wheel(version="3.0", content=b"other"))]
+    candidates += [shelf.offer(make_wheel(version="3.0", content=b"other"))]
 
-    report = importer(harness).run(Listed(offers), ALICE, dry_run=True)
+    report = importer(harness).run(Listed(candidates), ALICE, dry_run=True)
 
     assert report.counts == counted(there=2, new=1 + LOCAL_BATCH_FILES, refused=3)
     assert (harness.snapshot(), sorted(harness.folder.iterdir())) == (before, files)
@@ -243,13 +243,13 @@ def test_what_is_no_distribution(harness: IndexHarness, shelf: Shelf) -> None:
     report = taken(
         harness,
         Skipped("there/README", "it is no package"),
-        Skipped("there/list:7", "it is damaged", is_fault=True),
+        Skipped("there/list:7", "it is damaged", is_error=True),
         shelf.offer(Made("demo-1.0.rpm", b"")),
         shelf.offer(Made("simple-1.0.tar.gz", b"")),
     )
 
     assert report.counts == counted(passed_over=1, refused=3)
-    assert {each.place: each.code for each in report.refused} == {
+    assert {each.location: each.code for each in report.refused} == {
         "there/list:7": "bad_source",
         "there/demo-1.0.rpm": "invalid_filename",
         "there/simple-1.0.tar.gz": "invalid_name",
@@ -291,9 +291,9 @@ def test_a_project_that_takes_no_files(harness: IndexHarness, shelf: Shelf, code
     else:
         harness.store.put(keys.project(DEMO), b"{", None)
     harness.index = harness.opened(3)
-    offers = [make_wheel(version="2.0"), make_wheel(version="3.0"), make_wheel("other")]
+    candidates = [make_wheel(version="2.0"), make_wheel(version="3.0"), make_wheel("other")]
 
-    report = taken(harness, *(shelf.offer(each) for each in offers))
+    report = taken(harness, *(shelf.offer(each) for each in candidates))
 
     assert report.counts == counted(new=1, refused=2)
     assert {each.code for each in report.refused} == {code}
@@ -303,7 +303,7 @@ def test_a_project_that_takes_no_files(harness: IndexHarness, shelf: Shelf, code
 def test_the_store_goes_away(harness: IndexHarness, shelf: Shelf, after: int) -> None:
     """Where the store takes nothing any more the import ends; run again, it goes on from there."""
     made = [make_wheel(name, f"{number}.0") for name in ("a", "b", "c") for number in range(3)]
-    offers = [shelf.offer(each, algorithms=("sha256",)) for each in made]
+    candidates = [shelf.offer(each, algorithms=("sha256",)) for each in made]
     fault = Fault(Kind.NOT_DONE, verb="put", nth=after, times=1000)
     broken = build_index(
         FaultyStore(harness.store, (fault,)),
@@ -313,13 +313,13 @@ def test_the_store_goes_away(harness: IndexHarness, shelf: Shelf, after: int) ->
     )
 
     try:
-        Importer(broken.uploads).run(Listed(offers), ALICE)
+        Importer(broken.uploads).run(Listed(candidates), ALICE)
     except Unavailable:
         is_cut = True
     else:
         is_cut = False
     harness.index = harness.opened(6)
-    report = taken(harness, *offers)
+    report = taken(harness, *candidates)
 
     # 18 objects, then a document and a journal entry for each project, then the list of names
     assert is_cut is (after <= 18 + 3 * 2 + 1)
@@ -335,14 +335,14 @@ def test_the_store_goes_away(harness: IndexHarness, shelf: Shelf, after: int) ->
 def test_a_source_that_ends_early(harness: IndexHarness, shelf: Shelf) -> None:
     """What a source has offered before it failed is imported and found, or can be again."""
 
-    def offers() -> Iterator[Candidate]:
+    def candidates() -> Iterator[Candidate]:
         yield shelf.offer(make_wheel("first"))
         for number in range(600):
             yield shelf.offer(Made(f"x{number}-1.0.tar.gz", b"no archive"))
         raise Unavailable("That server does not answer any more.")
 
     with pytest.raises(Unavailable, match="any more"):
-        importer(harness).run(Listed(offers()), ALICE)
+        importer(harness).run(Listed(candidates()), ALICE)
 
     assert len(harness.opened(3).projects.get(NormalizedName("first")).files) == 1
     assert list(harness.folder.iterdir()) == []

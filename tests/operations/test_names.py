@@ -59,7 +59,7 @@ def test_spellings_of_a_version_are_one_identity(name: str, version: str) -> Non
     first = parse_filename(f"{spelled}-{version}.tar.gz")
     second = parse_filename(f"{spelled.upper()}-{longer}.tar.gz")
 
-    assert first.identity == second.identity
+    assert first.uniqueness_key == second.uniqueness_key
 
 
 @given(st.text(max_size=80))

@@ -36,7 +36,7 @@ DEMO = NormalizedName("demo")
 def watching(harness: IndexHarness, place: FileTree) -> FolderWatch:
     """Return what watches a folder for an index."""
     return FolderWatch(
-        place=place,
+        tree=place,
         importer=Importer(harness.index.uploads),
         caller=ALICE,
         runtime=harness.index.runtime,

@@ -102,8 +102,8 @@ def test_every_url_is_tested() -> None:
     """Each setting that holds a URL or a bucket is one of these here."""
     titles = {"URL": URLS, "`gs://BUCKET/PREFIX`": PLACES, "`gs://BUCKET`": PLACES}
 
-    for place, setting in all_settings().items():
-        assert ".".join(place) in titles.get(setting.meta.title or "", (".".join(place),))
+    for path, setting in all_settings().items():
+        assert ".".join(path) in titles.get(setting.meta.title or "", (".".join(path),))
 
 
 @pytest.mark.parametrize("secretive", SECRETIVE)

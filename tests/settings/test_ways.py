@@ -55,7 +55,7 @@ def values_of(setting: Setting) -> st.SearchStrategy[Any]:
 
 def as_file(setting: Setting, value: object) -> str:
     """Return a settings file that says nothing else."""
-    head = "" if setting.is_table else f"[{'.'.join(setting.place[:-1])}]\n"
+    head = "" if setting.is_table else f"[{'.'.join(setting.path[:-1])}]\n"
     return f"{head}{setting.key} = {as_toml(value)}\n"
 
 
@@ -79,7 +79,7 @@ def read(folder: Path, setting: Setting, said: Mapping[str, object]) -> LoadedSe
             environ[setting.variable] = as_variable(value)
         else:
             text = as_toml(value) if way == "flag" else as_variable(value)
-            flags.append(f"{'.'.join(setting.place)}={text}")
+            flags.append(f"{'.'.join(setting.path)}={text}")
     named = None if "WHEELYARD_TOML" in environ else file
     return load_settings(file=named, environ=environ, defaults=BASE, flags=flags)
 
@@ -123,7 +123,7 @@ def test_order_of_the_ways(setting: Setting, folder: Path, data: st.DataObject) 
         for chosen in combinations(said, count):
             found = read(folder, setting, {way: said[way] for way in chosen})
             assert found.settings == alone[chosen[-1]].settings
-            assert found.sources[setting.place] == alone[chosen[-1]].sources[setting.place]
+            assert found.sources[setting.path] == alone[chosen[-1]].sources[setting.path]
 
 
 @pytest.mark.parametrize("text", ["true", "True", "TRUE", "1", "false", "0", "False"])

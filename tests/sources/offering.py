@@ -58,16 +58,16 @@ class Offered:
     @property
     def faults(self) -> list[Skipped]:
         """What should have been a candidate."""
-        return [each for each in self.passed_over if each.is_fault]
+        return [each for each in self.passed_over if each.is_error]
 
     def __getitem__(self, filename: str) -> Candidate:
         (found,) = (each for each in self.candidates if each.filename == filename)
         return found
 
 
-def offered(offers: Iterable[Candidate | Skipped]) -> Offered:
+def offered(candidates: Iterable[Candidate | Skipped]) -> Offered:
     """Return what a source has offered."""
-    found = list(offers)
+    found = list(candidates)
     return Offered(
         [each for each in found if isinstance(each, Candidate)],
         [each for each in found if isinstance(each, Skipped)],
@@ -89,7 +89,7 @@ def opened(
 def taken(text: object, **request: Any) -> tuple[str, Offered]:  # noqa: ANN401 - as above
     """Return what a source was taken for, and what it offers."""
     with opened(text, **request) as source:
-        return source.kind, offered(source.offers())
+        return source.kind, offered(source.candidates())
 
 
 def body_of(candidate: Candidate) -> bytes:

@@ -117,7 +117,7 @@ def test_what_is_no_package(tmp_path: Path) -> None:
 
     assert found.names == [WHEEL]
     assert len(found.faults) == 3
-    assert [each.why for each in found.passed_over if not each.is_fault] == [
+    assert [each.why for each in found.passed_over if not each.is_error] == [
         "1 file is documentation",
         "2 files are results of tests",
     ]

@@ -29,7 +29,7 @@ def test_a_bucket_of_files(bucket: Bucket) -> None:
     kind, found = taken("gs://wheels")
 
     assert (kind, found.names) == ("files", sorted([WHEEL, SDIST, "b-1.zip"]))
-    assert [(each.place, each.is_fault) for each in found.passed_over] == [
+    assert [(each.location, each.is_error) for each in found.passed_over] == [
         ("gs://wheels/raw/notes.txt", False)
     ]
 
@@ -39,11 +39,11 @@ def test_what_a_bucket_knows(bucket: Bucket) -> None:
     made = bucket.put(f"team/{WHEEL}", b"wheel")
 
     with opened("gs://wheels/team") as source:
-        (candidate,) = offered(source.offers()).candidates
+        (candidate,) = offered(source.candidates()).candidates
         assert body_of(candidate) == b"wheel"
 
     assert (candidate.size, candidate.hashes) == (5, {"md5": md5(b"wheel")})
-    assert candidate.place == f"gs://wheels/team/{WHEEL}"
+    assert candidate.location == f"gs://wheels/team/{WHEEL}"
     assert candidate.uploaded_at is not None
     # a bucket tells milliseconds; a sum of floats may differ from one by a little more than that
     assert abs(candidate.uploaded_at.timestamp() - made.created) < 0.002
@@ -54,7 +54,7 @@ def test_an_object_that_was_replaced(bucket: Bucket) -> None:
     """A file that was replaced after it was listed is not read as the one that was listed."""
     bucket.put(WHEEL, b"one")
     with opened("gs://wheels") as source:
-        (candidate,) = offered(source.offers()).candidates
+        (candidate,) = offered(source.candidates()).candidates
         bucket.put(WHEEL, b"two")
 
         with pytest.raises(OSError, match="replaced or deleted"):
@@ -65,7 +65,7 @@ def test_a_packed_object(bucket: Bucket) -> None:
     """A file that the bucket keeps packed is offered, and reading it says what is wrong."""
     bucket.put(WHEEL, b"\x1f\x8b...", contentEncoding="gzip")
     with opened("gs://wheels") as source:
-        (candidate,) = offered(source.offers()).candidates
+        (candidate,) = offered(source.candidates()).candidates
 
         assert (candidate.size, candidate.hashes) == (None, {})
         with pytest.raises(OSError, match="Content-Encoding"):
@@ -84,7 +84,7 @@ def test_faults_in_passing(server: BucketServer, bucket: Bucket) -> None:
 
     pauses = Pauses()
     with opened("gs://wheels", pauses, kind="files") as source:
-        found = offered(source.offers())
+        found = offered(source.candidates())
         bodies = {body_of(each)[:1] for each in found.candidates}
 
     assert bodies == {b"0", b"1", b"2", b"3", b"4"}

@@ -42,16 +42,16 @@ def test_offers(folder: Path) -> None:
     """Distributions are offered in the order of their names; hidden ones and the store are not."""
     source = FileTreeSource(FolderTree(folder, (folder / "store",)))
 
-    offers = [each for each in source.offers() if isinstance(each, Candidate)]
+    candidates = [each for each in source.candidates() if isinstance(each, Candidate)]
 
     names = ["demo-1.0-py3-none-any.whl", "linked-1.0.tar.gz", "demo/demo-1.0.tar.gz"]
-    assert [each.place for each in offers] == [str(folder / name) for name in names]
-    assert [each.filename for each in offers] == [name.rpartition("/")[2] for name in names]
-    with offers[0].read() as pieces:
+    assert [each.location for each in candidates] == [str(folder / name) for name in names]
+    assert [each.filename for each in candidates] == [name.rpartition("/")[2] for name in names]
+    with candidates[0].read() as pieces:
         assert b"".join(pieces) == WHEEL.body
-    assert [each.size for each in offers] == [len(WHEEL.body), *2 * [len(SDIST.body)]]
-    assert offers[0].uploaded_at == datetime(2017, 7, 14, 2, 40, tzinfo=UTC)
-    assert offers[0].changed_at == (folder / WHEEL.filename).stat().st_ctime
+    assert [each.size for each in candidates] == [len(WHEEL.body), *2 * [len(SDIST.body)]]
+    assert candidates[0].uploaded_at == datetime(2017, 7, 14, 2, 40, tzinfo=UTC)
+    assert candidates[0].changed_at == (folder / WHEEL.filename).stat().st_ctime
     assert source.total() == 3
 
 
@@ -60,8 +60,8 @@ def test_what_is_passed_over(folder: Path) -> None:
     source = FileTreeSource(FolderTree(folder, (folder / "store",)))
 
     others = {
-        Path(each.place).name: each.is_fault
-        for each in source.offers()
+        Path(each.location).name: each.is_error
+        for each in source.candidates()
         if isinstance(each, Skipped)
     }
 
@@ -76,10 +76,12 @@ def test_links_in_circles(folder: Path) -> None:
 
     source = FileTreeSource(FolderTree(folder))
 
-    told = {Path(each.place).name: each for each in source.offers() if isinstance(each, Skipped)}
+    told = {
+        Path(each.location).name: each for each in source.candidates() if isinstance(each, Skipped)
+    }
     assert "symbolic links" in told["loop"].why
     assert "symbolic links" in told["loop-1.0.tar.gz"].why
-    assert told["loop-1.0.tar.gz"].is_fault
+    assert told["loop-1.0.tar.gz"].is_error
     assert source.total() == before
 
 
@@ -89,16 +91,16 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
     make_unreadable(tmp_path / "a")
     (tmp_path / "b" / "1").mkdir(parents=True)
     SDIST.write(tmp_path / "b" / "1")
-    offers = list[Candidate | Skipped]()
+    candidates = list[Candidate | Skipped]()
 
     with opened(tmp_path, kind=kind) as source, pytest.raises(Invalid, match="cannot be read"):
-        offers.extend(source.offers())
+        candidates.extend(source.candidates())
 
-    assert [each.filename for each in offers if isinstance(each, Candidate)] == [SDIST.filename]
+    assert [each.filename for each in candidates if isinstance(each, Candidate)] == [SDIST.filename]
 
 
 @pytest.mark.parametrize(
-    ("place", "store", "words"),
+    ("location", "store", "words"),
     [
         ("nowhere", "kept", "The folder 'nowhere' cannot be read"),
         ("http://127.0.0.1/simple/", "kept", "is a URL"),
@@ -110,13 +112,13 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
     ],
 )
 def test_what_cannot_be_watched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, store: str, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str, store: str, words: str
 ) -> None:
     """A place that is none, or in which the store itself would be seen, is refused."""
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(Invalid) as raised:
-        open_watched_tree(place, (store,), "files/", Pauses().runtime())
+        open_watched_tree(location, (store,), "files/", Pauses().runtime())
 
     assert words in raised.value.message
 
@@ -127,8 +129,8 @@ def test_a_store_in_the_place(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "a-1.zip").touch()
 
-    place = open_watched_tree(
+    location = open_watched_tree(
         str(tmp_path), (str(tmp_path / "kept"),), "files/", Pauses().runtime()
     )
 
-    assert [getattr(each, "path", "") for each in place.items()] == ["new/a-1.zip"]
+    assert [getattr(each, "path", "") for each in location.items()] == ["new/a-1.zip"]

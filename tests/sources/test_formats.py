@@ -29,15 +29,15 @@ def test_gaepypi(bucket: Bucket) -> None:
 
     assert kind == "gaepypi"
     assert found.names == [WHEEL, "my-lib-1.1.tar.gz", "my_lib-1.0.tar.gz"]
-    assert found[WHEEL].place == f"gs://wheels/packages/a/1/{WHEEL}"
+    assert found[WHEEL].location == f"gs://wheels/packages/a/1/{WHEEL}"
     assert found[WHEEL].uploaded_at is not None
 
 
 def test_a_copy_of_gaepypi(tmp_path: Path) -> None:
     """A copy on disk is read as the bucket is, from its root or from `packages/` in it."""
-    place = tmp_path / "copy" / "packages" / "a" / "1" / WHEEL
-    place.parent.mkdir(parents=True)
-    place.write_bytes(b"wheel")
+    location = tmp_path / "copy" / "packages" / "a" / "1" / WHEEL
+    location.parent.mkdir(parents=True)
+    location.write_bytes(b"wheel")
     (tmp_path / "copy" / "a-2.tar.gz").write_bytes(b"?")
 
     at_root = taken(tmp_path / "copy", kind="gaepypi")[1]
@@ -167,7 +167,7 @@ def test_a_damaged_list(pool: Path) -> None:
     _, found = taken(path, packages_url=str(pool))
 
     assert found.names == ["c-1.tar.gz"]
-    assert [each.place.rpartition(" ")[2] for each in found.faults] == ["1", "2", "3", "4", "5"]
+    assert [each.location.rpartition(" ")[2] for each in found.faults] == ["1", "2", "3", "4", "5"]
 
 
 def test_a_list_of_something_else(pool: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_list_in_a_bucket(bucket: Bucket) -> None:
     for reference in ("../../../raw/", "gs://wheels/raw"):
         text = "gs://wheels/site/packages.json"
         with opened(text, packages_url=reference) as source:
-            (candidate,) = source.offers()
+            (candidate,) = source.candidates()
             assert not isinstance(candidate, Skipped)
             assert body_of(candidate) == b"wheel"
             assert candidate.hashes == {"md5": md5(b"wheel")}
@@ -231,7 +231,7 @@ def test_pypicloud_on_disk(tmp_path: Path) -> None:
 
     assert (kind, found["a-1.tar.gz"].uploaded_by) == ("pypicloud", "ana")
     assert found.names == ["a-1.tar.gz", "b-1.tar.gz", "c-1.tar.gz"]
-    assert [each.place for each in found.faults] == [str(tmp_path / "data/b/1/b-1.tar.gz")]
+    assert [each.location for each in found.faults] == [str(tmp_path / "data/b/1/b-1.tar.gz")]
 
 
 @pytest.mark.parametrize("kind", ["dumb-pypi", "pypicloud", "backupni", "devpi"])

@@ -59,7 +59,7 @@ def check() -> None:
     present = replace(settings, access=replace(settings.access, **dict.fromkeys(absent, "")))
     authenticator = authenticator_of_settings(present)
     reading = load_command_settings()
-    for line in (*_lines(present, authenticator, reading.home), *_origins(reading)):
+    for line in (*_lines(present, authenticator, reading.config_source), *_origins(reading)):
         click.echo(escaped(line))
     warn_about_settings(settings, authenticator)
     for sentence in unmatched_grants(settings, _names(present, authenticator, absent)):
@@ -146,10 +146,10 @@ def _names(
     return found
 
 
-def _lines(settings: Settings, authenticator: Authenticator, home: str) -> Iterator[str]:
+def _lines(settings: Settings, authenticator: Authenticator, config_source: str) -> Iterator[str]:
     """Yield what is in force."""
     access, server = settings.access, settings.server
-    yield f"settings: {home or 'no file; the defaults'}, and the environment"
+    yield f"settings: {config_source or 'no file; the defaults'}, and the environment"
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
     tokens = access.credentials_store
     yield f"store: {settings.store.location}" + (f"; tokens in {tokens}" if tokens else "")

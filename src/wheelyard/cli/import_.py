@@ -108,7 +108,7 @@ def _request(options: Mapping[str, Any], settings: Settings) -> SourceRequest:
     same = ("kind", "meta", "packages_url", "indexes", "mirrors", "projects", "allow_private")
     return SourceRequest(
         text=options["source"],
-        leave_out=(Path(settings.store.location),),
+        excluded=(Path(settings.store.location),),
         login=UserPassword(username, password)
         if username or password
         else None,  # either may be a token
@@ -126,7 +126,7 @@ def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]
         "excused": dict(sorted(report.excused.items())),
         "refusals": [
             {
-                "place": each.place.encode(errors="backslashreplace").decode(),
+                "place": each.location.encode(errors="backslashreplace").decode(),
                 "error": each.code,
                 "message": each.why.encode(errors="backslashreplace").decode(),
             }

@@ -72,6 +72,6 @@ class _ProgressPrinter(Progress):
         """Count a file, and say why it is refused, if it is."""
         if outcome.status is FileStatus.REFUSED:
             why = f"was not imported: {outcome.why}"
-            click.echo(f"wheelyard: {escaped(outcome.place)} {why}", err=True)
+            click.echo(f"wheelyard: {escaped(outcome.location)} {why}", err=True)
         if outcome.status is not FileStatus.PASSED_OVER:
             self._update(advance=1)

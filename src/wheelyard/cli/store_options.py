@@ -97,8 +97,8 @@ def command_settings(overrides: Tables | None = None, defaults: Tables | None = 
     for sentence in ineffective_sources(process_environment()):
         warn(sentence)
     reading = load_command_settings(overrides, defaults)
-    if reading.home not in ("", TEXT_VARIABLE):
-        warn_if_writable(Path(reading.home))
+    if reading.config_source not in ("", TEXT_VARIABLE):
+        warn_if_writable(Path(reading.config_source))
     return reading.settings
 
 

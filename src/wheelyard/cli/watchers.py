@@ -38,10 +38,10 @@ class WatcherThreads:
         """Import what is in the folders now, and print what became of it, while somebody waits."""
         for watch in self.watches:
             watch.skip_existing()
-            if isinstance(watch.place, FolderTree):
-                source = FileTreeSource(watch.place)
+            if isinstance(watch.tree, FolderTree):
+                source = FileTreeSource(watch.tree)
                 report = import_source(watch.importer, source, watch.caller)
-                click.echo(f"{escaped(str(watch.place))}: {report.summary()}")
+                click.echo(f"{escaped(str(watch.tree))}: {report.summary()}")
 
     def begin(self) -> None:
         """Look from now on; where there are workers, in this process alone, once they are made."""
@@ -69,7 +69,7 @@ def build_watchers(index: Index, wish: WatchOptions) -> WatcherThreads:
         is_folder = isinstance(place, FolderTree)
         watches.append(
             FolderWatch(
-                place=place,
+                tree=place,
                 importer=build_importer(index, is_local=is_folder, lenient=wish.lenient),
                 caller=caller,
                 runtime=index.runtime,

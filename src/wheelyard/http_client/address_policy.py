@@ -75,8 +75,8 @@ class FetchError(Exception):
 
     why: str
     status: int = 0
-    is_passing: bool = False
-    is_away: bool = False
+    is_transient: bool = False
+    is_unreachable: bool = False
     wait: float = 0.0
 
 
@@ -112,19 +112,19 @@ class AddressPolicy:
         resolve: Returns the addresses of a host.
     """
 
-    named: Iterable[str] = ()
-    may_reach: Callable[[Address], bool] = is_public
+    named_hosts: Iterable[str] = ()
+    is_allowed: Callable[[Address], bool] = is_public
     advice: str = ", which is not allowed"
     resolve: Callable[[str, int], list[str]] = resolve
     _exempt: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._exempt = {_bare(each) for each in self.named}
+        self._exempt = {_bare(each) for each in self.named_hosts}
 
-    def usable(self, host: str, found: Iterable[str]) -> list[str]:
+    def allowed_addresses(self, host: str, found: Iterable[str]) -> list[str]:
         """Return those of a host's addresses that may be connected to; raise FetchError if none."""
         every = list(found)
-        fit = [each for each in every if self.may_reach(ip_address(each))]
+        fit = [each for each in every if self.is_allowed(ip_address(each))]
         if fit:
             self._exempt.discard(_bare(host))
         elif _bare(host) in self._exempt:
@@ -147,9 +147,9 @@ class _Deadline(local):
 class CheckedNetworkBackend(httpcore2.NetworkBackend):
     """Connects to the first address that may be reached and takes the connection."""
 
-    def __init__(self, monotonic: Callable[[], float], reach: AddressPolicy) -> None:
+    def __init__(self, monotonic: Callable[[], float], policy: AddressPolicy) -> None:
         self._monotonic = monotonic
-        self._reach = reach
+        self._policy = policy
         self._limit = _Deadline()
         self._resolvers = ThreadPoolExecutor(RESOLVER_THREADS, "resolver")
         self._sockets = httpcore2.SyncBackend()
@@ -159,7 +159,7 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
+    def deadline(self, seconds: float) -> Iterator[None]:
         """Let this thread wait so long for the network, or less if less is left of its time."""
         before = self._limit.end
         end = self._monotonic() + seconds
@@ -169,14 +169,14 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         finally:
             self._limit.end = before
 
-    def left(self, timeout: float | None) -> float | None:
+    def remaining_seconds(self, timeout: float | None) -> float | None:
         """Return the seconds that something may take; raise ReadTimeout if none are left."""
         if self._limit.end is None:
             return timeout
-        left = self._limit.end - self._monotonic()
-        if left <= 0:
+        remaining_seconds = self._limit.end - self._monotonic()
+        if remaining_seconds <= 0:
             raise httpcore2.ReadTimeout
-        return left if timeout is None else min(left, timeout)
+        return remaining_seconds if timeout is None else min(remaining_seconds, timeout)
 
     def connect_tcp(
         self,
@@ -188,11 +188,11 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
     ) -> httpcore2.NetworkStream:
         """Connect."""
         fault: Exception = httpcore2.ConnectError()
-        for address in self._reach.usable(host, self._resolved(host, port)):
-            left = self.left(timeout)
+        for address in self._policy.allowed_addresses(host, self._resolved(host, port)):
+            remaining_seconds = self.remaining_seconds(timeout)
             try:
                 stream = self._sockets.connect_tcp(
-                    address, port, left, local_address, socket_options
+                    address, port, remaining_seconds, local_address, socket_options
                 )
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 fault = error
@@ -201,13 +201,15 @@ class CheckedNetworkBackend(httpcore2.NetworkBackend):
         raise fault
 
     def _resolved(self, host: str, port: int) -> list[str]:
-        look = self._resolvers.submit(self._reach.resolve, host, port)
+        look = self._resolvers.submit(self._policy.resolve, host, port)
         try:
-            return look.result(self.left(None))
+            return look.result(self.remaining_seconds(None))
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout from error
         except OSError as error:
-            raise FetchError("its name is not known", is_passing=True, is_away=True) from error
+            raise FetchError(
+                "its name is not known", is_transient=True, is_unreachable=True
+            ) from error
         except UnicodeError as error:
             raise FetchError("its name is not known") from error
 
@@ -221,11 +223,11 @@ class _TimedStream(httpcore2.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what there is."""
-        return self._stream.read(max_bytes, self._backend.left(timeout))
+        return self._stream.read(max_bytes, self._backend.remaining_seconds(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write everything."""
-        self._stream.write(buffer, self._backend.left(timeout))
+        self._stream.write(buffer, self._backend.remaining_seconds(timeout))
 
     def close(self) -> None:
         """Hang up."""
@@ -238,9 +240,9 @@ class _TimedStream(httpcore2.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
         """Go on encrypted."""
-        left = self._backend.left(timeout)
+        remaining_seconds = self._backend.remaining_seconds(timeout)
         return _TimedStream(
-            self._stream.start_tls(ssl_context, server_hostname, left), self._backend
+            self._stream.start_tls(ssl_context, server_hostname, remaining_seconds), self._backend
         )
 
     def get_extra_info(self, info: str) -> object:

@@ -58,19 +58,19 @@ class TransferRate:
     """Seconds, without those in which whoever takes the bytes was at work."""
     size: int = field(default=0, init=False)
 
-    def timed(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    def timed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Yield pieces, and take note of how long they took."""
-        source = iter(pieces)
+        source = iter(chunks)
         while True:
             began = self.monotonic()
             try:
-                piece = next(source, None)
+                chunk = next(source, None)
             finally:
                 self.waited += self.monotonic() - began
-            if piece is None:
+            if chunk is None:
                 return
-            self.size += len(piece)
-            yield piece
+            self.size += len(chunk)
+            yield chunk
 
     @property
     def is_too_slow(self) -> bool:
@@ -90,17 +90,17 @@ class ClientResponse:
     response: httpcore2.Response = field(repr=False)
     held: ExitStack = field(repr=False)
 
-    def pieces(self, pace: TransferRate | None = None) -> Iterator[bytes]:
+    def chunks(self, transfer_rate: TransferRate | None = None) -> Iterator[bytes]:
         """Yield the body as it comes; raise FetchError if it breaks off, or is too slow."""
         body = self.response.iter_stream()
         try:
-            for piece in body if pace is None else pace.timed(body):
-                if pace is not None and pace.is_too_slow:
+            for chunk in body if transfer_rate is None else transfer_rate.timed(body):
+                if transfer_rate is not None and transfer_rate.is_too_slow:
                     raise FetchError("it comes too slowly")
-                yield piece
+                yield chunk
         except TRANSPORT_ERRORS as error:
             why = TIMEOUT_REASON if isinstance(error, LATE) else "the connection broke off"
-            raise FetchError(why, is_passing=True) from error
+            raise FetchError(why, is_transient=True) from error
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -120,11 +120,11 @@ class HttpClient:
     def __init__(
         self,
         monotonic: Callable[[], float],
-        reach: AddressPolicy,
+        policy: AddressPolicy,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.tls = tls or httpcore2.default_ssl_context()
-        self._backend = CheckedNetworkBackend(monotonic, reach)
+        self._backend = CheckedNetworkBackend(monotonic, policy)
         self._pool = httpcore2.ConnectionPool(
             network_backend=self._backend,
             ssl_context=self.tls,
@@ -137,11 +137,11 @@ class HttpClient:
         self._pool.close()
         self._backend.close()
 
-    def within(self, seconds: float) -> AbstractContextManager[None]:
+    def deadline(self, seconds: float) -> AbstractContextManager[None]:
         """Return a context in which this thread waits no longer than so for servers."""
-        return self._backend.within(seconds)
+        return self._backend.deadline(seconds)
 
-    def ask(
+    def send(
         self, method: str, url: Url, headers: Mapping[str, str], content: bytes | None = None
     ) -> ClientResponse:
         """
@@ -154,7 +154,7 @@ class HttpClient:
         """
         with ExitStack() as stack:
             try:
-                with self._backend.within(RESPONSE_START_TIMEOUT_SECONDS):
+                with self._backend.deadline(RESPONSE_START_TIMEOUT_SECONDS):
                     request = self._request(method, url, headers, content)
                     response = stack.enter_context(request)
             except TRANSPORT_ERRORS as error:
@@ -162,7 +162,7 @@ class HttpClient:
             known = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
             return ClientResponse(url, response.status, known, response, stack.pop_all())
 
-    def follow(
+    def follow_redirects(
         self,
         method: str,
         url: Url,
@@ -184,7 +184,7 @@ class HttpClient:
         for _ in range(MAX_REDIRECTS + 1):
             login = authorization(url)
             sent = headers if login is None else {**headers, "Authorization": login}
-            answer = self.ask(method, url, sent)
+            answer = self.send(method, url, sent)
             if answer.status not in REDIRECT_STATUSES or "location" not in answer.headers:
                 return answer
             answer.close()
@@ -201,7 +201,7 @@ class HttpClient:
             "connect": CONNECT_TIMEOUT_SECONDS,
             "read": IDLE_TIMEOUT_SECONDS,
             "write": IDLE_TIMEOUT_SECONDS,
-            "pool": self._backend.left(None),
+            "pool": self._backend.remaining_seconds(None),
         }
         sent = [("Host", url.authority), *headers.items()]
         return self._pool.stream(
@@ -211,7 +211,7 @@ class HttpClient:
 
 def _followed(url: Url, location: str) -> Url:
     try:
-        target = url.joined(location)
+        target = url.resolved(location)
     except BadUrl as error:
         raise FetchError("it leads to what is no URL") from error
     if url.is_secure and not target.is_secure:
@@ -221,9 +221,9 @@ def _followed(url: Url, location: str) -> Url:
 
 def _unanswered(error: Exception) -> FetchError:
     if isinstance(error, ssl.SSLError) or "certificate" in str(error).lower():
-        return FetchError("its certificate is not trusted", is_away=True)
+        return FetchError("its certificate is not trusted", is_unreachable=True)
     if isinstance(error, CONNECTION_ERRORS):
-        return FetchError("it cannot be reached", is_passing=True, is_away=True)
+        return FetchError("it cannot be reached", is_transient=True, is_unreachable=True)
     return FetchError(
-        TIMEOUT_REASON if isinstance(error, LATE) else "it does not answer", is_passing=True
+        TIMEOUT_REASON if isinstance(error, LATE) else "it does not answer", is_transient=True
     )

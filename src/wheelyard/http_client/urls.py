@@ -67,12 +67,12 @@ class Url:
         return f"{self.path}?{self.query}" if self.query else self.path
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The URL as people may see it: no credential, and no query, which may have one."""
         return f"{self.scheme}://{self.authority}{self.path}"
 
     @property
-    def asked(self) -> str:
+    def without_userinfo(self) -> str:
         """The URL with its query, and without a credential."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
@@ -86,19 +86,19 @@ class Url:
         """Whether nobody on the way can read along."""
         return self.scheme == "https"
 
-    def joined(self, reference: str) -> "Url":
+    def resolved(self, reference: str) -> "Url":
         """Return what a page at this URL means by a reference; raise BadUrl if it means none."""
         if len(reference) > MAX_URL_LENGTH:
             raise BadUrl("it is too long")
         try:
-            found = parse_url(urljoin(self.asked, reference.strip()))
+            found = parse_url(urljoin(self.without_userinfo, reference.strip()))
         except BadUrl:
             raise
         except ValueError as error:
             raise BadUrl("it is no URL") from error
         return replace(found, login=None)
 
-    def below(self, name: str) -> "Url":
+    def child_folder(self, name: str) -> "Url":
         """Return the folder of a name, which has nothing to be quoted in it, beside this page."""
         folder = self.path.rpartition("/")[0]
         return replace(self, path=f"{folder}/{name}/", query="", fragment="", login=None)
@@ -109,7 +109,7 @@ class Url:
             return self
         return replace(self, path=f"{self.path}/")
 
-    def holds(self, other: "Url") -> bool:
+    def contains(self, other: "Url") -> bool:
         """Return whether another URL is in the folder that this one is, or is a page of."""
         folder = self.path.rpartition("/")[0] + "/"
         return other.origin == self.origin and other.path.startswith(folder)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeGuard, TypeVar, get_args
 
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields
@@ -34,26 +34,26 @@ class InvalidField(Exception):
     def __init__(
         self,
         why: FieldFault,
-        place: tuple[str, ...],
-        hint: Any = None,  # noqa: ANN401 - any type that a field may have
+        path: tuple[str, ...],
+        field_type: Any = None,  # noqa: ANN401 - any type that a field may have
         value: object = None,
     ) -> None:
-        super().__init__(why, place)
-        self.why, self.place, self.hint, self.value = why, place, hint, value
+        super().__init__(why, path)
+        self.why, self.path, self.field_type, self.value = why, path, field_type, value
 
     @property
     def known(self) -> str:
         """The keys that there are, in the place of an unknown one."""
-        return ", ".join(self.hint.__struct_fields__)
+        return ", ".join(self.field_type.__struct_fields__)
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """What is wrong, in a message about the table: the field, and what it may hold."""
-        key = escaped(".".join(self.place)[:NAME_LIMIT])
+        key = escaped(".".join(self.path)[:NAME_LIMIT])
         if self.why is FieldFault.UNKNOWN:
             return f"{key}: there is no such key. The keys are {self.known}"
-        is_missing = self.why is FieldFault.MISSING
-        return f"{key}: {'is missing, give' if is_missing else 'expected'} {_expected(self.hint)}"
+        problem = "is missing, give" if self.why is FieldFault.MISSING else "expected"
+        return f"{key}: {problem} {_expected(self.field_type)}"
 
 
 def decode_table(table: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
@@ -81,21 +81,25 @@ def _check(
         if name not in known:
             raise InvalidField(FieldFault.UNKNOWN, (*above, name), kind)
     for name, each in known.items():
-        place, hint, value = (*above, name), each.type, table.get(name)
+        path, field_type, value = (*above, name), each.type, table.get(name)
         if name not in table:
             if each.required:
-                raise InvalidField(FieldFault.MISSING, place, hint)
-        elif isinstance(hint, type) and issubclass(hint, Struct) and isinstance(value, dict):
-            _check(value, hint, place, strict=strict)
+                raise InvalidField(FieldFault.MISSING, path, field_type)
+        elif _is_struct(field_type) and isinstance(value, dict):
+            _check(value, field_type, path, strict=strict)
         else:
             try:
-                convert(value, hint, strict=strict)
+                convert(value, field_type, strict=strict)
             except ValidationError as error:
-                raise InvalidField(FieldFault.WRONG, place, hint, value) from error
+                raise InvalidField(FieldFault.WRONG, path, field_type, value) from error
 
 
-def _expected(hint: Any) -> str:  # noqa: ANN401 - any type that a field may have
+def _is_struct(field_type: object) -> TypeGuard[type[Struct]]:
+    return isinstance(field_type, type) and issubclass(field_type, Struct)
+
+
+def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field may have
     """Return what a field may hold: the title of its type, or of what that is made of."""
-    parts = get_args(hint)
+    parts = get_args(field_type)
     titled = (each.title for each in parts if isinstance(each, Meta) and each.title)
-    return next(titled, "") or ("true or false" if bool in (hint, *parts) else "a text")
+    return next(titled, "") or ("true or false" if bool in (field_type, *parts) else "a text")

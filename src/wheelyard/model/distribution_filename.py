@@ -95,14 +95,14 @@ class Sdist:
 
     packagetype: ClassVar[str] = "sdist"
     """What PyPI calls this kind."""
-    python: ClassVar[str] = "source"
+    python_version: ClassVar[str] = "source"
     """What PyPI's JSON says of the Python that it is for."""
     filename: str
     project: NormalizedName
     version: Version
 
     @property
-    def identity(self) -> UniquenessKey:
+    def uniqueness_key(self) -> UniquenessKey:
         """What may exist once in the project."""
         return ("sdist", canonicalize_version(self.version))
 
@@ -126,12 +126,12 @@ class Wheel:
     """Sorted: `py3-none-any`."""
 
     @property
-    def identity(self) -> UniquenessKey:
+    def uniqueness_key(self) -> UniquenessKey:
         """What may exist once in the project."""
         return ("wheel", canonicalize_version(self.version), self.build, *self.tags)
 
     @property
-    def python(self) -> str:
+    def python_version(self) -> str:
         """What PyPI's JSON says of the Python that it is for."""
         return self.filename.split("-")[-3]
 
@@ -145,16 +145,16 @@ class ObsoleteDistribution:
     version: Version
     packagetype: str
     """What PyPI calls this kind: bdist_egg, bdist_wininst or bdist_msi."""
-    python: str
+    python_version: str
     """The version of Python that it is for, or `any`."""
     platform: str
     """As the filename spells it; empty for every platform."""
 
     @property
-    def identity(self) -> UniquenessKey:
+    def uniqueness_key(self) -> UniquenessKey:
         """What may exist once in the project."""
         release = canonicalize_version(self.version)
-        return (self.packagetype, release, self.python, self.platform)
+        return (self.packagetype, release, self.python_version, self.platform)
 
 
 Distribution = Sdist | Wheel | ObsoleteDistribution
@@ -201,7 +201,7 @@ def strip_trailing_zeros(version: str) -> str:
 
 
 def parse_filename(
-    filename: str, *, zip_sdists: bool = False, legacy: bool = False
+    filename: str, *, zip_sdists: bool = False, allow_obsolete: bool = False
 ) -> Distribution:
     """
     Return the distribution that `filename` names.
@@ -218,11 +218,11 @@ def parse_filename(
     if len(filename) > FILENAME_LIMIT:
         raise _bad_filename(filename, f"it is longer than {FILENAME_LIMIT} bytes")
     if filename.endswith(".whl"):
-        return _parse_wheel(filename, legacy=legacy)
+        return _parse_wheel(filename, allow_obsolete=allow_obsolete)
     suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
-    if filename.endswith(SDIST_SUFFIXES if legacy else suffixes):
+    if filename.endswith(SDIST_SUFFIXES if allow_obsolete else suffixes):
         return _parse_sdist(filename)
-    if legacy and filename.endswith(tuple(_RETIRED)):
+    if allow_obsolete and filename.endswith(tuple(_RETIRED)):
         return _parse_retired(filename)
     raise Invalid(
         f"Only .whl and .tar.gz are accepted, and {quoted(filename)} is neither. "
@@ -234,21 +234,21 @@ def parse_filename(
 
 def parse_known_filename(filename: str) -> Distribution:
     """Return the distribution of a filename that a project has, or had: it has been parsed once."""
-    return parse_filename(filename, legacy=True)
+    return parse_filename(filename, allow_obsolete=True)
 
 
-def _parse_wheel(filename: str, *, legacy: bool) -> Wheel:
+def _parse_wheel(filename: str, *, allow_obsolete: bool) -> Wheel:
     match = _WHEEL.fullmatch(filename)
     if match is None:
         raise _bad_filename(filename, "a wheel is name-version[-build]-python-abi-platform.whl")
-    python, abi, platform = match["tags"].split("-")
+    python_version, abi, platform = match["tags"].split("-")
     combinations = 1
-    for part in (python, abi, platform):
+    for part in (python_version, abi, platform):
         combinations *= part.count(".") + 1
     if combinations > TAG_LIMIT:
         raise _bad_filename(filename, f"it names more than {TAG_LIMIT} tags")
     words = re.split("[-.]", match["tags"].lower())
-    if platform.endswith(_EXTENSIONS) or not (legacy or _NO_TAGS.isdisjoint(words)):
+    if platform.endswith(_EXTENSIONS) or not (allow_obsolete or _NO_TAGS.isdisjoint(words)):
         raise _bad_filename(filename, "it has two extensions")
     version = parse_version(match["version"])
     try:
@@ -289,7 +289,7 @@ def _parse_retired(filename: str) -> ObsoleteDistribution:
         # an egg spells what no name of a folder had then with an underscore
         version=parse_version(match["version"].replace("_", "-")),
         packagetype=_RETIRED[filename[-4:]],
-        python=match["python"] or "any",
+        python_version=match["python"] or "any",
         platform=match["platform"] or "",
     )
 

@@ -101,7 +101,7 @@ def parse_grant(number: int, table: Mapping[str, object]) -> Grant:
         scope = Scope(_actions(found.actions), tuple(map(parse_pattern, found.projects)))
         _require_fit(who, scope)
     except (InvalidField, Invalid) as fault:
-        why = fault.message if isinstance(fault, Invalid) else f"{fault.words}."
+        why = fault.message if isinstance(fault, Invalid) else f"{fault.message}."
         raise Invalid(f"[[grant]] number {number}: {why}", code="bad_setting") from fault
     return Grant(number, who, scope, found.note)
 

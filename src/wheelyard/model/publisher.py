@@ -140,7 +140,7 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     try:
         parsed: AnyTable = decode_table(fields, kind)
     except InvalidField as wrong:
-        raise _wrong(table.get("id"), wrong.words) from wrong
+        raise _wrong(table.get("id"), wrong.message) from wrong
     if isinstance(parsed, Oidc):
         _check_match(parsed)
     if isinstance(parsed, Buildkite) and not (parsed.build_branch or parsed.build_tag):

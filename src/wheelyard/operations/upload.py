@@ -149,7 +149,9 @@ class Uploads:
             Forbidden: The caller may not upload to the project, or the project takes no files.
         """
         rules = self.rules
-        distribution = parse_filename(filename, zip_sdists=rules.zip_sdists, legacy=rules.lenient)
+        distribution = parse_filename(
+            filename, zip_sdists=rules.zip_sdists, allow_obsolete=rules.lenient
+        )
         if distribution.project in RESERVED_NAMES:
             raise Invalid(
                 f"No project can be named {quoted(distribution.project)}: it is a path of the "
@@ -356,7 +358,7 @@ def find_identical(
             return held
         raise filename_taken(filename)
     deleted = (parse_known_filename(each) for each in project.deleted_filenames)
-    if any(each.identity == distribution.identity for each in deleted):
+    if any(each.uniqueness_key == distribution.uniqueness_key for each in deleted):
         message = "This filename was used by a file that has been deleted. Use a new version."
         raise Invalid(message, code="file_exists", short=message)
     _refuse_respelled(project, distribution, is_lenient=is_lenient)
@@ -374,7 +376,7 @@ def _refuse_respelled(project: Project, distribution: Distribution, *, is_lenien
     release = canonicalize_version(distribution.version)
     for file in project.by_release.get(release, ()):
         other = parse_known_filename(file.filename)
-        if other.identity != distribution.identity:
+        if other.uniqueness_key != distribution.uniqueness_key:
             continue
         if is_lenient and _format(other) != _format(distribution):
             continue

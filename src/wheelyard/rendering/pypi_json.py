@@ -90,7 +90,7 @@ def _info(page: PypiJsonPage) -> dict[str, object]:
 
 
 def _file(page: PypiJsonPage, file: File) -> dict[str, object]:
-    packagetype, python = _kind(file.filename)
+    packagetype, python_version = _kind(file.filename)
     uploaded = timestamp(file.uploaded_at)
     return {
         "comment_text": "",
@@ -100,7 +100,7 @@ def _file(page: PypiJsonPage, file: File) -> dict[str, object]:
         "filename": file.filename,
         "has_sig": False,
         "packagetype": packagetype,
-        "python_version": python,
+        "python_version": python_version,
         "requires_python": file.requires_python,
         "size": file.size,
         "upload_time": uploaded[:19],
@@ -118,4 +118,4 @@ def _kind(filename: str) -> tuple[str, str]:
     if filename.endswith(".tar.gz"):
         return "sdist", "source"
     distribution = parse_known_filename(filename)
-    return distribution.packagetype, distribution.python
+    return distribution.packagetype, distribution.python_version

@@ -64,12 +64,12 @@ class LoadedSettings:
     settings: Settings
     sources: Mapping[SettingPath, str]
     """Who gave a setting: the file, a variable, an option. What nobody gave is not there."""
-    home: str
+    config_source: str
     """Where a whole table of them is read from: a file, `WHEELYARD_TOML`, or nowhere."""
 
 
 class _SettingValue(NamedTuple):
-    place: SettingPath
+    path: SettingPath
     value: Any
     source: str
 
@@ -96,13 +96,13 @@ def load_settings(
     Raises:
         Invalid: The file is missing or no TOML, a key is unknown, or a value makes no sense.
     """
-    home = _home(file, environ)
+    config_source = _config_source(file, environ)
     every = [
         *_of_tables(defaults, "this command"),
-        *_of_tables(_file(home, environ), home),
+        *_of_tables(_file(config_source, environ), config_source),
         *_of_environment(environ),
         *(
-            each._replace(source=COMMAND_LINE_OPTIONS.get(each.place, "an option"))
+            each._replace(source=COMMAND_LINE_OPTIONS.get(each.path, "an option"))
             for each in _of_tables(overrides, "")
             if each.value is not None
         ),
@@ -112,12 +112,14 @@ def load_settings(
     for each in every:
         _require_text(each)
         _put(values, each)
-        sources[each.place] = each.source
+        sources[each.path] = each.source
     try:
         settings = decode_table(values, Settings, strict=False)
     except InvalidField as wrong:
-        raise bad_setting(_in_words(wrong, sources.get(wrong.place, home), home)) from wrong
-    return LoadedSettings(validate(settings), sources, home)
+        raise bad_setting(
+            _in_words(wrong, sources.get(wrong.path, config_source), config_source)
+        ) from wrong
+    return LoadedSettings(validate(settings), sources, config_source)
 
 
 def process_environment() -> Mapping[str, str]:
@@ -165,7 +167,7 @@ def ineffective_sources(environ: Mapping[str, str]) -> Iterator[str]:
         yield f"{DEFAULT_FILE} in this folder is not read, because {TEXT_VARIABLE} is set"
 
 
-def _home(file: Path | None, environ: Mapping[str, str]) -> str:
+def _config_source(file: Path | None, environ: Mapping[str, str]) -> str:
     """Return where a whole table of settings is read from: a file, a variable, or nowhere."""
     named = str(file or "") or environ.get(FILE_VARIABLE, "")
     if not environ.get(TEXT_VARIABLE):
@@ -178,29 +180,33 @@ def _home(file: Path | None, environ: Mapping[str, str]) -> str:
     return TEXT_VARIABLE
 
 
-def _file(home: str, environ: Mapping[str, str]) -> _Values:
+def _file(config_source: str, environ: Mapping[str, str]) -> _Values:
     """Return the tables of the settings file, or of what stands for one."""
-    if not home:
+    if not config_source:
         return {}
     try:
-        is_file = home != TEXT_VARIABLE
-        text = Path(home).read_text(encoding="utf-8-sig") if is_file else environ[TEXT_VARIABLE]
+        is_file = config_source != TEXT_VARIABLE
+        text = (
+            Path(config_source).read_text(encoding="utf-8-sig")
+            if is_file
+            else environ[TEXT_VARIABLE]
+        )
         values = _toml_of(text)
     except FileNotFoundError as error:
         raise Invalid(
-            f"There is no file {escaped(home)}. Give --config one that is there.",
+            f"There is no file {escaped(config_source)}. Give --config one that is there.",
             code="bad_setting",
         ) from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise Invalid(
-            f"{escaped(home)} cannot be read: {why}. See docs/settings.md for its form.",
+            f"{escaped(config_source)} cannot be read: {why}. See docs/settings.md for its form.",
             code="bad_setting",
         ) from error
     for name, value in values.items():
         _require_brackets(name, value)
     if is_file:
-        _look_beside(Path(home).parent, values.get("access", {}))
+        _look_beside(Path(config_source).parent, values.get("access", {}))
     return values
 
 
@@ -247,21 +253,21 @@ def _of_tables(
 ) -> Iterator[_SettingValue]:
     """Yield what the sections of a settings file say; what is no section stays as it is."""
     for name, value in tables.items():
-        place = (*above, name)
-        if isinstance(value, dict) and place not in all_settings() and names_in(place):
-            yield from _of_tables(value, source, place)
+        path = (*above, name)
+        if isinstance(value, dict) and path not in all_settings() and names_in(path):
+            yield from _of_tables(value, source, path)
         else:
-            yield _SettingValue(place, value, source)
+            yield _SettingValue(path, value, source)
 
 
 def _of_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
     """Yield what the variables say; an empty one is how a compose file says "not set"."""
-    for place, setting in all_settings().items():
-        names = (*setting.variables, PLATFORM_VARIABLES.get(place, ""))
+    for path, setting in all_settings().items():
+        names = (*setting.variables, PLATFORM_VARIABLES.get(path, ""))
         name = next(filter(environ.get, names), None)
         if name is not None:
             text = environ[name]
-            yield _SettingValue(place, _listed(text) if setting.is_list else text, name)
+            yield _SettingValue(path, _listed(text) if setting.is_list else text, name)
 
 
 def _of_flag(flag: str) -> _SettingValue:
@@ -271,16 +277,16 @@ def _of_flag(flag: str) -> _SettingValue:
         raise bad_setting(
             "--set: expected SECTION.KEY=VALUE, such as server.port=8080, and found no ="
         )
-    place = tuple(part.strip() for part in name.split("."))
-    setting = all_settings().get(place)
+    path = tuple(part.strip() for part in name.split("."))
+    setting = all_settings().get(path)
     if setting is None:
-        raise bad_setting(f"--set {quote_unless_secret(name)}: {_no_such(place)}")
+        raise bad_setting(f"--set {quote_unless_secret(name)}: {_no_such(path)}")
     if setting.is_secret:
         raise bad_setting(
             f"--set {name}: a command line can be read by everybody on this machine. Set "
             f"{setting.variable} instead"
         )
-    return _SettingValue(place, _value(setting, text), f"--set {'.'.join(place)}")
+    return _SettingValue(path, _value(setting, text), f"--set {'.'.join(path)}")
 
 
 def _value(setting: Setting, text: str) -> object:
@@ -320,12 +326,12 @@ def _require_text(given: _SettingValue) -> None:
     for each in given.value if isinstance(given.value, list) else [given.value]:
         if isinstance(each, str) and not _is_text(each):
             why = "expected text in UTF-8, and found other bytes"
-            raise bad_setting(f"{all_settings()[given.place]}: {why} ({given.source})")
+            raise bad_setting(f"{all_settings()[given.path]}: {why} ({given.source})")
 
 
 def _put(values: _Values, given: _SettingValue) -> None:
     """Put a value where it belongs among nested tables."""
-    *tables, name = given.place
+    *tables, name = given.path
     for table in tables:
         found = values.setdefault(table, {})
         if not isinstance(found, dict):
@@ -334,24 +340,26 @@ def _put(values: _Values, given: _SettingValue) -> None:
     values[name] = given.value
 
 
-def _in_words(wrong: InvalidField, source: str, home: str) -> str:
+def _in_words(wrong: InvalidField, source: str, config_source: str) -> str:
     """Return what is wrong with a value; it is repeated, unless it is a secret."""
     if wrong.why is FieldFault.UNKNOWN:
-        return _no_such(wrong.place)
+        return _no_such(wrong.path)
     # who has just typed an option, or wrote the file that is read, needs no telling
-    who = "" if source == home or source in COMMAND_LINE_OPTIONS.values() else f" ({source})"
-    setting = all_settings().get(wrong.place)
+    who = (
+        "" if source == config_source or source in COMMAND_LINE_OPTIONS.values() else f" ({source})"
+    )
+    setting = all_settings().get(wrong.path)
     if setting is None:
-        return f"[{'.'.join(wrong.place)}]: expected a table{who}"
+        return f"[{'.'.join(wrong.path)}]: expected a table{who}"
     given = "" if setting.is_secret else _given(wrong.value)
     return f"{setting}: expected {_expected(setting)}{given}{who}"
 
 
-def _no_such(place: SettingPath) -> str:
+def _no_such(path: SettingPath) -> str:
     """Return that there is no such setting or section, with what there is."""
     known = all_settings()
-    for depth, name in enumerate(place):
-        above = place[:depth]
+    for depth, name in enumerate(path):
+        above = path[:depth]
         if above in known:
             return f"{known[above]} has no settings in it"
         if name not in names_in(above):
@@ -361,7 +369,7 @@ def _no_such(place: SettingPath) -> str:
             has = ", ".join(names_in(above))
             return f"[{'.'.join(above)}] has no setting {quote_unless_secret(name)}. It has {has}"
     return (
-        f"[{'.'.join(place)}] is a section. Say which of its settings: {', '.join(names_in(place))}"
+        f"[{'.'.join(path)}] is a section. Say which of its settings: {', '.join(names_in(path))}"
     )
 
 

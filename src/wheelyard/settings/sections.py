@@ -343,7 +343,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Setting:
     """One setting."""
 
-    place: SettingPath
+    path: SettingPath
     kind: Any
     """Its type, without its limits."""
     meta: Meta
@@ -353,12 +353,12 @@ class Setting:
     @property
     def key(self) -> str:
         """Its name within its section."""
-        return self.place[-1]
+        return self.path[-1]
 
     @property
     def is_table(self) -> bool:
         """Whether it stands in the file as `[[name]]`."""
-        return self.place[0] in ARRAY_TABLES
+        return self.path[0] in ARRAY_TABLES
 
     @property
     def is_list(self) -> bool:
@@ -373,8 +373,8 @@ class Setting:
     @property
     def variables(self) -> tuple[str, ...]:
         """The environment variables that it is read from, the usual one first; none for a table."""
-        long = "_".join(self.place).upper()
-        names = () if self.is_table else (_SHORT.get(self.place, long), long)
+        long = "_".join(self.path).upper()
+        names = () if self.is_table else (_SHORT.get(self.path, long), long)
         return tuple(dict.fromkeys(f"{VARIABLE_PREFIX}{name}" for name in names))
 
     @property
@@ -385,27 +385,27 @@ class Setting:
     def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
         """Return what it is in some settings."""
         value: Any = settings
-        for name in self.place:
+        for name in self.path:
             value = getattr(value, name)
         return value
 
     def __str__(self) -> str:  # as the file has it
         if self.is_table:
             return f"[[{self.key}]]"
-        return f"[{'.'.join(self.place[:-1])}] {self.key}"
+        return f"[{'.'.join(self.path[:-1])}] {self.key}"
 
 
 @cache
 def all_settings() -> Mapping[SettingPath, Setting]:
     """Return all settings, in the order of their sections, the tables last."""
-    return MappingProxyType({each.place: each for each in _within(Settings, ())})
+    return MappingProxyType({each.path: each for each in _within(Settings, ())})
 
 
 def names_in(section: SettingPath) -> list[str]:
     """Return what stands directly in a section: settings and sections; `()` is the whole file."""
     depth = len(section)
-    below = (place for place in all_settings() if place[:depth] == section)
-    return list(dict.fromkeys(place[depth] for place in below if place[depth:]))
+    below = (path for path in all_settings() if path[:depth] == section)
+    return list(dict.fromkeys(path[depth] for path in below if path[depth:]))
 
 
 def is_section(hint: object) -> bool:
@@ -423,14 +423,14 @@ def is_loopback(host: str) -> bool:
 
 def _within(section: type[Struct], above: SettingPath) -> Iterator[Setting]:
     for each in fields(section):
-        place = (*above, each.name)
+        path = (*above, each.name)
         if is_section(each.type):
-            yield from _within(each.type, place)
+            yield from _within(each.type, path)
         else:
             kind, meta = each.type, Meta()
             if get_origin(kind) is Annotated:
                 kind, meta = get_args(kind)
-            yield Setting(place, kind, meta, each.default)
+            yield Setting(path, kind, meta, each.default)
 
 
 def _is_unspecified(host: str) -> bool:

@@ -80,7 +80,7 @@ def _by_themselves(settings: Settings) -> Iterator[str]:
         value = setting.value_in(settings)
         if isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:
             yield f"{setting}: expected a smaller number"
-        key = ".".join(setting.place)
+        key = ".".join(setting.path)
         if value == setting.default or key not in _RULES:
             continue
         holds, remedy = _RULES[key]
@@ -229,8 +229,8 @@ def _of_public_files(store: StoreSettings, tokens: str) -> Iterator[str]:
         )
 
 
-def _resolved(place: str) -> BucketLocation | str:
-    return parse_location(place) if is_bucket(place) else realpath(place)
+def _resolved(path: str) -> BucketLocation | str:
+    return parse_location(path) if is_bucket(path) else realpath(path)
 
 
 def _together(settings: Settings) -> Iterator[str]:

@@ -189,7 +189,7 @@ def _of_publishing(settings: Settings) -> Iterator[str]:
 
 def _unused(settings: Settings) -> Iterator[str]:
     """Yield, for each setting that is not the default and counts for nothing, why it does."""
-    known = {".".join(place): each for place, each in all_settings().items()}
+    known = {".".join(path): each for path, each in all_settings().items()}
     said = {key: it for key, it in known.items() if it.value_in(settings) != it.default}
     for key, setting in said.items():
         whys = [why for is_so, why in _UNUSED.get(key, ()) if is_so(settings)]

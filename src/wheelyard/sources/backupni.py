@@ -35,10 +35,10 @@ class BackupniSource:
     packages: FileTree
     meta: FileTree
 
-    def offers(self) -> Iterator[SourceItem]:
+    def candidates(self) -> Iterator[SourceItem]:
         """Yield what there is."""
-        for offers in prefetch_map(self._offers_of, distribution_entries(self.packages)):
-            yield from offers
+        for candidates in prefetch_map(self._offers_of, distribution_entries(self.packages)):
+            yield from candidates
 
     def _offers_of(self, item: TreeEntry | Skipped) -> list[SourceItem]:
         if isinstance(item, Skipped):
@@ -52,7 +52,7 @@ class BackupniSource:
             return [_described(candidate, read_bounded(self.meta, beside))]
         except (OSError, ValueError, RecursionError) as error:
             why = f"it cannot be used, so the file is taken without it: {_reason(error)}"
-            return [candidate, Skipped(f"{self.meta}/{path}", why, is_fault=True)]
+            return [candidate, Skipped(f"{self.meta}/{path}", why, is_error=True)]
 
 
 def _described(candidate: Candidate, text: bytearray) -> Candidate:

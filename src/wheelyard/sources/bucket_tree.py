@@ -57,14 +57,14 @@ class BucketTree:
                 "uploaded; store it again without that"
             )
         try:
-            pieces = self.bucket.read(item.path, item.version)
+            chunks = self.bucket.read(item.path, item.version)
         except NotFound as fault:
             raise unreadable_file(fault.message.rstrip(".").lower()) from fault
-        with closing(pieces):  # type: ignore[type-var]
-            yield pieces
+        with closing(chunks):  # type: ignore[type-var]
+            yield chunks
 
 
-def open_tree(text: str, runtime: Runtime, leave_out: Iterable[Path] = ()) -> FileTree:
+def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> FileTree:
     """
     Return a folder, without those of it that are left out; or a bucket, which is not asked yet.
 
@@ -91,7 +91,7 @@ def open_tree(text: str, runtime: Runtime, leave_out: Iterable[Path] = ()) -> Fi
             f"The folder {name} cannot be read: {error.strerror}. Name one that is there, with "
             "packages in it or without."
         ) from error
-    return FolderTree(path, tuple(leave_out))
+    return FolderTree(path, tuple(excluded))
 
 
 def open_watched_tree(text: str, stores: Iterable[str], files: str, runtime: Runtime) -> FileTree:

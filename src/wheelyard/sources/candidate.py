@@ -38,7 +38,7 @@ class Candidate:
     """
 
     filename: str
-    place: str
+    location: str
     read: OpenChunks = field(repr=False)
     size: int | None = None
     hashes: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)
@@ -46,17 +46,17 @@ class Candidate:
     uploaded_by: str = ""
     yanked: str | None = None
     changed_at: float | None = None
-    dated: Callable[[], datetime | None] | None = field(default=None, repr=False)
+    last_modified: Callable[[], datetime | None] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """Something that a source has and that is no candidate."""
 
-    place: str
+    location: str
     why: str
     """A sentence, without its full stop."""
-    is_fault: bool = False
+    is_error: bool = False
     """Whether it ought to have been one: a damaged line, a file that cannot be had."""
 
 
@@ -66,7 +66,7 @@ SourceItem = Candidate | Skipped
 class Source(Protocol):
     """A place to import from."""
 
-    def offers(self) -> Iterator[SourceItem]:
+    def candidates(self) -> Iterator[SourceItem]:
         """Yield what there is, in a stable order; raise WheelyardError if it is no source."""
         ...
 

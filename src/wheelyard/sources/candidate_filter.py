@@ -61,7 +61,7 @@ def is_http_url(text: str) -> bool:
 def redact_credentials(text: str) -> str:
     """Return what somebody has named as people may see it: no credential, and no query of a URL."""
     try:
-        return parse_url(text.strip()).shown
+        return parse_url(text.strip()).redacted
     except BadUrl:
         pass
     scheme, colon, rest = text.partition(":")

@@ -83,13 +83,13 @@ class _DevpiExport(Struct):
 class DevpiSource:
     """An export of devpi-server."""
 
-    place: FileTree
+    tree: FileTree
     chosen: tuple[str, ...] = ()
     """Indexes to take, as USER/INDEX; may be left out if only one has packages."""
     mirrors: bool = False
     """Whether what was mirrored is taken too; a mirror that is chosen always is."""
 
-    def offers(self) -> Iterator[SourceItem]:
+    def candidates(self) -> Iterator[SourceItem]:
         """Yield what there is."""
         indexes = self._dump().indexes
         chosen = self.chosen or _only(indexes, mirrors=self.mirrors)
@@ -104,20 +104,20 @@ class DevpiSource:
             elif index.files:
                 mirrored = f"it mirrors {len(index.files)} files"
                 why = mirrored if index.is_mirror else "it is not the index that was asked for"
-                yield Skipped(f"{self.place}/{name}", why)
+                yield Skipped(f"{self.tree}/{name}", why)
 
     def _dump(self) -> _DevpiExport:
-        found = self.place.find(INDEX_FILE)
+        found = self.tree.find(INDEX_FILE)
         if found is None:
             raise bad_source(
-                f"There is no {INDEX_FILE} in {self.place}. Name a folder of devpi-export."
+                f"There is no {INDEX_FILE} in {self.tree}. Name a folder of devpi-export."
             )
         try:
             dump = msgspec.json.decode(
-                read_bounded(self.place, found, INDEX_LIMIT_BYTES), type=_DevpiExport
+                read_bounded(self.tree, found, INDEX_LIMIT_BYTES), type=_DevpiExport
             )
         except (OSError, ValueError, RecursionError) as error:
-            raise bad_source(f"{INDEX_FILE} in {self.place} cannot be read, or is none.") from error
+            raise bad_source(f"{INDEX_FILE} in {self.tree} cannot be read, or is none.") from error
         if dump.dumpversion not in DUMP_VERSIONS:
             raise bad_source(
                 f"This export has version {quoted(dump.dumpversion)}, which this version does not "
@@ -133,23 +133,23 @@ class DevpiSource:
         for kind, count in sorted(others.items()):
             what = _OTHER_FILE_TYPES.get(kind, f"of the kind {quoted(kind)}")
             counted = "1 file is" if count == 1 else f"{count} files are"
-            yield Skipped(f"{self.place}/{name}", f"{counted} {what}")
+            yield Skipped(f"{self.tree}/{name}", f"{counted} {what}")
 
     def _offer(self, entry: _FileEntry) -> SourceItem:
-        place = f"{self.place}/{entry.relpath}"
-        item = self.place.find(entry.relpath)
+        tree = f"{self.tree}/{entry.relpath}"
+        item = self.tree.find(entry.relpath)
         if item is None:
-            return Skipped(place, f"{INDEX_FILE} names it, and it is not there", is_fault=True)
+            return Skipped(tree, f"{INDEX_FILE} names it, and it is not there", is_error=True)
         said = entry.entrymapping
         claimed = {"md5": said.md5} if said.md5 is not None else {}
         try:
             hashes = parse_digests({**claimed, **(said.hashes or {})})
             hashes = {**parse_hash_spec(said.hash_spec or ""), **hashes}
         except InvalidDigest as error:
-            return Skipped(place, str(error), is_fault=True)
+            return Skipped(tree, str(error), is_error=True)
         upload = next((each for each in entry.log if each.what == "upload"), _LogEntry())
         return replace(
-            to_candidate(self.place, item),
+            to_candidate(self.tree, item),
             hashes=hashes,
             uploaded_at=parse_date_parts(upload.when) or parse_http_date(said.last_modified),
             uploaded_by=clean_uploader(upload.who),

@@ -23,39 +23,39 @@ PACKAGES_FOLDER: Final = "packages"
 """Where GAEPyPI keeps files."""
 
 
-def as_listed(place: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
+def as_listed(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
     """Yield a file with what the place itself knows of it."""
-    yield to_candidate(place, item)
+    yield to_candidate(tree, item)
 
 
 @dataclass(frozen=True, slots=True)
 class FileTreeSource:
     """Whatever is named like a distribution, as `describe` tells of it."""
 
-    place: FileTree
+    tree: FileTree
     describe: Callable[[FileTree, TreeEntry], Iterator[SourceItem]] = as_listed
 
-    def offers(self) -> Iterator[SourceItem]:
+    def candidates(self) -> Iterator[SourceItem]:
         """Yield what there is."""
-        for found in distribution_entries(self.place):
+        for found in distribution_entries(self.tree):
             if isinstance(found, Skipped):
                 yield found
             else:
-                yield from self.describe(self.place, found)
+                yield from self.describe(self.tree, found)
 
     def total(self) -> int | None:
         """Return how many distributions there are, None where it costs requests to know that."""
-        if not isinstance(self.place, FolderTree):
+        if not isinstance(self.tree, FolderTree):
             return None
-        return sum(isinstance(each, TreeEntry) for each in distribution_entries(self.place))
+        return sum(isinstance(each, TreeEntry) for each in distribution_entries(self.tree))
 
 
-def gaepypi_candidates(place: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
+def gaepypi_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
     """Yield a file if it lies where GAEPyPI puts one, in its bucket or below `packages/`."""
     if is_gaepypi_path(item, is_bare=True):
-        yield to_candidate(place, item)
+        yield to_candidate(tree, item)
     else:
-        yield Skipped(f"{place}/{item.path}", "it is not at packages/NAME/VERSION/FILE")
+        yield Skipped(f"{tree}/{item.path}", "it is not at packages/NAME/VERSION/FILE")
 
 
 def is_gaepypi_path(item: TreeEntry, *, is_bare: bool = False) -> bool:
@@ -68,13 +68,13 @@ def is_gaepypi_path(item: TreeEntry, *, is_bare: bool = False) -> bool:
     return len(parts) == 3 and all(parts)  # noqa: PLR2004 - NAME, VERSION, FILE
 
 
-def distribution_entries(place: FileTree) -> Iterator[TreeEntry | Skipped]:
+def distribution_entries(tree: FileTree) -> Iterator[TreeEntry | Skipped]:
     """
     Yield what is named like a distribution, and what a report says of other files.
 
     A file that nobody would miss is passed by: a hidden one, or one that goes with a distribution.
     """
-    for found in place.items():
+    for found in tree.items():
         if isinstance(found, Skipped):
             yield found
         elif not (found.path.startswith(".") or "/." in found.path):
@@ -82,4 +82,4 @@ def distribution_entries(place: FileTree) -> Iterator[TreeEntry | Skipped]:
                 yield found
             elif not is_sidecar(found.filename):
                 why = "it is not named like a distribution"
-                yield Skipped(f"{place}/{found.path}", why)
+                yield Skipped(f"{tree}/{found.path}", why)

@@ -49,7 +49,7 @@ class PackageList:
 
     text: str = field(repr=False)
     """Where it is."""
-    shown: str
+    redacted: str
     """What a report calls it."""
     open: OpenChunks
 
@@ -58,7 +58,7 @@ class PackageList:
 class FileLocator:
     """Where the files of a list are."""
 
-    shown: str
+    redacted: str
     """What a person calls it."""
     fetch: Callable[[str], Candidate | None]
     """Returns a file by its name, None if there is none of that name."""
@@ -79,26 +79,26 @@ class DumbPypiSource:
     packages: PackageList
     shelf: FileLocator
 
-    def offers(self) -> Iterator[SourceItem]:
+    def candidates(self) -> Iterator[SourceItem]:
         """Yield what there is."""
         lines = enumerate(_lines_of(self.packages), 1)
         yield from prefetch_map(self._offer, (each for each in lines if each[1].strip()))
 
     def _offer(self, numbered: tuple[int, bytes]) -> SourceItem:
         number, line = numbered
-        place = f"{self.packages.shown}, line {number}"
+        tree = f"{self.packages.redacted}, line {number}"
         try:
             said = _parsed(line)
             hashes = parse_hash_spec(said.hash or "")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             why = "it is neither a filename nor a JSON object with one"
-            return Skipped(place, why, is_fault=True)
+            return Skipped(tree, why, is_error=True)
         except ValueError as error:
-            return Skipped(place, str(error), is_fault=True)
+            return Skipped(tree, str(error), is_error=True)
         found = self.shelf.fetch(said.filename)
         if found is None:
-            why = f"{quoted(said.filename)} is not at {self.shelf.shown}"
-            return Skipped(place, why, is_fault=True)
+            why = f"{quoted(said.filename)} is not at {self.shelf.redacted}"
+            return Skipped(tree, why, is_error=True)
         return replace(
             found,
             hashes={**found.hashes, **hashes},
@@ -114,17 +114,17 @@ def is_package_list(text: str) -> bool:
     return text.endswith(LIST_SUFFIXES) and (is_elsewhere or Path(text).is_file())
 
 
-def package_list_in_tree(place: FileTree, name: str, text: str) -> PackageList:
+def package_list_in_tree(tree: FileTree, name: str, text: str) -> PackageList:
     """Return a list in a place, named by `text`; raise Invalid if there is none (`bad_source`)."""
-    item = place.find(name)
+    item = tree.find(name)
     if item is None:
-        raise bad_source(f"There is no package list {quoted(name)} in {place}. Check the name.")
-    return PackageList(text, text, partial(place.read, item))
+        raise bad_source(f"There is no package list {quoted(name)} in {tree}. Check the name.")
+    return PackageList(text, text, partial(tree.read, item))
 
 
 def package_list_at_url(web: IndexClient, url: Url) -> PackageList:
     """Return a list below a URL."""
-    return PackageList(url.asked, url.shown, ResumableDownload(web, url).open)
+    return PackageList(url.without_userinfo, url.redacted, ResumableDownload(web, url).open)
 
 
 def resolve_packages_url(text: str, reference: str) -> str:
@@ -148,37 +148,38 @@ def resolve_packages_url(text: str, reference: str) -> str:
     return normpath(Path(text).parent / PROJECT_PAGE / reference)
 
 
-def locate_in_tree(place: FileTree) -> FileLocator:
+def locate_in_tree(tree: FileTree) -> FileLocator:
     """Return the files that lie flat in a place."""
 
     def fetch(filename: str) -> Candidate | None:
-        item = place.find(filename)
-        return None if item is None else to_candidate(place, item)
+        item = tree.find(filename)
+        return None if item is None else to_candidate(tree, item)
 
-    return FileLocator(str(place), fetch)
+    return FileLocator(str(tree), fetch)
 
 
 def locate_at_url(web: IndexClient, root: Url) -> FileLocator:
     """Return the files below a URL; whether they are there is known when they are read."""
     return FileLocator(
-        root.shown, lambda name: ResumableDownload(web, root.joined(quote(name))).candidate(name)
+        root.redacted,
+        lambda name: ResumableDownload(web, root.resolved(quote(name))).candidate(name),
     )
 
 
 def _lines_of(packages: PackageList) -> Iterator[bytes]:
     rest = b""
     try:
-        with packages.open() as pieces:
-            for piece in pieces:
-                *whole, rest = (rest + piece).split(b"\n")
+        with packages.open() as chunks:
+            for chunk in chunks:
+                *whole, rest = (rest + chunk).split(b"\n")
                 yield from whole
                 if len(rest) > LINE_LIMIT_BYTES:
                     raise bad_source(
-                        f"{packages.shown} is no list of packages: it has lines of a megabyte."
+                        f"{packages.redacted} is no list of packages: it has lines of a megabyte."
                     )
     except OSError as error:
         raise bad_source(
-            f"The package list {packages.shown} cannot be read: {error.strerror}. "
+            f"The package list {packages.redacted} cannot be read: {error.strerror}. "
             "Check where it is, or try again later."
         ) from error
     yield rest

@@ -77,12 +77,12 @@ class FileTree(Protocol):
         ...
 
 
-def to_candidate(place: FileTree, item: TreeEntry) -> Candidate:
+def to_candidate(tree: FileTree, item: TreeEntry) -> Candidate:
     """Return what the place itself knows of a file."""
     return Candidate(
         filename=item.filename,
-        place=f"{place}/{item.path}",
-        read=partial(place.read, item),
+        location=f"{tree}/{item.path}",
+        read=partial(tree.read, item),
         size=item.size,
         hashes=item.hashes,
         uploaded_at=item.created_at,
@@ -90,12 +90,12 @@ def to_candidate(place: FileTree, item: TreeEntry) -> Candidate:
     )
 
 
-def read_bounded(place: FileTree, item: TreeEntry, limit: int = SIDECAR_LIMIT_BYTES) -> bytearray:
+def read_bounded(tree: FileTree, item: TreeEntry, limit: int = SIDECAR_LIMIT_BYTES) -> bytearray:
     """Return all bytes of a file that describes others; raise OSError if it has too many."""
     found = bytearray()
-    with place.read(item) as pieces:
-        for piece in pieces:
-            found += piece
+    with tree.read(item) as chunks:
+        for chunk in chunks:
+            found += chunk
             if len(found) > limit:
                 raise unreadable_file(f"it is larger than {limit} bytes")
     return found
@@ -106,7 +106,7 @@ class FolderTree:
     """A folder of this machine; links to files are followed, links to folders are not."""
 
     root: Path
-    leave_out: tuple[Path, ...] = ()
+    excluded: tuple[Path, ...] = ()
     """Folders in it that are passed by: the store itself."""
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class FolderTree:
 
     def items(self) -> Iterator[TreeEntry | Skipped]:
         """Yield every file that is not hidden; asks of each its size and times, and opens none."""
-        others = {os.path.realpath(each) for each in self.leave_out}
+        others = {os.path.realpath(each) for each in self.excluded}
         below = len(os.path.join(self.root, ""))  # noqa: PTH118 - paths are text here, for speed
         waiting, fault = [str(self.root)], None
         while waiting:
@@ -172,7 +172,7 @@ def _seen(entry: "os.DirEntry[str]", below: int) -> TreeEntry | Skipped:
         found = entry.stat()
     except OSError as error:  # a link that leads nowhere, or gone meanwhile
         why = f"it cannot be read: {error.strerror}"
-        return Skipped(entry.path, why, is_fault=is_distribution_name(entry.name))
+        return Skipped(entry.path, why, is_error=is_distribution_name(entry.name))
     if not S_ISREG(found.st_mode):  # a pipe would be waited for
         return Skipped(entry.path, "it is no file")
     return _item(entry.path[below:], found)

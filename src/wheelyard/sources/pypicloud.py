@@ -30,17 +30,17 @@ class _Facts(msgspec.Struct):
     uploader: str | None = None
 
 
-def pypicloud_candidates(place: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
+def pypicloud_candidates(tree: FileTree, item: TreeEntry) -> Iterator[SourceItem]:
     """Yield a file with what its metadata, or the .meta beside it, says."""
-    candidate = to_candidate(place, item)
+    candidate = to_candidate(tree, item)
     try:
-        said = item.attributes or _beside(place, item)
+        said = item.attributes or _beside(tree, item)
         claimed = {"sha256": said.get("hash_sha256"), "md5": said.get("hash_md5")}
         hashes = parse_digests({name: value for name, value in claimed.items() if value})
     except (OSError, ValueError, RecursionError) as error:
         why = str(error) if isinstance(error, InvalidDigest) else "its .meta cannot be used"
         why = f"{why}; the file is taken without it"
-        yield Skipped(candidate.place, why, is_fault=True)
+        yield Skipped(candidate.location, why, is_error=True)
         yield candidate
     else:
         hashes = {**candidate.hashes, **hashes}
@@ -67,8 +67,8 @@ def _has_facts(item: TreeEntry) -> bool:
     return bool(item.attributes.get("name") and item.attributes.get("version"))
 
 
-def _beside(place: FileTree, item: TreeEntry) -> Mapping[str, str | None]:
-    beside = place.find(item.path + META_SUFFIX)
+def _beside(tree: FileTree, item: TreeEntry) -> Mapping[str, str | None]:
+    beside = tree.find(item.path + META_SUFFIX)
     if beside is None:
         return {}
-    return asdict(msgspec.json.decode(read_bounded(place, beside), type=_Facts))
+    return asdict(msgspec.json.decode(read_bounded(tree, beside), type=_Facts))

@@ -85,7 +85,7 @@ class SourceRequest:
     mirrors: bool = False  # devpi: whether mirrored files are taken
     projects: tuple[str, ...] = ()  # patterns of names; nothing is all
     allow_private: bool = False  # whether links may lead to private addresses of any host
-    leave_out: tuple[Path, ...] = ()  # folders that are passed by
+    excluded: tuple[Path, ...] = ()  # folders that are passed by
     login: UserPassword | None = None  # for the URL that is named, beside what is in it
     netrc: Path | None = None  # the file of credentials by host, if it is not `~/.netrc`
 
@@ -107,9 +107,9 @@ class OpenedSource:
             return None
         return self.source.total()
 
-    def offers(self) -> Iterator[SourceItem]:
+    def candidates(self) -> Iterator[SourceItem]:
         """Yield what there is of the projects that were asked for."""
-        for each in self.source.offers():
+        for each in self.source.candidates():
             if isinstance(each, Skipped) or matches_patterns(
                 guess_project(each.filename), self.projects
             ):
@@ -136,11 +136,11 @@ def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
         return OpenedSource(kind, source, request.projects, connections.pop_all())
 
 
-def detect_kind(place: FileTree) -> str:
+def detect_kind(tree: FileTree) -> str:
     """Return the kind of source that the first files of a place look like; `files` if none."""
-    if place.find(devpi.INDEX_FILE) is not None:
+    if tree.find(devpi.INDEX_FILE) is not None:
         return "devpi"
-    items = [each for each in islice(place.items(), DETECTION_LIMIT) if isinstance(each, TreeEntry)]
+    items = [each for each in islice(tree.items(), DETECTION_LIMIT) if isinstance(each, TreeEntry)]
     offered = [item for item in items if is_distribution_name(item.filename)]
     if offered and all(is_gaepypi_path(item) for item in offered):
         return "gaepypi"
@@ -176,7 +176,7 @@ class _SourceFactory:
             return "dumb-pypi"
         if is_http_url(request.text):
             return "index"
-        return detect_kind(self._place(request.text))
+        return detect_kind(self._tree(request.text))
 
     def source(self, kind: str) -> Source:
         """Return the source."""
@@ -186,19 +186,19 @@ class _SourceFactory:
             return IndexSource(self._web(url), url, request.projects)
         if kind == "dumb-pypi":
             return self._listed()
-        place = self._place(request.text)
+        tree = self._tree(request.text)
         if kind == "backupni":
-            return BackupniSource(place, self._place(request.meta or _meta_of(request.text)))
+            return BackupniSource(tree, self._tree(request.meta or _meta_of(request.text)))
         if kind == "devpi":
-            return devpi.DevpiSource(place, request.indexes, mirrors=request.mirrors)
+            return devpi.DevpiSource(tree, request.indexes, mirrors=request.mirrors)
         described = {"gaepypi": gaepypi_candidates, "pypicloud": pypicloud_candidates}
-        return FileTreeSource(place, described.get(kind, as_listed))
+        return FileTreeSource(tree, described.get(kind, as_listed))
 
-    def _place(self, text: str) -> FileTree:
-        place = open_tree(text, self.runtime, self.request.leave_out)
-        if isinstance(place, BucketTree):
-            self.connections.callback(place.close)
-        return place
+    def _tree(self, text: str) -> FileTree:
+        tree = open_tree(text, self.runtime, self.request.excluded)
+        if isinstance(tree, BucketTree):
+            self.connections.callback(tree.close)
+        return tree
 
     def _listed(self) -> Source:
         """Return a package list with its files."""
@@ -213,18 +213,16 @@ class _SourceFactory:
             packages = dumb_pypi.package_list_at_url(self._web(url), url)
         elif is_bucket(text):
             folder, _, name = text.rpartition("/")
-            packages = dumb_pypi.package_list_in_tree(self._place(folder), name, text)
+            packages = dumb_pypi.package_list_in_tree(self._tree(folder), name, text)
         else:
             path = Path(text)
-            packages = dumb_pypi.package_list_in_tree(
-                self._place(str(path.parent)), path.name, text
-            )
+            packages = dumb_pypi.package_list_in_tree(self._tree(str(path.parent)), path.name, text)
         where = dumb_pypi.resolve_packages_url(packages.text, reference)
         if is_http_url(where):
             url = _url(where)
             shelf = dumb_pypi.locate_at_url(self._web(url), url.as_folder())
         else:
-            shelf = dumb_pypi.locate_in_tree(self._place(where))
+            shelf = dumb_pypi.locate_in_tree(self._tree(where))
         return dumb_pypi.DumbPypiSource(packages, shelf)
 
     def _web(self, url: Url) -> IndexClient:
@@ -239,11 +237,11 @@ class _SourceFactory:
         else:
             credentials = SourceCredentials(url, None, known if url.is_secure else {})
         if request.allow_private:
-            reach = AddressPolicy(may_reach=lambda _: True)
+            policy = AddressPolicy(is_allowed=lambda _: True)
         else:
             advice = "; give --allow-private if it may be reached"
-            reach = AddressPolicy((url.host, named.host), advice=advice)
-        web = IndexClient(credentials, self.runtime, reach)
+            policy = AddressPolicy((url.host, named.host), advice=advice)
+        web = IndexClient(credentials, self.runtime, policy)
         self.connections.callback(web.close)
         return web
 

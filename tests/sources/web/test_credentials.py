@@ -41,7 +41,7 @@ def two(site: Site, other: Site) -> tuple[Site, Site]:
 def read_all(url: str, login: UserPassword | None = None, netrc: Path | None = None) -> None:
     """Read every file of an index."""
     with opened(url, login=login, netrc=netrc) as source:
-        for each in offered(source.offers()).candidates:
+        for each in offered(source.candidates()).candidates:
             body_of(each)
 
 
@@ -150,13 +150,13 @@ def test_what_is_shown(site: Site) -> None:
     site.page("/simple/a/", f'<a href="{with_login(site.url)}/{WHEEL}?signature=s3cret">a</a>')
 
     with opened(with_login(f"{site.url}/simple/")) as source:
-        found = offered(source.offers())
+        found = offered(source.candidates())
         (candidate,) = found.candidates
         with pytest.raises(OSError, match="status 404") as raised:
             body_of(candidate)
         redact_credentials = repr((candidate, found.passed_over, source, str(raised.value)))
 
-    assert candidate.place == f"{site.url}/{WHEEL}"
+    assert candidate.location == f"{site.url}/{WHEEL}"
     assert site.asked(f"/{WHEEL}")[0].path == f"/{WHEEL}?signature=s3cret"
     assert not any(word in redact_credentials for word in ("cret", "s%20e", "s3cret"))
 
@@ -174,7 +174,7 @@ def test_files_elsewhere(site: Site, other: Site, tmp_path: Path) -> None:
     def read(packages: str, **request: Any) -> None:  # noqa: ANN401 - of SourceRequest
         text = request.pop("text", f"{site.url}/packages.json")
         with opened(text, packages_url=packages, **request) as source:
-            body_of(*offered(source.offers()).candidates)
+            body_of(*offered(source.candidates()).candidates)
 
     read(f"{other.url}/pool/", login=login)
     read(f"{other.url}/pool/", netrc=netrc)

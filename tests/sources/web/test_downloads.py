@@ -25,7 +25,7 @@ def candidate(site: Site) -> Iterator[Candidate]:
     site.page("/simple/", '<a href="a/">a</a>')
     site.page("/simple/a/", f'<a href="{PATH}">a</a>')
     with opened(f"{site.url}/simple/") as source:
-        (found,) = offered(source.offers()).candidates
+        (found,) = offered(source.candidates()).candidates
         yield found
 
 
@@ -102,8 +102,8 @@ def test_a_file_that_is_missing(site: Site, candidate: Candidate) -> None:
 
     with pytest.raises(OSError, match="status 404"):
         body_of(candidate)
-    assert candidate.dated is not None
-    assert candidate.dated() is None
+    assert candidate.last_modified is not None
+    assert candidate.last_modified() is None
 
 
 def test_a_list_on_a_server(site: Site) -> None:
@@ -112,11 +112,11 @@ def test_a_list_on_a_server(site: Site) -> None:
     site.file("/pypi/pool/a-1.zip", BODY, Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
 
     with opened(f"{site.url}/pypi/packages.json", packages_url="../../pool/") as source:
-        (found,) = offered(source.offers()).candidates
+        (found,) = offered(source.candidates()).candidates
         assert body_of(found) == BODY
 
     assert source.kind == "dumb-pypi"
-    assert found.place == f"{site.url}/pypi/pool/a-1.zip"
+    assert found.location == f"{site.url}/pypi/pool/a-1.zip"
 
 
 def test_a_server_that_is_gone(site: Site) -> None:
@@ -125,7 +125,7 @@ def test_a_server_that_is_gone(site: Site) -> None:
     site.page("/simple/a/", '<a href="http://127.0.0.1:9/a-1.zip">a</a>')
 
     with opened(f"{site.url}/simple/", Pauses()) as source:
-        (found,) = offered(source.offers()).candidates
+        (found,) = offered(source.candidates()).candidates
         with pytest.raises(Unavailable) as raised:
             body_of(found)
 
@@ -144,9 +144,9 @@ def test_a_server_that_takes_for_ever(site: Site, path: str) -> None:
         if path == "/simple/":
             time.step = 61.0
             with pytest.raises(Unavailable, match="does not answer"):
-                list(source.offers())
+                list(source.candidates())
             return
-        (found,) = offered(source.offers()).candidates
+        (found,) = offered(source.candidates()).candidates
         with found.read() as pieces:
             time.step = 100.0
             with pytest.raises(OSError, match="too slowly"):

@@ -51,7 +51,7 @@ def test_json(site: Site) -> None:
     site.file(f"/files/{WHEEL}", b"wheel")
 
     with opened(f"{site.url}/simple") as source:
-        found = offered(source.offers())
+        found = offered(source.candidates())
         assert body_of(found[WHEEL]) == b"wheel"
 
     assert source.kind == "index"
@@ -60,7 +60,7 @@ def test_json(site: Site) -> None:
     assert (wheel.hashes, wheel.size, wheel.yanked) == ({"sha256": DIGEST}, 5, "bad")
     assert wheel.uploaded_at == datetime(2018, 6, 9, 23, 26, 45, 500_000, tzinfo=UTC)
     assert (found["a-2.tar.gz"].yanked, found["b_lib-1.tar.gz"].yanked) == ("", None)
-    assert wheel.place == f"{site.url}/files/{WHEEL}"
+    assert wheel.location == f"{site.url}/files/{WHEEL}"
     asked = site.asked("/simple/")[0].headers["accept"]
     assert asked.startswith("application/vnd.pypi.simple.v1+json, ")
 
@@ -80,19 +80,19 @@ def test_html(site: Site) -> None:
     site.file(f"/pool/{WHEEL}", b"wheel", Last_Modified="Sat, 09 Jun 2018 23:26:45 GMT")
 
     with opened(f"{site.url}/simple/") as source:
-        found = offered(source.offers())
+        found = offered(source.candidates())
         wheel = found[WHEEL]
-        assert wheel.dated is not None
-        assert wheel.dated() == datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
+        assert wheel.last_modified is not None
+        assert wheel.last_modified() == datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
         assert body_of(wheel) == b"wheel"
-        assert wheel.dated() == datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
+        assert wheel.last_modified() == datetime(2018, 6, 9, 23, 26, 45, tzinfo=UTC)
 
     assert [each.filename for each in found.candidates] == [WHEEL, "a-2.tar.gz", "a+3-3.zip"]
     assert (wheel.hashes, wheel.yanked) == ({"sha256": DIGEST}, None)
     assert found["a-2.tar.gz"].yanked == 'broken & "bad"'
     assert (found["a+3-3.zip"].yanked, found["a+3-3.zip"].hashes) == ("", {"md5": "0" * 32})
-    assert found["a+3-3.zip"].place == f"{site.url}/pool/sub%20dir/a%2B3-3.zip"
-    assert [each.place for each in found.passed_over] == [f"{site.url}/pool/old/"]
+    assert found["a+3-3.zip"].location == f"{site.url}/pool/sub%20dir/a%2B3-3.zip"
+    assert [each.location for each in found.passed_over] == [f"{site.url}/pool/old/"]
     assert [each.method for each in site.asked(f"/pool/{WHEEL}")] == ["HEAD", "GET"]
 
 
@@ -109,7 +109,7 @@ def test_autoindex(site: Site) -> None:
     site.page("/static/a/index.html", f'<a\n href="../../pool/{WHEEL}#sha256={DIGEST}"\n>x</a>')
 
     _, found = taken(f"{site.url}/static/index.html")
-    assert found[WHEEL].place == f"{site.url}/pool/{WHEEL}"
+    assert found[WHEEL].location == f"{site.url}/pool/{WHEEL}"
     site.seen.clear()
     assert taken(f"{site.url}/pkgs/")[1].names == [WHEEL]
     assert taken(f"{site.url}/flat/")[1].names == [WHEEL]
@@ -152,7 +152,7 @@ def test_damaged_pages(site: Site) -> None:
     assert found.names == ["a-1.zip", "o-1.zip", "z-1.zip"]
     assert (found["o-1.zip"].size, found["o-1.zip"].uploaded_at) == (None, None)
     assert len(found.faults) == 5
-    assert [each.place for each in found.passed_over if not each.is_fault] == [
+    assert [each.location for each in found.passed_over if not each.is_error] == [
         f"{site.url}/simple/gone/",
         f"{site.url}/simple/odd/x",
     ]
@@ -188,7 +188,7 @@ def test_patience(site: Site) -> None:
     pauses = Pauses()
 
     with opened(f"{site.url}/simple/", pauses) as source:
-        found = offered(source.offers())
+        found = offered(source.candidates())
 
     assert found.passed_over == []
     assert len(site.asked("/simple/a/")) == 4
@@ -204,7 +204,7 @@ def test_patience_in_other_words(site: Site, asked: str) -> None:
     pauses = Pauses()
 
     with opened(f"{site.url}/simple/", pauses) as source:
-        assert offered(source.offers()).passed_over == []
+        assert offered(source.candidates()).passed_over == []
 
     (pause,) = pauses.made
     assert 0 < pause <= FIRST_PAUSE_SECONDS
@@ -230,7 +230,7 @@ def test_nobody_there() -> None:
         pytest.raises(Unavailable, match="cannot be reached"),
         opened("http://127.0.0.1:9/simple/", pauses) as source,
     ):
-        list(source.offers())
+        list(source.candidates())
 
     assert len(pauses.made) == 4
 

@@ -21,21 +21,21 @@ PLACES = [
 """Some ways to write one; tests/outgoing has more."""
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("location", PLACES)
 @pytest.mark.parametrize("is_redirect", [True, False])
-def test_files(site: Site, place: str, *, is_redirect: bool) -> None:
+def test_files(site: Site, location: str, *, is_redirect: bool) -> None:
     """However a private address is written in a link or a redirect, nothing is asked there."""
-    there = place.format(port=site.port)
+    there = location.format(port=site.port)
     site.serve("/a-1.zip", Answer(status=307, headers={"Location": there}))
     linked = {"filename": "a-1.zip", "url": "/a-1.zip" if is_redirect else there, "hashes": {}}
     site.page("/simple/a/", json.dumps({"files": [linked]}), JSON)
 
     with opened(f"{site.url}/simple/", projects=("a",)) as source:
-        (candidate,) = offered(source.offers()).candidates
+        (candidate,) = offered(source.candidates()).candidates
         with pytest.raises(OSError, match=PRIVATE):
             body_of(candidate)
-        assert candidate.dated is not None
-        assert candidate.dated() is None
+        assert candidate.last_modified is not None
+        assert candidate.last_modified() is None
 
     assert {each.path for each in site.seen} <= {"/simple/a/", "/a-1.zip"}
 
@@ -50,7 +50,7 @@ def test_pages(site: Site) -> None:
     (fault,) = taken(f"{site.url}/simple/", projects=("a",))[1].faults
     assert fault.why == PRIVATE
     (fault,) = taken(f"{site.url}/simple/")[1].faults
-    assert (fault.place, fault.why) == (f"http://localhost:{site.port}/hidden/b/", PRIVATE)
+    assert (fault.location, fault.why) == (f"http://localhost:{site.port}/hidden/b/", PRIVATE)
     with pytest.raises(Invalid, match=PRIVATE):
         taken(f"{site.url}/moved/")
     assert not any("hidden" in each.path for each in site.seen)
@@ -63,13 +63,13 @@ def test_a_list(site: Site, other: Site) -> None:
     other.file("/pool/a-1.zip", b"x")
 
     with opened(f"{site.url}/packages.json", packages_url=pool) as source:
-        (candidate,) = offered(source.offers()).candidates
+        (candidate,) = offered(source.candidates()).candidates
         assert body_of(candidate) == b"x"
 
     there = {"Location": f"http://127.1:{other.port}/pool/a-1.zip"}
     site.serve("/pool/a-1.zip", Answer(status=302, headers=there))
     with opened(f"{site.url}/packages.json", packages_url=f"{site.url}/pool/") as source:
-        (candidate,) = offered(source.offers()).candidates
+        (candidate,) = offered(source.candidates()).candidates
         with pytest.raises(OSError, match=PRIVATE):
             body_of(candidate)
     assert len(other.seen) == 1

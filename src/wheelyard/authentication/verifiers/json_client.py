@@ -66,11 +66,11 @@ class JsonClient:
         allow_private: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        reach = AddressPolicy(may_reach=lambda _: True) if allow_private else AddressPolicy()
+        reach = AddressPolicy(is_allowed=lambda _: True) if allow_private else AddressPolicy()
         secure = HttpClient(monotonic, reach, tls)
         self._clients = {"https": secure}
         if allow_private:
-            loopback = AddressPolicy(may_reach=attrgetter("is_loopback"))
+            loopback = AddressPolicy(is_allowed=attrgetter("is_loopback"))
             self._clients["http"] = HttpClient(monotonic, loopback, secure.tls)
 
     def get(self, url: str, *, timeout: float, bearer: str | None = None) -> JsonResponse:
@@ -108,11 +108,11 @@ class JsonClient:
         if client is None:
             raise FetchError("its URL is not https")
         with (
-            client.within(timeout),
-            closing(client.ask(method, where, _HEADERS | headers, content)) as answer,
+            client.deadline(timeout),
+            closing(client.send(method, where, _HEADERS | headers, content)) as answer,
         ):
             return JsonResponse(
-                answer.status, answer.headers, _body(answer.headers, answer.pieces())
+                answer.status, answer.headers, _body(answer.headers, answer.chunks())
             )
 
 

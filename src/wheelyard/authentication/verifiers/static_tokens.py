@@ -190,7 +190,7 @@ def _token(table: Mapping[str, object]) -> tuple[bytes, str, _StaticToken]:
     try:
         found = decode_table(table, _Table)
     except InvalidField as wrong:
-        raise Invalid(f"{wrong.words}.") from None
+        raise Invalid(f"{wrong.message}.") from None
     name = require_one_line(found.name, "its name", NAME_LIMIT_CHARS).strip()
     scope = Scope(parse_actions(found.can), tuple(map(parse_pattern, found.projects)))
     held = _StaticToken(_identity(name, scope), _expiry(found.expires))

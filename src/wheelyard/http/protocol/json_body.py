@@ -66,18 +66,18 @@ def decode_json(body: bytes, kind: type[S], expected: Mapping[str, str] = _PLAIN
     try:
         return decode_table(sent, kind)
     except InvalidField as wrong:
-        name = ".".join(wrong.place)
+        name = ".".join(wrong.path)
         if wrong.why is FieldFault.UNKNOWN:
             raise _wrong(f"unknown field {quoted(name)}", f"Send only {wrong.known}") from wrong
         if wrong.why is FieldFault.MISSING:
             raise _wrong(f"{name} is missing", "Send it in the JSON object") from wrong
-        what = f"{name} must be {expected.get(name) or _values(wrong.hint)}"
+        what = f"{name} must be {expected.get(name) or _values(wrong.field_type)}"
         raise _wrong(what, "Correct it and send the change again") from wrong
 
 
-def _values(hint: object) -> str:
-    if isinstance(hint, EnumMeta):
-        members: Iterable[Enum] = hint
+def _values(field_type: object) -> str:
+    if isinstance(field_type, EnumMeta):
+        members: Iterable[Enum] = field_type
         return "one of " + ", ".join(str(each.value) for each in members)
     return "a string"
 

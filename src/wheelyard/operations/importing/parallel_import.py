@@ -70,7 +70,7 @@ class Importer:
         with ThreadPoolExecutor(workers, "import") as pool:
             crew = _WorkerPool(job, watcher, groups, pool, workers)
             try:
-                for offer in source.offers():
+                for offer in source.candidates():
                     crew.take(offer)
                 crew.finish()
             except BaseException:
@@ -138,12 +138,14 @@ class _WorkerPool:
     def take(self, offer: Candidate | Skipped) -> None:
         """Have something imported, now or later; wait if there is too much to do."""
         if isinstance(offer, Skipped):
-            status = FileStatus.REFUSED if offer.is_fault else FileStatus.PASSED_OVER
-            code = "bad_source" if offer.is_fault else ""
-            self._tell(Outcome(place=offer.place, status=status, code=code, why=f"{offer.why}."))
+            status = FileStatus.REFUSED if offer.is_error else FileStatus.PASSED_OVER
+            code = "bad_source" if offer.is_error else ""
+            self._tell(
+                Outcome(location=offer.location, status=status, code=code, why=f"{offer.why}.")
+            )
             return
         try:
-            distribution = parse_filename(offer.filename, legacy=True)
+            distribution = parse_filename(offer.filename, allow_obsolete=True)
         except WheelyardError as fault:
             self._tell(refused(offer, fault))
             return

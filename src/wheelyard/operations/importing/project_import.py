@@ -45,7 +45,7 @@ class ImportItem:
     @property
     def key(self) -> tuple[NormalizedName, UniquenessKey]:
         """What there may be once: of two of them, the first one is taken."""
-        return self.distribution.project, self.distribution.identity
+        return self.distribution.project, self.distribution.uniqueness_key
 
 
 Batch = list[ImportItem]
@@ -122,8 +122,8 @@ def import_batch(job: ImportContext, group: Batch) -> BatchResult:
             raise
         # only this project is: each of its files that has no outcome yet is refused
         outcomes = work.outcomes if work is not None else []
-        told = {outcome.place for outcome in outcomes}
-        left = [each.candidate for each in group if each.candidate.place not in told]
+        told = {outcome.location for outcome in outcomes}
+        left = [each.candidate for each in group if each.candidate.location not in told]
         outcomes += [refused(each, fault) for each in left]
         return BatchResult(name, is_project=False, outcomes=outcomes)
     finally:
@@ -135,7 +135,7 @@ def import_batch(job: ImportContext, group: Batch) -> BatchResult:
 def refused(candidate: Candidate, fault: WheelyardError, hint: str = "") -> Outcome:
     """Return the outcome of a file that is refused."""
     return Outcome(
-        place=candidate.place,
+        location=candidate.location,
         status=FileStatus.REFUSED,
         code=fault.code,
         why=f"{fault.message} {hint}".strip(),
@@ -151,13 +151,15 @@ class _GroupImport:
         self._pending: list[tuple[Candidate, ValidatedFile]] = []
         self._waiting = set[UniquenessKey]()
         self._size = 0
-        self._gone = {parse_known_filename(each).identity for each in project.deleted_filenames}
+        self._gone = {
+            parse_known_filename(each).uniqueness_key for each in project.deleted_filenames
+        }
         self.project = project
         self.outcomes: list[Outcome] = []
 
     def take(self, item: ImportItem) -> None:
         """Settle one file, or have it wait for the next commit."""
-        if item.distribution.identity in self._waiting:
+        if item.distribution.uniqueness_key in self._waiting:
             self.commit()  # of two that are there once, the second is compared with the first
         status = self._known(item)
         if status is not None:
@@ -189,10 +191,10 @@ class _GroupImport:
             if isinstance(outcome, WheelyardError):
                 told = refused(candidate, outcome)
             elif each.is_held or outcome is not each.file:
-                told = Outcome(place=candidate.place, status=FileStatus.THERE)
+                told = Outcome(location=candidate.location, status=FileStatus.THERE)
             else:
                 told = Outcome(
-                    place=candidate.place, status=FileStatus.NEW, excused=outcome.waived_rules
+                    location=candidate.location, status=FileStatus.NEW, excused=outcome.waived_rules
                 )
             self.outcomes.append(told)
         self.close()
@@ -207,14 +209,14 @@ class _GroupImport:
     def _known(self, item: ImportItem) -> Outcome | None:
         """Return what becomes of a file that need not be read."""
         candidate = item.candidate
-        if item.distribution.identity in self._gone:
-            return Outcome(place=candidate.place, status=FileStatus.DELETED)
+        if item.distribution.uniqueness_key in self._gone:
+            return Outcome(location=candidate.location, status=FileStatus.DELETED)
         held = self.project.by_filename.get(candidate.filename)
         if held is None:
             return None
         said = _claim(candidate, SHA256)
         if said == held.sha256 or (not said and self._is_untouched(held, candidate)):
-            return Outcome(place=candidate.place, status=FileStatus.THERE)
+            return Outcome(location=candidate.location, status=FileStatus.THERE)
         return refused(candidate, filename_taken(candidate.filename)) if said else None
 
     def _is_untouched(self, held: File, candidate: Candidate) -> bool:
@@ -237,7 +239,7 @@ class _GroupImport:
             upload.path.unlink(missing_ok=True)
             raise
         self._pending.append((candidate, checked))
-        self._waiting.add(distribution.identity)
+        self._waiting.add(distribution.uniqueness_key)
         self._size += upload.size
 
 
@@ -259,8 +261,8 @@ def _fetch(candidate: Candidate, distribution: Distribution, job: ImportContext)
         raise
     spooling.close()
     uploaded_at = candidate.uploaded_at
-    if uploaded_at is None and candidate.dated is not None:
-        uploaded_at = candidate.dated()
+    if uploaded_at is None and candidate.last_modified is not None:
+        uploaded_at = candidate.last_modified()
     origin = SourceMetadata(
         uploaded_at=uploaded_at,
         uploaded_by=candidate.uploaded_by,

@@ -29,7 +29,7 @@ class FileStatus(Enum):
 class Outcome:
     """What became of one thing that a source has, and why."""
 
-    place: str
+    location: str
     """Where it is, as the source says it."""
     status: FileStatus
     code: str = ""

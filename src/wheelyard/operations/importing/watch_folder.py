@@ -52,7 +52,7 @@ class _Known:
 class FolderWatch:
     """Imports what appears somewhere."""
 
-    place: FileTree
+    tree: FileTree
     importer: Importer
     caller: Caller
     runtime: Runtime
@@ -88,10 +88,10 @@ class FolderWatch:
         Raises:
             WheelyardError: The place cannot be read, or does not answer.
         """
-        root = str(self.place)
-        for found in distribution_entries(self.place):
-            place, version = _identified(root, found)
-            self.known[place] = _Known(version, inf)
+        root = str(self.tree)
+        for found in distribution_entries(self.tree):
+            location, version = _identified(root, found)
+            self.known[location] = _Known(version, inf)
         self.is_new = False
 
     def look(self) -> "Scan":
@@ -115,7 +115,7 @@ class Scan(Progress):
     def __init__(self, watch: FolderWatch) -> None:
         self._report = Report()
         self._watch = watch
-        self._root = str(watch.place)
+        self._root = str(watch.tree)
         self._began = watch.runtime.monotonic()
         self._found = dict[str, _Known]()
         self._trouble = set[str]()
@@ -126,15 +126,15 @@ class Scan(Progress):
         """Whether there was nothing to do."""
         return not self._has_offered and not self._trouble
 
-    def offers(self) -> Iterator[Candidate | Skipped]:
+    def candidates(self) -> Iterator[Candidate | Skipped]:
         """Yield what is new, and whole."""
-        place = self._watch.place
+        tree = self._watch.tree
         try:
-            for found in distribution_entries(place):
+            for found in distribution_entries(tree):
                 self._heed()
                 if self._is_due(found):
                     self._has_offered = True
-                    yield found if isinstance(found, Skipped) else to_candidate(place, found)
+                    yield found if isinstance(found, Skipped) else to_candidate(tree, found)
         except WheelyardError as fault:  # what was seen until then is imported all the same
             self.tell(fault.message)
 
@@ -144,16 +144,16 @@ class Scan(Progress):
 
     def done(self, outcome: Outcome) -> None:
         """Take note of what became of a file, and tell of it unless that was told before."""
-        known = self._found[outcome.place]
+        known = self._found[outcome.location]
         if outcome.why != known.why:
             self._report.add(outcome)
             if outcome.status is FileStatus.REFUSED:
-                logger.warning("%s was not imported: %s", escaped(outcome.place), outcome.why)
+                logger.warning("%s was not imported: %s", escaped(outcome.location), outcome.why)
         pause = (
             min(max(2 * known.pause, RETRY_SECONDS), MAX_RETRY_SECONDS) if outcome.may_pass else inf
         )
         due = self._watch.runtime.monotonic() + pause
-        self._found[outcome.place] = replace(known, due=due, pause=pause, why=outcome.why)
+        self._found[outcome.location] = replace(known, due=due, pause=pause, why=outcome.why)
         self._heed()
 
     def tell(self, trouble: str, *, is_ours: bool = False) -> None:
@@ -183,14 +183,14 @@ class Scan(Progress):
 
     def _is_due(self, found: TreeEntry | Skipped) -> bool:
         watch = self._watch
-        if isinstance(found, Skipped) and not found.is_fault:
+        if isinstance(found, Skipped) and not found.is_error:
             return False
-        place, version = _identified(self._root, found)
-        before = watch.known.get(place)
+        location, version = _identified(self._root, found)
+        before = watch.known.get(location)
         if before is not None and before.version == version:
-            self._found[place] = before
+            self._found[location] = before
             return before.due <= self._began
-        self._found[place] = _Known(version)
+        self._found[location] = _Known(version)
         if watch.appears_whole or isinstance(found, Skipped):
             return True
         # a clock that is wrong, here or there, keeps no file out for ever
@@ -200,5 +200,5 @@ class Scan(Progress):
 
 def _identified(root: str, found: TreeEntry | Skipped) -> tuple[str, str]:
     if isinstance(found, Skipped):
-        return found.place, found.why
+        return found.location, found.why
     return f"{root}/{found.path}", found.version

@@ -103,17 +103,17 @@ class IndexClient:
     """Asks servers by the credentials for them, with patience; safe to share between threads."""
 
     def __init__(
-        self, credentials: SourceCredentials, runtime: Runtime, reach: AddressPolicy
+        self, credentials: SourceCredentials, runtime: Runtime, policy: AddressPolicy
     ) -> None:
         self._credentials = credentials
         self._runtime = runtime
-        self._client = HttpClient(runtime.monotonic, reach)
+        self._client = HttpClient(runtime.monotonic, policy)
 
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
 
-    def pace(self) -> TransferRate:
+    def transfer_rate(self) -> TransferRate:
         """Return the pace of a file that has not begun yet."""
         return TransferRate(self._runtime.monotonic)
 
@@ -124,7 +124,7 @@ class IndexClient:
 
     def open(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
         """Return an answer as soon as it begins; raise FetchError if there is none."""
-        return self._patiently(lambda: self._ask(url, headers, method))
+        return self._patiently(lambda: self._send(url, headers, method))
 
     def _patiently(self, call: Callable[[], T]) -> T:
         waits = backoff_pauses(
@@ -136,13 +136,13 @@ class IndexClient:
                 return call()
             except FetchError as fault:
                 drawn = next(waits, None)
-                if drawn is None or not fault.is_passing:
+                if drawn is None or not fault.is_transient:
                     raise
                 self._runtime.pause(max(min(fault.wait, MAX_RETRY_AFTER_SECONDS), drawn))
 
-    def _ask(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
+    def _send(self, url: Url, headers: Mapping[str, str], method: str = "GET") -> ClientResponse:
         sent = {"User-Agent": "wheelyard", **headers}
-        answer = self._client.follow(method, url, sent, self._credentials.header_for)
+        answer = self._client.follow_redirects(method, url, sent, self._credentials.header_for)
         if answer.status == OK or (answer.status == PARTIAL and "Range" in headers):
             return answer
         answer.close()
@@ -150,11 +150,11 @@ class IndexClient:
 
     def _page(self, url: Url, headers: Mapping[str, str]) -> FetchedPage:
         end = self._runtime.monotonic() + PAGE_TIMEOUT_SECONDS
-        answer = self._ask(url, headers)
+        answer = self._send(url, headers)
         found = bytearray()
         try:
-            for piece in _unpacked(answer):
-                found += piece
+            for chunk in _unpacked(answer):
+                found += chunk
                 if len(found) > PAGE_LIMIT_BYTES:
                     raise FetchError(f"the page is larger than {PAGE_LIMIT_BYTES >> 20} MiB")
                 if self._runtime.monotonic() > end:
@@ -170,7 +170,7 @@ def _refused(answer: ClientResponse) -> FetchError:
     return FetchError(
         f"it answers with status {answer.status}",
         status=answer.status,
-        is_passing=answer.status in TRANSIENT_STATUSES,
+        is_transient=answer.status in TRANSIENT_STATUSES,
         wait=wait,
     )
 
@@ -178,18 +178,18 @@ def _refused(answer: ClientResponse) -> FetchError:
 def _unpacked(answer: ClientResponse) -> Iterator[bytes]:
     coding = answer.headers.get("content-encoding", "identity").strip().lower()
     if coding == "identity":
-        yield from answer.pieces()
+        yield from answer.chunks()
         return
     if coding not in ("gzip", "x-gzip"):
         raise FetchError("its answer is packed in a way that nobody asked for")
     unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
-        for piece in answer.pieces():
-            rest = piece
+        for chunk in answer.chunks():
+            rest = chunk
             while rest:
                 yield unpacker.decompress(rest, DECOMPRESS_CHUNK_BYTES)
                 rest = unpacker.unconsumed_tail
     except zlib.error as error:
-        raise FetchError("its answer is damaged", is_passing=True) from error
+        raise FetchError("its answer is damaged", is_transient=True) from error
     if not unpacker.eof:
-        raise FetchError("its answer is cut off", is_passing=True)
+        raise FetchError("its answer is cut off", is_transient=True)

@@ -64,12 +64,12 @@ def parse_project_list(page: FetchedPage, web: IndexClient) -> Iterator[ProjectL
     base, links = _links_of(page)
     for link in links:
         try:
-            url = base.joined(link.href)
+            url = base.resolved(link.href)
         except BadUrl:
             continue
         name = _project_at(base, url)
         if name and page.url.is_secure and not url.is_secure:
-            yield Skipped(url.shown, DOWNGRADE_REASON, is_fault=True)
+            yield Skipped(url.redacted, DOWNGRADE_REASON, is_error=True)
         elif name:
             yield ProjectLink(canonicalize_name(name), url)
         elif is_distribution_name(url.filename):
@@ -143,16 +143,16 @@ def _projects_in_json(
         name = _entry(each, _Project).name
         if isinstance(name, str) and _is_name(name):
             normal = canonicalize_name(name)
-            yield ProjectLink(normal, page.url.below(normal))
+            yield ProjectLink(normal, page.url.child_folder(normal))
         else:
-            yield Skipped(page.url.shown, f"it lists {quoted(name)}", is_fault=True)
+            yield Skipped(page.url.redacted, f"it lists {quoted(name)}", is_error=True)
 
 
 def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> SourceItem | None:
     said = _entry(entry, _File)
     filename, reference = said.filename, said.url
     if not isinstance(filename, str) or not isinstance(reference, str):
-        return Skipped(page.url.shown, "one of its files has no name, or no URL", is_fault=True)
+        return Skipped(page.url.redacted, "one of its files has no name, or no URL", is_error=True)
     if is_sidecar(filename):
         return None
     hashes, size, yanked = said.hashes, said.size, said.yanked
@@ -161,7 +161,9 @@ def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> SourceItem
         claimed = parse_digests(hashes if isinstance(hashes, dict) else {})
     except (BadUrl, InvalidDigest) as error:
         return Skipped(
-            f"{page.url.shown}, {quoted(redact_credentials(filename))}", str(error), is_fault=True
+            f"{page.url.redacted}, {quoted(redact_credentials(filename))}",
+            str(error),
+            is_error=True,
         )
     return _offer(
         web,
@@ -177,14 +179,14 @@ def _file_in_json(page: FetchedPage, entry: Raw, web: IndexClient) -> SourceItem
 def _links_of(page: FetchedPage) -> tuple[Url, list[Link]]:
     base, found = read_links(page.body, page.content_type, MAX_LINKS)
     try:
-        return (page.url.joined(base) if base else page.url), found
+        return (page.url.resolved(base) if base else page.url), found
     except BadUrl as error:
         raise FetchError("the base of its links is no URL") from error
 
 
 def _project_at(base: Url, url: Url) -> str:
     """Return the name of the project whose page a link of the first page leads to, if it does."""
-    if not base.holds(url):
+    if not base.contains(url):
         return ""
     folder = base.path.rpartition("/")[0] + "/"
     parts = url.path.removeprefix(folder).split("/")
@@ -206,11 +208,11 @@ def _link_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) ->
     if is_distribution_name(filename):
         return _file_in_html(page, base, link, web)
     try:
-        url = base.joined(link.href)
+        url = base.resolved(link.href)
     except BadUrl:
         return None
-    if not filename and url.path != base.path and base.holds(url):
-        return Skipped(url.shown, "it is a folder in a project's page")
+    if not filename and url.path != base.path and base.contains(url):
+        return Skipped(url.redacted, "it is a folder in a project's page")
     return None
 
 
@@ -219,14 +221,14 @@ def _file_in_html(page: FetchedPage, base: Url, link: Link, web: IndexClient) ->
         url = _linked(page, base, link.href)
         claimed = parse_hash_spec(url.fragment)
     except (BadUrl, InvalidDigest) as error:
-        place = f"{page.url.shown}, {quoted(_written(link).rpartition('@')[2])}"
-        return Skipped(place, str(error), is_fault=True)
+        location = f"{page.url.redacted}, {quoted(_written(link).rpartition('@')[2])}"
+        return Skipped(location, str(error), is_error=True)
     return _offer(web, url, url.filename, hashes=claimed, yanked=link.yanked)
 
 
 def _offer(web: IndexClient, url: Url, filename: str, **known: Any) -> SourceItem:  # noqa: ANN401 - of Candidate
     if not is_distribution_name(filename):
-        return Skipped(url.shown, "it is not named like a distribution")
+        return Skipped(url.redacted, "it is not named like a distribution")
     return replace(ResumableDownload(web, url).candidate(filename), **known)
 
 
@@ -235,7 +237,7 @@ def _written(link: Link) -> str:
 
 
 def _linked(page: FetchedPage, base: Url, reference: str) -> Url:
-    url = base.joined(reference)
+    url = base.resolved(reference)
     if page.url.is_secure and not url.is_secure:
         raise BadUrl(DOWNGRADE_REASON)
     return url

@@ -48,25 +48,25 @@ class IndexSource:
     projects: tuple[str, ...] = ()
     """Patterns of the projects to take; nothing is all of them."""
 
-    def offers(self) -> Iterator[SourceItem]:
+    def candidates(self) -> Iterator[SourceItem]:
         """Yield what there is."""
         in_a_row = 0
-        for offers, fault in prefetch_map(self._taken, self._projects()):
-            in_a_row = in_a_row + 1 if fault is not None and fault.is_passing else 0
-            if fault is not None and (fault.is_away or in_a_row >= MAX_CONSECUTIVE_FAILURES):
+        for candidates, fault in prefetch_map(self._taken, self._projects()):
+            in_a_row = in_a_row + 1 if fault is not None and fault.is_transient else 0
+            if fault is not None and (fault.is_unreachable or in_a_row >= MAX_CONSECUTIVE_FAILURES):
                 raise _unusable(self.root, fault)
-            yield from offers
+            yield from candidates
 
     def _projects(self) -> Iterator[ProjectLink | SourceItem]:
         names = [canonicalize_name(each) for each in self.projects]
         if names and not any(_WILD & set(each) for each in names):
             base = self.root.as_folder()
-            yield from (ProjectLink(name, base.below(name)) for name in dict.fromkeys(names))
+            yield from (ProjectLink(name, base.child_folder(name)) for name in dict.fromkeys(names))
             return
         found = self._listed()
         if sum(isinstance(each, ProjectLink) for each in found) > MAX_PROJECTS:
             raise bad_source(
-                f"{self.root.shown} lists more than {MAX_PROJECTS} projects: it stands before a "
+                f"{self.root.redacted} lists more than {MAX_PROJECTS} projects: it stands before a "
                 "public index. Name what to take with --project, which may be repeated."
             )
         yield from found
@@ -100,27 +100,27 @@ class IndexSource:
             return list(parse_project_page(self.web.page(found.url, ACCEPT), self.web)), None
         except FetchError as fault:
             named = bool(self.projects) and fault.status == NOT_FOUND
-            is_fault = named or fault.status not in (NOT_FOUND, GONE)
+            is_error = named or fault.status not in (NOT_FOUND, GONE)
             why = "the index has no such project" if named else fault.why
-            return [Skipped(found.url.shown, why, is_fault=is_fault)], fault
+            return [Skipped(found.url.redacted, why, is_error=is_error)], fault
 
 
 def _sameness(found: ProjectLink | SourceItem) -> object:
     """Return what two links have in common that are one."""
     if not isinstance(found, Candidate):
         return found
-    return found.place, tuple(found.hashes.items()), found.yanked
+    return found.location, tuple(found.hashes.items()), found.yanked
 
 
 def _unusable(root: Url, fault: FetchError) -> WheelyardError:
     """Return what an operator is told of an index that cannot be used."""
     if fault.status in DENIED_STATUSES:
         return bad_source(
-            f"{root.shown} answers with status {fault.status}. Put the credential into the URL "
+            f"{root.redacted} answers with status {fault.status}. Put the credential into the URL "
             "(https://USER:PASSWORD@HOST/...), into ~/.netrc, or into WHEELYARD_IMPORT_USERNAME "
             "and WHEELYARD_IMPORT_PASSWORD."
         )
-    if fault.is_passing or fault.is_away:
+    if fault.is_transient or fault.is_unreachable:
         return source_unavailable(
             f"{root.host} does not answer as an index: {fault.why}. Try again later."
         )
@@ -129,6 +129,6 @@ def _unusable(root: Url, fault: FetchError) -> WheelyardError:
 
 def _no_index(root: Url, why: str) -> WheelyardError:
     return bad_source(
-        f"There is no list of projects at {quoted(root.shown)}: {why}. Give the index URL that pip "
-        "is given, or name projects with --project."
+        f"There is no list of projects at {quoted(root.redacted)}: {why}. Give the index URL that "
+        "pip is given, or name projects with --project."
     )

@@ -34,23 +34,28 @@ class ResumableDownload:
 
     def candidate(self, filename: str) -> Candidate:
         """Return the file as a source offers it."""
-        place = self.url.shown
-        return Candidate(filename=filename, place=place, read=self.open, dated=self.dated)
+        location = self.url.redacted
+        return Candidate(
+            filename=filename, location=location, read=self.open, last_modified=self.last_modified
+        )
 
     @contextmanager
     def open(self) -> Iterator[Iterator[bytes]]:
         """Open the file; raise OSError if it cannot be had, Unavailable if there is no server."""
         with _faults(self.url):
             stream = _Stream(
-                self.web, self.url, self.web.open(self.url, IDENTITY_ENCODING), self.web.pace()
+                self.web,
+                self.url,
+                self.web.open(self.url, IDENTITY_ENCODING),
+                self.web.transfer_rate(),
             )
         self._modified = stream.answer.headers.get("last-modified", "")
         try:
-            yield stream.pieces()
+            yield stream.chunks()
         finally:
             stream.answer.close()
 
-    def dated(self) -> datetime | None:
+    def last_modified(self) -> datetime | None:
         """Return when the server last changed the file, if it tells."""
         if self._modified is None:
             try:
@@ -69,23 +74,23 @@ class _Stream:
     web: IndexClient
     url: Url
     answer: ClientResponse
-    pace: TransferRate
+    transfer_rate: TransferRate
     position: int = 0
 
-    def pieces(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         with _faults(self.url):
-            yield from self._pieces()
+            yield from self._chunks()
 
-    def _pieces(self) -> Iterator[bytes]:
+    def _chunks(self) -> Iterator[bytes]:
         breaks, in_all = 0, 0
         while True:
             before = self.position
             try:
-                for piece in self.answer.pieces(self.pace):
-                    self.position += len(piece)
-                    yield piece
+                for chunk in self.answer.chunks(self.transfer_rate):
+                    self.position += len(chunk)
+                    yield chunk
             except FetchError as fault:
-                if not fault.is_passing:
+                if not fault.is_transient:
                     raise
                 breaks = 0 if self.position > before else breaks + 1
                 in_all += 1
@@ -116,7 +121,7 @@ def _faults(url: Url) -> Iterator[None]:
     try:
         yield
     except FetchError as fault:
-        if fault.is_away:
+        if fault.is_unreachable:
             raise source_unavailable(
                 f"{url.host} does not answer: {fault.why}. Try again later."
             ) from fault
