@@ -212,7 +212,7 @@ def test_as_it_was(store: Path, tmp_path: Path) -> None:
     product.write_text(f'#!/bin/sh\nexec {sys.executable} -m wheelyard "$@"\n')
     product.chmod(0o755)
     found = {"TIME": moment, "BACKUP": str(backup), "PATH": f"{tmp_path}:{os.defpath}"}
-    done = run("/bin/sh", "-ec", block("### As it was at some time"), folder=store, **found)
+    done = run("/bin/sh", "-ec", block("### Restore to a point in time"), folder=store, **found)
 
     assert done.returncode == 0, done.stderr
     index = opened(store)

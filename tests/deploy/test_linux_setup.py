@@ -239,7 +239,7 @@ def test_service_that_does_not_stay(machine: Machine) -> None:
 def test_removed_and_back(machine: Machine) -> None:
     """What the page removes can come back with its packages, under a user of another number."""
     page = PAGE.read_text()
-    removing = page[page.index("### Removing it\n") : page.index("## Compute Engine\n")]
+    removing = page[page.index("### Removing\n") : page.index("## Compute Engine\n")]
     away, _, _, back, _ = re.findall(r"```sh\n(.*?)```", removing, re.DOTALL)
     before = machine.user()
     (machine.root / "etc/sudoers").write_text(DEBIAN)

@@ -43,9 +43,9 @@ def test_gaepypi(
     move = mover("gaepypi", {"PASSWORD": PASSWORD}, **cloud.environment())
 
     assert "imported 4 files\n" in move.type("Import")
-    move.type("The server")
+    move.type("Server configuration")
     with move.serving() as server:
-        move.type("Clients")
+        move.type("Client configuration")
         at_bo = f"http://bo:{PASSWORD}@{server.address}/packages"
         kept = fetch(f"{at_bo}/acme_tools/1.0/{other.sdist.name}")
         with pytest.raises(Refused, match="401"):
@@ -74,9 +74,9 @@ def test_backupni(
     move = mover("backupni", {}, TOKEN=TOKEN, WHEELYARD_STATIC_TOKEN=TOKEN, **cloud.environment())
 
     assert "imported 1 file\n" in move.type("Import")
-    move.write("The server")
+    move.write("Server configuration")
     with move.serving(WHEELYARD_STATIC_TOKEN=TOKEN) as server:
-        move.type("Clients")
+        move.type("Client configuration")
         with pytest.raises(Refused, match="401"):
             fetch(f"{server.url}/raw/{wheel.name}")
         assert fetch(f"http://{TOKEN}:@{server.address}/raw/{wheel.name}") == wheel.read_bytes()
@@ -103,9 +103,9 @@ def test_pypicloud(
     move = mover("pypicloud", {"PASSWORD": PASSWORD}, **cloud.environment())
 
     assert "imported 4 files\n" in move.type("Import")
-    assert "old needs a new password\n" in move.type("The server")
+    assert "old needs a new password\n" in move.type("Server configuration")
     with move.serving() as server:
-        move.type("Clients")
+        move.type("Client configuration")
         with pytest.raises(Refused, match="401"):
             fetch(f"{server.url}/simple/acme-core/")
 
@@ -128,7 +128,7 @@ def test_nginx(mover: Mover, cloud: BucketServer, old: Built, other: Built, pyth
     assert "imported 2 files, 1 passed over\n" in move.type("Import")
     watching = ("--watch", "gs://acme-pypi", "--watch-every", "1")
     with move.serving(*watching, **cloud.environment()) as server:
-        move.type("Clients", TOKEN=server.token)
+        move.type("Client configuration", TOKEN=server.token)
         for file in (other.wheel, other.sdist):
             bucket.put(f"Acme_Tools/{file.name}", file.read_bytes())
         until(lambda: listed(server, "acme-tools") == digests(other))

@@ -38,9 +38,9 @@ def test_gemfury(mover: Mover, site: Site, old: Built, other: Built, python: Pat
 
     assert "imported 4 files\n" in move.type("Import")
     assert None not in site.logins("/acme/") + site.logins("/acme/acme-core/")
-    move.write("The server")
+    move.write("Server configuration")
     with move.serving() as server:
-        said = move.type("Clients")
+        said = move.type("Client configuration")
         with pytest.raises(Refused, match="401"):
             fetch(f"{server.url}/acme/acme-core/")
 
@@ -71,14 +71,14 @@ def test_artifact_registry(
     move.add_program("gcloud", f'test "$*" = "auth print-access-token" && echo {ACCESS_TOKEN}; :')
 
     assert "imported 4 files\n" in move.type("Import")
-    move.write("The server")
+    move.write("Server configuration")
     with running_issuer() as google:
         google.bearers[ACCESS_TOKEN] = BEARER
         google.bucket = "acme-wheelyard-authz"
         with (move.settings / "wheelyard.toml").open("a") as settings:
             settings.write("\n[google]\nallow_private = true\n")
         with move.serving(**google.environment) as server:
-            move.type("Clients")
+            move.type("Client configuration")
             with pytest.raises(Refused, match="401"):
                 fetch(f"{server.url}{root}/simple/acme-core/")
 

@@ -20,7 +20,7 @@ def test_the_way_over(mover: Mover, old: Built, new: Built, tmp_path: Path) -> N
         (place / file.name).write_bytes(file.read_bytes())
     move = mover("README", {"/srv/old": str(place)})
 
-    said = move.type("The way over")
+    said = move.type("Migration steps")
 
     assert f"{place}: imported 3 files\n" in said
     assert f"{place}: would import 0 files, 3 there already\n" in said
@@ -35,4 +35,4 @@ def test_every_page_is_listed() -> None:
     assert SYSTEMS
     assert [name for name in SYSTEMS if f"({name}.md)" not in first] == []
     texts = {name: (PAGES / f"{name}.md").read_text() for name in SYSTEMS}
-    assert [name for name in SYSTEMS if "(README.md#the-way-over)" not in texts[name]] == []
+    assert [name for name in SYSTEMS if "(README.md#migration-steps)" not in texts[name]] == []

@@ -47,7 +47,7 @@ def test_pypiserver(mover: Mover, old: Built, other: Built, python: Path, sandbo
 
     assert "imported 4 files\n" in move.type("Import")
     with move.serving("--private", "-P", str(passwords)) as server:
-        move.type("Clients")
+        move.type("Client configuration")
         with pytest.raises(Refused, match="401"):
             fetch(f"{server.url}/packages/{old.wheel.name}")
 
@@ -70,7 +70,7 @@ def test_dumb_pypi_as_a_site(
     with running(sandbox, [*command, "--directory", str(site)], f"{url}/packages.json"):
         install(sandbox, f"{url}/simple", old)
         move.wheelyard("import", f"{url}/packages.json", "--packages-url", "../../pool/")
-        move.type("As a site")
+        move.type("Static site")
         kept = fetch(f"{url}/pool/{old.wheel.name}")
         page = fetch(f"{url}/simple/acme-core/index.html").decode()
         legacy = json.loads(fetch(f"{url}/pypi/acme-core/json"))
@@ -98,7 +98,7 @@ def test_dumb_pypi_as_a_server(
     with running(sandbox, [*command, "--directory", str(site)], f"{url}/packages.json"):
         said = move.type("Import")
     with move.serving() as server:
-        move.type("As a server")
+        move.type("Server")
         raw = fetch(f"{server.url}/raw/{other.wheel.name}")
 
     assert said.count("imported 4 files\n") == 1
@@ -136,9 +136,9 @@ def test_devpi(mover: Mover, old: Built, other: Built, python: Path, sandbox: Sa
 
     assert "would import 4 files\n" in seen
     assert "imported 4 files\n" in move.type("Import")
-    move.write("The server")
+    move.write("Server configuration")
     with move.serving():
-        move.type("Clients")
+        move.type("Client configuration")
 
     old.assert_installed(python)
     files = {**move.files("acme-core"), **move.files("acme-tools")}

@@ -130,7 +130,7 @@ class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Where the distributions are, if they have a bucket of their own."""
     downloads: Literal["auto", "redirect", "proxy", "public"] = "auto"
     """
-    How a bucket's files reach a client, see [below](#the-rest); `auto` redirects where something
+    How a bucket's files reach a client, see [below](#reference); `auto` redirects where something
     can sign a URL.
     """
     signed_url_minutes: SignedMinutes = 30
@@ -172,7 +172,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     failed_login_per_minute: Positive = 30
     """
     Wrong passwords that one network may send, and for one name ten times as many; see
-    [access.md](access.md#wrong-passwords).
+    [access.md](access.md#rate-limits).
     """
     require_https: bool = False
     """
@@ -184,7 +184,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     credentials_store: str = ""
     """
     A folder or `gs://BUCKET/PREFIX` for the tokens; empty: they are with the packages, see
-    [below](#where-tokens-are-kept).
+    [below](#token-storage).
     """
 
     def __repr__(self) -> str:  # of the tokens not a letter: a representation ends in logs
