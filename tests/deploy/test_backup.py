@@ -1,4 +1,4 @@
-"""docs/backup.md: its copies of a store that is in use, its restores, its moves, its messages."""
+"""docs/backup.md and messages of docs/troubleshooting.md: copies, restores, moves, failures."""
 
 import os
 import re
@@ -30,6 +30,7 @@ from wheelyard.wiring.index import Index, open_index
 from wheelyard.wiring.stores import system_runtime
 
 PAGE = REPOSITORY / "docs" / "backup.md"
+MESSAGES = REPOSITORY / "docs" / "troubleshooting.md"
 (TAR,) = re.finditer(
     r"^\$ (tar -C \./wheelyard-data .+ -czf) \S+ (.+)$", PAGE.read_text(), re.MULTILINE
 )
@@ -181,7 +182,7 @@ def test_a_busy_server(tmp_path: Path) -> None:
 def test_a_folder_for_each_day(store: Path, tmp_path: Path) -> None:
     """The lines for rsync make a whole copy, and a second one that takes next to no room."""
     path = f"{Path(system_program('rsync')).parent}:{os.defpath}"
-    script = block("takes no room").replace("/srv/backup", str(tmp_path / "backup"))
+    script = block("takes no space").replace("/srv/backup", str(tmp_path / "backup"))
     script = script.replace("/var/lib/wheelyard\n", f"{store}\n")
     for name in ("%Y-%m-%d", "later-%Y"):
         done = run("/bin/sh", "-c", script.replace("%Y-%m-%d", name), PATH=path)
@@ -272,13 +273,13 @@ def test_an_older_version(store: Path) -> None:
         (store / "wheelyard.json").write_text(f'{{"format":{number}}}\n')
         with pytest.raises(Exception, match="format") as caught:
             opened(store)
-        assert str(caught.value) in PAGE.read_text()
+        assert str(caught.value) in MESSAGES.read_text()
 
 
 def is_quoted(text: str) -> bool:
     """Return whether the page quotes a message; three dots in a quotation stand for anything."""
     text = text.replace("commit 2", "commit 12")
-    spans = [span for span in re.findall(r"`([^`\n]{20,})`", PAGE.read_text()) if " " in span]
+    spans = [span for span in re.findall(r"`([^`\n]{20,})`", MESSAGES.read_text()) if " " in span]
     return any(re.match(re.escape(each).replace(r"\.\.\.", ".*"), text) for each in spans)
 
 

@@ -11,7 +11,10 @@ from wheelyard.settings.load import unknown_variables
 
 FOLDER = REPOSITORY / "deploy"
 DOCS = REPOSITORY / "docs" / "deploy"
-PAGES = [*sorted(DOCS.glob("*.md")), REPOSITORY / "docs" / "backup.md"]
+PAGES = [
+    *sorted(DOCS.glob("*.md")),
+    *(DOCS.parent / name for name in ("backup.md", "troubleshooting.md")),
+]
 TUTORIAL = FOLDER / "cloud-shell" / "tutorial.md"
 IGNORED = {"__pycache__", ".terraform"}
 FILES = [
