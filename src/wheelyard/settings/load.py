@@ -46,7 +46,7 @@ TEXT_VARIABLE: Final = f"{VARIABLE_PREFIX}TOML"
 FAKE_GOOGLE_VARIABLE: Final = f"{VARIABLE_PREFIX}GOOGLE_STAND_IN"
 """The variable by which tests name a server on this machine that stands in for Google."""
 NON_SETTING_VARIABLES: Final = frozenset(
-    {"FILE_VARIABLE", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"}
+    {"CONFIG", "TOML", "TOKEN", "KEYRING_HOSTS", "IMPORT_USERNAME", "IMPORT_PASSWORD"}
     | {FAKE_GOOGLE_VARIABLE.removeprefix(VARIABLE_PREFIX)},
 )
 """Variables that are no settings: what finds the file or is one, what the keyring backend, one
