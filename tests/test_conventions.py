@@ -95,7 +95,7 @@ def _codes(tree: ast.AST) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "code":
             found |= _texts(node.value)
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "refuse":
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "error_response":
             found |= _texts(node.args[1])
     return found
 

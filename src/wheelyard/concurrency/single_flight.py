@@ -8,42 +8,43 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 STALE_AFTER_SECONDS: Final = 1.0
-"""Seconds of work after which an old answer is taken, where there is one."""
+"""How long a task may run before callers get a stale value, if there is one."""
 
 
 class SingleFlight:
-    """Work that is under way in an event loop, by what it is about."""
+    """The tasks that run in one event loop, by key."""
 
     def __init__(self) -> None:
         self._tasks: dict[Hashable, tuple[Task[Any], float]] = {}
 
     @property
-    def is_alone(self) -> bool:
-        """Whether nothing is under way, but the work that asks."""
+    def has_one_task(self) -> bool:
+        """Whether exactly one task runs."""
         return len(self._tasks) == 1
 
     async def run(
         self,
-        subject: Hashable,
+        key: Hashable,
         work: Callable[[], Coroutine[Any, Any, T]],
-        stale: Callable[[], T | None] = lambda: None,
+        get_stale: Callable[[], T | None] = lambda: None,
     ) -> T:
         """
-        Return what the work about `subject` gives: that which is under way, or new work.
+        Return the result of the task that runs for `key`; without one, start a task with `work`.
 
-        Who goes away does so alone. When the work is late, `stale` may give an old answer.
+        If the task takes longer than STALE_AFTER_SECONDS, and `get_stale` has a value, return that
+        value. A cancelled caller does not cancel the task.
         """
         now = get_running_loop().time()
-        if subject not in self._tasks:
+        if key not in self._tasks:
             task = create_task(work())
-            task.add_done_callback(partial(self._land, subject))
-            self._tasks[subject] = task, now
-        task, begun = self._tasks[subject]
-        await wait((task,), timeout=max(0.0, begun + STALE_AFTER_SECONDS - now))
-        old = None if task.done() else stale()
-        return await shield(task) if old is None else old
+            task.add_done_callback(partial(self._finish, key))
+            self._tasks[key] = task, now
+        task, started_at = self._tasks[key]
+        await wait((task,), timeout=max(0.0, started_at + STALE_AFTER_SECONDS - now))
+        stale = None if task.done() else get_stale()
+        return await shield(task) if stale is None else stale
 
-    def _land(self, subject: Hashable, task: Task[Any]) -> None:
-        del self._tasks[subject]
+    def _finish(self, key: Hashable, task: Task[Any]) -> None:
+        del self._tasks[key]
         if not task.cancelled():
-            task.exception()  # what nobody looks at is reported
+            task.exception()  # asyncio logs an exception that is never retrieved

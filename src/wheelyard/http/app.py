@@ -1,7 +1,7 @@
 """
-The ASGI application: from a request to a route, a caller and a reply.
+The ASGI application: routes a request, authenticates its caller and sends the response.
 
-A page in memory takes the short way, without a thread or the router.
+Pages that are in memory are answered by `caching/fast_path.py`, without the router or a thread.
 """
 
 import logging
@@ -10,10 +10,8 @@ from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 
-from packaging.utils import NormalizedName
-
 from wheelyard.errors import WheelyardError
-from wheelyard.http.caching.page_cache import FastPath, detail_page_key
+from wheelyard.http.caching.fast_path import FastPath, fast_path_headers
 from wheelyard.http.context import build_context
 from wheelyard.http.handlers.web_ui import WebUi
 from wheelyard.http.observability.instrumentation import DETAIL_ROUTE, Instrumentation
@@ -43,7 +41,10 @@ from wheelyard.http.protocol.request_body import (
     RequestBody,
     SlowClient,
     drain,
-    fast_path_headers,
+)
+from wheelyard.http.protocol.request_headers import (
+    check_host_and_coding,
+    check_limits,
     join_headers,
 )
 from wheelyard.http.protocol.router import NO_ROUTE, Route, build_path, split_path
@@ -53,7 +54,6 @@ from wheelyard.http.security.host_policy import HostPolicy
 from wheelyard.http.security.read_policy import require_any_read
 from wheelyard.http.security.request_authentication import RequestAuthenticator
 from wheelyard.http.uploads.handler import UploadHandler
-from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.store_probe import Reason, always_writable
 from wheelyard.wiring.index import Index
@@ -67,130 +67,112 @@ class App:
     def __init__(
         self,
         index: Index,
-        pace: BodyTimeouts = DEFAULT_TIMEOUTS,
-        shelf: WorkerMetricsFolder | None = None,
+        body_timeouts: BodyTimeouts = DEFAULT_TIMEOUTS,
+        metrics_folder: WorkerMetricsFolder | None = None,
         write_failure: Reason = always_writable,
     ) -> None:
-        settings = index.settings
         self._index = index
-        self._pace = pace
-        self._host_policy = HostPolicy.of(settings)
-        self._proxies = settings.server.trusted_proxies
+        self._body_timeouts = body_timeouts
+        self._host_policy = HostPolicy.of(index.settings)
+        self._trusted_proxies = index.settings.server.trusted_proxies
         self._context = build_context(index, write_failure)
-        self._auth = RequestAuthenticator(self._context)
-        self._observer = Instrumentation(index, shelf)
+        self._authenticator = RequestAuthenticator(self._context)
+        self._instrumentation = Instrumentation(index, metrics_folder)
         self._upload_handler = UploadHandler(self._context)
         self._web_ui = WebUi(self._context)
+        self._fast_path = FastPath(self._context, self._authenticator, self._check_host)
         self.routes = build_router(
-            self._context, self._upload_handler, self._web_ui, self._observer
+            self._context, self._upload_handler, self._web_ui, self._instrumentation
         )
-        self._hot = FastPath()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Answer one connection's event, as ASGI 3 has it."""
+        """Handle a connection by ASGI 3: HTTP and lifespan; a WebSocket is closed."""
         if scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            await self._serve_request(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1000})
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        sharing = create_task(self._observer.publish_periodically())
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        publishing = create_task(self._instrumentation.publish_periodically())
         while (await receive())["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.complete"})
-        sharing.cancel()
+        publishing.cancel()
         self._context.pools.close()
-        await self._observer.close()
+        await self._instrumentation.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        observer = self._observer
-        began = observer.now()
-        head, mark, at_once = fast_path_headers(scope["headers"]), None, None
-        if head is not None:
-            mark = self._auth.mark(head.get(b"authorization"), client_address(scope, self._proxies))
-            at_once = self._at_once(scope, head, mark)
-        if at_once is not None:
-            answer, who = at_once
-            await send_response(answer, "GET", send, self._context.pools.streams)
-            observer.record_fast_path(scope, answer, who, began)
+    async def _serve_request(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        instrumentation = self._instrumentation
+        started_at = instrumentation.now()
+        headers, cache_key, found = fast_path_headers(scope["headers"]), None, None
+        if headers is not None:
+            address = client_address(scope, self._trusted_proxies)
+            cache_key = self._authenticator.cache_key(headers.get(b"authorization"), address)
+            found = self._fast_path.response(scope, headers, cache_key)
+        if found is not None:
+            response, principal = found
+            await send_response(response, "GET", send, self._context.pools.streams)
+            instrumentation.record_fast_path(scope, response, principal, started_at)
             return
-        watched = observer.start(scope, began)
-        watched.cache_key = mark
+        record = instrumentation.start(scope, started_at)
+        record.cache_key = cache_key
         try:
-            await self._serve_watched(scope, RequestBody(receive, scope, self._pace), send, watched)
+            await self._respond(scope, receive, send, record)
         finally:
-            observer.finish(watched)
+            instrumentation.finish(record)
 
-    async def _serve_watched(
-        self, scope: AsgiScope, incoming: RequestBody, send: Send, watched: RequestRecord
+    async def _respond(
+        self, scope: AsgiScope, receive: Receive, send: Send, record: RequestRecord
     ) -> None:
-        is_alone = False
+        """Send the response to a request; discard what is left of its body."""
+        headers = join_headers(scope["headers"])
+        body = RequestBody(receive, scope, headers, self._body_timeouts)
+        has_disconnected = False
         try:
-            answer = await self._answer(scope, incoming, watched)
-        except ClientDisconnected:  # or it has sent a broken chunk
-            is_alone = True
+            response = await self._route_request(scope, headers, body, record)
+        except ClientDisconnected:
+            has_disconnected = True
             message = "The body ended before all of it had come. Send it again."
-            answer = error_response(400, "incomplete_body", message, "The body is incomplete.")
+            response = error_response(400, "incomplete_body", message, "The body is incomplete.")
         except (SlowClient, TimeoutError):
             message = "The body comes too slowly. Send it again over a faster connection."
-            answer = error_response(408, "request_timeout", message, "Too slow.")
+            response = error_response(408, "request_timeout", message, "Too slow.")
         except Exception:
             logger.exception(
                 "a request failed: %s %s", scope["method"], redacted_for_log(scope["raw_path"])
             )
-            answer = internal_error()
-        watched.set_response(answer, is_alone=is_alone)
-        gone = incoming.gone if incoming.has_ended else None
-        await send_response(answer, scope["method"], send, self._context.pools.streams, gone)
-        if not incoming.has_ended:
-            await drain(incoming, self._upload_handler.body_limit)
+            response = internal_error()
+        record.set_response(response, is_alone=has_disconnected)
+        wait_for_disconnect = body.wait_for_disconnect if body.has_ended else None
+        streams = self._context.pools.streams
+        await send_response(response, scope["method"], send, streams, wait_for_disconnect)
+        if not body.has_ended:
+            await drain(body, self._upload_handler.body_limit)
 
-    def _at_once(self, scope: AsgiScope, head: Headers, mark: bytes) -> tuple[Response, str] | None:
-        """Return a page that is in memory, and who asks for it."""
-        if scope["method"] != "GET" or scope["query_string"]:
-            return None
-        name = self._hot.paths.get(mark + scope["raw_path"])
-        if name is None or self._kept_out(scope):
-            return None
-        caller = self._auth.recent(mark)
-        if caller is None or not caller.may(Action.READ, name):
-            return None
-        try:
-            answer = self._in_memory(name, head)
-        except WheelyardError:
-            return None
-        return None if answer is None else (answer, caller.principal)
-
-    def _in_memory(self, name: NormalizedName, head: Headers) -> Response | None:
-        snapshot = self._index.projects.peek(name)
-        form = self._hot.form_for(head.get(b"accept", b""))
-        if snapshot is None or form is None:
-            return None
-        page = self._context.pages.get(detail_page_key(name, form), snapshot.version)
-        if page is None:
-            return None
-        encoding = self._hot.encoding_for(head.get(b"accept-encoding", b""))
-        return page.response(form, encoding, head.get(b"if-none-match"))
-
-    def _kept_out(self, scope: AsgiScope) -> Response | None:
+    def _check_host(self, scope: AsgiScope) -> Response | None:
+        """Return an error response if the host or the scheme is not allowed, else None."""
         if self._host_policy is None:
             return None
-        return self._host_policy.refused(scope, join_headers(scope["headers"]))
+        return self._host_policy.check(scope, join_headers(scope["headers"]))
 
-    async def _answer(
-        self, scope: AsgiScope, incoming: RequestBody, watched: RequestRecord
+    async def _route_request(
+        self, scope: AsgiScope, headers: Headers, body: RequestBody, record: RequestRecord
     ) -> Response:
         route = NO_ROUTE
         try:
-            refused = incoming.refused() or self._kept_out(scope) or incoming.malformed()
+            refused = (
+                check_limits(scope, headers)
+                or self._check_host(scope)
+                or check_host_and_coding(headers)
+            )
             if refused is not None:
                 return refused
             method = scope["method"]
             path = self.routes.parse_path(scope["raw_path"])
             route, params = self.routes.match(path, method)
-            watched.route = route.name
+            record.route = route.name
             if method not in route.methods and route is not NO_ROUTE:
                 return method_not_allowed(method, self.routes.allowed_methods(path))
             request = Request(
@@ -198,20 +180,21 @@ class App:
                 segments=split_path(path),
                 params=params,
                 query=scope["query_string"],
-                headers=incoming.headers,
-                caller=self._auth.anonymous,
-                address=client_address(scope, self._proxies),
-                receive=incoming,
-                has_body=incoming.has_body,
+                headers=headers,
+                caller=self._authenticator.anonymous,
+                address=client_address(scope, self._trusted_proxies),
+                receive=body,
+                has_body=body.is_announced,
             )
-            answer = await self._routed(request, route, watched)
-        except WheelyardError as fault:
-            return self._refusal(fault, to_people=route.is_web_page and _is_browser(incoming))
-        if answer.status == HTTPStatus.OK and route.name == DETAIL_ROUTE:
-            self._remember(scope, request, watched)
-        return answer
+            response = await self._handle(request, route, record)
+        except WheelyardError as error:
+            is_browser = b"text/html" in headers.get(b"accept", b"")
+            return self._error_response(error, as_html=route.is_web_page and is_browser)
+        if response.status == HTTPStatus.OK and route.name == DETAIL_ROUTE:
+            self._remember_for_fast_path(scope, request, record)
+        return response
 
-    async def _routed(self, request: Request, route: Route, watched: RequestRecord) -> Response:
+    async def _handle(self, request: Request, route: Route, record: RequestRecord) -> Response:
         settings = self._index.settings
         is_unauthenticated = route.is_unauthenticated(request)
         if route.modifies_store(request):
@@ -220,38 +203,38 @@ class App:
             if settings.server.read_only:
                 return read_only_error()
         if not is_unauthenticated:
-            request = await self._identified(request, route, watched)
-            watched.principal = request.caller.principal
+            request = await self._authenticate(request, route, record)
+            record.principal = request.caller.principal
             if route.requires_any_read:
-                # before a name is looked at: a stranger learns nothing
+                # before a project is looked up, so that the error does not tell whether it exists
                 require_any_read(request.caller)
         return await route.handler(request)
 
-    async def _identified(self, request: Request, route: Route, watched: RequestRecord) -> Request:
-        login = self._index.authenticator.iap
-        if login is not None and route.accepts_iap(request):
+    async def _authenticate(self, request: Request, route: Route, record: RequestRecord) -> Request:
+        verifier = self._index.authenticator.iap
+        if verifier is not None and route.accepts_iap(request):
             assertion = request.headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
-            return replace(request, caller=await self._auth.person(login, assertion))
+            caller = await self._authenticator.authenticate_iap(verifier, assertion)
+            return replace(request, caller=caller)
         header, address = request.headers.get(b"authorization"), request.address
-        if watched.cache_key is None:
-            watched.cache_key = self._auth.mark(header, address)
-        return replace(request, caller=await self._auth.caller(header, address, watched.cache_key))
+        if record.cache_key is None:
+            record.cache_key = self._authenticator.cache_key(header, address)
+        caller = await self._authenticator.authenticate(header, address, record.cache_key)
+        return replace(request, caller=caller)
 
-    def _remember(self, scope: AsgiScope, request: Request, watched: RequestRecord) -> None:
-        """Let this caller take the short way, if the path is as we link to it."""
+    def _remember_for_fast_path(
+        self, scope: AsgiScope, request: Request, record: RequestRecord
+    ) -> None:
+        """Allow the fast path for this caller and path, if the path is spelled as in our links."""
         raw_path, name = scope["raw_path"], parse_name(request.params["name"])
         prefix = self._index.settings.server.path_prefix
-        is_ours = raw_path == build_path(prefix, (*request.segments[:-1], name), b"").encode()
-        if is_ours and watched.cache_key is not None:
-            self._hot.remember(watched.cache_key, raw_path, name)
+        is_canonical = raw_path == build_path(prefix, (*request.segments[:-1], name), b"").encode()
+        if is_canonical and record.cache_key is not None:
+            self._fast_path.remember(record.cache_key, raw_path, name)
 
-    def _refusal(self, fault: WheelyardError, *, to_people: bool) -> Response:
-        self._context.store_errors.log(fault)
-        if to_people:
-            with suppress(WheelyardError):  # which a page needs templates for
-                return self._web_ui.error_page(fault)
-        return error_response_for(fault)
-
-
-def _is_browser(incoming: RequestBody) -> bool:
-    return b"text/html" in incoming.headers.get(b"accept", b"")
+    def _error_response(self, error: WheelyardError, *, as_html: bool) -> Response:
+        self._context.store_errors.log(error)
+        if as_html:
+            with suppress(WheelyardError):  # the templates cannot be read
+                return self._web_ui.error_page(error)
+        return error_response_for(error)

@@ -68,7 +68,7 @@ def build_context(index: Index, write_failure: Reason) -> ServerContext:
         index=index,
         pools=pools,
         documents=DocumentReader(index, pools),
-        read_policy=ReadPolicy(anonymous, index.settings.private_patterns, http.public_max_age),
+        read_policy=ReadPolicy(anonymous, index.settings.private_patterns),
         pages=PageCache(http.page_cache * MIB),
         file_delivery=FileDelivery(index),
         core_metadata=CoreMetadataCache(index.files, LruCache(memory)),

@@ -1,4 +1,4 @@
-"""Responses with pages, from the cache or rendered, for all handlers that show pages."""
+"""Responses with pages, cached or rendered, for all handlers that answer with pages."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,24 +8,24 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.documents import Snapshot
 from wheelyard.catalog.projects import NameList
+from wheelyard.http.caching.cache_headers import VARY, page_cache_headers
 from wheelyard.http.caching.page_cache import CachedPage
 from wheelyard.http.context import ServerContext
+from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import CONTENT_SECURITY_POLICY, Header, Request, Response
 from wheelyard.http.protocol.negotiation import (
     MediaType,
     best_encoding,
     best_media_type,
-    check_if_match,
     media_type_by_format,
 )
-from wheelyard.http.security.read_policy import VARY
 from wheelyard.model.access import Action, Caller, Scope
 from wheelyard.storage.base import ObjectVersion
 
 
 def requested_media_type(request: Request) -> MediaType | None:
-    """Return the form that a request asks for, None where none suits."""
+    """Return the media type by `?format=` or Accept; None if the client accepts none of ours."""
     if b"format=" in request.query:
         query = parse_qs(request.query.decode("latin-1"), keep_blank_values=True)
         if "format" in query:
@@ -34,38 +34,36 @@ def requested_media_type(request: Request) -> MediaType | None:
 
 
 def page_headers(context: ServerContext, name: NormalizedName | None = None) -> tuple[Header, ...]:
-    """Return the headers of a page about a project, or about all of them."""
-    read_policy = context.read_policy
-    return (
-        CONTENT_SECURITY_POLICY,
-        *read_policy.page_cache_headers(is_public=read_policy.is_public(name)),
-    )
+    """Return the headers of a page about a project; for None: about all projects."""
+    is_public = context.read_policy.is_public(name)
+    max_age = context.index.settings.http.public_max_age
+    return (CONTENT_SECURITY_POLICY, *page_cache_headers(max_age, is_public=is_public))
 
 
 async def load_page(
     context: ServerContext,
-    subject: tuple[object, ...],
+    key: tuple[object, ...],
     version: ObjectVersion,
     render: Callable[[], bytes],
     headers: tuple[Header, ...],
 ) -> CachedPage:
-    """Return a page that is at hand, or rendered in a thread."""
-    page = context.pages.get(subject, version)
+    """Return a page from the cache, or render it in a thread."""
+    page = context.pages.get(key, version)
     if page is None:
-        make = partial(context.pages.get_or_render, subject, version, render, headers)
-        page = await context.documents.coalesce(("page", subject, version), make)
+        make = partial(context.pages.get_or_render, key, version, render, headers)
+        page = await context.documents.coalesce(("page", key, version), make)
     return page
 
 
-def page_response(request: Request, page: CachedPage, form: MediaType) -> Response:
-    """Return `page` in the client's encoding, or 304, or 412."""
+def page_response(request: Request, page: CachedPage, media_type: MediaType) -> Response:
+    """Return `page` in an encoding that the client accepts, or 304, or 412."""
     encoding = best_encoding(request.headers.get(b"accept-encoding", b""))
-    found = page.response(form, encoding, request.headers.get(b"if-none-match"))
-    return check_if_match(request.headers, dict(found.headers)[b"etag"]) or found
+    response = page.response(media_type, encoding, request.headers.get(b"if-none-match"))
+    return check_if_match(request.headers, dict(response.headers)[b"etag"]) or response
 
 
 def visibility_key(caller: Caller) -> tuple[Scope, ...] | None:
-    """Return what decides which names `caller` sees; None for all."""
+    """Return equal keys for callers that see the same names; None if `caller` sees all names."""
     return None if caller.may_everywhere(Action.READ) else caller.scopes
 
 
@@ -78,7 +76,7 @@ def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[Normalized
 
 
 def not_acceptable() -> Response:
-    """Return the reply for a client that takes no form that we have."""
+    """Return the 406 response to a client that accepts none of the media types."""
     return error_response(
         406,
         "not_acceptable",

@@ -23,7 +23,7 @@ from wheelyard.wiring.index import open_index
 
 pytestmark = pytest.mark.integration
 
-PACE = BodyTimeouts(patience=0.8, slowest=2000)
+TIMEOUTS = BodyTimeouts(idle_seconds=0.8, min_bytes_per_second=2000)
 
 
 def read(pieces: Sequence[tuple[int, float]]) -> None:
@@ -41,7 +41,7 @@ def read(pieces: Sequence[tuple[int, float]]) -> None:
             return {"type": "http.request", "body": bytes(size), "more_body": True}
 
         async def whole() -> None:
-            incoming = RequestBody(receive, scope, PACE)
+            incoming = RequestBody(receive, scope, {}, TIMEOUTS)
             for _ in pieces:
                 await incoming()
 
@@ -68,7 +68,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         store=StoreSettings(location=str(folder / "store")), http=HttpSettings(concurrent_uploads=2)
     )
     index = open_index(settings)
-    with running_app(App(index, PACE), index, folder) as site:
+    with running_app(App(index, TIMEOUTS), index, folder) as site:
         yield site
 
 

@@ -151,12 +151,12 @@ def test_credentials_over_plain_http(proxied: Site, headers: dict[str, str], sta
 )
 def test_without_a_proxy(peer: str, header: bytes, *, refused: bool) -> None:
     """Where no proxy is trusted, who comes through one is no more from here than over HTTPS."""
-    guards = HostPolicy.of(Settings(access=AccessSettings(require_https=True)))
-    assert guards is not None
+    policy = HostPolicy.of(Settings(access=AccessSettings(require_https=True)))
+    assert policy is not None
     headers = {b"authorization": b"Bearer x", header: b"https"}
     scope = {"raw_path": b"/simple/", "scheme": "http", "client": (peer, 1)}
 
-    answer = guards.refused(scope, headers)
+    answer = policy.check(scope, headers)
 
     assert (answer is not None) is refused
 
@@ -186,6 +186,6 @@ def test_addresses_with_ports(said: str, address: str) -> None:
     assert client_address(scope, 1) == address
 
 
-def test_no_guards() -> None:
+def test_no_policy() -> None:
     """Nothing is looked at where no setting asks for it."""
     assert HostPolicy.of(Settings(server=ServerSettings(trusted_proxies=2))) is None

@@ -1,4 +1,10 @@
-"""Documents of the index for handlers: cached, and read once for all requests that wait."""
+"""
+Async reads of project documents and of the name list, coalesced for a remote store.
+
+On a remote store, all requests that need one document wait for one thread (single-flight), and a
+slow read may be answered with a stale document. On a local store each request reads for itself: a
+read that began earlier may miss a write that has ended since.
+"""
 
 from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
@@ -19,11 +25,11 @@ from wheelyard.wiring.index import Index
 T = TypeVar("T")
 
 OnRead = Callable[[Snapshot[Project]], object]
-"""What is done with a document in the thread that has read it."""
+"""A callback for a document, called in the thread that has read it."""
 
 
 class DocumentReader:
-    """The documents of an index, for handlers."""
+    """Reads the documents of an index for request handlers."""
 
     def __init__(self, index: Index, pools: ThreadPools) -> None:
         self._projects = index.projects
@@ -36,29 +42,29 @@ class DocumentReader:
     async def load_project(
         self, name: NormalizedName, on_read: OnRead = lambda _: None
     ) -> Snapshot[Project]:
-        """Return a project's document; the thread that reads it calls `ahead`."""
+        """Return a project's document; the thread that reads it calls `on_read`."""
         projects = self._projects
 
         def read(
-            look: Callable[[NormalizedName], Snapshot[Project]] = projects.load,
+            load: Callable[[NormalizedName], Snapshot[Project]] = projects.load,
         ) -> Snapshot[Project]:
-            snapshot = look(name)
+            snapshot = load(name)
             on_read(snapshot)
             return snapshot
 
-        async def afar() -> Snapshot[Project]:
+        async def read_remote() -> Snapshot[Project]:
             found: Snapshot[Project] | None = None
             if not projects.is_known(name):
-                if projects.names.peek("ever") is None and self.in_flight.is_alone:
-                    # after a start: a document that is there needs no list
+                if projects.names.peek("ever") is None and self.in_flight.has_one_task:
+                    # after a start: an existing document needs no name list
                     found = await self._pools.run_read(partial(read, projects.unlisted))
                 if found is None or found.value is None:
-                    # all unknown names wait for one look at the list
+                    # requests for all unknown names share one read of the name list
                     await self.load_names()
                     found = projects.peek(name)
             return found if found is not None else await self._pools.run_read(read)
 
-        return await self._load(("project", name), partial(projects.peek, name), read, afar)
+        return await self._load(("project", name), partial(projects.peek, name), read, read_remote)
 
     async def require_project(
         self, name: NormalizedName, on_read: OnRead = lambda _: None
@@ -72,48 +78,49 @@ class DocumentReader:
     async def load_names(self) -> Snapshot[NameList]:
         """Return the name list."""
         names = self._projects.names
-        afar = partial(self._pools.run_read, names.get)
-        return await self._load("names", names.peek, names.get, afar)
+        read_remote = partial(self._pools.run_read, names.get)
+        return await self._load("names", names.peek, names.get, read_remote)
 
     async def is_file_listed(self, name: NormalizedName, file: File) -> bool:
-        """Return whether a file is listed, as the store has it now."""
-        look = partial(self._projects.documents.get, keys.project(name), "now")
-        document = (await self._pools.run_read(look)).value
+        """Return whether the project's document in the store, read anew, lists the file."""
+        read = partial(self._projects.documents.get, keys.project(name), "now")
+        document = (await self._pools.run_read(read)).value
         return document is not None and document.by_filename.get(file.filename) == file
 
     async def coalesce(
         self,
-        subject: Hashable,
+        key: Hashable,
         work: Callable[[], T],
-        stale: Callable[[], T | None] = lambda: None,
+        get_stale: Callable[[], T | None] = lambda: None,
     ) -> T:
-        """Do blocking work in a thread; afar, once for all who wait."""
+        """Run blocking work in a thread; on a remote store, concurrent calls share one run."""
         if self._is_local:
             return await self._pools.run_read(work)
-        return await self.in_flight.run(subject, partial(self._pools.run_read, work), stale)
+        return await self.in_flight.run(key, partial(self._pools.run_read, work), get_stale)
 
     async def _load(
         self,
-        subject: Hashable,
+        key: Hashable,
         peek: Callable[[Age], Snapshot[T] | None],
-        get: Callable[[], Snapshot[T]],
-        afar: Callable[[], Coroutine[Any, Any, Snapshot[T]]],
+        read: Callable[[], Snapshot[T]],
+        read_remote: Callable[[], Coroutine[Any, Any, Snapshot[T]]],
     ) -> Snapshot[T]:
+        """Return a fresh document from the cache, or read it; a slow remote read may be stale."""
         fresh = peek("fresh")
         if fresh is not None:
             return fresh
         if self._is_local:
-            return await self._pools.run_read(get)
-        began = self._now()
-        old: Snapshot[T] | None = None
+            return await self._pools.run_read(read)
+        started_at = self._now()
+        stale: Snapshot[T] | None = None
 
-        def excuse() -> Snapshot[T] | None:
-            nonlocal old
-            old = peek("stale")
-            return old
+        def get_stale() -> Snapshot[T] | None:
+            nonlocal stale
+            stale = peek("stale")
+            return stale
 
         while True:
-            snapshot = await self.in_flight.run(subject, afar, excuse)
-            # a slow look that began long ago tells old news
-            if snapshot is old or began - snapshot.asked_at < self._freshness:
+            snapshot = await self.in_flight.run(key, read_remote, get_stale)
+            # a shared read that began long before this request may be outdated already
+            if snapshot is stale or started_at - snapshot.asked_at < self._freshness:
                 return snapshot

@@ -1,9 +1,8 @@
-"""Pages: rendered, hashed and compressed once for each version of a document."""
+"""Cache of rendered pages: each is rendered, hashed and compressed once per document version."""
 
 import gzip
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -11,83 +10,79 @@ import zstandard
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import LruCache
+from wheelyard.http.protocol.conditional_requests import is_not_modified
 from wheelyard.http.protocol.messages import NOSNIFF, Header, Response
-from wheelyard.http.protocol.negotiation import Encoding, MediaType, best_encoding, best_media_type
-from wheelyard.settings.sections import MIB
+from wheelyard.http.protocol.negotiation import Encoding, MediaType
 from wheelyard.storage.base import ObjectVersion
 
 MIN_COMPRESSED_BYTES: Final = 1024
-"""Bytes; a shorter page is sent as it is."""
-
-CACHED_PATH_LIMIT_BYTES: Final = 256
-"""Bytes of a path that is remembered."""
-MAX_CACHED_ACCEPT_VALUES: Final = 256
-"""Values of Accept and of Accept-Encoding whose answer is remembered."""
+"""A shorter page is sent without compression."""
+PAGE_OVERHEAD_BYTES: Final = 4096
+"""Memory that a page takes besides its bodies, about."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedPage:
-    """One body in every encoding, made from one version of a document."""
+    """A page in every encoding, made from one version of a document."""
 
     version: ObjectVersion
     digest: str
-    """Of the body as it is before any encoding."""
+    """Of the body without encoding."""
     bodies: dict[Encoding, bytes]
     headers: tuple[Header, ...]
-    replies: dict[tuple[MediaType, Encoding], tuple[Response, Response]] = field(
+    responses: dict[tuple[MediaType, Encoding], tuple[Response, Response]] = field(
         default_factory=dict
     )
-    """Put together when first asked for: the page, and "not modified"."""
+    """The 200 and the 304 response, made at the first request for them."""
 
     def response(
-        self, form: MediaType, encoding: Encoding, if_none_match: bytes | None
+        self, media_type: MediaType, encoding: Encoding, if_none_match: bytes | None
     ) -> Response:
-        """Return the page, or 304 where the client has it already."""
+        """Return the page, or 304 Not Modified if the client has it already."""
         if encoding not in self.bodies:
             encoding = Encoding.IDENTITY
-        both = self.replies.get((form, encoding))
+        both = self.responses.get((media_type, encoding))
         if both is None:
-            both = self.replies[form, encoding] = self._put_together(form, encoding)
-        if if_none_match is None:
-            return both[0]
-        # the same body and type in any encoding will do
-        is_known = self._mark(form).encode() in if_none_match or if_none_match.strip() == b"*"
-        return both[is_known]
+            both = self.responses[media_type, encoding] = self._responses(media_type, encoding)
+        # an ETag of any encoding matches: media type and body are equal
+        return both[is_not_modified(if_none_match, self._etag_prefix(media_type).encode())]
 
-    def _mark(self, form: MediaType) -> str:
-        return f'"{self.digest}-{form.value.mark}'
+    def _etag_prefix(self, media_type: MediaType) -> str:
+        return f'"{self.digest}-{media_type.value.etag_letter}'
 
-    def _put_together(self, form: MediaType, encoding: Encoding) -> tuple[Response, Response]:
+    def _responses(self, media_type: MediaType, encoding: Encoding) -> tuple[Response, Response]:
         body = self.bodies[encoding]
-        etag = f'{self._mark(form)}{encoding.value}"'.encode()
+        etag = f'{self._etag_prefix(media_type)}{encoding.value}"'.encode()
         common = ((b"etag", etag), NOSNIFF, *self.headers)
-        kind = (b"content-type", form.value.content_type)
-        length = (b"content-length", b"%d" % len(body))
-        coding = (b"content-encoding", encoding.name.lower().encode())
-        whole = (kind, length) if encoding is Encoding.IDENTITY else (kind, length, coding)
-        return Response(200, (*whole, *common), body), Response(304, common)
+        content = [
+            (b"content-type", media_type.value.content_type),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        if encoding is not Encoding.IDENTITY:
+            content.append((b"content-encoding", encoding.name.lower().encode()))
+        return Response(200, (*content, *common), body), Response(304, common)
 
 
 class PageCache:
-    """Pages by what they show, in at most `capacity` bytes of memory."""
+    """Rendered pages by key, in at most `capacity` bytes of memory."""
 
     def __init__(self, capacity: int) -> None:
         self._pages: LruCache[Hashable, CachedPage] = LruCache(capacity)
 
-    def get(self, subject: Hashable, version: ObjectVersion) -> CachedPage | None:
-        """Return the page about `subject` if it is of this version."""
-        page = self._pages.get(subject)
+    def get(self, key: Hashable, version: ObjectVersion) -> CachedPage | None:
+        """Return the page under `key` if it was made from this version of its document."""
+        page = self._pages.get(key)
         return page if page is not None and page.version == version else None
 
     def get_or_render(
         self,
-        subject: Hashable,
+        key: Hashable,
         version: ObjectVersion,
         render: Callable[[], bytes],
         headers: tuple[Header, ...],
     ) -> CachedPage:
-        """Return the same, made and kept where there is none."""
-        page = self.get(subject, version)
+        """Return the page under `key`; if it is not cached, render, compress and cache it."""
+        page = self.get(key, version)
         if page is None:
             body = render()
             bodies = {Encoding.IDENTITY: body}
@@ -96,29 +91,10 @@ class PageCache:
                 bodies[Encoding.ZSTD] = zstandard.ZstdCompressor(level=9).compress(body)
             digest = blake2b(body, digest_size=16).hexdigest()
             page = CachedPage(version, digest, bodies, headers)
-            self._pages.put(subject, page, 4096 + sum(map(len, bodies.values())))
+            self._pages.put(key, page, PAGE_OVERHEAD_BYTES + sum(map(len, bodies.values())))
         return page
 
 
-def detail_page_key(name: NormalizedName, form: MediaType) -> tuple[str, bool]:
-    """Return what a project's page is kept under."""
-    return (name, form.value.is_json)
-
-
-class FastPath:
-    """Where requests for pages have led, and which form of a page they got."""
-
-    def __init__(self) -> None:
-        self.paths: LruCache[bytes, NormalizedName] = LruCache(4 * MIB)
-        """
-        Projects, by the mark of a caller who has had the page, and the raw path.
-
-        So a denial takes others the same time, whatever there is.
-        """
-        self.form_for = lru_cache(MAX_CACHED_ACCEPT_VALUES)(best_media_type)
-        self.encoding_for = lru_cache(MAX_CACHED_ACCEPT_VALUES)(best_encoding)
-
-    def remember(self, mark: bytes, raw_path: bytes, name: NormalizedName) -> None:
-        """Remember that a caller has had the page of a project at a path."""
-        if len(raw_path) <= CACHED_PATH_LIMIT_BYTES:
-            self.paths.put(mark + raw_path, name, 256 + 2 * len(raw_path))
+def detail_page_key(name: NormalizedName, media_type: MediaType) -> tuple[str, bool]:
+    """Return the cache key of a project's page: HTML types share one, JSON types share one."""
+    return (name, media_type.value.is_json)

@@ -14,11 +14,18 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import NotFound, WheelyardError
+from wheelyard.http.caching.cache_headers import file_cache_headers
 from wheelyard.http.context import ServerContext
 from wheelyard.http.file_delivery import missing_file_error
-from wheelyard.http.protocol.error_responses import error_response, file_not_found
+from wheelyard.http.protocol.conditional_requests import check_if_match, is_not_modified
+from wheelyard.http.protocol.error_responses import file_not_found
 from wheelyard.http.protocol.messages import NOSNIFF, Header, Request, Response, redirect
-from wheelyard.http.protocol.negotiation import ByteRange, check_if_match, parse_byte_range
+from wheelyard.http.protocol.range_requests import (
+    ByteRange,
+    content_range,
+    range_not_satisfiable,
+    requested_range,
+)
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name
 from wheelyard.model.project import File
 
@@ -100,13 +107,13 @@ async def _answer(request: Request, found: _Found, context: ServerContext) -> Re
 
 async def _whole_or_part(request: Request, found: _Found, context: ServerContext) -> Response:
     digest = found.file.core_metadata if found.is_metadata else found.file.sha256
-    etag, caching = f'"{digest}"'.encode(), context.read_policy.file_cache_headers(found.name)
+    etag, is_public = f'"{digest}"'.encode(), context.read_policy.is_public(found.name)
+    caching = file_cache_headers(is_public=is_public)
     common = ((b"etag", etag), RANGES, NOSNIFF, SANDBOX, *caching)
     refused = check_if_match(request.headers, etag)
     if refused is not None:
         return refused
-    known = request.headers.get(b"if-none-match")
-    if known is not None and (etag in known or known.strip() == b"*"):
+    if is_not_modified(request.headers.get(b"if-none-match"), etag):
         return Response(304, common)
     return await _partial(request, found, common, context)
 
@@ -117,32 +124,26 @@ async def _partial(
     """Return the body or a range of it; `common` begins with the ETag."""
     content = await _core_metadata(found, context) if found.is_metadata else None
     size = found.file.size if content is None else len(content)
-    span = _span(request, common[0][1], size)
-    if span is not None and span.start == span.stop:
-        message = f"The file has {size} bytes, and the range begins behind them."
-        total = (b"content-range", b"bytes */%d" % size)
-        return error_response(
-            416, "range_not_satisfiable", message, "Range not satisfiable.", total
-        )
+    part = requested_range(request, common[0][1], size)
+    if part is not None and not part.size:
+        return range_not_satisfiable(size)
     if request.method == "HEAD":
         return Response(200, (BINARY, _length(size), *common))
-    whole = span or ByteRange(0, size)
-    body = (
-        await _body(found, span, context) if content is None else content[whole.start : whole.stop]
-    )
+    sent = part or ByteRange(0, size)
+    body = await _body(found, part, context) if content is None else content[sent.start : sent.stop]
     if isinstance(body, str):
         return redirect(302, body, *ELSEWHERE)
-    if span is None:
+    if part is None:
         return Response(200, (BINARY, _length(size), *common), body)
-    part = (b"content-range", b"bytes %d-%d/%d" % (span.start, span.stop - 1, size))
-    return Response(206, (BINARY, _length(span.stop - span.start), part, *common), body)
+    headers = (BINARY, _length(part.size), content_range(part, size), *common)
+    return Response(206, headers, body)
 
 
 async def _body(
-    found: _Found, span: ByteRange | None, context: ServerContext
+    found: _Found, part: ByteRange | None, context: ServerContext
 ) -> Path | Iterator[bytes] | str:
     # afar, even the signature may take a network
-    body = partial(context.file_delivery.open_body, found.name, found.file, span)
+    body = partial(context.file_delivery.open_body, found.name, found.file, part)
     return body() if context.index.is_local else await context.pools.run_read(body)
 
 
@@ -153,12 +154,6 @@ async def _core_metadata(found: _Found, context: ServerContext) -> bytes:
     subject = ("core metadata", found.name, found.file.sha256)
     read = partial(context.core_metadata.load_bytes, found.name, found.file)
     return await context.documents.coalesce(subject, read)
-
-
-def _span(request: Request, etag: bytes, size: int) -> ByteRange | None:
-    if request.method == "HEAD" or request.headers.get(b"if-range", etag) != etag:
-        return None  # RFC 9110: ranges are of GET alone
-    return parse_byte_range(request.headers.get(b"range", b"").decode("latin-1"), size)
 
 
 def _length(size: int) -> Header:

@@ -14,10 +14,10 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import visible_names
+from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
 from wheelyard.http.protocol.messages import JSON, Request, Response
-from wheelyard.http.protocol.negotiation import check_if_match
 from wheelyard.http.security.read_policy import parse_project_name
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_version

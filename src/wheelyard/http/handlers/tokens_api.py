@@ -31,10 +31,10 @@ from wheelyard.authentication.api_tokens import (
 from wheelyard.authentication.verifiers.verifier import decode_segment
 from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.context import ServerContext
+from wheelyard.http.protocol.conditional_requests import check_if_match
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.json_body import decode_json, json_response, read_body
 from wheelyard.http.protocol.messages import JSON, NO_STORE, NOSNIFF, Request, Response
-from wheelyard.http.protocol.negotiation import check_if_match
 from wheelyard.http.security.csrf import cross_site_error, is_same_origin
 from wheelyard.http.security.request_authentication import parse_authorization
 from wheelyard.model.access import (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import WheelyardError
+from wheelyard.http.caching.cache_headers import page_cache_headers
 from wheelyard.http.context import ServerContext
 from wheelyard.http.page_responses import load_page, page_response, visibility_key, visible_names
 from wheelyard.http.protocol.error_responses import REASON_PHRASES, error_response_for
@@ -78,10 +79,12 @@ class WebUi:
         return make_response(plain.status, HTML, body, *kept, *self._policy)
 
     def _headers(self, name: NormalizedName | None = None) -> tuple[Header, ...]:
-        # behind Google's proxy a page is for those whom it has let through
-        read_policy, iap = self._context.read_policy, self._context.index.authenticator.iap
-        is_public = read_policy.is_public(name) and iap is None
-        return (*self._policy, *read_policy.page_cache_headers(is_public=is_public))
+        context = self._context
+        # behind Identity-Aware Proxy, a page is only for users that the proxy has authenticated
+        is_behind_iap = context.index.authenticator.iap is not None
+        is_public = context.read_policy.is_public(name) and not is_behind_iap
+        max_age = context.index.settings.http.public_max_age
+        return (*self._policy, *page_cache_headers(max_age, is_public=is_public))
 
     def _render(self, project: Project) -> bytes:
         releases, core = releases_of(project), None

@@ -1,4 +1,4 @@
-"""The address of the client, behind the proxies that are trusted."""
+"""The client's IP address, from the connection or from `X-Forwarded-For` of trusted proxies."""
 
 import re
 from collections.abc import Iterable
@@ -7,28 +7,28 @@ from typing import Final
 
 from wheelyard.http.protocol.messages import AsgiScope
 
-UNKNOWN_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - what a connection without an address is counted as
-_FORWARDING: Final = frozenset(
+UNKNOWN_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - stands for a connection without an address
+_FORWARDING_HEADERS: Final = frozenset(
     b"forwarded via x-real-ip x-client-ip x-cluster-client-ip x-original-forwarded-for "
     b"x-envoy-external-address cf-connecting-ip fastly-client-ip true-client-ip".split()
 )
-"""What proxies add, besides `X-Forwarded-`."""
+"""Headers that proxies add, besides `X-Forwarded-*`."""
 _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 
 
-def client_address(scope: AsgiScope, proxies: int) -> str:
+def client_address(scope: AsgiScope, trusted_proxies: int) -> str:
     """
-    Return the address of the client.
+    Return the address of the client behind so many trusted proxies.
 
-    Each trusted proxy adds the address that it sees to the end of X-Forwarded-For; the client can
-    invent what stands before those.
+    Each trusted proxy appends the address that it sees to X-Forwarded-For. Earlier entries may be
+    invented by the client, and are not used.
     """
     peer = str((scope.get("client") or (UNKNOWN_ADDRESS,))[0])
-    if proxies:
-        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        seen = b",".join(lines).decode("latin-1").split(",")
-        peer = seen[-proxies if len(seen) >= proxies else 0].strip() or peer
-    peer = peer.partition("%")[0]  # what follows is the zone of an interface, and may be any text
+    if trusted_proxies:
+        values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        seen = b",".join(values).decode("latin-1").split(",")
+        peer = seen[-trusted_proxies if len(seen) >= trusted_proxies else 0].strip() or peer
+    peer = peer.partition("%")[0]  # an IPv6 zone may be any text
     try:
         return str(ip_address(peer))
     except ValueError:
@@ -36,8 +36,8 @@ def client_address(scope: AsgiScope, proxies: int) -> str:
 
 
 def has_forwarding_header(headers: Iterable[bytes]) -> bool:
-    """Return whether a proxy has added one of these headers."""
-    return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in headers)
+    """Return whether one of these header names is one that proxies add."""
+    return any(name in _FORWARDING_HEADERS or name.startswith(b"x-forwarded-") for name in headers)
 
 
 def _without_port(peer: str) -> str:

@@ -1,7 +1,7 @@
 """
-Which form, encoding and part of a body a client wants, and on which condition.
+Content negotiation (RFC 9110, section 12.5; PEP 691): media type and encoding of a page.
 
-RFC 9110 (12.5, 13.1.1, 14) and PEP 691. A bare `*/*` gets HTML: who sends it reads links.
+An `Accept` of `*/*` alone gets HTML, because clients that send it read links.
 """
 
 import re
@@ -9,35 +9,30 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from wheelyard.http.protocol.error_responses import error_response
-from wheelyard.http.protocol.messages import Headers, Response
-
 ACCEPT_LIMIT_BYTES: Final = 4096
-"""Bytes of an Accept header; a longer one counts as `*/*`."""
+"""A longer Accept header counts as `*/*`."""
 
 _QUALITY = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
-_SPAN = re.compile(r"(?i:bytes)=(?:([0-9]{1,999})-([0-9]{0,999})|-([0-9]{1,999}))", re.ASCII)
-_TAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
 @dataclass(frozen=True, slots=True)
-class _MediaTypeNames:
+class _MediaTypeTraits:
     content_type: bytes
-    mark: str
-    """The letter in the ETag."""
+    etag_letter: str
+    """Distinguishes the ETags of the media types of one page."""
     is_json: bool
 
 
 class MediaType(Enum):
-    """The forms of a page of the Simple API, the preferred first."""
+    """The media types of a page of the Simple API; a client's equal preferences get the first."""
 
-    JSON = _MediaTypeNames(b"application/vnd.pypi.simple.v1+json", "j", is_json=True)
-    PLAIN_JSON = _MediaTypeNames(b"application/json", "p", is_json=True)
-    V1_HTML = _MediaTypeNames(b"application/vnd.pypi.simple.v1+html", "v", is_json=False)
-    HTML = _MediaTypeNames(b"text/html; charset=utf-8", "h", is_json=False)
+    JSON = _MediaTypeTraits(b"application/vnd.pypi.simple.v1+json", "j", is_json=True)
+    PLAIN_JSON = _MediaTypeTraits(b"application/json", "p", is_json=True)
+    V1_HTML = _MediaTypeTraits(b"application/vnd.pypi.simple.v1+html", "v", is_json=False)
+    HTML = _MediaTypeTraits(b"text/html; charset=utf-8", "h", is_json=False)
 
 
-_NAMES: Final = {
+_BY_NAME: Final = {
     "application/vnd.pypi.simple.v1+json": MediaType.JSON,
     "application/vnd.pypi.simple.latest+json": MediaType.JSON,
     "application/json": MediaType.PLAIN_JSON,
@@ -45,7 +40,7 @@ _NAMES: Final = {
     "application/vnd.pypi.simple.latest+html": MediaType.V1_HTML,
     "text/html": MediaType.HTML,
 }
-_WIDE: Final = {
+_BY_WILDCARD: Final = {
     "application/*": (MediaType.JSON, MediaType.V1_HTML),
     "text/*": (MediaType.HTML,),
     "*/*": (MediaType.HTML,),
@@ -53,37 +48,29 @@ _WIDE: Final = {
 
 
 class Encoding(Enum):
-    """How a body is compressed; the value is the letter in the ETag."""
+    """The content encodings; the value is the letter in the ETag."""
 
     IDENTITY = "i"
     GZIP = "g"
     ZSTD = "z"
 
 
-@dataclass(frozen=True, slots=True)
-class ByteRange:
-    """Bytes `start` up to `stop`; an empty one begins behind the end."""
-
-    start: int
-    stop: int
-
-
 def media_type_by_format(name: str) -> MediaType | None:
-    """Return the form that `?format=` names; a blank may stand for its plus sign."""
-    return _NAMES.get(name.replace(" ", "+"))
+    """Return the media type that `?format=` names; a blank may stand for its plus sign."""
+    return _BY_NAME.get(name.replace(" ", "+"))
 
 
 def best_media_type(accept: bytes) -> MediaType | None:
-    """Return the form that suits an Accept header best, if any."""
+    """Return the media type that an Accept header prefers; None if it accepts none of them."""
     if not accept.strip() or len(accept) > ACCEPT_LIMIT_BYTES:
         return MediaType.HTML
-    scores = _scores(accept.decode("latin-1"))
-    best = max(MediaType, key=lambda form: scores.get(form, 0.0))  # of equals, the first
-    return best if scores.get(best, 0.0) > 0 else None
+    qualities = _media_type_qualities(accept.decode("latin-1"))
+    best = max(MediaType, key=lambda each: qualities.get(each, 0.0))  # the first of equal ones
+    return best if qualities.get(best, 0.0) > 0 else None
 
 
 def best_encoding(accept_encoding: bytes) -> Encoding:
-    """Return the encoding for an Accept-Encoding header."""
+    """Return the smallest encoding that an Accept-Encoding header accepts."""
     qualities = dict[str, float]()
     for element in accept_encoding[:ACCEPT_LIMIT_BYTES].decode("latin-1").lower().split(","):
         name, _, parameters = element.strip().partition(";")
@@ -97,46 +84,23 @@ def best_encoding(accept_encoding: bytes) -> Encoding:
     return Encoding.IDENTITY
 
 
-def parse_byte_range(header: str, size: int) -> ByteRange | None:
-    """Return the span that a Range header asks for, None for the whole body."""
-    match = _SPAN.fullmatch(header.strip())
-    if match is None:  # several ranges at once get the whole body
-        return None
-    first, last, suffix = match.groups()
-    if suffix is not None:
-        return ByteRange(max(size - int(suffix), 0), size)
-    start = int(first)
-    if last and int(last) < start:
-        return None  # a range that ends before it begins is no range at all
-    return ByteRange(min(start, size), min(int(last) + 1, size) if last else size)
-
-
-def check_if_match(headers: Headers, etag: bytes | None) -> Response | None:
-    """Return the refusal where If-Match names another strong ETag, or None."""
-    condition = headers.get(b"if-match")
-    if condition is None or condition.strip() == b"*" or etag in _TAG.findall(condition):
-        return None
-    message = "If-Match names an ETag that this path does not have now. Ask for it again without."
-    return error_response(412, "precondition_failed", message, "Precondition failed.")
-
-
-def _scores(accept: str) -> dict[MediaType, float]:
-    # the narrowest range that covers a form decides
+def _media_type_qualities(accept: str) -> dict[MediaType, float]:
+    """Return the quality of each accepted media type; the most specific range decides."""
     found = dict[MediaType, tuple[int, float]]()
     for element in accept.lower().split(","):
         name, _, parameters = element.strip().partition(";")
         name, quality = name.strip(), _quality(parameters)
         if quality is None:
-            continue  # one malformed element does not spoil the others
-        exact = _NAMES.get(name)
-        narrowness = 2 if exact else int(name != "*/*")
-        for form in (exact,) if exact else _WIDE.get(name, ()):
-            found[form] = max((narrowness, quality), found.get(form, (0, 0.0)))
-    return {form: quality for form, (_, quality) in found.items()}
+            continue  # the other elements still count
+        exact = _BY_NAME.get(name)
+        specificity = 2 if exact else int(name != "*/*")
+        for each in (exact,) if exact else _BY_WILDCARD.get(name, ()):
+            found[each] = max((specificity, quality), found.get(each, (0, 0.0)))
+    return {each: quality for each, (_, quality) in found.items()}
 
 
 def _quality(parameters: str) -> float | None:
-    # None for nonsense
+    """Return the value of the parameter `q`, 1 by default; None if it is malformed."""
     for parameter in parameters.split(";"):
         if parameter.strip().startswith("q"):
             match = _QUALITY.fullmatch(parameter.strip())

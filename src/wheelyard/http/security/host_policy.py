@@ -1,7 +1,7 @@
 """
-Which `Host` headers and which schemes are answered; the rest is refused before anything else.
+Checks of the `Host` header and of the scheme, before routing (`trusted_hosts`, `require_https`).
 
-Probes are answered under any host: a load balancer that probes knows an address and no name.
+Health probes are answered under any host: a load balancer knows an address and no host name.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Final
 from wheelyard.http.protocol.client_address import has_forwarding_header
 from wheelyard.http.protocol.error_responses import error_response
 from wheelyard.http.protocol.messages import AsgiScope, Headers, Response
-from wheelyard.http.security.csrf import _text, _without_port
+from wheelyard.http.security.csrf import header_text, strip_port
 from wheelyard.settings.sections import Settings, is_loopback
 
 HTTPS: Final = "https"
@@ -18,19 +18,19 @@ HTTPS: Final = "https"
 
 @dataclass(frozen=True, slots=True)
 class HostPolicy:
-    """Which hosts are answered, and whether credentials need HTTPS."""
+    """The allowed hosts, and whether credentials need HTTPS."""
 
     hosts: frozenset[str]
-    """The only hosts that are answered, in lower case; none for any."""
-    open_paths: frozenset[bytes]
-    """Raw paths that are answered under every name."""
-    needs_https: bool
-    proxies: int
-    """How many proxies are trusted to say what a request came over."""
+    """The allowed values of Host, in lower case; empty allows any."""
+    exempt_paths: frozenset[bytes]
+    """Raw paths that are answered under any host."""
+    requires_https: bool
+    trusted_proxies: int
+    """The number of proxies whose X-Forwarded-Proto is used."""
 
     @classmethod
     def of(cls, settings: Settings) -> "HostPolicy | None":
-        """Return the guards that the settings ask for, if any."""
+        """Return the policy of the settings; None if they restrict neither host nor scheme."""
         access, server = settings.access, settings.server
         if not access.trusted_hosts and not access.require_https:
             return None
@@ -43,13 +43,13 @@ class HostPolicy:
             server.trusted_proxies,
         )
 
-    def refused(self, scope: AsgiScope, headers: Headers) -> Response | None:
-        """Return the refusal of a request, or None."""
-        if not self._is_ours(headers) and scope["raw_path"] not in self.open_paths:
+    def check(self, scope: AsgiScope, headers: Headers) -> Response | None:
+        """Return an error response if the host or the scheme is not allowed, else None."""
+        if not self._is_allowed_host(headers) and scope["raw_path"] not in self.exempt_paths:
             message = "This index does not answer to that host name. Use the URL that you were told"
             return error_response(421, "unknown_host", f"{message}.", "Unknown host.")
-        is_secret = self.needs_https and b"authorization" in headers
-        if is_secret and not self._is_private(scope, headers):
+        needs_https = self.requires_https and b"authorization" in headers
+        if needs_https and not self._is_encrypted(scope, headers):
             message = (
                 "Credentials are taken over HTTPS only, and these came over plain HTTP, where "
                 "others may have read them. Replace them, and write https:// in the URL."
@@ -57,16 +57,17 @@ class HostPolicy:
             return error_response(403, "https_required", message, "Use https.")
         return None
 
-    def _is_ours(self, headers: Headers) -> bool:
-        host = _text(headers, b"host")
-        return not self.hosts or host in self.hosts or _without_port(host) in self.hosts
+    def _is_allowed_host(self, headers: Headers) -> bool:
+        host = header_text(headers, b"host")
+        return not self.hosts or host in self.hosts or strip_port(host) in self.hosts
 
-    def _is_private(self, scope: AsgiScope, headers: Headers) -> bool:
+    def _is_encrypted(self, scope: AsgiScope, headers: Headers) -> bool:
+        """Return whether the client used HTTPS, or is on this machine."""
         if scope.get("scheme") == HTTPS:
             return True
-        if not self.proxies:
+        if not self.trusted_proxies:
             peer = str((scope.get("client") or ("",))[0])
             return is_loopback(peer) and not has_forwarding_header(headers)
-        # each proxy adds to the end, as with X-Forwarded-For
-        seen = [each.strip() for each in _text(headers, b"x-forwarded-proto").split(",")]
-        return seen[-self.proxies if len(seen) >= self.proxies else 0] == HTTPS
+        # each proxy appends, as to X-Forwarded-For
+        seen = [each.strip() for each in header_text(headers, b"x-forwarded-proto").split(",")]
+        return seen[-self.trusted_proxies if len(seen) >= self.trusted_proxies else 0] == HTTPS

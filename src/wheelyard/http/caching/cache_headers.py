@@ -1,0 +1,25 @@
+"""Response headers for caches: `Cache-Control` and `Vary` of pages and files."""
+
+from typing import Final
+
+from wheelyard.http.protocol.messages import Header
+
+VARY: Final[Header] = (b"vary", b"Accept, Accept-Encoding")
+VARY_BY_CALLER: Final[Header] = (b"vary", b"Accept, Accept-Encoding, Authorization")
+VARY_FILE: Final[Header] = (b"vary", b"Authorization")
+PRIVATE_PAGE: Final[Header] = (b"cache-control", b"private, no-cache")
+PRIVATE_FILE: Final[Header] = (b"cache-control", b"private, max-age=31536000, immutable")
+PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
+
+
+def page_cache_headers(public_max_age: int, *, is_public: bool) -> tuple[Header, ...]:
+    """Return the headers of a page; a CDN may keep a public one for so many seconds."""
+    if not is_public:
+        return (VARY_BY_CALLER, PRIVATE_PAGE)
+    lifetime = f"max-age={public_max_age}" if public_max_age else "no-cache"
+    return (VARY, (b"cache-control", f"public, {lifetime}".encode()))
+
+
+def file_cache_headers(*, is_public: bool) -> tuple[Header, ...]:
+    """Return the headers of a file, whose bytes never change."""
+    return (PUBLIC_FILE,) if is_public else (PRIVATE_FILE, VARY_FILE)

@@ -1,0 +1,23 @@
+"""Conditional requests (RFC 9110, section 13): `If-Match` and `If-None-Match` with ETags."""
+
+import re
+from typing import Final
+
+from wheelyard.http.protocol.error_responses import error_response
+from wheelyard.http.protocol.messages import Headers, Response
+
+_ETAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+
+
+def is_not_modified(if_none_match: bytes | None, etag: bytes) -> bool:
+    """Return whether If-None-Match has `etag`, which may be the beginning of an ETag, or `*`."""
+    return if_none_match is not None and (etag in if_none_match or if_none_match.strip() == b"*")
+
+
+def check_if_match(headers: Headers, etag: bytes | None) -> Response | None:
+    """Return a 412 response if there is an If-Match without the strong ETag `etag`, else None."""
+    if_match = headers.get(b"if-match")
+    if if_match is None or if_match.strip() == b"*" or etag in _ETAG.findall(if_match):
+        return None
+    message = "If-Match names an ETag that this path does not have now. Ask for it again without."
+    return error_response(412, "precondition_failed", message, "Precondition failed.")

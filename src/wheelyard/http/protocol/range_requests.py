@@ -1,0 +1,54 @@
+"""Range requests (RFC 9110, section 14): `Range`, `If-Range`, and status 416."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from wheelyard.http.protocol.error_responses import error_response
+from wheelyard.http.protocol.messages import Header, Request, Response
+
+_BYTE_RANGE: Final = re.compile(
+    r"(?i:bytes)=(?:([0-9]{1,999})-([0-9]{0,999})|-([0-9]{1,999}))", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """The bytes from `start` up to `stop`, which is not included."""
+
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """The number of bytes; 0 for a range that begins behind the end of the body."""
+        return self.stop - self.start
+
+
+def requested_range(request: Request, etag: bytes, size: int) -> ByteRange | None:
+    """Return the range that a request asks for, of a body of `size` bytes; None for the whole."""
+    if request.method == "HEAD" or request.headers.get(b"if-range", etag) != etag:
+        return None  # RFC 9110: only GET has ranges
+    header = request.headers.get(b"range", b"").decode("latin-1")
+    match = _BYTE_RANGE.fullmatch(header.strip())
+    if match is None:  # several ranges in one header get the whole body
+        return None
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        return ByteRange(max(size - int(suffix), 0), size)
+    start = int(first)
+    if last and int(last) < start:
+        return None  # invalid by RFC 9110
+    return ByteRange(min(start, size), min(int(last) + 1, size) if last else size)
+
+
+def content_range(part: ByteRange, size: int) -> Header:
+    """Return the Content-Range header of a partial response."""
+    return (b"content-range", b"bytes %d-%d/%d" % (part.start, part.stop - 1, size))
+
+
+def range_not_satisfiable(size: int) -> Response:
+    """Return the 416 response for a range behind the end of a body of `size` bytes."""
+    message = f"The file has {size} bytes, and the range begins behind them."
+    total = (b"content-range", b"bytes */%d" % size)
+    return error_response(416, "range_not_satisfiable", message, "Range not satisfiable.", total)

@@ -1,0 +1,67 @@
+"""Limits of a request's URL and headers, and the checks of framing headers (RFC 9110, RFC 9112)."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from wheelyard.http.protocol.error_responses import HEADERS_TOO_LARGE, error_response
+from wheelyard.http.protocol.messages import AsgiScope, Header, Headers, Response
+
+URL_LIMIT_BYTES: Final = 4096
+"""Of the raw path and the query together."""
+HEADERS_LIMIT_BYTES: Final = 32 * 1024
+"""Of all names and values together."""
+MAX_HEADERS: Final = 100
+
+HOST: Final = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z._~!$&'()*+,;=%:-]+\])(?::[0-9]*)?"
+)
+"""A value of Host by RFC 9110 (7.2), which may be empty."""
+_CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+_NOT_REPEATABLE: Final = frozenset({b"authorization", b"host", b"content-length", b"content-type"})
+
+
+def join_headers(headers: Sequence[Header]) -> dict[bytes, bytes]:
+    """Return headers by name; repeated headers become one list (RFC 9110, 5.3)."""
+    if len(found := dict(headers)) == len(headers):
+        return found
+    values: dict[bytes, list[bytes]] = {name: [] for name in found}
+    for name, value in headers:
+        values[name].append(value)
+    return {name: b", ".join(each) for name, each in values.items()}
+
+
+def check_limits(scope: AsgiScope, joined: Headers) -> Response | None:
+    """Return an error response to a URL or headers that no route may get, else None."""
+    if len(scope["raw_path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
+        return error_response(414, "uri_too_long", "The URL is too long.", "URL too long.")
+    headers = scope["headers"]
+    size = sum(len(name) + len(value) for name, value in headers)
+    if size > HEADERS_LIMIT_BYTES or len(headers) > MAX_HEADERS:
+        message = "The headers are too long. Send fewer or shorter ones."
+        return error_response(431, HEADERS_TOO_LARGE, message, "Headers too large.")
+    names = [name for name, _ in headers if name in _NOT_REPEATABLE]
+    if len(set(names)) != len(names):
+        message = "A header that may stand once is there twice. Send it once."
+        return _bad_request(message, "Repeated header.")
+    if not _CONTENT_LENGTH.fullmatch(joined.get(b"content-length", b"0")):
+        message = "The Content-Length is no number of bytes. Send it in at most 19 digits."
+        return _bad_request(message, "Bad Content-Length.")
+    if scope["http_version"] == "1.1" and not joined.get(b"host"):
+        return _bad_request("The request names no host.", "No Host header.")
+    return None
+
+
+def check_host_and_coding(headers: Headers) -> Response | None:
+    """Return an error response to a malformed Host or an unknown transfer coding, else None."""
+    if not HOST.fullmatch(headers.get(b"host", b"")):
+        message = "The Host header is no host. Send a name or an address, and perhaps a port."
+        return _bad_request(message, "Bad Host header.")
+    if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        message = "The body is encoded for its way. Send it as it is, or chunked."
+        return _bad_request(message, "Bad transfer coding.")
+    return None
+
+
+def _bad_request(message: str, short: str) -> Response:
+    return error_response(400, "bad_request", message, short)
