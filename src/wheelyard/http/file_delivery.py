@@ -24,7 +24,7 @@ from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.log_rate_limit import LogRateLimit
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.http.protocol.negotiation import ByteRange
+from wheelyard.http.protocol.range_requests import ByteRange
 from wheelyard.model.lenient_metadata import parse_any
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File

@@ -267,7 +267,7 @@ def create_worker_app(settings: Settings, figures: Path, manager: int) -> App:
                 if is_tried
                 else always_writable
             )
-            return App(index, shelf=shelf, write_failure=write_failure)
+            return App(index, metrics_folder=shelf, write_failure=write_failure)
         except WheelyardError as fault:
             # if it ended, the manager would soon give up, and end the workers that are well, too
             logger.critical("a worker cannot begin, and tries again: %s", fault.message)

@@ -75,9 +75,9 @@ class LoginHarness:
     async def log_in(self, name: str, secret: str, address: str = HERE) -> str:
         """Return who somebody is taken for, or the code of the refusal."""
         header = b"Basic " + b64encode(f"{name}:{secret}".encode())
-        mark = self.authenticator.mark(header, address)
+        mark = self.authenticator.cache_key(header, address)
         try:
-            return (await self.authenticator.caller(header, address, mark)).principal
+            return (await self.authenticator.authenticate(header, address, mark)).principal
         except WheelyardError as fault:
             return fault.code
 

@@ -1,8 +1,8 @@
 """
-From an Authorization header to a caller.
+Authentication of requests: the caller by the Authorization header, or by Identity-Aware Proxy.
 
-A header that does not hold is a 401, even where anybody may read: a bad token must not look like a
-missing package. RFC 7617 (Basic) and RFC 6750 (Bearer).
+An invalid credential is answered 401 even if anonymous callers may read: otherwise a mistyped token
+would look like a missing package. Header schemes: Basic (RFC 7617) and Bearer (RFC 6750).
 """
 
 import re
@@ -25,62 +25,60 @@ from wheelyard.model.access import ANONYMOUS, Caller, Credential
 C = TypeVar("C", bound=Caller | None)
 
 AUTHORIZATION_LIMIT_BYTES: Final = 16_384
-"""Bytes of an Authorization header."""
 CACHED_CALLER_SECONDS: Final = 1.0
-"""Seconds that a header which held is believed without a second look."""
+"""How long a caller is cached, so how long a revoked credential may still work."""
 MAX_CACHED_CALLERS: Final = 512
-"""Callers in memory, of about 1 KiB each."""
+"""Each takes about 1 KiB of memory."""
 CACHE_KEY_BYTES: Final = 16
-"""Bytes of the mark that a header is remembered by: never the header itself."""
+"""Of the keyed hash that stands for a header, which is never kept itself."""
 
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class RequestAuthenticator:
-    """Recognises the callers of an index."""
+    """Authenticates the callers of requests, and caches each caller for a second."""
 
     def __init__(self, context: ServerContext) -> None:
         index = context.index
         self.anonymous = Caller(ANONYMOUS, index.authenticator.policy.public)
         self._context = context
-        self._key = index.runtime.random.randbytes(32)
+        self._hash_key = index.runtime.random.randbytes(32)
         self._callers = ExpiringCache[bytes, Caller](index.runtime.monotonic, MAX_CACHED_CALLERS)
-        """Who was recognised within the last second, by the mark of their header."""
 
-    def mark(self, header: bytes | None, address: str) -> bytes:
-        """Return what a header is remembered by, from where it comes; nothing for none."""
+    def cache_key(self, header: bytes | None, address: str) -> bytes:
+        """Return a keyed hash of an Authorization header and the client network; empty for None."""
         if header is None:
             return b""
-        marked = header + b"\0" + client_network(address).encode()
-        return blake2b(marked, digest_size=CACHE_KEY_BYTES, key=self._key).digest()
+        hashed = header + b"\0" + client_network(address).encode()
+        return blake2b(hashed, digest_size=CACHE_KEY_BYTES, key=self._hash_key).digest()
 
-    def recent(self, mark: bytes) -> Caller | None:
-        """Return who was recognised by a header a moment ago, else None."""
-        return self._callers.get(mark) if mark else self.anonymous
+    def cached_caller(self, cache_key: bytes) -> Caller | None:
+        """Return the caller that was authenticated under `cache_key` within the last second."""
+        return self._callers.get(cache_key) if cache_key else self.anonymous
 
-    async def caller(self, header: bytes | None, address: str, mark: bytes) -> Caller:
+    async def authenticate(self, header: bytes | None, address: str, cache_key: bytes) -> Caller:
         """
-        Return who sends a header, waiting for whatever can tell.
+        Return the caller by the Authorization header; without one, the anonymous caller.
 
         Raises:
-            Unauthenticated: The credential does not hold.
-            Invalid: The header is no header.
-            Unavailable: It cannot be told just now, or too many have failed.
+            Unauthenticated: The credential is not valid.
+            Invalid: The header is malformed.
+            Unavailable: The credential cannot be verified now, or too many logins have failed.
         """
-        found = self.recent(mark)
-        if found is None and header is not None:
+        caller = self.cached_caller(cache_key)
+        if caller is None and header is not None:
             credential = parse_authorization(header, client_network(address))
-            found = await self._recognised(credential, address, mark)
-        return found or self.anonymous
+            caller = await self._verify(credential, address, cache_key)
+        return caller or self.anonymous
 
-    async def person(self, login: Verifier, assertion: str) -> Caller:
+    async def authenticate_iap(self, verifier: Verifier, assertion: str) -> Caller:
         """
-        Return who sits before a browser, by the word of the proxy that has let them through.
+        Return the caller by the signed assertion of Identity-Aware Proxy, empty if there is none.
 
         Raises:
-            Unauthenticated: There is no such word, or it does not hold.
-            Unavailable: The proxy's keys cannot be had.
+            Unauthenticated: There is no assertion, or it is not valid.
+            Unavailable: The proxy's public keys cannot be fetched.
         """
         if not assertion:
             raise Unauthenticated(
@@ -88,72 +86,66 @@ class RequestAuthenticator:
                 "request has not. Open the address of the proxy.",
                 short="Come through the proxy.",
             )
-        authenticator, identity = (
-            self._context.index.authenticator,
-            login.cached_identity(assertion),
-        )
+        authenticator, pools = self._context.index.authenticator, self._context.pools
+        identity = verifier.cached_identity(assertion)
         if identity is None:
             try:
-                identity = await self._context.pools.run_in(
-                    self._context.pools.tokens, lambda: login.verify(assertion)
-                )
-            except Unauthenticated as fault:
-                authenticator.rejection_log.log(
-                    rejection_reason(fault, otherwise=fault.code), "the proxy"
-                )
+                identity = await pools.run_in(pools.tokens, partial(verifier.verify, assertion))
+            except Unauthenticated as error:
+                reason = rejection_reason(error, otherwise=error.code)
+                authenticator.rejection_log.log(reason, "the proxy")
                 raise
         return authenticator.policy.authorize(identity)
 
-    async def _recognised(self, credential: Credential, address: str, mark: bytes) -> Caller:
+    async def _verify(self, credential: Credential, address: str, cache_key: bytes) -> Caller:
         context, authenticator = self._context, self._context.index.authenticator
 
-        def known() -> Caller | None:
-            return self._noted(mark, lambda: authenticator.authenticate_cached(credential))
+        def find_cached() -> Caller | None:
+            return self._cache(cache_key, lambda: authenticator.authenticate_cached(credential))
 
-        def verified() -> Caller:
-            return self._noted(mark, lambda: authenticator.authenticate(credential, address))
+        def verify() -> Caller:
+            return self._cache(cache_key, lambda: authenticator.authenticate(credential, address))
 
-        found = (
-            await context.pools.run_read(known)
-            if authenticator.needs_file_check(credential)
-            else known()
-        )
-        if found is not None:
-            return found
-        subject = ("caller", mark)
+        if authenticator.needs_file_check(credential):
+            caller = await context.pools.run_read(find_cached)
+        else:
+            caller = find_cached()
+        if caller is not None:
+            return caller
+        key = ("caller", cache_key)
         if authenticator.may_block(credential):
-            in_turn = partial(self._in_turn, credential, verified)
-            return await context.documents.in_flight.run(subject, in_turn)
+            verify_apart = partial(self._verify_apart, credential, verify)
+            return await context.documents.in_flight.run(key, verify_apart)
         return await context.documents.coalesce(
-            subject, verified, lambda: authenticator.authenticate_stale(credential)
+            key, verify, partial(authenticator.authenticate_stale, credential)
         )
 
-    def _noted(self, mark: bytes, look: Callable[[], C]) -> C:
-        """Look who sends a header, and note it for a second from the beginning of the look."""
+    def _cache(self, cache_key: bytes, authenticate: Callable[[], C]) -> C:
+        """Authenticate, and cache the caller for a second from the beginning on."""
         now = self._context.index.runtime.monotonic
-        began, found = now(), look()
-        if found is not None:
-            self._callers.put(mark, found, began + CACHED_CALLER_SECONDS - now())
-        return found
+        started_at, caller = now(), authenticate()
+        if caller is not None:
+            self._callers.put(cache_key, caller, started_at + CACHED_CALLER_SECONDS - now())
+        return caller
 
-    async def _in_turn(self, credential: Credential, verified: Callable[[], Caller]) -> Caller:
-        """Verify a credential in a thread that nobody reads in; a password waits for its turn."""
+    async def _verify_apart(self, credential: Credential, verify: Callable[[], Caller]) -> Caller:
+        """Verify a credential outside the pool for reads; a password waits for a free slot."""
         context = self._context
         if classify(credential) is not CredentialType.PASSWORD:
-            return await context.pools.run_in(context.pools.tokens, verified)
-        is_held = context.index.authenticator.verified_recently(credential)
-        turns = context.known_password_limit if is_held else context.password_limit
-        async with turns.acquire(network_of(credential.client_network)):
-            return await context.pools.run_in(context.pools.passwords, verified)
+            return await context.pools.run_in(context.pools.tokens, verify)
+        is_known = context.index.authenticator.verified_recently(credential)
+        limit = context.known_password_limit if is_known else context.password_limit
+        async with limit.acquire(network_of(credential.client_network)):
+            return await context.pools.run_in(context.pools.passwords, verify)
 
 
-def parse_authorization(header: bytes, origin: str = "") -> Credential:
+def parse_authorization(header: bytes, network: str = "") -> Credential:
     """
-    Return what an Authorization header carries.
+    Return the credential in an Authorization header.
 
     Raises:
-        Unauthenticated: It is of another scheme, or the pair is none.
-        Invalid: It is too long, or not printable ASCII.
+        Unauthenticated: The scheme is neither Basic nor Bearer, or the Basic pair is malformed.
+        Invalid: The header is too long, or not printable ASCII.
     """
     if len(header) > AUTHORIZATION_LIMIT_BYTES:
         raise Invalid(
@@ -169,12 +161,12 @@ def parse_authorization(header: bytes, origin: str = "") -> Credential:
         )
     scheme, _, value = header.decode("ascii").partition(" ")
     if scheme.lower() == "bearer":
-        return Credential("", value.strip(), is_bearer=True, client_network=origin)
+        return Credential("", value.strip(), is_bearer=True, client_network=network)
     if scheme.lower() != "basic":
         raise invalid_credential()
     pair, is_unicode = _basic_pair(value.strip())
     user, _, password = pair.partition(":")
-    return Credential(user, password, is_unicode=is_unicode, client_network=origin)
+    return Credential(user, password, is_unicode=is_unicode, client_network=network)
 
 
 def _basic_pair(value: str) -> tuple[str, bool]:
