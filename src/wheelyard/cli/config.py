@@ -14,11 +14,11 @@ from wheelyard.authentication.verifiers.static_tokens import ENVIRONMENT_TOKEN
 from wheelyard.catalog.conflict_retries import remote_retries
 from wheelyard.catalog.format import read_format
 from wheelyard.catalog.keys import probes
+from wheelyard.cli.output import warn
 from wheelyard.cli.store_options import (
     command_settings,
     load_command_settings,
     store_options,
-    warn,
     warn_about_settings,
 )
 from wheelyard.errors import Invalid, WheelyardError

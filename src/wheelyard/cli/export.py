@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import click
 from packaging.utils import NormalizedName
 
-from wheelyard.cli.store_options import existing_index, progress_bar, store_options, warn
+from wheelyard.cli.output import progress_bar, warn
+from wheelyard.cli.store_options import existing_index, store_options
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.text import counted, escaped
 from wheelyard.operations.exporting.incremental_export import ExportResult, IncrementalExport

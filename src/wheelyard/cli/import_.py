@@ -16,12 +16,11 @@ from wheelyard.cli.store_options import (
     open_or_make_index,
     store_options,
 )
-from wheelyard.http_client.urls import UserPassword
+from wheelyard.http_client.urls import UserPassword, redact_credentials
 from wheelyard.model.text import escaped
 from wheelyard.operations.importing.report import FileStatus, Report
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.sources.candidate_filter import redact_credentials
 from wheelyard.sources.source_factory import AUTO, KIND_TITLES, KINDS, SourceRequest, open_source
 from wheelyard.storage.gcs.location import is_bucket
 from wheelyard.wiring.index import Index, open_index

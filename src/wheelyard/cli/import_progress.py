@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from wheelyard.cli.store_options import is_terminal, progress_bar
+from wheelyard.cli.output import is_terminal, progress_bar
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.text import escaped

@@ -1,33 +1,41 @@
 """
-Standard output and standard error as a command needs them.
+Standard output, standard error, messages and progress bars of commands.
 
-Whoever stops reading (`wheelyard list | head -1`) has seen enough: that is no fault, and it does
-not stop what a command is doing. A disk that is full is one, and is raised once.
+A closed pipe (`wheelyard list | head -1`) is no error and does not stop the command. A full disk is
+an error, raised once.
+
+Messages go to standard error, one line each. A server's messages go to its log, whose format the
+settings decide: messages from before the settings are loaded are buffered. If the start fails, they
+are printed like those of every other command.
 """
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedWriter, FileIO, TextIOWrapper
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import click
 
 from wheelyard.errors import Unavailable
+from wheelyard.model.text import escaped
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
 class LossyOutput(FileIO):
-    """A file descriptor that forgets what cannot be written; of `quiet` errors it raises none."""
+    """A file descriptor that drops what cannot be written, without raising the `quiet` errors."""
 
     def __init__(self, descriptor: int, quiet: type[OSError]) -> None:
         super().__init__(descriptor, "w", closefd=False)
         self._quiet = quiet
         self.lost: OSError | None = None
-        """Why nothing can be written any more."""
+        """The first error; nothing is written after it."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write what can be written; once something could not, nothing else is tried."""
+        """Write the data, or drop it if an earlier write has failed."""
         if self.lost is None:
             try:
                 return super().write(data)
@@ -39,16 +47,16 @@ class LossyOutput(FileIO):
 
 
 def take_over_output() -> None:
-    """Put ours in the place of this process's output and errors, if it has any."""
+    """Replace this process's standard output and standard error, if it has them."""
     if sys.stdout is not None:
         sys.stdout = _text(sys.stdout, BrokenPipeError)
     if sys.stderr is not None:
-        sys.stderr = _text(sys.stderr, OSError)  # nobody is left who could be told
+        sys.stderr = _text(sys.stderr, OSError)  # its errors cannot be reported anywhere
 
 
 @contextmanager
 def show_token(token_id: str) -> Iterator[None]:
-    """Show a token within this block; raise Unavailable if it could not be shown."""
+    """Raise Unavailable after this block, which prints a token, if the output failed."""
     try:
         yield
         error = _lost()
@@ -77,3 +85,78 @@ def _text(stream: TextIO, quiet: type[OSError]) -> TextIO:
         errors="backslashreplace",
         line_buffering=stream is sys.stderr or stream.isatty(),
     )
+
+
+SERVER_COMMANDS: Final = frozenset({"serve", "run"})
+"""Commands whose messages go to a log."""
+_BUFFER: Final = f"{__name__}.buffer"
+_IN_LOG: Final = f"{__name__}.in_log"
+"""Keys of click's context: messages not printed yet, and whether messages go to the log."""
+_PREFIXES: Final = {logging.INFO: "wheelyard: ", logging.WARNING: "wheelyard: warning: "}
+
+
+def warn(what: str) -> None:
+    """Print a warning for the operator."""
+    print_message(logging.WARNING, what)
+
+
+def flush_messages(*, in_log: bool) -> None:
+    """Print a server's buffered messages; from now on, print messages immediately."""
+    meta = click.get_current_context().meta
+    meta.setdefault(_IN_LOG, in_log)
+    for level, what in meta.pop(_BUFFER, ()):
+        print_message(level, what)
+
+
+def print_message(level: int, what: str) -> None:
+    """Print or log a message of `logging.INFO` or `logging.WARNING`, or buffer it."""
+    context = click.get_current_context()
+    is_in_log = context.meta.get(
+        _IN_LOG, None if context.command.name in SERVER_COMMANDS else False
+    )
+    if is_in_log is None:
+        if _BUFFER not in context.meta:
+            context.meta[_BUFFER] = []
+            context.call_on_close(
+                lambda: flush_messages(in_log=False)
+            )  # a start that fails ends here
+        context.meta[_BUFFER].append((level, what))
+    elif is_in_log:
+        logging.getLogger("wheelyard").log(level, "%s", escaped(what))
+    else:
+        click.echo(f"{_PREFIXES[level]}{escaped(what)}", err=True)
+
+
+def is_terminal() -> bool:
+    """Return whether standard error is a terminal."""
+    return sys.stderr.isatty()
+
+
+@contextmanager
+def progress_bar(
+    what: str,
+    *columns: str,
+    total: int | None = None,
+    **fields: Any,  # noqa: ANN401 - rich's
+) -> Iterator[Any]:
+    """
+    Yield a function that updates a progress bar, drawn only if standard error is a terminal.
+
+    The function takes the arguments of rich's `Progress.update`.
+
+    Args:
+        what: Description of the task.
+        columns: Names of column classes of `rich.progress`, or format strings for a task.
+        total: The number at which the bar is full.
+        fields: Fields of the task that the columns use.
+    """
+    if not is_terminal():
+        yield lambda **_: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    made = [getattr(progress, each)() if each.endswith("Column") else each for each in columns]
+    with progress.Progress(*made, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total, **fields)
+        yield lambda **changes: bar.update(task, **changes)

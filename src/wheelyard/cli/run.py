@@ -6,13 +6,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from wheelyard.cli.output import warn
 from wheelyard.cli.serve import WatchOptions, access_options, overrides_of, run_with_watchers
-from wheelyard.cli.store_options import (
-    command_settings,
-    load_command_settings,
-    store_options_with,
-    warn,
-)
+from wheelyard.cli.store_options import command_settings, load_command_settings, store_options_with
 from wheelyard.settings.load import process_environment
 from wheelyard.sources.bucket_tree import open_tree
 from wheelyard.wiring.stores import system_runtime

@@ -15,13 +15,11 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.cli.output import show_token
+from wheelyard.cli.output import flush_messages, show_token, warn
 from wheelyard.cli.store_options import (
     command_settings,
-    flush_messages,
     open_or_make_index,
     store_options,
-    warn,
     warn_about_settings,
 )
 from wheelyard.errors import Invalid, Unavailable, WheelyardError

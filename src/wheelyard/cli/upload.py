@@ -7,11 +7,11 @@ from typing import Final
 
 import click
 
+from wheelyard.cli.output import progress_bar
 from wheelyard.cli.store_options import (
     command_settings,
     local_caller,
     open_or_make_index,
-    progress_bar,
     store_options,
 )
 from wheelyard.errors import Invalid, WheelyardError

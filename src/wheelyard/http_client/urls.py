@@ -150,3 +150,22 @@ def _is_host(host: str) -> bool:
         0 < len(each) <= MAX_LABEL_LENGTH for each in labels
     )
     return ":" in host or is_name
+
+
+def is_http_url(text: str) -> bool:
+    """Return whether a source is meant to be a URL of http or https."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def redact_credentials(text: str) -> str:
+    """Return what somebody has named as people may see it: no credential, and no query of a URL."""
+    try:
+        return parse_url(text.strip()).redacted
+    except BadUrl:
+        pass
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme.strip().lower() == "gs" or not ("@" in rest or "?" in rest):
+        return text
+    if rest.startswith("/") or "?" in rest:  # a URL with a mistake in it: which part is which?
+        return f"{scheme.rpartition('@')[2]}:..."
+    return "..." + rest.rpartition("@")[2]

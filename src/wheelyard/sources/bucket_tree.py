@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.http_client.urls import is_http_url, redact_credentials
 from wheelyard.sources.candidate import EMPTY_MAPPING, bad_source, unreadable_file
-from wheelyard.sources.candidate_filter import is_http_url, redact_credentials
 from wheelyard.sources.file_tree import FileTree, FolderTree, TreeEntry
 from wheelyard.storage.gcs.location import is_bucket, parse_location
 from wheelyard.storage.instrumented import OperationCounter

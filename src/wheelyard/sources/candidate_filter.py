@@ -11,8 +11,6 @@ from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from wheelyard.http_client.urls import BadUrl, parse_url
-
 DISTRIBUTION_SUFFIXES: Final = (
     *(".whl", ".tar.gz", ".zip", ".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb"),
     *(".tar", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".tar.Z"),
@@ -51,22 +49,3 @@ def matches_patterns(project: str, patterns: tuple[str, ...]) -> bool:
     """Return whether a normalised project name is one of those asked for; no pattern means all."""
     # canonicalize_name leaves `*`, `?` and `[...]` as they are; a range such as [a-z] keeps its "-"
     return not patterns or any(fnmatchcase(project, canonicalize_name(each)) for each in patterns)
-
-
-def is_http_url(text: str) -> bool:
-    """Return whether a source is meant to be a URL of http or https."""
-    return text.lower().startswith(("http://", "https://"))
-
-
-def redact_credentials(text: str) -> str:
-    """Return what somebody has named as people may see it: no credential, and no query of a URL."""
-    try:
-        return parse_url(text.strip()).redacted
-    except BadUrl:
-        pass
-    scheme, colon, rest = text.partition(":")
-    if not colon or scheme.strip().lower() == "gs" or not ("@" in rest or "?" in rest):
-        return text
-    if rest.startswith("/") or "?" in rest:  # a URL with a mistake in it: which part is which?
-        return f"{scheme.rpartition('@')[2]}:..."
-    return "..." + rest.rpartition("@")[2]

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from wheelyard.concurrency.prefetch import prefetch_map
 from wheelyard.errors import quoted
-from wheelyard.http_client.urls import Url
+from wheelyard.http_client.urls import Url, is_http_url, redact_credentials
 from wheelyard.sources.candidate import (
     Candidate,
     OpenChunks,
@@ -29,7 +29,6 @@ from wheelyard.sources.candidate import (
     SourceItem,
     bad_source,
 )
-from wheelyard.sources.candidate_filter import is_http_url, redact_credentials
 from wheelyard.sources.field_parsing import clean_uploader, parse_epoch_seconds, parse_hash_spec
 from wheelyard.sources.file_tree import FileTree, to_candidate
 from wheelyard.sources.web.index_client import IndexClient

@@ -23,25 +23,22 @@ from typing import Final
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
 from wheelyard.http_client.address_policy import AddressPolicy
-from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
+from wheelyard.http_client.urls import (
+    BadUrl,
+    Url,
+    UserPassword,
+    is_http_url,
+    parse_url,
+    redact_credentials,
+)
 from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.backupni import BackupniSource
 from wheelyard.sources.bucket_tree import BucketTree, open_tree
 from wheelyard.sources.candidate import Skipped, Source, SourceItem, bad_source
-from wheelyard.sources.candidate_filter import (
-    guess_project,
-    is_distribution_name,
-    is_http_url,
-    matches_patterns,
-    redact_credentials,
-)
-from wheelyard.sources.distribution_files import (
-    FileTreeSource,
-    as_listed,
-    gaepypi_candidates,
-    is_gaepypi_path,
-)
+from wheelyard.sources.candidate_filter import guess_project, is_distribution_name, matches_patterns
+from wheelyard.sources.distribution_files import FileTreeSource, as_listed
 from wheelyard.sources.file_tree import FileTree, TreeEntry
+from wheelyard.sources.gaepypi import gaepypi_candidates, is_gaepypi_path
 from wheelyard.sources.pypicloud import looks_like_pypicloud, pypicloud_candidates
 from wheelyard.sources.web.index_client import IndexClient, SourceCredentials, read_netrc
 from wheelyard.sources.web.index_source import IndexSource

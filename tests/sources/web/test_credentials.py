@@ -8,8 +8,7 @@ import pytest
 
 from tests.sources.offering import body_of, offered, opened
 from tests.sources.web.site import Answer, Site
-from wheelyard.http_client.urls import UserPassword, parse_url
-from wheelyard.sources.candidate_filter import redact_credentials
+from wheelyard.http_client.urls import UserPassword, parse_url, redact_credentials
 from wheelyard.sources.web.index_client import SourceCredentials
 
 WHEEL = "a-1-py3-none-any.whl"

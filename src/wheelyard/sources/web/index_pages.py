@@ -16,9 +16,9 @@ from packaging.utils import canonicalize_name
 
 from wheelyard.errors import quoted
 from wheelyard.http_client.address_policy import FetchError
-from wheelyard.http_client.urls import BadUrl, Url
+from wheelyard.http_client.urls import BadUrl, Url, redact_credentials
 from wheelyard.sources.candidate import Skipped, SourceItem
-from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar, redact_credentials
+from wheelyard.sources.candidate_filter import is_distribution_name, is_sidecar
 from wheelyard.sources.field_parsing import (
     InvalidDigest,
     parse_digests,
